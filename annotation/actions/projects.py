@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils.text import slugify
+
+from annotation.logic.markdown import render
+from annotation.models import Guideline, Member, Project, User
+
+
+@transaction.atomic
+def create_project(*, project: Project, guideline: str, creator: User) -> Project:
+    """Save a new project with version 1 of its guidelines; who creates it leads it."""
+    project.slug = project.slug or free_slug(project.name)
+    project.save()
+    Member.objects.create(project=project, user=creator, role=Member.Role.LEAD)
+    write_guideline(project=project, text=guideline, author=creator)
+    return project
+
+
+def free_slug(name: str) -> str:
+    base = slugify(name)[:50] or "project"
+    taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True))
+    numbered = (f"{base}-{n}" for n in range(2, len(taken) + 3))
+    return base if base not in taken else next(slug for slug in numbered if slug not in taken)
+
+
+@transaction.atomic
+def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
+    """The next version of the guidelines; earlier judgments keep pointing at theirs."""
+    Project.objects.select_for_update().get(pk=project.pk)  # two editors get two numbers
+    latest = project.guideline
+    if latest and latest.text == text:
+        return latest
+    number = latest.number + 1 if latest else 1
+    return Guideline.objects.create(
+        project=project, number=number, text=text, html=render(text), author=author
+    )

@@ -1,0 +1,27 @@
+"""People, prompts, the queue and what people said. Constraints live here; writes that span rows live in `actions`."""
+
+from annotation.models.judgments import Judgment, Placement
+from annotation.models.people import ApiToken, Member, User
+from annotation.models.projects import Guideline, Project
+from annotation.models.prompts import Author, Prompt, Response
+from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
+from annotation.models.snapshots import Snapshot
+
+__all__ = [
+    "ApiToken",
+    "Author",
+    "Candidate",
+    "Draft",
+    "Guideline",
+    "Item",
+    "Judgment",
+    "Member",
+    "Placement",
+    "Project",
+    "Prompt",
+    "Response",
+    "Skip",
+    "Slot",
+    "Snapshot",
+    "User",
+]

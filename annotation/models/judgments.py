@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+
+from annotation.models.projects import Guideline
+from annotation.models.prompts import Response
+from annotation.models.queue import Item, Slot
+
+if TYPE_CHECKING:
+    from django.db.models import Manager
+
+
+class JudgmentQuerySet(models.QuerySet["Judgment"]):
+    def current(self) -> JudgmentQuerySet:
+        """Without those that a later revision replaced."""
+        return self.filter(superseded_by=None)
+
+
+class Judgment(models.Model):
+    """What one person said of one item, in one act. Rows are only ever added: the database refuses to change or delete
+    them (see the migration), and a revision points at the judgment that it replaces."""
+
+    class Degree(models.TextChoices):
+        SIGNIFICANTLY = "significantly", "Significantly better"
+        BETTER = "better", "Better"
+        SLIGHTLY = "slightly", "Slightly better"
+        NEGLIGIBLY = "negligibly", "Negligibly better / unsure"
+
+    item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
+    # null: it came after its lease had run out and others had filled the item's slots; kept, and not counted
+    slot = models.ForeignKey(Slot, models.PROTECT, null=True, related_name="judgments")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments")
+    guideline = models.ForeignKey(Guideline, models.PROTECT, null=True, related_name="judgments")
+    degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
+    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, as they stood on the screen.")
+    rationale = models.TextField(blank=True)
+    seconds = models.FloatField(help_text="From opening the item to submitting it.")
+    supersedes = models.OneToOneField("self", models.PROTECT, null=True, related_name="superseded_by")
+    idempotency_key = models.UUIDField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = JudgmentQuerySet.as_manager()
+
+    if TYPE_CHECKING:
+        placements: Manager[Placement]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["annotator", "idempotency_key"], name="a_submit_counts_once"),
+            models.UniqueConstraint(
+                fields=["item", "annotator"],
+                condition=Q(supersedes=None),
+                name="one_judgment_per_person_and_item",
+            ),
+            models.UniqueConstraint(
+                fields=["slot"], condition=Q(supersedes=None), name="one_judgment_per_slot"
+            ),
+            models.CheckConstraint(condition=Q(seconds__gte=0), name="time_on_task_is_not_negative"),
+        ]
+        indexes = [models.Index(fields=["annotator", "created_at"], name="judgments_of_a_day")]
+
+    def __str__(self) -> str:
+        return f"judgment {self.pk} of item {self.item_id}"
+
+
+class Placement(models.Model):
+    """Where a judgment puts a response: 1 is best, equal ranks are ties. The one representation of rankings and of
+    pairwise choices, which are rankings of two."""
+
+    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="placements")
+    response = models.ForeignKey(Response, models.PROTECT, related_name="placements")
+    rank = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["judgment", "response"], name="a_response_is_placed_once"),
+            models.CheckConstraint(condition=Q(rank__gte=1), name="ranks_start_at_one"),
+        ]

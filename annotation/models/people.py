@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.utils import timezone
+
+from annotation.models.projects import Project
+
+
+def new_pseudonym() -> str:
+    return f"annotator-{secrets.token_hex(4)}"
+
+
+class User(AbstractUser):
+    """Someone who signs in. Exports name people by `pseudonym` only."""
+
+    pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
+
+
+class Member(models.Model):
+    """What a person may do in one project."""
+
+    class Role(models.TextChoices):
+        LEAD = "lead"
+        REVIEWER = "reviewer"
+        ANNOTATOR = "annotator"
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="members")
+    user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role)
+    joined_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "user"], name="one_role_per_member"),
+            models.CheckConstraint(
+                condition=models.Q(role__in=["lead", "reviewer", "annotator"]), name="known_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class ApiToken(models.Model):
+    """A key to the API. Only its SHA-256 is kept; the key itself is shown once, when it is made."""
+
+    class Scope(models.TextChoices):
+        READ = "read", "Read: export data, follow runs"
+        WRITE = "write", "Write: also import data and start runs"
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens")
+    name = models.CharField(max_length=80)
+    scope = models.CharField(max_length=5, choices=Scope, default=Scope.READ)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    last_used_at = models.DateTimeField(null=True, editable=False)
+
+    def __str__(self) -> str:
+        return self.name
+
+    @staticmethod
+    def digest_of(key: str) -> str:
+        return hashlib.sha256(key.encode()).hexdigest()
+
+    @classmethod
+    def issue(
+        cls, *, user: User, name: str, scope: str = Scope.READ, expires_at: datetime | None = None
+    ) -> tuple[ApiToken, str]:
+        """A new token and its key, which cannot be had again."""
+        key = f"palate_{secrets.token_urlsafe(32)}"
+        token = cls.objects.create(
+            user=user, name=name, scope=scope, expires_at=expires_at, digest=cls.digest_of(key)
+        )
+        return token, key
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from annotation.models.projects import Project
+
+if TYPE_CHECKING:
+    from django.db.models import Manager
+
+
+class Author(models.Model):
+    """Who wrote a response. A model version in `training` points here, so that `annotation` need not know of models."""
+
+    class Kind(models.TextChoices):
+        POLICY = "policy"
+        IMPORTED = "imported"
+        PERSON = "person"
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="authors")
+    kind = models.CharField(max_length=10, choices=Kind)
+    name = models.CharField(max_length=200)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "kind", "name"], name="one_author_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Prompt(models.Model):
+    """A conversation that waits for an answer."""
+
+    class Split(models.TextChoices):
+        TRAIN = "train"
+        HELD_OUT = "held_out"
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="prompts")
+    external_id = models.CharField(max_length=200)
+    messages = models.JSONField(help_text="[{role, content}, …], the last one the user's.")
+    html = models.JSONField(editable=False, help_text="The messages' contents as sanitised HTML, in order.")
+    tags = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    # fixed by a hash of the messages: the same prompt is held out in every project and every round
+    split = models.CharField(max_length=8, choices=Split, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    if TYPE_CHECKING:
+        responses: Manager[Response]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "external_id"], name="prompt_ids_are_unique")
+        ]
+        indexes = [models.Index(fields=["project", "split", "id"], name="prompts_by_split")]
+
+    def __str__(self) -> str:
+        return str(self.messages[-1]["content"])[:80]
+
+    @property
+    def turns(self) -> list[dict[str, str]]:
+        """What a page shows: `[{role, html}, …]`."""
+        return [{"role": m["role"], "html": h} for m, h in zip(self.messages, self.html, strict=True)]
+
+
+class Response(models.Model):
+    """One answer to a prompt. Never changes."""
+
+    prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="responses")
+    author = models.ForeignKey(Author, models.PROTECT, related_name="responses")
+    text = models.TextField()
+    html = models.TextField(editable=False)
+    digest = models.CharField(max_length=64, editable=False, help_text="SHA-256 of the text.")
+    sampling = models.JSONField(
+        default=dict, help_text="Temperature, seed and token ids, where they are known."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["prompt", "author", "digest"], name="one_response_per_text_and_author"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.text[:80]

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Random
+
+from annotation.models.projects import Project
+from annotation.models.prompts import Prompt, Response
+
+if TYPE_CHECKING:
+    from django.db.models import Manager
+
+
+class Item(models.Model):
+    """A prompt and the k responses that people are asked to order."""
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="items")
+    prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="items")
+    responses = models.ManyToManyField(Response, through="Candidate", related_name="items")
+    # with which probability this prompt was chosen from the pool it was drawn from
+    probability = models.FloatField(default=1.0)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    if TYPE_CHECKING:
+        candidates: Manager[Candidate]
+        slots: Manager[Slot]
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(probability__gt=0, probability__lte=1), name="probability_is_one"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"item {self.pk}"
+
+
+class Candidate(models.Model):
+    """A response that stands in an item."""
+
+    item = models.ForeignKey(Item, models.PROTECT, related_name="candidates")
+    response = models.ForeignKey(Response, models.PROTECT, related_name="+")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "response"], name="a_response_stands_once")]
+
+
+class Slot(models.Model):
+    """One wanted judgment: an item has exactly as many as its overlap asks for, so it can never get more.
+
+    `open -> leased -> done`. A lease that has run out is as good as open.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        LEASED = "leased"
+        DONE = "done"
+
+    item = models.ForeignKey(Item, models.PROTECT, related_name="slots")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="slots")
+    state = models.CharField(max_length=6, choices=State, default=State.OPEN)
+    priority = models.SmallIntegerField(default=0)
+    random_key = models.FloatField(db_default=Random())
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="slots"
+    )
+    token = models.UUIDField(null=True, blank=True)
+    leased_until = models.DateTimeField(null=True, blank=True)
+    shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["item", "annotator"], name="nobody_judges_an_item_twice"),
+            models.CheckConstraint(
+                name="a_slot_is_open_leased_or_done",
+                condition=Q(state="open", annotator=None, token=None, leased_until=None, shown_order=None)
+                | Q(state="leased", annotator__isnull=False, token__isnull=False, leased_until__isnull=False)
+                | Q(state="done", annotator__isnull=False),
+            ),
+        ]
+        indexes = [
+            # the claim's own index, in the order in which it looks
+            models.Index(
+                fields=["project", "-priority", "random_key", "id"],
+                name="slots_to_claim",
+                condition=~Q(state="done"),
+            ),
+            models.Index(fields=["annotator", "project"], name="slots_leased", condition=Q(state="leased")),
+        ]
+
+    def __str__(self) -> str:
+        return f"slot {self.pk} of item {self.item_id}"
+
+
+class Draft(models.Model):
+    """What an annotator had on the screen before submitting; gone once they submit or skip."""
+
+    item = models.ForeignKey(Item, models.CASCADE, related_name="drafts")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="drafts")
+    data = models.JSONField()
+    saved_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "annotator"], name="one_draft_per_item")]
+
+
+class Skip(models.Model):
+    """Someone could not judge an item, and why. Their slot is open again, for somebody else."""
+
+    class Reason(models.TextChoices):
+        ALL_BAD = "all_bad", "All answers are bad"
+        IDENTICAL = "identical", "The answers are the same"
+        CANNOT_JUDGE = "cannot_judge", "I cannot judge this"
+        UNSAFE = "unsafe", "Unsafe to read"
+        BROKEN = "broken", "It is not shown properly"
+
+    item = models.ForeignKey(Item, models.PROTECT, related_name="skips")
+    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")
+    reason = models.CharField(max_length=12, choices=Reason)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["item", "annotator"], name="nobody_skips_an_item_twice")
+        ]

@@ -1,0 +1,200 @@
+"""Reading: what pages, exports and trainings need to know of the queue and of what people said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, cast
+
+from django.db import connection, transaction
+from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.utils import timezone
+
+from annotation.logic.formats import Row
+from annotation.models import Item, Judgment, Member, Project, Prompt, Slot, User
+
+# --- progress -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a project's queue is, in wanted judgments."""
+
+    wanted: int
+    done: int
+    leased: int
+    last_hour: int
+
+    @property
+    def left(self) -> int:
+        return self.wanted - self.done
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.done // self.wanted if self.wanted else 0
+
+    @property
+    def eta(self) -> timedelta | None:
+        """Time left at the pace of the last hour."""
+        return timedelta(hours=self.left / self.last_hour) if self.left and self.last_hour else None
+
+
+def progress(project: Project) -> Progress:
+    counts = project.slots.aggregate(
+        wanted=Count("id"),
+        done=Count("id", filter=Q(state=Slot.State.DONE)),
+        leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
+    )
+    last_hour = Judgment.objects.filter(
+        item__project=project, created_at__gte=timezone.now() - timedelta(hours=1)
+    ).count()
+    return Progress(**counts, last_hour=last_hour)
+
+
+def left_for(project: Project, user: User) -> int:
+    """How many items this person can still judge."""
+    return (
+        project.slots.exclude(state=Slot.State.DONE)
+        .filter(Q(state=Slot.State.OPEN) | Q(leased_until__lt=timezone.now()) | Q(annotator=user))
+        .exclude(Q(item__judgments__annotator=user) | Q(item__skips__annotator=user))
+        .values("item_id")
+        .distinct()
+        .count()
+    )
+
+
+@dataclass(frozen=True)
+class Day:
+    """What someone did since midnight (UTC)."""
+
+    judgments: int
+    median_seconds: float | None
+    by_hour: list[int]
+
+
+def day_of(user: User) -> Day:
+    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    mine = list(
+        Judgment.objects.filter(annotator=user, created_at__gte=midnight).values_list("created_at", "seconds")
+    )
+    by_hour = [0] * 24
+    for at, _ in mine:
+        by_hour[at.hour] += 1
+    seconds = sorted(s for _, s in mine)
+    return Day(len(mine), seconds[len(seconds) // 2] if seconds else None, by_hour)
+
+
+def working_now(project: Project) -> QuerySet[Member]:
+    """Members with when they last submitted in the last quarter of an hour, and how many they did."""
+    since = timezone.now() - timedelta(minutes=15)
+    recent = (
+        Judgment.objects.filter(item__project=project, created_at__gte=since, annotator=OuterRef("user"))
+        .values("annotator")
+        .annotate(last=Max("created_at"), n=Count("id"))
+    )
+    return (
+        project.members.select_related("user")
+        .annotate(last=Subquery(recent.values("last")), recent=Subquery(recent.values("n")))
+        .filter(last__isnull=False)
+        .order_by("-last")
+    )
+
+
+def item_to_judge(item_id: int, annotator: User) -> Item:
+    """An item with all that its page shows."""
+    return Item.objects.select_related("project", "prompt").prefetch_related("responses").get(pk=item_id)
+
+
+def prompts_to_answer(project: Project, split: str | None = None) -> QuerySet[Prompt]:
+    """The project's prompts in a stable random order."""
+    prompts = project.prompts.all() if split is None else project.prompts.filter(split=split)
+    return prompts.order_by(F("external_id"))
+
+
+# --- pairs ----------------------------------------------------------------------------------------------------
+
+PAIRS = """
+SELECT better.judgment_id, better.response_id AS preferred, worse.response_id AS other
+FROM annotation_placement AS better
+JOIN annotation_placement AS worse ON worse.judgment_id = better.judgment_id AND better.rank < worse.rank
+JOIN annotation_judgment AS judgment ON judgment.id = better.judgment_id
+JOIN annotation_item AS item ON item.id = judgment.item_id
+WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
+  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
+"""
+
+
+def pairs(project: Project) -> list[tuple[int, int, int]]:
+    """Every (judgment, preferred response, other response) that the project's rankings imply, by a self-join of the
+    placements: k choose 2 per ranking, none from a tie. `logic.ranking.pairs` is the same rule in Python."""
+    with connection.cursor() as cursor:
+        cursor.execute(PAIRS, {"project": project.pk})
+        return cast(list[tuple[int, int, int]], cursor.fetchall())
+
+
+def count_pairs(project: Project) -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT count(*) FROM ({PAIRS}) AS pairs", {"project": project.pk})
+        return int(cursor.fetchone()[0])
+
+
+# --- whole judgments, for exports and trainings ---------------------------------------------------------------
+
+ROWS = """
+SELECT json_build_object(
+    'judgment', judgment.id,
+    'project', project.slug,
+    'item', item.id,
+    'prompt_id', prompt.external_id,
+    'split', prompt.split,
+    'tags', prompt.tags,
+    'probability', item.probability,
+    'messages', prompt.messages,
+    'responses', placed.responses,
+    'ranks', placed.ranks,
+    'degree', judgment.degree,
+    'shown_order', (SELECT json_agg(array_position(placed.ids, shown.id) - 1 ORDER BY shown.place)
+                    FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place)),
+    'annotator', annotator.pseudonym,
+    'guideline', guideline.number,
+    'rationale', judgment.rationale,
+    'seconds', round(judgment.seconds::numeric, 1),
+    'counted', judgment.slot_id IS NOT NULL,
+    'created_at', to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
+FROM annotation_judgment AS judgment
+JOIN annotation_item AS item ON item.id = judgment.item_id
+JOIN annotation_project AS project ON project.id = item.project_id
+JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id
+JOIN annotation_user AS annotator ON annotator.id = judgment.annotator_id
+LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
+CROSS JOIN LATERAL (
+    SELECT array_agg(response.id ORDER BY response.id) AS ids,
+           json_agg(placement.rank ORDER BY response.id) AS ranks,
+           json_agg(json_build_object('id', response.id, 'author', author.name, 'text', response.text)
+                    ORDER BY response.id) AS responses
+    FROM annotation_placement AS placement
+    JOIN annotation_response AS response ON response.id = placement.response_id
+    JOIN annotation_author AS author ON author.id = response.author_id
+    WHERE placement.judgment_id = judgment.id
+) AS placed
+WHERE item.project_id = %(project)s
+  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
+ORDER BY judgment.id
+"""
+
+
+def judgment_rows(project: Project) -> Iterator[Row]:
+    """Every judgment that no later revision replaced, oldest first, streamed through a cursor on the server: memory
+    stays flat however many there are."""
+    with transaction.atomic(), connection.chunked_cursor() as cursor:
+        cursor.execute(ROWS, {"project": project.pk})
+        while rows := cursor.fetchmany(500):
+            for (row,) in rows:
+                yield json.loads(row)
+
+
+def split_counts(project: Project) -> dict[str, Any]:
+    """How many prompts there are in each split."""
+    return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}

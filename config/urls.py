@@ -1,0 +1,12 @@
+from __future__ import annotations
+
+from django.contrib import admin
+from django.urls import include, path
+
+urlpatterns = [
+    path("", include("annotation.urls")),
+    path("", include("training.urls")),
+    path("api/v1/", include("annotation.api.urls")),
+    path("api/v1/", include("training.api.urls")),
+    path("admin/", admin.site.urls),
+]

@@ -1,0 +1,65 @@
+"""Rows for tests, made through the same actions that the product uses."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+
+from annotation.actions import intake, judge, projects, queue
+from annotation.models import Judgment, Member, Project, User
+
+
+def user(name: str, **fields: object) -> User:
+    return User.objects.create_user(username=name, password="correct horse", **fields)  # type: ignore[arg-type]
+
+
+def project(lead: User, name: str = "Helpfulness", **fields: object) -> Project:
+    return projects.create_project(
+        project=Project(name=name, **fields), guideline="Prefer the **better** answer.", creator=lead
+    )
+
+
+def join(project: Project, user: User, role: str) -> Member:
+    return Member.objects.create(project=project, user=user, role=role)
+
+
+def lines(*rows: Mapping[str, object]) -> list[bytes]:
+    return [json.dumps(row).encode() for row in rows]
+
+
+def items(project: Project, count: int = 1, k: int | None = None) -> None:
+    """`count` prompts with k responses each, imported and in the queue."""
+    k = k or project.k
+    report = intake.import_lines(
+        project=project,
+        lines=lines(
+            *(
+                {
+                    "id": f"p{n}",
+                    "prompt": f"Question {n}?",
+                    "responses": [f"Answer {letter} to {n}." for letter in "ABCDEFGHI"[:k]],
+                }
+                for n in range(count)
+            )
+        ),
+    )
+    assert not report.errors, report.errors
+
+
+def judgment(
+    project: Project, annotator: User, ranks: Sequence[int] | None = None, degree: str | None = None
+) -> Judgment:
+    """The annotator's next item, judged: `ranks` in the order of the responses' ids (1, 2, 3, … if left out)."""
+    lease = queue.claim(project=project, annotator=annotator)
+    assert lease is not None, "nothing left in the queue"
+    responses = sorted(lease.shown_order)
+    ranks = ranks or range(1, len(responses) + 1)
+    if project.mode == Project.Mode.PAIRWISE:
+        degree = degree or "better"
+    return judge.submit(
+        lease=lease,
+        ranks=dict(zip(responses, ranks, strict=True)),
+        degree=degree,
+        idempotency_key=uuid.uuid4(),
+    )

@@ -1,0 +1,299 @@
+"""Every write on runs and model versions: what people ask for, and what a worker reports."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from annotation import events
+from annotation.models import Author, Project, Snapshot, User
+from config.celery import app
+from training.configs import KINDS, ConfigError, from_dict
+from training.models import Metric, ModelVersion, Run
+
+log = logging.getLogger(__name__)
+
+NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
+MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO)
+
+
+class RunError(Exception):
+    """What cannot be done with a run, in a sentence for the person who asked; `field` names what to mend."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+# --- what people ask for --------------------------------------------------------------------------------------
+
+
+def start_run(
+    *,
+    project: Project,
+    kind: str,
+    creator: User,
+    config: Mapping[str, Any] | None = None,
+    model: ModelVersion | None = None,
+    snapshot: Snapshot | None = None,
+    inputs: Mapping[str, Any] | None = None,
+) -> Run:
+    """Queue a run and wake a worker.
+
+    Args:
+        config: settings that differ from the defaults of `training.configs`.
+        model: what the run starts from; the current policy (for an evaluation, the current reward model) if left out.
+        snapshot: the judgments to learn from, where the kind learns from judgments.
+        inputs: what else the kind needs. generate: `prompts` (how many), `split`, `publish` (put the answers into the
+            queue), `prompt_ids`. pretrain, sft: `data`, a file of the core's format.
+
+    Raises:
+        RunError: something is missing or does not fit together.
+        ConfigError: a setting is unknown or out of its bounds.
+    """
+    if kind not in KINDS:
+        raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
+    resolved = from_dict(kind, dict(config or {}))
+    wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
+    if model is None and kind != Run.Kind.PRETRAIN:
+        model = current_model(project, wanted)
+        if model is None:
+            raise RunError(
+                "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
+            )
+    if model is not None and (model.project_id != project.pk or model.kind != wanted):
+        raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
+    if kind in NEEDS_SNAPSHOT and snapshot is None:
+        raise RunError("snapshot", "Choose a snapshot: freeze one on the Data page first.")
+    if snapshot is not None and snapshot.project_id != project.pk:
+        raise RunError("snapshot", "That snapshot belongs to another project.")
+    if (
+        snapshot is not None
+        and kind in (Run.Kind.REWARD, Run.Kind.DPO)
+        and not snapshot.counts.get("pairs_train")
+    ):
+        raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
+    if kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not (inputs or {}).get("data"):
+        raise RunError("data", "Name the file of texts to learn from.")
+    run = Run.objects.create(
+        project=project,
+        kind=kind,
+        config=resolved.to_dict(),
+        inputs=dict(inputs or {}),
+        model=model,
+        snapshot=snapshot,
+        created_by=creator,
+    )
+    _wake(run)
+    _announce_state(run)
+    return run
+
+
+def cancel_run(run: Run) -> Run:
+    """Stop a run: at once if nobody works on it, else after its present step, with a checkpoint.
+
+    Raises:
+        RunError: it is over already.
+    """
+    now = timezone.now()
+    queued = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
+    if not queued.update(
+        state=Run.State.CANCELLED, cancel_requested=True, finished_at=now
+    ) and not Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(cancel_requested=True):
+        raise RunError("state", "This run is over.")
+    run.refresh_from_db()
+    _announce_state(run)
+    return run
+
+
+def resume_run(run: Run) -> Run:
+    """Queue a cancelled or failed run again; it goes on from its last checkpoint.
+
+    Raises:
+        RunError: it is neither cancelled nor failed.
+    """
+    stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
+    if not stopped.update(
+        state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0
+    ):
+        raise RunError("state", "Only a cancelled or failed run can be resumed.")
+    run.refresh_from_db()
+    _wake(run)
+    _announce_state(run)
+    return run
+
+
+@transaction.atomic
+def add_model(
+    *,
+    project: Project,
+    kind: str,
+    name: str,
+    location: str,
+    parent: ModelVersion | None = None,
+    run: Run | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> ModelVersion:
+    """Enter a model into the registry; the first of its kind in a project is current at once.
+
+    Args:
+        location: a folder below the artifacts', another folder, or the id of a model on a hub.
+
+    Raises:
+        RunError: the name is taken.
+    """
+    Project.objects.select_for_update().get(pk=project.pk)
+    if project.model_versions.filter(name=name).exists():  # type: ignore[attr-defined]
+        raise RunError("name", f"There is a model called {name!r} already.")
+    author = None
+    if kind == ModelVersion.Kind.POLICY:
+        author, _ = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
+    first = not ModelVersion.objects.filter(project=project, kind=kind).exists()
+    return ModelVersion.objects.create(
+        project=project,
+        kind=kind,
+        name=name,
+        location=location,
+        parent=parent,
+        run=run,
+        author=author,
+        current=first,
+        metrics=dict(metrics or {}),
+    )
+
+
+@transaction.atomic
+def promote(version: ModelVersion) -> ModelVersion:
+    """Make a model the current one of its kind."""
+    Project.objects.select_for_update().get(pk=version.project_id)
+    ModelVersion.objects.filter(project=version.project, kind=version.kind, current=True).update(
+        current=False
+    )
+    version.current = True
+    version.save(update_fields=["current"])
+    events.announce(events.project_group(version.project_id), {"kind": "model"})
+    return version
+
+
+def current_model(project: Project, kind: str) -> ModelVersion | None:
+    return ModelVersion.objects.filter(project=project, kind=kind, current=True).first()
+
+
+# --- what a worker reports ------------------------------------------------------------------------------------
+
+
+def claim_run(run_id: int) -> Run | None:
+    """Take a run that is queued, or whose worker has been silent for too long; None if another worker has it.
+
+    The claim is one conditional update, so a message that comes twice, or late, does no harm.
+    """
+    now = timezone.now()
+    silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
+    claimed = Run.objects.filter(Q(state=Run.State.QUEUED) | silent, pk=run_id).update(
+        state=Run.State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, attempt=F("attempt") + 1, error=""
+    )
+    if not claimed:
+        return None
+    Run.objects.filter(pk=run_id, started_at=None).update(started_at=now)
+    run = Run.objects.select_related("project", "model", "snapshot").get(pk=run_id)
+    _announce_state(run)
+    return run
+
+
+def heartbeat(run: Run) -> bool:
+    """Say that the run is worked on. False when it is another worker's by now, or was asked to stop."""
+    beating = Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
+    return bool(beating.filter(cancel_requested=False).update(heartbeat_at=timezone.now()))
+
+
+def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> None:
+    _of(run).update(step=step, total=total, eta_s=eta_s, heartbeat_at=timezone.now())
+    events.announce(
+        run_group(run.pk),
+        {
+            "kind": "progress",
+            "step": step,
+            "total": total,
+            "eta_s": eta_s,
+            "percent": 100 * step // total if total else 0,
+        },
+    )
+
+
+def record_metrics(run: Run, *, step: int, values: Mapping[str, float]) -> None:
+    """Keep what was measured at a step; what is measured at the same step again joins or replaces it."""
+    with transaction.atomic():
+        if not _of(run).select_for_update().exists():
+            return
+        metric, made = Metric.objects.get_or_create(run=run, step=step, defaults={"values": dict(values)})
+        if not made:
+            metric.values |= values
+            metric.save(update_fields=["values"])
+    events.announce(run_group(run.pk), {"kind": "metrics", "step": step, "values": dict(values)})
+
+
+def record_warning(run: Run, message: str) -> None:
+    if message not in run.warnings:
+        run.warnings.append(message)
+        _of(run).update(warnings=run.warnings)
+        events.announce(run_group(run.pk), {"kind": "warning", "message": message})
+
+
+def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None, error: str = "") -> bool:
+    """Close a run; False, and nothing changed, when it is another worker's by now."""
+    closed = _of(run).update(
+        state=state,
+        finished_at=timezone.now(),
+        result=dict(result or {}),
+        error=error,
+        eta_s=None,
+        claim=None,
+    )
+    if closed:
+        run.refresh_from_db()
+        _announce_state(run)
+    return bool(closed)
+
+
+def hand_back(run: Run) -> None:
+    """Queue a run again because its worker is shutting down; the next worker goes on from the checkpoint."""
+    if _of(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
+        _wake(run)
+
+
+def run_group(run_id: int) -> str:
+    return f"run-{run_id}"
+
+
+def wake_worker(run_id: int) -> None:
+    """Send the message that wakes a worker. If the broker is away nothing is lost: the sweep sends it again."""
+    try:
+        app.send_task("training.tasks.execute_run", [run_id], retry=False)
+    except Exception:  # noqa: BLE001 - the row is the queue
+        log.warning("could not wake a worker for run %s", run_id, exc_info=True)
+
+
+def _of(run: Run) -> Any:
+    """The run's row, as long as this worker's claim on it holds."""
+    return Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
+
+
+def _wake(run: Run) -> None:
+    transaction.on_commit(lambda: wake_worker(run.pk))
+
+
+def _announce_state(run: Run) -> None:
+    event = {"kind": "state", "run": run.pk, "state": run.state, "error": run.error}
+    events.announce(run_group(run.pk), event)
+    events.announce(events.project_group(run.project_id), event)
+
+
+__all__ = ["ConfigError", "RunError"]

@@ -1,0 +1,62 @@
+"""Do one job: `python -m training.core JOB_DIR`.
+
+A job is a directory. Its owner writes `job.json` and `data.jsonl` and starts this program; the program writes
+`checkpoint/` while it works and `output/` when it is done. Starting it again on the same directory carries on from the
+checkpoint, or, where `output/` stands, says "done" at once. Nothing else is read or written.
+
+`job.json`
+    {"kind": "dpo", "config": {...}, "model": "path or hub id", ...}
+    kind        one of pretrain, sft, reward, dpo, generate, evaluate
+    config      settings of that kind (see training.configs); what is left out has its default
+    model       the model to start from or to sample with. pretrain needs none (it then builds a Llama-type model from
+                its config and trains a byte-level BPE tokenizer on the data); given one, it continues from it
+    reference   dpo only: the reference policy; left out, it is `model`
+    reward_model  evaluate only: the reward model to score with; left out, it is `model`
+    Relative paths are taken from JOB_DIR. A path or hub id must lead to safetensors; pickled weights and models that
+    bring their own code are refused.
+
+`data.jsonl`, one JSON object a line
+    pretrain    {"text": "..."}
+    sft         {"messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
+                the last message is the assistant's and is what is learned
+    reward, dpo, evaluate
+                {"id": "...", "prompt": [messages], "responses": ["...", ...], "ranks": [1, 2, 2, ...],
+                 "degree": null | "significantly" | "better" | "slightly" | "negligibly",
+                 "split": "train" | "held_out"}
+                rank 1 is best and equal ranks are a tie; a choice between two is a ranking of two with a degree.
+                Rows of the same prompt must be of the same split. evaluate may leave `ranks` out of a row to have its
+                responses scored only, and takes any number of responses from one up
+    generate    {"id": "...", "prompt": [messages]}
+    `id` is text or a whole number and comes back as it was. Keys not named here are ignored.
+
+`output/` appears whole, or not at all
+    pretrain, sft, dpo   a model directory: safetensors, tokenizer with its chat template, palate.json
+    reward      the same with the scalar head (head.safetensors) and report.json; loads again as a job's `reward_model`
+    generate    responses.jsonl, in the order of the prompts, `samples` lines each:
+                {"id", "sample": 0.., "text", "token_ids": [...], "logprobs": [...], "seed", "temperature", "finished"}
+                token_ids are those sampled, with the end token where there is one (`finished` is then true); logprobs
+                are of those tokens, divided by the temperature; `seed` alone reproduces the line
+    evaluate    report.json and scores.jsonl: {"id", "rewards": [...]}
+    palate.json holds the kind, the resolved config, where the model came from, and the versions of the libraries.
+
+`report.json` (reward, evaluate)
+    {"prompts", "pairs", "ties", "accuracy", "accuracy_by_degree": {"better": {"accuracy", "pairs"}, ...,
+     "none": {...}}, "accuracy_by_length": {"shorter_preferred": {...}, "longer_preferred": {...},
+     "same_length": {...}}, "ece", "ece_with_margin", "reliability": [{"confidence", "accuracy", "pairs"}, ...],
+     "mean_chosen", "mean_rejected", "bias"}
+    A figure that has no pairs behind it is null.
+
+stdout carries JSON lines and nothing else
+    {"event": "start", "kind": ..., "total": steps, "resumed_from": step or null}
+    {"event": "progress", "step", "total", "eta_s"}        eta_s is seconds, null until it is known
+    {"event": "metrics", "step", "values": {name: number}}  loss, lr, tokens_per_s, grad_norm; reward: accuracy,
+                held_out_accuracy, held_out_loss, ece; dpo: accuracy, reward_margin, reward_chosen, reward_rejected,
+                kl, held_out_accuracy; generate: tokens_per_s, mean_tokens, finished
+    {"event": "warning", "message"}
+    {"event": "done", "result": {...}}    the output's path, counts, seconds, and the last figures
+    {"event": "error", "message", "setting": name or null, "line": number or null}
+
+Exit codes: 0 done; 1 crash; 2 bad input, after an error event; 3 told to stop by SIGTERM, after writing a checkpoint.
+"""
+
+from __future__ import annotations

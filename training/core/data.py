@@ -1,0 +1,167 @@
+"""Reading `data.jsonl`: every line checked, every fault told with its line number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.configs import DEGREES
+from training.core.errors import BadInput
+
+Message = dict[str, str]
+ROLES = ("system", "user", "assistant")
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A prompt with the one answer to learn."""
+
+    line: int
+    prompt: list[Message]
+    answer: str
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie."""
+
+    line: int
+    id: str | int
+    prompt: list[Message]
+    responses: list[str]
+    ranks: list[int] | None
+    degree: str | None
+    held_out: bool
+    token_ids: list[list[int] | None]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Something to be answered."""
+
+    line: int
+    id: str | int
+    prompt: list[Message]
+
+
+def read_texts(path: Path) -> list[str]:
+    """The texts of a pretrain job."""
+    return [_text(row, "text", line) for line, row in _rows(path)]
+
+
+def read_conversations(path: Path) -> list[Conversation]:
+    """The conversations of an sft job."""
+    found = []
+    for line, row in _rows(path):
+        messages = _messages(row, "messages", line)
+        if messages[-1]["role"] != "assistant":
+            raise _bad(line, "the last message must be the assistant's, as it is the one learned")
+        if len(messages) < 2:
+            raise _bad(line, "a conversation needs a message before the assistant's")
+        found.append(Conversation(line, messages[:-1], messages[-1]["content"]))
+    return found
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a generate job."""
+    return [Prompt(line, _id(row, line), _messages(row, "prompt", line)) for line, row in _rows(path)]
+
+
+def read_rankings(path: Path, *, ranks_needed: bool = True) -> list[Ranking]:
+    """The judgments of a reward, dpo or evaluate job; one prompt may not be in both splits."""
+    found, splits = [], {}
+    for line, row in _rows(path):
+        ranking = _ranking(line, row, ranks_needed)
+        key = json.dumps(ranking.prompt, sort_keys=True)
+        if splits.setdefault(key, ranking.held_out) != ranking.held_out:
+            raise _bad(line, "this prompt is in both splits; held-out prompts must not be trained on")
+        found.append(ranking)
+    return found
+
+
+def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
+    responses, ranks = row.get("responses"), row.get("ranks")
+    if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
+        raise _bad(line, "'responses' must be a list of texts")
+    if len(responses) < (2 if ranks_needed else 1):
+        raise _bad(line, "a ranking needs at least two responses" if ranks_needed else "there are no responses")
+    if ranks is None and ranks_needed:
+        raise _bad(line, "'ranks' is missing")
+    if ranks is not None:
+        if not isinstance(ranks, list) or not all(type(rank) is int and rank >= 1 for rank in ranks):
+            raise _bad(line, "'ranks' must be a list of whole numbers from 1 up")
+        if len(ranks) != len(responses):
+            raise _bad(line, f"there are {len(responses)} responses but {len(ranks)} ranks")
+    degree = row.get("degree")
+    if degree is not None and degree not in DEGREES:
+        raise _bad(line, f"'degree' must be null or one of {', '.join(DEGREES)}, not {degree!r}")
+    if degree is not None and len(responses) != 2:
+        raise _bad(line, "a degree belongs to a choice between two responses")
+    split = row.get("split", "train")
+    if split not in ("train", "held_out"):
+        raise _bad(line, f"'split' must be 'train' or 'held_out', not {split!r}")
+    token_ids = row.get("token_ids") or [None] * len(responses)
+    if len(token_ids) != len(responses):
+        raise _bad(line, f"there are {len(responses)} responses but {len(token_ids)} lists of token ids")
+    return Ranking(
+        line=line,
+        id=_id(row, line),
+        prompt=_messages(row, "prompt", line),
+        responses=responses,
+        ranks=ranks,
+        degree=degree,
+        held_out=split == "held_out",
+        token_ids=token_ids,
+    )
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(line number, object) of every line that is not blank. Raises BadInput where a line holds no object."""
+    empty = True
+    with path.open("rb") as file:
+        for line, raw in enumerate(file, start=1):
+            if not raw.strip():
+                continue
+            empty = False
+            try:
+                row = json.loads(raw.decode("utf-8"))
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise _bad(line, f"not JSON in UTF-8: {error}") from None
+            if not isinstance(row, dict):
+                raise _bad(line, "must hold one JSON object")
+            yield line, row
+    if empty:
+        raise BadInput("data.jsonl is empty.")
+
+
+def _messages(row: dict[str, Any], name: str, line: int) -> list[Message]:
+    messages = row.get(name)
+    if not isinstance(messages, list) or not messages:
+        raise _bad(line, f"'{name}' must be a list of at least one message")
+    for message in messages:
+        if not isinstance(message, dict) or message.get("role") not in ROLES:
+            raise _bad(line, f"every message of '{name}' needs a role of {', '.join(ROLES)}")
+        if not isinstance(message.get("content"), str):
+            raise _bad(line, f"every message of '{name}' needs a text as its content")
+    return [{"role": message["role"], "content": message["content"]} for message in messages]
+
+
+def _text(row: dict[str, Any], name: str, line: int) -> str:
+    value = row.get(name)
+    if not isinstance(value, str) or not value:
+        raise _bad(line, f"'{name}' must be a text")
+    return value
+
+
+def _id(row: dict[str, Any], line: int) -> str | int:
+    value = row.get("id")
+    if type(value) not in (str, int):
+        raise _bad(line, "'id' must be a text or a whole number")
+    return value  # type: ignore[return-value]
+
+
+def _bad(line: int, why: str) -> BadInput:
+    return BadInput(f"Line {line} of data.jsonl: {why}.", line=line)

@@ -1,0 +1,91 @@
+"""What the program tells its parent: JSON lines on stdout, and nothing else there."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, TextIO
+
+from training.core.errors import Stopped
+
+
+class Events:
+    """Writes events, one flushed JSON line each, and remembers whether the parent asked to stop."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._first: tuple[int, float] | None = None
+        self.started = time.monotonic()
+        self.stop_asked = False
+        self.warnings: list[str] = []
+
+    def _write(self, event: str, **values: Any) -> None:
+        self._stream.write(json.dumps({"event": event, **_finite(values)}, ensure_ascii=False) + "\n")
+        self._stream.flush()
+
+    def start(self, kind: str, total: int, resumed_from: int | None) -> None:
+        self._write("start", kind=kind, total=total, resumed_from=resumed_from)
+
+    def progress(self, step: int, total: int) -> None:
+        """Report `step` of `total`; the time left is judged by the pace since the first report."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = (step, now)
+        first_step, first_time = self._first
+        pace = (now - first_time) / (step - first_step) if step > first_step else None
+        eta = round(pace * (total - step), 1) if pace is not None else None
+        self._write("progress", step=step, total=total, eta_s=eta)
+
+    def metrics(self, step: int, values: dict[str, float | None]) -> None:
+        self._write("metrics", step=step, values=values)
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+        self._write("warning", message=message)
+
+    def done(self, result: dict[str, Any]) -> None:
+        self._write("done", result=result)
+
+    def error(self, message: str, *, setting: str | None = None, line: int | None = None) -> None:
+        self._write("error", message=message, setting=setting, line=line)
+
+    def leave_if_asked(self) -> None:
+        """Raise Stopped where SIGTERM has come; for the places between two pieces of work."""
+        if self.stop_asked:
+            raise Stopped
+
+
+@contextmanager
+def on_stdout() -> Iterator[Events]:
+    """Events on the real stdout, while whatever libraries print goes to stderr. SIGTERM is noted, not obeyed."""
+    stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    events = Events(stream)
+
+    def ask_to_stop(number: int, frame: FrameType | None) -> None:
+        events.stop_asked = True
+
+    signal.signal(signal.SIGTERM, ask_to_stop)
+    try:
+        yield events
+    finally:
+        stream.close()
+
+
+def _finite(value: Any) -> Any:
+    """`value` with every number JSON cannot say (nan, inf) turned into null, and floats shortened to six digits."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return value

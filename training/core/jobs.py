@@ -1,0 +1,136 @@
+"""The job directory: reading `job.json`, and putting `output/` in place whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from training.configs import Config, ConfigError, from_dict
+from training.core.errors import BadInput
+
+NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as its owner asked for it."""
+
+    folder: Path
+    kind: str
+    config: Config
+    model: str | None
+    reference: str | None
+    reward_model: str | None
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data.jsonl"
+
+    @property
+    def output(self) -> Path:
+        return self.folder / "output"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+
+def read_job(folder: Path) -> Job:
+    """The job in `folder`. Raises BadInput with a sentence for anything missing or wrong."""
+    path = folder / "job.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BadInput(f"There is no job.json in {folder}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"job.json is not JSON: {error}.") from None
+    if not isinstance(values, dict) or not isinstance(values.get("config", {}), dict):
+        raise BadInput("job.json must hold an object whose config is an object too.")
+    kind = values.get("kind")
+    try:
+        config = from_dict(str(kind), values.get("config", {}))
+    except ConfigError as error:
+        raise BadInput(f"The setting {error.field} is wrong: {error.message}", setting=error.field) from None
+    names: dict[str, str | None] = {}
+    for name in ("model", "reference", "reward_model"):
+        value = values.get(name)
+        if value is not None and (not isinstance(value, str) or not value):
+            raise BadInput(f"{name} in job.json must be a path or a hub id.", setting=name)
+        names[name] = value
+    if kind == "evaluate":
+        names["model"] = names["model"] or names["reward_model"]
+    if kind in NEEDS_MODEL and names["model"] is None:
+        raise BadInput(f"A {kind} job needs a model: a path or a hub id.", setting="model")
+    if not (folder / "data.jsonl").is_file():
+        raise BadInput(f"There is no data.jsonl in {folder}.")
+    return Job(folder=folder, kind=str(kind), config=config, **names)
+
+
+def publish(job: Job, write: Callable[[Path], None]) -> Path:
+    """Have `write` fill a directory under a temporary name, then give it its own. Returns `output/`.
+
+    The checkpoint has served its purpose once the output stands, and is removed.
+    """
+    unfinished = job.folder / "output.tmp"
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    write(unfinished)
+    write_json(unfinished / "palate.json", about(job))
+    sync_tree(unfinished)
+    os.rename(unfinished, job.output)
+    sync(job.folder)
+    for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp"):
+        shutil.rmtree(job.folder / name, ignore_errors=True)
+    return job.output
+
+
+def about(job: Job) -> dict[str, Any]:
+    """What a model directory says about its own making."""
+    import torch
+    import transformers
+
+    return {
+        "kind": job.kind,
+        "config": job.config.to_dict(),
+        "model": job.model,
+        "reference": job.reference,
+        "reward_model": job.reward_model,
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+        },
+    }
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
+    """`rows` as JSON lines, on disk when this returns."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    sync(path)
+
+
+def sync(path: Path) -> None:
+    """Have the disk hold what was written to a file, or the names in a directory."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        sync(path)
+    sync(folder)

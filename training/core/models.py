@@ -1,0 +1,153 @@
+"""Loading and saving models, and refusing the ones that are not safe or not there."""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+
+from training.core.encoding import PLAIN_TEMPLATE
+from training.core.errors import BadInput
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+
+
+def device() -> torch.device:
+    """The accelerator where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def autocast(precision: str) -> AbstractContextManager[Any]:
+    """A context in which matrix products are done in `precision`."""
+    if precision == "float32":
+        return nullcontext()
+    return torch.autocast(device().type, torch.bfloat16)
+
+
+def locate(name: str, folder: Path, setting: str = "model") -> str:
+    """The directory or hub id that `name` means, checked. Relative paths are taken from `folder`.
+
+    Raises BadInput where nothing is there, where there are only pickled weights (unpickling runs code), or where the
+    model brings code of its own.
+    """
+    path = folder / name
+    if path.is_dir():
+        _check_directory(path, name, setting)
+        return str(path)
+    if path.exists():
+        raise BadInput(f"The model {name} is a file; give the directory that holds it.", setting=setting)
+    if not HUB_ID.fullmatch(name) or name.startswith("."):
+        raise BadInput(f"There is no model at {name}.", setting=setting)
+    try:
+        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        if "trust_remote_code" in str(error) or "custom code" in str(error):
+            raise _brings_code(name, setting) from None
+        reason = str(error).splitlines()[0]
+        raise BadInput(f"There is no model at {name}, and the hub did not give it: {reason}", setting=setting) from None
+    if getattr(config, "auto_map", None):
+        raise _brings_code(name, setting)
+    return name
+
+
+def _check_directory(path: Path, name: str, setting: str) -> None:
+    if not (path / "config.json").is_file():
+        raise BadInput(f"The model directory {name} has no config.json.", setting=setting)
+    for file in ("config.json", "tokenizer_config.json"):
+        try:
+            values = json.loads((path / file).read_text(encoding="utf-8")) if (path / file).is_file() else {}
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise BadInput(f"{file} of the model {name} is not JSON.", setting=setting) from None
+        if values.get("auto_map"):
+            raise _brings_code(name, setting)
+    if not any(path.glob("*.safetensors")):
+        if any(file.suffix in PICKLED for file in path.iterdir()):
+            raise BadInput(
+                f"The model {name} holds only pickled weights, which can run code when loaded; convert it to"
+                " safetensors first.",
+                setting=setting,
+            )
+        raise BadInput(f"The model directory {name} holds no safetensors weights.", setting=setting)
+
+
+def _brings_code(name: str, setting: str) -> BadInput:
+    return BadInput(
+        f"The model {name} brings code of its own (auto_map), which is never run here; use a model type that"
+        " transformers knows.",
+        setting=setting,
+    )
+
+
+def load_policy(source: str, setting: str = "model") -> nn.Module:
+    """A causal language model in float32 on the device, dropout off. `source` has been through `locate`."""
+    return _load(AutoModelForCausalLM, source, setting)
+
+
+def load_trunk(source: str, setting: str = "model") -> nn.Module:
+    """The same without its output projection: token ids in, hidden states out."""
+    return _load(AutoModel, source, setting)
+
+
+def _load(auto: Any, source: str, setting: str) -> nn.Module:
+    try:
+        model, report = auto.from_pretrained(
+            source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise BadInput(f"The model {source} cannot be loaded: {reason}", setting=setting) from None
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise BadInput(f"The model {source} lacks weights, {missing[0]} for one.", setting=setting)
+    return switch_off_dropout(model).to(device())
+
+
+def switch_off_dropout(model: nn.Module) -> nn.Module:
+    """`model`, in training mode or not, without dropout: the same input always gives the same output.
+
+    Dropout would make policy and reference differ before the first step, and the reward of a text a matter of luck.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+    for name, value in vars(getattr(model, "config", None) or object.__new__(_Nothing)).items():
+        if "dropout" in name and isinstance(value, float):
+            setattr(model.config, name, 0.0)
+    return model.eval()
+
+
+class _Nothing:
+    """Stands in for a missing config."""
+
+
+def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedTokenizerBase, list[str]]:
+    """The tokenizer of a model, always with a chat template, and warnings about what it lacked."""
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else repr(error)
+        raise BadInput(f"The tokenizer of {source} cannot be loaded: {reason}", setting=setting) from None
+    warnings = []
+    if not tokenizer.chat_template:
+        tokenizer.chat_template = PLAIN_TEMPLATE
+        warnings.append("The model has no chat template; a plain one (User: ... Assistant: ...) is used and saved.")
+    return tokenizer, warnings
+
+
+def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
+    """A directory that `load_policy` and transformers read."""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def longest_row(model: nn.Module, wanted: int) -> int:
+    """`wanted`, or the most positions the model has where that is less."""
+    positions = getattr(model.config, "max_position_embeddings", None)
+    return min(wanted, positions) if isinstance(positions, int) else wanted

@@ -1,0 +1,162 @@
+"""Runs, what they measured, and the model versions that came out of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+
+from annotation.models import Author, Project, Snapshot
+
+if TYPE_CHECKING:
+    from django.db.models import Manager
+
+
+class ModelVersion(models.Model):
+    """A model that can be used, and where it comes from: its parent, and the run that made it."""
+
+    class Kind(models.TextChoices):
+        POLICY = "policy", "Policy"
+        REWARD = "reward", "Reward model"
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions")
+    kind = models.CharField(max_length=6, choices=Kind)
+    name = models.CharField(max_length=120)
+    # a folder below the artifacts', an absolute folder, or the id of a model on a hub
+    location = models.CharField(max_length=500)
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
+    run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="output")
+    author = models.OneToOneField(Author, models.PROTECT, null=True, blank=True, related_name="model_version")
+    current = models.BooleanField(
+        default=False, help_text="The one that answers prompts, or scores answers, by default."
+    )
+    metrics = models.JSONField(default=dict)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(fields=["project", "name"], name="model_names_are_unique"),
+            models.UniqueConstraint(
+                fields=["project", "kind"], condition=Q(current=True), name="one_current_model"
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="reward") | Q(author__isnull=False), name="a_policy_is_an_author"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("model", args=[self.project.slug, self.pk])
+
+    @property
+    def source(self) -> str:
+        """What `from_pretrained` is given."""
+        folder = Path(settings.ARTIFACTS) / self.location
+        return str(folder) if folder.is_dir() else self.location
+
+    def lineage(self) -> list[ModelVersion]:
+        """This version, its parent, and so on to the first."""
+        chain: list[ModelVersion] = [self]
+        while chain[-1].parent is not None:
+            chain.append(chain[-1].parent)
+        return chain
+
+
+class Run(models.Model):
+    """One piece of training or generation. The row is the queue: a worker claims it, and a message only wakes one."""
+
+    class Kind(models.TextChoices):
+        PRETRAIN = "pretrain", "Pre-training"
+        SFT = "sft", "Supervised fine-tuning"
+        REWARD = "reward", "Reward model"
+        DPO = "dpo", "DPO"
+        GENERATE = "generate", "Answers"
+        EVALUATE = "evaluate", "Evaluation"
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    OPEN_STATES = (State.QUEUED, State.RUNNING)
+
+    project = models.ForeignKey(Project, models.PROTECT, related_name="runs")
+    kind = models.CharField(max_length=8, choices=Kind)
+    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
+    config = models.JSONField(help_text="Every setting, resolved (training.configs).")
+    inputs = models.JSONField(
+        default=dict, help_text="What the settings do not say: a file, how many prompts, and so on."
+    )
+    model = models.ForeignKey(ModelVersion, models.PROTECT, null=True, blank=True, related_name="runs")
+    snapshot = models.ForeignKey(Snapshot, models.PROTECT, null=True, blank=True, related_name="runs")
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    # who works on it: a worker that lost its claim (another token stands here) may write nothing any more
+    claim = models.UUIDField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    cancel_requested = models.BooleanField(default=False)
+    step = models.PositiveIntegerField(default=0)
+    total = models.PositiveIntegerField(default=0)
+    eta_s = models.FloatField(null=True)
+    result = models.JSONField(default=dict)
+    warnings = models.JSONField(default=list)
+    error = models.TextField(blank=True)
+
+    if TYPE_CHECKING:
+        metrics: Manager[Metric]
+        output: ModelVersion
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                name="a_running_run_is_claimed",
+                condition=~Q(state="running") | Q(claim__isnull=False, heartbeat_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["id"], name="runs_to_claim", condition=Q(state__in=["queued", "running"]))
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} run {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("run", args=[self.project.slug, self.pk])
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in self.OPEN_STATES
+
+    @property
+    def percent(self) -> int:
+        return min(100, 100 * self.step // self.total) if self.total else 0
+
+    @property
+    def folder(self) -> Path:
+        """The job directory: by hand, `python -m training.core FOLDER` does the same again."""
+        return Path(settings.ARTIFACTS) / "runs" / str(self.pk)
+
+
+class Metric(models.Model):
+    """What a run measured at one step. A step that is repeated after a crash overwrites its values."""
+
+    run = models.ForeignKey(Run, models.CASCADE, related_name="metrics")
+    step = models.PositiveIntegerField()
+    values = models.JSONField()
+
+    class Meta:
+        ordering = ["step"]
+        constraints = [models.UniqueConstraint(fields=["run", "step"], name="one_row_per_step")]
