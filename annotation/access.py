@@ -16,11 +16,12 @@ EVERYBODY = (Role.LEAD, Role.REVIEWER, Role.ANNOTATOR)
 
 def person(request: HttpRequest) -> User:
     """The signed-in user of a view behind `login_required`."""
-    return cast(User, request.user)
+    return cast("User", request.user)
 
 
-def project_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Project:
-    """The project, if the user has one of the roles in it (any role, if none is named).
+def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
+    """The user's membership in a project, with the project, if they have one of the roles in it (any role, if none is
+    named).
 
     Raises:
         Http404: there is no such project, or they are not a member: outsiders cannot tell which.
@@ -31,7 +32,12 @@ def project_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Project:
         raise Http404("No such project.")
     if member.role not in (roles or EVERYBODY):
         raise PermissionDenied(f"This needs the role of {' or '.join(roles)} in {member.project}.")
-    return member.project
+    return member
+
+
+def project_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Project:
+    """The project of `member_for`, which says who gets it."""
+    return member_for(user, slug, *roles).project
 
 
 def may_create_projects(user: User) -> bool:

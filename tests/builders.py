@@ -55,7 +55,7 @@ def judgment(
     assert lease is not None, "nothing left in the queue"
     responses = sorted(lease.shown_order)
     ranks = ranks or range(1, len(responses) + 1)
-    if project.mode == Project.Mode.PAIRWISE:
+    if len(responses) == 2:
         degree = degree or "better"
     return judge.submit(
         lease=lease,

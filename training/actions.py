@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -16,7 +17,7 @@ from django.utils import timezone
 from annotation import events
 from annotation.models import Author, Project, Snapshot, User
 from config.celery import app
-from training.configs import KINDS, ConfigError, from_dict
+from training.configs import KINDS, from_dict
 from training.models import Metric, ModelVersion, Run
 
 log = logging.getLogger(__name__)
@@ -52,8 +53,10 @@ def start_run(
         config: settings that differ from the defaults of `training.configs`.
         model: what the run starts from; the current policy (for an evaluation, the current reward model) if left out.
         snapshot: the judgments to learn from, where the kind learns from judgments.
-        inputs: what else the kind needs. generate: `prompts` (how many), `split`, `publish` (put the answers into the
-            queue), `prompt_ids`. pretrain, sft: `data`, a file of the core's format.
+        inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (true, or
+            for how many of the prompts the answers go into the queue), `comparisons` (the share of these that ask for a
+            comparison of two answers instead of a ranking of all). pretrain, sft: `data`, the name of a file in the core's
+            format below the artifacts' `texts` folder.
 
     Raises:
         RunError: something is missing or does not fit together.
@@ -81,8 +84,10 @@ def start_run(
         and not snapshot.counts.get("pairs_train")
     ):
         raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
-    if kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not (inputs or {}).get("data"):
-        raise RunError("data", "Name the file of texts to learn from.")
+    if kind in (Run.Kind.PRETRAIN, Run.Kind.SFT):
+        text_file((inputs or {}).get("data", ""))
+    if kind == Run.Kind.GENERATE and (inputs or {}).get("publish") and not 2 <= resolved.samples <= 9:  # type: ignore[attr-defined]
+        raise RunError("samples", "An item of the queue has 2 to 9 answers.")
     run = Run.objects.create(
         project=project,
         kind=kind,
@@ -95,6 +100,20 @@ def start_run(
     _wake(run)
     _announce_state(run)
     return run
+
+
+def text_file(name: str) -> Path:
+    """A file of texts to learn from. Only those below the artifacts' `texts` folder can be named: a run must not read the
+    server's other files.
+
+    Raises:
+        RunError: there is no such file.
+    """
+    folder = (Path(settings.ARTIFACTS) / "texts").resolve()
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():
+        raise RunError("data", f"There is no file {name!r} in {folder}: put the texts to learn from there.")
+    return path
 
 
 def cancel_run(run: Run) -> Run:
@@ -151,7 +170,7 @@ def add_model(
         RunError: the name is taken.
     """
     Project.objects.select_for_update().get(pk=project.pk)
-    if project.model_versions.filter(name=name).exists():  # type: ignore[attr-defined]
+    if project.model_versions.filter(name=name).exists():
         raise RunError("name", f"There is a model called {name!r} already.")
     author = None
     if kind == ModelVersion.Kind.POLICY:
@@ -277,7 +296,7 @@ def wake_worker(run_id: int) -> None:
     """Send the message that wakes a worker. If the broker is away nothing is lost: the sweep sends it again."""
     try:
         app.send_task("training.tasks.execute_run", [run_id], retry=False)
-    except Exception:  # noqa: BLE001 - the row is the queue
+    except Exception:
         log.warning("could not wake a worker for run %s", run_id, exc_info=True)
 
 
@@ -294,6 +313,3 @@ def _announce_state(run: Run) -> None:
     event = {"kind": "state", "run": run.pk, "state": run.state, "error": run.error}
     events.announce(run_group(run.pk), event)
     events.announce(events.project_group(run.project_id), event)
-
-
-__all__ = ["ConfigError", "RunError"]

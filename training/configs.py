@@ -104,7 +104,7 @@ class Config:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Training(Config):
+class TrainingConfig(Config):
     """What every kind of run that takes gradient steps has."""
 
     learning_rate: float = setting(1e-4, "Learning rate", "Highest learning rate.", min=1e-9, max=1.0)
@@ -158,7 +158,7 @@ class _Training(Config):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig(_Training):
+class PretrainConfig(TrainingConfig):
     """Next-token prediction on plain text: a small Llama-type model and its tokenizer, from nothing."""
 
     kind: ClassVar[str] = "pretrain"
@@ -215,7 +215,7 @@ class PretrainConfig(_Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFTConfig(_Training):
+class SFTConfig(TrainingConfig):
     """Supervised fine-tuning on conversations; only the last answer is learned."""
 
     kind: ClassVar[str] = "sft"
@@ -234,7 +234,7 @@ class SFTConfig(_Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(_Training):
+class RewardConfig(TrainingConfig):
     """A reward model from rankings and choices (InstructGPT, equation 1; Llama 2, equation 2)."""
 
     kind: ClassVar[str] = "reward"
@@ -280,7 +280,7 @@ class RewardConfig(_Training):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(_Training):
+class DPOConfig(TrainingConfig):
     """Direct preference optimisation of the policy on rankings and choices (Rafailov et al. 2023, equation 7)."""
 
     kind: ClassVar[str] = "dpo"

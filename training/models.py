@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
@@ -11,9 +10,6 @@ from django.db.models import Q
 from django.urls import reverse
 
 from annotation.models import Author, Project, Snapshot
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
 
 
 class ModelVersion(models.Model):
@@ -113,10 +109,6 @@ class Run(models.Model):
     result = models.JSONField(default=dict)
     warnings = models.JSONField(default=list)
     error = models.TextField(blank=True)
-
-    if TYPE_CHECKING:
-        metrics: Manager[Metric]
-        output: ModelVersion
 
     class Meta:
         ordering = ["-id"]

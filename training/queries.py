@@ -74,3 +74,13 @@ def judged_by_author(project: Project) -> dict[str, int]:
     for name, judgment in rows:
         counts.setdefault(name, set()).add(judgment)
     return {name: len(ids) for name, ids in counts.items()}
+
+
+def registry(project: Project) -> list[tuple[ModelVersion, int]]:
+    """Every model version, newest first, with the judgments behind it; one query, however long the lines are."""
+    versions = list(models_of(project))
+    by_id = {version.pk: version for version in versions}
+    for version in versions:
+        if version.parent_id:
+            version.parent = by_id[version.parent_id]
+    return [(version, judgments_behind(version)) for version in versions]

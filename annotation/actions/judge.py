@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotation import events
 from annotation.actions.queue import Lease
 from annotation.logic.ranking import dense
-from annotation.models import Draft, Item, Judgment, Placement, Project, Slot
+from annotation.models import Draft, Item, Judgment, Placement, Slot
 
 
 class JudgmentError(Exception):
@@ -39,7 +39,7 @@ def submit(
 
     Args:
         ranks: response id -> rank, for every response that was shown; 1 is best, equal ranks are ties.
-        degree: of a comparison: how much better the preferred one is.
+        degree: of an item of two, where it must be given: how much better the preferred one is.
 
     A judgment that comes after its lease has run out takes a free slot of its item; where others have filled them all
     it is kept without one, and does not count towards the overlap.
@@ -49,7 +49,7 @@ def submit(
         AlreadyJudged: this annotator has judged this item before.
     """
     item = Item.objects.select_related("project").get(pk=lease.item_id)
-    _check(item.project, lease, ranks, degree)
+    _check(lease, ranks, degree)
     try:
         with transaction.atomic():
             kept = _kept(lease, idempotency_key)
@@ -82,7 +82,7 @@ def submit(
         return kept
 
 
-def _check(project: Project, lease: Lease, ranks: Mapping[int, int], degree: str | None) -> None:
+def _check(lease: Lease, ranks: Mapping[int, int], degree: str | None) -> None:
     k = len(lease.shown_order)
     if unknown := set(ranks) - set(lease.shown_order):
         raise JudgmentError("ranks", f"Response {min(unknown)} does not stand in this item.")
@@ -91,7 +91,7 @@ def _check(project: Project, lease: Lease, ranks: Mapping[int, int], degree: str
         raise JudgmentError("ranks", f"Every answer needs a rank; missing: {letters}.")
     if any(not 1 <= rank <= k for rank in ranks.values()):
         raise JudgmentError("ranks", f"A rank is a number from 1 to {k}.")
-    if project.mode == Project.Mode.RANKING:
+    if k > 2:
         if degree is not None:
             raise JudgmentError("degree", "A ranking has no degree.")
         return

@@ -34,6 +34,7 @@ class Lease:
 
     slot_id: int
     item_id: int
+    project_id: int
     annotator_id: int
     token: str
     shown_order: list[int]
@@ -137,7 +138,13 @@ def claim(*, project: Project, annotator: User) -> Lease | None:
             return None
         slot_id, item_id, token, shown_order = row
         return Lease(
-            slot_id, item_id, annotator.pk, str(token), list(shown_order), timezone.now().timestamp()
+            slot_id=slot_id,
+            item_id=item_id,
+            project_id=project.pk,
+            annotator_id=annotator.pk,
+            token=str(token),
+            shown_order=list(shown_order),
+            opened_at=timezone.now().timestamp(),
         )
     raise QueueError("The queue is busy. Try again.")
 

@@ -6,7 +6,7 @@ A `Row` is one judgment with all that is known of it; every export format is a f
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
@@ -87,12 +87,16 @@ def rankings(row: Row) -> Iterator[Line]:
 FORMATS: dict[str, Callable[[Row], Iterator[Line]]] = {"raw": raw, "trl": trl, "rankings": rankings}
 
 
-def export(rows: Iterable[Row], format: str) -> Iterator[str]:
-    """Lines of JSON, each with its newline. Memory stays flat however many rows there are."""
+def export(rows: Iterable[Row], format: str) -> Generator[str, None, None]:
+    """Lines of JSON, each with its newline. Memory stays flat however many rows there are.
+
+    A judgment that does not count towards the overlap stands in `raw` only, where its row says so.
+    """
     lines = FORMATS[format]
     for row in rows:
-        for line in lines(row):
-            yield json.dumps(line, ensure_ascii=False) + "\n"
+        if row["counted"] or format == "raw":
+            for line in lines(row):
+                yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 # --- in -------------------------------------------------------------------------------------------------------

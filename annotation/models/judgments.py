@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -10,9 +8,6 @@ from django.db.models import Q
 from annotation.models.projects import Guideline
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
 
 
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
@@ -45,9 +40,6 @@ class Judgment(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     objects = JudgmentQuerySet.as_manager()
-
-    if TYPE_CHECKING:
-        placements: Manager[Placement]
 
     class Meta:
         constraints = [

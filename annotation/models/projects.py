@@ -1,16 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
-
-    from annotation.models.people import Member
 
 K_MIN, K_MAX = 2, 9
 
@@ -48,10 +41,6 @@ class Project(models.Model):
         help_text="How long an item waits for the person who opened it before others may have it.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
-
-    if TYPE_CHECKING:
-        members: Manager[Member]
-        guidelines: Manager[Guideline]
 
     class Meta:
         ordering = ["name"]

@@ -1,14 +1,9 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 from annotation.models.projects import Project
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
 
 
 class Author(models.Model):
@@ -47,9 +42,6 @@ class Prompt(models.Model):
     # fixed by a hash of the messages: the same prompt is held out in every project and every round
     split = models.CharField(max_length=8, choices=Split, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
-
-    if TYPE_CHECKING:
-        responses: Manager[Response]
 
     class Meta:
         constraints = [

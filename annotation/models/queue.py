@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -10,9 +8,6 @@ from django.db.models.functions import Random
 
 from annotation.models.projects import Project
 from annotation.models.prompts import Prompt, Response
-
-if TYPE_CHECKING:
-    from django.db.models import Manager
 
 
 class Item(models.Model):
@@ -24,10 +19,6 @@ class Item(models.Model):
     # with which probability this prompt was chosen from the pool it was drawn from
     probability = models.FloatField(default=1.0)
     created_at = models.DateTimeField(auto_now_add=True)
-
-    if TYPE_CHECKING:
-        candidates: Manager[Candidate]
-        slots: Manager[Slot]
 
     class Meta:
         constraints = [

@@ -60,3 +60,100 @@ Exit codes: 0 done; 1 crash; 2 bad input, after an error event; 3 told to stop b
 """
 
 from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from training.core.errors import BadInput, Stopped
+from training.core.events import Events, on_stdout
+from training.core.jobs import Job, read_job
+
+
+def run(job: Job, events: Events) -> dict[str, Any]:
+    """Do the job and return what to say of it."""
+    import torch
+
+    if job.config.threads:
+        torch.set_num_threads(job.config.threads)
+    config: Any = job.config
+    if job.kind == "pretrain":
+        from training.core.train_pretrain import train
+
+        return train(job, config, events)
+    if job.kind == "sft":
+        from training.core.train_sft import train
+
+        return train(job, config, events)
+    if job.kind == "reward":
+        from training.core.train_reward import train
+
+        return train(job, config, events)
+    if job.kind == "dpo":
+        from training.core.train_dpo import train
+
+        return train(job, config, events)
+    if job.kind == "generate":
+        from training.core.generate import generate
+
+        return generate(job, config, events)
+    from training.core.evaluate import evaluate
+
+    return evaluate(job, config, events)
+
+
+def main(arguments: list[str]) -> int:
+    """Do the job in the one directory given, and return the exit code."""
+    if len(arguments) != 1:
+        print("usage: python -m training.core JOB_DIR", file=sys.stderr)
+        return 2
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    keep_freed_memory()
+    with on_stdout() as events:
+        try:
+            job = read_job(Path(arguments[0]).resolve())
+            if job.output.is_dir():
+                events.done({"output": str(job.output), "already": True})
+                return 0
+            result = run(job, events)
+        except Stopped:
+            return 3
+        except BadInput as error:
+            events.error(str(error), setting=error.setting, line=error.line)
+            return 2
+        except Exception as error:
+            if out_of_memory(error):
+                events.error(
+                    "The memory ran out; lower batch_tokens, the number of tokens put through the model at once.",
+                    setting="batch_tokens",
+                )
+                return 2
+            traceback.print_exc()
+            events.error(f"The run crashed: {type(error).__name__}: {error}")
+            return 1
+        events.done(result | {"seconds": round(time.monotonic() - events.started, 1)})
+        return 0
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether the machine, or its accelerator, had no memory left."""
+    words = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in words or "not enough memory" in words
+
+
+def keep_freed_memory() -> None:
+    """Ask glibc to keep what is freed: without it every large tensor costs the kernel fresh pages to clear."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        pass  # another C library: it works without
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

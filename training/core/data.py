@@ -87,7 +87,9 @@ def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
     if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
         raise _bad(line, "'responses' must be a list of texts")
     if len(responses) < (2 if ranks_needed else 1):
-        raise _bad(line, "a ranking needs at least two responses" if ranks_needed else "there are no responses")
+        raise _bad(
+            line, "a ranking needs at least two responses" if ranks_needed else "there are no responses"
+        )
     if ranks is None and ranks_needed:
         raise _bad(line, "'ranks' is missing")
     if ranks is not None:

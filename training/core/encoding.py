@@ -41,7 +41,9 @@ class Encoder:
     def prompt(self, messages: list[Message], *, room: int) -> list[int]:
         """Ids of the prompt, its oldest tokens cut (but never the BOS) where it is longer than `room`."""
         try:
-            rendered = self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            rendered = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=False
+            )
         except Exception as error:  # templates raise what they please
             raise BadInput(f"The model's chat template refuses a conversation: {error}") from None
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]

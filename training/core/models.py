@@ -51,7 +51,9 @@ def locate(name: str, folder: Path, setting: str = "model") -> str:
         if "trust_remote_code" in str(error) or "custom code" in str(error):
             raise _brings_code(name, setting) from None
         reason = str(error).splitlines()[0]
-        raise BadInput(f"There is no model at {name}, and the hub did not give it: {reason}", setting=setting) from None
+        raise BadInput(
+            f"There is no model at {name}, and the hub did not give it: {reason}", setting=setting
+        ) from None
     if getattr(config, "auto_map", None):
         raise _brings_code(name, setting)
     return name
@@ -98,7 +100,11 @@ def load_trunk(source: str, setting: str = "model") -> nn.Module:
 def _load(auto: Any, source: str, setting: str) -> nn.Module:
     try:
         model, report = auto.from_pretrained(
-            source, use_safetensors=True, trust_remote_code=False, dtype=torch.float32, output_loading_info=True
+            source,
+            use_safetensors=True,
+            trust_remote_code=False,
+            dtype=torch.float32,
+            output_loading_info=True,
         )
     except (OSError, ValueError, KeyError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
@@ -137,7 +143,9 @@ def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedToken
     warnings = []
     if not tokenizer.chat_template:
         tokenizer.chat_template = PLAIN_TEMPLATE
-        warnings.append("The model has no chat template; a plain one (User: ... Assistant: ...) is used and saved.")
+        warnings.append(
+            "The model has no chat template; a plain one (User: ... Assistant: ...) is used and saved."
+        )
     return tokenizer, warnings
 
 

@@ -7,7 +7,7 @@ positions count from each row's first token. What a row yields is what it would 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,8 @@ from torch.nn.functional import cross_entropy
 
 from training.core.encoding import Row
 from training.core.errors import BadInput
+
+T = TypeVar("T")
 
 
 class Batch(NamedTuple):
@@ -87,7 +89,9 @@ def check_logits(policy: Any) -> None:
         raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting="model")
 
 
-def by_length[T](items: Sequence[T], tokens: Sequence[int], rows: Sequence[int], most: int) -> Iterator[list[T]]:
+def by_length(
+    items: Sequence[T], tokens: Sequence[int], rows: Sequence[int], most: int
+) -> Iterator[list[T]]:
     """`items` in groups of at most `most` tokens once padded, alike in length, longest first.
 
     tokens: each item's longest row. rows: each item's number of rows. An item too large by itself goes alone.

@@ -1,0 +1,70 @@
+# Two commands do everything on a fresh machine with Python 3.11 or 3.12: `make demo` and `make test`.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || echo python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PORT ?= 8000
+ROUNDS ?= 2
+SEED ?= 0
+SERVE ?= 1
+
+# uv installs many times faster than pip; it does not read pip's folder of wheels by itself
+export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
+export UV_COMPILE_BYTECODE := 1
+export UV_HTTP_TIMEOUT ?= 180
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 13))' \
+		|| { echo "Palate needs Python 3.11 or 3.12: make PYTHON=/path/to/python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/site: $(BIN)/uv pyproject.toml constraints.txt
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --editable '.[embedded,train,demo]'
+	@touch $@
+
+$(VENV)/dev: $(VENV)/site
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev
+	@touch $@
+
+install: $(VENV)/site ## what the site and its workers need, into .venv
+install-dev: $(VENV)/dev ## the same, with what tests and lint need
+
+demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 SEED=0 SERVE=1 PORT=8000)
+	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --seed $(SEED) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+
+demo-reset: ## throw the demo's data away
+	@if [ -d var ]; then $(BIN)/python -m config.embedded stop; rm -rf var; fi; echo "var/ is gone."
+
+serve: $(VENV)/site ## the site on this machine, without the demo
+	@$(BIN)/python manage.py serve --port $(PORT)
+
+browser:
+	@tests/browser/install
+
+test: $(VENV)/dev browser ## every test, on real servers, workers and a real browser
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev ## ruff, mypy, import-linter, migrations, docs
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python manage.py makemigrations --check --dry-run
+	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+
+screenshots: $(VENV)/dev browser ## take the README's pictures anew, from a demo that has run
+	$(BIN)/python docs/screenshots.py
+
+lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
+	$(BIN)/uv pip compile --universal --quiet pyproject.toml --all-extras --group dev --constraints pins.in \
+		--no-header --no-annotate --output-file constraints.txt --upgrade
+	# one line for torch on every platform; what its CUDA build needs is that wheel's own business
+	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
+	grep '^torch' pins.in >> constraints.txt
+
+.PHONY: help install install-dev demo demo-reset serve browser test lint screenshots lock

@@ -1,0 +1,31 @@
+"""Long lists, a page at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.pagination import Cursor, CursorPagination
+from rest_framework.request import Request
+
+
+class ById(CursorPagination):
+    """Pages of 100 in the order in which the rows came in: what arrives meanwhile moves nothing."""
+
+    ordering = "id"
+    page_size = 100
+
+    def decode_cursor(self, request: Request) -> Cursor | None:
+        cursor = super().decode_cursor(request)
+        position = str(cursor.position) if cursor and cursor.position is not None else "0"
+        if not (position.isascii() and position.isdigit() and len(position) < 19):
+            raise ValidationError({"cursor": ["Follow the links “next” and “previous” as they were given."]})
+        return cursor
+
+
+class Page(serializers.Serializer[Any]):
+    """What every list answers; subclasses add `results`."""
+
+    next = serializers.URLField(allow_null=True)
+    previous = serializers.URLField(allow_null=True)

@@ -1,0 +1,180 @@
+"""Prompts and their responses: coming in by the file, read back by the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
+from rest_framework.parsers import BaseParser, JSONParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, project_for
+from annotation.actions.intake import import_lines
+from annotation.api import errors
+from annotation.api.pages import ById, Page
+from annotation.api.renderers import NDJSON
+from annotation.models import Prompt
+from annotation.models import Response as Answer
+
+LINES = (NDJSON, "application/jsonl", "application/jsonlines")
+
+
+class TooLarge(APIException):
+    status_code = 413
+
+
+class LinesParser(BaseParser):
+    """Says that lines are welcome; they are read one by one, straight from the request."""
+
+    media_type = NDJSON
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
+        raise NotImplementedError("a body of lines is never parsed as a whole")
+
+
+class Message(serializers.Serializer[Any]):
+    role = serializers.CharField(help_text="system, user or assistant.")
+    content = serializers.CharField()
+
+
+class AnswerOut(serializers.ModelSerializer[Answer]):
+    author = serializers.CharField(source="author.name")
+
+    class Meta:
+        model = Answer
+        fields = ("id", "author", "text")
+
+
+class PromptOut(serializers.ModelSerializer[Prompt]):
+    id = serializers.CharField(source="external_id")
+    prompt = Message(source="messages", many=True)
+    responses = AnswerOut(many=True)
+
+    class Meta:
+        model = Prompt
+        fields = ("id", "prompt", "responses", "tags", "split", "created_at")
+
+
+class PromptPage(Page):
+    results = PromptOut(many=True)
+
+
+class PromptIn(serializers.Serializer[Any]):
+    """For the OpenAPI document: `logic.formats.parse_prompt` is what reads it."""
+
+    id = serializers.CharField(required=False, help_text="Left out, a hash of the prompt is the id.")
+    prompt = serializers.JSONField(
+        help_text="A text, or messages: [{role, content}, …], the last one the user's."
+    )
+    responses = serializers.JSONField(
+        required=False, help_text="2 to 9, each a text or {text, author}. They become an item of the queue."
+    )
+    tags = serializers.ListField(child=serializers.CharField(), required=False)
+
+
+class LineErrorOut(serializers.Serializer[Any]):
+    line = serializers.IntegerField(help_text="Counted from 1; in a JSON list, the element.")
+    message = serializers.CharField()
+
+
+class ImportOut(serializers.Serializer[Any]):
+    prompts = serializers.IntegerField(help_text="How many are new.")
+    responses = serializers.IntegerField()
+    items = serializers.IntegerField(help_text="How many were put into the queue.")
+    unchanged = serializers.IntegerField(help_text="How many lines said nothing new.")
+    errors = LineErrorOut(many=True)  # type: ignore[assignment]
+
+
+_EXAMPLE = {
+    "id": "q1",
+    "prompt": "What is the capital of France?",
+    "responses": ["Paris.", {"text": "Lyon, I think.", "author": "small-model"}],
+    "tags": ["geography"],
+}
+
+
+class PromptsApi(APIView):
+    parser_classes = (JSONParser, LinesParser)
+
+    @extend_schema(
+        summary="The project's prompts",
+        operation_id="prompts_list",
+        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        responses={200: PromptPage} | errors.READ | errors.BAD_FIELDS,
+        tags=["prompts"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """In the order in which they came in, 100 a page, with their responses. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        prompts = Prompt.objects.filter(project=project).prefetch_related("responses__author")
+        pages = ById()
+        page = pages.paginate_queryset(prompts, request, view=self)
+        return pages.get_paginated_response(PromptOut(page, many=True).data)
+
+    @extend_schema(
+        summary="Import prompts and responses",
+        operation_id="prompts_import",
+        request={NDJSON: PromptIn, "application/json": PromptIn(many=True)},
+        responses={200: ImportOut, 400: ImportOut} | errors.READ | {413: errors.Detail, 415: errors.Detail},
+        examples=[
+            OpenApiExample("a line", _EXAMPLE, request_only=True, media_type=NDJSON),
+            OpenApiExample("a list", [_EXAMPLE], request_only=True, media_type="application/json"),
+        ],
+        tags=["prompts"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """One JSON object a line, or a JSON list of them: all of it is taken or, with errors, nothing.
+
+        Sending the same again changes nothing. Two or more responses of a prompt become an item of the queue. For leads.
+        """
+        project = project_for(request.user, slug, Role.LEAD)
+        report = import_lines(project=project, lines=_lines(request))
+        counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "unchanged")}
+        refused = [{"line": line, "message": message} for line, message in report.errors]
+        return Response({**counts, "errors": refused}, status=400 if refused else 200)
+
+
+def _lines(request: Request) -> Iterable[bytes]:
+    content_type = (request.content_type or "").partition(";")[0].strip().lower()
+    if content_type in LINES:
+        return _limited(request._request)
+    if content_type != "application/json":
+        raise UnsupportedMediaType(
+            content_type,
+            f"Send JSON Lines as {NDJSON}, or a JSON list as application/json, not {content_type!r}.",
+        )
+    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
+        megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
+        raise TooLarge(f"A JSON list may have {megabytes} MB. Send more as lines: {NDJSON}.")
+    if not isinstance(request.data, list):
+        raise ValidationError({"detail": "The body is not a JSON list of prompts."})
+    return (json.dumps(element).encode() for element in request.data)
+
+
+def _limited(body: HttpRequest) -> Iterator[bytes]:
+    """The body's lines.
+
+    Raises:
+        TooLarge: there is more of it than an import may have.
+    """
+    limit = settings.MAX_IMPORT_BYTES
+    if int(body.META.get("CONTENT_LENGTH") or 0) > limit:
+        raise TooLarge(_too_large(limit))
+    read = 0
+    for line in body:
+        read += len(line)
+        if read > limit:
+            raise TooLarge(_too_large(limit))
+        yield line
+
+
+def _too_large(limit: int) -> str:
+    return f"An import may have {limit / 2**20:.0f} MB. Send it in parts: nothing of this one was taken."

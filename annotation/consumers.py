@@ -1,0 +1,76 @@
+"""A project's pages, live: the queue's numbers, and a word when something else happened."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth.models import AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+
+from annotation import queries
+from annotation.access import Role, project_for
+from annotation.events import project_group
+from annotation.models import Project, User
+
+NOT_ALLOWED = 4403
+"""The close code of a socket that was refused, or whose owner left the project: the page does not try again."""
+
+AT_MOST_EVERY_S = 1.0
+
+
+@database_sync_to_async
+def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
+    """The project, if the user may read its progress and its runs."""
+    try:
+        return project_for(user, slug, Role.LEAD, Role.REVIEWER)
+    except (Http404, PermissionDenied):
+        return None
+
+
+class ProjectConsumer(AsyncJsonWebsocketConsumer):
+    """Sends `{"kind": "queue", "queue": {…}}` (`queries.live_state`) on connecting and after judgments, however many, at
+    most once a second; and passes on every other event of the project as it is."""
+
+    async def connect(self) -> None:
+        self.waiting: asyncio.Task[None] | None = None
+        self.slug: str = self.scope["url_route"]["kwargs"]["slug"]
+        project = await readable_project(self.scope["user"], self.slug)
+        if project is None:
+            await self.close(code=NOT_ALLOWED)
+            return
+        self.group = project_group(project.pk)
+        # first listen, then look: what happens in between is not missed
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        await self.accept()
+        await self.send_queue()
+
+    async def disconnect(self, code: int) -> None:
+        if self.waiting:
+            self.waiting.cancel()
+        if hasattr(self, "group"):
+            await self.channel_layer.group_discard(self.group, self.channel_name)
+
+    async def announce(self, message: dict[str, Any]) -> None:
+        event = message["event"]
+        if event["kind"] != "judgment":
+            await self.send_json(event)
+        if self.waiting is None or self.waiting.done():
+            self.waiting = asyncio.create_task(self.send_queue_soon())
+
+    async def send_queue_soon(self) -> None:
+        await asyncio.sleep(AT_MOST_EVERY_S)
+        self.waiting = None  # what comes from here on is not in what is read now
+        await self.send_queue()
+
+    async def send_queue(self) -> None:
+        """The numbers as they are; who is not in the project any more is sent away."""
+        project = await readable_project(self.scope["user"], self.slug)
+        if project is None:
+            await self.close(code=NOT_ALLOWED)
+            return
+        queue = await database_sync_to_async(queries.live_state)(project)
+        await self.send_json({"kind": "queue", "queue": queue})

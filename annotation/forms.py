@@ -1,0 +1,98 @@
+"""What the lead's pages take in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.template.defaultfilters import filesizeformat
+
+from annotation.models import Member, Project, Snapshot
+
+
+class ProjectForm(forms.ModelForm):
+    """A project's settings. What would contradict the items that stand in its queue cannot be changed any more."""
+
+    class Meta:
+        model = Project
+        fields = ["name", "mode", "criterion", "k", "overlap", "lease_minutes"]
+        labels = {"k": "Answers per prompt", "overlap": "Judgments per item", "lease_minutes": "Lease (minutes)"}
+        help_texts = {
+            "name": "What people see in their list of projects.",
+            "mode": "What annotators do with the answers to a prompt.",
+            "criterion": "What “better” means here. The guidelines say it in full.",
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.instance.pk and self.instance.items.exists():
+            self.fields["mode"].disabled = True
+            self.fields["mode"].help_text = "Fixed, because there are items in the queue."
+            self.fields["overlap"].help_text += " A change is for new items only."
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("mode") == Project.Mode.PAIRWISE:
+            cleaned["k"] = 2
+            self._errors.pop("k", None)  # the field is of no matter for a comparison
+        return cleaned
+
+
+class NewProjectForm(ProjectForm):
+    """A new project, with the first version of its guidelines."""
+
+    guideline = forms.CharField(
+        label="Guidelines",
+        strip=True,
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 14}),
+        help_text="What annotators go by, in Markdown. You can change it later: every change is a numbered version.",
+        error_messages={"required": "Annotators need guidelines: say in a few sentences what makes an answer better."},
+    )
+
+
+class GuidelineForm(forms.Form):
+    text = forms.CharField(
+        label="Guidelines",
+        max_length=100_000,
+        widget=forms.Textarea(attrs={"rows": 18}),
+        help_text="Markdown.",
+        error_messages={"required": "Guidelines cannot be empty."},
+    )
+
+
+class AddMemberForm(forms.Form):
+    username = forms.CharField(label="User name", max_length=150)
+    role = forms.ChoiceField(choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+
+
+class NewAccountForm(forms.Form):
+    username = forms.CharField(label="User name", max_length=150, help_text="Letters, digits and @ . + - _")
+
+
+class FreezeForm(forms.Form):
+    note = forms.CharField(
+        required=False,
+        max_length=Snapshot._meta.get_field("note").max_length,
+        help_text="What it is for; you will thank yourself later.",
+    )
+
+
+class ImportForm(forms.Form):
+    file = forms.FileField(
+        label="A file of prompts",
+        help_text="JSON Lines: one JSON object per line, UTF-8.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.txt"}),
+        error_messages={"required": "Choose a file first.", "empty": "The file is empty."},
+    )
+
+    def clean_file(self) -> UploadedFile:
+        file: UploadedFile = self.cleaned_data["file"]
+        if (file.size or 0) > settings.MAX_IMPORT_BYTES:
+            raise forms.ValidationError(
+                f"The file has {filesizeformat(file.size)}; at most {filesizeformat(settings.MAX_IMPORT_BYTES)} are "
+                "taken at once. Split it, and import the parts one after the other."
+            )
+        return file

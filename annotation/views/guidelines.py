@@ -1,0 +1,57 @@
+"""What annotators go by: editing it, looking at it beforehand, and its earlier versions."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation.access import Role, member_for, person
+from annotation.actions.projects import write_guideline
+from annotation.forms import GuidelineForm
+from annotation.logic import markdown
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    project = me.project
+    current = project.guideline
+    form = GuidelineForm(
+        request.POST if request.method == "POST" else None, initial={"text": current.text if current else ""}
+    )
+    if request.method == "POST" and form.is_valid():
+        version = write_guideline(project=project, text=form.cleaned_data["text"], author=person(request))
+        if current and version.number == current.number:
+            messages.info(request, f"Nothing changed: version {version.number} is in force.")
+        else:
+            messages.success(request, f"Version {version.number} is in force from the next item on.")
+        return redirect("guidelines", slug)
+    versions = project.guidelines.select_related("author").order_by("-number")
+    return render(
+        request,
+        "annotation/guidelines.html",
+        {"me": me, "project": project, "form": form, "current": current, "versions": versions},
+        status=422 if form.errors else 200,
+    )
+
+
+@login_required
+@require_GET
+def guideline(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """One version. Everybody in the project may read what their judgments were made by."""
+    me = member_for(request.user, slug)
+    version = get_object_or_404(me.project.guidelines.select_related("author"), number=number)
+    return render(request, "annotation/guideline.html", {"me": me, "project": me.project, "version": version})
+
+
+@login_required
+@require_POST
+def markdown_preview(request: HttpRequest) -> HttpResponse:
+    """The text as annotators will see it; for the forms that hold guidelines."""
+    text = request.POST.get("text") or request.POST.get("guideline") or ""
+    html = markdown.render(text[:100_000])
+    return render(request, "annotation/guidelines.html#preview", {"html": html})

@@ -1,0 +1,57 @@
+"""Projects: a new one, and the settings of one. Its landing page, with the loop, is `training.views.overview`."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods
+
+from annotation.access import Role, member_for, person, require_project_creator
+from annotation.actions.projects import create_project
+from annotation.forms import NewProjectForm, ProjectForm
+
+FIRST_GUIDELINE = """\
+Prefer the answer that **helps the person more**.
+
+1. It does what was asked, all of it.
+2. What it says is true.
+3. It is clear, and no longer than it needs to be.
+
+Answers are tied when you would be as happy with either.
+"""
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_new(request: HttpRequest) -> HttpResponse:
+    require_project_creator(person(request))
+    form = NewProjectForm(request.POST or None, initial={"guideline": FIRST_GUIDELINE})
+    if request.method == "POST" and form.is_valid():
+        project = create_project(
+            project=form.save(commit=False), guideline=form.cleaned_data["guideline"], creator=person(request)
+        )
+        messages.success(request, f"{project} is ready. Next, bring in prompts.")
+        return redirect(project)
+    return render(request, "annotation/project_new.html", {"form": form}, status=422 if form.errors else 200)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    project = me.project
+    name = project.name
+    form = ProjectForm(request.POST if request.method == "POST" else None, instance=project)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "The settings are saved.")
+        return redirect("project-settings", slug)
+    project.name = name  # the heading keeps the stored name while the form has errors
+    return render(
+        request,
+        "annotation/project_form.html",
+        {"me": me, "project": project, "form": form},
+        status=422 if form.errors else 200,
+    )

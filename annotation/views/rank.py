@@ -1,0 +1,19 @@
+"""What the Rank screen sends: a rank for every answer, as `rank-<response id>`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from annotation.actions.queue import Lease
+
+
+def read(form: Mapping[str, str], lease: Lease) -> dict[int, int]:
+    """Response id -> rank, of those that were given one. A rank that is no number counts as not given."""
+    given = {response: form.get(f"rank-{response}", "") for response in lease.shown_order}
+    return {response: int(rank) for response, rank in given.items() if rank.isascii() and rank.isdigit()}
+
+
+def read_draft(data: object, lease: Lease) -> dict[int, int]:
+    """The ranks of a kept draft, of those answers that stand in the item."""
+    ranks = data.get("ranks", {}) if isinstance(data, dict) else {}
+    return {response: ranks[str(response)] for response in lease.shown_order if str(response) in ranks}

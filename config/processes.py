@@ -1,0 +1,109 @@
+"""The site's processes on one machine: web, a worker for small work with the clock, and a worker that trains."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from django.conf import settings
+
+CELERY = [
+    "celery",
+    "--app",
+    "config",
+    "--quiet",
+    "worker",
+    "--loglevel",
+    "INFO",
+    "--without-gossip",
+    "--without-mingle",
+]
+
+
+class StartError(RuntimeError):
+    """The site could not be started; the message says what to do."""
+
+
+def commands(port: int) -> dict[str, list[str]]:
+    """Each process's name and its command line."""
+    web = [
+        "uvicorn",
+        "config.asgi:application",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--log-level",
+        "warning",
+    ]
+    return {
+        "web": web,
+        "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
+        "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "1", "--hostname", "trainer@%h"],
+    }
+
+
+@contextmanager
+def site(port: int) -> Iterator[str]:
+    """Run the whole site while the context lasts; yields its address. What the processes print goes to `var/log`.
+
+    Raises:
+        StartError: the port is taken, or a process ended at once.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise StartError(f"Port {port} is taken. Choose another one: PORT={port + 1}") from None
+    logs = Path(settings.VAR) / "log"
+    logs.mkdir(exist_ok=True)
+    address = f"http://127.0.0.1:{port}"
+    with ExitStack() as stack:
+        running = {}
+        for name, command in commands(port).items():
+            log = stack.enter_context((logs / f"{name}.log").open("a"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=settings.BASE_DIR,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C is ours to handle: workers are told to stop in order
+            )
+            running[name] = process
+            stack.callback(stop, process)
+        _wait_for(address, running, logs)
+        yield address
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    """Ask a process to leave, and make it after ten seconds."""
+    process.terminate()
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(10)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for(address: str, running: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        for name, process in running.items():
+            if process.poll() is not None:
+                raise StartError(f"The {name} process ended at once: see {logs / name}.log")
+        try:
+            with urllib.request.urlopen(f"{address}/healthz", timeout=5):  # noqa: S310 - our own address
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.1)
+    raise StartError(f"The web process does not answer: see {logs}/web.log")

@@ -1,0 +1,65 @@
+"""The site's own processes, started for tests on the test database."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.db import connection
+
+from config.processes import commands
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with the test database in place of the site's own."""
+    url = settings.EMBEDDED.database_url if settings.EMBEDDED else os.environ["DATABASE_URL"]
+    return os.environ | {
+        "DATABASE_URL": f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}",
+        "ARTIFACTS": str(settings.ARTIFACTS),
+        "RUN_STALE_S": "2",
+        "RUN_HEARTBEAT_S": "0.5",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+    }
+
+
+@contextmanager
+def process(name: str, *, port: int = 0, **extra: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One of the site's processes (`web`, `worker`, `trainer`), while the context lasts."""
+    log = settings.VAR / f"{name}-of-tests.log"
+    with log.open("a") as file:
+        child = subprocess.Popen(
+            [sys.executable, "-m", *commands(port)[name]],
+            cwd=settings.BASE_DIR,
+            env=environment() | extra,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield child
+    finally:
+        kill(child)
+
+
+def kill(child: subprocess.Popen[bytes]) -> None:
+    """kill -9 for a process and the children in its group."""
+    try:
+        os.killpg(child.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    child.wait()
+
+
+def until(happened: Callable[[], object], what: str, seconds: float = 60) -> None:
+    """Wait for something; says what did not happen."""
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.1)

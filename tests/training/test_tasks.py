@@ -1,0 +1,204 @@
+"""The seam, on real parts: a Celery worker, its broker, the training core as its child, models trained by real steps."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+from django.utils import timezone
+
+from annotation.actions import freeze
+from annotation.models import Item, Project, User
+from tests import builders
+from tests.processes import kill, process, until
+from training import actions, tasks
+from training.models import ModelVersion, Run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SMALL = {"max_length": 256, "threads": 1}
+
+
+@pytest.fixture(autouse=True)
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture()
+def alice() -> User:
+    return builders.user("alice", is_staff=True)
+
+
+@pytest.fixture()
+def project(alice: User, tiny_policy: Path) -> Project:
+    project = builders.project(alice, k=3)
+    actions.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    return project
+
+
+@pytest.fixture()
+def trainer(project: Project) -> Iterator[None]:
+    with process("trainer"):
+        yield
+
+
+def judged(project: Project, alice: User, count: int = 30) -> freeze.Snapshot:
+    builders.items(project, count, k=3)
+    for _ in range(count):
+        builders.judgment(project, alice)
+    return freeze.freeze(project=project, creator=alice)
+
+
+def over(run: Run) -> bool:
+    run.refresh_from_db()
+    return not run.is_open
+
+
+def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
+    project: Project, alice: User, trainer: None
+) -> None:
+    snapshot = judged(project, alice)
+    for kind in ("reward", "dpo"):
+        run = actions.start_run(project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL)
+        until(lambda run=run: over(run), f"the {kind} run ends", 90)
+        assert (run.state, run.error) == (Run.State.DONE, "")
+        assert run.metrics.count() > 0
+        version = run.output
+        assert version.parent == project.model_versions.get(name="first")
+        assert (settings.ARTIFACTS / version.location / "model.safetensors").exists()
+        assert version.run.snapshot.sha256 == snapshot.sha256
+    assert project.model_versions.get(kind="reward").metrics["accuracy"] is not None
+    # the run can be repeated by hand from what lies in its folder
+    ids = [json.loads(line)["id"] for line in (run.folder / "data.jsonl").open()]
+    assert ids == list(snapshot_ids(snapshot))
+
+
+def snapshot_ids(snapshot: freeze.Snapshot) -> Iterator[int]:
+    return (row["judgment"] for row in freeze.read(snapshot))
+
+
+def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer: None) -> None:
+    builders.items(project, 12, k=3)
+    run = actions.start_run(
+        project=project,
+        kind="generate",
+        creator=alice,
+        config=SMALL | {"samples": 3, "max_new_tokens": 8},
+        inputs={"prompts": 5, "publish": True},
+    )
+    before = Item.objects.count()
+    until(lambda: over(run), "the answers are there", 90)
+    assert (run.state, run.error) == (Run.State.DONE, "")
+    assert run.result["answers"] == 15
+    made = Item.objects.order_by("id")[before:]
+    assert 0 < run.result["items"] == len(made) <= 5
+    for item in made:
+        assert {response.author.name for response in item.responses.all()} == {"first"}
+        assert all("seed" in response.sampling for response in item.responses.all())
+        assert item.probability == pytest.approx(5 / 12)
+
+
+def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: User) -> None:
+    """kill -9 of the worker in mid-training: another one takes the run over, and goes on from the checkpoint."""
+    snapshot = judged(project, alice)
+    config = SMALL | {"epochs": 150, "batch_size": 8, "checkpoint_every": 5}
+    run = actions.start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=config)
+    with process("trainer") as worker:
+        until(lambda: Run.objects.get(pk=run.pk).step >= 20, "twenty steps")
+        kill(worker)
+    run.refresh_from_db()
+    assert run.state == Run.State.RUNNING
+    reached = run.step
+    assert reached < run.total
+    with process("worker"), process("trainer"):  # the sweep lives in `worker`: no message is left to deliver
+        until(lambda: over(run), "the run ends", 90)
+    assert (run.state, run.error) == (Run.State.DONE, "")
+    assert run.attempt == 2
+    assert run.step == run.total
+    started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
+    assert started[-1]["resumed_from"] >= 5
+    assert ModelVersion.objects.filter(run=run).count() == 1
+
+
+def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
+    project: Project, alice: User, trainer: None
+) -> None:
+    snapshot = judged(project, alice)
+    config = SMALL | {"epochs": 100, "batch_size": 8}
+    run = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
+    until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
+    actions.cancel_run(run)
+    until(lambda: over(run), "the run stops", 20)
+    assert run.state == Run.State.CANCELLED
+    assert (run.folder / "checkpoint").is_dir()
+    reached = run.step
+    actions.resume_run(run)
+    until(lambda: over(run), "the resumed run ends", 90)
+    assert run.state == Run.State.DONE
+    assert run.step == run.total > reached
+
+
+def test_a_failure_is_told_in_a_sentence(
+    project: Project, alice: User, trainer: None, tmp_path: Path
+) -> None:
+    version = actions.add_model(project=project, kind="policy", name="gone", location=str(tmp_path / "gone"))
+    builders.items(project, 1, k=3)
+    run = actions.start_run(project=project, kind="generate", creator=alice, model=version)
+    until(lambda: over(run), "the run fails")
+    assert run.state == Run.State.FAILED
+    assert str(tmp_path / "gone") in run.error
+
+
+class TestClaims:
+    """What makes lost, late and repeated messages harmless."""
+
+    @pytest.fixture()
+    def run(self, project: Project, alice: User) -> Run:
+        builders.items(project, 1, k=3)
+        return actions.start_run(project=project, kind="generate", creator=alice)
+
+    def test_a_run_is_claimed_once(self, run: Run) -> None:
+        assert actions.claim_run(run.pk) is not None
+        assert actions.claim_run(run.pk) is None
+
+    def test_a_silent_worker_loses_its_claim_and_can_write_nothing_more(self, run: Run) -> None:
+        lost = actions.claim_run(run.pk)
+        assert lost is not None
+        Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timezone.timedelta(minutes=5))
+        assert actions.claim_run(run.pk) is not None
+        assert not actions.heartbeat(lost)
+        actions.record_metrics(lost, step=1, values={"loss": 1.0})
+        actions.record_progress(lost, step=7, total=9, eta_s=None)
+        assert not actions.finish_run(lost, state=Run.State.DONE)
+        run.refresh_from_db()
+        assert (run.state, run.step, run.metrics.count(), run.attempt) == (Run.State.RUNNING, 0, 0, 2)
+
+    def test_a_run_whose_workers_keep_dying_fails(self, run: Run) -> None:
+        Run.objects.filter(pk=run.pk).update(attempt=tasks.MAX_ATTEMPTS)
+        tasks.execute_run(run.pk)
+        run.refresh_from_db()
+        assert run.state == Run.State.FAILED
+        assert "died" in run.error
+
+    def test_the_folder_is_closed_to_others_while_an_orphan_lives(
+        self, run: Run, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(tasks, "PATIENCE_S", 0.3)
+        with tasks._folder_to_ourselves(run):
+            orphans = os.fork()
+            if not orphans:  # holds the lock that it inherited, as the core does
+                signal.pause()
+        try:
+            with pytest.raises(BlockingIOError), tasks._folder_to_ourselves(run):
+                pass
+        finally:
+            os.kill(orphans, signal.SIGKILL)
+            os.waitpid(orphans, 0)
+        with tasks._folder_to_ourselves(run):
+            pass

@@ -1,0 +1,128 @@
+"""The registry of models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, project_for
+from annotation.api import errors
+from training import actions
+from training.api.access import model_for
+from training.models import ModelVersion
+from training.queries import models_of
+
+
+class ModelOut(serializers.ModelSerializer[ModelVersion]):
+    kind = serializers.CharField(help_text="policy or reward.")
+    snapshot = serializers.IntegerField(
+        source="run.snapshot.number",
+        default=None,
+        read_only=True,
+        allow_null=True,
+        help_text="The snapshot that it learned from.",
+    )
+    metrics = serializers.DictField(read_only=True)
+
+    class Meta:
+        model = ModelVersion
+        fields = (
+            *("id", "name", "kind", "location", "current", "parent", "run", "snapshot", "metrics"),
+            "created_at",
+        )
+
+
+class ModelIn(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(ModelVersion.Kind.choices)
+    name = serializers.SlugField(max_length=120)
+    location = serializers.CharField(
+        max_length=500,
+        help_text="A folder on the server, with a config.json and safetensors, or the id of a model on a hub.",
+    )
+
+
+class AncestorOut(ModelOut):
+    sha256 = serializers.CharField(
+        source="run.snapshot.sha256", default=None, allow_null=True, help_text="Of the snapshot's file."
+    )
+    judgments = serializers.SerializerMethodField(help_text="How many the snapshot holds.")
+
+    class Meta:
+        model = ModelVersion
+        fields = (*ModelOut.Meta.fields, "sha256", "judgments")
+
+    def get_judgments(self, version: ModelVersion) -> int | None:
+        snapshot = version.run.snapshot if version.run else None
+        return snapshot.counts["judgments"] if snapshot else None
+
+
+class ModelsApi(APIView):
+    @extend_schema(
+        summary="The project's models",
+        operation_id="models_list",
+        responses={200: ModelOut(many=True)} | errors.READ,
+        tags=["models"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Newest first. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        return Response(ModelOut(models_of(project), many=True).data)
+
+    @extend_schema(
+        summary="Add a model",
+        operation_id="models_add",
+        request=ModelIn,
+        responses={201: ModelOut} | errors.WRITE,
+        examples=[
+            OpenApiExample(
+                "from the hub",
+                {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+                request_only=True,
+            )
+        ],
+        tags=["models"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """The first of its kind is current at once. Pickled weights, and models that bring code of their own, are
+        refused. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = ModelIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        try:
+            version = actions.add_model(project=project, **given.validated_data)
+        except actions.RunError as error:
+            raise ValidationError({error.field: [str(error)]}) from error
+        return Response(ModelOut(version).data, status=201)
+
+
+class PromoteApi(APIView):
+    @extend_schema(
+        summary="Make a model the current one",
+        operation_id="models_promote",
+        request=None,
+        responses={200: ModelOut} | errors.READ,
+        tags=["models"],
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
+        return Response(ModelOut(actions.promote(model_for(request, pk, Role.LEAD))).data)
+
+
+class LineageApi(APIView):
+    @extend_schema(
+        summary="Where a model comes from",
+        operation_id="models_lineage",
+        responses={200: AncestorOut(many=True)} | errors.READ,
+        tags=["models"],
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """This model, its parent, and so on to the first, each with the snapshot that it learned from. For leads and
+        reviewers."""
+        version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
+        return Response(AncestorOut(version.lineage(), many=True).data)

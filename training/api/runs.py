@@ -1,0 +1,296 @@
+"""Runs: start one, follow it, stop it, go on with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, person, project_for
+from annotation.api import errors
+from annotation.api.pages import ById, Page
+from annotation.models import Project, Prompt, Snapshot
+from training import actions
+from training.api.access import run_for
+from training.configs import KINDS, ConfigError
+from training.models import Metric, ModelVersion, Run
+from training.queries import runs_of
+
+METRICS_PAGE = 5000
+
+
+class RunOut(serializers.ModelSerializer[Run]):
+    project: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    kind = serializers.CharField(help_text=f"One of {', '.join(KINDS)}.")
+    state = serializers.CharField(help_text=f"One of {', '.join(Run.State.values)}.")
+    config = serializers.DictField(help_text="Every setting, resolved.")
+    inputs = serializers.DictField()
+    result = serializers.DictField()
+    warnings = serializers.ListField(child=serializers.CharField())
+    model: Any = serializers.PrimaryKeyRelatedField(read_only=True, help_text="What it starts from.")
+    snapshot = serializers.IntegerField(
+        source="snapshot.number", default=None, read_only=True, allow_null=True
+    )
+    output = serializers.SerializerMethodField(help_text="The model that came out of it.")
+    percent = serializers.IntegerField(read_only=True)
+
+    class Meta:
+        model = Run
+        fields = (
+            *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot", "output"),
+            *("step", "total", "percent", "eta_s", "result", "warnings", "error", "attempt"),
+            *("created_at", "started_at", "finished_at"),
+        )
+
+    def get_output(self, run: Run) -> int | None:
+        output: ModelVersion | None = getattr(run, "output", None)
+        return output.pk if output else None
+
+
+class RunPage(Page):
+    results = RunOut(many=True)
+
+
+class MetricOut(serializers.ModelSerializer[Metric]):
+    values = serializers.DictField(child=serializers.FloatField(allow_null=True))
+
+    class Meta:
+        model = Metric
+        fields = ("step", "values")
+
+
+class InputsOfGenerate(serializers.Serializer[Any]):
+    prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    split = serializers.ChoiceField([*Prompt.Split.choices, ("any", "any")], required=False)
+    publish = serializers.BooleanField(required=False)
+    prompt_ids = serializers.ListField(child=serializers.CharField(), required=False, max_length=10_000)
+
+
+class InputsOfTraining(serializers.Serializer[Any]):
+    name = serializers.SlugField(required=False, max_length=60)
+
+
+class InputsOfTexts(InputsOfTraining):
+    data = serializers.CharField(max_length=200)  # type: ignore[assignment]
+
+
+class NoInputs(serializers.Serializer[Any]):
+    pass
+
+
+INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
+    Run.Kind.PRETRAIN: InputsOfTexts,
+    Run.Kind.SFT: InputsOfTexts,
+    Run.Kind.REWARD: InputsOfTraining,
+    Run.Kind.DPO: InputsOfTraining,
+    Run.Kind.GENERATE: InputsOfGenerate,
+    Run.Kind.EVALUATE: NoInputs,
+}
+
+
+class RunIn(serializers.Serializer[Any]):
+    kind = serializers.CharField(max_length=20, help_text=f"One of {', '.join(KINDS)}.")
+    config = serializers.DictField(required=False, help_text="The settings that differ from their defaults.")
+    model = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Its id. Left out, the current policy, or reward model, is taken.",
+    )
+    snapshot = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Its number. Needed to train a reward model, for DPO, to evaluate.",
+    )
+    inputs = serializers.DictField(
+        required=False,
+        help_text="reward, dpo: `name` of the new model. generate: `prompts` (how many), `split`, `publish` (put the "
+        "answers into the queue), `prompt_ids`. pretrain, sft: `data`, a file in the server's folder of texts; `name`.",
+    )
+
+
+class RunsApi(APIView):
+    @extend_schema(
+        summary="The project's runs",
+        operation_id="runs_list",
+        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        responses={200: RunPage} | errors.READ | errors.BAD_FIELDS,
+        tags=["runs"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Oldest first, 100 a page. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        pages = ById()
+        page: Any = pages.paginate_queryset(runs_of(project), request, view=self)
+        return pages.get_paginated_response(RunOut(page, many=True).data)
+
+    @extend_schema(
+        summary="Start a run",
+        operation_id="runs_start",
+        request=RunIn,
+        responses={201: RunOut} | errors.WRITE,
+        examples=[
+            OpenApiExample(
+                "a reward model",
+                {"kind": "reward", "snapshot": 1, "config": {"epochs": 2}, "inputs": {"name": "taste-1"}},
+                request_only=True,
+            ),
+            OpenApiExample(
+                "answers for the queue",
+                {
+                    "kind": "generate",
+                    "config": {"samples": 4, "temperature": 0.7},
+                    "inputs": {"prompts": 100, "split": "train", "publish": True},
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "a setting out of its bounds",
+                {"config": {"epochs": ["must be at least 1, not 0."]}},
+                response_only=True,
+                status_codes=["400"],
+            ),
+        ],
+        tags=["runs"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Put a run into the workers' queue. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = RunIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        data = given.validated_data
+        kind = data["kind"]
+        if kind not in KINDS:
+            raise ValidationError({"kind": [f"{kind!r} is no kind of run: there are {', '.join(KINDS)}."]})
+        try:
+            run = actions.start_run(
+                project=project,
+                kind=kind,
+                creator=person(request),
+                config=data.get("config"),
+                model=_model(project, data.get("model")),
+                snapshot=_snapshot(project, data.get("snapshot")),
+                inputs=_inputs(project, kind, data.get("inputs") or {}),
+            )
+        except ConfigError as error:
+            raise ValidationError({"config": {error.field: [error.message]}}) from error
+        except actions.RunError as error:
+            raise ValidationError(_placed(error, kind)) from error
+        return Response(RunOut(runs_of(project).get(pk=run.pk)).data, status=201)
+
+
+class RunApi(APIView):
+    @extend_schema(
+        summary="One run", operation_id="runs_retrieve", responses={200: RunOut} | errors.READ, tags=["runs"]
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """Its settings, how far it is, and what came of it. For leads and reviewers."""
+        return Response(RunOut(run_for(request, pk, Role.LEAD, Role.REVIEWER)).data)
+
+
+class MetricsApi(APIView):
+    @extend_schema(
+        summary="What a run measured",
+        operation_id="runs_metrics",
+        parameters=[OpenApiParameter("after", int, description="Only steps past this one.")],
+        responses={200: MetricOut(many=True)} | errors.READ | errors.BAD_FIELDS,
+        examples=[
+            OpenApiExample(
+                "a step", {"step": 10, "values": {"loss": 0.61, "accuracy": 0.66}}, response_only=True
+            )
+        ],
+        tags=["runs"],
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        """By step, at most 5,000 at once: ask again with `after`, also to follow a run. For leads and reviewers."""
+        run = run_for(request, pk, Role.LEAD, Role.REVIEWER)
+        after = request.query_params.get("after", "-1")
+        if not after.removeprefix("-").isdecimal() or len(after) > 10:
+            raise ValidationError({"after": [f"{after[:40]!r} is not a step."]})
+        return Response(MetricOut(run.metrics.filter(step__gt=int(after))[:METRICS_PAGE], many=True).data)
+
+
+class CancelApi(APIView):
+    @extend_schema(
+        summary="Stop a run",
+        operation_id="runs_cancel",
+        request=None,
+        responses={200: RunOut} | errors.READ | errors.CONFLICT,
+        tags=["runs"],
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """At once if nobody works on it yet, else after its present step, with a checkpoint. For leads."""
+        run = run_for(request, pk, Role.LEAD)
+        try:
+            return Response(RunOut(actions.cancel_run(run)).data)
+        except actions.RunError as error:
+            raise errors.Conflict(str(error)) from error
+
+
+class ResumeApi(APIView):
+    @extend_schema(
+        summary="Go on with a run",
+        operation_id="runs_resume",
+        request=None,
+        responses={200: RunOut} | errors.READ | errors.CONFLICT,
+        tags=["runs"],
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """A cancelled or failed run goes on from its last checkpoint. For leads."""
+        run = run_for(request, pk, Role.LEAD)
+        try:
+            return Response(RunOut(actions.resume_run(run)).data)
+        except actions.RunError as error:
+            raise errors.Conflict(str(error)) from error
+
+
+def _model(project: Project, pk: int | None) -> ModelVersion | None:
+    if pk is None:
+        return None
+    version = ModelVersion.objects.filter(project=project, pk=pk).first()
+    if version is None:
+        raise ValidationError({"model": [f"{pk} is the id of no model of this project."]})
+    return version
+
+
+def _snapshot(project: Project, number: int | None) -> Snapshot | None:
+    if number is None:
+        return None
+    snapshot = Snapshot.objects.filter(project=project, number=number).first()
+    if snapshot is None:
+        raise ValidationError({"snapshot": [f"{number} is the number of no snapshot of this project."]})
+    return snapshot
+
+
+def _inputs(project: Project, kind: str, given: dict[str, Any]) -> dict[str, Any]:
+    known = INPUTS[kind](data=given)
+    if unknown := sorted(set(given) - set(known.fields)):
+        raise ValidationError({"inputs": {unknown[0]: [f"A {kind} run takes no such input."]}})
+    if not known.is_valid():
+        raise ValidationError({"inputs": known.errors})
+    inputs = dict(known.validated_data)
+    if "prompt_ids" in inputs:
+        inputs["prompt_ids"] = _prompt_keys(project, inputs["prompt_ids"])
+    return inputs
+
+
+def _prompt_keys(project: Project, external_ids: list[str]) -> list[int]:
+    prompts = Prompt.objects.filter(project=project, external_id__in=external_ids)
+    keys = dict(prompts.values_list("external_id", "pk"))
+    if unknown := [id for id in external_ids if id not in keys]:
+        raise ValidationError(
+            {"inputs": {"prompt_ids": [f"{unknown[0][:40]!r} is the id of no prompt here."]}}
+        )
+    return [keys[id] for id in external_ids]
+
+
+def _placed(error: actions.RunError, kind: str) -> dict[str, Any]:
+    """The sentence, where in the request its field stands."""
+    said = {error.field: [str(error)]}
+    if error.field in RunIn().fields:
+        return said
+    return {"config" if error.field in KINDS[kind].__dataclass_fields__ else "inputs": said}

@@ -1,0 +1,48 @@
+"""A run's page, live: everything so far, then every event as the worker reports it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncJsonWebsocketConsumer
+
+from annotation.consumers import NOT_ALLOWED, readable_project
+from annotation.models import Project
+from training import queries
+from training.actions import run_group
+from training.models import Run
+
+
+@database_sync_to_async
+def state_of(project: Project, pk: int) -> dict[str, Any] | None:
+    run = Run.objects.filter(project=project, pk=pk).first()
+    return queries.run_state(run) if run else None
+
+
+class RunConsumer(AsyncJsonWebsocketConsumer):
+    """Sends `{"kind": "everything", …}` (`queries.run_state`) on connecting, then each event of the run: `progress`,
+    `metrics`, `warning`, `state`. An event may tell again what the first message told; the page puts points by step."""
+
+    async def connect(self) -> None:
+        where = self.scope["url_route"]["kwargs"]
+        project = await readable_project(self.scope["user"], where["slug"])
+        if project is None:
+            await self.close(code=NOT_ALLOWED)
+            return
+        self.group = run_group(where["pk"])
+        # first listen, then look: what happens in between is not missed
+        await self.channel_layer.group_add(self.group, self.channel_name)
+        state = await state_of(project, where["pk"])
+        if state is None:
+            await self.close(code=NOT_ALLOWED)
+            return
+        await self.accept()
+        await self.send_json({**state, "run_kind": state["kind"], "kind": "everything"})
+
+    async def disconnect(self, code: int) -> None:
+        if hasattr(self, "group"):
+            await self.channel_layer.group_discard(self.group, self.channel_name)
+
+    async def announce(self, message: dict[str, Any]) -> None:
+        await self.send_json(message["event"])

@@ -1,0 +1,162 @@
+"""DPO from rankings: each response's log-prob is computed once, and all pairs come from the k of them.
+
+The reference's log-probs never change, so they are computed once, before the first step, and kept in the checkpoint.
+Left out: mixing in of new samples while training (online DPO); a round of the loop does that between runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from training.configs import DPOConfig
+from training.core.data import read_rankings
+from training.core.encoding import Encoder
+from training.core.errors import BadInput
+from training.core.events import Events
+from training.core.jobs import Job, publish
+from training.core.judgments import Judged, encode, micro_batches, pair_share, pairs
+from training.core.loop import Loop
+from training.core.losses import implicit_reward, ipo_loss, preference_loss
+from training.core.models import (
+    autocast,
+    device,
+    load_policy,
+    load_tokenizer,
+    locate,
+    longest_row,
+    save_policy,
+)
+from training.core.reports import warn_of_truncation
+from training.core.scoring import check_logits, pad, response_logprobs
+
+
+def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
+    """Train, write the new policy, and return what to say of it."""
+    rankings = read_rankings(job.data)
+    source = locate(job.model or "", job.folder)
+    reference_source = locate(job.reference, job.folder, "reference") if job.reference else source
+    tokenizer, warnings = load_tokenizer(source)
+    for message in warnings:
+        events.warning(message)
+    policy = load_policy(source)
+    check_logits(policy)
+    encoder = Encoder(tokenizer, longest_row(policy, config.max_length))
+    judged = encode(rankings, encoder)
+    warn_of_truncation(encoder, events)
+    training = [one for one in judged if not one.ranking.held_out and one.has_pair]
+    held_out = [one for one in judged if one.ranking.held_out and one.has_pair]
+    if not training:
+        raise BadInput("No training row of data.jsonl prefers one response to another.")
+
+    loop = Loop(job, config, policy, examples=len(training), events=events)
+    if "reference" not in loop.extra:
+        frozen = policy
+        if loop.done or reference_source != source:
+            frozen = load_policy(reference_source, "reference")
+        loop.extra["reference"] = logprobs_of(frozen, judged, config, events.leave_if_asked)
+        del frozen
+    starts = first_rows(judged)
+    reference = loop.extra["reference"].to(device())
+
+    def rewards_of(micro: Sequence[Judged]) -> tuple[Tensor, Tensor, Tensor]:
+        """(K,) implicit rewards, log-probs and token counts of the rankings' responses."""
+        with autocast(config.precision):
+            logprobs, tokens = response_logprobs(
+                policy, pad([row for one in micro for row in one.rows], device())
+            )
+        places = [starts[one.index] + offset for one in micro for offset in range(len(one.rows))]
+        return implicit_reward(logprobs, reference[places], beta=config.beta), logprobs, tokens
+
+    for batch in loop.batches(training):
+        sums = dict.fromkeys(("loss", "accuracy", "reward_chosen", "reward_rejected", "kl"), 0.0)
+        responses = sum(len(one.rows) for one in batch)
+        total_pairs = len(pairs(batch).chosen)
+        for micro in micro_batches(batch, config.batch_tokens):
+            rewards, logprobs, tokens = rewards_of(micro)
+            compared = pairs(micro, device=rewards.device)
+            chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
+            if config.loss == "ipo":
+                losses = ipo_loss(chosen, rejected, beta=config.beta)
+            else:
+                losses = preference_loss(chosen, rejected, probability=1 - config.label_smoothing)
+            weights = compared.weights(config.reduction) * pair_share(micro, batch, config.reduction)
+            share = (losses * weights).sum()
+            if config.nll_weight:
+                best = [place for place, rank in enumerate(_ranks(micro)) if rank == 1]
+                count = sum(rank == 1 for rank in _ranks(batch))
+                share = share - config.nll_weight * (logprobs[best] / tokens[best]).sum() / count
+            share.backward()
+            with torch.no_grad():
+                sums["loss"] += share.item()
+                sums["accuracy"] += float((chosen > rejected).sum()) / total_pairs
+                sums["reward_chosen"] += float(chosen.sum()) / total_pairs
+                sums["reward_rejected"] += float(rejected.sum()) / total_pairs
+                sums["kl"] -= float(rewards.sum()) / config.beta / responses
+        sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
+        loop.step(sums, tokens=sum(one.tokens for one in batch))
+        if held_out and loop.due(config.evaluate_every):
+            accuracy = held_out_accuracy(held_out, rewards_of, config, loop.leave_if_asked)
+            events.metrics(loop.done, {"held_out_accuracy": accuracy})
+
+    if held_out:
+        loop.metrics["held_out_accuracy"] = held_out_accuracy(
+            held_out, rewards_of, config, loop.leave_if_asked
+        )
+        events.metrics(loop.done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
+    output = publish(job, lambda folder: save_policy(policy, tokenizer, folder))
+    return {
+        "output": str(output),
+        "rankings": len(training),
+        "pairs": len(pairs(training).chosen),
+        "ties": sum(one.ties for one in training),
+        "truncated_prompts": encoder.truncated,
+        "metrics": loop.metrics,
+    }
+
+
+def first_rows(judged: Sequence[Judged]) -> list[int]:
+    """Where each ranking's first response stands among all responses of the job."""
+    starts, count = [], 0
+    for one in judged:
+        starts.append(count)
+        count += len(one.rows)
+    return starts
+
+
+@torch.no_grad()
+def logprobs_of(
+    policy: Any, judged: Sequence[Judged], config: DPOConfig, between: Callable[[], None]
+) -> Tensor:
+    """(K,) summed log-probs of all responses of all rankings, in order."""
+    starts = first_rows(judged)
+    found = torch.empty(sum(len(one.rows) for one in judged))
+    for micro in micro_batches(judged, config.batch_tokens):
+        between()
+        with autocast(config.precision):
+            logprobs, _ = response_logprobs(policy, pad([row for one in micro for row in one.rows], device()))
+        places = [starts[one.index] + offset for one in micro for offset in range(len(one.rows))]
+        found[places] = logprobs.cpu()
+    return found
+
+
+@torch.no_grad()
+def held_out_accuracy(
+    judged: Sequence[Judged], rewards_of: Callable[..., Any], config: DPOConfig, between: Callable[[], None]
+) -> float:
+    """How often the policy's implicit reward agrees with people on held-out prompts, over pairs."""
+    correct = count = 0
+    for micro in micro_batches(judged, config.batch_tokens):
+        between()
+        rewards, *_ = rewards_of(micro)
+        compared = pairs(micro, device=rewards.device)
+        correct += int((rewards[compared.chosen] > rewards[compared.rejected]).sum())
+        count += len(compared.chosen)
+    return correct / count
+
+
+def _ranks(judged: Sequence[Judged]) -> list[int]:
+    return [rank for one in judged for rank in one.ranking.ranks or []]

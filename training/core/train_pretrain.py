@@ -1,0 +1,124 @@
+"""Pre-training: next-token prediction on plain text, of a small Llama-type model and its own tokenizer.
+
+Left out: documents are joined end to end and attend across their borders, as in most small pre-trainings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from training.configs import PretrainConfig
+from training.core.data import read_texts
+from training.core.errors import BadInput
+from training.core.events import Events
+from training.core.jobs import Job, publish
+from training.core.loop import Loop
+from training.core.models import autocast, device, load_policy, load_tokenizer, locate, save_policy
+from training.core.scoring import check_logits, vocabulary_logits
+
+SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+CHAT_TEMPLATE = (
+    "{{ bos_token }}{% for message in messages %}"
+    "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
+    "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+)
+
+
+def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
+    """Train, write the model directory, and return what to say of it."""
+    texts = read_texts(job.data)
+    if job.model is None:
+        tokenizer = train_tokenizer(texts, config.vocab_size)
+        model = build_model(config, tokenizer)
+    else:
+        source = locate(job.model, job.folder)
+        tokenizer, warnings = load_tokenizer(source)
+        for message in warnings:
+            events.warning(message)
+        model = load_policy(source)
+        check_logits(model)
+    blocks = into_blocks(texts, tokenizer, config.block_length)
+    loop = Loop(job, config, model, examples=len(blocks), events=events)
+    for batch in loop.batches(blocks):
+        count = sum(len(block) - 1 for block in batch)
+        loss = 0.0
+        size = max(1, config.batch_tokens // config.block_length)
+        for start in range(0, len(batch), size):
+            micro = torch.stack(batch[start : start + size]).to(device())
+            with autocast(config.precision):
+                hidden = model.base_model(input_ids=micro[:, :-1], use_cache=False).last_hidden_state
+                logits = vocabulary_logits(model, hidden)
+            share = (
+                cross_entropy(logits.float().flatten(0, 1), micro[:, 1:].flatten(), reduction="sum") / count
+            )
+            share.backward()
+            loss += share.item()
+        loop.step({"loss": loss}, tokens=count)
+    output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return {"output": str(output), "parameters": parameters, "metrics": loop.metrics}
+
+
+def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer of at most `vocab_size` entries, with the special tokens of our chat template."""
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)  # type: ignore[assignment]
+    inner.decoder = decoders.ByteLevel()  # type: ignore[assignment]
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    inner.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner,
+        pad_token=SPECIAL[0],
+        bos_token=SPECIAL[1],
+        eos_token=SPECIAL[2],
+        additional_special_tokens=list(SPECIAL[3:]),
+        chat_template=CHAT_TEMPLATE,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) -> LlamaForCausalLM:
+    """A Llama-type model of the sizes in `config`, freshly initialised from its seed."""
+    torch.manual_seed(config.seed)
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=config.hidden_size,
+            intermediate_size=config.intermediate_size,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.heads,
+            num_key_value_heads=config.kv_heads,
+            max_position_embeddings=config.max_length,
+            tie_word_embeddings=config.tie_embeddings,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+    return model.eval().to(device())
+
+
+def into_blocks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Tensor]:
+    """The texts, each with its end token, joined and cut into blocks of `length` + 1 tokens that overlap by one."""
+    stream: list[int] = []
+    bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
+    for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]:
+        stream += [*bos, *ids, tokenizer.eos_token_id]
+    if len(stream) <= length:
+        if len(stream) < 2:
+            raise BadInput("data.jsonl holds too little text to train on.")
+        return [torch.tensor(stream)]
+    starts = range(0, len(stream) - length, length)
+    return [torch.tensor(stream[start : start + length + 1]) for start in starts]

@@ -1,0 +1,69 @@
+"""What the demo runs with: sizes, steps and rates of every stage, as the config fields of its run.
+
+They were measured on two processor cores; a stage's learning rate is what a model of a few million parameters wants,
+far above what the papers used on billions.
+"""
+
+from __future__ import annotations
+
+from training.configs import Value
+
+PRETRAINING_TEXTS = 12_000
+SFT_CONVERSATIONS = 4_000
+PROMPTS_PER_ROUND = 300
+RESPONSES_PER_PROMPT = 4
+HELD_OUT_PROMPTS = 60
+"""Held-out prompts ranked each round, for the reward model's report."""
+EVALUATION_PROMPTS = 400
+"""Held-out prompts on which policies are compared, other than those."""
+
+PRETRAIN: dict[str, Value] = {
+    "precision": "bfloat16",
+    "vocab_size": 1024,
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "layers": 4,
+    "heads": 4,
+    "kv_heads": 2,
+    "max_length": 512,
+    "block_length": 128,
+    "batch_size": 32,
+    "batch_tokens": 4096,
+    "learning_rate": 2e-3,
+    "epochs": 1,
+    "checkpoint_every": 0,
+}
+SFT: dict[str, Value] = {
+    "precision": "bfloat16",
+    "max_length": 256,
+    "batch_size": 64,
+    "batch_tokens": 4096,
+    "learning_rate": 1e-3,
+    "epochs": 1,
+    "checkpoint_every": 0,
+}
+GENERATE: dict[str, Value] = {
+    "max_length": 256,
+    "samples": RESPONSES_PER_PROMPT,
+    "max_new_tokens": 96,
+    "temperature": 1.0,
+}
+REWARD: dict[str, Value] = {
+    "precision": "bfloat16",
+    "max_length": 256,
+    "batch_size": 16,
+    "batch_tokens": 4096,
+    "learning_rate": 3e-4,
+    "epochs": 2,
+    "checkpoint_every": 0,
+}
+DPO: dict[str, Value] = {
+    "precision": "bfloat16",
+    "max_length": 256,
+    "batch_size": 16,
+    "batch_tokens": 4096,
+    "learning_rate": 1e-4,
+    "beta": 0.1,
+    "epochs": 2,
+    "checkpoint_every": 0,
+}

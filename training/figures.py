@@ -1,0 +1,196 @@
+"""What runs measure, in plain words: the one place where a figure has its name, its sentence and its place on a page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Figure:
+    """`share`: it goes from 0 to 1 and is shown in percent."""
+
+    name: str
+    label: str
+    sentence: str
+    share: bool = False
+
+
+FIGURES: dict[str, Figure] = {
+    figure.name: figure
+    for figure in (
+        Figure("loss", "Loss", "What training makes smaller, on the rows it learns from."),
+        Figure(
+            "held_out_loss",
+            "Held-out loss",
+            "The same on prompts it never learned from: if it rises, stop sooner.",
+        ),
+        Figure(
+            "accuracy",
+            "Accuracy",
+            "How often it agrees with people on the rows of the step, before learning from them.",
+            True,
+        ),
+        Figure(
+            "held_out_accuracy",
+            "Held-out accuracy",
+            "How often it agrees with people on prompts it never learned from; 50% is a coin.",
+            True,
+        ),
+        Figure(
+            "reward_margin", "Reward margin", "How far the preferred answer's score is above the other's."
+        ),
+        Figure(
+            "reward_chosen",
+            "Reward of preferred",
+            "The implicit reward of the answers that people preferred.",
+        ),
+        Figure(
+            "reward_rejected",
+            "Reward of others",
+            "The implicit reward of the answers that people did not prefer.",
+        ),
+        Figure("kl", "KL", "How far the policy has moved from where it started, in nats."),
+        Figure(
+            "ece",
+            "Calibration error",
+            "How far its confidence is from how often it is right; 0 is best.",
+            True,
+        ),
+        Figure(
+            "ece_with_margin",
+            "Calibration error with margin",
+            "The same, with the margin that it was trained with.",
+            True,
+        ),
+        Figure("lr", "Learning rate", "How large the steps are."),
+        Figure("grad_norm", "Gradient norm", "How hard the data pulls at the weights; spikes are a warning."),
+        Figure("tokens_per_s", "Tokens per second", "How fast it works."),
+        Figure("mean_tokens", "Tokens per answer", "How long the answers are, on average."),
+        Figure(
+            "finished",
+            "Finished answers",
+            "The share of answers that ended by themselves, and were not cut.",
+            True,
+        ),
+        Figure(
+            "mean_chosen",
+            "Score of preferred answers",
+            "The average score of the answers that people preferred.",
+        ),
+        Figure(
+            "mean_rejected",
+            "Score of other answers",
+            "The average score of the answers that people did not prefer.",
+        ),
+        Figure("bias", "Score offset", "What is taken off every score so that the average is zero."),
+        Figure("prompts", "Prompts", "Held-out prompts that these figures are from."),
+        Figure("pairs", "Pairs", "Preference pairs that these figures are from."),
+        Figure("ties", "Ties", "Pairs that people called level; they count for neither side."),
+        Figure("answers", "Answers", "How many answers were sampled."),
+        Figure("new", "New answers", "Answers that the policy had not given to the same prompt before."),
+        Figure("empty", "Empty answers", "Answers without any text; they were left out."),
+        Figure("items", "Items queued", "Prompts that went into the queue with their answers."),
+        Figure("steps", "Steps", "Updates of the weights."),
+        Figure("seconds", "Seconds", "How long it took."),
+        Figure("tokens", "Tokens", "How many tokens went through the model."),
+        Figure("parameters", "Parameters", "How many numbers the model consists of."),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Figures that are drawn together. `large` charts come first and stand beside each other."""
+
+    title: str
+    names: tuple[str, ...]
+    large: bool = False
+
+
+CHARTS = (
+    Chart("Loss", ("loss", "held_out_loss"), large=True),
+    Chart("Accuracy", ("accuracy", "held_out_accuracy"), large=True),
+    Chart("Rewards", ("reward_chosen", "reward_rejected")),
+    Chart("Reward margin", ("reward_margin",)),
+    Chart("KL", ("kl",)),
+)
+"""Any other figure gets a small chart of its own."""
+
+
+def figure(name: str) -> Figure:
+    """What is known of a figure; an unknown one is called what it is called."""
+    return FIGURES.get(name) or Figure(name, name.replace("_", " ").capitalize(), "")
+
+
+def for_page() -> dict[str, Any]:
+    """The same for the page's script, as JSON."""
+    return {
+        "figures": {name: asdict(known) for name, known in FIGURES.items()},
+        "charts": [asdict(chart) for chart in CHARTS],
+    }
+
+
+def shown(name: str, value: float | None) -> str:
+    """A value as people read it: shares in percent, whole numbers with commas, others with three digits that count."""
+    if value is None:
+        return "–"
+    if figure(name).share:
+        return f"{100 * value:.1f}%"
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    return f"{value:,.1f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A final figure on a page."""
+
+    label: str
+    value: str
+    sentence: str
+
+
+def results(values: dict[str, Any]) -> list[Result]:
+    """The plain numbers among a run's results, in the order in which they are listed above; others follow."""
+    order = {name: place for place, name in enumerate(FIGURES)}
+    numbers = {n: v for n, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    return [
+        Result(figure(name).label, shown(name, numbers[name]), figure(name).sentence)
+        for name in sorted(numbers, key=lambda name: (order.get(name, len(order)), name))
+    ]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A line of a report's table: accuracy over some of the pairs."""
+
+    label: str
+    accuracy: float | None
+    pairs: int
+
+    @property
+    def percent(self) -> str:
+        return shown("accuracy", self.accuracy)
+
+
+GROUP_LABELS = {
+    "significantly": "Significantly better",
+    "better": "Better",
+    "slightly": "Slightly better",
+    "negligibly": "Negligibly better / unsure",
+    "none": "Rankings (no degree)",
+    "shorter_preferred": "The shorter answer was preferred",
+    "longer_preferred": "The longer answer was preferred",
+    "same_length": "Both were equally long",
+}
+
+
+def groups(report: dict[str, Any], name: str) -> list[Group]:
+    """One of a report's tables, without the lines that no pair stands behind."""
+    lines = report.get(name) or {}
+    return [
+        Group(label, lines[key]["accuracy"], lines[key]["pairs"])
+        for key, label in GROUP_LABELS.items()
+        if key in lines and lines[key]["pairs"]
+    ]

@@ -1,0 +1,223 @@
+"""The forms that start runs and add models. Their settings come from `training.configs`: label, help, bounds, choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django import forms
+
+from annotation.models import Project, Prompt, Snapshot, User
+from training.actions import RunError, current_model, start_run
+from training.configs import KINDS, ConfigError
+from training.models import ModelVersion, Run
+from training.queries import waiting_for_answers
+
+FORM_KINDS = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.GENERATE, Run.Kind.EVALUATE)
+"""What a page starts. Pre-training and fine-tuning need a file on the server, and start through the API."""
+
+MAIN_SETTINGS = {
+    Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
+    Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
+    Run.Kind.EVALUATE: ("split",),
+}
+"""The settings worth a thought every time; the others wait behind “Advanced”."""
+
+PREFIX = "setting_"
+DEFAULT_PROMPTS = 50
+
+
+class SnapshotChoice(forms.ModelChoiceField):
+    def label_from_instance(self, obj: Snapshot) -> str:  # type: ignore[override]
+        note = f" – {obj.note}" if obj.note else ""
+        return f"{obj}: {obj.counts['judgments']:,} judgments, {obj.counts.get('pairs', 0):,} pairs{note}"
+
+
+class ModelChoice(forms.ModelChoiceField):
+    def label_from_instance(self, obj: ModelVersion) -> str:  # type: ignore[override]
+        return f"{obj.name} (current)" if obj.current else obj.name
+
+
+class RunForm(forms.Form):
+    """Starts one kind of run. A setting that is left out, or left empty, has its default."""
+
+    def __init__(self, project: Project, kind: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.project, self.kind = project, kind
+        self._add_model()
+        if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
+            self._add_snapshot()
+        if kind in (Run.Kind.REWARD, Run.Kind.DPO):
+            self._add_name()
+        if kind == Run.Kind.GENERATE:
+            self._add_prompts()
+        for setting in dataclasses.fields(KINDS[kind]):
+            self.fields[PREFIX + setting.name] = _field_of(setting)
+        if kind == Run.Kind.GENERATE:
+            self.fields[PREFIX + "samples"].initial = project.k
+
+    def _add_model(self) -> None:
+        scores = self.kind == Run.Kind.EVALUATE
+        kind = ModelVersion.Kind.REWARD if scores else ModelVersion.Kind.POLICY
+        helps = {
+            Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
+            Run.Kind.DPO: "It is improved into a new version, and is the reference that it must not stray far from.",
+            Run.Kind.GENERATE: "Who answers the prompts.",
+            Run.Kind.EVALUATE: "Whose scores are compared with what people said.",
+        }
+        self.fields["model"] = ModelChoice(
+            ModelVersion.objects.filter(project=self.project, kind=kind),
+            label=kind.label,
+            required=False,
+            empty_label=None,
+            initial=current_model(self.project, kind),
+            help_text=helps[Run.Kind(self.kind)],
+        )
+
+    def _add_snapshot(self) -> None:
+        snapshots = Snapshot.objects.filter(project=self.project)
+        self.fields["snapshot"] = SnapshotChoice(
+            snapshots,
+            required=False,
+            empty_label=None,
+            initial=snapshots.first(),
+            help_text="The frozen judgments to learn from."
+            if self.kind != Run.Kind.EVALUATE
+            else "The frozen judgments to compare with.",
+        )
+
+    def _add_name(self) -> None:
+        self.fields["name"] = forms.SlugField(
+            label="Name of the new model",
+            required=False,
+            max_length=60,
+            help_text="Left empty, it is named after the kind of run and numbered.",
+        )
+
+    def _add_prompts(self) -> None:
+        waiting = waiting_for_answers(self.project)
+        self.fields["prompts"] = forms.IntegerField(
+            label="Prompts",
+            min_value=1,
+            max_value=1_000_000,
+            initial=min(waiting, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
+            help_text=f"How many get answers. Those in the queue least often come first: {waiting:,} have never been.",
+        )
+        self.fields["split"] = forms.ChoiceField(
+            label="Drawn from",
+            required=False,
+            choices=[
+                (Prompt.Split.TRAIN, "Training prompts"),
+                (Prompt.Split.HELD_OUT, "Held-out prompts"),
+                ("any", "Any prompts"),
+            ],
+            initial="any",
+            help_text="Models never learn from judgments of held-out prompts: these measure them.",
+        )
+        self.fields["publish"] = forms.BooleanField(
+            label="Put the answers into the queue",
+            required=False,
+            initial=True,
+            help_text="People then judge them. Otherwise they are only kept.",
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        samples = cleaned.get(PREFIX + "samples")
+        if self.kind == Run.Kind.GENERATE and cleaned.get("publish") and samples is not None:
+            self._check_samples(samples)
+        return cleaned
+
+    def _check_samples(self, samples: int) -> None:
+        """What is queued must be an item that people can judge."""
+        if self.project.mode == Project.Mode.PAIRWISE and samples != 2:
+            self.add_error(PREFIX + "samples", "A comparison needs exactly 2 answers per prompt.")
+        elif not 2 <= samples <= 9:
+            self.add_error(PREFIX + "samples", "An item of the queue has 2 to 9 answers.")
+
+    def start(self, creator: User) -> Run | None:
+        """The queued run; None, with the error beside its field, where it cannot be started."""
+        given = self.cleaned_data
+        try:
+            return start_run(
+                project=self.project,
+                kind=self.kind,
+                creator=creator,
+                config=self._config(),
+                model=given.get("model"),
+                snapshot=given.get("snapshot"),
+                inputs=self._inputs(),
+            )
+        except ConfigError as error:
+            self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
+        except RunError as error:
+            self.add_error(error.field if error.field in self.fields else None, str(error))
+        return None
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            name.removeprefix(PREFIX): value
+            for name, value in self.cleaned_data.items()
+            if name.startswith(PREFIX) and value not in (None, "")
+        }
+
+    def _inputs(self) -> dict[str, Any]:
+        names = ("prompts", "split", "publish") if self.kind == Run.Kind.GENERATE else ("name",)
+        return {
+            name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
+        }
+
+    def main(self) -> list[forms.BoundField]:
+        """What is shown at once."""
+        first = {PREFIX + name for name in MAIN_SETTINGS[Run.Kind(self.kind)]}
+        return [field for field in self if not field.name.startswith(PREFIX)] + [
+            self[name] for name in sorted(first, key=self._place)
+        ]
+
+    def advanced(self) -> list[forms.BoundField]:
+        """What waits behind “Advanced”."""
+        first = {PREFIX + name for name in MAIN_SETTINGS[Run.Kind(self.kind)]}
+        return [field for field in self if field.name.startswith(PREFIX) and field.name not in first]
+
+    def advanced_has_errors(self) -> bool:
+        return any(field.errors for field in self.advanced())
+
+    def _place(self, name: str) -> int:
+        return MAIN_SETTINGS[Run.Kind(self.kind)].index(name.removeprefix(PREFIX))
+
+
+def _field_of(setting: dataclasses.Field[Any]) -> forms.Field:
+    """The form field of a setting, with its label, help, bounds and choices."""
+    known = setting.metadata
+    common: dict[str, Any] = {
+        "label": known["label"],
+        "help_text": known["help"],
+        "required": False,
+        "initial": setting.default,
+    }
+    if known["choices"]:
+        return forms.ChoiceField(choices=[(choice, choice) for choice in known["choices"]], **common)
+    if setting.type == "bool":
+        return forms.TypedChoiceField(
+            choices=[("yes", "yes"), ("no", "no")],
+            coerce=lambda value: value == "yes",
+            empty_value=None,
+            **common | {"initial": "yes" if setting.default else "no"},
+        )
+    bounds = {"min_value": known["min"], "max_value": known["max"]}
+    if setting.type == "int":
+        return forms.IntegerField(**common, **bounds)
+    if setting.type == "float":
+        return forms.FloatField(widget=forms.NumberInput(attrs={"step": "any"}), **common, **bounds)
+    return forms.CharField(**common)
+
+
+class AddModelForm(forms.Form):
+    name = forms.SlugField(max_length=120, help_text="What people here call it: letters, digits, - and _.")
+    location = forms.CharField(
+        max_length=500,
+        label="Where it is",
+        help_text="A folder on the server (safetensors), or the id of a model on the Hugging Face hub.",
+    )
+    kind = forms.ChoiceField(choices=ModelVersion.Kind.choices, initial=ModelVersion.Kind.POLICY)

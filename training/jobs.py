@@ -1,0 +1,176 @@
+"""The files that pass between the site and the training core: what a job directory is given, and what becomes of its
+output. The contract is in `training/core/__main__.py`."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from django.conf import settings
+from django.utils.text import slugify
+
+from annotation.actions import freeze, intake, queue
+from annotation.actions.intake import Sample
+from annotation.models import Author, Project, Prompt, Response
+from training import actions
+from training.models import ModelVersion, Run
+
+JsonObject = dict[str, Any]
+
+
+# --- in -------------------------------------------------------------------------------------------------------
+
+
+def write_job(run: Run) -> Path:
+    """Fill the run's job directory; what stands there already stays, so that a resumed run sees the same data."""
+    run.folder.mkdir(parents=True, exist_ok=True)
+    data = run.folder / "data.jsonl"
+    if not data.exists():
+        _write_lines(data, _data(run))
+    job: JsonObject = {"kind": run.kind, "config": run.config}
+    if run.model is not None:
+        job["model"] = run.model.source
+    partial = run.folder / "job.json.partial"
+    partial.write_text(json.dumps(job, indent=1))
+    partial.rename(run.folder / "job.json")
+    return run.folder
+
+
+def _data(run: Run) -> Iterator[JsonObject]:
+    if run.snapshot is not None:
+        return _judgments(run)
+    if run.kind == Run.Kind.GENERATE:
+        return _prompts(run)
+    return _own_file(run)
+
+
+def _judgments(run: Run) -> Iterator[JsonObject]:
+    assert run.snapshot is not None
+    for row in freeze.read(run.snapshot):
+        yield {
+            "id": row["judgment"],
+            "prompt": row["messages"],
+            "responses": [response["text"] for response in row["responses"]],
+            "ranks": row["ranks"],
+            "degree": row["degree"],
+            "split": row["split"],
+        }
+
+
+def _prompts(run: Run) -> Iterator[JsonObject]:
+    for prompt in pool(run.project, run.inputs)[: run.inputs.get("prompts") or None]:
+        yield {"id": prompt.pk, "prompt": prompt.messages}
+
+
+def pool(project: Project, inputs: JsonObject) -> list[Prompt]:
+    """The prompts that a generation draws from, in the order in which it takes them: as they were named, or else those
+    with the fewest items first, and among these at random."""
+    prompts = Prompt.objects.filter(project=project).only("id", "messages").order_by("pk")
+    if named := inputs.get("prompt_ids"):
+        found = prompts.in_bulk(named)
+        return [found[pk] for pk in named if pk in found]
+    if inputs.get("split") in Prompt.Split.values:
+        prompts = prompts.filter(split=inputs["split"])
+    asked: dict[int, int] = defaultdict(int)
+    for prompt_id in project.items.values_list("prompt_id", flat=True):
+        asked[prompt_id] += 1
+    shuffled = list(prompts)
+    random.Random(inputs.get("draw", 0)).shuffle(shuffled)  # noqa: S311 - a draw to be repeated, not a secret
+    return sorted(shuffled, key=lambda prompt: asked[prompt.pk])
+
+
+def _own_file(run: Run) -> Iterator[JsonObject]:
+    with actions.text_file(run.inputs["data"]).open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def _write_lines(path: Path, rows: Iterable[JsonObject]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    partial.rename(path)
+
+
+# --- out ------------------------------------------------------------------------------------------------------
+
+
+def collect(run: Run) -> JsonObject:
+    """Make the run's output part of the site: a model version, or responses and items. Returns what came of it, with the
+    core's report where there is one."""
+    output = run.folder / "output"
+    report = output / "report.json"
+    made: JsonObject = {"report": json.loads(report.read_text())} if report.exists() else {}
+    if run.kind == Run.Kind.GENERATE:
+        return made | _keep_answers(run, output / "responses.jsonl")
+    if run.kind in (*actions.MAKES_POLICY, Run.Kind.REWARD):
+        version = actions.add_model(
+            project=run.project,
+            kind=ModelVersion.Kind.REWARD if run.kind == Run.Kind.REWARD else ModelVersion.Kind.POLICY,
+            name=_name(run),
+            location=str(output.relative_to(settings.ARTIFACTS)),
+            parent=run.model,
+            run=run,
+            metrics=made.get("report") or {},
+        )
+        return made | {"model": version.name}
+    return made
+
+
+def _name(run: Run) -> str:
+    wanted = slugify(run.inputs.get("name", ""))
+    number = ModelVersion.objects.filter(project=run.project, run__kind=run.kind).count() + 1
+    return wanted or f"{run.kind}-{number}"
+
+
+def _keep_answers(run: Run, file: Path) -> JsonObject:
+    author = cast(ModelVersion, run.model).author
+    assert author is not None
+    by_prompt: dict[int, list[Response]] = defaultdict(list)
+    empty = sampled = new = 0
+    with file.open(encoding="utf-8") as lines:
+        while chunk := list(islice(lines, 2000)):
+            answers = [json.loads(line) for line in chunk]
+            sampled += len(answers)
+            for answer in answers:
+                by_prompt[
+                    answer["id"]
+                ]  # in the order of the run's prompts, whatever comes back from the database
+            samples = [_sample(answer) for answer in answers if answer["text"].strip("\0 \n\t")]
+            empty += len(answers) - len(samples)
+            responses, fresh = intake.add_responses(author=author, samples=samples)
+            new += fresh
+            for response in responses:
+                by_prompt[response.prompt_id].append(response)
+    kept = {"answers": sampled, "new": new, "empty": empty}
+    if not run.inputs.get("publish"):
+        return kept
+    items = queue.enqueue(
+        project=run.project, wanted=_wanted(run, by_prompt), priority=run.inputs.get("priority", 0)
+    )
+    return kept | {"items": len(items)}
+
+
+def _sample(answer: JsonObject) -> Sample:
+    sampling = {name: answer[name] for name in ("temperature", "seed", "token_ids", "finished")}
+    return Sample(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
+
+
+def _wanted(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.Wanted]:
+    """One item per prompt: all of its answers to be ranked, or two of them to be compared. Where the policy said the same
+    thing every time there is nothing to ask."""
+    inputs = run.inputs
+    drawn_from = len(by_prompt) if inputs.get("prompt_ids") else len(pool(run.project, inputs))
+    publish = len(by_prompt) if inputs["publish"] is True else int(inputs["publish"])
+    rng = random.Random(run.pk)  # noqa: S311 - a draw to be repeated, not a secret
+    for prompt_id in islice(by_prompt, publish):
+        responses = sorted({response.pk for response in by_prompt[prompt_id]})
+        if rng.random() < inputs.get("comparisons", 0):
+            responses = rng.sample(responses, min(2, len(responses)))
+        if len(responses) >= 2:
+            yield queue.Wanted(prompt_id, responses, len(by_prompt) / drawn_from)

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from config.processes import StartError, site
+
+
+class Command(BaseCommand):
+    help = "Run the whole site on this machine: web, worker and trainer. Ctrl-C stops it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--port", type=int, default=8000)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        call_command("migrate", verbosity=0)
+        try:
+            with site(options["port"]) as address:
+                self.stdout.write(f"Palate is at {address} — Ctrl-C stops it.")
+                signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        except StartError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            pass

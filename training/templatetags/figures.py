@@ -1,0 +1,24 @@
+"""`{{ value|figure:"accuracy" }}`: a measured value as people read it."""
+
+from __future__ import annotations
+
+from django import template
+
+from training import figures
+
+register = template.Library()
+
+
+@register.filter
+def figure(value: float | None, name: str) -> str:
+    return figures.shown(name, value)
+
+
+@register.filter
+def figure_label(name: str) -> str:
+    return figures.figure(name).label
+
+
+@register.filter
+def figure_sentence(name: str) -> str:
+    return figures.figure(name).sentence

@@ -1,0 +1,72 @@
+"""The registry: model versions, where they come from, and which of them are current."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation.access import Role, member_for, project_for
+from training import actions, figures, queries
+from training.forms import AddModelForm, RunForm
+from training.lineage import draw
+from training.models import ModelVersion, Run
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def models(request: HttpRequest, slug: str) -> HttpResponse:
+    roles = (Role.LEAD,) if request.method == "POST" else (Role.LEAD, Role.REVIEWER)
+    me = member_for(request.user, slug, *roles)
+    form = AddModelForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            version = actions.add_model(project=me.project, **form.cleaned_data)
+        except actions.RunError as error:
+            form.add_error(error.field, str(error))
+        else:
+            current = " and is current, as the first of its kind" if version.current else ""
+            messages.success(request, f"{version} is in the registry{current}.")
+            return redirect("models", slug)
+    context = {
+        "me": me,
+        "project": me.project,
+        "versions": queries.registry(me.project),
+        "form": form,
+    }
+    return render(request, "training/models.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_GET
+def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    found = next(((v, n) for v, n in queries.registry(me.project) if v.pk == pk), None)
+    if found is None:
+        raise Http404("No such model.")
+    version, judgments = found
+    is_policy = version.kind == ModelVersion.Kind.POLICY
+    context = {
+        "me": me,
+        "project": me.project,
+        "version": version,
+        "drawing": draw(version),
+        "judgments": judgments,
+        "results": figures.results(version.metrics),
+        "by_degree": figures.groups(version.metrics, "accuracy_by_degree"),
+        "samples": queries.samples_of(version) if is_policy else [],
+        "ask": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk}) if is_policy else None,
+        "children": version.children.order_by("pk"),
+    }
+    return render(request, "training/model.html", context)
+
+
+@login_required
+@require_POST
+def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    project = project_for(request.user, slug, Role.LEAD)
+    version = actions.promote(get_object_or_404(queries.models_of(project), pk=pk))
+    messages.success(request, f"{version} is the current {version.get_kind_display().lower()} now.")
+    return redirect(version)

@@ -1,0 +1,50 @@
+"""A project's landing page for its lead: the queue, the loop, what to do next."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from annotation import queries as annotation_queries
+from annotation.access import Role, member_for
+from annotation.models import Member
+from training import queries
+from training.loop import loop_of, next_step
+
+RECENT_RUNS = 5
+
+
+@login_required
+@require_GET
+def project(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return render(request, "annotation/project.html", _context(me))
+
+
+@login_required
+@require_GET
+def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that is fetched again when something happens in the project."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return render(request, "annotation/project.html#loop", _context(me))
+
+
+def _context(me: Member) -> dict[str, Any]:
+    project = me.project
+    progress = annotation_queries.progress(project)
+    loop = loop_of(project, progress)
+    return {
+        "me": me,
+        "project": project,
+        "live": annotation_queries.live_state(project, progress),
+        "loop": loop,
+        "next": next_step(loop),
+        "runs": queries.runs_of(project)[:RECENT_RUNS],
+        "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
+        "members": annotation_queries.members_today(project)[:6],
+        "member_count": project.members.count(),
+    }

@@ -1,0 +1,167 @@
+"""Runs: the list, starting one, watching one, stopping it and going on with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from annotation.access import Role, member_for, person, project_for
+from annotation.models import Member
+from training import actions, figures, queries
+from training.configs import KINDS
+from training.forms import FORM_KINDS, RunForm
+from training.models import Run
+
+PAGE_SIZE = 25
+NO_FIGURES = {"seconds"}
+
+
+@login_required
+@require_GET
+def runs(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    page = Paginator(queries.runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    context = {"me": me, "project": me.project, "page": page, "starts": _starts()}
+    return render(request, "training/runs.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    if kind not in FORM_KINDS:
+        raise Http404(f"No page starts runs of the kind {kind!r}.")
+    initial = {name: request.GET[name] for name in ("model", "snapshot") if name in request.GET}
+    form = RunForm(me.project, kind, request.POST if request.method == "POST" else None, initial=initial)
+    if request.method == "POST" and form.is_valid() and (run := form.start(person(request))):
+        return redirect("run", slug, run.pk)
+    context = {
+        "me": me,
+        "project": me.project,
+        "form": form,
+        "kind": Run.Kind(kind),
+        "config": KINDS[kind],
+        "words": START_WORDS[kind],
+    }
+    return render(request, "training/run_new.html", context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_GET
+def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    run = get_object_or_404(queries.runs_of(me.project), pk=pk)
+    state = queries.run_state(run)
+    context = _context(me, run) | {
+        "state": state,
+        "figures": figures.for_page(),
+        "latest": {name: points[-1][1] for name, points in state["curves"].items()},
+        "settings": [
+            (field.metadata["label"], run.config.get(name, "–"), field.metadata["help"])
+            for name, field in KINDS[run.kind].__dataclass_fields__.items()
+            if "label" in field.metadata
+        ],
+        "inputs": _inputs(run),
+    }
+    return render(request, "training/run.html", context)
+
+
+@login_required
+@require_GET
+def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """The parts of the page that change with the run's state."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    run = get_object_or_404(queries.runs_of(me.project), pk=pk)
+    return render(request, "training/run.html#live", _context(me, run))
+
+
+@login_required
+@require_POST
+def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
+    try:
+        actions.cancel_run(run)
+    except actions.RunError as error:
+        messages.error(request, str(error))
+    return redirect("run", slug, pk)
+
+
+@login_required
+@require_POST
+def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
+    try:
+        actions.resume_run(run)
+    except actions.RunError as error:
+        messages.error(request, str(error))
+    return redirect("run", slug, pk)
+
+
+START_WORDS = {
+    Run.Kind.REWARD: (
+        "Train a reward model",
+        "It learns to score answers the way your annotators rank them. Its accuracy on held-out prompts says how far "
+        "its scores can be trusted.",
+    ),
+    Run.Kind.DPO: (
+        "Improve the policy (DPO)",
+        "The policy learns to give the answers that people preferred, and to stay close to where it started. "
+        "A new version comes out; nothing is replaced until you promote it.",
+    ),
+    Run.Kind.GENERATE: (
+        "Ask the policy for answers",
+        "It answers prompts several times each. Put into the queue, the answers of a prompt are ranked by people.",
+    ),
+    Run.Kind.EVALUATE: (
+        "Evaluate a reward model",
+        "Its scores are compared with what people said. Nothing is trained.",
+    ),
+}
+
+
+def _starts() -> list[tuple[str, str, str]]:
+    """The kinds of run that a page starts, with a title and a sentence each."""
+    return [(kind, *START_WORDS[kind]) for kind in FORM_KINDS]
+
+
+def _context(me: Member, run: Run) -> dict[str, Any]:
+    report = run.result.get("report") or {}
+    numbers = {name: value for name, value in run.result.items() if name not in NO_FIGURES}
+    return {
+        "me": me,
+        "project": me.project,
+        "run": run,
+        "output": getattr(run, "output", None),
+        "results": figures.results(numbers | (run.result.get("metrics") or {}) | report),
+        "seconds": run.result.get("seconds"),
+        "by_degree": figures.groups(report, "accuracy_by_degree"),
+        "by_length": figures.groups(report, "accuracy_by_length"),
+        "reliability": [line for line in report.get("reliability", []) if line.get("pairs")],
+    }
+
+
+def _inputs(run: Run) -> list[tuple[str, str]]:
+    """What the settings do not say, in words."""
+    labels = {
+        "prompts": "Prompts",
+        "split": "Drawn from",
+        "publish": "Put into the queue",
+        "name": "Name of the new model",
+        "data": "File",
+        "prompt_ids": "Chosen prompts",
+    }
+    return [(labels.get(name, name), _said(value)) for name, value in run.inputs.items()]
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return f"{len(value):,}"
+    return str(value).replace("_", "-")
