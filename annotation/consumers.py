@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
@@ -38,7 +38,8 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
     async def connect(self) -> None:
         self.waiting: asyncio.Task[None] | None = None
         self.slug: str = self.scope["url_route"]["kwargs"]["slug"]
-        project = await readable_project(self.scope["user"], self.slug)
+        self.user = cast("User | AnonymousUser", self.scope["user"])
+        project = await readable_project(self.user, self.slug)
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return
@@ -68,7 +69,7 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
 
     async def send_queue(self) -> None:
         """The numbers as they are; who is not in the project any more is sent away."""
-        project = await readable_project(self.scope["user"], self.slug)
+        project = await readable_project(self.user, self.slug)
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return

@@ -18,7 +18,11 @@ class ProjectForm(forms.ModelForm):
     class Meta:
         model = Project
         fields = ["name", "mode", "criterion", "k", "overlap", "lease_minutes"]
-        labels = {"k": "Answers per prompt", "overlap": "Judgments per item", "lease_minutes": "Lease (minutes)"}
+        labels = {
+            "k": "Answers per prompt",
+            "overlap": "Judgments per item",
+            "lease_minutes": "Lease (minutes)",
+        }
         help_texts = {
             "name": "What people see in their list of projects.",
             "mode": "What annotators do with the answers to a prompt.",
@@ -36,7 +40,7 @@ class ProjectForm(forms.ModelForm):
         cleaned = super().clean() or self.cleaned_data
         if cleaned.get("mode") == Project.Mode.PAIRWISE:
             cleaned["k"] = 2
-            self._errors.pop("k", None)  # the field is of no matter for a comparison
+            self.errors.pop("k", None)  # the field is of no matter for a comparison
         return cleaned
 
 
@@ -49,7 +53,9 @@ class NewProjectForm(ProjectForm):
         max_length=100_000,
         widget=forms.Textarea(attrs={"rows": 14}),
         help_text="What annotators go by, in Markdown. You can change it later: every change is a numbered version.",
-        error_messages={"required": "Annotators need guidelines: say in a few sentences what makes an answer better."},
+        error_messages={
+            "required": "Annotators need guidelines: say in a few sentences what makes an answer better."
+        },
     )
 
 
@@ -92,7 +98,7 @@ class ImportForm(forms.Form):
         file: UploadedFile = self.cleaned_data["file"]
         if (file.size or 0) > settings.MAX_IMPORT_BYTES:
             raise forms.ValidationError(
-                f"The file has {filesizeformat(file.size)}; at most {filesizeformat(settings.MAX_IMPORT_BYTES)} are "
+                f"The file has {filesizeformat(file.size or 0)}; at most {filesizeformat(settings.MAX_IMPORT_BYTES)} are "
                 "taken at once. Split it, and import the parts one after the other."
             )
         return file

@@ -349,8 +349,8 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
         "percent": now.percent,
         "eta": duration(now.eta.total_seconds()) if now.eta else "",
         "working": [
-            {"name": member.user.username, "recent": member.recent}
-            for member in working_now(project)
+            {"name": name, "recent": recent}
+            for name, recent in cast("Any", working_now(project)).values_list("user__username", "recent")
         ],
     }
 

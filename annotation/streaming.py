@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 CHUNK_CHARS = 64 * 1024
 
@@ -22,7 +22,8 @@ async def in_threads(lines: Generator[str, None, None]) -> AsyncIterator[bytes]:
             size += len(line)
             if size >= CHUNK_CHARS:
                 break
-        close_old_connections()  # the reader may take its time: meanwhile the connection is others'
+        if not connection.in_atomic_block:
+            close_old_connections()  # the reader may take its time: meanwhile the connection is others'
         return "".join(taken).encode()
 
     try:

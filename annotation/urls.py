@@ -32,5 +32,7 @@ urlpatterns = [
     path("p/<slug:slug>/data/", datasets.data, name="data"),
     path("p/<slug:slug>/data/freeze/", datasets.freeze, name="freeze"),
     path("p/<slug:slug>/data/live/<str:format>.jsonl", datasets.live_download, name="data-live"),
-    path("p/<slug:slug>/data/<int:number>/<str:format>.jsonl", datasets.snapshot_download, name="data-download"),
+    path(
+        "p/<slug:slug>/data/<int:number>/<str:format>.jsonl", datasets.snapshot_download, name="data-download"
+    ),
 ]

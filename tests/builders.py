@@ -5,13 +5,23 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import cache
+
+from django.contrib.auth.hashers import make_password
 
 from annotation.actions import intake, judge, projects, queue
+from annotation.actions.queue import Lease
 from annotation.models import Judgment, Member, Project, User
 
 
+@cache
+def _hashed(password: str) -> str:
+    """Hashing is slow on purpose: once is enough."""
+    return make_password(password)
+
+
 def user(name: str, **fields: object) -> User:
-    return User.objects.create_user(username=name, password="correct horse", **fields)  # type: ignore[arg-type]
+    return User.objects.create(username=name, password=_hashed("correct horse"), **fields)
 
 
 def project(lead: User, name: str = "Helpfulness", **fields: object) -> Project:
@@ -26,6 +36,12 @@ def join(project: Project, user: User, role: str) -> Member:
 
 def lines(*rows: Mapping[str, object]) -> list[bytes]:
     return [json.dumps(row).encode() for row in rows]
+
+
+def imported(project: Project, *rows: Mapping[str, object]) -> None:
+    """The rows, as a file that was imported without a complaint."""
+    report = intake.import_lines(project=project, lines=lines(*rows))
+    assert not report.errors, report.errors
 
 
 def items(project: Project, count: int = 1, k: int | None = None) -> None:
@@ -62,4 +78,22 @@ def judgment(
         ranks=dict(zip(responses, ranks, strict=True)),
         degree=degree,
         idempotency_key=uuid.uuid4(),
+    )
+
+
+def submit(
+    lease: Lease,
+    ranks: Sequence[int] | None = None,
+    *,
+    degree: str | None = None,
+    key: uuid.UUID | None = None,
+) -> Judgment:
+    """The lease's item, judged: `ranks` in the order shown (1, 2, 3, … if left out)."""
+    if len(lease.shown_order) == 2:
+        degree = degree or "better"
+    return judge.submit(
+        lease=lease,
+        ranks=dict(zip(lease.shown_order, ranks or range(1, 10), strict=False)),
+        degree=degree,
+        idempotency_key=key or uuid.uuid4(),
     )

@@ -53,9 +53,9 @@ def start_run(
         config: settings that differ from the defaults of `training.configs`.
         model: what the run starts from; the current policy (for an evaluation, the current reward model) if left out.
         snapshot: the judgments to learn from, where the kind learns from judgments.
-        inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (true, or
-            for how many of the prompts the answers go into the queue), `comparisons` (the share of these that ask for a
-            comparison of two answers instead of a ranking of all). pretrain, sft: `data`, the name of a file in the core's
+        inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
+            the answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share
+            of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft: `data`, the name of a file in the core's
             format below the artifacts' `texts` folder.
 
     Raises:

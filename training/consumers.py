@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from django.contrib.auth.models import AnonymousUser
 
 from annotation.consumers import NOT_ALLOWED, readable_project
-from annotation.models import Project
+from annotation.models import Project, User
 from training import queries
 from training.actions import run_group
 from training.models import Run
@@ -26,7 +27,8 @@ class RunConsumer(AsyncJsonWebsocketConsumer):
 
     async def connect(self) -> None:
         where = self.scope["url_route"]["kwargs"]
-        project = await readable_project(self.scope["user"], where["slug"])
+        user = cast("User | AnonymousUser", self.scope["user"])
+        project = await readable_project(user, where["slug"])
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return

@@ -19,6 +19,12 @@ class Figure:
 FIGURES: dict[str, Figure] = {
     figure.name: figure
     for figure in (
+        Figure(
+            "agreement",
+            "Accuracy",
+            "How often it agrees with people, over the pairs below; 50% is a coin.",
+            True,
+        ),
         Figure("loss", "Loss", "What training makes smaller, on the rows it learns from."),
         Figure(
             "held_out_loss",
@@ -84,9 +90,15 @@ FIGURES: dict[str, Figure] = {
             "The average score of the answers that people did not prefer.",
         ),
         Figure("bias", "Score offset", "What is taken off every score so that the average is zero."),
-        Figure("prompts", "Prompts", "Held-out prompts that these figures are from."),
-        Figure("pairs", "Pairs", "Preference pairs that these figures are from."),
+        Figure("rankings", "Judgments", "What people said, one ranking or choice each."),
+        Figure("rows", "Judgments", "What people said, one ranking or choice each."),
+        Figure("prompts", "Prompts", "Different prompts among the judgments."),
+        Figure("pairs", "Pairs", "What the judgments come to in pairs: one answer preferred to another."),
         Figure("ties", "Ties", "Pairs that people called level; they count for neither side."),
+        Figure(
+            "truncated_prompts", "Cut prompts", "Prompts that were too long, and lost their oldest tokens."
+        ),
+        Figure("responses", "Answers", "How many answers were sampled."),
         Figure("answers", "Answers", "How many answers were sampled."),
         Figure("new", "New answers", "Answers that the policy had not given to the same prompt before."),
         Figure("empty", "Empty answers", "Answers without any text; they were left out."),
@@ -149,6 +161,16 @@ class Result:
     label: str
     value: str
     sentence: str
+
+
+def of_report(report: dict[str, Any]) -> dict[str, Any]:
+    """A report's figures, its accuracy under a name of its own: `accuracy` is that of training."""
+    return {("agreement" if name == "accuracy" else name): value for name, value in report.items()}
+
+
+def report_title(config: dict[str, Any]) -> str:
+    """What a report is about: an evaluation may be asked to look at every row."""
+    return "On every prompt" if config.get("split") == "all" else "On held-out prompts"
 
 
 def results(values: dict[str, Any]) -> list[Result]:

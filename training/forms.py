@@ -29,13 +29,13 @@ DEFAULT_PROMPTS = 50
 
 
 class SnapshotChoice(forms.ModelChoiceField):
-    def label_from_instance(self, obj: Snapshot) -> str:  # type: ignore[override]
+    def label_from_instance(self, obj: Snapshot) -> str:
         note = f" – {obj.note}" if obj.note else ""
         return f"{obj}: {obj.counts['judgments']:,} judgments, {obj.counts.get('pairs', 0):,} pairs{note}"
 
 
 class ModelChoice(forms.ModelChoiceField):
-    def label_from_instance(self, obj: ModelVersion) -> str:  # type: ignore[override]
+    def label_from_instance(self, obj: ModelVersion) -> str:
         return f"{obj.name} (current)" if obj.current else obj.name
 
 
@@ -168,23 +168,21 @@ class RunForm(forms.Form):
             name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
         }
 
+    def inputs(self) -> list[forms.BoundField]:
+        """What is no setting: models, data, how much of it."""
+        return [field for field in self if not field.name.startswith(PREFIX)]
+
     def main(self) -> list[forms.BoundField]:
-        """What is shown at once."""
-        first = {PREFIX + name for name in MAIN_SETTINGS[Run.Kind(self.kind)]}
-        return [field for field in self if not field.name.startswith(PREFIX)] + [
-            self[name] for name in sorted(first, key=self._place)
-        ]
+        """The settings that are shown at once."""
+        return [self[PREFIX + name] for name in MAIN_SETTINGS[Run.Kind(self.kind)]]
 
     def advanced(self) -> list[forms.BoundField]:
-        """What waits behind “Advanced”."""
-        first = {PREFIX + name for name in MAIN_SETTINGS[Run.Kind(self.kind)]}
-        return [field for field in self if field.name.startswith(PREFIX) and field.name not in first]
+        """The settings that wait behind “Advanced”."""
+        main = {field.name for field in self.main()}
+        return [field for field in self if field.name.startswith(PREFIX) and field.name not in main]
 
     def advanced_has_errors(self) -> bool:
         return any(field.errors for field in self.advanced())
-
-    def _place(self, name: str) -> int:
-        return MAIN_SETTINGS[Run.Kind(self.kind)].index(name.removeprefix(PREFIX))
 
 
 def _field_of(setting: dataclasses.Field[Any]) -> forms.Field:

@@ -16,7 +16,7 @@ from django.utils.text import slugify
 
 from annotation.actions import freeze, intake, queue
 from annotation.actions.intake import Sample
-from annotation.models import Author, Project, Prompt, Response
+from annotation.models import Project, Prompt, Response
 from training import actions
 from training.models import ModelVersion, Run
 
@@ -129,7 +129,7 @@ def _name(run: Run) -> str:
 
 
 def _keep_answers(run: Run, file: Path) -> JsonObject:
-    author = cast(ModelVersion, run.model).author
+    author = cast("ModelVersion", run.model).author
     assert author is not None
     by_prompt: dict[int, list[Response]] = defaultdict(list)
     empty = sampled = new = 0
@@ -166,7 +166,7 @@ def _wanted(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.Wa
     thing every time there is nothing to ask."""
     inputs = run.inputs
     drawn_from = len(by_prompt) if inputs.get("prompt_ids") else len(pool(run.project, inputs))
-    publish = len(by_prompt) if inputs["publish"] is True else int(inputs["publish"])
+    publish = inputs.get("publish_first", len(by_prompt))
     rng = random.Random(run.pk)  # noqa: S311 - a draw to be repeated, not a secret
     for prompt_id in islice(by_prompt, publish):
         responses = sorted({response.pk for response in by_prompt[prompt_id]})

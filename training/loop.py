@@ -51,7 +51,7 @@ class Step:
 
 
 def loop_of(project: Project, queue: Progress) -> Loop:
-    snapshot = project.snapshots.first()  # type: ignore[attr-defined]
+    snapshot = project.snapshots.first()
     versions = list(ModelVersion.objects.filter(project=project).select_related("run", "run__snapshot"))
     current = {version.kind: version for version in versions if version.current}
     policy = current.get(ModelVersion.Kind.POLICY)
@@ -59,8 +59,8 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     newest = policies[0] if policies else None
     learning = Run.objects.none()
     if snapshot:
-        learning = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])  # type: ignore[attr-defined]
-    prompts = project.prompts.count()  # type: ignore[attr-defined]
+        learning = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
+    prompts = project.prompts.count()
     return Loop(
         prompts=prompts,
         unanswered=waiting_for_answers(project),

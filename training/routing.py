@@ -10,6 +10,6 @@ from annotation.consumers import ProjectConsumer
 from training.consumers import RunConsumer
 
 websocket_urlpatterns: list[Any] = [
-    path("ws/p/<slug:slug>/", ProjectConsumer.as_asgi(), name="project-live"),
-    path("ws/p/<slug:slug>/runs/<int:pk>/", RunConsumer.as_asgi(), name="run-live-socket"),
+    path("ws/p/<slug:slug>/", ProjectConsumer.as_asgi(), name="project-live"),  # type: ignore[arg-type]
+    path("ws/p/<slug:slug>/runs/<int:pk>/", RunConsumer.as_asgi(), name="run-live-socket"),  # type: ignore[arg-type]
 ]

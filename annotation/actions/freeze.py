@@ -7,6 +7,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from django.conf import settings
@@ -66,6 +67,7 @@ def freeze(*, project: Project, creator: User, note: str = "") -> Snapshot:
                 prompts.add(row["prompt_id"])
                 annotators.add(row["annotator"])
                 last = row["judgment"]
+            file.flush()
             os.fsync(file.fileno())
         if not counts:
             raise FreezeError("There are no judgments to freeze yet.")
@@ -75,7 +77,8 @@ def freeze(*, project: Project, creator: User, note: str = "") -> Snapshot:
             f"The snapshot's file could not be written: {error.strerror} ({partial})."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
     snapshot = Snapshot.objects.create(
         project=project,
         number=number,

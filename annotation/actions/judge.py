@@ -12,7 +12,9 @@ from django.utils import timezone
 from annotation import events
 from annotation.actions.queue import Lease
 from annotation.logic.ranking import dense
-from annotation.models import Draft, Item, Judgment, Placement, Slot
+from annotation.models import Draft, Guideline, Judgment, Placement, Slot
+
+MAX_RATIONALE_CHARS = 10_000
 
 
 class JudgmentError(Exception):
@@ -48,18 +50,17 @@ def submit(
         JudgmentError: it is incomplete or contradicts itself.
         AlreadyJudged: this annotator has judged this item before.
     """
-    item = Item.objects.select_related("project").get(pk=lease.item_id)
-    _check(lease, ranks, degree)
+    _check(lease, ranks, degree, rationale)
     try:
         with transaction.atomic():
             kept = _kept(lease, idempotency_key)
             if kept is not None:
                 return kept
             judgment = Judgment.objects.create(
-                item=item,
+                item_id=lease.item_id,
                 slot=_take_slot(lease),
                 annotator_id=lease.annotator_id,
-                guideline=item.project.guideline,
+                guideline=Guideline.objects.filter(project_id=lease.project_id).order_by("-number").first(),
                 degree=degree,
                 shown_order=lease.shown_order,
                 rationale=rationale.strip(),
@@ -71,8 +72,8 @@ def submit(
                 Placement(judgment=judgment, response_id=response, rank=rank)
                 for response, rank in zip(lease.shown_order, places, strict=True)
             )
-            Draft.objects.filter(item=item, annotator_id=lease.annotator_id).delete()
-            events.announce(events.project_group(item.project_id), {"kind": "judgment"})
+            Draft.objects.filter(item_id=lease.item_id, annotator_id=lease.annotator_id).delete()
+            events.announce(events.project_group(lease.project_id), {"kind": "judgment"})
             return judgment
     except IntegrityError:
         # the same submit arrived twice at once, and the other one was first
@@ -82,7 +83,7 @@ def submit(
         return kept
 
 
-def _check(lease: Lease, ranks: Mapping[int, int], degree: str | None) -> None:
+def _check(lease: Lease, ranks: Mapping[int, int], degree: str | None, rationale: str) -> None:
     k = len(lease.shown_order)
     if unknown := set(ranks) - set(lease.shown_order):
         raise JudgmentError("ranks", f"Response {min(unknown)} does not stand in this item.")
@@ -91,6 +92,10 @@ def _check(lease: Lease, ranks: Mapping[int, int], degree: str | None) -> None:
         raise JudgmentError("ranks", f"Every answer needs a rank; missing: {letters}.")
     if any(not 1 <= rank <= k for rank in ranks.values()):
         raise JudgmentError("ranks", f"A rank is a number from 1 to {k}.")
+    if "\0" in rationale:
+        raise JudgmentError("rationale", "The rationale holds a null byte.")
+    if len(rationale) > MAX_RATIONALE_CHARS:
+        raise JudgmentError("rationale", f"A rationale may have at most {MAX_RATIONALE_CHARS:,} characters.")
     if k > 2:
         if degree is not None:
             raise JudgmentError("degree", "A ranking has no degree.")
@@ -108,19 +113,27 @@ def _kept(lease: Lease, key: uuid.UUID) -> Judgment | None:
 
     Raises:
         AlreadyJudged: there is one of this item, from another submit.
+        JudgmentError: the key is that of a judgment of another item.
     """
-    for judgment in Judgment.objects.filter(
-        Q(idempotency_key=key) | Q(item_id=lease.item_id), annotator_id=lease.annotator_id
-    ):
-        if judgment.idempotency_key == key:
-            return judgment
+    related = list(
+        Judgment.objects.filter(
+            Q(idempotency_key=key) | Q(item_id=lease.item_id), annotator_id=lease.annotator_id
+        )
+    )
+    kept = next((judgment for judgment in related if judgment.idempotency_key == key), None)
+    if kept is None and related:
         raise AlreadyJudged("item", "You have judged this item before, and that judgment stands.")
-    return None
+    if kept is not None and kept.item_id != lease.item_id:
+        raise JudgmentError(
+            "idempotency_key", "This key belongs to your judgment of another item: each needs its own."
+        )
+    return kept
 
 
 def _take_slot(lease: Lease) -> Slot | None:
-    """The lease's own slot, or a free one of the same item, now done."""
-    own = Q(pk=lease.slot_id, token=lease.token, state=Slot.State.LEASED)
+    """The slot that the annotator holds, or a free one of the same item, now done."""
+    # after the lease ran out they may have taken another slot of the item: nobody can have two, so that one it is
+    own = Q(item_id=lease.item_id, annotator_id=lease.annotator_id, state=Slot.State.LEASED)
     free = Q(item_id=lease.item_id) & (
         Q(state=Slot.State.OPEN) | Q(state=Slot.State.LEASED, leased_until__lt=timezone.now())
     )

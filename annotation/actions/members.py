@@ -30,7 +30,9 @@ def add_member(*, project: Project, username: str, role: str) -> Member:
     _check_role(role)
     user = User.objects.filter(username=username, is_active=True).first()
     if user is None:
-        raise MemberError("username", f"Nobody here is called {username!r}. Create an account for them below.")
+        raise MemberError(
+            "username", f"Nobody here is called {username!r}. Create an account for them below."
+        )
     member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
     if not added:
         raise MemberError("username", f"{username} belongs to this project already, as {member.role}.")
@@ -55,7 +57,9 @@ def create_account(*, project: Project, username: str) -> tuple[Member, str]:
             user = User.objects.create_user(username=username, password=password)
             member = Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
     except IntegrityError:
-        raise MemberError("username", f"The name {username!r} is taken. Add that person above, or choose another.") from None
+        raise MemberError(
+            "username", f"The name {username!r} is taken. Add that person above, or choose another."
+        ) from None
     return member, password
 
 

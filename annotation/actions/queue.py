@@ -5,13 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from datetime import timedelta
 
 from django.core import signing
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from annotation import events
-from annotation.models import Candidate, Draft, Item, Project, Skip, Slot, User
+from annotation.models import Candidate, Draft, Item, Judgment, Project, Skip, Slot, User
 
 
 class QueueError(Exception):
@@ -116,6 +118,9 @@ WHERE slot.id = COALESCE(
        AND (free.state = 'open' OR free.leased_until < now())
        AND NOT EXISTS (SELECT FROM annotation_slot AS other
                        WHERE other.item_id = free.item_id AND other.annotator_id = %(me)s)
+       AND NOT EXISTS (SELECT FROM annotation_judgment AS said
+                       WHERE said.item_id = free.item_id AND said.annotator_id = %(me)s
+                         AND said.supersedes_id IS NULL)
        AND NOT EXISTS (SELECT FROM annotation_skip AS skip
                        WHERE skip.item_id = free.item_id AND skip.annotator_id = %(me)s)
      ORDER BY free.priority DESC, free.random_key, free.id
@@ -150,27 +155,33 @@ def claim(*, project: Project, annotator: User) -> Lease | None:
 
 
 def skip(*, lease: Lease, reason: str) -> None:
-    """Give the slot back, for somebody else, with the reason why. Skipping twice changes nothing.
+    """Give the slot back, for somebody else, with the reason why. Skipping twice changes nothing, nor does skipping what
+    one has judged.
 
     Raises:
         QueueError: the reason is unknown.
     """
     if reason not in Skip.Reason.values:
         raise QueueError(f"{reason!r} is not a reason to skip: {', '.join(Skip.Reason.values)}.")
+    theirs = Q(item_id=lease.item_id, annotator_id=lease.annotator_id)
     with transaction.atomic():
-        released = Slot.objects.filter(pk=lease.slot_id, token=lease.token, state=Slot.State.LEASED).update(
+        if Judgment.objects.filter(theirs).exists():
+            return
+        Slot.objects.filter(theirs, state=Slot.State.LEASED).update(
             state=Slot.State.OPEN, annotator=None, token=None, leased_until=None, shown_order=None
         )
-        if released:
-            Skip.objects.get_or_create(
-                item_id=lease.item_id, annotator_id=lease.annotator_id, defaults={"reason": reason}
-            )
-            Draft.objects.filter(item_id=lease.item_id, annotator_id=lease.annotator_id).delete()
+        Skip.objects.get_or_create(
+            item_id=lease.item_id, annotator_id=lease.annotator_id, defaults={"reason": reason}
+        )
+        Draft.objects.filter(theirs).delete()
 
 
 def save_draft(*, lease: Lease, data: dict[str, object]) -> None:
-    """Keep what is on the annotator's screen. Nothing is kept once they no longer hold the lease."""
-    if Slot.objects.filter(pk=lease.slot_id, token=uuid.UUID(lease.token), state=Slot.State.LEASED).exists():
+    """Keep what is on the annotator's screen, and the item in their hands for a whole lease from now. Nothing is kept
+    once they no longer hold it."""
+    held = Slot.objects.filter(pk=lease.slot_id, token=uuid.UUID(lease.token), state=Slot.State.LEASED)
+    minutes = held.values_list("project__lease_minutes", flat=True).first()
+    if minutes and held.update(leased_until=timezone.now() + timedelta(minutes=minutes)):
         Draft.objects.update_or_create(
             item_id=lease.item_id, annotator_id=lease.annotator_id, defaults={"data": data}
         )

@@ -11,7 +11,6 @@ from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
-from rest_framework.parsers import BaseParser, JSONParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -20,6 +19,7 @@ from annotation.access import Role, project_for
 from annotation.actions.intake import import_lines
 from annotation.api import errors
 from annotation.api.pages import ById, Page
+from annotation.api.parsers import JSON, Lines
 from annotation.api.renderers import NDJSON
 from annotation.models import Prompt
 from annotation.models import Response as Answer
@@ -29,15 +29,6 @@ LINES = (NDJSON, "application/jsonl", "application/jsonlines")
 
 class TooLarge(APIException):
     status_code = 413
-
-
-class LinesParser(BaseParser):
-    """Says that lines are welcome; they are read one by one, straight from the request."""
-
-    media_type = NDJSON
-
-    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> Any:
-        raise NotImplementedError("a body of lines is never parsed as a whole")
 
 
 class Message(serializers.Serializer[Any]):
@@ -102,7 +93,7 @@ _EXAMPLE = {
 
 
 class PromptsApi(APIView):
-    parser_classes = (JSONParser, LinesParser)
+    parser_classes = (JSON, Lines)
 
     @extend_schema(
         summary="The project's prompts",
@@ -145,7 +136,7 @@ class PromptsApi(APIView):
 def _lines(request: Request) -> Iterable[bytes]:
     content_type = (request.content_type or "").partition(";")[0].strip().lower()
     if content_type in LINES:
-        return _limited(request._request)
+        return limited(request._request)
     if content_type != "application/json":
         raise UnsupportedMediaType(
             content_type,
@@ -159,7 +150,7 @@ def _lines(request: Request) -> Iterable[bytes]:
     return (json.dumps(element).encode() for element in request.data)
 
 
-def _limited(body: HttpRequest) -> Iterator[bytes]:
+def limited(body: HttpRequest) -> Iterator[bytes]:
     """The body's lines.
 
     Raises:

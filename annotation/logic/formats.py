@@ -6,6 +6,7 @@ A `Row` is one judgment with all that is known of it; every export format is a f
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
@@ -15,6 +16,7 @@ from annotation.logic.sampling import prompt_digest
 
 MAX_ANSWER_CHARS = 100_000
 ROLES = ("system", "user", "assistant")
+_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell them, UTF-8 and the database cannot hold them
 
 Message = dict[str, str]
 
@@ -129,10 +131,12 @@ def parse_prompt(line: str) -> ImportedPrompt:
         data = json.loads(line)
     except ValueError as error:
         raise LineError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise LineError("not JSON: nested too deeply") from None
     if not isinstance(data, dict):
         raise LineError("not a JSON object: each line is {…}")
     if unknown := set(data) - {"id", "prompt", "responses", "tags"}:
-        raise LineError(f"unknown field {', '.join(sorted(unknown))}: known are id, prompt, responses, tags")
+        raise LineError(f"unknown field {_quoted(min(unknown))}: known are id, prompt, responses, tags")
     messages = _messages(data.get("prompt"))
     responses = [_response(answer, n) for n, answer in enumerate(_list(data, "responses"), start=1)]
     texts = [response.text for response in responses]
@@ -142,7 +146,9 @@ def parse_prompt(line: str) -> ImportedPrompt:
         raise LineError(f"responses: {len(responses)} given, an item has 2 to 9")
     tags = [_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_list(data, "tags"))]
     given = data.get("id")
-    external_id = _text(str(given), "id", limit=200) if given is not None else prompt_digest(messages)[:16]
+    if type(given) is int:
+        given = str(given)
+    external_id = _text(given, "id", limit=200) if given is not None else prompt_digest(messages)[:16]
     return ImportedPrompt(external_id, messages, responses, tags)
 
 
@@ -156,7 +162,7 @@ def _messages(value: object) -> list[Message]:
         if not isinstance(message, dict) or set(message) != {"role", "content"}:
             raise LineError(f"prompt[{n}]: not a {{role, content}} object")
         if message["role"] not in ROLES:
-            raise LineError(f"prompt[{n}].role: {message['role']!r} is none of {', '.join(ROLES)}")
+            raise LineError(f"prompt[{n}].role: {_quoted(message['role'])} is none of {', '.join(ROLES)}")
         messages.append(
             {"role": message["role"], "content": _text(message["content"], f"prompt[{n}].content")}
         )
@@ -177,7 +183,9 @@ def _response(value: object, number: int) -> ImportedResponse:
 
 
 def _list(data: dict[str, Any], name: str) -> list[Any]:
-    value = data.get(name) or []
+    value = data.get(name)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise LineError(f"{name}: not a list")
     return value
@@ -190,6 +198,12 @@ def _text(value: object, name: str, *, limit: int = MAX_ANSWER_CHARS) -> str:
         raise LineError(f"{name}: empty")
     if "\0" in value:
         raise LineError(f"{name}: holds a null byte")
+    if _SURROGATE.search(value):
+        raise LineError(f"{name}: holds half of a character (a lone \\ud800 to \\udfff)")
     if len(value) > limit:
         raise LineError(f"{name}: {len(value):,} characters, at most {limit:,} are taken")
     return value
+
+
+def _quoted(value: object) -> str:
+    return repr(value)[:60]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -11,7 +13,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return ""
     left = max(0, round(seconds))
-    for (unit, size), (smaller, part) in zip(_UNITS, _UNITS[1:], strict=False):
+    for (unit, size), (smaller, part) in pairwise(_UNITS):
         if left >= size:
             whole, rest = divmod(left, size)
             parts = [_counted(whole, unit)]

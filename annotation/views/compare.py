@@ -42,7 +42,9 @@ _WORDS = {
 # from "A is significantly better" on the left, through the unsure middle, to "B is significantly better"
 CHOICES = [
     Choice(side, degree, key, _WORDS[degree])
-    for key, (side, degree) in enumerate([(0, d) for d in Degree] + [(1, d) for d in reversed(Degree)], start=1)
+    for key, (side, degree) in enumerate(
+        [(0, d) for d in Degree] + [(1, d) for d in reversed(Degree)], start=1
+    )
 ]
 _BY_VALUE = {choice.value: choice for choice in CHOICES}
 

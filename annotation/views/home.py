@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -9,6 +11,20 @@ from django.views.decorators.http import require_GET
 
 from annotation import queries
 from annotation.access import may_create_projects, person
+from annotation.models import User
+
+CHART_HEIGHT = 48
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One hour of the day's chart, in the units of its drawing."""
+
+    hour: int
+    count: int
+    x: int
+    y: float
+    height: float
 
 
 @login_required
@@ -17,9 +33,19 @@ def home(request: HttpRequest) -> HttpResponse:
     user = person(request)
     mine = queries.assignments_of(user)
     context = {
-        "work": [one for one in mine if not one.leads],
+        "work": sorted((one for one in mine if not one.leads), key=lambda one: one.left == 0),
         "led": [one for one in mine if one.leads],
-        "day": queries.day_of(user),
         "may_create": may_create_projects(user),
     }
-    return render(request, "annotation/home.html", context)
+    return render(request, "annotation/home.html", context | my_day(user))
+
+
+def my_day(user: User) -> dict[str, object]:
+    """What the card "My day" shows."""
+    day = queries.day_of(user)
+    most = max(day.by_hour) or 1
+    bars = []
+    for hour, count in enumerate(day.by_hour):
+        height = max(2.0, CHART_HEIGHT * count / most)
+        bars.append(Bar(hour, count, 12 * hour, CHART_HEIGHT - height, height))
+    return {"day": day, "bars": bars}

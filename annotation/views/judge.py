@@ -24,6 +24,7 @@ from annotation.actions.queue import Lease, QueueError, claim, save_draft
 from annotation.actions.queue import skip as skip_item
 from annotation.models import Project, Response, Skip
 from annotation.views import compare, rank
+from annotation.views.home import my_day
 
 LETTERS = "ABCDEFGHI"
 
@@ -68,8 +69,8 @@ def draft(request: HttpRequest, slug: str) -> HttpResponse:
         lease = _lease(request, project)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
-    ranks = rank.read(request.POST, lease)
-    save_draft(lease=lease, data={"ranks": {str(response): given for response, given in ranks.items()}})
+    ranks = {str(response): given for response, given in rank.read(request.POST, lease).items()}
+    save_draft(lease=lease, data={"ranks": ranks})
     return HttpResponse(status=204)
 
 
@@ -178,7 +179,7 @@ def _show(
 
 
 def _show_finished(request: HttpRequest, project: Project, error: str) -> HttpResponse:
-    context = {"project": project, "day": queries.day_of(person(request)), "error": error}
+    context = {"project": project, "error": error} | my_day(person(request))
     return _render(request, context, status=422 if error else 200)
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import queries
-from annotation.access import Role, member_for, project_for
+from annotation.access import Role, member_for, person, project_for
 from annotation.actions.members import MemberError, add_member, change_role, create_account, remove_member
 from annotation.forms import AddMemberForm, NewAccountForm
 from annotation.models import Member
@@ -53,7 +53,9 @@ def member_create(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    member = get_object_or_404(project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk)
+    member = get_object_or_404(
+        project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
+    )
     try:
         change_role(member=member, role=request.POST.get("role", ""))
     except MemberError as error:
@@ -66,7 +68,9 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    member = get_object_or_404(project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk)
+    member = get_object_or_404(
+        project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
+    )
     try:
         remove_member(member=member)
     except MemberError as error:
@@ -82,7 +86,7 @@ def _with_article(role: str) -> str:
 
 def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
     """To the list; who has just given up their own lead may not see it any more."""
-    still_leads = Member.objects.filter(project__slug=slug, user_id=request.user.pk, role=Role.LEAD).exists()
+    still_leads = Member.objects.filter(project__slug=slug, user=person(request), role=Role.LEAD).exists()
     return redirect("members", slug) if still_leads else redirect("home")
 
 

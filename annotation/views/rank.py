@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from annotation.actions.queue import Lease
 
+SMALL_NUMBER = re.compile("[0-9]{1,3}")
+
 
 def read(form: Mapping[str, str], lease: Lease) -> dict[int, int]:
-    """Response id -> rank, of those that were given one. A rank that is no number counts as not given."""
+    """Response id -> rank, of those that were given one. What is no small number counts as not given."""
     given = {response: form.get(f"rank-{response}", "") for response in lease.shown_order}
-    return {response: int(rank) for response, rank in given.items() if rank.isascii() and rank.isdigit()}
+    return {response: int(rank) for response, rank in given.items() if SMALL_NUMBER.fullmatch(rank)}
 
 
 def read_draft(data: object, lease: Lease) -> dict[int, int]:

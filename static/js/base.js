@@ -42,6 +42,18 @@ function fade(box) {
   if (!box.classList.contains("danger")) setTimeout(() => box.remove(), 6000);
 }
 
+function csrfToken() {
+  return document.cookie.match(/(?:^|; )csrftoken=([^;]+)/)?.[1] ?? "";
+}
+
+// someone may sign in again in another tab, which changes the token: the cookie has the newest one
+document.addEventListener("htmx:configRequest", (event) => {
+  const token = csrfToken();
+  if (!token) return;
+  event.detail.headers["X-CSRFToken"] = token;
+  if (event.detail.formData.has("csrfmiddlewaretoken")) event.detail.formData.set("csrfmiddlewaretoken", token);
+});
+
 document.addEventListener("click", (event) => {
   const target = event.target;
   const opener = target.closest("[data-opens]");
@@ -70,6 +82,11 @@ document.addEventListener("htmx:sendError", (event) => {
 });
 document.addEventListener("htmx:responseError", (event) => {
   if (!event.target.closest("[data-own-errors]")) toast(`That did not work (error ${event.detail.xhr.status}). Reload the page and try again.`, "danger");
+});
+
+// toasts that came with an answer
+document.addEventListener("htmx:oobAfterSwap", (event) => {
+  if (event.target.id === "toasts") event.target.querySelectorAll(".toast").forEach(fade);
 });
 
 showTheme();

@@ -68,6 +68,10 @@ class InputsOfGenerate(serializers.Serializer[Any]):
     prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     split = serializers.ChoiceField([*Prompt.Split.choices, ("any", "any")], required=False)
     publish = serializers.BooleanField(required=False)
+    publish_first = serializers.IntegerField(required=False, min_value=1)
+    comparisons = serializers.FloatField(required=False, min_value=0, max_value=1)
+    priority = serializers.IntegerField(required=False, min_value=-1000, max_value=1000)
+    name = serializers.SlugField(required=False, max_length=60)
     prompt_ids = serializers.ListField(child=serializers.CharField(), required=False, max_length=10_000)
 
 
@@ -109,7 +113,8 @@ class RunIn(serializers.Serializer[Any]):
     inputs = serializers.DictField(
         required=False,
         help_text="reward, dpo: `name` of the new model. generate: `prompts` (how many), `split`, `publish` (put the "
-        "answers into the queue), `prompt_ids`. pretrain, sft: `data`, a file in the server's folder of texts; `name`.",
+        "answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share "
+        "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the server's folder of texts; `name`.",
     )
 
 

@@ -84,14 +84,14 @@ class Crowd:
 
 def judge(item: dict[str, Any], annotator: Annotator) -> dict[str, Any]:
     """What the annotator says of an item: a choice with a degree of two answers, a ranking of more."""
-    texts = [response["text"] for response in item["responses"]]
+    texts = [answer["text"] for answer in item["answers"]]
     degree = None
     if len(texts) == 2:
         winner, degree = annotator.choose(item["prompt"], *texts)
         ranks = [1, 2] if winner == 0 else [2, 1]
     else:
         ranks = annotator.rank(item["prompt"], texts)
-    ids = [response["id"] for response in item["responses"]]
+    ids = [answer["id"] for answer in item["answers"]]
     return {
         "ticket": item["ticket"],
         "ranks": dict(zip(map(str, ids), ranks, strict=True)),

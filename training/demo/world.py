@@ -111,20 +111,21 @@ class World:
     def answers(self, policy: ModelVersion, number: int) -> Run:
         """The policy answers the round's prompts, and all held-out ones, four times each; the round's share of them goes
         into the queue, some as comparisons of two."""
-        prompts = {split: list(self.project.prompts.filter(split=split).order_by("pk").values_list("pk", flat=True))
+        prompts = {split: list(self.project.prompts.filter(split=split).order_by("pk").values_list("external_id", flat=True))
                    for split in ("train", "held_out")}  # fmt: skip
         rng = random.Random(f"{self.seed} {number}")
-        train = rng.sample(prompts["train"], settings.PROMPTS_PER_ROUND)
-        held_out = rng.sample(prompts["held_out"], len(prompts["held_out"]))[: settings.EVALUATION_PROMPTS]
-        asked = train + held_out[: settings.HELD_OUT_PROMPTS]
+        evaluation = prompts["held_out"][: settings.EVALUATION_PROMPTS]  # the same for every policy
+        asked_held_out = rng.sample(evaluation, settings.HELD_OUT_PROMPTS)
+        asked = rng.sample(prompts["train"], settings.PROMPTS_PER_ROUND) + asked_held_out
         rng.shuffle(asked)
         return self.run(
             f"answers-of-{policy.name}",
             "generate",
             settings.GENERATE | {"seed": number},
             model=policy,
-            prompt_ids=asked + held_out[settings.HELD_OUT_PROMPTS :],
-            publish=len(asked),
+            prompt_ids=asked + [prompt for prompt in evaluation if prompt not in asked_held_out],
+            publish=True,
+            publish_first=len(asked),
             comparisons=COMPARISONS,
             priority=number,
         )
@@ -256,9 +257,9 @@ class Bar:
         self._shown.update(amount)
 
     def to(self, step: int, total: int) -> None:
-        self._shown.total = total or None
-        self._shown.n = step
-        self._shown.refresh()
+        if (step, total or None) != (self._shown.n, self._shown.total):
+            self._shown.n, self._shown.total = step, total or None
+            self._shown.refresh()
 
 
 @contextmanager

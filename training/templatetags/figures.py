@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import template
 
 from training import figures
@@ -22,3 +24,9 @@ def figure_label(name: str) -> str:
 @register.filter
 def figure_sentence(name: str) -> str:
     return figures.figure(name).sentence
+
+
+@register.filter
+def at(values: dict[str, Any], key: str) -> Any:
+    """What stands under a key that is also the name of a dictionary's method, such as `items`."""
+    return values.get(key)

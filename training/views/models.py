@@ -54,7 +54,7 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "version": version,
         "drawing": draw(version),
         "judgments": judgments,
-        "results": figures.results(version.metrics),
+        "results": figures.results(figures.of_report(version.metrics)),
         "by_degree": figures.groups(version.metrics, "accuracy_by_degree"),
         "samples": queries.samples_of(version) if is_policy else [],
         "ask": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk}) if is_policy else None,

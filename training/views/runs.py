@@ -47,7 +47,7 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
         "form": form,
         "kind": Run.Kind(kind),
         "config": KINDS[kind],
-        "words": START_WORDS[kind],
+        "words": START_WORDS[Run.Kind(kind)],
     }
     return render(request, "training/run_new.html", context, status=422 if form.errors else 200)
 
@@ -106,13 +106,11 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 START_WORDS = {
     Run.Kind.REWARD: (
         "Train a reward model",
-        "It learns to score answers the way your annotators rank them. Its accuracy on held-out prompts says how far "
-        "its scores can be trusted.",
+        "It learns to score answers the way your annotators rank them, and is measured on prompts it never saw.",
     ),
     Run.Kind.DPO: (
         "Improve the policy (DPO)",
-        "The policy learns to give the answers that people preferred, and to stay close to where it started. "
-        "A new version comes out; nothing is replaced until you promote it.",
+        "A new version learns to give the answers that people preferred. It replaces nothing until you promote it.",
     ),
     Run.Kind.GENERATE: (
         "Ask the policy for answers",
@@ -132,14 +130,19 @@ def _starts() -> list[tuple[str, str, str]]:
 
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
-    numbers = {name: value for name, value in run.result.items() if name not in NO_FIGURES}
+    counts = {name: value for name, value in run.result.items() if name not in NO_FIGURES}
     return {
         "me": me,
         "project": me.project,
         "run": run,
         "output": getattr(run, "output", None),
-        "results": figures.results(numbers | (run.result.get("metrics") or {}) | report),
+        "results": [
+            (figures.report_title(run.config), figures.results(figures.of_report(report))),
+            ("At the end of the run", figures.results(run.result.get("metrics") or {})),
+            ("What it worked on", figures.results(counts)),
+        ],
         "seconds": run.result.get("seconds"),
+        "queued": run.result.get("items"),
         "by_degree": figures.groups(report, "accuracy_by_degree"),
         "by_length": figures.groups(report, "accuracy_by_length"),
         "reliability": [line for line in report.get("reliability", []) if line.get("pairs")],

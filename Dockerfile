@@ -1,0 +1,28 @@
+# Two images from one file:
+#   docker build --target web .      pages, API and WebSockets: no torch in it
+#   docker build --target worker .   Celery workers, with torch to train
+FROM python:3.11-slim-bookworm AS base
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy \
+    PATH=/opt/palate/bin:$PATH PALATE_VAR=/var/lib/palate
+RUN pip install --no-cache-dir uv==0.13.8 && uv venv /opt/palate
+WORKDIR /app
+RUN useradd --create-home palate && mkdir -p /var/lib/palate && chown palate /var/lib/palate
+COPY pyproject.toml constraints.txt README.md ./
+
+FROM base AS web
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml
+COPY . .
+USER palate
+EXPOSE 8000
+CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers"]
+
+FROM base AS worker
+# the index decides between the CPU's and a GPU's build of the same torch
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN --mount=type=cache,target=/root/.cache/uv \
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra train \
+        --extra-index-url ${TORCH_INDEX} --index-strategy unsafe-best-match
+COPY . .
+USER palate
+CMD ["celery", "--app", "config", "worker", "--queues", "default", "--concurrency", "2", "--loglevel", "INFO"]

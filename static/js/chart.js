@@ -1,0 +1,202 @@
+// Curves by uPlot: one card per group of figures, with what each figure means, and colours that follow the theme.
+"use strict";
+
+class Charts {
+  // known: {figures: {name: {label, sentence, share}}, charts: [{title, names, large}]}
+  constructor(box, known) {
+    this.box = box;
+    this.known = known;
+    this.curves = new Map(); // name -> Map(step -> value)
+    this.cards = new Map(); // title -> {names, plot, keys, …}
+    this.due = false;
+    new ResizeObserver(() => this.resize()).observe(box);
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
+    new MutationObserver(() => this.redraw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
+  }
+
+  set(curves) {
+    this.curves = new Map(Object.entries(curves).map(([name, points]) => [name, new Map(points)]));
+    this.draw();
+  }
+
+  add(step, values) {
+    for (const [name, value] of Object.entries(values)) {
+      if (value === null) continue;
+      if (!this.curves.has(name)) this.curves.set(name, new Map());
+      this.curves.get(name).set(step, value);
+    }
+    // many events may come at once: one drawing shows them all
+    if (!this.due) {
+      this.due = true;
+      requestAnimationFrame(() => {
+        this.due = false;
+        this.draw();
+      });
+    }
+  }
+
+  groups() {
+    const left = new Set(this.curves.keys());
+    const found = [];
+    for (const { title, names, large } of this.known.charts) {
+      const here = names.filter((name) => left.delete(name));
+      if (here.length) found.push({ title, names: here, large });
+    }
+    for (const name of left) found.push({ title: this.figure(name).label, names: [name], large: false });
+    return found;
+  }
+
+  figure(name) {
+    return this.known.figures[name] || { label: name.replaceAll("_", " "), sentence: "", share: false };
+  }
+
+  draw() {
+    for (const group of this.groups()) {
+      let card = this.cards.get(group.title);
+      if (card && card.names.join() !== group.names.join()) {
+        card.plot.destroy();
+        card.element.remove();
+        card = null;
+      }
+      if (!card) {
+        card = this.build(group);
+        this.cards.set(group.title, card);
+      } else {
+        card.plot.setData(this.data(group.names));
+      }
+      this.showNow(card);
+    }
+    const order = this.groups().map((group) => this.cards.get(group.title).element);
+    if (order.some((element, place) => this.box.children[place] !== element)) this.box.append(...order);
+  }
+
+  redraw() {
+    for (const card of this.cards.values()) {
+      card.plot.destroy();
+      card.element.remove();
+    }
+    this.cards.clear();
+    this.draw();
+  }
+
+  resize() {
+    for (const card of this.cards.values()) card.plot.setSize(this.size(card));
+  }
+
+  size(card) {
+    return { width: Math.max(120, card.inner.clientWidth), height: card.large ? 224 : 144 };
+  }
+
+  build({ title, names, large }) {
+    const element = document.createElement("figure");
+    element.className = `chart-card chart-colors${large ? " is-large" : ""}`;
+    element.dataset.chart = names.join(" ");
+    const head = make("div", "chart-head", make("h3", "", title));
+    const now = make("div", "chart-now");
+    head.append(now);
+    const inner = make("div", "chart-box");
+    const caption = make("figcaption", "chart-sentence", names.map((name) => this.figure(name).sentence).filter(Boolean).join(" "));
+    element.append(head, inner, caption);
+    this.box.append(element);
+    const card = { names, large, element, inner, now };
+    card.plot = new uPlot(this.options(card), this.data(names), inner);
+    return card;
+  }
+
+  options(card) {
+    const style = getComputedStyle(card.element);
+    const color = (name) => resolved(card.element, style.getPropertyValue(name));
+    const share = this.figure(card.names[0]).share;
+    const axis = { stroke: color("--muted"), font: "11px system-ui", grid: { stroke: color("--chart-grid"), width: 1 }, ticks: { show: false } };
+    return {
+      ...this.size(card),
+      legend: { show: false },
+      cursor: { y: false, points: { size: 6 } },
+      hooks: { setCursor: [() => this.showNow(card)] },
+      scales: { x: { time: false }, y: share ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
+      axes: [
+        { ...axis, grid: { show: false }, size: 28 },
+        { ...axis, size: 48, space: 28, values: (_, splits) => splits.map((value) => short(value, share)) },
+      ],
+      series: [
+        {},
+        ...card.names.map((name, place) => {
+          const stroke = color(`--series-${place + 1}`);
+          return { label: name, stroke, width: 1.75, spanGaps: true, dash: place ? [6, 3] : undefined, points: { show: this.curves.get(name).size <= 12, size: 5, fill: stroke } };
+        }),
+      ],
+    };
+  }
+
+  data(names) {
+    const steps = [...new Set(names.flatMap((name) => [...this.curves.get(name).keys()]))].sort((a, b) => a - b);
+    return [steps, ...names.map((name) => steps.map((step) => this.curves.get(name).get(step) ?? null))];
+  }
+
+  // the values under the cursor, or the newest ones
+  showNow(card) {
+    if (!card.plot) return;
+    const { idx } = card.plot.cursor;
+    const lines = card.names.map((name, place) => {
+      const points = this.curves.get(name);
+      const step = idx == null ? null : card.plot.data[0][idx];
+      const value = step == null ? [...points].reduce((last, point) => (point[0] >= last[0] ? point : last), [-1, null])[1] : points.get(step);
+      const key = make("span", "chart-key");
+      if (card.names.length > 1) key.append(dash(place, card.element));
+      const strong = make("strong", "", value == null ? "–" : shown(value, this.figure(name).share));
+      key.append(card.names.length > 1 ? `${this.figure(name).label} ` : "", strong);
+      return key;
+    });
+    const step = idx == null ? null : card.plot.data[0][idx];
+    if (step != null) lines.unshift(make("span", "muted", `step ${step.toLocaleString("en")}`));
+    card.now.replaceChildren(...lines);
+    card.element.setAttribute("aria-label", card.names.map((name) => `${this.figure(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
+  }
+}
+
+function make(tag, className, content) {
+  const element = document.createElement(tag);
+  if (className) element.className = className;
+  if (content) element.append(content);
+  return element;
+}
+
+// the little line that tells which curve is which: full or dashed, in its colour
+function dash(place, card) {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  svg.setAttribute("viewBox", "0 0 18 8");
+  svg.setAttribute("aria-hidden", "true");
+  const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
+  line.setAttribute("d", "M0 4H18");
+  line.setAttribute("stroke", resolved(card, getComputedStyle(card).getPropertyValue(`--series-${place + 1}`)));
+  line.setAttribute("stroke-width", "2.5");
+  if (place) line.setAttribute("stroke-dasharray", "5 3");
+  svg.append(line);
+  return svg;
+}
+
+// a canvas does not understand light-dark(): let an element work it out
+function resolved(place, color) {
+  const probe = document.createElement("span");
+  probe.style.color = color;
+  place.append(probe);
+  const found = getComputedStyle(probe).color;
+  probe.remove();
+  return found;
+}
+
+function shown(value, share) {
+  if (share) return `${(100 * value).toFixed(1)}%`;
+  if (Number.isInteger(value)) return value.toLocaleString("en");
+  const size = Math.abs(value);
+  if (size >= 100) return value.toLocaleString("en", { maximumFractionDigits: size < 1000 ? 1 : 0 });
+  return size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
+}
+
+function short(value, share) {
+  if (share) return `${Math.round(100 * value)}%`;
+  const size = Math.abs(value);
+  if (size >= 10000) return `${Number((value / 1000).toPrecision(3))}k`;
+  if (size && size < 1e-3) return value.toExponential(0);
+  return String(Number(value.toPrecision(3)));
+}

@@ -1,0 +1,79 @@
+// A run's page: curves and progress as the worker reports them.
+"use strict";
+
+const runPage = document.getElementById("run");
+const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-figures").textContent));
+
+function showProgress({ step, total, eta_s: left }) {
+  const bar = document.getElementById("bar");
+  if (!bar) return; // the run is over
+  bar.max = total || 1;
+  bar.value = step;
+  document.getElementById("step").textContent = step.toLocaleString("en");
+  document.getElementById("total").textContent = total.toLocaleString("en");
+  document.getElementById("eta").textContent = left == null ? "" : `about ${inWords(left)} left`;
+}
+
+function inWords(seconds) {
+  const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+  const left = Math.round(seconds);
+  const place = units.findIndex(([, size]) => left >= size);
+  if (place < 0) return "0 seconds";
+  const counted = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
+  const [unit, size] = units[place];
+  const whole = Math.floor(left / size);
+  const [smaller, part] = units[place + 1] || ["", Infinity];
+  const rest = Math.floor((left % size) / part);
+  return whole < 10 && rest ? `${counted(whole, unit)} ${counted(rest, smaller)}` : counted(whole, unit);
+}
+
+function showCurves() {
+  document.getElementById("no-curves").hidden = charts.curves.size > 0;
+}
+
+function showState(state) {
+  // buttons, results and words come from the server
+  if (document.getElementById("live").dataset.state !== state) refetch();
+}
+
+function refetch() {
+  htmx.ajax("GET", runPage.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
+}
+
+function showWarning(message) {
+  const list = document.getElementById("warnings");
+  if ([...list.children].some((line) => line.textContent === message)) return;
+  const line = document.createElement("li");
+  line.className = "notice warn";
+  line.textContent = message;
+  list.append(line);
+  list.hidden = false;
+}
+
+function onEvent(event) {
+  switch (event.kind) {
+    case "everything":
+      charts.set(event.curves);
+      showCurves();
+      showProgress(event);
+      event.warnings.forEach(showWarning);
+      showState(event.state);
+      break;
+    case "metrics":
+      charts.add(event.step, event.values);
+      showCurves();
+      break;
+    case "progress":
+      showProgress(event);
+      break;
+    case "warning":
+      showWarning(event.message);
+      break;
+    case "state":
+      refetch();
+      break;
+  }
+}
+
+charts.set(JSON.parse(document.getElementById("run-state").textContent).curves);
+live(runPage.dataset.socket, onEvent);

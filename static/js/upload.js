@@ -1,0 +1,28 @@
+// A file dropped on the form is the form's file; a bar shows how much of it is up.
+"use strict";
+
+document.addEventListener("dragover", (event) => {
+  const place = event.target.closest("[data-drop]");
+  if (!place) return;
+  event.preventDefault();
+  place.classList.add("is-over");
+});
+document.addEventListener("dragleave", (event) => {
+  const place = event.target.closest("[data-drop]");
+  if (place && !place.contains(event.relatedTarget)) place.classList.remove("is-over");
+});
+document.addEventListener("drop", (event) => {
+  const place = event.target.closest("[data-drop]");
+  if (!place) return;
+  event.preventDefault();
+  place.classList.remove("is-over");
+  const input = place.querySelector('input[type="file"]');
+  if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
+});
+document.addEventListener("htmx:xhr:progress", (event) => {
+  const bar = event.target.querySelector?.("[data-upload-progress]");
+  if (!bar || !event.detail.lengthComputable) return;
+  bar.hidden = false;
+  bar.max = event.detail.total;
+  bar.value = event.detail.loaded;
+});

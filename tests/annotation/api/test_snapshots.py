@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from pathlib import Path
+
+from django.test import TestCase, override_settings
+
+from annotation.models import Snapshot
+from tests import builders
+from tests.annotation.api.base import ApiTestCase, EndpointTests
+
+PATH = "projects/helpfulness/snapshots/"
+
+
+class SnapshotTests(EndpointTests, ApiTestCase, TestCase):
+    ENDPOINTS = (("GET", PATH, "lead reviewer", None), ("POST", PATH, "lead", {}))
+
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.artifacts = Path(folder.name)
+        settings = override_settings(ARTIFACTS=self.artifacts)
+        settings.enable()
+        self.addCleanup(settings.disable)
+
+    def test_it_freezes_and_lists(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        made = self.post(PATH, self.alice, {"note": "pilot"})
+        assert made.status_code == 201
+        said = made.json()
+        assert (said["number"], said["note"], said["counts"]["judgments"], said["counts"]["pairs"]) == (
+            1,
+            "pilot",
+            1,
+            6,
+        )
+        file = self.artifacts / Snapshot.objects.get().path
+        assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
+        assert Snapshot.objects.get().created_by == self.alice
+        self.post(PATH, self.alice)
+        assert [snapshot["number"] for snapshot in self.get(PATH, self.dana).json()] == [2, 1]
+
+    def test_there_must_be_something_to_freeze(self) -> None:
+        self.refused(self.post(PATH, self.alice, {}), 400, "detail", "no judgments")
+        assert not Snapshot.objects.exists()
+
+    def test_a_disk_that_takes_nothing_is_said(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        (self.artifacts / "snapshots").write_text("in the way")
+        self.refused(self.post(PATH, self.alice, {}), 400, "detail", "could not be written")
+        assert not Snapshot.objects.exists()
+
+    def test_a_bad_note_is_refused(self) -> None:
+        for note in ("x" * 201, "a\0b", ["x"], "\ud800"):
+            self.refused(self.post(PATH, self.alice, {"note": note}), 400, "note")

@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import re
+import time
+
+import pytest
+
+from annotation.logic.markdown import render
+
+ATTACKS = [
+    "<script>alert(1)</script>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    '<img src=x onerror="alert(1)">',
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    '<svg><a xlink:href="javascript:alert(1)"><text>x</text></a></svg>',
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)></style></mglyph></table></mtext></math>",
+    '<iframe src="javascript:alert(1)"></iframe>',
+    '<iframe srcdoc="<script>alert(1)</script>">',
+    '<object data="javascript:alert(1)"></object>',
+    '<form action="javascript:alert(1)"><button>go</button></form>',
+    '<input autofocus onfocus="alert(1)">',
+    '<div style="background:url(javascript:alert(1))">x</div>',
+    '<style>@import "//evil.example";</style>',
+    '<base href="//evil.example">',
+    '<meta http-equiv="refresh" content="0;url=//evil.example">',
+    '<a href="https://a.example" onclick="alert(1)">x</a>',
+    "[x](javascript:alert(1))",
+    "[x](JaVaScRiPt:alert(1))",
+    "[x](java\tscript:alert(1))",
+    "[x](&#106;avascript:alert(1))",
+    "[x](javascript&colon;alert(1))",
+    "[x](\x01javascript:alert(1))",
+    "[x](data:text/html;base64,PHNjcmlwdD5hbGVydCgxKTwvc2NyaXB0Pg==)",
+    "[x](vbscript:msgbox(1))",
+    "[x](//evil.example 'a\" onmouseover=\"alert(1)')",
+    "![x](javascript:alert(1))",
+    '![x" onerror="alert(1)](https://a.example/p.png)',
+    '![x](https://a.example/"onerror="alert(1))',
+    "![<script>alert(1)</script>](https://a.example/p.png)",
+    "![a](https://a.example/p.png '\"><script>alert(1)</script>')",
+    "[![x](https://a.example/p.png)](javascript:alert(1))",
+    "<javascript:alert(1)>",
+    "```html\n<script>alert(1)</script>\n```",
+    '```"><script>alert(1)</script>\nx\n```',
+    "```python onload=alert(1)\nprint(1)\n```",
+    "`<script>alert(1)</script>`",
+    "    <script>alert(1)</script>",
+    "| <script>alert(1)</script> |\n|---|\n| <img src=x onerror=alert(1)> |",
+    "<table><tr><td>x</td></tr></table>",
+    "</div></article></main><h1>outside</h1>",
+    "<!-- --><script>alert(1)</script>",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "\u202e<script>alert(1)</script>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+]
+ALLOWED_TAG = re.compile(
+    r"</?(a|blockquote|br|code|del|div|em|h[1-6]|hr|li|ol|p|pre|s|span|strong|table|tbody|td|th|thead|tr|ul)\b"
+)
+
+
+class TestSanitising:
+    @pytest.mark.parametrize("text", ATTACKS)
+    def test_nothing_in_a_text_can_run(self, text: str) -> None:
+        html = render(text)
+        for tag in re.findall(r"<[^>]*>", html):
+            assert ALLOWED_TAG.match(tag), tag
+            attributes = re.findall(r'\s([\w:-]+)=("[^"]*")', tag)
+            assert re.sub(r'\s[\w:-]+="[^"]*"', "", tag).count("=") == 0, tag
+            for name, value in attributes:
+                assert name in {
+                    *("href", "title", "rel", "class", "start", "tabindex", "role", "aria-label"),
+                }, tag
+                assert name != "href" or re.match(r'"(https?:|mailto:|/|#|[\w.-]*")', value), tag
+
+    def test_tags_in_a_text_are_shown_as_text(self) -> None:
+        assert "&lt;script&gt;alert(1)&lt;/script&gt;" in render("<script>alert(1)</script>")
+
+    def test_a_link_gives_nothing_away(self) -> None:
+        html = render("[x](https://a.example)")
+        assert 'href="https://a.example"' in html
+        assert 'rel="noopener noreferrer nofollow"' in html
+
+    def test_a_picture_is_a_link_and_is_not_fetched(self) -> None:
+        html = render("Look: ![a cat](https://a.example/cat.png) and ![](https://a.example/dog.png)")
+        assert "<img" not in html
+        assert re.search(r'<a href="https://a.example/cat.png"[^>]*>a cat</a>', html)
+        assert re.search(r'<a href="https://a.example/dog.png"[^>]*>https://a.example/dog.png</a>', html)
+
+
+class TestRendering:
+    def test_code_is_highlighted(self) -> None:
+        html = render("```python\ndef f() -> int:\n    return 1\n```")
+        assert '<span class="k">def</span>' in html
+        assert '<code class="language-python">' in html
+
+    def test_code_of_an_unknown_language_is_shown_plainly(self) -> None:
+        assert "a &lt; b" in render("```klingon\na < b\n```")
+
+    def test_a_wide_table_scrolls_in_its_own_box(self) -> None:
+        html = render("| a | b |\n|---|---|\n| 1 | 2 |")
+        assert html.count('<div class="scroll"') == html.count("</table></div>") == 1
+        assert 'tabindex="0"' in html
+
+    def test_a_table_that_is_only_quoted_makes_no_box(self) -> None:
+        assert "scroll" not in render("`<table>`")
+
+    def test_a_line_break_stays_one(self) -> None:
+        assert "a<br>\nb" in render("a\nb")
+
+    def test_right_to_left_text_is_kept(self) -> None:
+        assert "\u202bمرحبا\u202c" in render("\u202bمرحبا\u202c")
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "word " * 20_000,
+            "[" * 50_000,
+            "![" * 50_000,
+            "*a_ " * 25_000,
+            "`" * 100_000,
+            "> " * 50_000 + "deep",
+            "- " * 50_000 + "deep",
+            "<" * 100_000,
+            "| a " * 25_000 + "|\n" + "|---" * 25_000 + "|",
+            "a\n" * 50_000,
+            "```python\n" + "x = (1 + 'a') # y\n" * 5_000 + "```",
+            "```python\n" + '"' * 99_000 + "\n```",
+            "[a](" * 25_000,
+            "\\" * 100_000,
+            "&" * 100_000,
+        ],
+        ids=range(15),
+    )
+    def test_100_kilobytes_of_anything_are_rendered_in_a_moment(self, text: str) -> None:
+        start = time.process_time()
+        render(text)
+        assert time.process_time() - start < 20

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from annotation.logic import sampling
+
+
+def test_a_prompt_is_held_out_by_what_it_says_alone() -> None:
+    """Counted once. Were the split to change, models would have learned from what measures them."""
+    splits = [sampling.split_of([{"role": "user", "content": f"Question {n}?"}]) for n in range(2000)]
+    assert splits.count("held_out") == 312
+    assert sampling.prompt_digest([{"role": "user", "content": "Why?"}])[:16] == "d60ffbcae18616ca"
+
+
+def test_the_digest_tells_roles_and_turns_apart() -> None:
+    conversations = [
+        [{"role": "user", "content": "ab"}],
+        [{"role": "system", "content": "ab"}],
+        [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
+    ]
+    assert len({sampling.prompt_digest(messages) for messages in conversations}) == 3
+
+
+def test_the_logic_runs_where_django_is_not_installed() -> None:
+    code = """
+import sys
+sys.modules["django"] = None
+from annotation.logic import formats, markdown, ranking, sampling
+print(ranking.pairs([1, 2]))
+"""
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=False)
+    assert done.stdout == "[(0, 1)]\n", done.stderr

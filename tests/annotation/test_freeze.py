@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from django.db import DatabaseError, transaction
+from django.test import override_settings
+
+from annotation.actions import freeze, queue
+from annotation.actions.freeze import FreezeError
+from annotation.models import Snapshot
+from tests import builders
+from tests.annotation.test_queue import run_out
+from tests.base import PalateTestCase
+
+
+class FreezeTests(PalateTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.artifacts = Path(folder.name)
+        settings = override_settings(ARTIFACTS=self.artifacts)
+        settings.enable()
+        self.addCleanup(settings.disable)
+
+    def freeze(self, note: str = "") -> Snapshot:
+        return freeze.freeze(project=self.project, creator=self.alice, note=note)
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in self.artifacts.rglob("*") if not path.is_dir())
+
+    def test_it_writes_every_judgment_and_keeps_the_files_sha256(self) -> None:
+        builders.items(self.project, 3)
+        builders.judgment(self.project, self.bob, [1, 2, 3, 4])
+        builders.judgment(self.project, self.bob, [1, 1, 2, 2])
+        newest = builders.judgment(self.project, self.dana)
+        snapshot = self.freeze("before the pilot")
+        data = freeze.file_of(snapshot).read_bytes()
+        assert snapshot.sha256 == hashlib.sha256(data).hexdigest()
+        rows = [json.loads(line) for line in data.splitlines()]
+        assert rows == list(freeze.read(snapshot))
+        assert [row["ranks"] for row in rows] == [[1, 2, 3, 4], [1, 1, 2, 2], [1, 2, 3, 4]]
+        assert {row["annotator"] for row in rows} == {self.bob.pseudonym, self.dana.pseudonym}
+        assert "bob" not in data.decode()
+        assert snapshot.last_judgment == newest.pk
+        assert (snapshot.number, snapshot.note) == (1, "before the pilot")
+        counts = snapshot.counts
+        assert (counts["judgments"], counts["pairs"], counts["prompts"], counts["annotators"]) == (
+            3,
+            16,
+            3,
+            2,
+        )
+        by_split = [counts.get(f"pairs_{split}", 0) for split in ("train", "held_out")]
+        assert sum(by_split) == 16
+
+    def test_it_leaves_out_what_does_not_count(self) -> None:
+        builders.items(self.project, 1)
+        late = queue.claim(project=self.project, annotator=self.bob)
+        run_out(late)
+        counted = builders.judgment(self.project, self.dana)
+        builders.submit(late)
+        assert [row["judgment"] for row in freeze.read(self.freeze())] == [counted.pk]
+
+    def test_an_earlier_snapshot_stays_as_it_was(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        first = self.freeze()
+        before = freeze.file_of(first).read_bytes()
+        builders.judgment(self.project, self.bob)
+        second = self.freeze()
+        assert (first.number, second.number) == (1, 2)
+        assert freeze.file_of(first).read_bytes() == before
+        assert freeze.file_of(second).read_bytes().startswith(before)
+
+    def test_the_same_judgments_give_the_same_file(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        assert self.freeze().sha256 == self.freeze().sha256
+
+    def test_the_database_refuses_to_change_or_delete_it(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        snapshot = self.freeze()
+        for change in (
+            lambda: Snapshot.objects.update(sha256="0" * 64),
+            lambda: Snapshot.objects.filter(pk=snapshot.pk).delete(),
+        ):
+            with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
+                change()
+
+    def test_there_must_be_something_to_freeze(self) -> None:
+        with pytest.raises(FreezeError, match="no judgments"):
+            self.freeze()
+        assert not Snapshot.objects.exists()
+        assert self.files() == []
+
+    def test_a_full_disk_leaves_nothing(self) -> None:
+        """/dev/full is a real full disk: it takes nothing."""
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        folder = self.artifacts / "snapshots" / self.project.slug
+        folder.mkdir(parents=True)
+        (folder / "0001.partial").symlink_to("/dev/full")
+        with pytest.raises(FreezeError, match="No space left on device"):
+            self.freeze()
+        assert not Snapshot.objects.exists()
+        assert self.files() == []
+        assert self.freeze().number == 1
+
+    def test_a_folder_that_cannot_be_made_leaves_nothing(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        (self.artifacts / "snapshots").write_text("a file stands in the way")
+        with pytest.raises(FreezeError, match="could not be written"):
+            self.freeze()
+        assert not Snapshot.objects.exists()
+        assert self.files() == ["snapshots"]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation.models import Guideline
+from tests import builders
+from tests.leading import AccessTestCase, Endpoint
+
+
+class GuidelineTests(AccessTestCase):
+    def url(self) -> str:
+        return reverse("guidelines", args=[self.project.slug])
+
+    def test_it_is_for_leads_and_every_member_may_read_a_version(self) -> None:
+        self.check(Endpoint("guidelines", get=200, post=422))
+        self.check(Endpoint("guideline", (1,), get=200, reviewer_get=200, annotator_get=200))
+
+    def test_an_edit_is_the_next_version_and_old_judgments_keep_theirs(self) -> None:
+        builders.items(self.project, 1)
+        judgment = builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        self.assertRedirects(self.client.post(self.url(), {"text": "Be *strict*."}), self.url())
+        assert self.project.guideline is not None
+        assert (self.project.guideline.number, self.project.guideline.author) == (2, self.alice)
+        assert judgment.guideline is not None
+        assert judgment.guideline.number == 1
+        page = self.client.get(reverse("guideline", args=[self.project.slug, 2]))
+        self.assertContains(page, "Be <em>strict</em>.")
+
+    def test_the_same_text_makes_no_version(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url(), {"text": "Prefer the **better** answer."})
+        assert Guideline.objects.count() == 1
+
+    def test_empty_guidelines_are_refused(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url(), {"text": "  "})
+        self.assertContains(response, "Guidelines cannot be empty.", status_code=422)
+        assert Guideline.objects.count() == 1
+
+    def test_an_unknown_version_is_not_found(self) -> None:
+        self.sign_in(self.alice)
+        assert self.client.get(reverse("guideline", args=[self.project.slug, 9])).status_code == 404
+
+    def test_the_preview_is_sanitised_markdown(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post("/markdown/", {"text": "**bold** <script>alert(1)</script>"})
+        self.assertContains(response, "<strong>bold</strong>")
+        self.assertNotContains(response, "<script")
+        assert self.client.get("/markdown/").status_code == 405
+        self.client.logout()
+        assert self.client.post("/markdown/", {"text": "x"}).status_code == 302

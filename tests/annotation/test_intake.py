@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from annotation.actions import intake
+from annotation.actions.intake import ImportReport, Sample
+from annotation.logic.sampling import split_of
+from annotation.models import Author, Candidate, Item, Prompt, Response, Slot
+from tests import builders
+from tests.base import PalateTestCase
+
+TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Why not?"]}
+
+
+class ImportTestCase(PalateTestCase):
+    def send(self, *rows: Mapping[str, object] | bytes) -> ImportReport:
+        lines = [row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows]
+        return intake.import_lines(project=self.project, lines=lines)
+
+    def nothing_came_in(self) -> bool:
+        return not any(model.objects.exists() for model in (Prompt, Response, Item, Candidate, Slot, Author))
+
+    def rows(self) -> list[int]:
+        return [model.objects.count() for model in (Prompt, Response, Item, Candidate, Slot, Author)]
+
+
+class ImportTests(ImportTestCase):
+    def test_it_takes_prompts_responses_and_puts_them_into_the_queue(self) -> None:
+        self.project.overlap = 2
+        self.project.save()
+        report = self.send(TWO | {"tags": ["causes"]}, {"prompt": "How?"}, b"\n")
+        assert report == ImportReport(prompts=2, responses=2, items=1)
+        prompt = Prompt.objects.get(external_id="q1")
+        assert prompt.messages == [{"role": "user", "content": "Why?"}]
+        assert prompt.html == ["<p>Why?</p>\n"]
+        assert prompt.tags == ["causes"]
+        assert prompt.split == split_of(prompt.messages)
+        assert sorted(prompt.responses.values_list("text", flat=True)) == ["Because.", "Why not?"]
+        assert Slot.objects.filter(item__prompt=prompt, state="open").count() == 2
+
+    def test_the_same_file_again_changes_nothing(self) -> None:
+        rows = (TWO, {"prompt": "How?"}, {"prompt": "When?", "responses": ["Now.", "Later.", "Never."]})
+        self.send(*rows)
+        before = self.rows()
+        assert self.send(*rows) == ImportReport(unchanged=3)
+        assert self.rows() == before
+
+    def test_responses_join_a_prompt_that_is_known(self) -> None:
+        self.send({"id": "q1", "prompt": "Why?"})
+        assert self.send(TWO) == ImportReport(responses=2, items=1)
+        assert self.send(TWO | {"responses": ["Because.", "Ask her."]}) == ImportReport(responses=1, items=1)
+        assert Item.objects.count() == 2
+        assert Response.objects.count() == 3
+
+    def test_the_same_answers_in_another_order_are_the_same_item(self) -> None:
+        self.send(TWO)
+        assert self.send(TWO | {"responses": TWO["responses"][::-1]}) == ImportReport(unchanged=1)
+
+    def test_it_names_who_wrote_what(self) -> None:
+        self.send(TWO | {"responses": ["Because.", {"text": "Why not?", "author": "gpt"}]})
+        assert dict(Response.objects.values_list("text", "author__name")) == {
+            "Because.": "imported",
+            "Why not?": "gpt",
+        }
+
+    def test_a_byte_order_mark_is_no_error(self) -> None:
+        assert self.send(b"\xef\xbb\xbf" + json.dumps(TWO).encode()).prompts == 1
+
+    def test_html_and_right_to_left_text_are_kept_as_sent_and_shown_safely(self) -> None:
+        text = "\u202bمرحبا\u202c <script>alert(1)</script>"
+        self.send(TWO | {"responses": [text, "b"]})
+        response = Response.objects.get(text=text)
+        assert "<script" not in response.html
+        assert "مرحبا" in response.html
+
+    def test_answers_may_be_long(self) -> None:
+        self.send(TWO | {"responses": ["x" * 100_000, "y" * 100_000]})
+        assert {len(text) for text in Response.objects.values_list("text", flat=True)} == {100_000}
+
+    def test_projects_do_not_see_each_others_prompts(self) -> None:
+        other = builders.project(self.alice, "Other")
+        intake.import_lines(project=other, lines=builders.lines(TWO))
+        assert self.send(TWO | {"prompt": "Something else?"}).prompts == 1
+
+    def test_the_number_of_queries_does_not_grow_with_the_file(self) -> None:
+        rows = [{"prompt": f"Question {n}?", "responses": ["a", "b"]} for n in range(300)]
+        # savepoint, lock, known prompts, prompts; the author's (found?, savepoint, made, release), its known responses,
+        # responses; standing items; savepoint, items, candidates, slots, release; release
+        with self.assertNumQueries(17):
+            self.send(*rows)
+
+
+class RefusalTests(ImportTestCase):
+    def test_one_bad_line_and_nothing_comes_in(self) -> None:
+        report = self.send(TWO, {"prompt": "How?", "responses": ["one"]}, b"\xff\n", b"{\n")
+        assert [line for line, _ in report.errors] == [2, 3, 4]
+        assert report.errors[0][1] == "responses: 1 given, an item has 2 to 9"
+        assert report.errors[1][1] == "not UTF-8 text"
+        assert (report.prompts, report.responses, report.items) == (0, 0, 0)
+        assert self.nothing_came_in()
+
+    def test_an_id_may_stand_in_one_line_only(self) -> None:
+        assert self.send(TWO, TWO | {"prompt": "How?"}).errors == [(2, "id: 'q1' stands in line 1 already")]
+        assert self.nothing_came_in()
+
+    def test_an_id_keeps_its_prompt(self) -> None:
+        self.send(TWO)
+        before = self.rows()
+        report = self.send({"id": "q0", "prompt": "New?"}, TWO | {"prompt": "Another?"})
+        assert report.errors == [(2, "id: 'q1' is known already, with another prompt")]
+        assert report.prompts == 0
+        assert self.rows() == before
+
+    def test_a_comparison_has_two_answers(self) -> None:
+        self.project.mode, self.project.k = "pairwise", 2
+        self.project.save()
+        report = self.send(TWO, {"prompt": "How?", "responses": ["a", "b", "c"]})
+        assert report.errors == [(2, "responses: 3 given, a comparison has 2")]
+
+    def test_an_empty_file_is_an_error(self) -> None:
+        assert self.send().errors == self.send(b"\n", b" \n").errors == [(1, "the file is empty")]
+
+    def test_it_stops_counting_errors_at_a_hundred(self) -> None:
+        assert len(self.send(*[b"{"] * 1000).errors) == 100
+
+    def test_nothing_comes_in_when_the_sender_goes_away(self) -> None:
+        def lines() -> Iterator[bytes]:
+            yield from builders.lines(TWO)
+            raise ConnectionResetError("the sender went away")
+
+        with pytest.raises(ConnectionResetError):
+            intake.import_lines(project=self.project, lines=lines())
+        assert self.nothing_came_in()
+
+
+class AddResponsesTests(ImportTestCase):
+    def test_the_same_text_of_the_same_author_is_kept_once(self) -> None:
+        self.send({"id": "q1", "prompt": "Why?"})
+        prompt = Prompt.objects.get()
+        author = Author.objects.create(project=self.project, kind="policy", name="p1")
+        samples = [Sample(prompt.pk, text, {"seed": 1}) for text in ("a", "b", "a")]
+        responses, new = intake.add_responses(author=author, samples=samples)
+        assert ([response.text for response in responses], new) == (["a", "b"], 2)
+        responses, new = intake.add_responses(author=author, samples=[*samples, Sample(prompt.pk, "c")])
+        assert ([response.text for response in responses], new) == (["a", "b", "c"], 1)
+        other = Author.objects.create(project=self.project, kind="policy", name="p2")
+        assert intake.add_responses(author=other, samples=samples)[1] == 2
+        assert Response.objects.filter(sampling={"seed": 1}).count() == 4

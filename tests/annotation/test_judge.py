@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import uuid
+
+import pytest
+
+from annotation.actions import judge, projects, queue
+from annotation.actions.judge import AlreadyJudged, JudgmentError
+from annotation.actions.queue import Lease
+from annotation.models import Draft, Judgment, Placement, Slot, User
+from tests import builders
+from tests.annotation.test_queue import run_out
+from tests.base import PalateTestCase
+
+
+class JudgeTestCase(PalateTestCase):
+    def claim(self, user: User) -> Lease:
+        lease = queue.claim(project=self.project, annotator=user)
+        assert lease is not None
+        return lease
+
+    def items(self, count: int = 1, *, overlap: int = 1, k: int = 4) -> None:
+        self.project.overlap = overlap
+        self.project.save()
+        builders.items(self.project, count, k=k)
+
+
+class SubmitTests(JudgeTestCase):
+    def test_it_keeps_what_was_said_and_what_was_shown(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        queue.save_draft(lease=lease, data={})
+        judgment = judge.submit(
+            lease=lease,
+            ranks=dict(zip(lease.shown_order, [3, 1, 3, 4], strict=True)),
+            idempotency_key=uuid.uuid4(),
+            rationale="  The second one cites its source.\n",
+        )
+        judgment.refresh_from_db()
+        assert judgment.shown_order == lease.shown_order
+        assert judgment.rationale == "The second one cites its source."
+        assert judgment.guideline.number == 1
+        assert 0 <= judgment.seconds < 60
+        assert judgment.annotator == self.bob
+        kept = dict(judgment.placements.values_list("response_id", "rank"))
+        assert kept == dict(zip(lease.shown_order, [2, 1, 2, 3], strict=True))
+        slot = Slot.objects.get()
+        assert (slot.state, slot.annotator_id, judgment.slot_id) == ("done", self.bob.pk, slot.pk)
+        assert not Draft.objects.exists()
+
+    def test_it_notes_the_guidelines_in_force(self) -> None:
+        self.items()
+        projects.write_guideline(project=self.project, text="Prefer the shorter one.", author=self.alice)
+        assert builders.judgment(self.project, self.bob).guideline.number == 2
+
+    def test_a_comparison_keeps_its_degree(self) -> None:
+        self.items(k=2)
+        judgment = builders.submit(self.claim(self.bob), [2, 1], degree="slightly")
+        assert judgment.degree == "slightly"
+
+    def test_the_number_of_queries_does_not_grow_with_k(self) -> None:
+        self.items(k=9)
+        lease = self.claim(self.bob)
+        # savepoint; kept before?; own slot; slot done; guideline; judgment; placements; draft; release
+        with self.assertNumQueries(9):
+            builders.submit(lease)
+
+
+class RefusalTests(JudgeTestCase):
+    def refused(self, field: str, match: str, **given: object) -> None:
+        lease = self.claim(self.bob)
+        values: dict[str, object] = {
+            "lease": lease,
+            "idempotency_key": uuid.uuid4(),
+            "ranks": dict.fromkeys(lease.shown_order, 1),
+        }
+        with pytest.raises(JudgmentError, match=match) as caught:
+            judge.submit(**values | given)  # type: ignore[arg-type]
+        assert caught.value.field == field
+        assert not Judgment.objects.exists()
+        assert Slot.objects.get(pk=lease.slot_id).state == "leased"
+
+    def test_it_names_the_answers_without_a_rank(self) -> None:
+        self.items()
+        order = self.claim(self.bob).shown_order
+        self.refused("ranks", "missing: B, D", ranks={order[0]: 1, order[2]: 2})
+
+    def test_it_refuses_a_response_of_another_item(self) -> None:
+        self.items()
+        order = self.claim(self.bob).shown_order
+        self.refused("ranks", "Response 999999 does not stand", ranks=dict.fromkeys([*order, 999999], 1))
+
+    def test_it_refuses_ranks_that_are_none(self) -> None:
+        self.items()
+        order = self.claim(self.bob).shown_order
+        for rank in (0, 5, -1):
+            self.refused("ranks", "from 1 to 4", ranks=dict.fromkeys(order, 1) | {order[0]: rank})
+
+    def test_a_ranking_has_no_degree(self) -> None:
+        self.items()
+        self.refused("degree", "no degree", degree="better")
+
+    def test_a_comparison_needs_a_degree_and_a_choice(self) -> None:
+        self.items(k=2)
+        order = self.claim(self.bob).shown_order
+        choice = {order[0]: 1, order[1]: 2}
+        self.refused("degree", "how much better", ranks=choice)
+        self.refused("degree", "how much better", ranks=choice, degree="enormously")
+        self.refused("ranks", "Choose one", degree="better")
+
+    def test_it_refuses_a_rationale_that_the_database_cannot_hold(self) -> None:
+        self.items()
+        self.refused("rationale", "null byte", rationale="a\0b")
+        self.refused("rationale", "at most 10,000", rationale="a" * 10_001)
+
+    def test_it_refuses_a_key_of_another_judgment(self) -> None:
+        """Otherwise a script that forgets to make a new key would believe that everything was kept."""
+        self.items(2)
+        key = uuid.uuid4()
+        builders.submit(self.claim(self.bob), key=key)
+        with pytest.raises(JudgmentError, match="another item") as caught:
+            builders.submit(self.claim(self.bob), key=key)
+        assert caught.value.field == "idempotency_key"
+        assert Judgment.objects.count() == 1
+
+
+class TwiceTests(JudgeTestCase):
+    def test_the_same_key_again_gives_the_judgment_that_was_kept(self) -> None:
+        self.items(overlap=2)
+        lease, key = self.claim(self.bob), uuid.uuid4()
+        first = builders.submit(lease, [1, 2, 3, 4], key=key)
+        again = builders.submit(lease, [4, 3, 2, 1], key=key)
+        assert again == first
+        assert Judgment.objects.count() == 1
+        assert Placement.objects.get(response_id=lease.shown_order[0]).rank == 1
+        assert Slot.objects.filter(state="open").count() == 1
+
+    def test_another_key_for_the_same_item_is_refused_and_the_first_stands(self) -> None:
+        self.items(overlap=2)
+        lease = self.claim(self.bob)
+        first = builders.submit(lease)
+        with pytest.raises(AlreadyJudged, match="that judgment stands"):
+            builders.submit(lease, [4, 3, 2, 1])
+        assert Judgment.objects.get() == first
+
+    def test_two_people_may_use_the_same_key(self) -> None:
+        self.items(2)
+        key = uuid.uuid4()
+        builders.submit(self.claim(self.bob), key=key)
+        builders.submit(self.claim(self.dana), key=key)
+        assert Judgment.objects.count() == 2
+
+
+class LateTests(JudgeTestCase):
+    def test_it_counts_when_nobody_took_the_slot_meanwhile(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        run_out(lease)
+        assert builders.submit(lease).slot_id == lease.slot_id
+
+    def test_it_takes_another_slot_of_the_item(self) -> None:
+        self.items(overlap=2)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        danas = self.claim(self.dana)
+        while danas.slot_id != lease.slot_id:  # either slot may have been hers; make it Bob's
+            Slot.objects.filter(pk=danas.slot_id).update(
+                state="open", annotator=None, token=None, leased_until=None, shown_order=None
+            )
+            danas = self.claim(self.dana)
+        judgment = builders.submit(lease)
+        assert judgment.slot_id not in (None, danas.slot_id)
+        assert builders.submit(danas).slot_id == danas.slot_id
+        assert not Slot.objects.exclude(state="done").exists()
+
+    def test_it_is_kept_without_a_slot_when_others_filled_them(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        run_out(lease)
+        builders.judgment(self.project, self.dana)
+        judgment = builders.submit(lease)
+        assert judgment.slot_id is None
+        assert judgment.placements.count() == 4
+        assert Slot.objects.get().annotator == self.dana
+
+    def test_it_does_not_take_a_slot_from_someone_at_work(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        run_out(lease)
+        danas = self.claim(self.dana)
+        assert builders.submit(lease).slot_id is None
+        assert builders.submit(danas).slot_id == danas.slot_id
+
+    def test_who_took_the_item_again_may_still_submit_the_page_from_before(self) -> None:
+        """Bob's lease ran out, Dana has that slot, Bob has another one of the same item, and his first tab submits."""
+        self.items(overlap=3)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        Slot.objects.exclude(pk=lease.slot_id).update(priority=-1)
+        danas = self.claim(self.dana)
+        assert danas.slot_id == lease.slot_id
+        again = self.claim(self.bob)
+        assert again.slot_id != lease.slot_id
+        assert builders.submit(lease).slot_id == again.slot_id
+        with pytest.raises(AlreadyJudged):
+            builders.submit(again)
+        assert Slot.objects.filter(state="open").count() == 1

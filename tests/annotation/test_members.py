@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation.models import Member, User
+from tests import builders
+from tests.leading import AccessTestCase, Endpoint
+
+
+class MemberTests(AccessTestCase):
+    def url(self, name: str = "members", *args: int) -> str:
+        return reverse(name, args=[self.project.slug, *args])
+
+    def member(self, user: User) -> Member:
+        return Member.objects.get(project=self.project, user=user)
+
+    def test_it_is_for_leads(self) -> None:
+        bob = self.member(self.bob).pk
+        self.check(Endpoint("members", get=200, post=422))
+        self.check(Endpoint("member-create", post=422))
+        self.check(Endpoint("member-role", (bob,), post=302, data={"role": "annotator"}))
+        self.check(Endpoint("member-remove", (bob,), post=302))
+
+    def test_it_lists_roles_and_what_everybody_did_today(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        members = {m.user.username: m for m in self.client.get(self.url()).context["members"]}
+        assert (members["bob"].today, members["bob"].total) == (2, 2)
+        assert (members["alice"].today, members["dana"].role) == (0, "reviewer")
+
+    def test_it_adds_somebody_by_name(self) -> None:
+        self.sign_in(self.alice)
+        self.assertRedirects(
+            self.client.post(self.url(), {"username": "charlie", "role": "reviewer"}), self.url()
+        )
+        assert self.member(self.charlie).role == "reviewer"
+
+    def test_it_says_who_is_unknown_or_here_already(self) -> None:
+        self.sign_in(self.alice)
+        for data, sentence in (
+            ({"username": "nobody", "role": "annotator"}, "Nobody here is called"),
+            ({"username": "bob", "role": "lead"}, "bob belongs to this project already, as annotator."),
+            ({"username": "charlie", "role": "king"}, "king is not one of the available choices"),
+        ):
+            self.assertContains(self.client.post(self.url(), data), sentence, status_code=422)
+        assert self.project.members.count() == 3
+        assert self.member(self.bob).role == "annotator"
+
+    def test_it_changes_a_role(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url("member-role", self.member(self.bob).pk), {"role": "lead"})
+        assert self.member(self.bob).role == "lead"
+        self.client.post(self.url("member-role", self.member(self.bob).pk), {"role": "king"})
+        assert self.member(self.bob).role == "lead"
+
+    def test_the_last_lead_stays(self) -> None:
+        self.sign_in(self.alice)
+        alice = self.member(self.alice).pk
+        for url, data in (
+            (self.url("member-remove", alice), {}),
+            (self.url("member-role", alice), {"role": "annotator"}),
+        ):
+            response = self.client.post(url, data, follow=True)
+            self.assertContains(response, "the project&#x27;s only lead")
+        assert self.member(self.alice).role == "lead"
+
+    def test_a_lead_may_go_when_there_is_another(self) -> None:
+        Member.objects.filter(user=self.bob).update(role="lead")
+        self.sign_in(self.alice)
+        response = self.client.post(self.url("member-remove", self.member(self.alice).pk))
+        self.assertRedirects(response, reverse("home"), fetch_redirect_response=False)
+        assert not Member.objects.filter(project=self.project, user=self.alice).exists()
+
+    def test_who_goes_leaves_their_judgments(self) -> None:
+        builders.items(self.project, 1)
+        judgment = builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        self.client.post(self.url("member-remove", self.member(self.bob).pk))
+        assert not Member.objects.filter(user=self.bob).exists()
+        judgment.refresh_from_db()
+
+    def test_members_of_other_projects_are_out_of_reach(self) -> None:
+        other = builders.project(self.charlie, "Other")
+        theirs = other.members.get()
+        self.sign_in(self.alice)
+        assert self.client.post(self.url("member-remove", theirs.pk)).status_code == 404
+        assert other.members.count() == 1
+
+    def test_a_new_account_shows_its_password_once_and_works(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url("member-create"), {"username": "erin"})
+        password = response.context["created"]["password"]
+        self.assertContains(response, password)
+        assert "no-store" in response["Cache-Control"]
+        self.assertNotContains(self.client.get(self.url()), password)
+        erin = User.objects.get(username="erin")
+        assert erin.check_password(password)
+        assert (self.member(erin).role, erin.is_staff) == ("annotator", False)
+
+    def test_a_taken_or_impossible_name_is_refused(self) -> None:
+        self.sign_in(self.alice)
+        before = User.objects.count()
+        for name, sentence in (("bob", "is taken"), ("two words", "Enter a valid username"), ("", "required")):
+            response = self.client.post(self.url("member-create"), {"username": name})
+            self.assertContains(response, sentence, status_code=422)
+        assert User.objects.count() == before

@@ -1,0 +1,221 @@
+"""Every rule that the database keeps by itself is broken once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+from django.utils import timezone
+
+from annotation.actions import queue
+from annotation.models import (
+    ApiToken,
+    Author,
+    Candidate,
+    Draft,
+    Guideline,
+    Item,
+    Judgment,
+    Member,
+    Placement,
+    Project,
+    Prompt,
+    Response,
+    Skip,
+    Slot,
+    Snapshot,
+)
+from tests import builders
+from tests.base import PalateTestCase
+
+PROJECT_APP_MODELS = (
+    *(Project, Guideline, Member, ApiToken, Author, Prompt, Response, Item, Candidate, Slot, Draft, Skip),
+    *(Judgment, Placement, Snapshot),
+)
+
+
+def copy_of(row: models.Model, **changes: object) -> models.Model:
+    """A second row like the first."""
+    values = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    return type(row)(**values | {"id": None} | changes)
+
+
+class ConstraintTests(PalateTestCase):
+    def setUp(self) -> None:
+        builders.items(self.project, 2)
+        self.judgment = builders.judgment(self.project, self.bob)
+        self.slot = self.judgment.slot
+        assert self.slot is not None
+        self.item = self.judgment.item
+
+    def refused(self, constraint: str, change: Callable[[], object]) -> None:
+        with pytest.raises(IntegrityError) as caught, transaction.atomic():
+            change()
+        assert getattr(caught.value.__cause__, "diag", None) is not None
+        assert caught.value.__cause__.diag.constraint_name == constraint
+        self.hit.add(constraint)
+
+    def test_every_one_is_hit(self) -> None:
+        self.hit: set[str] = set()
+        self.projects()
+        self.people()
+        self.prompts()
+        self.queue()
+        self.judgments()
+        self.snapshots()
+        named = {constraint.name for model in PROJECT_APP_MODELS for constraint in model._meta.constraints}
+        assert self.hit >= named, f"never broken: {named - self.hit}"
+
+    def projects(self) -> None:
+        here = Project.objects.filter(pk=self.project.pk)
+        self.refused("k_is_2_to_9", lambda: here.update(k=1))
+        self.refused("k_is_2_to_9", lambda: here.update(k=10))
+        self.refused("pairwise_has_two", lambda: here.update(mode="pairwise"))
+        self.refused("overlap_is_positive", lambda: here.update(overlap=0))
+        self.refused("lease_is_positive", lambda: here.update(lease_minutes=0))
+        self.refused("annotation_project_slug_key", copy_of(self.project).save)
+        self.refused("guideline_numbers_are_unique", copy_of(self.project.guideline).save)
+
+    def people(self) -> None:
+        member = Member.objects.get(project=self.project, user=self.bob)
+        self.refused("one_role_per_member", copy_of(member, role="lead").save)
+        self.refused("known_role", lambda: Member.objects.filter(pk=member.pk).update(role="boss"))
+        token, _ = ApiToken.issue(user=self.bob, name="mine")
+        self.refused("annotation_apitoken_digest_key", copy_of(token).save)
+        self.refused("annotation_user_pseudonym_key", copy_of(self.bob, username="b2").save)
+
+    def prompts(self) -> None:
+        response = Response.objects.first()
+        assert response is not None
+        self.refused("prompt_ids_are_unique", copy_of(response.prompt).save)
+        self.refused("one_author_per_name", copy_of(response.author).save)
+        self.refused("one_response_per_text_and_author", copy_of(response).save)
+
+    def queue(self) -> None:
+        here = Item.objects.filter(pk=self.item.pk)
+        self.refused("probability_is_one", lambda: here.update(probability=0))
+        self.refused("probability_is_one", lambda: here.update(probability=1.5))
+        self.refused("a_response_stands_once", copy_of(self.item.candidates.first()).save)
+        self.refused("nobody_judges_an_item_twice", copy_of(self.slot).save)
+        a_slot = Slot.objects.filter(pk=self.slot.pk)
+        for impossible in (
+            {"state": "open"},
+            {"state": "leased", "leased_until": None},
+            {"state": "leased", "token": None},
+            {"state": "done", "annotator": None},
+            {"state": "lost"},
+        ):
+            self.refused("a_slot_is_open_leased_or_done", lambda change=impossible: a_slot.update(**change))
+        lease = queue.claim(project=self.project, annotator=self.dana)
+        queue.save_draft(lease=lease, data={})
+        self.refused("one_draft_per_item", copy_of(Draft.objects.get()).save)
+        queue.skip(lease=lease, reason="broken")
+        self.refused("nobody_skips_an_item_twice", copy_of(Skip.objects.get()).save)
+
+    def judgments(self) -> None:
+        other = Item.objects.exclude(pk=self.item.pk).get()
+        fresh = {"idempotency_key": uuid.uuid4()}
+        self.refused("a_submit_counts_once", copy_of(self.judgment, item_id=other.pk, slot_id=None).save)
+        self.refused("one_judgment_per_person_and_item", copy_of(self.judgment, slot_id=None, **fresh).save)
+        self.refused(
+            "one_judgment_per_slot", copy_of(self.judgment, annotator_id=self.dana.pk, item_id=other.pk).save
+        )
+        self.refused(
+            "time_on_task_is_not_negative",
+            copy_of(self.judgment, annotator_id=self.dana.pk, slot_id=None, seconds=-1).save,
+        )
+        revision = copy_of(self.judgment, supersedes_id=self.judgment.pk, **fresh)
+        revision.save()
+        self.refused(
+            "annotation_judgment_supersedes_id_key",
+            copy_of(revision, idempotency_key=uuid.uuid4()).save,
+        )
+        placement = self.judgment.placements.first()
+        self.refused("a_response_is_placed_once", copy_of(placement).save)
+        self.refused("ranks_start_at_one", copy_of(placement, judgment_id=revision.pk, rank=0).save)
+
+    def snapshots(self) -> None:
+        snapshot = Snapshot.objects.create(
+            project=self.project,
+            number=1,
+            counts={},
+            last_judgment=1,
+            sha256="",
+            path="",
+            created_by=self.alice,
+        )
+        self.refused("snapshot_numbers_are_unique", copy_of(snapshot).save)
+
+
+class AppendOnlyTests(PalateTestCase):
+    def setUp(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        Snapshot.objects.create(
+            project=self.project,
+            number=1,
+            counts={},
+            last_judgment=1,
+            sha256="",
+            path="",
+            created_by=self.alice,
+        )
+
+    ROWS = (
+        (Judgment, {"rationale": "I changed my mind"}),
+        (Placement, {"rank": 9}),
+        (Snapshot, {"sha256": "0" * 64}),
+        (Guideline, {"text": "Prefer the longer answer."}),
+        (Response, {"text": "a better answer"}),
+    )
+
+    def refused(self, change: Callable[[], object]) -> None:
+        with pytest.raises(DatabaseError, match="never changed or deleted"), transaction.atomic():
+            change()
+
+    def test_no_row_of_them_can_be_changed(self) -> None:
+        for model, change in self.ROWS:
+            row = model.objects.first()
+            assert row is not None
+            self.refused(lambda model=model, change=change: model.objects.update(**change))
+            self.refused(row.save)
+
+    def test_no_row_of_them_can_be_deleted(self) -> None:
+        for model, _ in self.ROWS:
+            self.refused(lambda model=model: model.objects.all()._raw_delete("default"))
+
+    def test_plain_sql_cannot_either(self) -> None:
+        with connection.cursor() as cursor:
+            for model, change in self.ROWS:
+                table, column = model._meta.db_table, next(iter(change))
+                self.refused(lambda t=table, c=column: cursor.execute(f"UPDATE {t} SET {c} = {c}"))
+                self.refused(lambda t=table: cursor.execute(f"DELETE FROM {t}"))
+
+
+class TokenTests(PalateTestCase):
+    def test_the_key_is_not_kept(self) -> None:
+        token, key = ApiToken.issue(user=self.bob, name="notebook")
+        token.refresh_from_db()
+        assert key.startswith("palate_")
+        assert key not in repr(vars(token))
+        assert token.digest == ApiToken.digest_of(key)
+        assert token.scope == "read"
+
+    def test_it_expires(self) -> None:
+        now = timezone.now()
+        assert not ApiToken(expires_at=None).expired
+        assert not ApiToken(expires_at=now + timedelta(minutes=1)).expired
+        assert ApiToken(expires_at=now - timedelta(seconds=1)).expired
+
+
+class TextTests(PalateTestCase):
+    def test_rows_say_what_they_are(self) -> None:
+        builders.items(self.project, 1)
+        judgment = builders.judgment(self.project, self.bob)
+        assert str(judgment) == f"judgment {judgment.pk} of item {judgment.item_id}"
+        assert str(Prompt.objects.get()) == "Question 0?"
+        assert str(self.project.guideline) == "Helpfulness guidelines, version 1"
+        assert Prompt.objects.get().turns == [{"role": "user", "html": "<p>Question 0?</p>\n"}]

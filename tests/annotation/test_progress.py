@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation import queries
+from annotation.actions import queue
+from tests import builders
+from tests.leading import AccessTestCase, Endpoint
+
+
+class ProgressTests(AccessTestCase):
+    def test_leads_and_reviewers_see_it(self) -> None:
+        self.check(Endpoint("progress", get=200, reviewer_get=200))
+
+    def test_it_counts_the_queue_the_days_the_people_and_the_skips(self) -> None:
+        builders.items(self.project, 4)
+        builders.judgment(self.project, self.bob)
+        lease = queue.claim(project=self.project, annotator=self.bob)
+        assert lease is not None
+        queue.skip(lease=lease, reason="identical")
+        queue.claim(project=self.project, annotator=self.bob)
+        self.sign_in(self.dana)
+        response = self.client.get(reverse("progress", args=[self.project.slug]))
+        live = response.context["live"]
+        assert (live["wanted"], live["done"], live["left"], live["leased"]) == (4, 1, 3, 1)
+        assert live["working"] == [{"name": "bob", "recent": 1}]
+        assert live["eta"] == "3 hours"
+        assert [day.judgments for day in response.context["days"]] == [0] * 13 + [1]
+        self.assertContains(response, "The answers are the same")
+
+    def test_another_project_s_work_does_not_count(self) -> None:
+        other = builders.project(self.charlie, "Other")
+        builders.items(other, 2)
+        builders.judgment(other, self.charlie)
+        live = queries.live_state(self.project)
+        assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
+        assert sum(day.judgments for day in queries.pace(self.project)) == 0
+
+    def test_its_queries_do_not_grow_with_the_people(self) -> None:
+        self.sign_in(self.alice)
+        for n in range(5):
+            builders.join(self.project, builders.user(f"person-{n}"), "annotator")
+        # user; membership; slots, last hour, working now; days, people, skips (the session is in the cache)
+        with self.assertNumQueries(8):
+            self.client.get(reverse("progress", args=[self.project.slug]))

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation.models import Guideline, Member, Project
+from tests import builders
+from tests.base import PalateTestCase
+from tests.leading import AccessTestCase, Endpoint
+
+GOOD = {
+    "name": "Harmlessness",
+    "mode": "ranking",
+    "criterion": "safety",
+    "k": 5,
+    "overlap": 2,
+    "lease_minutes": 20,
+    "guideline": "Prefer the **safer** answer.",
+}
+SETTINGS = {name: value for name, value in GOOD.items() if name != "guideline"}
+
+
+class NewProjectTests(PalateTestCase):
+    url = "/projects/new/"
+
+    def test_it_makes_a_project_with_guidelines_and_a_lead(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url, GOOD)
+        project = Project.objects.get(name="Harmlessness")
+        self.assertRedirects(response, reverse("project", args=["harmlessness"]))
+        assert (project.k, project.overlap, project.lease_minutes, project.criterion) == (5, 2, 20, "safety")
+        assert project.members.get().role == Member.Role.LEAD
+        assert project.members.get().user == self.alice
+        assert project.guideline is not None
+        assert (project.guideline.number, project.guideline.text) == (1, "Prefer the **safer** answer.")
+
+    def test_a_comparison_has_two_answers_whatever_the_form_says(self) -> None:
+        self.sign_in(self.alice)
+        for k in ("4", "", "77"):
+            self.client.post(self.url, GOOD | {"name": f"Compare ({k})", "mode": "pairwise", "k": k})
+            assert Project.objects.get(name=f"Compare ({k})").k == 2
+
+    def test_it_names_every_wrong_field_and_makes_nothing(self) -> None:
+        self.sign_in(self.alice)
+        wrong = {"name": " ", "mode": "chat", "k": 10, "overlap": 0, "lease_minutes": 0, "guideline": " "}
+        response = self.client.post(self.url, GOOD | wrong)
+        assert response.status_code == 422
+        assert set(response.context["form"].errors) == set(wrong)
+        self.assertContains(response, "less than or equal to 9", status_code=422)
+        assert Project.objects.count() == 1
+        assert Guideline.objects.count() == 1
+
+    def test_only_staff_may(self) -> None:
+        for who in (self.bob, self.charlie):
+            self.sign_in(who)
+            assert self.client.get(self.url).status_code == 403
+            assert self.client.post(self.url, GOOD).status_code == 403
+        self.client.logout()
+        self.assertRedirects(self.client.get(self.url), f"/sign-in/?next={self.url}")
+        assert Project.objects.count() == 1
+
+    def test_it_refuses_other_methods(self) -> None:
+        self.sign_in(self.alice)
+        assert self.client.delete(self.url).status_code == 405
+
+
+class SettingsTests(AccessTestCase):
+    def url(self) -> str:
+        return reverse("project-settings", args=[self.project.slug])
+
+    def test_it_is_for_leads(self) -> None:
+        self.check(Endpoint("project-settings", get=200, post=422))
+
+    def test_it_saves(self) -> None:
+        self.sign_in(self.alice)
+        self.assertRedirects(self.client.post(self.url(), SETTINGS), self.url())
+        self.project.refresh_from_db()
+        assert (self.project.name, self.project.k, self.project.overlap) == ("Harmlessness", 5, 2)
+        assert self.project.slug == "helpfulness"
+
+    def test_wrong_settings_are_not_saved_and_the_heading_keeps_the_name(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url(), SETTINGS | {"name": "Other", "k": 1})
+        self.assertContains(response, "greater than or equal to 2", status_code=422)
+        self.assertContains(response, "Settings – Helpfulness", status_code=422)
+        self.project.refresh_from_db()
+        assert self.project.k == 4
+
+    def test_the_mode_is_fixed_once_there_are_items(self) -> None:
+        builders.items(self.project, 1)
+        self.sign_in(self.alice)
+        self.client.post(self.url(), SETTINGS | {"mode": "pairwise"})
+        self.project.refresh_from_db()
+        assert self.project.mode == "ranking"
+        self.assertContains(self.client.get(self.url()), "Fixed, because there are items")

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+from django.core.cache import cache
+from django.urls import reverse
+
+from tests.base import PalateTestCase
+
+
+class SignInTests(PalateTestCase):
+    def setUp(self) -> None:
+        cache.clear()  # the throttle counts in the real cache, which no transaction rolls back
+        self.addCleanup(cache.clear)
+
+    def attempt(self, password: str, username: str = "bob", next: str = ""):
+        return self.client.post(reverse("login"), {"username": username, "password": password, "next": next})
+
+    def test_it_leads_to_the_home_page(self) -> None:
+        response = self.attempt("correct horse")
+        self.assertRedirects(response, reverse("home"))
+
+    def test_it_leads_back_to_the_page_that_asked(self) -> None:
+        url = reverse("work", args=[self.project.slug])
+        self.assertRedirects(self.client.get(url), f"{reverse('login')}?next={url}")
+        self.assertRedirects(self.attempt("correct horse", next=url), url)
+
+    def test_it_does_not_lead_to_other_sites(self) -> None:
+        response = self.attempt("correct horse", next="https://elsewhere.example/")
+        self.assertRedirects(response, reverse("home"))
+
+    def test_it_says_that_the_password_is_wrong_and_keeps_the_name(self) -> None:
+        response = self.attempt("wrong")
+        self.assertContains(response, "Please enter a correct username and password")
+        self.assertContains(response, 'value="bob"')
+
+    def test_it_spares_a_signed_in_person_the_form(self) -> None:
+        self.sign_in(self.bob)
+        self.assertRedirects(self.client.get(reverse("login")), reverse("home"))
+
+    def test_it_rests_after_ten_wrong_passwords_even_for_the_right_one(self) -> None:
+        for _ in range(9):
+            assert self.attempt("wrong").status_code == 200
+        tenth = self.attempt("wrong")
+        self.assertContains(tenth, "Too many attempts", status_code=429)
+        self.assertContains(tenth, "15 minutes", status_code=429)
+        assert self.attempt("correct horse").status_code == 429
+        assert "_auth_user_id" not in self.client.session
+
+    def test_it_does_not_make_others_wait(self) -> None:
+        for _ in range(10):
+            self.attempt("wrong")
+        self.assertRedirects(self.attempt("correct horse", username="dana"), reverse("home"))
+
+    def test_a_success_starts_the_count_anew(self) -> None:
+        for _ in range(9):
+            self.attempt("wrong")
+        self.attempt("correct horse")
+        self.client.post(reverse("logout"))
+        assert self.attempt("wrong").status_code == 200
+
+
+class SignOutTests(PalateTestCase):
+    def test_it_signs_out_by_post(self) -> None:
+        self.sign_in(self.bob)
+        self.assertRedirects(self.client.post(reverse("logout")), reverse("login"))
+        assert "_auth_user_id" not in self.client.session
+
+    def test_a_link_cannot_sign_anybody_out(self) -> None:
+        self.sign_in(self.bob)
+        assert self.client.get(reverse("logout")).status_code == 405
+        assert "_auth_user_id" in self.client.session
+
+
+class PasswordTests(PalateTestCase):
+    def change(self, old: str, new: str):
+        return self.client.post(
+            reverse("password_change"),
+            {"old_password": old, "new_password1": new, "new_password2": new},
+        )
+
+    def test_it_changes(self) -> None:
+        self.sign_in(self.bob)
+        self.assertRedirects(
+            self.change("correct horse", "battery staple 7"), reverse("password_change_done")
+        )
+        self.bob.refresh_from_db()
+        assert self.bob.check_password("battery staple 7")
+
+    def test_it_does_not_change_without_the_old_one(self) -> None:
+        self.sign_in(self.bob)
+        self.assertContains(
+            self.change("wrong", "battery staple 7"), "Your old password was entered incorrectly"
+        )
+        self.bob.refresh_from_db()
+        assert self.bob.check_password("correct horse")
+
+    def test_it_refuses_a_weak_one(self) -> None:
+        self.sign_in(self.bob)
+        self.assertContains(self.change("correct horse", "12345"), "too short")
+
+    def test_it_asks_who_is_there_first(self) -> None:
+        url = reverse("password_change")
+        self.assertRedirects(self.client.get(url), f"{reverse('login')}?next={url}")
+
+
+class ErrorPageTests(PalateTestCase):
+    def test_nothing_here_says_so_in_the_product_s_own_words(self) -> None:
+        self.sign_in(self.bob)
+        self.assertContains(self.client.get("/nowhere/"), "Nothing here", status_code=404)
+
+    def test_it_is_readable_when_the_server_breaks(self) -> None:
+        self.sign_in(self.bob)
+        from django.views.defaults import server_error
+
+        response = server_error(self.client.get("/nowhere/").wsgi_request)
+        self.assertContains(response, "Something broke on our side", status_code=500)
+
+    def test_a_form_without_its_token_is_refused_kindly(self) -> None:
+        from django.test import Client
+
+        client = Client(enforce_csrf_checks=True)
+        response = client.post(reverse("login"), {"username": "bob", "password": "correct horse"})
+        self.assertContains(response, "This form is too old", status_code=403)

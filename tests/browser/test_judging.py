@@ -1,0 +1,411 @@
+"""A day of the annotators': by keyboard, by mouse, on a phone, and with a server that is not always there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+from django.urls import reverse
+from playwright.sync_api import Locator, Page, Route, expect
+
+from annotation.actions import intake
+from annotation.models import Draft, Judgment, Member, Project, Skip, User
+from tests import builders
+
+SignIn = Callable[[Page, User], None]
+NewPage = Callable[..., Page]
+
+
+@dataclass
+class Cast:
+    alice: User
+    bob: User
+
+    def project(self, name: str = "Helpfulness", items: int = 0, **fields: object) -> Project:
+        project = builders.project(self.alice, name, **fields)
+        builders.join(project, self.bob, Member.Role.ANNOTATOR)
+        if items:
+            builders.items(project, items)
+        return project
+
+
+@pytest.fixture
+def cast(transactional_db: None) -> Cast:
+    return Cast(builders.user("alice", is_staff=True), builders.user("bob"))
+
+
+def url(project: Project) -> str:
+    return reverse("work", args=[project.slug])
+
+
+def said() -> list[list[int]]:
+    """The ranks of every judgment, oldest first, in the order in which the answers stood on the screen."""
+    found = []
+    for judgment in Judgment.objects.order_by("id"):
+        ranks = dict(judgment.placements.values_list("response_id", "rank"))
+        found.append([ranks[response] for response in judgment.shown_order])
+    return found
+
+
+def order(page: Page) -> str:
+    """The strip, as it reads."""
+    return re.sub(r"\s+", "", page.locator("#ranked").inner_text())
+
+
+def left(page: Page, count: int) -> None:
+    expect(page.locator(".work-counts")).to_contain_text(f"{count} left")
+
+
+def press(page: Page, keys: str) -> None:
+    for key in keys.split():
+        page.keyboard.press(key)
+
+
+def chip(page: Page, letter: str) -> Locator:
+    return page.locator(".chip", has_text=letter)
+
+
+def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
+    """Take it in its middle and let go over `to`, at that share of its width."""
+    box, goal = what.locator("span").bounding_box(), to.bounding_box()
+    assert box
+    assert goal
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    x, y = goal["x"] + goal["width"] * side, goal["y"] + goal["height"] / 2
+    page.mouse.move(x, y, steps=12)
+    page.mouse.move(x + 1, y)
+    page.mouse.up()
+
+
+class TestRank:
+    def test_it_is_a_day_s_work_by_keyboard_alone(self, page: Page, cast: Cast) -> None:
+        cast.project(items=4)
+        page.goto("/")
+        page.keyboard.type("bob")
+        page.keyboard.press("Tab")
+        page.keyboard.type("correct horse")
+        page.keyboard.press("Enter")
+        start = page.get_by_role("link", name="Start ranking")
+        start.focus()
+        page.keyboard.press("Enter")
+
+        left(page, 4)
+        press(page, "2 1 4 3")  # each digit moves on to the next answer
+        assert order(page) == "B>A>D>C"
+        press(page, "Enter")
+        left(page, 3)
+        expect(page.locator("h1")).to_be_focused()
+
+        press(page, "c 1 a 2 2 2")  # letters choose, the same digit is a tie; d gets the third 2
+        assert order(page) == "C>A=B=D"
+        press(page, "Enter")
+        left(page, 2)
+
+        press(page, "1 2 3 4 d ArrowUp ArrowUp")  # moved past two neighbours
+        assert order(page) == "A>D>B>C"
+        press(page, "c =")  # tied with the one above
+        assert order(page) == "A>D>B=C"
+        press(page, "a ArrowDown u 0")  # moved, undone, and without a rank again
+        assert order(page) == "D>B=C"
+        press(page, "Enter")  # refused: A has none
+        expect(page.locator(".toast")).to_contain_text("Still to rank: A.")
+        press(page, "a 4 Enter")
+        left(page, 1)
+
+        press(page, "1 1 1 1 Enter")
+        expect(page.get_by_role("heading", name="Nothing is left for you here")).to_be_focused()
+        assert said() == [[2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1]]
+
+    def test_it_says_the_order_to_those_who_hear_it(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=1)))
+        press(page, "1 2 2")
+        expect(page.locator("#said")).to_have_text("Order: A, then B and C tied. Not ranked: D.")
+
+    def test_it_works_by_buttons_and_dragging(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        for letter, rank in (("A", "3"), ("B", "1"), ("C", "3"), ("D", "2")):
+            page.locator(f'.answer[data-letter="{letter}"] input[value="{rank}"]').click()
+        assert order(page) == "B>D>A=C"
+        page.get_by_role("button", name="Submit").click()
+        left(page, 1)
+
+        ranked = page.locator("#ranked")
+        drag(page, chip(page, "C"), ranked)
+        assert order(page) == "C"
+        drag(page, chip(page, "A"), ranked, 0.9)
+        drag(page, chip(page, "D"), chip(page, "C").locator("span"), 0.1)
+        assert order(page) == "D>C>A"
+        drag(page, chip(page, "B"), ranked, 0.9)
+        assert order(page) == "D>C>A>B"
+        chip(page, "A").locator(".sign").click()
+        assert order(page) == "D>A=C>B"
+        page.get_by_role("button", name="Undo").click()
+        assert order(page) == "D>C>A>B"
+        drag(page, chip(page, "D"), page.locator("#tray"))
+        assert order(page) == "C>A>B"
+        page.get_by_role("button", name="Undo").click()
+        page.get_by_role("button", name="Submit").click()
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[3, 1, 3, 2], [3, 4, 2, 1]]
+
+    def test_a_reload_brings_back_what_was_given(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        with page.expect_response(lambda r: r.url.endswith("/draft/") and r.status == 204):
+            press(page, "2 1 1")
+        texts = page.locator(".answer-body").all_inner_texts()
+        page.reload()
+        assert page.locator(".answer-body").all_inner_texts() == texts
+        assert order(page) == "B=C>A"
+
+    def test_leaving_at_once_keeps_it_too(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project(items=1)
+        page.goto(url(project))
+        press(page, "3")
+        page.goto("/")  # before the draft was due
+        expect(page.locator("h1")).to_be_visible()
+        for _ in range(50):
+            if Draft.objects.exists():
+                break
+            page.wait_for_timeout(100)
+        page.goto(url(project))
+        assert order(page) == "A"
+
+    def test_skipping_takes_two_keys(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        press(page, "s 3")
+        left(page, 1)
+        expect(page.locator(".toast")).to_contain_text("Skipped.")
+        assert Skip.objects.get().reason == "cannot_judge"
+        expect(page.locator("dialog[open]")).to_have_count(0)
+
+    def test_the_guidelines_and_the_keys_are_one_key_away(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=1)))
+        press(page, "g")
+        expect(page.locator("#guidelines")).to_contain_text("Prefer the better answer.")
+        press(page, "1 Escape ?")  # a key for the drawer is none for the answers
+        expect(page.locator("#keys")).to_be_visible()
+        press(page, "Escape")
+        assert order(page) == ""
+
+    def test_it_works_without_scripts(self, new_page: NewPage, cast: Cast, sign_in: SignIn) -> None:
+        page = new_page(java_script_enabled=False)
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        for letter, rank in (("A", "2"), ("B", "1"), ("C", "2"), ("D", "4")):
+            page.locator(f'.answer[data-letter="{letter}"] input[value="{rank}"]').check()
+        page.get_by_role("button", name="Submit").click()
+        left(page, 1)
+        page.get_by_role("button", name="Unsafe to read").click()
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[2, 1, 2, 3]]
+        assert Skip.objects.get().reason == "unsafe"
+
+    def test_scripts_in_a_text_do_not_run(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        project = cast.project(k=3)
+        evil = (
+            "<script>window.owned = 1</script> <img src=x onerror='window.owned = 1'> <b hx-get='/' hx-trigger='load'>b</b> "
+            "[a](javascript:window.owned=1) ![b](http://elsewhere.example/x.png)\n\n```js\n</code><script>window.owned = 1</script>\n```"
+        )
+        lines = builders.lines({"prompt": evil, "responses": [evil, "two", "three"]})
+        assert not intake.import_lines(project=project, lines=lines).errors
+        asked: list[str] = []
+        page.on("request", lambda request: asked.append(request.url))
+        sign_in(page, cast.bob)
+        page.goto(url(project), wait_until="networkidle")
+        expect(page.locator(".answer").first).to_contain_text("e")
+        assert page.evaluate("window.owned") is None
+        assert page.locator(".prose").locator("script, img, b").count() == 0
+        assert not [address for address in asked if "elsewhere" in address]
+
+
+class TestWhenThingsGoWrong:
+    def test_a_lost_connection_loses_nothing(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        press(page, "1 2 3 4")
+        page.context.set_offline(True)
+        press(page, "Enter")
+        expect(page.locator("#not-saved")).to_contain_text("The server cannot be reached")
+        assert order(page) == "A>B>C>D"
+        page.context.set_offline(False)
+        page.get_by_role("button", name="Try again").click()
+        left(page, 1)
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_an_answer_lost_on_its_way_back_is_not_counted_twice(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+
+        def saved_but_unheard(route: Route) -> None:
+            if route.request.method == "POST":
+                route.fetch()
+                route.abort()
+            else:
+                route.continue_()
+
+        page.route("**/work/", saved_but_unheard)
+        press(page, "1 2 3 4 Enter")
+        expect(page.locator("#not-saved")).to_be_visible()
+        assert Judgment.objects.count() == 1
+        page.unroute("**/work/")
+        page.get_by_role("button", name="Try again").click()
+        left(page, 1)
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_a_broken_server_keeps_the_page(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=1)))
+        page.route("**/work/", lambda route: route.fulfill(status=500, body="broken"))
+        press(page, "1 2 3 4 Enter")
+        expect(page.locator("#not-saved")).to_contain_text("error 500")
+        page.unroute("**/work/")
+        press(page, "Enter")
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_signed_out_meanwhile_one_signs_in_and_tries_again(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=1)))
+        press(page, "1 2 3 4")
+        page.context.clear_cookies(name="sessionid")
+        press(page, "Enter")
+        expect(page.locator("#not-saved")).to_contain_text("You are signed out")
+        with page.expect_popup() as opened:
+            page.get_by_role("link", name="Sign in").click()
+        other = opened.value
+        other.fill("#id_username", "bob")
+        other.fill("#id_password", "correct horse")
+        other.get_by_role("button", name="Sign in").click()
+        expect(other.get_by_role("heading", name="Good to see you")).to_be_visible()
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_enter_twice_submits_once(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=3)))
+        press(page, "1 2 3 4 Enter Enter Enter")
+        left(page, 2)
+        expect(page.locator(".toast", has_text="Still to rank")).to_have_count(page.locator(".toast").count())
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_the_second_of_two_tabs_is_told(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project(items=2)
+        page.goto(url(project))
+        other = page.context.new_page()
+        other.goto(url(project))
+        press(page, "1 2 3 4 Enter")
+        left(page, 1)
+        press(other, "4 3 2 1 Enter")
+        expect(other.locator(".toast")).to_contain_text("You have judged this item before")
+        left(other, 1)
+        assert said() == [[1, 2, 3, 4]]
+
+
+class TestCompare:
+    def test_one_press_is_choice_and_degree(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project("Pairs", items=3, mode=Project.Mode.PAIRWISE, k=2)))
+        page.locator("#work[data-ready]").wait_for()
+        press(page, "1")
+        left(page, 2)
+        page.locator("#work[data-ready]").wait_for()
+        page.get_by_role("button", name="B is slightly better").click()
+        left(page, 1)
+        page.locator("#work[data-ready]").wait_for()
+        press(page, "5")
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[1, 2], [2, 1], [2, 1]]
+        degrees = Judgment.objects.order_by("id").values_list("degree", flat=True)
+        assert list(degrees) == ["significantly", "slightly", "negligibly"]
+
+    def test_a_double_click_does_not_judge_the_next_item(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project("Pairs", items=3, mode=Project.Mode.PAIRWISE, k=2)))
+        page.locator("#work[data-ready]").wait_for()
+        page.evaluate("""document.addEventListener("htmx:load", () =>
+            document.querySelectorAll(".degree")[1].click())""")  # at once: the item is not even read
+        page.get_by_role("button", name="A is better").dblclick()
+        left(page, 2)
+        page.locator("#work[data-ready]").wait_for()
+        left(page, 2)
+        assert Judgment.objects.count() == 1
+
+    def test_a_failed_press_is_tried_again_as_it_was(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project("Pairs", items=1, mode=Project.Mode.PAIRWISE, k=2)))
+        page.locator("#work[data-ready]").wait_for()
+        page.context.set_offline(True)
+        press(page, "8")
+        expect(page.locator("#not-saved")).to_be_visible()
+        page.context.set_offline(False)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".finished")).to_be_visible()
+        assert (said(), Judgment.objects.get().degree) == ([[2, 1]], "significantly")
+
+
+class TestScreens:
+    def test_nothing_scrolls_sideways_on_a_phone(
+        self, new_page: NewPage, cast: Cast, sign_in: SignIn
+    ) -> None:
+        wide = (
+            f"{'x' * 300}\n\n| {' | '.join('column' * 3 for _ in range(12))} |\n|{'---|' * 12}\n"
+            f"\n```\n{'code ' * 80}\n```\n\n# {'heading' * 30}\n\n`{'y' * 200}`"
+        )
+        rank, compare = cast.project("R" * 100, k=9), cast.project("C", mode=Project.Mode.PAIRWISE, k=2)
+        for project in (rank, compare):
+            answers = [f"{wide} {n}" for n in range(project.k)]
+            lines = builders.lines({"prompt": wide, "responses": answers})
+            assert not intake.import_lines(project=project, lines=lines).errors
+        page = new_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
+
+        def fits(address: str) -> None:
+            page.goto(address)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, address
+
+        fits("/sign-in/")
+        sign_in(page, cast.bob)
+        fits("/")
+        fits(url(rank))
+        press(page, "1 2 3 4 5 6 7 8 9")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
+        fits(url(compare))
+        fits("/password/")
+
+    def test_the_theme_is_kept(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        page.emulate_media(color_scheme="light")
+        page.goto("/")
+        page.locator("details.menu summary").click()
+        theme = page.get_by_role("button", name="Theme")
+        theme.click()
+        theme.click()
+        expect(theme).to_contain_text("Dark")
+        page.reload()
+        assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+
+    def test_the_screen_is_light(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        builders_project = cast.project(items=1)
+        sizes: list[int] = []
+        page.on("response", lambda response: sizes.append(response.request.sizes()["responseBodySize"]))
+        page.goto(url(builders_project), wait_until="networkidle")
+        assert sum(sizes) < 250_000, sizes  # not compressed: a proxy makes a third of it

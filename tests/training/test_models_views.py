@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation.actions import intake
+from tests import builders
+from tests.leading import AccessTestCase, Endpoint, policy, snapshot
+from training import actions
+from training.models import ModelVersion, Run
+
+NEW = {"name": "smol", "kind": "policy", "location": "org/smol"}
+
+
+class ModelTests(AccessTestCase):
+    @classmethod
+    def setUpTestData(cls) -> None:
+        super().setUpTestData()
+        cls.first = policy(cls.project)
+        cls.snapshot = snapshot(cls.project, cls.alice, cls.bob)
+
+    def url(self, name: str, *args: object) -> str:
+        return reverse(name, args=[self.project.slug, *args])
+
+    def child(self, parent: ModelVersion, name: str, kind: str = "dpo") -> ModelVersion:
+        run = actions.start_run(
+            project=self.project,
+            kind=kind,
+            creator=self.alice,
+            model=parent,
+            snapshot=self.snapshot,
+        )
+        made = "reward" if kind == "reward" else "policy"
+        return actions.add_model(
+            project=self.project, kind=made, name=name, location=f"runs/{run.pk}", parent=parent, run=run
+        )
+
+    def test_leads_act_and_reviewers_read(self) -> None:
+        self.check(Endpoint("models", get=200, post=422, reviewer_get=200))
+        self.check(Endpoint("model", (self.first.pk,), get=200, reviewer_get=200))
+        self.check(Endpoint("model-promote", (self.first.pk,), post=302))
+
+    def test_the_registry_shows_where_each_comes_from_and_the_judgments_behind_it(self) -> None:
+        second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
+        self.sign_in(self.dana)
+        page = self.client.get(self.url("models"))
+        behind = {version.name: judgments for version, judgments in page.context["versions"]}
+        assert behind == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
+        self.assertContains(page, self.url("model", second.pk))
+        self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]
+
+    def test_its_queries_do_not_grow_with_the_models(self) -> None:
+        version = self.first
+        for n in range(1, 6):
+            version = self.child(version, f"dpo-{n}")
+        self.sign_in(self.alice)
+        # user; membership; models
+        with self.assertNumQueries(3):
+            self.client.get(self.url("models"))
+        # user; membership; models; samples, children; the form: current policy, prompts waiting, policies
+        with self.assertNumQueries(7):
+            self.client.get(self.url("model", version.pk))
+
+    def test_a_model_s_page_draws_its_line_of_descent(self) -> None:
+        second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("model", second.pk))
+        drawing = page.context["drawing"]
+        assert [node.version.name for node in drawing.nodes] == ["policy-0", "dpo-1", "dpo-2"]
+        assert [node.y for node in drawing.nodes] == sorted({node.y for node in drawing.nodes})
+        assert drawing.nodes[-1].y < drawing.height
+        self.assertContains(page, "From dpo-1 came dpo-2 by DPO run")
+        self.assertContains(page, "20 judgments")
+        assert page.content.count(b'class="line-snapshot"') == 2
+
+    def test_a_reward_model_shows_its_figures_with_a_sentence_each(self) -> None:
+        reward = self.child(self.first, "reward-1", kind="reward")
+        reward.metrics = {
+            "accuracy": 0.7123,
+            "accuracy_by_degree": {"none": {"accuracy": 0.7123, "pairs": 80}},
+        }
+        reward.save()
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("model", reward.pk))
+        self.assertContains(page, "71.2%")
+        self.assertContains(page, "50% is a coin")
+        self.assertContains(page, "Rankings (no degree)")
+        self.assertNotContains(page, "Have people judge its answers")
+
+    def test_a_policy_shows_what_it_answers_and_text_is_not_markup(self) -> None:
+        prompt = self.project.prompts.first()
+        sample = intake.Sample(prompt.pk, "**Well**, <script>alert(1)</script>")
+        intake.add_responses(author=self.first.author, samples=[sample])
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("model", self.first.pk))
+        self.assertContains(page, "<strong>Well</strong>")
+        self.assertNotContains(page, "<script>alert")
+
+    def test_its_form_asks_for_answers_to_be_judged(self) -> None:
+        second = self.child(self.first, "dpo-1")
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("model", second.pk))
+        self.assertContains(page, f'<input type="hidden" name="model" value="{second.pk}">')
+        data = {"model": second.pk, "publish": "on", "prompts": "5", "setting_samples": "4"}
+        self.client.post(self.url("run-new", "generate"), data)
+        run = Run.objects.get(kind="generate")
+        assert (run.model, run.inputs["publish"], run.inputs["prompts"]) == (second, True, 5)
+
+    def test_promoting_makes_it_the_one_current_policy(self) -> None:
+        second = self.child(self.first, "dpo-1")
+        self.sign_in(self.alice)
+        self.assertRedirects(
+            self.client.post(self.url("model-promote", second.pk)), self.url("model", second.pk)
+        )
+        assert actions.current_model(self.project, "policy") == second
+        assert ModelVersion.objects.filter(kind="policy", current=True).count() == 1
+        self.assertNotContains(self.client.get(self.url("model", second.pk)), "Make it current")
+
+    def test_it_adds_a_model_by_its_place(self) -> None:
+        self.sign_in(self.alice)
+        self.assertRedirects(self.client.post(self.url("models"), NEW), self.url("models"))
+        version = ModelVersion.objects.get(name="smol")
+        assert (version.location, version.kind, version.current) == ("org/smol", "policy", False)
+        assert version.author is not None
+
+    def test_a_taken_or_wrong_name_is_refused_beside_its_field(self) -> None:
+        self.sign_in(self.alice)
+        for data, field in (
+            (NEW | {"name": "policy-0"}, "name"),
+            (NEW | {"name": "two words"}, "name"),
+            (NEW | {"location": " "}, "location"),
+            (NEW | {"kind": "oracle"}, "kind"),
+        ):
+            response = self.client.post(self.url("models"), data)
+            assert response.status_code == 422
+            assert list(response.context["form"].errors) == [field]
+        assert ModelVersion.objects.count() == 1
+
+    def test_another_project_s_model_is_not_found(self) -> None:
+        theirs = policy(builders.project(self.charlie, "Other"), "theirs")
+        self.sign_in(self.alice)
+        assert self.client.get(self.url("model", theirs.pk)).status_code == 404
+        assert self.client.post(self.url("model-promote", theirs.pk)).status_code == 404

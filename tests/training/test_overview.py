@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from django.urls import reverse
+
+from annotation.actions import freeze, intake
+from tests import builders
+from tests.base import PalateTestCase
+from tests.leading import finished, policy, snapshot
+from training import actions
+from training.models import Run
+
+
+class OverviewTests(PalateTestCase):
+    def setUp(self) -> None:
+        self.sign_in(self.alice)
+
+    def url(self) -> str:
+        return reverse("project", args=[self.project.slug])
+
+    def next(self) -> str:
+        """The label of the button that the page suggests."""
+        return str(self.client.get(self.url()).context["next"].label)
+
+    def learn(self, kind: str, **values: object) -> None:
+        run = actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
+        if kind == "dpo":
+            actions.add_model(
+                project=self.project, kind="policy", name="policy-1", location="x", parent=run.model, run=run
+            )
+        finished(run)
+
+    def test_it_leads_around_the_whole_loop(self) -> None:
+        assert self.next() == "Import prompts"
+        intake.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
+        assert self.next() == "Add a policy"
+        first = policy(self.project)
+        assert self.next() == "Ask for answers"
+        builders.items(self.project, 20)
+        assert self.next() == "Members"
+        builders.judgment(self.project, self.bob)
+        assert self.next() == "See the progress"
+        for _ in range(19):
+            builders.judgment(self.project, self.bob)
+        assert self.next() == "Freeze a snapshot"
+        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        assert self.next() == "Train a reward model"
+        run = actions.start_run(
+            project=self.project, kind="reward", creator=self.alice, snapshot=frozen
+        )
+        assert self.next() == "Watch it"
+        finished(run)
+        assert self.next() == "Improve the policy"
+        self.learn("dpo", snapshot=frozen)
+        assert self.next() == "Look at policy-1"
+        actions.promote(first.children.get())
+        assert self.next() == "Ask for answers"
+
+    def test_a_failed_run_has_taught_nothing(self) -> None:
+        policy(self.project)
+        frozen = snapshot(self.project, self.alice, self.bob)
+        run = actions.start_run(
+            project=self.project, kind="reward", creator=self.alice, snapshot=frozen
+        )
+        finished(run, state=Run.State.FAILED, error="no")
+        assert self.next() == "Train a reward model"
+
+    def test_it_shows_each_step_of_the_loop_with_its_count(self) -> None:
+        policy(self.project)
+        snapshot(self.project, self.alice, self.bob, 20)
+        page = self.client.get(self.url())
+        loop = page.context["loop"]
+        assert (loop.prompts, loop.answers, loop.queue.done, loop.new_judgments) == (20, 80, 20, 0)
+        self.assertContains(page, "Snapshot 1")
+        self.assertContains(page, "policy-0")
+        self.assertContains(page, "Guidelines, version 1")
+        self.assertContains(page, '<progress class="progress" data-live="bar" value="20" max="20"')
+
+    def test_a_reviewer_is_offered_nothing_that_only_a_lead_may_do(self) -> None:
+        policy(self.project)
+        snapshot(self.project, self.alice, self.bob)
+        self.sign_in(self.dana)
+        page = self.client.get(self.url()).content.decode()
+        for name in ("import", "members", "guidelines", "project-settings"):
+            assert f'href="{reverse(name, args=[self.project.slug])}"' not in page, name
+        assert "/runs/new/" not in page
+
+    def test_its_queries_do_not_grow_with_the_project(self) -> None:
+        policy(self.project)
+        frozen = snapshot(self.project, self.alice, self.bob)
+        for kind in ("reward", "dpo"):
+            self.learn(kind, snapshot=frozen)
+        actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        # user; membership; queue: slots, last hour, working now;
+        # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs;
+        # recent runs; guidelines; members, how many
+        with self.assertNumQueries(18):
+            self.client.get(self.url())
