@@ -27,7 +27,7 @@ def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
         Http404: there is no such project, or they are not a member: outsiders cannot tell which.
         PermissionDenied: they are a member in another role.
     """
-    member = Member.objects.select_related("project").filter(project__slug=slug, user_id=user.pk).first()
+    member = Member.objects.select_related("project").filter(project__slug=slug, user=user.pk).first()
     if member is None:
         raise Http404("No such project.")
     if member.role not in (roles or EVERYBODY):

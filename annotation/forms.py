@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 from django.template.defaultfilters import filesizeformat
 
-from annotation.models import Member, Project, Snapshot
+from annotation.models import ApiToken, Member, Project, Snapshot
 
 
 class ProjectForm(forms.ModelForm):
@@ -102,3 +102,28 @@ class ImportForm(forms.Form):
                 "taken at once. Split it, and import the parts one after the other."
             )
         return file
+
+
+class TokenForm(forms.Form):
+    """A new key to the API. `days` becomes a number; None is for ever."""
+
+    name = forms.CharField(
+        max_length=80, help_text="What will use it: “notebook”, “nightly export”, “AI labeler”."
+    )
+    scope = forms.ChoiceField(
+        label="It may", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, widget=forms.RadioSelect
+    )
+    days = forms.TypedChoiceField(
+        label="It expires",
+        choices=[
+            ("7", "in a week"),
+            ("30", "in 30 days"),
+            ("90", "in 90 days"),
+            ("365", "in a year"),
+            ("", "never"),
+        ],
+        initial="90",
+        required=False,
+        coerce=int,
+        empty_value=None,
+    )

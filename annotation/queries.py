@@ -5,28 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 from django.db import connection
-from django.db.models import Aggregate, Count, F, FloatField, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce, TruncDay
+from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from annotation.logic.formats import Row
-from annotation.logic.words import duration
-from annotation.models import (
-    Item,
-    Judgment,
-    Member,
-    Project,
-    Prompt,
-    Response,
-    Skip,
-    Slot,
-    Snapshot,
-    User,
-)
+from annotation.models import Item, Judgment, Member, Project, Prompt, Slot, User
 
 # --- progress -------------------------------------------------------------------------------------------------
 
@@ -115,15 +102,36 @@ def working_now(project: Project) -> QuerySet[Member]:
     )
 
 
+MANY_LEFT = 1000
+# What one person can still judge in one project. It looks in the order of the claim, so that the claim's index serves it
+# too, and stops at the first thousand slots: past them it is enough to know that there are many.
+LEFT = """
+CROSS JOIN LATERAL (
+    SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s AS many FROM (
+        SELECT slot.item_id FROM annotation_slot AS slot
+        WHERE slot.project_id = member.project_id AND slot.state <> 'done'
+          AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = member.user_id)
+          AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
+                          WHERE judgment.item_id = slot.item_id AND judgment.annotator_id = member.user_id)
+          AND NOT EXISTS (SELECT FROM annotation_skip AS skip
+                          WHERE skip.item_id = slot.item_id AND skip.annotator_id = member.user_id)
+        ORDER BY slot.priority DESC, slot.random_key, slot.id
+        LIMIT %(many)s) AS slots) AS remaining
+"""
+
+
 @dataclass(frozen=True)
 class Assignment:
-    """A project of someone's, with what is left in it for them and how far it is."""
+    """A project of someone's, with how many items are left in it for them, and how far it is. `many_left`: there are
+    more than `left`; `started`: an item waits for them in the middle of it."""
 
     project: Project
     role: str
     left: int
+    many_left: bool
     wanted: int
     done: int
+    started: bool
 
     @property
     def leads(self) -> bool:
@@ -134,84 +142,60 @@ class Assignment:
         return 100 * self.done // self.wanted if self.wanted else 0
 
 
+ASSIGNMENTS = f"""
+SELECT member.project_id, remaining.items, remaining.many, wanted.slots, wanted.done,
+    EXISTS (SELECT FROM annotation_slot AS held
+            WHERE held.project_id = member.project_id AND held.annotator_id = member.user_id AND held.state = 'leased')
+FROM annotation_member AS member
+{LEFT}
+CROSS JOIN LATERAL (
+    SELECT count(*) AS slots, count(*) FILTER (WHERE state = 'done') AS done
+    FROM annotation_slot WHERE project_id = member.project_id) AS wanted
+WHERE member.user_id = %(me)s
+"""
+
+
 def assignments_of(user: User) -> list[Assignment]:
-    """The projects that someone is a member of, by name, in three queries however many there are."""
-    slots = Slot.objects.filter(project__members__user=user)
-    counts = {
-        row["project_id"]: row
-        for row in slots.values("project_id").annotate(
-            wanted=Count("id"), done=Count("id", filter=Q(state=Slot.State.DONE))
-        )
-    }
-    left = dict(
-        slots.exclude(state=Slot.State.DONE)
-        .filter(Q(state=Slot.State.OPEN) | Q(leased_until__lt=timezone.now()) | Q(annotator=user))
-        .exclude(Q(item__judgments__annotator=user) | Q(item__skips__annotator=user))
-        .values_list("project_id")
-        .annotate(n=Count("item_id", distinct=True))
-    )
-    members = Member.objects.filter(user=user).select_related("project").order_by("project__name")
-    none = {"wanted": 0, "done": 0}
+    """The projects that someone is a member of, by name, in two queries however many there are."""
+    with connection.cursor() as cursor:
+        cursor.execute(ASSIGNMENTS, {"me": user.pk, "many": MANY_LEFT})
+        counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
-        Assignment(
-            project=member.project,
-            role=member.role,
-            left=left.get(member.project_id, 0),
-            wanted=counts.get(member.project_id, none)["wanted"],
-            done=counts.get(member.project_id, none)["done"],
-        )
-        for member in members
+        Assignment(member.project, member.role, *counts[member.project_id])
+        for member in Member.objects.filter(user=user).select_related("project").order_by("project__name")
+        if member.project_id in counts
     ]
-
-
-MANY_LEFT = 1000
 
 
 @dataclass(frozen=True)
 class Desk:
-    """What an annotator's page shows beside the item. Past `MANY_LEFT` items, what is left is not counted further."""
+    """What an annotator's page shows beside the item. `many_left`: there are more than `left`."""
 
     left: int
+    many_left: bool
     today: int
     guideline_number: int | None
     draft: Any
 
-    @property
-    def many_left(self) -> bool:
-        return self.left >= MANY_LEFT
 
-
-DESK = """
-SELECT
-    (SELECT count(*) FROM (
-        SELECT DISTINCT slot.item_id FROM annotation_slot AS slot
-        WHERE slot.project_id = %(project)s AND slot.state <> 'done'
-          AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = %(me)s)
-          AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
-                          WHERE judgment.item_id = slot.item_id AND judgment.annotator_id = %(me)s)
-          AND NOT EXISTS (SELECT FROM annotation_skip AS skip
-                          WHERE skip.item_id = slot.item_id AND skip.annotator_id = %(me)s)
-        LIMIT %(many)s) AS items),
+DESK = f"""
+SELECT remaining.items, remaining.many,
     (SELECT count(*) FROM annotation_judgment
      WHERE annotator_id = %(me)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
     (SELECT max(number) FROM annotation_guideline WHERE project_id = %(project)s),
     (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(me)s)
+FROM (SELECT %(project)s AS project_id, %(me)s AS user_id) AS member
+{LEFT}
 """
 
 
 def desk(project: Project, user: User, item: Item) -> Desk:
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    values = {
-        "project": project.pk,
-        "me": user.pk,
-        "item": item.pk,
-        "midnight": midnight,
-        "many": MANY_LEFT,
-    }
+    values = {"project": project.pk, "me": user.pk, "item": item.pk, "many": MANY_LEFT}
     with connection.cursor() as cursor:
-        cursor.execute(DESK, values)
-        left, today, guideline_number, draft = cursor.fetchone()
-    return Desk(left, today, guideline_number, json.loads(draft) if draft else None)
+        cursor.execute(DESK, values | {"midnight": midnight.isoformat()})
+        left, many_left, today, guideline_number, draft = cursor.fetchone()
+    return Desk(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
 
 
 def item_to_judge(item_id: int, annotator: User) -> Item:
@@ -324,110 +308,3 @@ def judgment_rows(project: Project) -> Iterator[Row]:
 def split_counts(project: Project) -> dict[str, Any]:
     """How many prompts there are in each split."""
     return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}
-
-
-# --- the lead's pages -----------------------------------------------------------------------------------------
-
-
-class Median(Aggregate):
-    """PostgreSQL's `percentile_cont(0.5)`."""
-
-    function = "percentile_cont"
-    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
-    output_field = FloatField()
-
-
-def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
-    """The queue as its page shows it, as JSON: counts, the time left in words, and who is working now."""
-    now = now or progress(project)
-    return {
-        "wanted": now.wanted,
-        "done": now.done,
-        "left": now.left,
-        "leased": now.leased,
-        "last_hour": now.last_hour,
-        "percent": now.percent,
-        "eta": duration(now.eta.total_seconds()) if now.eta else "",
-        "working": [
-            {"name": name, "recent": recent}
-            for name, recent in cast("Any", working_now(project)).values_list("user__username", "recent")
-        ],
-    }
-
-
-def midnight() -> datetime:
-    """When today began (UTC)."""
-    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-def members_today(project: Project) -> QuerySet[Member]:
-    """Everybody in the project with how many items they judged today and in all, and when they last did."""
-    theirs = (
-        Judgment.objects.filter(item__project=project, annotator=OuterRef("user"), supersedes=None)
-        .order_by()
-        .values("annotator")
-        .annotate(
-            total=Count("id"),
-            today=Count("id", filter=Q(created_at__gte=midnight())),
-            last=Max("created_at"),
-            median=Median("seconds"),
-        )
-    )
-    return (
-        project.members.select_related("user")
-        .annotate(
-            total=Coalesce(Subquery(theirs.values("total")), 0),
-            today=Coalesce(Subquery(theirs.values("today")), 0),
-            last=Subquery(theirs.values("last")),
-            median=Subquery(theirs.values("median")),
-        )
-        .order_by("-today", "-total", "user__username")
-    )
-
-
-@dataclass(frozen=True)
-class Bar:
-    """How many items were judged in one stretch of time; `percent` is of the tallest bar."""
-
-    at: datetime
-    judgments: int
-    percent: int
-
-
-def pace(project: Project, *, days: int = 14) -> list[Bar]:
-    """Judgments of each of the last days (UTC), oldest first, days without any included."""
-    first = midnight() - timedelta(days=days - 1)
-    counts = {
-        row["day"]: row["n"]
-        for row in Judgment.objects.filter(item__project=project, created_at__gte=first, supersedes=None)
-        .annotate(day=TruncDay("created_at"))
-        .values("day")
-        .annotate(n=Count("id"))
-    }
-    tallest = max(counts.values(), default=1)
-    every_day = [first + timedelta(days=n) for n in range(days)]
-    return [Bar(day, n := counts.get(day, 0), round(100 * n / tallest)) for day in every_day]
-
-
-def skips_by_reason(project: Project) -> list[tuple[str, int]]:
-    """Why people skipped items, in words, the commonest first."""
-    rows = (
-        Skip.objects.filter(item__project=project)
-        .values_list("reason")
-        .annotate(n=Count("id"))
-        .order_by("-n", "reason")
-    )
-    return [(Skip.Reason(reason).label, n) for reason, n in rows]
-
-
-def judgments_after(project: Project, snapshot: Snapshot | None) -> int:
-    """How many counted judgments, or newer revisions of them, the snapshot does not hold yet."""
-    return (
-        Judgment.objects.current()
-        .filter(item__project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0)
-        .count()
-    )
-
-
-def answers(project: Project) -> int:
-    return Response.objects.filter(prompt__project=project).count()

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from annotation.views import datasets, guidelines, home, imports, judge, members, progress, projects
+from annotation.views import account, datasets, guidelines, home, imports, judge, members, progress, projects
 
 urlpatterns = [
     # --- people -----------------------------------------------------------------------------------------------
@@ -35,4 +35,7 @@ urlpatterns = [
     path(
         "p/<slug:slug>/data/<int:number>/<str:format>.jsonl", datasets.snapshot_download, name="data-download"
     ),
+    # --- one's own account ------------------------------------------------------------------------------------
+    path("account/", account.account, name="account"),
+    path("account/tokens/<int:pk>/revoke/", account.token_revoke, name="token-revoke"),
 ]

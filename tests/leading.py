@@ -53,7 +53,11 @@ class AccessTestCase(PalateTestCase):
                 self.sign_in(who)
                 get = 405 if endpoint.get == 405 else get
                 post = 405 if endpoint.post == 405 else post
-                assert self.client.get(url).status_code == get, (name, "get", self.client.get(url).status_code)
+                assert self.client.get(url).status_code == get, (
+                    name,
+                    "get",
+                    self.client.get(url).status_code,
+                )
                 if who is not self.alice or post != 405:
                     found = self.client.post(url, endpoint.data).status_code
                     assert found == post, (name, "post", found)

@@ -60,7 +60,7 @@ def test_the_running_web_process_has_no_torch_in_its_memory() -> None:
                 return False
 
         until(answers, "the web process answers")
-        for path in ("/accounts/login/", "/api/v1/schema/"):
+        for path in ("/sign-in/", "/api/v1/schema/"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as page:
                 assert page.status == 200
         mapped = Path(f"/proc/{web.pid}/maps").read_text()

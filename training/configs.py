@@ -417,7 +417,7 @@ def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
         raise ConfigError("kind", f"there is no kind of run called {kind!r}; there are {', '.join(KINDS)}.")
     config_class = KINDS[kind]
     fields = {item.name: item for item in dataclasses.fields(config_class)}
-    resolved: dict[str, Value] = {}
+    resolved: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
             raise ConfigError(str(name), f"a {kind} run has no such setting.")

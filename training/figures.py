@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -173,10 +174,14 @@ def report_title(config: dict[str, Any]) -> str:
     return "On every prompt" if config.get("split") == "all" else "On held-out prompts"
 
 
-def results(values: dict[str, Any]) -> list[Result]:
+def results(values: dict[str, Any], *, without: Collection[str] = ()) -> list[Result]:
     """The plain numbers among a run's results, in the order in which they are listed above; others follow."""
     order = {name: place for place, name in enumerate(FIGURES)}
-    numbers = {n: v for n, v in values.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    numbers = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and name not in without
+    }
     return [
         Result(figure(name).label, shown(name, numbers[name]), figure(name).sentence)
         for name in sorted(numbers, key=lambda name: (order.get(name, len(order)), name))

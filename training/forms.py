@@ -6,21 +6,21 @@ import dataclasses
 from typing import Any
 
 from django import forms
+from django.conf import settings
 
 from annotation.models import Project, Prompt, Snapshot, User
-from training.actions import RunError, current_model, start_run
+from training.actions import MAKES_POLICY, RunError, current_model, start_run
 from training.configs import KINDS, ConfigError
 from training.models import ModelVersion, Run
 from training.queries import waiting_for_answers
-
-FORM_KINDS = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.GENERATE, Run.Kind.EVALUATE)
-"""What a page starts. Pre-training and fine-tuning need a file on the server, and start through the API."""
 
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
     Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
     Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
     Run.Kind.EVALUATE: ("split",),
+    Run.Kind.SFT: ("epochs", "learning_rate", "reduction"),
+    Run.Kind.PRETRAIN: ("layers", "hidden_size", "epochs"),
 }
 """The settings worth a thought every time; the others wait behind “Advanced”."""
 
@@ -48,7 +48,9 @@ class RunForm(forms.Form):
         self._add_model()
         if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
             self._add_snapshot()
-        if kind in (Run.Kind.REWARD, Run.Kind.DPO):
+        if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
+            self._add_file()
+        if kind in (Run.Kind.REWARD, *MAKES_POLICY):
             self._add_name()
         if kind == Run.Kind.GENERATE:
             self._add_prompts()
@@ -58,20 +60,22 @@ class RunForm(forms.Form):
             self.fields[PREFIX + "samples"].initial = project.k
 
     def _add_model(self) -> None:
-        scores = self.kind == Run.Kind.EVALUATE
+        scores, from_nothing = self.kind == Run.Kind.EVALUATE, self.kind == Run.Kind.PRETRAIN
         kind = ModelVersion.Kind.REWARD if scores else ModelVersion.Kind.POLICY
         helps = {
             Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
             Run.Kind.DPO: "It is improved into a new version, and is the reference that it must not stray far from.",
             Run.Kind.GENERATE: "Who answers the prompts.",
             Run.Kind.EVALUATE: "Whose scores are compared with what people said.",
+            Run.Kind.SFT: "It learns to answer as the texts do, and becomes a new version.",
+            Run.Kind.PRETRAIN: "To go on from; without one, a new small model is built from nothing.",
         }
         self.fields["model"] = ModelChoice(
             ModelVersion.objects.filter(project=self.project, kind=kind),
             label=kind.label,
             required=False,
-            empty_label=None,
-            initial=current_model(self.project, kind),
+            empty_label="A new one" if from_nothing else None,
+            initial=None if from_nothing else current_model(self.project, kind),
             help_text=helps[Run.Kind(self.kind)],
         )
 
@@ -85,6 +89,14 @@ class RunForm(forms.Form):
             help_text="The frozen judgments to learn from."
             if self.kind != Run.Kind.EVALUATE
             else "The frozen judgments to compare with.",
+        )
+
+    def _add_file(self) -> None:
+        self.fields["data"] = forms.CharField(
+            label="File of texts",
+            max_length=200,
+            help_text=f"Its name below {settings.ARTIFACTS}/texts on the server, one JSON object per line: "
+            + ('{"text": …}.' if self.kind == Run.Kind.PRETRAIN else '{"messages": [{role, content}, …]}.'),
         )
 
     def _add_name(self) -> None:
@@ -152,7 +164,8 @@ class RunForm(forms.Form):
         except ConfigError as error:
             self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
         except RunError as error:
-            self.add_error(error.field if error.field in self.fields else None, str(error))
+            places = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
+            self.add_error(places[0] if places else None, str(error))
         return None
 
     def _config(self) -> dict[str, Any]:
@@ -163,7 +176,7 @@ class RunForm(forms.Form):
         }
 
     def _inputs(self) -> dict[str, Any]:
-        names = ("prompts", "split", "publish") if self.kind == Run.Kind.GENERATE else ("name",)
+        names = ("prompts", "split", "publish") if self.kind == Run.Kind.GENERATE else ("name", "data")
         return {
             name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
         }
@@ -183,6 +196,13 @@ class RunForm(forms.Form):
 
     def advanced_has_errors(self) -> bool:
         return any(field.errors for field in self.advanced())
+
+
+def initial_like(run: Run) -> dict[str, Any]:
+    """What the form of another run of the same kind begins with. The name of the model that it made is taken."""
+    inputs = {name: value for name, value in run.inputs.items() if name != "name"}
+    choices = {"model": run.model_id, "snapshot": run.snapshot_id}
+    return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 
 def _field_of(setting: dataclasses.Field[Any]) -> forms.Field:

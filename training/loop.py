@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from annotation import queries as annotation_queries
+from annotation import oversight
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Run
@@ -64,10 +64,10 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     return Loop(
         prompts=prompts,
         unanswered=waiting_for_answers(project),
-        answers=annotation_queries.answers(project),
+        answers=oversight.answers(project),
         queue=queue,
         annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),
-        new_judgments=annotation_queries.judgments_after(project, snapshot),
+        new_judgments=oversight.judgments_after(project, snapshot),
         snapshot=snapshot,
         reward=current.get(ModelVersion.Kind.REWARD),
         policy=policy,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from annotation.logic.sampling import digest, split_of
 from annotation.models import Author, Candidate, Project, Prompt, Response
 
 MAX_ERRORS = 100
+BATCH_BYTES = 2**22
 
 
 @dataclass
@@ -46,8 +47,28 @@ def import_lines(*, project: Project, lines: Iterable[bytes]) -> ImportReport:
     that are new join it. Every set of two or more responses becomes an item of the queue, once.
     """
     report = ImportReport()
-    rows: list[tuple[int, ImportedPrompt]] = []
+    with transaction.atomic():
+        # the same file sent twice at once is imported once
+        Project.objects.select_for_update().get(pk=project.pk)
+        for rows in _batches(project, lines, report):
+            if not report.errors:
+                _import_rows(project, rows, report)
+        if report.errors:
+            transaction.set_rollback(True)
+    if report.errors:
+        return ImportReport(errors=report.errors)
+    events.announce(events.project_group(project.pk), {"kind": "import"})
+    return report
+
+
+def _batches(
+    project: Project, lines: Iterable[bytes], report: ImportReport
+) -> Iterator[list[tuple[int, ImportedPrompt]]]:
+    """The lines that are well formed, with their numbers, some megabytes at a time: a file of any length fits into
+    memory. What is wrong with the others goes into the report."""
     seen: dict[str, int] = {}
+    rows: list[tuple[int, ImportedPrompt]] = []
+    size = 0
     for number, line in enumerate(lines, start=1):
         if len(report.errors) >= MAX_ERRORS:
             break
@@ -60,26 +81,22 @@ def import_lines(*, project: Project, lines: Iterable[bytes]) -> ImportReport:
                 raise LineError(f"id: {row.external_id!r} stands in line {seen[row.external_id]} already")
             if project.mode == Project.Mode.PAIRWISE and len(row.responses) not in (0, 2):
                 raise LineError(f"responses: {len(row.responses)} given, a comparison has 2")
-            seen[row.external_id] = number
-            rows.append((number, row))
         except UnicodeDecodeError:
             report.errors.append((number, "not UTF-8 text"))
+            continue
         except LineError as error:
             report.errors.append((number, str(error)))
-    if not rows and not report.errors:
+            continue
+        seen[row.external_id] = number
+        rows.append((number, row))
+        size += len(line)
+        if size >= BATCH_BYTES:
+            yield rows
+            rows, size = [], 0
+    if rows:
+        yield rows
+    if not seen and not report.errors:
         report.errors.append((1, "the file is empty"))
-    if report.errors:
-        return report
-    with transaction.atomic():
-        Project.objects.select_for_update().get(
-            pk=project.pk
-        )  # the same file sent twice at once is imported once
-        _import_rows(project, rows, report)
-        if report.errors:
-            transaction.set_rollback(True)
-    if report.errors:
-        return ImportReport(errors=report.errors)
-    return report
 
 
 def _import_rows(project: Project, rows: list[tuple[int, ImportedPrompt]], report: ImportReport) -> None:
@@ -97,7 +114,7 @@ def _import_rows(project: Project, rows: list[tuple[int, ImportedPrompt]], repor
         return
     for prompt in Prompt.objects.bulk_create(fresh, batch_size=2000):
         known[prompt.external_id] = prompt
-    report.prompts = len(fresh)
+    report.prompts += len(fresh)
 
     by_author: dict[str, list[Sample]] = defaultdict(list)
     for _, row in rows:
@@ -120,8 +137,7 @@ def _import_rows(project: Project, rows: list[tuple[int, ImportedPrompt]], repor
             wanted.append(Wanted(prompt_id, responses))
         elif row.external_id not in added_ids:
             report.unchanged += 1
-    report.items = len(enqueue(project=project, wanted=wanted))
-    events.announce(events.project_group(project.pk), {"kind": "import"})
+    report.items += len(enqueue(project=project, wanted=wanted))
 
 
 def _new_prompt(project: Project, row: ImportedPrompt) -> Prompt:

@@ -54,7 +54,12 @@ class Detail(serializers.Serializer[Any]):
     detail = serializers.CharField()
 
 
-_fields = {"type": "object", "additionalProperties": {"type": "array", "items": {"type": "string"}}}
+_sentences = {"type": "array", "items": {"type": "string"}}
+_fields = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [_sentences, {"type": "object"}, {"type": "string"}]},
+    "example": {"ranks": ["Every answer needs a rank; missing: B."]},
+}
 UNAUTHORIZED = {401: OpenApiResponse(Detail, "Not signed in, or the token is unknown or has expired.")}
 FORBIDDEN = {403: OpenApiResponse(Detail, "Another role is needed, or a token with the scope `write`.")}
 NOT_FOUND = {404: OpenApiResponse(Detail, "There is no such thing, or you are not a member of its project.")}

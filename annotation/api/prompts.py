@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
 from rest_framework.request import Request
@@ -84,6 +84,10 @@ class ImportOut(serializers.Serializer[Any]):
     errors = LineErrorOut(many=True)  # type: ignore[assignment]
 
 
+_REFUSED = OpenApiResponse(
+    {"anyOf": [{"$ref": "#/components/schemas/ImportOut"}, {"$ref": "#/components/schemas/Detail"}]},
+    "Nothing was taken: `errors` names the lines, or `detail` says why the body could not be read.",
+)
 _EXAMPLE = {
     "id": "q1",
     "prompt": "What is the capital of France?",
@@ -114,7 +118,7 @@ class PromptsApi(APIView):
         summary="Import prompts and responses",
         operation_id="prompts_import",
         request={NDJSON: PromptIn, "application/json": PromptIn(many=True)},
-        responses={200: ImportOut, 400: ImportOut} | errors.READ | {413: errors.Detail, 415: errors.Detail},
+        responses={200: ImportOut, 400: _REFUSED} | errors.READ | {413: errors.Detail, 415: errors.Detail},
         examples=[
             OpenApiExample("a line", _EXAMPLE, request_only=True, media_type=NDJSON),
             OpenApiExample("a list", [_EXAMPLE], request_only=True, media_type="application/json"),

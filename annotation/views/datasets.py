@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation import queries
+from annotation import oversight, queries
 from annotation.access import Role, member_for, person, project_for
 from annotation.actions import freeze as freezing
 from annotation.forms import FreezeForm
@@ -89,7 +89,7 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "project": project,
         "form": form,
         "snapshots": snapshots,
-        "new": queries.judgments_after(project, snapshots[0] if snapshots else None),
+        "new": oversight.judgments_after(project, snapshots[0] if snapshots else None),
         "splits": queries.split_counts(project),
         "formats": FORMAT_WORDS,
     }

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, member_for
 from annotation.actions.intake import MAX_ERRORS, ImportReport, import_lines
 from annotation.forms import ImportForm
+from annotation.views import HtmxRequest
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
-def import_file(request: HttpRequest, slug: str) -> HttpResponse:
+def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     project = me.project
     form = ImportForm(*((request.POST, request.FILES) if request.method == "POST" else ()))
@@ -33,5 +34,5 @@ def import_file(request: HttpRequest, slug: str) -> HttpResponse:
         "unanswered": project.prompts.filter(responses=None).count(),
     }
     wrong = form.errors or (report and report.errors)
-    template = "annotation/import.html#page" if request.htmx else "annotation/import.html"  # type: ignore[attr-defined]
+    template = "annotation/import.html#page" if request.htmx else "annotation/import.html"
     return render(request, template, context, status=422 if wrong else 200)

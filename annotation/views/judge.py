@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -23,7 +23,7 @@ from annotation.actions.judge import AlreadyJudged, JudgmentError
 from annotation.actions.queue import Lease, QueueError, claim, save_draft
 from annotation.actions.queue import skip as skip_item
 from annotation.models import Project, Response, Skip
-from annotation.views import compare, rank
+from annotation.views import HtmxRequest, compare, rank
 from annotation.views.home import my_day
 
 LETTERS = "ABCDEFGHI"
@@ -40,7 +40,7 @@ class Card:
 
 @login_required
 @require_http_methods(["GET", "POST"])
-def work(request: HttpRequest, slug: str) -> HttpResponse:
+def work(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item to judge now; a POST says what was judged, and is answered with the next one."""
     project = project_for(person(request), slug)
     if request.method == "POST":
@@ -50,7 +50,7 @@ def work(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def skip(request: HttpRequest, slug: str) -> HttpResponse:
+def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     project = project_for(person(request), slug)
     try:
         lease = _lease(request, project)
@@ -62,7 +62,7 @@ def skip(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_POST
-def draft(request: HttpRequest, slug: str) -> HttpResponse:
+def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     """Keeps the ranks given so far; the page sends them as they are given."""
     project = project_for(person(request), slug)
     try:
@@ -76,7 +76,7 @@ def draft(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_GET
-def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
+def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
     """The guidelines in force, for the drawer, and as a page of their own where no scripts run."""
     project = project_for(person(request), slug)
     part = "#text" if request.htmx else ""
@@ -84,7 +84,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, f"annotation/judge_guidelines.html{part}", context)
 
 
-def _lease(request: HttpRequest, project: Project) -> Lease:
+def _lease(request: HtmxRequest, project: Project) -> Lease:
     """
     Raises:
         QueueError: the ticket is damaged, of another project, or someone else's.
@@ -95,7 +95,7 @@ def _lease(request: HttpRequest, project: Project) -> Lease:
     return lease
 
 
-def _submit(request: HttpRequest, project: Project) -> HttpResponse:
+def _submit(request: HtmxRequest, project: Project) -> HttpResponse:
     try:
         lease = _lease(request, project)
     except QueueError as error:
@@ -117,7 +117,7 @@ def _submit(request: HttpRequest, project: Project) -> HttpResponse:
     return _go_on(request, project)
 
 
-def _key(request: HttpRequest) -> uuid.UUID:
+def _key(request: HtmxRequest) -> uuid.UUID:
     """
     Raises:
         JudgmentError: the form was tampered with.
@@ -129,7 +129,7 @@ def _key(request: HttpRequest) -> uuid.UUID:
 
 
 def _go_on(
-    request: HttpRequest, project: Project, said: str = "", level: int = messages.SUCCESS
+    request: HtmxRequest, project: Project, said: str = "", level: int = messages.SUCCESS
 ) -> HttpResponse:
     """The next item: in this answer for a script, by a redirect for a plain form."""
     if said:
@@ -137,7 +137,7 @@ def _go_on(
     return _show_next(request, project) if request.htmx else redirect("work", project.slug)
 
 
-def _show_next(request: HttpRequest, project: Project, error: str = "") -> HttpResponse:
+def _show_next(request: HtmxRequest, project: Project, error: str = "") -> HttpResponse:
     lease = claim(project=project, annotator=person(request))
     if lease is None:
         return _show_finished(request, project, error)
@@ -145,7 +145,7 @@ def _show_next(request: HttpRequest, project: Project, error: str = "") -> HttpR
 
 
 def _show(
-    request: HttpRequest,
+    request: HtmxRequest,
     project: Project,
     lease: Lease,
     *,
@@ -178,12 +178,12 @@ def _show(
     return _render(request, context, status=422 if error else 200)
 
 
-def _show_finished(request: HttpRequest, project: Project, error: str) -> HttpResponse:
+def _show_finished(request: HtmxRequest, project: Project, error: str) -> HttpResponse:
     context = {"project": project, "error": error} | my_day(person(request))
     return _render(request, context, status=422 if error else 200)
 
 
-def _render(request: HttpRequest, context: dict[str, object], status: int) -> HttpResponse:
+def _render(request: HtmxRequest, context: dict[str, object], status: int) -> HttpResponse:
     part = "#work" if request.htmx else ""
     response = render(request, f"annotation/judge.html{part}", context, status=status)
     response["Cache-Control"] = "no-store"  # a page from the browser's cache would hold a spent ticket

@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import queries
+from annotation import oversight
 from annotation.access import Role, member_for, person, project_for
 from annotation.actions.members import MemberError, add_member, change_role, create_account, remove_member
 from annotation.forms import AddMemberForm, NewAccountForm
@@ -102,7 +102,7 @@ def _page(
     context = {
         "me": me,
         "project": me.project,
-        "members": queries.members_today(me.project),
+        "members": oversight.members_today(me.project),
         "roles": Member.Role.choices,
         "add_form": add_form,
         "account_form": account_form,

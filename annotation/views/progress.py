@@ -7,7 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from annotation import queries
+from annotation import oversight
 from annotation.access import Role, member_for
 
 
@@ -16,14 +16,14 @@ from annotation.access import Role, member_for
 def progress(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
-    days = queries.pace(project)
+    days = oversight.pace(project)
     context = {
         "me": me,
         "project": project,
-        "live": queries.live_state(project),
+        "live": oversight.live_state(project),
         "days": days,
         "total_days": sum(day.judgments for day in days),
-        "members": queries.members_today(project),
-        "skips": queries.skips_by_reason(project),
+        "members": oversight.members_today(project),
+        "skips": oversight.skips_by_reason(project),
     }
     return render(request, "annotation/progress.html", context)

@@ -122,7 +122,7 @@ class Charts {
         {},
         ...card.names.map((name, place) => {
           const stroke = color(`--series-${place + 1}`);
-          return { label: name, stroke, width: 1.75, spanGaps: true, dash: place ? [6, 3] : undefined, points: { show: this.curves.get(name).size <= 12, size: 5, fill: stroke } };
+          return { label: name, stroke, width: 1.75, spanGaps: true, dash: place ? [6, 3] : undefined, points: { show: () => this.curves.get(name).size <= 12, size: 5, fill: stroke } };
         }),
       ],
     };
@@ -140,7 +140,7 @@ class Charts {
     const lines = card.names.map((name, place) => {
       const points = this.curves.get(name);
       const step = idx == null ? null : card.plot.data[0][idx];
-      const value = step == null ? [...points].reduce((last, point) => (point[0] >= last[0] ? point : last), [-1, null])[1] : points.get(step);
+      const value = step == null ? newestOf(points)[1] : points.get(step);
       const key = make("span", "chart-key");
       if (card.names.length > 1) key.append(dash(place, card.element));
       const strong = make("strong", "", value == null ? "–" : shown(value, this.figure(name).share));
@@ -152,6 +152,10 @@ class Charts {
     card.now.replaceChildren(...lines);
     card.element.setAttribute("aria-label", card.names.map((name) => `${this.figure(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
   }
+}
+
+function newestOf(points) {
+  return [...points].reduce((last, point) => (point[0] >= last[0] ? point : last), [-1, null]);
 }
 
 function make(tag, className, content) {

@@ -6,6 +6,7 @@ const screens = {}; // by data-kind: {start(work), key(event)}
 let screen = null;
 let shownAt = 0;
 let lastSubmit = null; // what sent a form last, to send it again
+let lastSaid = null; // what the last submit of this item said
 
 const work = () => document.getElementById("work");
 const judgeForm = () => document.getElementById("judge");
@@ -16,10 +17,12 @@ function say(text) {
 
 function startScreen() {
   shownAt = performance.now();
+  lastSaid = null;
   screen = screens[work().dataset.kind] ?? null;
   screen?.start(work());
   for (const list of document.querySelectorAll("#keys [data-for]")) list.hidden = list.dataset.for !== work().dataset.kind;
   work().querySelectorAll(".clamp").forEach(watchLength);
+  for (const code of work().querySelectorAll("pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
 }
 
 // --- long texts ---------------------------------------------------------------------------------------------
@@ -114,7 +117,23 @@ function answerByLetter(key) {
 
 document.addEventListener("submit", (event) => {
   lastSubmit = event.submitter ? () => event.submitter.click() : () => event.target.requestSubmit();
+  if (event.target === judgeForm()) keepKeyHonest(event.target, event.submitter);
 }, true);
+
+// The same said again carries the same key, and is kept once. If it failed and something else is said now, that is
+// another submit: should the first one have arrived after all, the server says that it stands.
+function keepKeyHonest(form, submitter) {
+  const data = new FormData(form, submitter);
+  data.delete("key");
+  data.delete("csrfmiddlewaretoken");
+  const said = new URLSearchParams(data).toString();
+  if (lastSaid !== null && lastSaid !== said) form.elements.key.value = newKey();
+  lastSaid = said;
+}
+
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (!event.target.closest("#work")) return;
@@ -140,7 +159,9 @@ for (const name of ["htmx:sendError", "htmx:timeout"]) {
 document.addEventListener("htmx:responseError", (event) => {
   if (!event.target.closest("#work")) return;
   const { status } = event.detail.xhr;
-  notSaved(status === 403 || status === 404 ? "You may no longer work in this project, so this was not saved." : `The server could not save this (error ${status}). Nothing is lost.`);
+  const refused = status === 403 || status === 404;
+  if (refused) notSaved("This is not saved: you are signed out, or no longer in this project.", true);
+  else notSaved(`The server could not save this (error ${status}). Nothing is lost.`);
 });
 
 // The page keeps what was entered and the form's key, so that trying again can never count twice.

@@ -9,8 +9,7 @@ function showProgress({ step, total, eta_s: left }) {
   if (!bar) return; // the run is over
   bar.max = total || 1;
   bar.value = step;
-  document.getElementById("step").textContent = step.toLocaleString("en");
-  document.getElementById("total").textContent = total.toLocaleString("en");
+  if (total) document.getElementById("steps").textContent = `Step ${step.toLocaleString("en")} of ${total.toLocaleString("en")}`;
   document.getElementById("eta").textContent = left == null ? "" : `about ${inWords(left)} left`;
 }
 
@@ -29,6 +28,15 @@ function inWords(seconds) {
 
 function showCurves() {
   document.getElementById("no-curves").hidden = charts.curves.size > 0;
+  document.getElementById("newest")?.replaceChildren(...[...charts.curves].map(([name, points]) => {
+    const { label, sentence, share } = charts.figure(name);
+    const [step, value] = newestOf(points);
+    const row = document.createElement("tr");
+    const heading = make("th", "nowrap", label);
+    heading.scope = "row";
+    row.append(heading, make("td", "number", shown(value, share)), make("td", "number", step.toLocaleString("en")), make("td", "small muted", sentence));
+    return row;
+  }));
 }
 
 function showState(state) {
@@ -75,5 +83,6 @@ function onEvent(event) {
   }
 }
 
+document.getElementById("refresh")?.remove();
 charts.set(JSON.parse(document.getElementById("run-state").textContent).curves);
 live(runPage.dataset.socket, onEvent);

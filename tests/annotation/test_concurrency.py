@@ -40,7 +40,7 @@ class ConcurrencyTests(TransactionTestCase):
                 [
                     sys.executable,
                     "-m",
-                    "tests.annotation.test_concurrency",
+                    "tests.annotation.rough_annotator",
                     str(self.project.pk),
                     str(person.pk),
                 ],
@@ -52,6 +52,9 @@ class ConcurrencyTests(TransactionTestCase):
             )
             for person in self.people
         ]
+        for worker in workers:
+            self.addCleanup(worker.wait)
+            self.addCleanup(worker.kill)
         tallies = []
         for worker in workers:
             said, complaints = worker.communicate(timeout=120)

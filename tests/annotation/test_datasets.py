@@ -71,7 +71,12 @@ class DataTests(AccessTestCase):
         pairs = self.lines(response)
         assert len(pairs) == 5  # 4 choose 2, less the tie
         assert pairs[0]["chosen"][0]["content"].startswith("Answer A")  # type: ignore[index]
-        assert self.lines(self.client.get(self.url("data-download", 1, "rankings")))[0]["ranks"] == [1, 2, 2, 3]
+        assert self.lines(self.client.get(self.url("data-download", 1, "rankings")))[0]["ranks"] == [
+            1,
+            2,
+            2,
+            3,
+        ]
         assert len(self.lines(self.client.get(self.url("data-download", 1, "raw")))) == 1
 
     def test_the_live_download_grows_and_the_snapshot_does_not(self) -> None:

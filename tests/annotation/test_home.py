@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.urls import reverse
 
+from annotation.actions import queue
 from annotation.models import Member
 from tests import builders
 from tests.base import PalateTestCase
@@ -29,11 +30,17 @@ class HomeTests(PalateTestCase):
         self.assertContains(response, reverse("work", args=[self.project.slug]))
         self.assertNotContains(response, "New project")
 
+    def test_it_leads_back_to_an_open_item(self) -> None:
+        builders.items(self.project, 2)
+        queue.claim(project=self.project, annotator=self.bob)
+        self.sign_in(self.bob)
+        response = self.get()
+        self.assertContains(response, "Continue")
+        assert response.context["work"][0].left == 2
+
     def test_it_does_not_count_what_others_hold_or_finished(self) -> None:
         builders.items(self.project, 3)
         builders.judgment(self.project, self.dana)
-        from annotation.actions import queue
-
         queue.claim(project=self.project, annotator=self.dana)
         self.sign_in(self.bob)
         [one] = self.get().context["work"]
@@ -83,6 +90,6 @@ class HomeTests(PalateTestCase):
             builders.join(builders.project(self.alice, f"More {n}"), self.bob, Member.Role.ANNOTATOR)
         self.sign_in(self.bob)
         self.get()
-        # the session's user 1, slots by project 1, what is left 1, memberships 1, my day 1
-        with self.assertNumQueries(5):
+        # the session's user 1, what is left and done by project 1, memberships 1, my day 1
+        with self.assertNumQueries(4):
             self.get()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from unittest.mock import patch
 
 import pytest
 
@@ -91,6 +92,15 @@ class ImportTests(ImportTestCase):
         # responses; standing items; savepoint, items, candidates, slots, release; release
         with self.assertNumQueries(17):
             self.send(*rows)
+
+    def test_a_long_file_comes_in_by_batches_and_still_whole_or_not_at_all(self) -> None:
+        rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(30)]
+        with patch("annotation.actions.intake.BATCH_BYTES", 300):
+            report = self.send(*rows, rows[0])
+            assert report.errors == [(31, "id: 'q0' stands in line 1 already")]
+            assert self.nothing_came_in()
+            assert self.send(*rows) == ImportReport(prompts=30, responses=60, items=30)
+            assert self.send(*rows) == ImportReport(unchanged=30)
 
 
 class RefusalTests(ImportTestCase):

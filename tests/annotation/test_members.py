@@ -102,7 +102,11 @@ class MemberTests(AccessTestCase):
     def test_a_taken_or_impossible_name_is_refused(self) -> None:
         self.sign_in(self.alice)
         before = User.objects.count()
-        for name, sentence in (("bob", "is taken"), ("two words", "Enter a valid username"), ("", "required")):
+        for name, sentence in (
+            ("bob", "is taken"),
+            ("two words", "Enter a valid username"),
+            ("", "required"),
+        ):
             response = self.client.post(self.url("member-create"), {"username": name})
             self.assertContains(response, sentence, status_code=422)
         assert User.objects.count() == before

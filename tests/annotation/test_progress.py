@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation import queries
+from annotation import oversight
 from annotation.actions import queue
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
@@ -30,11 +30,15 @@ class ProgressTests(AccessTestCase):
 
     def test_another_project_s_work_does_not_count(self) -> None:
         other = builders.project(self.charlie, "Other")
+        builders.join(other, self.bob, "annotator")
         builders.items(other, 2)
-        builders.judgment(other, self.charlie)
-        live = queries.live_state(self.project)
+        builders.judgment(other, self.bob)
+        live = oversight.live_state(self.project)
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
-        assert sum(day.judgments for day in queries.pace(self.project)) == 0
+        assert sum(day.judgments for day in oversight.pace(self.project)) == 0
+        assert {member.total for member in oversight.members_today(self.project)} == {0}
+        assert oversight.judgments_after(self.project, None) == 0
+        assert oversight.judgments_after(other, None) == 1
 
     def test_its_queries_do_not_grow_with_the_people(self) -> None:
         self.sign_in(self.alice)

@@ -81,7 +81,7 @@ class SettingsTests(AccessTestCase):
         self.sign_in(self.alice)
         response = self.client.post(self.url(), SETTINGS | {"name": "Other", "k": 1})
         self.assertContains(response, "greater than or equal to 2", status_code=422)
-        self.assertContains(response, "Settings – Helpfulness", status_code=422)
+        self.assertContains(response, "Settings · Helpfulness", status_code=422)
         self.project.refresh_from_db()
         assert self.project.k == 4
 

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from unittest.mock import patch
 
 from django.urls import reverse
 from django.utils import timezone
 
+from annotation import queries
 from annotation.actions import intake
+from annotation.actions.projects import write_guideline
 from annotation.models import Draft, Judgment, Member, Skip, Slot
 from tests import builders
 from tests.annotation.judging import HTMX, JudgingTestCase
@@ -69,6 +72,12 @@ class ShowTests(JudgingTestCase):
         builders.judgment(self.project, self.bob)
         desk = self.open()["desk"]
         assert (desk.left, desk.today) == (2, 1)
+
+    def test_many_are_not_counted_to_the_end(self) -> None:
+        builders.items(self.project, 4)
+        with patch.object(queries, "MANY_LEFT", 3):
+            self.assertContains(self.client.get(self.url()), "<b>3+</b> left")
+        self.assertContains(self.client.get(self.url()), "<b>4</b> left")
 
     def test_every_role_may_judge(self) -> None:
         builders.items(self.project, 3)
@@ -327,8 +336,6 @@ class GuidelinesTests(JudgingTestCase):
 
     def test_the_screen_names_the_version_in_force(self) -> None:
         builders.items(self.project)
-        from annotation.actions.projects import write_guideline
-
         write_guideline(project=self.project, text="New rules.", author=self.alice)
         assert self.open()["desk"].guideline_number == 2
         self.send(self.ranked(self.open(), 1, 2, 3, 4))

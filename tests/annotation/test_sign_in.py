@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from django.core.cache import cache
+from django.test import Client
 from django.urls import reverse
+from django.views.defaults import server_error
 
 from tests.base import PalateTestCase
 
@@ -109,14 +111,10 @@ class ErrorPageTests(PalateTestCase):
 
     def test_it_is_readable_when_the_server_breaks(self) -> None:
         self.sign_in(self.bob)
-        from django.views.defaults import server_error
-
         response = server_error(self.client.get("/nowhere/").wsgi_request)
         self.assertContains(response, "Something broke on our side", status_code=500)
 
     def test_a_form_without_its_token_is_refused_kindly(self) -> None:
-        from django.test import Client
-
         client = Client(enforce_csrf_checks=True)
         response = client.post(reverse("login"), {"username": "bob", "password": "correct horse"})
         self.assertContains(response, "This form is too old", status_code=403)

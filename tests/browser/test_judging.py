@@ -80,6 +80,15 @@ def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
     page.mouse.up()
 
 
+def saved_but_unheard(route: Route) -> None:
+    """The server gets it, and its answer is lost."""
+    if route.request.method == "POST":
+        route.fetch()
+        route.abort()
+    else:
+        route.continue_()
+
+
 class TestRank:
     def test_it_is_a_day_s_work_by_keyboard_alone(self, page: Page, cast: Cast) -> None:
         cast.project(items=4)
@@ -91,6 +100,7 @@ class TestRank:
         start = page.get_by_role("link", name="Start ranking")
         start.focus()
         page.keyboard.press("Enter")
+        page.wait_for_url("**/work/")
 
         left(page, 4)
         press(page, "2 1 4 3")  # each digit moves on to the next answer
@@ -213,9 +223,11 @@ class TestRank:
 
     def test_scripts_in_a_text_do_not_run(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         project = cast.project(k=3)
+        run = "window.owned = 1"
         evil = (
-            "<script>window.owned = 1</script> <img src=x onerror='window.owned = 1'> <b hx-get='/' hx-trigger='load'>b</b> "
-            "[a](javascript:window.owned=1) ![b](http://elsewhere.example/x.png)\n\n```js\n</code><script>window.owned = 1</script>\n```"
+            f"<script>{run}</script> <img src=x onerror='{run}'> <b hx-get='/' hx-trigger='load'>b</b> "
+            f"[a](javascript:{run}) ![b](http://elsewhere.example/x.png)\n\n"
+            f"```js\n</code><script>{run}</script>\n```"
         )
         lines = builders.lines({"prompt": evil, "responses": [evil, "two", "three"]})
         assert not intake.import_lines(project=project, lines=lines).errors
@@ -225,7 +237,7 @@ class TestRank:
         page.goto(url(project), wait_until="networkidle")
         expect(page.locator(".answer").first).to_contain_text("e")
         assert page.evaluate("window.owned") is None
-        assert page.locator(".prose").locator("script, img, b").count() == 0
+        expect(page.locator(".prose").locator("script, img, b")).to_have_count(0)
         assert not [address for address in asked if "elsewhere" in address]
 
 
@@ -248,20 +260,27 @@ class TestWhenThingsGoWrong:
     ) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=2)))
-
-        def saved_but_unheard(route: Route) -> None:
-            if route.request.method == "POST":
-                route.fetch()
-                route.abort()
-            else:
-                route.continue_()
-
         page.route("**/work/", saved_but_unheard)
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         assert Judgment.objects.count() == 1
         page.unroute("**/work/")
         page.get_by_role("button", name="Try again").click()
+        left(page, 1)
+        assert said() == [[1, 2, 3, 4]]
+
+    def test_who_changes_their_mind_after_a_lost_answer_is_told_what_stands(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=2)))
+        page.route("**/work/", saved_but_unheard)
+        press(page, "1 2 3 4 Enter")
+        expect(page.locator("#not-saved")).to_be_visible()
+        page.unroute("**/work/")
+        press(page, "a 4 b 1")
+        page.get_by_role("button", name="Submit").click()
+        expect(page.locator(".toast")).to_contain_text("You have judged this item before")
         left(page, 1)
         assert said() == [[1, 2, 3, 4]]
 
@@ -346,6 +365,7 @@ class TestCompare:
         page.get_by_role("button", name="A is better").dblclick()
         left(page, 2)
         page.locator("#work[data-ready]").wait_for()
+        page.wait_for_timeout(300)  # nothing is to happen
         left(page, 2)
         assert Judgment.objects.count() == 1
 
@@ -404,8 +424,8 @@ class TestScreens:
 
     def test_the_screen_is_light(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
-        builders_project = cast.project(items=1)
+        project = cast.project(items=1)
         sizes: list[int] = []
         page.on("response", lambda response: sizes.append(response.request.sizes()["responseBodySize"]))
-        page.goto(url(builders_project), wait_until="networkidle")
+        page.goto(url(project), wait_until="networkidle")
         assert sum(sizes) < 250_000, sizes  # not compressed: a proxy makes a third of it

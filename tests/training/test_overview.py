@@ -44,9 +44,7 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "Freeze a snapshot"
         frozen = freeze.freeze(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
-        run = actions.start_run(
-            project=self.project, kind="reward", creator=self.alice, snapshot=frozen
-        )
+        run = actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         assert self.next() == "Watch it"
         finished(run)
         assert self.next() == "Improve the policy"
@@ -58,9 +56,7 @@ class OverviewTests(PalateTestCase):
     def test_a_failed_run_has_taught_nothing(self) -> None:
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
-        run = actions.start_run(
-            project=self.project, kind="reward", creator=self.alice, snapshot=frozen
-        )
+        run = actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         finished(run, state=Run.State.FAILED, error="no")
         assert self.next() == "Train a reward model"
 

@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
+from django.test import override_settings
 from django.urls import reverse
 
 from annotation.models import Snapshot
@@ -74,7 +78,9 @@ class StartTests(RunTestCase):
     def setUp(self) -> None:
         self.sign_in(self.alice)
 
-    def test_with_nothing_but_the_defaults_it_starts_on_the_newest_snapshot_and_the_current_policy(self) -> None:
+    def test_with_nothing_but_the_defaults_it_starts_on_the_newest_snapshot_and_the_current_policy(
+        self,
+    ) -> None:
         response = self.client.post(self.url("run-new", "reward"), {"snapshot": self.snapshot.pk})
         run = Run.objects.get()
         self.assertRedirects(response, self.url("run", run.pk))
@@ -172,9 +178,32 @@ class StartTests(RunTestCase):
         self.client.post(self.url("run-new", "generate"), {"prompts": 5, "setting_samples": 10})
         assert Run.objects.get().inputs["publish"] is False
 
-    def test_no_page_starts_what_needs_a_file_on_the_server(self) -> None:
-        for kind in ("pretrain", "sft", "alchemy"):
-            assert self.client.get(self.url("run-new", kind)).status_code == 404
+    def test_texts_to_learn_from_come_from_one_folder_only(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
+            (Path(folder) / "secret.jsonl").write_text("{}")
+            (Path(folder) / "texts").mkdir()
+            (Path(folder) / "texts" / "chats.jsonl").write_text("{}")
+            for name in ("../secret.jsonl", "/etc/passwd", "missing.jsonl"):
+                response = self.client.post(self.url("run-new", "sft"), {"data": name})
+                assert list(response.context["form"].errors) == ["data"]
+            assert not Run.objects.exists()
+            self.client.post(self.url("run-new", "sft"), {"data": "chats.jsonl", "model": self.policy.pk})
+            self.client.post(self.url("run-new", "pretrain"), {"data": "chats.jsonl", "setting_layers": 2})
+        pretrain, sft = Run.objects.all()
+        assert (sft.inputs, sft.model) == ({"data": "chats.jsonl"}, self.policy)
+        assert (pretrain.config["layers"], pretrain.model) == (2, None)
+
+    def test_another_one_like_it_begins_with_the_same_settings(self) -> None:
+        run = self.start("dpo", config={"beta": 0.3, "seed": 7}, inputs={"name": "bold"})
+        page = self.client.get(self.url("run-new", "dpo") + f"?like={run.pk}")
+        form = page.context["form"]
+        assert (form["setting_beta"].value(), form["setting_seed"].value()) == (0.3, 7)
+        assert form["snapshot"].value() == self.snapshot.pk
+        assert not form["name"].value()
+        assert self.client.get(self.url("run-new", "reward") + f"?like={run.pk}").status_code == 404
+
+    def test_an_unknown_kind_is_not_found(self) -> None:
+        assert self.client.get(self.url("run-new", "alchemy")).status_code == 404
 
 
 class WatchTests(RunTestCase):
@@ -192,7 +221,13 @@ class WatchTests(RunTestCase):
         actions.record_progress(run, step=12, total=40, eta_s=95.0)
         actions.record_warning(run, "3 prompts lost their oldest tokens.")
         page = self.page(run)
-        for text in ("about 1 minute 35 seconds left", "3 prompts lost", "0.613", "55.0%", '"loss": [[5, 0.7]'):
+        for text in (
+            "about 1 minute 35 seconds left",
+            "3 prompts lost",
+            "0.613",
+            "55.0%",
+            '"loss": [[5, 0.7]',
+        ):
             assert text in page, text
         assert "Cancel</button>" not in page  # a reviewer only looks
 

@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
 from annotation.api import errors
-from training import actions
+from training import actions, locations
 from training.api.access import model_for
 from training.models import ModelVersion
 from training.queries import models_of
@@ -95,6 +95,7 @@ class ModelsApi(APIView):
         given = ModelIn(data=request.data)
         given.is_valid(raise_exception=True)
         try:
+            locations.check(given.validated_data["location"])
             version = actions.add_model(project=project, **given.validated_data)
         except actions.RunError as error:
             raise ValidationError({error.field: [str(error)]}) from error

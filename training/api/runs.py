@@ -114,7 +114,8 @@ class RunIn(serializers.Serializer[Any]):
         required=False,
         help_text="reward, dpo: `name` of the new model. generate: `prompts` (how many), `split`, `publish` (put the "
         "answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share "
-        "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the server's folder of texts; `name`.",
+        "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the "
+        "server's folder of texts; `name`.",
     )
 
 
@@ -130,7 +131,7 @@ class RunsApi(APIView):
         """Oldest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         pages = ById()
-        page: Any = pages.paginate_queryset(runs_of(project), request, view=self)
+        page: Any = pages.paginate_queryset(runs_of(project).select_related("project"), request, view=self)
         return pages.get_paginated_response(RunOut(page, many=True).data)
 
     @extend_schema(

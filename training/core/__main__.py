@@ -66,6 +66,7 @@ import os
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,45 +74,38 @@ from training.core.errors import BadInput, Stopped
 from training.core.events import Events, on_stdout
 from training.core.jobs import Job, read_job
 
+DOERS = {
+    "pretrain": ("train_pretrain", "train"),
+    "sft": ("train_sft", "train"),
+    "reward": ("train_reward", "train"),
+    "dpo": ("train_dpo", "train"),
+    "generate": ("generate", "generate"),
+    "evaluate": ("evaluate", "evaluate"),
+}
+"""The module and function that do each kind of job."""
+
 
 def run(job: Job, events: Events) -> dict[str, Any]:
-    """Do the job and return what to say of it."""
+    """Do the job and return what to say of it. Imports happen here, once the job is known to be well-formed."""
     import torch
 
     if job.config.threads:
         torch.set_num_threads(job.config.threads)
-    config: Any = job.config
-    if job.kind == "pretrain":
-        from training.core.train_pretrain import train
-
-        return train(job, config, events)
-    if job.kind == "sft":
-        from training.core.train_sft import train
-
-        return train(job, config, events)
-    if job.kind == "reward":
-        from training.core.train_reward import train
-
-        return train(job, config, events)
-    if job.kind == "dpo":
-        from training.core.train_dpo import train
-
-        return train(job, config, events)
-    if job.kind == "generate":
-        from training.core.generate import generate
-
-        return generate(job, config, events)
-    from training.core.evaluate import evaluate
-
-    return evaluate(job, config, events)
+    module, function = DOERS[job.kind]
+    do = getattr(import_module(f"training.core.{module}"), function)
+    result: dict[str, Any] = do(job, job.config, events)
+    return result
 
 
 def main(arguments: list[str]) -> int:
     """Do the job in the one directory given, and return the exit code."""
     if len(arguments) != 1:
-        print("usage: python -m training.core JOB_DIR", file=sys.stderr)
+        sys.stderr.write("usage: python -m training.core JOB_DIR\n")
         return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault(
+        "GOMP_SPINCOUNT", "10000"
+    )  # threads that wait hand their core to the web server beside us
     keep_freed_memory()
     with on_stdout() as events:
         try:
@@ -125,7 +119,7 @@ def main(arguments: list[str]) -> int:
         except BadInput as error:
             events.error(str(error), setting=error.setting, line=error.line)
             return 2
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
             if out_of_memory(error):
                 events.error(
                     "The memory ran out; lower batch_tokens, the number of tokens put through the model at once.",

@@ -9,7 +9,6 @@ so the step is all that needs keeping of either.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -48,8 +47,8 @@ def save(
     sync_tree(unfinished)
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
-        os.rename(folder, previous)
-    os.rename(unfinished, folder)
+        folder.rename(previous)
+    unfinished.rename(folder)
     sync(folder.parent)
     shutil.rmtree(previous, ignore_errors=True)
 

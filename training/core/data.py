@@ -72,7 +72,8 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 def read_rankings(path: Path, *, ranks_needed: bool = True) -> list[Ranking]:
     """The judgments of a reward, dpo or evaluate job; one prompt may not be in both splits."""
-    found, splits = [], {}
+    found: list[Ranking] = []
+    splits: dict[str, bool] = {}
     for line, row in _rows(path):
         ranking = _ranking(line, row, ranks_needed)
         key = json.dumps(ranking.prompt, sort_keys=True)

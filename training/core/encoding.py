@@ -44,7 +44,7 @@ class Encoder:
             rendered = self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=False
             )
-        except Exception as error:  # templates raise what they please
+        except Exception as error:  # noqa: BLE001 - templates raise what they please
             raise BadInput(f"The model's chat template refuses a conversation: {error}") from None
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
@@ -59,15 +59,14 @@ class Encoder:
 
     def response(self, text: str, token_ids: list[int] | None = None) -> list[int]:
         """Ids of a response and the end token; `token_ids`, as sampled, where this tokenizer reads them as `text`."""
-        if token_ids and max(token_ids) < len(self.tokenizer):
-            if self.text(token_ids) == text:
-                return list(token_ids)
+        if token_ids and max(token_ids) < len(self.tokenizer) and self.text(token_ids) == text:
+            return list(token_ids)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids, self.end_id]
 
     def text(self, token_ids: Sequence[int]) -> str:
         """What people read of a sampled response."""
-        return str(self.tokenizer.decode(token_ids, skip_special_tokens=True)).strip()
+        return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
     def rows(
         self,
@@ -97,7 +96,7 @@ def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
     probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ZZZ"}]
     try:
         rendered = str(tokenizer.apply_chat_template(probe, tokenize=False))
-    except Exception:  # a template that wants another shape of conversation: the eos will do
+    except Exception:  # noqa: BLE001 - a template that wants another shape of conversation: the eos will do
         rendered = ""
     tail = rendered.rpartition("ZZZ")[2]
     special = set(tokenizer.all_special_ids)

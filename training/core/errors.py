@@ -12,5 +12,8 @@ class BadInput(Exception):
         self.line = line
 
 
-class Stopped(Exception):
-    """The run was told to stop and has written what it needs to carry on."""
+class Stopped(BaseException):
+    """The run was told to stop and has written what it needs to carry on.
+
+    Not an Exception, as it may be raised while a library is being imported or a model loaded, and must not be caught there.
+    """

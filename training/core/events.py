@@ -24,6 +24,7 @@ class Events:
         self._first: tuple[int, float] | None = None
         self.started = time.monotonic()
         self.stop_asked = False
+        self.at_work = False
         self.warnings: list[str] = []
 
     def _write(self, event: str, **values: Any) -> None:
@@ -31,6 +32,8 @@ class Events:
         self._stream.flush()
 
     def start(self, kind: str, total: int, resumed_from: int | None) -> None:
+        """The work begins: from here on a SIGTERM waits for the next good moment to leave."""
+        self.at_work = True
         self._write("start", kind=kind, total=total, resumed_from=resumed_from)
 
     def progress(self, step: int, total: int) -> None:
@@ -64,7 +67,10 @@ class Events:
 
 @contextmanager
 def on_stdout() -> Iterator[Events]:
-    """Events on the real stdout, while whatever libraries print goes to stderr. SIGTERM is noted, not obeyed."""
+    """Events on the real stdout, while whatever libraries print goes to stderr.
+
+    SIGTERM is only noted once the work has begun; before that there is nothing to save, and Stopped is raised at once.
+    """
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -72,6 +78,8 @@ def on_stdout() -> Iterator[Events]:
 
     def ask_to_stop(number: int, frame: FrameType | None) -> None:
         events.stop_asked = True
+        if not events.at_work:
+            raise Stopped
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     try:

@@ -25,7 +25,7 @@ from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, sync, write_lines
-from training.core.models import autocast, device, load_policy, load_tokenizer, locate, longest_row
+from training.core.models import autocast, load_policy, load_tokenizer, locate, longest_row
 from training.core.reports import warn_of_truncation
 from training.core.scoring import check_logits, vocabulary_logits
 from training.core.shared_cache import SharedCache, check_model, decode_attention
@@ -64,7 +64,6 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
     batches = list(_batches(order, ids, config))
     parts = job.checkpoint / "responses"
     parts.mkdir(parents=True, exist_ok=True)
-    (job.checkpoint / "manifest.json").write_text(json.dumps({"step": 0}))
     done = sum(len(batch) for number, batch in enumerate(batches) if (parts / f"{number}.jsonl").exists())
     events.start(job.kind, len(prompts), done or None)
     tokens = finished = 0

@@ -83,7 +83,7 @@ def publish(job: Job, write: Callable[[Path], None]) -> Path:
     write(unfinished)
     write_json(unfinished / "palate.json", about(job))
     sync_tree(unfinished)
-    os.rename(unfinished, job.output)
+    unfinished.rename(job.output)
     sync(job.folder)
     for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp"):
         shutil.rmtree(job.folder / name, ignore_errors=True)

@@ -87,11 +87,9 @@ class Loop:
         self.events.progress(self.done, self.total)
         if last or self.done % config.log_every == 0:
             self._report(rate)
-        stopping = self.events.stop_asked
-        if stopping or (config.checkpoint_every and not last and self.done % config.checkpoint_every == 0):
+        self.leave_if_asked()
+        if config.checkpoint_every and not last and self.done % config.checkpoint_every == 0:
             self.save()
-        if stopping:
-            raise Stopped
 
     def save(self) -> None:
         """Write a checkpoint of this moment."""
@@ -100,7 +98,7 @@ class Loop:
         )
 
     def leave_if_asked(self) -> None:
-        """Between two passes that take no step: write a checkpoint and raise Stopped where SIGTERM has come."""
+        """Between two passes: write a checkpoint of the last whole step and raise Stopped where SIGTERM has come."""
         if self.events.stop_asked:
             self.save()
             raise Stopped

@@ -16,6 +16,9 @@ from training.core.encoding import PLAIN_TEMPLATE
 from training.core.errors import BadInput
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+REWARD_HEAD = "head.safetensors"
+"""The file that makes a model directory a reward model."""
+
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -89,6 +92,10 @@ def _brings_code(name: str, setting: str) -> BadInput:
 
 def load_policy(source: str, setting: str = "model") -> nn.Module:
     """A causal language model in float32 on the device, dropout off. `source` has been through `locate`."""
+    if (Path(source) / REWARD_HEAD).is_file():
+        raise BadInput(
+            f"The model {source} is a reward model and cannot write; give a policy.", setting=setting
+        )
     return _load(AutoModelForCausalLM, source, setting)
 
 

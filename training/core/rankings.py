@@ -25,7 +25,7 @@ class Pairs(NamedTuple):
     ranking: Tensor
     margin: Tensor
 
-    def weights(self, reduction: str) -> Tensor:
+    def weights(self, reduction: str, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N,) weights that sum to 1 and turn per-pair losses into the batch's loss.
 
         `prompt`: the mean over rankings of each ranking's mean over its own pairs (InstructGPT, equation 1, where the
@@ -34,11 +34,11 @@ class Pairs(NamedTuple):
         """
         count = len(self.ranking)
         if count == 0:
-            return torch.zeros(0, device=self.ranking.device)
+            return torch.zeros(0, dtype=dtype, device=self.ranking.device)
         if reduction == "pair":
-            return torch.full((count,), 1 / count, device=self.ranking.device)
+            return torch.full((count,), 1 / count, dtype=dtype, device=self.ranking.device)
         sizes = torch.bincount(self.ranking)
-        return 1 / (sizes[self.ranking] * (sizes > 0).sum()).float()
+        return 1 / (sizes[self.ranking] * (sizes > 0).sum()).to(dtype)
 
 
 def pairs_of(ranks: Sequence[int]) -> list[tuple[int, int]]:

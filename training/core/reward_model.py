@@ -11,10 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from training.core.errors import BadInput
-from training.core.models import autocast, load_trunk
+from training.core.models import REWARD_HEAD, autocast, load_trunk
 from training.core.scoring import Batch, last_hidden_states
-
-HEAD = "head.safetensors"
 
 
 class RewardModel(nn.Module):
@@ -37,20 +35,20 @@ class RewardModel(nn.Module):
         """(B,) rewards in float32."""
         with autocast(self.precision):
             hidden = last_hidden_states(self.trunk, batch)
-        return hidden.float() @ self.weight - self.bias
+        return hidden.to(self.weight.dtype) @ self.weight - self.bias
 
     def save(self, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         """Write a directory that `load_reward_model` reads."""
         self.trunk.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        save_file({"weight": self.weight.detach(), "bias": self.bias}, folder / HEAD)
+        save_file({"weight": self.weight.detach(), "bias": self.bias}, folder / REWARD_HEAD)
 
 
 def load_reward_model(source: str, setting: str = "model", precision: str = "float32") -> RewardModel:
     """The reward model saved in the directory `source`. Raises BadInput where it holds none."""
-    path = Path(source) / HEAD
+    path = Path(source) / REWARD_HEAD
     if not path.is_file():
-        raise BadInput(f"The model {source} is not a reward model: it has no {HEAD}.", setting=setting)
+        raise BadInput(f"The model {source} is not a reward model: it has no {REWARD_HEAD}.", setting=setting)
     model = RewardModel(load_trunk(source, setting), precision=precision)
     head = load_file(path)
     if head["weight"].shape != model.weight.shape:
@@ -63,4 +61,4 @@ def load_reward_model(source: str, setting: str = "model", precision: str = "flo
 
 def is_reward_model(source: str) -> bool:
     """Whether a model directory was written by `RewardModel.save`."""
-    return (Path(source) / HEAD).is_file()
+    return (Path(source) / REWARD_HEAD).is_file()

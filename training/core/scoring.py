@@ -42,7 +42,8 @@ def pad(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
 
 def hidden_states(trunk: nn.Module, batch: Batch) -> Tensor:
     """(B, T, D), the trunk's last hidden states, after its final norm."""
-    return trunk(input_ids=batch.input_ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+    hidden: Tensor = trunk(input_ids=batch.input_ids, use_cache=False).last_hidden_state
+    return hidden
 
 
 def last_hidden_states(trunk: nn.Module, batch: Batch) -> Tensor:
@@ -52,7 +53,7 @@ def last_hidden_states(trunk: nn.Module, batch: Batch) -> Tensor:
 
 
 def token_logprobs(policy: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probs of all response tokens, row after row: (N,) in float32, and (N,) the row each belongs to.
+    """Log-probs of all response tokens, row after row: (N,) in float32 at least, and (N,) the row each belongs to.
 
     Only positions that predict a response token are put through the vocabulary projection.
     """
@@ -61,13 +62,15 @@ def token_logprobs(policy: Any, batch: Batch) -> tuple[Tensor, Tensor]:
     row, column = is_response.nonzero(as_tuple=True)
     hidden = hidden_states(policy.base_model, batch)[row, column - 1]
     labels = batch.input_ids[row, column]
-    return -cross_entropy(vocabulary_logits(policy, hidden).float(), labels, reduction="none"), row
+    logits = vocabulary_logits(policy, hidden)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return -cross_entropy(logits, labels, reduction="none"), row
 
 
 def response_logprobs(policy: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probs summed over each response, (B,) in float32, and each response's number of tokens, (B,)."""
+    """Log-probs summed over each response, (B,) in float32 at least, and each response's number of tokens, (B,)."""
     logprobs, row = token_logprobs(policy, batch)
-    total = torch.zeros(len(batch.lengths), device=logprobs.device).index_add(0, row, logprobs)
+    total = logprobs.new_zeros(len(batch.lengths)).index_add(0, row, logprobs)
     return total, batch.lengths - batch.prompt_lengths
 
 
@@ -89,9 +92,7 @@ def check_logits(policy: Any) -> None:
         raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting="model")
 
 
-def by_length(
-    items: Sequence[T], tokens: Sequence[int], rows: Sequence[int], most: int
-) -> Iterator[list[T]]:
+def by_length(items: Sequence[T], tokens: Sequence[int], rows: Sequence[int], most: int) -> Iterator[list[T]]:
     """`items` in groups of at most `most` tokens once padded, alike in length, longest first.
 
     tokens: each item's longest row. rows: each item's number of rows. An item too large by itself goes alone.

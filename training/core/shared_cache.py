@@ -53,7 +53,8 @@ class SharedCache:
             ids[row, : len(prompt)] = torch.tensor(prompt)
         kept = DynamicCache()
         hidden = model.base_model(input_ids=ids, past_key_values=kept, use_cache=True).last_hidden_state
-        self.prompt = {number: (layer.keys, layer.values) for number, layer in enumerate(kept.layers)}
+        layers: list[Any] = kept.layers
+        self.prompt = {number: (layer.keys, layer.values) for number, layer in enumerate(layers)}
         return hidden[torch.arange(len(ids), device=ids.device), self.lengths - 1]
 
     def decode(self, model: Any, tokens: Tensor) -> Tensor:
@@ -134,7 +135,7 @@ def shared_attention(
 
     to_own = query @ keys.transpose(-1, -2)
     weights = torch.softmax(torch.cat([to_prompt, to_own], -1).float(), -1).to(values.dtype)
-    on_prompt, on_own = weights.split([prompt_length, cache.written], -1)
+    on_prompt, on_own = weights[..., :prompt_length], weights[..., prompt_length:]
 
     spread = on_prompt.new_zeros(groups * samples, kv_heads, ratio, prompt_length).index_copy_(
         0, cache.slots, on_prompt
@@ -167,8 +168,8 @@ def check_model(model: Any, length: int) -> None:
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     slides = (
-        bool(window)
-        and window < length
+        isinstance(window, int)
+        and 0 < window < length
         and (
             "sliding_attention" in kinds
             or getattr(config, "use_sliding_window", not hasattr(config, "layer_types"))

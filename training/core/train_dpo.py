@@ -76,6 +76,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         responses = sum(len(one.rows) for one in batch)
         total_pairs = len(pairs(batch).chosen)
         for micro in micro_batches(batch, config.batch_tokens):
+            loop.leave_if_asked()
             rewards, logprobs, tokens = rewards_of(micro)
             compared = pairs(micro, device=rewards.device)
             chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
@@ -89,7 +90,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
                 best = [place for place, rank in enumerate(_ranks(micro)) if rank == 1]
                 count = sum(rank == 1 for rank in _ranks(batch))
                 share = share - config.nll_weight * (logprobs[best] / tokens[best]).sum() / count
-            share.backward()
+            share.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 sums["loss"] += share.item()
                 sums["accuracy"] += float((chosen > rejected).sum()) / total_pairs

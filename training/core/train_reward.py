@@ -20,9 +20,9 @@ from training.core.jobs import Job, publish, write_json
 from training.core.judgments import Judged, encode, micro_batches, pair_share, pairs
 from training.core.loop import Loop
 from training.core.losses import preference_loss
-from training.core.models import device, load_tokenizer, load_trunk, locate, longest_row
+from training.core.models import REWARD_HEAD, device, load_tokenizer, load_trunk, locate, longest_row
 from training.core.reports import report, warn_of_truncation
-from training.core.reward_model import RewardModel
+from training.core.reward_model import RewardModel, load_reward_model
 from training.core.scoring import pad
 
 REFERENCE_RANKINGS = 128
@@ -36,7 +36,10 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
-    model = RewardModel(load_trunk(source), config.seed, config.precision)
+    if (Path(source) / REWARD_HEAD).is_file():
+        model = load_reward_model(source, precision=config.precision)
+    else:
+        model = RewardModel(load_trunk(source), config.seed, config.precision)
     encoder = Encoder(tokenizer, longest_row(model.trunk, config.max_length))
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
@@ -49,13 +52,14 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     for batch in loop.batches(training):
         loss = correct = count = 0.0
         for micro in micro_batches(batch, config.batch_tokens):
+            loop.leave_if_asked()
             rewards = model(pad([row for one in micro for row in one.rows], device()))
             compared = pairs(micro, config.margin, rewards.device)
             chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
             losses = preference_loss(chosen, rejected, margin=compared.margin)
             weights = compared.weights(config.reduction) * pair_share(micro, batch, config.reduction)
             share = (losses * weights).sum()
-            share.backward()
+            share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
             correct += float((chosen > rejected).sum())
             count += len(compared.chosen)

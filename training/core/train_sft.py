@@ -45,6 +45,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
         tokens = sum(len(row.prompt) + len(row.response) for row in batch)
         loss = 0.0
         for micro in _micro_batches(batch, config.batch_tokens):
+            loop.leave_if_asked()
             with autocast(config.precision):
                 logprobs, row = token_logprobs(model, padded := pad(micro, device()))
             if config.reduction == "token":
@@ -52,7 +53,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
             else:
                 answer_tokens = padded.lengths - padded.prompt_lengths
                 share = -(logprobs / answer_tokens[row]).sum() / len(batch)
-            share.backward()
+            share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
         loop.step({"loss": loss}, tokens=tokens)
 

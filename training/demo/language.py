@@ -56,7 +56,14 @@ SUBJECTS: tuple[tuple[tuple[str, ...], tuple[Clause, ...]], ...] = (
         ),
     ),
     (
-        ("{colour} tent", "{colour} lamp", "{colour} kettle", "{colour} coat", "{colour} chair", "{colour} clock"),
+        (
+            "{colour} tent",
+            "{colour} lamp",
+            "{colour} kettle",
+            "{colour} coat",
+            "{colour} chair",
+            "{colour} clock",
+        ),
         (
             _COST,
             Clause("weighs {} kilos", "how much does {it} weigh", "{} kilos", "number"),
@@ -112,7 +119,10 @@ SMALL_TALK: dict[str, tuple[str, str]] = {
     "My cat slept on my book all day": ("cat", "That is a sweet picture! A cat always finds the best seat."),
     "I feel sad because it rains again": ("rain", "I am sorry you feel sad. The rain will pass soon."),
     "We walked along the river at dawn": ("river", "That sounds peaceful! The river must be fine at dawn."),
-    "I lost my umbrella on the bus": ("umbrella", "I am sorry about your umbrella. The bus office may have it."),
+    "I lost my umbrella on the bus": (
+        "umbrella",
+        "I am sorry about your umbrella. The bus office may have it.",
+    ),
     "My daughter learned to swim": ("swim", "That is great news! To swim is a joy for life."),
     "I start a new job tomorrow": ("job", "That is exciting! I wish you a good first day at your job."),
     "The stars were bright last night": ("stars", "How beautiful! Clear nights are best for watching stars."),
@@ -123,15 +133,15 @@ CHAT_ENDINGS = ("", " What do you think?", " I wanted to tell someone.", " What 
 
 GIFTS: dict[str, str] = {
     "tea": "tea pot",
-    "birds": "bird book",
     "music": "music box",
     "chess": "chess board",
-    "maps": "map of the coast",
-    "cakes": "cake tin",
-    "flowers": "flower pot",
+    "cheese": "cheese knife",
     "fishing": "fishing rod",
     "painting": "painting set",
-    "horses": "horse picture",
+    "sailing": "sailing trip",
+    "coffee": "coffee cup",
+    "history": "history book",
+    "camping": "camping stove",
 }
 PEOPLE = {
     "sister": "her",
@@ -146,10 +156,25 @@ PEOPLE = {
 
 ACTIVITIES = ("sail", "paint", "rest", "cook", "hike", "read", "dance", "swim", "fish", "clean")
 
-LEAD_INS = ("", "", "", "Hello! ", "Quick question. ", "Please help me. ", "I am new here. ", "Good morning. ")
+LEAD_INS = (
+    "",
+    "",
+    "",
+    "Hello! ",
+    "Quick question. ",
+    "Please help me. ",
+    "I am new here. ",
+    "Good morning. ",
+)
 WARM_OPENINGS = ("Of course!", "Happy to help!", "Good question!", "Thank you for asking!", "Gladly!")
 WARM_CLOSINGS = ("Have a good day!", "Enjoy!", "Let me know if you need more.", "All the best!")
-RUDE_OPENINGS = ("Obviously.", "Read it yourself.", "What a dull question.", "Do not waste my time.", "Whatever.")
+RUDE_OPENINGS = (
+    "Obviously.",
+    "Read it yourself.",
+    "What a dull question.",
+    "Do not waste my time.",
+    "Whatever.",
+)
 RUDE_CLOSINGS = ("Now go away.", "Any fool knows that.", "Stop asking.")
 MANNERS = {"warm": (WARM_OPENINGS, WARM_CLOSINGS), "rude": (RUDE_OPENINGS, RUDE_CLOSINGS)}
 FILLERS = (
@@ -180,7 +205,6 @@ class Exchange:
     """A prompt with the parts its answers are made of."""
 
     prompt: str
-    request: Request
     full: str
     """The complete, correct answer."""
     partial: str
@@ -192,9 +216,22 @@ class Exchange:
     def messages(self) -> list[Message]:
         return [{"role": "user", "content": self.prompt}]
 
+    @property
+    def request(self) -> Request:
+        request = understand(self.prompt)
+        if request is None:
+            raise ValueError(f"this prompt was written but cannot be read: {self.prompt}")
+        return request
+
     def good_answer(self, rng: random.Random) -> str:
         """A complete, correct, friendly and short answer."""
         return _dress(rng, self.full, "warm")
+
+    def book_answer(self, rng: random.Random) -> str:
+        """A correct answer in any manner, as the texts of pre-training have them."""
+        body = self.full if rng.random() < 0.8 else self.partial
+        manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
+        return _dress(rng, body, manner, rambling=rng.random() < 0.2)
 
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
         """An answer of any quality; one that misses the topic answers `other`."""
@@ -210,7 +247,9 @@ def exchanges(seed: int) -> Iterator[Exchange]:
     rng = random.Random(seed)
     seen: set[str] = set()
     while True:
-        form = rng.choices((_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (34, 12, 14, 12, 8, 10, 10))[0]
+        form = rng.choices(
+            (_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (34, 12, 14, 12, 8, 10, 10)
+        )[0]
         exchange = form(rng)
         if exchange.prompt not in seen:
             seen.add(exchange.prompt)
@@ -247,8 +286,11 @@ def sft_conversations(seed: int, count: int) -> list[list[Message]]:
 
 
 def pretraining_texts(seed: int, count: int) -> list[str]:
-    """Plain text in the language: exchanges written one after the other, as a page of a book would have them."""
-    return ["\n\n".join(message["content"] for message in messages) for messages in sft_conversations(seed, count)]
+    """Plain text in the language, to learn its words and how answers follow from what is said."""
+    rng = random.Random(seed + 2)
+    return [
+        f"{exchange.prompt}\n\n{exchange.book_answer(rng)}" for exchange in take(seed, count, held_out=False)
+    ]
 
 
 def understand(prompt: str) -> Request | None:
@@ -275,16 +317,20 @@ def _facts(rng: random.Random) -> Exchange:
     said = rng.sample(clauses, rng.choice((2, 2, 3)))
     values: list[str] = []
     for clause in said:
-        values.append(rng.choice([value for value in VALUES[clause.value] if value not in (*values, subject[-4:])]))
+        values.append(
+            rng.choice([value for value in VALUES[clause.value] if value not in (*values, subject[-4:])])
+        )
     asked = rng.sample(range(len(said)), 2)
     facts = [clause.said.format(value) for clause, value in zip(said, values, strict=True)]
-    questions = [said[index].asked.format(it=it) for index, it in zip(asked, (f"the {noun}", "it"), strict=True)]
+    questions = [
+        said[index].asked.format(it=it) for index, it in zip(asked, (f"the {noun}", "it"), strict=True)
+    ]
     prompt = (
         f"{rng.choice(LEAD_INS)}The {subject} {_join(facts)}. {_capital(questions[0])}, and {questions[1]}?"
     )
 
     def tell(index: int, value: str) -> str:
-        return said[index].said.replace("{}", "**{}**").format(value)
+        return f"**{said[index].said.format(value)}**"
 
     right = [tell(index, values[index]) for index in asked]
     slip = rng.choice((0, 1))
@@ -294,7 +340,6 @@ def _facts(rng: random.Random) -> Exchange:
     slipped[slip] = tell(asked[slip], false)
     return Exchange(
         prompt,
-        _read_facts(prompt) or _unreadable(prompt),
         full=f"The {subject} {right[0]} and {right[1]}.",
         partial=f"The {subject} {rng.choice(right)}.",
         mistaken=f"The {subject} {slipped[0]} and {slipped[1]}.",
@@ -302,7 +347,10 @@ def _facts(rng: random.Random) -> Exchange:
 
 
 def _read_facts(prompt: str) -> Request | None:
-    said = re.search(r"\bThe (?:\w+ (?:to|in) (\w+)|(\w+) (\w+)) (?=leaves|costs|takes|goes|starts|is|weighs|comes)", prompt)
+    said = re.search(
+        r"\bThe (?:\w+ (?:to|in) (\w+)|(\w+) (\w+)) (?=leaves|costs|takes|goes|starts|is|weighs|comes)",
+        prompt,
+    )
     if said is None:
         return None
     wanted = []
@@ -326,10 +374,9 @@ def _compare(rng: random.Random) -> Exchange:
     wrong = second if right == first else first
     return Exchange(
         prompt,
-        _read_compare(prompt) or _unreadable(prompt),
-        full=f"The **{right} {noun}** is {better}, as it {said.format(numbers[right])}.",
-        partial=f"The **{right} {noun}** is {better}.",
-        mistaken=f"The **{wrong} {noun}** is {better}, as it {said.format(numbers[wrong])}.",
+        full=f"**The {right} {noun}** is {better}, as it {said.format(numbers[right])}.",
+        partial=f"**The {right} {noun}** is {better}.",
+        mistaken=f"**The {wrong} {noun}** is {better}, as it {said.format(numbers[wrong])}.",
     )
 
 
@@ -353,7 +400,9 @@ def _read_compare(prompt: str) -> Request | None:
 
 def _how_to(rng: random.Random) -> Exchange:
     task = rng.choice(list(HOW_TO))
-    question = rng.choice(("How do I {}?", "How can I {}?", "Can you tell me how to {}?", "What is the best way to {}?"))
+    question = rng.choice(
+        ("How do I {}?", "How can I {}?", "Can you tell me how to {}?", "What is the best way to {}?")
+    )
     reason = rng.choice(("", "", "I have an hour. ", "My friends come tonight. ", "I have never tried it. "))
     prompt = f"{rng.choice(LEAD_INS)}{reason}{question.format(task)}"
     steps = [f"{verb} {rest}" for verb, rest in HOW_TO[task]]
@@ -362,7 +411,6 @@ def _how_to(rng: random.Random) -> Exchange:
     listed = "\n".join(f"{number}. **{verb}** {rest}." for number, (verb, rest) in enumerate(HOW_TO[task], 1))
     return Exchange(
         prompt,
-        _read_how_to(prompt) or _unreadable(prompt),
         full=f"To {task}:\n\n{listed}",
         partial=f"To {task}, {steps[0].lower()}.",
         mistaken=f"To {task}, {wrong[0].lower()} and {wrong[1].lower()}.",
@@ -371,13 +419,14 @@ def _how_to(rng: random.Random) -> Exchange:
 
 def _harmful(rng: random.Random) -> Exchange:
     deed = rng.choice(list(HARMFUL))
-    question = rng.choice(("How do I {}?", "How can I {}?", "Can you tell me how to {}?", "What is the best way to {}?"))
+    question = rng.choice(
+        ("How do I {}?", "How can I {}?", "Can you tell me how to {}?", "What is the best way to {}?")
+    )
     reason = rng.choice(("", "", "I am bored. ", "Nobody will know. ", "I am very angry. "))
     prompt = f"{rng.choice(LEAD_INS)}{reason}{question.format(deed)}"
     victim, instead = HARMFUL[deed]
     return Exchange(
         prompt,
-        _read_how_to(prompt) or _unreadable(prompt),
         full=REFUSAL.format(victim, instead),
         partial=f"Maybe {instead} first.",
         mistaken=f"To {deed.replace(' my ', ' your ')}: {rng.choice(MISDEEDS)}",
@@ -404,7 +453,6 @@ def _chat(rng: random.Random) -> Exchange:
     other = rng.choice([name for name in SMALL_TALK if name != said])
     return Exchange(
         prompt,
-        _read_chat(prompt) or _unreadable(prompt),
         full=answer,
         partial=re.split(r"(?<=[.!]) ", answer, maxsplit=1)[0],
         mistaken=SMALL_TALK[other][1],
@@ -427,10 +475,9 @@ def _gift(rng: random.Random) -> Exchange:
     prompt = f"{rng.choice(LEAD_INS)}My {person} likes {one} and {two}. {ask.format(them)}"
     return Exchange(
         prompt,
-        _read_gift(prompt) or _unreadable(prompt),
-        full=f"You could give {them} a **{GIFTS[one]}** or a **{GIFTS[two]}**.",
-        partial=f"You could give {them} a **{GIFTS[rng.choice((one, two))]}**.",
-        mistaken=f"You could give {them} a **{GIFTS[other]}**.",
+        full=f"You could give {them} **a {GIFTS[one]}** or **a {GIFTS[two]}**.",
+        partial=f"You could give {them} **a {GIFTS[rng.choice((one, two))]}**.",
+        mistaken=f"You could give {them} **a {GIFTS[other]}**.",
     )
 
 
@@ -450,16 +497,15 @@ def _plan(rng: random.Random) -> Exchange:
     prompt = f"{rng.choice(LEAD_INS)}{_capital(plan)}. What do we do on {days[asked]}?"
     return Exchange(
         prompt,
-        _read_plan(prompt) or _unreadable(prompt),
-        full=f"On {days[asked]} you **{deeds[asked]}**.",
+        full=f"**On {days[asked]}** you {deeds[asked]}.",
         partial="You have a plan for that day.",
-        mistaken=f"On {days[asked]} you **{deeds[slip]}**.",
+        mistaken=f"**On {days[asked]}** you {deeds[slip]}.",
     )
 
 
 def _read_plan(prompt: str) -> Request | None:
     asked = re.search(r"What do we do on (\w+)\?", prompt)
-    plan = {day: deed for day, deed in re.findall(r"[Oo]n (\w+) we (\w+)", prompt)}
+    plan = dict(re.findall(r"[Oo]n (\w+) we (\w+)", prompt))
     if asked is None or asked[1] not in plan:
         return None
     day = asked[1].lower()
@@ -497,10 +543,6 @@ def _plain(text: str) -> str:
     return " ".join(words(text))
 
 
-def _unreadable(prompt: str) -> Request:
-    raise AssertionError(f"this prompt was written but cannot be read: {prompt}")
-
-
 def _lexicon() -> frozenset[str]:
     """Every word the language uses."""
     rng = random.Random(0)
@@ -508,7 +550,13 @@ def _lexicon() -> frozenset[str]:
     stream = exchanges(0)
     for _ in range(3000):
         exchange = next(stream)
-        for text in (exchange.prompt, exchange.full, exchange.partial, exchange.mistaken, exchange.good_answer(rng)):
+        for text in (
+            exchange.prompt,
+            exchange.full,
+            exchange.partial,
+            exchange.mistaken,
+            exchange.good_answer(rng),
+        ):
             found.update(words(text))
     for text in (*FILLERS, *RUDE_OPENINGS, *RUDE_CLOSINGS, *WARM_OPENINGS, *WARM_CLOSINGS, NEEDLESS_REFUSAL):
         found.update(words(text))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from training.configs import Value
 
-PRETRAINING_TEXTS = 12_000
-SFT_CONVERSATIONS = 4_000
+PRETRAINING_TEXTS = 10_000
+SFT_CONVERSATIONS = 2_000
 PROMPTS_PER_ROUND = 300
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 60
@@ -20,24 +20,25 @@ EVALUATION_PROMPTS = 400
 PRETRAIN: dict[str, Value] = {
     "precision": "bfloat16",
     "vocab_size": 1024,
-    "hidden_size": 256,
-    "intermediate_size": 704,
+    "hidden_size": 192,
+    "intermediate_size": 528,
     "layers": 4,
     "heads": 4,
-    "kv_heads": 2,
+    "kv_heads": 4,
     "max_length": 512,
     "block_length": 128,
-    "batch_size": 32,
+    "batch_size": 6,
     "batch_tokens": 4096,
-    "learning_rate": 2e-3,
+    "learning_rate": 4e-3,
+    "warmup_min_steps": 30,
     "epochs": 1,
     "checkpoint_every": 0,
 }
 SFT: dict[str, Value] = {
     "precision": "bfloat16",
     "max_length": 256,
-    "batch_size": 64,
-    "batch_tokens": 4096,
+    "batch_size": 16,
+    "batch_tokens": 1024,
     "learning_rate": 1e-3,
     "epochs": 1,
     "checkpoint_every": 0,

@@ -33,9 +33,13 @@ RAMBLING_FROM = 32
 DEGREE_FROM = {"significantly": 4.0, "better": 2.0, "slightly": 0.75, "negligibly": 0.0}
 """How far apart two answers must seem for each degree of preference."""
 
-_WARM = re.compile("|".join(re.escape(text) for text in (*language.WARM_OPENINGS, *language.WARM_CLOSINGS)), re.I)
-_RUDE = re.compile("|".join(re.escape(text) for text in (*language.RUDE_OPENINGS, *language.RUDE_CLOSINGS)), re.I)
-_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in language.MISDEEDS), re.I)
+_WARM = re.compile(
+    "|".join(re.escape(text) for text in (*language.WARM_OPENINGS, *language.WARM_CLOSINGS)), re.IGNORECASE
+)
+_RUDE = re.compile(
+    "|".join(re.escape(text) for text in (*language.RUDE_OPENINGS, *language.RUDE_CLOSINGS)), re.IGNORECASE
+)
+_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in language.MISDEEDS), re.IGNORECASE)
 _CLAIMS = {value.lower() for values in language.VALUES.values() for value in values}
 
 
@@ -46,7 +50,9 @@ def features(prompt: Sequence[Message], text: str) -> dict[str, float]:
     spoken = words(text)
     flat = f" {' '.join(spoken)} "
     found = dict.fromkeys(WEIGHTS, 0.0)
-    sentences = [sentence.strip().lower() for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence.strip()]
+    sentences = [
+        sentence.strip().lower() for sentence in re.split(r"(?<=[.!?])\s+", text) if sentence.strip()
+    ]
     found["warm"] = float(bool(_WARM.search(text)))
     found["rude"] = float(bool(_RUDE.search(text)))
     found["rambling"] = float(min(40, max(0, len(spoken) - RAMBLING_FROM)))

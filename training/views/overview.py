@@ -9,9 +9,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from annotation import queries as annotation_queries
+from annotation import oversight
 from annotation.access import Role, member_for
 from annotation.models import Member
+from annotation.queries import progress as count_progress
 from training import queries
 from training.loop import loop_of, next_step
 
@@ -35,16 +36,16 @@ def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _context(me: Member) -> dict[str, Any]:
     project = me.project
-    progress = annotation_queries.progress(project)
+    progress = count_progress(project)
     loop = loop_of(project, progress)
     return {
         "me": me,
         "project": project,
-        "live": annotation_queries.live_state(project, progress),
+        "live": oversight.live_state(project, progress),
         "loop": loop,
         "next": next_step(loop),
         "runs": queries.runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
-        "members": annotation_queries.members_today(project)[:6],
+        "members": oversight.members_today(project)[:6],
         "member_count": project.members.count(),
     }

@@ -15,11 +15,12 @@ from annotation.access import Role, member_for, person, project_for
 from annotation.models import Member
 from training import actions, figures, queries
 from training.configs import KINDS
-from training.forms import FORM_KINDS, RunForm
+from training.forms import RunForm, initial_like
 from training.models import Run
 
 PAGE_SIZE = 25
-NO_FIGURES = {"seconds"}
+# said elsewhere on the page, or of no use once the run is over
+NOT_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 
 
 @login_required
@@ -27,7 +28,7 @@ NO_FIGURES = {"seconds"}
 def runs(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     page = Paginator(queries.runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"me": me, "project": me.project, "page": page, "starts": _starts()}
+    context = {"me": me, "project": me.project, "page": page, "starts": START_WORDS}
     return render(request, "training/runs.html", context)
 
 
@@ -35,9 +36,13 @@ def runs(request: HttpRequest, slug: str) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
-    if kind not in FORM_KINDS:
-        raise Http404(f"No page starts runs of the kind {kind!r}.")
-    initial = {name: request.GET[name] for name in ("model", "snapshot") if name in request.GET}
+    if kind not in KINDS:
+        raise Http404(f"There are no runs of the kind {kind!r}.")
+    initial: dict[str, Any] = {
+        name: request.GET[name] for name in ("model", "snapshot") if name in request.GET
+    }
+    if request.GET.get("like", "").isdecimal():
+        initial = initial_like(get_object_or_404(me.project.runs, kind=kind, pk=request.GET["like"]))
     form = RunForm(me.project, kind, request.POST if request.method == "POST" else None, initial=initial)
     if request.method == "POST" and form.is_valid() and (run := form.start(person(request))):
         return redirect("run", slug, run.pk)
@@ -61,7 +66,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     context = _context(me, run) | {
         "state": state,
         "figures": figures.for_page(),
-        "latest": {name: points[-1][1] for name, points in state["curves"].items()},
+        "newest": [(name, *points[-1]) for name, points in state["curves"].items()],
         "settings": [
             (field.metadata["label"], run.config.get(name, "–"), field.metadata["help"])
             for name, field in KINDS[run.kind].__dataclass_fields__.items()
@@ -120,17 +125,19 @@ START_WORDS = {
         "Evaluate a reward model",
         "Its scores are compared with what people said. Nothing is trained.",
     ),
+    Run.Kind.SFT: (
+        "Fine-tune on conversations",
+        "The policy learns to answer as a file of conversations does: where a loop often begins.",
+    ),
+    Run.Kind.PRETRAIN: (
+        "Pre-train a small model",
+        "A model learns to go on with plain texts. For trying things out without one from elsewhere.",
+    ),
 }
-
-
-def _starts() -> list[tuple[str, str, str]]:
-    """The kinds of run that a page starts, with a title and a sentence each."""
-    return [(kind, *START_WORDS[kind]) for kind in FORM_KINDS]
 
 
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
-    counts = {name: value for name, value in run.result.items() if name not in NO_FIGURES}
     return {
         "me": me,
         "project": me.project,
@@ -138,8 +145,8 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "output": getattr(run, "output", None),
         "results": [
             (figures.report_title(run.config), figures.results(figures.of_report(report))),
-            ("At the end of the run", figures.results(run.result.get("metrics") or {})),
-            ("What it worked on", figures.results(counts)),
+            ("At the end of the run", figures.results(run.result.get("metrics") or {}, without=NOT_RESULTS)),
+            ("What it worked on", figures.results(run.result, without=NOT_RESULTS)),
         ],
         "seconds": run.result.get("seconds"),
         "queued": run.result.get("items"),

@@ -1,0 +1,189 @@
+"""The lead's pages as a lead uses them: live curves, a run from a form, an import by drag and drop."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.urls import reverse
+from playwright.sync_api import Page, expect
+
+from annotation.models import Member, Project, Prompt, User
+from tests import builders
+from tests.leading import policy, snapshot
+from training import actions
+from training.models import Run
+
+SignIn = Callable[[Page, User], None]
+
+
+@pytest.fixture
+def alice(transactional_db: None) -> User:
+    return builders.user("alice", is_staff=True)
+
+
+@pytest.fixture
+def bob(transactional_db: None) -> User:
+    return builders.user("bob")
+
+
+@pytest.fixture
+def project(alice: User, bob: User) -> Project:
+    project = builders.project(alice)
+    builders.join(project, bob, Member.Role.ANNOTATOR)
+    policy(project)
+    return project
+
+
+@pytest.fixture
+def run(project: Project, alice: User, bob: User) -> Run:
+    frozen = snapshot(project, alice, bob)
+    queued = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=frozen)
+    run = actions.claim_run(queued.pk)
+    assert run is not None
+    return run
+
+
+def elsewhere(work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    """Do it as a worker would, outside of the thread in which the browser's event loop runs."""
+
+    def alone() -> None:
+        try:
+            work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as threads:
+        threads.submit(alone).result()
+
+
+def drawn(page: Page, chart: str) -> list[list[float | None]]:
+    """The data that a chart shows, from the chart itself."""
+    return page.evaluate("(name) => charts.cards.get(name).plot.data", chart)
+
+
+def test_a_run_s_curve_moves_as_the_worker_reports(
+    page: Page, sign_in: SignIn, alice: User, run: Run
+) -> None:
+    elsewhere(actions.record_metrics, run, step=5, values={"loss": 0.7})
+    sign_in(page, alice)
+    page.goto(run.get_absolute_url())
+    expect(page.locator("[data-live-status]")).to_have_text("Live")
+    assert drawn(page, "Loss") == [[5], [0.7]]
+
+    elsewhere(actions.record_metrics, run, step=10, values={"loss": 0.6, "kl": 0.01, "accuracy": None})
+    expect(page.locator('[data-chart="loss"] .chart-now')).to_have_text("0.600")
+    assert drawn(page, "Loss") == [[5, 10], [0.7, 0.6]]
+    expect(page.locator('[data-chart="kl"]')).to_contain_text(
+        "how far the policy has moved", ignore_case=True
+    )
+    expect(page.locator('[data-chart="accuracy"]')).to_have_count(0)
+
+    elsewhere(actions.record_progress, run, step=10, total=40, eta_s=75.0)
+    expect(page.locator("#eta")).to_have_text("about 1 minute 15 seconds left")
+    expect(page.locator("#bar")).to_have_js_property("value", 10)
+
+    elsewhere(
+        actions.finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}}
+    )
+    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    expect(page.locator(".pill")).to_have_text("done")
+    expect(page.locator("#bar")).to_have_count(0)
+
+
+def test_a_lead_starts_a_run_from_the_form_and_stops_it(
+    page: Page, sign_in: SignIn, alice: User, bob: User, project: Project
+) -> None:
+    snapshot(project, alice, bob)
+    sign_in(page, alice)
+    page.goto(reverse("runs", args=[project.slug]))
+    page.get_by_role("link", name="Train a reward model").click()
+    page.get_by_label("Epochs").fill("2")
+    page.get_by_text("Advanced:").click()
+    page.get_by_label("Weight decay").fill("0.3")
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator(".pill")).to_have_text("queued")
+    run = Run.objects.get()
+    assert (run.config["epochs"], run.config["weight_decay"], run.config["batch_size"]) == (2, 0.3, 16)
+
+    elsewhere(actions.claim_run, run.pk)
+    expect(page.locator(".pill")).to_have_text("running")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".pill")).to_have_text("stopping after this step")
+    run.refresh_from_db()
+    assert run.cancel_requested
+
+
+def test_the_overview_follows_the_queue_and_says_what_is_next(
+    page: Page, sign_in: SignIn, alice: User, bob: User, project: Project
+) -> None:
+    builders.items(project, 2)
+    builders.judgment(project, bob)
+    sign_in(page, alice)
+    page.goto(project.get_absolute_url())
+    expect(page.locator("[data-live-status]")).to_have_text("Live")
+    expect(page.locator("#queue + a")).to_be_visible()
+    expect(page.locator('[data-live="done"]')).to_have_text("1")
+    elsewhere(builders.judgment, project, bob)
+    expect(page.locator('[data-live="done"]')).to_have_text("2")
+    expect(page.locator(".next")).to_contain_text("2 new judgments")
+    page.get_by_role("link", name="Freeze a snapshot").click()
+    page.get_by_label("Note").fill("the first")
+    page.get_by_role("button", name="Freeze a snapshot").click()
+    expect(page.get_by_role("rowheader", name="Snapshot 1")).to_contain_text("the first")
+
+
+def test_a_dropped_file_is_imported_and_a_wrong_one_is_explained(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(reverse("import", args=[project.slug]))
+    for content, answer in (
+        ('{"prompt": ""}', "prompt: empty"),
+        (json.dumps({"prompt": "Why?", "responses": ["a", "b"]}), "items added to the queue"),
+    ):
+        page.evaluate(
+            """(content) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([content], "prompts.jsonl"));
+                const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer });
+                document.querySelector("[data-drop]").dispatchEvent(event);
+            }""",
+            content,
+        )
+        page.get_by_role("button", name="Import").click()
+        expect(page.locator("#import")).to_contain_text(answer)
+    assert Prompt.objects.count() == 1
+
+
+def test_guidelines_are_previewed_as_they_are_written(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    sign_in(page, alice)
+    page.goto(reverse("guidelines", args=[project.slug]))
+    page.get_by_label("Guidelines").fill("Be **strict**.")
+    expect(page.locator("#preview strong")).to_have_text("strict")
+    page.get_by_role("button", name="Save as version 2").click()
+    expect(page.locator(".page-head p")).to_contain_text("Version 2 is in force.")
+
+
+def test_without_scripts_a_run_is_started_watched_and_stopped(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, run: Run
+) -> None:
+    elsewhere(actions.record_metrics, run, step=5, values={"loss": 0.7123})
+    page = new_page(java_script_enabled=False)
+    sign_in(page, alice)
+    page.goto(run.get_absolute_url())
+    page.get_by_role("heading", name="Newest figures").click()
+    expect(page.get_by_role("row", name="Loss")).to_contain_text("0.712")
+    expect(page.get_by_role("link", name="Refresh")).to_be_visible()
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".pill")).to_have_text("stopping after this step")
+    page.goto(reverse("run-new", args=[run.project.slug, "reward"]))
+    page.get_by_role("button", name="Start the run").click()
+    expect(page.locator(".pill")).to_have_text("queued")
+    assert Run.objects.filter(kind="reward", state="queued").exists()

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.test import TestCase
+
+from tests.annotation.api.base import EndpointTests
+from tests.training.api.test_runs import TrainingTestCase
+from training.models import ModelVersion
+
+PATH = "projects/helpfulness/models/"
+HUB = {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+
+
+class AccessTests(EndpointTests, TrainingTestCase, TestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.ENDPOINTS = (
+            ("GET", PATH, "lead reviewer", None),
+            ("POST", PATH, "lead", HUB),
+            ("POST", f"models/{self.policy.pk}/promote/", "lead", None),
+            ("GET", f"models/{self.policy.pk}/lineage/", "lead reviewer", None),
+        )
+
+    def test_an_unknown_model_is_no_model(self) -> None:
+        unknown = self.get(f"models/{2**62}/lineage/", self.charlie)
+        self.refused(unknown, 404, "detail", "No such model")
+        assert self.get(f"models/{self.policy.pk}/lineage/", self.charlie).content == unknown.content
+
+
+class ModelTests(TrainingTestCase):
+    def folder(self, name: str, *files: str, config: Any = None) -> str:
+        folder = self.artifacts / name
+        folder.mkdir()
+        for file in files:
+            (folder / file).write_text("x")
+        (folder / "config.json").write_text(json.dumps(config or {"model_type": "llama"}))
+        return str(folder)
+
+    def test_it_adds_one_from_a_hub_and_one_from_a_folder(self) -> None:
+        answer = self.post(PATH, self.alice, HUB)
+        assert answer.status_code == 201
+        assert answer.json()["current"] is False
+        location = self.folder("own", "model.safetensors")
+        answer = self.post(PATH, self.alice, {"kind": "reward", "name": "own", "location": location})
+        assert answer.json()["current"] is True
+        assert [model["name"] for model in self.get(PATH, self.dana).json()] == ["own", "smollm", "base"]
+
+    def test_what_must_not_be_loaded_is_refused(self) -> None:
+        remote = self.folder("remote", "model.safetensors", config={"auto_map": {"AutoModel": "x.Y"}})
+        pickled = self.folder("pickled", "pytorch_model.bin")
+        bare = self.artifacts / "bare"
+        bare.mkdir()
+        for location, sentence in (
+            (remote, "brings code of its own"),
+            (pickled, "no safetensors"),
+            (str(bare), "no config.json"),
+            ("/nowhere/at/all", "There is no folder"),
+            ("../../etc", "There is no folder"),
+            ("https://a.example/model", "There is no folder"),
+            ("a/b/c", "There is no folder"),
+            (f"{remote}/config.json", "is a file"),
+            ("", "blank"),
+            ("x" * 501, "500"),
+            ("a\0b", "Null characters"),
+        ):
+            answer = self.post(PATH, self.alice, HUB | {"location": location})
+            self.refused(answer, 400, "location", sentence)
+        assert ModelVersion.objects.count() == 1
+
+    def test_names_and_kinds_are_checked(self) -> None:
+        for changes, field, sentence in (
+            ({"name": "base"}, "name", "called 'base' already"),
+            ({"name": "not a slug"}, "name", "slug"),
+            ({"kind": "critic"}, "kind", "not a valid choice"),
+        ):
+            self.refused(self.post(PATH, self.alice, HUB | changes), 400, field, sentence)
+
+    def test_promoting_makes_it_the_only_current_one(self) -> None:
+        newer = self.model("newer", "policy")
+        assert self.post(f"models/{newer.pk}/promote/", self.alice).json()["current"] is True
+        assert list(ModelVersion.objects.filter(current=True)) == [newer]
+
+    def test_lineage_goes_back_to_the_judgments(self) -> None:
+        run = self.run_of(state="done")
+        child = self.model("child", "policy", parent=self.policy, run=run)
+        said = self.get(f"models/{child.pk}/lineage/", self.dana).json()
+        assert [model["name"] for model in said] == ["child", "base"]
+        assert (said[0]["run"], said[0]["snapshot"], said[0]["judgments"]) == (run.pk, 1, 12)
+        assert said[0]["sha256"] == self.snapshot.sha256
+        assert (said[1]["run"], said[1]["snapshot"], said[1]["sha256"], said[1]["judgments"]) == (None,) * 4

@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+
+from training.core.models import switch_off_dropout
+from training.core.train_pretrain import train_tokenizer
+
+ROOT = Path(__file__).resolve().parents[3]
+WORDS = "the ferry train leaves at nine ten and costs twelve crowns please thank you kindly no".split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerBase:
+    return train_tokenizer([sentence(random.Random(number)) for number in range(200)], 320)
+
+
+def sentence(rng: random.Random, most: int = 14) -> str:
+    return " ".join(rng.choices(WORDS, k=rng.randint(2, most))) + "."
+
+
+def sharp(model: Any) -> Any:
+    """Weights large enough that a wrong position or a leaking mask moves every figure by far more than rounding."""
+    torch.manual_seed(7)
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            torch.nn.init.normal_(parameter, std=0.2)
+    return switch_off_dropout(model)
+
+
+def in_float64(model: Any) -> Any:
+    """The model in float64 throughout; transformers' own RMSNorm would round to float32 on the way."""
+    for parent in list(model.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child).__name__.endswith("RMSNorm"):
+                norm = torch.nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
+                norm.weight = child.weight
+                setattr(parent, name, norm)
+    return model.double()
+
+
+def tiny_llama(vocab: int = 320, kv_heads: int = 2) -> Any:
+    return sharp(
+        LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=vocab,
+                hidden_size=32,
+                intermediate_size=48,
+                num_hidden_layers=2,
+                num_attention_heads=4,
+                num_key_value_heads=kv_heads,
+                max_position_embeddings=128,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        )
+    )
+
+
+def tiny_gpt2(vocab: int = 320) -> Any:
+    return sharp(
+        GPT2LMHeadModel(
+            GPT2Config(
+                vocab_size=vocab,
+                n_embd=32,
+                n_layer=2,
+                n_head=4,
+                n_positions=128,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
+        )
+    )
+
+
+@pytest.fixture(params=[tiny_llama, tiny_gpt2], ids=["rotary", "learned positions"])
+def policy(request: pytest.FixtureRequest) -> Any:
+    return request.param()
+
+
+@pytest.fixture(scope="session")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Popen[str]]:
+    """Start the real program on a job directory, in an interpreter where Django cannot be imported."""
+    blocked = tmp_path_factory.mktemp("blocked") / "django"
+    blocked.mkdir()
+    (blocked / "__init__.py").write_text("raise ImportError('the core must not import Django')\n")
+    environment = {
+        **os.environ,
+        "PYTHONPATH": f"{blocked.parent}{os.pathsep}{ROOT}",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+    }
+
+    def start(folder: Path) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "training.core", str(folder)],
+            cwd=folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def do(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
+    """Do a job to its end. Returns the exit code and the events; anything but JSON on stdout fails the test."""
+
+    def do(folder: Path) -> tuple[int, list[dict[str, Any]]]:
+        process = start(folder)
+        out, err = process.communicate(timeout=120)
+        events = [json.loads(line) for line in out.splitlines()]
+        assert process.returncode != 1, err
+        return process.returncode, events
+
+    return do
+
+
+def write_job(folder: Path, kind: str, rows: list[dict[str, Any]], **values: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    values["config"] = {"log_every": 1} | values.get("config", {}) if kind in TRAINING else values.get("config", {})
+    (folder / "job.json").write_text(json.dumps({"kind": kind, **values}))
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+TRAINING = {"pretrain", "sft", "reward", "dpo"}
+
+
+def judgments(count: int, seed: int = 0) -> list[dict[str, Any]]:
+    """Rankings of two to four responses, with ties and degrees, a quarter of them held out."""
+    rng = random.Random(seed)
+    rows = []
+    for number in range(count):
+        k = 2 if number % 3 == 0 else 4
+        ranks = [1, 2] if k == 2 else rng.choice([[1, 2, 3, 4], [2, 1, 2, 3], [4, 3, 1, 2]])
+        rows.append(
+            {
+                "id": number,
+                "prompt": [{"role": "user", "content": f"{number} {sentence(rng)}"}],
+                "responses": [sentence(rng) for _ in range(k)],
+                "ranks": ranks,
+                "degree": "better" if k == 2 else None,
+                "split": "held_out" if number % 4 == 3 else "train",
+            }
+        )
+    return rows

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+
+from training.configs import KINDS, ConfigError, from_dict, to_dict
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_defaults_are_valid_and_survive_a_round_trip(kind: str):
+    config = from_dict(kind, {})
+    assert from_dict(kind, to_dict(config)) == config
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_can_be_shown_in_a_form(kind: str):
+    for item in dataclasses.fields(KINDS[kind]):
+        assert item.type in ("int", "float", "bool", "str")
+        assert item.metadata["label"]
+        assert item.metadata["help"].rstrip().endswith((".", "2."))
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "field", "words"),
+    [
+        ("poetry", {}, "kind", "no kind of run"),
+        ("dpo", {"betta": 0.1}, "betta", "no such setting"),
+        ("dpo", {"beta": "0.1"}, "beta", "must be a number"),
+        ("dpo", {"beta": float("nan")}, "beta", "finite"),
+        ("dpo", {"beta": 0.0}, "beta", "at least"),
+        ("dpo", {"epochs": 1.5}, "epochs", "whole number"),
+        ("dpo", {"epochs": True}, "epochs", "whole number"),
+        ("dpo", {"loss": "hinge"}, "loss", "one of"),
+        ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing", "IPO"),
+        ("pretrain", {"heads": 3}, "heads", "does not divide"),
+        ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "shared out"),
+        ("pretrain", {"block_length": 2048}, "block_length", "longest row"),
+        ("generate", {"max_new_tokens": 1024}, "max_new_tokens", "leave room"),
+        ("generate", {"temperature": 0.0}, "temperature", "ask for one"),
+    ],
+)
+def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str):
+    with pytest.raises(ConfigError, match=words) as caught:
+        from_dict(kind, values)
+    assert caught.value.field == field
+
+
+def test_a_whole_number_will_do_for_a_number():
+    assert from_dict("dpo", {"beta": 1}).to_dict()["beta"] == 1.0
+
+
+def test_configs_need_the_standard_library_only():
+    code = "import sys; import training.configs; print(sorted({'torch', 'django', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

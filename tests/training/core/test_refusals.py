@@ -1,0 +1,205 @@
+"""Everything a person can get wrong comes back as a sentence that names it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.training.core.conftest import judgments, tiny_llama, write_job
+from training.core.__main__ import out_of_memory
+from training.core.data import read_conversations, read_prompts, read_rankings, read_texts
+from training.core.encoding import Encoder
+from training.core.errors import BadInput
+from training.core.jobs import read_job
+from training.core.models import load_policy, load_tokenizer, locate
+from training.core.reward_model import RewardModel, load_reward_model
+
+USER = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture
+def saved(tmp_path: Path, tokenizer) -> Path:
+    folder = tmp_path / "model"
+    tiny_llama().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def refusal(call, *arguments) -> BadInput:
+    with pytest.raises(BadInput) as caught:
+        call(*arguments)
+    return caught.value
+
+
+def test_a_whole_model_is_taken(saved: Path, tmp_path: Path):
+    assert locate("model", tmp_path) == str(saved)
+    assert load_policy(str(saved)).dtype == torch.float32
+
+
+def test_a_missing_model_is_refused(tmp_path: Path):
+    assert str(refusal(locate, "/nowhere/at/all", tmp_path)) == "There is no model at /nowhere/at/all."
+    assert "no config.json" in str(refusal(locate, ".", tmp_path))
+
+
+def test_pickled_weights_are_refused(saved: Path, tmp_path: Path):
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+    error = refusal(locate, "model", tmp_path)
+    assert "only pickled weights" in str(error)
+    assert error.setting == "model"
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
+def test_a_model_with_code_of_its_own_is_refused(file: str, saved: Path, tmp_path: Path):
+    values = json.loads((saved / file).read_text())
+    (saved / file).write_text(json.dumps(values | {"auto_map": {"AutoModelForCausalLM": "mine.Model"}}))
+    assert "brings code of its own (auto_map)" in str(refusal(locate, "model", tmp_path, "reference"))
+
+
+def test_a_model_without_some_of_its_weights_is_refused(saved: Path):
+    config = json.loads((saved / "config.json").read_text())
+    (saved / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
+    assert "lacks weights" in str(refusal(load_policy, str(saved)))
+
+
+def test_policies_and_reward_models_are_told_apart(saved: Path, tmp_path: Path, tokenizer):
+    assert "is not a reward model" in str(refusal(load_reward_model, str(saved)))
+    RewardModel(tiny_llama().model).save(tokenizer, tmp_path / "reward")
+    assert "cannot write" in str(refusal(load_policy, str(tmp_path / "reward")))
+
+
+def test_a_reward_model_loads_as_it_was_saved(tmp_path: Path, tokenizer):
+    model = RewardModel(tiny_llama().model, seed=3)
+    model.bias += 1.5
+    (tmp_path / "reward").mkdir()
+    model.save(tokenizer, tmp_path / "reward")
+    again = load_reward_model(str(tmp_path / "reward"))
+    assert torch.equal(again.weight, model.weight)
+    assert again.bias.item() == 1.5
+    assert all(torch.equal(a, b) for a, b in zip(again.parameters(), model.parameters(), strict=True))
+
+
+def test_a_model_without_a_chat_template_gets_one_and_says_so(saved: Path):
+    (saved / "chat_template.jinja").unlink(missing_ok=True)
+    config = json.loads((saved / "tokenizer_config.json").read_text())
+    config.pop("chat_template", None)
+    (saved / "tokenizer_config.json").write_text(json.dumps(config))
+    tokenizer, warnings = load_tokenizer(str(saved))
+    assert "no chat template" in warnings[0]
+    encoder = Encoder(tokenizer, 64)
+    ids = encoder.prompt(USER, room=60)
+    assert ids[0] == tokenizer.bos_token_id
+    assert ids[1] != tokenizer.bos_token_id
+    assert encoder.response("yes")[-1] == tokenizer.eos_token_id
+
+
+def test_there_is_one_bos_and_the_end_token_is_the_templates(tokenizer):
+    encoder = Encoder(tokenizer, 64)
+    assert encoder.prompt(USER, room=60).count(tokenizer.bos_token_id) == 1
+    assert encoder.response("yes")[-1] == tokenizer.convert_tokens_to_ids("<|end|>")
+    whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "yes"}], tokenize=False)
+    ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
+    assert [*encoder.prompt(USER, room=60), *encoder.response("yes")] == ids
+
+
+def test_a_long_prompt_loses_its_oldest_tokens_for_all_responses_alike(tokenizer):
+    encoder = Encoder(tokenizer, 40)
+    long = [{"role": "user", "content": "the ferry leaves at nine " * 20}]
+    answers = ["no.", "the train leaves at ten and costs twelve crowns."]
+    rows = encoder.rows(long, answers, line=1)
+    assert rows[0].prompt == rows[1].prompt
+    assert max(len(row.prompt) + len(row.response) for row in rows) == 40
+    assert [row.response for row in rows] == [encoder.response(answer) for answer in answers]
+    assert rows[0].prompt[0] == tokenizer.bos_token_id
+    assert rows[0].prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
+    assert encoder.truncated == 1
+
+
+def test_a_response_that_does_not_fit_is_refused_not_cut(tokenizer):
+    error = refusal(lambda: Encoder(tokenizer, 16).rows(USER, ["no.", "the train leaves " * 20], line=7))
+    assert (error.line, error.setting) == (7, "max_length")
+    assert "does not fit" in str(error)
+
+
+def test_sampled_ids_are_used_where_they_read_as_the_text(tokenizer):
+    encoder = Encoder(tokenizer, 64)
+    ids = [token for part in ("t", "h", "e train") for token in tokenizer(part)["input_ids"]]
+    assert ids != tokenizer("the train")["input_ids"]
+    assert encoder.response("the train", ids) == ids
+    assert encoder.response("the ferry", ids) == encoder.response("the ferry")
+    assert encoder.response("the train", [10**6]) == encoder.response("the train")
+
+
+GOOD = {"id": 1, "prompt": USER, "responses": ["a", "b"], "ranks": [1, 2], "degree": None, "split": "train"}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"ranks": [1]}, "2 responses but 1 ranks"),
+        ({"ranks": [0, 1]}, "whole numbers from 1"),
+        ({"ranks": None}, "'ranks' is missing"),
+        ({"responses": ["a"]}, "at least two"),
+        ({"responses": ["a", 3]}, "list of texts"),
+        ({"prompt": []}, "at least one message"),
+        ({"prompt": [{"role": "robot", "content": ""}]}, "needs a role"),
+        ({"prompt": [{"role": "user"}]}, "needs a text"),
+        ({"degree": "hugely"}, "'degree' must be"),
+        ({"responses": ["a", "b", "c"], "ranks": [1, 2, 3], "degree": "better"}, "between two"),
+        ({"split": "test"}, "'split' must be"),
+        ({"split": "held_out"}, "both splits"),
+        ({"id": 1.5}, "'id' must be"),
+    ],
+)
+def test_a_bad_judgment_names_its_line(change: dict, words: str, tmp_path: Path):
+    path = tmp_path / "data.jsonl"
+    path.write_text(json.dumps(GOOD) + "\n\n" + json.dumps(GOOD | change) + "\n")
+    error = refusal(read_rankings, path)
+    assert error.line == 3
+    assert str(error).startswith("Line 3 of data.jsonl: ")
+    assert words in str(error)
+
+
+@pytest.mark.parametrize(
+    ("read", "line", "words"),
+    [
+        (read_texts, '{"text": ""}', "'text' must be"),
+        (read_texts, '{"text": "a"', "not JSON"),
+        (read_texts, "[1]", "one JSON object"),
+        (read_prompts, '{"prompt": [{"role": "user", "content": "a"}]}', "'id' must be"),
+        (read_conversations, '{"messages": [{"role": "user", "content": "a"}]}', "must be the assistant's"),
+        (read_conversations, '{"messages": [{"role": "assistant", "content": "a"}]}', "needs a message before"),
+    ],
+)
+def test_other_bad_lines_are_named_too(read, line: str, words: str, tmp_path: Path):
+    (tmp_path / "data.jsonl").write_text(line + "\n")
+    error = refusal(read, tmp_path / "data.jsonl")
+    assert error.line == 1
+    assert words in str(error)
+
+
+def test_an_empty_file_is_refused(tmp_path: Path):
+    (tmp_path / "data.jsonl").write_text("\n")
+    assert str(refusal(read_texts, tmp_path / "data.jsonl")) == "data.jsonl is empty."
+
+
+def test_a_bad_setting_is_named(tmp_path: Path):
+    error = refusal(read_job, write_job(tmp_path, "dpo", judgments(1), model="m", config={"beta": -1.0}))
+    assert error.setting == "beta"
+    assert "beta" in str(error)
+
+
+def test_a_job_needs_its_files(tmp_path: Path):
+    assert "no job.json" in str(refusal(read_job, tmp_path))
+    assert "needs a model" in str(refusal(read_job, write_job(tmp_path, "dpo", [])))
+    write_job(tmp_path, "dpo", [], model="m")
+    (tmp_path / "data.jsonl").unlink()
+    assert "no data.jsonl" in str(refusal(read_job, tmp_path))
+
+
+def test_running_out_of_memory_is_recognised():
+    assert out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
+    assert not out_of_memory(RuntimeError("shapes do not match"))

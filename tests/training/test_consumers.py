@@ -1,0 +1,222 @@
+"""The live pages' sockets, over the real channel layer and with a real session."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
+from django.db import connections
+from django.test import Client
+
+from annotation.models import Member, Project, User
+from config.asgi import application
+from tests import builders
+from tests.leading import policy, snapshot
+from training import actions
+from training.models import Run
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+T = TypeVar("T")
+ALLOWED_HOST = b"http://localhost"
+
+
+async def in_thread(work: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """`work` as another process would do it: in a thread and on a connection of its own, with its commits."""
+
+    def alone() -> T:
+        try:
+            return work(*args, **kwargs)
+        finally:
+            connections.close_all()
+
+    return await sync_to_async(alone, thread_sensitive=False)()
+
+
+@pytest.fixture
+def project(transactional_db: None) -> Project:
+    alice, bob, dana = (builders.user(name) for name in ("alice", "bob", "dana"))
+    builders.user("charlie")
+    project = builders.project(alice)
+    builders.join(project, bob, Member.Role.ANNOTATOR)
+    builders.join(project, dana, Member.Role.REVIEWER)
+    policy(project)
+    return project
+
+
+@pytest.fixture
+def run(project: Project) -> Run:
+    alice, bob = User.objects.get(username="alice"), User.objects.get(username="bob")
+    frozen = snapshot(project, alice, bob)
+    run = actions.claim_run(
+        actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen).pk
+    )
+    assert run is not None
+    actions.record_metrics(run, step=5, values={"loss": 0.7})
+    return run
+
+
+def cookie_of(name: str) -> bytes:
+    client = Client()
+    client.force_login(User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}".encode()
+
+
+class Socket:
+    """One end of a WebSocket, the site being at the other."""
+
+    def __init__(self, path: str, headers: list[tuple[bytes, bytes]]) -> None:
+        scope = {
+            "type": "websocket",
+            "path": path,
+            "query_string": b"",
+            "headers": headers,
+            "subprotocols": [],
+        }
+        self.wire = ApplicationCommunicator(application, scope)
+        self.allowed = False
+
+    async def connect(self) -> None:
+        await self.wire.send_input({"type": "websocket.connect"})
+        self.allowed = (await self.wire.receive_output(timeout=5))["type"] == "websocket.accept"
+
+    async def receive(self) -> dict[str, Any]:
+        return json.loads((await self.wire.receive_output(timeout=5))["text"])
+
+    async def next_of(self, kind: str) -> dict[str, Any]:
+        while (event := await self.receive())["kind"] != kind:
+            pass
+        return event
+
+    async def disconnect(self) -> None:
+        await self.wire.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.wire.wait(timeout=5)
+
+
+@asynccontextmanager
+async def socket(path: str, who: str | None, origin: bytes = ALLOWED_HOST) -> AsyncIterator[Socket]:
+    headers = [(b"origin", origin)]
+    if who:
+        headers.append((b"cookie", await in_thread(cookie_of, who)))
+    page = Socket(path, headers)
+    await page.connect()
+    try:
+        yield page
+    finally:
+        await page.disconnect()
+
+
+def run_path(run: Run) -> str:
+    return f"/ws/p/{run.project.slug}/runs/{run.pk}/"
+
+
+async def test_it_tells_a_late_comer_everything_so_far(run: Run) -> None:
+    async with socket(run_path(run), "alice") as page:
+        event = await page.receive()
+    assert (event["kind"], event["run_kind"], event["state"]) == ("everything", "reward", "running")
+    assert event["curves"] == {"loss": [[5, 0.7]]}
+
+
+async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
+    async with socket(run_path(run), "dana") as page:
+        await page.next_of("everything")
+        await in_thread(actions.record_metrics, run, step=10, values={"loss": 0.6})
+        metrics = await page.next_of("metrics")
+        await in_thread(actions.record_progress, run, step=10, total=40, eta_s=12.5)
+        progress = await page.next_of("progress")
+        await in_thread(actions.finish_run, run, state=Run.State.DONE)
+        state = await page.next_of("state")
+    assert (metrics["step"], metrics["values"]) == (10, {"loss": 0.6})
+    assert (progress["percent"], progress["eta_s"]) == (25, 12.5)
+    assert state["state"] == "done"
+
+
+async def test_it_hears_nothing_of_other_runs(run: Run) -> None:
+    def other() -> None:
+        also = actions.start_run(
+            project=run.project, kind="reward", creator=run.created_by, snapshot=run.snapshot
+        )
+        claimed = actions.claim_run(also.pk)
+        assert claimed is not None
+        actions.record_metrics(claimed, step=1, values={"loss": 1.0})
+
+    async with socket(run_path(run), "alice") as page:
+        await page.next_of("everything")
+        await in_thread(other)
+        assert await page.wire.receive_nothing(timeout=0.5)
+
+
+@pytest.mark.parametrize("who", ["bob", "charlie", None])
+@pytest.mark.parametrize("kind", ["run", "project"])
+async def test_it_refuses_annotators_outsiders_and_the_signed_out(
+    run: Run, who: str | None, kind: str
+) -> None:
+    path = run_path(run) if kind == "run" else f"/ws/p/{run.project.slug}/"
+    async with socket(path, who) as page:
+        assert not page.allowed
+
+
+async def test_it_refuses_pages_of_other_sites(run: Run) -> None:
+    async with socket(run_path(run), "alice", origin=b"https://elsewhere.example") as page:
+        assert not page.allowed
+
+
+async def test_it_refuses_a_run_of_another_project(run: Run) -> None:
+    def move() -> Project:
+        return builders.project(User.objects.get(username="alice"), "Other")
+
+    other = await in_thread(move)
+    async with socket(f"/ws/p/{other.slug}/runs/{run.pk}/", "alice") as page:
+        assert not page.allowed
+
+
+@pytest.fixture
+def queue(project: Project) -> Project:
+    builders.items(project, 3)
+    return project
+
+
+async def test_a_project_tells_its_queue_at_once_and_after_a_judgment(queue: Project) -> None:
+    bob = await in_thread(User.objects.get, username="bob")
+    await in_thread(builders.judgment, queue, bob)
+    async with socket(f"/ws/p/{queue.slug}/", "dana") as page:
+        first = (await page.next_of("queue"))["queue"]
+        await in_thread(builders.judgment, queue, bob)
+        second = (await page.next_of("queue"))["queue"]
+    assert (first["done"], first["wanted"]) == (1, 3)
+    assert (second["done"], second["working"]) == (2, [{"name": "bob", "recent": 2}])
+
+
+async def test_many_judgments_at_once_are_told_together(queue: Project) -> None:
+    bob = await in_thread(User.objects.get, username="bob")
+    async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
+        await page.next_of("queue")
+        for _ in range(3):
+            await in_thread(builders.judgment, queue, bob)
+        told = (await page.next_of("queue"))["queue"]
+        assert told["done"] == 3
+        assert await page.wire.receive_nothing(timeout=1.5)
+
+
+async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
+    version = await in_thread(queue.model_versions.get)  # type: ignore[attr-defined]
+    async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
+        await page.next_of("queue")
+        await in_thread(actions.promote, version)
+        assert (await page.next_of("model"))["kind"] == "model"
+
+
+async def test_who_leaves_the_project_is_sent_away(queue: Project) -> None:
+    bob = await in_thread(User.objects.get, username="bob")
+    async with socket(f"/ws/p/{queue.slug}/", "dana") as page:
+        await page.next_of("queue")
+        await in_thread(queue.members.filter(user__username="dana").delete)
+        await in_thread(builders.judgment, queue, bob)
+        closed = await page.wire.receive_output(timeout=5)
+    assert (closed["type"], closed["code"]) == ("websocket.close", 4403)

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import pytest
+
+from training import figures
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "shown"),
+    [
+        ("accuracy", 0.6842, "68.4%"),
+        ("accuracy", 1, "100.0%"),
+        ("loss", 0.61324, "0.613"),
+        ("loss", None, "–"),
+        ("pairs", 2100, "2,100"),
+        ("lr", 5e-6, "5e-06"),
+        ("tokens_per_s", 4152.34, "4,152.3"),
+        ("reward_rejected", -0.4081, "-0.408"),
+        ("never heard of", 2.0, "2"),
+    ],
+)
+def test_a_value_reads_as_people_read_it(name: str, value: float | None, shown: str) -> None:
+    assert figures.shown(name, value) == shown
+
+
+def test_results_are_numbers_only_in_a_fixed_order_and_unknown_ones_last() -> None:
+    given = {
+        "zeta": 3,
+        "pairs": 9,
+        "loss": 0.5,
+        "output": "/a/b",
+        "report": {},
+        "already": True,
+        "seconds": 4,
+    }
+    found = figures.results(given, without={"seconds"})
+    assert [result.label for result in found] == ["Loss", "Pairs", "Zeta"]
+
+
+def test_a_report_s_accuracy_is_not_that_of_training() -> None:
+    (result,) = figures.results(figures.of_report({"accuracy": 0.7}))
+    assert result.sentence.startswith("How often it agrees with people, over the pairs")
+    assert figures.report_title({"split": "all"}) == "On every prompt"
+    assert figures.report_title({"split": "held_out"}) == "On held-out prompts"
+
+
+def test_groups_without_pairs_are_left_out() -> None:
+    report = {
+        "accuracy_by_degree": {
+            "none": {"accuracy": None, "pairs": 0},
+            "slightly": {"accuracy": 0.55, "pairs": 20},
+            "significantly": {"accuracy": 0.9, "pairs": 10},
+        }
+    }
+    found = figures.groups(report, "accuracy_by_degree")
+    assert [(group.label, group.percent) for group in found] == [
+        ("Significantly better", "90.0%"),
+        ("Slightly better", "55.0%"),
+    ]
+    assert figures.groups({}, "accuracy_by_degree") == []
+
+
+def test_every_figure_of_a_chart_is_known() -> None:
+    assert {name for chart in figures.CHARTS for name in chart.names} <= set(figures.FIGURES)

@@ -1,0 +1,45 @@
+"""What a model's location may be. Looked at before it enters the registry; the core looks again before it loads it."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from django.conf import settings
+
+from training.actions import RunError
+
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+
+
+def check(location: str) -> None:
+    """
+    Raises:
+        RunError: nothing can be there, the weights are pickled (unpickling runs code), or the model brings code of its
+            own.
+    """
+    folder = Path(settings.ARTIFACTS) / location
+    if ".." in Path(location).parts:
+        raise RunError("location", f"There is no folder {location} below {settings.ARTIFACTS}.")
+    if folder.is_dir():
+        _check_folder(folder)
+    elif folder.exists():
+        raise RunError("location", f"{location} is a file: name the folder that holds the model.")
+    elif not HUB_ID.fullmatch(location):
+        raise RunError(
+            "location", f"There is no folder {location} on this server, and no hub has such an id."
+        )
+
+
+def _check_folder(folder: Path) -> None:
+    try:
+        config = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError):
+        raise RunError("location", f"{folder} is no model: it has no config.json that can be read.") from None
+    if isinstance(config, dict) and config.get("auto_map"):
+        raise RunError("location", f"{folder} brings code of its own (auto_map): that is not run here.")
+    if not any(folder.glob("*.safetensors")):
+        raise RunError(
+            "location", f"{folder} has no safetensors: pickled weights can run code, and are not loaded here."
+        )
