@@ -59,10 +59,10 @@ class PersonAdmin(UserAdmin):
 
 @admin.register(Project)
 class ProjectAdmin(admin.ModelAdmin):
-    list_display = ("name", "slug", "mode", "criterion", "k", "overlap", "created_at")
+    list_display = ("name", "slug", "criterion", "k", "overlap", "created_at")
     search_fields = ("name", "slug")
     # what stands in the queue depends on these; the project's settings page knows when they may change
-    readonly_fields = ("slug", "mode", "k")
+    readonly_fields = ("slug", "k")
     inlines = (MemberInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:

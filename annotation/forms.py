@@ -17,7 +17,7 @@ class ProjectForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = ["name", "mode", "criterion", "k", "overlap", "lease_minutes"]
+        fields = ["name", "criterion", "k", "overlap", "lease_minutes"]
         labels = {
             "k": "Answers per prompt",
             "overlap": "Judgments per item",
@@ -25,23 +25,14 @@ class ProjectForm(forms.ModelForm):
         }
         help_texts = {
             "name": "What people see in their list of projects.",
-            "mode": "What annotators do with the answers to a prompt.",
             "criterion": "What “better” means here. The guidelines say it in full.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk and self.instance.items.exists():
-            self.fields["mode"].disabled = True
-            self.fields["mode"].help_text = "Fixed, because there are items in the queue."
-            self.fields["overlap"].help_text += " A change is for new items only."
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("mode") == Project.Mode.PAIRWISE:
-            cleaned["k"] = 2
-            self.errors.pop("k", None)  # the field is of no matter for a comparison
-        return cleaned
+            for name in ("k", "overlap"):
+                self.fields[name].help_text += " A change is for new items only."
 
 
 class NewProjectForm(ProjectForm):

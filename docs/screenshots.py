@@ -30,14 +30,21 @@ from training.models import ModelVersion, Run  # noqa: E402
 PICTURES = ROOT / "docs" / "pictures"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
 BROWSER = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-background-networking"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--disable-background-networking",
+]
 
 
 def pages() -> Iterator[tuple[str, str, str]]:
     """Each picture's name, whose eyes see it, and where."""
     reward = Run.objects.filter(project__slug=SLUG, kind="reward", state="done").first()
     policy = ModelVersion.objects.filter(project__slug=SLUG, kind="policy").first()
-    assert reward is not None and policy is not None, "run `make demo SERVE=0` first"
+    if reward is None or policy is None:
+        sys.exit("There is nothing to show yet: make demo SERVE=0")
     yield "home", "annotator", "/"
     yield "rank", "annotator", f"/p/{SLUG}/work/"
     yield "compare", "annotator", f"/p/{SLUG}/work/"
@@ -83,7 +90,9 @@ def main() -> None:
                 for name, who, path in pages():
                     offer(name)
                     context = browser.new_context(
-                        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+                        viewport={"width": width, "height": height},
+                        color_scheme=scheme,
+                        reduced_motion="reduce",
                     )
                     page = context.new_page()
                     sign_in(page, address, who)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from django.conf import settings
 from django.db import connection
@@ -50,10 +50,8 @@ def process(name: str, *, port: int = 0, **extra: str) -> Iterator[subprocess.Po
 
 def kill(child: subprocess.Popen[bytes]) -> None:
     """kill -9 for a process and the children in its group."""
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     child.wait()
 
 

@@ -78,7 +78,9 @@ for module in pkgutil.iter_modules(training.core.__path__):
 sys.argv = ["training.core", {str(tmp_path)!r}]
 import runpy; runpy.run_module("training.core", run_name="__main__")
 """
-    done = run(code, without=("django", "celery", "channels", "rest_framework", "psycopg", "config", "annotation"))
+    done = run(
+        code, without=("django", "celery", "channels", "rest_framework", "psycopg", "config", "annotation")
+    )
     assert done.returncode == 2, done.stderr  # the core's own exit code for bad input: it came that far
     assert "/nowhere" in done.stdout
 
@@ -98,7 +100,9 @@ def test_the_block_blocks() -> None:
 
 
 def test_the_arrows_between_the_rooms_hold() -> None:
-    done = subprocess.run([str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports"))], cwd=ROOT, capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout
 
 

@@ -21,8 +21,7 @@ def tree() -> list[tuple[str, str]]:
     for line in block.splitlines():
         indent = (len(line) - len(line.lstrip())) // 2
         names, _, phrase = line.strip().partition("  ")
-        for name in names.split():
-            found.append(("".join(parents[:indent]) + name, phrase.strip()))
+        found += [("".join(parents[:indent]) + name, phrase.strip()) for name in names.split()]
         if names.endswith("/"):
             parents[indent:] = [names]
     return found
@@ -34,7 +33,14 @@ def test_the_readmes_tree_is_the_projects() -> None:
     for path, phrase in listed.items():
         assert (ROOT / path).exists(), f"{path} stands in README.md and is not there"
         assert phrase, f"README.md says nothing of {path}"
-    for folder in ("annotation", "annotation/logic", "annotation/actions", "training", "training/core", "config"):
+    for folder in (
+        "annotation",
+        "annotation/logic",
+        "annotation/actions",
+        "training",
+        "training/core",
+        "config",
+    ):
         for path in (ROOT / folder).glob("*.py"):
             name = path.relative_to(ROOT).as_posix()
             if path.name != "__init__.py":
@@ -44,7 +50,9 @@ def test_the_readmes_tree_is_the_projects() -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_and_pictures_lead_somewhere(document: Path) -> None:
     text = document.read_text()
-    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(r'(?:src|srcset|href)="([^"#]+)"', text)
+    targets = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text) + re.findall(
+        r'(?:src|srcset|href)="([^"#]+)"', text
+    )
     for target in targets:
         if not re.match(r"[a-z]+:", target):
             assert (document.parent / target).exists(), f"{document.name} leads to {target}"
@@ -52,7 +60,7 @@ def test_links_and_pictures_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_make_commands_are_the_makefiles(document: Path) -> None:
-    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.M))
+    targets = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
     for target in re.findall(r"`?\bmake ((?!it\b)[a-z-]+)`", document.read_text()):
         assert target in targets, f"{document.name} speaks of make {target}"
 
@@ -60,14 +68,16 @@ def test_make_commands_are_the_makefiles(document: Path) -> None:
 def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
     code = (ROOT / "config" / "settings.py").read_text()
     read = set(re.findall(r'env\.\w+\(\s*"([A-Z_]+)"', code))
-    documented = set(re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "settings.md").read_text(), re.M))
+    documented = set(
+        re.findall(r"^\| `([A-Z_]+)`", (ROOT / "docs" / "settings.md").read_text(), re.MULTILINE)
+    )
     assert read == documented
 
 
 def test_compose_runs_what_the_documents_name() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
     for service in ("postgres", "redis", "web", "worker", "trainer", "gpu-trainer", "beat"):
-        assert re.search(rf"^  {service}:$", compose, re.M)
+        assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
     for queue in ("default", "gpu"):
         assert f"--queues, {queue}" in compose
 

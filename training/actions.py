@@ -16,22 +16,17 @@ from django.utils import timezone
 
 from annotation import events
 from annotation.models import Author, Project, Snapshot, User
+from annotation.models.projects import K_MAX, K_MIN
 from config.celery import app
-from training.configs import KINDS, from_dict
+from training import locations
+from training.configs import KINDS, Config, GenerateConfig, from_dict
+from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
 
 log = logging.getLogger(__name__)
 
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO)
-
-
-class RunError(Exception):
-    """What cannot be done with a run, in a sentence for the person who asked; `field` names what to mend."""
-
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(message)
-        self.field = field
 
 
 # --- what people ask for --------------------------------------------------------------------------------------
@@ -55,8 +50,9 @@ def start_run(
         snapshot: the judgments to learn from, where the kind learns from judgments.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share
-            of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft: `data`, the name of a file in the core's
-            format below the artifacts' `texts` folder.
+            of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft:
+            `data`, the name of a file in the core's format below the artifacts' `texts` folder. Where a model is made:
+            its `name`.
 
     Raises:
         RunError: something is missing or does not fit together.
@@ -65,29 +61,9 @@ def start_run(
     if kind not in KINDS:
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
     resolved = from_dict(kind, dict(config or {}))
-    wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
-    if model is None and kind != Run.Kind.PRETRAIN:
-        model = current_model(project, wanted)
-        if model is None:
-            raise RunError(
-                "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
-            )
-    if model is not None and (model.project_id != project.pk or model.kind != wanted):
-        raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
-    if kind in NEEDS_SNAPSHOT and snapshot is None:
-        raise RunError("snapshot", "Choose a snapshot: freeze one on the Data page first.")
-    if snapshot is not None and snapshot.project_id != project.pk:
-        raise RunError("snapshot", "That snapshot belongs to another project.")
-    if (
-        snapshot is not None
-        and kind in (Run.Kind.REWARD, Run.Kind.DPO)
-        and not snapshot.counts.get("pairs_train")
-    ):
-        raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
-    if kind in (Run.Kind.PRETRAIN, Run.Kind.SFT):
-        text_file((inputs or {}).get("data", ""))
-    if kind == Run.Kind.GENERATE and (inputs or {}).get("publish") and not 2 <= resolved.samples <= 9:  # type: ignore[attr-defined]
-        raise RunError("samples", "An item of the queue has 2 to 9 answers.")
+    model = _start_from(project, kind, model)
+    _check_snapshot(project, kind, snapshot)
+    _check_inputs(project, resolved, inputs or {})
     run = Run.objects.create(
         project=project,
         kind=kind,
@@ -100,6 +76,40 @@ def start_run(
     _wake(run)
     _announce_state(run)
     return run
+
+
+def _start_from(project: Project, kind: str, model: ModelVersion | None) -> ModelVersion | None:
+    wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
+    if model is None and kind != Run.Kind.PRETRAIN:
+        model = current_model(project, wanted)
+        if model is None:
+            raise RunError(
+                "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
+            )
+    if model is not None and (model.project_id != project.pk or model.kind != wanted):
+        raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
+    return model
+
+
+def _check_snapshot(project: Project, kind: str, snapshot: Snapshot | None) -> None:
+    if snapshot is None:
+        if kind in NEEDS_SNAPSHOT:
+            raise RunError("snapshot", "Choose a snapshot: freeze one on the Data page first.")
+        return
+    if snapshot.project_id != project.pk:
+        raise RunError("snapshot", "That snapshot belongs to another project.")
+    if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not snapshot.counts.get("pairs_train"):
+        raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
+
+
+def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:
+    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT):
+        text_file(inputs.get("data", ""))
+    if isinstance(config, GenerateConfig) and inputs.get("publish") and not K_MIN <= config.samples <= K_MAX:
+        raise RunError("samples", "An item of the queue has 2 to 9 answers.")
+    makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
+    if makes_model and project.model_versions.filter(name=inputs.get("name")).exists():
+        raise RunError("name", f"There is a model called {inputs['name']!r} already.")
 
 
 def text_file(name: str) -> Path:
@@ -167,8 +177,10 @@ def add_model(
         location: a folder below the artifacts', another folder, or the id of a model on a hub.
 
     Raises:
-        RunError: the name is taken.
+        RunError: the name is taken, or the location is none that may be loaded.
     """
+    if run is None:
+        locations.check(location)
     Project.objects.select_for_update().get(pk=project.pk)
     if project.model_versions.filter(name=name).exists():
         raise RunError("name", f"There is a model called {name!r} already.")

@@ -9,8 +9,9 @@ from django import forms
 from django.conf import settings
 
 from annotation.models import Project, Prompt, Snapshot, User
-from training.actions import MAKES_POLICY, RunError, current_model, start_run
+from training.actions import MAKES_POLICY, current_model, start_run
 from training.configs import KINDS, ConfigError
+from training.errors import RunError
 from training.models import ModelVersion, Run
 from training.queries import waiting_for_answers
 
@@ -143,9 +144,7 @@ class RunForm(forms.Form):
 
     def _check_samples(self, samples: int) -> None:
         """What is queued must be an item that people can judge."""
-        if self.project.mode == Project.Mode.PAIRWISE and samples != 2:
-            self.add_error(PREFIX + "samples", "A comparison needs exactly 2 answers per prompt.")
-        elif not 2 <= samples <= 9:
+        if not 2 <= samples <= 9:
             self.add_error(PREFIX + "samples", "An item of the queue has 2 to 9 answers.")
 
     def start(self, creator: User) -> Run | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from django.conf import settings
 
-from training.actions import RunError
+from training.errors import RunError
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 

@@ -31,6 +31,7 @@ from django.utils import timezone
 
 from annotation.actions.queue import QueueError
 from training import actions, jobs
+from training.errors import RunError
 from training.models import Run
 
 log = get_task_logger(__name__)
@@ -109,7 +110,7 @@ class _Outcome:
                 made = jobs.collect(run)
                 if not actions.finish_run(run, state=Run.State.DONE, result=self.result | made):
                     transaction.set_rollback(True)
-        except (DatabaseError, OSError, ValueError, actions.RunError, QueueError) as error:
+        except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be kept", run.pk)
             actions.finish_run(run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}")
 

@@ -50,7 +50,7 @@ def import_lines(*, project: Project, lines: Iterable[bytes]) -> ImportReport:
     with transaction.atomic():
         # the same file sent twice at once is imported once
         Project.objects.select_for_update().get(pk=project.pk)
-        for rows in _batches(project, lines, report):
+        for rows in _batches(lines, report):
             if not report.errors:
                 _import_rows(project, rows, report)
         if report.errors:
@@ -61,9 +61,7 @@ def import_lines(*, project: Project, lines: Iterable[bytes]) -> ImportReport:
     return report
 
 
-def _batches(
-    project: Project, lines: Iterable[bytes], report: ImportReport
-) -> Iterator[list[tuple[int, ImportedPrompt]]]:
+def _batches(lines: Iterable[bytes], report: ImportReport) -> Iterator[list[tuple[int, ImportedPrompt]]]:
     """The lines that are well formed, with their numbers, some megabytes at a time: a file of any length fits into
     memory. What is wrong with the others goes into the report."""
     seen: dict[str, int] = {}
@@ -79,8 +77,6 @@ def _batches(
             row = parse_prompt(text)
             if row.external_id in seen:
                 raise LineError(f"id: {row.external_id!r} stands in line {seen[row.external_id]} already")
-            if project.mode == Project.Mode.PAIRWISE and len(row.responses) not in (0, 2):
-                raise LineError(f"responses: {len(row.responses)} given, a comparison has 2")
         except UnicodeDecodeError:
             report.errors.append((number, "not UTF-8 text"))
             continue

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from annotation import events
 from annotation.models import Candidate, Draft, Item, Judgment, Project, Skip, Slot, User
+from annotation.models.projects import K_MAX, K_MIN
 
 
 class QueueError(Exception):
@@ -70,7 +71,7 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
     plans = list(wanted)
     for plan in plans:
         k = len(set(plan.response_ids))
-        if k != len(plan.response_ids) or not 2 <= k <= (2 if project.mode == Project.Mode.PAIRWISE else 9):
+        if k != len(plan.response_ids) or not K_MIN <= k <= K_MAX:
             raise QueueError(f"An item of {project} cannot have {k} different responses.")
     items = Item.objects.bulk_create(
         (Item(project=project, prompt_id=plan.prompt_id, probability=plan.probability) for plan in plans),

@@ -19,7 +19,7 @@ class ProjectLine(serializers.ModelSerializer[Project]):
 
     class Meta:
         model = Project
-        fields = ("slug", "name", "mode", "criterion", "k", "overlap", "lease_minutes", "role", "created_at")
+        fields = ("slug", "name", "criterion", "k", "overlap", "lease_minutes", "role", "created_at")
 
 
 class ProgressOut(serializers.Serializer[Any]):

@@ -11,10 +11,6 @@ K_MIN, K_MAX = 2, 9
 class Project(models.Model):
     """One question asked of people about one set of prompts."""
 
-    class Mode(models.TextChoices):
-        RANKING = "ranking", "Rank k answers"
-        PAIRWISE = "pairwise", "Compare two answers, with a degree"
-
     class Criterion(models.TextChoices):
         HELPFULNESS = "helpfulness", "Helpfulness"
         SAFETY = "safety", "Safety"
@@ -22,13 +18,12 @@ class Project(models.Model):
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
-    mode = models.CharField(max_length=10, choices=Mode, default=Mode.RANKING)
     criterion = models.CharField(max_length=12, choices=Criterion, default=Criterion.HELPFULNESS)
     k = models.PositiveSmallIntegerField(
         "answers per prompt",
         default=4,
         validators=[MinValueValidator(K_MIN), MaxValueValidator(K_MAX)],
-        help_text="How many answers stand side by side: 2 to 9. A comparison always has two.",
+        help_text="How many answers stand side by side. Two are compared, with a degree; three to nine are ranked.",
     )
     overlap = models.PositiveSmallIntegerField(
         default=1,
@@ -46,9 +41,6 @@ class Project(models.Model):
         ordering = ["name"]
         constraints = [
             models.CheckConstraint(condition=models.Q(k__gte=K_MIN, k__lte=K_MAX), name="k_is_2_to_9"),
-            models.CheckConstraint(
-                condition=~models.Q(mode="pairwise") | models.Q(k=2), name="pairwise_has_two"
-            ),
             models.CheckConstraint(condition=models.Q(overlap__gte=1), name="overlap_is_positive"),
             models.CheckConstraint(condition=models.Q(lease_minutes__gte=1), name="lease_is_positive"),
         ]

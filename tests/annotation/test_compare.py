@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from annotation.models import Judgment, Member, Project
+from annotation.models import Judgment, Member
 from annotation.views.compare import CHOICES
 from tests import builders
 from tests.annotation.judging import JudgingTestCase
@@ -9,7 +9,7 @@ from tests.annotation.judging import JudgingTestCase
 class CompareTests(JudgingTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.judged = builders.project(self.alice, "Pairs", mode=Project.Mode.PAIRWISE, k=2)
+        self.judged = builders.project(self.alice, "Pairs", k=2)
         builders.join(self.judged, self.bob, Member.Role.ANNOTATOR)
         builders.items(self.judged, 9)
 

@@ -124,12 +124,6 @@ class RefusalTests(ImportTestCase):
         assert report.prompts == 0
         assert self.rows() == before
 
-    def test_a_comparison_has_two_answers(self) -> None:
-        self.project.mode, self.project.k = "pairwise", 2
-        self.project.save()
-        report = self.send(TWO, {"prompt": "How?", "responses": ["a", "b", "c"]})
-        assert report.errors == [(2, "responses: 3 given, a comparison has 2")]
-
     def test_an_empty_file_is_an_error(self) -> None:
         assert self.send().errors == self.send(b"\n", b" \n").errors == [(1, "the file is empty")]
 

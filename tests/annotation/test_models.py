@@ -73,7 +73,6 @@ class ConstraintTests(PalateTestCase):
         here = Project.objects.filter(pk=self.project.pk)
         self.refused("k_is_2_to_9", lambda: here.update(k=1))
         self.refused("k_is_2_to_9", lambda: here.update(k=10))
-        self.refused("pairwise_has_two", lambda: here.update(mode="pairwise"))
         self.refused("overlap_is_positive", lambda: here.update(overlap=0))
         self.refused("lease_is_positive", lambda: here.update(lease_minutes=0))
         self.refused("annotation_project_slug_key", copy_of(self.project).save)

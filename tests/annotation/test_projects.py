@@ -9,7 +9,6 @@ from tests.leading import AccessTestCase, Endpoint
 
 GOOD = {
     "name": "Harmlessness",
-    "mode": "ranking",
     "criterion": "safety",
     "k": 5,
     "overlap": 2,
@@ -33,15 +32,16 @@ class NewProjectTests(PalateTestCase):
         assert project.guideline is not None
         assert (project.guideline.number, project.guideline.text) == (1, "Prefer the **safer** answer.")
 
-    def test_a_comparison_has_two_answers_whatever_the_form_says(self) -> None:
-        self.sign_in(self.alice)
-        for k in ("4", "", "77"):
-            self.client.post(self.url, GOOD | {"name": f"Compare ({k})", "mode": "pairwise", "k": k})
-            assert Project.objects.get(name=f"Compare ({k})").k == 2
-
     def test_it_names_every_wrong_field_and_makes_nothing(self) -> None:
         self.sign_in(self.alice)
-        wrong = {"name": " ", "mode": "chat", "k": 10, "overlap": 0, "lease_minutes": 0, "guideline": " "}
+        wrong = {
+            "name": " ",
+            "criterion": "beauty",
+            "k": 10,
+            "overlap": 0,
+            "lease_minutes": 0,
+            "guideline": " ",
+        }
         response = self.client.post(self.url, GOOD | wrong)
         assert response.status_code == 422
         assert set(response.context["form"].errors) == set(wrong)
@@ -85,10 +85,7 @@ class SettingsTests(AccessTestCase):
         self.project.refresh_from_db()
         assert self.project.k == 4
 
-    def test_the_mode_is_fixed_once_there_are_items(self) -> None:
+    def test_it_says_what_a_change_is_for_once_there_are_items(self) -> None:
         builders.items(self.project, 1)
         self.sign_in(self.alice)
-        self.client.post(self.url(), SETTINGS | {"mode": "pairwise"})
-        self.project.refresh_from_db()
-        assert self.project.mode == "ranking"
-        self.assertContains(self.client.get(self.url()), "Fixed, because there are items")
+        self.assertContains(self.client.get(self.url()), "A change is for new items only.", count=2)

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from annotation.actions import queue
 from annotation.actions.queue import Lease, QueueError, Wanted
-from annotation.models import Draft, Item, Member, Project, Prompt, Response, Skip, Slot, User
+from annotation.models import Draft, Item, Member, Skip, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -45,23 +45,6 @@ class EnqueueTests(QueueTestCase):
             with pytest.raises(QueueError, match="different responses"):
                 queue.enqueue(project=self.project, wanted=[Wanted(prompt.pk, responses)])
         assert Item.objects.count() == 1
-
-    def test_a_comparison_has_exactly_two(self) -> None:
-        pairwise = builders.project(self.alice, "Pairs", mode="pairwise", k=2)
-        prompt = builders_prompt(pairwise)
-        ids = [
-            Response.objects.create(
-                prompt=prompt, author=pairwise.authors.get(), text=f"t{n}", html="", digest=f"{n}"
-            ).pk
-            for n in range(3)
-        ]
-        with pytest.raises(QueueError, match="3 different responses"):
-            queue.enqueue(project=pairwise, wanted=[Wanted(prompt.pk, ids)])
-
-
-def builders_prompt(project: Project) -> Prompt:
-    builders.items(project, 1, k=2)
-    return project.prompts.get()
 
 
 class ClaimTests(QueueTestCase):

@@ -340,7 +340,7 @@ class TestWhenThingsGoWrong:
 class TestCompare:
     def test_one_press_is_choice_and_degree(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
-        page.goto(url(cast.project("Pairs", items=3, mode=Project.Mode.PAIRWISE, k=2)))
+        page.goto(url(cast.project("Pairs", items=3, k=2)))
         page.locator("#work[data-ready]").wait_for()
         press(page, "1")
         left(page, 2)
@@ -358,7 +358,7 @@ class TestCompare:
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
         sign_in(page, cast.bob)
-        page.goto(url(cast.project("Pairs", items=3, mode=Project.Mode.PAIRWISE, k=2)))
+        page.goto(url(cast.project("Pairs", items=3, k=2)))
         page.locator("#work[data-ready]").wait_for()
         page.evaluate("""document.addEventListener("htmx:load", () =>
             document.querySelectorAll(".degree")[1].click())""")  # at once: the item is not even read
@@ -371,7 +371,7 @@ class TestCompare:
 
     def test_a_failed_press_is_tried_again_as_it_was(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
-        page.goto(url(cast.project("Pairs", items=1, mode=Project.Mode.PAIRWISE, k=2)))
+        page.goto(url(cast.project("Pairs", items=1, k=2)))
         page.locator("#work[data-ready]").wait_for()
         page.context.set_offline(True)
         press(page, "8")
@@ -390,7 +390,7 @@ class TestScreens:
             f"{'x' * 300}\n\n| {' | '.join('column' * 3 for _ in range(12))} |\n|{'---|' * 12}\n"
             f"\n```\n{'code ' * 80}\n```\n\n# {'heading' * 30}\n\n`{'y' * 200}`"
         )
-        rank, compare = cast.project("R" * 100, k=9), cast.project("C", mode=Project.Mode.PAIRWISE, k=2)
+        rank, compare = cast.project("R" * 100, k=9), cast.project("C", k=2)
         for project in (rank, compare):
             answers = [f"{wide} {n}" for n in range(project.k)]
             lines = builders.lines({"prompt": wide, "responses": answers})

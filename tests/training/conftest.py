@@ -20,8 +20,16 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     texts = [{"text": " ".join(rng.choices(words, k=20))} for _ in range(200)]
     (folder / "data.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     config = {
-        **{"hidden_size": 16, "intermediate_size": 32, "layers": 1, "heads": 2, "kv_heads": 2},
-        **{"vocab_size": 300, "block_length": 32, "max_length": 256, "max_steps": 5, "batch_size": 8},
+        "hidden_size": 16,
+        "intermediate_size": 32,
+        "layers": 1,
+        "heads": 2,
+        "kv_heads": 2,
+        "vocab_size": 300,
+        "block_length": 32,
+        "max_length": 256,
+        "max_steps": 5,
+        "batch_size": 8,
     }
     (folder / "job.json").write_text(json.dumps({"kind": "pretrain", "config": config}))
     done = subprocess.run(

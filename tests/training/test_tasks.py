@@ -30,19 +30,19 @@ def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture()
+@pytest.fixture
 def alice() -> User:
     return builders.user("alice", is_staff=True)
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
     actions.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
     return project
 
 
-@pytest.fixture()
+@pytest.fixture
 def trainer(project: Project) -> Iterator[None]:
     with process("trainer"):
         yield
@@ -158,7 +158,7 @@ def test_a_failure_is_told_in_a_sentence(
 class TestClaims:
     """What makes lost, late and repeated messages harmless."""
 
-    @pytest.fixture()
+    @pytest.fixture
     def run(self, project: Project, alice: User) -> Run:
         builders.items(project, 1, k=3)
         return actions.start_run(project=project, kind="generate", creator=alice)

@@ -13,8 +13,9 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
 from annotation.api import errors
-from training import actions, locations
+from training import actions
 from training.api.access import model_for
+from training.errors import RunError
 from training.models import ModelVersion
 from training.queries import models_of
 
@@ -95,9 +96,8 @@ class ModelsApi(APIView):
         given = ModelIn(data=request.data)
         given.is_valid(raise_exception=True)
         try:
-            locations.check(given.validated_data["location"])
             version = actions.add_model(project=project, **given.validated_data)
-        except actions.RunError as error:
+        except RunError as error:
             raise ValidationError({error.field: [str(error)]}) from error
         return Response(ModelOut(version).data, status=201)
 

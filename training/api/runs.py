@@ -18,6 +18,7 @@ from annotation.models import Project, Prompt, Snapshot
 from training import actions
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
+from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
 from training.queries import runs_of
 
@@ -184,7 +185,7 @@ class RunsApi(APIView):
             )
         except ConfigError as error:
             raise ValidationError({"config": {error.field: [error.message]}}) from error
-        except actions.RunError as error:
+        except RunError as error:
             raise ValidationError(_placed(error, kind)) from error
         return Response(RunOut(runs_of(project).get(pk=run.pk)).data, status=201)
 
@@ -233,7 +234,7 @@ class CancelApi(APIView):
         run = run_for(request, pk, Role.LEAD)
         try:
             return Response(RunOut(actions.cancel_run(run)).data)
-        except actions.RunError as error:
+        except RunError as error:
             raise errors.Conflict(str(error)) from error
 
 
@@ -250,7 +251,7 @@ class ResumeApi(APIView):
         run = run_for(request, pk, Role.LEAD)
         try:
             return Response(RunOut(actions.resume_run(run)).data)
-        except actions.RunError as error:
+        except RunError as error:
             raise errors.Conflict(str(error)) from error
 
 
@@ -294,7 +295,7 @@ def _prompt_keys(project: Project, external_ids: list[str]) -> list[int]:
     return [keys[id] for id in external_ids]
 
 
-def _placed(error: actions.RunError, kind: str) -> dict[str, Any]:
+def _placed(error: RunError, kind: str) -> dict[str, Any]:
     """The sentence, where in the request its field stands."""
     said = {error.field: [str(error)]}
     if error.field in RunIn().fields:

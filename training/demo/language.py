@@ -17,12 +17,19 @@ from itertools import pairwise
 
 Message = dict[str, str]
 
-TOWNS = ("Orla", "Venn", "Marl", "Tessel", "Brook", "Lund", "Farrow", "Hale", "Pell", "Quay")
-PLACES = ("harbour", "mill", "library", "garden", "school", "bridge", "castle", "square", "barn", "station")
+TOWNS = ("Orla", "Venn", "Marl", "Tessel", "Lund")
+PLACES = ("harbour", "mill", "garden", "school", "bridge")
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+MARKET_DAYS = ("Monday", "Wednesday", "Friday", "Sunday")
 COLOURS = ("red", "blue", "green", "white", "black", "yellow")
-NUMBERS = tuple(str(number) for number in range(2, 21))
-VALUES = {"town": TOWNS, "place": PLACES, "day": DAYS, "number": NUMBERS}
+CLOCK_HOURS = ("6", "7", "8", "9")
+HOURS = ("2", "3", "4", "5")
+CROWNS = ("10", "20", "50", "80")
+KILOS = ("12", "15", "18", "25")
+NUMBERS = (*HOURS, *CLOCK_HOURS, *CROWNS, *KILOS)
+VALUES = (*TOWNS, *PLACES, *DAYS, *NUMBERS)
+"""All that can be claimed. Each kind of fact has few values and shares none with another: what a model of a few million
+weights can learn to look up within a minute."""
 
 
 @dataclass(frozen=True)
@@ -32,27 +39,27 @@ class Clause:
     said: str
     asked: str
     wanted: str
-    value: str
+    values: tuple[str, ...]
 
 
-_COST = Clause("costs {} crowns", "what does {it} cost", "{} crowns", "number")
+_COST = Clause("costs {} crowns", "what does {it} cost", "{} crowns", CROWNS)
 SUBJECTS: tuple[tuple[tuple[str, ...], tuple[Clause, ...]], ...] = (
     (
         ("ferry to {town}", "train to {town}", "bus to {town}", "coach to {town}"),
         (
-            Clause("leaves at {}", "when does {it} leave", "at {}", "number"),
+            Clause("leaves at {}", "when does {it} leave", "at {}", CLOCK_HOURS),
             _COST,
-            Clause("takes {} hours", "how long does {it} take", "{} hours", "number"),
-            Clause("goes from the {}", "where does {it} go from", "from the {}", "place"),
+            Clause("takes {} hours", "how long does {it} take", "{} hours", HOURS),
+            Clause("goes from the {}", "where does {it} go from", "from the {}", PLACES),
         ),
     ),
     (
         ("market in {town}", "concert in {town}", "fair in {town}", "race in {town}", "dance in {town}"),
         (
-            Clause("starts at {}", "when does {it} start", "at {}", "number"),
+            Clause("starts at {}", "when does {it} start", "at {}", CLOCK_HOURS),
             _COST,
-            Clause("is on {}", "which day is {it} on", "on {}", "day"),
-            Clause("takes place in the {}", "where does {it} take place", "in the {}", "place"),
+            Clause("is on {}", "which day is {it} on", "on {}", MARKET_DAYS),
+            Clause("takes place in the {}", "where does {it} take place", "in the {}", PLACES),
         ),
     ),
     (
@@ -66,19 +73,18 @@ SUBJECTS: tuple[tuple[tuple[str, ...], tuple[Clause, ...]], ...] = (
         ),
         (
             _COST,
-            Clause("weighs {} kilos", "how much does {it} weigh", "{} kilos", "number"),
-            Clause("comes from {}", "where does {it} come from", "from {}", "town"),
-            Clause("is kept in the {}", "where is {it} kept", "in the {}", "place"),
+            Clause("weighs {} kilos", "how much does {it} weigh", "{} kilos", KILOS),
+            Clause("comes from {}", "where does {it} come from", "from {}", TOWNS),
+            Clause("is kept in the {}", "where is {it} kept", "in the {}", PLACES),
         ),
     ),
 )
 CLAUSES = tuple({clause.said: clause for _, clauses in SUBJECTS for clause in clauses}.values())
 
 COMPARISONS = (
-    ("weighs {} kilos", "lighter", min, ("tent", "lamp", "kettle", "chair")),
-    ("weighs {} kilos", "heavier", max, ("tent", "lamp", "kettle", "chair")),
-    ("costs {} crowns", "cheaper", min, ("coat", "clock", "lamp", "tent")),
-    ("takes {} hours", "faster", min, ("bus", "ferry", "train", "coach")),
+    ("weighs {} kilos", KILOS, "lighter", min, ("tent", "lamp", "kettle", "chair")),
+    ("weighs {} kilos", KILOS, "heavier", max, ("tent", "lamp", "kettle", "chair")),
+    ("costs {} crowns", CROWNS, "cheaper", min, ("coat", "clock", "lamp", "tent")),
 )
 
 HOW_TO: dict[str, tuple[tuple[str, str], ...]] = {
@@ -236,7 +242,7 @@ class Exchange:
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
         """An answer of any quality; one that misses the topic answers `other`."""
         body = rng.choices(
-            (self.full, self.partial, self.mistaken, other.full, NEEDLESS_REFUSAL), (46, 22, 18, 10, 4)
+            (self.full, self.partial, self.mistaken, other.full, NEEDLESS_REFUSAL), (56, 18, 14, 8, 4)
         )[0]
         manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
         return _dress(rng, body, manner, rambling=rng.random() < 0.3)
@@ -248,7 +254,7 @@ def exchanges(seed: int) -> Iterator[Exchange]:
     seen: set[str] = set()
     while True:
         form = rng.choices(
-            (_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (34, 12, 14, 12, 8, 10, 10)
+            (_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (40, 8, 14, 12, 8, 10, 8)
         )[0]
         exchange = form(rng)
         if exchange.prompt not in seen:
@@ -317,9 +323,7 @@ def _facts(rng: random.Random) -> Exchange:
     said = rng.sample(clauses, rng.choice((2, 2, 3)))
     values: list[str] = []
     for clause in said:
-        values.append(
-            rng.choice([value for value in VALUES[clause.value] if value not in (*values, subject[-4:])])
-        )
+        values.append(rng.choice([value for value in clause.values if value not in values]))
     asked = rng.sample(range(len(said)), 2)
     facts = [clause.said.format(value) for clause, value in zip(said, values, strict=True)]
     questions = [
@@ -335,7 +339,7 @@ def _facts(rng: random.Random) -> Exchange:
     right = [tell(index, values[index]) for index in asked]
     slip = rng.choice((0, 1))
     clause = said[asked[slip]]
-    false = rng.choice([value for value in VALUES[clause.value] if value not in values])
+    false = rng.choice([value for value in clause.values if value not in values])
     slipped = [*right]
     slipped[slip] = tell(asked[slip], false)
     return Exchange(
@@ -364,10 +368,10 @@ def _read_facts(prompt: str) -> Request | None:
 
 
 def _compare(rng: random.Random) -> Exchange:
-    said, better, pick, nouns = rng.choice(COMPARISONS)
+    said, values, better, pick, nouns = rng.choice(COMPARISONS)
     noun = rng.choice(nouns)
     first, second = rng.sample(COLOURS, 2)
-    numbers = dict(zip((first, second), rng.sample(NUMBERS, 2), strict=True))
+    numbers = dict(zip((first, second), rng.sample(values, 2), strict=True))
     claims = " and ".join(f"the {colour} {noun} {said.format(number)}" for colour, number in numbers.items())
     prompt = f"{rng.choice(LEAD_INS)}{_capital(claims)}. Which one is {better}, and why?"
     right = pick(numbers, key=lambda colour: int(numbers[colour]))
@@ -381,7 +385,7 @@ def _compare(rng: random.Random) -> Exchange:
 
 
 def _read_compare(prompt: str) -> Request | None:
-    for said, better, pick, _ in COMPARISONS:
+    for said, _, better, pick, _ in COMPARISONS:
         claim = r"[Tt]he (\w+) (\w+) " + said.replace("{}", "([0-9]+)")
         match = re.search(rf"{claim} and {claim}\. Which one is {better}", prompt)
         if match:
@@ -439,7 +443,7 @@ def _read_how_to(prompt: str) -> Request | None:
         return None
     task = match[1]
     if task in HARMFUL:
-        return Request("harmful", (HARMFUL[task][1],), tuple(words(HARMFUL[task][0])))
+        return Request("harmful", (HARMFUL[task][1],), tuple(words(task)[-1:] + words(HARMFUL[task][0])[-1:]))
     if task in HOW_TO:
         wanted = tuple(f"{verb} {rest}".lower() for verb, rest in HOW_TO[task])
         return Request("how to", wanted, tuple(words(task)))
@@ -560,7 +564,7 @@ def _lexicon() -> frozenset[str]:
             found.update(words(text))
     for text in (*FILLERS, *RUDE_OPENINGS, *RUDE_CLOSINGS, *WARM_OPENINGS, *WARM_CLOSINGS, NEEDLESS_REFUSAL):
         found.update(words(text))
-    return frozenset(found | {number.lower() for values in VALUES.values() for number in values})
+    return frozenset(found | {value.lower() for value in VALUES})
 
 
 LEXICON = _lexicon()

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from training.configs import Value
 
-PRETRAINING_TEXTS = 10_000
-SFT_CONVERSATIONS = 2_000
+PRETRAINING_TEXTS = 3_500
+SFT_CONVERSATIONS = 9_000
 PROMPTS_PER_ROUND = 300
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 60
@@ -25,21 +25,25 @@ PRETRAIN: dict[str, Value] = {
     "layers": 4,
     "heads": 4,
     "kv_heads": 4,
-    "max_length": 512,
+    "max_length": 256,
     "block_length": 128,
     "batch_size": 6,
-    "batch_tokens": 4096,
-    "learning_rate": 4e-3,
+    "batch_tokens": 1024,
+    "learning_rate": 3e-3,
     "warmup_min_steps": 30,
-    "epochs": 1,
+    "weight_decay": 0.0,
     "checkpoint_every": 0,
 }
 SFT: dict[str, Value] = {
     "precision": "bfloat16",
     "max_length": 256,
-    "batch_size": 16,
-    "batch_tokens": 1024,
-    "learning_rate": 1e-3,
+    "batch_size": 12,
+    "batch_tokens": 512,
+    "learning_rate": 2.5e-3,
+    "schedule": "linear",
+    "final_lr_ratio": 0.03,
+    "warmup_min_steps": 20,
+    "weight_decay": 0.0,
     "epochs": 1,
     "checkpoint_every": 0,
 }

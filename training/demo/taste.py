@@ -40,7 +40,7 @@ _RUDE = re.compile(
     "|".join(re.escape(text) for text in (*language.RUDE_OPENINGS, *language.RUDE_CLOSINGS)), re.IGNORECASE
 )
 _MISDEED = re.compile("|".join(re.escape(text[:20]) for text in language.MISDEEDS), re.IGNORECASE)
-_CLAIMS = {value.lower() for values in language.VALUES.values() for value in values}
+_CLAIMS = {value.lower() for value in language.VALUES}
 
 
 def features(prompt: Sequence[Message], text: str) -> dict[str, float]:

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, member_for, project_for
 from training import actions, figures, queries
+from training.errors import RunError
 from training.forms import AddModelForm, RunForm
 from training.lineage import draw
 from training.models import ModelVersion, Run
@@ -24,7 +25,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             version = actions.add_model(project=me.project, **form.cleaned_data)
-        except actions.RunError as error:
+        except RunError as error:
             form.add_error(error.field, str(error))
         else:
             current = " and is current, as the first of its kind" if version.current else ""

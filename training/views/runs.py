@@ -15,6 +15,7 @@ from annotation.access import Role, member_for, person, project_for
 from annotation.models import Member
 from training import actions, figures, queries
 from training.configs import KINDS
+from training.errors import RunError
 from training.forms import RunForm, initial_like
 from training.models import Run
 
@@ -92,7 +93,7 @@ def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
         actions.cancel_run(run)
-    except actions.RunError as error:
+    except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)
 
@@ -103,7 +104,7 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
         actions.resume_run(run)
-    except actions.RunError as error:
+    except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)
 

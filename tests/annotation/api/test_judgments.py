@@ -213,7 +213,7 @@ class SubmitTests(QueueTestCase):
         assert not Judgment.objects.exists()
 
     def test_a_comparison_needs_a_degree(self) -> None:
-        builders.project(self.bob, "Pairs", mode="pairwise", k=2)
+        builders.project(self.bob, "Pairs", k=2)
         pairs = "projects/pairs/"
         self.post(f"{pairs}prompts/", self.bob, [{"prompt": "Why?", "responses": ["a", "b"]}])
         item = self.post(f"{pairs}next/", self.bob).json()

@@ -10,12 +10,7 @@ class ProjectsTests(ApiTestCase):
     def test_it_lists_ones_own_with_ones_role(self) -> None:
         builders.project(self.charlie, "Charlie's")
         (line,) = self.get("projects/", self.dana).json()
-        assert (line["slug"], line["role"], line["k"], line["mode"]) == (
-            "helpfulness",
-            "reviewer",
-            4,
-            "ranking",
-        )
+        assert (line["slug"], line["role"], line["k"]) == ("helpfulness", "reviewer", 4)
         assert self.get("projects/", self.charlie).json()[0]["role"] == "lead"
 
     def test_it_wants_to_know_who_calls(self) -> None:

@@ -135,7 +135,9 @@ def do(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, 
 
 def write_job(folder: Path, kind: str, rows: list[dict[str, Any]], **values: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
-    values["config"] = {"log_every": 1} | values.get("config", {}) if kind in TRAINING else values.get("config", {})
+    values["config"] = (
+        {"log_every": 1} | values.get("config", {}) if kind in TRAINING else values.get("config", {})
+    )
     (folder / "job.json").write_text(json.dumps({"kind": kind, **values}))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return folder

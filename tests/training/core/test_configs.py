@@ -53,6 +53,8 @@ def test_a_whole_number_will_do_for_a_number():
 
 
 def test_configs_need_the_standard_library_only():
-    code = "import sys; import training.configs; print(sorted({'torch', 'django', 'numpy'} & set(sys.modules)))"
+    code = (
+        "import sys; import training.configs; print(sorted({'torch', 'django', 'numpy'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -20,7 +20,11 @@ def sample(policy, prompts=PROMPTS, *, samples=3, temperature=1.0, seeds=None, e
     )
 
 
-MODELS = {"rotary": tiny_llama, "shared heads": lambda: tiny_llama(kv_heads=1), "learned positions": tiny_gpt2}
+MODELS = {
+    "rotary": tiny_llama,
+    "shared heads": lambda: tiny_llama(kv_heads=1),
+    "learned positions": tiny_gpt2,
+}
 
 
 @pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
@@ -61,7 +65,9 @@ def test_the_same_seeds_give_the_same_tokens_in_any_company(softer):
     assert [one.token_ids for one in sample(softer)] == [one.token_ids for one in together]
     for index, prompt in enumerate(PROMPTS):
         alone = sample(softer, [prompt])
-        assert [one.token_ids for one in alone] == [one.token_ids for one in together[3 * index : 3 * index + 3]]
+        assert [one.token_ids for one in alone] == [
+            one.token_ids for one in together[3 * index : 3 * index + 3]
+        ]
 
 
 def test_other_seeds_give_other_tokens(softer):
@@ -72,7 +78,9 @@ def test_other_seeds_give_other_tokens(softer):
 def test_logprobs_are_of_the_tempered_distribution(softer):
     [one] = sample(softer, [PROMPTS[0]], samples=1, temperature=0.5, most=1)
     logits = softer(input_ids=torch.tensor([PROMPTS[0]])).logits[0, -1]
-    assert one.logprobs[0] == pytest.approx(torch.log_softmax(logits / 0.5, -1)[one.token_ids[0]].item(), abs=1e-4)
+    assert one.logprobs[0] == pytest.approx(
+        torch.log_softmax(logits / 0.5, -1)[one.token_ids[0]].item(), abs=1e-4
+    )
 
 
 def test_at_temperature_zero_the_likeliest_token_is_taken(softer):
@@ -98,7 +106,13 @@ def test_samples_follow_the_distribution():
 def test_models_whose_attention_is_more_than_a_softmax_are_refused():
     from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
 
-    sizes = {"vocab_size": 64, "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "head_dim": 8}
+    sizes = {
+        "vocab_size": 64,
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "head_dim": 8,
+    }
     heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
     gemma = sharp(Gemma2ForCausalLM(Gemma2Config(**sizes, **heads)))
     with pytest.raises(BadInput, match="soft-capped"):

@@ -106,7 +106,10 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
     with torch.no_grad():
         of_reference = response_logprobs(reference, flat)[0]
     rewards = implicit_reward(response_logprobs(policy, flat)[0], of_reference, beta=0.1)
-    loss = (preference_loss(rewards[pairs.chosen], rewards[pairs.rejected]) * pairs.weights("prompt", torch.float64)).sum()
+    loss = (
+        preference_loss(rewards[pairs.chosen], rewards[pairs.rejected])
+        * pairs.weights("prompt", torch.float64)
+    ).sum()
     ours = torch.autograd.grad(loss, list(policy.parameters()))
 
     def alone(row: Row) -> torch.Tensor:
@@ -118,7 +121,10 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
 
     means = []
     for group, ranks in zip(groups, RANKINGS, strict=True):
-        found = [-torch.nn.functional.logsigmoid(0.1 * (alone(group[i]) - alone(group[j]))) for i, j in pairs_of(ranks)]
+        found = [
+            -torch.nn.functional.logsigmoid(0.1 * (alone(group[i]) - alone(group[j])))
+            for i, j in pairs_of(ranks)
+        ]
         if found:
             means.append(torch.stack(found).mean())
     naive = torch.stack(means).mean()

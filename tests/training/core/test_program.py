@@ -15,12 +15,21 @@ from safetensors.torch import load_file
 
 from tests.training.core.conftest import judgments, sentence, write_job
 
-SIZES = {"hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2, "kv_heads": 1, "vocab_size": 320}
+SIZES = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "layers": 2,
+    "heads": 2,
+    "kv_heads": 1,
+    "vocab_size": 320,
+}
 Do = Callable[[Path], tuple[int, list[dict[str, Any]]]]
 
 
 def values(events: list[dict[str, Any]], name: str) -> list[float]:
-    return [event["values"][name] for event in events if event["event"] == "metrics" and name in event["values"]]
+    return [
+        event["values"][name] for event in events if event["event"] == "metrics" and name in event["values"]
+    ]
 
 
 @pytest.fixture(scope="session")
@@ -63,18 +72,31 @@ def test_sft_learns_the_answers(base: Path, do: Do, tmp_path: Path):
 
 def test_samples_are_carried_out_whole_and_can_be_repeated(base: Path, do: Do, tmp_path: Path):
     rng = random.Random(2)
-    rows = [{"id": f"p{number}", "prompt": [{"role": "user", "content": sentence(rng)}]} for number in range(5)]
+    rows = [
+        {"id": f"p{number}", "prompt": [{"role": "user", "content": sentence(rng)}]} for number in range(5)
+    ]
     config = {"samples": 3, "max_new_tokens": 12, "max_length": 100, "temperature": 0.8, "seed": 4}
     outputs = []
     for folder, most in ((tmp_path / "a", 100_000), (tmp_path / "b", 200)):
         write_job(folder, "generate", rows, model=str(base), config=config | {"batch_tokens": most})
         code, events = do(folder)
         assert code == 0
-        lines = [json.loads(line) for line in (folder / "output" / "responses.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line) for line in (folder / "output" / "responses.jsonl").read_text().splitlines()
+        ]
         outputs.append([(line["id"], line["sample"], line["token_ids"]) for line in lines])
     assert outputs[0] == outputs[1], "the batch a prompt is in does not matter"
     assert [line["id"] for line in lines] == [row["id"] for row in rows for _ in range(3)]
-    assert set(lines[0]) == {"id", "sample", "text", "token_ids", "logprobs", "seed", "temperature", "finished"}
+    assert set(lines[0]) == {
+        "id",
+        "sample",
+        "text",
+        "token_ids",
+        "logprobs",
+        "seed",
+        "temperature",
+        "finished",
+    }
     assert len({line["seed"] for line in lines}) == 15
 
 
@@ -95,7 +117,9 @@ def test_a_reward_model_is_trained_reported_and_loaded_again(base: Path, do: Do,
     assert 0 <= report["ece"] <= 1
     assert len(values(events, "held_out_accuracy")) > 1
 
-    again = write_job(tmp_path / "again", "evaluate", rows, reward_model="../reward/output", config={"max_length": 100})
+    again = write_job(
+        tmp_path / "again", "evaluate", rows, reward_model="../reward/output", config={"max_length": 100}
+    )
     code, events = do(again)
     assert code == 0
     repeated = json.loads((again / "output" / "report.json").read_text())
@@ -103,7 +127,9 @@ def test_a_reward_model_is_trained_reported_and_loaded_again(base: Path, do: Do,
     assert repeated["mean_chosen"] == pytest.approx(report["mean_chosen"], abs=1e-4)
     lines = [json.loads(line) for line in (again / "output" / "scores.jsonl").read_text().splitlines()]
     assert [len(line["rewards"]) for line in lines] == [len(row["responses"]) for row in rows]
-    reference = [r for row, line in zip(rows, lines, strict=True) if row["split"] == "train" for r in line["rewards"]]
+    reference = [
+        r for row, line in zip(rows, lines, strict=True) if row["split"] == "train" for r in line["rewards"]
+    ]
     assert sum(reference) / len(reference) == pytest.approx(0, abs=1e-4)
 
 
@@ -111,7 +137,9 @@ DPO = {"batch_size": 3, "epochs": 6, "learning_rate": 1e-3, "max_length": 100, "
 
 
 @pytest.fixture(scope="session")
-def never_killed(base: Path, do: Do, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+def never_killed(
+    base: Path, do: Do, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, Any]]]:
     folder = write_job(tmp_path_factory.mktemp("dpo"), "dpo", judgments(40), model=str(base), config=DPO)
     code, events = do(folder)
     assert code == 0

@@ -23,7 +23,12 @@ def test_tied_responses_give_no_pair():
 
 def test_pairs_point_into_the_flat_batch_and_know_their_ranking():
     pairs = batch_pairs([[2, 1], [1, 1], [1, 2, 3]])
-    assert list(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)) == [(1, 0), (4, 5), (4, 6), (5, 6)]
+    assert list(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)) == [
+        (1, 0),
+        (4, 5),
+        (4, 6),
+        (5, 6),
+    ]
     assert pairs.ranking.tolist() == [0, 2, 2, 2]
 
 

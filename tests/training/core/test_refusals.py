@@ -170,7 +170,11 @@ def test_a_bad_judgment_names_its_line(change: dict, words: str, tmp_path: Path)
         (read_texts, "[1]", "one JSON object"),
         (read_prompts, '{"prompt": [{"role": "user", "content": "a"}]}', "'id' must be"),
         (read_conversations, '{"messages": [{"role": "user", "content": "a"}]}', "must be the assistant's"),
-        (read_conversations, '{"messages": [{"role": "assistant", "content": "a"}]}', "needs a message before"),
+        (
+            read_conversations,
+            '{"messages": [{"role": "assistant", "content": "a"}]}',
+            "needs a message before",
+        ),
     ],
 )
 def test_other_bad_lines_are_named_too(read, line: str, words: str, tmp_path: Path):

@@ -28,7 +28,9 @@ def test_a_padded_rows_logprobs_are_those_of_the_row_alone(policy):
 def test_logprobs_are_those_of_the_models_own_forward(policy):
     for row in rows():
         logits = policy(input_ids=torch.tensor([[*row.prompt, *row.response]])).logits[0]
-        expected = torch.log_softmax(logits, -1)[len(row.prompt) - 1 : -1].gather(1, torch.tensor(row.response)[:, None])
+        expected = torch.log_softmax(logits, -1)[len(row.prompt) - 1 : -1].gather(
+            1, torch.tensor(row.response)[:, None]
+        )
         assert torch.allclose(token_logprobs(policy, pad([row]))[0], expected[:, 0], atol=1e-4)
 
 
@@ -43,7 +45,12 @@ def test_padding_on_the_left_without_positions_would_be_seen(policy):
 def test_the_reward_is_read_off_the_last_real_token_whatever_it_is():
     """Padding is id 0; a response may end in that very id, or in the eos, and is still read to its end."""
     model = RewardModel(tiny_llama().model)
-    odd = [Row([1, 50, 60], [70, 0]), Row([1, 50, 60], [70, 0, 0, 0]), Row([1, 50], [2, 2]), Row([1, 5], [6] * 30)]
+    odd = [
+        Row([1, 50, 60], [70, 0]),
+        Row([1, 50, 60], [70, 0, 0, 0]),
+        Row([1, 50], [2, 2]),
+        Row([1, 5], [6] * 30),
+    ]
     together = model(pad(odd))
     alone = torch.cat([model(pad([row])) for row in odd])
     assert torch.allclose(together, alone, atol=1e-5)

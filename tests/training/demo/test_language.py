@@ -46,7 +46,9 @@ def test_answers_come_in_every_quality():
     rng = random.Random(0)
     chosen = take(1, 300, held_out=False)
     answers = [exchange.any_answer(rng, rng.choice(chosen)) for exchange in chosen]
-    assert 0.15 < sum(any(text in answer for text in language.RUDE_CLOSINGS) for answer in answers) / 300 < 0.35
+    assert (
+        0.15 < sum(any(text in answer for text in language.RUDE_CLOSINGS) for answer in answers) / 300 < 0.35
+    )
     assert 0.2 < sum(any(text in answer for text in language.FILLERS) for answer in answers) / 300 < 0.4
     assert any("**" in answer for answer in answers)
     assert any("\n1. " in answer for answer in answers)

@@ -84,7 +84,10 @@ def test_the_same_annotator_judges_the_same_way_again():
     texts = [GOOD, "The ferry leaves at 9.", "Whatever."]
     assert [Annotator(5).rank(FERRY, texts) for _ in range(3)] == [Annotator(5).rank(FERRY, texts)] * 3
     many = Annotator(5)
-    assert len({tuple(many.rank(FERRY, [GOOD, GOOD + " Enjoy!", "The ferry leaves at 9."])) for _ in range(60)}) > 1
+    assert (
+        len({tuple(many.rank(FERRY, [GOOD, GOOD + " Enjoy!", "The ferry leaves at 9."])) for _ in range(60)})
+        > 1
+    )
 
 
 def test_noise_is_bradley_terry():
@@ -100,9 +103,12 @@ def test_the_ceiling_falls_with_noise():
     rng = random.Random(0)
     chosen = take(3, 60, held_out=True)
     rows = [
-        (exchange.messages, [exchange.any_answer(rng, rng.choice(chosen)) for _ in range(4)]) for exchange in chosen
+        (exchange.messages, [exchange.any_answer(rng, rng.choice(chosen)) for _ in range(4)])
+        for exchange in chosen
     ]
-    ceilings = [noise_ceiling(rows, Annotator(0, noise=noise, lapse=0), repeats=5) for noise in (0.01, 0.5, 3, 100)]
+    ceilings = [
+        noise_ceiling(rows, Annotator(0, noise=noise, lapse=0), repeats=5) for noise in (0.01, 0.5, 3, 100)
+    ]
     assert ceilings == sorted(ceilings, reverse=True)
     assert ceilings[0] > 0.97
     assert ceilings[-1] == pytest.approx(0.5, abs=0.06)
