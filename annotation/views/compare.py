@@ -37,7 +37,7 @@ _WORDS = {
     Degree.SIGNIFICANTLY: "Significantly",
     Degree.BETTER: "Better",
     Degree.SLIGHTLY: "Slightly",
-    Degree.NEGLIGIBLY: "Barely / unsure",
+    Degree.NEGLIGIBLY: "Negligibly / unsure",
 }
 # from "A is significantly better" on the left, through the unsure middle, to "B is significantly better"
 CHOICES = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 from training.configs import Value
 
 PRETRAINING_TEXTS = 3_500
-SFT_CONVERSATIONS = 9_000
+SFT_CONVERSATIONS = 8_000
 PROMPTS_PER_ROUND = 300
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 60
@@ -56,18 +56,19 @@ GENERATE: dict[str, Value] = {
 REWARD: dict[str, Value] = {
     "precision": "bfloat16",
     "max_length": 256,
-    "batch_size": 16,
-    "batch_tokens": 4096,
-    "learning_rate": 3e-4,
+    "batch_size": 8,
+    "batch_tokens": 1024,
+    "learning_rate": 6e-4,
+    "warmup_min_steps": 10,
     "epochs": 2,
     "checkpoint_every": 0,
 }
 DPO: dict[str, Value] = {
     "precision": "bfloat16",
     "max_length": 256,
-    "batch_size": 16,
-    "batch_tokens": 4096,
-    "learning_rate": 1e-4,
+    "batch_size": 8,
+    "batch_tokens": 1024,
+    "learning_rate": 2e-4,
     "beta": 0.1,
     "epochs": 2,
     "checkpoint_every": 0,

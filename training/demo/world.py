@@ -92,6 +92,7 @@ class World:
         snapshot = self.judgments(number)
         old = self.policy_of_round(number - 1)
         reward = self.run(f"reward-{number}", "reward", settings.REWARD, model=first, snapshot=snapshot)
+        self.lead.promote(reward.output.pk)
         dpo = self.run(f"policy-{number}", "dpo", settings.DPO, model=old, snapshot=snapshot)
         if not ModelVersion.objects.filter(project=self.project, parent=dpo.output).exists():
             self.lead.promote(dpo.output.pk)

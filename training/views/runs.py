@@ -139,16 +139,18 @@ START_WORDS = {
 
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
+    results = [
+        (figures.report_title(run.config), figures.results(figures.of_report(report))),
+        ("At the end of the run", figures.results(run.result.get("metrics") or {}, without=NOT_RESULTS)),
+        ("What it worked on", figures.results(run.result, without=NOT_RESULTS)),
+    ]
     return {
         "me": me,
         "project": me.project,
         "run": run,
         "output": getattr(run, "output", None),
-        "results": [
-            (figures.report_title(run.config), figures.results(figures.of_report(report))),
-            ("At the end of the run", figures.results(run.result.get("metrics") or {}, without=NOT_RESULTS)),
-            ("What it worked on", figures.results(run.result, without=NOT_RESULTS)),
-        ],
+        "results": results,
+        "headline": next((found for _, found in results if found), [])[:3],
         "seconds": run.result.get("seconds"),
         "queued": run.result.get("items"),
         "by_degree": figures.groups(report, "accuracy_by_degree"),
