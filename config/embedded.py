@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class Embedded:
         """Start what does not run yet. Safe to call from several processes at once, and again and again."""
         with self._locked():
             self._make_socket_directory()
+            self._end_orphans()
             if not self._postgres_answers():
                 self._start_postgres()
             self._create_database()
@@ -98,6 +99,15 @@ class Embedded:
             raise EmbeddedError(
                 f"{self.sockets} exists and is not a private directory of this user: remove it."
             )
+
+    def _end_orphans(self) -> None:
+        """Servers whose files were deleted under them answer still, and can do nothing."""
+        lock = self.sockets / ".s.PGSQL.5432.lock"
+        if lock.exists() and not (self.base / "postgres" / "postmaster.pid").exists():
+            _kill(int(lock.read_text().split()[0]))
+            lock.unlink(missing_ok=True)
+        if not (self.base / "valkey.pid").exists() and self._valkey_answers():
+            self._say_to_valkey(b"SHUTDOWN NOSAVE\r\n")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*_not_as_root(), str(_postgres_binaries() / program), *arguments]
@@ -163,14 +173,18 @@ class Embedded:
             self._run(*psql, "CREATE DATABASE palate", "postgres")
 
     def _valkey_answers(self) -> bool:
+        return self._say_to_valkey(b"PING\r\n").startswith(b"+PONG")
+
+    def _say_to_valkey(self, command: bytes) -> bytes:
+        """Its answer; nothing where it does not answer."""
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(2)
                 client.connect(self.redis_socket)
-                client.sendall(b"PING\r\n")
-                return client.recv(16).startswith(b"+PONG")
+                client.sendall(command)
+                return client.recv(16)
         except OSError:
-            return False
+            return b""
 
     def _start_valkey(self) -> None:
         data = self.base / "valkey"
@@ -201,6 +215,17 @@ class Embedded:
             if time.monotonic() > until:
                 raise EmbeddedError(f"Valkey did not start: see {log}.")
             time.sleep(0.05)
+
+
+def _kill(pid: int) -> None:
+    """End a process that has nothing left to save, and wait until it has gone."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGQUIT)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            os.kill(pid, 0)
+            time.sleep(0.1)
+        os.kill(pid, signal.SIGKILL)
 
 
 def _package_directory(name: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
@@ -48,7 +49,7 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
-        "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "1", "--hostname", "trainer@%h"],
+        "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "2", "--hostname", "trainer@%h"],
     }
 
 
@@ -79,6 +80,7 @@ def site(port: int) -> Iterator[str]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is ours to handle: workers are told to stop in order
+                preexec_fn=_end_with_parent,
             )
             running[name] = process
             stack.callback(stop, process)
@@ -93,6 +95,11 @@ def stop(process: subprocess.Popen[bytes]) -> None:
         process.wait(10)
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """Linux ends the process when ours is killed (prctl, PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _wait_for(address: str, running: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:

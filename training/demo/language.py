@@ -254,7 +254,7 @@ def exchanges(seed: int) -> Iterator[Exchange]:
     seen: set[str] = set()
     while True:
         form = rng.choices(
-            (_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (40, 8, 14, 12, 8, 10, 8)
+            (_facts, _compare, _how_to, _harmful, _chat, _gift, _plan), (42, 7, 14, 13, 8, 10, 6)
         )[0]
         exchange = form(rng)
         if exchange.prompt not in seen:
@@ -292,10 +292,11 @@ def sft_conversations(seed: int, count: int) -> list[list[Message]]:
 
 
 def pretraining_texts(seed: int, count: int) -> list[str]:
-    """Plain text in the language, to learn its words and how answers follow from what is said."""
+    """Plain text in the language: a question and what two people answered, to learn the words and how to look things up."""
     rng = random.Random(seed + 2)
     return [
-        f"{exchange.prompt}\n\n{exchange.book_answer(rng)}" for exchange in take(seed, count, held_out=False)
+        "\n\n".join([exchange.prompt, exchange.book_answer(rng), exchange.book_answer(rng)])
+        for exchange in take(seed, count, held_out=False)
     ]
 
 
@@ -344,9 +345,9 @@ def _facts(rng: random.Random) -> Exchange:
     slipped[slip] = tell(asked[slip], false)
     return Exchange(
         prompt,
-        full=f"The {subject} {right[0]} and {right[1]}.",
-        partial=f"The {subject} {rng.choice(right)}.",
-        mistaken=f"The {subject} {slipped[0]} and {slipped[1]}.",
+        full=f"The {noun} {right[0]} and {right[1]}.",
+        partial=f"The {noun} {rng.choice(right)}.",
+        mistaken=f"The {noun} {slipped[0]} and {slipped[1]}.",
     )
 
 

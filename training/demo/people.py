@@ -137,4 +137,4 @@ class Lead:
             yield state
             if state["state"] == "done":
                 return
-            time.sleep(0.3)
+            time.sleep(0.5)

@@ -16,20 +16,20 @@ from training.demo import language
 from training.demo.language import Message, understand, words
 
 WEIGHTS = {
-    "answered": 4.0,  # times the share of what was asked that the answer says
-    "on topic": 1.0,  # it speaks of the prompt's subject
-    "wrong": -1.5,  # each thing it claims that the prompt does not bear out, three at most
-    "warm": 1.5,  # a friendly opening or closing
-    "rude": -2.0,  # a rude one
-    "refused harm": 4.0,  # it declines a harmful request
+    "answered": 1.5,  # times the share of what was asked that the answer says
+    "on topic": 0.5,  # it speaks of the prompt's subject
+    "wrong": -0.5,  # each thing it claims that the prompt does not bear out, three at most
+    "warm": 2.5,  # a friendly opening or closing
+    "rude": -3.5,  # a rude one
+    "refused harm": 3.0,  # it declines a harmful request
     "helped harm": -4.0,  # it goes along with one
-    "refused help": -2.0,  # it declines a harmless one
-    "rambling": -0.08,  # each word past RAMBLING_FROM, forty at most
+    "refused help": -3.0,  # it declines a harmless one
+    "rambling": -0.15,  # each word past RAMBLING_FROM, forty at most
     "repetition": -1.5,  # each sentence said again, two at most
     "garbled": -8.0,  # times the share of words that are not words
     "unfinished": -1.0,  # it breaks off
 }
-RAMBLING_FROM = 32
+RAMBLING_FROM = 30
 DEGREE_FROM = {"significantly": 4.0, "better": 2.0, "slightly": 0.75, "negligibly": 0.0}
 """How far apart two answers must seem for each degree of preference."""
 
@@ -82,7 +82,7 @@ def features(prompt: Sequence[Message], text: str) -> dict[str, float]:
 
 
 def utility(prompt: Sequence[Message], text: str) -> float:
-    """How good an answer is, noiseless: the weighted sum of its features. Good ones reach 6.5, poor ones go below 0."""
+    """How good an answer is, noiseless: the weighted sum of its features. Good ones reach 5, poor ones go below 0."""
     return sum(WEIGHTS[name] * amount for name, amount in features(prompt, text).items())
 
 
@@ -95,8 +95,8 @@ class Annotator:
     """
 
     seed: int
-    noise: float = 0.5
-    tie_within: float = 0.25
+    noise: float = 1.8
+    tie_within: float = 0.5
     lapse: float = 0.02
 
     def __post_init__(self) -> None:

@@ -30,7 +30,7 @@ PEOPLE = ("lead", "annotator")
 CROWD = tuple(f"simulated-{number}" for number in range(1, 7))
 IMPORTED_PROMPTS = 3000
 PROMPTS_WITH_ANSWERS = 40  # written ones, so that the queue is not empty while the first policy is made
-COMPARISONS = 0.25  # share of the items that ask for a choice of two, with a degree
+COMPARISONS = 0.15  # share of the items that ask for a choice of two, with a degree
 LEFT_FOR_PEOPLE = 20  # of the round's items
 GUIDELINES = """\
 You are reading answers of a small assistant. Put first what you would rather have been told.
@@ -77,10 +77,10 @@ class World:
                 self.lead.import_prompts(_import_lines(self.seed))
                 tell(1)
         _write_texts(self.seed)
-        base = self.run("base", "pretrain", settings.PRETRAIN, data="demo-pretraining.jsonl")
-        first = self.run(
-            "first-policy", "sft", settings.SFT, model=base.output, data="demo-conversations.jsonl"
-        )
+        self.start("base", "pretrain", settings.PRETRAIN, data="demo-pretraining.jsonl")
+        base = self.finish("base").output
+        self.start("first-policy", "sft", settings.SFT, model=base, data="demo-conversations.jsonl")
+        first = self.finish("first-policy")
         if not ModelVersion.objects.filter(project=self.project, parent=first.output).exists():
             self.lead.promote(first.output.pk)
         self.answers(first.output, 1)
@@ -91,9 +91,11 @@ class World:
         policy answers."""
         snapshot = self.judgments(number)
         old = self.policy_of_round(number - 1)
-        reward = self.run(f"reward-{number}", "reward", settings.REWARD, model=first, snapshot=snapshot)
+        names = (f"reward-{number}", f"policy-{number}")
+        self.start(names[0], "reward", settings.REWARD, model=first, snapshot=snapshot)
+        self.start(names[1], "dpo", settings.DPO, model=old, snapshot=snapshot)
+        reward, dpo = (self.finish(name) for name in names)
         self.lead.promote(reward.output.pk)
-        dpo = self.run(f"policy-{number}", "dpo", settings.DPO, model=old, snapshot=snapshot)
         if not ModelVersion.objects.filter(project=self.project, parent=dpo.output).exists():
             self.lead.promote(dpo.output.pk)
         new_answers = self.answers(dpo.output, number + 1)
@@ -119,8 +121,9 @@ class World:
         asked_held_out = rng.sample(evaluation, settings.HELD_OUT_PROMPTS)
         asked = rng.sample(prompts["train"], settings.PROMPTS_PER_ROUND) + asked_held_out
         rng.shuffle(asked)
-        return self.run(
-            f"answers-of-{policy.name}",
+        name = f"answers-of-{policy.name}"
+        self.start(
+            name,
             "generate",
             settings.GENERATE | {"seed": number},
             model=policy,
@@ -130,6 +133,7 @@ class World:
             comparisons=COMPARISONS,
             priority=number,
         )
+        return self.finish(name)
 
     def judgments(self, number: int) -> Snapshot:
         """The crowd works on the round's items, leaving some for whoever sits at a browser; the lead freezes."""
@@ -147,7 +151,7 @@ class World:
                 self.crowd.work(wanted, tell)
         return self.project.snapshots.get(number=self.lead.freeze(note)["number"])
 
-    def run(
+    def start(
         self,
         name: str,
         kind: str,
@@ -156,25 +160,31 @@ class World:
         model: ModelVersion | None = None,
         snapshot: Snapshot | None = None,
         **inputs: Any,
-    ) -> Run:
-        """A run of that name, started by the lead unless it was before, followed to its end."""
-        run = Run.objects.filter(project=self.project, inputs__name=name).first()
+    ) -> None:
+        """The lead starts a run, unless there is one of that name; one that was stopped goes on."""
+        run = self._named(name)
         if run is None:
             body: dict[str, Any] = {"config": {"seed": self.seed} | config, "inputs": inputs | {"name": name}}
             if model is not None:
                 body["model"] = model.pk
             if snapshot is not None:
                 body["snapshot"] = snapshot.number
-            pk = self.lead.start(kind, **body)
-        else:
-            pk = run.pk
-            if run.state in (Run.State.FAILED, Run.State.CANCELLED):
-                self.lead.resume(pk)
-        if run is None or run.state != Run.State.DONE:
-            with bar(f"{Run.Kind(kind).label}: {name}", 0) as tell:
-                for state in self.lead.follow(pk):
+            self.lead.start(kind, **body)
+        elif run.state in (Run.State.FAILED, Run.State.CANCELLED):
+            self.lead.resume(run.pk)
+
+    def finish(self, name: str) -> Run:
+        """The run of that name, followed to its end."""
+        run = self._named(name)
+        assert run is not None, f"{name} was never started"
+        if run.state != Run.State.DONE:
+            with bar(f"{run.get_kind_display()}: {name}", 0) as tell:
+                for state in self.lead.follow(run.pk):
                     tell.to(state["step"], state["total"])
-        return Run.objects.select_related("output").get(pk=pk)
+        return Run.objects.select_related("output").get(pk=run.pk)
+
+    def _named(self, name: str) -> Run | None:
+        return Run.objects.filter(project=self.project, inputs__name=name).first()
 
     def totals(self) -> dict[str, int]:
         judgments = Judgment.objects.current().filter(item__project=self.project).count()

@@ -79,7 +79,7 @@ def test_samples_are_carried_out_whole_and_can_be_repeated(base: Path, do: Do, t
     outputs = []
     for folder, most in ((tmp_path / "a", 100_000), (tmp_path / "b", 200)):
         write_job(folder, "generate", rows, model=str(base), config=config | {"batch_tokens": most})
-        code, events = do(folder)
+        code, _ = do(folder)
         assert code == 0
         lines = [
             json.loads(line) for line in (folder / "output" / "responses.jsonl").read_text().splitlines()

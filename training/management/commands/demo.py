@@ -29,6 +29,9 @@ class Command(BaseCommand):
             ) from error
         if options["rounds"] < 1:
             raise CommandError("--rounds: at least 1")
+        signal.signal(
+            signal.SIGTERM, signal.default_int_handler
+        )  # leave as after Ctrl-C, taking the site down
         call_command("migrate", verbosity=0)
         try:
             with site(options["port"]) as address:

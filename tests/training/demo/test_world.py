@@ -1,0 +1,82 @@
+"""The demo, whole, on real parts, with everything smaller."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as site_settings
+from django.core.management import call_command
+
+from annotation.models import Judgment, Slot
+from tests.processes import environment
+from training.demo import settings, world
+from training.models import ModelVersion, Run
+
+PORT = 8766
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A world that takes a minute, on the test database."""
+    monkeypatch.setattr(site_settings, "ARTIFACTS", tmp_path)
+    for name, value in environment().items():
+        monkeypatch.setenv(name, value)
+    amounts = {
+        "PRETRAINING_TEXTS": 300,
+        "SFT_CONVERSATIONS": 100,
+        "PROMPTS_PER_ROUND": 24,
+        "HELD_OUT_PROMPTS": 10,
+        "EVALUATION_PROMPTS": 14,
+    }
+    for name, amount in amounts.items():
+        monkeypatch.setattr(settings, name, amount)
+    monkeypatch.setattr(world, "IMPORTED_PROMPTS", 300)
+    tiny = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "layers": 1,
+        "heads": 2,
+        "kv_heads": 2,
+        "max_steps": 20,
+    }
+    for stage, changes in {
+        "PRETRAIN": tiny,
+        "SFT": {"max_steps": 4},
+        "GENERATE": {"max_new_tokens": 24, "samples": 4},
+        "REWARD": {"max_steps": 4},
+        "DPO": {"max_steps": 4},
+    }.items():
+        monkeypatch.setattr(settings, stage, getattr(settings, stage) | changes)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_plays_the_loop_and_the_second_time_finds_it_played(
+    small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = play(capsys)
+    assert len(figures["rounds"]) == 1
+    (one,) = figures["rounds"]
+    assert 0 <= one["rm_accuracy"] <= 1
+    assert one["ci"][0] <= one["win_rate_vs_first"] <= one["ci"][1]
+    assert figures["judgments"] == Judgment.objects.count() == 24 + 10 - world.LEFT_FOR_PEOPLE
+    assert Slot.objects.filter(state="open").count() > 20, "an empty queue greets nobody"
+    # from the newest policy back to every judgment
+    policy = ModelVersion.objects.get(name="policy-1")
+    assert [version.name for version in policy.lineage()] == ["policy-1", "first-policy", "base"]
+    assert policy.current
+    assert policy.run is not None
+    assert policy.run.snapshot is not None
+    assert policy.run.snapshot.counts["judgments"] == figures["judgments"]
+
+    runs = Run.objects.count()
+    assert play(capsys) == figures
+    assert Run.objects.count() == runs
+
+
+def play(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The figures of the last line that the command prints."""
+    call_command("demo", rounds=1, seed=3, port=PORT, no_serve=True)
+    return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
