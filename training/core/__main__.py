@@ -103,9 +103,9 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m training.core JOB_DIR\n")
         return 2
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    os.environ.setdefault(
-        "GOMP_SPINCOUNT", "10000"
-    )  # threads that wait hand their core to the web server beside us
+    # threads that spin while they wait starve their neighbours; each shape of batch has kernels of its own, to be kept
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
     keep_freed_memory()
     with on_stdout() as events:
         try:

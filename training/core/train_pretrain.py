@@ -20,7 +20,15 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish
 from training.core.loop import Loop
-from training.core.models import autocast, device, load_policy, load_tokenizer, locate, save_policy
+from training.core.models import (
+    attend_in_float32,
+    autocast,
+    device,
+    load_policy,
+    load_tokenizer,
+    locate,
+    save_policy,
+)
 from training.core.scoring import check_logits, vocabulary_logits
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
@@ -123,7 +131,7 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) -> A
             attention = layer.self_attn
             attention.k_proj.weight.copy_(attention.q_proj.weight)
             attention.o_proj.weight.copy_(attention.v_proj.weight.T)
-    return model.to(device())
+    return attend_in_float32(model.eval()).to(device())
 
 
 def into_blocks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Tensor]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
-from training.core.models import switch_off_dropout
+from training.core.models import attend_in_float32
 from training.core.train_pretrain import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +40,7 @@ def sharp(model: Any) -> Any:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    return switch_off_dropout(model)
+    return attend_in_float32(model.eval())
 
 
 def in_float64(model: Any) -> Any:
