@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,14 +146,16 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
 
 
 def test_a_failure_is_told_in_a_sentence(
-    project: Project, alice: User, trainer: None, tmp_path: Path
+    project: Project, alice: User, trainer: None, tiny_policy: Path, tmp_path: Path
 ) -> None:
-    version = actions.add_model(project=project, kind="policy", name="gone", location=str(tmp_path / "gone"))
+    folder = shutil.copytree(tiny_policy, tmp_path / "gone")
+    version = actions.add_model(project=project, kind="policy", name="gone", location=str(folder))
+    shutil.rmtree(folder)
     builders.items(project, 1, k=3)
     run = actions.start_run(project=project, kind="generate", creator=alice, model=version)
     until(lambda: over(run), "the run fails")
     assert run.state == Run.State.FAILED
-    assert str(tmp_path / "gone") in run.error
+    assert str(folder) in run.error
 
 
 class TestClaims:
