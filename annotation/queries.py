@@ -9,11 +9,11 @@ from datetime import timedelta
 from typing import Any, cast
 
 from django.db import connection
-from django.db.models import Count, F, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from annotation.logic.formats import Row
-from annotation.models import Item, Judgment, Member, Project, Prompt, Slot, User
+from annotation.models import Item, Judgment, Member, Project, Slot, User
 
 # --- progress -------------------------------------------------------------------------------------------------
 
@@ -201,12 +201,6 @@ def desk(project: Project, user: User, item: Item) -> Desk:
 def item_to_judge(item_id: int, annotator: User) -> Item:
     """An item with all that its page shows."""
     return Item.objects.select_related("project", "prompt").prefetch_related("responses").get(pk=item_id)
-
-
-def prompts_to_answer(project: Project, split: str | None = None) -> QuerySet[Prompt]:
-    """The project's prompts in a stable random order."""
-    prompts = project.prompts.all() if split is None else project.prompts.filter(split=split)
-    return prompts.order_by(F("external_id"))
 
 
 # --- pairs ----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Judgment, Project, Response
+from annotation.models import Project, Response
 from training.models import ModelVersion, Run
 
 
@@ -61,19 +61,6 @@ def judgments_behind(version: ModelVersion) -> int:
 def waiting_for_answers(project: Project) -> int:
     """How many prompts are there that no item has asked about yet."""
     return project.prompts.filter(items=None).count()
-
-
-def judged_by_author(project: Project) -> dict[str, int]:
-    """How many current judgments each author's responses took part in."""
-    rows = (
-        Judgment.objects.current()
-        .filter(item__project=project)
-        .values_list("placements__response__author__name", "id")
-    )
-    counts: dict[str, set[int]] = {}
-    for name, judgment in rows:
-        counts.setdefault(name, set()).add(judgment)
-    return {name: len(ids) for name, ids in counts.items()}
 
 
 def registry(project: Project) -> list[tuple[ModelVersion, int]]:
