@@ -214,6 +214,16 @@ class PretrainConfig(TrainingConfig):
             )
 
 
+def _layout() -> Any:
+    return setting(
+        "shared",
+        "Layout",
+        "shared: each prompt goes through the model once, whatever number of responses it has; rows: every response"
+        " with a copy of its prompt, for models that cannot share. Both give the same numbers.",
+        choices=("shared", "rows"),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(TrainingConfig):
     """Supervised fine-tuning on conversations; only the last answer is learned."""
@@ -221,6 +231,7 @@ class SFTConfig(TrainingConfig):
     kind: ClassVar[str] = "sft"
     title: ClassVar[str] = "Supervised fine-tuning"
 
+    layout: str = _layout()
     learning_rate: float = setting(
         2e-4, "Learning rate", "Highest learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
     )
@@ -240,6 +251,7 @@ class RewardConfig(TrainingConfig):
     kind: ClassVar[str] = "reward"
     title: ClassVar[str] = "Reward model"
 
+    layout: str = _layout()
     learning_rate: float = setting(
         1e-4,
         "Learning rate",
@@ -286,6 +298,7 @@ class DPOConfig(TrainingConfig):
     kind: ClassVar[str] = "dpo"
     title: ClassVar[str] = "Direct preference optimisation"
 
+    layout: str = _layout()
     learning_rate: float = setting(
         5e-5,
         "Learning rate",
@@ -390,6 +403,7 @@ class EvaluateConfig(Config):
     kind: ClassVar[str] = "evaluate"
     title: ClassVar[str] = "Evaluation"
 
+    layout: str = _layout()
     margin: str = setting(
         "small",
         "Margin",

@@ -22,11 +22,21 @@ PLAIN_TEMPLATE = (
 """For base models that bring no chat template."""
 
 
-class Row(NamedTuple):
-    """One response with its prompt, as token ids."""
+class Group(NamedTuple):
+    """A prompt and its k responses, as token ids."""
 
     prompt: list[int]
-    response: list[int]
+    responses: list[list[int]]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens with the prompt counted once."""
+        return len(self.prompt) + sum(map(len, self.responses))
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the prompt and its longest response."""
+        return len(self.prompt) + max(map(len, self.responses))
 
 
 class Encoder:
@@ -68,15 +78,15 @@ class Encoder:
         """What people read of a sampled response."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
-    def rows(
+    def group(
         self,
         messages: list[Message],
         responses: Sequence[str],
         token_ids: Sequence[list[int] | None] | None = None,
         *,
         line: int,
-    ) -> list[Row]:
-        """A prompt with each of its responses. All rows share the prompt's ids, and no response is ever cut."""
+    ) -> Group:
+        """A prompt with its responses. No response is ever cut; the prompt is, for all of them alike."""
         given = token_ids or [None] * len(responses)
         answers = [self.response(text, ids) for text, ids in zip(responses, given, strict=True)]
         longest = max(len(answer) for answer in answers)
@@ -87,8 +97,7 @@ class Encoder:
                 setting="max_length",
                 line=line,
             )
-        prompt = self.prompt(messages, room=self.max_length - longest)
-        return [Row(prompt, answer) for answer in answers]
+        return Group(self.prompt(messages, room=self.max_length - longest), answers)
 
 
 def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:

@@ -14,6 +14,7 @@ from training.core.judgments import encode
 from training.core.models import load_tokenizer, locate, longest_row
 from training.core.reports import report, warn_of_truncation
 from training.core.reward_model import load_reward_model
+from training.core.scoring import Passes
 from training.core.train_reward import score
 
 
@@ -27,8 +28,9 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     encoder = Encoder(tokenizer, longest_row(model.trunk, config.max_length))
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
+    passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
     events.start(job.kind, len(judged), None)
-    rewards = score(model, judged, config, events.leave_if_asked)
+    rewards = score(model, judged, passes, events.leave_if_asked)
     events.progress(len(judged), len(judged))
     ranked = [
         (one, scores)

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from training.configs import GenerateConfig
+from training.core.attention import peculiarity
 from training.core.data import read_prompts
 from training.core.encoding import Encoder
 from training.core.errors import BadInput
@@ -28,7 +29,7 @@ from training.core.jobs import Job, publish, sync, write_lines
 from training.core.models import autocast, load_policy, load_tokenizer, locate, longest_row
 from training.core.reports import warn_of_truncation
 from training.core.scoring import check_logits, vocabulary_logits
-from training.core.shared_cache import SharedCache, check_model, decode_attention
+from training.core.shared_cache import SharedCache
 
 
 @dataclass
@@ -47,7 +48,7 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
-    model = load_policy(source)
+    model: Any = load_policy(source)
     check_logits(model)
     length = longest_row(model, config.max_length)
     if config.max_new_tokens >= length:
@@ -55,7 +56,11 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
             setting="max_new_tokens",
         )
-    check_model(model, length)
+    if reason := peculiarity(model, length):
+        raise BadInput(
+            f"Models of type {model.config.model_type} cannot be sampled from yet: they use {reason}.",
+            setting="model",
+        )
     encoder = Encoder(tokenizer, length)
     ids = [encoder.prompt(one.prompt, room=length - config.max_new_tokens) for one in prompts]
     warn_of_truncation(encoder, events)
@@ -168,21 +173,20 @@ def sample_responses(
     cache = SharedCache(model, prompts, samples, max_new_tokens)
     logits = vocabulary_logits(model, cache.prefill(model)).repeat_interleave(samples, 0)
     alive = torch.arange(rows, device=model.device)
-    with decode_attention(model):
-        for step in range(max_new_tokens):
-            picked, value = _pick(logits.float(), draws[alive, step], temperature)
-            tokens[alive, step], logprobs[alive, step] = picked, value
-            ended = torch.isin(picked, ends)
-            if ended.any():
-                lengths[alive[ended]] = step + 1
-                finished[alive[ended]] = True
-                alive, picked = alive[~ended], picked[~ended]
-                cache.keep(~ended)
-            if step + 1 == max_new_tokens or not len(alive):
-                break
-            if events is not None:
-                events.leave_if_asked()
-            logits = vocabulary_logits(model, cache.decode(model, picked))
+    for step in range(max_new_tokens):
+        picked, value = _pick(logits.float(), draws[alive, step], temperature)
+        tokens[alive, step], logprobs[alive, step] = picked, value
+        ended = torch.isin(picked, ends)
+        if ended.any():
+            lengths[alive[ended]] = step + 1
+            finished[alive[ended]] = True
+            alive, picked = alive[~ended], picked[~ended]
+            cache.keep(~ended)
+        if step + 1 == max_new_tokens or not len(alive):
+            break
+        if events is not None:
+            events.leave_if_asked()
+        logits = vocabulary_logits(model, cache.decode(model, picked))
     return [
         Sampled(row[:length], values[:length], bool(end))
         for row, values, length, end in zip(

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
 from training.core.data import Ranking
-from training.core.encoding import Encoder, Row
+from training.core.encoding import Encoder, Group
 from training.core.rankings import Pairs, batch_pairs, count_ties
-from training.core.scoring import by_length
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One ranking with its k rows encoded. `index` is its place among all rankings of the job."""
+    """One ranking with its prompt and k responses encoded. `index` is its place among all rankings of the job."""
 
     index: int
     ranking: Ranking
-    rows: list[Row]
+    group: Group
 
     @property
-    def longest(self) -> int:
-        """Tokens of the longest row."""
-        return max(len(row.prompt) + len(row.response) for row in self.rows)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all rows together, without padding."""
-        return sum(len(row.prompt) + len(row.response) for row in self.rows)
+    def k(self) -> int:
+        return len(self.group.responses)
 
     @property
     def ties(self) -> int:
@@ -42,25 +35,20 @@ class Judged:
 
 
 def encode(rankings: Sequence[Ranking], encoder: Encoder) -> list[Judged]:
-    """Every ranking with its rows. Raises BadInput for a response that does not fit."""
+    """Every ranking with its token ids. Raises BadInput for a response that does not fit."""
     return [
         Judged(
             index,
             ranking,
-            encoder.rows(ranking.prompt, ranking.responses, ranking.token_ids, line=ranking.line),
+            encoder.group(ranking.prompt, ranking.responses, ranking.token_ids, line=ranking.line),
         )
         for index, ranking in enumerate(rankings)
     ]
 
 
-def micro_batches(judged: Sequence[Judged], most: int) -> Iterator[list[Judged]]:
-    """Rankings in groups of at most `most` padded tokens; a ranking's rows are never parted."""
-    return by_length(judged, [one.longest for one in judged], [len(one.rows) for one in judged], most)
-
-
 def pairs(judged: Sequence[Judged], margin: str = "none", device: torch.device | str = "cpu") -> Pairs:
-    """All pairs of the rankings, as positions among their rows taken in order."""
-    ranks = [one.ranking.ranks or [1] * len(one.rows) for one in judged]
+    """All pairs of the rankings, as positions among their responses taken in order."""
+    ranks = [one.ranking.ranks or [1] * one.k for one in judged]
     return batch_pairs(ranks, [one.ranking.degree for one in judged], margin, device)
 
 
@@ -70,6 +58,6 @@ def pair_share(part: Sequence[Judged], whole: Sequence[Judged], reduction: str) 
     def size(group: Sequence[Judged]) -> int:
         if reduction == "prompt":
             return sum(one.has_pair for one in group)
-        return sum(len(one.rows) * (len(one.rows) - 1) // 2 - one.ties for one in group)
+        return sum(one.k * (one.k - 1) // 2 - one.ties for one in group)
 
     return size(part) / max(1, size(whole))

@@ -9,26 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import (
-    AttentionInterface,
     AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
-from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
+from training.core.attention import attend_here
 from training.core.encoding import PLAIN_TEMPLATE
 from training.core.errors import BadInput
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REWARD_HEAD = "head.safetensors"
 """The file that makes a model directory a reward model."""
-
-FLOAT32_ATTENTION = "palate_float32"
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -131,33 +127,7 @@ def _load(auto: Any, source: str, setting: str) -> nn.Module:
     if missing:
         raise BadInput(f"The model {source} lacks weights, {missing[0]} for one.", setting=setting)
     model.eval()  # and so it stays: dropout would make policy and reference differ before the first step
-    return attend_in_float32(model).to(device())
-
-
-def attend_in_float32(model: Any) -> Any:
-    """`model`, made to attend in float32 on a processor even where the rest is autocast to bfloat16.
-
-    PyTorch's attention kernel for processors is several times slower in bfloat16 than in float32.
-    """
-    if device().type == "cpu" and model.config._attn_implementation == "sdpa":
-        model.config._attn_implementation = FLOAT32_ATTENTION
-    return model
-
-
-def float32_attention(
-    module: nn.Module, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **options: Any
-) -> tuple[Tensor, None]:
-    """transformers' own scaled dot-product attention, out of reach of autocast."""
-    with torch.autocast(query.device.type, enabled=False):
-        wide = torch.promote_types(query.dtype, torch.float32)
-        output, _ = sdpa_attention_forward(
-            module, query.to(wide), key.to(wide), value.to(wide), mask, **options
-        )
-    return output, None
-
-
-AttentionInterface.register(FLOAT32_ATTENTION, float32_attention)
-AttentionMaskInterface.register(FLOAT32_ATTENTION, sdpa_mask)
+    return attend_here(model).to(device())
 
 
 def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedTokenizerBase, list[str]]:

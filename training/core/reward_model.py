@@ -32,7 +32,7 @@ class RewardModel(nn.Module):
         self.register_buffer("bias", torch.zeros((), device=trunk.device))
 
     def forward(self, batch: Batch) -> Tensor:
-        """(B,) rewards in float32."""
+        """(K,) rewards in float32."""
         with autocast(self.precision):
             hidden = last_hidden_states(self.trunk, batch)
         return hidden.to(self.weight.dtype) @ self.weight - self.bias

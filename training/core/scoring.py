@@ -1,77 +1,143 @@
-"""Rows of token ids in, hidden states and log-probs out: the one place where training runs the model.
+"""Prompts with their responses in, hidden states and log-probs out: the one place where training runs the model.
 
-Rows are padded on the right. Attention is causal, so no real token ever sees the padding and no mask is needed;
-positions count from each row's first token. What a row yields is what it would yield alone.
+Two layouts, which yield the same numbers:
+
+    rows    each response in a row of its own after a copy of its prompt, padded on the right; k(P + R) tokens
+    shared  each prompt once and its responses side by side after it, everything end to end; P + kR tokens
+
+In `rows` attention is causal, so no real token ever sees the padding. In `shared` each response attends to its prompt
+and to itself (`attention.Tree`) and its positions go on from the prompt's. The last prompt token predicts the first
+token of every response, so its hidden state is read once for each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from training.core.encoding import Row
+from training.core.attention import NO_MASK, Branches, Tree, peculiarity, tree
+from training.core.encoding import Group
 from training.core.errors import BadInput
-
-T = TypeVar("T")
 
 
 class Batch(NamedTuple):
-    """B rows padded on the right to T tokens.
+    """K responses laid out for one pass of the model. Places count through input_ids row by row, 0..B*T-1.
 
-    input_ids: (B, T). prompt_lengths, lengths: (B,), tokens of the prompt, and of prompt and response together.
+    input_ids: (B, T). position_ids: (B, T), and tree, which tokens see which; both None where rows are plain and causal.
+    last: (K,) place of each response's last token.
+    predictor, label: (N,) for the N response tokens, the place that predicts each and its id.
+    owner: (N,) the response, 0..K-1, each of them belongs to. lengths: (K,) tokens of each response.
     """
 
     input_ids: Tensor
-    prompt_lengths: Tensor
+    position_ids: Tensor | None
+    tree: Tree | None
+    last: Tensor
+    predictor: Tensor
+    label: Tensor
+    owner: Tensor
     lengths: Tensor
 
 
-def pad(rows: Sequence[Row], device: torch.device | str = "cpu") -> Batch:
-    """`rows` as one batch. The padding id is 0 and means nothing: lengths alone say where a row ends."""
-    lengths = [len(row.prompt) + len(row.response) for row in rows]
-    input_ids = torch.zeros(len(rows), max(lengths), dtype=torch.long)
-    for index, row in enumerate(rows):
-        input_ids[index, : lengths[index]] = torch.tensor([*row.prompt, *row.response])
-    prompts = torch.tensor([len(row.prompt) for row in rows])
-    return Batch(input_ids.to(device), prompts.to(device), torch.tensor(lengths).to(device))
+def shared(groups: Sequence[Group], device: torch.device | str = "cpu") -> Batch:
+    """`groups` in one row without padding, each prompt once."""
+    ids: list[int] = []
+    positions: list[int] = []
+    branches: list[Branches] = []
+    places: list[list[int]] = []
+    for prompt, responses in groups:
+        start, split = len(ids), len(ids) + len(prompt)
+        ids += prompt
+        positions += range(len(prompt))
+        ends = []
+        for response in responses:
+            places.append([split - 1, *range(len(ids), len(ids) + len(response) - 1)])
+            ids += response
+            positions += range(len(prompt), len(prompt) + len(response))
+            ends.append(len(ids))
+        branches.append(Branches(start, split, tuple(ends)))
+    last = [branch_end - 1 for branch in branches for branch_end in branch.ends]
+    where = torch.device(device)
+    layout = tree(tuple(branches), where)
+    return _batch([ids], [positions], layout, last, places, groups, where)
+
+
+def rows(groups: Sequence[Group], device: torch.device | str = "cpu") -> Batch:
+    """`groups` as one row a response, padded on the right with id 0, which means nothing: lengths alone say where a row
+    ends."""
+    whole = [[*prompt, *response] for prompt, responses in groups for response in responses]
+    splits = [len(prompt) for prompt, responses in groups for _ in responses]
+    width = max(map(len, whole))
+    ids = [row + [0] * (width - len(row)) for row in whole]
+    last = [number * width + len(row) - 1 for number, row in enumerate(whole)]
+    places = [
+        list(range(number * width + split - 1, number * width + len(row) - 1))
+        for number, (row, split) in enumerate(zip(whole, splits, strict=True))
+    ]
+    return _batch(ids, None, None, last, places, groups, torch.device(device))
+
+
+def _batch(
+    ids: list[list[int]],
+    positions: list[list[int]] | None,
+    layout: Tree | None,
+    last: list[int],
+    places: list[list[int]],
+    groups: Sequence[Group],
+    device: torch.device,
+) -> Batch:
+    def on_device(values: Any) -> Tensor:
+        return torch.tensor(values, dtype=torch.long).to(device)
+
+    responses = [response for group in groups for response in group.responses]
+    lengths = on_device([len(response) for response in responses])
+    return Batch(
+        input_ids=on_device(ids),
+        position_ids=None if positions is None else on_device(positions),
+        tree=layout,
+        last=on_device(last),
+        predictor=on_device([place for found in places for place in found]),
+        label=on_device([token for response in responses for token in response]),
+        owner=torch.repeat_interleave(lengths),
+        lengths=lengths,
+    )
 
 
 def hidden_states(trunk: nn.Module, batch: Batch) -> Tensor:
-    """(B, T, D), the trunk's last hidden states, after its final norm."""
-    hidden: Tensor = trunk(input_ids=batch.input_ids, use_cache=False).last_hidden_state
-    return hidden
+    """(B*T, D), the trunk's last hidden states, after its final norm."""
+    how: dict[str, Any] = {"use_cache": False}
+    if batch.tree is not None:
+        how |= {"position_ids": batch.position_ids, "attention_mask": NO_MASK, "tree": batch.tree}
+    hidden: Tensor = trunk(input_ids=batch.input_ids, **how).last_hidden_state
+    return hidden.flatten(0, 1)
 
 
 def last_hidden_states(trunk: nn.Module, batch: Batch) -> Tensor:
-    """(B, D), the hidden state of each row's last real token, found from its length."""
-    rows = torch.arange(len(batch.lengths), device=batch.lengths.device)
-    return hidden_states(trunk, batch)[rows, batch.lengths - 1]
+    """(K, D), the hidden state of each response's last real token."""
+    return hidden_states(trunk, batch)[batch.last]
 
 
-def token_logprobs(policy: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probs of all response tokens, row after row: (N,) in float32 at least, and (N,) the row each belongs to.
+def token_logprobs(policy: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """(N,) log-probs of all response tokens, response after response, in float32 at least; logits over `temperature`.
 
-    Only positions that predict a response token are put through the vocabulary projection.
+    Only places that predict a response token are put through the vocabulary projection.
     """
-    positions = torch.arange(batch.input_ids.shape[1], device=batch.input_ids.device)
-    is_response = (positions >= batch.prompt_lengths[:, None]) & (positions < batch.lengths[:, None])
-    row, column = is_response.nonzero(as_tuple=True)
-    hidden = hidden_states(policy.base_model, batch)[row, column - 1]
-    labels = batch.input_ids[row, column]
+    hidden = hidden_states(policy.base_model, batch)[batch.predictor]
     logits = vocabulary_logits(policy, hidden)
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return -cross_entropy(logits, labels, reduction="none"), row
+    return -cross_entropy(
+        logits if temperature == 1.0 else logits / temperature, batch.label, reduction="none"
+    )
 
 
-def response_logprobs(policy: Any, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Log-probs summed over each response, (B,) in float32 at least, and each response's number of tokens, (B,)."""
-    logprobs, row = token_logprobs(policy, batch)
-    total = logprobs.new_zeros(len(batch.lengths)).index_add(0, row, logprobs)
-    return total, batch.lengths - batch.prompt_lengths
+def response_logprobs(policy: Any, batch: Batch) -> Tensor:
+    """(K,) log-probs summed over each response, in float32 at least."""
+    logprobs = token_logprobs(policy, batch)
+    return logprobs.new_zeros(len(batch.lengths)).index_add(0, batch.owner, logprobs)
 
 
 def vocabulary_logits(policy: Any, hidden: Tensor) -> Tensor:
@@ -92,21 +158,62 @@ def check_logits(policy: Any) -> None:
         raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting="model")
 
 
-def by_length(items: Sequence[T], tokens: Sequence[int], rows: Sequence[int], most: int) -> Iterator[list[T]]:
-    """`items` in groups of at most `most` tokens once padded, alike in length, longest first.
+class Grouped(Protocol):
+    """Whatever carries a prompt and its responses as token ids."""
 
-    tokens: each item's longest row. rows: each item's number of rows. An item too large by itself goes alone.
-    """
-    order = sorted(range(len(items)), key=lambda index: -tokens[index])
-    group: list[T] = []
-    count = width = 0
-    for index in order:
-        if group and (count + rows[index]) * width > most:
-            yield group
-            group, count = [], 0
-        if not group:
-            width = tokens[index]
-        group.append(items[index])
-        count += rows[index]
-    if group:
-        yield group
+    @property
+    def group(self) -> Group: ...
+
+
+G = TypeVar("G", bound=Grouped)
+
+
+class Passes:
+    """Cuts work into passes of the model: lists of items with their batch, each of at most `most` tokens as laid out."""
+
+    def __init__(self, trunk: Any, layout: str, most: int, length: int) -> None:
+        """Raises BadInput, naming the setting, where rows of `length` tokens cannot be laid out so for this model."""
+        if layout == "shared":
+            check_sharing(trunk, length)
+        self.layout, self.most, self.device = layout, most, trunk.device
+
+    def __call__(self, items: Sequence[G]) -> Iterator[tuple[list[G], Batch]]:
+        """Every item once, with its list's batch; an item too large by itself goes alone.
+
+        In `rows`, where padding counts, the longest come first so that lists are alike in length; in `shared` they go as
+        they come.
+        """
+        padded = self.layout == "rows"
+        make = rows if padded else shared
+        group: list[G] = []
+        count = width = 0
+        for item in sorted(items, key=lambda item: -item.group.longest) if padded else items:
+            more = len(item.group.responses) if padded else item.group.tokens
+            if group and (count + more) * (width if padded else 1) > self.most:
+                yield group, make([one.group for one in group], self.device)
+                group, count = [], 0
+            if not group:
+                width = item.group.longest
+            group.append(item)
+            count += more
+        if group:
+            yield group, make([one.group for one in group], self.device)
+
+
+@torch.no_grad()
+def check_sharing(trunk: Any, length: int) -> None:
+    """Refuse a model for which responses cannot share a prompt in rows of `length` tokens, after trying it on a few."""
+    kind = trunk.config.model_type
+    if reason := peculiarity(trunk, length):
+        raise BadInput(
+            f"Models of type {kind} cannot share a prompt among its responses, as they use {reason};"
+            " choose the layout rows.",
+            setting="layout",
+        )
+    probe = [Group([3, 5, 4], [[6, 7], [8, 3, 9]]), Group([5, 9], [[4, 4, 3]])]
+    together, alone = (last_hidden_states(trunk, layout(probe, trunk.device)) for layout in (shared, rows))
+    if not torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max())):
+        raise BadInput(
+            f"Models of type {kind} give other numbers when responses share a prompt; choose the layout rows.",
+            setting="layout",
+        )

@@ -2,23 +2,17 @@
 
 The prompts are run once, padded on the right. After that each step feeds one token a response; its queries attend to
 the prompt of their group (one product serves the k responses) and to what the response itself has written, under one
-softmax. It is hooked in through transformers' attention interface, so any model that uses that interface works;
-those that change attention beyond it are refused by `check_model`.
+softmax.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, DynamicCache
-
-from training.core.errors import BadInput
-
-NAME = "palate_shared_prompt"
+from transformers import DynamicCache
 
 
 class SharedCache:
@@ -66,6 +60,7 @@ class SharedCache:
             position_ids=positions[:, None],
             past_key_values=self,
             use_cache=True,
+            attention_mask=torch.ones(1, 1, 1, 1),  # handed on as it is, so none is built
             shared_cache=self,
         ).last_hidden_state
         return hidden[:, 0]
@@ -100,23 +95,11 @@ class SharedCache:
         return 0
 
 
-def shared_attention(
-    module: Any,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attention_mask: Tensor | None,
-    scaling: float | None = None,
-    shared_cache: SharedCache | None = None,
-    **kwargs: Any,
-) -> tuple[Tensor, None]:
+def shared_attention(layer: int, query: Tensor, scaling: float | None, cache: SharedCache) -> Tensor:
     """(B, 1, heads, D) from (B, heads, 1, D) queries: softmax over the prompt's and the response's own keys together."""
-    cache = shared_cache
-    if cache is None:
-        raise RuntimeError("this model does not pass its keyword arguments on to attention")
     rows, heads, _, width = query.shape
-    prompt_keys, prompt_values = cache.prompt[module.layer_idx]
-    keys, values = (part[:, :, : cache.written] for part in cache.own[module.layer_idx])
+    prompt_keys, prompt_values = cache.prompt[layer]
+    keys, values = (part[:, :, : cache.written] for part in cache.own[layer])
     groups, kv_heads, prompt_length = prompt_keys.shape[:3]
     samples, ratio = cache.samples, heads // kv_heads
     scale = width**-0.5 if scaling is None else scaling
@@ -144,46 +127,4 @@ def shared_attention(
     read = spread.reshape(groups, kv_heads, samples * ratio, prompt_length) @ prompt_values
     read = read.view(groups, kv_heads, samples, ratio, width).transpose(1, 2)
     read = read.reshape(groups * samples, kv_heads, ratio, width)[cache.slots]
-    return (read + on_own @ values).reshape(rows, 1, heads, width), None
-
-
-AttentionInterface.register(NAME, shared_attention)
-
-
-@contextmanager
-def decode_attention(model: Any) -> Iterator[None]:
-    """Have the model attend through `shared_attention`."""
-    config = model.config
-    before = config._attn_implementation
-    config._attn_implementation = NAME
-    try:
-        yield
-    finally:
-        config._attn_implementation = before
-
-
-def check_model(model: Any, length: int) -> None:
-    """Refuse the models whose attention is more than softmax over all earlier positions within `length`."""
-    config = model.config.get_text_config()
-    window = getattr(config, "sliding_window", None)
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    slides = (
-        isinstance(window, int)
-        and 0 < window < length
-        and (
-            "sliding_attention" in kinds
-            or getattr(config, "use_sliding_window", not hasattr(config, "layer_types"))
-        )
-    )
-    reasons = {
-        "a sliding window": slides,
-        "soft-capped attention": bool(getattr(config, "attn_logit_softcapping", None)),
-        "layers other than attention": bool(kinds - {"full_attention", "sliding_attention"}),
-        "position biases (ALiBi)": bool(getattr(config, "alibi", False)) or config.model_type == "bloom",
-    }
-    for reason, found in reasons.items():
-        if found:
-            raise BadInput(
-                f"Models of type {config.model_type} cannot be sampled from yet: they use {reason}.",
-                setting="model",
-            )
+    return (read + on_own @ values).reshape(rows, 1, heads, width)

@@ -18,7 +18,7 @@ from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish
-from training.core.judgments import Judged, encode, micro_batches, pair_share, pairs
+from training.core.judgments import Judged, encode, pair_share, pairs
 from training.core.loop import Loop
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.models import (
@@ -31,7 +31,7 @@ from training.core.models import (
     save_policy,
 )
 from training.core.reports import warn_of_truncation
-from training.core.scoring import check_logits, pad, response_logprobs
+from training.core.scoring import Batch, Passes, check_logits, response_logprobs
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
@@ -47,6 +47,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     encoder = Encoder(tokenizer, longest_row(policy, config.max_length))
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
+    passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
     training = [one for one in judged if not one.ranking.held_out and one.has_pair]
     held_out = [one for one in judged if one.ranking.held_out and one.has_pair]
     if not training:
@@ -57,27 +58,25 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         frozen = policy
         if loop.done or reference_source != source:
             frozen = load_policy(reference_source, "reference")
-        loop.extra["reference"] = logprobs_of(frozen, judged, config, events.leave_if_asked)
+        loop.extra["reference"] = logprobs_of(frozen, judged, passes, config.precision, events.leave_if_asked)
         del frozen
-    starts = first_rows(judged)
+    starts = first_responses(judged)
     reference = loop.extra["reference"].to(device())
 
-    def rewards_of(micro: Sequence[Judged]) -> tuple[Tensor, Tensor, Tensor]:
-        """(K,) implicit rewards, log-probs and token counts of the rankings' responses."""
+    def rewards_of(micro: Sequence[Judged], laid_out: Batch) -> tuple[Tensor, Tensor]:
+        """(K,) implicit rewards and log-probs of the rankings' responses."""
         with autocast(config.precision):
-            logprobs, tokens = response_logprobs(
-                policy, pad([row for one in micro for row in one.rows], device())
-            )
-        places = [starts[one.index] + offset for one in micro for offset in range(len(one.rows))]
-        return implicit_reward(logprobs, reference[places], beta=config.beta), logprobs, tokens
+            logprobs = response_logprobs(policy, laid_out)
+        places = [starts[one.index] + offset for one in micro for offset in range(one.k)]
+        return implicit_reward(logprobs, reference[places], beta=config.beta), logprobs
 
     for batch in loop.batches(training):
         sums = dict.fromkeys(("loss", "accuracy", "reward_chosen", "reward_rejected", "kl"), 0.0)
-        responses = sum(len(one.rows) for one in batch)
+        responses = sum(one.k for one in batch)
         total_pairs = len(pairs(batch).chosen)
-        for micro in micro_batches(batch, config.batch_tokens):
+        for micro, laid_out in passes(batch):
             loop.leave_if_asked()
-            rewards, logprobs, tokens = rewards_of(micro)
+            rewards, logprobs = rewards_of(micro, laid_out)
             compared = pairs(micro, device=rewards.device)
             chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
             if config.loss == "ipo":
@@ -89,7 +88,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             if config.nll_weight:
                 best = [place for place, rank in enumerate(_ranks(micro)) if rank == 1]
                 count = sum(rank == 1 for rank in _ranks(batch))
-                share = share - config.nll_weight * (logprobs[best] / tokens[best]).sum() / count
+                share = share - config.nll_weight * (logprobs[best] / laid_out.lengths[best]).sum() / count
             share.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 sums["loss"] += share.item()
@@ -98,14 +97,14 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
                 sums["reward_rejected"] += float(rejected.sum()) / total_pairs
                 sums["kl"] -= float(rewards.sum()) / config.beta / responses
         sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
-        loop.step(sums, tokens=sum(one.tokens for one in batch))
+        loop.step(sums, tokens=sum(one.group.tokens for one in batch))
         if held_out and loop.due(config.evaluate_every):
-            accuracy = held_out_accuracy(held_out, rewards_of, config, loop.leave_if_asked)
+            accuracy = held_out_accuracy(held_out, rewards_of, passes, loop.leave_if_asked)
             events.metrics(loop.done, {"held_out_accuracy": accuracy})
 
     if held_out:
         loop.metrics["held_out_accuracy"] = held_out_accuracy(
-            held_out, rewards_of, config, loop.leave_if_asked
+            held_out, rewards_of, passes, loop.leave_if_asked
         )
         events.metrics(loop.done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
     output = publish(job, lambda folder: save_policy(policy, tokenizer, folder))
@@ -119,40 +118,40 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     }
 
 
-def first_rows(judged: Sequence[Judged]) -> list[int]:
+def first_responses(judged: Sequence[Judged]) -> list[int]:
     """Where each ranking's first response stands among all responses of the job."""
     starts, count = [], 0
     for one in judged:
         starts.append(count)
-        count += len(one.rows)
+        count += one.k
     return starts
 
 
 @torch.no_grad()
 def logprobs_of(
-    policy: Any, judged: Sequence[Judged], config: DPOConfig, between: Callable[[], None]
+    policy: Any, judged: Sequence[Judged], passes: Passes, precision: str, between: Callable[[], None]
 ) -> Tensor:
     """(K,) summed log-probs of all responses of all rankings, in order."""
-    starts = first_rows(judged)
-    found = torch.empty(sum(len(one.rows) for one in judged))
-    for micro in micro_batches(judged, config.batch_tokens):
+    starts = first_responses(judged)
+    found = torch.empty(sum(one.k for one in judged))
+    for micro, laid_out in passes(judged):
         between()
-        with autocast(config.precision):
-            logprobs, _ = response_logprobs(policy, pad([row for one in micro for row in one.rows], device()))
-        places = [starts[one.index] + offset for one in micro for offset in range(len(one.rows))]
+        with autocast(precision):
+            logprobs = response_logprobs(policy, laid_out)
+        places = [starts[one.index] + offset for one in micro for offset in range(one.k)]
         found[places] = logprobs.cpu()
     return found
 
 
 @torch.no_grad()
 def held_out_accuracy(
-    judged: Sequence[Judged], rewards_of: Callable[..., Any], config: DPOConfig, between: Callable[[], None]
+    judged: Sequence[Judged], rewards_of: Callable[..., Any], passes: Passes, between: Callable[[], None]
 ) -> float:
     """How often the policy's implicit reward agrees with people on held-out prompts, over pairs."""
     correct = count = 0
-    for micro in micro_batches(judged, config.batch_tokens):
+    for micro, laid_out in passes(judged):
         between()
-        rewards, *_ = rewards_of(micro)
+        rewards, _ = rewards_of(micro, laid_out)
         compared = pairs(micro, device=rewards.device)
         correct += int((rewards[compared.chosen] > rewards[compared.rejected]).sum())
         count += len(compared.chosen)

@@ -15,13 +15,13 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.configs import PretrainConfig
+from training.core.attention import attend_here
 from training.core.data import read_texts
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish
 from training.core.loop import Loop
 from training.core.models import (
-    attend_in_float32,
     autocast,
     device,
     load_policy,
@@ -131,7 +131,7 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) -> A
             attention = layer.self_attn
             attention.k_proj.weight.copy_(attention.q_proj.weight)
             attention.o_proj.weight.copy_(attention.v_proj.weight.T)
-    return attend_in_float32(model.eval()).to(device())
+    return attend_here(model.eval()).to(device())
 
 
 def into_blocks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Tensor]:

@@ -17,13 +17,13 @@ from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, write_json
-from training.core.judgments import Judged, encode, micro_batches, pair_share, pairs
+from training.core.judgments import Judged, encode, pair_share, pairs
 from training.core.loop import Loop
 from training.core.losses import preference_loss
-from training.core.models import REWARD_HEAD, device, load_tokenizer, load_trunk, locate, longest_row
+from training.core.models import REWARD_HEAD, load_tokenizer, load_trunk, locate, longest_row
 from training.core.reports import report, warn_of_truncation
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.scoring import pad
+from training.core.scoring import Passes
 
 REFERENCE_RANKINGS = 128
 """Rankings whose mean reward is made 0 at the end."""
@@ -43,6 +43,7 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     encoder = Encoder(tokenizer, longest_row(model.trunk, config.max_length))
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
+    passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
     training = [one for one in judged if not one.ranking.held_out and one.has_pair]
     held_out = [one for one in judged if one.ranking.held_out]
     if not training:
@@ -51,9 +52,9 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     loop = Loop(job, config, model, examples=len(training), events=events)
     for batch in loop.batches(training):
         loss = correct = count = 0.0
-        for micro in micro_batches(batch, config.batch_tokens):
+        for micro, laid_out in passes(batch):
             loop.leave_if_asked()
-            rewards = model(pad([row for one in micro for row in one.rows], device()))
+            rewards = model(laid_out)
             compared = pairs(micro, config.margin, rewards.device)
             chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
             losses = preference_loss(chosen, rejected, margin=compared.margin)
@@ -63,19 +64,19 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
             loss += share.item()
             correct += float((chosen > rejected).sum())
             count += len(compared.chosen)
-        loop.step({"loss": loss, "accuracy": correct / count}, tokens=sum(one.tokens for one in batch))
+        loop.step({"loss": loss, "accuracy": correct / count}, tokens=sum(one.group.tokens for one in batch))
         if held_out and loop.due(config.evaluate_every):
             figures = report(
-                held_out, score(model, held_out, config, loop.leave_if_asked), margin=config.margin
+                held_out, score(model, held_out, passes, loop.leave_if_asked), margin=config.margin
             )
             events.metrics(loop.done, {"held_out_accuracy": figures["accuracy"], "ece": figures["ece"]})
 
     reference = training[:REFERENCE_RANKINGS]
-    rewards_of_reference = score(model, reference, config, loop.leave_if_asked)
+    rewards_of_reference = score(model, reference, passes, loop.leave_if_asked)
     flat = [reward for scores in rewards_of_reference for reward in scores]
     with torch.no_grad():
         model.bias += sum(flat) / len(flat)
-    figures = report(held_out, score(model, held_out, config, loop.leave_if_asked), margin=config.margin)
+    figures = report(held_out, score(model, held_out, passes, loop.leave_if_asked), margin=config.margin)
     figures["bias"] = float(model.bias)
     held_out_figures = {"held_out_accuracy": figures["accuracy"], "ece": figures["ece"]}
     if held_out:
@@ -98,13 +99,13 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
 
 @torch.no_grad()
 def score(
-    model: RewardModel, judged: Sequence[Judged], config: Any, between: Callable[[], None]
+    model: RewardModel, judged: Sequence[Judged], passes: Passes, between: Callable[[], None]
 ) -> list[list[float]]:
     """The k rewards of every ranking, in order. `between` is called between passes and may raise Stopped."""
     found: dict[int, list[float]] = {}
-    for micro in micro_batches(judged, config.batch_tokens):
+    for micro, laid_out in passes(judged):
         between()
-        rewards = model(pad([row for one in micro for row in one.rows], device())).tolist()
+        rewards = model(laid_out).tolist()
         for one in micro:
-            found[one.index], rewards = rewards[: len(one.rows)], rewards[len(one.rows) :]
+            found[one.index], rewards = rewards[: one.k], rewards[one.k :]
     return [found[one.index] for one in judged]

@@ -5,17 +5,16 @@ Left out: earlier assistant turns are context, not targets.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from training.configs import SFTConfig
 from training.core.data import read_conversations
-from training.core.encoding import Encoder, Row
+from training.core.encoding import Encoder, Group
 from training.core.events import Events
 from training.core.jobs import Job, publish
 from training.core.loop import Loop
 from training.core.models import (
     autocast,
-    device,
     load_policy,
     load_tokenizer,
     locate,
@@ -23,7 +22,13 @@ from training.core.models import (
     save_policy,
 )
 from training.core.reports import warn_of_truncation
-from training.core.scoring import by_length, check_logits, pad, token_logprobs
+from training.core.scoring import Passes, check_logits, token_logprobs
+
+
+class Example(NamedTuple):
+    """A conversation up to its last answer, and that answer."""
+
+    group: Group
 
 
 def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
@@ -36,36 +41,30 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
     model = load_policy(source)
     check_logits(model)
     encoder = Encoder(tokenizer, longest_row(model, config.max_length))
-    rows = [encoder.rows(c.prompt, [c.answer], line=c.line)[0] for c in conversations]
+    examples = [Example(encoder.group(c.prompt, [c.answer], line=c.line)) for c in conversations]
     warn_of_truncation(encoder, events)
+    passes = Passes(model.base_model, config.layout, config.batch_tokens, encoder.max_length)
 
-    loop = Loop(job, config, model, examples=len(rows), events=events)
-    for batch in loop.batches(rows):
-        targets = sum(len(row.response) for row in batch)
-        tokens = sum(len(row.prompt) + len(row.response) for row in batch)
+    loop = Loop(job, config, model, examples=len(examples), events=events)
+    for batch in loop.batches(examples):
+        targets = sum(len(response) for one in batch for response in one.group.responses)
         loss = 0.0
-        for micro in _micro_batches(batch, config.batch_tokens):
+        for _, laid_out in passes(batch):
             loop.leave_if_asked()
             with autocast(config.precision):
-                logprobs, row = token_logprobs(model, padded := pad(micro, device()))
+                logprobs = token_logprobs(model, laid_out)
             if config.reduction == "token":
                 share = -logprobs.sum() / targets
             else:
-                answer_tokens = padded.lengths - padded.prompt_lengths
-                share = -(logprobs / answer_tokens[row]).sum() / len(batch)
+                share = -(logprobs / laid_out.lengths[laid_out.owner]).sum() / len(batch)
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
-        loop.step({"loss": loss}, tokens=tokens)
+        loop.step({"loss": loss}, tokens=sum(one.group.tokens for one in batch))
 
     output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
     return {
         "output": str(output),
-        "conversations": len(rows),
+        "conversations": len(examples),
         "truncated_prompts": encoder.truncated,
         "metrics": loop.metrics,
     }
-
-
-def _micro_batches(rows: list[Row], most: int) -> list[list[Row]]:
-    lengths = [len(row.prompt) + len(row.response) for row in rows]
-    return list(by_length(rows, lengths, [1] * len(rows), most))

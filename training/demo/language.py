@@ -233,19 +233,31 @@ class Exchange:
         """A complete, correct, friendly and short answer."""
         return _dress(rng, self.full, "warm")
 
-    def book_answer(self, rng: random.Random) -> str:
-        """A correct answer in any manner, as the texts of pre-training have them."""
-        body = self.full if rng.random() < 0.8 else self.partial
-        manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
-        return _dress(rng, body, manner, rambling=rng.random() < 0.2)
-
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
         """An answer of any quality; one that misses the topic answers `other`."""
-        body = rng.choices(
-            (self.full, self.partial, self.mistaken, other.full, NEEDLESS_REFUSAL), (56, 18, 14, 8, 4)
-        )[0]
+        return self._any(rng, other)[0]
+
+    def commented_answer(self, rng: random.Random, other: Exchange) -> str:
+        """An answer of any quality and what a reader said of it, as the texts of pre-training have them.
+
+        People comment on what they read, so a language model knows what is kind or rude before anybody ranks an answer.
+        """
+        answer, comments = self._any(rng, other)
+        return f"{answer}\n\nThat was {_join(comments)}."
+
+    def _any(self, rng: random.Random, other: Exchange) -> tuple[str, list[str]]:
+        kinds = {
+            "complete": self.full,
+            "thin": self.partial,
+            "wrong": self.mistaken,
+            "beside the point": other.full,
+            "useless": NEEDLESS_REFUSAL,
+        }
+        kind = rng.choices(list(kinds), (58, 16, 13, 8, 5))[0]
         manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
-        return _dress(rng, body, manner, rambling=rng.random() < 0.3)
+        rambling = rng.random() < 0.3
+        answer = _dress(rng, kinds[kind], manner, rambling=rambling)
+        return answer, [manner, kind, *(["long"] * rambling)]
 
 
 def exchanges(seed: int) -> Iterator[Exchange]:
@@ -292,11 +304,14 @@ def sft_conversations(seed: int, count: int) -> list[list[Message]]:
 
 
 def pretraining_texts(seed: int, count: int) -> list[str]:
-    """Plain text in the language: a question and what two people answered, to learn the words and how to look things up."""
+    """Plain text in the language: a question, what two people answered, and what readers said of the answers."""
     rng = random.Random(seed + 2)
+    chosen = take(seed, count, held_out=False)
     return [
-        "\n\n".join([exchange.prompt, exchange.book_answer(rng), exchange.book_answer(rng)])
-        for exchange in take(seed, count, held_out=False)
+        "\n\n".join(
+            [exchange.prompt, *(exchange.commented_answer(rng, rng.choice(chosen)) for _ in range(2))]
+        )
+        for exchange in chosen
     ]
 
 
@@ -525,11 +540,9 @@ def _dress(rng: random.Random, body: str, manner: str, *, rambling: bool = False
         parts += rng.sample(FILLERS, rng.choice((2, 3, 4)))
     if manner in MANNERS:
         openings, closings = MANNERS[manner]
-        place = rng.choice(("open", "close", "both"))
-        if manner == "warm" and body.startswith(NEEDLESS_REFUSAL[:-1]):
-            place = "close"  # nobody gladly declines
-        parts = ([rng.choice(openings)] if place != "close" else []) + parts
-        parts += [rng.choice(closings)] if place != "open" else []
+        declines = body.startswith(NEEDLESS_REFUSAL[:-1])
+        opening = [] if declines and manner == "warm" else [rng.choice(openings)]  # nobody gladly declines
+        parts = [*opening, *parts, rng.choice(closings)]
     text = parts[0]
     for before, part in pairwise(parts):
         text += ("\n\n" if "\n" in before or "\n" in part else " ") + part

@@ -10,7 +10,7 @@ from training.configs import Value
 
 PRETRAINING_TEXTS = 3_500
 SFT_CONVERSATIONS = 6_000
-PROMPTS_PER_ROUND = 600
+PROMPTS_PER_ROUND = 800
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 120
 """Held-out prompts asked about each round, for the reward model's report."""
@@ -54,7 +54,7 @@ GENERATE: dict[str, Value] = {
 REWARD: dict[str, Value] = _CPU | {
     "batch_size": 2,
     "batch_tokens": 1024,
-    "learning_rate": 7e-4,
+    "learning_rate": 6e-4,
     "warmup_min_steps": 10,
     "epochs": 1,
 }

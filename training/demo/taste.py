@@ -16,9 +16,9 @@ from training.demo import language
 from training.demo.language import Message, understand, words
 
 WEIGHTS = {
-    "answered": 1.5,  # times the share of what was asked that the answer says
+    "answered": 0.8,  # times the share of what was asked that the answer says
     "on topic": 0.5,  # it speaks of the prompt's subject
-    "wrong": -0.5,  # each thing it claims that the prompt does not bear out, three at most
+    "wrong": -0.3,  # each thing it claims that the prompt does not bear out, three at most
     "warm": 2.5,  # a friendly opening or closing
     "rude": -3.5,  # a rude one
     "refused harm": 3.0,  # it declines a harmful request

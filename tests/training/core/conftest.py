@@ -11,9 +11,20 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    GemmaConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen3Config,
+)
 
-from training.core.models import attend_in_float32
+from training.core.attention import attend_here
 from training.core.train_pretrain import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -40,7 +51,7 @@ def sharp(model: Any) -> Any:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    return attend_in_float32(model.eval())
+    return attend_here(model.eval())
 
 
 def in_float64(model: Any) -> Any:
@@ -48,10 +59,22 @@ def in_float64(model: Any) -> Any:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if type(child).__name__.endswith("RMSNorm"):
-                norm = torch.nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
-                norm.weight = child.weight
-                setattr(parent, name, norm)
+                setattr(parent, name, WideNorm(child))
     return model.double()
+
+
+class WideNorm(torch.nn.Module):
+    """An RMSNorm in the type of its input; Gemma's weights are distances from one."""
+
+    def __init__(self, norm: Any) -> None:
+        super().__init__()
+        self.weight = norm.weight
+        self.eps = getattr(norm, "variance_epsilon", None) or norm.eps
+        self.offset = float(type(norm).__name__.startswith("Gemma"))
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        scale = torch.rsqrt(hidden.pow(2).mean(-1, keepdim=True) + self.eps)
+        return hidden * scale * (self.weight + self.offset)
 
 
 def tiny_llama(vocab: int = 320, kv_heads: int = 2) -> Any:
@@ -86,6 +109,34 @@ def tiny_gpt2(vocab: int = 320) -> Any:
             )
         )
     )
+
+
+def tiny(config: type, **more: Any) -> Any:
+    """A small causal model of any type that takes the usual settings."""
+    sizes: dict[str, Any] = {
+        "vocab_size": 320,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": 128,
+        "pad_token_id": 0,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+    }
+    return sharp(AutoModelForCausalLM.from_config(config(**sizes | more)))
+
+
+ARCHITECTURES: dict[str, Callable[[], Any]] = {
+    "llama": tiny_llama,
+    "gpt2": tiny_gpt2,
+    "qwen2": lambda: tiny(Qwen2Config),
+    "qwen3": lambda: tiny(Qwen3Config),
+    "mistral": lambda: tiny(MistralConfig, sliding_window=None),
+    "gemma": lambda: tiny(GemmaConfig),
+}
 
 
 @pytest.fixture(params=[tiny_llama, tiny_gpt2], ids=["rotary", "learned positions"])

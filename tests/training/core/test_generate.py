@@ -3,12 +3,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.training.core.conftest import sharp, tiny_gpt2, tiny_llama
-from training.core.encoding import Row
-from training.core.errors import BadInput
+from tests.training.core.conftest import tiny_gpt2, tiny_llama
+from training.core.encoding import Group
 from training.core.generate import row_seed, sample_responses
-from training.core.scoring import pad, token_logprobs
-from training.core.shared_cache import check_model
+from training.core.scoring import rows, token_logprobs
 
 PROMPTS = [[1, 40, 50, 60, 70, 80], [1, 90], [1, *range(100, 140)]]
 
@@ -47,7 +45,7 @@ def test_logprobs_equal_a_forward_over_what_was_sampled(softer):
     assert len(lengths) > 2, "responses of several lengths leave the batch at different times"
     with torch.no_grad():
         for number, one in enumerate(sampled):
-            expected, _ = token_logprobs(softer, pad([Row(PROMPTS[number // 3], one.token_ids)]))
+            expected = token_logprobs(softer, rows([Group(PROMPTS[number // 3], [one.token_ids])]))
             assert torch.allclose(torch.tensor(one.logprobs), expected, rtol=0, atol=1e-4)
 
 
@@ -101,23 +99,3 @@ def test_samples_follow_the_distribution():
     counted = torch.bincount(torch.tensor([one.token_ids[0] for one in sampled]), minlength=320) / 4000
     top = expected.topk(5).indices
     assert torch.allclose(counted[top], expected[top], atol=0.03)
-
-
-def test_models_whose_attention_is_more_than_a_softmax_are_refused():
-    from transformers import Gemma2Config, Gemma2ForCausalLM, MistralConfig, MistralForCausalLM
-
-    sizes = {
-        "vocab_size": 64,
-        "hidden_size": 16,
-        "intermediate_size": 16,
-        "num_hidden_layers": 2,
-        "head_dim": 8,
-    }
-    heads = {"num_attention_heads": 2, "num_key_value_heads": 2}
-    gemma = sharp(Gemma2ForCausalLM(Gemma2Config(**sizes, **heads)))
-    with pytest.raises(BadInput, match="soft-capped"):
-        check_model(gemma, 64)
-    mistral = sharp(MistralForCausalLM(MistralConfig(**sizes, **heads, sliding_window=16)))
-    with pytest.raises(BadInput, match="sliding window"):
-        check_model(mistral, 64)
-    check_model(mistral, 16)

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama
-from training.core.encoding import Row
+from training.core.encoding import Group
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.rankings import batch_pairs, pairs_of
 from training.core.reward_model import RewardModel
-from training.core.scoring import pad, response_logprobs
+from training.core.scoring import response_logprobs, rows, shared
 
 
 def test_bradley_terry_by_hand():
@@ -56,12 +56,12 @@ RANKINGS = [[1, 2], [2, 1, 2, 3], [1, 1], [3, 2, 1]]
 DEGREES = ["better", None, None, None]
 
 
-def rows() -> list[list[Row]]:
+def judged() -> list[Group]:
     rng = random.Random(3)
     found = []
     for ranks in RANKINGS:
         prompt = [1, *rng.choices(range(10, 300), k=rng.randint(3, 9))]
-        found.append([Row(prompt, [*rng.choices(range(10, 300), k=rng.randint(1, 8)), 2]) for _ in ranks])
+        found.append(Group(prompt, [[*rng.choices(range(10, 300), k=rng.randint(1, 8)), 2] for _ in ranks]))
     return found
 
 
@@ -70,18 +70,21 @@ def rows() -> list[list[Row]]:
 def test_reward_loss_and_gradients_equal_those_of_expanded_pairs(reduction, make):
     """k rewards that serve all pairs, against two forwards for every pair, each alone; float64."""
     model = in_float64(RewardModel(make().base_model, seed=1))
-    groups = rows()
+    groups = judged()
     pairs = batch_pairs(RANKINGS, DEGREES, "large")
-    rewards = model(pad([row for group in groups for row in group]))
+    rewards = model(shared(groups))
     losses = preference_loss(rewards[pairs.chosen], rewards[pairs.rejected], margin=pairs.margin.double())
     loss = (losses * pairs.weights(reduction, torch.float64)).sum()
     ours = torch.autograd.grad(loss, list(model.parameters()))
+
+    def alone(group: Group, index: int) -> torch.Tensor:
+        return model(rows([Group(group.prompt, [group.responses[index]])]))
 
     means, everything = [], []
     for group, ranks, degree in zip(groups, RANKINGS, DEGREES, strict=True):
         margin = 2.0 if degree else 0.0
         found = [
-            -torch.nn.functional.logsigmoid(model(pad([group[i]])) - model(pad([group[j]])) - margin)
+            -torch.nn.functional.logsigmoid(alone(group, i) - alone(group, j) - margin)
             for i, j in pairs_of(ranks)
         ]
         everything += found
@@ -100,29 +103,27 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
     with torch.no_grad():
         for parameter in policy.parameters():
             parameter += 0.01 * torch.randn_like(parameter)
-    groups = rows()
+    groups = judged()
     pairs = batch_pairs(RANKINGS)
-    flat = pad([row for group in groups for row in group])
+    flat = shared(groups)
     with torch.no_grad():
-        of_reference = response_logprobs(reference, flat)[0]
-    rewards = implicit_reward(response_logprobs(policy, flat)[0], of_reference, beta=0.1)
+        of_reference = response_logprobs(reference, flat)
+    rewards = implicit_reward(response_logprobs(policy, flat), of_reference, beta=0.1)
     loss = (
         preference_loss(rewards[pairs.chosen], rewards[pairs.rejected])
         * pairs.weights("prompt", torch.float64)
     ).sum()
     ours = torch.autograd.grad(loss, list(policy.parameters()))
 
-    def alone(row: Row) -> torch.Tensor:
-        batch = pad([row])
+    def alone(group: Group, index: int) -> torch.Tensor:
         with torch.no_grad():
-            log_ref = full_logprob(reference, row)
-        assert torch.allclose(full_logprob(policy, row), response_logprobs(policy, batch)[0][0], atol=1e-9)
-        return full_logprob(policy, row) - log_ref
+            log_ref = full_logprob(reference, group.prompt, group.responses[index])
+        return full_logprob(policy, group.prompt, group.responses[index]) - log_ref
 
     means = []
     for group, ranks in zip(groups, RANKINGS, strict=True):
         found = [
-            -torch.nn.functional.logsigmoid(0.1 * (alone(group[i]) - alone(group[j])))
+            -torch.nn.functional.logsigmoid(0.1 * (alone(group, i) - alone(group, j)))
             for i, j in pairs_of(ranks)
         ]
         if found:
@@ -134,9 +135,7 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
         assert torch.allclose(a, b, rtol=0, atol=1e-9)
 
 
-def full_logprob(policy, row: Row) -> torch.Tensor:
+def full_logprob(policy, prompt: list[int], response: list[int]) -> torch.Tensor:
     """The whole model's own logits, every position projected: nothing of ours in between."""
-    ids = torch.tensor([[*row.prompt, *row.response]])
-    logprobs = torch.log_softmax(policy(input_ids=ids).logits[0], -1)
-    start = len(row.prompt)
-    return sum(logprobs[start - 1 + offset, token] for offset, token in enumerate(row.response))
+    logprobs = torch.log_softmax(policy(input_ids=torch.tensor([[*prompt, *response]])).logits[0], -1)
+    return sum(logprobs[len(prompt) - 1 + offset, token] for offset, token in enumerate(response))

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
+from transformers import Gemma2Config
 
-from tests.training.core.conftest import judgments, sentence, write_job
+from tests.training.core.conftest import judgments, sentence, tiny, write_job
 
 SIZES = {
     "hidden_size": 32,
@@ -197,3 +198,20 @@ def test_bad_input_ends_with_a_sentence_and_two(base: Path, do: Do, tmp_path: Pa
     assert error["line"] == 3
     assert error["message"] == "Line 3 of data.jsonl: there are 4 responses but 2 ranks."
     assert not (tmp_path / "output").exists()
+
+
+@pytest.mark.parametrize(("kind", "setting"), [("generate", "model"), ("dpo", "layout")])
+def test_models_with_attention_of_their_own_kind_are_refused(
+    kind, setting, tokenizer, do: Do, tmp_path: Path
+):
+    source = tmp_path / "gemma2"
+    tiny(Gemma2Config, vocab_size=len(tokenizer)).save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    config = {"max_new_tokens": 8} if kind == "generate" else {}
+    job = write_job(
+        tmp_path / kind, kind, judgments(4), model=str(source), config=config | {"max_length": 64}
+    )
+    code, events = do(job)
+    assert code == 2
+    assert "soft-capped attention" in events[-1]["message"]
+    assert events[-1]["setting"] == setting

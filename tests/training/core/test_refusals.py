@@ -108,17 +108,16 @@ def test_a_long_prompt_loses_its_oldest_tokens_for_all_responses_alike(tokenizer
     encoder = Encoder(tokenizer, 40)
     long = [{"role": "user", "content": "the ferry leaves at nine " * 20}]
     answers = ["no.", "the train leaves at ten and costs twelve crowns."]
-    rows = encoder.rows(long, answers, line=1)
-    assert rows[0].prompt == rows[1].prompt
-    assert max(len(row.prompt) + len(row.response) for row in rows) == 40
-    assert [row.response for row in rows] == [encoder.response(answer) for answer in answers]
-    assert rows[0].prompt[0] == tokenizer.bos_token_id
-    assert rows[0].prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
+    group = encoder.group(long, answers, line=1)
+    assert group.longest == 40
+    assert group.responses == [encoder.response(answer) for answer in answers]
+    assert group.prompt[0] == tokenizer.bos_token_id
+    assert group.prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
     assert encoder.truncated == 1
 
 
 def test_a_response_that_does_not_fit_is_refused_not_cut(tokenizer):
-    error = refusal(lambda: Encoder(tokenizer, 16).rows(USER, ["no.", "the train leaves " * 20], line=7))
+    error = refusal(lambda: Encoder(tokenizer, 16).group(USER, ["no.", "the train leaves " * 20], line=7))
     assert (error.line, error.setting) == (7, "max_length")
     assert "does not fit" in str(error)
 
