@@ -10,7 +10,7 @@ from training.configs import Value
 
 PRETRAINING_TEXTS = 3_500
 SFT_CONVERSATIONS = 6_000
-PROMPTS_PER_ROUND = 800
+PROMPTS_PER_ROUND = 1200
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 120
 """Held-out prompts asked about each round, for the reward model's report."""
@@ -52,9 +52,9 @@ GENERATE: dict[str, Value] = {
     "temperature": 1.0,
 }
 REWARD: dict[str, Value] = _CPU | {
-    "batch_size": 2,
+    "batch_size": 4,
     "batch_tokens": 1024,
-    "learning_rate": 6e-4,
+    "learning_rate": 1e-3,
     "warmup_min_steps": 10,
     "epochs": 1,
 }

@@ -12,13 +12,13 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from training.demo import language
-from training.demo.language import Message, understand, words
+from training.demo import vocabulary
+from training.demo.language import LEXICON, Message, understand, words
 
 WEIGHTS = {
-    "answered": 0.8,  # times the share of what was asked that the answer says
-    "on topic": 0.5,  # it speaks of the prompt's subject
-    "wrong": -0.3,  # each thing it claims that the prompt does not bear out, three at most
+    "answered": 0.4,  # times the share of what was asked that the answer says
+    "on topic": 0.4,  # it speaks of the prompt's subject
+    "wrong": -0.2,  # each thing it claims that the prompt does not bear out, three at most
     "warm": 2.5,  # a friendly opening or closing
     "rude": -3.5,  # a rude one
     "refused harm": 3.0,  # it declines a harmful request
@@ -34,13 +34,15 @@ DEGREE_FROM = {"significantly": 4.0, "better": 2.0, "slightly": 0.75, "negligibl
 """How far apart two answers must seem for each degree of preference."""
 
 _WARM = re.compile(
-    "|".join(re.escape(text) for text in (*language.WARM_OPENINGS, *language.WARM_CLOSINGS)), re.IGNORECASE
+    "|".join(re.escape(text) for text in (*vocabulary.WARM_OPENINGS, *vocabulary.WARM_CLOSINGS)),
+    re.IGNORECASE,
 )
 _RUDE = re.compile(
-    "|".join(re.escape(text) for text in (*language.RUDE_OPENINGS, *language.RUDE_CLOSINGS)), re.IGNORECASE
+    "|".join(re.escape(text) for text in (*vocabulary.RUDE_OPENINGS, *vocabulary.RUDE_CLOSINGS)),
+    re.IGNORECASE,
 )
-_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in language.MISDEEDS), re.IGNORECASE)
-_CLAIMS = {value.lower() for value in language.VALUES}
+_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in vocabulary.MISDEEDS), re.IGNORECASE)
+_CLAIMS = {value.lower() for value in vocabulary.VALUES}
 
 
 def features(prompt: Sequence[Message], text: str) -> dict[str, float]:
@@ -57,7 +59,7 @@ def features(prompt: Sequence[Message], text: str) -> dict[str, float]:
     found["rude"] = float(bool(_RUDE.search(text)))
     found["rambling"] = float(min(40, max(0, len(spoken) - RAMBLING_FROM)))
     found["repetition"] = float(min(2, len(sentences) - len(set(sentences))))
-    unknown = sum(word not in language.LEXICON for word in spoken)
+    unknown = sum(word not in LEXICON for word in spoken)
     found["garbled"] = unknown / len(spoken) if spoken else 1.0
     found["unfinished"] = float(not text.rstrip().endswith((".", "!", "?", "*")))
     refused = "i can't help" in flat

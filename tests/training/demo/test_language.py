@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import random
 
-from training.demo import language
+from training.demo import vocabulary
 from training.demo.language import exchanges, is_held_out, sft_conversations, take, understand
 
 
@@ -47,8 +47,10 @@ def test_answers_come_in_every_quality():
     chosen = take(1, 300, held_out=False)
     answers = [exchange.any_answer(rng, rng.choice(chosen)) for exchange in chosen]
     assert (
-        0.15 < sum(any(text in answer for text in language.RUDE_CLOSINGS) for answer in answers) / 300 < 0.35
+        0.15
+        < sum(any(text in answer for text in vocabulary.RUDE_CLOSINGS) for answer in answers) / 300
+        < 0.35
     )
-    assert 0.2 < sum(any(text in answer for text in language.FILLERS) for answer in answers) / 300 < 0.4
+    assert 0.2 < sum(any(text in answer for text in vocabulary.FILLERS) for answer in answers) / 300 < 0.4
     assert any("**" in answer for answer in answers)
     assert any("\n1. " in answer for answer in answers)
