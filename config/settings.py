@@ -201,6 +201,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # a running training writes its heartbeat this often, and is taken for dead after some silent ones
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)
 RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
+# one for each accelerator of a worker; torchrun starts them where there are several
+TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 
 LOGGING = {
     "version": 1,

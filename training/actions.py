@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from annotation import events
-from annotation.models import Author, Project, Snapshot, User
+from annotation.models import Author, Project, Prompt, Snapshot, User
 from annotation.models.projects import K_MAX, K_MIN
 from config.celery import app
 from training import locations
@@ -26,7 +26,8 @@ from training.models import Metric, ModelVersion, Run
 log = logging.getLogger(__name__)
 
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
-MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO)
+NEEDS_REWARD_MODEL = (Run.Kind.REJECTION, Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE)
+MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
 
 
 # --- what people ask for --------------------------------------------------------------------------------------
@@ -40,6 +41,7 @@ def start_run(
     config: Mapping[str, Any] | None = None,
     model: ModelVersion | None = None,
     snapshot: Snapshot | None = None,
+    reward_model: ModelVersion | None = None,
     inputs: Mapping[str, Any] | None = None,
 ) -> Run:
     """Queue a run and wake a worker.
@@ -47,11 +49,14 @@ def start_run(
     Args:
         config: settings that differ from the defaults of `training.configs`.
         model: what the run starts from; the current policy (for an evaluation, the current reward model) if left out.
+            None of them, whatever is given, where a server answers.
         snapshot: the judgments to learn from, where the kind learns from judgments.
+        reward_model: what scores the policy's answers, where the kind learns from these; the current one if left out.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share
             of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft:
-            `data`, the name of a file in the core's format below the artifacts' `texts` folder. Where a model is made:
+            `data`, the name of a file in the core's format below the artifacts' `texts` folder. rejection, ppo, grpo,
+            reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Where a model is made:
             its `name`.
 
     Raises:
@@ -61,8 +66,13 @@ def start_run(
     if kind not in KINDS:
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
     resolved = from_dict(kind, dict(config or {}))
-    model = _start_from(project, kind, model)
+    served = isinstance(resolved, GenerateConfig) and bool(resolved.server)
+    model = None if served else _start_from(project, kind, model)
     _check_snapshot(project, kind, snapshot)
+    if kind in NEEDS_REWARD_MODEL:
+        reward_model = _scored_by(project, reward_model)
+    elif reward_model is not None:
+        raise RunError("reward_model", f"A {kind} run takes no reward model beside its model.")
     _check_inputs(project, resolved, inputs or {})
     run = Run.objects.create(
         project=project,
@@ -71,6 +81,7 @@ def start_run(
         inputs=dict(inputs or {}),
         model=model,
         snapshot=snapshot,
+        reward_model=reward_model,
         created_by=creator,
     )
     _wake(run)
@@ -88,6 +99,17 @@ def _start_from(project: Project, kind: str, model: ModelVersion | None) -> Mode
             )
     if model is not None and (model.project_id != project.pk or model.kind != wanted):
         raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
+    return model
+
+
+def _scored_by(project: Project, model: ModelVersion | None) -> ModelVersion:
+    model = model or current_model(project, ModelVersion.Kind.REWARD)
+    if model is None:
+        raise RunError("reward_model", "This project has no reward model yet: train one first.")
+    if model.project_id != project.pk or model.kind != ModelVersion.Kind.REWARD:
+        raise RunError("reward_model", f"{model} is not a reward model of this project.")
+    if not project.prompts.filter(split=Prompt.Split.TRAIN).exists():
+        raise RunError("prompts", "This project has no training prompts to answer: import some.")
     return model
 
 
@@ -234,7 +256,7 @@ def claim_run(run_id: int) -> Run | None:
     if not claimed:
         return None
     Run.objects.filter(pk=run_id, started_at=None).update(started_at=now)
-    run = Run.objects.select_related("project", "model", "snapshot").get(pk=run_id)
+    run = Run.objects.select_related("project", "model", "snapshot", "reward_model").get(pk=run_id)
     _announce_state(run)
     return run
 

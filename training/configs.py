@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -58,6 +59,8 @@ class Config:
 
     kind: ClassVar[str]
     title: ClassVar[str]
+    spreads: ClassVar[bool] = False
+    """Whether a run can be spread over several processes."""
 
     seed: int = setting(
         0, "Seed", "The same seed, data and machine give the same result.", min=0, max=2**31 - 1
@@ -131,6 +134,22 @@ class TrainingConfig(Config):
         min=0,
         max=10_000_000,
     )
+    max_tokens: int = setting(
+        0,
+        "Most tokens",
+        "End in good order once this many tokens were trained on; 0 means no limit. The learning rate follows the"
+        " planned steps and is then still above its last value.",
+        min=0,
+        max=10**15,
+    )
+    max_minutes: float = setting(
+        0.0,
+        "Most minutes",
+        "End in good order after this long, time before an interruption included; 0 means no limit. What comes"
+        " after the last step (checks, writing) is added to it.",
+        min=0.0,
+        max=1e6,
+    )
     batch_size: int = setting(
         32, "Batch size", "Examples a step; a ranking counts as one, whatever its length.", min=1, max=65_536
     )
@@ -155,6 +174,36 @@ class TrainingConfig(Config):
         min=0,
         max=1_000_000,
     )
+    gradient_checkpointing: bool = setting(
+        False,
+        "Recompute activations",
+        "Keep only each layer's input and compute the rest again on the way back: about a third more work, far less"
+        " memory, the same gradients.",
+    )
+    lora_rank: int = setting(
+        0,
+        "LoRA rank",
+        "Train low-rank corrections of this rank beside the frozen matrices (Hu et al. 2021) and add them in at the"
+        " end; 0 trains the whole model. LoRA wants about ten times the learning rate.",
+        min=0,
+        max=4096,
+    )
+    lora_alpha: float = setting(
+        16.0,
+        "LoRA alpha",
+        "The corrections count alpha / rank times; the paper kept it at the first rank tried.",
+        min=1e-3,
+        max=1e5,
+    )
+    lora_targets: str = setting(
+        "all-linear",
+        "LoRA targets",
+        "Which matrices are corrected: all-linear is every one but the output projection; or names, separated by"
+        " commas, as in q_proj, v_proj (the paper's choice).",
+    )
+    tensorboard: bool = setting(
+        False, "TensorBoard", "Write the metrics as TensorBoard events too, into tensorboard/ of the output."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,6 +212,7 @@ class PretrainConfig(TrainingConfig):
 
     kind: ClassVar[str] = "pretrain"
     title: ClassVar[str] = "Pre-training"
+    spreads: ClassVar[bool] = True
 
     learning_rate: float = setting(
         1e-3,
@@ -230,6 +280,7 @@ class SFTConfig(TrainingConfig):
 
     kind: ClassVar[str] = "sft"
     title: ClassVar[str] = "Supervised fine-tuning"
+    spreads: ClassVar[bool] = True
 
     layout: str = _layout()
     learning_rate: float = setting(
@@ -250,6 +301,7 @@ class RewardConfig(TrainingConfig):
 
     kind: ClassVar[str] = "reward"
     title: ClassVar[str] = "Reward model"
+    spreads: ClassVar[bool] = True
 
     layout: str = _layout()
     learning_rate: float = setting(
@@ -265,7 +317,7 @@ class RewardConfig(TrainingConfig):
     batch_size: int = setting(
         16,
         "Batch size",
-        "Rankings a step; InstructGPT used 64 prompts, Llama 2 512 pairs.",
+        "Sets of responses a step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
         min=1,
         max=65_536,
     )
@@ -275,6 +327,15 @@ class RewardConfig(TrainingConfig):
         "How far apart the scores of a clearly better and a worse response must be, by degree (Llama 2)."
         " Rankings without a degree have no margin.",
         choices=("none", "small", "large"),
+    )
+    safety_weight: float = setting(
+        0.0,
+        "Safety weight",
+        "Weight of a second loss, which learns from labels of safe and unsafe responses that a score above 0 means safe;"
+        " 0 leaves it out. Llama 2's safety reward model had one and does not say its weight. Scores are then not shifted"
+        " to an average of 0.",
+        min=0.0,
+        max=1000.0,
     )
     reduction: str = setting(
         "prompt",
@@ -289,6 +350,18 @@ class RewardConfig(TrainingConfig):
         min=0,
         max=1_000_000,
     )
+    patience: int = setting(
+        0,
+        "Patience",
+        "Stop after so many checks without a lower loss on held-out prompts, and keep the best weights; 0 goes on to the"
+        " end and keeps the last.",
+        min=0,
+        max=100_000,
+    )
+
+    def _check_relations(self) -> None:
+        if self.patience and not self.evaluate_every:
+            raise ConfigError("patience", "needs checks on the way; set how many steps apart they are.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -297,6 +370,7 @@ class DPOConfig(TrainingConfig):
 
     kind: ClassVar[str] = "dpo"
     title: ClassVar[str] = "Direct preference optimisation"
+    spreads: ClassVar[bool] = True
 
     layout: str = _layout()
     learning_rate: float = setting(
@@ -306,7 +380,9 @@ class DPOConfig(TrainingConfig):
         min=1e-9,
         max=1.0,
     )
-    batch_size: int = setting(16, "Batch size", "Rankings a step.", min=1, max=65_536)
+    batch_size: int = setting(
+        16, "Batch size", "Sets of responses a step, each with all its rankings.", min=1, max=65_536
+    )
     beta: float = setting(
         0.1,
         "Beta",
@@ -317,8 +393,16 @@ class DPOConfig(TrainingConfig):
     loss: str = setting(
         "sigmoid",
         "Loss",
-        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023, on summed log-probs.",
-        choices=("sigmoid", "ipo"),
+        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023, on log-probs summed over the response, as in"
+        " the paper; ipo_mean: the same on their mean per token, as some trainers have it, so that length does not count.",
+        choices=("sigmoid", "ipo", "ipo_mean"),
+    )
+    margin: str = setting(
+        "none",
+        "Margin",
+        "How far apart the implicit rewards of a clearly better and a worse response must be, by degree: Llama 2's table,"
+        " used as in Amini et al. 2024. DPO as published has none.",
+        choices=("none", "small", "large"),
     )
     label_smoothing: float = setting(
         0.0,
@@ -350,8 +434,317 @@ class DPOConfig(TrainingConfig):
     )
 
     def _check_relations(self) -> None:
-        if self.loss == "ipo" and self.label_smoothing:
+        if self.loss != "sigmoid" and self.label_smoothing:
             raise ConfigError("label_smoothing", "IPO has no label smoothing; set it to 0.")
+        if self.loss != "sigmoid" and self.margin != "none":
+            raise ConfigError("margin", "IPO aims at a difference of its own; set it to none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolloutConfig(TrainingConfig):
+    """What every kind of run that learns from the policy's own, scored responses has."""
+
+    layout: str = _layout()
+    learning_rate: float = setting(
+        2e-5,
+        "Learning rate",
+        "Highest learning rate; Llama 2 and DeepSeekMath used 1e-6 at 7B and more.",
+        min=1e-9,
+        max=1.0,
+    )
+    schedule: str = setting(
+        "constant",
+        "Schedule",
+        "How the learning rate falls after warm-up; Llama 2 and DeepSeekMath kept it constant.",
+        choices=("cosine", "linear", "constant"),
+    )
+    batch_size: int = setting(
+        16,
+        "Prompts a rollout",
+        "Prompts answered before the policy learns from the answers; with fewer prompts, all of them. Llama 2 used 512.",
+        min=1,
+        max=65_536,
+    )
+    samples: int = setting(
+        4,
+        "Responses a prompt",
+        "How often each prompt is answered. The prompt goes through the model once for all of them.",
+        min=1,
+        max=1024,
+    )
+    max_new_tokens: int = setting(
+        256,
+        "Longest response",
+        "Most tokens of a response; one that is not finished by then is cut.",
+        min=1,
+        max=65_536,
+    )
+    temperature: float = setting(
+        1.0,
+        "Temperature",
+        "Logits are divided by it when sampling and when learning, of the policy and of the reference alike.",
+        min=0.01,
+        max=10.0,
+    )
+    sample_tokens: int = setting(
+        131_072,
+        "Tokens while sampling",
+        "Most tokens, prompts and responses together, kept in memory while responses are sampled.",
+        min=64,
+        max=16_777_216,
+    )
+    reward: str = setting(
+        "score",
+        "Reward",
+        "score: the reward model's own; binary: 1 where it prefers the response to the prompt's stored baseline, else 0;"
+        " probability: the probability that it does, sigmoid of the difference.",
+        choices=("score", "binary", "probability"),
+    )
+    missing_end_penalty: float = setting(
+        1.0,
+        "Penalty for not ending",
+        "Taken off the reward of a response that was cut because it never ended.",
+        min=0.0,
+        max=1e6,
+    )
+
+    def _check_relations(self) -> None:
+        if self.max_new_tokens >= self.max_length:
+            raise ConfigError(
+                "max_new_tokens",
+                f"the longest row, {self.max_length}, must leave room for at least a token of prompt.",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class GradientConfig(RolloutConfig):
+    """What every kind of run has that follows the gradient of the expected reward."""
+
+    evaluate_every: int = setting(
+        0,
+        "Check every",
+        "Steps between two checks on held-out prompts, the first before any step; 0 checks only at the end.",
+        min=0,
+        max=1_000_000,
+    )
+    patience: int = setting(
+        0,
+        "Patience",
+        "Stop after so many checks without a better reward on held-out prompts, and keep the best weights; 0 goes on to"
+        " the end and keeps the last.",
+        min=0,
+        max=100_000,
+    )
+
+    @property
+    def steps_per_rollout(self) -> int:
+        """Optimizer steps taken on each batch of samples."""
+        return 1
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if self.patience and not self.evaluate_every:
+            raise ConfigError("patience", "needs checks on the way; set how many steps apart they are.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedConfig(GradientConfig):
+    """What the methods with a clipped probability ratio have: several steps on the same samples."""
+
+    updates: int = setting(
+        1,
+        "Mini-batches a rollout",
+        "Parts that the prompts of a rollout are split into; each takes one step. Llama 2 used 8.",
+        min=1,
+        max=4096,
+    )
+    reuse: int = setting(
+        1, "Passes a rollout", "How many times each sample is learned from; Llama 2 used 1.", min=1, max=100
+    )
+    clip_low: float = setting(
+        0.2, "Clip, below", "How far the probability ratio may fall below 1.", min=0.0, max=1.0
+    )
+    clip_high: float = setting(
+        0.2, "Clip, above", "How far the ratio may rise above 1; DAPO used 0.28.", min=0.0, max=100.0
+    )
+
+    @property
+    def steps_per_rollout(self) -> int:
+        return self.updates * self.reuse
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if self.updates > self.batch_size:
+            raise ConfigError(
+                "updates", f"{self.batch_size} prompts cannot be split into {self.updates} parts."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PPOConfig(ClippedConfig):
+    """Proximal policy optimisation with a value model (Schulman et al. 2017; Ouyang et al. 2022; Llama 2)."""
+
+    kind: ClassVar[str] = "ppo"
+    title: ClassVar[str] = "PPO"
+
+    updates: int = setting(
+        4,
+        "Mini-batches a rollout",
+        "Parts that the prompts of a rollout are split into; each takes one step. Llama 2 used 8.",
+        min=1,
+        max=4096,
+    )
+    beta: float = setting(
+        0.05,
+        "KL weight",
+        "Taken off the reward at every token, times log policy - log reference; Llama 2 used 0.01 at 7B and 13B, 0.005"
+        " above, InstructGPT 0.02.",
+        min=0.0,
+        max=100.0,
+    )
+    kl_target: float = setting(
+        0.0,
+        "KL target",
+        "Nats a response that an adaptive KL weight aims at (Ziegler et al. 2019, section 2.2); 0 keeps the weight fixed.",
+        min=0.0,
+        max=1e6,
+    )
+    whiten_scores: bool = setting(
+        False, "Whiten scores", "Give the scores of a rollout mean 0 and variance 1 first, as Llama 2 did."
+    )
+    gamma: float = setting(1.0, "Discount", "How much a reward counts one token earlier.", min=0.0, max=1.0)
+    gae_lambda: float = setting(
+        0.95, "GAE lambda", "1 trusts the rewards alone, 0 the value model alone.", min=0.0, max=1.0
+    )
+    value_clip: float = setting(
+        0.2,
+        "Value clip",
+        "How far a value may move from the one at sampling before the loss stops.",
+        min=0.0,
+        max=1e6,
+    )
+    value_coefficient: float = setting(
+        0.1, "Value weight", "Weight of the value loss beside the policy's.", min=0.0, max=100.0
+    )
+    value_start: str = setting(
+        "reward_model",
+        "Value model",
+        "What the value model starts from: the reward model, or the policy where their tokenizers differ.",
+        choices=("reward_model", "policy"),
+    )
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if self.kl_target and not self.beta:
+            raise ConfigError("beta", "an adaptive weight must start above 0.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GRPOConfig(ClippedConfig):
+    """Group relative policy optimisation (Shao et al. 2024), with the switches of Dr. GRPO and DAPO."""
+
+    kind: ClassVar[str] = "grpo"
+    title: ClassVar[str] = "GRPO"
+
+    samples: int = setting(
+        8,
+        "Responses a prompt",
+        "The group whose rewards are compared; DeepSeekMath used 64, DAPO 16.",
+        min=2,
+        max=1024,
+    )
+    beta: float = setting(
+        0.04,
+        "KL weight",
+        "Weight of the divergence from the reference in the loss; DeepSeekMath used 0.04. At 0, as in DAPO and Dr. GRPO,"
+        " the reference is not run at all, and no divergence reported.",
+        min=0.0,
+        max=100.0,
+    )
+    scale_rewards: bool = setting(
+        True,
+        "Divide by the deviation",
+        "Whether a group's rewards are divided by their standard deviation; Dr. GRPO does not.",
+    )
+    reduction: str = setting(
+        "sequence",
+        "Loss mean",
+        "sequence: every response counts alike (GRPO); constant: every token counts alike, divided by the longest response"
+        " allowed (Dr. GRPO); token: the mean over all tokens of a mini-batch (DAPO).",
+        choices=("sequence", "constant", "token"),
+    )
+    drop_equal: bool = setting(
+        False,
+        "Drop equal groups",
+        "Leave out prompts whose responses all have the same reward, as DAPO does; it does not sample others in their place.",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReinforceConfig(GradientConfig):
+    """REINFORCE on whole responses, with a moving mean or the other samples as baseline (RLOO, Ahmadian et al. 2024)."""
+
+    kind: ClassVar[str] = "reinforce"
+    title: ClassVar[str] = "REINFORCE"
+
+    beta: float = setting(
+        0.05,
+        "KL weight",
+        "Taken off a response's reward, times its log policy - log reference; Ahmadian et al. used 0.03.",
+        min=0.0,
+        max=100.0,
+    )
+    baseline: str = setting(
+        "leave_one_out",
+        "Baseline",
+        "leave_one_out: the mean reward of the prompt's other responses (RLOO); moving_mean: that of the rollouts before.",
+        choices=("leave_one_out", "moving_mean"),
+    )
+    baseline_decay: float = setting(
+        0.9, "Baseline decay", "Weight of the past in the moving mean.", min=0.0, max=0.9999
+    )
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if self.baseline == "leave_one_out" and self.samples < 2:
+            raise ConfigError(
+                "samples", "leaving one out needs at least two; ask for more or choose the moving mean."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RejectionConfig(RolloutConfig):
+    """Best-of-K sampling and fine-tuning on what was kept (Touvron et al. 2023, section 3.2.3)."""
+
+    kind: ClassVar[str] = "rejection"
+    title: ClassVar[str] = "Rejection sampling"
+
+    learning_rate: float = setting(
+        1e-4, "Learning rate", "Highest learning rate; Llama 2 used 2e-5 for fine-tuning.", min=1e-9, max=1.0
+    )
+    schedule: str = setting(
+        "cosine",
+        "Schedule",
+        "How the learning rate falls after warm-up.",
+        choices=("cosine", "linear", "constant"),
+    )
+    batch_size: int = setting(32, "Batch size", "Responses a step of the fine-tuning.", min=1, max=65_536)
+    samples: int = setting(
+        8, "Responses a prompt", "The best of so many is kept; Llama 2 tried 1 to 100.", min=1, max=1024
+    )
+    temperature: float = setting(
+        1.0,
+        "Temperature",
+        "Of the sampling; the fine-tuning is at 1. After RLHF, Llama 2 found 1.2 to 1.3 best for 10 to 100 samples.",
+        min=0.01,
+        max=10.0,
+    )
+    reduction: str = setting(
+        "token",
+        "Loss mean",
+        "token: every answer token of the batch counts alike; sequence: every answer counts alike.",
+        choices=("token", "sequence"),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -384,7 +777,36 @@ class GenerateConfig(Config):
         max=16_777_216,
     )
 
+    server: str = setting(
+        "",
+        "Server",
+        "Base URL of an OpenAI-compatible server (vLLM and the like) that answers instead of a model of ours, as in"
+        " http://localhost:8000/v1. Its API key comes from the worker's environment: PALATE_API_KEY, sent only to the base"
+        " URL in PALATE_API_SERVER. Empty: sample here.",
+    )
+    server_model: str = setting("", "Server's model", "What the server calls the model that is to answer.")
+    concurrency: int = setting(
+        16, "Requests at once", "Prompts under way at the server at once.", min=1, max=1024
+    )
+    retries: int = setting(
+        5,
+        "Retries",
+        "How often a request is made again that met a busy or failing server, or none; with growing pauses, or those that"
+        " the server asks for.",
+        min=0,
+        max=100,
+    )
+    timeout_s: float = setting(
+        600.0, "Patience", "Seconds that one request to the server may take.", min=0.1, max=86_400.0
+    )
+
     def _check_relations(self) -> None:
+        if self.server and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.server):
+            raise ConfigError(
+                "server", "must be a URL that begins with http:// or https://, without a user or query."
+            )
+        if self.server and not self.server_model:
+            raise ConfigError("server_model", "say which of the server's models is to answer.")
         if self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",
@@ -420,7 +842,10 @@ class EvaluateConfig(Config):
 
 KINDS: dict[str, type[Config]] = {
     config.kind: config
-    for config in (PretrainConfig, SFTConfig, RewardConfig, DPOConfig, GenerateConfig, EvaluateConfig)
+    for config in (
+        *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig, GenerateConfig, EvaluateConfig),
+        *(RejectionConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+    )
 }
 """The config class of every kind of run."""
 

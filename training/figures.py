@@ -57,7 +57,45 @@ FIGURES: dict[str, Figure] = {
             "Reward of others",
             "The implicit reward of the answers that people did not prefer.",
         ),
+        Figure(
+            "reward", "Reward", "The average score of the policy's own answers to the prompts of the step."
+        ),
+        Figure(
+            "held_out_reward",
+            "Held-out reward",
+            "The average score of its answers to prompts it never learned from: if it falls, stop sooner.",
+        ),
+        Figure("reward_best", "Reward of the best", "The average score of the best answer to each prompt."),
+        Figure("reward_std", "Spread of the rewards", "How far the answers' scores are apart."),
         Figure("kl", "KL", "How far the policy has moved from where it started, in nats."),
+        Figure("kl_root", "Root of the KL", "What the reward is often drawn over, as gains fade along it."),
+        Figure(
+            "kl_bon", "KL of the best", "How far the best of so many answers is from the policy, in nats."
+        ),
+        Figure(
+            "entropy",
+            "Entropy",
+            "How open the policy is about its next token, in nats; near 0 it repeats itself.",
+        ),
+        Figure("length", "Tokens per answer", "How long the answers are, on average."),
+        Figure("ended", "Finished answers", "The share that ended by themselves, and were not cut.", True),
+        Figure("equal_groups", "Equal groups", "The share of prompts whose answers all scored alike.", True),
+        Figure(
+            "ratio", "Probability ratio", "How far the policy is from the one that answered; 1 is not at all."
+        ),
+        Figure(
+            "clipped", "Clipped", "The share of tokens that had moved far enough and were left alone.", True
+        ),
+        Figure("policy_loss", "Policy loss", "The policy's part of the loss."),
+        Figure(
+            "value_loss", "Value loss", "How far the value model's forecasts are from what came, squared."
+        ),
+        Figure(
+            "explained_variance",
+            "Explained variance",
+            "How well the value model foresees rewards; 1 is best.",
+        ),
+        Figure("beta", "KL weight", "How strongly the policy is held near where it started."),
         Figure(
             "ece",
             "Calibration error",
@@ -93,7 +131,10 @@ FIGURES: dict[str, Figure] = {
         Figure("bias", "Score offset", "What is taken off every score so that the average is zero."),
         Figure("rankings", "Judgments", "What people said, one ranking or choice each."),
         Figure("rows", "Judgments", "What people said, one ranking or choice each."),
-        Figure("prompts", "Prompts", "Different prompts among the judgments."),
+        Figure("prompts", "Prompts", "Different prompts that it worked on."),
+        Figure(
+            "remembered", "Remembered answers", "The best answers of earlier rounds that it learned from too."
+        ),
         Figure("pairs", "Pairs", "What the judgments come to in pairs: one answer preferred to another."),
         Figure("ties", "Ties", "Pairs that people called level; they count for neither side."),
         Figure(
@@ -124,6 +165,7 @@ class Chart:
 CHARTS = (
     Chart("Loss", ("loss", "held_out_loss"), large=True),
     Chart("Accuracy", ("accuracy", "held_out_accuracy"), large=True),
+    Chart("Reward", ("reward", "held_out_reward"), large=True),
     Chart("Rewards", ("reward_chosen", "reward_rejected")),
     Chart("Reward margin", ("reward_margin",)),
     Chart("KL", ("kl",)),

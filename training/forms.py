@@ -9,7 +9,7 @@ from django import forms
 from django.conf import settings
 
 from annotation.models import Project, Prompt, Snapshot, User
-from training.actions import MAKES_POLICY, current_model, start_run
+from training.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, current_model, start_run
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import ModelVersion, Run
@@ -18,6 +18,10 @@ from training.queries import waiting_for_answers
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
     Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.REJECTION: ("samples", "temperature", "max_new_tokens"),
+    Run.Kind.PPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.GRPO: ("beta", "samples", "epochs"),
+    Run.Kind.REINFORCE: ("beta", "baseline", "epochs"),
     Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
     Run.Kind.EVALUATE: ("split",),
     Run.Kind.SFT: ("epochs", "learning_rate", "reduction"),
@@ -49,10 +53,14 @@ class RunForm(forms.Form):
         self._add_model()
         if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
             self._add_snapshot()
+        if kind in NEEDS_REWARD_MODEL:
+            self._add_reward_model()
         if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
             self._add_file()
         if kind in (Run.Kind.REWARD, *MAKES_POLICY):
             self._add_name()
+        if kind in NEEDS_REWARD_MODEL:
+            self._add_questions()
         if kind == Run.Kind.GENERATE:
             self._add_prompts()
         for setting in dataclasses.fields(KINDS[kind]):
@@ -66,6 +74,10 @@ class RunForm(forms.Form):
         helps = {
             Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
             Run.Kind.DPO: "It is improved into a new version, and is the reference that it must not stray far from.",
+            **dict.fromkeys(
+                NEEDS_REWARD_MODEL,
+                "It answers prompts, and learns from how its answers score into a new version.",
+            ),
             Run.Kind.GENERATE: "Who answers the prompts.",
             Run.Kind.EVALUATE: "Whose scores are compared with what people said.",
             Run.Kind.SFT: "It learns to answer as the texts do, and becomes a new version.",
@@ -79,6 +91,38 @@ class RunForm(forms.Form):
             initial=None if from_nothing else current_model(self.project, kind),
             help_text=helps[Run.Kind(self.kind)],
         )
+
+    def _add_reward_model(self) -> None:
+        kind = ModelVersion.Kind.REWARD
+        self.fields["reward_model"] = ModelChoice(
+            ModelVersion.objects.filter(project=self.project, kind=kind),
+            label=kind.label,
+            required=False,
+            empty_label=None,
+            initial=current_model(self.project, kind),
+            help_text="It scores the answers.",
+        )
+
+    def _add_questions(self) -> None:
+        counts = {split: self.project.prompts.filter(split=split).count() for split in Prompt.Split.values}
+        for name, label, split, most, words in (
+            ("prompts", "Prompts", Prompt.Split.TRAIN, 1000, "How many it learns from, at most"),
+            (
+                "held_out",
+                "Held-out prompts",
+                Prompt.Split.HELD_OUT,
+                50,
+                "How many it is measured on, at most",
+            ),
+        ):
+            self.fields[name] = forms.IntegerField(
+                label=label,
+                required=False,
+                min_value=1,
+                max_value=1_000_000,
+                initial=most,
+                help_text=f"{words}; there are {counts[split]:,}. Those in the queue least often come first.",
+            )
 
     def _add_snapshot(self) -> None:
         snapshots = Snapshot.objects.filter(project=self.project)
@@ -158,6 +202,7 @@ class RunForm(forms.Form):
                 config=self._config(),
                 model=given.get("model"),
                 snapshot=given.get("snapshot"),
+                reward_model=given.get("reward_model"),
                 inputs=self._inputs(),
             )
         except ConfigError as error:
@@ -175,7 +220,8 @@ class RunForm(forms.Form):
         }
 
     def _inputs(self) -> dict[str, Any]:
-        names = ("prompts", "split", "publish") if self.kind == Run.Kind.GENERATE else ("name", "data")
+        generates = self.kind == Run.Kind.GENERATE
+        names = ["prompts", "split", "publish"] if generates else ["name", "data", "prompts", "held_out"]
         return {
             name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
         }
@@ -200,7 +246,7 @@ class RunForm(forms.Form):
 def initial_like(run: Run) -> dict[str, Any]:
     """What the form of another run of the same kind begins with. The name of the model that it made is taken."""
     inputs = {name: value for name, value in run.inputs.items() if name != "name"}
-    choices = {"model": run.model_id, "snapshot": run.snapshot_id}
+    choices = {"model": run.model_id, "snapshot": run.snapshot_id, "reward_model": run.reward_model_id}
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 

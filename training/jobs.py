@@ -7,16 +7,16 @@ import json
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from django.conf import settings
 from django.utils.text import slugify
 
 from annotation.actions import freeze, intake, queue
 from annotation.actions.intake import Sample
-from annotation.models import Project, Prompt, Response
+from annotation.models import Author, Project, Prompt, Response
 from training import actions
 from training.models import ModelVersion, Run
 
@@ -35,6 +35,8 @@ def write_job(run: Run) -> Path:
     job: JsonObject = {"kind": run.kind, "config": run.config}
     if run.model is not None:
         job["model"] = run.model.source
+    if run.reward_model is not None:
+        job["reward_model"] = run.reward_model.source
     partial = run.folder / "job.json.partial"
     partial.write_text(json.dumps(job, indent=1))
     partial.rename(run.folder / "job.json")
@@ -46,6 +48,8 @@ def _data(run: Run) -> Iterator[JsonObject]:
         return _judgments(run)
     if run.kind == Run.Kind.GENERATE:
         return _prompts(run)
+    if run.kind in actions.NEEDS_REWARD_MODEL:
+        return chain(_questions(run), _kept_before(run))
     return _own_file(run)
 
 
@@ -65,6 +69,43 @@ def _judgments(run: Run) -> Iterator[JsonObject]:
 def _prompts(run: Run) -> Iterator[JsonObject]:
     for prompt in pool(run.project, run.inputs)[: run.inputs.get("prompts") or None]:
         yield {"id": prompt.pk, "prompt": prompt.messages}
+
+
+def _questions(run: Run) -> Iterator[JsonObject]:
+    """Prompts to answer and learn from, and held-out ones to measure by. Where the reward compares with a baseline, it is
+    the first answer that a prompt has; prompts without any are left out."""
+    compares = run.config.get("reward") != "score"
+    for split, most in ((Prompt.Split.TRAIN, "prompts"), (Prompt.Split.HELD_OUT, "held_out")):
+        prompts = pool(run.project, {"split": split} | {"draw": run.pk})[: run.inputs.get(most)]
+        first = _first_answers(prompts) if compares else {}
+        for prompt in prompts:
+            row: JsonObject = {"id": prompt.pk, "prompt": prompt.messages, "split": split}
+            if not compares:
+                yield row
+            elif prompt.pk in first:
+                yield row | {"baseline": first[prompt.pk]}
+
+
+def _first_answers(prompts: list[Prompt]) -> dict[int, str]:
+    answers = Response.objects.filter(prompt__in=prompts).order_by("prompt_id", "id").distinct("prompt_id")
+    return dict(answers.values_list("prompt_id", "text"))
+
+
+def _kept_before(run: Run) -> Iterator[JsonObject]:
+    """What the newest rejection sampling among the policy's ancestors kept, earlier rounds' best included. Prompts held out
+    are left out, should any be among them."""
+    if run.kind != Run.Kind.REJECTION or run.model is None:
+        return
+    makers = [version.run for version in run.model.lineage()]
+    made_by = next((maker for maker in makers if maker and maker.kind == Run.Kind.REJECTION), None)
+    if made_by is None or not (best := made_by.folder / "output" / "best.jsonl").exists():
+        return
+    held_out = set(
+        Prompt.objects.filter(project=run.project, split=Prompt.Split.HELD_OUT).values_list("pk", flat=True)
+    )
+    with best.open(encoding="utf-8") as file:
+        rows = (json.loads(line) for line in file)
+        yield from (row for row in rows if row["id"] not in held_out)
 
 
 def pool(project: Project, inputs: JsonObject) -> list[Prompt]:
@@ -129,8 +170,7 @@ def _name(run: Run) -> str:
 
 
 def _keep_answers(run: Run, file: Path) -> JsonObject:
-    author = cast("ModelVersion", run.model).author
-    assert author is not None
+    author = _author(run)
     by_prompt: dict[int, list[Response]] = defaultdict(list)
     empty = sampled = new = 0
     with file.open(encoding="utf-8") as lines:
@@ -154,6 +194,16 @@ def _keep_answers(run: Run, file: Path) -> JsonObject:
         project=run.project, wanted=_wanted(run, by_prompt), priority=run.inputs.get("priority", 0)
     )
     return kept | {"items": len(items)}
+
+
+def _author(run: Run) -> Author:
+    """Who wrote a run's answers: its model or, where a server answered, that server's model, which is never taken for one
+    of the project's own."""
+    if run.model is not None and run.model.author is not None:
+        return run.model.author
+    name = f"{run.config['server_model']} at {run.config['server']}"[:200]
+    author, _ = Author.objects.get_or_create(project=run.project, kind=Author.Kind.POLICY, name=name)
+    return author
 
 
 def _sample(answer: JsonObject) -> Sample:

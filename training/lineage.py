@@ -64,7 +64,7 @@ def draw(version: ModelVersion) -> Drawing:
         Node(
             version=ancestor,
             y=2 + ROW * place,
-            snapshot=ancestor.run.snapshot if ancestor.run else None,
+            snapshot=ancestor.run.learned_from if ancestor.run else None,
             run=ancestor.run,
             is_this=ancestor.pk == version.pk,
         )

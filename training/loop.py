@@ -52,7 +52,11 @@ class Step:
 
 def loop_of(project: Project, queue: Progress) -> Loop:
     snapshot = project.snapshots.first()
-    versions = list(ModelVersion.objects.filter(project=project).select_related("run", "run__snapshot"))
+    versions = list(
+        ModelVersion.objects.filter(project=project).select_related(
+            "run", "run__snapshot", "run__reward_model__run__snapshot"
+        )
+    )
     current = {version.kind: version for version in versions if version.current}
     policy = current.get(ModelVersion.Kind.POLICY)
     policies = [version for version in versions if version.kind == ModelVersion.Kind.POLICY]

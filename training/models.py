@@ -73,6 +73,10 @@ class Run(models.Model):
         SFT = "sft", "Supervised fine-tuning"
         REWARD = "reward", "Reward model"
         DPO = "dpo", "DPO"
+        REJECTION = "rejection", "Rejection sampling"
+        PPO = "ppo", "PPO"
+        GRPO = "grpo", "GRPO"
+        REINFORCE = "reinforce", "REINFORCE"
         GENERATE = "generate", "Answers"
         EVALUATE = "evaluate", "Evaluation"
 
@@ -86,7 +90,7 @@ class Run(models.Model):
     OPEN_STATES = (State.QUEUED, State.RUNNING)
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="runs")
-    kind = models.CharField(max_length=8, choices=Kind)
+    kind = models.CharField(max_length=12, choices=Kind)
     state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
     config = models.JSONField(help_text="Every setting, resolved (training.configs).")
     inputs = models.JSONField(
@@ -94,6 +98,10 @@ class Run(models.Model):
     )
     model = models.ForeignKey(ModelVersion, models.PROTECT, null=True, blank=True, related_name="runs")
     snapshot = models.ForeignKey(Snapshot, models.PROTECT, null=True, blank=True, related_name="runs")
+    # what scores the policy's answers, where it learns from these
+    reward_model = models.ForeignKey(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="judged_runs"
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -127,6 +135,12 @@ class Run(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.project.slug, self.pk])
+
+    @property
+    def learned_from(self) -> Snapshot | None:
+        """The judgments behind what was learned: its own, or those that its reward model learned from."""
+        taught = self.reward_model.run if self.reward_model else None
+        return self.snapshot or (taught.snapshot if taught else None)
 
     @property
     def is_open(self) -> bool:

@@ -9,12 +9,14 @@ from training.models import ModelVersion, Run
 
 
 def runs_of(project: Project) -> Any:
-    return Run.objects.filter(project=project).select_related("model", "snapshot", "output", "created_by")
+    return Run.objects.filter(project=project).select_related(
+        "model", "snapshot", "reward_model", "output", "created_by"
+    )
 
 
 def models_of(project: Project) -> Any:
     return ModelVersion.objects.filter(project=project).select_related(
-        "parent", "run", "run__snapshot", "author"
+        "parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author"
     )
 
 
@@ -54,7 +56,8 @@ def samples_of(version: ModelVersion, limit: int = 6) -> list[Response]:
 def judgments_behind(version: ModelVersion) -> int:
     """How many judgments went into a model, over its whole line of descent. Snapshots of one project contain their
     predecessors, so the largest one counts."""
-    sizes = [v.run.snapshot.counts["judgments"] for v in version.lineage() if v.run and v.run.snapshot]
+    snapshots = [v.run.learned_from for v in version.lineage() if v.run]
+    sizes = [snapshot.counts["judgments"] for snapshot in snapshots if snapshot]
     return max(sizes, default=0)
 
 

@@ -31,12 +31,12 @@ from django.utils import timezone
 
 from annotation.actions.queue import QueueError
 from training import actions, jobs
+from training.configs import KINDS
 from training.errors import RunError
 from training.models import Run
 
 log = get_task_logger(__name__)
 
-STOPPED = 3  # the core's exit code after SIGTERM and a checkpoint
 MAX_ATTEMPTS = 5
 PATIENCE_S = 30.0
 PROGRESS_EVERY_S = 0.25
@@ -84,6 +84,7 @@ class _Outcome:
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
+        self.stopped = False
         self.result: dict[str, Any] = {}
         self.error = ""
         self.progress_at = 0.0
@@ -91,7 +92,7 @@ class _Outcome:
     def close(self, run: Run) -> None:
         if self.exit_code == 0:
             self._keep(run)
-        elif self.exit_code == STOPPED:
+        elif self.stopped:
             run.refresh_from_db(fields=["cancel_requested"])
             if run.cancel_requested:
                 actions.finish_run(run, state=Run.State.CANCELLED)
@@ -142,12 +143,21 @@ def _folder_to_ourselves(run: Run) -> Iterator[int]:
         os.close(lock)
 
 
+def _program(run: Run) -> list[str]:
+    """The command that does the job: one process, or one for each of the worker's accelerators."""
+    program = ["-m", "training.core", str(run.folder)]
+    if KINDS[run.kind].spreads and settings.TRAINER_PROCESSES > 1:
+        spread = ["--standalone", "--nproc-per-node", str(settings.TRAINER_PROCESSES)]
+        program = ["-m", "torch.distributed.run", *spread, *program]
+    return [sys.executable, *program]
+
+
 def _supervise(run: Run, lock: int) -> _Outcome:
     """Run the core as a child, writing down what it says, until it ends. It is stopped when the run is cancelled."""
     outcome = _Outcome()
     with log_of(run).open("ab") as errors, (run.folder / "events.jsonl").open("ab") as said:
         child = subprocess.Popen(
-            [sys.executable, "-m", "training.core", str(run.folder)],
+            _program(run),
             cwd=settings.BASE_DIR,
             env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"},
             stdin=subprocess.DEVNULL,
@@ -157,12 +167,14 @@ def _supervise(run: Run, lock: int) -> _Outcome:
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
+        told = False
         try:
             assert child.stdout is not None
             for line in _lines(child.stdout, run):
                 said.write(line + b"\n")
                 _write_down(run, json.loads(line), outcome)
         except Stop:
+            told = True
             child.terminate()
         except BaseException:
             child.kill()
@@ -171,8 +183,8 @@ def _supervise(run: Run, lock: int) -> _Outcome:
             outcome.exit_code = child.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            child.wait()
-            outcome.exit_code = STOPPED
+            outcome.exit_code = child.wait()
+        outcome.stopped = outcome.stopped or (told and outcome.exit_code != 0)
     return outcome
 
 
@@ -216,6 +228,8 @@ def _write_down(run: Run, event: dict[str, Any], outcome: _Outcome) -> None:
             actions.record_warning(run, event["message"])
         case "done":
             outcome.result = event["result"]
+        case "stopped":
+            outcome.stopped = True
         case "error":
             outcome.error = event["message"]
 

@@ -58,6 +58,10 @@ class AccessTests(RunTestCase):
         self.check(Endpoint("run", (run.pk,), **reading))
         self.check(Endpoint("run-live", (run.pk,), **reading))
         self.check(Endpoint("run-new", ("dpo",), get=200, post=302, data={"snapshot": self.snapshot.pk}))
+        ModelVersion.objects.create(
+            project=self.project, kind="reward", name="taste", location="r", current=True
+        )
+        self.check(Endpoint("run-new", ("grpo",), get=200, post=302))
         self.check(Endpoint("run-cancel", (run.pk,), post=302))
         self.check(Endpoint("run-resume", (run.pk,), post=302))
 

@@ -105,6 +105,26 @@ def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer
         assert item.probability == pytest.approx(5 / 12)
 
 
+def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
+    project: Project, alice: User, trainer: None
+) -> None:
+    snapshot = judged(project, alice)
+    run = actions.start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
+    until(lambda: over(run), "the reward run ends", 90)
+    reward = run.output
+    config = SMALL | {"samples": 2, "max_new_tokens": 8, "batch_size": 4, "max_steps": 3, "log_every": 1}
+    run = actions.start_run(
+        project=project, kind="grpo", creator=alice, config=config, inputs={"prompts": 8, "held_out": 3}
+    )
+    until(lambda: over(run), "the policy has learned", 90)
+    assert (run.state, run.error) == (Run.State.DONE, "")
+    assert run.reward_model == reward
+    assert run.metrics.get(step=1).values["kl"] == 0
+    assert "held_out_reward" in run.result["metrics"]
+    assert run.output.parent == project.model_versions.get(name="first")
+    assert json.loads((run.folder / "job.json").read_text())["reward_model"] == reward.source
+
+
 def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: User) -> None:
     """kill -9 of the worker in mid-training: another one takes the run over, and goes on from the checkpoint."""
     snapshot = judged(project, alice)
@@ -143,6 +163,23 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
     until(lambda: over(run), "the resumed run ends", 90)
     assert run.state == Run.State.DONE
     assert run.step == run.total > reached
+
+
+def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: Project, alice: User) -> None:
+    snapshot = judged(project, alice)
+    config = SMALL | {"epochs": 40, "batch_size": 8, "checkpoint_every": 1}
+    with process("trainer", TRAINER_PROCESSES="2"):
+        run = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
+        until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps", 120)
+        actions.cancel_run(run)
+        until(lambda: over(run), "the run stops", 60)
+        assert run.state == Run.State.CANCELLED, run.error
+        actions.resume_run(run)
+        until(lambda: over(run), "the resumed run ends", 180)
+    assert run.state == Run.State.DONE, run.error
+    started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
+    assert [event["resumed_from"] is None for event in started] == [True, False]
+    assert run.result["processes"] == 2
 
 
 def test_a_failure_is_told_in_a_sentence(

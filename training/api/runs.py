@@ -37,13 +37,17 @@ class RunOut(serializers.ModelSerializer[Run]):
     snapshot = serializers.IntegerField(
         source="snapshot.number", default=None, read_only=True, allow_null=True
     )
+    reward_model: Any = serializers.PrimaryKeyRelatedField(
+        read_only=True, help_text="What scores the policy's answers."
+    )
     output = serializers.SerializerMethodField(help_text="The model that came out of it.")
     percent = serializers.IntegerField(read_only=True)
 
     class Meta:
         model = Run
         fields = (
-            *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot", "output"),
+            *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot"),
+            *("reward_model", "output"),
             *("step", "total", "percent", "eta_s", "result", "warnings", "error", "attempt"),
             *("created_at", "started_at", "finished_at"),
         )
@@ -80,6 +84,11 @@ class InputsOfTraining(serializers.Serializer[Any]):
     name = serializers.SlugField(required=False, max_length=60)
 
 
+class InputsOfRollouts(InputsOfTraining):
+    prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    held_out = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+
+
 class InputsOfTexts(InputsOfTraining):
     data = serializers.CharField(max_length=200)  # type: ignore[assignment]
 
@@ -93,6 +102,7 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.SFT: InputsOfTexts,
     Run.Kind.REWARD: InputsOfTraining,
     Run.Kind.DPO: InputsOfTraining,
+    **dict.fromkeys(actions.NEEDS_REWARD_MODEL, InputsOfRollouts),
     Run.Kind.GENERATE: InputsOfGenerate,
     Run.Kind.EVALUATE: NoInputs,
 }
@@ -111,9 +121,15 @@ class RunIn(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Its number. Needed to train a reward model, for DPO, to evaluate.",
     )
+    reward_model = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Its id, for rejection, ppo, grpo and reinforce. Left out, the current one is taken.",
+    )
     inputs = serializers.DictField(
         required=False,
-        help_text="reward, dpo: `name` of the new model. generate: `prompts` (how many), `split`, `publish` (put the "
+        help_text="reward, dpo: `name` of the new model. rejection, ppo, grpo, reinforce: the same, and `prompts` and "
+        "`held_out`, how many training and held-out prompts at most. generate: `prompts` (how many), `split`, `publish` (put the "
         "answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share "
         "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the "
         "server's folder of texts; `name`.",
@@ -181,6 +197,7 @@ class RunsApi(APIView):
                 config=data.get("config"),
                 model=_model(project, data.get("model")),
                 snapshot=_snapshot(project, data.get("snapshot")),
+                reward_model=_model(project, data.get("reward_model"), "reward_model"),
                 inputs=_inputs(project, kind, data.get("inputs") or {}),
             )
         except ConfigError as error:
@@ -255,12 +272,12 @@ class ResumeApi(APIView):
             raise errors.Conflict(str(error)) from error
 
 
-def _model(project: Project, pk: int | None) -> ModelVersion | None:
+def _model(project: Project, pk: int | None, field: str = "model") -> ModelVersion | None:
     if pk is None:
         return None
     version = ModelVersion.objects.filter(project=project, pk=pk).first()
     if version is None:
-        raise ValidationError({"model": [f"{pk} is the id of no model of this project."]})
+        raise ValidationError({field: [f"{pk} is the id of no model of this project."]})
     return version
 
 

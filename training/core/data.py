@@ -26,7 +26,11 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie."""
+    """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie.
+
+    probability: of a choice between two, the share of people who prefer the first; the ranks say the same then.
+    safe: for each response, whether it was called safe, None where nobody said.
+    """
 
     line: int
     id: str | int
@@ -36,6 +40,8 @@ class Ranking:
     degree: str | None
     held_out: bool
     token_ids: list[list[int] | None]
+    probability: float | None = None
+    safe: list[bool | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,21 @@ class Prompt:
     line: int
     id: str | int
     prompt: list[Message]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A prompt for the policy to answer and learn from; with an `answer`, a response that an earlier round kept."""
+
+    line: int
+    id: str | int
+    prompt: list[Message]
+    held_out: bool
+    safety: bool
+    baseline: str | None
+    answer: str | None
+    token_ids: list[int] | None
+    reward: float | None
 
 
 def read_texts(path: Path) -> list[str]:
@@ -83,14 +104,71 @@ def read_rankings(path: Path, *, ranks_needed: bool = True) -> list[Ranking]:
     return found
 
 
+def read_questions(path: Path, *, kept: bool = False) -> list[Question]:
+    """The prompts of a rejection, ppo, grpo or reinforce job; one prompt may not be in both splits, nor one id stand twice.
+
+    kept: whether rows with an answer may be among them.
+    """
+    found: list[Question] = []
+    splits: dict[str, bool] = {}
+    ids: set[str | int] = set()
+    for line, row in _rows(path):
+        question = _question(line, row)
+        key = json.dumps(question.prompt, sort_keys=True)
+        if splits.setdefault(key, question.held_out) != question.held_out:
+            raise _bad(line, "this prompt is in both splits; held-out prompts must not be trained on")
+        if question.answer is not None:
+            if not kept:
+                raise _bad(line, "only a rejection job takes rows with an 'answer'")
+            if question.held_out:
+                raise _bad(line, "an answer to a held-out prompt must not be trained on")
+        elif question.id in ids:
+            raise _bad(line, f"the id {question.id!r} is there twice, and its samples would be the same")
+        else:
+            ids.add(question.id)
+        found.append(question)
+    return found
+
+
+def _question(line: int, row: dict[str, Any]) -> Question:
+    baseline, answer = (row.get(name) for name in ("baseline", "answer"))
+    for name, text in (("baseline", baseline), ("answer", answer)):
+        if text is not None and not isinstance(text, str):
+            raise _bad(line, f"'{name}' must be a text")
+    safety, reward, token_ids = row.get("safety", False), row.get("reward"), row.get("token_ids")
+    if not isinstance(safety, bool):
+        raise _bad(line, "'safety' must be true or false")
+    if reward is not None and type(reward) not in (int, float):
+        raise _bad(line, "'reward' must be a number")
+    if token_ids is not None and not _are_token_ids(token_ids):
+        raise _bad(line, "'token_ids' must be a list of whole numbers from 0 up")
+    return Question(
+        line=line,
+        id=_id(row, line),
+        prompt=_messages(row, "prompt", line),
+        held_out=_held_out(row, line),
+        safety=safety,
+        baseline=baseline,
+        answer=answer,
+        token_ids=token_ids,
+        reward=reward,
+    )
+
+
+def _are_token_ids(value: object) -> bool:
+    return isinstance(value, list) and all(type(token) is int and token >= 0 for token in value)
+
+
 def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
-    responses, ranks = row.get("responses"), row.get("ranks")
+    responses, ranks, probability = row.get("responses"), row.get("ranks"), row.get("probability")
     if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
         raise _bad(line, "'responses' must be a list of texts")
     if len(responses) < (2 if ranks_needed else 1):
         raise _bad(
             line, "a ranking needs at least two responses" if ranks_needed else "there are no responses"
         )
+    if probability is not None:
+        ranks = _majority(probability, responses, ranks, line)
     if ranks is None and ranks_needed:
         raise _bad(line, "'ranks' is missing")
     if ranks is not None:
@@ -103,10 +181,17 @@ def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
         raise _bad(line, f"'degree' must be null or one of {', '.join(DEGREES)}, not {degree!r}")
     if degree is not None and len(responses) != 2:
         raise _bad(line, "a degree belongs to a choice between two responses")
-    split = row.get("split", "train")
-    if split not in ("train", "held_out"):
-        raise _bad(line, f"'split' must be 'train' or 'held_out', not {split!r}")
+    safe = row.get("safe")
+    if safe is not None:
+        if not isinstance(safe, list) or not all(label is None or isinstance(label, bool) for label in safe):
+            raise _bad(line, "'safe' must be a list of true, false or null")
+        if len(safe) != len(responses):
+            raise _bad(line, f"there are {len(responses)} responses but {len(safe)} labels of 'safe'")
     token_ids = row.get("token_ids") or [None] * len(responses)
+    if not isinstance(token_ids, list) or not all(ids is None or _are_token_ids(ids) for ids in token_ids):
+        raise _bad(
+            line, "'token_ids' must hold a list of whole numbers from 0 up, or null, for each response"
+        )
     if len(token_ids) != len(responses):
         raise _bad(line, f"there are {len(responses)} responses but {len(token_ids)} lists of token ids")
     return Ranking(
@@ -116,9 +201,23 @@ def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
         responses=responses,
         ranks=ranks,
         degree=degree,
-        held_out=split == "held_out",
+        held_out=_held_out(row, line),
         token_ids=token_ids,
+        probability=None if probability is None else float(probability),
+        safe=safe,
     )
+
+
+def _majority(probability: object, responses: list[str], ranks: object, line: int) -> list[int]:
+    """The ranks that a soft label comes to; those of the row, where it has any, must be the same."""
+    if not isinstance(probability, int | float) or isinstance(probability, bool) or not 0 <= probability <= 1:
+        raise _bad(line, f"'probability' must be a number from 0 to 1, not {probability!r}")
+    if len(responses) != 2:
+        raise _bad(line, "a probability belongs to a choice between two responses")
+    majority = [1, 1] if probability == 0.5 else [1, 2] if probability > 0.5 else [2, 1]
+    if ranks is not None and ranks != majority:
+        raise _bad(line, f"'probability' {probability} makes the ranks {majority}, and they are {ranks!r}")
+    return majority
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -157,6 +256,13 @@ def _text(row: dict[str, Any], name: str, line: int) -> str:
     if not isinstance(value, str) or not value:
         raise _bad(line, f"'{name}' must be a text")
     return value
+
+
+def _held_out(row: dict[str, Any], line: int) -> bool:
+    split = row.get("split", "train")
+    if split not in ("train", "held_out"):
+        raise _bad(line, f"'split' must be 'train' or 'held_out', not {split!r}")
+    return bool(split == "held_out")
 
 
 def _id(row: dict[str, Any], line: int) -> str | int:

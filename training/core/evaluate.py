@@ -1,4 +1,4 @@
-"""Scores of a reward model, and how far it agrees with people."""
+"""Scores of a reward model, and how far it agrees with people. Rows of the same responses are scored once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from training.core.train_reward import score
 
 
 def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]:
-    """Score every response, report on the rows that have ranks, and return what to say of it."""
+    """Score every response, report on the rows that have ranks or labels of safety, and return what to say of it."""
     rankings = read_rankings(job.data, ranks_needed=False)
     setting = "reward_model" if job.reward_model else "model"
     source = locate(job.reward_model or job.model or "", job.folder, setting)
@@ -29,23 +29,25 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
-    events.start(job.kind, len(judged), None)
+    events.start(job.kind, len(rankings), None)
     rewards = score(model, judged, passes, events.leave_if_asked)
-    events.progress(len(judged), len(judged))
-    ranked = [
+    events.progress(len(rankings), len(rankings))
+    reported = [
         (one, scores)
         for one, scores in zip(judged, rewards, strict=True)
-        if one.ranking.ranks is not None and (one.ranking.held_out or config.split == "all")
+        if (one.held_out or config.split == "all")
+        and any(ranking.ranks or ranking.safe for ranking in one.rankings)
     ]
-    figures = report([one for one, _ in ranked], [scores for _, scores in ranked], margin=config.margin)
+    figures = report([one for one, _ in reported], [scores for _, scores in reported], margin=config.margin)
     figures["bias"] = float(model.bias)
-    scores_by_id = [
-        {"id": one.ranking.id, "rewards": [round(reward, 6) for reward in scores]}
+    by_line = {
+        ranking.line: {"id": ranking.id, "rewards": [round(scores[place], 6) for place in places]}
         for one, scores in zip(judged, rewards, strict=True)
-    ]
+        for ranking, places in zip(one.rankings, one.places, strict=True)
+    }
 
     def write(folder: Path) -> None:
         write_json(folder / "report.json", figures)
-        write_lines(folder / "scores.jsonl", scores_by_id)
+        write_lines(folder / "scores.jsonl", [by_line[line] for line in sorted(by_line)])
 
-    return {"output": str(publish(job, write)), "rows": len(judged), "report": figures}
+    return {"output": str(publish(job, write)), "rows": len(rankings), "report": figures}

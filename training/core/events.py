@@ -1,4 +1,4 @@
-"""What the program tells its parent: JSON lines on stdout, and nothing else there."""
+"""What the program tells its parent: JSON lines on stdout, and nothing else there. Of several processes the first speaks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
 
+from training.core.board import Board
 from training.core.errors import Stopped
+from training.core.ranks import is_first
 
 
 class Events:
@@ -26,8 +28,11 @@ class Events:
         self.stop_asked = False
         self.at_work = False
         self.warnings: list[str] = []
+        self.board: Board | None = None
 
     def _write(self, event: str, **values: Any) -> None:
+        if not is_first():
+            return
         self._stream.write(json.dumps({"event": event, **_finite(values)}, ensure_ascii=False) + "\n")
         self._stream.flush()
 
@@ -36,22 +41,29 @@ class Events:
         self.at_work = True
         self._write("start", kind=kind, total=total, resumed_from=resumed_from)
 
-    def progress(self, step: int, total: int) -> None:
-        """Report `step` of `total`; the time left is judged by the pace since the first report."""
+    def progress(self, step: int, total: int, likely: float | None = None) -> None:
+        """Report `step` of `total`; the time left is judged by the pace since the first report. likely: the step at which
+        the work is likely to end, where something else than `total` may end it."""
         now = time.monotonic()
         if self._first is None:
             self._first = (step, now)
         first_step, first_time = self._first
         pace = (now - first_time) / (step - first_step) if step > first_step else None
-        eta = round(pace * (total - step), 1) if pace is not None else None
+        left = (total if likely is None else likely) - step
+        eta = round(pace * left, 1) if pace is not None else None
         self._write("progress", step=step, total=total, eta_s=eta)
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
         self._write("metrics", step=step, values=values)
+        if self.board is not None:
+            self.board.scalars(step, values)
 
     def warning(self, message: str) -> None:
         self.warnings.append(message)
         self._write("warning", message=message)
+
+    def stopped(self) -> None:
+        self._write("stopped")
 
     def done(self, result: dict[str, Any]) -> None:
         self._write("done", result=result)

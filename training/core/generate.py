@@ -1,8 +1,9 @@
 """Sampling k responses for each prompt: the prompt goes through the model once, the k responses share it.
 
 Every response has a seed of its own and draws one number a token from it, so it does not depend on what else is in the
-batch. Each prompt's answers stand together; a response that ends leaves the batch, a prompt whose responses have all
-ended takes its keys and values along.
+batch. A response that ends leaves the batch, a prompt whose responses have all ended takes its keys and values along,
+and prompts that wait come in where there is room. A server that answers in place of a model is `server`'s business.
+Left out: top-k, top-p and penalties, as log-probs are to be those of the whole distribution.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +22,28 @@ from torch import Tensor
 
 from training.configs import GenerateConfig
 from training.core.attention import peculiarity
-from training.core.data import read_prompts
-from training.core.encoding import Encoder
+from training.core.data import Prompt, read_prompts
+from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, sync, write_lines
+from training.core.kernels import choose
 from training.core.models import autocast, load_policy, load_tokenizer, locate, longest_row
 from training.core.reports import warn_of_truncation
-from training.core.scoring import check_logits, vocabulary_logits
+from training.core.scoring import check_logits, token_logprobs, vocabulary_logits
+from training.core.scoring import rows as padded_rows
+from training.core.server import Answer, answer_all
 from training.core.shared_cache import SharedCache
+
+Row = dict[str, Any]
+"""A line of responses.jsonl, with its number of tokens and the place of its prompt beside."""
+
+PART = 4
+"""Prompts are sampled in parts of so many times what fits in memory at once: a part ends with ever fewer responses going,
+which costs time, and is lost when the run is interrupted."""
+
+BLOCK = 128
+"""Entries of the vocabulary that are summed up first when a token is looked for."""
 
 
 @dataclass
@@ -44,6 +58,26 @@ class Sampled:
 def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]:
     """Sample, write responses.jsonl, and return what to say of it."""
     prompts = read_prompts(job.data)
+    (job.checkpoint / "responses").mkdir(parents=True, exist_ok=True)
+    rows, more = (_from_server if config.server else _from_model)(job, config, events, prompts)
+    rows.sort(key=lambda row: (row["place"], row["sample"]))
+    tokens = round(sum(row.pop("tokens") for row in rows))
+    for row in rows:
+        del row["place"]
+
+    def write(folder: Path) -> None:
+        write_lines(folder / "responses.jsonl", rows)
+
+    output = publish(job, write)
+    finished = sum(row["finished"] for row in rows) / len(rows)
+    return {"output": str(output), "responses": len(rows), "tokens": tokens, "finished": finished} | more
+
+
+def _from_model(
+    job: Job, config: GenerateConfig, events: Events, prompts: list[Prompt]
+) -> tuple[list[Row], dict[str, Any]]:
+    """Every response, sampled here. Prompts go in parts, each kept whole; a part is begun anew where it was interrupted,
+    so that it is rounded as it would have been."""
     source = locate(job.model or "", job.folder)
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
@@ -56,91 +90,140 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
             setting="max_new_tokens",
         )
-    if reason := peculiarity(model, length):
-        raise BadInput(
-            f"Models of type {model.config.model_type} cannot be sampled from yet: they use {reason}.",
-            setting="model",
-        )
+    check_cache(model, length)
     encoder = Encoder(tokenizer, length)
     ids = [encoder.prompt(one.prompt, room=length - config.max_new_tokens) for one in prompts]
     warn_of_truncation(encoder, events)
 
+    folder = job.checkpoint / "responses"
+    _choose_kernel(model, folder / "kernel")
     order = sorted(range(len(prompts)), key=lambda index: -len(ids[index]))
-    batches = list(_batches(order, ids, config))
-    parts = job.checkpoint / "responses"
-    parts.mkdir(parents=True, exist_ok=True)
-    done = sum(len(batch) for number, batch in enumerate(batches) if (parts / f"{number}.jsonl").exists())
+    parts = _parts(order, ids, config)
+    names = [folder / f"{number}.jsonl" for number in range(len(parts))]
+    done = sum(len(part) for part, name in zip(parts, names, strict=True) if name.exists())
     events.start(job.kind, len(prompts), done or None)
-    tokens = finished = 0
-    for number, batch in enumerate(batches):
-        part = parts / f"{number}.jsonl"
-        if part.exists():
+    pace = Pace(events, done, len(prompts), config.samples)
+    for part, name in zip(parts, names, strict=True):
+        if name.exists():
             continue
-        started = time.monotonic()
         seeds = [
             row_seed(config.seed, prompts[index].id, sample)
-            for index in batch
+            for index in part
             for sample in range(config.samples)
         ]
         with autocast(config.precision):
             sampled = sample_responses(
                 model,
-                [ids[index] for index in batch],
+                [ids[index] for index in part],
                 seeds,
                 samples=config.samples,
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
                 end_ids=end_tokens(model, encoder),
                 events=events,
+                batch_tokens=config.batch_tokens,
+                report=pace.responses_there,
             )
-        lines = []
-        for row, (one, seed) in enumerate(zip(sampled, seeds, strict=True)):
-            prompt, sample = prompts[batch[row // config.samples]], row % config.samples
-            lines.append(
+        rows: list[Row] = [
+            {
+                "id": prompts[part[number // config.samples]].id,
+                "sample": number % config.samples,
+                "text": encoder.text(one.token_ids),
+                "token_ids": one.token_ids,
+                "logprobs": [round(value, 6) for value in one.logprobs],
+                "seed": seed,
+                "temperature": config.temperature,
+                "finished": one.finished,
+                "tokens": len(one.token_ids),
+                "place": part[number // config.samples],
+            }
+            for number, (one, seed) in enumerate(zip(sampled, seeds, strict=True))
+        ]
+        write_lines(name.with_suffix(".tmp"), rows)
+        name.with_suffix(".tmp").rename(name)
+        sync(folder)
+        pace.kept(rows)
+    return [row for name in names for row in _read(name)], {"truncated_prompts": encoder.truncated}
+
+
+def _from_server(
+    job: Job, config: GenerateConfig, events: Events, prompts: list[Prompt]
+) -> tuple[list[Row], dict[str, Any]]:
+    """Every response, as the server gave it. Prompts that were answered before an interruption are not asked again."""
+    kept = job.checkpoint / "responses" / "served.jsonl"
+    rows = _read(kept)
+    write_lines(kept, rows)  # without the line that an interruption tore
+    answered = {row["place"] for row in rows}
+    places = {id(prompt): place for place, prompt in enumerate(prompts)}
+    waiting = [
+        (prompt, [row_seed(config.seed, prompt.id, sample) >> 22 for sample in range(config.samples)])
+        for place, prompt in enumerate(prompts)
+        if place not in answered
+    ]
+    events.start(job.kind, len(prompts), len(answered) or None)
+    pace = Pace(events, len(answered), len(prompts), config.samples)
+    with kept.open("a", encoding="utf-8") as file:
+
+        def keep(prompt: Prompt, answers: list[Answer]) -> None:
+            new: list[Row] = [
                 {
                     "id": prompt.id,
                     "sample": sample,
-                    "text": encoder.text(one.token_ids),
+                    "text": one.text.strip(),
                     "token_ids": one.token_ids,
-                    "logprobs": [round(value, 6) for value in one.logprobs],
-                    "seed": seed,
+                    "logprobs": one.logprobs,
+                    "seed": one.seed,
                     "temperature": config.temperature,
                     "finished": one.finished,
-                    "place": batch[row // config.samples],
+                    "tokens": one.tokens,
+                    "place": places[id(prompt)],
                 }
-            )
-        write_lines(part.with_suffix(".tmp"), lines)
-        part.with_suffix(".tmp").rename(part)
-        sync(parts)
-        done += len(batch)
-        new = sum(len(one.token_ids) for one in sampled)
-        tokens += new
-        finished += sum(one.finished for one in sampled)
-        events.progress(done, len(prompts))
-        events.metrics(
-            done,
+                for sample, one in enumerate(answers)
+            ]
+            # one line a prompt: all of its responses, or none
+            file.write(json.dumps(new, ensure_ascii=False) + "\n")
+            file.flush()
+            rows.extend(new)
+            pace.kept(new)
+
+        answer_all(waiting, config, events, keep)
+    return rows, {"truncated_prompts": 0}
+
+
+class Pace:
+    """Reports prompts answered, and with each lot that is kept its figures."""
+
+    def __init__(self, events: Events, done: int, total: int, samples: int) -> None:
+        self.events, self.done, self.total, self.samples = events, done, total, samples
+        self.told = done
+        self.began = time.monotonic()
+        self.lot: list[Row] = []
+
+    def responses_there(self, count: int) -> None:
+        """So many responses of the present lot have ended."""
+        now = self.done + count // self.samples
+        if now > self.told:
+            self.told = now
+            self.events.progress(now, self.total)
+
+    def kept(self, rows: list[Row]) -> None:
+        """These responses are kept; figures follow at most once a second."""
+        self.lot += rows
+        self.responses_there(len(rows))
+        self.done += len(rows) // self.samples
+        seconds = time.monotonic() - self.began
+        if seconds < 1 and self.done < self.total:
+            return
+        tokens = sum(row["tokens"] for row in self.lot)
+        self.events.metrics(
+            self.done,
             {
-                "tokens_per_s": round(new / max(1e-9, time.monotonic() - started)),
-                "mean_tokens": new / len(sampled),
-                "finished": sum(one.finished for one in sampled) / len(sampled),
+                "tokens_per_s": round(tokens / max(1e-9, seconds)),
+                "mean_tokens": tokens / len(self.lot),
+                "finished": sum(row["finished"] for row in self.lot) / len(self.lot),
             },
         )
-    rows = [json.loads(line) for part in parts.glob("*.jsonl") for line in part.read_text().splitlines()]
-    rows.sort(key=lambda row: (row["place"], row["sample"]))
-    for row in rows:
-        del row["place"]
-
-    def write(folder: Path) -> None:
-        write_lines(folder / "responses.jsonl", rows)
-
-    output = publish(job, write)
-    return {
-        "output": str(output),
-        "responses": len(rows),
-        "tokens": sum(len(row["token_ids"]) for row in rows),
-        "finished": sum(row["finished"] for row in rows) / len(rows),
-        "truncated_prompts": encoder.truncated,
-    }
+        self.began, self.lot = time.monotonic(), []
 
 
 @torch.no_grad()
@@ -154,39 +237,49 @@ def sample_responses(
     temperature: float,
     end_ids: Sequence[int],
     events: Events | None = None,
+    batch_tokens: int | None = None,
+    report: Callable[[int], None] | None = None,
 ) -> list[Sampled]:
     """`samples` responses for each of the prompts, prompt after prompt; `seeds` has one for each response.
 
     Log-probs are those of the distribution sampled from: logits divided by the temperature, nothing cut off. At
     temperature 0 the likeliest token is taken and log-probs are the model's own.
+    batch_tokens: the tokens to hold in memory; prompts beyond them wait until responses have ended. All at once if None.
+    report: told the number of responses that are there, whenever it grows.
     """
-    rows = len(prompts) * samples
+    count, device = len(prompts) * samples, model.device
     draws = torch.from_numpy(
         numpy.stack([numpy.random.default_rng(seed).random(max_new_tokens) for seed in seeds])
-    ).to(model.device)
-    ends = torch.tensor(list(end_ids), device=model.device)
-    tokens = torch.zeros(rows, max_new_tokens, dtype=torch.long, device=model.device)
-    logprobs = torch.zeros(rows, max_new_tokens, device=model.device)
-    lengths = torch.full((rows,), max_new_tokens, device=model.device)
-    finished = torch.zeros(rows, dtype=torch.bool, device=model.device)
+    ).to(device)
+    ends = torch.tensor(list(end_ids), device=device)
+    tokens = torch.zeros(count, max_new_tokens, dtype=torch.long, device=device)
+    logprobs = torch.zeros(count, max_new_tokens, device=device)
+    lengths = torch.zeros(count, dtype=torch.long, device=device)
+    finished = torch.zeros(count, dtype=torch.bool, device=device)
 
-    cache = SharedCache(model, prompts, samples, max_new_tokens)
-    logits = vocabulary_logits(model, cache.prefill(model)).repeat_interleave(samples, 0)
-    alive = torch.arange(rows, device=model.device)
-    for step in range(max_new_tokens):
-        picked, value = _pick(logits.float(), draws[alive, step], temperature)
-        tokens[alive, step], logprobs[alive, step] = picked, value
-        ended = torch.isin(picked, ends)
-        if ended.any():
-            lengths[alive[ended]] = step + 1
-            finished[alive[ended]] = True
-            alive, picked = alive[~ended], picked[~ended]
-            cache.keep(~ended)
-        if step + 1 == max_new_tokens or not len(alive):
-            break
+    cache = SharedCache(model, samples, max_new_tokens)
+    admitted = 0
+    alive = picked = torch.empty(0, dtype=torch.long, device=device)
+    while admitted < len(prompts) or len(alive):
         if events is not None:
             events.leave_if_asked()
-        logits = vocabulary_logits(model, cache.decode(model, picked))
+        hidden = [cache.decode(picked)] if len(alive) else []
+        if more := admissible(prompts[admitted:], cache, batch_tokens):
+            hidden.append(cache.admit(prompts[admitted : admitted + more]))
+            new = torch.arange(admitted * samples, (admitted + more) * samples, device=device)
+            alive, admitted = torch.cat([alive, new]), admitted + more
+        logits = vocabulary_logits(model, torch.cat(hidden)).float()
+        place = lengths[alive]
+        picked, value = pick(logits, draws[alive, place], temperature)
+        tokens[alive, place], logprobs[alive, place], lengths[alive] = picked, value, place + 1
+        ended = torch.isin(picked, ends)
+        finished[alive[ended]] = True
+        going = ~ended & (place + 1 < max_new_tokens)
+        if not going.all():
+            order = cache.keep(going)
+            alive, picked = alive[order], picked[order]
+            if report is not None:
+                report(admitted * samples - len(alive))
     return [
         Sampled(row[:length], values[:length], bool(end))
         for row, values, length, end in zip(
@@ -195,16 +288,62 @@ def sample_responses(
     ]
 
 
-def _pick(logits: Tensor, draw: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """One token for each row of (B, V) logits, by inversion of the cumulative distribution at (B,) draws in [0, 1)."""
-    logprobs = torch.log_softmax(logits / temperature if temperature else logits, dim=-1)
-    if temperature:
-        cumulative = logprobs.exp().double().cumsum(-1)
-        picked = torch.searchsorted(cumulative, (draw * cumulative[:, -1])[:, None], right=True).squeeze(-1)
-        picked = picked.clamp_(max=logits.shape[-1] - 1)
-    else:
-        picked = logprobs.argmax(-1)
-    return picked, logprobs.gather(-1, picked[:, None]).squeeze(-1)
+def admissible(waiting: Sequence[Sequence[int]], cache: SharedCache, most: int | None) -> int:
+    """How many of the prompts that wait may join now, so that there is memory for at most `most` tokens.
+
+    As each cohort costs some work a step, none is begun that would take less than a quarter of the memory, unless it is
+    the last. A prompt too large by itself goes alone.
+    """
+    if most is None or not waiting:
+        return len(waiting)
+    free = most - cache.tokens
+    count = width = 0
+    for prompt in waiting:
+        width = max(width, len(prompt))
+        if (count + 1) * (width + cache.samples * cache.size) > free:
+            break
+        count += 1
+    if not cache.cohorts:
+        return max(1, count)
+    return count if count == len(waiting) or free >= most // 4 else 0
+
+
+def pick(logits: Tensor, draw: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """One token for each row of (B, V) logits and its log-prob, by inversion of the distribution at (B,) draws in [0, 1).
+
+    `logits` are overwritten. The cumulative distribution is found in two steps, a block of the vocabulary first and then
+    the token within it, so that only sums go over all of the vocabulary and all cumulation is in double precision.
+    """
+    highest = logits.amax(-1, keepdim=True)
+    logits -= highest
+    if not temperature:
+        picked = logits.argmax(-1)
+        chosen = logits.gather(-1, picked[:, None]).squeeze(-1)
+        return picked, chosen - logits.exp_().sum(-1).log()
+    if temperature != 1.0:
+        logits /= temperature
+    weights = logits.exp_()
+    blocks = weights.shape[-1] // BLOCK
+    sums = weights[:, : blocks * BLOCK].view(len(weights), blocks, BLOCK).sum(-1)
+    sums = torch.cat([sums, weights[:, blocks * BLOCK :].sum(-1, keepdim=True)], -1).double()
+    block, rest = _invert(sums, draw * sums.sum(-1))
+    tokens = (block * BLOCK)[:, None] + torch.arange(BLOCK, device=logits.device)
+    inside = weights.gather(-1, tokens.clamp(max=weights.shape[-1] - 1)).double()
+    inside.masked_fill_(tokens >= weights.shape[-1], 0.0)
+    within, _ = _invert(inside, rest)
+    picked = tokens.gather(-1, within[:, None])
+    return picked.squeeze(-1), (weights.gather(-1, picked).squeeze(-1).double() / sums.sum(-1)).log().float()
+
+
+def _invert(weights: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The first of the (B, W) weights at which their cumulative sum exceeds the (B,) target, and how much of the target
+    its predecessors leave. It always has a weight, even where rounding put the target past the end."""
+    cumulative = weights.cumsum(-1)
+    most = cumulative[:, -1]
+    target = torch.minimum(target, torch.nextafter(most, torch.zeros_like(most)))
+    place = torch.searchsorted(cumulative, target[:, None], right=True)
+    before = (cumulative - weights).gather(-1, place).squeeze(-1)
+    return place.squeeze(-1), (target - before).clamp_(min=0.0)
 
 
 def row_seed(seed: int, prompt_id: str | int, sample: int) -> int:
@@ -220,16 +359,59 @@ def end_tokens(model: Any, encoder: Encoder) -> list[int]:
     return sorted({encoder.end_id, *more})
 
 
-def _batches(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateConfig) -> list[list[int]]:
-    """Prompts in groups whose cache holds at most `batch_tokens` tokens."""
-    groups: list[list[int]] = []
-    width = 0
+def check_cache(model: Any, length: int) -> None:
+    """Refuse a model that cannot be continued from a shared cache in rows of `length` tokens, after trying it."""
+    kind = model.config.model_type
+    if reason := peculiarity(model, length):
+        raise BadInput(
+            f"Models of type {kind} cannot be sampled from yet: they use {reason}.", setting="model"
+        )
+    prompts = [[3, 5, 4], [5, 9]]
+    sampled = sample_responses(
+        model, prompts, [1, 2, 3, 4], samples=2, max_new_tokens=3, temperature=1.0, end_ids=()
+    )
+    groups = [
+        Group(prompt, [one.token_ids for one in sampled[2 * number : 2 * number + 2]])
+        for number, prompt in enumerate(prompts)
+    ]
+    with torch.no_grad():
+        expected = token_logprobs(model, padded_rows(groups, model.device))
+    found = torch.tensor([value for one in sampled for value in one.logprobs], device=expected.device)
+    if not torch.allclose(found, expected, rtol=1e-3, atol=1e-2):
+        raise BadInput(
+            f"Models of type {kind} give other numbers when responses share a prompt's cache, and cannot be sampled from"
+            " yet.",
+            setting="model",
+        )
+
+
+def _choose_kernel(model: Any, kept: Path) -> None:
+    """Have the model use the faster matrix product, the same after an interruption."""
+    choice = choose(model, kept.read_text() if kept.exists() else None)
+    kept.write_text(choice)
+
+
+def _parts(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateConfig) -> list[list[int]]:
+    """Prompts in lists of `PART` times what fits in memory."""
+    parts: list[list[int]] = []
+    tokens = 0
     for index in order:
-        if (
-            not groups
-            or (len(groups[-1]) + 1) * (width + config.samples * config.max_new_tokens) > config.batch_tokens
-        ):
-            groups.append([])
-            width = len(ids[index])
-        groups[-1].append(index)
-    return groups
+        more = len(ids[index]) + config.samples * config.max_new_tokens
+        if not parts or tokens + more > PART * config.batch_tokens:
+            parts.append([])
+            tokens = 0
+        parts[-1].append(index)
+        tokens += more
+    return parts
+
+
+def _read(path: Path) -> list[Row]:
+    """Rows kept before, from lines that hold one or several; a line that was torn is as if it were not there."""
+    found: list[Row] = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            held = json.loads(line)
+        except ValueError:
+            continue
+        found += held if isinstance(held, list) else [held]
+    return found

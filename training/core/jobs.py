@@ -13,8 +13,9 @@ from typing import Any
 
 from training.configs import Config, ConfigError, from_dict
 from training.core.errors import BadInput
+from training.core.ranks import is_first
 
-NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate"}
+NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate", "rejection", "ppo", "grpo", "reinforce"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Job:
     model: str | None
     reference: str | None
     reward_model: str | None
+    safety_reward_model: str | None = None
 
     @property
     def data(self) -> Path:
@@ -58,14 +60,14 @@ def read_job(folder: Path) -> Job:
     except ConfigError as error:
         raise BadInput(f"The setting {error.field} is wrong: {error.message}", setting=error.field) from None
     names: dict[str, str | None] = {}
-    for name in ("model", "reference", "reward_model"):
+    for name in ("model", "reference", "reward_model", "safety_reward_model"):
         value = values.get(name)
         if value is not None and (not isinstance(value, str) or not value):
             raise BadInput(f"{name} in job.json must be a path or a hub id.", setting=name)
         names[name] = value
     if kind == "evaluate":
         names["model"] = names["model"] or names["reward_model"]
-    if kind in NEEDS_MODEL and names["model"] is None:
+    if kind in NEEDS_MODEL and names["model"] is None and not getattr(config, "server", ""):
         raise BadInput(f"A {kind} job needs a model: a path or a hub id.", setting="model")
     if not (folder / "data.jsonl").is_file():
         raise BadInput(f"There is no data.jsonl in {folder}.")
@@ -75,17 +77,21 @@ def read_job(folder: Path) -> Job:
 def publish(job: Job, write: Callable[[Path], None]) -> Path:
     """Have `write` fill a directory under a temporary name, then give it its own. Returns `output/`.
 
-    The checkpoint has served its purpose once the output stands, and is removed.
+    The checkpoint has served its purpose once the output stands, and is removed. Of several processes the first writes.
     """
+    if not is_first():
+        return job.output
     unfinished = job.folder / "output.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     write(unfinished)
     write_json(unfinished / "palate.json", about(job))
+    if (job.folder / "tensorboard").is_dir():
+        shutil.copytree(job.folder / "tensorboard", unfinished / "tensorboard")
     sync_tree(unfinished)
     unfinished.rename(job.output)
     sync(job.folder)
-    for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp"):
+    for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp", "tensorboard"):
         shutil.rmtree(job.folder / name, ignore_errors=True)
     return job.output
 
@@ -101,6 +107,7 @@ def about(job: Job) -> dict[str, Any]:
         "model": job.model,
         "reference": job.reference,
         "reward_model": job.reward_model,
+        "safety_reward_model": job.safety_reward_model,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -1,22 +1,28 @@
-"""What every training loop does between its gradients: order, learning rate, clipping, reports, checkpoints."""
+"""What every training loop does between its gradients: order, learning rate, clipping, budgets, reports, checkpoints;
+and what is done to any model before its first step and after its last: adapters, kernels, splitting."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from training.configs import TrainingConfig
-from training.core import checkpoints
+from training.core import checkpoints, distributed, kernels, lora, memory
+from training.core.board import Board
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.jobs import Job
+from training.core.models import recompute_activations
+from training.core.ranks import is_first, ranks
 
 T = TypeVar("T")
+P = TypeVar("P")
 
 
 class Loop:
@@ -24,11 +30,16 @@ class Loop:
 
         loop = Loop(job, config, model, examples=len(data), events=events)
         for batch in loop.batches(data):
-            ... backward ...
+            for micro, laid_out in loop.passes(passes, batch):
+                loop.leave_if_asked()
+                ... backward ...
             loop.step({"loss": ...}, tokens=...)
 
     A run that was killed and one that was not take the same steps: the data's order and the learning rate are
     functions of the step, everything else is in the checkpoint.
+
+    Of several processes each sees every batch and takes its part of the passes. Losses and figures are divided by the
+    whole batch where they are made, and summed over the passes and the processes.
     """
 
     def __init__(
@@ -39,26 +50,66 @@ class Loop:
         self.batch_size = min(config.batch_size, examples)
         self.steps_per_epoch = math.ceil(examples / config.batch_size)
         self.total = config.max_steps or self.steps_per_epoch * config.epochs
-        self.optimizer = build_optimizer(model, config)
         self.extra: dict[str, Tensor] = {}
         self.metrics: dict[str, float | None] = {}
         self._window: list[tuple[dict[str, float], int, float]] = []
         torch.manual_seed(config.seed)
+        known = checkpoints.manifest(job.checkpoint)
+        self.kernels = self._prepare(model, known.get("kernels"))
+        self._sharded = distributed.Sharded(model) if ranks() > 1 else None
+        self._finished = False
+        self.optimizer = build_optimizer(model, config)
         restored = checkpoints.load(job.checkpoint, model=model, optimizer=self.optimizer)
-        self.done = restored[0] if restored else 0
+        self.done = restored.step if restored else 0
         if restored:
-            self.extra = restored[1]
+            self.extra = restored.extra
+        self.tokens: int = known.get("tokens", 0)
+        self._seconds_before: float = known.get("seconds", 0.0)
+        self._heed_budget(self._seconds())
+        if config.tensorboard and is_first():
+            events.board = Board(job.folder / "tensorboard", after=self.done)
         events.start(job.kind, self.total, self.done if restored else None)
         self._clock = time.monotonic()
 
+    def _prepare(self, model: nn.Module, kernels_kept: str | None) -> str:
+        """Adapters, recomputation and the faster kernels, as the settings and the machine have it."""
+        if self.config.lora_rank:
+            lora.add(model, self.config)
+        if self.config.gradient_checkpointing:
+            recompute_activations(model)
+        return kernels.choose(model, kernels_kept)
+
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
-        """The batches still to come. Each epoch has its own order; its last batch may be smaller."""
+        """The batches still to come. Each epoch has its own order; its last batch may be smaller.
+
+        After the last one the model is whole and plain: adapters are merged, and no process holds only a part of it.
+        """
         self._clock = time.monotonic()
         while self.done < self.total:
             epoch, index = divmod(self.done, self.steps_per_epoch)
             order = epoch_order(len(data), self.config.seed, epoch)
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             yield [data[position] for position in chosen]
+        self._finish()
+
+    def passes(
+        self,
+        make: Callable[[Sequence[T]], Iterator[P]],
+        batch: Sequence[T],
+        *,
+        size: Callable[[T], int] = lambda item: item.group.tokens,  # type: ignore[attr-defined]
+        empty: P | None = None,
+    ) -> Iterator[P]:
+        """`make(batch)`, or this process' part of it and `empty` passes, so that all processes make equally many.
+
+        size: the work in an item. empty: a pass of no items whose loss is 0 and has a gradient all the same; left out, it
+        is one of no responses.
+        """
+        if self._sharded is None:
+            return make(batch)
+        mine = distributed.share(batch, [size(item) for item in batch])
+        filler: Any = ([], distributed.nothing()) if empty is None else empty
+        return distributed.equally_many(list(make(mine)), filler)
 
     def step(self, values: dict[str, float], *, tokens: int) -> None:
         """Take the optimizer's step on the gradients at hand, report, save, and leave if asked to.
@@ -70,8 +121,7 @@ class Loop:
         rate = learning_rate(self.done, self.total, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        limit = config.max_grad_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), limit))
+        values, norm, seconds, stop = self._agree(values, config.max_grad_norm or math.inf)
         if not (math.isfinite(norm) and math.isfinite(values["loss"])):
             raise BadInput(
                 f"The loss is no longer a number at step {self.done + 1}; lower the learning rate.",
@@ -80,26 +130,80 @@ class Loop:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.done += 1
+        self.tokens += tokens
         now = time.monotonic()
         self._window.append((values | {"grad_norm": norm}, tokens, now - self._clock))
         self._clock = now
+        share = self._heed_budget(seconds)
         last = self.done == self.total
-        self.events.progress(self.done, self.total)
+        self.events.progress(self.done, self.total, likely=self.done / share)
         if last or self.done % config.log_every == 0:
             self._report(rate)
-        self.leave_if_asked()
+        if stop:
+            self.save()
+            raise Stopped
         if config.checkpoint_every and not last and self.done % config.checkpoint_every == 0:
             self.save()
 
+    def _agree(self, values: dict[str, float], limit: float) -> tuple[dict[str, float], float, float, bool]:
+        """Clip the gradients, and have all processes see the same figures, gradient norm, seconds and wish to stop."""
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        if self._sharded is None:
+            norm = float(nn.utils.clip_grad_norm_(parameters, limit))
+            return values, norm, self._seconds(), self.events.stop_asked
+        distributed.sum_gradients(parameters)
+        norm = distributed.clip_gradients(parameters, limit)
+        own = [self._seconds() if is_first() else 0.0, float(self.events.stop_asked)]
+        *figures, seconds, stop = distributed.sum_up([*values.values(), *own])
+        return dict(zip(values, figures, strict=True)), norm, seconds, stop > 0
+
+    def _heed_budget(self, seconds: float) -> float:
+        """The share of the run that is done, by steps, tokens or time, whichever is furthest; at 1 this step is the last."""
+        config = self.config
+        share = self.done / self.total
+        if config.max_tokens:
+            share = max(share, self.tokens / config.max_tokens)
+        if config.max_minutes:
+            share = max(share, seconds / (60 * config.max_minutes))
+        if share >= 1 and self.done:
+            self.total = self.done
+        return share
+
+    def _seconds(self) -> float:
+        """How long the run has taken, earlier processes' part included."""
+        return self._seconds_before + time.monotonic() - self.events.started
+
     def save(self) -> None:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment; once the run has finished its steps, the last one stands."""
+        if self._finished:
+            return
         checkpoints.save(
-            self.job.checkpoint, step=self.done, model=self.model, optimizer=self.optimizer, extra=self.extra
+            self.job.checkpoint,
+            step=self.done,
+            model=self.model,
+            optimizer=self.optimizer,
+            extra=self.extra,
+            manifest={"kernels": self.kernels, "tokens": self.tokens, "seconds": round(self._seconds(), 3)},
         )
 
+    def _finish(self) -> None:
+        """Have every process hold the whole model, without adapters. It is saved before, as it cannot be after."""
+        if self._finished or not (self._sharded or self.config.lora_rank):
+            return
+        self.save()
+        self._finished = True
+        if self._sharded:
+            self._sharded.whole()
+            self._sharded = None
+        if self.config.lora_rank:
+            lora.merge(self.model)
+
     def leave_if_asked(self) -> None:
-        """Between two passes: write a checkpoint of the last whole step and raise Stopped where SIGTERM has come."""
-        if self.events.stop_asked:
+        """Between two passes: write a checkpoint of the last whole step and raise Stopped where SIGTERM has come.
+
+        Several processes can only leave together, at the end of a step.
+        """
+        if self.events.stop_asked and self._sharded is None:
             self.save()
             raise Stopped
 
@@ -116,8 +220,9 @@ class Loop:
         seconds = sum(window[2] for window in self._window)
         values["lr"] = rate
         values["tokens_per_s"] = round(sum(window[1] for window in self._window) / max(seconds, 1e-9))
+        values["memory_mb"] = round(memory.peak_mb())
         self._window.clear()
-        self.metrics |= values
+        self.metrics |= values | {"tokens": self.tokens}
         self.events.metrics(self.done, values)
 
 
@@ -143,9 +248,12 @@ def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
     """AdamW; matrices decay, vectors (norms, biases, a scalar head) do not."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}  # the fused step takes whole and split ones apart
+    for parameter in parameters:
+        kinds.setdefault((parameter.dim() >= 2, isinstance(parameter, DTensor)), []).append(parameter)
     groups: list[dict[str, Any]] = [
-        {"params": [p for p in parameters if p.dim() >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.dim() < 2], "weight_decay": 0.0},
+        {"params": params, "weight_decay": config.weight_decay if decays else 0.0}
+        for (decays, _), params in kinds.items()
     ]
     return torch.optim.AdamW(
         groups,

@@ -1,4 +1,5 @@
-"""Losses as pure functions of named tensors. Each returns one value per pair; the mean belongs to the caller."""
+"""Losses of preferences as pure functions of named tensors. Each returns one value per pair, or per label; the mean
+belongs to the caller."""
 
 from __future__ import annotations
 
@@ -15,12 +16,25 @@ def preference_loss(
 
     chosen, rejected: (N,) rewards in logits, float32 or wider.
     margin: (N,) or one number, in logits, taken off the difference (Llama 2, equation 2); 0 gives InstructGPT's
-        equation 1, whose k-choose-2 mean is `rankings.Pairs.weights`.
+        equation 1, whose k-choose-2 mean is `rankings.Pairs.weights`. On implicit rewards it is DPO with an offset
+        (Amini et al. 2024).
     probability: (N,) or one number, the share of people who would call `chosen` the better; 1 for a plain choice, a
         soft label for AI feedback (Bai et al. 2022), 1 - epsilon for label smoothing (cDPO).
     """
     difference = chosen - rejected - margin
     return -(probability * logsigmoid(difference) + (1 - probability) * logsigmoid(-difference))
+
+
+def safety_loss(reward: Tensor, safe: Tensor) -> Tensor:
+    """Binary cross-entropy of labels that call responses safe (1) or unsafe (0); (M,) for M labels.
+
+    reward: (M,) the same scalar that ranks the responses, read as the logit of being safe. Llama 2 names this auxiliary
+        loss and prints no formula. Reading the one scalar is our choice: the paper calls a response unsafe where its
+        score is negative before the sigmoid (table 28), and its PPO compares the sigmoid of the score with 0.15, and
+        neither means anything unless the ranking score itself is that logit.
+    safe: (M,) 1 or 0, or the share of people who say safe.
+    """
+    return -(safe * logsigmoid(reward) + (1 - safe) * logsigmoid(-reward))
 
 
 def implicit_reward(logprobs: Tensor, reference_logprobs: Tensor, *, beta: float) -> Tensor:
@@ -32,9 +46,14 @@ def implicit_reward(logprobs: Tensor, reference_logprobs: Tensor, *, beta: float
     return beta * (logprobs - reference_logprobs)
 
 
-def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float) -> Tensor:
-    """(h - 1/(2 beta))^2 with h the difference of the two log ratios; (N,). Azar et al. 2023, equation 17.
+def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, probability: Tensor | float = 1.0) -> Tensor:
+    """p (h - 1/(2 beta))^2 + (1 - p) (h + 1/(2 beta))^2, h the difference of the two log ratios; (N,).
 
-    chosen, rejected: (N,) implicit rewards, that is beta times the summed log ratios.
+    Azar et al. 2023, equation 17, averaged over people of whom a share p prefer `chosen`; it is least at
+    h = (p - 1/2) / beta, and so never asks for an endless difference.
+
+    chosen, rejected: (N,) implicit rewards, that is beta times the log ratios: of summed log-probs in the paper, of their
+        mean per token where length shall not count.
     """
-    return ((chosen - rejected) / beta - 1 / (2 * beta)) ** 2
+    h, target = (chosen - rejected) / beta, 1 / (2 * beta)
+    return probability * (h - target) ** 2 + (1 - probability) * (h + target) ** 2

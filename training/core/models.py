@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -17,6 +19,7 @@ from transformers import (
     AutoTokenizer,
     PreTrainedTokenizerBase,
 )
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from training.core.attention import attend_here
 from training.core.encoding import PLAIN_TEMPLATE
@@ -128,6 +131,22 @@ def _load(auto: Any, source: str, setting: str) -> nn.Module:
         raise BadInput(f"The model {source} lacks weights, {missing[0]} for one.", setting=setting)
     model.eval()  # and so it stays: dropout would make policy and reference differ before the first step
     return attend_here(model).to(device())
+
+
+def recompute_activations(model: nn.Module) -> None:
+    """Have each layer keep its input alone and compute the rest again on the way back.
+
+    transformers' own switch needs models in training mode, which would turn dropout on. Raises BadInput where the model
+    has no layers that can do so.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
+    if not layers:
+        raise BadInput(
+            "This model's activations cannot be recomputed; turn gradient_checkpointing off.",
+            setting="gradient_checkpointing",
+        )
+    for layer in layers:
+        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
 
 
 def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedTokenizerBase, list[str]]:

@@ -13,17 +13,24 @@ from training.configs import MARGINS
 
 
 class Pairs(NamedTuple):
-    """All comparisons of a batch of G rankings whose K responses, in order, stand in one flat tensor.
+    """All comparisons of a batch of G rankings whose responses stand in one flat tensor.
 
-    chosen, rejected: (N,) positions among the K responses.
+    chosen, rejected: (N,) positions in that tensor.
     ranking: (N,) which ranking, 0..G-1, a pair came from.
     margin: (N,) float32, in logits.
+    probability: (N,) float32, the share of people who prefer `chosen`: 1 unless a soft label says less, never under 0.5.
     """
 
     chosen: Tensor
     rejected: Tensor
     ranking: Tensor
     margin: Tensor
+    probability: Tensor
+
+    @property
+    def decided(self) -> Tensor:
+        """(N,) bool: pairs that count in an accuracy; a soft label of one half is a tie, and only pulls rewards together."""
+        return self.probability > 0.5
 
     def weights(self, reduction: str, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N,) weights that sum to 1 and turn per-pair losses into the batch's loss.
@@ -50,6 +57,17 @@ def pairs_of(ranks: Sequence[int]) -> list[tuple[int, int]]:
     ]
 
 
+def comparisons(ranks: Sequence[int], probability: float | None) -> list[tuple[int, int, float]]:
+    """Every (better, worse, share of people who say so) that a loss learns from.
+
+    probability: of a choice between two, the share of people who prefer the first. At one half it is a comparison still,
+    unlike a tie between ranks: it says that the two rewards are equal.
+    """
+    if probability is None:
+        return [(better, worse, 1.0) for better, worse in pairs_of(ranks)]
+    return [(0, 1, probability) if probability >= 0.5 else (1, 0, 1 - probability)]
+
+
 def count_ties(ranks: Sequence[int]) -> int:
     """Pairs of responses that were called equal."""
     return sum(a == b for a, b in combinations(ranks, 2))
@@ -60,22 +78,33 @@ def batch_pairs(
     degrees: Sequence[str | None] | None = None,
     margin: str = "none",
     device: torch.device | str = "cpu",
+    *,
+    probabilities: Sequence[float | None] | None = None,
+    places: Sequence[Sequence[int]] | None = None,
 ) -> Pairs:
-    """The pairs of G rankings. `degrees` gives each ranking's degree or None; `margin` names a table of MARGINS."""
+    """The pairs of G rankings.
+
+    degrees, probabilities: each ranking's degree or soft label, or None. margin: the name of a table of MARGINS; a soft
+    label of one half has no side to be given a margin.
+    places: where each ranking's responses stand in the flat tensor; left out, they stand there one ranking after another.
+    """
     table = MARGINS[margin]
-    chosen, rejected, owner, margins = [], [], [], []
+    chosen, rejected, owner, margins, shares = [], [], [], [], []
     start = 0
     for index, ranks in enumerate(rankings):
         degree = degrees[index] if degrees is not None else None
-        for better, worse in pairs_of(ranks):
-            chosen.append(start + better)
-            rejected.append(start + worse)
+        at = places[index] if places is not None else range(start, start + len(ranks))
+        for better, worse, share in comparisons(ranks, probabilities[index] if probabilities else None):
+            chosen.append(at[better])
+            rejected.append(at[worse])
             owner.append(index)
-            margins.append(0.0 if degree is None else table[degree])
+            margins.append(0.0 if degree is None or share == 0.5 else table[degree])
+            shares.append(share)
         start += len(ranks)
     return Pairs(
         chosen=torch.tensor(chosen, dtype=torch.long, device=device),
         rejected=torch.tensor(rejected, dtype=torch.long, device=device),
         ranking=torch.tensor(owner, dtype=torch.long, device=device),
         margin=torch.tensor(margins, dtype=torch.float32, device=device),
+        probability=torch.tensor(shares, dtype=torch.float32, device=device),
     )

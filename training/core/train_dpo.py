@@ -1,11 +1,13 @@
 """DPO from rankings: each response's log-prob is computed once, and all pairs come from the k of them.
 
-The reference's log-probs never change, so they are computed once, before the first step, and kept in the checkpoint.
+Soft labels, margins and label smoothing are those of the reward model's loss, on implicit rewards. The reference's
+log-probs never change, so they are computed once, before the first step, and kept in the checkpoint.
 Left out: mixing in of new samples while training (online DPO); a round of the loop does that between runs.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,7 +20,7 @@ from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish
-from training.core.judgments import Judged, encode, pair_share, pairs
+from training.core.judgments import Judged, encode, pair_share, pairs, placed
 from training.core.loop import Loop
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.models import (
@@ -30,6 +32,7 @@ from training.core.models import (
     longest_row,
     save_policy,
 )
+from training.core.rankings import Pairs
 from training.core.reports import warn_of_truncation
 from training.core.scoring import Batch, Passes, check_logits, response_logprobs
 
@@ -48,8 +51,8 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
-    training = [one for one in judged if not one.ranking.held_out and one.has_pair]
-    held_out = [one for one in judged if one.ranking.held_out and one.has_pair]
+    training = [one for one in judged if not one.held_out and any(one.pairs)]
+    held_out = [one for one in judged if one.held_out and int(pairs([one]).decided.sum())]
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
@@ -63,39 +66,39 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     starts = first_responses(judged)
     reference = loop.extra["reference"].to(device())
 
+    def reference_of(micro: Sequence[Judged]) -> Tensor:
+        return reference[[starts[one.index] + offset for one in micro for offset in range(one.k)]]
+
     def rewards_of(micro: Sequence[Judged], laid_out: Batch) -> tuple[Tensor, Tensor]:
-        """(K,) implicit rewards and log-probs of the rankings' responses."""
+        """(K,) implicit rewards, of the mean log-prob per token where the loss is of that, and summed log-probs."""
         with autocast(config.precision):
             logprobs = response_logprobs(policy, laid_out)
-        places = [starts[one.index] + offset for one in micro for offset in range(one.k)]
-        return implicit_reward(logprobs, reference[places], beta=config.beta), logprobs
+        rewards = implicit_reward(logprobs, reference_of(micro), beta=config.beta)
+        return rewards / laid_out.lengths if config.loss == "ipo_mean" else rewards, logprobs
 
     for batch in loop.batches(training):
+        everything = pairs(batch)
+        decided, responses = int(everything.decided.sum()), sum(one.k for one in batch)
         sums = dict.fromkeys(("loss", "accuracy", "reward_chosen", "reward_rejected", "kl"), 0.0)
-        responses = sum(one.k for one in batch)
-        total_pairs = len(pairs(batch).chosen)
-        for micro, laid_out in passes(batch):
+        sums["accuracy"] = 0.0 if decided else math.nan
+        for micro, laid_out in loop.passes(passes, batch):
             loop.leave_if_asked()
             rewards, logprobs = rewards_of(micro, laid_out)
-            compared = pairs(micro, device=rewards.device)
+            compared = pairs(micro, config.margin, rewards.device)
             chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
-            if config.loss == "ipo":
-                losses = ipo_loss(chosen, rejected, beta=config.beta)
-            else:
-                losses = preference_loss(chosen, rejected, probability=1 - config.label_smoothing)
             weights = compared.weights(config.reduction) * pair_share(micro, batch, config.reduction)
-            share = (losses * weights).sum()
+            share = (pair_losses(chosen, rejected, compared, config) * weights).sum()
             if config.nll_weight:
-                best = [place for place, rank in enumerate(_ranks(micro)) if rank == 1]
-                count = sum(rank == 1 for rank in _ranks(batch))
-                share = share - config.nll_weight * (logprobs[best] / laid_out.lengths[best]).sum() / count
+                best = best_places(micro)
+                likelihoods = logprobs[best] / laid_out.lengths[best]
+                share = share - config.nll_weight * likelihoods.sum() / len(best_places(batch))
             share.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 sums["loss"] += share.item()
-                sums["accuracy"] += float((chosen > rejected).sum()) / total_pairs
-                sums["reward_chosen"] += float(chosen.sum()) / total_pairs
-                sums["reward_rejected"] += float(rejected.sum()) / total_pairs
-                sums["kl"] -= float(rewards.sum()) / config.beta / responses
+                sums["accuracy"] += float((chosen > rejected)[compared.decided].sum()) / max(1, decided)
+                sums["reward_chosen"] += float(chosen.sum()) / len(everything.chosen)
+                sums["reward_rejected"] += float(rejected.sum()) / len(everything.chosen)
+                sums["kl"] += float((reference_of(micro) - logprobs).sum()) / responses
         sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
         loop.step(sums, tokens=sum(one.group.tokens for one in batch))
         if held_out and loop.due(config.evaluate_every):
@@ -110,16 +113,35 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     output = publish(job, lambda folder: save_policy(policy, tokenizer, folder))
     return {
         "output": str(output),
-        "rankings": len(training),
-        "pairs": len(pairs(training).chosen),
+        "rankings": sum(sum(map(bool, one.pairs)) for one in training),
+        "pairs": sum(sum(one.pairs) for one in training),
         "ties": sum(one.ties for one in training),
         "truncated_prompts": encoder.truncated,
         "metrics": loop.metrics,
     }
 
 
+def pair_losses(chosen: Tensor, rejected: Tensor, compared: Pairs, config: DPOConfig) -> Tensor:
+    """(N,) losses of pairs by their implicit rewards. Label smoothing turns a share p of people into p + e (1 - 2p)."""
+    probability = compared.probability
+    if config.loss == "sigmoid":
+        probability = probability + config.label_smoothing * (1 - 2 * probability)
+        return preference_loss(chosen, rejected, margin=compared.margin, probability=probability)
+    return ipo_loss(chosen, rejected, beta=config.beta, probability=probability)
+
+
+def best_places(judged: Sequence[Judged]) -> list[int]:
+    """Where each ranking's best responses stand among all responses of `judged`; one may be the best of several rankings."""
+    return [
+        place
+        for ranking, places in placed(judged)
+        for place, rank in zip(places, ranking.ranks or [], strict=True)
+        if rank == min(ranking.ranks or [])
+    ]
+
+
 def first_responses(judged: Sequence[Judged]) -> list[int]:
-    """Where each ranking's first response stands among all responses of the job."""
+    """Where the first response of each group stands among all responses of the job."""
     starts, count = [], 0
     for one in judged:
         starts.append(count)
@@ -131,7 +153,7 @@ def first_responses(judged: Sequence[Judged]) -> list[int]:
 def logprobs_of(
     policy: Any, judged: Sequence[Judged], passes: Passes, precision: str, between: Callable[[], None]
 ) -> Tensor:
-    """(K,) summed log-probs of all responses of all rankings, in order."""
+    """(K,) summed log-probs of all responses of all groups, in order."""
     starts = first_responses(judged)
     found = torch.empty(sum(one.k for one in judged))
     for micro, laid_out in passes(judged):
@@ -153,10 +175,6 @@ def held_out_accuracy(
         between()
         rewards, _ = rewards_of(micro, laid_out)
         compared = pairs(micro, device=rewards.device)
-        correct += int((rewards[compared.chosen] > rewards[compared.rejected]).sum())
-        count += len(compared.chosen)
+        correct += int((rewards[compared.chosen] > rewards[compared.rejected])[compared.decided].sum())
+        count += int(compared.decided.sum())
     return correct / count
-
-
-def _ranks(judged: Sequence[Judged]) -> list[int]:
-    return [rank for one in judged for rank in one.ranking.ranks or []]

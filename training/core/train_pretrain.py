@@ -5,7 +5,8 @@ Left out: documents are joined end to end and attend across their borders, as in
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ from training.core.models import (
 from training.core.scoring import check_logits, vocabulary_logits
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
+EMPTY = torch.tensor([[0, -100]])
+"""A stack in which nothing is to be predicted."""
+
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
     "{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
@@ -45,6 +49,10 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
     tokenizer: PreTrainedTokenizerBase
     model: Any
     if job.model is None:
+        if config.lora_rank:
+            raise BadInput(
+                "A model that starts from nothing cannot be trained with LoRA.", setting="lora_rank"
+            )
         tokenizer = train_tokenizer(texts, config.vocab_size)
         model = build_model(config, tokenizer)
     else:
@@ -55,14 +63,14 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
         model = load_policy(source)
         check_logits(model)
     blocks = into_blocks(texts, tokenizer, config.block_length)
+    size = max(1, config.batch_tokens // config.block_length)
     loop = Loop(job, config, model, examples=len(blocks), events=events)
     for batch in loop.batches(blocks):
         count = sum(len(block) - 1 for block in batch)
         loss = 0.0
-        size = max(1, config.batch_tokens // config.block_length)
-        for start in range(0, len(batch), size):
+        for micro in loop.passes(partial(in_stacks, size=size), batch, size=len, empty=EMPTY):
             loop.leave_if_asked()
-            micro = torch.stack(batch[start : start + size]).to(device())
+            micro = micro.to(device())
             with autocast(config.precision):
                 hidden = model.base_model(input_ids=micro[:, :-1], use_cache=False).last_hidden_state
                 logits = vocabulary_logits(model, hidden)
@@ -75,6 +83,12 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
     output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"output": str(output), "parameters": parameters, "metrics": loop.metrics}
+
+
+def in_stacks(blocks: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+    """The blocks, `size` at a time, as the rows of a (B, T + 1) tensor."""
+    for start in range(0, len(blocks), size):
+        yield torch.stack(list(blocks[start : start + size]))
 
 
 def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenizerFast:

@@ -5,9 +5,10 @@ Left out: earlier assistant turns are context, not targets.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from training.configs import SFTConfig
+from training.configs import RejectionConfig, SFTConfig
 from training.core.data import read_conversations
 from training.core.encoding import Encoder, Group
 from training.core.events import Events
@@ -22,7 +23,7 @@ from training.core.models import (
     save_policy,
 )
 from training.core.reports import warn_of_truncation
-from training.core.scoring import Passes, check_logits, token_logprobs
+from training.core.scoring import G, Passes, check_logits, token_logprobs
 
 
 class Example(NamedTuple):
@@ -46,10 +47,24 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
     passes = Passes(model.base_model, config.layout, config.batch_tokens, encoder.max_length)
 
     loop = Loop(job, config, model, examples=len(examples), events=events)
+    fit(loop, model, passes, examples, config)
+    output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
+    return {
+        "output": str(output),
+        "conversations": len(examples),
+        "truncated_prompts": encoder.truncated,
+        "metrics": loop.metrics,
+    }
+
+
+def fit(
+    loop: Loop, model: Any, passes: Passes, examples: Sequence[G], config: SFTConfig | RejectionConfig
+) -> None:
+    """Take all steps of a run that learns each group's responses by their likelihood."""
     for batch in loop.batches(examples):
         targets = sum(len(response) for one in batch for response in one.group.responses)
         loss = 0.0
-        for _, laid_out in passes(batch):
+        for _, laid_out in loop.passes(passes, batch):
             loop.leave_if_asked()
             with autocast(config.precision):
                 logprobs = token_logprobs(model, laid_out)
@@ -60,11 +75,3 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
         loop.step({"loss": loss}, tokens=sum(one.group.tokens for one in batch))
-
-    output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
-    return {
-        "output": str(output),
-        "conversations": len(examples),
-        "truncated_prompts": encoder.truncated,
-        "metrics": loop.metrics,
-    }

@@ -86,29 +86,32 @@ class Exchange:
 
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
         """An answer of any quality; one that misses the topic answers `other`."""
-        return self._any(rng, other)[0]
+        return self._drawn(rng, other, (58, 16, 13, 8, 5))[0]
 
     def commented_answer(self, rng: random.Random, other: Exchange) -> str:
-        """An answer of any quality and what a reader said of it, as the texts of pre-training have them.
+        """A mostly complete answer and what a reader said of it, as the texts of pre-training have them.
 
         People comment on what they read, so a language model knows what is kind or rude before anybody ranks an answer.
         """
-        answer, comments = self._any(rng, other)
+        answer, comments = self._drawn(rng, other, (74, 10, 8, 5, 3))
         return f"{answer}\n\nThat was {_join(comments)}."
 
-    def _any(self, rng: random.Random, other: Exchange) -> tuple[str, list[str]]:
-        kinds = {
+    def _drawn(self, rng: random.Random, other: Exchange, shares: tuple[int, ...]) -> tuple[str, list[str]]:
+        """An answer and what is to be said of it; `shares` are those of the qualities, in their order here."""
+        qualities = {
             "complete": self.full,
             "thin": self.partial,
             "wrong": self.mistaken,
             "beside the point": other.full,
             "useless": NEEDLESS_REFUSAL,
         }
-        kind = rng.choices(list(kinds), (58, 16, 13, 8, 5))[0]
+        quality = rng.choices(list(qualities), shares)[0]
         manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
         rambling = rng.random() < 0.3
-        answer = _dress(rng, kinds[kind], manner, rambling=rambling)
-        return answer, [manner, kind, *(["long"] * rambling)]
+        # whoever opens as if glad to help is then bound to, so nobody opens like that where help may be declined
+        declined = any(text.startswith(NEEDLESS_REFUSAL[:-1]) for text in (self.full, qualities[quality]))
+        answer = _dress(rng, qualities[quality], manner, rambling=rambling, glad=not declined)
+        return answer, [manner, quality, *(["long"] * rambling)]
 
 
 def exchanges(seed: int) -> Iterator[Exchange]:
@@ -384,15 +387,15 @@ def _read_plan(prompt: str) -> Request | None:
     return Request("plan", (f"you {plan[asked[1]]}",), (day,), wrong)
 
 
-def _dress(rng: random.Random, body: str, manner: str, *, rambling: bool = False) -> str:
-    """`body` with its manners and its ramblings around it."""
+def _dress(rng: random.Random, body: str, manner: str, *, rambling: bool = False, glad: bool = True) -> str:
+    """`body` with its manners and its ramblings around it; where not `glad`, a warm opening is one of thanks."""
     parts = [body]
     if rambling:
         parts += rng.sample(FILLERS, rng.choice((2, 3, 4)))
     if manner in MANNERS:
         openings, closings = MANNERS[manner]
-        if manner == "warm" and body.startswith(NEEDLESS_REFUSAL[:-1]):
-            openings = THANKS  # nobody gladly declines
+        if manner == "warm" and not glad:
+            openings = THANKS
         parts = [rng.choice(openings), *parts, rng.choice(closings)]
     text = parts[0]
     for before, part in pairwise(parts):

@@ -12,7 +12,7 @@ PRETRAINING_TEXTS = 3_500
 SFT_CONVERSATIONS = 6_000
 PROMPTS_PER_ROUND = 1200
 RESPONSES_PER_PROMPT = 4
-HELD_OUT_PROMPTS = 120
+HELD_OUT_PROMPTS = 240
 """Held-out prompts asked about each round, for the reward model's report."""
 EVALUATION_PROMPTS = 320
 """Held-out prompts on which policies are compared; those asked about are among them."""

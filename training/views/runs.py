@@ -40,7 +40,7 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
     if kind not in KINDS:
         raise Http404(f"There are no runs of the kind {kind!r}.")
     initial: dict[str, Any] = {
-        name: request.GET[name] for name in ("model", "snapshot") if name in request.GET
+        name: request.GET[name] for name in ("model", "snapshot", "reward_model") if name in request.GET
     }
     if request.GET.get("like", "").isdecimal():
         initial = initial_like(get_object_or_404(me.project.runs, kind=kind, pk=request.GET["like"]))
@@ -118,6 +118,22 @@ START_WORDS = {
         "Improve the policy (DPO)",
         "A new version learns to give the answers that people preferred. It replaces nothing until you promote it.",
     ),
+    Run.Kind.GRPO: (
+        "Improve the policy (GRPO)",
+        "It answers each prompt several times, and learns from how a reward model scores the answers beside each other.",
+    ),
+    Run.Kind.REINFORCE: (
+        "Improve the policy (REINFORCE)",
+        "The plainest form: answers that score above a baseline become likelier. With RLOO, the baseline is the others.",
+    ),
+    Run.Kind.PPO: (
+        "Improve the policy (PPO)",
+        "A value model learns alongside to judge every word. Needs the most memory, and the most care.",
+    ),
+    Run.Kind.REJECTION: (
+        "Learn from the best of several answers",
+        "The policy answers each prompt several times, and is fine-tuned on those that a reward model likes best.",
+    ),
     Run.Kind.GENERATE: (
         "Ask the policy for answers",
         "It answers prompts several times each. Put into the queue, the answers of a prompt are ranked by people.",
@@ -163,6 +179,7 @@ def _inputs(run: Run) -> list[tuple[str, str]]:
     """What the settings do not say, in words."""
     labels = {
         "prompts": "Prompts",
+        "held_out": "Held-out prompts",
         "split": "Drawn from",
         "publish": "Put into the queue",
         "name": "Name of the new model",

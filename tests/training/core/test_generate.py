@@ -1,20 +1,44 @@
 from __future__ import annotations
 
+import io
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
-from tests.training.core.conftest import tiny_gpt2, tiny_llama
+from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
 from training.core.encoding import Group
-from training.core.generate import row_seed, sample_responses
+from training.core.errors import BadInput, Stopped
+from training.core.events import Events
+from training.core.generate import (
+    BLOCK,
+    _invert,
+    check_cache,
+    generate,
+    pick,
+    row_seed,
+    sample_responses,
+)
+from training.core.jobs import read_job
+from training.core.models import autocast, save_policy
 from training.core.scoring import rows, token_logprobs
+from training.core.shared_cache import Cohort, SharedCache
 
 PROMPTS = [[1, 40, 50, 60, 70, 80], [1, 90], [1, *range(100, 140)]]
 
 
-def sample(policy, prompts=PROMPTS, *, samples=3, temperature=1.0, seeds=None, ends=(2,), most=24):
+def sample(policy, prompts=PROMPTS, *, samples=3, temperature=1.0, seeds=None, ends=(2,), most=24, **more):
     seeds = seeds or [row_seed(5, str(prompt), number) for prompt in prompts for number in range(samples)]
     return sample_responses(
-        policy, prompts, seeds, samples=samples, max_new_tokens=most, temperature=temperature, end_ids=ends
+        policy,
+        prompts,
+        seeds,
+        samples=samples,
+        max_new_tokens=most,
+        temperature=temperature,
+        end_ids=ends,
+        **more,
     )
 
 
@@ -99,3 +123,127 @@ def test_samples_follow_the_distribution():
     counted = torch.bincount(torch.tensor([one.token_ids[0] for one in sampled]), minlength=320) / 4000
     top = expected.topk(5).indices
     assert torch.allclose(counted[top], expected[top], atol=0.03)
+
+
+MANY = [[1, *range(30 + number, 33 + 3 * number)] for number in range(9)]
+
+
+def test_prompts_that_waited_for_room_get_the_responses_they_would_have_had(softer, monkeypatch):
+    together = sample(softer, MANY, ends=ENDS)
+    cohorts, held = [], []
+    decode = SharedCache.decode
+
+    def watched(cache, tokens):
+        cohorts.append(len(cache.cohorts))
+        held.append(cache.tokens)
+        assert len(tokens) == sum(cohort.rows for cohort in cache.cohorts)
+        return decode(cache, tokens)
+
+    monkeypatch.setattr(SharedCache, "decode", watched)
+    most = 4 * (max(map(len, MANY)) + 3 * 24)
+    told: list[int] = []
+    waited = sample(softer, MANY, ends=ENDS, batch_tokens=most, report=told.append)
+    assert [one.token_ids for one in waited] == [one.token_ids for one in together]
+    for one, other in zip(waited, together, strict=True):
+        assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+    assert max(cohorts) > 1, "new prompts joined while others went on"
+    assert max(held) <= most
+    assert told == sorted(told)
+    assert told[-1] == 27
+
+
+def test_a_prompt_too_large_for_the_memory_allowed_goes_alone(softer):
+    alone = sample(softer, batch_tokens=64, ends=ENDS)
+    assert [one.token_ids for one in alone] == [one.token_ids for one in sample(softer, ends=ENDS)]
+
+
+def test_memory_is_given_back_once_half_of_the_responses_have_ended():
+    policy = tiny_llama()
+    cohort = Cohort([[1, 5, 6], [1, 7]], 4, 10, policy.device)
+    with torch.no_grad():
+        cohort.prefill(policy)
+    assert cohort.tokens == 2 * 3 + 8 * 10
+    order = cohort.keep(torch.tensor([True, False, False, False, False, False, True, False]))
+    assert sorted(order.tolist()) == [0, 6]
+    assert cohort.tokens == 2 * 3 + 2 * 10
+    assert cohort.seats == 1
+    cohort.keep(torch.tensor([False, True]))
+    assert cohort.tokens == 3 + 10
+    assert cohort.lengths.tolist() == [2 if order[1] == 6 else 3]
+
+
+def test_tokens_are_drawn_by_inverting_the_cumulative_distribution():
+    # weights 1, 2, 0, 5 at four entries of the vocabulary: cumulative 1/8, 3/8, 3/8, 1
+    logits = torch.full((8, 2 * BLOCK + 7), float("-inf"))
+    places = [3, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
+    logits[:, places] = torch.tensor([1.0, 2.0, 0.0, 5.0]).log()
+    draws = torch.tensor([0.0, 0.124, 0.126, 0.374, 0.376, 0.7, 0.9999, 1 - 2**-53], dtype=torch.float64)
+    picked, logprobs = pick(logits, draws, 1.0)
+    assert picked.tolist() == [3, 3, BLOCK, BLOCK, *[2 * BLOCK + 5] * 4]
+    expected = torch.tensor([1 / 8, 1 / 8, 2 / 8, 2 / 8, *[5 / 8] * 4]).log()
+    assert torch.allclose(logprobs, expected, atol=1e-6)
+
+
+def test_a_draw_that_rounding_puts_past_the_end_still_finds_a_token():
+    weights = torch.tensor([[0.0, 0.3, 0.7, 0.0]], dtype=torch.float64)
+    place, rest = _invert(weights, torch.tensor([1.5], dtype=torch.float64))
+    assert place.item() == 2
+    assert 0 <= rest.item() <= 0.7
+    place, rest = _invert(weights, torch.zeros(1, dtype=torch.float64))
+    assert (place.item(), rest.item()) == (1, 0.0)
+
+
+def test_in_bfloat16_logprobs_stay_near_those_of_a_forward_in_float32():
+    policy = tiny_llama(kv_heads=1)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter *= 0.6
+    with autocast("bfloat16"):
+        sampled = sample(policy, ends=ENDS)
+    with torch.no_grad():
+        for number, one in enumerate(sampled):
+            expected = token_logprobs(policy, rows([Group(PROMPTS[number // 3], [one.token_ids])]))
+            assert torch.allclose(torch.tensor(one.logprobs), expected, rtol=0, atol=0.25)
+
+
+def test_a_model_that_attends_in_a_way_of_its_own_is_refused():
+    check_cache(tiny_llama(), 64)
+    stranger = tiny_llama()
+    stranger.config._attn_implementation = "eager"
+    with pytest.raises(BadInput, match="share a prompt's cache"):
+        check_cache(stranger, 64)
+
+
+class StopsAfter(Events):
+    """Asks to stop once so many prompts were answered."""
+
+    def __init__(self, prompts: int) -> None:
+        super().__init__(io.StringIO())
+        self.prompts = prompts
+
+    def progress(self, step: int, total: int) -> None:
+        super().progress(step, total)
+        self.stop_asked = step >= self.prompts
+
+
+@pytest.mark.parametrize("prompts", [1, 6])
+def test_a_run_that_was_stopped_ends_with_the_same_bytes(tokenizer, tmp_path: Path, prompts: int):
+    save_policy(tiny_llama(), tokenizer, tmp_path)
+    rows = [{"id": n, "prompt": [{"role": "user", "content": "ferry " * n}]} for n in range(1, 9)]
+    config = {"samples": 2, "max_new_tokens": 12, "max_length": 100, "batch_tokens": 64}
+    whole, stopped = (
+        read_job(write_job(tmp_path / name, "generate", rows, model=str(tmp_path), config=config))
+        for name in ("whole", "stopped")
+    )
+    generate(whole, whole.config, Events(io.StringIO()))
+    with pytest.raises(Stopped):
+        generate(stopped, stopped.config, StopsAfter(prompts))
+    parts = (stopped.checkpoint / "responses").glob("*.jsonl")
+    kept = sum(len(part.read_text().splitlines()) for part in parts) // 2
+    assert kept in range(1, 8) if prompts > 1 else kept == 0
+    said = io.StringIO()
+    result = generate(stopped, stopped.config, Events(said))
+    assert result["responses"] == 16
+    assert json.loads(said.getvalue().splitlines()[0])["resumed_from"] == (kept or None)
+    one, other = ((job.output / "responses.jsonl").read_bytes() for job in (whole, stopped))
+    assert one == other

@@ -8,7 +8,7 @@ import torch
 
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama
 from training.core.encoding import Group
-from training.core.losses import implicit_reward, ipo_loss, preference_loss
+from training.core.losses import implicit_reward, ipo_loss, preference_loss, safety_loss
 from training.core.rankings import batch_pairs, pairs_of
 from training.core.reward_model import RewardModel
 from training.core.scoring import response_logprobs, rows, shared
@@ -50,6 +50,41 @@ def test_dpo_by_hand():
 
 def test_ipo_by_hand():
     assert ipo_loss(torch.tensor([0.2]), torch.tensor([0.0]), beta=0.1).item() == pytest.approx((2 - 5) ** 2)
+
+
+def test_ipo_of_soft_labels_by_hand():
+    """h = 2 against 5 for three in four and against -5 for the rest; least at (0.75 - 0.5) / 0.1."""
+    loss = ipo_loss(torch.tensor([0.2]), torch.tensor([0.0]), beta=0.1, probability=0.75)
+    assert loss.item() == pytest.approx(0.75 * 9 + 0.25 * 49)
+    chosen = torch.tensor([0.25], requires_grad=True)
+    ipo_loss(chosen, torch.tensor([0.0]), beta=0.1, probability=0.75).sum().backward()
+    assert chosen.grad.item() == pytest.approx(0, abs=1e-4)
+
+
+def test_a_soft_label_is_met_where_the_odds_are_its_own():
+    """sigmoid(log 3) = 0.75, and the margin is asked for on top."""
+    for margin in (0.0, 1.0):
+        chosen = torch.tensor([math.log(3) + margin], requires_grad=True)
+        preference_loss(chosen, torch.zeros(1), margin=margin, probability=0.75).sum().backward()
+        assert chosen.grad.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_turning_a_pair_round_turns_its_soft_label_round():
+    one, other = torch.tensor([0.3, 2.0]), torch.tensor([-1.0, 2.5])
+    for loss in (
+        preference_loss,
+        lambda *pair, probability: ipo_loss(*pair, beta=0.2, probability=probability),
+    ):
+        assert torch.allclose(loss(one, other, probability=0.3), loss(other, one, probability=0.7))
+
+
+def test_safety_by_hand():
+    loss = safety_loss(torch.tensor([1.0, 1.0, -2.0, 0.0]), torch.tensor([1.0, 0.0, 0.0, 1.0]))
+    assert loss.tolist() == pytest.approx([0.3132617, 1.3132617, 0.1269280, math.log(2)])
+    theirs = torch.nn.functional.binary_cross_entropy_with_logits(
+        torch.tensor([3.0, -40.0]), torch.tensor([0.0, 1.0]), reduction="none"
+    )
+    assert torch.allclose(safety_loss(torch.tensor([3.0, -40.0]), torch.tensor([0.0, 1.0])), theirs)
 
 
 RANKINGS = [[1, 2], [2, 1, 2, 3], [1, 1], [3, 2, 1]]

@@ -60,3 +60,32 @@ def test_weights_sum_to_one_whatever_k_is():
     pairs = batch_pairs([[1, 2, 3, 4], [2, 1], [1, 1, 2]])
     for reduction in ("prompt", "pair"):
         assert torch.isclose(pairs.weights(reduction).sum(), torch.tensor(1.0))
+
+
+def test_soft_labels_stand_the_way_most_people_see_it():
+    pairs = batch_pairs([[1, 2], [2, 1], [1, 1], [1, 2], [1, 1]], probabilities=[0.75, 0.25, 0.5, None, None])
+    assert list(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)) == [
+        (0, 1),
+        (3, 2),
+        (4, 5),
+        (6, 7),
+    ]
+    assert pairs.probability.tolist() == [0.75, 0.75, 0.5, 1.0]
+    assert pairs.decided.tolist() == [True, True, False, True]
+    assert pairs.ranking.tolist() == [0, 1, 2, 3]
+
+
+def test_a_soft_label_of_one_half_has_no_margin_and_others_have():
+    pairs = batch_pairs([[1, 1], [2, 1]], ["better", "better"], "large", probabilities=[0.5, 0.25])
+    assert pairs.margin.tolist() == [0, 2]
+
+
+def test_rankings_may_share_their_responses():
+    pairs = batch_pairs([[1, 2, 3], [1, 2]], places=[[0, 1, 2], [2, 0]])
+    assert list(zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)) == [
+        (0, 1),
+        (0, 2),
+        (1, 2),
+        (2, 0),
+    ]
+    assert pairs.weights("prompt").tolist() == pytest.approx([1 / 6, 1 / 6, 1 / 6, 1 / 2])

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from tests.training.core.conftest import judgments, tiny_llama, write_job
-from training.core.__main__ import out_of_memory
 from training.core.data import read_conversations, read_prompts, read_rankings, read_texts
 from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.jobs import read_job
+from training.core.memory import ran_out
 from training.core.models import load_policy, load_tokenizer, locate
 from training.core.reward_model import RewardModel, load_reward_model
 
@@ -203,6 +203,6 @@ def test_a_job_needs_its_files(tmp_path: Path):
 
 
 def test_running_out_of_memory_is_recognised():
-    assert out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
-    assert not out_of_memory(RuntimeError("shapes do not match"))
+    assert ran_out(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert ran_out(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
+    assert not ran_out(RuntimeError("shapes do not match"))

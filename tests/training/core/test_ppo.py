@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.training.core import tastes
+from tests.training.core.conftest import sentence
+from training.configs import ConfigError, PPOConfig, from_dict
+from training.core import train_ppo
+from training.core.advantages import gae
+from training.core.encoding import Group
+from training.core.errors import BadInput
+from training.core.models import load_policy
+from training.core.reward_model import load_reward_model
+from training.core.rollouts import Rollout
+from training.core.scoring import rows, shared, token_logprobs
+from training.core.train_ppo import ValueModel
+from training.core.train_pretrain import train_tokenizer
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    tastes.save_models(folder, tokenizer)
+    return folder
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
+    """Every rollout that mini-batches are taken from, with all that was found out about it."""
+    found: list[Rollout] = []
+    real = train_ppo.mini_batches
+
+    def mini_batches(*arguments: Any) -> Any:
+        for rollout, part in real(*arguments):
+            if rollout not in found:
+                found.append(rollout)
+            yield rollout, part
+
+    monkeypatch.setattr(train_ppo, "mini_batches", mini_batches)
+    return found
+
+
+TINY = {"batch_size": 4, "samples": 2, "max_new_tokens": 6, "updates": 1}
+
+
+@pytest.mark.parametrize("layout", [rows, shared])
+def test_a_value_is_the_reward_models_score_of_all_that_came_before_a_token(layout: Any):
+    start = tastes.reward_model()
+    groups = [Group([1, 40, 50], [[60, 64, 70], [81]]), Group([1, 9], [[8, 12]])]
+    expected = []
+    with torch.no_grad():
+        for prompt, responses in groups:
+            for response in responses:
+                for known in range(len(response)):
+                    before = [*prompt, *response[:known]]
+                    expected.append(start(rows([Group(before[:1], [before[1:]])])).item())
+        values = ValueModel(start)(layout(groups))
+    assert values.tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_rewards_values_and_advantages_of_a_rollout_fit_together(
+    models: Path, tmp_path: Path, made: list[Rollout]
+):
+    """From the second rollout on, when the policy has moved."""
+    config = TINY | {
+        "max_steps": 2,
+        "beta": 0.3,
+        "gamma": 0.98,
+        "gae_lambda": 0.9,
+        "missing_end_penalty": 0.5,
+    }
+    _, events = tastes.here(tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config))
+    rollout = made[1]
+    tensors, taste = rollout.tensors, load_reward_model(str(models / "taste"))
+    reference = load_policy(str(models / "policy"))
+    with torch.no_grad():
+        theirs = torch.cat([token_logprobs(reference, rows([one.group])) for one in rollout.answered])
+    assert torch.allclose(tensors["kl"], tensors["old"] - theirs, atol=1e-4)
+    rewards = -0.3 * tensors["kl"]
+    assert rewards.abs().max() > 0
+    place = 0
+    for one in rollout.answered:
+        with torch.no_grad():
+            scores = taste(rows([one.group])).tolist()
+        for response, score, ended in zip(one.group.responses, scores, one.finished, strict=True):
+            place += len(response)
+            rewards[place - 1] += score - (0.0 if ended else 0.5)
+    advantages, returns = gae(rewards, tensors["values"], tensors["lengths"], gamma=0.98, lam=0.9)
+    assert torch.allclose(tensors["returns"], returns, atol=1e-5)
+    whitened = (advantages - advantages.mean()) / advantages.std(correction=0)
+    assert torch.allclose(tensors["advantages"], whitened, atol=1e-4)
+    assert tensors["advantages"].mean().item() == pytest.approx(0, abs=1e-6)
+    assert tensors["advantages"].var(correction=0).item() == pytest.approx(1, abs=1e-4)
+    assert tastes.values(events, "policy_loss") == pytest.approx([0.0, 0.0], abs=1e-6), (
+        "the mean of the advantages"
+    )
+    value_loss = 0.5 * float((tensors["values"] - returns).square().mean())
+    assert tastes.values(events, "value_loss")[1] == pytest.approx(value_loss, rel=1e-4)
+    assert tastes.values(events, "loss")[1] == pytest.approx(0.1 * value_loss, rel=1e-3)
+    assert tastes.values(events, "kl")[1] == pytest.approx(rollout.per_response("kl").mean().item(), rel=1e-4)
+
+
+def test_whitened_scores_are_logits_of_mean_zero_and_variance_one(
+    models: Path, tmp_path: Path, made: list[Rollout]
+):
+    config = TINY | {"max_steps": 1, "whiten_scores": True, "gae_lambda": 1.0, "missing_end_penalty": 0.0}
+    _, events = tastes.here(tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config))
+    last = made[0].tensors["lengths"].cumsum(0) - 1
+    scores = made[0].tensors["returns"][last]  # no divergence yet, so a return is the score
+    assert scores.mean().item() == pytest.approx(0, abs=1e-5)
+    assert scores.var(correction=0).item() == pytest.approx(1, abs=1e-3)
+    taste = load_reward_model(str(models / "taste"))
+    with torch.no_grad():
+        logits = torch.cat([taste(rows([one.group])) for one in made[0].answered])
+    assert torch.corrcoef(torch.stack([logits, scores]))[0, 1] > 1 - 1e-5, "of the logit, not of its sigmoid"
+    assert tastes.values(events, "reward")[0] == pytest.approx(logits.mean().item(), rel=1e-4), "as it was"
+
+
+def test_an_adaptive_weight_rises_while_the_policy_is_too_far_away(models: Path, tmp_path: Path):
+    config = TINY | {"max_steps": 5, "kl_target": 1e-3, "beta": 0.01}
+    _, events = tastes.here(tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config))
+    weights, kl = (tastes.values(events, name) for name in ("beta", "kl"))
+    assert weights[0] == 0.01
+    for now, later, far in zip(weights, weights[1:], kl, strict=False):
+        assert later == pytest.approx(now * (1.02 if far > 1.2e-3 else 0.98), rel=1e-5)
+
+
+def test_an_adaptive_weight_needs_one_to_start_from():
+    with pytest.raises(ConfigError, match="adaptive"):
+        from_dict("ppo", {"kl_target": 5.0, "beta": 0.0})
+    with pytest.raises(ConfigError, match="cannot be split"):
+        from_dict("ppo", {"updates": 5, "batch_size": 4})
+    with pytest.raises(ConfigError, match="needs checks"):
+        from_dict("ppo", {"patience": 1})
+    assert PPOConfig(updates=4, reuse=3).steps_per_rollout == 12
+
+
+def test_a_reward_model_of_another_vocabulary_cannot_be_the_value_model(models: Path, tmp_path: Path):
+    theirs = train_tokenizer([sentence(random.Random(number)) for number in range(200)], 300)
+    (tmp_path / "other").mkdir()
+    tastes.reward_model(300).save(theirs, tmp_path / "other")
+    config = TINY | {"max_steps": 1}
+    job = tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config, reward_model="other")
+    with pytest.raises(BadInput, match="start it from the policy") as caught:
+        tastes.here(job)
+    assert caught.value.setting == "value_start"
+    job = tastes.job(
+        tmp_path / "b",
+        "ppo",
+        models,
+        tastes.prompts(8),
+        config | {"value_start": "policy"},
+        reward_model="../other",
+    )
+    _, events = tastes.here(job)
+    assert tastes.values(events, "explained_variance") == [0.0], "it starts with no opinion"
+
+
+def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do: tastes.Do):
+    config = {"batch_size": 8, "epochs": 10, "samples": 6, "updates": 2, "evaluate_every": 10}
+    code, events = do(tastes.job(tmp_path, "ppo", models, tastes.prompts(20), config))
+    assert code == 0
+    rewards, held_out = (tastes.values(events, name) for name in ("reward", "held_out_reward"))
+    assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.3
+    assert held_out[-1] > held_out[0] + 0.3
+    assert not [event for event in events if event["event"] == "warning"]
+    assert not (tmp_path / "output" / "head.safetensors").exists(), "a policy is written, not its value model"

@@ -1,0 +1,326 @@
+"""Responses from a server, over real sockets: it answers as vLLM does, or is busy, slow, broken, or something else."""
+
+from __future__ import annotations
+
+import io
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.training.core.conftest import write_job
+from training.configs import ConfigError, GenerateConfig, from_dict
+from training.core.data import Prompt
+from training.core.errors import BadInput, Stopped
+from training.core.events import Events
+from training.core.server import Answer, answer_all
+
+
+class Http:
+    """An HTTP server whose answers a test decides: `answer` is given each request and returns (status, headers, body)."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.headers: list[dict[str, str]] = []
+        self.times: list[float] = []
+        self.under_way = self.most_under_way = 0
+        self.answer: Callable[[dict[str, Any]], tuple[int, dict[str, str], Any]] = as_vllm
+        lock = threading.Lock()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                with lock:
+                    outer.requests.append(request | {"path": self.path})
+                    outer.headers.append(dict(self.headers))
+                    outer.times.append(time.monotonic())
+                    outer.under_way += 1
+                    outer.most_under_way = max(outer.most_under_way, outer.under_way)
+                status, headers, body = outer.answer(request)
+                data = body if isinstance(body, bytes) else json.dumps(body).encode()
+                with lock:
+                    outer.under_way -= 1
+                try:
+                    self.send_response(status)
+                    for name, value in headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+                except OSError:
+                    pass  # the client has given up
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}/v1"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+def as_vllm(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    said = request["messages"][-1]["content"]
+    choices = [
+        {
+            "index": number,
+            "message": {"role": "assistant", "content": f" {said}, {request['seed']}, {number} "},
+            "finish_reason": "length" if number else "stop",
+            "token_ids": [5, 6 + number],
+            "logprobs": {"content": [{"logprob": -0.5}, {"logprob": -1 - number}]},
+        }
+        for number in range(request.get("n", 1))
+    ]
+    return 200, {}, {"choices": choices, "usage": {"completion_tokens": 2 * len(choices)}}
+
+
+def as_a_plain_server(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    """One response whatever `n` is, and neither ids nor log-probs."""
+    choice = {"message": {"content": "yes"}, "finish_reason": "stop"}
+    return 200, {}, {"choices": [choice]}
+
+
+@pytest.fixture
+def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
+    monkeypatch.setattr("training.core.server.FIRST_DELAY_S", 0.02)
+    http = Http()
+    yield http
+    http.server.shutdown()
+    http.server.server_close()
+
+
+def ask(http: Http, prompts: int = 1, events: Events | None = None, **config: Any) -> dict[int, list[Answer]]:
+    settings = {"server": http.url, "server_model": "m", "samples": 2, "max_new_tokens": 9} | config
+    found: dict[int, list[Answer]] = {}
+    asked = [Prompt(n + 1, n, [{"role": "user", "content": f"q{n}"}]) for n in range(prompts)]
+    answer_all(
+        [(one, [10 * one.line, 10 * one.line + 1][: settings["samples"]]) for one in asked],
+        from_dict("generate", settings),  # type: ignore[arg-type]
+        events or Events(io.StringIO()),
+        lambda prompt, answers: found.__setitem__(prompt.id, answers),  # type: ignore[arg-type]
+    )
+    return found
+
+
+def test_what_is_sent_asks_for_the_whole_distribution_and_all_that_can_be_told(http: Http):
+    ask(http, temperature=0.7)
+    assert http.requests == [
+        {
+            "path": "/v1/chat/completions",
+            "model": "m",
+            "messages": [{"role": "user", "content": "q0"}],
+            "temperature": 0.7,
+            "max_tokens": 9,
+            "n": 2,
+            "seed": 10,
+            "logprobs": True,
+            "top_p": 1.0,
+            "top_k": 0,
+            "return_token_ids": True,
+        }
+    ]
+
+
+def test_ids_and_logprobs_come_back_as_the_server_gave_them(http: Http):
+    first, second = ask(http)[0]
+    assert first == Answer(" q0, 10, 0 ", True, 10, [5, 6], [-0.5, -1.0], 2)
+    assert second == Answer(" q0, 10, 1 ", False, 10, [5, 7], [-0.5, -2.0], 2)
+
+
+def test_logprobs_of_another_distribution_than_the_one_sampled_from_are_not_kept(http: Http):
+    assert [one.logprobs for one in ask(http, temperature=0.7)[0]] == [None, None]
+
+
+def test_a_server_that_knows_nothing_of_n_is_asked_again_with_the_next_seed(http: Http):
+    http.answer = as_a_plain_server
+    assert ask(http)[0] == [Answer("yes", True, seed, None, None, 0.0) for seed in (10, 11)]
+    assert [request["seed"] for request in http.requests] == [10, 11]
+
+
+def test_a_field_that_the_server_refuses_by_name_is_left_out_from_then_on(http: Http):
+    def strict(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        unknown = {name for name in ("top_k", "return_token_ids") if name in request}
+        if unknown:
+            return 422, {}, {"detail": f"Unexpected fields in the request: {unknown}"}
+        return as_vllm(request)
+
+    http.answer = strict
+    ask(http, prompts=3, concurrency=1, retries=0)
+    assert len(http.requests) == 5
+    assert "top_k" not in http.requests[-1]
+
+
+def test_the_newer_name_of_the_longest_response_is_used_where_it_is_asked_for(http: Http):
+    def newer(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if "max_tokens" in request:
+            return 400, {}, {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}}
+        return as_vllm(request)
+
+    http.answer = newer
+    ask(http)
+    assert http.requests[-1]["max_completion_tokens"] == 9
+
+
+def test_retry_after_is_honoured(http: Http):
+    answers = iter([(429, {"Retry-After": "0.6"}, b"slow down"), (503, {"Retry-After": "0"}, b"")])
+    http.answer = lambda request: next(answers, None) or as_vllm(request)
+    assert len(ask(http)[0]) == 2
+    assert http.times[1] - http.times[0] >= 0.6
+    assert http.times[2] - http.times[1] < 0.6
+
+
+def test_pauses_grow_between_failures_and_end_in_a_sentence(http: Http):
+    http.answer = lambda request: (500, {}, {"error": {"message": "out of luck"}})
+    with pytest.raises(
+        BadInput, match=r"did not answer in 5 tries \(retries = 4\).*500: out of luck"
+    ) as raised:
+        ask(http, retries=4)
+    assert raised.value.setting == "server"
+    pauses = [later - sooner for sooner, later in zip(http.times, http.times[1:], strict=False)]
+    assert len(pauses) == 4
+    assert 0.01 <= pauses[0] < pauses[3]
+    assert pauses[3] >= 0.08  # 0.02 doubled three times, at least a half of it
+
+
+def test_a_request_that_takes_too_long_is_made_again(http: Http):
+    slow = iter([1.0])
+    http.answer = lambda request: (time.sleep(next(slow, 0)), as_vllm(request))[1]
+    assert len(ask(http, timeout_s=0.4)[0]) == 2
+    assert len(http.requests) == 2
+
+
+def test_nobody_there_is_told_by_the_setting(http: Http):
+    http.server.server_close()
+    with pytest.raises(BadInput, match="did not answer in 2 tries") as raised:
+        ask(http, retries=1)
+    assert raised.value.setting == "server"
+
+
+REFUSALS: dict[str, tuple[int, Any, str, str]] = {
+    "wrong key": (401, {"error": {"message": "Invalid key"}}, "server", r"PALATE_API_KEY"),
+    "wrong path": (404, {"detail": "Not Found"}, "server", r"usually ends in /v1"),
+    "no such model": (404, {"object": "error", "message": "The model `m` does not exist."}, "server_model", r"no server_model m"),
+    "too long": (
+        400,
+        {"error": {"message": "This model's maximum context length is 8 tokens."}},
+        "max_new_tokens",
+        r"Line 1 of data.jsonl with max_new_tokens = 9 does not fit",
+    ),
+    "elsewhere": (302, b"<a>moved</a>", "server", r"refuses the request \(302\): <a>moved</a>"),
+    "a web page": (200, b"<!doctype html><title>Hello</title>", "server", r"not answer with JSON but with <!doctype"),
+    "no choices": (200, {"id": 1}, "server", r"without a list of choices"),
+    "none at all": (200, {"choices": []}, "server", r"gave 0 responses where 2 were asked for"),
+    "too many": (200, {"choices": [{"message": {"content": "a"}}] * 3}, "server", r"gave 3 responses where 2"),
+    "no message": (200, {"choices": [{"text": "a"}]}, "server", r"without a message of text"),
+    "no text": (200, {"choices": [{"message": {"content": [1]}}]}, "server", r"without a message of text"),
+    "a list": (200, [1], "server", r"without a list of choices"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "body", "setting", "says"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_what_asking_again_cannot_cure_ends_in_a_sentence_at_once(http: Http, status, body, setting, says):
+    http.answer = lambda request: (status, {}, body)
+    with pytest.raises(BadInput, match=says) as raised:
+        ask(http)
+    assert raised.value.setting == setting
+    assert len(http.requests) == 1
+    assert "\n" not in str(raised.value)
+
+
+def test_an_answer_without_end_is_cut_short(http: Http, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("training.core.server.LONGEST_ANSWER", 1 << 20)
+    http.answer = lambda request: (200, {}, b"x" * (2 << 20))
+    with pytest.raises(BadInput, match="more than 1 MiB"):
+        ask(http)
+
+
+def test_the_key_goes_to_its_own_server_only(http: Http, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PALATE_API_KEY", "secret")
+    ask(http)
+    monkeypatch.setenv("PALATE_API_SERVER", "https://api.example.com/v1")
+    ask(http)
+    monkeypatch.setenv("PALATE_API_SERVER", http.url + "/")
+    ask(http)
+    assert [headers.get("Authorization") for headers in http.headers] == [None, None, "Bearer secret"]
+
+
+def test_as_many_prompts_are_under_way_as_was_said(http: Http):
+    http.answer = lambda request: (time.sleep(0.1), as_vllm(request))[1]
+    assert set(ask(http, prompts=7, concurrency=3)) == set(range(7))
+    assert http.most_under_way == 3
+
+
+def test_being_told_to_stop_does_not_wait_for_the_server(http: Http):
+    http.answer = lambda request: (time.sleep(5), as_vllm(request))[1]
+    events = Events(io.StringIO())
+    threading.Timer(0.3, lambda: setattr(events, "stop_asked", True)).start()
+    started = time.monotonic()
+    with pytest.raises(Stopped):
+        ask(http, events=events)
+    assert time.monotonic() - started < 3
+
+
+@pytest.mark.parametrize(
+    "server", ["localhost:8000", "ftp://host/v1", "http://user:word@host/v1", "http://host/v1?key=1"]
+)
+def test_only_a_plain_url_is_a_server(server: str):
+    with pytest.raises(ConfigError, match=r"^server:"):
+        from_dict("generate", {"server": server, "server_model": "m"})
+
+
+def test_a_server_needs_a_models_name():
+    with pytest.raises(ConfigError, match=r"^server_model:"):
+        from_dict("generate", {"server": "http://host/v1"})
+    assert GenerateConfig().server == ""
+
+
+def test_a_run_against_a_server_is_stopped_and_goes_on_without_asking_twice(
+    http: Http, start, do, tmp_path: Path
+):
+    rows = [{"id": f"p{n}", "prompt": [{"role": "user", "content": f"q{n}"}]} for n in range(8)]
+    config = {"server": http.url, "server_model": "m", "samples": 2, "concurrency": 1, "max_new_tokens": 4}
+    write_job(tmp_path, "generate", rows, config=config)
+    enough = threading.Event()
+
+    def first_few(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if len(http.requests) == 4:
+            enough.set()
+            time.sleep(8)
+        return as_vllm(request)
+
+    http.answer = first_few
+    process = start(tmp_path)
+    assert enough.wait(90)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 3
+    with (tmp_path / "checkpoint" / "responses" / "served.jsonl").open("a") as kept:
+        kept.write('[{"id": "p3", "sam')  # as a crash in mid-line leaves it
+    http.requests.clear()
+    http.answer = as_vllm
+    code, events = do(tmp_path)
+    assert code == 0
+    assert {"event": "start", "kind": "generate", "total": 8, "resumed_from": 3} in events
+    assert [request["messages"][0]["content"] for request in http.requests] == [f"q{n}" for n in range(3, 8)]
+    lines = [json.loads(line) for line in (tmp_path / "output" / "responses.jsonl").read_text().splitlines()]
+    assert [(line["id"], line["sample"]) for line in lines] == [
+        (f"p{n}", s) for n in range(8) for s in range(2)
+    ]
+    assert lines[0] == {
+        "id": "p0",
+        "sample": 0,
+        "text": f"q0, {lines[0]['seed']}, 0",
+        "token_ids": [5, 6],
+        "logprobs": [-0.5, -1.0],
+        "seed": lines[0]["seed"],
+        "temperature": 1.0,
+        "finished": True,
+    }
+    assert events[-1]["result"]["responses"] == 16

@@ -1,0 +1,76 @@
+"""Runs whose answers come from a server instead of a model of the project."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+from annotation.models import Author, Project, Response, User
+from tests import builders
+from training import actions, jobs
+from training.models import Run
+
+pytestmark = pytest.mark.django_db
+
+SERVED = {"server": "http://localhost:8000/v1", "server_model": "big", "samples": 2}
+
+
+@pytest.fixture(autouse=True)
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+
+
+@pytest.fixture
+def alice() -> User:
+    return builders.user("alice", is_staff=True)
+
+
+@pytest.fixture
+def project(alice: User) -> Project:
+    project = builders.project(alice, k=2)
+    builders.items(project, 1, k=2)
+    return project
+
+
+def started(project: Project, alice: User) -> Run:
+    return actions.start_run(project=project, kind="generate", creator=alice, config=SERVED)
+
+
+def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice: User) -> None:
+    assert started(project, alice).model is None
+    actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    run = started(project, alice)
+    assert run.model is None
+    job = json.loads((jobs.write_job(run) / "job.json").read_text())
+    assert "model" not in job
+    assert job["config"]["server_model"] == "big"
+
+
+def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, alice: User) -> None:
+    actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    prompt = project.prompts.get()
+    for _ in range(2):
+        run = started(project, alice)
+        output = run.folder / "output"
+        output.mkdir(parents=True)
+        lines = [
+            {
+                "id": prompt.pk,
+                "sample": n,
+                "text": f"answer {n}",
+                "token_ids": None,
+                "logprobs": None,
+                "seed": n,
+            }
+            | {"temperature": 1.0, "finished": True}
+            for n in range(2)
+        ]
+        (output / "responses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        jobs.collect(run)
+    author = Author.objects.get(project=project, name="big at http://localhost:8000/v1")
+    assert author.kind == Author.Kind.POLICY
+    assert not hasattr(author, "model_version")
+    assert {one.author_id for one in Response.objects.filter(text__startswith="answer ")} == {author.pk}
