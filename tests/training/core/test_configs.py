@@ -6,13 +6,13 @@ import sys
 
 import pytest
 
-from training.configs import KINDS, ConfigError, from_dict, to_dict
+from training.configs import KINDS, ConfigError, from_dict
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_are_valid_and_survive_a_round_trip(kind: str):
     config = from_dict(kind, {})
-    assert from_dict(kind, to_dict(config)) == config
+    assert from_dict(kind, config.to_dict()) == config
 
 
 @pytest.mark.parametrize("kind", KINDS)

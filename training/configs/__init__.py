@@ -1,0 +1,83 @@
+"""The settings of every kind of run, as frozen dataclasses.
+
+Standard library only: the web tier builds its forms and checks its API input from these without loading torch,
+and the training core reads the very same classes. Each field carries a label, a sentence of help, and its bounds
+or choices in its metadata. Values are int, float, bool or str, nothing else.
+
+The defaults suit models up to about a hundred million parameters and a few hundred judgments a round. Where a
+paper's own value is for models of 7B and more, the field's help says which it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from training.configs.base import Config, TrainingConfig
+from training.configs.fields import ConfigError, Value, check
+from training.configs.generation import GenerateConfig
+from training.configs.preferences import DEGREES, MARGINS, DPOConfig, EvaluateConfig, RewardConfig
+from training.configs.rollouts import (
+    ClippedConfig,
+    GradientConfig,
+    GRPOConfig,
+    PPOConfig,
+    ReinforceConfig,
+    RejectionConfig,
+    RolloutConfig,
+)
+from training.configs.supervised import PretrainConfig, SFTConfig
+
+__all__ = [
+    "DEGREES",
+    "KINDS",
+    "MARGINS",
+    "ClippedConfig",
+    "Config",
+    "ConfigError",
+    "DPOConfig",
+    "EvaluateConfig",
+    "GRPOConfig",
+    "GenerateConfig",
+    "GradientConfig",
+    "PPOConfig",
+    "PretrainConfig",
+    "ReinforceConfig",
+    "RejectionConfig",
+    "RewardConfig",
+    "RolloutConfig",
+    "SFTConfig",
+    "TrainingConfig",
+    "Value",
+    "from_dict",
+]
+
+KINDS: dict[str, type[Config]] = {
+    config.kind: config
+    for config in (
+        *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
+        *(RejectionConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        *(GenerateConfig, EvaluateConfig),
+    )
+}
+"""The config class of every kind of run."""
+
+
+def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
+    """The checked config of a `kind` of run. Raises ConfigError naming an unknown kind or field, or a bad value."""
+    if kind not in KINDS:
+        raise ConfigError("kind", f"there is no kind of run called {kind!r}; there are {', '.join(KINDS)}.")
+    config_class = KINDS[kind]
+    fields = {item.name: item for item in dataclasses.fields(config_class)}
+    resolved: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in fields:
+            raise ConfigError(str(name), f"a {kind} run has no such setting.")
+        if fields[name].type == "float" and type(value) is int:
+            value = float(value)
+        check(fields[name], value)
+        resolved[name] = value
+    config = config_class(**resolved)
+    config.validate()
+    return config

@@ -1,0 +1,58 @@
+"""One setting: its type, its bounds, and what is said where a value does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import field
+from typing import Any
+
+Value = int | float | bool | str
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of bounds. `field` names it, `message` says why."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+        self.message = message
+
+
+def setting(
+    default: Value,
+    label: str,
+    help: str,
+    *,
+    min: float | None = None,
+    max: float | None = None,
+    choices: tuple[str, ...] | None = None,
+) -> Any:
+    """A dataclass field whose metadata holds what a form needs: label, help, min, max (inclusive), choices."""
+    metadata = {"label": label, "help": help, "min": min, "max": max, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+_TYPES: dict[str, tuple[type, str]] = {
+    "int": (int, "a whole number"),
+    "float": (float, "a number"),
+    "bool": (bool, "true or false"),
+    "str": (str, "text"),
+}
+
+
+def check(item: dataclasses.Field[Any], value: object) -> None:
+    """Raise ConfigError unless `value` is of the field's type and within its bounds and choices."""
+    expected, words = _TYPES[str(item.type)]
+    if type(value) is not expected:
+        raise ConfigError(item.name, f"must be {words}, not {value!r}.")
+    choices, low, high = item.metadata["choices"], item.metadata["min"], item.metadata["max"]
+    if choices is not None and value not in choices:
+        raise ConfigError(item.name, f"must be one of {', '.join(choices)}, not {value!r}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ConfigError(item.name, "must be a finite number.")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if low is not None and value < low:
+            raise ConfigError(item.name, f"must be at least {low:g}, not {value:g}.")
+        if high is not None and value > high:
+            raise ConfigError(item.name, f"must be at most {high:g}, not {value:g}.")

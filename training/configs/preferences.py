@@ -1,0 +1,186 @@
+"""What learns from judgments: the reward model and direct preference optimisation; and the evaluation of a reward model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from training.configs.base import Config, TrainingConfig, layout_setting
+from training.configs.fields import ConfigError, setting
+
+DEGREES = ("significantly", "better", "slightly", "negligibly")
+"""How much better the preferred response is, strongest first (Llama 2, section 3.1)."""
+
+MARGINS: dict[str, dict[str, float]] = {
+    "none": {"significantly": 0.0, "better": 0.0, "slightly": 0.0, "negligibly": 0.0},
+    "small": {"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0},
+    "large": {"significantly": 3.0, "better": 2.0, "slightly": 1.0, "negligibly": 0.0},
+}
+"""Margin by degree, in logits (Llama 2, table 27)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(TrainingConfig):
+    """A reward model from rankings and choices (InstructGPT, equation 1; Llama 2, equation 2)."""
+
+    kind: ClassVar[str] = "reward"
+    title: ClassVar[str] = "Reward model"
+    spreads: ClassVar[bool] = True
+
+    layout: str = layout_setting()
+    learning_rate: float = setting(
+        1e-4,
+        "Learning rate",
+        "Highest learning rate; the papers used 9e-6 at 6B and 1e-5 at 7B.",
+        min=1e-9,
+        max=1.0,
+    )
+    epochs: int = setting(
+        1, "Epochs", "Passes over the judgments. More than one overfits large models.", min=1, max=1000
+    )
+    batch_size: int = setting(
+        16,
+        "Batch size",
+        "Sets of responses a step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
+        min=1,
+        max=65_536,
+    )
+    margin: str = setting(
+        "small",
+        "Margin",
+        "How far apart the scores of a clearly better and a worse response must be, by degree (Llama 2)."
+        " Rankings without a degree have no margin.",
+        choices=("none", "small", "large"),
+    )
+    safety_weight: float = setting(
+        0.0,
+        "Safety weight",
+        "Weight of a second loss, which learns from labels of safe and unsafe responses that a score above 0 means safe;"
+        " 0 leaves it out. Llama 2's safety reward model had one and does not say its weight. Scores are then not shifted"
+        " to an average of 0.",
+        min=0.0,
+        max=1000.0,
+    )
+    reduction: str = setting(
+        "prompt",
+        "Loss mean",
+        "prompt: every ranking counts alike (InstructGPT); pair: every pair does, so long rankings weigh more.",
+        choices=("prompt", "pair"),
+    )
+    evaluate_every: int = setting(
+        0,
+        "Check every",
+        "Steps between two checks on held-out prompts; 0 checks only at the end.",
+        min=0,
+        max=1_000_000,
+    )
+    patience: int = setting(
+        0,
+        "Patience",
+        "Stop after so many checks without a lower loss on held-out prompts, and keep the best weights; 0 goes on to the"
+        " end and keeps the last.",
+        min=0,
+        max=100_000,
+    )
+
+    def _check_relations(self) -> None:
+        if self.patience and not self.evaluate_every:
+            raise ConfigError("patience", "needs checks on the way; set how many steps apart they are.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DPOConfig(TrainingConfig):
+    """Direct preference optimisation of the policy on rankings and choices (Rafailov et al. 2023, equation 7)."""
+
+    kind: ClassVar[str] = "dpo"
+    title: ClassVar[str] = "Direct preference optimisation"
+    spreads: ClassVar[bool] = True
+
+    layout: str = layout_setting()
+    learning_rate: float = setting(
+        5e-5,
+        "Learning rate",
+        "Highest learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more.",
+        min=1e-9,
+        max=1.0,
+    )
+    batch_size: int = setting(
+        16, "Batch size", "Sets of responses a step, each with all its rankings.", min=1, max=65_536
+    )
+    beta: float = setting(
+        0.1,
+        "Beta",
+        "Strength of the pull towards the reference policy; higher stays closer.",
+        min=1e-4,
+        max=100.0,
+    )
+    loss: str = setting(
+        "sigmoid",
+        "Loss",
+        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023, on log-probs summed over the response, as in"
+        " the paper; ipo_mean: the same on their mean per token, as some trainers have it, so that length does not count.",
+        choices=("sigmoid", "ipo", "ipo_mean"),
+    )
+    margin: str = setting(
+        "none",
+        "Margin",
+        "How far apart the implicit rewards of a clearly better and a worse response must be, by degree: Llama 2's table,"
+        " used as in Amini et al. 2024. DPO as published has none.",
+        choices=("none", "small", "large"),
+    )
+    label_smoothing: float = setting(
+        0.0,
+        "Label smoothing",
+        "Share of the judgments taken to be the wrong way round (cDPO).",
+        min=0.0,
+        max=0.5,
+    )
+    nll_weight: float = setting(
+        0.0,
+        "Likelihood weight",
+        "Weight of the best response's negative log-likelihood per token beside the preference loss, which keeps"
+        " its probability from falling; Llama 3 used 0.2.",
+        min=0.0,
+        max=100.0,
+    )
+    reduction: str = setting(
+        "prompt",
+        "Loss mean",
+        "prompt: every ranking counts alike; pair: every pair does, so long rankings weigh more.",
+        choices=("prompt", "pair"),
+    )
+    evaluate_every: int = setting(
+        0,
+        "Check every",
+        "Steps between two checks on held-out prompts; 0 checks only at the end.",
+        min=0,
+        max=1_000_000,
+    )
+
+    def _check_relations(self) -> None:
+        if self.loss != "sigmoid" and self.label_smoothing:
+            raise ConfigError("label_smoothing", "IPO has no label smoothing; set it to 0.")
+        if self.loss != "sigmoid" and self.margin != "none":
+            raise ConfigError("margin", "IPO aims at a difference of its own; set it to none.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(Config):
+    """A reward model's scores and its agreement with people."""
+
+    kind: ClassVar[str] = "evaluate"
+    title: ClassVar[str] = "Evaluation"
+
+    layout: str = layout_setting()
+    margin: str = setting(
+        "small",
+        "Margin",
+        "Margin by degree the reward model was trained with; used only for the second calibration figure.",
+        choices=("none", "small", "large"),
+    )
+    split: str = setting(
+        "held_out",
+        "Rows to report on",
+        "held_out: rows of held-out prompts only; all: every row. Every row is scored either way.",
+        choices=("held_out", "all"),
+    )

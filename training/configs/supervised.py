@@ -1,0 +1,88 @@
+"""Pre-training and supervised fine-tuning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from training.configs.base import TrainingConfig, layout_setting
+from training.configs.fields import ConfigError, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(TrainingConfig):
+    """Next-token prediction on plain text: a small Llama-type model and its tokenizer, from nothing."""
+
+    kind: ClassVar[str] = "pretrain"
+    title: ClassVar[str] = "Pre-training"
+    spreads: ClassVar[bool] = True
+
+    learning_rate: float = setting(
+        1e-3,
+        "Learning rate",
+        "Highest learning rate. From scratch it is orders of magnitude above fine-tuning: about 1e-3 for small"
+        " models, 3e-4 at 7B.",
+        min=1e-9,
+        max=1.0,
+    )
+    block_length: int = setting(
+        256,
+        "Block length",
+        "Texts are joined end to end and cut into rows of this many tokens.",
+        min=8,
+        max=1_048_576,
+    )
+    vocab_size: int = setting(
+        2048,
+        "Vocabulary",
+        "Entries of the byte-level BPE tokenizer trained on the data.",
+        min=260,
+        max=262_144,
+    )
+    hidden_size: int = setting(256, "Width", "Width of the model's hidden states.", min=8, max=16_384)
+    intermediate_size: int = setting(
+        704, "Inner width", "Width inside each feed-forward block.", min=8, max=65_536
+    )
+    layers: int = setting(4, "Layers", "Transformer layers.", min=1, max=256)
+    heads: int = setting(4, "Heads", "Attention heads; the width must divide by them.", min=1, max=256)
+    kv_heads: int = setting(
+        4, "Key-value heads", "Heads that keep keys and values; fewer make the cache smaller.", min=1, max=256
+    )
+    tie_embeddings: bool = setting(
+        True, "Tie embeddings", "Use one matrix for the input embeddings and the output projection."
+    )
+
+    def _check_relations(self) -> None:
+        if self.hidden_size % self.heads:
+            raise ConfigError("heads", f"the width {self.hidden_size} does not divide by {self.heads} heads.")
+        if (self.hidden_size // self.heads) % 2:
+            raise ConfigError(
+                "heads", "the width of one head must be even, as positions are rotations of pairs."
+            )
+        if self.heads % self.kv_heads:
+            raise ConfigError("kv_heads", f"{self.heads} heads cannot be shared out over {self.kv_heads}.")
+        if self.block_length > self.max_length:
+            raise ConfigError(
+                "block_length", f"a block cannot be longer than the longest row, {self.max_length}."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTConfig(TrainingConfig):
+    """Supervised fine-tuning on conversations; only the last answer is learned."""
+
+    kind: ClassVar[str] = "sft"
+    title: ClassVar[str] = "Supervised fine-tuning"
+    spreads: ClassVar[bool] = True
+
+    layout: str = layout_setting()
+    learning_rate: float = setting(
+        2e-4, "Learning rate", "Highest learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
+    )
+    epochs: int = setting(2, "Epochs", "Passes over the training data; Llama 2 took 2.", min=1, max=1000)
+    reduction: str = setting(
+        "token",
+        "Loss mean",
+        "token: every answer token of the batch counts alike; sequence: every answer counts alike.",
+        choices=("token", "sequence"),
+    )
