@@ -108,6 +108,21 @@ FIGURES: dict[str, Figure] = {
             "The same, with the margin that it was trained with.",
             True,
         ),
+        Figure(
+            "annotator_agreement",
+            "People's own agreement",
+            "How often two people who judged the same answers agreed; no model can be expected to do better.",
+            True,
+        ),
+        Figure(
+            "accuracy_where_repeated",
+            "Accuracy on those answers",
+            "How often the model agrees with people where several judged the same answers.",
+            True,
+        ),
+        Figure("unsafe_recall", "Unsafe found", "The share of unsafe answers that score below zero.", True),
+        Figure("safe_recall", "Safe found", "The share of safe answers that score above zero.", True),
+        Figure("best_step", "Best step", "The step whose weights were kept: the lowest held-out loss."),
         Figure("lr", "Learning rate", "How large the steps are."),
         Figure("grad_norm", "Gradient norm", "How hard the data pulls at the weights; spikes are a warning."),
         Figure("tokens_per_s", "Tokens per second", "How fast it works."),
@@ -148,6 +163,8 @@ FIGURES: dict[str, Figure] = {
         Figure("steps", "Steps", "Updates of the weights."),
         Figure("seconds", "Seconds", "How long it took."),
         Figure("tokens", "Tokens", "How many tokens went through the model."),
+        Figure("memory_mb", "Memory, MB", "The most that the training process needed."),
+        Figure("processes", "Processes", "How many worked on it side by side."),
         Figure("parameters", "Parameters", "How many numbers the model consists of."),
     )
 }

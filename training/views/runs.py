@@ -18,6 +18,7 @@ from training.configs import KINDS
 from training.errors import RunError
 from training.forms import RunForm, initial_like
 from training.models import Run
+from training.reliability import dots
 
 PAGE_SIZE = 25
 # said elsewhere on the page, or of no use once the run is over
@@ -171,7 +172,7 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "queued": run.result.get("items"),
         "by_degree": figures.groups(report, "accuracy_by_degree"),
         "by_length": figures.groups(report, "accuracy_by_length"),
-        "reliability": [line for line in report.get("reliability", []) if line.get("pairs")],
+        "reliability": dots(report.get("reliability", [])),
     }
 
 
