@@ -57,6 +57,15 @@ lint: $(VENV)/dev ## ruff, mypy, import-linter, migrations, docs
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
 
+bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory (ARGS=--quick to try it)
+	$(BIN)/python -m benchmarks.parity
+	$(BIN)/python -m benchmarks.core $(ARGS)
+
+bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; hours
+	$(BIN)/python -m benchmarks.learning $(ARGS)
+
+bench: bench-core ## every benchmark
+
 screenshots: $(VENV)/dev browser ## take the README's pictures anew, from a demo that has run
 	$(BIN)/python docs/screenshots.py
 
@@ -67,4 +76,4 @@ lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test lint screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-learning screenshots lock

@@ -24,6 +24,11 @@ from training.core.encoding import Group
 from training.core.errors import BadInput
 
 
+ROUND = 32
+"""Packed rows are filled up to a multiple of this with tokens that nobody sees: kernels are made for a shape, and kept, so
+the fewer shapes there are, the less time and memory go into making them."""
+
+
 class Batch(NamedTuple):
     """K responses laid out for one pass of the model. Places count through input_ids row by row, 0..B*T-1.
 
@@ -44,7 +49,7 @@ class Batch(NamedTuple):
 
 
 def shared(groups: Sequence[Group], device: torch.device | str = "cpu") -> Batch:
-    """`groups` in one row without padding, each prompt once."""
+    """`groups` in one row, each prompt once, filled up to a multiple of ROUND."""
     ids: list[int] = []
     positions: list[int] = []
     branches: list[Branches] = []
@@ -60,6 +65,10 @@ def shared(groups: Sequence[Group], device: torch.device | str = "cpu") -> Batch
             positions += range(len(prompt), len(prompt) + len(response))
             ends.append(len(ids))
         branches.append(Branches(start, split, tuple(ends)))
+    if spare := -len(ids) % ROUND:
+        branches.append(Branches(len(ids), len(ids) + spare, ()))
+        ids += [0] * spare
+        positions += range(spare)
     last = [branch_end - 1 for branch in branches for branch_end in branch.ends]
     where = torch.device(device)
     layout = tree(tuple(branches), where)

@@ -186,7 +186,7 @@ def test_every_item_is_in_one_pass_and_no_pass_is_too_large(layout):
     assert sorted(item.index for group, _ in found for item in group) == list(range(100))
     assert len(found) > 5
     for group, batch in found:
-        assert batch.input_ids.numel() <= 600 or len(group) == 1
+        assert batch.input_ids.numel() <= 608 or len(group) == 1  # 600, filled up to a multiple of 32
         assert len(batch.last) == sum(item.k for item in group)
 
 

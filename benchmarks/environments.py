@@ -1,0 +1,54 @@
+"""The peers, each in a virtual environment of its own under var/bench, made where it is missing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.workloads import PLACE
+
+TORCH = "torch==2.13.0"
+NEWEST, WITH_PPO = "trl", "trl==1.12.0"
+"""TRL 1.12.0 is the last release that had PPO."""
+
+
+def peer(name: str, requirement: str) -> Path:
+    """The Python of the environment `name`, which holds `requirement` and our PyTorch."""
+    folder = PLACE / name
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+        if uv is None:
+            raise RuntimeError("uv is needed to make the peers' environments; make install brings it.")
+        find = {"UV_FIND_LINKS": os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")}
+        environment = os.environ | {name: value for name, value in find.items() if value}
+        subprocess.run(
+            [uv, "venv", "--quiet", "--python", sys.executable, folder], check=True, env=environment
+        )
+        subprocess.run(
+            [uv, "pip", "install", "--quiet", "--python", python, requirement, TORCH],
+            check=True,
+            env=environment,
+        )
+        (folder / "complete").touch()
+    return python
+
+
+def versions(python: Path | str) -> dict[str, str]:
+    """Versions of what matters in an environment."""
+    code = (
+        "import json, platform\nfrom importlib.metadata import version, PackageNotFoundError\n"
+        "found = {'python': platform.python_version()}\n"
+        "for name in ('torch', 'transformers', 'trl', 'accelerate'):\n"
+        "    try: found[name] = version(name)\n"
+        "    except PackageNotFoundError: pass\n"
+        "print(json.dumps(found))"
+    )
+    done = subprocess.run([str(python), "-c", code], check=True, capture_output=True, text=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found

@@ -1,0 +1,231 @@
+"""Raw figures in var/bench/results, one file a part, and RESULTS.md written from them."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.environments import versions
+from benchmarks.workloads import PLACE
+
+FOLDER = PLACE / "results"
+REPORT = Path(__file__).with_name("RESULTS.md")
+
+
+def processor() -> str:
+    """The processor's name, with what of its vector units matters here, and how many cores this machine has."""
+    info = Path("/proc/cpuinfo").read_text()
+    fields = dict((part.strip() for part in line.split(":", 1)) for line in info.splitlines() if ":" in line)
+    cores = info.count("processor\t")
+    vectors = [
+        name
+        for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
+        if name in fields.get("flags", "").split()
+    ]
+    model = f"family {fields.get('cpu family')}, model {fields.get('model')}"
+    return f"{fields.get('model name', platform.processor())} ({model}; {', '.join(vectors)}), {cores} cores"
+
+
+def about(peers: dict[str, Path]) -> dict[str, Any]:
+    """Where and when a part was measured, and with which versions."""
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "processor": processor(),
+        "load": round(os.getloadavg()[2], 1),
+        "ours": versions(sys.executable),
+        "peers": {name: versions(python) for name, python in peers.items()},
+    }
+
+
+def save(part: str, values: dict[str, Any], *, quick: bool = False) -> None:
+    """Keep a part's figures; those of a quick run only where nobody reads them as results."""
+    folder = FOLDER / "quick" if quick else FOLDER
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{part}.json").write_text(json.dumps(values, indent=1))
+
+
+def load(part: str, *, quick: bool = False) -> dict[str, Any] | None:
+    path = (FOLDER / "quick" if quick else FOLDER) / f"{part}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def middle(figures: list[dict[str, float]], name: str = "cpu") -> float:
+    return median(one[name] for one in figures)
+
+
+def case_table(case: dict[str, Any]) -> str:
+    """One case: every side's median wall and CPU time, its spread, the ratio to the best peer, and its peak memory."""
+    best = {
+        precision: min(
+            (
+                middle(side["figures"])
+                for side in case["sides"]
+                if side["peer"] and side["precision"] == precision
+            ),
+            default=None,
+        )
+        for precision in ("float32", "bfloat16")
+    }
+    rows = []
+    for side in case["sides"]:
+        walls = [one["wall"] for one in side["figures"]]
+        cpu, kernel = middle(side["figures"]), side["figures"][0].get("kernel")
+        base = best[side["precision"]]
+        rows.append(
+            [
+                side["label"] + (f" ({kernel})" if kernel else ""),
+                f"{median(walls):.3f} ({min(walls):.3f} to {max(walls):.3f})",
+                f"{cpu:.3f}",
+                "" if base is None else f"{base / cpu:.2f}",
+                f"{max(one['peak'] for one in side['figures']):.0f}",
+            ]
+        )
+    return table(["", "wall s, median (spread)", "CPU s", "best peer / this", "peak MB"], rows)
+
+
+def write_report() -> None:
+    """RESULTS.md from all parts that were measured."""
+    parts: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
+        ("parity", parity_section),
+        ("reward", cases_section("Reward model", REWARD_TEXT)),
+        ("reward16", cases_section("Reward model, bfloat16", REWARD16_TEXT)),
+        ("floor", floor_section),
+        ("dpo", cases_section("Direct preference optimisation", DPO_TEXT)),
+        ("generate", cases_section("Generation", GENERATE_TEXT)),
+        ("grpo", cases_section("GRPO", GRPO_TEXT)),
+        ("ppo", cases_section("PPO", PPO_TEXT)),
+        ("learning", learning_section),
+    ]
+    found = [(load(name), section) for name, section in parts]
+    text = [HEAD] + [section(values) for values, section in found if values]
+    missing = [name for (name, _), (values, _) in zip(parts, found, strict=True) if not values]
+    text += [f"Not measured here: {', '.join(missing)}.\n"] if missing else []
+    REPORT.write_text("\n".join(text).rstrip() + "\n")
+
+
+HEAD = """# Results
+
+Written by `make bench-core` and `python -m benchmarks.learning` from what they measured; nothing here is typed by hand.
+
+One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
+training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
+median of the other, and a bfloat16 side is compared with the best bfloat16 peer. Peak memory is the process's resident
+size, libraries included.
+"""
+
+REWARD_TEXT = """TRL is `RewardTrainer` on the expanded pairs, in float32 without checkpointing, at the batch size that a
+trial found fastest. A step is one optimizer step over all pairs. Each row of ours adds one thing to the row before it; the
+last lets the run choose the kernel of its linear layers by a measurement at its start."""
+
+REWARD16_TEXT = """The same in bfloat16. "Default" is TRL as it comes: with gradient checkpointing, eight pairs at once."""
+
+DPO_TEXT = """TRL is `DPOTrainer`, float32, on the expanded pairs. A step is one optimizer step and the reference model's pass
+over the same pairs. "Compact" is TRL patched to put only response positions through the LM head, as it does by itself on
+some GPUs: the row to be compared with."""
+
+GENERATE_TEXT = """Sampling at temperature 1. TRL's row is the method that `GRPOTrainer` generates with; the other is
+`model.generate` with a static cache, 128 rows at once."""
+
+GRPO_TEXT = """A step is sampling, scoring by a reward model of the policy's size, the reference's log-probs and one update.
+Both sides sample groups of eight."""
+
+PPO_TEXT = """A step is sampling, scoring, values, the reference's log-probs and one update in one epoch. TRL had PPO up to
+1.12.0."""
+
+
+def origin(values: dict[str, Any]) -> str:
+    peers = "; ".join(
+        f"{name}: "
+        + ", ".join(f"{library} {version}" for library, version in found.items() if library != "python")
+        for name, found in values["about"]["peers"].items()
+    )
+    ours = values["about"]["ours"]
+    own = f"ours: torch {ours['torch']}, transformers {ours['transformers']}, Python {ours['python']}"
+    load = f", load {values['about']['load']}" if "load" in values["about"] else ""
+    return f"*{values['about']['date']}, {values['about']['processor']}{load}. {own}. {peers}.*\n"
+
+
+def cases_section(title: str, words: str) -> Callable[[dict[str, Any]], str]:
+    def section(values: dict[str, Any]) -> str:
+        text = [f"## {title}\n", words + "\n", origin(values)]
+        for case in values["cases"]:
+            text += [f"### {case['title']}\n", case_table(case)]
+        text += [f"Left out: {reason}\n" for reason in values.get("left_out", [])]
+        return "\n".join(text)
+
+    return section
+
+
+def floor_section(values: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["label"],
+            f"{row['products'] / 1e9:.0f}",
+            f"{row['large'] / 1e9:.0f}",
+            f"{row['products'] / row['large']:.0%}",
+            f"{row['share_of_step']:.0%}",
+        ]
+        for row in values["rows"]
+    ]
+    head = ["", "in the step, GFLOP/s", "one large product, GFLOP/s", "share", "of the step's time"]
+    words = (
+        "The rate of the reward step's matrix products (k=4, P256 R128, shared layout) beside that of one large float32"
+        " product by the same kernel in the same process."
+    )
+    return "\n".join(["## Floor\n", words + "\n", origin(values), table(head, rows)])
+
+
+def parity_section(values: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["label"],
+            f"{row['loss']:.1e}",
+            f"{row['cosine']:.1e}",
+            f"{row['parameters']:.1e}",
+            f"{row['moved']:.1e}",
+            "equal" if row["equal"] else "differs",
+        ]
+        for row in values["rows"]
+    ]
+    words = (
+        f"The same rankings, ragged and with ties, through TRL's own trainer on the expanded pairs and through ours,"
+        f" {values['steps']} steps in float32. Equal means: every step's loss within 1e-5 relative, cosine of the first"
+        " gradients above 1 - 1e-6, parameters after the last step within 1e-5. The last rows break our layout on"
+        " purpose and must differ. Adam's epsilon is 1e-5, Llama 2's: at 1e-8 losses and gradients agree as well, but the"
+        " reward model's parameters end farther apart than 1e-5."
+    )
+    head = ["", "loss, relative", "1 - cosine", "parameters", "(they moved)", ""]
+    return "\n".join(["## Parity with TRL\n", words + "\n", origin(values), table(head, rows)])
+
+
+def learning_section(values: dict[str, Any]) -> str:
+    rows = [
+        [
+            row["method"],
+            f"{row['win_rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+            f"{row['kl']:.2f}",
+            f"{row['seconds']:.0f}",
+            str(row["seeds"]),
+        ]
+        for row in values["rows"]
+    ]
+    head = ["", "win rate over the first policy (95%)", "KL to it, nats", "seconds", "seeds"]
+    words = (
+        "The demo's language and its hidden taste, which no model is trained on, offline: every method starts from the"
+        " same first policy and takes the same prompts. The win rate is on held-out prompts, its interval over prompts"
+        " of all seeds. The curves are in `learning.svg`."
+    )
+    left_out = [f"Left out: {reason}\n" for reason in values.get("left_out", [])]
+    return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows), *left_out])
