@@ -23,7 +23,6 @@ from training.core.attention import NO_MASK, Branches, Tree, peculiarity, tree
 from training.core.encoding import Group
 from training.core.errors import BadInput
 
-
 ROUND = 32
 """Packed rows are filled up to a multiple of this with tokens that nobody sees: kernels are made for a shape, and kept, so
 the fewer shapes there are, the less time and memory go into making them."""
