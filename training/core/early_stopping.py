@@ -28,15 +28,25 @@ class EarlyStopping:
     def note(self, loss: float) -> None:
         """The held-out loss of the weights as they are. A second loss of the same step, after an interruption, is not
         counted."""
-        if self._get("step", 0) == self.loop.done:
+        if self.noted:
             return
-        if loss < self._get("loss", float("inf")):
+        if loss < self.loss:
             self._set(loss=loss, misses=0, best_step=self.loop.done)
             for name, weights in self._learned().items():
                 self.loop.extra[WEIGHTS + name] = full_tensor(weights).to("cpu", copy=True)
         else:
             self._set(misses=self._get("misses", 0) + 1)
         self._set(step=self.loop.done)
+
+    @property
+    def noted(self) -> bool:
+        """Whether the loss of the weights as they are is known already."""
+        return self._get("step", -1) == self.loop.done
+
+    @property
+    def loss(self) -> float:
+        """The lowest loss so far."""
+        return self._get("loss", float("inf"))
 
     @property
     def exhausted(self) -> bool:
@@ -49,7 +59,7 @@ class EarlyStopping:
 
     def restore(self) -> None:
         """Put the best weights back. To be called before the loop is over, while the model still has its adapters."""
-        if not self.best_step:
+        if self.loss == float("inf"):
             return
         with torch.no_grad():
             for name, weights in self._learned().items():

@@ -23,6 +23,7 @@ from training.configs import GradientConfig, RolloutConfig
 from training.core import kernels
 from training.core.attention import peculiarity
 from training.core.data import Question
+from training.core.early_stopping import EarlyStopping
 from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -364,14 +365,21 @@ def mini_batches(
     the next belongs in `loop.extra`, to be set last. The held-out prompts are checked on the way and at the end, and end
     the run where patience with them runs out.
     """
+    best = EarlyStopping(loop, config.patience)
     if loop.done == loop.total:  # the run was stopped between its last step and its end
-        settle(setup, config, loop)
+        settle(setup, loop, best)
     rollout: Rollout | None = None
     for _ in loop.batches(range(loop.examples)):
-        if setup.held_out and loop.due(config.evaluate_every) and out_of_patience(setup, config, loop):
-            loop.total = loop.done
-            settle(setup, config, loop)
-            continue
+        if setup.held_out and loop.due(config.evaluate_every):
+            check(setup, loop, best)
+            if config.patience and best.exhausted:
+                loop.events.warning(
+                    f"Stopped at step {loop.done} of {loop.total}: the reward on held-out prompts had not risen for"
+                    f" {config.patience} checks."
+                )
+                loop.total = loop.done
+                settle(setup, loop, best)
+                continue
         number, step = divmod(loop.done, config.steps_per_rollout)
         if rollout is None or rollout.number != number:
             rollout = _kept_rollout(setup, loop, number)
@@ -381,7 +389,7 @@ def mini_batches(
             _keep(rollout, loop)
         yield rollout, rollout.parts(parts)[step % parts]
         if loop.done == loop.total:
-            settle(setup, config, loop)
+            settle(setup, loop, best)
 
 
 def prompts_of(number: int, setup: Setup, config: GradientConfig) -> list[int]:
@@ -433,42 +441,23 @@ def held_out_reward(setup: Setup, loop: Loop) -> float:
     return float(setup.rewards(answered, loop.leave_if_asked).mean())
 
 
-def out_of_patience(setup: Setup, config: GradientConfig, loop: Loop) -> bool:
-    """Check the held-out prompts, and with patience keep the best weights. Whether the run should end here."""
-    last = loop.extra.get("checks")  # the best reward, checks since then, the step of the last one
-    if last is None or last[2] != loop.done:
-        reward = held_out_reward(setup, loop)
-        loop.events.metrics(loop.done, {"held_out_reward": reward})
-        if not config.patience:
-            return False
-        if last is None or reward > last[0]:
-            last = torch.tensor([reward, 0, loop.done], dtype=torch.float64)
-            loop.extra |= {f"best.{name}": value.clone() for name, value in _learned(setup.policy)}
-        else:
-            last = torch.tensor([last[0], last[1] + 1, loop.done], dtype=torch.float64)
-        loop.extra["checks"] = last
-    if last[1] < config.patience:
-        return False
-    loop.events.warning(
-        f"Stopped at step {loop.done} of {loop.total}: the reward on held-out prompts had not risen for"
-        f" {config.patience} checks."
-    )
-    return True
-
-
-def settle(setup: Setup, config: GradientConfig, loop: Loop) -> None:
-    """The last check on held-out prompts; with patience, the best weights are put back where the last are no better."""
-    if not setup.held_out:
+def check(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
+    """Report the reward on held-out prompts; with patience, keep the weights where they are the best so far."""
+    if best.patience and best.noted:
         return
     reward = held_out_reward(setup, loop)
-    best = loop.extra.get("checks")
-    if best is not None and float(best[0]) >= reward:
-        reward = float(best[0])
-        for name, value in _learned(setup.policy):
-            value.copy_(loop.extra[f"best.{name}"])
     loop.metrics["held_out_reward"] = reward
     loop.events.metrics(loop.done, {"held_out_reward": reward})
+    if best.patience:
+        best.note(-reward)
 
 
-def _learned(policy: nn.Module) -> list[tuple[str, Tensor]]:
-    return [(name, value.detach()) for name, value in policy.named_parameters() if value.requires_grad]
+def settle(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
+    """The last check on held-out prompts; with patience, the best weights are put back."""
+    if not setup.held_out:
+        return
+    check(setup, loop, best)
+    if best.patience:
+        best.restore()
+        loop.metrics["held_out_reward"] = -best.loss
+        loop.events.metrics(loop.done, {"held_out_reward": -best.loss})
