@@ -32,7 +32,8 @@ from training.demo import figures, language, settings
 from training.demo.taste import Annotator, utility
 
 PLACE = ROOT / "var" / "learning"
-PROMPTS, HELD_OUT = settings.PROMPTS_PER_ROUND, settings.EVALUATION_PROMPTS
+PROMPTS, HELD_OUT, JUDGED = 500, 160, 80
+"""Prompts to learn from, held-out ones to be measured on, and those of them that people judge for the reward model's report."""
 SAMPLES = settings.RESPONSES_PER_PROMPT
 CURVE_SAMPLES, CURVE_PROMPTS = 64, 64
 """Answers of the first policy from which best-of-n is read off, to so many of the held-out prompts."""
@@ -43,7 +44,7 @@ _ROLLOUTS = _BASE | {
     "samples": SAMPLES,
     "max_new_tokens": settings.GENERATE["max_new_tokens"],
     "batch_size": 20,
-    "learning_rate": 1e-4,
+    "learning_rate": 3e-4,
     "weight_decay": 0.0,
 }
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -111,7 +112,7 @@ class World:
 
     def _rankings(self) -> list[dict[str, Any]]:
         """What simulated people make of the first policy's answers, to some held-out prompts too."""
-        asked = [*self.prompts, *self.held_out[: settings.HELD_OUT_PROMPTS]]
+        asked = [*self.prompts, *self.held_out[:JUDGED]]
         answers = self.answers("answers", self.first, asked, seed=self.seed)
         people = [Annotator(seed=self.seed * 1000 + number) for number in range(1, 7)]
         rows = []

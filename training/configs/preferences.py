@@ -20,14 +20,41 @@ MARGINS: dict[str, dict[str, float]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(TrainingConfig):
+class JudgmentsConfig(TrainingConfig):
+    """What every kind of run has that learns from judgments."""
+
+    spreads: ClassVar[bool] = True
+
+    layout: str = layout_setting()
+    batch_size: int = setting(
+        16,
+        "Batch size",
+        "Sets of responses a step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
+        min=1,
+        max=65_536,
+    )
+    reduction: str = setting(
+        "prompt",
+        "Loss mean",
+        "prompt: every ranking counts alike (InstructGPT); pair: every pair does, so long rankings weigh more.",
+        choices=("prompt", "pair"),
+    )
+    evaluate_every: int = setting(
+        0,
+        "Check every",
+        "Steps between two checks on held-out prompts; 0 checks only at the end.",
+        min=0,
+        max=1_000_000,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RewardConfig(JudgmentsConfig):
     """A reward model from rankings and choices (InstructGPT, equation 1; Llama 2, equation 2)."""
 
     kind: ClassVar[str] = "reward"
     title: ClassVar[str] = "Reward model"
-    spreads: ClassVar[bool] = True
 
-    layout: str = layout_setting()
     learning_rate: float = setting(
         1e-4,
         "Learning rate",
@@ -37,13 +64,6 @@ class RewardConfig(TrainingConfig):
     )
     epochs: int = setting(
         1, "Epochs", "Passes over the judgments. More than one overfits large models.", min=1, max=1000
-    )
-    batch_size: int = setting(
-        16,
-        "Batch size",
-        "Sets of responses a step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
-        min=1,
-        max=65_536,
     )
     margin: str = setting(
         "small",
@@ -61,19 +81,6 @@ class RewardConfig(TrainingConfig):
         min=0.0,
         max=1000.0,
     )
-    reduction: str = setting(
-        "prompt",
-        "Loss mean",
-        "prompt: every ranking counts alike (InstructGPT); pair: every pair does, so long rankings weigh more.",
-        choices=("prompt", "pair"),
-    )
-    evaluate_every: int = setting(
-        0,
-        "Check every",
-        "Steps between two checks on held-out prompts; 0 checks only at the end.",
-        min=0,
-        max=1_000_000,
-    )
     patience: int = setting(
         0,
         "Patience",
@@ -89,23 +96,18 @@ class RewardConfig(TrainingConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(TrainingConfig):
+class DPOConfig(JudgmentsConfig):
     """Direct preference optimisation of the policy on rankings and choices (Rafailov et al. 2023, equation 7)."""
 
     kind: ClassVar[str] = "dpo"
     title: ClassVar[str] = "Direct preference optimisation"
-    spreads: ClassVar[bool] = True
 
-    layout: str = layout_setting()
     learning_rate: float = setting(
         5e-5,
         "Learning rate",
         "Highest learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more.",
         min=1e-9,
         max=1.0,
-    )
-    batch_size: int = setting(
-        16, "Batch size", "Sets of responses a step, each with all its rankings.", min=1, max=65_536
     )
     beta: float = setting(
         0.1,
@@ -142,19 +144,6 @@ class DPOConfig(TrainingConfig):
         " its probability from falling; Llama 3 used 0.2.",
         min=0.0,
         max=100.0,
-    )
-    reduction: str = setting(
-        "prompt",
-        "Loss mean",
-        "prompt: every ranking counts alike; pair: every pair does, so long rankings weigh more.",
-        choices=("prompt", "pair"),
-    )
-    evaluate_every: int = setting(
-        0,
-        "Check every",
-        "Steps between two checks on held-out prompts; 0 checks only at the end.",
-        min=0,
-        max=1_000_000,
     )
 
     def _check_relations(self) -> None:
