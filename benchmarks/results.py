@@ -17,6 +17,7 @@ from benchmarks.workloads import PLACE
 
 FOLDER = PLACE / "results"
 REPORT = Path(__file__).with_name("RESULTS.md")
+CURVES = Path(__file__).with_name("learning.svg")
 
 
 def processor() -> str:
@@ -225,7 +226,8 @@ def learning_section(values: dict[str, Any]) -> str:
     words = (
         "The demo's language and its hidden taste, which no model is trained on, offline: every method starts from the"
         " same first policy and takes the same prompts. The win rate is on held-out prompts, its interval over prompts"
-        " of all seeds. The curves are in `learning.svg`."
+        " of all seeds."
     )
-    left_out = [f"Left out: {reason}\n" for reason in values.get("left_out", [])]
-    return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows), *left_out])
+    if CURVES.exists():
+        words += f" The curves are in `{CURVES.name}`."
+    return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows)])
