@@ -61,7 +61,7 @@ bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory 
 	$(BIN)/python -m benchmarks.parity
 	$(BIN)/python -m benchmarks.core $(ARGS)
 
-bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; hours
+bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; ten minutes a seed
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
 bench: bench-core ## every benchmark

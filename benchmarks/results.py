@@ -155,7 +155,8 @@ def origin(values: dict[str, Any]) -> str:
     ours = values["about"]["ours"]
     own = f"ours: torch {ours['torch']}, transformers {ours['transformers']}, Python {ours['python']}"
     load = f", load {values['about']['load']}" if "load" in values["about"] else ""
-    return f"*{values['about']['date']}, {values['about']['processor']}{load}. {own}. {peers}.*\n"
+    with_what = ". ".join(part for part in (own, peers) if part)
+    return f"*{values['about']['date']}, {values['about']['processor']}{load}. {with_what}.*\n"
 
 
 def cases_section(title: str, words: str) -> Callable[[dict[str, Any]], str]:
