@@ -26,6 +26,14 @@ FIGURES: dict[str, Figure] = {
             "How often it agrees with people, over the pairs below; 50% is a coin.",
             True,
         ),
+        Figure(
+            "held_out_reward",
+            "Held-out reward",
+            "The average score of its answers to prompts it never learned from: if it falls, stop sooner.",
+        ),
+        Figure(
+            "reward", "Reward", "The average score of the policy's own answers to the prompts of the step."
+        ),
         Figure("loss", "Loss", "What training makes smaller, on the rows it learns from."),
         Figure(
             "held_out_loss",
@@ -56,14 +64,6 @@ FIGURES: dict[str, Figure] = {
             "reward_rejected",
             "Reward of others",
             "The implicit reward of the answers that people did not prefer.",
-        ),
-        Figure(
-            "reward", "Reward", "The average score of the policy's own answers to the prompts of the step."
-        ),
-        Figure(
-            "held_out_reward",
-            "Held-out reward",
-            "The average score of its answers to prompts it never learned from: if it falls, stop sooner.",
         ),
         Figure("reward_best", "Reward of the best", "The average score of the best answer to each prompt."),
         Figure("reward_std", "Spread of the rewards", "How far the answers' scores are apart."),
@@ -180,9 +180,9 @@ class Chart:
 
 
 CHARTS = (
+    Chart("Reward", ("reward", "held_out_reward"), large=True),
     Chart("Loss", ("loss", "held_out_loss"), large=True),
     Chart("Accuracy", ("accuracy", "held_out_accuracy"), large=True),
-    Chart("Reward", ("reward", "held_out_reward"), large=True),
     Chart("Rewards", ("reward_chosen", "reward_rejected")),
     Chart("Reward margin", ("reward_margin",)),
     Chart("KL", ("kl",)),

@@ -27,6 +27,13 @@ class RolloutConfig(TrainingConfig):
         "How the learning rate falls after warm-up; Llama 2 and DeepSeekMath kept it constant.",
         choices=("cosine", "linear", "constant"),
     )
+    log_every: int = setting(
+        1,
+        "Report every",
+        "Steps between two reports; one has a whole rollout behind it.",
+        min=1,
+        max=1_000_000,
+    )
     batch_size: int = setting(
         16,
         "Prompts a rollout",
