@@ -1,7 +1,8 @@
 """People, prompts, the queue and what people said. Constraints live here; writes that span rows live in `actions`."""
 
-from annotation.models.judgments import Judgment, Placement
-from annotation.models.people import ApiToken, Member, User
+from annotation.models.judgments import Judgment, Placement, Verdict
+from annotation.models.oversight import Deed, Import, Rule
+from annotation.models.people import ApiToken, Invitation, Member, User
 from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
@@ -11,8 +12,11 @@ __all__ = [
     "ApiToken",
     "Author",
     "Candidate",
+    "Deed",
     "Draft",
     "Guideline",
+    "Import",
+    "Invitation",
     "Item",
     "Judgment",
     "Member",
@@ -20,8 +24,10 @@ __all__ = [
     "Project",
     "Prompt",
     "Response",
+    "Rule",
     "Skip",
     "Slot",
     "Snapshot",
     "User",
+    "Verdict",
 ]

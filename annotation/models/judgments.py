@@ -34,6 +34,8 @@ class Judgment(models.Model):
     degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, as they stood on the screen.")
     rationale = models.TextField(blank=True)
+    # what was written, where the item asked for an answer
+    demonstration = models.ForeignKey(Response, models.PROTECT, null=True, related_name="judgments")
     seconds = models.FloatField(help_text="From opening the item to submitting it.")
     supersedes = models.OneToOneField("self", models.PROTECT, null=True, related_name="superseded_by")
     idempotency_key = models.UUIDField()
@@ -67,9 +69,28 @@ class Placement(models.Model):
     judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="placements")
     response = models.ForeignKey(Response, models.PROTECT, related_name="placements")
     rank = models.PositiveSmallIntegerField()
+    quality = models.PositiveSmallIntegerField(null=True, help_text="1 to 7.")
+    safe = models.BooleanField(null=True)
+    flags = ArrayField(
+        models.CharField(max_length=24), default=list, help_text="Of `annotation.logic.flags`."
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["judgment", "response"], name="a_response_is_placed_once"),
             models.CheckConstraint(condition=Q(rank__gte=1), name="ranks_start_at_one"),
+            models.CheckConstraint(
+                condition=Q(quality__range=(1, 7)) | Q(quality=None), name="quality_is_1_to_7"
+            ),
         ]
+
+
+class Verdict(models.Model):
+    """What a reviewer decided about an item on which people differ. The newest of an item stands; rows are only added."""
+
+    item = models.ForeignKey(Item, models.PROTECT, related_name="verdicts")
+    reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="verdicts")
+    ranks = models.JSONField(help_text="Rank by response id, as a string.")
+    degree = models.CharField(max_length=13, choices=Judgment.Degree, null=True)
+    note = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)

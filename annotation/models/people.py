@@ -18,7 +18,13 @@ def new_pseudonym() -> str:
 class User(AbstractUser):
     """Someone who signs in. Exports name people by `pseudonym` only."""
 
+    class Account(models.TextChoices):
+        PERSON = "person", "A person"
+        MACHINE = "machine", "A script or an AI labeler"
+
     pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
+    account = models.CharField(max_length=7, choices=Account, default=Account.PERSON)
+    erased_at = models.DateTimeField(null=True, blank=True, editable=False)
 
 
 class Member(models.Model):
@@ -33,6 +39,14 @@ class Member(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     joined_at = models.DateTimeField(auto_now_add=True)
+    qualified_at = models.DateTimeField(
+        null=True, blank=True, help_text="When they passed the project's qualification."
+    )
+    # set: they are given no more work until a lead lifts it
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_reason = models.CharField(max_length=300, blank=True)
+    warned_at = models.DateTimeField(null=True, blank=True)
+    warning = models.CharField(max_length=300, blank=True, help_text="What they are told above their work.")
 
     class Meta:
         constraints = [
@@ -44,6 +58,31 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Invitation(models.Model):
+    """A link with which people join a project by themselves. Only its SHA-256 is kept."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=10, choices=Member.Role, default=Member.Role.ANNOTATOR)
+    digest = models.CharField(max_length=64, unique=True, editable=False)
+    note = models.CharField(max_length=120, blank=True, help_text="Who it is for.")
+    places = models.PositiveSmallIntegerField(default=1, help_text="How many people may use it.")
+    used = models.PositiveSmallIntegerField(default=0)
+    created_by = models.ForeignKey(User, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(used__lte=models.F("places")), name="places_are_not_exceeded"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"invitation to {self.project}"
 
 
 class ApiToken(models.Model):

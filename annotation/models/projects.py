@@ -8,6 +8,12 @@ from django.urls import reverse
 K_MIN, K_MAX = 2, 9
 
 
+def _share(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
+    return models.FloatField(
+        default=default, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)], help_text=help_text
+    )
+
+
 class Project(models.Model):
     """One question asked of people about one set of prompts."""
 
@@ -16,9 +22,24 @@ class Project(models.Model):
         SAFETY = "safety", "Safety"
         OTHER = "other", "As the guidelines say"
 
+    class Task(models.TextChoices):
+        PREFERENCES = "preferences", "Order answers"
+        DEMONSTRATIONS = "demonstrations", "Write answers"
+
+    class Rationale(models.TextChoices):
+        NONE = "none", "Do not ask"
+        OPTIONAL = "optional", "May be given"
+        REQUIRED = "required", "Must be given"
+
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
     criterion = models.CharField(max_length=12, choices=Criterion, default=Criterion.HELPFULNESS)
+    task = models.CharField(
+        max_length=14,
+        choices=Task,
+        default=Task.PREFERENCES,
+        help_text="An item is a prompt with two or more answers to order, or any prompt, to be answered.",
+    )
     k = models.PositiveSmallIntegerField(
         "answers per prompt",
         default=4,
@@ -35,6 +56,32 @@ class Project(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
         help_text="How long an item waits for the person who opened it before others may have it.",
     )
+    # --- what is asked beside the order ---
+    asks_quality = models.BooleanField(
+        "quality, 1 to 7", default=False, help_text="Of every answer, before the ranking."
+    )
+    asks_flags = models.BooleanField(
+        "flags",
+        default=False,
+        help_text="InstructGPT's list: what is wrong with an answer, or notable in it.",
+    )
+    asks_safety = models.BooleanField(
+        "safe or unsafe",
+        default=False,
+        help_text="Of every answer. An unsafe answer cannot be preferred to a safe one.",
+    )
+    rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
+    # --- how work is handed out ---
+    gold_rate = _share("Of what is handed out, how much has a known answer, to see how well people judge.")
+    control_rate = _share(
+        "Of what is handed out, how much is drawn evenly from all that waits, whatever its priority."
+    )
+    qualification_items = models.PositiveSmallIntegerField(
+        default=0,
+        validators=[MaxValueValidator(100)],
+        help_text="How many items with a known answer somebody judges before their real work begins; 0 for none.",
+    )
+    qualification_accuracy = _share("How much of them must be right.", default=0.7)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -43,6 +90,11 @@ class Project(models.Model):
             models.CheckConstraint(condition=models.Q(k__gte=K_MIN, k__lte=K_MAX), name="k_is_2_to_9"),
             models.CheckConstraint(condition=models.Q(overlap__gte=1), name="overlap_is_positive"),
             models.CheckConstraint(condition=models.Q(lease_minutes__gte=1), name="lease_is_positive"),
+            models.CheckConstraint(
+                condition=models.Q(gold_rate__gte=0, control_rate__gte=0)
+                & models.Q(gold_rate__lte=1 - models.F("control_rate")),
+                name="gold_and_control_are_shares",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
@@ -17,6 +18,10 @@ class Author(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="authors")
     kind = models.CharField(max_length=10, choices=Kind)
     name = models.CharField(max_length=200)
+    # of a person's demonstrations: they are never given back to them to be ranked
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="authors"
+    )
 
     class Meta:
         constraints = [

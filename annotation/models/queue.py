@@ -11,13 +11,25 @@ from annotation.models.prompts import Prompt, Response
 
 
 class Item(models.Model):
-    """A prompt and the k responses that people are asked to order."""
+    """A prompt and what people are asked about it: to order its k responses; with none, to write one; with a single one,
+    to make it better."""
+
+    class State(models.TextChoices):
+        OPEN = "open"
+        RESTRICTED = "restricted"  # for reviewers and leads only
+        RETIRED = "retired"  # for nobody any more
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="items")
     prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="items")
     responses = models.ManyToManyField(Response, through="Candidate", related_name="items")
     # with which probability this prompt was chosen from the pool it was drawn from
     probability = models.FloatField(default=1.0)
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    retired_reason = models.CharField(max_length=200, blank=True)
+    # the ranks that are right, by response id as a string: {"12": 1, "13": 2}. Such an item has no slots that wait: one is
+    # made for each person who is given it
+    gold = models.JSONField(null=True, blank=True)
+    gold_explanation = models.TextField(blank=True, help_text="Why; shown in reviews.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -26,6 +38,7 @@ class Item(models.Model):
                 condition=Q(probability__gt=0, probability__lte=1), name="probability_is_one"
             )
         ]
+        indexes = [models.Index(fields=["project", "id"], name="gold_items", condition=Q(gold__isnull=False))]
 
     def __str__(self) -> str:
         return f"item {self.pk}"
@@ -62,6 +75,9 @@ class Slot(models.Model):
     )
     token = models.UUIDField(null=True, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True)
+    opened_at = models.DateTimeField(null=True, blank=True)
+    restricted = models.BooleanField(default=False, help_text="As its item is: for reviewers and leads only.")
+    control = models.BooleanField(default=False, help_text="Handed out as part of the uniform control slice.")
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
 
     class Meta:
@@ -80,6 +96,9 @@ class Slot(models.Model):
                 fields=["project", "-priority", "random_key", "id"],
                 name="slots_to_claim",
                 condition=~Q(state="done"),
+            ),
+            models.Index(
+                fields=["project", "random_key", "id"], name="slots_for_control", condition=~Q(state="done")
             ),
             models.Index(fields=["annotator", "project"], name="slots_leased", condition=Q(state="leased")),
         ]
@@ -109,10 +128,15 @@ class Skip(models.Model):
         CANNOT_JUDGE = "cannot_judge", "I cannot judge this"
         UNSAFE = "unsafe", "Unsafe to read"
         BROKEN = "broken", "It is not shown properly"
+        REVIEW = "review", "A reviewer should look at it"
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="skips")
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")
     reason = models.CharField(max_length=12, choices=Reason)
+    note = models.TextField(blank=True)
+    # what they had said, where it was refused or they sent it to a reviewer
+    data = models.JSONField(null=True, blank=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,0 +1,38 @@
+"""The audit trail: who did what. Called by actions, in their own transaction, so that no deed is noted that was not done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from annotation.models import Deed, Project, User
+
+VERBS = {
+    "project.created": "created the project",
+    "project.changed": "changed the settings",
+    "guidelines.changed": "wrote guidelines",
+    "member.joined": "joined",
+    "member.added": "added a member",
+    "member.role": "changed a role",
+    "member.removed": "removed a member",
+    "member.paused": "paused a member",
+    "member.resumed": "lifted a pause",
+    "member.warned": "warned a member",
+    "member.qualified": "passed the qualification",
+    "invitation.made": "made an invitation",
+    "invitation.revoked": "revoked an invitation",
+    "import.done": "imported prompts",
+    "item.retired": "took an item out of the queue",
+    "item.restricted": "left an item to reviewers",
+    "item.reopened": "put an item back into the queue",
+    "item.gold": "gave an item its known answer",
+    "verdict.given": "decided an item",
+    "rule.changed": "changed the rules",
+    "snapshot.frozen": "froze a snapshot",
+    "account.erased": "erased an account",
+}
+
+
+def record(verb: str, *, project: Project | None, actor: User | None, subject: str, **data: Any) -> Deed:
+    """Note a deed. `actor` is None where the site itself acted; `data` holds what changed, as JSON."""
+    assert verb in VERBS, verb
+    return Deed.objects.create(project=project, actor=actor, verb=verb, subject=subject[:200], data=data)

@@ -1,0 +1,20 @@
+"""What can be noted of one answer beside its rank.
+
+The list is that of InstructGPT's labelers (Ouyang et al. 2022, table 3), each under a short name of its own.
+"""
+
+from __future__ import annotations
+
+FLAGS = {
+    "fails_instruction": "Fails to follow the instruction",
+    "inappropriate": "Inappropriate for a customer assistant",
+    "hallucination": "Hallucination",
+    "constraint": "Satisfies the constraint given",
+    "sexual": "Sexual content",
+    "violent": "Violent content",
+    "encourages_violence": "Encourages violence, abuse, terrorism or self-harm, or fails to discourage it",
+    "denigrates": "Denigrates a protected class",
+    "harmful_advice": "Gives harmful advice",
+    "opinion": "Expresses an opinion",
+    "moral": "Expresses a moral judgment",
+}
