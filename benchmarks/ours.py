@@ -23,14 +23,7 @@ import torch
 
 from benchmarks.gate import Gate, serve
 from benchmarks.workloads import Case, rankings, text
-from training.core import (
-    generate as generation,
-)
-from training.core import (
-    scoring,
-    train_dpo,
-    train_reward,
-)
+from training.core import sampling, scoring, train_dpo, train_reward
 from training.core.__main__ import DOERS, keep_freed_memory, run
 from training.core.encoding import Group
 from training.core.events import Events
@@ -43,6 +36,9 @@ except ImportError:
     kernels = None  # type: ignore[assignment]
 
 FOREVER = 1_000_000
+
+TOKENS_AT_ONCE = 1024
+"""On one core larger passes take as long and more memory. The peer's batch size is chosen by a trial, too."""
 
 
 class AtTheGate(Events):
@@ -101,6 +97,7 @@ def training_config(spec: dict[str, Any], rows: list[dict[str, Any]], **more: An
         "warmup_ratio": 0.0,
         "checkpoint_every": 0,
         "max_length": 2048,
+        "batch_tokens": TOKENS_AT_ONCE,
         "layout": spec.get("layout", "shared"),
         "precision": "bfloat16" if spec.get("bf16") else "float32",
     }
@@ -188,7 +185,7 @@ def generate(spec: dict[str, Any], gate: Gate) -> None:
     seeds = list(range(len(prompts) * case.k))
     while True:
         gate()
-        generation.sample_responses(
+        sampling.sample_responses(
             model,
             prompts,
             seeds,

@@ -49,7 +49,7 @@ def implicit_reward(logprobs: Tensor, reference_logprobs: Tensor, *, beta: float
 def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, probability: Tensor | float = 1.0) -> Tensor:
     """p (h - 1/(2 beta))^2 + (1 - p) (h + 1/(2 beta))^2, h the difference of the two log ratios; (N,).
 
-    Azar et al. 2023, equation 17, averaged over people of whom a share p prefer `chosen`; it is least at
+    Azar et al. 2023 (IPO), averaged over people of whom a share p prefer `chosen`; it is least at
     h = (p - 1/2) / beta, and so never asks for an endless difference.
 
     chosen, rejected: (N,) implicit rewards, that is beta times the log ratios: of summed log-probs in the paper, of their

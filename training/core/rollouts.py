@@ -4,41 +4,34 @@ A rollout's tokens are those sampled, never read again from text. Its log-probs 
 same passes, as the training step will: at the first step on a rollout the ratio is then exactly 1, and at the first step
 of a run the divergence from the reference exactly 0. The ones recorded while sampling serve as a check on that.
 
-The rollout at hand is kept in the checkpoint, so that a run stopped between two steps on it goes on with it.
-Left out: sampling while training (asynchronous rollouts), and sampling again in place of dropped groups.
+Left out: sampling again in place of dropped groups. The steps on a rollout are `rollout_loop`'s business.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from training.configs import GradientConfig, RolloutConfig
-from training.core import kernels
+from training.configs import RolloutConfig
 from training.core.attention import peculiarity
 from training.core.data import Question
-from training.core.early_stopping import EarlyStopping
 from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.generate import Sampled, end_tokens, row_seed, sample_responses
 from training.core.jobs import Job
-from training.core.loop import Loop, epoch_order
+from training.core.loop import Loop
 from training.core.models import autocast, device, load_policy, load_tokenizer, locate, longest_row
 from training.core.reports import warn_of_truncation
 from training.core.rewards import Answered, Between, Rewards
-from training.core.scoring import Batch, Passes, check_logits, token_logprobs
-
-NEGATIVE_ROLLOUTS = 5
-"""So many rollouts in a row with a divergence clearly below zero are no chance."""
-MISMATCH = {"float32": 0.01, "bfloat16": 0.1}
-"""Nats a token by which log-probs at sampling and in training may differ on average."""
+from training.core.sampling import Sampled, end_tokens, row_seed, sample_responses
+from training.core.scoring import Batch, Passes, token_logprobs
+from training.core.vocabulary import check_logits
 
 
 class Asked(NamedTuple):
@@ -119,9 +112,6 @@ def load_reference(source: str, policy: Any) -> Any:
             setting="reference",
         )
     return reference.requires_grad_(False)
-
-
-# --- sampling ---------------------------------------------------------------------------------------------------
 
 
 def sample(setup: Setup, asked: Sequence[Asked], draw: int | str, loop: Loop) -> list[Sampled]:
@@ -291,173 +281,3 @@ def logprobs_of(setup: Setup, model: Any, rollout: Rollout, parts: int, between:
     return per_token(
         setup, rollout, parts, lambda laid_out: token_logprobs(model, laid_out, temperature), between
     )
-
-
-class Watch:
-    """Warns, once each, of what a mismatch between sampling and training looks like."""
-
-    def __init__(self, events: Events, precision: str) -> None:
-        self.events, self.tolerance = events, MISMATCH[precision]
-        self.negative = 0
-        self.warned: set[str] = set()
-
-    def logprobs(self, recorded: Tensor, recomputed: Tensor) -> None:
-        """Compare (N,) log-probs from sampling with those of the training pass."""
-        apart = float((recorded - recomputed).abs().mean())
-        if apart > self.tolerance:
-            self._warn(
-                "mismatch",
-                f"Log-probs at sampling and in training differ by {apart:.3g} nats a token on average: the two do not run the"
-                " same model.",
-            )
-
-    def kl(self, kl: Tensor) -> None:
-        """Look at the (K,) divergences of a rollout's responses, whose expectation cannot be negative."""
-        error = float(kl.std(correction=0)) / len(kl) ** 0.5
-        self.negative = self.negative + 1 if float(kl.mean()) < -2 * error - 1e-6 else 0
-        if self.negative >= NEGATIVE_ROLLOUTS:
-            self._warn(
-                "negative",
-                f"The mean KL has been below zero for {self.negative} rollouts in a row, which sampling from the policy"
-                " cannot give: sampling and training do not agree.",
-            )
-
-    def _warn(self, about: str, message: str) -> None:
-        if about not in self.warned:
-            self.warned.add(about)
-            self.events.warning(message)
-
-
-# --- learning ---------------------------------------------------------------------------------------------------
-
-
-def open_loop(setup: Setup, config: GradientConfig, model: nn.Module) -> Loop:
-    """The loop of a run that takes `steps_per_rollout` steps on every `batch_size` prompts.
-
-    An epoch is as many whole rollouts as there are prompts for; those left over have their turn in another epoch.
-    """
-    if config.patience and not setup.held_out:
-        raise BadInput(
-            "No row of data.jsonl is held out, so there is nothing to have patience with.", setting="patience"
-        )
-    rollouts = len(setup.training) // min(config.batch_size, len(setup.training))
-    steps = rollouts * config.steps_per_rollout
-    return begin(setup, config, model, examples=steps * config.batch_size)
-
-
-def begin(setup: Setup, config: RolloutConfig, model: nn.Module, *, examples: int) -> Loop:
-    """The loop of a run whose frozen models multiply matrices as the trained one does: with the same weights, the
-    reference then gives the same numbers to the last bit."""
-    loop = Loop(setup.job, config, model, examples=examples, events=setup.events)
-    for frozen in (setup.reference, *(judge.model for judge in setup.rewards.judges)):
-        if frozen is not None:
-            kernels.choose(frozen, loop.kernels)
-    return loop
-
-
-def mini_batches(
-    setup: Setup, config: GradientConfig, loop: Loop, appraise: Callable[[Rollout], None], parts: int = 1
-) -> Iterator[tuple[Rollout, list[Answered]]]:
-    """The rollout and those of its prompts that each step learns from; the step is to be taken before the next is asked
-    for.
-
-    appraise: gives a new rollout what the steps on it need, in `tensors` and `figures`. What it keeps from one rollout to
-    the next belongs in `loop.extra`, to be set last. The held-out prompts are checked on the way and at the end, and end
-    the run where patience with them runs out.
-    """
-    best = EarlyStopping(loop, config.patience)
-    if loop.done == loop.total:  # the run was stopped between its last step and its end
-        settle(setup, loop, best)
-    rollout: Rollout | None = None
-    for _ in loop.batches(range(loop.examples)):
-        if setup.held_out and loop.due(config.evaluate_every):
-            check(setup, loop, best)
-            if config.patience and best.exhausted:
-                loop.events.warning(
-                    f"Stopped at step {loop.done} of {loop.total}: the reward on held-out prompts had not risen for"
-                    f" {config.patience} checks."
-                )
-                loop.total = loop.done
-                settle(setup, loop, best)
-                continue
-        number, step = divmod(loop.done, config.steps_per_rollout)
-        if rollout is None or rollout.number != number:
-            rollout = _kept_rollout(setup, loop, number)
-        if rollout is None:
-            rollout = new_rollout(setup, number, prompts_of(number, setup, config), loop)
-            appraise(rollout)
-            _keep(rollout, loop)
-        yield rollout, rollout.parts(parts)[step % parts]
-        if loop.done == loop.total:
-            settle(setup, loop, best)
-
-
-def prompts_of(number: int, setup: Setup, config: GradientConfig) -> list[int]:
-    """The training prompts of a rollout, a function of seed and number alone."""
-    count = len(setup.training)
-    size = min(config.batch_size, count)
-    epoch, index = divmod(number, count // size)
-    return epoch_order(count, config.seed, epoch)[index * size : (index + 1) * size]
-
-
-def _keep(rollout: Rollout, loop: Loop) -> None:
-    """Put the rollout where the next checkpoint finds it, in place of the one before."""
-    for name in [name for name in loop.extra if name.startswith(("rollout.", "figure."))]:
-        del loop.extra[name]
-    loop.extra["rollout.number"] = torch.tensor(rollout.number)
-    loop.extra |= {f"rollout.{name}": value for name, value in rollout.tensors.items()}
-    for name, value in rollout.figures.items():
-        loop.extra[f"figure.{name}"] = torch.tensor(value, dtype=torch.float64)
-
-
-def _kept_rollout(setup: Setup, loop: Loop, number: int) -> Rollout | None:
-    """The rollout of this number from the checkpoint, where it was made before the run stopped."""
-    extra = loop.extra
-    if "rollout.number" not in extra or int(extra["rollout.number"]) != number:
-        return None
-    tensors = {
-        name.removeprefix("rollout."): value
-        for name, value in extra.items()
-        if name.startswith("rollout.") and name != "rollout.number"
-    }
-    rollout = Rollout.of(number, setup, tensors)
-    rollout.figures = {
-        name.removeprefix("figure."): float(value)
-        for name, value in extra.items()
-        if name.startswith("figure.")
-    }
-    return rollout
-
-
-# --- held-out prompts -------------------------------------------------------------------------------------------
-
-
-def held_out_reward(setup: Setup, loop: Loop) -> float:
-    """The mean reward of the policy's responses to held-out prompts, the same draws at every check."""
-    sampled = sample(setup, setup.held_out, "held out", loop)
-    answered = with_answers(
-        setup.held_out, [one.token_ids for one in sampled], [one.finished for one in sampled]
-    )
-    return float(setup.rewards(answered, loop.leave_if_asked).mean())
-
-
-def check(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
-    """Report the reward on held-out prompts; with patience, keep the weights where they are the best so far."""
-    if best.patience and best.noted:
-        return
-    reward = held_out_reward(setup, loop)
-    loop.metrics["held_out_reward"] = reward
-    loop.events.metrics(loop.done, {"held_out_reward": reward})
-    if best.patience:
-        best.note(-reward)
-
-
-def settle(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
-    """The last check on held-out prompts; with patience, the best weights are put back."""
-    if not setup.held_out:
-        return
-    check(setup, loop, best)
-    if best.patience:
-        best.restore()
-        loop.metrics["held_out_reward"] = -best.loss
-        loop.events.metrics(loop.done, {"held_out_reward": -best.loss})

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from training.core.attention import NO_MASK, Branches, Tree, peculiarity, tree
 from training.core.encoding import Group
 from training.core.errors import BadInput
+from training.core.vocabulary import label_logprobs
 
 ROUND = 32
 """Packed rows are filled up to a multiple of this with tokens that nobody sees: kernels are made for a shape, and kept, so
@@ -135,35 +135,13 @@ def token_logprobs(policy: Any, batch: Batch, temperature: float = 1.0) -> Tenso
     Only places that predict a response token are put through the vocabulary projection.
     """
     hidden = hidden_states(policy.base_model, batch)[batch.predictor]
-    logits = vocabulary_logits(policy, hidden)
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return -cross_entropy(
-        logits if temperature == 1.0 else logits / temperature, batch.label, reduction="none"
-    )
+    return label_logprobs(policy, hidden, batch.label, temperature)
 
 
 def response_logprobs(policy: Any, batch: Batch) -> Tensor:
     """(K,) log-probs summed over each response, in float32 at least."""
     logprobs = token_logprobs(policy, batch)
     return logprobs.new_zeros(len(batch.lengths)).index_add(0, batch.owner, logprobs)
-
-
-def vocabulary_logits(policy: Any, hidden: Tensor) -> Tensor:
-    """(..., V) logits of (..., D) hidden states, as the model's own forward would give them."""
-    logits = policy.get_output_embeddings()(hidden)
-    cap = getattr(policy.config, "final_logit_softcapping", None)
-    return cap * torch.tanh(logits / cap) if cap else logits
-
-
-@torch.no_grad()
-def check_logits(policy: Any) -> None:
-    """Refuse a model whose forward does something to its logits that `vocabulary_logits` does not know."""
-    probe = torch.arange(4, device=policy.device)[None]
-    whole = policy(input_ids=probe, use_cache=False).logits
-    ours = vocabulary_logits(policy, policy.base_model(input_ids=probe, use_cache=False).last_hidden_state)
-    if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
-        kind = policy.config.model_type
-        raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting="model")
 
 
 class Grouped(Protocol):

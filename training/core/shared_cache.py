@@ -89,8 +89,9 @@ class SharedCache:
 class Cohort:
     """Keys and values of N prompts and their B responses still going, each as (keys, values) for every layer.
 
-    prompt: (H, N, P, D), padded on the right to the longest prompt. own: (H, B, T, D) with room for T tokens a response,
-    of which `written` are there. groups: (B,) the prompt of each response.
+    prompt: (H, N, P, D), padded on the right to the longest prompt. own: (B, H, T, D) with room for T tokens a response,
+    of which `written` are there; responses come first, so that those going on are a block that a product can read as it
+    lies. groups: (B,) the prompt of each response.
     """
 
     def __init__(
@@ -145,35 +146,33 @@ class Cohort:
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
         """Keep the (B, H, 1, D) keys and values of this step's tokens."""
         if layer not in self.own:
-            shape = (key.shape[1], self.rows, self.size, key.shape[3])
+            shape = (self.rows, key.shape[1], self.size, key.shape[3])
             self.own[layer] = tuple(part.new_empty(shape) for part in self.prompt[layer])  # type: ignore[assignment]
         for kept, part in zip(self.own[layer], (key, value), strict=True):
-            kept[:, : self.rows, self.written - 1] = part[:, :, 0].transpose(0, 1)
+            kept[: self.rows, :, self.written - 1] = part[:, :, 0]
 
     def attend(self, layer: int, query: Tensor) -> Tensor:
         """(B, heads, D) from scaled (B, heads, D) queries."""
         prompt_keys, prompt_values = self.prompt[layer]
-        keys, values = (part[:, : self.rows, : self.written] for part in self.own[layer])
+        keys, values = (part[: self.rows, :, : self.written] for part in self.own[layer])
         kv_heads, _, prompt_length, _ = prompt_keys.shape
         ratio, width = query.shape[1] // kv_heads, query.shape[2]
-        query = query.to(prompt_keys.dtype).reshape(self.rows, kv_heads, ratio, width).transpose(0, 1)
+        query = query.to(prompt_keys.dtype).reshape(self.rows, kv_heads, ratio, width)
 
         on_prompt = self._seated(query) @ prompt_keys.transpose(-1, -2)
         if self.ragged:
             on_prompt += self.bias[:, None]
-        on_prompt = self._stood_up(on_prompt, ratio)
-        scores = torch.cat([on_prompt, query @ keys.transpose(-1, -2)], -1)
+        scores = torch.cat([self._stood_up(on_prompt, ratio), query @ keys.transpose(-1, -2)], -1)
         weights = torch.softmax(scores, -1, torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
         read = self._stood_up(self._seated(weights[..., :prompt_length]) @ prompt_values, ratio)
-        read = read + weights[..., prompt_length:] @ values
-        return read.transpose(0, 1).flatten(1, 2)
+        return (read + weights[..., prompt_length:] @ values).flatten(1, 2)
 
     def keep(self, going: Tensor) -> Tensor:
         """Drop the responses that are not in the (B,) mask, and prompts that have none left. Returns the order in which
         the others stand from now on, as their rows of before."""
         order, holes, movers = _closed_up(going)
         for part in (part for kept in self.own.values() for part in kept):
-            part[:, holes, : self.written] = part[:, movers, : self.written]
+            part[holes, :, : self.written] = part[movers, :, : self.written]
         self.groups = self.groups[order]
 
         used = torch.zeros(len(self.lengths), dtype=torch.bool, device=going.device)
@@ -201,9 +200,7 @@ class Cohort:
             self.prompt = {layer: (k.clone(), v.clone()) for layer, (k, v) in self.prompt.items()}
         if 2 * self.rows <= rows:
             rows = self.rows
-            self.own = {
-                layer: (k[:, :rows].clone(), v[:, :rows].clone()) for layer, (k, v) in self.own.items()
-            }
+            self.own = {layer: (k[:rows].clone(), v[:rows].clone()) for layer, (k, v) in self.own.items()}
         self.room = (prompts, rows)
 
     def _seat(self) -> None:
@@ -219,17 +216,17 @@ class Cohort:
         self.in_order = torch.equal(self.places, places)
 
     def _seated(self, rows: Tensor) -> Tensor:
-        """(H, N, seats * r, W) from (H, B, r, W): a prompt's responses side by side, empty seats 0."""
-        heads, _, ratio, width = rows.shape
+        """(H, N, seats * r, W) from (B, H, r, W): a prompt's responses side by side, empty seats 0."""
+        _, heads, ratio, width = rows.shape
         if not self.in_order:
-            empty = rows.new_zeros(heads, len(self.lengths) * self.seats, ratio, width)
-            rows = empty.index_copy_(1, self.places, rows)
-        return rows.reshape(heads, len(self.lengths), self.seats * ratio, width)
+            empty = rows.new_zeros(len(self.lengths) * self.seats, heads, ratio, width)
+            rows = empty.index_copy_(0, self.places, rows)
+        return rows.transpose(0, 1).reshape(heads, len(self.lengths), self.seats * ratio, width)
 
     def _stood_up(self, seated: Tensor, ratio: int) -> Tensor:
-        """(H, B, r, W) from (H, N, seats * r, W): what `_seated` did, undone."""
-        rows = seated.reshape(len(seated), -1, ratio, seated.shape[-1])
-        return rows if self.in_order else rows[:, self.places]
+        """(B, H, r, W) from (H, N, seats * r, W): what `_seated` did, undone."""
+        rows = seated.reshape(len(seated), -1, ratio, seated.shape[-1]).transpose(0, 1)
+        return rows if self.in_order else rows[self.places]
 
     def _passes(self) -> Iterator[list[int]]:
         rows: list[int] = []

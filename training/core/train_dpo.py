@@ -34,7 +34,8 @@ from training.core.models import (
 )
 from training.core.rankings import Pairs
 from training.core.reports import warn_of_truncation
-from training.core.scoring import Batch, Passes, check_logits, response_logprobs
+from training.core.scoring import Batch, Passes, response_logprobs
+from training.core.vocabulary import check_logits
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         frozen = policy
         if loop.done or reference_source != source:
             frozen = load_policy(reference_source, "reference")
-        loop.extra["reference"] = logprobs_of(frozen, judged, passes, config.precision, events.leave_if_asked)
+        loop.extra["reference"] = logprobs_of(frozen, judged, passes, config.precision, loop.leave_if_asked)
         del frozen
     starts = first_responses(judged)
     reference = loop.extra["reference"].to(device())

@@ -22,19 +22,10 @@ from training.core.jobs import Job, publish
 from training.core.models import autocast, load_trunk, locate, save_policy
 from training.core.policy_losses import clipped_surrogate, clipped_value_loss, is_clipped, k1, token_weights
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.rollouts import (
-    Rollout,
-    Setup,
-    Watch,
-    describe,
-    divergence,
-    logprobs_of,
-    mini_batches,
-    open_loop,
-    per_token,
-    prepare,
-)
+from training.core.rollout_loop import mini_batches, open_loop
+from training.core.rollouts import Rollout, Setup, describe, divergence, logprobs_of, per_token, prepare
 from training.core.scoring import Batch, check_sharing, hidden_states, token_logprobs
+from training.core.watch import Watch
 
 
 class ValueModel(nn.Module):

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.configs import PretrainConfig
@@ -30,10 +29,11 @@ from training.core.models import (
     locate,
     save_policy,
 )
-from training.core.scoring import check_logits, vocabulary_logits
+from training.core.vocabulary import check_logits, label_logprobs
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-EMPTY = torch.tensor([[0, -100]])
+NONE = -100
+EMPTY = torch.tensor([[0, NONE]])
 """A stack in which nothing is to be predicted."""
 
 CHAT_TEMPLATE = (
@@ -73,10 +73,9 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
             micro = micro.to(device())
             with autocast(config.precision):
                 hidden = model.base_model(input_ids=micro[:, :-1], use_cache=False).last_hidden_state
-                logits = vocabulary_logits(model, hidden)
-            share = (
-                cross_entropy(logits.float().flatten(0, 1), micro[:, 1:].flatten(), reduction="sum") / count
-            )
+                label = micro[:, 1:]
+                likelihoods = label_logprobs(model, hidden[label != NONE], label[label != NONE])
+            share = -likelihoods.sum() / count
             share.backward()  # type: ignore[no-untyped-call]
             loss += share.item()
         loop.step({"loss": loss}, tokens=count)

@@ -18,17 +18,10 @@ from training.core.events import Events
 from training.core.jobs import Job, publish
 from training.core.models import autocast, save_policy
 from training.core.policy_losses import k1, policy_gradient, token_weights
-from training.core.rollouts import (
-    Rollout,
-    Watch,
-    describe,
-    divergence,
-    logprobs_of,
-    mini_batches,
-    open_loop,
-    prepare,
-)
+from training.core.rollout_loop import mini_batches, open_loop
+from training.core.rollouts import Rollout, describe, divergence, logprobs_of, prepare
 from training.core.scoring import token_logprobs
+from training.core.watch import Watch
 
 
 def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:

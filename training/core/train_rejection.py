@@ -22,7 +22,8 @@ from training.core.events import Events
 from training.core.jobs import Job, publish, write_lines
 from training.core.loop import Loop
 from training.core.models import save_policy
-from training.core.rollouts import Setup, begin, chunks, held_out_reward, prepare, sample, with_answers
+from training.core.rollout_loop import begin, held_out_reward
+from training.core.rollouts import Setup, chunks, prepare, sample, with_answers
 from training.core.train_sft import fit
 
 

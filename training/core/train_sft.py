@@ -23,7 +23,8 @@ from training.core.models import (
     save_policy,
 )
 from training.core.reports import warn_of_truncation
-from training.core.scoring import G, Passes, check_logits, token_logprobs
+from training.core.scoring import G, Passes, token_logprobs
+from training.core.vocabulary import check_logits
 
 
 class Example(NamedTuple):

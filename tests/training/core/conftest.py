@@ -24,7 +24,9 @@ from transformers import (
     Qwen3Config,
 )
 
+from training.core import rollout_loop
 from training.core.attention import attend_here
+from training.core.rollouts import Rollout
 from training.core.train_pretrain import train_tokenizer
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -215,3 +217,36 @@ def judgments(count: int, seed: int = 0) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """A folder with a policy and reward models for the methods that sample."""
+    from tests.training.core import tastes
+
+    folder = tmp_path_factory.mktemp("models")
+    tastes.save_models(folder, tokenizer)
+    return folder
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
+    """Every rollout that a run in this process makes, with what is found out about it later."""
+    found: list[Rollout] = []
+    real = rollout_loop.new_rollout
+
+    def new_rollout(*arguments: Any) -> Rollout:
+        found.append(real(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(rollout_loop, "new_rollout", new_rollout)
+    return found
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
+    """A policy's directory."""
+    folder = tmp_path_factory.mktemp("policy")
+    tiny_llama().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

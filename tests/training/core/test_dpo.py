@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.nn.functional import logsigmoid
 
 from tests.training.core.conftest import tiny_llama, write_job
-from tests.training.core.in_process import curve, do_here
+from tests.training.core.in_process import Recorded, curve, do_here
 from training.configs import ConfigError, DPOConfig, from_dict
 from training.core.data import read_rankings
 from training.core.encoding import Encoder
@@ -174,3 +176,24 @@ def test_ipo_takes_no_margin():
         with pytest.raises(ConfigError, match="aims at a difference of its own") as caught:
             from_dict("dpo", {"loss": loss, "margin": "small"})
         assert caught.value.field == "margin"
+
+
+@pytest.mark.parametrize("other", [False, True], ids=["the start as reference", "another reference"])
+def test_told_to_stop_while_the_reference_reads_a_run_leaves_a_checkpoint(
+    other: bool, models, tmp_path: Path
+):
+    """And ends with the weights of a run that was let alone."""
+    config = {"batch_size": 3, "max_steps": 2, "max_length": 64, "batch_tokens": 64}
+    more = {"reference": str(models[1])} if other else {}
+    whole, stopped = (
+        write_job(tmp_path / name, "dpo", ALL, model=str(models[0]), config=config, **more)
+        for name in ("whole", "stopped")
+    )
+    do_here(whole)
+    result, _ = do_here(stopped, Recorded(0, gently=True))
+    assert result is None
+    manifest = json.loads((stopped / "checkpoint" / "manifest.json").read_text())
+    assert manifest["step"] == 0
+    do_here(stopped)
+    ours, theirs = (load_file(job / "output" / "model.safetensors") for job in (whole, stopped))
+    assert all(torch.equal(theirs[name], value) for name, value in ours.items())

@@ -11,17 +11,10 @@ from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
 from training.core.encoding import Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.generate import (
-    BLOCK,
-    _invert,
-    check_cache,
-    generate,
-    pick,
-    row_seed,
-    sample_responses,
-)
+from training.core.generate import generate
 from training.core.jobs import read_job
 from training.core.models import autocast, save_policy
+from training.core.sampling import BLOCK, _invert, check_cache, pick, row_seed, sample_responses
 from training.core.scoring import rows, token_logprobs
 from training.core.shared_cache import Cohort, SharedCache
 

@@ -11,31 +11,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.training.core import tastes
-from training.core import rollouts
 from training.core.models import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
 from training.core.scoring import rows
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tastes.save_models(folder, tokenizer)
-    return folder
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
-    found: list[Rollout] = []
-    real = rollouts.new_rollout
-
-    def new_rollout(*arguments: Any) -> Rollout:
-        found.append(real(*arguments))
-        return found[-1]
-
-    monkeypatch.setattr(rollouts, "new_rollout", new_rollout)
-    return found
 
 
 def naive_logprobs(policy: Any, rollout: Rollout, temperature: float) -> list[Tensor]:

@@ -17,10 +17,10 @@ from training.core import lora
 from training.core.encoding import Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.generate import sample_responses
 from training.core.jobs import read_job
 from training.core.models import load_policy
 from training.core.reward_model import RewardModel
+from training.core.sampling import sample_responses
 from training.core.scoring import Passes, response_logprobs, rows, shared
 from training.core.train_dpo import train as train_dpo
 from training.core.train_pretrain import train as train_pretrain

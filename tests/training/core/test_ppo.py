@@ -10,7 +10,6 @@ import torch
 from tests.training.core import tastes
 from tests.training.core.conftest import sentence
 from training.configs import ConfigError, PPOConfig, from_dict
-from training.core import train_ppo
 from training.core.advantages import gae
 from training.core.encoding import Group
 from training.core.errors import BadInput
@@ -20,30 +19,6 @@ from training.core.rollouts import Rollout
 from training.core.scoring import rows, shared, token_logprobs
 from training.core.train_ppo import ValueModel
 from training.core.train_pretrain import train_tokenizer
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tastes.save_models(folder, tokenizer)
-    return folder
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
-    """Every rollout that mini-batches are taken from, with all that was found out about it."""
-    found: list[Rollout] = []
-    real = train_ppo.mini_batches
-
-    def mini_batches(*arguments: Any) -> Any:
-        for rollout, part in real(*arguments):
-            if rollout not in found:
-                found.append(rollout)
-            yield rollout, part
-
-    monkeypatch.setattr(train_ppo, "mini_batches", mini_batches)
-    return found
-
 
 TINY = {"batch_size": 4, "samples": 2, "max_new_tokens": 6, "updates": 1}
 

@@ -17,31 +17,10 @@ from tests.training.core.conftest import tiny_gpt2
 from training.core import rollouts, scoring, train_ppo
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.generate import Sampled
-from training.core.rollouts import Rollout, Watch
+from training.core.rollouts import Rollout
+from training.core.sampling import Sampled
 from training.core.scoring import Batch
-
-
-@pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    tastes.save_models(folder, tokenizer)
-    return folder
-
-
-@pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
-    """Every rollout that a run in this process makes."""
-    found: list[Rollout] = []
-    real = rollouts.new_rollout
-
-    def new_rollout(*arguments: Any) -> Rollout:
-        found.append(real(*arguments))
-        return found[-1]
-
-    monkeypatch.setattr(rollouts, "new_rollout", new_rollout)
-    return found
-
+from training.core.watch import Watch
 
 METHODS: dict[str, dict[str, Any]] = {
     "ppo": {"updates": 2, "reuse": 2, "kl_target": 1.0},
