@@ -1,20 +1,21 @@
 """The files that come in and go out: one JSON object per line.
 
-A `Row` is one judgment with all that is known of it; every export format is a function from a row to lines.
+A `Row` is one judgment with all that is known of it; `annotation.exports` makes every format from it.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from annotation.logic import ranking
+from annotation.logic.files import object_of
 from annotation.logic.sampling import prompt_digest
 
 MAX_ANSWER_CHARS = 100_000
+MAX_EXPLANATION_CHARS = 10_000
+MOST_RESPONSES = 9
 ROLES = ("system", "user", "assistant")
 _SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell them, UTF-8 and the database cannot hold them
 
@@ -32,73 +33,54 @@ class ResponseRow(TypedDict):
     id: int
     author: str
     text: str
+    quality: int | None
+    safe: bool | None
+    flags: list[str]
+
+
+class VerdictRow(TypedDict):
+    ranks: list[int]
+    degree: str | None
+    note: str
 
 
 class Row(TypedDict):
-    """One judgment. `ranks` follow `responses`; `shown_order` holds positions in `responses`, as they stood on the
-    screen; `annotator` is a pseudonym."""
+    """One judgment, with all that is known of it; what a snapshot keeps.
+
+    `ranks` follow `responses`, and both are empty where an answer was written instead; `ranking` lists positions from best
+    to worst, ties together; `shown_order` holds positions in `responses`, as they stood on the screen; `annotator` is a
+    pseudonym; `group` is the same for all rows of one prompt; `agreement` is of all who judged the item.
+    """
 
     judgment: int
     project: str
+    group: int
     item: int
     prompt_id: str
     split: str
     tags: list[str]
     probability: float
+    round: int | None
     messages: list[Message]
     responses: list[ResponseRow]
     ranks: list[int]
+    ranking: list[list[int]]
     degree: str | None
+    margin: float
     shown_order: list[int]
+    demonstration: str | None
     annotator: str
+    account: str
     guideline: int | None
     rationale: str
     seconds: float
     counted: bool
+    gold: bool
+    control: bool
+    agreement: float | None
+    verdict: VerdictRow | None
+    supersedes: int | None
     created_at: str
-
-
-Line = dict[str, Any]
-
-
-def raw(row: Row) -> Iterator[Line]:
-    """One line per judgment, with everything known; `ranking` lists positions from best to worst, ties together."""
-    yield {**row, "ranking": ranking.levels(row["ranks"]), "margin": ranking.margin(row["degree"])}
-
-
-def trl(row: Row) -> Iterator[Line]:
-    """One line per pair, as TRL's conversational preference format has it (huggingface.co/docs/trl/dataset_formats)."""
-    for better, worse in ranking.pairs(row["ranks"]):
-        yield {
-            "prompt": row["messages"],
-            "chosen": [{"role": "assistant", "content": row["responses"][better]["text"]}],
-            "rejected": [{"role": "assistant", "content": row["responses"][worse]["text"]}],
-            "margin": ranking.margin(row["degree"]),
-        }
-
-
-def rankings(row: Row) -> Iterator[Line]:
-    """One line per ranking."""
-    yield {
-        "prompt": row["messages"],
-        "responses": [response["text"] for response in row["responses"]],
-        "ranks": row["ranks"],
-    }
-
-
-FORMATS: dict[str, Callable[[Row], Iterator[Line]]] = {"raw": raw, "trl": trl, "rankings": rankings}
-
-
-def export(rows: Iterable[Row], format: str) -> Generator[str, None, None]:
-    """Lines of JSON, each with its newline. Memory stays flat however many rows there are.
-
-    A judgment that does not count towards the overlap stands in `raw` only, where its row says so.
-    """
-    lines = FORMATS[format]
-    for row in rows:
-        if row["counted"] or format == "raw":
-            for line in lines(row):
-                yield json.dumps(line, ensure_ascii=False) + "\n"
 
 
 # --- in -------------------------------------------------------------------------------------------------------
@@ -112,49 +94,81 @@ class ImportedResponse:
 
 @dataclass(frozen=True)
 class ImportedPrompt:
+    """`gold`: the rank of each response, where the right order is known."""
+
     external_id: str
     messages: list[Message]
     responses: list[ImportedResponse] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
+    gold: list[int] | None = None
+    gold_explanation: str = ""
 
 
-def parse_prompt(line: str) -> ImportedPrompt:
-    """One line of an import file.
+FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation")
 
-    `{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"}], "tags"?: [text]}`.
-    Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing.
+
+def parse_prompt(line: str, *, fewest: int = 2) -> ImportedPrompt:
+    """One line of an import file in Palate's own shape: see `read_prompt`.
 
     Raises:
         LineError: with the field and what is wrong with it.
     """
     try:
-        data = json.loads(line)
+        data = object_of(line)
     except ValueError as error:
-        raise LineError(f"not JSON: {error}") from None
-    except RecursionError:
-        raise LineError("not JSON: nested too deeply") from None
-    if not isinstance(data, dict):
-        raise LineError("not a JSON object: each line is {…}")
-    if unknown := set(data) - {"id", "prompt", "responses", "tags"}:
-        raise LineError(f"unknown field {_quoted(min(unknown))}: known are id, prompt, responses, tags")
-    messages = _messages(data.get("prompt"))
+        raise LineError(str(error)) from None
+    return read_prompt(data, fewest=fewest)
+
+
+def read_prompt(data: dict[str, Any], *, fewest: int = 2) -> ImportedPrompt:
+    """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"}], "tags"?: [text], "gold"?: [rank
+    of each response], "gold_explanation"?: text}`.
+
+    Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing. `fewest` is how
+    many responses there must be, where there are any.
+
+    Raises:
+        LineError: with the field and what is wrong with it.
+    """
+    if unknown := set(data) - set(FIELDS):
+        raise LineError(f"unknown field {_quoted(min(unknown))}: known are {', '.join(FIELDS)}")
+    messages = read_messages(data.get("prompt"))
     responses = [_response(answer, n) for n, answer in enumerate(_list(data, "responses"), start=1)]
     texts = [response.text for response in responses]
     if len(set(texts)) < len(texts):
         raise LineError("responses: two of them are identical")
-    if responses and not 2 <= len(responses) <= 9:
-        raise LineError(f"responses: {len(responses)} given, an item has 2 to 9")
-    tags = [_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_list(data, "tags"))]
+    if responses and not fewest <= len(responses) <= MOST_RESPONSES:
+        raise LineError(f"responses: {len(responses)} given, an item has {fewest} to {MOST_RESPONSES}")
+    tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_list(data, "tags"))]
     given = data.get("id")
     if type(given) is int:
         given = str(given)
-    external_id = _text(given, "id", limit=200) if given is not None else prompt_digest(messages)[:16]
-    return ImportedPrompt(external_id, messages, responses, tags)
+    external_id = read_text(given, "id", limit=200) if given is not None else prompt_digest(messages)[:16]
+    gold = _gold(data, len(responses))
+    why = data.get("gold_explanation")
+    explanation = "" if why is None else read_text(why, "gold_explanation", limit=MAX_EXPLANATION_CHARS)
+    return ImportedPrompt(external_id, messages, responses, tags, gold, explanation)
 
 
-def _messages(value: object) -> list[Message]:
+def _gold(data: dict[str, Any], k: int) -> list[int] | None:
+    ranks = data.get("gold")
+    if ranks is None:
+        return None
+    if k < 2 or not isinstance(ranks, list) or len(ranks) != k:
+        raise LineError("gold: not a list with a rank for each of two or more responses")
+    if not all(type(rank) is int and 1 <= rank <= k for rank in ranks):
+        raise LineError(f"gold: a rank is a number from 1 to {k}")
+    return ranking.dense(ranks)
+
+
+def read_messages(value: object) -> list[Message]:
+    """A text, as the user's; or a conversation whose last message is the user's.
+
+    Raises:
+        LineError: it is neither.
+    """
     if isinstance(value, str):
-        return [{"role": "user", "content": _text(value, "prompt")}]
+        return [{"role": "user", "content": read_text(value, "prompt")}]
     if not isinstance(value, list) or not value:
         raise LineError("prompt: missing; give a text, or a list of {role, content}")
     messages = []
@@ -164,7 +178,7 @@ def _messages(value: object) -> list[Message]:
         if message["role"] not in ROLES:
             raise LineError(f"prompt[{n}].role: {_quoted(message['role'])} is none of {', '.join(ROLES)}")
         messages.append(
-            {"role": message["role"], "content": _text(message["content"], f"prompt[{n}].content")}
+            {"role": message["role"], "content": read_text(message["content"], f"prompt[{n}].content")}
         )
     if messages[-1]["role"] != "user":
         raise LineError("prompt: its last message must be the user's")
@@ -173,11 +187,11 @@ def _messages(value: object) -> list[Message]:
 
 def _response(value: object, number: int) -> ImportedResponse:
     if isinstance(value, str):
-        return ImportedResponse(_text(value, f"responses[{number}]"))
+        return ImportedResponse(read_text(value, f"responses[{number}]"))
     if isinstance(value, dict) and "text" in value and set(value) <= {"text", "author"}:
-        text = _text(value["text"], f"responses[{number}].text")
+        text = read_text(value["text"], f"responses[{number}].text")
         return ImportedResponse(
-            text, _text(value.get("author", "imported"), f"responses[{number}].author", limit=200)
+            text, read_text(value.get("author", "imported"), f"responses[{number}].author", limit=200)
         )
     raise LineError(f"responses[{number}]: not a text, nor a {{text, author}} object")
 
@@ -191,7 +205,11 @@ def _list(data: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def _text(value: object, name: str, *, limit: int = MAX_ANSWER_CHARS) -> str:
+def read_text(value: object, name: str, *, limit: int = MAX_ANSWER_CHARS) -> str:
+    """
+    Raises:
+        LineError: it is no text, or one that cannot be kept.
+    """
     if not isinstance(value, str):
         raise LineError(f"{name}: not a text")
     if not value.strip():

@@ -4,7 +4,10 @@ import re
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from annotation.logic import markdown
 from annotation.logic.markdown import render
 
 ATTACKS = [
@@ -136,3 +139,30 @@ class TestRendering:
         start = time.process_time()
         render(text)
         assert time.process_time() - start < 20
+
+
+LETTERS = st.sampled_from(list("abcZé190   .,;:?'\"()%$€/+=–—‘’“”…-\n\n"))
+SIGNS = st.sampled_from(list("ab 1.\n*_`<>&[]!~|#\\\t\r\u2028ßमрªǅ٣)("))
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.text(LETTERS, max_size=60) | st.text(SIGNS, max_size=30))
+def test_a_plain_text_comes_out_as_the_renderer_would_have_it(text: str) -> None:
+    text = "A" + text
+    if markdown.is_plain(text):
+        assert markdown.render(text) == markdown._render(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["Why?", "One line,\nand one more.\n\n\nA “second” paragraph: 5% (or so)…\n"]
+)
+def test_plain_texts_are_known(text: str) -> None:
+    assert markdown.is_plain(text)
+    assert markdown.render(text) == markdown._render(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "*a*", "1. a", "a\n---", "a\n===", "a\n - b", "a_b_", "a  \nb", "a\n    b", "a & b", "a|b"]
+)
+def test_what_may_be_markdown_is_not_taken_for_plain(text: str) -> None:
+    assert not markdown.is_plain(text)

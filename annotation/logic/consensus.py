@@ -1,0 +1,121 @@
+"""One order out of several people's: Bradley-Terry for strengths, Kemeny for the order that is closest to all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import exp, log
+
+from annotation.logic.ranking import dense
+
+Rankings = Sequence[Sequence[int]]
+"""Rank by position for each person; 1 is best, equal ranks are ties. All rank the same k answers."""
+
+
+def votes(rankings: Rankings) -> list[list[float]]:
+    """How many people put i above j, `[i][j]`. A tie is half a vote each way."""
+    k = len(rankings[0]) if rankings else 0
+    wins = [[0.0] * k for _ in range(k)]
+    for ranks in rankings:
+        for i in range(k):
+            for j in range(k):
+                if i != j:
+                    wins[i][j] += 1.0 if ranks[i] < ranks[j] else 0.5 if ranks[i] == ranks[j] else 0.0
+    return wins
+
+
+def bradley_terry(wins: Sequence[Sequence[float]], *, prior: float = 0.5, rounds: int = 500) -> list[float]:
+    """The log strengths, of mean 0, by minorisation-maximisation (Hunter 2004, doi:10.1214/aos/1079120141, eq. 3).
+
+    Args:
+        prior: so many wins and losses of each against everybody else, so that strengths exist where somebody won
+            everything, or where the answers fall into groups that never met.
+    """
+    k = len(wins)
+    if k < 2:
+        return [0.0] * k
+    won = [sum(row) + prior * (k - 1) for row in wins]
+    strengths = [1.0] * k
+    for _ in range(rounds):
+        new = [
+            won[i]
+            / sum(
+                (wins[i][j] + wins[j][i] + 2 * prior) / (strengths[i] + strengths[j])
+                for j in range(k)
+                if j != i
+            )
+            for i in range(k)
+        ]
+        scale = exp(sum(log(s) for s in new) / k)
+        new = [s / scale for s in new]
+        done = max(abs(a - b) for a, b in zip(new, strengths, strict=True)) < 1e-10
+        strengths = new
+        if done:
+            break
+    return [log(s) for s in strengths]
+
+
+def kemeny(rankings: Rankings) -> list[int]:
+    """The ranking, ties allowed, at the least distance from all of them (Kemeny 1959): a pair that somebody has the
+    other way round counts 1, a tie against an order 1/2.
+
+    Exact, by dynamic programming over the sets of answers that are placed already: 3^k steps, so for k up to 9. Where
+    people are split evenly, a tie is as near as either order and is what comes out.
+    """
+    k = len(rankings[0]) if rankings else 0
+    wins = votes(rankings)
+    full = (1 << k) - 1
+    tied, against = _tie_costs(rankings, k), _below_costs(wins, k)
+    # the cost of the best order of each set on top, and less how many pairs it ties, to prefer ties among equals
+    best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * full
+    before = [0] * (full + 1)
+    for placed in range(full):
+        cost, ties = best[placed]
+        rest = full & ~placed
+        bucket = rest
+        while bucket:
+            below, members = rest & ~bucket, _members(bucket, k)
+            step = tied[bucket] + sum(against[i][below] for i in members)
+            found = (cost + step, ties - len(members) * (len(members) - 1) // 2)
+            if found < best[placed | bucket]:
+                best[placed | bucket], before[placed | bucket] = found, placed
+            bucket = (bucket - 1) & rest
+    ranks = [0] * k
+    placed, rank = full, k
+    while placed:
+        for i in _members(placed & ~before[placed], k):
+            ranks[i] = rank
+        placed, rank = before[placed], rank - 1
+    return dense(ranks)
+
+
+def _members(chosen: int, k: int) -> list[int]:
+    return [i for i in range(k) if chosen >> i & 1]
+
+
+def _tie_costs(rankings: Rankings, k: int) -> list[float]:
+    """By set of answers (bits), the distance from everybody if these are tied: half of every order between two."""
+    costs = [0.0] * (1 << k)
+    for members in range(1, 1 << k):
+        low, rest = (members & -members).bit_length() - 1, members & (members - 1)
+        orders = sum(ranks[low] != ranks[j] for ranks in rankings for j in _members(rest, k))
+        costs[members] = costs[rest] + orders / 2
+    return costs
+
+
+def _below_costs(wins: Sequence[Sequence[float]], k: int) -> list[list[float]]:
+    """By answer and set of answers (bits), the distance from everybody if the answer stands above these."""
+    return [[sum(wins[j][i] for j in _members(below, k)) for below in range(1 << k)] for i in range(k)]
+
+
+def distance(first: Sequence[int], second: Sequence[int]) -> float:
+    """Kemeny's distance between two rankings, as `kemeny` counts it."""
+    total = 0.0
+    for i in range(len(first)):
+        for j in range(i + 1, len(first)):
+            a, b = _sign(first[i] - first[j]), _sign(second[i] - second[j])
+            total += abs(a - b) / 2
+    return total
+
+
+def _sign(value: int) -> int:
+    return (value > 0) - (value < 0)

@@ -1,0 +1,201 @@
+"""Files of rows that people bring: JSON Lines, CSV, Parquet, or a plain list of prompts. Read row by row: memory stays flat
+however long they are."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+Row = dict[str, Any]
+
+MAX_CELL_CHARS = 2**21
+PARQUET_ROWS = 500
+COUNT_CSV_BYTES = 20 * 2**20
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are no text
+_LISTS = ("responses", "tags", "gold")  # columns that a CSV file may spell as a JSON list of words or numbers
+
+
+class FileError(ValueError):
+    """Why the whole file cannot be read, in a sentence."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One row as it stands in the file, or what is wrong with it. `number` counts lines of text files, or rows of tables,
+    from 1; `position` is how many bytes of the file have been read."""
+
+    number: int
+    row: Row | None
+    position: int
+    error: str = ""
+
+
+def kind_of(path: Path, name: str) -> str:
+    """`parquet`, `csv`, `jsonl` or `list`: by how the file begins, and where that says nothing by its name's end.
+
+    Raises:
+        FileError: it is something else.
+    """
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
+    suffix = Path(name).suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return "csv"
+    if suffix == ".parquet":
+        raise FileError("It is not a Parquet file, though its name says so.")
+    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
+        raise FileError("It is compressed: unpack it first.")
+    if start == b"[" and suffix == ".json":
+        raise FileError(
+            "It is one JSON list. Save it as JSON Lines: one object a line, no brackets around them."
+        )
+    if suffix == ".txt" and start != b"{":
+        return "list"
+    return "jsonl"
+
+
+def rows(path: Path, kind: str) -> Iterator[Read]:
+    """The rows of a file, in order.
+
+    Raises:
+        FileError: it cannot be read at all, or not any further.
+    """
+    return {"parquet": _parquet, "csv": _csv, "list": _list, "jsonl": _jsonl}[kind](path)
+
+
+def count(path: Path, kind: str) -> int | None:
+    """How many rows there are, where that can be told quickly; empty lines are counted too."""
+    if kind == "parquet":
+        return int(_parquet_file(path).metadata.num_rows)
+    if kind == "csv":
+        if path.stat().st_size > COUNT_CSV_BYTES:
+            return None
+        return sum(1 for _ in _csv(path))
+    with path.open("rb") as file:
+        lines, last = 0, b"\n"
+        while chunk := file.read(2**20):
+            lines += chunk.count(b"\n")
+            last = chunk[-1:]
+    return lines + (last != b"\n")
+
+
+def object_of(text: str) -> Row:
+    """One JSON object.
+
+    Raises:
+        ValueError: it is none; the message says why.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object: each line is {…}")
+    return data
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str | None, int]]:
+    """Each line's number, its text (None: not UTF-8) and where it ends; lines without any text are left out."""
+    position = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            position += len(line)
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
+            except UnicodeDecodeError:
+                yield number, None, position
+                continue
+            if text:
+                yield number, text, position
+
+
+def _jsonl(path: Path) -> Iterator[Read]:
+    for number, text, position in _lines(path):
+        try:
+            if text is None:
+                raise ValueError("not UTF-8 text")
+            yield Read(number, object_of(text), position)
+        except ValueError as error:
+            yield Read(number, None, position, str(error))
+
+
+def _list(path: Path) -> Iterator[Read]:
+    for number, text, position in _lines(path):
+        if text is None:
+            yield Read(number, None, position, "not UTF-8 text")
+        else:
+            yield Read(number, {"prompt": text}, position)
+
+
+def _csv(path: Path) -> Iterator[Read]:
+    csv.field_size_limit(MAX_CELL_CHARS)
+    with path.open("rb") as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        head = raw.peek(4096)[:4096].decode("utf-8", errors="replace").partition("\n")[0]
+        table = csv.reader(text, delimiter=max(",;\t", key=head.count))
+        try:
+            header = [name.strip() for name in next(table, [])]
+            if len(set(header)) < len(header):
+                raise FileError("Two of its columns have the same name.")
+            for cells in table:
+                if any(cells):
+                    yield _csv_row(table.line_num, header, cells, raw.tell())
+        except csv.Error as error:
+            raise FileError(f"It cannot be read beyond line {table.line_num}: {error}.") from None
+
+
+def _csv_row(number: int, header: list[str], cells: list[str], position: int) -> Read:
+    if len(cells) != len(header):
+        return Read(number, None, position, f"{len(cells)} cells, but the file has {len(header)} columns")
+    if any(_NOT_UTF8.search(cell) for cell in cells):
+        return Read(number, None, position, "not UTF-8 text")
+    row = {name: _cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell}
+    return Read(number, row, position)
+
+
+def _cell(name: str, text: str) -> object:
+    """A cell's text, or the list that it spells: of objects in any column, of words or numbers where lists belong."""
+    if not text.startswith("["):
+        return text
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    objects = isinstance(value, list) and bool(value) and all(isinstance(element, dict) for element in value)
+    return value if objects or name in _LISTS else text
+
+
+def _parquet(path: Path) -> Iterator[Read]:
+    from pyarrow import ArrowException
+
+    file = _parquet_file(path)
+    total, size, number = file.metadata.num_rows, path.stat().st_size, 0
+    try:
+        for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+            for row in cast("list[Row]", batch.to_pylist()):
+                number += 1
+                present = {name: value for name, value in row.items() if value is not None}
+                yield Read(number, present, size * number // total)
+    except (ArrowException, OSError) as error:
+        raise FileError(f"It cannot be read beyond row {number}: {error}") from None
+
+
+def _parquet_file(path: Path) -> Any:
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        return ParquetFile(path)
+    except (ArrowException, OSError) as error:
+        raise FileError(f"It is a damaged Parquet file: {error}") from None

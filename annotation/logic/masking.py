@@ -1,0 +1,98 @@
+"""Hiding from annotators which model they read, where an answer says so itself.
+
+"I am GPT-4, made by OpenAI" becomes "I am [model], made by [maker]". Only what a text says of itself is hidden: an answer
+that explains what GPT-4 is stays as it was. Stored texts are never changed; this is for what annotators are shown.
+"""
+
+from __future__ import annotations
+
+import re
+
+MODEL, MAKER = "[model]", "[maker]"
+
+_NAMES = (
+    r"Chat-?GPT|(?:Open)?GPT(?:-?J|-?NeoX?)?|Claude|Gemini|Gemma|Bard|PaLM|LaMDA|Llama|Mistral|Mixtral|Ministral|Codestral"
+    r"|Qwen|QwQ|Tongyi Qianwen|通义千问|DeepSeek|Grok|Command[ -]R|Phi|Vicuna|Alpaca|Koala|Dolly|Falcon|Zephyr|Copilot"
+    r"|Bing Chat|Sydney|ERNIE(?: Bot)?|文心一言|Yi|InternLM|ChatGLM|GLM|Baichuan|Open ?Assistant|T[uü]lu|OLMo|Nova|Jamba"
+    r"|Nemotron|Granite|Kimi|MiniMax|Doubao|豆包|Hunyuan|SmolLM|Pythia|StableLM|BLOOM(?:Z)?|MPT|RWKV|Orca|WizardLM"
+    r"|OpenHermes|Hermes|Starling|SOLAR|Reka|Inflection|Pi"
+)
+# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": what belongs to a name
+_VERSION = (
+    r"(?:[ \-–]?v?\d[A-Za-z0-9.\-]*[A-Za-z0-9]|[ \-–]?v?\d|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
+    r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))*"
+)
+_MAKERS = (
+    r"Open ?AI|Anthropic|Google(?:[ ’']?s)?(?: DeepMind| AI| Research)?|DeepMind|Meta(?: AI| Platforms)?|Facebook(?: AI)?"
+    r"|Microsoft|Mistral(?: AI)?|Alibaba(?: Cloud| Group)?|阿里(?:云|巴巴)|DeepSeek(?:-AI)?|深度求索|xAI|Cohere"
+    r"|Stability ?AI|Hugging ?Face|EleutherAI|LMSYS(?: Org)?|Technology Innovation Institute|TII|Databricks|MosaicML"
+    r"|Baidu|百度|Tencent|腾讯|ByteDance|字节跳动|Zhipu(?: AI)?|智谱|01\.AI|Moonshot(?: AI)?|月之暗面|NVIDIA|IBM|Amazon"
+    r"|Apple|AI21(?: Labs)?|Allen Institute(?: for AI)?|AI2|Inflection(?: AI)?|Reka(?: AI)?|Nous ?Research|Upstage"
+)
+_M = r"[*_`\"“”'‘’]{0,3}"  # marks that may stand around a name
+_KIND = r"(?:AI|A\.I\.|artificial intelligence|language|conversational|chat ?bot|chat|LLM|virtual assistant|digital assistant)"
+_A_KIND = rf"(?:an?|the)[ \w,\-–]{{0,40}}?\b{_KIND}\b(?:[ \-](?:language|model|assistant|system|program|chat|bot|agent))*"
+_SELF = (
+    r"(?:\b(?:I['’]m|I am|I was|I have been|I['’]ve been|my name is|my name['’]s|(?:you can |you may )?call me"
+    r"|soy|me llamo|je suis|je m['’]appelle|ich bin|ich hei(?:ß|ss)e|mein Name ist|eu sou|meu nome é|sono|mi chiamo)\b"
+    r"|我是|我叫|私は|わたしは|저는|\bя\b(?:\s*[—–-])?|меня зовут)"
+)
+_MADE = (
+    r"(?:trained|made|created|developed|built|designed|fine-?tuned|provided|powered|programmed|released"
+    r"|entwickelt|trainiert|entrenado|creado|desarrollado|développé|créé|entraîné|criado|treinado|sviluppato|addestrato)"
+)
+_BY = r"(?:and \w+ )?(?:by|von|por|par|da|from)(?: (?:the|some|a))?(?: \w+ (?:at|of|from))?"
+_FLAGS = re.IGNORECASE
+# a word's edge, where Chinese characters are none of the word
+_name = rf"(?<![A-Za-z0-9_-])(?:{_NAMES}){_VERSION}(?![A-Za-z0-9_-])"
+_maker = rf"(?<![A-Za-z0-9_-])(?:{_MAKERS})(?![A-Za-z0-9_-])"
+
+# "I am (an AI assistant called) GPT-4", "My name is **Claude**"; not "I am Claude Monet"
+_says_its_name = re.compile(
+    rf"{_SELF}\s*(?:{_A_KIND},?\s*(?:called|named|known as)?\s*)?(?:just |actually |simply )?(?:called |named )?{_M}(?:{_name})"
+    rf"(?!{_M}\s+(?-i:[A-Z])[a-z]+)",
+    _FLAGS,
+)
+# "As ChatGPT, I cannot", "This is Claude speaking"
+_speaks_as = re.compile(rf"\bas {_M}(?:{_name}){_M},|\bthis is {_M}(?:{_name}){_M}(?: speaking|,)", _FLAGS)
+# "I was created by Anthropic", "As a language model trained by OpenAI, I", "我是由OpenAI开发的"
+_says_its_maker = re.compile(
+    rf"(?:{_SELF}|\bas)\s*(?:{_A_KIND})?[ ,]*(?:(?:that|which|who) (?:was|is|has been) )?(?:\w+ly )?"
+    rf"{_MADE}\s+{_BY}\s+{_M}(?:{_maker})"
+    rf"|(?:我是由?|私は|저는)[^。！？\n]{{0,20}}?(?:{_MAKERS})",
+    _FLAGS,
+)
+# "I am OpenAI's assistant", "I'm an AI from Google"
+_is_somebody_s = re.compile(
+    rf"{_SELF}\s*(?:{_M}(?:{_maker})['’]s\b|{_A_KIND} (?:from|by|of) {_M}(?:{_maker}))", _FLAGS
+)
+# "I am Zorblax-7, an AI assistant": a name that nobody knows yet
+_unknown_name = re.compile(
+    rf"(?P<cue>\b(?:I['’]m|I am|my name is)\s+{_M})(?P<name>(?-i:[A-Z])[\w.\-]+)(?={_M},?\s+(?:and I['’]m |and I am )?{_A_KIND})",
+    _FLAGS,
+)
+_CUES = (_says_its_name, _speaks_as, _says_its_maker, _is_somebody_s)
+_names, _makers = re.compile(_name, _FLAGS), re.compile(_maker, _FLAGS)
+_sentence = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？](?=\w)[^.!?。！？\n]*)*[.!?。！？\n]*")
+# nearly every text is done with here: no cue of any kind stands in it
+_worth_reading = re.compile(rf"(?:{_SELF}|\bas\b|\bthis is\b)", _FLAGS)
+
+
+def mask(text: str) -> str:
+    """The text, without what it says of who wrote it. The very same text where it says nothing."""
+    if not _worth_reading.search(text):
+        return text
+    return "".join(_mask_sentence(sentence) for sentence in _sentence.findall(text))
+
+
+def _mask_sentence(sentence: str) -> str:
+    """A sentence of itself loses every name and maker from where it begins to speak of itself."""
+    sentence = _unknown_name.sub(lambda found: found["cue"] + MODEL, sentence)
+    starts = [found.start() for cue in _CUES if (found := cue.search(sentence))]
+    if MODEL in sentence:
+        starts.append(sentence.index(MODEL))
+    if not starts:
+        return sentence
+    start = min(starts)
+    said = _makers.sub(MAKER, _names.sub(MODEL, sentence[start:]))
+    return sentence[:start] + said

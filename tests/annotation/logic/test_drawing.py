@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+from annotation.logic import drawing
+from annotation.logic.drawing import Mark
+
+
+def test_marks_stand_evenly_and_high_values_at_the_top() -> None:
+    plot = drawing.plot(
+        [Mark("a", 0.5, "", low=0.4, high=0.6), Mark("b", 1.0, ""), Mark("c", 0.7, "")], low=0.4, high=1.0
+    )
+    assert [dot.x for dot in plot.dots] == [16.67, 50.0, 83.33]
+    assert [dot.y for dot in plot.dots] == [83.33, 0.0, 50.0]
+    assert (plot.dots[0].top, plot.dots[0].bottom) == (66.67, 100.0)
+    assert [tick.label for tick in plot.ticks] == ["100%", "80%", "60%", "40%"]
+    assert [(a.x, b.x) for a, b in plot.segments] == [(16.67, 50.0), (50.0, 83.33)]
+
+
+@pytest.mark.parametrize(("lowest", "floor"), [(0.71, 0.5), (0.5, 0.5), (0.49, 0.4), (0.13, 0.0), (0.0, 0.0)])
+def test_an_axis_of_shares_begins_at_a_half_or_below_all(lowest: float, floor: float) -> None:
+    assert drawing.floor_of([0.9, lowest]) == pytest.approx(floor)
+
+
+@pytest.mark.parametrize("low", [0.0, 0.2, 0.4, 0.5])
+def test_its_lines_are_at_round_numbers(low: float) -> None:
+    labels = [tick.label for tick in drawing.plot([Mark("a", 1, "")], low=low, high=1).ticks]
+    assert all(int(label[:-1]) % 10 == 0 for label in labels)
+    assert 4 <= len(labels) <= 6
+
+
+@pytest.mark.parametrize(
+    ("tallest", "ceiling"), [(0, 4), (3, 4), (5, 8), (9, 10), (11, 20), (399, 400), (801, 1000)]
+)
+def test_an_axis_of_counts_ends_at_a_round_number(tallest: int, ceiling: int) -> None:
+    assert drawing.ceiling_of([1, tallest]) == ceiling
+
+
+def test_of_many_marks_only_some_are_named_and_the_newest_always() -> None:
+    plot = drawing.plot([Mark(str(n), 1, "") for n in range(30)], low=0, high=4, percent=False)
+    named = [dot.mark.label for dot in plot.dots if dot.shows_label]
+    assert len(named) <= 8
+    assert named[-1] == "29"
+
+
+def test_bars_are_measured_by_the_longest_and_shared_by_all() -> None:
+    one, two = drawing.bars([("a", 30, "/a"), ("b", 10, "")])
+    assert (one.percent, one.share, two.percent, two.share) == (100, 75, 33.3, 25)
+    assert drawing.bars([]) == []

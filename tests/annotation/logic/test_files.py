@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from annotation.logic import files
+from annotation.logic.files import FileError, Read
+
+ROWS = [{"prompt": "Why?", "tags": ["a", "b"]}, {"prompt": "How, and\nwhy?", "tags": []}]
+
+
+def written(folder: Path, content: bytes | str) -> Path:
+    path = folder / "upload"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+def read(path: Path, name: str) -> list[Read]:
+    return list(files.rows(path, files.kind_of(path, name)))
+
+
+def rows(path: Path, name: str) -> list[Any]:
+    return [found.row for found in read(path, name)]
+
+
+def test_json_lines(tmp_path: Path) -> None:
+    path = written(tmp_path, "\ufeff" + "\n\n".join(json.dumps(row) for row in ROWS))
+    assert rows(path, "a.jsonl") == ROWS
+    assert [found.number for found in read(path, "a.jsonl")] == [1, 3]
+    assert read(path, "a.jsonl")[-1].position == path.stat().st_size
+
+
+def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
+    path = written(tmp_path, b'{"prompt": "a"}\n{\n[1]\n\xff\n' + b"[" * 100_000 + b"\n")
+    found = read(path, "a.jsonl")
+    assert [line.number for line in found] == [1, 2, 3, 4, 5]
+    assert found[0].error == ""
+    assert "not JSON" in found[1].error
+    assert "not a JSON object" in found[2].error
+    assert found[3].error == "not UTF-8 text"
+    assert "nested too deeply" in found[4].error
+
+
+def test_csv_with_quotes_lists_and_lines_within_cells(tmp_path: Path) -> None:
+    path = written(tmp_path, 'prompt,tags,note\n"Why?","[""a"", ""b""]",x\n"How, and\nwhy?",[],\n')
+    assert rows(path, "a.csv") == [ROWS[0] | {"note": "x"}, ROWS[1]]
+    assert files.count(path, "csv") == 2
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_csv_by_any_delimiter(tmp_path: Path, delimiter: str) -> None:
+    path = written(
+        tmp_path, delimiter.join(["prompt", "response_1"]) + "\n" + delimiter.join(["Why?", "So."])
+    )
+    assert rows(path, "a.csv") == [{"prompt": "Why?", "response_1": "So."}]
+
+
+def test_a_csv_cell_is_a_list_only_where_it_must_be(tmp_path: Path) -> None:
+    messages = json.dumps([{"role": "user", "content": "Hi"}]).replace('"', '""')
+    path = written(tmp_path, f'prompt,chosen\n"[1, 2] is what?","{messages}"\n"[""a""]",[\n')
+    first, second = rows(path, "a.csv")
+    assert first == {"prompt": "[1, 2] is what?", "chosen": [{"role": "user", "content": "Hi"}]}
+    assert second == {"prompt": '["a"]', "chosen": "["}
+
+
+def test_csv_errors_name_the_line(tmp_path: Path) -> None:
+    found = read(written(tmp_path, b"prompt,b\none\na,b,c\n\xff,b\n\n"), "a.csv")
+    assert [(line.number, line.error) for line in found] == [
+        (2, "1 cells, but the file has 2 columns"),
+        (3, "3 cells, but the file has 2 columns"),
+        (4, "not UTF-8 text"),
+    ]
+
+
+def test_a_csv_cell_that_never_ends_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, 'prompt\n"' + "x" * (files.MAX_CELL_CHARS + 1))
+    with pytest.raises(FileError, match="cannot be read beyond line"):
+        read(path, "a.csv")
+    with pytest.raises(FileError, match="same name"):
+        read(written(tmp_path, "a,a\n1,2\n"), "a.csv")
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    many = ROWS * 700
+    parquet.write_table(pa.Table.from_pylist([*many, {"prompt": "Last?", "tags": None}]), path)
+    found = read(path, "without a suffix")
+    assert [line.row for line in found] == [*many, {"prompt": "Last?"}]
+    assert found[-1].number == files.count(path, "parquet") == 1401
+    assert found[-1].position == path.stat().st_size
+
+
+def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
+    path = written(tmp_path, b"PAR1 and nothing more")
+    with pytest.raises(FileError, match="damaged Parquet"):
+        read(path, "a.parquet")
+    with pytest.raises(FileError, match="damaged Parquet"):
+        files.count(path, "parquet")
+
+
+def test_a_list_has_a_prompt_a_line(tmp_path: Path) -> None:
+    path = written(tmp_path, "Why?\n\n  How?  \n")
+    assert rows(path, "Pasted list.txt") == [{"prompt": "Why?"}, {"prompt": "How?"}]
+    assert files.count(path, "list") == 3
+
+
+def test_json_lines_that_were_pasted_are_json_lines(tmp_path: Path) -> None:
+    assert rows(written(tmp_path, '{"prompt": "Why?"}'), "Pasted list.txt") == [{"prompt": "Why?"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "sentence"),
+    [
+        (b"\x1f\x8b\x08", "a.jsonl.gz", "compressed"),
+        (b'[{"prompt": "a"}]', "a.json", "one JSON list"),
+        (b"prompt", "a.parquet", "not a Parquet file"),
+    ],
+)
+def test_other_files_are_refused_with_what_to_do(
+    tmp_path: Path, content: bytes, name: str, sentence: str
+) -> None:
+    with pytest.raises(FileError, match=sentence):
+        files.kind_of(written(tmp_path, content), name)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from annotation.logic.masking import mask
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("I am GPT-4, made by OpenAI.", "I am [model], made by [maker]."),
+        ("I'm ChatGPT and I can help.", "I'm [model] and I can help."),
+        ("I’m **Claude**, an assistant by Anthropic!", "I’m **[model]**, an assistant by [maker]!"),
+        ("Hello! My name is Claude 3.5 Sonnet. Ask away.", "Hello! My name is [model]. Ask away."),
+        ("I am an AI assistant called Qwen2.5-72B-Instruct.", "I am an AI assistant called [model]."),
+        ("I am Llama 3, an AI model by Meta AI.", "I am [model], an AI model by [maker]."),
+        ("As ChatGPT, I cannot do that.", "As [model], I cannot do that."),
+        (
+            "As a large language model trained by Google, I have no body.",
+            "As a large language model trained by [maker], I have no body.",
+        ),
+        ("As an AI developed by OpenAI, I …", "As an AI developed by [maker], I …"),
+        ("I was created by Anthropic to be helpful.", "I was created by [maker] to be helpful."),
+        ("I am a language model that was trained by DeepMind.", "I am a language model that was trained by [maker]."),
+        ("I'm an AI from Google.", "I'm an AI from [maker]."),
+        ("This is Claude speaking.", "This is [model] speaking."),
+        ("You can call me Bard.", "You can call me [model]."),
+        ("I am Zorblax-7, an AI assistant by OpenAI.", "I am [model], an AI assistant by [maker]."),
+        ("Soy ChatGPT, un modelo de OpenAI.", "Soy [model], un modelo de [maker]."),
+        ("Ich bin GPT-4o.", "Ich bin [model]."),
+        ("我是ChatGPT，由OpenAI开发。", "我是[model]，由[maker]开发。"),
+        ("我是由OpenAI开发的助手。", "我是由[maker]开发的助手。"),
+        ("Sure.\nI am GPT-3.5.\n\nNow, the answer.", "Sure.\nI am [model].\n\nNow, the answer."),
+    ],
+)  # fmt: skip
+def test_it_hides_what_a_text_says_of_itself(said: str, shown: str) -> None:
+    assert mask(said) == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "GPT-4 is a model made by OpenAI.",
+        "I am happy to explain that GPT-4 was made by OpenAI.",
+        "I am Claude Monet, and I paint water lilies.",
+        "As Claude Monet said, the light is everything.",
+        "My zodiac sign is Gemini; as Gemini people go, I am calm.",
+        "A llama is a domesticated animal. I was in Peru when I saw one.",
+        "I was trained by my father, who worked at Apple.",
+        "I am looking for a command in bash.",
+        "The Falcon 9 is built by SpaceX. As a rocket, it lands again.",
+        "I am sure that Google made Android.",
+        "",
+        "x" * 1000,
+    ],
+)
+def test_it_leaves_facts_and_people_alone(text: str) -> None:
+    assert mask(text) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["I am " * 20_000, "as a " * 20_000, "I'm an " + "AI " * 30_000, "." * 100_000, "a.b" * 30_000]
+)
+def test_100_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
+    start = time.process_time()
+    mask(text)
+    assert time.process_time() - start < 2

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from annotation.logic.similarity import near_identical
+
+LONG = " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100))
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Paris.", "Paris"),
+        ("It is **Paris**, of course!", "it is paris – of course"),
+        ("# Plan\n\n* one\n* two", "Plan\n- one\n- two"),
+        ("ﬁne", "fine"),
+        ("", " \n"),
+        (LONG, LONG.replace("wordaa", "another")),
+        (LONG, "Well, " + LONG),
+    ],
+)
+def test_it_knows_the_same_said_twice(first: str, second: str) -> None:
+    assert near_identical(first, second)
+    assert near_identical(second, first)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("Paris.", "Lyon."),
+        ("It is Paris.", "It is Lyon."),
+        ("a + b", "a - b"),
+        ("if not x", "if x"),
+        ("if (!x)", "if (x)"),
+        ("", "Paris"),
+        ("the dog bites the man", "the man bites the dog"),
+        (f"{LONG} 42", f"{LONG} 43"),
+        (LONG, LONG[: len(LONG) // 2]),
+        (LONG, " ".join(reversed(LONG.split()))),
+    ],
+)
+def test_it_leaves_apart_what_differs(first: str, second: str) -> None:
+    assert not near_identical(first, second)
+
+
+def test_long_texts_of_one_word_take_no_long_time() -> None:
+    start = time.perf_counter()
+    assert near_identical("a " * 50_000, "a " * 49_999)
+    assert not near_identical("a " * 50_000, "b " * 50_000)
+    assert time.perf_counter() - start < 2
