@@ -8,10 +8,20 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
+from annotation import prepared
 from annotation.models import Member, Project, User
 
 Role = Member.Role
 EVERYBODY = (Role.LEAD, Role.REVIEWER, Role.ANNOTATOR)
+
+_MEMBER = prepared.Columns(Member, "member")
+_PROJECT = prepared.Columns(Project, "project")
+# every page of a project begins with it
+MEMBER = f"""
+SELECT {_MEMBER}, {_PROJECT}
+FROM annotation_member AS member JOIN annotation_project AS project ON project.id = member.project_id
+WHERE project.slug = %(slug)s AND member.user_id = %(user)s
+"""
 
 
 def person(request: HttpRequest) -> User:
@@ -27,9 +37,11 @@ def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
         Http404: there is no such project, or they are not a member: outsiders cannot tell which.
         PermissionDenied: they are a member in another role.
     """
-    member = Member.objects.select_related("project").filter(project__slug=slug, user=user.pk).first()
-    if member is None:
+    found = prepared.rows(MEMBER, {"slug": slug, "user": user.pk})
+    if not found:
         raise Http404("No such project.")
+    member = _MEMBER.build(found[0][: len(_MEMBER)])
+    member.project = _PROJECT.build(found[0][len(_MEMBER) :])
     if member.role not in (roles or EVERYBODY):
         raise PermissionDenied(f"This needs the role of {' or '.join(roles)} in {member.project}.")
     return member
@@ -47,3 +59,8 @@ def may_create_projects(user: User) -> bool:
 def require_project_creator(user: User) -> None:
     if not may_create_projects(user):
         raise PermissionDenied("Only staff may create projects: ask an administrator.")
+
+
+def require_staff(user: User) -> None:
+    if not user.is_staff:
+        raise PermissionDenied("This is for staff: ask an administrator.")

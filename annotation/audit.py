@@ -29,6 +29,18 @@ VERBS = {
     "rule.changed": "changed the rules",
     "snapshot.frozen": "froze a snapshot",
     "account.erased": "erased an account",
+    "loop.changed": "changed the loop",
+    "round.started": "started a round",
+    "round.cancelled": "cancelled a round",
+    "round.resumed": "went on with a round",
+    "round.retried": "did part of a round again",
+    "round.hastened": "had a round go on without waiting",
+    "round.overruled": "overruled a gate",
+    "round.promoted": "promoted a round's policy",
+    "round.rejected": "did not promote a round's policy",
+    "model.promoted": "made a model the current one",
+    "model.retired": "retired a model",
+    "model.removed": "removed a model's files",
 }
 
 

@@ -4,11 +4,13 @@ reads the state from the database when it connects."""
 from __future__ import annotations
 
 import logging
+from functools import cache
 from typing import Any
 
-from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
+from django.conf import settings
 from django.db import transaction
+from redis import Redis
 
 log = logging.getLogger(__name__)
 
@@ -21,11 +23,20 @@ def announce(group: str, event: dict[str, Any]) -> None:
     """Send `event` to every page that listens to `group`, once the transaction is committed."""
 
     def send() -> None:
-        layer = get_channel_layer()
-        assert layer is not None
+        layer: Any = get_channel_layer()
         try:
-            async_to_sync(layer.group_send)(group, {"type": "announce", "event": event})
+            # what the layer's own `group_send` does, without an event loop and a connection made for each call
+            message = layer.serialize({"type": "announce", "event": event})
+            _publisher().publish(f"asgi__group__{group}", message)
         except Exception:
             log.warning("could not announce to %s", group, exc_info=True)
 
     transaction.on_commit(send)
+
+
+@cache
+def _publisher() -> Redis:
+    """Keeps its connections, and gives each thread its own."""
+    layers: Any = settings.CHANNEL_LAYERS
+    (host,) = layers["default"]["CONFIG"]["hosts"]
+    return Redis.from_url(host)

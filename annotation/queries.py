@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from django.db import connection
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from annotation.logic.formats import Row
-from annotation.models import Item, Judgment, Member, Project, Slot, User
+from annotation import prepared
+from annotation.models import Item, Judgment, Member, Project, Prompt, Response, Slot, User
+from annotation.prepared import Columns
 
 # --- progress -------------------------------------------------------------------------------------------------
 
@@ -42,7 +42,7 @@ class Progress:
 
 
 def progress(project: Project) -> Progress:
-    counts = project.slots.aggregate(
+    counts = project.slots.filter(gold=False).aggregate(
         wanted=Count("id"),
         done=Count("id", filter=Q(state=Slot.State.DONE)),
         leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
@@ -55,14 +55,11 @@ def progress(project: Project) -> Progress:
 
 def left_for(project: Project, user: User) -> int:
     """How many items this person can still judge."""
-    return (
-        project.slots.exclude(state=Slot.State.DONE)
-        .filter(Q(state=Slot.State.OPEN) | Q(leased_until__lt=timezone.now()) | Q(annotator=user))
-        .exclude(Q(item__judgments__annotator=user) | Q(item__skips__annotator=user))
-        .values("item_id")
-        .distinct()
-        .count()
-    )
+    me = {"project": project.pk, "me": user.pk, "many": None}
+    with connection.cursor() as cursor:
+        cursor.execute(LEFT_FOR, me)
+        row = cursor.fetchone()
+    return int(row[0]) if row else 0
 
 
 @dataclass(frozen=True)
@@ -102,21 +99,39 @@ def working_now(project: Project) -> QuerySet[Member]:
     )
 
 
-MANY_LEFT = 1000
+MANY_LEFT = 100
 # What one person can still judge in one project. It looks in the order of the claim, so that the claim's index serves it
-# too, and stops at the first thousand slots: past them it is enough to know that there are many.
+# too, and stops after some slots: past them it is enough to know that there are many.
 LEFT = """
 CROSS JOIN LATERAL (
-    SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s AS many FROM (
+    SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s IS TRUE AS many FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
-        WHERE slot.project_id = member.project_id AND slot.state <> 'done'
+        WHERE slot.project_id = member.project_id AND slot.state <> 'done' AND NOT slot.gold
+          AND slot.restricted <= (member.role <> 'annotator')
           AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = member.user_id)
           AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
                           WHERE judgment.item_id = slot.item_id AND judgment.annotator_id = member.user_id)
           AND NOT EXISTS (SELECT FROM annotation_skip AS skip
                           WHERE skip.item_id = slot.item_id AND skip.annotator_id = member.user_id)
-        ORDER BY slot.priority DESC, slot.random_key, slot.id
+          AND NOT (member.writes AND EXISTS (
+              SELECT FROM annotation_candidate AS candidate
+              JOIN annotation_response AS response ON response.id = candidate.response_id
+              JOIN annotation_author AS author ON author.id = response.author_id
+              WHERE candidate.item_id = slot.item_id AND author.user_id = member.user_id))
+        ORDER BY slot.restricted DESC, slot.priority DESC, slot.random_key, slot.id
         LIMIT %(many)s) AS slots) AS remaining
+"""
+# a membership, and whether the person wrote answers in the project, which are not for them to order
+MEMBER = """
+SELECT project_id, user_id, role, EXISTS (
+    SELECT FROM annotation_author AS author
+    WHERE author.user_id = member.user_id AND author.project_id = member.project_id) AS writes
+FROM annotation_member AS member
+"""
+LEFT_FOR = f"""
+SELECT remaining.items
+FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
+{LEFT}
 """
 
 
@@ -146,19 +161,18 @@ ASSIGNMENTS = f"""
 SELECT member.project_id, remaining.items, remaining.many, wanted.slots, wanted.done,
     EXISTS (SELECT FROM annotation_slot AS held
             WHERE held.project_id = member.project_id AND held.annotator_id = member.user_id AND held.state = 'leased')
-FROM annotation_member AS member
+FROM ({MEMBER} WHERE user_id = %(me)s) AS member
 {LEFT}
 CROSS JOIN LATERAL (
     SELECT count(*) AS slots, count(*) FILTER (WHERE state = 'done') AS done
-    FROM annotation_slot WHERE project_id = member.project_id) AS wanted
-WHERE member.user_id = %(me)s
+    FROM annotation_slot WHERE project_id = member.project_id AND NOT gold) AS wanted
 """
 
 
 def assignments_of(user: User) -> list[Assignment]:
     """The projects that someone is a member of, by name, in two queries however many there are."""
     with connection.cursor() as cursor:
-        cursor.execute(ASSIGNMENTS, {"me": user.pk, "many": MANY_LEFT})
+        cursor.execute(ASSIGNMENTS, {"me": user.pk, "many": 10 * MANY_LEFT})
         counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
         Assignment(member.project, member.role, *counts[member.project_id])
@@ -184,119 +198,48 @@ SELECT remaining.items, remaining.many,
      WHERE annotator_id = %(me)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
     (SELECT max(number) FROM annotation_guideline WHERE project_id = %(project)s),
     (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(me)s)
-FROM (SELECT %(project)s AS project_id, %(me)s AS user_id) AS member
+FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
 {LEFT}
 """
 
 
 def desk(project: Project, user: User, item: Item) -> Desk:
     midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    values = {"project": project.pk, "me": user.pk, "item": item.pk, "many": MANY_LEFT}
-    with connection.cursor() as cursor:
-        cursor.execute(DESK, values | {"midnight": midnight.isoformat()})
-        left, many_left, today, guideline_number, draft = cursor.fetchone()
+    values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight}
+    # said as a constant: with a limit that it does not know, PostgreSQL would plan the statement anew each time
+    found = prepared.rows(DESK.replace("%(many)s", str(MANY_LEFT)), values)
+    left, many_left, today, guideline_number, draft = found[0]
     return Desk(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
 
 
-def item_to_judge(item_id: int, annotator: User) -> Item:
-    """An item with all that its page shows."""
-    return Item.objects.select_related("project", "prompt").prefetch_related("responses").get(pk=item_id)
-
-
-# --- pairs ----------------------------------------------------------------------------------------------------
-
-PAIRS = """
-SELECT better.judgment_id, better.response_id AS preferred, worse.response_id AS other
-FROM annotation_placement AS better
-JOIN annotation_placement AS worse ON worse.judgment_id = better.judgment_id AND better.rank < worse.rank
-JOIN annotation_judgment AS judgment ON judgment.id = better.judgment_id
-JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-"""
-
-
-def pairs(project: Project) -> list[tuple[int, int, int]]:
-    """Every (judgment, preferred response, other response) that the project's rankings imply, by a self-join of the
-    placements: k choose 2 per ranking, none from a tie. `logic.ranking.pairs` is the same rule in Python."""
-    with connection.cursor() as cursor:
-        cursor.execute(PAIRS, {"project": project.pk})
-        return cast("list[tuple[int, int, int]]", cursor.fetchall())
-
-
-def count_pairs(project: Project) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM ({PAIRS}) AS pairs", {"project": project.pk})
-        return int(cursor.fetchone()[0])
-
-
-# --- whole judgments, for exports and trainings ---------------------------------------------------------------
-
-ROWS = """
-SELECT json_build_object(
-    'judgment', judgment.id,
-    'project', project.slug,
-    'item', item.id,
-    'prompt_id', prompt.external_id,
-    'split', prompt.split,
-    'tags', prompt.tags,
-    'probability', item.probability,
-    'messages', prompt.messages,
-    'responses', placed.responses,
-    'ranks', placed.ranks,
-    'degree', judgment.degree,
-    'shown_order', (SELECT json_agg(array_position(placed.ids, shown.id) - 1 ORDER BY shown.place)
-                    FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place)),
-    'annotator', annotator.pseudonym,
-    'guideline', guideline.number,
-    'rationale', judgment.rationale,
-    'seconds', round(judgment.seconds::numeric, 1),
-    'counted', judgment.slot_id IS NOT NULL,
-    'created_at', to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))::text
-FROM annotation_judgment AS judgment
-JOIN annotation_item AS item ON item.id = judgment.item_id
-JOIN annotation_project AS project ON project.id = item.project_id
+_ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")
+_PROMPT = Columns(Prompt, "prompt", "id", "project_id", "messages", "html")
+_RESPONSE = Columns(Response, "response", "id", "prompt_id", "text", "html")
+ITEM = f"""
+SELECT {_ITEM}, {_PROMPT}, {_RESPONSE}
+FROM annotation_item AS item
 JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id
-JOIN annotation_user AS annotator ON annotator.id = judgment.annotator_id
-LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
-CROSS JOIN LATERAL (
-    SELECT array_agg(response.id ORDER BY response.id) AS ids,
-           json_agg(placement.rank ORDER BY response.id) AS ranks,
-           json_agg(json_build_object('id', response.id, 'author', author.name, 'text', response.text)
-                    ORDER BY response.id) AS responses
-    FROM annotation_placement AS placement
-    JOIN annotation_response AS response ON response.id = placement.response_id
-    JOIN annotation_author AS author ON author.id = response.author_id
-    WHERE placement.judgment_id = judgment.id
-) AS placed
-WHERE item.project_id = %(project)s AND judgment.id > %(after)s AND judgment.id <= %(newest)s
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later
-                  WHERE later.supersedes_id = judgment.id AND later.id <= %(newest)s)
-ORDER BY judgment.id
-LIMIT %(limit)s
+LEFT JOIN annotation_candidate AS candidate ON candidate.item_id = item.id
+LEFT JOIN annotation_response AS response ON response.id = candidate.response_id
+WHERE item.id = %(item)s
 """
-BATCH_CHARS = 2**20
 
 
-def judgment_rows(project: Project) -> Iterator[Row]:
-    """Every judgment that no later revision replaced, oldest first, without what comes in after the start.
+def item_to_judge(item_id: int, annotator: User) -> Item:
+    """An item with all that its page shows: its prompt and its responses.
 
-    Read in batches of about a megabyte, each by a query of its own: memory stays flat however many there are, and no
-    connection or transaction waits for a slow reader.
+    Raises:
+        Item.DoesNotExist
     """
-    newest = Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0
-    after, limit = 0, 50  # the first ones come soon
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(ROWS, {"project": project.pk, "after": after, "newest": newest, "limit": limit})
-            texts: list[str] = [text for (text,) in cursor.fetchall()]
-        if not texts:
-            return
-        for text in texts:
-            row: Row = json.loads(text)
-            after = row["judgment"]
-            yield row
-        limit = min(1000, max(10, len(texts) * BATCH_CHARS // sum(map(len, texts))))
+    found = prepared.rows(ITEM, {"item": item_id})
+    if not found:
+        raise Item.DoesNotExist(f"There is no item {item_id}.")
+    item_end, prompt_end = len(_ITEM), len(_ITEM) + len(_PROMPT)
+    item = _ITEM.build(found[0][:item_end])
+    item.prompt = _PROMPT.build(found[0][item_end:prompt_end])
+    responses = [_RESPONSE.build(row[prompt_end:]) for row in found if row[prompt_end] is not None]
+    item._prefetched_objects_cache = {"responses": responses}  # type: ignore[attr-defined]
+    return item
 
 
 def split_counts(project: Project) -> dict[str, Any]:

@@ -1,33 +1,86 @@
-"""Long downloads from an asynchronous server, with flat memory."""
+"""Long downloads from an asynchronous server, with flat memory; a broken one goes on where it stopped."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Generator
+from pathlib import Path
 
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connection
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
-CHUNK_CHARS = 64 * 1024
+FILE_CHUNK = 2**18
 
 
-async def in_threads(lines: Generator[str, None, None]) -> AsyncIterator[bytes]:
-    """The lines as UTF-8, in chunks, each made in the request's own thread when the one before it is sent. Given a
-    plain generator, Django would read it to its end before it sends anything."""
+async def in_threads(chunks: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    """The chunks, each made in the request's own thread when the one before it is sent. Given a plain generator, Django
+    would read it to its end before it sends anything."""
 
-    def chunk() -> bytes:
-        taken: list[str] = []
-        size = 0
-        for line in lines:
-            taken.append(line)
-            size += len(line)
-            if size >= CHUNK_CHARS:
-                break
+    def chunk() -> bytes | None:
+        part = next(chunks, None)
         if not connection.in_atomic_block:
             close_old_connections()  # the reader may take its time: meanwhile the connection is others'
-        return "".join(taken).encode()
+        return part
 
     try:
-        while part := await sync_to_async(chunk)():
-            yield part
+        while (part := await sync_to_async(chunk)()) is not None:
+            if part:
+                yield part
     finally:
-        await sync_to_async(lines.close)()
+        await sync_to_async(chunks.close)()
+
+
+def stream(chunks: Generator[bytes, None, None], *, content_type: str, name: str) -> StreamingHttpResponse:
+    return StreamingHttpResponse(
+        in_threads(chunks), content_type=content_type, headers={"Content-Disposition": _as(name)}
+    )
+
+
+def send_file(
+    request: HttpRequest, path: Path, *, etag: str, content_type: str, name: str
+) -> HttpResponseBase:
+    """A file that never changes, or the part of it that is asked for by `Range` (RFC 9110, section 14).
+
+    A range counts only if `If-Range`, where it is given, names this very file. Several ranges at once are answered with the
+    whole file, as the standard allows.
+    """
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": _as(name)}
+    if matches(request, etag):
+        return HttpResponse(status=304, headers={"ETag": etag})
+    size = path.stat().st_size
+    start, end = 0, size
+    asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("Range", ""))
+    if asked and any(asked.groups()) and request.headers.get("If-Range", etag) == etag:
+        first, last = asked.groups()
+        if first:
+            start, end = int(first), min(size, int(last) + 1) if last else size
+        else:
+            start = max(0, size - int(last))
+        if start >= end:
+            return HttpResponse(status=416, headers=headers | {"Content-Range": f"bytes */{size}"})
+        headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
+    return StreamingHttpResponse(
+        in_threads(_part(path, start, end)),
+        status=206 if "Content-Range" in headers else 200,
+        content_type=content_type,
+        headers=headers | {"Content-Length": str(end - start)},
+    )
+
+
+def matches(request: HttpRequest, etag: str) -> bool:
+    """Whether the client has this already, by `If-None-Match`."""
+    known = request.headers.get("If-None-Match", "")
+    return known.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
+
+
+def _part(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < end and (chunk := file.read(min(FILE_CHUNK, end - start))):
+            start += len(chunk)
+            yield chunk
+
+
+def _as(name: str) -> str:
+    return f'attachment; filename="{name}"'

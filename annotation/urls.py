@@ -3,7 +3,24 @@ from __future__ import annotations
 from django.contrib.auth import views as auth
 from django.urls import path
 
-from annotation.views import account, datasets, guidelines, home, imports, judge, members, progress, projects
+from annotation.views import (
+    account,
+    annotator,
+    audit,
+    datasets,
+    guidelines,
+    home,
+    imports,
+    invitations,
+    judge,
+    members,
+    mine,
+    progress,
+    projects,
+    quality,
+    review,
+    rules,
+)
 
 urlpatterns = [
     # --- people -----------------------------------------------------------------------------------------------
@@ -11,31 +28,66 @@ urlpatterns = [
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
     path("password/", auth.PasswordChangeView.as_view(), name="password_change"),
     path("password/done/", auth.PasswordChangeDoneView.as_view(), name="password_change_done"),
+    path("join/<str:key>/", invitations.join, name="join"),
     path("", home.home, name="home"),
     # --- judging ----------------------------------------------------------------------------------------------
     path("p/<slug:slug>/work/", judge.work, name="work"),
     path("p/<slug:slug>/work/skip/", judge.skip, name="work-skip"),
     path("p/<slug:slug>/work/draft/", judge.draft, name="work-draft"),
     path("p/<slug:slug>/work/guidelines/", judge.guidelines, name="work-guidelines"),
+    path("p/<slug:slug>/work/ahead/", judge.ahead, name="work-ahead"),
+    path("p/<slug:slug>/work/renew/", judge.renew, name="work-renew"),
+    path("p/<slug:slug>/work/preview/", judge.preview, name="work-preview"),
+    path("p/<slug:slug>/work/back/", judge.back, name="work-back"),
+    path("judgments/", mine.my_judgments, name="my-judgments"),
+    path("judgments/<int:pk>/", mine.my_judgment, name="my-judgment"),
     # --- leading ----------------------------------------------------------------------------------------------
     path("projects/new/", projects.project_new, name="project-new"),
     path("markdown/", guidelines.markdown_preview, name="markdown-preview"),
     path("p/<slug:slug>/settings/", projects.project_settings, name="project-settings"),
     path("p/<slug:slug>/guidelines/", guidelines.guidelines, name="guidelines"),
     path("p/<slug:slug>/guidelines/<int:number>/", guidelines.guideline, name="guideline"),
+    path(
+        "p/<slug:slug>/guidelines/<int:older>/<int:newer>/", guidelines.guideline_diff, name="guideline-diff"
+    ),
     path("p/<slug:slug>/members/", members.members, name="members"),
     path("p/<slug:slug>/members/new-account/", members.member_create, name="member-create"),
     path("p/<slug:slug>/members/<int:pk>/role/", members.member_role, name="member-role"),
     path("p/<slug:slug>/members/<int:pk>/remove/", members.member_remove, name="member-remove"),
+    path("p/<slug:slug>/invitations/new/", invitations.invitation_make, name="invitation-make"),
+    path(
+        "p/<slug:slug>/invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"
+    ),
     path("p/<slug:slug>/import/", imports.import_file, name="import"),
+    path("p/<slug:slug>/import/list/", imports.import_list, name="import-list"),
+    path("p/<slug:slug>/import/<int:pk>/", imports.import_look, name="import-look"),
+    path("p/<slug:slug>/import/<int:pk>/start/", imports.import_start, name="import-start"),
+    path("p/<slug:slug>/import/<int:pk>/cancel/", imports.import_cancel, name="import-cancel"),
     path("p/<slug:slug>/progress/", progress.progress, name="progress"),
+    # --- overseeing -------------------------------------------------------------------------------------------
+    path("p/<slug:slug>/quality/", quality.quality, name="quality"),
+    path("p/<slug:slug>/people/<str:username>/", annotator.annotator, name="annotator"),
+    path("p/<slug:slug>/people/<str:username>/pause/", annotator.annotator_pause, name="annotator-pause"),
+    path("p/<slug:slug>/people/<str:username>/warn/", annotator.annotator_warn, name="annotator-warn"),
+    path("p/<slug:slug>/people/<str:username>/resume/", annotator.annotator_resume, name="annotator-resume"),
+    path("p/<slug:slug>/review/", review.review, name="review"),
+    path("p/<slug:slug>/items/", review.items, name="items"),
+    path("p/<slug:slug>/items/<int:pk>/", review.item, name="item"),
+    path("p/<slug:slug>/items/<int:pk>/decide/", review.item_decide, name="item-decide"),
+    path("p/<slug:slug>/rules/", rules.rules, name="rules"),
+    path("p/<slug:slug>/rules/<int:pk>/remove/", rules.rule_remove, name="rule-remove"),
+    path("p/<slug:slug>/audit/", audit.audit, name="audit"),
     path("p/<slug:slug>/data/", datasets.data, name="data"),
     path("p/<slug:slug>/data/freeze/", datasets.freeze, name="freeze"),
-    path("p/<slug:slug>/data/live/<str:format>.jsonl", datasets.live_download, name="data-live"),
-    path(
-        "p/<slug:slug>/data/<int:number>/<str:format>.jsonl", datasets.snapshot_download, name="data-download"
-    ),
+    path("p/<slug:slug>/data/live/", datasets.live_download, name="data-live"),
+    path("p/<slug:slug>/data/<int:number>/", datasets.snapshot, name="snapshot"),
+    path("p/<slug:slug>/data/<int:number>/file/", datasets.snapshot_download, name="data-download"),
+    path("p/<slug:slug>/data/<int:number>/hub/", datasets.snapshot_hub, name="data-hub"),
+    path("p/<slug:slug>/data/<int:number>/difference/", datasets.snapshot_difference, name="data-difference"),
     # --- one's own account ------------------------------------------------------------------------------------
     path("account/", account.account, name="account"),
+    path("account/export/", account.account_export, name="account-export"),
+    path("account/erase/", account.account_erase, name="account-erase"),
+    path("people/<int:pk>/erase/", account.person_erase, name="person-erase"),
     path("account/tokens/<int:pk>/revoke/", account.token_revoke, name="token-revoke"),
 ]

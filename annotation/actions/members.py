@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from annotation import events
-from annotation.models import Member, Project, User
+from annotation import audit, events
+from annotation.models import ApiToken, Member, Project, User
 
 
 class MemberError(Exception):
@@ -21,7 +22,8 @@ class MemberError(Exception):
         self.field = field
 
 
-def add_member(*, project: Project, username: str, role: str) -> Member:
+@transaction.atomic
+def add_member(*, project: Project, username: str, role: str, actor: User) -> Member:
     """Let somebody who has an account into the project.
 
     Raises:
@@ -36,55 +38,97 @@ def add_member(*, project: Project, username: str, role: str) -> Member:
     member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
     if not added:
         raise MemberError("username", f"{username} belongs to this project already, as {member.role}.")
+    _record("member.added", member, actor, role=role)
     events.announce(events.project_group(project.pk), {"kind": "member"})
     return member
 
 
-def create_account(*, project: Project, username: str) -> tuple[Member, str]:
-    """A new account that annotates in the project, and its password, which is kept nowhere but as a hash.
+@dataclass(frozen=True)
+class NewAccount:
+    """`password`, and for a machine the `key` of a token that may annotate, are kept nowhere but as hashes."""
+
+    member: Member
+    password: str
+    key: str = ""
+
+
+def create_account(
+    *, project: Project, username: str, actor: User, account: str = User.Account.PERSON
+) -> NewAccount:
+    """A new account that annotates in the project: for a person, or for a script or an AI labeler.
 
     Raises:
         MemberError: the name is taken, or has signs that a name may not have.
+    """
+    check_username(username)
+    password = secrets.token_urlsafe(12)
+    validate_password(password)
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(username=username, password=password, account=account)
+            member = Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
+            _record("member.added", member, actor, role=member.role, account=account)
+            key = ""
+            if account == User.Account.MACHINE:
+                _, key = ApiToken.issue(
+                    user=user, name="Made with the account", scope=ApiToken.Scope.ANNOTATE
+                )
+    except IntegrityError:
+        raise MemberError(
+            "username", f"The name {username!r} is taken. Add that person above, or choose another."
+        ) from None
+    return NewAccount(member, password, key)
+
+
+def check_username(username: str) -> None:
+    """
+    Raises:
+        MemberError: it has signs that a name may not have.
     """
     try:
         UnicodeUsernameValidator()(username)
     except ValidationError as error:
         raise MemberError("username", " ".join(error.messages)) from None
-    password = secrets.token_urlsafe(12)
-    validate_password(password)
-    try:
-        with transaction.atomic():
-            user = User.objects.create_user(username=username, password=password)
-            member = Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
-    except IntegrityError:
-        raise MemberError(
-            "username", f"The name {username!r} is taken. Add that person above, or choose another."
-        ) from None
-    return member, password
 
 
 @transaction.atomic
-def change_role(*, member: Member, role: str) -> Member:
+def change_role(*, member: Member, role: str, actor: User) -> Member:
     """
     Raises:
         MemberError: there is no such role, or the project would be left without a lead.
     """
     _check_role(role)
-    _keep_a_lead(member, leaves_lead=role != Member.Role.LEAD)
+    keep_a_lead(member, leaves_lead=role != Member.Role.LEAD)
+    before = member.role
     member.role = role
     member.save(update_fields=["role"])
+    if role != before:
+        _record("member.role", member, actor, before=before, role=role)
     return member
 
 
 @transaction.atomic
-def remove_member(*, member: Member) -> None:
+def remove_member(*, member: Member, actor: User) -> None:
     """Take somebody out of the project; what they judged stays.
 
     Raises:
         MemberError: the project would be left without a lead.
     """
-    _keep_a_lead(member, leaves_lead=True)
+    keep_a_lead(member, leaves_lead=True)
+    _record("member.removed", member, actor, role=member.role)
     member.delete()
+
+
+def _record(verb: str, member: Member, actor: User, **data: str) -> None:
+    """The trail names people by pseudonym, so that nothing of somebody who is erased later stays in it."""
+    audit.record(
+        verb,
+        project=member.project,
+        actor=actor,
+        subject=member.user.pseudonym,
+        user=member.user_id,
+        **data,
+    )
 
 
 def _check_role(role: str) -> None:
@@ -92,8 +136,14 @@ def _check_role(role: str) -> None:
         raise MemberError("role", f"{role!r} is no role: there are {', '.join(Member.Role.values)}.")
 
 
-def _keep_a_lead(member: Member, *, leaves_lead: bool) -> None:
+def keep_a_lead(member: Member, *, leaves_lead: bool) -> None:
+    """
+    Raises:
+        MemberError: the project would be left without a lead.
+    """
     Project.objects.select_for_update().get(pk=member.project_id)  # two leads may leave at the same moment
     others = Member.objects.filter(project_id=member.project_id, role=Member.Role.LEAD).exclude(pk=member.pk)
     if leaves_lead and not others.exists():
-        raise MemberError("role", "This is the project's only lead. Make somebody else a lead first.")
+        raise MemberError(
+            "role", f"This is the project's only lead. Make somebody else a lead of {member.project} first."
+        )

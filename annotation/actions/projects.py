@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 from django.db import transaction
+from django.forms.models import model_to_dict
 from django.utils.text import slugify
 
+from annotation import audit
 from annotation.logic.markdown import render
 from annotation.models import Guideline, Member, Project, User
 
@@ -13,8 +15,27 @@ def create_project(*, project: Project, guideline: str, creator: User) -> Projec
     project.slug = project.slug or free_slug(project.name)
     project.save()
     Member.objects.create(project=project, user=creator, role=Member.Role.LEAD)
+    audit.record("project.created", project=project, actor=creator, subject=project.name)
     write_guideline(project=project, text=guideline, author=creator)
     return project
+
+
+@transaction.atomic
+def change_project(*, project: Project, actor: User) -> None:
+    """Save a project's settings, and note those that are new."""
+    before = model_to_dict(Project.objects.get(pk=project.pk))
+    project.save()
+    after = model_to_dict(project)
+    changed = [name for name in after if after[name] != before[name]]
+    if changed:
+        audit.record(
+            "project.changed",
+            project=project,
+            actor=actor,
+            subject=project.name,
+            before={name: before[name] for name in changed},
+            after={name: after[name] for name in changed},
+        )
 
 
 def free_slug(name: str) -> str:
@@ -32,6 +53,8 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
     if latest and latest.text == text:
         return latest
     number = latest.number + 1 if latest else 1
-    return Guideline.objects.create(
+    version = Guideline.objects.create(
         project=project, number=number, text=text, html=render(text), author=author
     )
+    audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
+    return version

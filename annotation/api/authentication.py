@@ -56,14 +56,16 @@ def _note_use(token: ApiToken) -> None:
 
 
 class ScopeAllows(BasePermission):
-    """A token that may only read changes nothing."""
+    """What a token may do beside reading: nothing, with the scope `annotate` the doors that say so by their attribute
+    `scope`, with `lead` everything that its owner may."""
 
-    message = "This token may only read. Make one with the scope “write” on your account page."
+    WIDTH = {ApiToken.Scope.READ: 0, ApiToken.Scope.ANNOTATE: 1, ApiToken.Scope.LEAD: 2}
 
     def has_permission(self, request: Request, view: APIView) -> bool:
         token = request.auth
-        return (
-            request.method in SAFE_METHODS
-            or not isinstance(token, ApiToken)
-            or token.scope == ApiToken.Scope.WRITE
-        )
+        if request.method in SAFE_METHODS or not isinstance(token, ApiToken):
+            return True
+        needed = getattr(view, "scope", ApiToken.Scope.LEAD)
+        may = "only read" if token.scope == ApiToken.Scope.READ else "read and annotate"
+        self.message = f"This token may {may}. Make one with the scope “{needed}” on your account page."
+        return self.WIDTH[ApiToken.Scope(token.scope)] >= self.WIDTH[needed]

@@ -1,11 +1,13 @@
-"""Every error is JSON: `{"detail": "…"}`, or `{"field": ["…"]}` where a field of the request is to blame."""
+"""Every error is a problem (RFC 9457): `detail` says in a sentence what is wrong, `errors` by the name of the field."""
 
 from __future__ import annotations
 
 import logging
+from http import HTTPStatus
 from typing import Any
 
 from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse, JsonResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from psycopg_pool import PoolTimeout
 from rest_framework import serializers
@@ -16,6 +18,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 log = logging.getLogger(__name__)
+PROBLEM = "application/problem+json"
 
 
 class DatabaseAway(APIException):
@@ -29,11 +32,51 @@ class Conflict(APIException):
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """REST framework's answer, and a 503 while the database is away."""
+    """REST framework's answer as a problem, and a 503 while the database is away."""
     if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
         log.error("the database did not answer", exc_info=error)
         error = DatabaseAway()
-    return exception_handler(error, context)
+    answer = exception_handler(error, context)
+    if answer is not None:
+        answer.data = problem_of(answer.status_code, answer.data)
+        answer.content_type = PROBLEM
+    return answer
+
+
+def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+    } | more
+
+
+def problem_of(status: int, data: Any) -> dict[str, Any]:
+    """From what REST framework says: `{"detail": sentence}`, sentences by field, or a list of either."""
+    if isinstance(data, dict) and set(data) == {"detail"}:
+        said = data["detail"]
+        return problem(status, str(said[0] if isinstance(said, list) else said))
+    errors = data if isinstance(data, dict) else {"body": data}
+    errors = {"body" if name == "non_field_errors" else name: said for name, said in errors.items()}
+    return problem(status, "; ".join(_sentences(errors))[:1000], errors=errors)
+
+
+def _sentences(errors: Any, name: str = "") -> list[str]:
+    if isinstance(errors, dict):
+        return [
+            sentence
+            for key, said in errors.items()
+            for sentence in _sentences(said, f"{name}.{key}" if name else str(key))
+        ]
+    if isinstance(errors, list):
+        return [sentence for said in errors for sentence in _sentences(said, name)]
+    return [f"{name}: {errors}"]
+
+
+def as_answer(status: int, detail: str, **headers: str) -> HttpResponse:
+    """A problem, where REST framework is not at work."""
+    return JsonResponse(problem(status, detail), status=status, content_type=PROBLEM, headers=headers)
 
 
 @extend_schema(exclude=True)
@@ -51,20 +94,30 @@ class NoSuchAddress(APIView):
 
 
 class Detail(serializers.Serializer[Any]):
-    detail = serializers.CharField()
+    type = serializers.CharField(help_text="about:blank: the status says it.")
+    title = serializers.CharField(help_text="The status in words.")
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="What is wrong, in a sentence.")
 
 
-_sentences = {"type": "array", "items": {"type": "string"}}
-_fields = {
-    "type": "object",
-    "additionalProperties": {"anyOf": [_sentences, {"type": "object"}, {"type": "string"}]},
-    "example": {"ranks": ["Every answer needs a rank; missing: B."]},
-}
-UNAUTHORIZED = {401: OpenApiResponse(Detail, "Not signed in, or the token is unknown or has expired.")}
-FORBIDDEN = {403: OpenApiResponse(Detail, "Another role is needed, or a token with the scope `write`.")}
-NOT_FOUND = {404: OpenApiResponse(Detail, "There is no such thing, or you are not a member of its project.")}
-BAD_FIELDS = {400: OpenApiResponse(_fields, "What is wrong, by the name of the field.")}
-CONFLICT = {409: OpenApiResponse(Detail, "It contradicts what is there.")}
+class Problem(Detail):
+    errors = serializers.DictField(  # type: ignore[assignment]
+        required=False,
+        help_text='What is wrong, by the name of the field: {"ranks": ["Every answer needs a rank; missing: B."]}. `body` is '
+        "the whole.",
+    )
+
+
+def _documented(status: int, serializer: Any, description: str) -> dict[tuple[int, str], Any]:
+    return {(status, PROBLEM): OpenApiResponse(serializer, description)}
+
+
+UNAUTHORIZED = _documented(401, Detail, "Not signed in, or the token is unknown or has expired.")
+FORBIDDEN = _documented(403, Detail, "Another role is needed, or a token with a wider scope.")
+NOT_FOUND = _documented(404, Detail, "There is no such thing, or you are not a member of its project.")
+BAD_FIELDS = _documented(400, Problem, "What is wrong, by the name of the field.")
+CONFLICT = _documented(409, Detail, "It contradicts what is there.")
+TOO_LARGE = _documented(413, Detail, "The body is too large.")
 
 READ = UNAUTHORIZED | FORBIDDEN | NOT_FOUND
 WRITE = READ | BAD_FIELDS

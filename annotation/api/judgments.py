@@ -1,38 +1,25 @@
-"""What people said, going out as a stream; and a judgment coming in."""
+"""What people said, going out; a judgment coming in; and a change of mind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
-from django.http import StreamingHttpResponse
-from drf_spectacular.utils import (
-    OpenApiExample,
-    OpenApiParameter,
-    OpenApiResponse,
-    extend_schema,
-    extend_schema_field,
-)
+from django.http import Http404, HttpResponseBase
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ValidationError
-from rest_framework.renderers import JSONRenderer
+from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
-from annotation.actions import freeze
-from annotation.actions.judge import AlreadyJudged, JudgmentError, submit
-from annotation.api import errors
-from annotation.api.queue import lease_of
-from annotation.api.renderers import NDJSON, NDJSONRenderer
-from annotation.logic.formats import FORMATS, Row, export
-from annotation.models import Judgment, Project
-from annotation.queries import judgment_rows
-from annotation.streaming import in_threads
-
-LETTERS = "ABCDEFGHI"
-
+from annotation.access import Role, member_for, person, project_for
+from annotation.actions.freeze import FreezeError
+from annotation.actions.judge import AlreadyJudged, JudgmentError, Marks, revise, submit
+from annotation.api import errors, exports
+from annotation.api.queue import LETTERS, lease_of
+from annotation.logic.flags import FLAGS
+from annotation.models import ApiToken, Judgment, Placement, Project
+from annotation.views.sending import send_live, send_snapshot
 
 _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
 
@@ -41,7 +28,7 @@ _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
     {
         "oneOf": [
             {"type": "object", "additionalProperties": _RANK},
-            {"type": "array", "items": _RANK, "minItems": 2, "maxItems": 9},
+            {"type": "array", "items": _RANK, "maxItems": 9},
         ]
     }
 )
@@ -63,9 +50,16 @@ class RanksField(serializers.Field[dict[str, int], Any, Any, Any]):
         return value
 
 
-class JudgmentIn(serializers.Serializer[Any]):
-    ticket = serializers.CharField(max_length=4000, help_text="From `next`: proof of what was shown to whom.")
-    ranks = RanksField(help_text="Every answer's rank: 1 is best, equal ranks are ties.")
+class MarksIn(serializers.Serializer[Any]):
+    quality = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=7)
+    safe = serializers.BooleanField(required=False, allow_null=True)
+    flags = serializers.ListField(
+        child=serializers.ChoiceField(list(FLAGS.items())), required=False, max_length=len(FLAGS)
+    )
+
+
+class Said(serializers.Serializer[Any]):
+    ranks = RanksField(required=False, help_text="Every answer's rank: 1 is best, equal ranks are ties.")
     degree = serializers.ChoiceField(
         Judgment.Degree.choices,
         required=False,
@@ -73,74 +67,110 @@ class JudgmentIn(serializers.Serializer[Any]):
         help_text="Of two answers, where it must be given.",
     )
     rationale = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    marks = serializers.DictField(
+        child=MarksIn(),
+        required=False,
+        help_text="By label or id, where the project asks for them: quality 1 to 7, safe, and flags.",
+    )
+    text = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=100_000,
+        trim_whitespace=False,
+        help_text="The answer that you wrote, where the item shows none or one.",
+    )
     idempotency_key = serializers.UUIDField(
         help_text="Yours, one per judgment. After a lost connection send the same again: it counts once."
     )
+
+    def what(self, shown_order: list[int]) -> dict[str, Any]:
+        """The arguments of `judge.submit`, by the ids of what was shown.
+
+        Raises:
+            ValidationError: a label or an id does not stand in the item.
+        """
+        data = dict(self.validated_data)
+        data.pop("ticket", None)
+        marks = by_response(data.pop("marks", {}), shown_order, "marks")
+        if len(shown_order) > 1 and "ranks" not in data:
+            raise ValidationError({"ranks": ["This field is required."]})
+        return data | {
+            "ranks": by_response(data.pop("ranks", {}), shown_order, "ranks"),
+            "marks": {
+                id: Marks(mark.get("quality"), mark.get("safe"), tuple(mark.get("flags", ())))
+                for id, mark in marks.items()
+            },
+        }
+
+
+class JudgmentIn(Said):
+    ticket = serializers.CharField(max_length=4000, help_text="From `next`: proof of what was shown to whom.")
+
+
+class PlacementOut(serializers.ModelSerializer[Placement]):
+    response = serializers.IntegerField(source="response_id")
+    flags = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Placement
+        fields = ("response", "rank", "quality", "safe", "flags")
 
 
 class JudgmentOut(serializers.ModelSerializer[Judgment]):
     counted = serializers.SerializerMethodField(
         help_text="False: it came after its lease had run out, and others had filled the item's places."
     )
+    shown_order = serializers.ListField(child=serializers.IntegerField())
+    text = serializers.CharField(
+        source="demonstration.text", default=None, allow_null=True, help_text="What was written."
+    )
+    placements = PlacementOut(many=True)
 
     class Meta:
         model = Judgment
-        fields = ("id", "item", "degree", "counted", "created_at")
+        fields = (
+            *("id", "item", "degree", "rationale", "shown_order", "text", "placements", "counted"),
+            *("supersedes", "created_at"),
+        )
 
     def get_counted(self, judgment: Judgment) -> bool:
         return judgment.slot_id is not None
 
 
-_TRL = {
-    "prompt": [{"role": "user", "content": "What is the capital of France?"}],
-    "chosen": [{"role": "assistant", "content": "Paris."}],
-    "rejected": [{"role": "assistant", "content": "Lyon, I think."}],
-    "margin": 0.0,
-}
-
-
 class JudgmentsApi(APIView):
-    renderer_classes = (JSONRenderer, NDJSONRenderer)
+    renderer_classes = exports.RENDERERS
+    scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
         summary="Export judgments",
         operation_id="judgments_export",
         parameters=[
-            OpenApiParameter(
-                "format",
-                str,
-                enum=list(FORMATS),
-                default="trl",
-                description="trl: a line per preference pair. rankings: a line per ranking. raw: a line per judgment, "
-                "with all that is known of it.",
-            ),
+            *exports.SELECTION,
             OpenApiParameter(
                 "snapshot", int, description="The number of a snapshot; without it, what is there now."
             ),
         ],
-        responses={(200, NDJSON): OpenApiResponse({"type": "string"}, "JSON Lines, streamed.")}
-        | errors.READ
-        | errors.BAD_FIELDS,
-        examples=[OpenApiExample("trl", _TRL, response_only=True, media_type=NDJSON, status_codes=["200"])],
+        responses=exports.FILE_ANSWER | exports.RANGES | errors.WRITE,
+        examples=exports.EXAMPLES,
         tags=["judgments"],
     )
-    def get(self, request: Request, slug: str) -> StreamingHttpResponse:
-        """Everything that people said, oldest first, without what a later revision replaced. People appear by pseudonym.
+    def get(self, request: Request, slug: str) -> HttpResponseBase:
+        """Everything that people said, without what a later revision replaced, in the order of prompt, item and judgment.
+        People appear by pseudonym.
 
-        A judgment that came too late to count stands in `raw` only. For leads and reviewers.
+        A judgment that came too late to count stands in `raw` only. Of a snapshot, the answer has an ETag and takes `Range`,
+        so that a broken download goes on where it stopped. For leads and reviewers.
         """
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        format = request.query_params.get("format", "trl")
-        if format not in FORMATS:
-            raise ValidationError({"format": [f"{format!r} is no format: there are {', '.join(FORMATS)}."]})
+        selection = exports.selection_of(request, "snapshot")
         number = request.query_params.get("snapshot")
-        rows = judgment_rows(project) if number is None else _frozen(project, number)
-        name = project.slug if number is None else f"{project.slug}-snapshot-{number}"
-        return StreamingHttpResponse(
-            in_threads(export(rows, format)),
-            content_type=f"{NDJSON}; charset=utf-8",
-            headers={"Content-Disposition": f'attachment; filename="{name}-{format}.jsonl"'},
-        )
+        if number is None:
+            return send_live(project, selection)
+        snapshot = exports.snapshot_of(project, number, "snapshot")
+        try:
+            return send_snapshot(request, snapshot, selection)
+        except FreezeError as error:
+            raise ValidationError({"detail": str(error)}) from error
 
     @extend_schema(
         summary="Submit a judgment",
@@ -164,7 +194,17 @@ class JudgmentsApi(APIView):
                     "ranks": [1, 2],
                     "degree": "slightly",
                     "rationale": "The second one does not answer the question.",
+                    "marks": {"A": {"quality": 6, "safe": True}, "B": {"quality": 2, "safe": True}},
                     "idempotency_key": "0f2b3f86-2a07-4b51-8f0e-5b8d4f8a7c02",
+                },
+                request_only=True,
+            ),
+            OpenApiExample(
+                "an answer that was asked for",
+                {
+                    "ticket": "eyJzbG90X2lkIjo…",
+                    "text": "Paris is the capital of France.",
+                    "idempotency_key": "7b1d7f0e-55b3-4d0a-8a9e-1f5f6c3d2e03",
                 },
                 request_only=True,
             ),
@@ -177,11 +217,9 @@ class JudgmentsApi(APIView):
         project = project_for(request.user, slug)
         given = JudgmentIn(data=request.data)
         given.is_valid(raise_exception=True)
-        data = given.validated_data
-        lease = lease_of(data.pop("ticket"), annotator=person(request), project=project)
-        ranks = by_response(data.pop("ranks"), lease.shown_order)
+        lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
         try:
-            judgment = submit(lease=lease, ranks=ranks, **data)
+            judgment = submit(lease=lease, **given.what(lease.shown_order))
         except AlreadyJudged as error:
             raise errors.Conflict(str(error)) from error
         except JudgmentError as error:
@@ -189,28 +227,70 @@ class JudgmentsApi(APIView):
         return Response(JudgmentOut(judgment).data, status=201)
 
 
-def by_response(ranks: dict[str, int], shown_order: list[int]) -> dict[int, int]:
-    """Response id -> rank, from ranks by label or by id.
+class JudgmentApi(APIView):
+    @extend_schema(
+        summary="One judgment",
+        operation_id="judgments_retrieve",
+        responses={200: JudgmentOut} | errors.READ,
+        tags=["judgments"],
+    )
+    def get(self, request: Request, slug: str, pk: int) -> Response:
+        """Your own; leads and reviewers see everybody's."""
+        member = member_for(request.user, slug)
+        judgment = _judgment(member.project, pk)
+        if member.role == Role.ANNOTATOR and judgment.annotator_id != member.user_id:
+            raise PermissionDenied("This judgment is somebody else's: leads and reviewers see it.")
+        return Response(JudgmentOut(judgment).data)
+
+
+class ReviseApi(APIView):
+    scope = ApiToken.Scope.ANNOTATE
+
+    @extend_schema(
+        summary="Change your mind",
+        operation_id="judgments_revise",
+        request=Said,
+        responses={201: JudgmentOut} | errors.WRITE,
+        tags=["queue"],
+    )
+    def post(self, request: Request, slug: str, pk: int) -> Response:
+        """A new judgment in the place of your own, which is kept as it was. For every member."""
+        project = project_for(request.user, slug)
+        judgment = _judgment(project, pk)
+        given = Said(data=request.data)
+        given.is_valid(raise_exception=True)
+        said = given.what(judgment.shown_order)
+        try:
+            newer = revise(judgment=judgment, annotator=person(request), **said)
+        except JudgmentError as error:
+            raise ValidationError({error.field: [str(error)]}) from error
+        return Response(JudgmentOut(newer).data, status=201)
+
+
+def _judgment(project: Project, pk: int) -> Judgment:
+    judgment = (
+        Judgment.objects.filter(item__project=project, pk=pk)
+        .select_related("demonstration", "item")
+        .prefetch_related("placements")
+        .first()
+        if pk < 2**63
+        else None
+    )
+    if judgment is None:
+        raise Http404("No such judgment.")
+    return judgment
+
+
+def by_response(given: dict[str, Any], shown_order: list[int], field: str) -> dict[int, Any]:
+    """By response id, from what was given by label or by id.
 
     Raises:
-        ValidationError: a label or an id does not stand in the item, or one answer is ranked twice.
+        ValidationError: a label or an id does not stand in the item, or one answer is named twice.
     """
     ids = dict(zip(LETTERS, shown_order, strict=False)) | {str(id): id for id in shown_order}
-    if unknown := [key for key in ranks if key not in ids]:
-        raise ValidationError({"ranks": [f"{unknown[0][:40]!r} does not stand in this item."]})
-    named = {ids[key]: rank for key, rank in ranks.items()}
-    if len(named) < len(ranks):
-        raise ValidationError({"ranks": ["An answer is ranked twice, by its label and by its id."]})
+    if unknown := [key for key in given if key not in ids]:
+        raise ValidationError({field: [f"{unknown[0][:40]!r} does not stand in this item."]})
+    named = {ids[key]: value for key, value in given.items()}
+    if len(named) < len(given):
+        raise ValidationError({field: ["An answer is ranked twice, by its label and by its id."]})
     return named
-
-
-def _frozen(project: Project, number: str) -> Iterator[Row]:
-    known = number.isdecimal() and len(number) < 9
-    snapshot = project.snapshots.filter(number=int(number)).first() if known else None
-    if snapshot is None:
-        raise ValidationError(
-            {"snapshot": [f"{number[:40]!r} is the number of no snapshot of this project."]}
-        )
-    if not freeze.file_of(snapshot).is_file():
-        raise NotFound(f"The file of {snapshot} is not on this server.")
-    return freeze.read(snapshot)

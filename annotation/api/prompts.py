@@ -84,8 +84,12 @@ class ImportOut(serializers.Serializer[Any]):
     errors = LineErrorOut(many=True)  # type: ignore[assignment]
 
 
+class RefusedOut(errors.Detail):
+    errors = LineErrorOut(many=True, required=False)  # type: ignore[assignment]
+
+
 _REFUSED = OpenApiResponse(
-    {"anyOf": [{"$ref": "#/components/schemas/ImportOut"}, {"$ref": "#/components/schemas/Detail"}]},
+    RefusedOut,
     "Nothing was taken: `errors` names the lines, or `detail` says why the body could not be read.",
 )
 _EXAMPLE = {
@@ -118,7 +122,7 @@ class PromptsApi(APIView):
         summary="Import prompts and responses",
         operation_id="prompts_import",
         request={NDJSON: PromptIn, "application/json": PromptIn(many=True)},
-        responses={200: ImportOut, 400: _REFUSED} | errors.READ | {413: errors.Detail, 415: errors.Detail},
+        responses={200: ImportOut, (400, errors.PROBLEM): _REFUSED} | errors.READ | errors.TOO_LARGE,
         examples=[
             OpenApiExample("a line", _EXAMPLE, request_only=True, media_type=NDJSON),
             OpenApiExample("a list", [_EXAMPLE], request_only=True, media_type="application/json"),
@@ -134,7 +138,13 @@ class PromptsApi(APIView):
         report = import_lines(project=project, lines=_lines(request))
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "unchanged")}
         refused = [{"line": line, "message": message} for line, message in report.errors]
-        return Response({**counts, "errors": refused}, status=400 if refused else 200)
+        if not refused:
+            return Response({**counts, "errors": []})
+        lines = len(refused) + report.more_errors
+        words = errors.problem(
+            400, f"Nothing was taken: {lines:,} line{'s are' if lines > 1 else ' is'} wrong."
+        )
+        return Response({**words, **counts, "errors": refused}, status=400, content_type=errors.PROBLEM)
 
 
 def _lines(request: Request) -> Iterable[bytes]:

@@ -12,11 +12,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import person, project_for
-from annotation.actions.queue import Lease, QueueError, claim, skip
+from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
 from annotation.api import errors
 from annotation.api.prompts import Message
-from annotation.models import Judgment, Project, Skip, User
+from annotation.models import ApiToken, Judgment, Project, Skip, User
 from annotation.queries import item_to_judge
+
+LETTERS = "ABCDEFGHI"
 
 
 class ShownAnswer(serializers.Serializer[Any]):
@@ -29,80 +31,124 @@ class NextOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(help_text="Send it back with the judgment, or with the skip.")
     item = serializers.IntegerField()
     prompt = Message(many=True)
-    answers = ShownAnswer(many=True, help_text="Shuffled, and blind to who wrote them.")
+    answers = ShownAnswer(
+        many=True,
+        help_text="Shuffled, and blind to who wrote them. With none, write the answer; with one, write a better one.",
+    )
     degrees = serializers.ListField(
-        child=serializers.CharField(), help_text="One of these must be given; empty for a ranking."
+        child=serializers.CharField(), help_text="One of these must be given; empty where none is wanted."
+    )
+    asks = serializers.ListField(
+        child=serializers.CharField(),
+        help_text="What is asked beside the order: of quality, safety, flags, rationale, required rationale.",
     )
     guideline_version = serializers.IntegerField(allow_null=True)
     lease_minutes = serializers.IntegerField()
 
 
-class SkipIn(serializers.Serializer[Any]):
-    ticket = serializers.CharField(max_length=4000)
+class TicketIn(serializers.Serializer[Any]):
+    ticket = serializers.CharField(max_length=4000, help_text="From `next`.")
+
+
+class SkipIn(TicketIn):
     reason = serializers.ChoiceField(Skip.Reason.choices)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+
+
+class DraftIn(TicketIn):
+    data = serializers.JSONField(  # type: ignore[assignment]
+        help_text="Whatever your page needs to go on; at most 100,000 characters."
+    )
+
+    def validate_data(self, data: Any) -> Any:
+        if len(str(data)) > 100_000:
+            raise ValidationError("At most 100,000 characters are kept.")
+        return data
+
+
+class RenewOut(serializers.Serializer[Any]):
+    held = serializers.BooleanField(help_text="False: somebody else may have the item by now.")
+
+
+class NextIn(serializers.Serializer[Any]):
+    besides = serializers.CharField(
+        required=False,
+        max_length=4000,
+        help_text="The ticket of the item that you have now: the answer is the one after it, under a lease of its own.",
+    )
+
+
+_EXAMPLE = {
+    "ticket": "eyJzbG90X2lkIjo…",
+    "item": 12,
+    "prompt": [{"role": "user", "content": "What is the capital of France?"}],
+    "answers": [
+        {"label": "A", "id": 1032, "text": "Lyon, I think."},
+        {"label": "B", "id": 1031, "text": "Paris."},
+    ],
+    "degrees": ["significantly", "better", "slightly", "negligibly"],
+    "asks": [],
+    "guideline_version": 1,
+    "lease_minutes": 30,
+}
+_SKIP = {"ticket": "eyJzbG90X2lkIjo…", "reason": "cannot_judge", "note": "It is in Welsh."}
 
 
 class NextApi(APIView):
+    scope = ApiToken.Scope.ANNOTATE
+
     @extend_schema(
         summary="Take the next item",
         operation_id="queue_next",
-        request=None,
+        request=NextIn,
         responses={200: NextOut, 204: OpenApiResponse(description="Nothing is left for you.")}
-        | errors.READ
+        | errors.WRITE
         | errors.CONFLICT,
-        examples=[
-            OpenApiExample(
-                "an item",
-                {
-                    "ticket": "eyJzbG90X2lkIjo…",
-                    "item": 12,
-                    "prompt": [{"role": "user", "content": "What is the capital of France?"}],
-                    "answers": [
-                        {"label": "A", "id": 1032, "text": "Lyon, I think."},
-                        {"label": "B", "id": 1031, "text": "Paris."},
-                    ],
-                    "degrees": ["significantly", "better", "slightly", "negligibly"],
-                    "guideline_version": 1,
-                    "lease_minutes": 30,
-                },
-                response_only=True,
-                status_codes=["200"],
-            )
-        ],
+        examples=[OpenApiExample("an item", _EXAMPLE, response_only=True, status_codes=["200"])],
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Your item to judge, held for you for `lease_minutes`; asking again gives the same one. For every member."""
+        """Your item to judge, held for you for `lease_minutes`; asking again gives the same one. 409 says why you get none
+        for now. For every member."""
         project, annotator = project_for(request.user, slug), person(request)
+        # most send no body, and so no type of one
+        given = NextIn(data=request.data if request.content_type == "application/json" else {})
+        given.is_valid(raise_exception=True)
+        ticket = given.validated_data.get("besides")
+        besides = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
-            lease = claim(project=project, annotator=annotator)
+            lease = claim(project=project, annotator=annotator, besides=besides)
         except QueueError as error:
             raise errors.Conflict(str(error)) from error
-        if lease is None:
-            return Response(status=204)
-        item = item_to_judge(lease.item_id, annotator)
-        texts = {response.pk: response.text for response in item.responses.all()}
-        guideline = project.guideline
-        shown = zip("ABCDEFGHI", lease.shown_order, strict=False)
-        return Response(
-            {
-                "ticket": lease.ticket(),
-                "item": item.pk,
-                "prompt": item.prompt.messages,
-                "answers": [{"label": label, "id": id, "text": texts[id]} for label, id in shown],
-                "degrees": Judgment.Degree.values if len(texts) == 2 else [],
-                "guideline_version": guideline.number if guideline else None,
-                "lease_minutes": project.lease_minutes,
-            }
-        )
+        return Response(status=204) if lease is None else Response(_shown(project, annotator, lease))
+
+
+def _shown(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
+    item = item_to_judge(lease.item_id, annotator)
+    texts = {response.pk: response.text for response in item.responses.all()}
+    guideline = project.guideline
+    shown = zip(LETTERS, lease.shown_order, strict=False)
+    return {
+        "ticket": lease.ticket(),
+        "item": item.pk,
+        "prompt": item.prompt.messages,
+        "answers": [{"label": label, "id": id, "text": texts[id]} for label, id in shown],
+        "degrees": Judgment.Degree.values if len(texts) == 2 else [],
+        "asks": lease.asks,
+        "guideline_version": guideline.number if guideline else None,
+        "lease_minutes": project.lease_minutes,
+    }
 
 
 class SkipApi(APIView):
+    scope = ApiToken.Scope.ANNOTATE
+
     @extend_schema(
         summary="Give an item back",
         operation_id="queue_skip",
         request=SkipIn,
         responses={204: OpenApiResponse(description="It is somebody else's now.")} | errors.WRITE,
+        examples=[OpenApiExample("not mine to judge", _SKIP, request_only=True)],
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -110,8 +156,51 @@ class SkipApi(APIView):
         project = project_for(request.user, slug)
         given = SkipIn(data=request.data)
         given.is_valid(raise_exception=True)
+        data = given.validated_data
+        lease = lease_of(data["ticket"], annotator=person(request), project=project)
+        skip(lease=lease, reason=data["reason"], note=data.get("note", ""))
+        return Response(status=204)
+
+
+class RenewApi(APIView):
+    scope = ApiToken.Scope.ANNOTATE
+
+    @extend_schema(
+        summary="Keep an item for longer",
+        operation_id="queue_renew",
+        request=TicketIn,
+        responses={200: RenewOut} | errors.WRITE,
+        tags=["queue"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """A whole lease from now. For every member."""
+        project = project_for(request.user, slug)
+        given = TicketIn(data=request.data)
+        given.is_valid(raise_exception=True)
         lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
-        skip(lease=lease, reason=given.validated_data["reason"])
+        return Response({"held": renew(lease=lease)})
+
+
+class DraftApi(APIView):
+    scope = ApiToken.Scope.ANNOTATE
+
+    @extend_schema(
+        summary="Keep a draft",
+        operation_id="queue_draft",
+        request=DraftIn,
+        responses={204: OpenApiResponse(description="Kept, if you still hold the item.")} | errors.WRITE,
+        tags=["queue"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """What you have said of an item so far; its own page shows it again. For every member."""
+        project = project_for(request.user, slug)
+        given = DraftIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
+        try:
+            save_draft(lease=lease, data=given.validated_data["data"])
+        except QueueError as error:
+            raise ValidationError({"data": [str(error)]}) from error
         return Response(status=204)
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 from rest_framework.renderers import BaseRenderer
 
+from annotation.exports.selection import FILES
+
 NDJSON = "application/x-ndjson"
 
 
@@ -14,7 +16,7 @@ class NDJSONRenderer(BaseRenderer):
 
     media_type = NDJSON
     format = "ndjson"
-    charset = "utf-8"
+    charset: str | None = "utf-8"
 
     def render(
         self,
@@ -23,3 +25,15 @@ class NDJSONRenderer(BaseRenderer):
         renderer_context: Mapping[str, Any] | None = None,
     ) -> bytes:
         return json.dumps(data, ensure_ascii=False).encode() + b"\n"
+
+
+class ParquetRenderer(NDJSONRenderer):
+    media_type = FILES["parquet"]
+    format = "parquet"
+    charset = None
+
+
+class ZipRenderer(NDJSONRenderer):
+    media_type = "application/zip"
+    format = "zip"
+    charset = None

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
-from drf_spectacular.utils import extend_schema
+from typing import Any
+
+from django.http import HttpResponseBase
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -8,15 +11,18 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
-from annotation.actions.freeze import FreezeError, freeze
-from annotation.api import errors
+from annotation.actions.freeze import FreezeError, file_of, freeze
+from annotation.api import errors, exports
+from annotation.exports.card import card
+from annotation.exports.difference import difference
 from annotation.models import Snapshot
+from annotation.views.sending import send_hub, send_snapshot
 
 
 class SnapshotOut(serializers.ModelSerializer[Snapshot]):
     counts = serializers.DictField(
         child=serializers.IntegerField(),
-        help_text="Judgments and pairs, also by split; prompts and annotators.",
+        help_text="Judgments and pairs, also by split; prompts and annotators, and so on.",
     )
 
     class Meta:
@@ -24,8 +30,49 @@ class SnapshotOut(serializers.ModelSerializer[Snapshot]):
         fields = ("number", "note", "counts", "sha256", "last_judgment", "created_at")
 
 
+class SnapshotDetail(SnapshotOut):
+    manifest = serializers.DictField(help_text="What it is, how it was collected, and what its file holds.")
+    card = serializers.SerializerMethodField(help_text="The data card, in Markdown.")
+
+    class Meta:
+        model = Snapshot
+        fields = (*SnapshotOut.Meta.fields, "manifest", "card")
+
+    def get_card(self, snapshot: Snapshot) -> str:
+        return card(snapshot.manifest) if snapshot.manifest else ""
+
+
 class SnapshotIn(serializers.Serializer[Snapshot]):
     note = serializers.CharField(required=False, allow_blank=True, max_length=200, default="")
+    licence = serializers.CharField(
+        required=False, allow_blank=True, max_length=100, default="", help_text="As in `cc-by-4.0`."
+    )
+
+
+class ExampleOut(serializers.Serializer[Any]):
+    kind = serializers.CharField(help_text="added, replaced or changed.")
+    judgment = serializers.IntegerField()
+    item = serializers.IntegerField()
+    annotator = serializers.CharField()
+    prompt = serializers.CharField(help_text="How its last message begins.")
+    ranks = serializers.ListField(child=serializers.IntegerField())
+    fields = serializers.ListField(  # type: ignore[assignment]
+        child=serializers.CharField(), help_text="What has changed of the same judgment."
+    )
+
+
+class DifferenceOut(serializers.Serializer[Any]):
+    """In judgments."""
+
+    added = serializers.IntegerField()
+    removed = serializers.IntegerField()
+    replaced = serializers.IntegerField(help_text="By a newer revision of the same person.")
+    changed = serializers.IntegerField(help_text="The same judgment, with something else known around it.")
+    same = serializers.IntegerField()
+    new_prompts = serializers.IntegerField()
+    new_pairs = serializers.IntegerField()
+    annotators = serializers.ListField(child=serializers.CharField(), help_text="Who appears here only.")
+    examples = ExampleOut(many=True)
 
 
 class SnapshotsApi(APIView):
@@ -36,7 +83,7 @@ class SnapshotsApi(APIView):
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first. Their judgments are at `judgments/?snapshot=number`. For leads and reviewers."""
+        """Newest first. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         return Response(SnapshotOut(project.snapshots.all(), many=True).data)
 
@@ -45,15 +92,94 @@ class SnapshotsApi(APIView):
         operation_id="snapshots_freeze",
         request=SnapshotIn,
         responses={201: SnapshotOut} | errors.WRITE,
+        examples=[
+            OpenApiExample("before a release", {"note": "pilot", "licence": "cc-by-4.0"}, request_only=True)
+        ],
         tags=["snapshots"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Write every counted judgment to a file that never changes, and keep its SHA-256. For leads."""
+        """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         given = SnapshotIn(data=request.data)
         given.is_valid(raise_exception=True)
         try:
-            snapshot = freeze(project=project, creator=person(request), note=given.validated_data["note"])
+            snapshot = freeze(project=project, creator=person(request), **given.validated_data)
         except FreezeError as error:
             raise ValidationError({"detail": str(error)}) from error
         return Response(SnapshotOut(snapshot).data, status=201)
+
+
+class SnapshotApi(APIView):
+    @extend_schema(
+        summary="One snapshot and its data card",
+        operation_id="snapshots_retrieve",
+        responses={200: SnapshotDetail} | errors.READ,
+        tags=["snapshots"],
+    )
+    def get(self, request: Request, slug: str, number: int) -> Response:
+        """With its manifest: counts, agreement, habits, guidelines, and how it was collected. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        return Response(SnapshotDetail(exports.snapshot_of(project, number)).data)
+
+
+class SnapshotFileApi(APIView):
+    renderer_classes = exports.RENDERERS
+
+    @extend_schema(
+        summary="Export a snapshot",
+        operation_id="snapshots_export",
+        parameters=exports.SELECTION,
+        responses=exports.FILE_ANSWER | exports.RANGES | errors.WRITE,
+        examples=exports.EXAMPLES,
+        tags=["snapshots"],
+    )
+    def get(self, request: Request, slug: str, number: int) -> HttpResponseBase:
+        """The same bytes each time, with an ETag; `Range` goes on where a download broke off. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        snapshot = exports.snapshot_of(project, number)
+        try:
+            return send_snapshot(request, snapshot, exports.selection_of(request))
+        except FreezeError as error:
+            raise ValidationError({"detail": str(error)}) from error
+
+
+class SnapshotHubApi(APIView):
+    renderer_classes = exports.ZIP_RENDERERS
+
+    @extend_schema(
+        summary="A folder for the hub",
+        operation_id="snapshots_hub",
+        responses={
+            (200, "application/zip"): OpenApiResponse({"type": "string", "format": "binary"}, "Zipped.")
+        }
+        | exports.RANGES
+        | errors.WRITE,
+        tags=["snapshots"],
+    )
+    def get(self, request: Request, slug: str, number: int) -> HttpResponseBase:
+        """The data card as README.md, the manifest, and Parquet files by format and split: unpacked,
+        `datasets.load_dataset(folder)` opens it. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        snapshot = exports.snapshot_of(project, number)
+        try:
+            return send_hub(request, snapshot)
+        except FreezeError as error:
+            raise ValidationError({"detail": str(error)}) from error
+
+
+class DifferenceApi(APIView):
+    @extend_schema(
+        summary="What has changed since another snapshot",
+        operation_id="snapshots_difference",
+        parameters=[
+            OpenApiParameter("from", int, required=True, description="The number of the other snapshot.")
+        ],
+        responses={200: DifferenceOut} | errors.WRITE,
+        tags=["snapshots"],
+    )
+    def get(self, request: Request, slug: str, number: int) -> Response:
+        """From the other one to this one, with examples. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        newer = exports.snapshot_of(project, number)
+        older = exports.snapshot_of(project, request.query_params.get("from", ""), "from")
+        return Response(DifferenceOut(difference(file_of(older), file_of(newer))).data)

@@ -4,20 +4,50 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from annotation.api import schema  # noqa: F401 - its class registers itself
-from annotation.api.judgments import JudgmentsApi
+from annotation.api.items import GuidelinesApi, ItemsApi
+from annotation.api.judgments import JudgmentApi, JudgmentsApi, ReviseApi
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
-from annotation.api.queue import NextApi, SkipApi
-from annotation.api.snapshots import SnapshotsApi
+from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
+from annotation.api.snapshots import (
+    DifferenceApi,
+    SnapshotApi,
+    SnapshotFileApi,
+    SnapshotHubApi,
+    SnapshotsApi,
+)
+from annotation.api.webhooks import DeliveriesApi, RedeliverApi, WebhookApi, WebhooksApi
+
+PROJECT = "projects/<slug:slug>/"
+SNAPSHOT = f"{PROJECT}snapshots/<int:number>/"
+WEBHOOK = f"{PROJECT}webhooks/<int:pk>/"
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
     path("projects/", ProjectsApi.as_view(), name="api-projects"),
-    path("projects/<slug:slug>/", ProjectApi.as_view(), name="api-project"),
-    path("projects/<slug:slug>/prompts/", PromptsApi.as_view(), name="api-prompts"),
-    path("projects/<slug:slug>/judgments/", JudgmentsApi.as_view(), name="api-judgments"),
-    path("projects/<slug:slug>/next/", NextApi.as_view(), name="api-next"),
-    path("projects/<slug:slug>/skip/", SkipApi.as_view(), name="api-skip"),
-    path("projects/<slug:slug>/snapshots/", SnapshotsApi.as_view(), name="api-snapshots"),
+    path(PROJECT, ProjectApi.as_view(), name="api-project"),
+    path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
+    path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),
+    path(f"{PROJECT}items/", ItemsApi.as_view(), name="api-items"),
+    path(f"{PROJECT}judgments/", JudgmentsApi.as_view(), name="api-judgments"),
+    path(f"{PROJECT}judgments/<int:pk>/", JudgmentApi.as_view(), name="api-judgment"),
+    path(f"{PROJECT}judgments/<int:pk>/revise/", ReviseApi.as_view(), name="api-judgment-revise"),
+    path(f"{PROJECT}next/", NextApi.as_view(), name="api-next"),
+    path(f"{PROJECT}skip/", SkipApi.as_view(), name="api-skip"),
+    path(f"{PROJECT}renew/", RenewApi.as_view(), name="api-renew"),
+    path(f"{PROJECT}draft/", DraftApi.as_view(), name="api-draft"),
+    path(f"{PROJECT}snapshots/", SnapshotsApi.as_view(), name="api-snapshots"),
+    path(SNAPSHOT, SnapshotApi.as_view(), name="api-snapshot"),
+    path(f"{SNAPSHOT}file/", SnapshotFileApi.as_view(), name="api-snapshot-file"),
+    path(f"{SNAPSHOT}hub/", SnapshotHubApi.as_view(), name="api-snapshot-hub"),
+    path(f"{SNAPSHOT}difference/", DifferenceApi.as_view(), name="api-snapshot-difference"),
+    path(f"{PROJECT}webhooks/", WebhooksApi.as_view(), name="api-webhooks"),
+    path(WEBHOOK, WebhookApi.as_view(), name="api-webhook"),
+    path(f"{WEBHOOK}deliveries/", DeliveriesApi.as_view(), name="api-deliveries"),
+    path(
+        f"{WEBHOOK}deliveries/<int:delivery>/redeliver/",
+        RedeliverApi.as_view(),
+        name="api-delivery-redeliver",
+    ),
 ]

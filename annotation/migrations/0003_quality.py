@@ -5,6 +5,8 @@ import django.core.serializers.json
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.expressions
+import django.db.models.functions.math
+import django.utils.timezone
 from django.conf import settings
 from django.db import migrations, models
 
@@ -55,6 +57,7 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
+                            ("uploaded", "Uploaded"),
                             ("queued", "Queued"),
                             ("running", "Running"),
                             ("done", "Done"),
@@ -62,7 +65,7 @@ class Migration(migrations.Migration):
                             ("cancelled", "Cancelled"),
                             ("failed", "Failed"),
                         ],
-                        default="queued",
+                        default="uploaded",
                         max_length=9,
                     ),
                 ),
@@ -74,6 +77,7 @@ class Migration(migrations.Migration):
                 ("report", models.JSONField(default=dict)),
                 ("claim", models.UUIDField(null=True)),
                 ("heartbeat_at", models.DateTimeField(null=True)),
+                ("attempt", models.PositiveSmallIntegerField(default=0)),
                 ("cancel_requested", models.BooleanField(default=False)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 ("finished_at", models.DateTimeField(null=True)),
@@ -435,12 +439,59 @@ class Migration(migrations.Migration):
                 condition=models.Q(("gold__isnull", False)), fields=["project", "id"], name="gold_items"
             ),
         ),
+        migrations.AddField(
+            model_name="slot",
+            name="control_key",
+            field=models.FloatField(db_default=django.db.models.functions.math.Random()),
+        ),
+        migrations.AddField(
+            model_name="slot",
+            name="gold",
+            field=models.BooleanField(
+                default=False,
+                help_text="Made for one person and an item whose answer is known; no wanted judgment.",
+            ),
+        ),
+        migrations.RemoveIndex(model_name="slot", name="slots_to_claim"),
         migrations.AddIndex(
             model_name="slot",
             index=models.Index(
-                condition=models.Q(("state", "done"), _negated=True),
-                fields=["project", "random_key", "id"],
+                condition=models.Q(models.Q(("state", "done"), _negated=True), ("gold", False)),
+                fields=["project", "-restricted", "-priority", "random_key", "id"],
+                name="slots_to_claim",
+            ),
+        ),
+        migrations.AddIndex(
+            model_name="slot",
+            index=models.Index(
+                condition=models.Q(models.Q(("state", "done"), _negated=True), ("gold", False)),
+                fields=["project", "control_key", "id"],
                 name="slots_for_control",
+            ),
+        ),
+        migrations.RemoveConstraint(model_name="slot", name="a_slot_is_open_leased_or_done"),
+        migrations.AddConstraint(
+            model_name="slot",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(
+                        ("annotator", None),
+                        ("gold", False),
+                        ("leased_until", None),
+                        ("shown_order", None),
+                        ("state", "open"),
+                        ("token", None),
+                    ),
+                    models.Q(
+                        ("annotator__isnull", False),
+                        ("leased_until__isnull", False),
+                        ("state", "leased"),
+                        ("token__isnull", False),
+                    ),
+                    models.Q(("annotator__isnull", False), ("state", "done")),
+                    _connector="OR",
+                ),
+                name="a_slot_is_open_leased_or_done",
             ),
         ),
         migrations.AddConstraint(
@@ -554,6 +605,113 @@ class Migration(migrations.Migration):
             constraint=models.UniqueConstraint(
                 fields=("project", "measure", "action"), name="one_rule_per_measure_and_action"
             ),
+        ),
+        migrations.AddField(
+            model_name="snapshot",
+            name="manifest",
+            field=models.JSONField(
+                default=dict, help_text="What it is, how it came about, and what its file holds."
+            ),
+        ),
+        migrations.AlterField(
+            model_name="apitoken",
+            name="scope",
+            field=models.CharField(
+                choices=[
+                    ("read", "Read: export data, follow runs"),
+                    ("annotate", "Annotate: also take items and judge them"),
+                    ("lead", "Lead: all that you may do"),
+                ],
+                default="read",
+                max_length=8,
+            ),
+        ),
+        migrations.CreateModel(
+            name="Webhook",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("url", models.URLField(max_length=500, verbose_name="address")),
+                (
+                    "events",
+                    django.contrib.postgres.fields.ArrayField(
+                        base_field=models.CharField(max_length=40),
+                        help_text="As in `EVENTS`.",
+                        size=None,
+                    ),
+                ),
+                ("secret", models.CharField(editable=False, max_length=64)),
+                ("active", models.BooleanField(default=True)),
+                ("last_judgment", models.BigIntegerField(default=0, editable=False)),
+                ("last_item", models.BigIntegerField(default=0, editable=False)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "created_by",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="webhooks",
+                        to="annotation.project",
+                    ),
+                ),
+            ],
+            options={"ordering": ["id"]},
+        ),
+        migrations.CreateModel(
+            name="Delivery",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("event", models.CharField(max_length=40)),
+                ("body", models.JSONField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("waiting", "Waiting"), ("delivered", "Delivered"), ("failed", "Failed")],
+                        default="waiting",
+                        max_length=9,
+                    ),
+                ),
+                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("next_at", models.DateTimeField(default=django.utils.timezone.now)),
+                ("status", models.PositiveSmallIntegerField(null=True)),
+                ("problem", models.CharField(blank=True, max_length=300)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("delivered_at", models.DateTimeField(null=True)),
+                (
+                    "webhook",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="deliveries",
+                        to="annotation.webhook",
+                    ),
+                ),
+            ],
+            options={
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state", "waiting")),
+                        fields=["next_at"],
+                        name="deliveries_that_wait",
+                    )
+                ],
+            },
         ),
         migrations.RunSQL(
             "".join(

@@ -7,12 +7,14 @@ from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.snapshots import Snapshot
+from annotation.models.webhooks import Delivery, Webhook
 
 __all__ = [
     "ApiToken",
     "Author",
     "Candidate",
     "Deed",
+    "Delivery",
     "Draft",
     "Guideline",
     "Import",
@@ -30,4 +32,5 @@ __all__ = [
     "Snapshot",
     "User",
     "Verdict",
+    "Webhook",
 ]

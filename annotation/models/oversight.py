@@ -62,9 +62,11 @@ class Deed(models.Model):
 
 
 class Import(models.Model):
-    """A file on its way in: uploaded, then read by a worker. The row is the queue, a message only wakes a worker."""
+    """A file on its way in: uploaded, looked at, then read by a worker. The row is the queue, a message only wakes a
+    worker."""
 
     class State(models.TextChoices):
+        UPLOADED = "uploaded"  # its lead has yet to start it
         QUEUED = "queued"
         RUNNING = "running"
         DONE = "done"
@@ -76,12 +78,13 @@ class Import(models.Model):
     name = models.CharField(max_length=200)
     path = models.CharField(max_length=400, help_text="Of the file, below the artifacts' folder.")
     bytes = models.BigIntegerField()
-    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
+    state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
     shape = models.CharField(max_length=40, blank=True, help_text="What the file was recognised as.")
     bytes_done = models.BigIntegerField(default=0)
     report = models.JSONField(default=dict)
     claim = models.UUIDField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
     cancel_requested = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -90,11 +90,12 @@ class ApiToken(models.Model):
 
     class Scope(models.TextChoices):
         READ = "read", "Read: export data, follow runs"
-        WRITE = "write", "Write: also import data and start runs"
+        ANNOTATE = "annotate", "Annotate: also take items and judge them"
+        LEAD = "lead", "Lead: all that you may do"
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=80)
-    scope = models.CharField(max_length=5, choices=Scope, default=Scope.READ)
+    scope = models.CharField(max_length=8, choices=Scope, default=Scope.READ)
     digest = models.CharField(max_length=64, unique=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)

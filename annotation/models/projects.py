@@ -104,6 +104,18 @@ class Project(models.Model):
         return reverse("project", args=[self.slug])
 
     @property
+    def asks(self) -> list[str]:
+        """What is asked beside the order: of `quality`, `flags`, `safety`, `rationale` and `required rationale`."""
+        asked = {
+            "quality": self.asks_quality,
+            "flags": self.asks_flags,
+            "safety": self.asks_safety,
+            "rationale": self.rationale != self.Rationale.NONE,
+            "required rationale": self.rationale == self.Rationale.REQUIRED,
+        }
+        return [name for name, is_asked in asked.items() if is_asked]
+
+    @property
     def guideline(self) -> Guideline | None:
         """The version in force."""
         return self.guidelines.order_by("-number").first()

@@ -55,7 +55,8 @@ class Candidate(models.Model):
 
 
 class Slot(models.Model):
-    """One wanted judgment: an item has exactly as many as its overlap asks for, so it can never get more.
+    """One wanted judgment: an item has exactly as many as its overlap asks for, so it can never get more. A gold item has
+    none that wait: one is made for each person who is given it.
 
     `open -> leased -> done`. A lease that has run out is as good as open.
     """
@@ -70,14 +71,20 @@ class Slot(models.Model):
     state = models.CharField(max_length=6, choices=State, default=State.OPEN)
     priority = models.SmallIntegerField(default=0)
     random_key = models.FloatField(db_default=Random())
+    # a second draw for the control slice: the queue's own order says nothing about it, so what is left of it stays even
+    control_key = models.FloatField(db_default=Random())
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="slots"
     )
     token = models.UUIDField(null=True, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True)
+    # when its item came on the screen; null while the slot is held ahead, for the page after this one
     opened_at = models.DateTimeField(null=True, blank=True)
     restricted = models.BooleanField(default=False, help_text="As its item is: for reviewers and leads only.")
     control = models.BooleanField(default=False, help_text="Handed out as part of the uniform control slice.")
+    gold = models.BooleanField(
+        default=False, help_text="Made for one person and an item whose answer is known; no wanted judgment."
+    )
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
 
     class Meta:
@@ -85,20 +92,29 @@ class Slot(models.Model):
             models.UniqueConstraint(fields=["item", "annotator"], name="nobody_judges_an_item_twice"),
             models.CheckConstraint(
                 name="a_slot_is_open_leased_or_done",
-                condition=Q(state="open", annotator=None, token=None, leased_until=None, shown_order=None)
+                condition=Q(
+                    state="open",
+                    annotator=None,
+                    token=None,
+                    leased_until=None,
+                    shown_order=None,
+                    gold=False,
+                )
                 | Q(state="leased", annotator__isnull=False, token__isnull=False, leased_until__isnull=False)
                 | Q(state="done", annotator__isnull=False),
             ),
         ]
         indexes = [
-            # the claim's own index, in the order in which it looks
+            # the claim's own indexes, in the order in which it looks
             models.Index(
-                fields=["project", "-priority", "random_key", "id"],
+                fields=["project", "-restricted", "-priority", "random_key", "id"],
                 name="slots_to_claim",
-                condition=~Q(state="done"),
+                condition=~Q(state="done") & Q(gold=False),
             ),
             models.Index(
-                fields=["project", "random_key", "id"], name="slots_for_control", condition=~Q(state="done")
+                fields=["project", "control_key", "id"],
+                name="slots_for_control",
+                condition=~Q(state="done") & Q(gold=False),
             ),
             models.Index(fields=["annotator", "project"], name="slots_leased", condition=Q(state="leased")),
         ]

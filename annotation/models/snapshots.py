@@ -17,6 +17,9 @@ class Snapshot(models.Model):
     last_judgment = models.BigIntegerField(help_text="The newest judgment in it.")
     sha256 = models.CharField(max_length=64)
     path = models.CharField(max_length=400, help_text="Of the file, below the artifacts' folder.")
+    manifest = models.JSONField(
+        default=dict, help_text="What it is, how it came about, and what its file holds."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,4 +1,4 @@
-"""One's own account: the tokens that scripts sign in with."""
+"""One's own account: the tokens that scripts sign in with, taking one's data away, and leaving."""
 
 from __future__ import annotations
 
@@ -6,16 +6,22 @@ from datetime import timedelta
 
 from django import forms
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import person
-from annotation.forms import TokenForm
-from annotation.models import ApiToken
+from annotation import portability
+from annotation.access import person, require_staff
+from annotation.actions import accounts
+from annotation.actions.accounts import AccountError
+from annotation.forms import EraseForm, TokenForm
+from annotation.models import ApiToken, Judgment, User
+from annotation.streaming import stream
 
 
 @login_required
@@ -43,6 +49,53 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token.delete()
     messages.success(request, f"The token “{token.name}” is revoked: nothing can use it any more.")
     return redirect("account")
+
+
+@login_required
+@require_GET
+def account_export(request: HttpRequest) -> StreamingHttpResponse:
+    """Everything that is kept of whoever asks."""
+    me = person(request)
+    name = f"{me.pseudonym}.json"
+    response = stream(portability.export(me), content_type="application/json", name=name)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+@login_required
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def account_erase(request: HttpRequest) -> HttpResponse:
+    return _erase(request, person(request))
+
+
+@login_required
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def person_erase(request: HttpRequest, pk: int) -> HttpResponse:
+    """Somebody else's account, for staff."""
+    require_staff(person(request))
+    return _erase(request, get_object_or_404(User, pk=pk, erased_at=None))
+
+
+def _erase(request: HttpRequest, user: User) -> HttpResponse:
+    me = person(request)
+    form = EraseForm(request.POST if request.method == "POST" else None, user=me)
+    if request.method == "POST" and form.is_valid():
+        try:
+            accounts.erase(user=user, actor=me)
+        except AccountError as error:
+            form.add_error(None, str(error))
+        else:
+            if user == me:
+                logout(request)
+                messages.success(request, "Your account is erased. What you judged stays, under a pseudonym.")
+                return redirect("login")
+            messages.success(request, f"The account {user.username} is erased. What they judged stays.")
+            return redirect("home")
+    judgments = Judgment.objects.filter(annotator=user).count()
+    context = {"form": form, "person": user, "judgments": judgments, "is_me": user == me}
+    return render(request, "annotation/erase.html", context, status=422 if form.errors else 200)
 
 
 def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpResponse:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from annotation.actions.queue import Lease
 from annotation.models import Judgment
 
 Degree = Judgment.Degree
@@ -49,10 +48,18 @@ CHOICES = [
 _BY_VALUE = {choice.value: choice for choice in CHOICES}
 
 
-def read(form: Mapping[str, str], lease: Lease) -> tuple[dict[int, int], str | None]:
+def read(form: Mapping[str, str], shown: Sequence[int]) -> tuple[dict[int, int], str | None]:
     """Response id -> rank, and the degree; no ranks where no button was pressed."""
     choice = _BY_VALUE.get(form.get("choice", ""))
     if choice is None:
         return {}, None
-    better = lease.shown_order[choice.side]
-    return {response: 1 if response == better else 2 for response in lease.shown_order}, choice.degree.value
+    better = shown[choice.side]
+    return {response: 1 if response == better else 2 for response in shown}, choice.degree.value
+
+
+def chosen(ranks: Mapping[int, int], degree: str | None, shown: Sequence[int]) -> Choice | None:
+    """The button that says this; None where none does."""
+    if len(shown) != 2 or len(set(ranks.values())) != 2:
+        return None
+    side = 0 if ranks.get(shown[0], 9) < ranks.get(shown[1], 9) else 1
+    return _BY_VALUE.get(f"{side}-{degree}")

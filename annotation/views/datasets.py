@@ -1,28 +1,28 @@
-"""Snapshots: freezing what people said, and taking it away as a file."""
+"""Snapshots: freezing what people said, looking at what was frozen, and taking it away as a file."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from pathlib import Path
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import oversight, queries
 from annotation.access import Role, member_for, person, project_for
 from annotation.actions import freeze as freezing
+from annotation.exports.card import card
+from annotation.exports.difference import difference
+from annotation.exports.formats import FORMATS
+from annotation.exports.selection import VOTES, Selection, SelectionError
 from annotation.forms import FreezeForm
-from annotation.logic.formats import FORMATS, Row, export
-from annotation.models import Member
-from annotation.streaming import in_threads
+from annotation.logic.markdown import render as as_html
+from annotation.models import Member, Project, Snapshot
+from annotation.views.sending import send_hub, send_live, send_snapshot
 
-FORMAT_WORDS = {
-    "trl": "Pairs for TRL: prompt, chosen, rejected as messages, and the margin.",
-    "rankings": "One line per ranking: prompt, responses, ranks.",
-    "raw": "One line per judgment, with everything known of it.",
-}
+FORMAT_WORDS = {name: format.about for name, format in FORMATS.items()}
 
 
 @login_required
@@ -39,9 +39,7 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = freezing.freeze(
-                project=me.project, creator=person(request), note=form.cleaned_data["note"]
-            )
+            snapshot = freezing.freeze(project=me.project, creator=person(request), **form.cleaned_data)
         except freezing.FreezeError as error:
             form.add_error(None, str(error))
         else:
@@ -55,30 +53,88 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_GET
-def snapshot_download(request: HttpRequest, slug: str, number: int, format: str) -> StreamingHttpResponse:
-    project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    snapshot = get_object_or_404(project.snapshots, number=number)
-    if not freezing.file_of(snapshot).is_file():
-        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
-    return _download(freezing.read(snapshot), format, f"{slug}-snapshot-{number}-{format}.jsonl")
+def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Its card, what learned from it, and its downloads."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    frozen = _snapshot(me.project, number)
+    context = {
+        "me": me,
+        "project": me.project,
+        "snapshot": frozen,
+        "others": me.project.snapshots.exclude(pk=frozen.pk),
+        "card": as_html(card(frozen.manifest)) if frozen.manifest else "",
+        "runs": frozen.runs.select_related("output").order_by("id"),
+        "formats": FORMAT_WORDS,
+        "votes": VOTES,
+    }
+    return render(request, "annotation/data_snapshot.html", context)
 
 
 @login_required
 @require_GET
-def live_download(request: HttpRequest, slug: str, format: str) -> StreamingHttpResponse:
+def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """What has changed in this snapshot since the one that `from` names."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    newer = _snapshot(me.project, number)
+    given = request.GET.get("from", "")
+    older = _snapshot(me.project, int(given) if given.isdecimal() and len(given) < 9 else 0)
+    context = {
+        "me": me,
+        "project": me.project,
+        "older": older,
+        "newer": newer,
+        "found": difference(_file(older), _file(newer)),
+    }
+    return render(request, "annotation/data_difference.html", context)
+
+
+@login_required
+@require_GET
+def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
+    """A file that can be asked for in parts, so that a broken download goes on where it stopped."""
+    frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
+    return send_snapshot(request, frozen, _selection(request))
+
+
+@login_required
+@require_GET
+def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
+    """A folder for the Hugging Face hub, zipped."""
+    frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
+    _file(frozen)
+    return send_hub(request, frozen)
+
+
+@login_required
+@require_GET
+def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
     """What people have said up to now, not frozen: the same link gives more tomorrow."""
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return _download(queries.judgment_rows(project), format, f"{slug}-live-{format}.jsonl")
+    return send_live(project, _selection(request))
 
 
-def _download(rows: Iterator[Row], format: str, name: str) -> StreamingHttpResponse:
-    if format not in FORMATS:
-        raise Http404(f"There is no format {format!r}: choose one of {', '.join(FORMATS)}.")
-    return StreamingHttpResponse(
-        in_threads(export(rows, format)),
-        content_type="application/x-ndjson; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+def _selection(request: HttpRequest) -> Selection:
+    """
+    Raises:
+        Http404: there is no such format, or a filter is wrong.
+    """
+    try:
+        return Selection.of({name: value for name, value in request.GET.dict().items() if value})
+    except SelectionError as error:
+        raise Http404(f"{error.field}: {error}") from None
+
+
+def _snapshot(project: Project, number: int) -> Snapshot:
+    found = get_object_or_404(project.snapshots.select_related("project", "created_by"), number=number)
+    _file(found)
+    return found
+
+
+def _file(snapshot: Snapshot) -> Path:
+    path = freezing.file_of(snapshot)
+    if not path.is_file():
+        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
+    return path
 
 
 def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
@@ -92,5 +148,6 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "new": oversight.judgments_after(project, snapshots[0] if snapshots else None),
         "splits": queries.split_counts(project),
         "formats": FORMAT_WORDS,
+        "votes": VOTES,
     }
     return render(request, "annotation/data.html", context, status=422 if form.errors else 200)

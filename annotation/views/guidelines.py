@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -11,7 +12,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation.access import Role, member_for, person
 from annotation.actions.projects import write_guideline
 from annotation.forms import GuidelineForm
-from annotation.logic import markdown
+from annotation.logic import diff, markdown
+from annotation.models import Guideline, Project
 
 
 @login_required
@@ -30,13 +32,20 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, f"Version {version.number} is in force from the next item on.")
         return redirect("guidelines", slug)
-    versions = project.guidelines.select_related("author").order_by("-number")
-    return render(
-        request,
-        "annotation/guidelines.html",
-        {"me": me, "project": project, "form": form, "current": current, "versions": versions},
-        status=422 if form.errors else 200,
-    )
+    context = {
+        "me": me,
+        "project": project,
+        "form": form,
+        "current": current,
+        "versions": _versions(project),
+    }
+    return render(request, "annotation/guidelines.html", context, status=422 if form.errors else 200)
+
+
+def _versions(project: Project) -> QuerySet[Guideline]:
+    """Newest first, each with how many judgments were made by it."""
+    counted = Count("judgments", filter=Q(judgments__superseded_by=None))
+    return project.guidelines.select_related("author").annotate(judged=counted).order_by("-number")
 
 
 @login_required
@@ -46,6 +55,26 @@ def guideline(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     me = member_for(request.user, slug)
     version = get_object_or_404(me.project.guidelines.select_related("author"), number=number)
     return render(request, "annotation/guideline.html", {"me": me, "project": me.project, "version": version})
+
+
+@login_required
+@require_GET
+def guideline_diff(request: HttpRequest, slug: str, older: int, newer: int) -> HttpResponse:
+    """What changed between two versions. Everybody in the project may see what became of what they go by."""
+    me = member_for(request.user, slug)
+    numbers = sorted([older, newer])
+    before, after = (
+        get_object_or_404(me.project.guidelines.select_related("author"), number=number) for number in numbers
+    )
+    context = {
+        "me": me,
+        "project": me.project,
+        "before": before,
+        "after": after,
+        "lines": diff.lines(before.text, after.text),
+        "numbers": me.project.guidelines.order_by("-number").values_list("number", flat=True),
+    }
+    return render(request, "annotation/guideline_diff.html", context)
 
 
 @login_required

@@ -1,38 +1,133 @@
-"""Bringing prompts in, with or without answers: a file is taken whole or not at all."""
+"""Bringing prompts in, with or without answers: upload a file, look at what was understood, start it, watch it."""
 
 from __future__ import annotations
 
-from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
-from django.shortcuts import render
-from django.views.decorators.http import require_http_methods
+from typing import Any
 
-from annotation.access import Role, member_for
-from annotation.actions.intake import MAX_ERRORS, ImportReport, import_lines
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+from django_htmx.http import HttpResponseClientRedirect
+
+from annotation.access import Role, member_for, person, project_for
+from annotation.actions import imports
+from annotation.actions.imports import UploadError
 from annotation.forms import ImportForm
+from annotation.logic.formats import ImportedPrompt
+from annotation.logic.markdown import render as to_html
+from annotation.logic.shapes import BY_NAME
+from annotation.models import Import, Member, Project
 from annotation.views import HtmxRequest
+
+SHOWN_CHARS = 3000
+NEWEST = 20
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
-    project = me.project
     form = ImportForm(*((request.POST, request.FILES) if request.method == "POST" else ()))
-    report: ImportReport | None = None
     if request.method == "POST" and form.is_valid():
-        # an uploaded file gives its lines as they are read: large ones lie on the disk meanwhile
-        report = import_lines(project=project, lines=form.cleaned_data["file"])
-    context = {
+        try:
+            upload = imports.keep_upload(
+                project=me.project, name=form.name(), chunks=form.chunks(), creator=person(request)
+            )
+        except UploadError as error:
+            form.add_error("file" if form.cleaned_data["file"] else "text", str(error))
+        else:
+            there = reverse("import-look", args=[slug, upload.pk])
+            return HttpResponseClientRedirect(there) if request.htmx else redirect(there)
+    template = "annotation/import.html#upload" if request.htmx else "annotation/import.html"
+    context = _list(me) | {"form": form}
+    return render(request, template, context, status=422 if form.errors else 200)
+
+
+@login_required
+@require_GET
+def import_list(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part of the page that moves."""
+    me = member_for(request.user, slug, Role.LEAD)
+    return render(request, "annotation/import.html#list", _list(me))
+
+
+@login_required
+@require_GET
+def import_look(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
+    """One file: before it is started what was understood of it, afterwards how it goes or went."""
+    me = member_for(request.user, slug, Role.LEAD)
+    upload = get_object_or_404(me.project.imports, pk=pk)
+    context: dict[str, Any] = {"me": me, "project": me.project, "upload": upload, "title": title_of(upload)}
+    if upload.state == Import.State.UPLOADED:
+        try:
+            seen = imports.look(upload)
+        except UploadError as error:
+            messages.error(request, str(error))
+            return redirect("import", slug)
+        context |= {"look": seen, "examples": [_example(prompt) for prompt in seen.examples]}
+        context["unit"] = "row" if seen.kind == "parquet" else "line"
+    template = "annotation/import_look.html#state" if request.htmx else "annotation/import_look.html"
+    return render(request, template, context)
+
+
+@login_required
+@require_POST
+def import_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    upload = get_object_or_404(project_for(request.user, slug, Role.LEAD).imports, pk=pk)
+    try:
+        imports.start(upload)
+    except UploadError as error:
+        messages.error(request, str(error))
+    return redirect("import-look", slug, pk)
+
+
+@login_required
+@require_POST
+def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    upload = get_object_or_404(project_for(request.user, slug, Role.LEAD).imports, pk=pk)
+    try:
+        imports.cancel(upload)
+    except UploadError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"Nothing of {upload.name} is imported.")
+    return redirect("import", slug)
+
+
+def title_of(upload: Import) -> str:
+    """The shape's name, as people write it."""
+    return BY_NAME[upload.shape].title if upload.shape in BY_NAME else ""
+
+
+def _list(me: Member) -> dict[str, Any]:
+    newest = list(me.project.imports.select_related("created_by")[:NEWEST])
+    return {
         "me": me,
-        "project": project,
-        "form": form,
-        "report": report,
-        "file_name": form.cleaned_data["file"].name if report else "",
-        "more_errors": report is not None and len(report.errors) >= MAX_ERRORS,
+        "project": me.project,
+        "imports": [(upload, title_of(upload)) for upload in newest],
+        "moving": any(upload.is_open for upload in newest),
+    } | _counts(me.project)
+
+
+def _counts(project: Project) -> dict[str, int]:
+    return {
         "prompts": project.prompts.count(),
         "unanswered": project.prompts.filter(responses=None).count(),
     }
-    wrong = form.errors or (report and report.errors)
-    template = "annotation/import.html#page" if request.htmx else "annotation/import.html"
-    return render(request, template, context, status=422 if wrong else 200)
+
+
+def _example(prompt: ImportedPrompt) -> dict[str, Any]:
+    """A row as annotators will see it, long texts cut."""
+    answers = [
+        {
+            "author": answer.author,
+            "html": to_html(answer.text[:SHOWN_CHARS]),
+            "rank": prompt.gold[n] if prompt.gold else None,
+        }
+        for n, answer in enumerate(prompt.responses)
+    ]
+    turns = [{"role": m["role"], "html": to_html(m["content"][:SHOWN_CHARS])} for m in prompt.messages]
+    return {"turns": turns, "answers": answers, "tags": prompt.tags}

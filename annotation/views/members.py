@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import oversight
 from annotation.access import Role, member_for, person, project_for
-from annotation.actions.members import MemberError, add_member, change_role, create_account, remove_member
-from annotation.forms import AddMemberForm, NewAccountForm
+from annotation.actions.members import (
+    MemberError,
+    NewAccount,
+    add_member,
+    change_role,
+    create_account,
+    remove_member,
+)
+from annotation.forms import AddMemberForm, InvitationForm, NewAccountForm
 from annotation.models import Member
 
 
@@ -24,13 +34,13 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     form = AddMemberForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            member = add_member(project=me.project, **form.cleaned_data)
+            member = add_member(project=me.project, actor=person(request), **form.cleaned_data)
         except MemberError as error:
             form.add_error(error.field, str(error))
         else:
             messages.success(request, f"{member.user} joined as {member.role}.")
             return redirect("members", slug)
-    return _page(request, me, add_form=form)
+    return page(request, me, add_form=form)
 
 
 @login_required
@@ -42,12 +52,12 @@ def member_create(request: HttpRequest, slug: str) -> HttpResponse:
     form = NewAccountForm(request.POST)
     if form.is_valid():
         try:
-            member, password = create_account(project=me.project, **form.cleaned_data)
+            created = create_account(project=me.project, actor=person(request), **form.cleaned_data)
         except MemberError as error:
             form.add_error(error.field, str(error))
         else:
-            return _page(request, me, created={"username": member.user.username, "password": password})
-    return _page(request, me, account_form=form)
+            return page(request, me, created=created)
+    return page(request, me, account_form=form)
 
 
 @login_required
@@ -57,7 +67,7 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
     )
     try:
-        change_role(member=member, role=request.POST.get("role", ""))
+        change_role(member=member, role=request.POST.get("role", ""), actor=person(request))
     except MemberError as error:
         messages.error(request, str(error))
     else:
@@ -72,7 +82,7 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
     )
     try:
-        remove_member(member=member)
+        remove_member(member=member, actor=person(request))
     except MemberError as error:
         messages.error(request, str(error))
     else:
@@ -90,23 +100,31 @@ def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
     return redirect("members", slug) if still_leads else redirect("home")
 
 
-def _page(
+def page(
     request: HttpRequest,
     me: Member,
     *,
     add_form: forms.Form | None = None,
     account_form: forms.Form | None = None,
-    created: dict[str, str] | None = None,
+    invitation_form: forms.Form | None = None,
+    created: NewAccount | None = None,
+    invited: dict[str, Any] | None = None,
 ) -> HttpResponse:
+    """The list, with what was just made: its password, or its link, stands on it this once."""
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
+    invitation_form = invitation_form or InvitationForm()
     context = {
         "me": me,
         "project": me.project,
         "members": oversight.members_today(me.project),
+        "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
+        "now": timezone.now(),
         "add_form": add_form,
         "account_form": account_form,
+        "invitation_form": invitation_form,
         "created": created,
+        "invited": invited,
     }
-    wrong = add_form.errors or account_form.errors
+    wrong = add_form.errors or account_form.errors or invitation_form.errors
     return render(request, "annotation/members.html", context, status=422 if wrong else 200)

@@ -1,29 +1,42 @@
-"""How far the queue is, how fast it goes, and who is at it."""
+"""How far the queue is, how fast it goes, who is at it, and how the work looks; live."""
 
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation import oversight
 from annotation.access import Role, member_for
+from annotation.oversight import filters as lens
+from annotation.oversight.agreement import tallies
+from annotation.oversight.filters import Filters
+from annotation.views import HtmxRequest, figures
 
 
 @login_required
 @require_GET
-def progress(request: HttpRequest, slug: str) -> HttpResponse:
+def progress(request: HtmxRequest, slug: str) -> HttpResponse:
+    """The page; for htmx its figures alone, which it asks for when something happened."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
-    days = oversight.pace(project)
+    filters = Filters.read(request.GET, project)
+    step, counts = oversight.rate(project, filters)
+    met = tallies(project, filters, "at", step=step)["at"]
     context = {
         "me": me,
         "project": project,
-        "live": oversight.live_state(project),
-        "days": days,
-        "total_days": sum(day.judgments for day in days),
+        "filters": filters,
+        "step": step,
+        "judged": sum(n for _, n in counts),
+        "work": figures.work_over_time(project, counts, step),
+        "agreement": figures.agreement_over_time(project, met, step),
+        "degrees": figures.degree_bars(project, oversight.degrees(project, filters)),
+        "skips": figures.skip_bars(project, oversight.skips_by_reason(project, filters)),
         "members": oversight.members_today(project),
-        "skips": oversight.skips_by_reason(project),
     }
+    if request.htmx:
+        return render(request, "annotation/progress.html#figures", context)
+    context |= {"live": oversight.live_state(project), "choices": lens.choices(project)}
     return render(request, "annotation/progress.html", context)

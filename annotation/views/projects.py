@@ -9,7 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, member_for, person, require_project_creator
-from annotation.actions.projects import create_project
+from annotation.actions.projects import change_project, create_project
 from annotation.forms import NewProjectForm, ProjectForm
 
 FIRST_GUIDELINE = """\
@@ -45,7 +45,7 @@ def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
     name = project.name
     form = ProjectForm(request.POST if request.method == "POST" else None, instance=project)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        change_project(project=project, actor=person(request))
         messages.success(request, "The settings are saved.")
         return redirect("project-settings", slug)
     project.name = name  # the heading keeps the stored name while the form has errors

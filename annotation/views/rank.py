@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from annotation.actions.queue import Lease
+from annotation.logic.ranking import levels
 
 SMALL_NUMBER = re.compile("[0-9]{1,3}")
 
 
-def read(form: Mapping[str, str], lease: Lease) -> dict[int, int]:
+def read(form: Mapping[str, str], shown: Sequence[int]) -> dict[int, int]:
     """Response id -> rank, of those that were given one. What is no small number counts as not given."""
-    given = {response: form.get(f"rank-{response}", "") for response in lease.shown_order}
+    given = {response: form.get(f"rank-{response}", "") for response in shown}
     return {response: int(rank) for response, rank in given.items() if SMALL_NUMBER.fullmatch(rank)}
 
 
-def read_draft(data: object, lease: Lease) -> dict[int, int]:
-    """The ranks of a kept draft, of those answers that stand in the item."""
-    ranks = data.get("ranks", {}) if isinstance(data, dict) else {}
-    return {response: ranks[str(response)] for response in lease.shown_order if str(response) in ranks}
+def in_words(ranks: Mapping[int, int], shown: Sequence[int]) -> str:
+    """`C > A = D > B`, by the letters under which the answers were shown."""
+    placed = [(letter, ranks[pk]) for letter, pk in zip("ABCDEFGHI", shown, strict=False) if pk in ranks]
+    return " > ".join(
+        " = ".join(placed[i][0] for i in level) for level in levels([rank for _, rank in placed])
+    )

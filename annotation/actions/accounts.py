@@ -1,0 +1,85 @@
+"""Erasing an account: what says who somebody was goes, what they said stays under their pseudonym."""
+
+from __future__ import annotations
+
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.cached_db import SessionStore
+from django.contrib.sessions.models import Session
+from django.db import transaction
+from django.utils import timezone
+
+from annotation import audit
+from annotation.actions.members import MemberError, keep_a_lead
+from annotation.models import Draft, Member, Slot, User
+
+
+class AccountError(Exception):
+    """Why an account stays, in a sentence."""
+
+
+def erase(*, user: User, actor: User) -> None:
+    """Make an account nobody's: no name, no way to sign in, no membership, token, session or draft. Their judgments stay,
+    and nobody can ever claim them.
+
+    Raises:
+        AccountError: they are a project's only lead, or were erased before.
+    """
+    pseudonym = user.pseudonym
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=user.pk)
+        if user.erased_at is not None:
+            raise AccountError("This account was erased before.")
+        _leave_projects(user)
+        _clear(user)
+        audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
+    _end_sessions(user)
+
+
+def _leave_projects(user: User) -> None:
+    """
+    Raises:
+        AccountError: a project would be left without a lead.
+    """
+    for member in Member.objects.filter(user=user).select_related("project"):
+        try:
+            keep_a_lead(member, leaves_lead=member.role == Member.Role.LEAD)
+        except MemberError:
+            raise AccountError(
+                f"{user.username} is the only lead of {member.project}. Make somebody else a lead of it first."
+            ) from None
+        member.delete()
+
+
+def _clear(user: User) -> None:
+    user.api_tokens.all().delete()
+    Draft.objects.filter(annotator=user).delete()
+    held = Slot.objects.filter(annotator=user, state=Slot.State.LEASED)
+    held.filter(gold=True).delete()
+    held.update(
+        state=Slot.State.OPEN,
+        annotator=None,
+        token=None,
+        leased_until=None,
+        opened_at=None,
+        shown_order=None,
+        control=False,
+    )
+    kind = ContentType.objects.get_for_model(User)
+    LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).delete()
+    user.groups.clear()
+    user.user_permissions.clear()
+    user.username = f"erased-{user.pseudonym}"
+    user.first_name = user.last_name = user.email = ""
+    user.is_active = user.is_staff = user.is_superuser = False
+    user.last_login = None
+    user.set_unusable_password()
+    user.erased_at = timezone.now()
+    user.save()
+
+
+def _end_sessions(user: User) -> None:
+    """The new password hash has ended them all; what they hold goes too."""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.get_decoded().get("_auth_user_id") == str(user.pk):
+            SessionStore(session.session_key).delete()  # from the cache as well

@@ -1,0 +1,127 @@
+"""Links with which people join a project by themselves. Whoever has one may use it, so it can be used up, expires, and can be
+revoked."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from annotation import audit, events
+from annotation.actions.members import MemberError, check_username
+from annotation.models import ApiToken, Invitation, Member, Project, User
+
+
+class InvitationError(Exception):
+    """Why a link does not open a project, in a sentence for the person who followed it."""
+
+
+@transaction.atomic
+def invite(
+    *, project: Project, creator: User, role: str, places: int = 1, days: int = 7, note: str = ""
+) -> tuple[Invitation, str]:
+    """A new invitation and the key in its link, which cannot be had again."""
+    key = secrets.token_urlsafe(24)
+    invitation = Invitation.objects.create(
+        project=project,
+        role=role,
+        digest=ApiToken.digest_of(key),
+        note=note,
+        places=places,
+        created_by=creator,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    audit.record(
+        "invitation.made",
+        project=project,
+        actor=creator,
+        subject=_subject(invitation),
+        role=role,
+        places=places,
+        expires_at=invitation.expires_at,
+    )
+    return invitation, key
+
+
+@transaction.atomic
+def revoke(*, invitation: Invitation, actor: User) -> None:
+    """Nobody can use the link from now on; who has joined by it stays. Revoking twice changes nothing."""
+    live = Invitation.objects.filter(pk=invitation.pk, revoked_at=None)
+    if live.update(revoked_at=timezone.now()):
+        audit.record(
+            "invitation.revoked", project=invitation.project, actor=actor, subject=_subject(invitation)
+        )
+
+
+def find(key: str) -> Invitation | None:
+    """The invitation of a link, whatever has become of it."""
+    found = Invitation.objects.select_related("project", "created_by").filter(digest=ApiToken.digest_of(key))
+    return found.first()
+
+
+def check(invitation: Invitation) -> None:
+    """
+    Raises:
+        InvitationError: it cannot be used any more.
+    """
+    if invitation.revoked_at is not None:
+        raise InvitationError("This invitation was taken back.")
+    if invitation.expires_at <= timezone.now():
+        raise InvitationError("This invitation has expired.")
+    if invitation.used >= invitation.places:
+        raise InvitationError("All places of this invitation are taken.")
+
+
+@transaction.atomic
+def accept(*, invitation: Invitation, user: User) -> Member:
+    """Let the user into the project. Who is in it already stays as they are, and takes no place.
+
+    Raises:
+        InvitationError: the invitation cannot be used any more.
+    """
+    # the last place goes to one of two who come at once
+    locked = Invitation.objects.select_for_update().select_related("project").get(pk=invitation.pk)
+    there = Member.objects.filter(project=locked.project, user=user).first()
+    if there:
+        return there
+    check(locked)
+    member, added = Member.objects.get_or_create(
+        project=locked.project, user=user, defaults={"role": locked.role}
+    )
+    if added:  # and not by somebody else's hand in this very moment
+        locked.used += 1
+        locked.save(update_fields=["used"])
+        audit.record(
+            "member.joined",
+            project=locked.project,
+            actor=user,
+            subject=user.pseudonym,
+            user=user.pk,
+            role=locked.role,
+            invitation=locked.pk,
+        )
+        events.announce(events.project_group(locked.project_id), {"kind": "member"})
+    return member
+
+
+def sign_up(*, invitation: Invitation, username: str, password: str) -> Member:
+    """An account for somebody new, and their place in the project: both or neither.
+
+    Raises:
+        InvitationError: the invitation cannot be used any more.
+        MemberError: the name is taken, or has signs that a name may not have.
+    """
+    check_username(username)
+    try:
+        with transaction.atomic():
+            user = User.objects.create_user(username=username, password=password)
+            return accept(invitation=invitation, user=user)
+    except IntegrityError:
+        raise MemberError("username", f"The name {username!r} is taken. Choose another.") from None
+
+
+def _subject(invitation: Invitation) -> str:
+    places = "1 place" if invitation.places == 1 else f"{invitation.places} places"
+    return f"As {invitation.role}, {places}" + (f": {invitation.note}" if invitation.note else "")

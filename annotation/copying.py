@@ -1,0 +1,46 @@
+"""Many rows at once, by PostgreSQL's COPY: several times faster than INSERT."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from django.db import connection, models
+from django.db.models.fields import NOT_PROVIDED
+from django.utils import timezone
+
+
+def insert(model: type[models.Model], names: Sequence[str], rows: Collection[Sequence[Any]]) -> list[int]:
+    """Add rows, each with a value for every named column, and return their ids in the same order.
+
+    Values go to the database as they are: JSON as text. Columns that are not named get their field's default.
+    """
+    if not rows:
+        return []
+    table = connection.ops.quote_name(model._meta.db_table)
+    defaults = _defaults(model, names)
+    columns = ", ".join(map(connection.ops.quote_name, ["id", *names, *defaults]))
+    tail = tuple(defaults.values())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
+            [model._meta.db_table, len(rows)],
+        )
+        ids = [id for (id,) in cursor.fetchall()]
+        with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+            for id, row in zip(ids, rows, strict=True):
+                copy.write_row((id, *row, *tail))
+    return ids
+
+
+def _defaults(model: type[models.Model], names: Sequence[str]) -> dict[str, Any]:
+    """The columns that are not named, with the values that Django would give them; the database gives its own."""
+    defaults: dict[str, Any] = {}
+    for field in model._meta.concrete_fields:
+        column = field.attname
+        if column in names or field.primary_key or field.db_default is not NOT_PROVIDED:
+            continue
+        now = getattr(field, "auto_now_add", False) or getattr(field, "auto_now", False)
+        value = timezone.now() if now else field.get_default()
+        defaults[column] = field.get_db_prep_save(value, connection)
+    return defaults

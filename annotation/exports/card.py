@@ -1,0 +1,144 @@
+"""A data card: what a snapshot is, in the words of a README that the Hugging Face hub and people both read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Manifest = Mapping[str, Any]
+
+
+def readme(manifest: Manifest, configs: Mapping[str, Sequence[str]] = {}) -> str:
+    """The card in Markdown, from a snapshot's manifest. `configs`: which splits there is a file of, by format."""
+    return _front_matter(manifest, configs) + card(manifest)
+
+
+def card(manifest: Manifest) -> str:
+    project, census = manifest["project"], manifest["census"]
+    counts = census["counts"]
+    parts = [
+        f"# {project['name']}, snapshot {manifest['number']}",
+        manifest["note"],
+        (
+            f"{counts['judgments']:,} judgments of {counts['prompts']:,} prompts by {counts['annotators']:,} annotators give "
+            f"{counts['pairs']:,} preference pairs. Frozen on {manifest['created_at'][:10]}; SHA-256 of `{manifest['file']}`: "
+            f"`{manifest['sha256']}`."
+        ),
+        "## How it was collected",
+        _collected(project, census),
+        "## What is in it",
+        _table(counts),
+        "## Agreement and habits",
+        _quality(census),
+        "## Guidelines",
+        "What annotators went by. The text is the project's own.",
+        *(_guideline(one) for one in manifest["guidelines"]),
+        "## Splits",
+        (
+            "A hash of the prompt's messages decides between `train` and the held-out split (`test` in files for `datasets`), "
+            "so all rows of one prompt stand in the same split, in every snapshot and every project."
+        ),
+        "## Licence",
+        f"{manifest['licence'] or 'No licence was given.'}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _front_matter(manifest: Manifest, configs: Mapping[str, Sequence[str]]) -> str:
+    names = {"train": "train", "held_out": "test"}
+    lines = ["---", f"pretty_name: {json.dumps(manifest['project']['name'] + ' preferences')}"]
+    if manifest["licence"]:
+        lines.append(f"license: {json.dumps(manifest['licence'])}")
+    lines += ["tags:", "- preferences", "- rlhf", "configs:"]
+    for name, splits in configs.items():
+        lines += [f"- config_name: {name}", *(["  default: true"] if name == "trl" else []), "  data_files:"]
+        for split in splits:
+            lines += [f"  - split: {names[split]}", f"    path: data/{name}/{names[split]}.parquet"]
+    return "\n".join([*lines, "---", ""]) + "\n"
+
+
+def _collected(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
+    first, last = (day[:10] for day in census["dates"])
+    counts = census["counts"]
+    asked = (
+        f"{project['k']} answers side by side"
+        if project["task"] == "preferences"
+        else "answers to be written"
+    )
+    sentences = [
+        (
+            f"Between {first} and {last}, in the open-source app Palate. People saw {asked}, in an order shuffled for each of "
+            f"them and kept, without knowing who wrote them; criterion: {project['criterion']}. The project asked for "
+            f"{project['overlap']} judgment{'s' if project['overlap'] > 1 else ''} of each item."
+        ),
+        f"{counts['by_machines']:,} of the judgments come from scripts or AI labelers and are marked so (`account`)."
+        if counts["by_machines"]
+        else "All judgments come from people's accounts.",
+        (
+            f"{counts['gold']:,} judgments of items with a known answer, made to measure annotators, are marked (`gold`) and "
+            "stand in the raw rows only."
+        )
+        if counts["gold"]
+        else "",
+        f"A uniform control slice is {100 * project['control_rate']:.0f}% of what was handed out (`control`)."
+        if project["control_rate"]
+        else "",
+        f"Prompts were drawn with probabilities from {census['probabilities'][0]:g} to {census['probabilities'][1]:g}."
+        if census["probabilities"] and census["probabilities"][0] < 1
+        else "",
+        f"The median judgment took {census['median_seconds']} seconds. Annotators appear by pseudonym.",
+        "Answers by author: "
+        + ", ".join(f"{_plain(name)} ({n:,})" for name, n in census["models"].items())
+        + "."
+        if census["models"]
+        else "",
+    ]
+    return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _table(counts: Mapping[str, int]) -> str:
+    rows = [
+        ("Judgments", "judgments"),
+        ("Pairs", "pairs"),
+        ("Prompts", "prompts"),
+        ("Demonstrations", "demonstrations"),
+    ]
+    lines = ["| Number of | train | held out | all |", "|---|--:|--:|--:|"]
+    for title, name in rows:
+        if counts.get(name):
+            train, held_out = (counts.get(f"{name}_{split}") for split in ("train", "held_out"))
+            cells = [f"{n:,}" if n is not None else "" for n in (train, held_out, counts[name])]
+            lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _quality(census: Mapping[str, Any]) -> str:
+    agreement = census["agreement"]
+    lines = []
+    if agreement["items"]:
+        lines.append(
+            f"- Two people who judged the same item say the same of two of its answers {agreement['mean']:.0%} of the time "
+            f"(mean over {agreement['items']:,} items with more than one judgment)."
+        )
+    else:
+        lines.append("- No item has more than one judgment, so nothing is known of how far people agree.")
+    for name, words in (
+        ("first_shown_preferred", "the answer that was shown first"),
+        ("longer_preferred", "the longer answer"),
+    ):
+        if share := census[name]:
+            lines.append(
+                f"- Of two answers, {words} was preferred {share['share']:.1%} of the time "
+                f"(95% interval {share['low']:.1%} to {share['high']:.1%}, {share['pairs']:,} pairs)."
+            )
+    return "\n".join(lines)
+
+
+def _guideline(guideline: Mapping[str, Any]) -> str:
+    quoted = "\n".join(f"> {line}" for line in guideline["text"].splitlines())
+    return f"### Version {guideline['number']} ({guideline['judgments']:,} judgments)\n\n{quoted}"
+
+
+def _plain(name: str) -> str:
+    return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|" else sign for sign in name)

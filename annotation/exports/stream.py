@@ -1,0 +1,138 @@
+"""Exports as chunks of bytes, in flat memory however many rows there are.
+
+Read in batches of about a megabyte, each by a query of its own: no connection and no transaction waits for a slow reader.
+PostgreSQL makes the lines, and they pass through as they are. The same judgments give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from django.db import connection
+from django.db.models import Max
+
+from annotation.exports import sources
+from annotation.exports.parquet import as_parquet
+from annotation.exports.query import lines_query, values_of, votes_query
+from annotation.exports.selection import Selection
+from annotation.logic import consensus
+from annotation.logic.ranking import dense
+from annotation.models import Judgment, Project
+
+BATCH_BYTES = 2**20
+FIRST_PROMPTS, MOST_PROMPTS = 20, 20_000  # the first lines come soon
+Chunks = Generator[bytes, None, None]
+
+
+def live(project: Project, selection: Selection) -> Chunks:
+    """What people have said up to now, without what comes in after the start, nor what a later revision replaced."""
+    return _as_file(_live(project, selection), selection)
+
+
+def frozen(path: Path, selection: Selection) -> Chunks:
+    """What a snapshot's file holds."""
+    lines = _whole_file(path) if selection.is_everything else _frozen(path, selection)
+    return _as_file(lines, selection)
+
+
+def _as_file(lines: Chunks, selection: Selection) -> Chunks:
+    return as_parquet(lines, selection) if selection.file == "parquet" else lines
+
+
+def _live(project: Project, selection: Selection) -> Chunks:
+    newest = Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0
+    query = lines_query(selection, sources.LIVE, sources.LAST)
+    after, limit = 0, FIRST_PROMPTS
+    while True:
+        values = values_of(selection, project=project.pk, newest=newest, after=after, limit=limit)
+        if selection.votes != "all":
+            values["consensus"] = _consensus(selection, sources.LIVE, values)
+        text, last, count = _one_row(query, values)
+        if last is None:
+            return
+        after = last
+        if text:
+            yield text.encode()
+        # twice as many as before, or as many as a megabyte has room for
+        limit = max(1, min(2 * limit, MOST_PROMPTS, count * BATCH_BYTES // max(1, len(text or ""))))
+
+
+def _frozen(path: Path, selection: Selection) -> Chunks:
+    query = lines_query(selection, sources.FROZEN)
+    for lines in _batches(path):
+        values = values_of(selection, lines=lines)
+        if selection.votes != "all":
+            values["consensus"] = _consensus(selection, sources.FROZEN, values)
+        (text,) = _one_row(query, values)
+        if text:
+            yield text.encode()
+
+
+def _batches(path: Path) -> Iterator[list[str]]:
+    """The file's lines, about a megabyte at once, the lines of one prompt always together."""
+    batch: list[str] = []
+    size, group = 0, ""
+    with path.open(encoding="utf-8", newline="\n") as file:
+        for line in file:
+            # only where a batch is full does it matter whose line this is
+            if size >= BATCH_BYTES and (group := group or _group(batch[-1])) != _group(line):
+                yield batch
+                batch, size, group = [], 0, ""
+            batch.append(line.rstrip("\n"))
+            size += len(line)
+    if batch:
+        yield batch
+
+
+def _group(line: str) -> str:
+    return str(json.loads(line)["group"])
+
+
+def _whole_file(path: Path) -> Chunks:
+    with path.open("rb") as file:
+        while chunk := file.read(BATCH_BYTES):
+            yield chunk
+
+
+def _one_row(query: str, values: dict[str, Any]) -> Any:
+    # the driver itself, and its binary format: a megabyte of text comes over as it is
+    with connection.cursor() as cursor, psycopg.Cursor(cursor.connection) as plain:
+        return plain.execute(query, values, binary=True).fetchone()
+
+
+def _consensus(selection: Selection, source: str, values: dict[str, Any]) -> str:
+    """The order that each item's votes come to, as JSON for the query."""
+    with connection.cursor() as cursor:
+        cursor.execute(votes_query(selection, source), values)
+        found = cursor.fetchall()
+    decided = (_decide(selection.votes, item, rankings, verdict) for item, rankings, verdict in found)
+    return json.dumps([one for one in decided if one])
+
+
+def _decide(votes: str, item: int, rankings: Any, verdict: list[int] | None) -> dict[str, Any] | None:
+    """None where a unanimous order is asked for and there is none. What a reviewer decided stands above all votes."""
+    rankings = json.loads(rankings) if isinstance(rankings, str) else rankings
+    if votes == "unanimous":
+        same = all(ranks == rankings[0] for ranks in rankings)
+        # pairs on which all agree may be had where the whole order is not
+        return {"item": item, "ranks": rankings[0] if same else [1] * len(rankings[0])}
+    if verdict is not None:
+        return {"item": item, "ranks": dense(verdict)}
+    wins = consensus.votes(rankings)
+    if votes == "majority":
+        k = len(wins)
+        points = [
+            sum((wins[i][j] > wins[j][i]) - (wins[i][j] < wins[j][i]) for j in range(k)) for i in range(k)
+        ]
+        return {"item": item, "ranks": _ranks_of(points)}
+    strengths = [round(strength, 6) for strength in consensus.bradley_terry(wins)]
+    return {"item": item, "ranks": _ranks_of(strengths), "strengths": strengths}
+
+
+def _ranks_of(scores: list[float] | list[int]) -> list[int]:
+    order = sorted(set(scores), reverse=True)
+    return [order.index(score) + 1 for score in scores]

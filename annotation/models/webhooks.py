@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.utils import timezone
+
+from annotation.models.projects import Project
+
+EVENTS = {
+    "judgment.created": "somebody judged an item, or revised a judgment",
+    "items.created": "items came into the queue",
+    "snapshot.frozen": "a snapshot was frozen",
+    "round.changed": "a round went on, or ended",
+    "model.promoted": "a model became the current one",
+}
+
+
+class Webhook(models.Model):
+    """An address that is told of what happens in a project. Its secret signs every message; it is shown once."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="webhooks")
+    url = models.URLField("address", max_length=500)
+    events = ArrayField(models.CharField(max_length=40), help_text="As in `EVENTS`.")
+    secret = models.CharField(max_length=64, editable=False)
+    active = models.BooleanField(default=True)
+    # how far it has been told: judging and importing write no messages, a sweep finds what is new
+    last_judgment = models.BigIntegerField(default=0, editable=False)
+    last_item = models.BigIntegerField(default=0, editable=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.url
+
+
+class Delivery(models.Model):
+    """One message to one webhook, and what became of it. The row is the queue; it is also the log."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting"
+        DELIVERED = "delivered"
+        FAILED = "failed"
+
+    webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
+    event = models.CharField(max_length=40)
+    body = models.JSONField()
+    state = models.CharField(max_length=9, choices=State, default=State.WAITING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    next_at = models.DateTimeField(default=timezone.now)
+    status = models.PositiveSmallIntegerField(null=True)
+    problem = models.CharField(max_length=300, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    delivered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["next_at"], name="deliveries_that_wait", condition=models.Q(state="waiting"))
+        ]

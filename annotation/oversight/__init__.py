@@ -1,0 +1,25 @@
+"""What leads and reviewers see of the work: how it goes, how far people agree, who does it how, and what needs a look."""
+
+from annotation.oversight.live import (
+    Median,
+    answers,
+    degrees,
+    judgments_after,
+    live_state,
+    members_today,
+    midnight,
+    rate,
+    skips_by_reason,
+)
+
+__all__ = [
+    "Median",
+    "answers",
+    "degrees",
+    "judgments_after",
+    "live_state",
+    "members_today",
+    "midnight",
+    "rate",
+    "skips_by_reason",
+]

@@ -1,0 +1,114 @@
+"""What a lead looks at: a period, a person, a tag, a version of the guidelines; all in the page's address."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.db import connection
+from django.utils import timezone
+
+from annotation.models import Guideline, Member, Project, User
+
+PERIODS = {"1": "Today and yesterday", "7": "7 days", "30": "30 days", "90": "90 days", "": "All time"}
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which judgments a figure is of. `since` comes from `days`, unless a caller sets it."""
+
+    days: int | None = None
+    annotator: User | None = None
+    tag: str = ""
+    version: int | None = None
+    since: datetime | None = None
+
+    @classmethod
+    def read(cls, query: Mapping[str, str], project: Project) -> Filters:
+        """From a query string. What does not exist in the project filters nothing."""
+        days = int(query["days"]) if query.get("days") and query["days"] in PERIODS else None
+        version = query.get("version", "")
+        known = version.isdecimal() and len(version) < 8
+        person = query.get("annotator", "")
+        return cls(
+            days=days,
+            annotator=User.objects.filter(username=person, memberships__project=project).first()
+            if person and "\0" not in person
+            else None,
+            tag=query.get("tag", "").replace("\0", "")[:60],
+            version=int(version) if known else None,
+            since=timezone.now() - timedelta(days=days) if days else None,
+        )
+
+    @property
+    def any(self) -> bool:
+        return bool(self.query)
+
+    @property
+    def query(self) -> str:
+        """The query string that reads back as this."""
+        named = {
+            "days": self.days,
+            "annotator": self.annotator.username if self.annotator else None,
+            "tag": self.tag,
+            "version": self.version,
+        }
+        return urlencode({name: value for name, value in named.items() if value})
+
+    def where(self) -> tuple[str, dict[str, Any]]:
+        """SQL on `judgment` and `item`, beginning with AND, and its values. A person's judgments are not picked out here:
+        agreement needs the others', too."""
+        clauses, values = [], dict[str, Any]()
+        if self.since:
+            clauses.append("AND judgment.created_at >= %(since)s")
+            values["since"] = self.since
+        if self.tag:
+            clauses.append(
+                "AND item.prompt_id IN (SELECT id FROM annotation_prompt"
+                " WHERE project_id = %(project)s AND %(tag)s = ANY(tags))"
+            )
+            values["tag"] = self.tag
+        if self.version is not None:
+            clauses.append(
+                "AND judgment.guideline_id IN (SELECT id FROM annotation_guideline"
+                " WHERE project_id = %(project)s AND number = %(version)s)"
+            )
+            values["version"] = self.version
+        return " ".join(clauses), values
+
+    def where_theirs(self) -> tuple[str, dict[str, Any]]:
+        """As `where`, and only of the person, where one is chosen."""
+        clauses, values = self.where()
+        if self.annotator:
+            clauses += " AND judgment.annotator_id = %(annotator)s"
+            values["annotator"] = self.annotator.pk
+        return clauses, values
+
+
+EVERYTHING = Filters()
+
+TAGS = """
+SELECT DISTINCT unnest(tags) AS tag FROM annotation_prompt WHERE project_id = %(project)s ORDER BY tag LIMIT 200
+"""
+
+
+def choices(project: Project) -> dict[str, Any]:
+    """What the filters' form offers: three queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(TAGS, {"project": project.pk})
+        tags = [tag for (tag,) in cursor.fetchall()]
+    return {
+        "periods": PERIODS,
+        "people": list(
+            Member.objects.filter(project=project)
+            .order_by("user__username")
+            .values_list("user__username", flat=True)
+        ),
+        "tags": tags,
+        "versions": list(
+            Guideline.objects.filter(project=project).order_by("-number").values_list("number", flat=True)
+        ),
+    }

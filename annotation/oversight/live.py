@@ -1,0 +1,160 @@
+"""What a lead sees of the work: how it goes, who does it, and what has come since the last snapshot."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from django.db import connection
+from django.db.models import Aggregate, Count, FloatField, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from annotation.logic.words import duration
+from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
+from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.queries import Progress, progress, working_now
+
+
+class Median(Aggregate):
+    """PostgreSQL's `percentile_cont(0.5)`."""
+
+    function = "percentile_cont"
+    template = "%(function)s(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = FloatField()
+
+
+def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
+    """The queue as its page shows it, as JSON: counts, the time left in words, and who is working now."""
+    now = now or progress(project)
+    return {
+        "wanted": now.wanted,
+        "done": now.done,
+        "left": now.left,
+        "leased": now.leased,
+        "last_hour": now.last_hour,
+        "percent": now.percent,
+        "eta": duration(now.eta.total_seconds()) if now.eta else "",
+        "working": [
+            {"name": name, "recent": recent}
+            for name, recent in cast("Any", working_now(project)).values_list("user__username", "recent")
+        ],
+    }
+
+
+def midnight() -> datetime:
+    """When today began (UTC)."""
+    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def members_today(project: Project) -> QuerySet[Member]:
+    """Everybody in the project with how many items they judged today and in all, and when they last did."""
+    theirs = (
+        Judgment.objects.filter(item__project=project, annotator=OuterRef("user"), supersedes=None)
+        .order_by()
+        .values("annotator")
+        .annotate(
+            total=Count("id"),
+            today=Count("id", filter=Q(created_at__gte=midnight())),
+            last=Max("created_at"),
+            median=Median("seconds"),
+        )
+    )
+    return (
+        project.members.select_related("user")
+        .annotate(
+            total=Coalesce(Subquery(theirs.values("total")), 0),
+            today=Coalesce(Subquery(theirs.values("today")), 0),
+            last=Subquery(theirs.values("last")),
+            median=Subquery(theirs.values("median")),
+        )
+        .order_by("-today", "-total", "user__username")
+    )
+
+
+RATE = """
+SELECT date_trunc('{step}', judgment.created_at), count(*)
+FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
+WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {where}
+GROUP BY 1 ORDER BY 1
+"""
+
+
+def rate(project: Project, filters: Filters) -> tuple[str, list[tuple[datetime, int]]]:
+    """Judgments by day (UTC), or by week where the filters look back further than a month: the step, and each of its
+    times with a count, those without any included."""
+    step = "day" if filters.days and filters.days <= 30 else "week"
+    where, values = filters.where_theirs()
+    with connection.cursor() as cursor:
+        cursor.execute(RATE.format(step=step, where=where), values | {"project": project.pk})
+        counts = dict(cursor.fetchall())
+    if not counts:
+        return step, []
+    width = timedelta(days=1 if step == "day" else 7)
+    at, last = min(counts), midnight()
+    times = []
+    while at <= last:
+        times.append((at, counts.get(at, 0)))
+        at += width
+    return step, times
+
+
+DEGREES = """
+SELECT judgment.degree, count(*)
+FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
+WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND judgment.degree IS NOT NULL
+  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id) {where}
+GROUP BY 1
+"""
+
+LEVELS = """
+SELECT placed.k - placed.levels, count(*)
+FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
+CROSS JOIN LATERAL (
+    SELECT count(*) AS k, count(DISTINCT rank) AS levels
+    FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
+WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND placed.k > 2
+  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id) {where}
+GROUP BY 1 ORDER BY 1
+"""
+
+
+def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
+    """How people choose: of two answers by how much, of more how many of them they tie; `(value, in words, count)`."""
+    where, values = filters.where_theirs()
+    with connection.cursor() as cursor:
+        query = DEGREES if project.k == 2 else LEVELS
+        cursor.execute(query.format(where=where), values | {"project": project.pk})
+        counts = dict(cursor.fetchall())
+    if not counts:
+        return []
+    if project.k == 2:
+        return [(degree.value, degree.label, counts.get(degree.value, 0)) for degree in Judgment.Degree]
+    words = {0: "No ties", 1: "One tie"}
+    return [("", words.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
+
+
+def skips_by_reason(project: Project, filters: Filters = EVERYTHING) -> list[tuple[str, str, int]]:
+    """Why people skipped items, the commonest first: `(value, in words, count)`."""
+    rows = Skip.objects.filter(item__project=project)
+    if filters.since:
+        rows = rows.filter(created_at__gte=filters.since)
+    if filters.annotator:
+        rows = rows.filter(annotator=filters.annotator)
+    if filters.tag:
+        rows = rows.filter(item__prompt__tags__contains=[filters.tag])
+    counted = rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason")
+    return [(reason, Skip.Reason(reason).label, n) for reason, n in counted]
+
+
+def judgments_after(project: Project, snapshot: Snapshot | None) -> int:
+    """How many counted judgments, or newer revisions of them, the snapshot does not hold yet."""
+    return (
+        Judgment.objects.current()
+        .filter(item__project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0)
+        .count()
+    )
+
+
+def answers(project: Project) -> int:
+    return Response.objects.filter(prompt__project=project).count()

@@ -1,0 +1,75 @@
+"""Statements of the annotators' hot loop, prepared once for each connection: PostgreSQL would take longer to plan them than
+to run them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from django.db import connection
+from django.db.models import Model
+from psycopg.types.numeric import Int8BinaryDumper, Int8Dumper
+
+M = TypeVar("M", bound=Model)
+
+
+class _Prepared(psycopg.Cursor[Any]):
+    """Prepares what it executes, unless the connection's `prepare_threshold` is None. Every whole number is a bigint: by its
+    size alone, a statement would be prepared for each width anew."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        super().__init__(connection)
+        self.adapters.register_dumper(int, Int8BinaryDumper)
+        self.adapters.register_dumper(int, Int8Dumper)
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> _Prepared:
+        super().execute(query, params, prepare=True, **options)
+        if connection.queries_logged:
+            self._query = self._convert_query(query, params)  # where Django looks for the text to log
+        return self
+
+
+def rows(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What the statement returns. Outside of a transaction it is one of its own.
+
+    Raises:
+        django.db.DatabaseError: as with Django's own cursors.
+    """
+    connection.ensure_connection()
+    raw: Any = _Prepared(connection.connection)
+    # counted and logged as every other query
+    cursor = connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw)
+    with cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+class Columns(Generic[M]):
+    """A model's fields in a statement, and instances from its rows: what the ORM does, without building the statement anew.
+
+    Args:
+        alias: the table's in the statement.
+        names: the fields; without any, all of them. The others are read once somebody asks for them.
+    """
+
+    def __init__(self, model: type[M], alias: str, *names: str) -> None:
+        fields = [f for f in model._meta.concrete_fields if not names or f.attname in names]
+        self.model = model
+        self.names = [field.attname for field in fields]
+        self.converters = [getattr(field, "from_db_value", None) for field in fields]
+        self.sql = ", ".join(f"{alias}.{field.column}" for field in fields)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __str__(self) -> str:
+        return self.sql
+
+    def build(self, values: Sequence[Any]) -> M:
+        """The instance of these columns of a row."""
+        converted = [
+            convert(value, None, connection) if convert else value
+            for convert, value in zip(self.converters, values, strict=True)
+        ]
+        return self.model.from_db("default", self.names, converted)
