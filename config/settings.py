@@ -32,8 +32,12 @@ EMBEDDED = (
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=embedded_servers.database_url)}
 DATABASES["default"]["OPTIONS"] = {
-    "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=16), "timeout": 20}
+    "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=16), "timeout": 20},
+    # the annotators' statements are prepared; not behind a pooler that gives each transaction another connection
+    "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", default=True) else None,
 }
+# of each web process, for the annotators' pages: few threads wait less for one another than many
+WORK_THREADS = env.int("WORK_THREADS", default=4)
 REDIS_URL = env.str("REDIS_URL", default=embedded_servers.redis_url)
 
 
@@ -77,7 +81,13 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
+# whether webhooks may go to addresses of this network
+WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
+# of one token, or of one person who is signed in; 0 for any number
+API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)
 MAX_IMPORT_BYTES = env.int("MAX_IMPORT_BYTES", default=200 * 2**20)
+# a file that is uploaded on the Import page and read in the background
+MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=2 * 2**30)
 
 # --- the application ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
@@ -133,16 +143,27 @@ LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "static"]
-WHITENOISE_USE_FINDERS = True
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR / "static"))).resolve()
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)
+# collected beforehand: compressed, and under names that change with the content, so that browsers keep them for ever
+STATIC_COLLECTED = env.bool("STATIC_COLLECTED", default=False)
+WHITENOISE_USE_FINDERS = not STATIC_COLLECTED
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_COLLECTED
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
 
 # --- people ---------------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "annotation.User"
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "annotation.backends.AccountBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -164,6 +185,7 @@ REST_FRAMEWORK = {
         "rest_framework.permissions.IsAuthenticated",
         "annotation.api.authentication.ScopeAllows",
     ],
+    "DEFAULT_THROTTLE_CLASSES": ["annotation.api.throttling.PerCaller"],
     "DEFAULT_PARSER_CLASSES": ["annotation.api.parsers.JSON"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -176,6 +198,11 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Palate",
     "DESCRIPTION": "Import prompts and responses, export preferences, start runs and follow them.",
     "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "annotation.api.schema.complete",
+    ],
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
@@ -196,7 +223,13 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {"sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0}}
+CELERY_BEAT_SCHEDULE = {
+    "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
+    "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
+    "keep-rules": {"task": "annotation.tasks.keep_rules", "schedule": 60.0},
+    "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
+    "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},
+}
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # a running training writes its heartbeat this often, and is taken for dead after some silent ones
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)

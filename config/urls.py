@@ -3,13 +3,14 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
+from annotation.api.doors import guarded
 from config.health import healthz
 
 urlpatterns = [
     path("", include("annotation.urls")),
     path("", include("training.urls")),
-    path("api/v1/", include("annotation.api.urls")),
-    path("api/v1/", include("training.api.urls")),
+    path("api/v1/", include(guarded("annotation.api.urls"))),
+    path("api/v1/", include(guarded("training.api.urls"))),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
 ]

@@ -1,6 +1,8 @@
-"""Take the pictures of the README and the guides anew, from a demo that has run: `make demo SERVE=0 && make screenshots`.
+"""Take the pictures of the README and the guides anew: `make demo SERVE=0 && make screenshots`.
 
-Each page is taken at desktop and phone width, light and dark, into docs/pictures/.
+Annotators' screens show the texts of docs/showcase.py; the lead's show the demo, once it has run. Each page is taken at
+desktop and phone width, light and dark, into docs/pictures/. With `--all` every page of the site is taken, into
+var/pictures/, to be looked at.
 """
 
 from __future__ import annotations
@@ -14,18 +16,22 @@ from pathlib import Path
 import django
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "docs")]
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"  # Playwright runs a loop in this thread
 django.setup()
 
+import showcase  # noqa: E402
 from django.conf import settings  # noqa: E402
+from django.contrib.auth.hashers import make_password  # noqa: E402
+from django.core.management import call_command  # noqa: E402
+from django.urls import reverse  # noqa: E402
 from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
-from annotation.models import Candidate, Slot  # noqa: E402
+from annotation.models import Judgment, Project, User  # noqa: E402
 from config.processes import site  # noqa: E402
 from training.demo.world import PASSWORD, SLUG  # noqa: E402
-from training.models import ModelVersion, Run  # noqa: E402
+from training.models import ModelVersion, Round, Run  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -39,35 +45,70 @@ FLAGS = [
 ]
 
 
-def pages() -> Iterator[tuple[str, str, str]]:
+# what the README and the guides show; `--all` takes the others too
+SHOWN = {
+    *(
+        "home",
+        "rank",
+        "rank-nine",
+        "rank-marks",
+        "compare",
+        "demonstrate",
+        "diff",
+        "guidelines-drawer",
+        "mine",
+    ),
+    *("project", "progress", "quality", "data", "run", "round", "model"),
+}
+# keys that are pressed before the picture is taken
+PRESSED = {"diff": "a Shift+D", "guidelines-drawer": "g"}
+
+
+def people() -> tuple[User, User]:
+    """The demo's lead and annotator, or new ones of these names."""
+    found = []
+    for name in ("lead", "annotator"):
+        user = User.objects.filter(username=name).first()
+        found.append(
+            user
+            or User.objects.create(username=name, is_staff=name == "lead", password=make_password(PASSWORD))
+        )
+    return found[0], found[1]
+
+
+def annotators_pages(made: dict[str, Project], annotator: User) -> Iterator[tuple[str, str, str]]:
     """Each picture's name, whose eyes see it, and where."""
-    reward = Run.objects.filter(project__slug=SLUG, kind="reward", state="done").first()
-    policy = ModelVersion.objects.filter(project__slug=SLUG, kind="policy").first()
-    if reward is None or policy is None:
-        sys.exit("There is nothing to show yet: make demo SERVE=0")
+    yield "sign-in", "", reverse("login")
     yield "home", "annotator", "/"
-    yield "rank", "annotator", f"/p/{SLUG}/work/"
-    yield "compare", "annotator", f"/p/{SLUG}/work/"
-    yield "project", "lead", f"/p/{SLUG}/"
-    yield "data", "lead", f"/p/{SLUG}/data/"
-    yield "run", "lead", reward.get_absolute_url()
-    yield "model", "lead", policy.get_absolute_url()
+    for name, project in made.items():
+        yield name, "annotator", reverse("work", args=[project.slug])
+    yield "diff", "annotator", reverse("work", args=[made["rank"].slug])
+    yield "guidelines-drawer", "annotator", reverse("work", args=[made["rank"].slug])
+    yield "mine", "annotator", reverse("my-judgments")
+    last = Judgment.objects.current().filter(annotator=annotator).latest("id")
+    yield "mine-one", "annotator", reverse("my-judgment", args=[last.pk])
+    yield "account", "annotator", reverse("account")
 
 
-def offer(name: str) -> None:
-    """Let the annotator's next item be one to rank, or one to compare."""
-    if name not in ("rank", "compare"):
+def leads_pages() -> Iterator[tuple[str, str, str]]:
+    """The demo's, as far as it has run."""
+    project = Project.objects.filter(slug=SLUG).first()
+    if project is None:
         return
-    slots = Slot.objects.filter(project__slug=SLUG).exclude(state="done")
-    slots.filter(state="leased").update(
-        state="open", annotator=None, token=None, leased_until=None, shown_order=None
-    )
-    wanted = {"rank": 4, "compare": 2}[name]
-    for slot in slots.filter(state="open").order_by("-priority", "random_key"):
-        if Candidate.objects.filter(item=slot.item_id).count() == wanted:
-            slots.filter(priority__gt=1000).update(priority=0)
-            Slot.objects.filter(pk=slot.pk).update(priority=1001)
-            return
+    for name in ("project", "progress", "quality", "review", "items", "rules", "audit", "members", "guidelines",
+                 "import", "data", "runs", "rounds", "round-new", "models", "project-settings"):  # fmt: skip
+        yield name, "lead", reverse(name, args=[SLUG])
+    yield "project-new", "lead", reverse("project-new")
+    item = project.items.filter(judgments__isnull=False).first()
+    run = Run.objects.filter(project=project, kind="reward", state="done").first()
+    policy = ModelVersion.objects.filter(project=project, kind="policy").first()
+    round = Round.objects.filter(loop__project=project).first()
+    member = project.members.filter(role="annotator", user__judgments__isnull=False).first()
+    for name, found in (("item", item), ("run", run), ("model", policy), ("round", round)):
+        if found is not None:
+            yield name, "lead", reverse(name, args=[SLUG, found.pk])
+    if member is not None:
+        yield "annotator", "lead", reverse("annotator", args=[SLUG, member.user.username])
 
 
 def sign_in(page: Page, address: str, name: str) -> None:
@@ -81,24 +122,37 @@ def sign_in(page: Page, address: str, name: str) -> None:
 def main() -> None:
     if settings.EMBEDDED:
         settings.EMBEDDED.start()
-    PICTURES.mkdir(exist_ok=True)
+    call_command("migrate", verbosity=0)
+    everything = "--all" in sys.argv[1:]
+    folder = settings.VAR / "pictures" if everything else PICTURES
+    folder.mkdir(parents=True, exist_ok=True)
+    lead, annotator = people()
+    made = showcase.build(lead, annotator)
+    pages = [*annotators_pages(made, annotator), *leads_pages()]
     chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSER)), None)
     with site(int(os.environ.get("PORT", "8099"))) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for device, (width, height) in SIZES.items():
             for scheme in ("light", "dark"):
-                for name, who, path in pages():
-                    offer(name)
+                for who in ("", "annotator", "lead"):
                     context = browser.new_context(
                         viewport={"width": width, "height": height},
                         color_scheme=scheme,
                         reduced_motion="reduce",
+                        has_touch=device == "phone",
+                        is_mobile=device == "phone",
                     )
                     page = context.new_page()
-                    sign_in(page, address, who)
-                    page.goto(address + path)
-                    page.wait_for_timeout(700)  # curves and the first message of the socket
-                    page.screenshot(path=PICTURES / f"{name}-{device}-{scheme}.png")
+                    if who:
+                        sign_in(page, address, who)
+                    for name, eyes, path in pages:
+                        if eyes != who or not (everything or name in SHOWN):
+                            continue
+                        page.goto(address + path)
+                        for key in PRESSED.get(name, "").split():
+                            page.keyboard.press(key)
+                        page.wait_for_timeout(700)  # curves and the first message of the socket
+                        page.screenshot(path=folder / f"{name}-{device}-{scheme}.png")
                     context.close()
         browser.close()
 

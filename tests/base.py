@@ -20,4 +20,4 @@ class PalateTestCase(TestCase):
         builders.join(cls.project, cls.dana, Member.Role.REVIEWER)
 
     def sign_in(self, user: object) -> None:
-        self.client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")  # type: ignore[arg-type]
+        self.client.force_login(user, backend="annotation.backends.AccountBackend")  # type: ignore[arg-type]

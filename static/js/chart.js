@@ -116,7 +116,7 @@ class Charts {
       scales: { x: { time: false }, y: share ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
       axes: [
         { ...axis, grid: { show: false }, size: 28 },
-        { ...axis, size: 48, space: 28, values: (_, splits) => splits.map((value) => short(value, share)) },
+        { ...axis, size: 48, space: 28, values: (_, splits) => ticks(splits, share) },
       ],
       series: [
         {},
@@ -197,10 +197,19 @@ function shown(value, share) {
   return size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
 }
 
-function short(value, share) {
-  if (share) return `${Math.round(100 * value)}%`;
+// The labels of an axis: with as many digits as it takes to tell each from its neighbour.
+function ticks(splits, share) {
+  for (let digits = 1; digits < 6; digits++) {
+    const labels = splits.map((value) => short(value, share, digits));
+    if (new Set(labels).size === labels.length) return labels;
+  }
+  return splits.map((value) => short(value, share, 6));
+}
+
+function short(value, share, digits) {
+  if (share) return `${(100 * value).toFixed(digits - 1)}%`;
   const size = Math.abs(value);
-  if (size >= 10000) return `${Number((value / 1000).toPrecision(3))}k`;
-  if (size && size < 1e-3) return value.toExponential(0);
-  return String(Number(value.toPrecision(3)));
+  if (size >= 10000) return `${Number((value / 1000).toPrecision(Math.max(3, digits)))}k`;
+  if (size && size < 1e-3) return value.toExponential(digits - 1);
+  return String(Number(value.toPrecision(Math.max(3, digits))));
 }

@@ -6,34 +6,31 @@ screens.compare = (() => {
   const PAUSE_MS = 400;
 
   function key(event) {
-    const answer = answerByLetter(event.key);
-    if (answer) {
-      goTo(answer);
-      return true;
-    }
-    const button = work().querySelectorAll(".degree")[Number(event.key) - 1];
-    if (!button || event.repeat) return false;
-    button.click();
+    if (event.shiftKey || event.repeat || !/^[1-8]$/.test(event.key)) return false;
+    work().querySelectorAll(".degree")[Number(event.key) - 1].click();
     return true;
   }
 
+  function refuses(submitter) {
+    if (performance.now() - shownAt < PAUSE_MS) return { text: "" };
+    if (!submitter?.matches(".degree")) return { text: "Press one of the eight buttons: it is the choice and its degree." };
+    return marks.refuses() ?? prefersUnsafe(submitter.dataset.side);
+  }
+
+  // The server refuses it too, and then offers a reviewer; there is no need to show another item meanwhile.
+  function prefersUnsafe(side) {
+    const isUnsafe = (answer) => answer.classList.contains("is-unsafe");
+    const preferred = answers().find((answer) => letterOf(answer) === side);
+    const other = answers().find((answer) => letterOf(answer) !== side);
+    const safe = other.querySelector('input[value="safe"]');
+    return isUnsafe(preferred) && safe?.checked ? { ask: true } : null;
+  }
+
   function start(work) {
-    work.querySelectorAll(".answer").forEach((answer) => {
-      answer.addEventListener("focusin", () => answer.classList.add("is-current"));
-      answer.addEventListener("focusout", () => answer.classList.remove("is-current"));
-    });
+    marks.start();
+    if (work.querySelector(".marks")) mark(current()); // the one that a key marks is seen to be so
     setTimeout(() => work.setAttribute("data-ready", ""), PAUSE_MS);
   }
 
-  document.addEventListener("submit", (event) => {
-    if (event.target !== judgeForm() || work().dataset.kind !== "compare") return;
-    if (performance.now() - shownAt < PAUSE_MS) {
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      return;
-    }
-    event.submitter?.classList.add("is-pressed");
-  }, true);
-
-  return { start, key };
+  return { start, key, refuses };
 })();

@@ -2,16 +2,13 @@
 "use strict";
 
 screens.rank = (() => {
-  let answers = []; // the cards, in the order shown
-  let past = []; // earlier ranks, for undo
-  let current = 0; // the card that a digit ranks
-
-  const letter = (i) => answers[i].dataset.letter;
-  const radios = (i) => [...answers[i].querySelectorAll("input[type=radio]")];
+  const all = () => answers().map((_, i) => i);
+  const radios = (i) => [...answers()[i].querySelectorAll(".answer-head input[type=radio]")];
   const rankOf = (i) => Number(radios(i).find((radio) => radio.checked)?.value ?? 0); // 0: none yet
-  const all = () => answers.map((_, i) => i);
   const ranks = () => all().map(rankOf);
   const unranked = () => all().filter((i) => !rankOf(i));
+  const letter = (i) => letterOf(answers()[i]);
+  const here = () => answers().indexOf(current());
 
   // the cards from best to worst, ties together
   function levels() {
@@ -28,16 +25,13 @@ screens.rank = (() => {
 
   // --- changing ---------------------------------------------------------------------------------------------
 
-  let known = []; // the ranks as last shown, to undo a change that a radio button made by itself
-
   function put(next) {
     next.forEach((rank, i) => radios(i).forEach((radio) => (radio.checked = Number(radio.value) === rank)));
-    changed();
+    if (marks.remember()) changed();
   }
 
   function changed() {
-    if (String(ranks()) === String(known)) return;
-    past.push(known);
+    marks.show();
     show();
     say(inWords());
     draftSoon();
@@ -77,25 +71,23 @@ screens.rank = (() => {
     putLevels(order);
   }
 
-  function undo() {
-    if (!past.length) return;
-    const before = past.pop();
-    put(before);
-    past.pop(); // an undo is not itself undone
-    show();
+  // the whole level of i joins the level above it
+  function tieAll(i) {
+    const order = levels();
+    const at = order.findIndex((level) => level.includes(i));
+    order[at - 1].push(...order[at]);
+    order.splice(at, 1);
+    putLevels(order);
   }
 
   // --- showing ----------------------------------------------------------------------------------------------
 
   function show() {
-    known = ranks();
-    answers.forEach((answer, i) => answer.classList.toggle("is-ranked", Boolean(known[i])));
+    answers().forEach((answer, i) => answer.classList.toggle("is-ranked", Boolean(rankOf(i))));
     const chips = levels().flatMap((level, place) => level.map((i, n) => chip(i, n ? "=" : place ? ">" : "")));
     document.getElementById("ranked").replaceChildren(...chips);
     document.getElementById("tray").replaceChildren(...unranked().map((i) => chip(i, "")));
-    document.getElementById("undo").disabled = !past.length;
     document.getElementById("submit").setAttribute("aria-disabled", String(unranked().length > 0));
-    mark(current);
   }
 
   function chip(i, sign) {
@@ -109,11 +101,6 @@ screens.rank = (() => {
       toggle.tabIndex = -1; // on the keyboard this is the key =
       toggle.textContent = sign;
       toggle.title = sign === "=" ? "Tied. Press to put it behind." : "Press to make it a tie.";
-      toggle.addEventListener("click", (event) => {
-        event.stopPropagation();
-        if (sign === "=") move(i, 1);
-        else tieAll(i);
-      });
       item.append(toggle);
     }
     const name = document.createElement("span");
@@ -122,31 +109,17 @@ screens.rank = (() => {
     return item;
   }
 
-  // the whole level of i joins the level above it
-  function tieAll(i) {
-    const order = levels();
-    const at = order.findIndex((level) => level.includes(i));
-    order[at - 1].push(...order[at]);
-    order.splice(at, 1);
-    putLevels(order);
-  }
-
-  function mark(i) {
-    current = i;
-    answers.forEach((answer, j) => answer.classList.toggle("is-current", i === j));
-  }
-
   function goToNext(i) {
     const open = unranked();
     const next = open.find((j) => j > i) ?? open[0];
-    goTo(answers[next ?? i]);
+    goTo(answers()[next ?? i]);
   }
 
   // --- dragging ---------------------------------------------------------------------------------------------
 
-  function makeDraggable() {
-    for (const id of ["ranked", "tray"]) {
-      new Sortable(document.getElementById(id), {
+  function makeDraggable(work) {
+    for (const strip of work.querySelectorAll(".chips")) {
+      new Sortable(strip, {
         group: "ranks", draggable: ".chip", filter: ".sign", preventOnFilter: false,
         forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4, animation: 0,
         onEnd: ({ item }) => dropped(Number(item.dataset.i)),
@@ -181,21 +154,15 @@ screens.rank = (() => {
   // --- events -----------------------------------------------------------------------------------------------
 
   function key(event) {
-    const target = answerByLetter(event.key);
-    if (target && !event.shiftKey) {
-      goTo(target);
-      return true;
-    }
     if (/^[0-9]$/.test(event.key)) {
       const rank = Number(event.key);
-      if (rank > answers.length) return false;
-      const i = current;
+      if (rank > answers().length) return false;
+      const i = here();
       give(i, rank);
       if (rank) goToNext(i);
       return true;
     }
-    if (event.key === "u") undo();
-    else if (event.key === "=" && rankOf(current)) tieWithAbove(current);
+    if (event.key === "=" && rankOf(here())) tieWithAbove(here());
     else if (event.key === "ArrowUp" || event.key === "ArrowDown") return arrow(event);
     else if (event.key === "Enter") return enter(event);
     else return false;
@@ -203,46 +170,47 @@ screens.rank = (() => {
   }
 
   function arrow(event) {
-    const answer = event.target.closest(".answer");
-    if (!answer || !rankOf(current)) return false;
-    move(current, event.key === "ArrowUp" ? -1 : 1);
+    if (!event.target.matches(".answer, .answer-head, .answer-head *") || !rankOf(here())) return false;
+    move(here(), event.key === "ArrowUp" ? -1 : 1);
     return true;
   }
 
   function enter(event) {
-    if (event.target.closest("button, a, summary")) return false;
-    judgeForm().requestSubmit();
+    if (event.target.closest("button, a, summary") || event.repeat) return false;
+    judgeForm().requestSubmit(document.getElementById("submit"));
     return true;
   }
 
-  function start(work) {
-    answers = [...work.querySelectorAll(".answer")];
-    past = [];
-    current = 0;
-    judgeForm().noValidate = true;
-    answers.forEach((answer, i) => answer.addEventListener("focusin", () => mark(i)));
-    work.addEventListener("change", changed);
-    document.getElementById("undo").addEventListener("click", undo);
-    for (const strip of [document.getElementById("ranked"), document.getElementById("tray")]) {
-      strip.addEventListener("click", (event) => {
-        const item = event.target.closest(".chip");
-        if (item) goTo(answers[item.dataset.i]);
-      });
-    }
-    mark(unranked()[0] ?? 0);
-    show();
-    makeDraggable();
-  }
+  document.addEventListener("change", (event) => {
+    if (screen === screens.rank && event.target.closest(".answer-head")) changed();
+  });
+
+  document.addEventListener("click", (event) => {
+    const item = event.target.closest("#work .chip");
+    if (!item) return;
+    const i = Number(item.dataset.i);
+    const sign = event.target.closest(".sign")?.textContent;
+    if (sign === "=") move(i, 1);
+    else if (sign) tieAll(i);
+    else goTo(answers()[i]);
+  });
 
   // Nothing is sent before every answer has a rank; the server says the same to a page without scripts.
-  document.addEventListener("submit", (event) => {
-    if (event.target !== judgeForm() || work().dataset.kind !== "rank" || !unranked().length) return;
-    event.preventDefault();
-    event.stopImmediatePropagation();
-    say(`Every answer needs a rank. ${inWords()}`);
-    toast(`Still to rank: ${unranked().map(letter).join(", ")}.`, "warn");
-    goTo(answers[unranked()[0]]);
-  }, true);
+  function refuses() {
+    const open = unranked();
+    if (!open.length) return marks.refuses();
+    return { text: `Still to rank: ${open.map(letter).join(", ")}.`, at: answers()[open[0]] };
+  }
 
-  return { start, key };
+  const started = new WeakSet();
+
+  function start(work) {
+    marks.start();
+    if (!current().classList.contains("is-current")) mark(answers()[unranked()[0] ?? 0]);
+    show();
+    if (!started.has(work)) makeDraggable(work);
+    started.add(work);
+  }
+
+  return { start, key, show, inWords, refuses };
 })();

@@ -1,4 +1,4 @@
-// A file dropped on the form is the form's file; a bar shows how much of it is up.
+// A file dropped on the form is the form's file; a bar shows how much of it is up. Imports that move are followed.
 "use strict";
 
 document.addEventListener("dragover", (event) => {
@@ -17,7 +17,9 @@ document.addEventListener("drop", (event) => {
   event.preventDefault();
   place.classList.remove("is-over");
   const input = place.querySelector('input[type="file"]');
-  if (event.dataTransfer.files.length) input.files = event.dataTransfer.files;
+  if (!event.dataTransfer.files.length) return;
+  input.files = event.dataTransfer.files;
+  input.form.requestSubmit();
 });
 document.addEventListener("htmx:xhr:progress", (event) => {
   const bar = event.target.querySelector?.("[data-upload-progress]");
@@ -26,3 +28,10 @@ document.addEventListener("htmx:xhr:progress", (event) => {
   bar.max = event.detail.total;
   bar.value = event.detail.loaded;
 });
+
+const imports = document.querySelector("[data-live-imports]");
+if (imports) {
+  live(imports.dataset.liveImports, (event) => {
+    if (event.kind === "import") document.body.dispatchEvent(new CustomEvent("importchanged"));
+  });
+}

@@ -12,8 +12,8 @@ WITH prompts AS (
     SELECT %(project)s, %(name)s || n, jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'Question ' || n)),
            '[""]', '{}', 'train', now()
     FROM generate_series(1, %(count)s) AS n RETURNING id)
-INSERT INTO annotation_item (project_id, prompt_id, probability, created_at)
-SELECT %(project)s, id, 1, now() FROM prompts
+INSERT INTO annotation_item (project_id, prompt_id, probability, state, retired_reason, gold_explanation, created_at)
+SELECT %(project)s, id, 1, 'open', '', '', now() FROM prompts
 """
 RESPONSES = """
 INSERT INTO annotation_response (prompt_id, author_id, text, html, digest, sampling, created_at)
@@ -23,8 +23,8 @@ WHERE prompt.project_id = %(project)s AND starts_with(prompt.external_id, %(name
 """
 JUDGMENTS = """
 WITH slots AS (
-    INSERT INTO annotation_slot (item_id, project_id, state, priority, annotator_id)
-    SELECT item.id, item.project_id, 'done', 0, %(annotator)s
+    INSERT INTO annotation_slot (item_id, project_id, state, priority, restricted, control, gold, annotator_id)
+    SELECT item.id, item.project_id, 'done', 0, false, false, false, %(annotator)s
     FROM annotation_item AS item JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id
     WHERE item.project_id = %(project)s AND starts_with(prompt.external_id, %(name)s)
     RETURNING id, item_id),
@@ -36,8 +36,8 @@ judgments AS (
     JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM annotation_response WHERE prompt_id = item.prompt_id)
         AS responses ON true
     RETURNING id, shown_order)
-INSERT INTO annotation_placement (judgment_id, response_id, rank)
-SELECT judgments.id, shown.response, shown.rank
+INSERT INTO annotation_placement (judgment_id, response_id, rank, flags)
+SELECT judgments.id, shown.response, shown.rank, '{}'
 FROM judgments, unnest(shown_order) WITH ORDINALITY AS shown (response, rank)
 """
 

@@ -46,3 +46,6 @@ class JudgingTestCase(PalateTestCase):
 
     def new_key(self) -> str:
         return str(uuid.uuid4())
+
+    def new_uuid(self) -> uuid.UUID:
+        return uuid.uuid4()

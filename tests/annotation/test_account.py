@@ -39,9 +39,9 @@ class AccountTests(PalateTestCase):
         assert script.get("/api/v1/projects/").json()[0]["slug"] == "helpfulness"
 
     def test_a_token_may_be_for_ever(self) -> None:
-        self.client.post("/account/", GOOD | {"days": "", "scope": "write"})
+        self.client.post("/account/", GOOD | {"days": "", "scope": "lead"})
         token = ApiToken.objects.get()
-        assert (token.expires_at, token.scope) == (None, "write")
+        assert (token.expires_at, token.scope) == (None, "lead")
 
     def test_bad_input_is_said_beside_its_field_and_makes_nothing(self) -> None:
         for changes, sentence in (
@@ -85,7 +85,7 @@ class AccountTests(PalateTestCase):
 
     def test_a_token_does_not_open_the_page(self) -> None:
         """A leaked token must not make others."""
-        _, key = ApiToken.issue(user=self.bob, name="mine", scope="write")
+        _, key = ApiToken.issue(user=self.bob, name="mine", scope="lead")
         script = Client(headers={"Authorization": f"Bearer {key}"})
         assert script.post("/account/", GOOD).status_code == 302
         assert ApiToken.objects.count() == 1

@@ -60,6 +60,6 @@ class CompareTests(JudgingTestCase):
         self.judged = self.project
         builders.items(self.project, 1, k=2)
         context = self.open()
-        assert context["compares"]
+        assert context["kind"] == "compare"
         self.send(self.form(context, choice="1-slightly"))
         assert Judgment.objects.get().degree == "slightly"

@@ -2,27 +2,80 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 from django.conf import settings
 from django.db import IntegrityError, connections
 from django.db.models import Count
-from django.test import TransactionTestCase
+from django.test import Client, TransactionTestCase
 
 from annotation.actions import queue
 from annotation.actions.intake import import_lines
 from annotation.actions.judge import AlreadyJudged
 from annotation.actions.queue import Lease
-from annotation.models import Item, Judgment, Member, Prompt, Slot
+from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
-from tests.processes import environment
+from tests.processes import environment, kill, process, until
 
-ANNOTATORS, ITEMS, OVERLAP = 8, 200, 3
+ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 2000, 3, 4
+
+
+class Teams:
+    """Processes in which the annotators work, with what was acknowledged to them."""
+
+    def __init__(self, project_id: int) -> None:
+        self.project_id = project_id
+        self.kept: list[str] = []
+        self.tally: Counter[str] = Counter()
+
+    def start(self, port: int, people: list[User]) -> subprocess.Popen[str]:
+        arguments = [
+            str(port),
+            str(self.project_id),
+            *(f"{person.pk}={session(person)}" for person in people),
+        ]
+        return subprocess.Popen(
+            [sys.executable, "-m", "tests.annotation.rough_annotator", *arguments],
+            cwd=settings.BASE_DIR,
+            env=environment() | {"LOG_LEVEL": "CRITICAL"},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def read(self, team: subprocess.Popen[str]) -> None:
+        """Listen to the end, and note every judgment that was acknowledged."""
+        assert team.stdout is not None
+        for line in team.stdout:
+            match line.split():
+                case ["kept", key]:
+                    self.kept.append(key)
+                case ["tally", *counts]:
+                    self.tally.update({name: int(n) for name, n in (part.split("=") for part in counts)})
+        team.wait()
+
+
+def session(person: User) -> str:
+    """Signed in, without the page."""
+    client = Client()
+    client.force_login(person, settings.AUTHENTICATION_BACKENDS[-1])
+    return client.cookies["sessionid"].value
+
+
+def web(port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    return process("web", port=port, LOG_LEVEL="CRITICAL", PGAPPNAME="web")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class ConcurrencyTests(TransactionTestCase):
@@ -33,49 +86,38 @@ class ConcurrencyTests(TransactionTestCase):
         for person in self.people:
             builders.join(self.project, person, Member.Role.ANNOTATOR)
 
-    def test_eight_processes_fill_every_slot_exactly_once(self) -> None:
+    def test_every_slot_is_filled_exactly_once_whatever_happens(self) -> None:
+        """Over HTTP: leases run out, submits come twice, connections are cut, and one of two web processes is killed."""
         builders.items(self.project, ITEMS)
-        workers = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "tests.annotation.rough_annotator",
-                    str(self.project.pk),
-                    str(person.pk),
-                ],
-                cwd=settings.BASE_DIR,
-                env=environment() | {"LOG_LEVEL": "ERROR"},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for person in self.people
-        ]
-        for worker in workers:
-            self.addCleanup(worker.wait)
-            self.addCleanup(worker.kill)
-        tallies = []
-        for worker in workers:
-            said, complaints = worker.communicate(timeout=120)
-            assert worker.returncode == 0, complaints
-            tallies.append(Counter(dict(part.split("=") for part in said.split())))
-        total = {name: sum(int(tally[name]) for tally in tallies) for name in ("kept", "twice", "late")}
+        teams, ports = Teams(self.project.pk), [free_port(), free_port()]
+        doomed = self.enterContext(web(ports[0]))
+        self.enterContext(web(ports[1]))
+        running = [teams.start(ports[n % 2], self.people[n::TEAMS]) for n in range(TEAMS)]
+        for team in running:
+            self.addCleanup(team.wait)
+            self.addCleanup(team.kill)
+        with ThreadPoolExecutor(TEAMS) as listeners:
+            heard = [listeners.submit(teams.read, team) for team in running]
+            until(lambda: Judgment.objects.count() > ITEMS, "a third of the work", 200)
+            kill(doomed)  # -9, with sixteen people in the middle of something
+            self.enterContext(web(ports[0]))
+            for one in heard:
+                one.result(timeout=300)
+        assert [team.returncode for team in running] == [0] * TEAMS
 
         counted = Judgment.objects.filter(slot__isnull=False)
         assert counted.count() == ITEMS * OVERLAP
-        assert set(Item.objects.annotate(n=Count("slots__judgments")).values_list("n", flat=True)) == {
-            OVERLAP
-        }
         assert not Slot.objects.exclude(state="done").exists()
+        per_item = counted.values("item").annotate(n=Count("id"), people=Count("annotator", distinct=True))
+        assert set(per_item.values_list("n", "people")) == {(OVERLAP, OVERLAP)}
         # every submit that was acknowledged is there, once
-        assert Judgment.objects.count() == total["kept"]
-        assert Judgment.objects.values("item", "annotator").distinct().count() == total["kept"]
-        assert Judgment.objects.annotate(n=Count("placements")).exclude(n=4).count() == 0
-        assert len({(slot.item_id, slot.annotator_id) for slot in Slot.objects.all()}) == ITEMS * OVERLAP
+        there = {str(key) for key in Judgment.objects.values_list("idempotency_key", flat=True)}
+        assert set(teams.kept) <= there
+        assert Judgment.objects.values("item", "annotator").distinct().count() == Judgment.objects.count()
+        assert not Judgment.objects.annotate(n=Count("placements")).exclude(n=4).exists()
         # and the rough handling did happen
-        assert total["twice"] > 20, total
-        assert total["late"] > 20, total
+        for what, least in {"twice": 200, "late": 200, "dropped": 50, "again": 70, "cut": 10}.items():
+            assert teams.tally[what] >= least, (what, teams.tally)
 
     def test_the_same_file_sent_eight_times_at_once_is_imported_once(self) -> None:
         rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(50)]

@@ -1,18 +1,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import tempfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import StreamingHttpResponse
 from django.test import override_settings
 from django.urls import reverse
 
 from annotation.actions import freeze
 from annotation.models import Snapshot
 from tests import builders
+from tests.annotation.exports.base import revise
 from tests.leading import AccessTestCase, Endpoint
 
 
@@ -24,34 +28,50 @@ class DataTests(AccessTestCase):
         settings.enable()
         self.addCleanup(settings.disable)
 
-    def url(self, name: str = "data", *args: object) -> str:
-        return reverse(name, args=[self.project.slug, *args])
+    def url(self, name: str = "data", *args: object, **query: str) -> str:
+        words = "&".join(f"{key}={value}" for key, value in query.items())
+        return reverse(name, args=[self.project.slug, *args]) + (f"?{words}" if words else "")
 
     def judge(self, count: int) -> None:
         builders.items(self.project, count)
         for _ in range(count):
             builders.judgment(self.project, self.bob, [1, 2, 2, 3])
 
-    def lines(self, response: HttpResponse) -> list[dict[str, object]]:
-        assert isinstance(response, StreamingHttpResponse)
-        return [json.loads(line) for line in b"".join(response).splitlines()]
+    def frozen(self) -> Snapshot:
+        return freeze.freeze(project=self.project, creator=self.alice)
+
+    def body(self, url: str, **headers: str) -> bytes:
+        response = self.client.get(url, headers=headers)
+        assert isinstance(response, StreamingHttpResponse), response.status_code
+        return b"".join(response)
+
+    def lines(self, url: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.body(url).splitlines()]
 
     def test_leads_freeze_and_reviewers_read(self) -> None:
         self.judge(1)
-        freeze.freeze(project=self.project, creator=self.alice)
-        self.check(Endpoint("data", get=200, reviewer_get=200))
-        self.check(Endpoint("data-download", (1, "trl"), get=200, reviewer_get=200))
-        self.check(Endpoint("data-live", ("trl",), get=200, reviewer_get=200))
+        self.frozen()
+        self.frozen()
+        for name, args in (
+            ("data", ()),
+            ("data-live", ()),
+            ("snapshot", (1,)),
+            ("data-download", (1,)),
+            ("data-hub", (1,)),
+        ):
+            self.check(Endpoint(name, args, get=200, reviewer_get=200))
         self.check(Endpoint("freeze", post=302))
 
-    def test_it_freezes_with_a_note(self) -> None:
+    def test_it_freezes_with_a_note_and_a_licence(self) -> None:
         self.judge(2)
         self.sign_in(self.alice)
         self.assertContains(self.client.get(self.url()), "2 judgments to freeze")
-        self.assertRedirects(self.client.post(self.url("freeze"), {"note": "first"}), self.url())
+        given = {"note": "first", "licence": "cc-by-4.0"}
+        self.assertRedirects(self.client.post(self.url("freeze"), given), self.url())
         snapshot = Snapshot.objects.get()
         assert (snapshot.number, snapshot.note, snapshot.counts["judgments"]) == (1, "first", 2)
         assert hashlib.sha256(freeze.file_of(snapshot).read_bytes()).hexdigest() == snapshot.sha256
+        assert snapshot.manifest["licence"] == "cc-by-4.0"
         self.assertContains(self.client.get(self.url()), "0 judgments since snapshot 1")
 
     def test_nothing_to_freeze_is_said(self) -> None:
@@ -62,46 +82,105 @@ class DataTests(AccessTestCase):
         self.assertContains(response, "at most 200 characters", status_code=422)
         assert not Snapshot.objects.exists()
 
-    def test_a_snapshot_downloads_in_every_format(self) -> None:
-        self.judge(1)
-        freeze.freeze(project=self.project, creator=self.alice)
+    def test_a_snapshots_page_is_its_card(self) -> None:
+        self.judge(2)
+        self.frozen()
         self.sign_in(self.dana)
-        response = self.client.get(self.url("data-download", 1, "trl"))
-        assert 'filename="helpfulness-snapshot-1-trl.jsonl"' in response["Content-Disposition"]
-        pairs = self.lines(response)
+        page = self.client.get(self.url("snapshot", 1))
+        for words in (
+            "How it was collected",
+            "10 preference pairs",
+            "Prefer the",
+            "No licence was given",
+            "helpsteer3",
+        ):
+            self.assertContains(page, words)
+        self.assertNotContains(page, ">bob<")
+
+    def test_it_downloads_in_every_form(self) -> None:
+        self.judge(1)
+        self.frozen()
+        self.sign_in(self.dana)
+        response = self.client.get(self.url("data-download", 1, format="trl"))
+        assert 'filename="helpfulness-1-trl.jsonl"' in response["Content-Disposition"]
+        pairs = self.lines(self.url("data-download", 1, format="trl"))
         assert len(pairs) == 5  # 4 choose 2, less the tie
-        assert pairs[0]["chosen"][0]["content"].startswith("Answer A")  # type: ignore[index]
-        assert self.lines(self.client.get(self.url("data-download", 1, "rankings")))[0]["ranks"] == [
-            1,
-            2,
-            2,
-            3,
-        ]
-        assert len(self.lines(self.client.get(self.url("data-download", 1, "raw")))) == 1
+        assert self.lines(self.url("data-download", 1, format="rankings"))[0]["ranks"] == [1, 2, 2, 3]
+        assert self.body(self.url("data-download", 1, format="raw", file="parquet"))[:4] == b"PAR1"
+        with zipfile.ZipFile(io.BytesIO(self.body(self.url("data-hub", 1)))) as archive:
+            assert "helpfulness-1/README.md" in archive.namelist()
+
+    def test_a_part_of_a_file_can_be_had(self) -> None:
+        self.judge(2)
+        snapshot = self.frozen()
+        self.sign_in(self.dana)
+        for format in ("trl", "raw"):
+            url = self.url("data-download", snapshot.number, format=format)
+            whole, etag = self.body(url), self.client.get(url)["ETag"]
+            for asked, start, end in (
+                ("5-", 5, None),
+                ("5-9", 5, 10),
+                ("-7", -7, None),
+                ("0-999999", 0, None),
+            ):
+                part = self.client.get(url, headers={"Range": f"bytes={asked}"})
+                assert (part.status_code, b"".join(part)) == (206, whole[start:end]), asked
+                assert part["Content-Range"].endswith(f"/{len(whole)}")
+                assert part["ETag"] == etag
+            assert self.client.get(url, headers={"Range": "bytes=999999-"}).status_code == 416
+            assert self.client.get(url, headers={"If-None-Match": etag}).status_code == 304
+            for headers in (
+                {"Range": "bytes=5-", "If-Range": '"other"'},
+                {"Range": "lines=5-"},
+                {"Range": "bytes=1-2,4-5"},
+            ):
+                assert self.client.get(url, headers=headers).status_code == 200
+        other = self.client.get(self.url("data-download", snapshot.number, format="trl", split="train"))
+        assert other["ETag"] != etag
 
     def test_the_live_download_grows_and_the_snapshot_does_not(self) -> None:
         self.judge(1)
-        freeze.freeze(project=self.project, creator=self.alice)
-        builders.join(self.project, self.charlie, "annotator")
-        self.judge_more()
-        self.sign_in(self.alice)
-        assert len(self.lines(self.client.get(self.url("data-live", "raw")))) == 2
-        assert len(self.lines(self.client.get(self.url("data-download", 1, "raw")))) == 1
-
-    def judge_more(self) -> None:
+        self.frozen()
         builders.items(self.project, 2)  # the first of them is known already
         builders.judgment(self.project, self.bob)
-
-    def test_unknown_formats_and_snapshots_are_not_found(self) -> None:
-        self.judge(1)
-        snapshot = freeze.freeze(project=self.project, creator=self.alice)
         self.sign_in(self.alice)
-        assert self.client.get(self.url("data-live", "csv")).status_code == 404
-        assert self.client.get(self.url("data-download", 2, "trl")).status_code == 404
+        assert len(self.lines(self.url("data-live", format="raw"))) == 2
+        assert len(self.lines(self.url("data-download", 1, format="raw"))) == 1
+
+    def test_two_snapshots_are_compared(self) -> None:
+        self.judge(2)
+        self.frozen()
+        judgment = self.project.items.first().judgments.get()
+        revise(judgment, [3, 2, 2, 1])
+        builders.items(self.project, 3)
+        builders.judgment(self.project, self.dana)
+        self.frozen()
+        self.sign_in(self.dana)
+        found = self.client.get(f"{self.url('data-difference', 2)}?from=1").context["found"]
+        assert (found.added, found.replaced, found.same, found.removed, found.new_prompts) == (1, 1, 1, 0, 1)
+        assert found.annotators == [self.dana.pseudonym]
+        back = self.client.get(f"{self.url('data-difference', 1)}?from=2").context["found"]
+        assert (back.added, back.removed, back.replaced) == (0, 1, 1)
+        for wrong in ("", "9", "x", "-1"):
+            assert self.client.get(f"{self.url('data-difference', 2)}?from={wrong}").status_code == 404
+
+    def test_what_is_not_there_is_not_found(self) -> None:
+        self.judge(1)
+        snapshot = self.frozen()
+        self.sign_in(self.alice)
+        for query in ({"format": "csv"}, {"split": "some"}, {"agreement": "2"}, {"nothing": "1"}):
+            assert self.client.get(self.url("data-live", **query)).status_code == 404, query
+        assert self.client.get(self.url("data-download", 2)).status_code == 404
         freeze.file_of(snapshot).unlink()
-        assert self.client.get(self.url("data-download", 1, "trl")).status_code == 404
+        for name in ("data-download", "snapshot", "data-hub"):
+            assert self.client.get(self.url(name, 1)).status_code == 404
+
+    def test_empty_fields_of_the_form_are_no_filters(self) -> None:
+        self.judge(1)
+        self.sign_in(self.alice)
+        assert len(self.lines(self.url("data-live", format="trl", split="", tag="", agreement=""))) == 5
 
     def test_exports_name_nobody(self) -> None:
         self.judge(1)
         self.sign_in(self.alice)
-        assert b'"bob"' not in b"".join(self.client.get(self.url("data-live", "raw")))
+        assert b'"bob"' not in self.body(self.url("data-live", format="raw"))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation.models import Guideline
+from annotation.actions.projects import write_guideline
+from annotation.models import Deed, Guideline
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 
@@ -14,6 +15,35 @@ class GuidelineTests(AccessTestCase):
     def test_it_is_for_leads_and_every_member_may_read_a_version(self) -> None:
         self.check(Endpoint("guidelines", get=200, post=422))
         self.check(Endpoint("guideline", (1,), get=200, reviewer_get=200, annotator_get=200))
+        self.check(Endpoint("guideline-diff", (1, 1), get=200, reviewer_get=200, annotator_get=200))
+
+    def test_two_versions_are_compared_word_by_word_in_either_order(self) -> None:
+        write_guideline(project=self.project, text="Prefer the **honest** answer.\n<i>", author=self.alice)
+        for numbers in ((1, 2), (2, 1)):
+            self.sign_in(self.bob)
+            page = self.client.get(reverse("guideline-diff", args=[self.project.slug, *numbers]))
+            self.assertContains(page, "<del>better</del>")
+            self.assertContains(page, "<ins>honest</ins>")
+            self.assertContains(page, "&lt;i&gt;")
+        assert self.client.get(reverse("guideline-diff", args=[self.project.slug, 1, 3])).status_code == 404
+
+    def test_the_list_says_how_many_judgments_each_version_has(self) -> None:
+        builders.items(self.project, 3)
+        builders.judgment(self.project, self.bob)
+        builders.judgment(self.project, self.bob)
+        write_guideline(project=self.project, text="Be strict.", author=self.alice)
+        builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        versions = self.client.get(self.url()).context["versions"]
+        assert [(version.number, version.judged) for version in versions] == [(2, 1), (1, 2)]
+        with self.assertNumQueries(4):  # user, membership, the version in force, versions
+            self.client.get(self.url())
+
+    def test_a_new_version_is_noted(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url(), {"text": "Be *strict*."})
+        deed = Deed.objects.filter(verb="guidelines.changed").latest("pk")
+        assert (deed.actor, deed.subject) == (self.alice, "Version 2")
 
     def test_an_annotator_is_offered_no_page_that_is_closed_to_them(self) -> None:
         self.sign_in(self.bob)

@@ -1,65 +1,235 @@
+"""The Import page: upload, look, start, follow, stop."""
+
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import override_settings
 from django.urls import reverse
+from pyarrow import parquet
 
-from annotation.models import Item, Prompt
+from annotation.actions import imports
+from annotation.models import Import, Prompt
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 
+TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Ask her."]}
 
-class ImportTests(AccessTestCase):
-    def send(self, content: bytes, **headers: str) -> HttpResponse:
+
+@pytest.mark.usefixtures("own_artifacts")
+class ImportPageTestCase(AccessTestCase):
+    @pytest.fixture
+    def own_artifacts(self, tmp_path: Path) -> Any:
+        self.folder = tmp_path
+        with override_settings(ARTIFACTS=tmp_path):
+            yield
+
+    def url(self, name: str = "import", *args: int) -> str:
+        return reverse(name, args=[self.project.slug, *args])
+
+    def send(self, content: bytes, name: str = "prompts.jsonl", **headers: str) -> HttpResponse:
         self.sign_in(self.alice)
-        file = SimpleUploadedFile("prompts.jsonl", content)
-        return self.client.post(reverse("import", args=[self.project.slug]), {"file": file}, headers=headers)
+        return self.client.post(self.url(), {"file": SimpleUploadedFile(name, content)}, headers=headers)
 
-    def test_it_is_for_leads(self) -> None:
-        self.check(Endpoint("import", get=200, post=422))
-
-    def test_it_imports_and_says_what_was_added(self) -> None:
-        content = b"\n".join(
-            builders.lines(
-                {"id": "a", "prompt": "One?", "responses": ["1", "2"]}, {"id": "b", "prompt": "Two?"}
-            )
+    def uploaded(self, *rows: Mapping[str, object]) -> Import:
+        content = b"\n".join(builders.lines(*(rows or [TWO])))
+        return imports.keep_upload(
+            project=self.project, name="prompts.jsonl", chunks=[content], creator=self.alice
         )
-        response = self.send(content)
-        report = response.context["report"]
-        assert (report.prompts, report.responses, report.items, report.unchanged) == (2, 2, 1, 0)
-        self.assertContains(response, "prompts.jsonl is imported")
-        self.assertContains(response, "1 prompt has no answers yet.")
-        assert self.send(content).context["report"].unchanged == 2
-        assert Prompt.objects.count() == 2
-        assert Item.objects.count() == 1
 
-    def test_it_names_every_wrong_line_and_imports_nothing(self) -> None:
-        content = b'{"prompt": "Good?"}\n{"prompt": ""}\nnonsense\n\xff\xfe\n'
-        response = self.send(content)
-        assert [line for line, _ in response.context["report"].errors] == [2, 3, 4]
-        self.assertContains(response, "prompt: empty", status_code=422)
-        self.assertContains(response, "not UTF-8 text", status_code=422)
-        self.assertContains(response, "3 lines of prompts.jsonl are wrong", status_code=422)
+    def look(self, upload: Import) -> HttpResponse:
+        self.sign_in(self.alice)
+        return self.client.get(self.url("import-look", upload.pk))
+
+
+class AccessTests(ImportPageTestCase):
+    def test_it_is_for_leads(self) -> None:
+        pk = self.uploaded().pk
+        self.check(Endpoint("import", get=200, post=422))
+        self.check(Endpoint("import-list", get=200))
+        self.check(Endpoint("import-look", (pk,), get=200))
+        self.check(Endpoint("import-start", (pk,), post=302))
+        self.check(Endpoint("import-cancel", (pk,), post=302))
+
+    def test_files_of_other_projects_are_out_of_reach(self) -> None:
+        other = builders.project(self.alice, "Other")
+        upload = imports.keep_upload(project=other, name="a.txt", chunks=[b"Why?"], creator=self.alice)
+        self.sign_in(self.alice)
+        assert self.client.get(self.url("import-look", upload.pk)).status_code == 404
+        for name in ("import-start", "import-cancel"):
+            assert self.client.post(self.url(name, upload.pk)).status_code == 404
+        upload.refresh_from_db()
+        assert upload.state == "uploaded"
+
+
+class UploadTests(ImportPageTestCase):
+    def test_a_file_is_kept_and_shown_before_anything_is_imported(self) -> None:
+        response = self.send(b"\n".join(builders.lines(TWO, {"prompt": "*How*?"})))
+        upload = Import.objects.get()
+        self.assertRedirects(response, self.url("import-look", upload.pk))
+        assert (upload.state, upload.shape, upload.created_by) == ("uploaded", "palate", self.alice)
+        assert upload.bytes == imports.file_of(upload).stat().st_size
+        page = self.client.get(self.url("import-look", upload.pk))
+        self.assertContains(page, "Recognised as Palate")
+        self.assertContains(page, "2 lines.")
+        self.assertContains(page, "Because.")
+        self.assertContains(page, "<em>How</em>")
         assert not Prompt.objects.exists()
 
+    def test_with_htmx_the_browser_is_sent_on(self) -> None:
+        response = self.send(b'{"prompt": "a"}', **{"HX-Request": "true"})
+        assert response["HX-Redirect"] == self.url("import-look", Import.objects.get().pk)
+
+    def test_a_pasted_list_has_a_prompt_a_line(self) -> None:
+        self.sign_in(self.alice)
+        page = self.client.post(self.url(), {"text": "Why is it?\nHow is it?\n"}, follow=True)
+        self.assertContains(page, "Recognised as Palate")
+        self.assertContains(page, "Why is it?")
+        assert Import.objects.get().name == "Pasted list.txt"
+
+    def test_csv_and_parquet_are_told_apart_by_what_is_in_them(self) -> None:
+        self.send(b"prompt,response_1,response_2\nWhy?,So.,Hm.\n", "a.csv")
+        table = pa.Table.from_pylist(
+            [{"chosen": "\n\nHuman: a\n\nAssistant: b", "rejected": "\n\nHuman: a\n\nAssistant: c"}]
+        )
+        parquet.write_table(table, self.folder / "hh.parquet")
+        response = self.send((self.folder / "hh.parquet").read_bytes(), "train-00000")
+        assert list(Import.objects.values_list("shape", flat=True)) == ["hh-rlhf", "table"]
+        self.assertContains(self.client.get(response.url), "Recognised as HH-RLHF")
+        self.assertContains(self.client.get(response.url), "1 row.")
+
+    def test_what_is_wrong_in_the_first_rows_is_said_and_it_cannot_be_started(self) -> None:
+        page = self.look(self.uploaded(TWO, {"prompt": ""}, TWO | {"id": "q2", "responses": ["a"]}))
+        self.assertContains(page, "2 of the first 3 lines are wrong")
+        self.assertContains(page, "prompt: empty")
+        self.assertContains(page, "responses: 1 given")
+        self.assertNotContains(page, "Start the import")
+
+    def test_no_more_than_a_hundred_wrong_rows_are_shown(self) -> None:
+        self.assertContains(self.look(self.uploaded(TWO, *[{"prompt": ""}] * 130)), "And 30 more.")
+
     def test_text_of_the_file_is_not_markup(self) -> None:
-        response = self.send(b'{"prompt": "x", "<script>alert(1)</script>": 1}\n')
-        self.assertContains(response, "&lt;script&gt;", status_code=422)
-        self.assertNotContains(response, "<script>alert", status_code=422)
+        page = self.look(self.uploaded({"prompt": "<script>alert(1)</script>", "tags": ["<b>x"]}))
+        self.assertNotContains(page, "<script>alert")
+        self.assertNotContains(page, "<b>x")
 
-    def test_with_htmx_only_the_page_s_part_comes(self) -> None:
-        response = self.send(b"nonsense\n", **{"HX-Request": "true"})
-        self.assertContains(response, "Nothing was imported", status_code=422)
-        self.assertNotContains(response, "<html", status_code=422)
+    def test_a_bad_upload_is_explained_and_nothing_of_it_stays(self) -> None:
+        for content, name, sentence in (
+            (b"", "a.jsonl", "The file is empty."),
+            (b"\n \n", "a.jsonl", "There is nothing in it."),
+            (b'{"question": "Why?"}', "a.jsonl", "No known shape: its columns are question"),
+            (b"nonsense", "a.jsonl", "Line 1: not JSON"),
+            (b"PAR1nonsense", "a.parquet", "damaged Parquet file"),
+            (b"\x1f\x8b\x00", "a.jsonl.gz", "unpack it first"),
+        ):
+            response = self.send(content, name)
+            self.assertContains(response, sentence, status_code=422)
+        self.assertContains(self.client.post(self.url()), "Choose a file first", status_code=422)
+        response = self.client.post(self.url(), {"text": "a\0b"})
+        self.assertContains(response, "Null characters are not allowed.", status_code=422)
+        assert not Import.objects.exists()
+        assert not [path for path in self.folder.rglob("*") if path.is_file()]
 
-    @override_settings(MAX_IMPORT_BYTES=10)
+    @override_settings(MAX_UPLOAD_BYTES=10)
     def test_a_file_that_is_too_large_is_refused_with_both_sizes(self) -> None:
         response = self.send(b'{"prompt": "Long enough?"}\n')
         self.assertContains(response, "at most 10\xa0bytes are taken", status_code=422)
-        assert not Prompt.objects.exists()
+        with pytest.raises(imports.UploadError, match="at most 10"):
+            self.uploaded()
+        assert not [path for path in self.folder.rglob("*") if path.is_file()]
 
-    def test_an_empty_file_and_none_are_refused(self) -> None:
-        self.assertContains(self.send(b""), "The file is empty.", status_code=422)
-        response = self.client.post(reverse("import", args=[self.project.slug]))
-        self.assertContains(response, "Choose a file first.", status_code=422)
+    def test_a_full_disk_is_said(self) -> None:
+        (self.folder / "imports").write_text("a file where the folder should be")
+        self.assertContains(self.send(b'{"prompt": "a"}'), "could not be kept", status_code=422)
+        assert not Import.objects.exists()
+
+
+class StartAndStopTests(ImportPageTestCase):
+    def test_starting_queues_it_once(self) -> None:
+        upload = self.uploaded()
+        self.sign_in(self.alice)
+        self.client.post(self.url("import-start", upload.pk))
+        upload.refresh_from_db()
+        assert upload.state == "queued"
+        page = self.client.post(self.url("import-start", upload.pk), follow=True)
+        self.assertContains(page, "was started or discarded before")
+        self.assertContains(page, "It waits for a worker")
+        self.assertContains(page, "every 1s")
+
+    def test_discarding_removes_the_file(self) -> None:
+        upload = self.uploaded()
+        self.sign_in(self.alice)
+        self.assertRedirects(self.client.post(self.url("import-cancel", upload.pk)), self.url())
+        upload.refresh_from_db()
+        assert (upload.state, imports.file_of(upload).exists()) == ("cancelled", False)
+        page = self.client.post(self.url("import-cancel", upload.pk), follow=True)
+        self.assertContains(page, "is over")
+        page = self.client.post(self.url("import-start", upload.pk), follow=True)
+        self.assertContains(page, "Stopped; nothing was imported")
+
+    def test_one_that_is_read_is_asked_to_stop(self) -> None:
+        upload = self.uploaded()
+        imports.start(upload)
+        assert imports.claim(upload.pk) is not None
+        self.sign_in(self.alice)
+        self.client.post(self.url("import-cancel", upload.pk))
+        upload.refresh_from_db()
+        assert (upload.state, upload.cancel_requested) == ("running", True)
+
+    def test_a_file_that_has_gone_is_said(self) -> None:
+        upload = self.uploaded()
+        imports.file_of(upload).unlink()
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("import-look", upload.pk), follow=True)
+        self.assertContains(page, "is not here any more")
+
+
+class ListTests(ImportPageTestCase):
+    def state(self, **fields: object) -> str:
+        upload = self.uploaded()
+        Import.objects.filter(pk=upload.pk).update(**fields)
+        self.sign_in(self.alice)
+        return self.client.get(self.url("import-list")).content.decode()
+
+    def test_it_moves_only_while_something_does(self) -> None:
+        assert "every 1s" not in self.state()
+        html = self.state(state="running", bytes=2000, bytes_done=500)
+        assert "every 1s" in html
+        assert 'max="2000" value="500"' in html
+        assert "25%" in html
+
+    def test_it_says_what_came_of_each(self) -> None:
+        report = {"prompts": 1200, "responses": 4800, "items": 1190, "unchanged": 3, "held_back": 7}
+        html = self.state(state="done", report=report)
+        assert "1,200 new prompts, 4,800 answers, 1,190 items; 3 unchanged; 7 near-identical" in html
+        assert "prompt: empty and others" in self.state(
+            state="refused", report={"errors": [[2, "prompt: empty"], [3, "x"]]}
+        )
+        assert "Its worker died" in self.state(state="failed", report={"reason": "Its worker died 3 times."})
+
+    def test_a_report_names_every_line(self) -> None:
+        upload = self.uploaded()
+        errors = [[2, "prompt: empty"], [7, "not JSON <b>"]]
+        Import.objects.update(state="refused", report={"errors": errors, "more_errors": 12})
+        page = self.look(upload)
+        self.assertContains(page, "not JSON &lt;b&gt;")
+        self.assertContains(page, "And 12 more.")
+
+    def test_a_report_says_what_was_set_aside(self) -> None:
+        upload = self.uploaded()
+        report = {"prompts": 1, "set_aside": {"the answers are the same": 4}}
+        Import.objects.update(state="done", report=report)
+        self.assertContains(self.look(upload), "the answers are the same")
+
+    def test_the_number_of_queries_does_not_grow(self) -> None:
+        for _ in range(5):
+            self.uploaded()
+        self.sign_in(self.alice)
+        with self.assertNumQueries(5):  # user, membership, imports, prompts, those without answers
+            self.client.get(self.url("import-list"))

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation.models import Member, User
+from annotation.actions import invitations
+from annotation.models import ApiToken, Deed, Member, User
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 
@@ -91,7 +92,7 @@ class MemberTests(AccessTestCase):
     def test_a_new_account_shows_its_password_once_and_works(self) -> None:
         self.sign_in(self.alice)
         response = self.client.post(self.url("member-create"), {"username": "erin"})
-        password = response.context["created"]["password"]
+        password = response.context["created"].password
         self.assertContains(response, password)
         assert "no-store" in response["Cache-Control"]
         self.assertNotContains(self.client.get(self.url()), password)
@@ -110,3 +111,38 @@ class MemberTests(AccessTestCase):
             response = self.client.post(self.url("member-create"), {"username": name})
             self.assertContains(response, sentence, status_code=422)
         assert User.objects.count() == before
+
+    def test_a_machine_gets_a_token_too(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url("member-create"), {"username": "labeler", "account": "machine"})
+        created = response.context["created"]
+        self.assertContains(response, created.key)
+        machine = User.objects.get(username="labeler")
+        token = ApiToken.objects.get()
+        assert (machine.account, token.user, token.scope) == ("machine", machine, "annotate")
+        assert token.digest == ApiToken.digest_of(created.key)
+        self.assertContains(self.client.get(self.url()), '<span class="badge">machine</span>')
+        response = self.client.post(self.url("member-create"), {"username": "x", "account": "robot"})
+        self.assertContains(response, "robot is not one of the available choices", status_code=422)
+
+    def test_who_did_what_is_noted_without_names(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url(), {"username": "charlie", "role": "reviewer"})
+        charlie = self.member(self.charlie)
+        self.client.post(self.url("member-role", charlie.pk), {"role": "annotator"})
+        self.client.post(self.url("member-role", charlie.pk), {"role": "annotator"})
+        self.client.post(self.url("member-remove", charlie.pk))
+        deeds = list(Deed.objects.filter(verb__startswith="member.").order_by("pk"))
+        assert [deed.verb for deed in deeds] == ["member.added", "member.role", "member.removed"]
+        assert {(deed.actor, deed.subject, deed.project) for deed in deeds} == {
+            (self.alice, self.charlie.pseudonym, self.project)
+        }
+        assert deeds[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
+
+    def test_the_number_of_queries_does_not_grow(self) -> None:
+        for n in range(3):
+            builders.join(self.project, builders.user(f"extra-{n}"), Member.Role.ANNOTATOR)
+            invitations.invite(project=self.project, creator=self.alice, role="annotator")
+        self.sign_in(self.alice)
+        with self.assertNumQueries(4):  # user, membership, members, invitations
+            self.client.get(self.url())

@@ -10,13 +10,17 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
+from annotation import audit
 from annotation.actions import queue
 from annotation.models import (
     ApiToken,
     Author,
     Candidate,
+    Deed,
     Draft,
     Guideline,
+    Import,
+    Invitation,
     Item,
     Judgment,
     Member,
@@ -24,16 +28,18 @@ from annotation.models import (
     Project,
     Prompt,
     Response,
+    Rule,
     Skip,
     Slot,
     Snapshot,
+    Verdict,
 )
 from tests import builders
 from tests.base import PalateTestCase
 
 PROJECT_APP_MODELS = (
     *(Project, Guideline, Member, ApiToken, Author, Prompt, Response, Item, Candidate, Slot, Draft, Skip),
-    *(Judgment, Placement, Snapshot),
+    *(Judgment, Placement, Snapshot, Verdict, Deed, Rule, Invitation, Import),
 )
 
 
@@ -66,6 +72,7 @@ class ConstraintTests(PalateTestCase):
         self.queue()
         self.judgments()
         self.snapshots()
+        self.oversight()
         named = {constraint.name for model in PROJECT_APP_MODELS for constraint in model._meta.constraints}
         assert self.hit >= named, f"never broken: {named - self.hit}"
 
@@ -75,6 +82,8 @@ class ConstraintTests(PalateTestCase):
         self.refused("k_is_2_to_9", lambda: here.update(k=10))
         self.refused("overlap_is_positive", lambda: here.update(overlap=0))
         self.refused("lease_is_positive", lambda: here.update(lease_minutes=0))
+        for rates in ({"gold_rate": 0.6, "control_rate": 0.5}, {"gold_rate": -0.1}, {"control_rate": -0.1}):
+            self.refused("gold_and_control_are_shares", lambda change=rates: here.update(**change))
         self.refused("annotation_project_slug_key", copy_of(self.project).save)
         self.refused("guideline_numbers_are_unique", copy_of(self.project.guideline).save)
 
@@ -106,6 +115,7 @@ class ConstraintTests(PalateTestCase):
             {"state": "leased", "token": None},
             {"state": "done", "annotator": None},
             {"state": "lost"},
+            {"state": "open", "annotator": None, "shown_order": None, "gold": True},
         ):
             self.refused("a_slot_is_open_leased_or_done", lambda change=impossible: a_slot.update(**change))
         lease = queue.claim(project=self.project, annotator=self.dana)
@@ -135,6 +145,10 @@ class ConstraintTests(PalateTestCase):
         placement = self.judgment.placements.first()
         self.refused("a_response_is_placed_once", copy_of(placement).save)
         self.refused("ranks_start_at_one", copy_of(placement, judgment_id=revision.pk, rank=0).save)
+        for quality in (0, 8):
+            self.refused(
+                "quality_is_1_to_7", copy_of(placement, judgment_id=revision.pk, quality=quality).save
+            )
 
     def snapshots(self) -> None:
         snapshot = Snapshot.objects.create(
@@ -147,6 +161,16 @@ class ConstraintTests(PalateTestCase):
             created_by=self.alice,
         )
         self.refused("snapshot_numbers_are_unique", copy_of(snapshot).save)
+
+    def oversight(self) -> None:
+        rule = Rule.objects.create(project=self.project, measure="gold", below=0.7, action="warn")
+        self.refused("one_rule_per_measure_and_action", copy_of(rule).save)
+        invitation = Invitation.objects.create(
+            project=self.project, digest="0" * 64, created_by=self.alice, expires_at=timezone.now()
+        )
+        self.refused("annotation_invitation_digest_key", copy_of(invitation).save)
+        here = Invitation.objects.filter(pk=invitation.pk)
+        self.refused("places_are_not_exceeded", lambda: here.update(used=2))
 
 
 class AppendOnlyTests(PalateTestCase):
@@ -162,6 +186,8 @@ class AppendOnlyTests(PalateTestCase):
             path="",
             created_by=self.alice,
         )
+        Verdict.objects.create(item=Item.objects.get(), reviewer=self.dana, ranks={})
+        audit.record("rule.changed", project=self.project, actor=self.alice, subject="a rule")
 
     ROWS = (
         (Judgment, {"rationale": "I changed my mind"}),
@@ -169,6 +195,8 @@ class AppendOnlyTests(PalateTestCase):
         (Snapshot, {"sha256": "0" * 64}),
         (Guideline, {"text": "Prefer the longer answer."}),
         (Response, {"text": "a better answer"}),
+        (Verdict, {"note": "On second thoughts"}),
+        (Deed, {"subject": "another rule"}),
     )
 
     def refused(self, change: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from django.urls import reverse
 
 from annotation import oversight
 from annotation.actions import queue
+from annotation.oversight.filters import EVERYTHING, Filters
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 
@@ -25,7 +26,7 @@ class ProgressTests(AccessTestCase):
         assert (live["wanted"], live["done"], live["left"], live["leased"]) == (4, 1, 3, 1)
         assert live["working"] == [{"name": "bob", "recent": 1}]
         assert live["eta"] == "3 hours"
-        assert [day.judgments for day in response.context["days"]] == [0] * 13 + [1]
+        assert response.context["judged"] == 1
         self.assertContains(response, "The answers are the same")
 
     def test_another_project_s_work_does_not_count(self) -> None:
@@ -35,7 +36,8 @@ class ProgressTests(AccessTestCase):
         builders.judgment(other, self.bob)
         live = oversight.live_state(self.project)
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
-        assert sum(day.judgments for day in oversight.pace(self.project)) == 0
+        assert oversight.rate(self.project, EVERYTHING) == ("week", [])
+        assert oversight.skips_by_reason(self.project) == []
         assert {member.total for member in oversight.members_today(self.project)} == {0}
         assert oversight.judgments_after(self.project, None) == 0
         assert oversight.judgments_after(other, None) == 1
@@ -44,6 +46,23 @@ class ProgressTests(AccessTestCase):
         self.sign_in(self.alice)
         for n in range(5):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
-        # user; membership; slots, last hour, working now; days, people, skips (the session is in the cache)
-        with self.assertNumQueries(8):
+        # user; membership; rate, agreement, degrees, skips, people; slots, last hour, working now; the filters' tags,
+        # people, versions (the session is in the cache)
+        with self.assertNumQueries(13):
             self.client.get(reverse("progress", args=[self.project.slug]))
+
+    def test_for_htmx_it_is_its_figures_alone_with_the_filters(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        url = reverse("progress", args=[self.project.slug])
+        response = self.client.get(url, {"days": "7", "annotator": "dana"}, headers={"HX-Request": "true"})
+        self.assertNotContains(response, "<html")
+        self.assertContains(response, "0 in all")
+        assert self.client.get(url, {"days": "7", "annotator": "bob"}).context["judged"] == 1
+
+    def test_days_without_work_are_drawn_too(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        at, n = oversight.rate(self.project, Filters.read({"days": "7"}, self.project))[1][-1]
+        assert (at, n) == (oversight.midnight(), 1)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation.models import Guideline, Member, Project
+from annotation.models import Deed, Guideline, Member, Project
 from tests import builders
 from tests.base import PalateTestCase
 from tests.leading import AccessTestCase, Endpoint
@@ -88,4 +88,55 @@ class SettingsTests(AccessTestCase):
     def test_it_says_what_a_change_is_for_once_there_are_items(self) -> None:
         builders.items(self.project, 1)
         self.sign_in(self.alice)
-        self.assertContains(self.client.get(self.url()), "A change is for new items only.", count=2)
+        self.assertContains(self.client.get(self.url()), "A change is for new items only.", count=3)
+
+    def test_everything_that_is_asked_and_how_work_is_handed_out_is_saved_and_noted(self) -> None:
+        self.sign_in(self.alice)
+        given = {
+            "task": "demonstrations",
+            "asks_quality": "on",
+            "asks_safety": "on",
+            "rationale": "required",
+            "gold_rate": "12.5",
+            "control_rate": "20",
+            "qualification_items": "5",
+            "qualification_accuracy": "80",
+        }
+        self.assertRedirects(self.client.post(self.url(), SETTINGS | given), self.url())
+        self.project.refresh_from_db()
+        assert (self.project.task, self.project.rationale) == ("demonstrations", "required")
+        assert self.project.asks == ["quality", "safety", "rationale", "required rationale"]
+        assert (self.project.gold_rate, self.project.control_rate) == (0.125, 0.2)
+        assert (self.project.qualification_items, self.project.qualification_accuracy) == (5, 0.8)
+        page = self.client.get(self.url())
+        self.assertContains(page, 'value="12.5"')
+        deed = Deed.objects.get(verb="project.changed")
+        assert deed.actor == self.alice
+        assert (deed.data["before"]["gold_rate"], deed.data["after"]["gold_rate"]) == (0.0, 0.125)
+        assert "qualification_items" in deed.data["after"]
+        assert "slug" not in deed.data["after"]
+
+    def test_saving_the_same_again_is_no_change(self) -> None:
+        self.sign_in(self.alice)
+        for _ in range(2):
+            self.client.post(self.url(), SETTINGS)
+        assert Deed.objects.filter(verb="project.changed").count() == 1
+
+    def test_numbers_that_are_left_out_get_their_defaults(self) -> None:
+        self.sign_in(self.alice)
+        empty = dict.fromkeys(
+            ("gold_rate", "control_rate", "qualification_items", "qualification_accuracy"), ""
+        )
+        self.client.post(self.url(), SETTINGS | empty)
+        self.project.refresh_from_db()
+        assert (self.project.gold_rate, self.project.control_rate) == (0.0, 0.0)
+        assert (self.project.qualification_items, self.project.qualification_accuracy) == (0, 0.7)
+
+    def test_gold_and_control_cannot_be_more_than_everything(self) -> None:
+        self.sign_in(self.alice)
+        response = self.client.post(self.url(), SETTINGS | {"gold_rate": "60", "control_rate": "60"})
+        self.assertContains(response, "are 120% of what is handed out together", status_code=422)
+        for name, value in (("gold_rate", "101"), ("control_rate", "-1"), ("qualification_accuracy", "x")):
+            response = self.client.post(self.url(), SETTINGS | {name: value})
+            assert list(response.context["form"].errors) == [name]
+        assert not Deed.objects.filter(verb="project.changed").exists()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import queue
@@ -129,7 +131,7 @@ class ClaimTests(QueueTestCase):
 
     def test_it_is_one_statement(self) -> None:
         builders.items(self.project, 1)
-        with self.assertNumQueries(3):  # savepoint, the claim, release
+        with self.assertNumQueries(1):
             queue.claim(project=self.project, annotator=self.bob)
 
     def test_an_item_judged_too_late_to_count_is_not_given_again(self) -> None:
@@ -231,3 +233,18 @@ class DraftTests(QueueTestCase):
         queue.save_draft(lease=self.claim(self.bob), data={"ranks": {}})
         builders.judgment(self.project, self.bob)
         assert not Draft.objects.exists()
+
+
+class HotLoopTests(QueueTestCase):
+    def test_a_submit_and_the_next_item_ask_this_much_of_the_database(self) -> None:
+        builders.items(self.project, 3)
+        self.sign_in(self.bob)
+        url = reverse("work", args=[self.project.slug])
+        page = self.client.get(url).context
+        ranks = {f"rank-{response}": n for n, response in enumerate(page["lease"].shown_order, start=1)}
+        form = {"ticket": page["ticket"], "key": str(uuid.uuid4()), **ranks}
+        # who is there 1 (the session itself is in the cache), membership with the project 1, the submit 1, the claim 1,
+        # the item with its prompt and its answers 1, counters, guidelines' version and draft 1
+        with self.assertNumQueries(6):
+            self.client.post(url, form, headers={"HX-Request": "true"})
+        assert Slot.objects.filter(state="done").count() == 1

@@ -19,6 +19,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from annotation.models import User
+from config.processes import COLLECTED, collect_static
 from tests.processes import process, until
 
 FLAGS = (
@@ -48,7 +49,8 @@ def site(django_db_setup: None) -> Iterator[str]:
         except OSError:
             return False
 
-    with process("web", port=port):
+    collect_static()
+    with process("web", port=port, **COLLECTED):
         until(answers, "the site answers")
         yield address
 
@@ -99,7 +101,7 @@ def sign_in(site: str) -> Callable[[Page, User], None]:
 
     def sign_in(page: Page, user: User) -> None:
         client = Client()
-        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+        client.force_login(user, backend="annotation.backends.AccountBackend")
         name = settings.SESSION_COOKIE_NAME
         page.context.add_cookies([{"name": name, "value": client.cookies[name].value, "url": site}])
 

@@ -2,91 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from dataclasses import dataclass
-
-import pytest
-from django.urls import reverse
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import Page, expect
 
 from annotation.actions import intake
-from annotation.models import Draft, Judgment, Member, Project, Skip, User
+from annotation.models import Draft, Judgment, Skip
 from tests import builders
+from tests.browser.judging import (
+    Cast,
+    NewPage,
+    SignIn,
+    cast,
+    chip,
+    drag,
+    left,
+    order,
+    press,
+    said,
+    saved_but_unheard,
+    url,
+)
 
-SignIn = Callable[[Page, User], None]
-NewPage = Callable[..., Page]
-
-
-@dataclass
-class Cast:
-    alice: User
-    bob: User
-
-    def project(self, name: str = "Helpfulness", items: int = 0, **fields: object) -> Project:
-        project = builders.project(self.alice, name, **fields)
-        builders.join(project, self.bob, Member.Role.ANNOTATOR)
-        if items:
-            builders.items(project, items)
-        return project
-
-
-@pytest.fixture
-def cast(transactional_db: None) -> Cast:
-    return Cast(builders.user("alice", is_staff=True), builders.user("bob"))
-
-
-def url(project: Project) -> str:
-    return reverse("work", args=[project.slug])
-
-
-def said() -> list[list[int]]:
-    """The ranks of every judgment, oldest first, in the order in which the answers stood on the screen."""
-    found = []
-    for judgment in Judgment.objects.order_by("id"):
-        ranks = dict(judgment.placements.values_list("response_id", "rank"))
-        found.append([ranks[response] for response in judgment.shown_order])
-    return found
-
-
-def order(page: Page) -> str:
-    """The strip, as it reads."""
-    return re.sub(r"\s+", "", page.locator("#ranked").inner_text())
-
-
-def left(page: Page, count: int) -> None:
-    expect(page.locator(".work-counts")).to_contain_text(f"{count} left")
-
-
-def press(page: Page, keys: str) -> None:
-    for key in keys.split():
-        page.keyboard.press(key)
-
-
-def chip(page: Page, letter: str) -> Locator:
-    return page.locator(".chip", has_text=letter)
-
-
-def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
-    """Take it in its middle and let go over `to`, at that share of its width."""
-    box, goal = what.locator("span").bounding_box(), to.bounding_box()
-    assert box
-    assert goal
-    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-    page.mouse.down()
-    x, y = goal["x"] + goal["width"] * side, goal["y"] + goal["height"] / 2
-    page.mouse.move(x, y, steps=12)
-    page.mouse.move(x + 1, y)
-    page.mouse.up()
-
-
-def saved_but_unheard(route: Route) -> None:
-    """The server gets it, and its answer is lost."""
-    if route.request.method == "POST":
-        route.fetch()
-        route.abort()
-    else:
-        route.continue_()
+__all__ = ["cast"]
 
 
 class TestRank:
@@ -421,11 +357,3 @@ class TestScreens:
         expect(theme).to_contain_text("Dark")
         page.reload()
         assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
-
-    def test_the_screen_is_light(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
-        sign_in(page, cast.bob)
-        project = cast.project(items=1)
-        sizes: list[int] = []
-        page.on("response", lambda response: sizes.append(response.request.sizes()["responseBodySize"]))
-        page.goto(url(project), wait_until="networkidle")
-        assert sum(sizes) < 250_000, sizes  # not compressed: a proxy makes a third of it

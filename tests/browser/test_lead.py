@@ -12,7 +12,8 @@ from django.db import connections
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from annotation.models import Member, Project, Prompt, User
+from annotation.actions import imports
+from annotation.models import Import, Member, Project, Prompt, User
 from tests import builders
 from tests.leading import policy, snapshot
 from training import actions
@@ -137,27 +138,67 @@ def test_the_overview_follows_the_queue_and_says_what_is_next(
     expect(page.get_by_role("rowheader", name="Snapshot 1")).to_contain_text("the first")
 
 
-def test_a_dropped_file_is_imported_and_a_wrong_one_is_explained(
+DROP = """(content) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([content], "prompts.jsonl"));
+    const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer });
+    document.querySelector("[data-drop]").dispatchEvent(event);
+}"""
+
+
+def test_a_dropped_file_is_looked_at_started_and_followed(
     page: Page, sign_in: SignIn, alice: User, project: Project
 ) -> None:
     sign_in(page, alice)
     page.goto(reverse("import", args=[project.slug]))
-    for content, answer in (
-        ('{"prompt": ""}', "prompt: empty"),
-        (json.dumps({"prompt": "Why?", "responses": ["a", "b"]}), "items added to the queue"),
-    ):
-        page.evaluate(
-            """(content) => {
-                const transfer = new DataTransfer();
-                transfer.items.add(new File([content], "prompts.jsonl"));
-                const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer });
-                document.querySelector("[data-drop]").dispatchEvent(event);
-            }""",
-            content,
-        )
-        page.get_by_role("button", name="Import").click()
-        expect(page.locator("#import")).to_contain_text(answer)
+    page.evaluate(DROP, '{"question": "Why?"}')
+    expect(page.locator("#upload .error")).to_contain_text("No known shape")
+
+    page.evaluate(DROP, json.dumps({"prompt": "Why?", "chosen": "Because of it.", "rejected": "No idea."}))
+    expect(page.get_by_role("heading", name="Recognised as TRL preferences")).to_be_visible()
+    expect(page.locator(".sample-answer")).to_have_count(2)
+    page.get_by_role("button", name="Start the import").click()
+    expect(page.locator("#state-title")).to_have_text("It waits for a worker")
+
+    claimed = imports.claim(Import.objects.get().pk)
+    assert claimed is not None
+    elsewhere(imports.work, claimed)
+    expect(page.locator("#state-title")).to_have_text("It is imported")
+    expect(page.locator("#state")).to_contain_text("items added to the queue")
     assert Prompt.objects.count() == 1
+
+
+def test_without_scripts_a_list_is_pasted_looked_at_and_discarded(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
+) -> None:
+    page = new_page(java_script_enabled=False)
+    sign_in(page, alice)
+    page.goto(reverse("import", args=[project.slug]))
+    page.get_by_text("Or paste a list of prompts").click()
+    page.get_by_label("Or paste a list").fill("Why?\nHow?")
+    page.get_by_role("button", name="Upload and look").click()
+    expect(page.locator("main")).to_contain_text("2 lines.")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#imports")).to_contain_text("Nothing was kept.")
+
+
+def test_somebody_joins_by_a_link_that_was_copied(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
+) -> None:
+    page = new_page(permissions=["clipboard-read", "clipboard-write"])
+    sign_in(page, alice)
+    page.goto(reverse("members", args=[project.slug]))
+    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Copy").click()
+    expect(page.locator(".toast")).to_contain_text("Copied.")
+    link = page.evaluate("navigator.clipboard.readText()")
+    theirs = new_page()
+    theirs.goto(link)
+    theirs.get_by_label("User name").fill("erin")
+    theirs.get_by_label("Password").fill("a long enough one")
+    theirs.get_by_role("button", name="Create my account and join").click()
+    expect(theirs.locator("main")).to_contain_text(project.name)
+    assert project.members.get(user__username="erin").role == Member.Role.ANNOTATOR
 
 
 def test_guidelines_are_previewed_as_they_are_written(

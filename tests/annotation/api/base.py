@@ -20,7 +20,7 @@ class ApiTestCase(PalateTestCase):
         user: User | None,
         data: Any = None,
         *,
-        scope: str = "write",
+        scope: str = "lead",
         content_type: str = "application/json",
         **headers: str,
     ) -> Any:
@@ -51,12 +51,14 @@ class ApiTestCase(PalateTestCase):
         return async_to_sync(gathered)()
 
     def refused(self, response: HttpResponse, status: int, field: str, sentence: str = "") -> None:
-        """The answer has the status, and the sentence under the field's name."""
+        """The answer is a problem with the status, and the sentence under the field's name."""
         assert response.status_code == status, response.content
-        assert response["Content-Type"].startswith("application/")
+        assert response["Content-Type"].startswith("application/problem+json"), response["Content-Type"]
         said = json.loads(response.content)
-        assert field in said, said
-        assert sentence in str(said[field]), said
+        assert (said["status"], bool(said["title"]), bool(said["detail"])) == (status, True, True), said
+        errors = {"detail": said["detail"]} if field == "detail" else said.get("errors", {})
+        assert field in errors, said
+        assert sentence in str(errors[field]), said
 
 
 class EndpointTests:

@@ -38,7 +38,7 @@ class ServerTests(TransactionTestCase):
         self.alice = builders.user("alice")
         self.project = builders.project(self.alice)
         self.headers = {
-            "Authorization": f"Bearer {ApiToken.issue(user=self.alice, name='t', scope='write')[1]}"
+            "Authorization": f"Bearer {ApiToken.issue(user=self.alice, name='t', scope='lead')[1]}"
         }
         self.port = free_port()
 

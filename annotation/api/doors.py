@@ -1,0 +1,119 @@
+"""What every door of the API has around it: `Idempotency-Key` on the way in, an ETag on the way out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from functools import wraps
+from importlib import import_module
+from typing import Any
+
+from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import URLPattern
+from django.utils.cache import get_conditional_response, patch_cache_control
+
+from annotation.api import errors
+
+Answer = Callable[[], HttpResponseBase]
+KEPT_S = 24 * 3600
+AT_WORK_S = 300
+LARGEST = 2**20
+NOT_KEPT = (401, 403, 429)
+
+
+def guarded(module: str) -> list[URLPattern]:
+    """A module's URL patterns, each door with its guard."""
+    patterns: list[URLPattern] = import_module(module).urlpatterns
+    for pattern in patterns:
+        if not hasattr(pattern.callback, "is_guarded"):
+            pattern.callback = _guard(pattern.callback)
+    return patterns
+
+
+def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+    @wraps(view)
+    def called(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def answer() -> HttpResponseBase:
+            response: Any = view(request, *args, **kwargs)
+            return response.render() if hasattr(response, "render") else response
+
+        if request.method == "POST" and "Idempotency-Key" in request.headers:
+            return _once(request, answer)
+        response = answer()
+        return _conditional(request, response) if request.method in ("GET", "HEAD") else response
+
+    called.is_guarded = True  # type: ignore[attr-defined]
+    return called
+
+
+def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """With an ETag; without its body where the client has it already."""
+    if response.status_code != 200 or not isinstance(response, HttpResponse) or response.has_header("ETag"):
+        return response
+    patch_cache_control(response, private=True, no_cache=True)
+    response["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    return get_conditional_response(request, etag=response["ETag"], response=response) or response
+
+
+def _once(request: HttpRequest, answer: Answer) -> HttpResponseBase:
+    """The answer; given the same key again, the same answer, and nothing is done."""
+    key = request.headers["Idempotency-Key"]
+    if not re.fullmatch(r"[!-~]{1,200}", key):
+        return errors.as_answer(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
+    place, what = _place(request, key), _fingerprint(request)
+    if not cache.add(place, {"what": what}, AT_WORK_S):
+        return _again(cache.get(place), what)
+    try:
+        response = answer()
+    except BaseException:
+        cache.delete(place)
+        raise
+    if not isinstance(response, HttpResponse) or not _to_be_kept(response):
+        cache.delete(place)
+        return response
+    kept = {
+        "what": what,
+        "status": response.status_code,
+        "type": response.headers.get("Content-Type"),
+        "body": response.content,
+    }
+    cache.set(place, kept, KEPT_S)
+    return response
+
+
+def _again(kept: dict[str, Any] | None, what: str) -> HttpResponseBase:
+    if kept is not None and kept["what"] != what:
+        return errors.as_answer(422, "This Idempotency-Key was used for something else.")
+    if kept is None or "status" not in kept:
+        return errors.as_answer(
+            409, "The same Idempotency-Key is at work: ask again in a moment.", **{"Retry-After": "1"}
+        )
+    return HttpResponse(
+        kept["body"],
+        status=kept["status"],
+        headers={"Content-Type": kept["type"] or "", "Idempotency-Replayed": "true"},
+    )
+
+
+def _to_be_kept(response: HttpResponse) -> bool:
+    return (
+        response.status_code < 500
+        and response.status_code not in NOT_KEPT
+        and len(response.content) <= LARGEST
+    )
+
+
+def _place(request: HttpRequest, key: str) -> str:
+    """Of the caller and their key: nobody sees another's answer."""
+    caller = request.headers.get("Authorization") or request.COOKIES.get("sessionid", "")
+    return "idempotency:" + hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
+
+
+def _fingerprint(request: HttpRequest) -> str:
+    """Of what is to be done. A long body is read as it comes, so only its length counts."""
+    length = int(request.META.get("CONTENT_LENGTH") or 0)
+    body = request.body if length <= LARGEST and "Transfer-Encoding" not in request.headers else b""
+    text = f"{request.get_full_path()}\n{length}\n".encode()
+    return hashlib.sha256(text + body).hexdigest()

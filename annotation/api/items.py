@@ -1,0 +1,109 @@
+"""The items of the queue, and the guidelines, to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Count, Q
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, project_for
+from annotation.api import errors
+from annotation.api.pages import ById, Page
+from annotation.models import Guideline, Item, Prompt, Slot
+
+
+class ItemOut(serializers.ModelSerializer[Item]):
+    prompt_id = serializers.CharField(source="prompt.external_id")
+    responses = serializers.SerializerMethodField(help_text="Their ids.")
+    gold = serializers.SerializerMethodField(help_text="Whether its answer is known.")
+    wanted = serializers.IntegerField(help_text="Judgments.")
+    done = serializers.IntegerField()
+
+    class Meta:
+        model = Item
+        fields = (
+            *("id", "prompt_id", "responses", "state", "retired_reason", "gold", "probability", "wanted"),
+            *("done", "created_at"),
+        )
+
+    def get_responses(self, item: Item) -> list[int]:
+        return sorted(candidate.response_id for candidate in item.candidates.all())
+
+    def get_gold(self, item: Item) -> bool:
+        return item.gold is not None
+
+
+class ItemPage(Page):
+    results = ItemOut(many=True)
+
+
+class GuidelineOut(serializers.ModelSerializer[Guideline]):
+    class Meta:
+        model = Guideline
+        fields = ("number", "text", "created_at")
+
+
+class ItemsApi(APIView):
+    @extend_schema(
+        summary="The project's items",
+        operation_id="items_list",
+        parameters=[
+            OpenApiParameter("cursor", str, description="As `next` and `previous` give it."),
+            OpenApiParameter("state", str, enum=Item.State.values),
+            OpenApiParameter("split", str, enum=Prompt.Split.values),
+            OpenApiParameter("tag", str, description="Only of prompts with this tag."),
+        ],
+        responses={200: ItemPage} | errors.WRITE,
+        tags=["prompts"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """In the order in which they came in, 100 a page. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        items = (
+            Item.objects.filter(project=project, **filters(request))
+            .select_related("prompt")
+            .prefetch_related("candidates")
+            .annotate(wanted=Count("slots"), done=Count("slots", filter=Q(slots__state=Slot.State.DONE)))
+        )
+        pages = ById()
+        page: Any = pages.paginate_queryset(items, request, view=self)
+        return pages.get_paginated_response(ItemOut(page, many=True).data)
+
+
+class GuidelinesApi(APIView):
+    @extend_schema(
+        summary="Every version of the guidelines",
+        operation_id="guidelines_list",
+        responses={200: GuidelineOut(many=True)} | errors.READ,
+        tags=["projects"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Newest first, in Markdown. For every member."""
+        project = project_for(request.user, slug)
+        return Response(GuidelineOut(project.guidelines.order_by("-number"), many=True).data)
+
+
+def filters(request: Request) -> dict[str, Any]:
+    """
+    Raises:
+        ValidationError: a filter has no such value.
+    """
+    known = {"state": Item.State.values, "split": Prompt.Split.values}
+    given = request.query_params
+    for name, values in known.items():
+        if name in given and given[name] not in values:
+            raise ValidationError({name: [f"{given[name][:40]!r} is none of: {', '.join(values)}."]})
+    if "\0" in given.get("tag", ""):
+        raise ValidationError({"tag": ["A tag holds no null byte."]})
+    places = {"state": "state", "split": "prompt__split", "tag": "prompt__tags__contains"}
+    return {
+        place: [given[name]] if name == "tag" else given[name]
+        for name, place in places.items()
+        if name in given
+    }

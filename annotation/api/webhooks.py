@@ -1,0 +1,178 @@
+"""Addresses that are told of what happens in a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import Http404
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, person, project_for
+from annotation.actions import webhooks
+from annotation.api import errors
+from annotation.api.pages import ById, Page
+from annotation.models import Delivery, Webhook
+from annotation.models.webhooks import EVENTS
+
+_EVENTS = serializers.ListField(
+    child=serializers.ChoiceField(list(EVENTS.items())),
+    min_length=1,
+    max_length=len(EVENTS),
+    help_text=" ".join(f"`{name}`: {words}." for name, words in EVENTS.items()),
+)
+
+
+class WebhookOut(serializers.ModelSerializer[Webhook]):
+    events = serializers.ListField(child=serializers.CharField())
+
+    class Meta:
+        model = Webhook
+        fields = ("id", "url", "events", "active", "created_at")
+
+
+class NewWebhookOut(WebhookOut):
+    secret = serializers.CharField(help_text="What signs its messages. It is shown this once.")
+
+    class Meta:
+        model = Webhook
+        fields = (*WebhookOut.Meta.fields, "secret")
+
+
+class WebhookIn(serializers.Serializer[Any]):
+    url = serializers.CharField(max_length=500, help_text="https://… or http://…, out on the internet.")
+    events = _EVENTS
+
+
+class WebhookChange(serializers.Serializer[Any]):
+    active = serializers.BooleanField(help_text="False: messages wait, and nothing new is noted.")
+
+
+class DeliveryOut(serializers.ModelSerializer[Delivery]):
+    body = serializers.DictField(help_text="What was sent, without its id.")
+
+    class Meta:
+        model = Delivery
+        fields = (
+            *("id", "event", "body", "state", "attempts", "next_at", "status", "problem", "created_at"),
+            "delivered_at",
+        )
+
+
+class DeliveryPage(Page):
+    results = DeliveryOut(many=True)
+
+
+class WebhooksApi(APIView):
+    @extend_schema(
+        summary="The project's webhooks",
+        operation_id="webhooks_list",
+        responses={200: WebhookOut(many=True)} | errors.READ,
+        tags=["webhooks"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        return Response(WebhookOut(project.webhooks.all(), many=True).data)
+
+    @extend_schema(
+        summary="Add a webhook",
+        operation_id="webhooks_add",
+        request=WebhookIn,
+        responses={201: NewWebhookOut} | errors.WRITE,
+        examples=[
+            OpenApiExample(
+                "tell a training cluster",
+                {"url": "https://example.com/hooks/palate", "events": ["snapshot.frozen"]},
+                request_only=True,
+            )
+        ],
+        tags=["webhooks"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """It is told by POST of what happens from now on; what does not arrive is sent again, over four days, each time after
+        a longer wait. Addresses of the server's own network are refused. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = WebhookIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        try:
+            webhook = webhooks.add(project=project, creator=person(request), **given.validated_data)
+        except webhooks.WebhookError as error:
+            raise ValidationError({error.field: [str(error)]}) from error
+        return Response(NewWebhookOut(webhook).data, status=201)
+
+
+class WebhookApi(APIView):
+    @extend_schema(
+        summary="Pause a webhook, or let it go on",
+        operation_id="webhooks_change",
+        request=WebhookChange,
+        responses={200: WebhookOut} | errors.WRITE,
+        tags=["webhooks"],
+    )
+    def patch(self, request: Request, slug: str, pk: int) -> Response:
+        """For leads."""
+        webhook = _webhook(request, slug, pk)
+        given = WebhookChange(data=request.data)
+        given.is_valid(raise_exception=True)
+        webhook.active = given.validated_data["active"]
+        webhook.save(update_fields=["active"])
+        return Response(WebhookOut(webhook).data)
+
+    @extend_schema(
+        summary="Remove a webhook",
+        operation_id="webhooks_remove",
+        responses={204: OpenApiResponse(description="It is gone, and its log with it.")} | errors.READ,
+        tags=["webhooks"],
+    )
+    def delete(self, request: Request, slug: str, pk: int) -> Response:
+        """For leads."""
+        _webhook(request, slug, pk).delete()
+        return Response(status=204)
+
+
+class DeliveriesApi(APIView):
+    @extend_schema(
+        summary="What a webhook was told",
+        operation_id="webhooks_deliveries",
+        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        responses={200: DeliveryPage} | errors.WRITE,
+        tags=["webhooks"],
+    )
+    def get(self, request: Request, slug: str, pk: int) -> Response:
+        """Oldest first, 100 a page, with what became of it. For leads."""
+        webhook = _webhook(request, slug, pk)
+        pages = ById()
+        page: Any = pages.paginate_queryset(webhook.deliveries.all(), request, view=self)
+        return pages.get_paginated_response(DeliveryOut(page, many=True).data)
+
+
+class RedeliverApi(APIView):
+    @extend_schema(
+        summary="Send a message again",
+        operation_id="webhooks_redeliver",
+        request=None,
+        responses={200: DeliveryOut} | errors.READ,
+        tags=["webhooks"],
+    )
+    def post(self, request: Request, slug: str, pk: int, delivery: int) -> Response:
+        """Within seconds, whatever became of it before. For leads."""
+        webhook = _webhook(request, slug, pk)
+        found = webhook.deliveries.filter(pk=delivery).first() if delivery < 2**63 else None
+        if found is None:
+            raise Http404("No such message.")
+        webhooks.redeliver(found)
+        found.refresh_from_db()
+        return Response(DeliveryOut(found).data)
+
+
+def _webhook(request: Request, slug: str, pk: int) -> Webhook:
+    project = project_for(request.user, slug, Role.LEAD)
+    webhook = project.webhooks.filter(pk=pk).first() if pk < 2**63 else None
+    if webhook is None:
+        raise Http404("No such webhook.")
+    return webhook

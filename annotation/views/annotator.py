@@ -1,0 +1,105 @@
+"""One person's work: speed, agreement, habits, known answers missed; and a word with them."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation.access import Role, member_for, person
+from annotation.actions import rules
+from annotation.actions.rules import RuleError
+from annotation.models import Deed, Judgment, Member, Project, User
+from annotation.oversight import people
+from annotation.oversight.agreement import tallies
+from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.oversight.people import Standing
+from annotation.views import figures
+
+
+@login_required
+@require_GET
+def annotator(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return _page(request, me, _who(me.project, username))
+
+
+@login_required
+@require_POST
+def annotator_pause(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    member = _member(me.project, username)
+    try:
+        rules.pause(member=member, reason=request.POST.get("reason", ""), actor=person(request))
+    except RuleError as error:
+        return _page(request, me, member.user, error=str(error))
+    messages.success(request, f"{member.user} is given no more work until you lift the pause.")
+    return redirect("annotator", slug, username)
+
+
+@login_required
+@require_POST
+def annotator_warn(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    member = _member(me.project, username)
+    try:
+        rules.warn(member=member, reason=request.POST.get("reason", ""), actor=person(request))
+    except RuleError as error:
+        return _page(request, me, member.user, error=str(error))
+    messages.success(request, f"{member.user} reads that above their work.")
+    return redirect("annotator", slug, username)
+
+
+@login_required
+@require_POST
+def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    member = _member(me.project, username)
+    rules.resume(member=member, actor=person(request))
+    messages.success(request, f"{member.user} may go on. The rules look at what comes from here on.")
+    return redirect("annotator", slug, username)
+
+
+def _member(project: Project, username: str) -> Member:
+    return get_object_or_404(project.members.select_related("user", "project"), user__username=username)
+
+
+def _who(project: Project, username: str) -> User:
+    """Somebody who is in the project, or has judged in it.
+
+    Raises:
+        Http404: they did neither.
+    """
+    user = User.objects.filter(username=username).first()
+    if user is None or not (
+        Member.objects.filter(project=project, user=user).exists()
+        or Judgment.objects.filter(item__project=project, annotator=user).exists()
+    ):
+        raise Http404("Nobody of that name works here.")
+    return user
+
+
+def _page(request: HttpRequest, me: Member, user: User, error: str = "") -> HttpResponse:
+    project = me.project
+    member = Member.objects.filter(project=project, user=user).first()
+    everybody = people.standings(project, EVERYTHING)
+    theirs = Filters(annotator=user)
+    context = {
+        "me": me,
+        "project": project,
+        "who": user,
+        "member": member,
+        "one": next((one for one in everybody if one.user.pk == user.pk), Standing(user, member)),
+        "agreement": figures.agreement_over_time(project, tallies(project, theirs, "at")["at"]),
+        "speed": figures.seconds_over_time(people.speed(project, theirs)[-14:]),
+        "stretches": people.stretches(project, user, EVERYTHING),
+        "misses": people.gold_misses(project, theirs, limit=10),
+        "judgments": people.last_judgments(project, user),
+        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", subject=user.username)
+        .select_related("actor")
+        .order_by("-id")[:10],
+        "error": error,
+    }
+    return render(request, "annotation/annotator.html", context, status=422 if error else 200)

@@ -1,0 +1,42 @@
+"""Who did what in a project, the newest first."""
+
+from __future__ import annotations
+
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from annotation.access import Role, member_for
+from annotation.audit import VERBS
+from annotation.models import Deed, User
+
+PAGE = 50
+THE_SITE = "-"
+
+
+@login_required
+@require_GET
+def audit(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    project = me.project
+    who, verb = request.GET.get("who", "").replace("\0", ""), request.GET.get("verb", "")
+    deeds = Deed.objects.filter(project=project).select_related("actor").order_by("-id")
+    if who:
+        deeds = deeds.filter(actor=None) if who == THE_SITE else deeds.filter(actor__username=who)
+    if verb in VERBS:
+        deeds = deeds.filter(verb=verb)
+    context = {
+        "me": me,
+        "project": project,
+        "page": Paginator(deeds, PAGE).get_page(request.GET.get("page")),
+        "who": who,
+        "verb": verb,
+        "the_site": THE_SITE,
+        "actors": User.objects.filter(pk__in=Deed.objects.filter(project=project).values("actor")).order_by(
+            "username"
+        ),
+        "verbs": VERBS,
+    }
+    return render(request, "annotation/audit.html", context)

@@ -1,0 +1,98 @@
+"""Invitations: a lead makes and revokes them; whoever opens one signs up, or joins with the account they have."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth import login
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation.access import Role, member_for, person, project_for
+from annotation.actions import invitations
+from annotation.actions.invitations import InvitationError
+from annotation.actions.members import MemberError
+from annotation.forms import InvitationForm, SignUpForm
+from annotation.models import Invitation, Member
+from annotation.views.members import page
+
+BACKEND = "annotation.backends.AccountBackend"
+
+
+@login_required
+@require_POST
+@never_cache
+def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
+    """Answers with the page itself, not a redirect: the link stands on it this once."""
+    me = member_for(request.user, slug, Role.LEAD)
+    form = InvitationForm(request.POST)
+    if not form.is_valid():
+        return page(request, me, invitation_form=form)
+    invitation, key = invitations.invite(project=me.project, creator=person(request), **form.cleaned_data)
+    link = request.build_absolute_uri(reverse("join", args=[key]))
+    return page(request, me, invited={"link": link, "invitation": invitation})
+
+
+@login_required
+@require_POST
+def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    invitation = get_object_or_404(project_for(request.user, slug, Role.LEAD).invitations, pk=pk)
+    invitations.revoke(invitation=invitation, actor=person(request))
+    messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+    return redirect("members", slug)
+
+
+@never_cache
+@sensitive_post_parameters("password")
+@require_http_methods(["GET", "POST"])
+def join(request: HttpRequest, key: str) -> HttpResponse:
+    """For whoever has the link: that they do is all that is asked of them."""
+    invitation = invitations.find(key)
+    if invitation is None:
+        return _closed(request, "This is not an invitation of ours. Is the link complete?", status=404)
+    try:
+        if request.method == "GET":
+            return _open(request, key, invitation, SignUpForm())
+        if request.user.is_authenticated:
+            return _welcome(request, invitations.accept(invitation=invitation, user=person(request)))
+        form = SignUpForm(request.POST)
+        if form.is_valid():
+            try:
+                member = invitations.sign_up(invitation=invitation, **form.cleaned_data)
+            except MemberError as error:
+                form.add_error(error.field, str(error))
+            else:
+                login(request, member.user, backend=BACKEND)
+                return _welcome(request, member)
+        return _open(request, key, invitation, form)
+    except InvitationError as error:
+        return _closed(request, str(error), invitation=invitation)
+
+
+def _open(request: HttpRequest, key: str, invitation: Invitation, form: SignUpForm) -> HttpResponse:
+    """
+    Raises:
+        InvitationError: it cannot be used any more.
+    """
+    there = Member.objects.filter(project=invitation.project, user=request.user.pk).first()
+    if there:
+        return _welcome(request, there)
+    invitations.check(invitation)
+    context = {"invitation": invitation, "form": form, "key": key}
+    return render(request, "annotation/join.html", context, status=422 if form.errors else 200)
+
+
+def _welcome(request: HttpRequest, member: Member) -> HttpResponse:
+    messages.success(request, f"You are in {member.project}, as {member.role}.")
+    return redirect("home")
+
+
+def _closed(
+    request: HttpRequest, sentence: str, *, invitation: Invitation | None = None, status: int = 410
+) -> HttpResponse:
+    context = {"sentence": sentence, "invitation": invitation}
+    return render(request, "annotation/join_closed.html", context, status=status)

@@ -1,0 +1,85 @@
+"""What happens when somebody's work falls below a mark."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation.access import Role, member_for, person
+from annotation.actions import rules as actions
+from annotation.actions.rules import RuleError
+from annotation.models import Deed, Member, Rule
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def rules(request: HttpRequest, slug: str) -> HttpResponse:
+    if request.method == "GET":
+        return _page(request, member_for(request.user, slug, Role.LEAD, Role.REVIEWER))
+    me = member_for(request.user, slug, Role.LEAD)
+    try:
+        rule = _save(request, me)
+    except RuleError as error:
+        return _page(request, me, error=error)
+    messages.success(request, f"{rule}: it is looked at every minute, while people work.")
+    return redirect("rules", slug)
+
+
+@login_required
+@require_POST
+def rule_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    rule = get_object_or_404(Rule.objects.select_related("project"), pk=pk, project=me.project)
+    actions.remove_rule(rule=rule, actor=person(request))
+    messages.success(request, "The rule is gone. Who was warned or paused by it stays so until you lift it.")
+    return redirect("rules", slug)
+
+
+def _save(request: HttpRequest, me: Member) -> Rule:
+    """
+    Raises:
+        RuleError: what was entered makes no rule.
+    """
+    measure = request.POST.get("measure", "")
+    below = _figure("below", request.POST.get("below", ""))
+    return actions.save_rule(
+        project=me.project,
+        actor=person(request),
+        measure=measure,
+        action=request.POST.get("action", ""),
+        below=below if measure == Rule.Measure.SECONDS else below / 100,
+        after=int(_figure("after", request.POST.get("after", ""))),
+    )
+
+
+def _figure(field: str, text: str) -> float:
+    try:
+        figure = float(text[:12])
+    except ValueError:
+        raise RuleError(field, "That is not a number.") from None
+    if not 0 <= figure < 1e6:
+        raise RuleError(field, "That number is out of range.")
+    return figure
+
+
+def _page(request: HttpRequest, me: Member, error: RuleError | None = None) -> HttpResponse:
+    project = me.project
+    context = {
+        "me": me,
+        "project": project,
+        "rules": project.rules.order_by("measure", "action"),
+        "measures": Rule.Measure.choices,
+        "actions": Rule.Action.choices,
+        "stopped": project.members.exclude(paused_at=None, warned_at=None)
+        .select_related("user")
+        .order_by("user__username"),
+        "deeds": Deed.objects.filter(project=project, actor=None, verb__startswith="member.").order_by("-id")[
+            :20
+        ],
+        "given": request.POST,
+        "error": error,
+    }
+    return render(request, "annotation/rules.html", context, status=422 if error else 200)

@@ -1,0 +1,96 @@
+"""Requests of the annotators' hot loop, in threads that stay.
+
+Django's own ASGI handler makes a thread for every request and crosses between it and the event loop several times, which
+is right for long downloads. A submit and its answer take a quarter less of the processor when one of a few threads does all
+of it, from the first middleware to the last, with a single crossing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from typing import Any
+
+MAX_BODY = 2**20
+
+
+class InThreads:
+    """ASGI application: what lies under `/p/<project>/work/` is answered by `wsgi`, all else by `asgi`."""
+
+    def __init__(self, wsgi: Any, asgi: Any, threads: int) -> None:
+        self.wsgi, self.asgi = wsgi, asgi
+        self.threads = ThreadPoolExecutor(threads, thread_name_prefix="work")
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        headers = dict(scope["headers"])
+        length = headers.get(b"content-length", b"0")
+        is_small = length.isdigit() and int(length) <= MAX_BODY and b"transfer-encoding" not in headers
+        if not (is_small and _is_hot(scope["path"])):
+            await self.asgi(scope, receive, send)
+            return
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            if not message.get("more_body"):
+                break
+        loop = asyncio.get_running_loop()
+        start, content = await loop.run_in_executor(self.threads, self._answer, _environ(scope, body))
+        await send(start)
+        await send({"type": "http.response.body", "body": content})
+
+    def _answer(self, environ: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+        start: dict[str, Any] = {"type": "http.response.start"}
+
+        def start_response(status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+            start["status"] = int(status[:3])
+            start["headers"] = [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+            ]
+
+        response = self.wsgi(environ, start_response)
+        try:
+            return start, b"".join(response)
+        finally:
+            response.close()
+
+
+def _is_hot(path: str) -> bool:
+    parts = path.split("/", 4)
+    return len(parts) == 5 and parts[1] == "p" and parts[3] == "work"
+
+
+def _environ(scope: dict[str, Any], body: bytes) -> dict[str, Any]:
+    """The request as PEP 3333 wants it."""
+    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.input": BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": True,
+        "wsgi.run_once": False,
+    }
+    for raw, value in scope["headers"]:
+        if b"_" in raw:
+            continue  # it could pass for another one's name
+        name, text = raw.decode("latin-1").upper().replace("-", "_"), value.decode("latin-1")
+        if name not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            name = f"HTTP_{name}"
+        if name in environ:
+            text = environ[name] + ("; " if name == "HTTP_COOKIE" else ",") + text
+        environ[name] = text
+    return environ

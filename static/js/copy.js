@@ -1,0 +1,15 @@
+// A button that copies a field's text; where the browser does not let it, the text is selected for the person to copy.
+"use strict";
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copies]");
+  if (!button) return;
+  const field = document.querySelector(button.dataset.copies);
+  field.select();
+  try {
+    await navigator.clipboard.writeText(field.value);
+    toast("Copied.");
+  } catch {
+    toast("Press Ctrl+C to copy it.", "warn");
+  }
+});

@@ -1,0 +1,157 @@
+"""The client and the command, against a real server, and the examples of docs/client.md."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.test import TransactionTestCase
+from palate_client import Item, Palate, PalateError
+from palate_client import Judgment as Said
+
+from annotation.models import ApiToken, Judgment, Prompt, User
+from tests import builders
+from tests.annotation.api.test_server import free_port
+from tests.annotation.bulk import fill
+from tests.processes import process, until
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class ClientTests(TransactionTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(self.settings(ARTIFACTS=self.folder / "artifacts"))
+        self.alice = builders.user("alice")
+        self.project = builders.project(self.alice)
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.token = ApiToken.issue(user=self.alice, name="t", scope="lead")[1]
+
+    def test_it_does_what_the_docs_say(self) -> None:
+        with process("web", port=self.port), Palate(self.url, self.token) as palate:
+            until(lambda: answers(palate), "the site to answer", 120)
+            self.commands(palate)
+            self.examples()
+            self.downloads_go_on(palate)
+            self.refusals(palate)
+
+    def palate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {
+            "PALATE_URL": self.url,
+            "PALATE_TOKEN": self.token,
+            "PYTHONPATH": f"{ROOT / 'client'}:{self.folder}",
+        }
+        return subprocess.run(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+
+    def commands(self, palate: Palate) -> None:
+        lines = [{"prompt": f"{n}?", "responses": ["a", "bb", "ccc"]} for n in range(12)]
+        (self.folder / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        done = self.palate("-m", "palate_client", "import", "helpfulness", "prompts.jsonl")
+        assert (done.returncode, done.stdout.split(" ")[0]) == (0, "12"), done.stderr
+        (self.folder / "shortest.py").write_text(python_of_the_docs()[0])
+        done = self.palate(
+            "-m", "palate_client", "label", "helpfulness", "shortest.py:shortest", "--limit", "10"
+        )
+        assert done.stdout == "10 items judged.\n", done.stderr
+        assert Judgment.objects.count() == 10
+        for command in (
+            "export helpfulness p.jsonl --format trl",
+            "export helpfulness p.parquet --votes majority",
+        ):
+            done = self.palate("-m", "palate_client", *command.split())
+            assert done.returncode == 0, done.stderr
+        assert len((self.folder / "p.jsonl").read_text().splitlines()) == 30
+        assert (self.folder / "p.parquet").read_bytes()[:4] == b"PAR1"
+        (self.folder / "bad.jsonl").write_text('{"prompt": ""}\n')
+        done = self.palate("-m", "palate_client", "import", "helpfulness", "bad.jsonl")
+        assert done.returncode == 1
+        assert "line 1: prompt: empty" in done.stderr
+        assert self.palate("-m", "palate_client", "export", "nothing", "x.jsonl").returncode == 1
+        assert not (self.folder / "x.jsonl").exists()
+        done = self.palate("-m", "palate_client", "rounds", "start", "helpfulness")
+        assert "has 0 loops" in done.stderr
+
+    def examples(self) -> None:
+        User.objects.filter(pk=self.alice.pk).update(account="machine")
+        for block in python_of_the_docs()[1:]:
+            done = self.palate("-c", block)
+            assert done.returncode == 0, done.stderr
+        assert Prompt.objects.filter(external_id="q9").exists()
+        assert (self.folder / "pairs.jsonl").exists()
+
+    def downloads_go_on(self, palate: Palate) -> None:
+        fill(self.project, builders.user("bob"), 300)
+        number = palate.freeze("helpfulness")["number"]
+        whole = palate.export("helpfulness", self.folder / "whole.jsonl", snapshot=number).read_bytes()
+        # what has come of a download that broke off, and of which file it is
+        headers = palate._http.get(f"{self.url}/api/v1/projects/helpfulness/snapshots/{number}/file/").headers
+        (self.folder / "part.jsonl.part").write_bytes(whole[:1000])
+        (self.folder / "part.jsonl.part.etag").write_text(headers["ETag"])
+        counted: list[int] = []
+        path = palate.export(
+            "helpfulness", self.folder / "part.jsonl", snapshot=number, on_bytes=counted.append
+        )
+        assert path.read_bytes() == whole
+        assert counted[0] == 1000
+        # of another file: it begins again
+        (self.folder / "other.jsonl.part").write_bytes(b"x" * 1000)
+        (self.folder / "other.jsonl.part.etag").write_text('"another"')
+        assert (
+            palate.export("helpfulness", self.folder / "other.jsonl", snapshot=number).read_bytes() == whole
+        )
+        assert next(iter(palate.rows("helpfulness", snapshot=number))) == json.loads(whole.splitlines()[0])
+
+    def refusals(self, palate: Palate) -> None:
+        builders.imported(self.project, {"id": "last", "prompt": "Last?", "responses": ["a", "b", "c"]})
+        for wrong, status, words in (
+            (lambda: palate.project("nothing"), 404, "No such project"),
+            (lambda: palate.export("helpfulness", self.folder / "n", format="csv"), 400, "format: 'csv'"),
+            (lambda: Palate(self.url, "palate_x").projects(), 401, "not known"),
+            (lambda: palate.label("helpfulness", lambda item: Said(ranks={"Z": 1})), 400, "ranks: 'Z'"),
+        ):
+            refused = raised(wrong)
+            assert (refused.status, words in str(refused)) == (status, True), refused
+        seen: list[Item] = []
+        palate.label("helpfulness", lambda item: (seen.append(item), Said(ranks=[1, 2, 2]))[1], limit=1)
+        assert [answer.label for answer in seen[0].answers] == ["A", "B", "C"]
+
+
+def raised(work: Any) -> PalateError:
+    try:
+        work()
+    except PalateError as error:
+        return error
+    raise AssertionError("it was not refused")
+
+
+def answers(palate: Palate) -> bool:
+    try:
+        return bool(palate.projects())
+    except PalateError:
+        return False
+
+
+def python_of_the_docs() -> list[str]:
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "client.md").read_text(), re.DOTALL)
+
+
+def test_it_needs_nothing_of_the_site() -> None:
+    code = "import sys; import palate_client.cli; print([m for m in sys.modules if m.split('.')[0] in ('django', 'annotation')])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT / "client", capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"

@@ -1,0 +1,183 @@
+"""What every door has around it: keys of the caller's own, ETags, and a limit of calls."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.core.cache import cache
+from django.test import override_settings
+
+from annotation.models import Judgment, Snapshot
+from tests import builders
+from tests.annotation.api.base import ApiTestCase
+
+SNAPSHOTS = "projects/helpfulness/snapshots/"
+
+
+class IdempotencyTests(ApiTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        settings = override_settings(ARTIFACTS=Path(folder.name))
+        settings.enable()
+        self.addCleanup(settings.disable)
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        self.key = self.key_of(self.alice, "lead")
+        self.own = str(uuid.uuid4())
+
+    def freeze(self, note: str = "", own: str = "", key: str = "") -> object:
+        headers = {"Idempotency-Key": own or self.own, "Authorization": f"Bearer {key or self.key}"}
+        return self.client.post(
+            f"/api/v1/{SNAPSHOTS}", {"note": note}, content_type="application/json", headers=headers
+        )
+
+    def test_the_same_key_does_it_once_and_answers_the_same(self) -> None:
+        first, again = self.freeze("a"), self.freeze("a")
+        assert first.status_code == again.status_code == 201
+        assert first.json() == again.json()
+        assert again["Idempotency-Replayed"] == "true"
+        assert again["Content-Type"] == first["Content-Type"]
+        assert Snapshot.objects.count() == 1
+
+    def test_another_key_and_another_caller_do_it_again(self) -> None:
+        self.freeze("a")
+        self.freeze("a", own="another")
+        self.freeze("a", key=self.key_of(self.alice, "lead"))
+        assert Snapshot.objects.count() == 3
+
+    def test_the_same_key_for_something_else_is_refused(self) -> None:
+        self.freeze("a")
+        self.refused(self.freeze("b"), 422, "detail", "used for something else")
+
+    def test_the_same_at_the_same_time_is_refused(self) -> None:
+        with patch("annotation.api.doors._to_be_kept", side_effect=lambda _: self.refused(
+            self.freeze("a"), 409, "detail", "at work"
+        )):  # fmt: skip
+            self.freeze("a")
+
+    def test_what_was_refused_for_who_asked_is_not_kept(self) -> None:
+        self.freeze("a", key="palate_x")
+        assert self.freeze("a", key="palate_x").status_code == 401
+        self.refused(self.freeze("a", own="é"), 400, "detail", "visible ASCII")
+
+    def test_what_failed_may_be_tried_again(self) -> None:
+        with (
+            patch("annotation.api.snapshots.freeze", side_effect=RuntimeError),
+            pytest.raises(RuntimeError),
+        ):
+            self.freeze("a")
+        assert self.freeze("a").status_code == 201
+
+
+class EtagTests(ApiTestCase):
+    def test_what_has_not_changed_is_not_sent_again(self) -> None:
+        first = self.get("projects/helpfulness/", self.bob)
+        assert first["Cache-Control"] == "private, no-cache"
+        again = self.get("projects/helpfulness/", self.bob, **{"If-None-Match": first["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        builders.items(self.project, 1)
+        changed = self.get("projects/helpfulness/", self.bob, **{"If-None-Match": first["ETag"]})
+        assert changed.status_code == 200
+        assert changed["ETag"] != first["ETag"]
+
+
+@override_settings(API_CALLS_PER_MINUTE=3)
+class LimitTests(ApiTestCase):
+    def test_a_token_may_make_so_many_calls_in_a_minute(self) -> None:
+        cache.clear()
+        key = self.key_of(self.bob, "read")
+        with patch("annotation.api.throttling.time.time", return_value=1_000_000_020.0):
+            answers = [
+                self.client.get("/api/v1/projects/", headers={"Authorization": f"Bearer {key}"})
+                for _ in range(4)
+            ]
+            assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+            self.refused(answers[3], 429, "detail", "throttled")
+            assert 0 < int(answers[3]["Retry-After"]) <= 60
+            assert self.get("projects/", self.bob).status_code == 200  # another token
+        with patch("annotation.api.throttling.time.time", return_value=1_000_000_080.0):
+            again = self.client.get("/api/v1/projects/", headers={"Authorization": f"Bearer {key}"})
+        assert again.status_code == 200
+
+
+class JudgingTests(ApiTestCase):
+    """Beside the order: marks, answers that are written, changes of mind, the item after this one."""
+
+    def take(self, **body: object) -> dict[str, object]:
+        return self.post("projects/helpfulness/next/", self.bob, body).json()
+
+    def judge(self, item: dict[str, object], **said: object) -> object:
+        body = {"ticket": item["ticket"], "idempotency_key": str(uuid.uuid4())} | said
+        return self.post("projects/helpfulness/judgments/", self.bob, body)
+
+    def test_marks_are_kept_and_asked_for(self) -> None:
+        self.project.asks_quality = self.project.asks_safety = self.project.asks_flags = True
+        self.project.save()
+        builders.items(self.project, 1)
+        item = self.take()
+        assert item["asks"] == ["quality", "flags", "safety"]
+        marks = {letter: {"quality": 7, "safe": True, "flags": ["opinion"]} for letter in "ABCD"}
+        for changes, field in (
+            ({"marks": {}}, "quality"),
+            ({"marks": marks | {"A": {"quality": 8}}}, "marks"),
+            ({"marks": marks | {"A": marks["A"] | {"flags": ["rude"]}}}, "marks"),
+            ({"marks": marks | {"Z": marks["A"]}}, "marks"),
+            ({"marks": marks | {"A": marks["A"] | {"safe": False}}}, "safety"),
+        ):
+            self.refused(self.judge(item, ranks=[1, 2, 3, 4], **changes), 400, field)
+        assert not Judgment.objects.exists()
+        made = self.judge(item, ranks=[1, 2, 3, 4], marks=marks)
+        assert made.status_code == 201, made.content
+        assert {place["quality"] for place in made.json()["placements"]} == {7}
+
+    def test_a_change_of_mind_is_a_new_judgment(self) -> None:
+        builders.items(self.project, 1)
+        made = self.judge(self.take(), ranks=[1, 2, 3, 4]).json()
+        path = f"projects/helpfulness/judgments/{made['id']}/revise/"
+        body = {"ranks": [4, 3, 2, 1], "idempotency_key": str(uuid.uuid4())}
+        newer = self.post(path, self.bob, body).json()
+        assert (newer["supersedes"], newer["shown_order"]) == (made["id"], made["shown_order"])
+        assert self.post(path, self.bob, body).json()["id"] == newer["id"]
+        self.refused(
+            self.post(path, self.bob, body | {"idempotency_key": str(uuid.uuid4())}), 400, "judgment"
+        )
+        assert self.post(f"projects/helpfulness/judgments/{2**70}/revise/", self.bob, body).status_code == 404
+
+    def test_one_more_is_had_beside_the_one_in_hand(self) -> None:
+        builders.items(self.project, 2)
+        first = self.take()
+        second = self.take(besides=first["ticket"])
+        assert second["item"] != first["item"]
+        assert self.take()["item"] == first["item"]
+        renewed = self.post("projects/helpfulness/renew/", self.bob, {"ticket": first["ticket"]})
+        assert renewed.json() == {"held": True}
+        draft = {"ticket": first["ticket"], "data": {"ranks": {"A": 1}}}
+        assert self.post("projects/helpfulness/draft/", self.bob, draft).status_code == 204
+        assert self.project.items.get(pk=first["item"]).drafts.get().data == {"ranks": {"A": 1}}
+        self.refused(self.post("projects/helpfulness/draft/", self.bob, draft | {"data": "\0"}), 400, "data")
+
+    def test_an_answer_is_written(self) -> None:
+        project = builders.project(self.bob, "Write", task="demonstrations")
+        builders.imported(project, {"prompt": "Write!"})
+        item = self.post("projects/write/next/", self.bob).json()
+        assert item["answers"] == []
+        body = {"ticket": item["ticket"], "text": " Once.", "idempotency_key": str(uuid.uuid4())}
+        made = self.post("projects/write/judgments/", self.bob, body)
+        assert (made.status_code, made.json()["text"]) == (201, " Once.")
+
+    def test_items_and_guidelines_are_listed(self) -> None:
+        builders.items(self.project, 3)
+        builders.judgment(self.project, self.bob)
+        found = self.get("projects/helpfulness/items/?state=open", self.dana).json()["results"]
+        assert len(found) == 3
+        assert sum(item["done"] for item in found) == 1
+        assert all(item["wanted"] == 1 and len(item["responses"]) == 4 for item in found)
+        assert self.get("projects/helpfulness/items/?state=retired", self.dana).json()["results"] == []
+        self.refused(self.get("projects/helpfulness/items/?state=x", self.dana), 400, "state", "none of")
+        (guideline,) = self.get("projects/helpfulness/guidelines/", self.bob).json()
+        assert guideline["number"] == 1

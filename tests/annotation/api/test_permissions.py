@@ -1,0 +1,176 @@
+"""Who may go through which door of the API: a table with a line for every door that the URL list has."""
+
+from __future__ import annotations
+
+import tempfile
+import uuid
+from typing import Any
+
+from django.test import override_settings
+
+from annotation.actions import freeze, webhooks
+from annotation.models import Delivery, Snapshot
+from config.urls import urlpatterns
+from tests import builders
+from tests.annotation.api.base import ApiTestCase
+
+LEAD, LOOKS, ALL = "lead", "lead reviewer", "lead reviewer annotator"
+# door and method: which roles of the project may, and which scope a token needs for it
+RULES: dict[tuple[str, str], tuple[str, str]] = {
+    ("api-projects", "GET"): (ALL + " outsider", "read"),
+    ("api-project", "GET"): (ALL, "read"),
+    ("api-guidelines", "GET"): (ALL, "read"),
+    ("api-prompts", "GET"): (LOOKS, "read"),
+    ("api-prompts", "POST"): (LEAD, "lead"),
+    ("api-items", "GET"): (LOOKS, "read"),
+    ("api-judgments", "GET"): (LOOKS, "read"),
+    ("api-judgments", "POST"): (ALL, "annotate"),
+    ("api-judgment", "GET"): (ALL, "read"),
+    ("api-judgment-revise", "POST"): (ALL, "annotate"),
+    ("api-next", "POST"): (ALL, "annotate"),
+    ("api-skip", "POST"): (ALL, "annotate"),
+    ("api-renew", "POST"): (ALL, "annotate"),
+    ("api-draft", "POST"): (ALL, "annotate"),
+    ("api-snapshots", "GET"): (LOOKS, "read"),
+    ("api-snapshots", "POST"): (LEAD, "lead"),
+    ("api-snapshot", "GET"): (LOOKS, "read"),
+    ("api-snapshot-file", "GET"): (LOOKS, "read"),
+    ("api-snapshot-hub", "GET"): (LOOKS, "read"),
+    ("api-snapshot-difference", "GET"): (LOOKS, "read"),
+    ("api-webhooks", "GET"): (LEAD, "read"),
+    ("api-webhooks", "POST"): (LEAD, "lead"),
+    ("api-webhook", "PATCH"): (LEAD, "lead"),
+    ("api-webhook", "DELETE"): (LEAD, "lead"),
+    ("api-deliveries", "GET"): (LEAD, "read"),
+    ("api-delivery-redeliver", "POST"): (LEAD, "lead"),
+    ("api-runs", "GET"): (LOOKS, "read"),
+    ("api-runs", "POST"): (LEAD, "lead"),
+    ("api-models", "GET"): (LOOKS, "read"),
+    ("api-models", "POST"): (LEAD, "lead"),
+    ("api-loops", "GET"): (LOOKS, "read"),
+    ("api-loops", "POST"): (LEAD, "lead"),
+    ("api-leaderboard", "GET"): (LOOKS, "read"),
+}
+# doors to things of which this story has none: 404 for everybody, and what they refuse is tested where they are at home
+ELSEWHERE = {
+    *(
+        "api-run",
+        "api-run-metrics",
+        "api-run-cancel",
+        "api-run-resume",
+        "api-model-promote",
+        "api-model-lineage",
+        "api-model-retire",
+    ),
+    *("api-loop", "api-rounds", "api-round", "api-round-act"),
+}
+OPEN = {"api-schema", "api-docs"}
+
+
+def doors() -> dict[str, tuple[str, set[str]]]:
+    """Every named address below /api/: its pattern and the methods that it knows."""
+    found = {}
+    for place in urlpatterns:
+        if str(place.pattern).startswith("api/"):
+            for door in place.url_patterns:  # type: ignore[union-attr]
+                if door.name:
+                    view = door.callback.cls
+                    methods = {
+                        name
+                        for name in ("GET", "POST", "PUT", "PATCH", "DELETE")
+                        if hasattr(view, name.lower())
+                    }
+                    found[door.name] = (str(door.pattern), methods)
+    return found
+
+
+class PermissionTests(ApiTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        settings = override_settings(ARTIFACTS=folder.name, WEBHOOKS_TO_PRIVATE=False)
+        settings.enable()
+        self.addCleanup(settings.disable)
+        self.project.overlap = 3
+        self.project.save()
+        builders.items(self.project, 3)
+        self.judgment = builders.judgment(self.project, self.bob)
+        self.snapshot: Snapshot = freeze.freeze(project=self.project, creator=self.alice)
+        self.webhook = webhooks.add(
+            project=self.project, url="https://example.com/", events=["snapshot.frozen"], creator=self.alice
+        )
+        self.delivery = Delivery.objects.create(webhook=self.webhook, event="snapshot.frozen", body={})
+
+    def path(self, name: str, pattern: str) -> str:
+        words = {"slug": self.project.slug, "number": 1, "delivery": self.delivery.pk}
+        words["pk"] = self.judgment.pk if "judgment" in name else self.webhook.pk
+        path = pattern
+        for word, value in words.items():
+            for kind in ("slug", "int"):
+                path = path.replace(f"<{kind}:{word}>", str(value))
+        return path + ("?from=1" if name == "api-snapshot-difference" else "")
+
+    def people(self) -> dict[str, Any]:
+        return {"lead": self.alice, "reviewer": self.dana, "annotator": self.bob, "outsider": self.charlie}
+
+    def test_every_door_has_a_rule(self) -> None:
+        there = {(name, method) for name, (_, methods) in doors().items() for method in methods}
+        ruled = {
+            (name, method) for name, method in there if (name, method) in RULES or name in ELSEWHERE | OPEN
+        }
+        assert there == ruled, f"without a rule: {sorted(there - ruled)}"
+        assert set(RULES) <= there, f"rules without a door: {sorted(set(RULES) - there)}"
+
+    def test_the_rules_hold(self) -> None:
+        known = doors()
+        for (name, method), (roles, _) in RULES.items():
+            for role, user in self.people().items():
+                answer = self.call(method, self.path(name, known[name][0]), user, {})
+                if role in roles.split():
+                    expected = answer.status_code not in (401, 403, 404, 405, 500)
+                    # what is removed by the lead is gone for who comes after
+                    assert expected or name == "api-webhook", (name, method, role, answer.status_code)
+                else:
+                    assert answer.status_code == (404 if role == "outsider" else 403), (name, method, role)
+                if name == "api-webhook" and method == "DELETE" and role == "lead":
+                    self.webhook = webhooks.add(
+                        project=self.project,
+                        url="https://example.com/",
+                        events=["snapshot.frozen"],
+                        creator=self.alice,
+                    )
+                    self.delivery = Delivery.objects.create(
+                        webhook=self.webhook, event="snapshot.frozen", body={}
+                    )
+            assert self.call(method, self.path(name, known[name][0]), None, {}).status_code == 401
+
+    def test_a_token_does_what_its_scope_allows(self) -> None:
+        known = doors()
+        width = ["read", "annotate", "lead"]
+        for (name, method), (roles, needed) in RULES.items():
+            if method == "DELETE" or "lead" not in roles:
+                continue
+            for scope in width:
+                answer = self.call(method, self.path(name, known[name][0]), self.alice, {}, scope=scope)
+                refused = answer.status_code == 403 and b"This token may" in answer.content
+                assert refused == (width.index(scope) < width.index(needed)), (name, method, scope)
+
+    def test_what_is_not_there_is_404(self) -> None:
+        known = doors()
+        for name in ELSEWHERE:
+            pattern, methods = known[name]
+            path = pattern.replace("<int:pk>", "999999").replace("<slug:verb>", "cancel")
+            for method in methods:
+                for user in self.people().values():
+                    assert self.call(method, path, user, {}).status_code == 404, (name, method)
+
+    def test_annotators_see_their_own_judgments_only(self) -> None:
+        mine = f"projects/helpfulness/judgments/{self.judgment.pk}/"
+        assert len(self.get(mine, self.bob).json()["placements"]) == 4
+        eve = builders.user("eve")
+        builders.join(self.project, eve, "annotator")
+        self.refused(self.get(mine, eve), 403, "detail", "somebody else's")
+        answer = self.post(
+            f"{mine}revise/", eve, {"ranks": [1, 2, 3, 4], "idempotency_key": str(uuid.uuid4())}
+        )
+        self.refused(answer, 400, "judgment", "somebody else's")

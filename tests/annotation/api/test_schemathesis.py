@@ -1,0 +1,66 @@
+"""Whatever is sent to whatever door, by whomever: no 500, and no answer that the OpenAPI document does not know."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from pathlib import Path
+
+from django.test import TransactionTestCase
+
+from annotation.actions import freeze
+from annotation.models import ApiToken
+from tests import builders
+from tests.annotation.api.test_server import free_port
+from tests.processes import process, until
+
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "2")
+
+
+class SchemathesisTests(TransactionTestCase):
+    def test_every_role_at_every_door(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        alice, bob, dana, charlie = (builders.user(name) for name in ("alice", "bob", "dana", "charlie"))
+        project = builders.project(alice)
+        builders.join(project, bob, "annotator")
+        builders.join(project, dana, "reviewer")
+        builders.items(project, 5)
+        builders.judgment(project, bob)
+        with self.settings(ARTIFACTS=Path(folder.name)):
+            freeze.freeze(project=project, creator=alice)
+            port = free_port()
+            address = f"http://127.0.0.1:{port}/api/v1/schema/?format=json"
+            with process("web", port=port, API_CALLS_PER_MINUTE="0"):
+                until(lambda: fetched(address), "the site to answer")
+                for user, scope in ((alice, "lead"), (dana, "lead"), (bob, "annotate"), (charlie, "read")):
+                    key = ApiToken.issue(user=user, name="t", scope=scope)[1]
+                    self.run_against(address, key, user.username)
+
+    def run_against(self, address: str, key: str, who: str) -> None:
+        done = subprocess.run(
+            [
+                *(Path(sys.executable).with_name("schemathesis"), "run", address),
+                *("--header", f"Authorization: Bearer {key}", "--header", "Accept-Encoding: identity"),
+                *("--checks", "not_a_server_error,status_code_conformance,content_type_conformance"),
+                *("--phases", "examples,fuzzing", "--max-examples", EXAMPLES, "--seed", "1"),
+                *("--generation-database", "none", "--suppress-health-check", "all", "--no-color"),
+                *("--request-timeout", "20"),
+            ],
+            capture_output=True,
+            text=True,
+            timeout=900,
+            env=os.environ | {"SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("schemathesis_hooks.py"))},
+        )
+        assert done.returncode == 0, f"as {who}:\n{done.stdout[-6000:]}\n{done.stderr[-1000:]}"
+
+
+def fetched(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            return answer.status == 200
+    except OSError:
+        return False

@@ -1,0 +1,153 @@
+"""Every format, made by PostgreSQL, against the rules written out in Python; and a snapshot against the tables."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
+import pyarrow.parquet as pq
+
+from annotation.actions import freeze
+from annotation.exports import stream
+from annotation.exports.formats import FORMATS
+from annotation.exports.selection import Selection
+from annotation.logic import ranking
+from annotation.models import Judgment
+from tests import builders
+from tests.annotation.exports.base import ExportTestCase
+
+
+def pairs_of(row: dict[str, Any]) -> Iterator[tuple[int, int]]:
+    yield from sorted(ranking.pairs(row["ranks"]))
+
+
+class FormatTests(ExportTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.project.overlap = 2
+        self.project.save()
+        builders.items(self.project, 2)
+        builders.imported(
+            self.project,
+            {
+                "id": "odd",
+                "prompt": [
+                    {"role": "system", "content": "Be\u2028brief."},
+                    {"role": "user", "content": 'What is "\u202bهذا\u202c" \\ 100%?\r\n'},
+                    {"role": "assistant", "content": "A word."},
+                    {"role": "user", "content": "Which?"},
+                ],
+                "responses": ["It is \U0001f600 <b>", "No\x0bidea\x85."],
+                "tags": ["odd", "language:ar", "domain:code"],
+            },
+        )
+        for user in (self.bob, self.dana):
+            for _ in range(3):
+                builders.judgment(self.project, user)
+
+    def test_a_pair_for_every_two_answers_that_are_not_tied(self) -> None:
+        expected = [
+            {
+                "prompt": row["messages"],
+                "chosen": [{"role": "assistant", "content": row["responses"][better]["text"]}],
+                "rejected": [{"role": "assistant", "content": row["responses"][worse]["text"]}],
+                "margin": ranking.margin(row["degree"]),
+            }
+            for row in self.raw()
+            for better, worse in pairs_of(row)
+        ]
+        assert len(expected) == 26
+        assert self.lines() == expected
+
+    def test_raw_holds_what_was_said(self) -> None:
+        rows = self.raw()
+        assert len(rows) == Judgment.objects.count() == 6
+        for row in rows:
+            judgment = Judgment.objects.get(pk=row["judgment"])
+            ids = [answer["id"] for answer in row["responses"]]
+            assert row["ranks"] == [judgment.placements.get(response=id).rank for id in ids]
+            assert [ids[place] for place in row["shown_order"]] == judgment.shown_order
+            assert row["ranking"] == ranking.levels(row["ranks"])
+            assert row["margin"] == ranking.margin(row["degree"])
+            assert row["group"] == judgment.item.prompt_id
+            assert row["annotator"] == judgment.annotator.pseudonym
+            assert (row["account"], row["gold"], row["control"], row["verdict"]) == (
+                "person",
+                False,
+                False,
+                None,
+            )
+            assert row["agreement"] == 1
+
+    def test_every_format_says_the_same_from_a_snapshot(self) -> None:
+        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        votes = [
+            {"format": format, "votes": vote, "origin": origin}
+            for format, shape in FORMATS.items()
+            for vote in ("all", "majority", "unanimous", "bradley-terry")
+            for origin in ("false", "true")
+            if vote == "all" or shape.rows not in ("raw", "duels", "prompts")
+        ]
+        for given in votes:
+            selection = Selection.of(given)
+            live = self.bytes_of(selection)
+            assert live, given
+            assert b"".join(stream.frozen(freeze.file_of(frozen), selection)) == live, given
+            names = set(json.loads(live.splitlines()[0]))
+            extra = {"origin"} if selection.origin and selection.format != "raw" else set()
+            assert names == set(FORMATS[selection.format].columns) | extra, given
+
+    def test_batches_join_without_a_gap_or_a_double_and_part_no_item(self) -> None:
+        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        for given in (
+            {"format": "raw", "account": "person"},
+            {"votes": "unanimous"},
+            {"format": "prompts"},
+            {"format": "sft"},
+        ):
+            selection = Selection.of(given)
+            whole = self.bytes_of(selection)
+            with patch.object(stream, "BATCH_BYTES", 1), patch.object(stream, "FIRST_PROMPTS", 1):
+                assert self.bytes_of(selection) == whole
+                assert b"".join(stream.frozen(freeze.file_of(frozen), selection)) == whole
+
+    def test_a_parquet_file_holds_the_lines(self) -> None:
+        for format in FORMATS:
+            lines = self.lines(format=format, origin="true")
+            table = pq.read_table(io.BytesIO(self.bytes_of(format=format, origin="true", file="parquet")))
+            assert table.to_pylist() == lines, format
+
+    def test_a_conversation_and_a_transcript(self) -> None:
+        (line,) = self.lines(format="hh-rlhf", tag="odd")[:1]
+        assert line["chosen"] == (
+            'Be\u2028brief.\n\nHuman: What is "\u202bهذا\u202c" \\ 100%?\r\n\n\nAssistant: A word.'
+            "\n\nHuman: Which?\n\nAssistant: It is \U0001f600 <b>"
+        )
+        implicit = self.lines(format="trl-implicit", tag="odd")[0]
+        assert [message["role"] for message in implicit["chosen"]] == [
+            *("system", "user", "assistant", "user", "assistant"),
+        ]
+        assert self.lines(format="trl-text")[0]["prompt"] == "Question 0?"
+
+    def test_helpsteer_has_everybodys_preference(self) -> None:
+        (line,) = self.lines(format="helpsteer3", tag="odd")
+        assert (line["domain"], line["language"], line["overall_preference"]) == ("code", "ar", -2)
+        assert [one["score"] for one in line["individual_preference"]] == [-2, -2]
+
+    def test_kto_labels_what_stands_above_and_below_the_middle(self) -> None:
+        lines = [line for line in self.lines(format="kto") if line["prompt"][0]["content"] == "Question 0?"]
+        labels = {line["completion"][0]["content"]: line["label"] for line in lines}
+        assert labels == {f"Answer {letter} to 0.": letter in "AB" for letter in "ABCD"}
+
+    def test_openais_formats(self) -> None:
+        dpo = self.lines(format="openai-dpo")[0]
+        assert dpo["input"]["messages"] == [{"role": "user", "content": "Question 0?"}]
+        assert dpo["preferred_output"] == [{"role": "assistant", "content": "Answer A to 0."}]
+        summary = self.lines(format="summarize")[0]
+        assert summary["summaries"][summary["choice"]]["text"] == "Answer A to 0."
+        assert summary["worker"] == self.bob.pseudonym
+        scored = self.lines(format="ultrafeedback")[0]
+        assert (scored["score_chosen"], scored["score_rejected"]) == (3, 2)

@@ -1,0 +1,190 @@
+"""What SQL counts is what Python counts."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from unittest import mock
+
+import pytest
+from django.core.cache import cache
+
+from annotation.actions import judge, queue
+from annotation.logic import agreement
+from annotation.models import Guideline, Judgment, Project, User
+from annotation.oversight import people
+from annotation.oversight.agreement import alphas, tallies
+from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.oversight.kept import kept
+from tests import builders
+from tests.overseeing import OverseeingTestCase
+
+
+def rankings(project: Project) -> dict[int, dict[int, list[int]]]:
+    """Item -> person -> ranks in the order of the responses' ids."""
+    found: dict[int, dict[int, list[int]]] = {}
+    for judgment in Judgment.objects.current().filter(
+        item__project=project, item__gold__isnull=True, slot__isnull=False
+    ):
+        places = sorted((p.response_id, p.rank) for p in judgment.placements.all())
+        found.setdefault(judgment.item_id, {})[judgment.annotator_id] = [rank for _, rank in places]
+    return found
+
+
+class RankingTests(OverseeingTestCase):
+    k = 4
+
+    def judge_at_random(self, seed: int) -> None:
+        draw = random.Random(seed)
+        self.project.overlap = 3
+        self.project.save()
+        builders.items(self.project, 12, k=4)
+        crowd: list[User] = [self.bob, self.erin, self.dana, self.alice]
+        for _ in range(40):
+            person = draw.choice(crowd)
+            lease = queue.claim(project=self.project, annotator=person)
+            if lease is None:
+                continue
+            ranks = {response: draw.randint(1, 4) for response in lease.shown_order}
+            judge.submit(lease=lease, ranks=ranks, degree=None, idempotency_key=uuid.uuid4())
+
+    def test_percent_agreement_tau_and_alpha_are_those_of_the_logic(self) -> None:
+        for seed in range(3):
+            self.judge_at_random(seed)
+            said = rankings(self.project)
+            expected = agreement.tally([list(theirs.values()) for theirs in said.values()])
+            found = tallies(self.project, EVERYTHING, "all", "at", "person", "version")
+            whole = found["all"][""]
+            assert (whole.same, whole.pairs, whole.clusters, whole.rankings) == (
+                expected.same,
+                expected.pairs,
+                expected.clusters,
+                expected.rankings,
+            )
+            assert whole.tau == pytest.approx(expected.tau)
+            assert whole.share == expected.share
+            # all under one version, in one week, and every pair belongs to two people
+            assert [tally.pairs for tally in found["version"].values()] == [expected.pairs]
+            assert [tally.pairs for tally in found["at"].values()] == [expected.pairs]
+            assert sum(tally.pairs for tally in found["person"].values()) == 2 * expected.pairs
+
+            units = [
+                ([ranks[place] for ranks in theirs.values()], 1)
+                for theirs in said.values()
+                for place in range(4)
+            ]
+            signs = [
+                ([(r[i] > r[j]) - (r[i] < r[j]) for r in theirs.values()], 1)
+                for theirs in said.values()
+                for i in range(4)
+                for j in range(i + 1, 4)
+            ]
+            measured = alphas(self.project, EVERYTHING)
+            assert measured.ordinal is not None
+            assert measured.nominal is not None
+            ordinal = agreement.alpha(agreement.coincidences(units), level="ordinal")
+            nominal = agreement.alpha(agreement.coincidences(signs), level="nominal")
+            assert measured.ordinal.value == pytest.approx(ordinal)
+            assert measured.nominal.value == pytest.approx(nominal)
+
+    def test_revisions_count_once_and_late_judgments_and_gold_not_at_all(self) -> None:
+        one, two = self.judged([[1, 2, 3, 4], [1, 2, 3, 4]], [[1, 2, 3, 4], [4, 3, 2, 1]])
+        assert tallies(self.project, EVERYTHING, "all")["all"][""].same == 6
+        first = Judgment.objects.get(item=two, annotator=self.erin)
+        new = Judgment.objects.create(
+            item=two,
+            slot=first.slot,
+            annotator=self.erin,
+            shown_order=first.shown_order,
+            seconds=1,
+            supersedes=first,
+            idempotency_key=uuid.uuid4(),
+        )
+        for rank, response in enumerate(sorted(first.shown_order), start=1):
+            new.placements.create(response_id=response, rank=rank)
+        assert tallies(self.project, EVERYTHING, "all")["all"][""].same == 12
+        one.gold = {"1": 1}
+        one.save()
+        assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 6
+
+    def test_filters_pick_the_person_the_tag_and_the_version(self) -> None:
+        self.judged([[1, 2, 3, 4], [1, 2, 3, 4]], [[1, 2, 3, 4], [4, 3, 2, 1]])
+
+        def pairs(filters: Filters) -> float:
+            return tallies(self.project, filters, "all")["all"].get("", agreement.Tally()).pairs
+
+        assert pairs(Filters(annotator=self.bob)) == 12
+        assert pairs(Filters(annotator=self.dana)) == 0
+        assert pairs(Filters(tag="nothing")) == 0
+        assert pairs(Filters(version=1)) == 12
+        Guideline.objects.create(project=self.project, number=2, text="", html="", author=self.alice)
+        assert pairs(Filters(version=2)) == 0
+
+
+class ComparisonTests(OverseeingTestCase):
+    k = 2
+
+    def test_alpha_is_of_the_degrees_on_both_sides(self) -> None:
+        self.judged([[1, 2], [1, 2]], [[2, 1], [2, 1]], degrees=("significantly", "slightly"))
+        # one item: A by much and A by little; the other: B by much and B by little
+        values = [([1, 3], 1), ([8, 6], 1)]
+        expected = agreement.alpha(agreement.coincidences(values), level="ordinal")
+        found = alphas(self.project, EVERYTHING)
+        assert found.ordinal is not None
+        assert found.ordinal.value == pytest.approx(expected)
+        assert found.nominal is not None
+        assert found.nominal.value == 1
+
+
+class StandingTests(OverseeingTestCase):
+    def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
+        self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
+        self.gold_missed_by(self.bob)
+        by = {one.user.username: one for one in people.standings(self.project, EVERYTHING)}
+        assert set(by) == {"bob", "erin"}
+        bob, erin = by["bob"], by["erin"]
+        assert (bob.judgments, erin.judgments) == (3, 2)
+        assert bob.agreement is not None
+        assert bob.agreement.n == 6
+        assert bob.agreement.value == 0.5
+        assert (bob.gold.right, bob.gold.pairs, bob.gold.missed) == (0, 3, 1)
+        assert erin.gold.share is None
+        firsts = sum(
+            Judgment.objects.filter(
+                annotator=self.bob, placements__rank=1, placements__response_id=j.shown_order[0], pk=j.pk
+            ).count()
+            for j in Judgment.objects.filter(annotator=self.bob)
+        )
+        assert bob.left is not None
+        assert bob.left.observed.value == pytest.approx(firsts / 3)
+        assert bob.left.expected == pytest.approx(1 / 3)
+
+    def test_who_always_takes_the_first_answer_stands_out(self) -> None:
+        builders.items(self.project, 14, k=3)
+        for _ in range(14):
+            lease = queue.claim(project=self.project, annotator=self.bob)
+            assert lease is not None
+            builders.submit(lease, [1, 2, 3])
+        (bob,) = people.standings(self.project, EVERYTHING)
+        assert bob.flags == {"left"}
+
+
+class KeptTests(OverseeingTestCase):
+    def test_what_took_long_is_kept_for_a_while_and_what_was_quick_is_not(self) -> None:
+        counted: list[int] = []
+
+        def count() -> int:
+            counted.append(1)
+            return len(counted)
+
+        cache.clear()
+        with mock.patch("annotation.oversight.kept.QUICK_S", 1000.0):
+            assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [1, 2]
+        with (
+            mock.patch("annotation.oversight.kept.QUICK_S", -1.0),
+            mock.patch("annotation.oversight.kept.TIMES_AS_LONG", 1e9),
+        ):
+            assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [3, 3]
+            assert kept(self.project, Filters(tag="other"), "x", count=count) == 4
+            assert kept(self.project, EVERYTHING, "y", count=count) == 5
+        cache.clear()

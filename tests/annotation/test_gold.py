@@ -1,0 +1,240 @@
+"""What is handed out beside the queue's own order: gold, the control slice, the qualification; and what is routed away."""
+
+from __future__ import annotations
+
+from unittest.mock import patch
+
+import pytest
+
+from annotation import queries
+from annotation.actions import queue, routing
+from annotation.actions.queue import Paused
+from annotation.models import Deed, Item, Member, Project, Skip, Slot, User
+from tests import builders
+from tests.annotation.test_queue import QueueTestCase, run_out
+
+
+class GoldTestCase(QueueTestCase):
+    def settings(self, **changes: object) -> None:
+        Project.objects.filter(pk=self.project.pk).update(**changes)
+        self.project.refresh_from_db()
+
+    def gold(self, count: int) -> list[Item]:
+        """The first items' answers are known: in the order of their ids."""
+        chosen = list(Item.objects.order_by("id")[:count])
+        for item in chosen:
+            ids = sorted(item.candidates.values_list("response_id", flat=True))
+            ranks = {response: rank for rank, response in enumerate(ids, start=1)}
+            routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+        return chosen
+
+    def member(self, user: User) -> Member:
+        return Member.objects.get(project=self.project, user=user)
+
+
+class GoldTests(GoldTestCase):
+    def test_it_is_made_for_each_person_once_and_is_no_progress(self) -> None:
+        builders.items(self.project, 3)
+        (gold,) = self.gold(1)
+        self.settings(gold_rate=1.0)
+        for person in (self.bob, self.dana):
+            assert self.claim(person).item_id == gold.pk
+            assert self.claim(person).item_id == gold.pk
+            builders.judgment(self.project, person)
+            assert self.claim(person).item_id != gold.pk
+        assert queries.progress(self.project).wanted == 2
+        assert queries.progress(self.project).done == 0
+
+    def test_one_that_ran_out_or_was_skipped_goes_to_nobody_else(self) -> None:
+        builders.items(self.project, 1)
+        self.gold(1)
+        self.settings(gold_rate=1.0)
+        run_out(self.claim(self.bob))
+        self.settings(gold_rate=0.0)
+        assert self.nothing_for(self.dana)
+        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        assert not Slot.objects.exists()
+
+    def test_without_a_rate_none_is_handed_out(self) -> None:
+        builders.items(self.project, 1)
+        self.gold(1)
+        assert self.nothing_for(self.bob)
+
+
+class ControlTests(GoldTestCase):
+    def test_it_is_drawn_evenly_whatever_the_priority(self) -> None:
+        builders.items(self.project, 40)
+        urgent = set(Slot.objects.order_by("id").values_list("pk", flat=True)[:20])
+        Slot.objects.filter(pk__in=urgent).update(priority=5)
+        self.settings(control_rate=1.0)
+        drawn = []
+        for n in range(40):
+            person = builders.user(f"p{n}")
+            builders.join(self.project, person, Member.Role.ANNOTATOR)
+            drawn.append(self.claim(person).slot_id)
+        assert 2 <= len(urgent & set(drawn[:20])) <= 18
+        assert Slot.objects.filter(control=True).count() == 40
+
+    def test_without_a_rate_nothing_is_of_it(self) -> None:
+        builders.items(self.project, 1)
+        self.claim(self.bob)
+        assert not Slot.objects.get().control
+
+
+class QualificationTests(GoldTestCase):
+    def begin(self, accuracy: float = 0.7) -> None:
+        builders.items(self.project, 5)
+        self.gold(3)
+        self.settings(qualification_items=2, qualification_accuracy=accuracy)
+
+    def test_who_passes_goes_on_to_the_real_work(self) -> None:
+        self.begin()
+        for _ in range(2):
+            assert builders.judgment(self.project, self.bob).item.gold is not None
+        assert self.member(self.bob).qualified_at is not None
+        assert Deed.objects.filter(verb="member.qualified").count() == 1
+        assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
+
+    def test_who_fails_is_paused_and_told_why(self) -> None:
+        self.begin()
+        for _ in range(2):
+            builders.judgment(self.project, self.bob, [4, 3, 2, 1])
+        assert self.member(self.bob).qualified_at is None
+        with pytest.raises(Paused, match="asks for 70% of what is known to be right; you had 0%"):
+            self.claim(self.bob)
+        assert Deed.objects.get(verb="member.paused").data["accuracy"] == 0
+
+    def test_no_more_is_held_ahead_than_it_has(self) -> None:
+        self.begin()
+        first = self.claim(self.bob)
+        second = queue.claim(project=self.project, annotator=self.bob, besides=first)
+        builders.submit(first, [1, 1, 1, 1])
+        assert queue.claim(project=self.project, annotator=self.bob, besides=second) is None
+
+    def test_a_skipped_one_counts_as_not_right(self) -> None:
+        self.begin(accuracy=1.0)
+        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        builders.judgment(self.project, self.bob)
+        assert "you had 50%" in self.member(self.bob).paused_reason
+
+    def test_reviewers_need_none(self) -> None:
+        self.begin()
+        assert Item.objects.get(pk=self.claim(self.dana).item_id).gold is None
+
+    def test_without_gold_nobody_can_begin(self) -> None:
+        builders.items(self.project, 1)
+        self.settings(qualification_items=2)
+        with pytest.raises(Paused, match="nothing in it yet"):
+            self.claim(self.bob)
+
+
+class PauseTests(GoldTestCase):
+    def test_a_paused_member_gets_nothing_and_is_told_why(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        Member.objects.filter(user=self.bob).update(paused_at="2026-01-01T00:00Z", paused_reason="A rest.")
+        with pytest.raises(Paused, match="A rest"):
+            self.claim(self.bob)
+        assert builders.submit(lease).slot_id == lease.slot_id  # what they had begun is kept
+
+
+class OwnAnswersTests(GoldTestCase):
+    def test_nobody_orders_what_they_wrote(self) -> None:
+        builders.items(self.project, 1)
+        author = Item.objects.get().responses.first().author
+        author.user = self.bob
+        author.save()
+        assert self.nothing_for(self.bob)
+        assert queries.left_for(self.project, self.bob) == 0
+        assert self.claim(self.dana)
+
+
+class RoutingTests(GoldTestCase):
+    def skip(self, user: User, reason: str) -> None:
+        queue.skip(lease=self.claim(user), reason=reason)
+
+    def test_unsafe_to_read_is_for_reviewers_at_once(self) -> None:
+        builders.items(self.project, 1)
+        carol = builders.user("carol")
+        builders.join(self.project, carol, Member.Role.ANNOTATOR)
+        self.skip(self.bob, "unsafe")
+        assert Item.objects.get().state == "restricted"
+        assert self.nothing_for(carol)
+        assert queries.left_for(self.project, carol) == 0
+        assert self.claim(self.dana)
+        deed = Deed.objects.get(verb="item.restricted")
+        assert (deed.actor, deed.data["reason"]) == (None, "Unsafe to read (skipped 1 times)")
+
+    def test_the_same_answers_are_for_nobody_once_two_say_so(self) -> None:
+        builders.items(self.project, 1)
+        self.skip(self.bob, "identical")
+        assert Item.objects.get().state == "open"
+        self.skip(self.dana, "identical")
+        item = Item.objects.get()
+        assert (item.state, item.retired_reason) == ("retired", "The answers are the same (skipped 2 times)")
+        assert self.nothing_for(self.alice)
+        assert queries.progress(self.project).wanted == 0
+
+    def test_who_has_it_on_the_screen_may_still_say_something(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        routing.retire(item=Item.objects.get(), actor=self.alice, reason="A test.")
+        assert builders.submit(lease).slot_id is None
+
+    def test_a_lead_puts_it_back(self) -> None:
+        self.set_overlap(2)
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.alice)
+        item = Item.objects.get()
+        routing.retire(item=item, actor=self.alice, reason="A test.")
+        routing.reopen(item=item, actor=self.alice)
+        assert sorted(Slot.objects.values_list("state", flat=True)) == ["done", "open"]
+        assert self.claim(self.bob)
+        assert Deed.objects.get(verb="item.reopened").actor == self.alice
+
+    def test_after_that_its_old_skips_count_no_more(self) -> None:
+        builders.items(self.project, 1)
+        self.skip(self.bob, "review")
+        routing.reopen(item=Item.objects.get(), actor=self.alice)
+        assert not Slot.objects.filter(restricted=True).exists()
+        assert Skip.objects.get().resolved_at is not None
+        self.skip(self.dana, "cannot_judge")
+        assert Item.objects.get().state == "open"
+
+    def test_a_skip_keeps_its_note_and_what_was_said(self) -> None:
+        builders.items(self.project, 1)
+        queue.skip(lease=self.claim(self.bob), reason="review", note=" B lies. ", data={"ranks": {"1": 1}})
+        skip = Skip.objects.get()
+        assert (skip.note, skip.data) == ("B lies.", {"ranks": {"1": 1}})
+
+
+class RenewTests(GoldTestCase):
+    def test_it_renews_what_is_on_the_screen_and_what_is_held_ahead(self) -> None:
+        builders.items(self.project, 2)
+        lease = self.claim(self.bob)
+        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        before = dict(Slot.objects.values_list("pk", "leased_until"))
+        assert queue.renew(lease=lease)
+        after = dict(Slot.objects.values_list("pk", "leased_until"))
+        assert all(after[pk] > before[pk] for pk in (lease.slot_id, ahead.slot_id))
+
+    def test_it_says_when_somebody_else_has_the_item(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        self.claim(self.dana)
+        assert not queue.renew(lease=lease)
+
+
+class DiceTests(GoldTestCase):
+    def test_the_rates_share_one_throw(self) -> None:
+        builders.items(self.project, 3)
+        (gold,) = self.gold(1)
+        self.settings(gold_rate=0.3, control_rate=0.2)
+        with patch.object(queue, "_dice") as dice:
+            dice.random.return_value = 0.29
+            assert self.claim(self.bob).item_id == gold.pk
+            dice.random.return_value = 0.31
+            assert Slot.objects.get(pk=self.claim(self.dana).slot_id).control
+            dice.random.return_value = 0.51
+            assert not Slot.objects.get(pk=self.claim(self.alice).slot_id).control

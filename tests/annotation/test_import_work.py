@@ -1,0 +1,313 @@
+"""What a worker does with a file: all of it or nothing, once, whatever happens on the way."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
+
+from annotation.actions import imports, intake
+from annotation.models import Author, Deed, Import, Item, Member, Project, Prompt, Response, Slot, User
+from tests import builders
+from tests.processes import kill, process, until
+
+TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Ask her."]}
+
+
+@pytest.fixture(autouse=True)
+def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transactional_db: None) -> Path:
+    cache.clear()
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def alice() -> User:
+    return builders.user("alice", is_staff=True)
+
+
+@pytest.fixture
+def project(alice: User) -> Project:
+    return builders.project(alice)
+
+
+def queued(project: Project, content: bytes, name: str = "prompts.jsonl") -> Import:
+    lead = project.members.get(role=Member.Role.LEAD).user
+    upload = imports.keep_upload(project=project, name=name, chunks=[content], creator=lead)
+    imports.start(upload)
+    return upload
+
+
+def lines(*rows: Any) -> bytes:
+    return b"\n".join(builders.lines(*rows))
+
+
+def read(project: Project, content: bytes, name: str = "prompts.jsonl") -> Import:
+    """The import, as a worker left it."""
+    claimed = imports.claim(queued(project, content, name).pk)
+    assert claimed is not None
+    imports.work(claimed)
+    claimed.refresh_from_db()
+    return claimed
+
+
+def nothing_came_in() -> bool:
+    return not any(model.objects.exists() for model in (Prompt, Response, Item, Slot, Author))
+
+
+def test_it_takes_a_file_in_and_says_so(project: Project, alice: User) -> None:
+    done = read(project, lines(TWO, {"prompt": "How?"}))
+    assert (done.state, done.percent, done.claim) == ("done", 100, None)
+    assert {name: done.report[name] for name in ("prompts", "responses", "items", "unchanged")} == {
+        "prompts": 2,
+        "responses": 2,
+        "items": 1,
+        "unchanged": 0,
+    }
+    assert done.finished_at is not None
+    assert not imports.file_of(done).exists()
+    deed = Deed.objects.get(verb="import.done")
+    assert (deed.actor, deed.subject, deed.data["prompts"]) == (alice, "prompts.jsonl", 2)
+
+
+def test_the_same_file_again_changes_nothing(project: Project) -> None:
+    rows = lines(TWO, {"prompt": "How?"})
+    read(project, rows)
+    before = [model.objects.count() for model in (Prompt, Response, Item, Slot)]
+    again = read(project, rows)
+    assert (again.report["unchanged"], again.report["prompts"], again.report["items"]) == (2, 0, 0)
+    assert [model.objects.count() for model in (Prompt, Response, Item, Slot)] == before
+
+
+def test_a_wrong_line_and_nothing_comes_in(project: Project) -> None:
+    refused = read(project, lines(TWO, {"prompt": ""}, TWO) + b"\n{")
+    assert refused.state == "refused"
+    assert refused.report["errors"][0] == [2, "prompt: empty"]
+    assert refused.report["errors"][1] == [3, "id: 'q1' stands in line 1 already"]
+    assert refused.report["errors"][2][0] == 4
+    assert nothing_came_in()
+    assert not Deed.objects.filter(verb="import.done").exists()
+
+
+def test_beyond_a_hundred_errors_they_are_counted(project: Project) -> None:
+    refused = read(project, lines(TWO, *[{"prompt": ""}] * 250))
+    assert (len(refused.report["errors"]), refused.report["more_errors"]) == (100, 150)
+
+
+def test_rows_of_public_shapes_become_items_of_their_own(project: Project) -> None:
+    rows = [
+        {"prompt": "Why?", "chosen": f"Because of {word}.", "rejected": f"Not because of {word}."}
+        for word in ("air", "water", "fire")
+    ]
+    done = read(project, lines(*rows, rows[0]))
+    assert (done.shape, done.report["prompts"], done.report["items"]) == ("trl", 1, 3)
+    assert read(project, lines(*rows)).report["items"] == 0
+
+
+def test_rows_of_one_answer_are_joined(project: Project) -> None:
+    rows = [
+        {"prompt": prompt, "response": answer, "helpfulness": 3}
+        for prompt in ("Why?", "How?")
+        for answer in ("Because of the air.", "Nobody knows that.")
+    ]
+    done = read(project, lines(*rows))
+    assert (done.report["prompts"], done.report["responses"], done.report["items"]) == (2, 4, 2)
+
+
+def test_what_cannot_be_compared_is_set_aside_and_counted(project: Project) -> None:
+    start = "\n\nHuman: Why?\n\nAssistant: "
+    same = {"chosen": start + "Yes.", "rejected": start + "Yes."}
+    done = read(project, lines({"chosen": start + "Yes.", "rejected": start + "No."}, same, same))
+    assert done.report["set_aside"] == {"the answers are the same": 2}
+    assert done.report["items"] == 1
+
+
+def test_near_identical_answers_are_held_back_before_they_become_an_item(project: Project) -> None:
+    texts = ["The sky is blue.", "the sky is **blue**", "It is grey."]
+    rows = lines({"prompt": "Sky?", "responses": texts}, {"prompt": "Sea?", "responses": texts[:2]})
+    done = read(project, rows)
+    assert (done.report["held_back"], done.report["items"], done.report["responses"]) == (2, 1, 5)
+    kept = Item.objects.get().responses.values_list("text", flat=True)
+    assert sorted(kept) == ["It is grey.", "The sky is blue."]
+    assert read(project, rows).report["unchanged"] == 2
+
+
+def test_a_known_answer_makes_a_gold_item_without_slots(project: Project) -> None:
+    gold = TWO | {"gold": [2, 1], "gold_explanation": "She knows."}
+    assert read(project, lines(gold)).state == "done"
+    item = Item.objects.get()
+    by_text = {response.text: str(response.pk) for response in item.responses.all()}
+    assert item.gold == {by_text["Because."]: 2, by_text["Ask her."]: 1}
+    assert item.gold_explanation == "She knows."
+    assert not Slot.objects.exists()
+
+
+def test_wrong_gold_is_refused(project: Project) -> None:
+    for gold in ([1], [1, 3], [1, True], "12", [0, 1]):
+        refused = read(project, lines(TWO | {"gold": gold}, {"prompt": "x"}))
+        assert refused.state == "refused"
+        assert "gold: " in refused.report["errors"][0][1]
+    assert nothing_came_in()
+
+
+def test_where_people_write_answers_every_prompt_is_an_item(alice: User) -> None:
+    project = builders.project(alice, "Write", task=Project.Task.DEMONSTRATIONS, overlap=2)
+    rows = lines({"prompt": "Why?"}, {"prompt": "How?", "responses": ["So."]}, TWO | {"prompt": "When?"})
+    assert read(project, rows).report["items"] == 3
+    answers = {item.prompt.messages[0]["content"]: item.responses.count() for item in Item.objects.all()}
+    assert answers == {"Why?": 0, "How?": 1, "When?": 0}
+    assert Slot.objects.count() == 6
+    assert read(project, rows).report["unchanged"] == 3
+
+
+def test_csv_and_lists_come_in(project: Project) -> None:
+    done = read(project, b"prompt,response_a,response_b\nWhy?,Because of it.,No idea.\n", "a.csv")
+    assert (done.state, done.report["items"]) == ("done", 1)
+    assert read(project, b"One?\nTwo?\n", "list.txt").report["prompts"] == 2
+
+
+def test_a_file_that_breaks_off_is_refused_with_its_reason(project: Project) -> None:
+    refused = read(project, b'prompt\nWhy?\n"' + b"x" * 2**22, "a.csv")
+    assert refused.state == "refused"
+    assert "cannot be read beyond line" in refused.report["reason"]
+    assert nothing_came_in()
+
+
+def test_two_workers_do_not_read_one_file(project: Project) -> None:
+    upload = queued(project, lines(TWO))
+    assert imports.claim(upload.pk) is not None
+    assert imports.claim(upload.pk) is None
+
+
+def test_who_lost_the_file_to_another_worker_leaves_nothing_behind(project: Project) -> None:
+    upload = queued(project, lines(TWO))
+    slow = imports.claim(upload.pk)
+    assert slow is not None
+    Import.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    other = imports.claim(upload.pk)
+    assert other is not None
+    imports.work(slow)
+    assert nothing_came_in()
+    imports.work(other)
+    assert Prompt.objects.count() == 1
+    upload.refresh_from_db()
+    assert (upload.state, upload.attempt) == ("done", 2)
+
+
+def test_a_file_that_kills_its_workers_is_given_up(project: Project) -> None:
+    upload = queued(project, lines(TWO))
+    for _ in range(imports.MAX_ATTEMPTS + 1):
+        claimed = imports.claim(upload.pk)
+        assert claimed is not None
+        Import.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
+    imports.work(claimed)
+    upload.refresh_from_db()
+    assert (upload.state, upload.report["reason"]) == ("failed", "Its worker died 3 times.")
+
+
+def test_an_error_on_the_way_leaves_nothing_and_is_told(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(**_: Any) -> None:
+        raise RuntimeError("out of luck")
+
+    monkeypatch.setattr(intake, "enqueue", broken)
+    failed = read(project, lines(TWO))
+    assert (failed.state, failed.report["reason"]) == ("failed", "RuntimeError: out of luck")
+    assert nothing_came_in()
+
+
+def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(settings, "RUN_HEARTBEAT_S", 0.02)
+    monkeypatch.setattr(intake, "BATCH_BYTES", 100)
+    rows = [{"prompt": f"Question {n}?"} for n in range(400)]
+    upload = queued(project, lines(*rows))
+    claimed = imports.claim(upload.pk)
+    assert claimed is not None
+    seen: list[int] = []
+    real = intake._batches
+
+    def slowly(*args: Any) -> Iterator[Any]:
+        for batch in real(*args):
+            time.sleep(0.03)
+            yield batch
+
+    monkeypatch.setattr(intake, "_batches", slowly)
+
+    def watch() -> None:
+        from django.db import connection
+
+        while not seen or seen[-1] == 0:
+            seen.append(Import.objects.values_list("bytes_done", flat=True).get())
+            time.sleep(0.01)
+        imports.cancel(Import.objects.get())
+        connection.close()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    imports.work(claimed)
+    watcher.join()
+    upload.refresh_from_db()
+    assert upload.state == "cancelled"
+    assert 0 < seen[-1] < upload.bytes
+    assert nothing_came_in()
+
+
+def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, silent, fresh = (queued(project, lines(TWO)) for _ in range(3))
+    long_ago = timezone.now() - timedelta(minutes=5)
+    Import.objects.filter(pk=lost.pk).update(created_at=long_ago)
+    imports.claim(silent.pk)
+    Import.objects.filter(pk=silent.pk).update(heartbeat_at=long_ago)
+    lead = project.members.get().user
+    forgotten = imports.keep_upload(project=project, name="a.txt", chunks=[b"a"], creator=lead)
+    Import.objects.filter(pk=forgotten.pk).update(created_at=timezone.now() - timedelta(days=2))
+    woken: list[int] = []
+    monkeypatch.setattr(imports, "wake_worker", woken.append)
+    imports.sweep()
+    imports.sweep()  # the second one does not wake them again at once
+    assert woken == [lost.pk, silent.pk]
+    forgotten.refresh_from_db()
+    assert (forgotten.state, imports.file_of(forgotten).exists()) == ("cancelled", False)
+    fresh.refresh_from_db()
+    assert fresh.state == "queued"
+
+
+def test_a_worker_that_is_killed_on_the_way_leaves_nothing_and_the_next_one_does_it_all(
+    project: Project,
+) -> None:
+    rows = [
+        {
+            "prompt": f"Question {n}?",
+            "responses": [f"{word} and so on, " * 40 for word in ("Air", "Sea", "Fire", "Ice")],
+        }
+        for n in range(4000)
+    ]
+    upload = queued(project, lines(*rows))
+
+    def state() -> tuple[str, int]:
+        return Import.objects.values_list("state", "bytes_done").get()
+
+    with process("worker") as worker:
+        until(lambda: state()[0] == "running" and state()[1] > 0, "it is being read")
+        kill(worker)
+    assert state()[0] == "running"
+    assert nothing_came_in()
+    with process("worker"):
+        until(lambda: state()[0] == "done", "another worker has read it")
+    assert (Prompt.objects.count(), Item.objects.count()) == (4000, 4000)
+    upload.refresh_from_db()
+    assert upload.attempt == 2
+    assert upload.report["responses"] == 16000

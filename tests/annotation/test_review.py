@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from annotation.models import Deed, Item, Prompt, Skip, Slot, Verdict
+from tests import builders
+from tests.overseeing import OverseeingTestCase
+
+
+class ReviewTests(OverseeingTestCase):
+    def test_leads_and_reviewers_see_it(self) -> None:
+        self.who_may("review", alice=200, dana=200, bob=403)
+
+    def test_the_worst_disagreement_comes_first_and_leaves_with_a_verdict(self) -> None:
+        _, mild, worst = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [2, 3, 1]], [[1, 2, 3], [3, 2, 1]])
+        self.sign_in(self.dana)
+
+        def listed() -> list[int]:
+            return [one.item for one in self.client.get(self.url("review")).context["worst"]]
+
+        assert listed() == [worst.pk, mild.pk]
+        self.client.post(self.url("item-decide", worst.pk), self.ranked(worst, 2, 1, 3) | {"do": "verdict"})
+        assert listed() == [mild.pk]
+
+    def ranked(self, item: Item, *ranks: int) -> dict[str, object]:
+        order = sorted(item.responses.values_list("pk", flat=True))
+        return {f"rank-{pk}": rank for pk, rank in zip(order, ranks, strict=True)}
+
+    def test_what_annotators_sent_waits_until_it_is_answered(self) -> None:
+        (item,) = self.judged([[1, 2, 3], [1, 2, 3]])
+        skip = self.sent(item, self.dana, note="B may be unsafe.")
+        self.sign_in(self.dana)
+        self.assertContains(self.client.get(self.url("review"), {"kind": "sent"}), "B may be unsafe.")
+        self.assertContains(self.client.get(self.url("item", item.pk)), "B may be unsafe.")
+        self.client.post(self.url("item-decide", item.pk), {"do": "dismiss"})
+        skip.refresh_from_db()
+        assert skip.resolved_at is not None
+        self.assertNotContains(self.client.get(self.url("review"), {"kind": "sent"}), "B may be unsafe.")
+
+    def test_known_answers_missed_name_who_missed_them(self) -> None:
+        (item,) = self.gold_missed_by(self.bob)
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("review"), {"kind": "gold"})
+        self.assertContains(page, "0 of 3")
+        self.assertContains(page, self.url("item", item.pk))
+
+    def test_where_nothing_waits_it_says_what_would(self) -> None:
+        self.sign_in(self.alice)
+        for kind, words in (
+            ("disagreements", "No disagreement waits"),
+            ("sent", "Nobody has sent anything"),
+            ("gold", "No known answer was missed"),
+        ):
+            self.assertContains(self.client.get(self.url("review"), {"kind": kind}), words)
+        assert self.client.get(self.url("review"), {"kind": "x", "page": "-1"}).status_code == 200
+
+    def test_its_queries_do_not_grow_with_the_items(self) -> None:
+        self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
+        self.sign_in(self.alice)
+        # user; membership; disagreements; sent; misses; the filters' tags, people, versions
+        with self.assertNumQueries(8):
+            self.client.get(self.url("review"))
+
+
+class ItemTests(OverseeingTestCase):
+    def item(self) -> Item:
+        return self.judged([[1, 2, 3], [3, 2, 1]])[0]
+
+    def ranked(self, item: Item, *ranks: int) -> dict[str, object]:
+        order = sorted(item.responses.values_list("pk", flat=True))
+        return {f"rank-{pk}": rank for pk, rank in zip(order, ranks, strict=True)}
+
+    def test_leads_and_reviewers_open_and_decide(self) -> None:
+        item = self.item()
+        self.who_may("item", item.pk, alice=200, dana=200, bob=403)
+        data = self.ranked(item, 1, 2, 2) | {"do": "verdict"}
+        self.who_may("item-decide", item.pk, method="post", data=data, alice=302, dana=302, bob=403)
+        assert self.client.get(self.url("item-decide", item.pk)).status_code == 405
+
+    def test_another_project_s_item_is_not_found(self) -> None:
+        other = builders.project(self.charlie, "Other", k=3)
+        builders.items(other, 1, k=3)
+        self.sign_in(self.alice)
+        pk = Item.objects.get(project=other).pk
+        assert self.client.get(self.url("item", pk)).status_code == 404
+        assert (
+            self.client.post(self.url("item-decide", pk), {"do": "retire", "reason": "x"}).status_code == 404
+        )
+
+    def test_it_shows_everybody_s_ranks_and_the_consensus(self) -> None:
+        item = self.item()
+        self.sign_in(self.dana)
+        seen = self.client.get(self.url("item", item.pk)).context["seen"]
+        assert {voice.name: voice.ranks for voice in seen.voices} == {"bob": [1, 2, 3], "erin": [3, 2, 1]}
+        assert seen.consensus == [1, 1, 1]
+        assert seen.agreement == 0
+        filled = self.client.get(self.url("item", item.pk), {"fill": "consensus"})
+        assert [rank for _, rank in filled.context["cards"]] == [1, 1, 1]
+
+    def test_what_was_refused_as_unsafe_stands_beside_what_counts(self) -> None:
+        item = self.item()
+        first, second, third = sorted(item.responses.values_list("pk", flat=True))
+        data = {
+            "ranks": {str(first): 1, str(second): 2, str(third): "x"},
+            "marks": {str(first): {"safe": False}, str(second): {"safe": True}, str(third): 7},
+        }
+        Skip.objects.create(item=item, annotator=self.dana, reason=Skip.Reason.REVIEW, data=data)
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("item", item.pk))
+        self.assertContains(page, "unsafe preferred; refused")
+        (sent,) = page.context["seen"].sent
+        assert [(cell.rank, cell.safe) for cell in sent.cells] == [(1, False), (2, True), (None, None)]
+        Skip.objects.update(data={"ranks": {str(first): 2, str(second): 1}, "marks": data["marks"]})
+        self.assertNotContains(self.client.get(self.url("item", item.pk)), "unsafe preferred; refused")
+
+    def test_a_verdict_is_kept_dense_and_audited_and_the_next_opens(self) -> None:
+        first, second = self.judged([[1, 2, 3], [3, 2, 1]], [[1, 2, 3], [3, 2, 1]])
+        self.sign_in(self.dana)
+        data = self.ranked(first, 3, 1, 1) | {"do": "verdict", "note": "A is wrong.", "next": "1"}
+        response = self.client.post(self.url("item-decide", first.pk), data)
+        self.assertRedirects(response, self.url("item", second.pk))
+        verdict = Verdict.objects.get()
+        assert list(verdict.ranks.values()) == [2, 1, 1]
+        assert (verdict.reviewer, verdict.note, verdict.degree) == (self.dana, "A is wrong.", None)
+        deed = Deed.objects.get(verb="verdict.given")
+        assert (deed.actor, deed.data["item"]) == (self.dana, first.pk)
+
+    def test_a_verdict_lacking_a_rank_is_refused_and_keeps_what_was_entered(self) -> None:
+        item = self.item()
+        self.sign_in(self.dana)
+        data = self.ranked(item, 1, 2, 3) | {"do": "verdict", "note": "Because."}
+        data.popitem(), data.pop(next(iter(data)))
+        response = self.client.post(
+            self.url("item-decide", item.pk), data | {"do": "verdict", "note": "Because."}
+        )
+        self.assertContains(response, "Every answer needs a rank", status_code=422)
+        self.assertContains(response, "Because.", status_code=422)
+        for ranks in ((0, 1, 2), (1, 2, 9)):
+            assert (
+                self.client.post(
+                    self.url("item-decide", item.pk), self.ranked(item, *ranks) | {"do": "verdict"}
+                ).status_code
+                == 422
+            )
+        assert self.client.post(self.url("item-decide", item.pk), {"do": "sing"}).status_code == 422
+        assert not Verdict.objects.exists()
+
+    def test_gold_needs_an_order_and_an_explanation(self) -> None:
+        item = self.item()
+        self.sign_in(self.alice)
+        url = self.url("item-decide", item.pk)
+        assert (
+            self.client.post(url, self.ranked(item, 1, 1, 1) | {"do": "gold", "note": "x"}).status_code == 422
+        )
+        self.assertContains(
+            self.client.post(url, self.ranked(item, 1, 2, 3) | {"do": "gold"}), "Say why", status_code=422
+        )
+        item.refresh_from_db()
+        assert item.gold is None
+        self.client.post(url, self.ranked(item, 1, 2, 3) | {"do": "gold", "note": "A answers it."})
+        item.refresh_from_db()
+        assert item.gold is not None
+        assert list(item.gold.values()) == [1, 2, 3]
+        assert item.gold_explanation == "A answers it."
+        assert Deed.objects.filter(verb="item.gold", actor=self.alice).count() == 1
+
+    def test_a_retired_item_waits_for_nobody_and_comes_back(self) -> None:
+        builders.items(self.project, 1, k=3)
+        item = Item.objects.get()
+        self.sign_in(self.dana)
+        url = self.url("item-decide", item.pk)
+        assert self.client.post(url, {"do": "retire", "reason": ""}).status_code == 422
+        self.client.post(url, {"do": "retire", "reason": "Broken table."})
+        item.refresh_from_db()
+        assert (item.state, item.retired_reason) == ("retired", "Broken table.")
+        assert not item.slots.exclude(state=Slot.State.DONE).exists()
+        assert builders.queue.claim(project=self.project, annotator=self.bob) is None
+        self.client.post(url, {"do": "reopen"})
+        item.refresh_from_db()
+        assert (item.state, item.slots.count()) == ("open", 2)
+        assert builders.queue.claim(project=self.project, annotator=self.bob) is not None
+        verbs = set(Deed.objects.values_list("verb", flat=True))
+        assert {"item.retired", "item.reopened"} <= verbs
+
+    def test_a_known_answer_is_forgotten_by_reopening(self) -> None:
+        (item,) = self.gold_missed_by(self.bob)
+        self.sign_in(self.alice)
+        self.client.post(self.url("item-decide", item.pk), {"do": "reopen"})
+        item.refresh_from_db()
+        assert (item.gold, item.gold_explanation, item.slots.count()) == (None, "", 2)
+
+    def test_its_queries_do_not_grow_with_what_was_said(self) -> None:
+        item = self.item()
+        self.sent(item, self.dana)
+        self.sign_in(self.alice)
+        # user; membership; item, responses; judgments, placements; skips; verdicts; slots; the next to
+        # review, and whether it is decided
+        with self.assertNumQueries(11):
+            self.client.get(self.url("item", item.pk))
+
+
+class CompareItemTests(OverseeingTestCase):
+    k = 2
+
+    def test_of_two_answers_a_verdict_is_one_press_with_its_degree(self) -> None:
+        (item,) = self.judged([[1, 2], [2, 1]])
+        self.sign_in(self.dana)
+        url = self.url("item-decide", item.pk)
+        assert self.client.post(url, {"do": "verdict"}).status_code == 422
+        assert self.client.post(url, {"do": "verdict", "choice": "1-hugely"}).status_code == 422
+        self.client.post(url, {"do": "verdict", "choice": "1-slightly"})
+        verdict = Verdict.objects.get()
+        assert (list(verdict.ranks.values()), verdict.degree) == ([2, 1], "slightly")
+        page = self.client.get(self.url("item", item.pk))
+        assert [c["value"] for c in page.context["choices"] if c["checked"]] == ["1-slightly"]
+
+
+class ItemsTests(OverseeingTestCase):
+    def test_leads_and_reviewers_see_it(self) -> None:
+        self.who_may("items", alice=200, dana=200, bob=403)
+
+    def found(self, **query: object) -> set[int]:
+        self.sign_in(self.alice)
+        return {item.pk for item in self.client.get(self.url("items"), query).context["page"]}
+
+    def test_it_finds_by_state_words_tag_person_and_day(self) -> None:
+        done, decided = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 3, 2]])
+        self.sign_in(self.alice)
+        order = sorted(decided.responses.values_list("pk", flat=True))
+        self.client.post(
+            self.url("item-decide", decided.pk),
+            {f"rank-{pk}": n for n, pk in enumerate(order, start=1)} | {"do": "verdict"},
+        )
+        Prompt.objects.filter(items=done).update(tags=["maths"])
+        assert self.found() == {done.pk, decided.pk}
+        assert self.found(state="done") == {done.pk, decided.pk}
+        assert self.found(state="decided") == {decided.pk}
+        assert self.found(state="open") == self.found(state="gold") == self.found(state="retired") == set()
+        assert self.found(tag="maths") == {done.pk}
+        assert self.found(text=done.prompt.messages[-1]["content"]) == {done.pk}
+        assert self.found(annotator="erin") == {done.pk, decided.pk}
+        assert self.found(annotator="dana") == set()
+        assert self.found(to="2001-01-01") == set()
+        assert self.found(**{"from": "2001-01-01"}) == {done.pk, decided.pk}
+        assert self.found(version=2) == self.found(reason="broken") == set()
+        Skip.objects.create(item=done, annotator=self.dana, reason="broken")
+        assert self.found(reason="broken") == {done.pk}
+        assert self.found(**{"from": "soon", "state": "odd", "version": "x", "page": "z"}) == {
+            done.pk,
+            decided.pk,
+        }
+
+    def test_its_queries_do_not_grow_with_the_items(self) -> None:
+        self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 5)
+        self.sign_in(self.alice)
+        # user; membership; how many, items; the filters' tags, people, versions
+        with self.assertNumQueries(7):
+            self.client.get(self.url("items"))

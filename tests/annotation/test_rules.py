@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+
+from annotation.actions import queue, rules
+from annotation.models import Deed, Member, Rule
+from annotation.tasks import keep_rules
+from tests import builders
+from tests.overseeing import OverseeingTestCase
+
+GOOD = {"measure": "gold", "action": "pause", "below": "70", "after": "2"}
+
+
+class RulesPageTests(OverseeingTestCase):
+    def test_reviewers_read_and_leads_write(self) -> None:
+        self.who_may("rules", alice=200, dana=200, bob=403)
+        self.who_may("rules", method="post", data=GOOD, alice=302, dana=403, bob=403)
+        rule = Rule.objects.get()
+        self.who_may("rule-remove", rule.pk, method="post", dana=403, bob=403, alice=302)
+
+    def test_a_rule_is_saved_as_a_share_and_a_second_one_takes_its_place(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url("rules"), GOOD)
+        self.client.post(self.url("rules"), GOOD | {"below": "80"})
+        rule = Rule.objects.get()
+        assert (rule.below, rule.after, rule.action) == (0.8, 2, "pause")
+        assert Deed.objects.filter(verb="rule.changed", actor=self.alice).count() == 2
+        self.client.post(self.url("rules"), GOOD | {"measure": "seconds", "below": "12.5"})
+        assert Rule.objects.get(measure="seconds").below == 12.5
+
+    def test_what_makes_no_sense_is_refused_with_its_field(self) -> None:
+        self.sign_in(self.alice)
+        for wrong, field in (
+            ({"measure": "mood"}, "measure"),
+            ({"action": "sack"}, "action"),
+            ({"below": "0"}, "below"),
+            ({"below": "101"}, "below"),
+            ({"below": "nan"}, "below"),
+            ({"below": "lots"}, "below"),
+            ({"after": "0"}, "after"),
+            ({"after": ""}, "after"),
+            ({"measure": "seconds", "below": "3601"}, "below"),
+        ):
+            with self.subTest(wrong):
+                response = self.client.post(self.url("rules"), GOOD | wrong)
+                assert response.status_code == 422
+                assert response.context["error"].field == field
+        assert not Rule.objects.exists()
+
+    def test_another_project_s_rule_is_not_found(self) -> None:
+        other = builders.project(self.charlie, "Other")
+        rule = Rule.objects.create(project=other, measure="gold", action="warn", below=0.5)
+        self.sign_in(self.alice)
+        assert self.client.post(self.url("rule-remove", rule.pk)).status_code == 404
+
+
+class KeepingRulesTests(OverseeingTestCase):
+    def rule(self, **fields: object) -> Rule:
+        return Rule.objects.create(
+            project=self.project, **({"measure": "gold", "action": "warn", "below": 0.7, "after": 2} | fields)
+        )
+
+    def member(self, user: object) -> Member:
+        return Member.objects.get(project=self.project, user=user)
+
+    def test_the_clock_warns_who_misses_known_answers_once_and_the_site_did_it(self) -> None:
+        self.rule()
+        self.gold_missed_by(self.bob, times=2)
+        keep_rules()
+        keep_rules()
+        member = self.member(self.bob)
+        assert member.warned_at is not None
+        assert "0%" in member.warning
+        assert "70%" in member.warning
+        assert member.paused_at is None
+        deed = Deed.objects.get(verb="member.warned")
+        assert (deed.actor, deed.subject) == (None, "bob")
+
+    def test_nothing_happens_before_enough_was_judged_or_above_the_mark(self) -> None:
+        self.rule(after=3)
+        self.rule(measure="seconds", action="pause", below=0.00001, after=1)
+        self.gold_missed_by(self.bob, times=2)
+        assert rules.apply_rules() == 0
+        assert self.member(self.bob).warned_at is None
+
+    def test_a_pause_comes_before_a_warning(self) -> None:
+        self.rule(action="pause", measure="agreement", below=0.5, after=1)
+        self.rule(action="warn", measure="agreement", below=0.9, after=1)
+        self.judged([[1, 2, 3], [3, 2, 1]])
+        assert rules.apply_rules() == 2
+        member = self.member(self.bob)
+        assert member.paused_at is not None
+        assert member.warned_at is None
+        self.more_items(1)
+        with pytest.raises(queue.Paused, match="agreement with others is 0%"):
+            queue.claim(project=self.project, annotator=self.bob)
+
+    def test_who_may_go_on_is_measured_by_what_comes_after(self) -> None:
+        self.rule(action="pause")
+        self.gold_missed_by(self.bob, times=2)
+        assert rules.apply_rules() == 1
+        rules.resume(member=self.member(self.bob), actor=self.alice)
+        assert rules.apply_rules() == 0
+        self.gold_missed_by(self.bob, times=2)
+        assert rules.apply_rules() == 1
+
+    def test_leads_and_reviewers_are_left_alone(self) -> None:
+        self.rule(measure="seconds", below=3600, after=1, action="pause")
+        self.gold_missed_by(self.dana)
+        assert rules.apply_rules() == 0

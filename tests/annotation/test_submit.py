@@ -1,0 +1,219 @@
+"""What is said beside the order, answers that people write, and changes of mind."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from annotation.actions import judge, queue
+from annotation.actions.judge import JudgmentError, Marks, UnsafePreferred
+from annotation.actions.queue import Lease, Wanted
+from annotation.models import Author, Judgment, Project, Response, Slot
+from tests import builders
+from tests.annotation.test_judge import JudgeTestCase
+
+
+class MarksTestCase(JudgeTestCase):
+    def asking(self, k: int = 3, **asked: object) -> Lease:
+        Project.objects.filter(pk=self.project.pk).update(**asked)
+        self.project.refresh_from_db()
+        self.items(k=k)
+        return self.claim(self.bob)
+
+    def say(self, lease: Lease, marks: dict[str, Marks] | None = None, **said: Any) -> Judgment:
+        """Ranks 1, 2, 3, … in the order shown; marks by letter."""
+        by_id = {lease.shown_order["ABC".index(letter)]: mark for letter, mark in (marks or {}).items()}
+        values: dict[str, Any] = {
+            "ranks": dict(zip(lease.shown_order, range(1, 10), strict=False)),
+            "idempotency_key": uuid.uuid4(),
+        }
+        return judge.submit(lease=lease, marks=by_id, **values | said)
+
+    def refused(self, field: str, match: str, lease: Lease, *marks: dict[str, Marks], **said: Any) -> None:
+        with pytest.raises(JudgmentError, match=match) as caught:
+            self.say(lease, *marks, **said)
+        assert caught.value.field == field
+        assert not Judgment.objects.exists()
+
+
+class AskedTests(MarksTestCase):
+    def test_it_keeps_what_is_noted_of_each_answer(self) -> None:
+        lease = self.asking(asks_quality=True, asks_flags=True, asks_safety=True)
+        judgment = self.say(
+            lease,
+            {
+                "A": Marks(7, True),
+                "B": Marks(4, True, ("opinion", "moral")),
+                "C": Marks(1, False, ("violent",)),
+            },
+        )
+        kept = {p.response_id: (p.quality, p.safe, p.flags) for p in judgment.placements.all()}
+        assert [kept[response] for response in lease.shown_order] == [
+            (7, True, []),
+            (4, True, ["opinion", "moral"]),
+            (1, False, ["violent"]),
+        ]
+
+    def test_quality_is_needed_where_it_is_asked_for(self) -> None:
+        lease = self.asking(asks_quality=True)
+        self.refused("quality", "missing: B, C", lease, {"A": Marks(3)})
+        self.refused("quality", "from 1 to 7", lease, dict.fromkeys("ABC", Marks(8)))
+
+    def test_flags_must_be_known(self) -> None:
+        lease = self.asking(asks_flags=True)
+        self.refused("flags", "'boring' is not a flag", lease, {"A": Marks(flags=("boring",))})
+
+    def test_what_is_not_asked_for_is_not_taken(self) -> None:
+        lease = self.asking()
+        self.refused("quality", "does not ask", lease, {"A": Marks(3)})
+        self.refused("safety", "does not ask", lease, {"A": Marks(safe=True)})
+        self.refused("flags", "does not ask", lease, {"A": Marks(flags=("opinion",))})
+
+    def test_a_rationale_is_needed_where_it_is_required(self) -> None:
+        lease = self.asking(rationale="required")
+        self.refused("rationale", "why", lease, rationale="  ")
+        assert self.say(lease, rationale="It is right.").rationale == "It is right."
+
+    def test_what_was_asked_is_what_the_page_asked(self) -> None:
+        """A lead who asks for more meanwhile does not make a finished page wrong."""
+        lease = self.asking()
+        Project.objects.filter(pk=self.project.pk).update(asks_quality=True)
+        self.say(lease)
+        assert Judgment.objects.count() == 1
+
+
+class SafetyTests(MarksTestCase):
+    SAFE, UNSAFE = Marks(safe=True), Marks(safe=False)
+
+    def test_every_answer_needs_a_word(self) -> None:
+        lease = self.asking(asks_safety=True)
+        self.refused("safety", "missing: C", lease, {"A": self.SAFE, "B": self.SAFE})
+
+    def test_an_unsafe_answer_cannot_stand_above_a_safe_one(self) -> None:
+        lease = self.asking(asks_safety=True)
+        marks = {"A": self.SAFE, "B": self.UNSAFE, "C": self.SAFE}
+        with pytest.raises(UnsafePreferred, match="B is marked unsafe and cannot stand above C") as caught:
+            self.say(lease, marks)
+        assert caught.value.field == "safety"
+        assert not Judgment.objects.exists()
+        tied = dict(zip(lease.shown_order, (1, 2, 2), strict=True))
+        assert self.say(lease, marks, ranks=tied).placements.filter(safe=False).count() == 1
+
+    def test_of_two_unsafe_answers_one_may_be_better(self) -> None:
+        lease = self.asking(k=2, asks_safety=True)
+        self.say(lease, {"A": self.UNSAFE, "B": self.UNSAFE}, degree="better")
+        assert Judgment.objects.count() == 1
+
+
+class DemonstrationTests(MarksTestCase):
+    def ask_for_an_answer(self, responses: int = 0) -> Lease:
+        self.items(k=4)
+        Slot.objects.all().delete()
+        Project.objects.filter(pk=self.project.pk).update(task="demonstrations")
+        self.project.refresh_from_db()
+        prompt = self.project.prompts.get()
+        ids = list(prompt.responses.values_list("pk", flat=True)[:responses])
+        queue.enqueue(project=self.project, wanted=[Wanted(prompt.pk, ids)])
+        return self.claim(self.bob)
+
+    def test_what_is_written_becomes_a_response_of_its_writer(self) -> None:
+        lease = self.ask_for_an_answer()
+        judgment = judge.submit(lease=lease, ranks={}, text="**Paris.**", idempotency_key=uuid.uuid4())
+        written = judgment.demonstration
+        assert (written.text, written.html) == ("**Paris.**", "<p><strong>Paris.</strong></p>\n")
+        assert (written.author.kind, written.author.user, written.author.name) == (
+            "person",
+            self.bob,
+            self.bob.pseudonym,
+        )
+        assert not judgment.placements.exists()
+        assert Slot.objects.get().state == "done"
+
+    def test_the_same_submit_again_writes_nothing_more(self) -> None:
+        lease, key = self.ask_for_an_answer(1), uuid.uuid4()
+        first = judge.submit(lease=lease, ranks={}, text="Paris.", idempotency_key=key)
+        assert judge.submit(lease=lease, ranks={}, text="Lyon.", idempotency_key=key) == first
+        assert Response.objects.filter(author__kind="person").count() == 1
+        assert Author.objects.filter(kind="person").count() == 1
+
+    def test_it_needs_a_text_and_nothing_else(self) -> None:
+        lease = self.ask_for_an_answer()
+        for field, match, said in (
+            ("text", "Write the answer", {"ranks": {}, "text": " \n"}),
+            ("text", "null byte", {"ranks": {}, "text": "a\0b"}),
+            ("text", "at most 100,000", {"ranks": {}, "text": "a" * 100_001}),
+            ("ranks", "Nothing is ranked", {"ranks": {1: 1}, "text": "Paris."}),
+        ):
+            self.refused(field, match, lease, **said)
+
+    def test_a_ranking_takes_no_text(self) -> None:
+        self.refused("text", "No answer is written here", self.asking(), text="Paris.")
+
+
+class TimeTests(JudgeTestCase):
+    def test_time_on_task_runs_from_the_first_opening_whatever_is_loaded_again(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        Slot.objects.filter(pk=lease.slot_id).update(opened_at=timezone.now() - timedelta(minutes=3))
+        again = self.claim(self.bob)
+        assert again.opened_at < lease.opened_at
+        assert 180 <= builders.submit(again).seconds < 200
+
+    def test_what_is_held_ahead_is_not_open_before_it_is_on_the_screen(self) -> None:
+        self.items(3)
+        lease = self.claim(self.bob)
+        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        assert ahead.item_id != lease.item_id
+        assert Slot.objects.get(pk=ahead.slot_id).opened_at is None
+        assert self.claim(self.bob).item_id == lease.item_id
+        builders.submit(lease)
+        third = queue.claim(project=self.project, annotator=self.bob, besides=ahead)
+        assert third.item_id not in (lease.item_id, ahead.item_id)
+        assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
+
+
+class ReviseTests(JudgeTestCase):
+    def judged(self) -> Judgment:
+        self.items(overlap=2)
+        return builders.submit(self.claim(self.bob), [1, 2, 3, 4])
+
+    def revise(self, judgment: Judgment, ranks: list[int], **more: Any) -> Judgment:
+        values = {"annotator": self.bob, "idempotency_key": uuid.uuid4()} | more
+        said = dict(zip(judgment.shown_order, ranks, strict=True))
+        return judge.revise(judgment=judgment, ranks=said, **values)
+
+    def test_it_takes_the_place_of_the_old_one_which_stays(self) -> None:
+        old = self.judged()
+        newer = self.revise(old, [4, 3, 2, 1], rationale="I misread B.")
+        assert list(Judgment.objects.current()) == [newer]
+        assert (newer.supersedes, newer.slot_id, newer.seconds) == (old, old.slot_id, old.seconds)
+        best = newer.shown_order[-1]
+        assert newer.placements.get(rank=1).response_id == best
+        assert old.placements.get(response_id=best).rank == 4
+
+    def test_only_one_s_own(self) -> None:
+        with pytest.raises(JudgmentError, match="somebody else's"):
+            self.revise(self.judged(), [1, 1, 1, 1], annotator=self.dana)
+        assert Judgment.objects.count() == 1
+
+    def test_the_same_submit_again_gives_the_same_revision(self) -> None:
+        old, key = self.judged(), uuid.uuid4()
+        first = self.revise(old, [2, 1, 3, 4], idempotency_key=key)
+        assert self.revise(old, [4, 4, 4, 4], idempotency_key=key) == first
+        assert Judgment.objects.count() == 2
+
+    def test_an_old_one_is_not_revised_twice(self) -> None:
+        old = self.judged()
+        newer = self.revise(old, [2, 1, 3, 4])
+        with pytest.raises(JudgmentError, match="changed this judgment before") as caught:
+            self.revise(old, [4, 3, 2, 1])
+        assert caught.value.field == "judgment"
+        assert self.revise(newer, [4, 3, 2, 1]).supersedes == newer
+
+    def test_what_is_refused_at_first_is_refused_again(self) -> None:
+        with pytest.raises(JudgmentError, match="from 1 to 4"):
+            self.revise(self.judged(), [1, 2, 3, 5])

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import ipaddress
+import json
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+from django.test import override_settings
+from django.utils import timezone
+from palate_client import verified
+
+from annotation.actions import outbound, webhooks
+from annotation.actions.webhooks import WebhookError
+from annotation.models import Delivery, Item, Webhook
+from tests import builders
+from tests.base import PalateTestCase
+
+
+class Receiver:
+    """A real server that keeps what it is told and answers as it is asked to."""
+
+    def __init__(self) -> None:
+        self.status = 204
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.heard.append((dict(self.headers), body))
+                self.send_response(receiver.status)
+                self.send_header("Location", "http://127.0.0.1:1/")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?a=b"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@override_settings(WEBHOOKS_TO_PRIVATE=True)
+class DeliveryTests(PalateTestCase):
+    def setUp(self) -> None:
+        self.receiver = Receiver()
+        self.addCleanup(self.receiver.server.server_close)
+        self.addCleanup(self.receiver.server.shutdown)
+
+    def hook(self, *events: str) -> Webhook:
+        return webhooks.add(project=self.project, url=self.receiver.url, events=events, creator=self.alice)
+
+    def told(self) -> list[Any]:
+        return [json.loads(body) for _, body in self.receiver.heard]
+
+    def settle(self) -> None:
+        """Rows count as settled at once."""
+        self.enterContext(patch.object(webhooks, "SETTLED", timedelta(0)))
+
+    def test_a_message_is_signed_and_noted(self) -> None:
+        hook = self.hook("snapshot.frozen")
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        assert webhooks.send_due() == 1
+        ((headers, body),) = self.receiver.heard
+        assert verified(hook.secret, body, headers["Palate-Signature"])
+        assert not verified("another", body, headers["Palate-Signature"])
+        assert not verified(hook.secret, body + b" ", headers["Palate-Signature"])
+        assert not verified(hook.secret, body, headers["Palate-Signature"], tolerance_s=-1)
+        said = json.loads(body)
+        assert (said["event"], said["project"], said["data"]) == (
+            "snapshot.frozen",
+            "helpfulness",
+            {"number": 1},
+        )
+        delivery = Delivery.objects.get()
+        assert (delivery.state, delivery.status, delivery.attempts) == ("delivered", 204, 1)
+        assert webhooks.send_due() == 0
+
+    def test_what_nobody_wants_to_know_is_not_told(self) -> None:
+        self.hook("snapshot.frozen")
+        webhooks.tell(self.project, "model.promoted", model="m")
+        webhooks.tell(builders.project(self.alice, "Other"), "snapshot.frozen", number=1)
+        Webhook.objects.update(active=False)
+        webhooks.tell(self.project, "snapshot.frozen", number=2)
+        assert not Delivery.objects.exists()
+
+    def test_judgments_and_items_are_told_once_in_batches(self) -> None:
+        self.settle()
+        self.hook("judgment.created", "items.created")
+        builders.items(self.project, 150)
+        judgment = builders.judgment(self.project, self.bob)
+        while webhooks.gather():
+            pass
+        webhooks.send_due()
+        by_event: dict[str, list[Any]] = {}
+        for said in self.told():
+            by_event.setdefault(said["event"], []).append(said["data"])
+        assert [len(data["items"]) for data in by_event["items.created"]] == [100, 50]
+        assert len(Item.objects.all()) == 150
+        assert by_event["judgment.created"] == [
+            {
+                "judgments": [
+                    {
+                        "judgment": judgment.pk,
+                        "item": judgment.item_id,
+                        "prompt": judgment.item.prompt.external_id,
+                        "by": self.bob.pseudonym,
+                        "replaces": None,
+                    }
+                ]
+            }
+        ]
+        assert webhooks.gather() == 0
+
+    def test_a_webhook_is_not_told_of_what_was_before_it(self) -> None:
+        self.settle()
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        self.hook("judgment.created", "items.created")
+        assert webhooks.gather() == 0
+
+    def test_what_does_not_arrive_is_sent_again_after_longer_and_longer_waits(self) -> None:
+        self.hook("snapshot.frozen")
+        self.receiver.status = 500
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        waits = []
+        for _ in range(webhooks.ATTEMPTS):
+            Delivery.objects.update(next_at=timezone.now())
+            assert webhooks.send_due() == 1
+            delivery = Delivery.objects.get()
+            waits.append((delivery.next_at - timezone.now()).total_seconds())
+        assert [round(wait, -1) for wait in waits[:4]] == [10, 40, 160, 640]
+        assert (delivery.state, delivery.status, delivery.problem) == ("failed", 500, "It answered 500.")
+        assert len(self.receiver.heard) == webhooks.ATTEMPTS
+        self.receiver.status = 200
+        webhooks.redeliver(delivery)
+        webhooks.send_due()
+        assert Delivery.objects.get().state == "delivered"
+
+    def test_a_redirect_is_not_followed(self) -> None:
+        self.hook("snapshot.frozen")
+        self.receiver.status = 307
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhooks.send_due()
+        assert Delivery.objects.get().problem == "It answered 307."
+        assert len(self.receiver.heard) == 1
+
+    def test_a_server_that_is_away_is_said(self) -> None:
+        self.hook("snapshot.frozen")
+        self.receiver.server.shutdown()
+        self.receiver.server.server_close()
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhooks.send_due()
+        assert "does not answer" in Delivery.objects.get().problem
+
+
+@override_settings(WEBHOOKS_TO_PRIVATE=False)
+class PrivateTests(PalateTestCase):
+    def test_addresses_of_this_network_are_refused_at_once(self) -> None:
+        for url in (
+            *(
+                "http://127.0.0.1/",
+                "http://localhost:8000/",
+                "http://10.1.2.3/",
+                "http://[::1]/",
+                "http://169.254.169.254/",
+            ),
+            *(
+                "http://[::ffff:10.0.0.1]/",
+                "http://[64:ff9b::a00:1]/",
+                "http://[2002:a00:1::]/",
+                "http://0.0.0.0/",
+            ),
+            *("http://100.64.0.1/", "http://224.0.0.1/", "http://printer.local/"),
+        ):
+            with pytest.raises(WebhookError, match="private network"):
+                webhooks.add(project=self.project, url=url, events=["snapshot.frozen"], creator=self.alice)
+
+    def test_what_is_no_web_address_is_refused(self) -> None:
+        for url in (
+            "",
+            "ftp://example.com/",
+            "https://",
+            "https://a b/",
+            "https://u:p@example.com/",
+            "https://[",
+            "https://é.com/",
+        ):
+            with pytest.raises(WebhookError) as refused:
+                webhooks.add(project=self.project, url=url, events=["snapshot.frozen"], creator=self.alice)
+            assert refused.value.field == "url"
+        for events in ([], ["nothing"]):
+            with pytest.raises(WebhookError) as refused:
+                webhooks.add(
+                    project=self.project, url="https://example.com/", events=events, creator=self.alice
+                )
+            assert refused.value.field == "events"
+
+    def test_a_name_is_resolved_once_and_the_connection_goes_to_what_was_checked(self) -> None:
+        asked: list[str] = []
+
+        def answers(*addresses: str) -> Callable[..., Any]:
+            def resolve(host: str, port: int, **_: Any) -> Any:
+                asked.append(host)
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in addresses]
+
+            return resolve
+
+        with (
+            patch.object(socket, "getaddrinfo", answers("127.0.0.1")),
+            pytest.raises(outbound.Refused, match="private"),
+        ):
+            outbound.post("http://rebind.example.com/", b"", {})
+        with (
+            patch.object(socket, "getaddrinfo", answers("93.184.216.34", "10.0.0.1")),
+            pytest.raises(outbound.Refused, match="private"),
+        ):
+            outbound.post("http://rebind.example.com/", b"", {})
+        asked.clear()
+        connected: list[Any] = []
+
+        def connect(address: Any, _: float) -> Any:
+            connected.append(address)
+            raise ConnectionRefusedError("not here")
+
+        with (
+            patch.object(socket, "getaddrinfo", answers("93.184.216.34")),
+            patch.object(socket, "create_connection", connect),
+            pytest.raises(outbound.Refused, match="does not answer"),
+        ):
+            outbound.post("http://public.example.com/", b"", {})
+        assert (asked, connected) == (["public.example.com"], [("93.184.216.34", 80)])
+
+    def test_public_addresses_are_public(self) -> None:
+        for text in ("93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8"):
+            assert outbound.is_public(ipaddress.ip_address(text)), text

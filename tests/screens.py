@@ -1,0 +1,120 @@
+"""Every page of the site by its URL's name, for tests that look at all of them.
+
+A URL that is no page of its own (an action, a part of a page, a download) stands in NO_PAGES. A new URL belongs in one of
+the two: a test says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.urls import URLPattern, get_resolver, reverse
+
+from annotation.models import Project
+
+
+@dataclass(frozen=True)
+class World:
+    """What stands in the database: a project with work in it, and the ids that pages need."""
+
+    project: Project
+    pairs: Project
+    letters: Project
+    judgment: int
+    item: int
+    annotator: str
+    lead: int
+    run: int
+    model: int
+    round: int
+    upload: int
+    invitation: str
+
+
+Args = Callable[[World], list[object]]
+
+
+def _none(_: World) -> list[object]:
+    return []
+
+
+def _project(world: World) -> list[object]:
+    return [world.project.slug]
+
+
+def _of(attribute: str) -> Args:
+    return lambda world: [world.project.slug, getattr(world, attribute)]
+
+
+# by whose eyes: nobody signed in, the annotator, the lead
+SIGNED_OUT: dict[str, Args] = {"login": _none, "join": lambda world: [world.invitation]}
+ANNOTATOR: dict[str, Args] = {
+    "home": _none,
+    "work": _project,
+    "work-guidelines": _project,
+    "my-judgments": _none,
+    "my-judgment": lambda world: [world.judgment],
+    "guideline": lambda world: [world.project.slug, 1],
+    "account": _none,
+    "account-erase": _none,
+    "password_change": _none,
+    "password_change_done": _none,
+}
+LEAD: dict[str, Args] = {
+    "project": _project,
+    "project-new": _none,
+    "project-settings": _project,
+    "guidelines": _project,
+    "guideline-diff": lambda world: [world.project.slug, 1, 2],
+    "members": _project,
+    "import": _project,
+    "import-look": _of("upload"),
+    "progress": _project,
+    "quality": _project,
+    "annotator": _of("annotator"),
+    "review": _project,
+    "items": _project,
+    "item": _of("item"),
+    "rules": _project,
+    "audit": _project,
+    "data": _project,
+    "snapshot": lambda world: [world.project.slug, 1],
+    "runs": _project,
+    "run-new": lambda world: [world.project.slug, "reward"],
+    "run": _of("run"),
+    "rounds": _project,
+    "round-new": _project,
+    "round": _of("round"),
+    "models": _project,
+    "model-compare": _project,
+    "playground": _project,
+    "model": _of("model"),
+}
+NO_PAGES = {
+    # what a press of a button asks for
+    *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove"),
+    *("invitation-make", "invitation-revoke", "import-start", "import-cancel", "annotator-pause"),
+    *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
+    *("person-erase", "run-cancel", "run-resume", "round-act", "model-promote", "model-retire", "data-hub"),
+    # parts of pages
+    *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
+    *("project-loop", "run-live", "rounds-live", "round-live", "data-difference", "playground-answers"),
+    # files
+    *("data-live", "data-download", "account-export", "model-card"),
+}
+
+
+def names() -> set[str]:
+    """The names of the site's own URLs, without the API's and the administration's."""
+    found: set[str] = set()
+    for included in get_resolver().url_patterns:
+        if str(included.pattern) == "":
+            for pattern in getattr(included, "url_patterns", []):
+                if isinstance(pattern, URLPattern) and pattern.name:
+                    found.add(pattern.name)
+    return found
+
+
+def paths(table: dict[str, Args], world: World) -> dict[str, str]:
+    return {name: reverse(name, args=args(world)) for name, args in table.items()}
