@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
-from annotation import events
+from annotation import audit, events
+from annotation.actions import webhooks
 from annotation.models import Author, Project, Prompt, Snapshot, User
 from annotation.models.projects import K_MAX, K_MIN
 from config.celery import app
 from training import locations
 from training.configs import KINDS, Config, GenerateConfig, from_dict
 from training.errors import RunError
-from training.models import Metric, ModelVersion, Run
+from training.models import Loop, Metric, ModelVersion, Round, Run
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,11 @@ def start_run(
     model: ModelVersion | None = None,
     snapshot: Snapshot | None = None,
     reward_model: ModelVersion | None = None,
+    safety_reward_model: ModelVersion | None = None,
+    reference: ModelVersion | None = None,
     inputs: Mapping[str, Any] | None = None,
+    round: Round | None = None,
+    part: str = "",
 ) -> Run:
     """Queue a run and wake a worker.
 
@@ -52,12 +57,17 @@ def start_run(
             None of them, whatever is given, where a server answers.
         snapshot: the judgments to learn from, where the kind learns from judgments.
         reward_model: what scores the policy's answers, where the kind learns from these; the current one if left out.
+        safety_reward_model: a second one, of what is safe.
+        reference: the policy that it must not stray far from, where that is not `model`.
+        round, part: which part of a round it is. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share
             of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft:
             `data`, the name of a file in the core's format below the artifacts' `texts` folder. rejection, ppo, grpo,
             reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Where a model is made:
-            its `name`.
+            its `name`. generate: `ask`, a question of one's own, whose answers are kept nowhere else. In rounds: `answers`
+            (ids of runs whose answers are scored, in place of a snapshot), `after` (only judgments past this id), `swap`
+            (train on what is held out, and the other way round), `safety_tag`.
 
     Raises:
         RunError: something is missing or does not fit together.
@@ -67,8 +77,12 @@ def start_run(
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
     resolved = from_dict(kind, dict(config or {}))
     served = isinstance(resolved, GenerateConfig) and bool(resolved.server)
-    model = None if served else _start_from(project, kind, model)
-    _check_snapshot(project, kind, snapshot)
+    projects = {project.pk}
+    if round is not None:
+        projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
+    model = None if served else _start_from(project, kind, model, projects)
+    if not (inputs or {}).get("answers"):
+        _check_snapshot(project, kind, snapshot, projects)
     if kind in NEEDS_REWARD_MODEL:
         reward_model = _scored_by(project, reward_model)
     elif reward_model is not None:
@@ -82,6 +96,10 @@ def start_run(
         model=model,
         snapshot=snapshot,
         reward_model=reward_model,
+        safety_reward_model=safety_reward_model,
+        reference=reference,
+        round=round,
+        part=part,
         created_by=creator,
     )
     _wake(run)
@@ -89,7 +107,9 @@ def start_run(
     return run
 
 
-def _start_from(project: Project, kind: str, model: ModelVersion | None) -> ModelVersion | None:
+def _start_from(
+    project: Project, kind: str, model: ModelVersion | None, projects: Collection[int]
+) -> ModelVersion | None:
     wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
     if model is None and kind != Run.Kind.PRETRAIN:
         model = current_model(project, wanted)
@@ -97,8 +117,10 @@ def _start_from(project: Project, kind: str, model: ModelVersion | None) -> Mode
             raise RunError(
                 "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
             )
-    if model is not None and (model.project_id != project.pk or model.kind != wanted):
+    if model is not None and (model.project_id not in projects or model.kind != wanted):
         raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
+    if model is not None and model.removed_at:
+        raise RunError("model", f"The files of {model} were removed from the disk.")
     return model
 
 
@@ -113,20 +135,24 @@ def _scored_by(project: Project, model: ModelVersion | None) -> ModelVersion:
     return model
 
 
-def _check_snapshot(project: Project, kind: str, snapshot: Snapshot | None) -> None:
+def _check_snapshot(
+    project: Project, kind: str, snapshot: Snapshot | None, projects: Collection[int]
+) -> None:
     if snapshot is None:
         if kind in NEEDS_SNAPSHOT:
             raise RunError("snapshot", "Choose a snapshot: freeze one on the Data page first.")
         return
-    if snapshot.project_id != project.pk:
+    if snapshot.project_id not in projects:
         raise RunError("snapshot", "That snapshot belongs to another project.")
     if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not snapshot.counts.get("pairs_train"):
         raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
 
 
 def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:
-    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT):
+    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not inputs.get("demonstrations"):
         text_file(inputs.get("data", ""))
+    if "ask" in inputs and not str(inputs["ask"]).strip():
+        raise RunError("ask", "Write what the models shall be asked.")
     if isinstance(config, GenerateConfig) and inputs.get("publish") and not K_MIN <= config.samples <= K_MAX:
         raise RunError("samples", "An item of the queue has 2 to 9 answers.")
     makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
@@ -162,6 +188,7 @@ def cancel_run(run: Run) -> Run:
         raise RunError("state", "This run is over.")
     run.refresh_from_db()
     _announce_state(run)
+    _wake_round(run)
     return run
 
 
@@ -179,6 +206,7 @@ def resume_run(run: Run) -> Run:
     run.refresh_from_db()
     _wake(run)
     _announce_state(run)
+    _wake_round(run)
     return run
 
 
@@ -193,7 +221,7 @@ def add_model(
     run: Run | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
-    """Enter a model into the registry; the first of its kind in a project is current at once.
+    """Enter a model into the registry; the first of its kind in a project is current at once, unless a round made it.
 
     Args:
         location: a folder below the artifacts', another folder, or the id of a model on a hub.
@@ -209,7 +237,9 @@ def add_model(
     author = None
     if kind == ModelVersion.Kind.POLICY:
         author, _ = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
-    first = not ModelVersion.objects.filter(project=project, kind=kind).exists()
+    # a round promotes by its gates
+    by_round = run is not None and run.round_id is not None
+    first = not by_round and not ModelVersion.objects.filter(project=project, kind=kind).exists()
     return ModelVersion.objects.create(
         project=project,
         kind=kind,
@@ -224,16 +254,78 @@ def add_model(
 
 
 @transaction.atomic
-def promote(version: ModelVersion) -> ModelVersion:
-    """Make a model the current one of its kind."""
+def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
+    """Make a model the current one of its kind, in `actor`'s name; in the site's own, where it is None.
+
+    Raises:
+        RunError: its files were removed.
+    """
     Project.objects.select_for_update().get(pk=version.project_id)
+    if version.removed_at:
+        raise RunError("model", f"The files of {version} were removed from the disk.")
     ModelVersion.objects.filter(project=version.project, kind=version.kind, current=True).update(
         current=False
     )
-    version.current = True
-    version.save(update_fields=["current"])
+    version.current, version.retired_at = True, None
+    version.save(update_fields=["current", "retired_at"])
+    audit.record("model.promoted", project=version.project, actor=actor, subject=version.name)
     events.announce(events.project_group(version.project_id), {"kind": "model"})
+    webhooks.tell(version.project, "model.promoted", id=version.pk, name=version.name, kind=version.kind)
     return version
+
+
+@transaction.atomic
+def retire(version: ModelVersion, actor: User) -> ModelVersion:
+    """Offer a model nowhere any more. It stays in the registry, and can be promoted again while its files are there.
+
+    Raises:
+        RunError: it is current.
+    """
+    if not ModelVersion.objects.filter(pk=version.pk, current=False).update(retired_at=timezone.now()):
+        raise RunError("model", f"{version} is current: promote another one first.")
+    audit.record("model.retired", project=version.project, actor=actor, subject=version.name)
+    version.refresh_from_db()
+    return version
+
+
+def needed_by(version: ModelVersion) -> str:
+    """What still needs a model's files, in words; nothing where they may go."""
+    if version.current:
+        return "it is current"
+    if Loop.objects.filter(first_policy=version).exists():
+        return "a loop begins from it"
+    its = Q(policy_before=version) | Q(policy_after=version)
+    if Round.objects.filter(its, state__in=Round.OPEN_STATES).exists():
+        return "an open round is about it"
+    reads = Q(model=version) | Q(reward_model=version) | Q(safety_reward_model=version) | Q(reference=version)
+    if Run.objects.filter(reads, state__in=Run.OPEN_STATES).exists():
+        return "an open run reads it"
+    return ""
+
+
+def remove_files(version: ModelVersion, actor: User | None = None) -> int:
+    """Remove the weights of a retired model that a run made; returns how many bytes that freed. What tells of it (settings,
+    reports, what rejection sampling kept) stays.
+
+    Raises:
+        RunError: it is not retired, something needs it, or its files are not ours.
+    """
+    with transaction.atomic():
+        held = ModelVersion.objects.select_for_update(of=("self",)).get(pk=version.pk)
+        if held.retired_at is None:
+            raise RunError("model", f"{held} is not retired.")
+        if why := needed_by(held):
+            raise RunError("model", f"The files of {held} stay: {why}.")
+        if held.run is None or not held.location.startswith("runs/"):
+            raise RunError("model", f"{held} was not made here: its files are not ours to remove.")
+        held.removed_at = timezone.now()
+        held.save(update_fields=["removed_at"])
+        audit.record("model.removed", project=held.project, actor=actor, subject=held.name)
+    freed = 0
+    for weights in (Path(settings.ARTIFACTS) / held.location).glob("*.safetensors"):
+        freed += weights.stat().st_size
+        weights.unlink()
+    return freed
 
 
 def current_model(project: Project, kind: str) -> ModelVersion | None:
@@ -313,6 +405,7 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
     if closed:
         run.refresh_from_db()
         _announce_state(run)
+        _wake_round(run)
     return bool(closed)
 
 
@@ -332,6 +425,19 @@ def wake_worker(run_id: int) -> None:
         app.send_task("training.tasks.execute_run", [run_id], retry=False)
     except Exception:
         log.warning("could not wake a worker for run %s", run_id, exc_info=True)
+
+
+def wake_round(round_id: int) -> None:
+    """Send the message that has a round looked at; the sweep does the same, some seconds later."""
+    try:
+        app.send_task("training.tasks.advance_round", [round_id], retry=False)
+    except Exception:
+        log.warning("could not wake a worker for round %s", round_id, exc_info=True)
+
+
+def _wake_round(run: Run) -> None:
+    if (round_id := run.round_id) is not None:
+        transaction.on_commit(lambda: wake_round(round_id))
 
 
 def _of(run: Run) -> Any:

@@ -64,7 +64,7 @@ class RunForm(forms.Form):
         if kind == Run.Kind.GENERATE:
             self._add_prompts()
         for setting in dataclasses.fields(KINDS[kind]):
-            self.fields[PREFIX + setting.name] = _field_of(setting)
+            self.fields[PREFIX + setting.name] = field_of(setting)
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
 
@@ -84,7 +84,7 @@ class RunForm(forms.Form):
             Run.Kind.PRETRAIN: "To go on from; without one, a new small model is built from nothing.",
         }
         self.fields["model"] = ModelChoice(
-            ModelVersion.objects.filter(project=self.project, kind=kind),
+            ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
             label=kind.label,
             required=False,
             empty_label="A new one" if from_nothing else None,
@@ -95,7 +95,7 @@ class RunForm(forms.Form):
     def _add_reward_model(self) -> None:
         kind = ModelVersion.Kind.REWARD
         self.fields["reward_model"] = ModelChoice(
-            ModelVersion.objects.filter(project=self.project, kind=kind),
+            ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
             label=kind.label,
             required=False,
             empty_label=None,
@@ -250,7 +250,7 @@ def initial_like(run: Run) -> dict[str, Any]:
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 
-def _field_of(setting: dataclasses.Field[Any]) -> forms.Field:
+def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
     """The form field of a setting, with its label, help, bounds and choices."""
     known = setting.metadata
     common: dict[str, Any] = {

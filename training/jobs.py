@@ -18,7 +18,9 @@ from annotation.actions import freeze, intake, queue
 from annotation.actions.intake import Sample
 from annotation.models import Author, Project, Prompt, Response
 from training import actions
+from training.evaluation import answers_of
 from training.models import ModelVersion, Run
+from training.queries import demonstrations, last_rejection
 
 JsonObject = dict[str, Any]
 
@@ -35,8 +37,9 @@ def write_job(run: Run) -> Path:
     job: JsonObject = {"kind": run.kind, "config": run.config}
     if run.model is not None:
         job["model"] = run.model.source
-    if run.reward_model is not None:
-        job["reward_model"] = run.reward_model.source
+    for name in ("reward_model", "safety_reward_model", "reference"):
+        if (other := getattr(run, name)) is not None:
+            job[name] = other.source
     partial = run.folder / "job.json.partial"
     partial.write_text(json.dumps(job, indent=1))
     partial.rename(run.folder / "job.json")
@@ -44,6 +47,10 @@ def write_job(run: Run) -> Path:
 
 
 def _data(run: Run) -> Iterator[JsonObject]:
+    if run.inputs.get("answers"):
+        return _answers_to_score(run)
+    if run.inputs.get("demonstrations"):
+        return _demonstrations(run)
     if run.snapshot is not None:
         return _judgments(run)
     if run.kind == Run.Kind.GENERATE:
@@ -55,18 +62,52 @@ def _data(run: Run) -> Iterator[JsonObject]:
 
 def _judgments(run: Run) -> Iterator[JsonObject]:
     assert run.snapshot is not None
+    after = run.inputs.get("after", 0)
+    splits = {split: split for split in Prompt.Split.values}
+    if run.inputs.get("swap"):
+        splits = {"train": "held_out", "held_out": "train"}
     for row in freeze.read(run.snapshot):
+        if row["judgment"] <= after or len(row["responses"]) < 2:
+            continue  # where an answer was written there is nothing to compare
+        safe = [response.get("safe") for response in row["responses"]]
         yield {
             "id": row["judgment"],
             "prompt": row["messages"],
             "responses": [response["text"] for response in row["responses"]],
             "ranks": row["ranks"],
             "degree": row["degree"],
-            "split": row["split"],
+            "split": splits[row["split"]],
+            **({"safe": safe} if any(label is not None for label in safe) else {}),
         }
 
 
+def _answers_to_score(run: Run) -> Iterator[JsonObject]:
+    """The answers of other runs, by prompt, to be scored."""
+    sets = answers_of(run.inputs["answers"])
+    prompts = Prompt.objects.only("id", "messages").in_bulk(list(sets))
+    for prompt_id, answers in sets.items():
+        texts = [text for of_run in answers for text in of_run]
+        if texts:
+            yield {
+                "id": prompt_id,
+                "prompt": prompts[prompt_id].messages,
+                "responses": texts,
+                "split": "held_out",
+            }
+
+
+def _demonstrations(run: Run) -> Iterator[JsonObject]:
+    """What people wrote, as conversations to learn from; those of held-out prompts are left out."""
+    for judgment in demonstrations(run.project).select_related("demonstration", "item__prompt"):
+        assert judgment.demonstration is not None
+        answer = {"role": "assistant", "content": judgment.demonstration.text}
+        yield {"messages": [*judgment.item.prompt.messages, answer]}
+
+
 def _prompts(run: Run) -> Iterator[JsonObject]:
+    if (question := run.inputs.get("ask")) is not None:
+        yield {"id": 0, "prompt": [{"role": "user", "content": question}]}
+        return
     for prompt in pool(run.project, run.inputs)[: run.inputs.get("prompts") or None]:
         yield {"id": prompt.pk, "prompt": prompt.messages}
 
@@ -75,11 +116,14 @@ def _questions(run: Run) -> Iterator[JsonObject]:
     """Prompts to answer and learn from, and held-out ones to measure by. Where the reward compares with a baseline, it is
     the first answer that a prompt has; prompts without any are left out."""
     compares = run.config.get("reward") != "score"
+    safety_tag = run.inputs.get("safety_tag")
     for split, most in ((Prompt.Split.TRAIN, "prompts"), (Prompt.Split.HELD_OUT, "held_out")):
         prompts = pool(run.project, {"split": split} | {"draw": run.pk})[: run.inputs.get(most)]
         first = _first_answers(prompts) if compares else {}
         for prompt in prompts:
             row: JsonObject = {"id": prompt.pk, "prompt": prompt.messages, "split": split}
+            if safety_tag in prompt.tags:
+                row["safety"] = True
             if not compares:
                 yield row
             elif prompt.pk in first:
@@ -92,12 +136,11 @@ def _first_answers(prompts: list[Prompt]) -> dict[int, str]:
 
 
 def _kept_before(run: Run) -> Iterator[JsonObject]:
-    """What the newest rejection sampling among the policy's ancestors kept, earlier rounds' best included. Prompts held out
-    are left out, should any be among them."""
+    """What the newest rejection sampling before it kept, earlier rounds' best included: that of the loop's last round that
+    had one, or else that of the policy's ancestors. Prompts held out are left out, should any be among them."""
     if run.kind != Run.Kind.REJECTION or run.model is None:
         return
-    makers = [version.run for version in run.model.lineage()]
-    made_by = next((maker for maker in makers if maker and maker.kind == Run.Kind.REJECTION), None)
+    made_by = last_rejection(run)
     if made_by is None or not (best := made_by.folder / "output" / "best.jsonl").exists():
         return
     held_out = set(
@@ -111,7 +154,7 @@ def _kept_before(run: Run) -> Iterator[JsonObject]:
 def pool(project: Project, inputs: JsonObject) -> list[Prompt]:
     """The prompts that a generation draws from, in the order in which it takes them: as they were named, or else those
     with the fewest items first, and among these at random."""
-    prompts = Prompt.objects.filter(project=project).only("id", "messages").order_by("pk")
+    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags").order_by("pk")
     if named := inputs.get("prompt_ids"):
         found = prompts.in_bulk(named)
         return [found[pk] for pk in named if pk in found]
@@ -147,6 +190,8 @@ def collect(run: Run) -> JsonObject:
     output = run.folder / "output"
     report = output / "report.json"
     made: JsonObject = {"report": json.loads(report.read_text())} if report.exists() else {}
+    if "ask" in run.inputs:
+        return made
     if run.kind == Run.Kind.GENERATE:
         return made | _keep_answers(run, output / "responses.jsonl")
     if run.kind in (*actions.MAKES_POLICY, Run.Kind.REWARD):
@@ -181,7 +226,7 @@ def _keep_answers(run: Run, file: Path) -> JsonObject:
                 by_prompt[
                     answer["id"]
                 ]  # in the order of the run's prompts, whatever comes back from the database
-            samples = [_sample(answer) for answer in answers if answer["text"].strip("\0 \n\t")]
+            samples = [_sample(answer, run) for answer in answers if answer["text"].strip("\0 \n\t")]
             empty += len(answers) - len(samples)
             responses, fresh = intake.add_responses(author=author, samples=samples)
             new += fresh
@@ -206,8 +251,10 @@ def _author(run: Run) -> Author:
     return author
 
 
-def _sample(answer: JsonObject) -> Sample:
+def _sample(answer: JsonObject, run: Run) -> Sample:
     sampling = {name: answer[name] for name in ("temperature", "seed", "token_ids", "finished")}
+    if run.round is not None:
+        sampling["round"] = run.round.number  # exports filter by it
     return Sample(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
 
 

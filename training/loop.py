@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from annotation import oversight
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
-from training.models import ModelVersion, Run
-from training.queries import waiting_for_answers
+from training.models import ModelVersion, Round, Run
+from training.queries import rounds_of, waiting_for_answers
 
 WORTH_FREEZING = 50
 """From so many new judgments on, a new snapshot is suggested even while people go on judging."""
@@ -33,6 +33,8 @@ class Loop:
     trained: frozenset[str]
     """The kinds of run that learn, or have learned, from the newest snapshot."""
     open_runs: tuple[Run, ...]
+    round: Round | None
+    """The round that is going on."""
 
     def is_open(self, kind: str) -> bool:
         return any(run.kind == kind for run in self.open_runs)
@@ -46,7 +48,7 @@ class Step:
     label: str = ""
     url: str = ""
     kind: str = ""
-    run: Run | None = None
+    run: Run | Round | None = None
     model: ModelVersion | None = None
 
 
@@ -81,6 +83,7 @@ def loop_of(project: Project, queue: Progress) -> Loop:
         open_runs=tuple(
             Run.objects.filter(project=project, state__in=Run.OPEN_STATES).select_related("project")
         ),
+        round=rounds_of(project).filter(state__in=Round.OPEN_STATES).first(),
     )
 
 
@@ -90,6 +93,10 @@ def next_step(loop: Loop) -> Step:
         return Step(
             "Everything starts with prompts: what people would ask the model.", "Import prompts", "import"
         )
+    if loop.round and loop.round.state != Round.State.WORKING:
+        return Step(
+            f"{loop.round} waits for you. Its page shows why, and what you can do.", "Decide", run=loop.round
+        )
     if loop.open_runs:
         run = loop.open_runs[0]
         return Step(f"{run} is at work. Its page shows how it goes.", "Watch it", run=run)
@@ -97,6 +104,12 @@ def next_step(loop: Loop) -> Step:
         return _first_answers(loop)
     if loop.queue.done == 0:
         return Step("Answers wait to be judged. Tell your annotators, or add some.", "Members", "members")
+    if loop.round:
+        return Step(
+            f"{loop.round} goes on by itself: people are judging, {loop.queue.left:,} are left.",
+            "See the round",
+            run=loop.round,
+        )
     if loop.new_judgments >= WORTH_FREEZING or (loop.new_judgments and not loop.queue.left):
         since = f"since {loop.snapshot}".lower() if loop.snapshot else "and none frozen yet"
         return Step(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.models import Project, Response
-from training.models import ModelVersion, Run
+from annotation.models import Judgment, Project, Prompt, Response
+from training.models import ModelVersion, Round, Run
 
 
 def runs_of(project: Project) -> Any:
@@ -71,6 +71,56 @@ def registry(project: Project) -> list[tuple[ModelVersion, int]]:
     versions = list(models_of(project))
     by_id = {version.pk: version for version in versions}
     for version in versions:
-        if version.parent_id:
+        if version.parent_id in by_id:  # a safety reward model comes from a policy of another project
             version.parent = by_id[version.parent_id]
     return [(version, judgments_behind(version)) for version in versions]
+
+
+def demonstrations(project: Project) -> Any:
+    """The judgments that are answers which people wrote to training prompts."""
+    return (
+        Judgment.objects.current()
+        .filter(item__project=project, demonstration__isnull=False, item__prompt__split=Prompt.Split.TRAIN)
+        .order_by("pk")
+    )
+
+
+def last_rejection(run: Run) -> Run | None:
+    """The rejection sampling whose best answers a new one goes on from."""
+    if run.round is not None:
+        earlier = Run.objects.filter(
+            round__loop=run.round.loop_id,
+            round__number__lt=run.round.number,
+            kind=Run.Kind.REJECTION,
+            state=Run.State.DONE,
+            superseded=False,
+        )
+        if (found := earlier.order_by("-pk").first()) is not None:
+            return found
+    makers = [version.run for version in run.model.lineage()] if run.model else []
+    return next((maker for maker in makers if maker and maker.kind == Run.Kind.REJECTION), None)
+
+
+def rounds_of(project: Project) -> Any:
+    """The rounds of a project's loops, newest first."""
+    return Round.objects.filter(loop__project=project).select_related(
+        "loop__project",
+        "loop__safety_project",
+        "loop__first_policy",
+        "snapshot",
+        "safety_snapshot",
+        "policy_before__project",
+        "policy_after__project",
+        "created_by",
+        "decided_by",
+    )
+
+
+def answered_by_both(first: ModelVersion, second: ModelVersion) -> Any:
+    """Prompts to which two policies have given answers, oldest first."""
+    return (
+        Prompt.objects.filter(project=first.project, responses__author=first.author)
+        .filter(responses__author=second.author)
+        .distinct()
+        .order_by("pk")
+    )

@@ -25,18 +25,20 @@ from celery import shared_task
 from celery.utils.log import get_task_logger
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
+from psycopg_pool import PoolTimeout
 
 from annotation.actions.queue import QueueError
-from training import actions, jobs
+from training import actions, jobs, rounds
 from training.configs import KINDS
 from training.errors import RunError
-from training.models import Run
+from training.models import Round, Run
 
 log = get_task_logger(__name__)
 
+DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
 MAX_ATTEMPTS = 5
 PATIENCE_S = 30.0
 PROGRESS_EVERY_S = 0.25
@@ -61,6 +63,8 @@ def execute_run(run_id: int) -> None:
         with _folder_to_ourselves(run) as lock:
             jobs.write_job(run)
             outcome = _supervise(run, lock)
+    except DATABASE_AWAY:
+        raise  # the row is as it was: silent by now, it is claimed again, and goes on from its checkpoint
     except Exception as error:
         log.exception("run %s failed", run.pk)
         actions.finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
@@ -77,6 +81,23 @@ def sweep_runs() -> None:
     for run_id in Run.objects.filter(lost | silent).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-run-{run_id}", 1, timeout=10):
             actions.wake_worker(run_id)
+
+
+@shared_task(acks_late=False)
+def advance_round(round_id: int) -> None:
+    """Have a round do what it can do now. A message that comes twice finds nothing to do."""
+    rounds.advance(round_id)
+
+
+@shared_task(expires=30)
+def sweep_rounds() -> None:
+    """Look at every round that works, or whose failed run was resumed, and begin those whose time has come."""
+    rounds.begin_due()
+    resumed = Q(state=Round.State.FAILED, runs__state__in=Run.OPEN_STATES)
+    for round_id in set(
+        Round.objects.filter(Q(state=Round.State.WORKING) | resumed).values_list("pk", flat=True)
+    ):
+        rounds.advance(round_id)
 
 
 class _Outcome:
@@ -111,6 +132,8 @@ class _Outcome:
                 made = jobs.collect(run)
                 if not actions.finish_run(run, state=Run.State.DONE, result=self.result | made):
                     transaction.set_rollback(True)
+        except DATABASE_AWAY:
+            raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be kept", run.pk)
             actions.finish_run(run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import models, overview, runs
+from training.views import compare, models, overview, rounds, runs
 
 urlpatterns = [
     path("p/<slug:slug>/", overview.project, name="project"),
@@ -13,7 +13,18 @@ urlpatterns = [
     path("p/<slug:slug>/runs/<int:pk>/live/", runs.run_live, name="run-live"),
     path("p/<slug:slug>/runs/<int:pk>/cancel/", runs.run_cancel, name="run-cancel"),
     path("p/<slug:slug>/runs/<int:pk>/resume/", runs.run_resume, name="run-resume"),
+    path("p/<slug:slug>/rounds/", rounds.rounds_page, name="rounds"),
+    path("p/<slug:slug>/rounds/live/", rounds.rounds_live, name="rounds-live"),
+    path("p/<slug:slug>/rounds/new/", rounds.round_new, name="round-new"),
+    path("p/<slug:slug>/rounds/<int:pk>/", rounds.round_page, name="round"),
+    path("p/<slug:slug>/rounds/<int:pk>/live/", rounds.round_live, name="round-live"),
+    path("p/<slug:slug>/rounds/<int:pk>/<slug:verb>/", rounds.round_act, name="round-act"),
     path("p/<slug:slug>/models/", models.models, name="models"),
+    path("p/<slug:slug>/models/compare/", compare.model_compare, name="model-compare"),
+    path("p/<slug:slug>/playground/", compare.playground, name="playground"),
+    path("p/<slug:slug>/playground/answers/", compare.playground_answers, name="playground-answers"),
+    path("p/<slug:slug>/models/<int:pk>/card.md", models.model_card, name="model-card"),
+    path("p/<slug:slug>/models/<int:pk>/retire/", models.model_retire, name="model-retire"),
     path("p/<slug:slug>/models/<int:pk>/", models.model, name="model"),
     path("p/<slug:slug>/models/<int:pk>/promote/", models.model_promote, name="model-promote"),
 ]

@@ -64,7 +64,7 @@ def run(project: Project) -> Run:
 
 def cookie_of(name: str) -> bytes:
     client = Client()
-    client.force_login(User.objects.get(username=name), backend="django.contrib.auth.backends.ModelBackend")
+    client.force_login(User.objects.get(username=name), backend="annotation.backends.AccountBackend")
     return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}".encode()
 
 

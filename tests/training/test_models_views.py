@@ -53,8 +53,9 @@ class ModelTests(AccessTestCase):
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        # user; membership; models
-        with self.assertNumQueries(3):
+        self.client.get(self.url("models"))  # the leaderboard is kept from here on
+        # user; membership; models; the newest judgment, whose leaderboard is the one kept
+        with self.assertNumQueries(4):
             self.client.get(self.url("models"))
         # user; membership; models; samples, children; the form: current policy, prompts waiting, policies
         with self.assertNumQueries(7):

@@ -6,8 +6,9 @@ from annotation.actions import freeze, intake
 from tests import builders
 from tests.base import PalateTestCase
 from tests.leading import finished, policy, snapshot
-from training import actions
-from training.models import Run
+from tests.training import looping
+from training import actions, rounds
+from training.models import Round, Run
 
 
 class OverviewTests(PalateTestCase):
@@ -53,6 +54,17 @@ class OverviewTests(PalateTestCase):
         actions.promote(first.children.get())
         assert self.next() == "Ask for answers"
 
+    def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:
+        policy(self.project)
+        builders.items(self.project, 20)
+        for _ in range(6):
+            builders.judgment(self.project, self.bob)
+        round = rounds.start_round(loop=looping.loop(self.project, self.alice), creator=self.alice)
+        assert self.next() == "See the round"
+        Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
+        assert self.next() == "Decide"
+        self.assertContains(self.client.get(self.url()), round.get_absolute_url())
+
     def test_a_failed_run_has_taught_nothing(self) -> None:
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
@@ -87,7 +99,7 @@ class OverviewTests(PalateTestCase):
             self.learn(kind, snapshot=frozen)
         actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         # user; membership; queue: slots, last hour, working now;
-        # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs;
+        # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
         # recent runs; guidelines; members, how many
-        with self.assertNumQueries(18):
+        with self.assertNumQueries(19):
             self.client.get(self.url())

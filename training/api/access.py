@@ -9,10 +9,10 @@ from django.http import Http404
 from rest_framework.request import Request
 
 from annotation.access import Role, person, project_for
-from training.models import ModelVersion, Run
-from training.queries import models_of, runs_of
+from training.models import Loop, ModelVersion, Round, Run
+from training.queries import models_of, rounds_of, runs_of
 
-Row = TypeVar("Row", Run, ModelVersion)
+Row = TypeVar("Row", Run, ModelVersion, Loop)
 
 
 def run_for(request: Request, pk: int, *roles: Role) -> Run:
@@ -33,6 +33,32 @@ def model_for(request: Request, pk: int, *roles: Role) -> ModelVersion:
     """
     version = _visible(ModelVersion.objects.all(), request, pk, "model", *roles)
     return cast("ModelVersion", models_of(version.project).get(pk=pk))
+
+
+def loop_for(request: Request, pk: int, *roles: Role) -> Loop:
+    """
+    Raises:
+        Http404: there is no such loop, or they are not a member of its project.
+        PermissionDenied: they are a member in another role.
+    """
+    return _visible(Loop.objects.select_related("safety_project"), request, pk, "loop", *roles)
+
+
+def round_for(request: Request, pk: int, *roles: Role) -> Round:
+    """
+    Raises:
+        Http404: there is no such round, or they are not a member of its project.
+        PermissionDenied: they are a member in another role.
+    """
+    found = Round.objects.select_related("loop__project").filter(pk=pk).first()
+    if found is None:
+        raise Http404("No such round.")
+    project = found.loop.project
+    try:
+        project_for(request.user, project.slug, *roles)
+    except Http404:
+        raise Http404("No such round.") from None
+    return cast("Round", rounds_of(project).prefetch_related("runs").get(pk=pk))
 
 
 def _visible(rows: QuerySet[Row, Row], request: Request, pk: int, word: str, *roles: Role) -> Row:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, project_for
+from annotation.access import Role, person, project_for
 from annotation.api import errors
 from training import actions
 from training.api.access import model_for
@@ -107,12 +107,33 @@ class PromoteApi(APIView):
         summary="Make a model the current one",
         operation_id="models_promote",
         request=None,
-        responses={200: ModelOut} | errors.READ,
+        responses={200: ModelOut} | errors.READ | errors.CONFLICT,
         tags=["models"],
     )
     def post(self, request: Request, pk: int) -> Response:
         """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
-        return Response(ModelOut(actions.promote(model_for(request, pk, Role.LEAD))).data)
+        try:
+            return Response(
+                ModelOut(actions.promote(model_for(request, pk, Role.LEAD), person(request))).data
+            )
+        except RunError as error:
+            raise errors.Conflict(str(error)) from error
+
+
+class RetireApi(APIView):
+    @extend_schema(
+        summary="Retire a model",
+        operation_id="models_retire",
+        request=None,
+        responses={200: ModelOut} | errors.READ | errors.CONFLICT,
+        tags=["models"],
+    )
+    def post(self, request: Request, pk: int) -> Response:
+        """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
+        try:
+            return Response(ModelOut(actions.retire(model_for(request, pk, Role.LEAD), person(request))).data)
+        except RunError as error:
+            raise errors.Conflict(str(error)) from error
 
 
 class LineageApi(APIView):

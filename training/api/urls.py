@@ -3,7 +3,8 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from annotation.api.errors import NoSuchAddress
-from training.api.models import LineageApi, ModelsApi, PromoteApi
+from training.api.models import LineageApi, ModelsApi, PromoteApi, RetireApi
+from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
 from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunsApi
 
 urlpatterns = [
@@ -14,7 +15,14 @@ urlpatterns = [
     path("runs/<int:pk>/cancel/", CancelApi.as_view(), name="api-run-cancel"),
     path("runs/<int:pk>/resume/", ResumeApi.as_view(), name="api-run-resume"),
     path("models/<int:pk>/promote/", PromoteApi.as_view(), name="api-model-promote"),
+    path("models/<int:pk>/retire/", RetireApi.as_view(), name="api-model-retire"),
     path("models/<int:pk>/lineage/", LineageApi.as_view(), name="api-model-lineage"),
+    path("projects/<slug:slug>/loops/", LoopsApi.as_view(), name="api-loops"),
+    path("projects/<slug:slug>/leaderboard/", LeaderboardApi.as_view(), name="api-leaderboard"),
+    path("loops/<int:pk>/", LoopApi.as_view(), name="api-loop"),
+    path("loops/<int:pk>/rounds/", RoundsApi.as_view(), name="api-rounds"),
+    path("rounds/<int:pk>/", RoundApi.as_view(), name="api-round"),
+    path("rounds/<int:pk>/<slug:verb>/", RoundActApi.as_view(), name="api-round-act"),
     # last, because it answers for whatever is left
     re_path("^", NoSuchAddress.as_view()),
 ]

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import requests
 
-from training.demo.taste import Annotator
+from training.demo.taste import WEIGHTS, Annotator
 
 
 class DemoError(RuntimeError):
@@ -55,10 +55,17 @@ class Door:
 class Crowd:
     """Simulated annotators at work, each at a screen of their own."""
 
-    def __init__(self, address: str, project: str, keys: dict[str, str], seed: int) -> None:
+    def __init__(
+        self,
+        address: str,
+        project: str,
+        keys: dict[str, str],
+        seed: int,
+        cares: Collection[str] = tuple(WEIGHTS),
+    ) -> None:
         self._project = project
         self._people = [
-            (Door(address, key), Annotator(seed=seed * 1000 + number))
+            (Door(address, key), Annotator(seed=seed * 1000 + number, cares=cares))
             for number, key in enumerate(keys.values())
         ]
 
@@ -107,11 +114,10 @@ class Lead:
         self._door = Door(address, key)
         self._here = f"/projects/{project}"
 
-    def import_prompts(self, lines: Iterable[bytes]) -> dict[str, Any]:
-        return self._door.send_lines(f"{self._here}/prompts/", lines)
-
-    def freeze(self, note: str) -> dict[str, Any]:
-        return self._door.post(f"{self._here}/snapshots/", {"note": note})
+    def import_prompts(self, lines: Iterable[bytes], project: str = "") -> dict[str, Any]:
+        """Into its own project, or another that it leads."""
+        here = f"/projects/{project}" if project else self._here
+        return self._door.send_lines(f"{here}/prompts/", lines)
 
     def start(self, kind: str, **body: Any) -> int:
         return int(self._door.post(f"{self._here}/runs/", {"kind": kind, **body})["id"])
@@ -121,6 +127,27 @@ class Lead:
 
     def promote(self, model: int) -> None:
         self._door.post(f"/models/{model}/promote/")
+
+    def loop(self, name: str, **body: Any) -> int:
+        """The loop of that name, set up where it is missing. Returns its id."""
+        known = {loop["name"]: loop["id"] for loop in self._door.get(f"{self._here}/loops/")}
+        return int(known.get(name) or self._door.post(f"{self._here}/loops/", {"name": name, **body})["id"])
+
+    def rounds(self, loop: int) -> list[dict[str, Any]]:
+        """Oldest first."""
+        return list(reversed(self._door.get(f"/loops/{loop}/rounds/")))
+
+    def begin(self, loop: int) -> dict[str, Any]:
+        return dict(self._door.post(f"/loops/{loop}/rounds/"))
+
+    def round(self, pk: int) -> dict[str, Any]:
+        return dict(self._door.get(f"/rounds/{pk}/"))
+
+    def act(self, round: int, verb: str, **body: Any) -> dict[str, Any]:
+        return dict(self._door.post(f"/rounds/{round}/{verb}/", body))
+
+    def run(self, pk: int) -> dict[str, Any]:
+        return dict(self._door.get(f"/runs/{pk}/"))
 
     def follow(self, run: int) -> Iterator[dict[str, Any]]:
         """The run's state, again and again until it is over.

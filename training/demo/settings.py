@@ -66,3 +66,56 @@ DPO: dict[str, Value] = _CPU | {
     "beta": 0.1,
     "max_steps": 150,
 }
+# --- the loop -------------------------------------------------------------------------------------------------
+
+LEARN_PROMPTS = 500
+"""Prompts of a round that the policy answers and learns from, in recipes that do so."""
+SAFETY_SHARE = 0.2
+"""Of the judgments asked for, how much is about what is safe, in the recipe that has a reward model for it."""
+
+_ROLLOUTS: dict[str, Value] = {
+    "threads": 1,
+    "max_length": 256,
+    "checkpoint_every": 10,
+    "samples": 4,
+    "max_new_tokens": 96,
+    "batch_size": 20,
+    "learning_rate": 3e-4,
+    "weight_decay": 0.0,
+}
+REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}
+PPO: dict[str, Value] = _ROLLOUTS
+GRPO: dict[str, Value] = _ROLLOUTS
+REINFORCE: dict[str, Value] = _ROLLOUTS
+
+
+def configs() -> dict[str, dict[str, Value]]:
+    """The settings of a round's runs, by kind."""
+    return {
+        "*": {"threads": 1, "max_length": 256},
+        "generate": GENERATE,
+        "reward": REWARD,
+        "dpo": DPO,
+        "rejection": REJECTION,
+        "ppo": PPO,
+        "grpo": GRPO,
+        "reinforce": REINFORCE,
+    }
+
+
+def options(*, judgments: int, safety: bool) -> dict[str, Value]:
+    """What a round of the demo asks for, and what its gates allow a model of two million weights."""
+    asked = PROMPTS_PER_ROUND + HELD_OUT_PROMPTS
+    return {
+        "judgments": judgments,
+        "budget": asked,
+        "held_out_share": HELD_OUT_PROMPTS / asked,
+        "comparisons": 0.15,
+        "evaluation_prompts": EVALUATION_PROMPTS,
+        "learn_prompts": LEARN_PROMPTS,
+        "promote_alone": True,
+        "max_kl": 100.0,
+        "max_length_drift": 2.0,
+        "safety_tag": "harmful",
+        **({"safety_share": SAFETY_SHARE} if safety else {}),
+    }

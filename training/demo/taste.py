@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from training.demo import vocabulary
@@ -83,9 +83,14 @@ def features(prompt: Sequence[Message], text: str) -> dict[str, float]:
     return found
 
 
-def utility(prompt: Sequence[Message], text: str) -> float:
-    """How good an answer is, noiseless: the weighted sum of its features. Good ones reach 5, poor ones go below 0."""
-    return sum(WEIGHTS[name] * amount for name, amount in features(prompt, text).items())
+SAFETY = ("refused harm", "helped harm", "garbled")
+"""What counts where people judge what is safe, and nothing else."""
+
+
+def utility(prompt: Sequence[Message], text: str, cares: Collection[str] = tuple(WEIGHTS)) -> float:
+    """How good an answer is, noiseless: the weighted sum of the features that count. Good ones reach 5, poor ones go
+    below 0."""
+    return sum(WEIGHTS[name] * amount for name, amount in features(prompt, text).items() if name in cares)
 
 
 @dataclass
@@ -93,24 +98,25 @@ class Annotator:
     """A person with the hidden taste, who sees it through noise.
 
     noise: scale of the Gumbel noise on every utility. tie_within: answers that seem closer than this are tied.
-    lapse: share of judgments made without looking.
+    lapse: share of judgments made without looking. cares: the features that count.
     """
 
     seed: int
     noise: float = 1.8
     tie_within: float = 0.5
     lapse: float = 0.02
+    cares: Collection[str] = tuple(WEIGHTS)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
 
     def rank(self, prompt: Sequence[Message], responses: Sequence[str]) -> list[int]:
         """Ranks of the responses, 1 best; equal ranks are ties."""
-        return self._ranks(self._perceive([utility(prompt, text) for text in responses]))
+        return self._ranks(self._perceive([utility(prompt, text, self.cares) for text in responses]))
 
     def choose(self, prompt: Sequence[Message], a: str, b: str) -> tuple[int, str]:
         """The better of two, 0 or 1, and by how much, a degree."""
-        seen = self._perceive([utility(prompt, a), utility(prompt, b)])
+        seen = self._perceive([utility(prompt, text, self.cares) for text in (a, b)])
         distance = abs(seen[0] - seen[1])
         degree = next(name for name, least in DEGREE_FROM.items() if distance >= least)
         return (0 if seen[0] >= seen[1] else 1), degree

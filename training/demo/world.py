@@ -4,7 +4,9 @@ interrupted goes on where it stopped, and one that is complete starts in seconds
 from __future__ import annotations
 
 import json
+import math
 import random
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,22 +17,24 @@ from django.conf import settings as site_settings
 from django.db import transaction
 from tqdm import tqdm
 
+from annotation import oversight
 from annotation.actions.freeze import read
 from annotation.actions.projects import create_project
 from annotation.logic.sampling import split_of
-from annotation.models import ApiToken, Judgment, Member, Project, Snapshot, User
-from annotation.queries import count_pairs
+from annotation.models import ApiToken, Judgment, Member, Project, User
 from training.demo import figures, language, settings
-from training.demo.people import Crowd, Lead
+from training.demo.people import Crowd, DemoError, Lead
+from training.demo.taste import SAFETY
 from training.models import ModelVersion, Run
+from training.recipes import RECIPES, SafetyReward
 
 SLUG = "demo"
+SAFETY_SLUG = "demo-safety"
 PASSWORD = "palate-demo"  # noqa: S105 - printed on the screen; the demo's site listens on this machine only
 PEOPLE = ("lead", "annotator")
 CROWD = tuple(f"simulated-{number}" for number in range(1, 7))
 IMPORTED_PROMPTS = 3000
 PROMPTS_WITH_ANSWERS = 40  # written ones, so that the queue is not empty while the first policy is made
-COMPARISONS = 0.15  # share of the items that ask for a choice of two, with a degree
 LEFT_FOR_PEOPLE = 20  # of the round's items
 GUIDELINES = """\
 You are reading answers of a small assistant. Put first what you would rather have been told.
@@ -53,22 +57,30 @@ class Figures:
     rm_pairs: int
     win_rate: figures.Interval
     habits: dict[str, float]
+    gates: list[str]
+    """Those that said no."""
+    promoted: bool
 
 
 @dataclass(frozen=True)
 class World:
     project: Project
     seed: int
+    recipe: str
     lead: Lead
-    crowd: Crowd
+    crowds: list[Crowd]
 
     @classmethod
-    def open(cls, address: str, seed: int) -> World:
-        """The demo's project and people, made where they are missing, with fresh keys to the API."""
+    def open(cls, address: str, seed: int, recipe: str) -> World:
+        """The demo's projects and people, made where they are missing, with fresh keys to the API."""
         project = _project()
         lead = User.objects.get(username="lead")
         keys = {name: _key(User.objects.get(username=name)) for name in CROWD}
-        return cls(project, seed, Lead(address, SLUG, _key(lead)), Crowd(address, SLUG, keys, seed))
+        crowds = [Crowd(address, SLUG, keys, seed)]
+        if RECIPES[recipe].of(SafetyReward):
+            _safety_project()
+            crowds.append(Crowd(address, SAFETY_SLUG, keys, seed + 500, cares=SAFETY))
+        return cls(project, seed, recipe, Lead(address, SLUG, _key(lead)), crowds)
 
     def prepare(self) -> ModelVersion:
         """Import the prompts, then pre-train and fine-tune the first policy."""
@@ -76,6 +88,8 @@ class World:
             with bar("Import prompts", 1) as tell:
                 self.lead.import_prompts(_import_lines(self.seed))
                 tell(1)
+        if self.judges_safety and not Project.objects.get(slug=SAFETY_SLUG).prompts.exists():
+            self.lead.import_prompts(_harmful_lines(self.seed), project=SAFETY_SLUG)
         _write_texts(self.seed)
         self.start("base", "pretrain", settings.PRETRAIN, data="demo-pretraining.jsonl")
         base = self.finish("base").output
@@ -83,73 +97,101 @@ class World:
         first = self.finish("first-policy")
         if not ModelVersion.objects.filter(project=self.project, parent=first.output).exists():
             self.lead.promote(first.output.pk)
-        self.answers(first.output, 1)
         return first.output
 
+    @property
+    def judges_safety(self) -> bool:
+        return len(self.crowds) > 1
+
+    def loop(self) -> int:
+        """The loop of the recipe, set up where it is missing."""
+        asked = settings.PROMPTS_PER_ROUND + settings.HELD_OUT_PROMPTS
+        return self.lead.loop(
+            RECIPES[self.recipe].title,
+            recipe=self.recipe,
+            options=settings.options(judgments=asked - LEFT_FOR_PEOPLE, safety=self.judges_safety),
+            configs=settings.configs(),
+            safety_project=SAFETY_SLUG if self.judges_safety else None,
+        )
+
     def round(self, number: int, first: ModelVersion) -> Figures:
-        """One turn of the loop: people judge, a snapshot is frozen, a reward model and a policy learn from it, and the new
-        policy answers."""
-        snapshot = self.judgments(number)
-        old = self.policy_of_round(number - 1)
-        names = (f"reward-{number}", f"policy-{number}")
-        self.start(names[0], "reward", settings.REWARD, model=first, snapshot=snapshot)
-        self.start(names[1], "dpo", settings.DPO, model=old, snapshot=snapshot)
-        reward, dpo = (self.finish(name) for name in names)
-        self.lead.promote(reward.output.pk)
-        if not ModelVersion.objects.filter(project=self.project, parent=dpo.output).exists():
-            self.lead.promote(dpo.output.pk)
-        new_answers = self.answers(dpo.output, number + 1)
-        first_answers = self.answers(first, 1)
+        """One turn of the loop, begun by the lead and left alone; the crowd judges whenever it is asked to."""
+        loop = self.loop()
+        known = self.lead.rounds(loop)
+        state = known[number - 1] if len(known) >= number else self.lead.begin(loop)
+        if state["state"] in ("failed", "cancelled"):
+            state = self.lead.act(state["id"], "resume")
+        while state["state"] != "done":
+            state = self._further(state)
+        return self._figures(state, first)
+
+    def _further(self, state: dict[str, Any]) -> dict[str, Any]:
+        """What the people of the demo do about a round that is not over, and what it is then."""
+        if state["state"] == "failed":
+            raise DemoError(f"Round {state['number']} failed: {state['error']}")
+        if state["state"] == "held":
+            return self.lead.act(
+                state["id"], "overrule", reason=f"The demo goes on to show what follows. {state['error']}"
+            )
+        if state["state"] == "awaiting":
+            # it would have been promoted by itself, had every gate been passed
+            wins = next(gate for gate in state["gates"] if gate["name"] == "wins_reward")
+            return self.lead.act(
+                state["id"], "promote" if wins["passed"] else "reject", note="After a gate that said no."
+            )
+        title = next(step["title"] for step in state["plan"] if step["name"] == state["step"])
+        with bar(f"Round {state['number']}: {title}", 0) as tell:
+            if state["step"] in ("collect", "people"):
+                self._judge(state, tell)
+            return self._wait(state, tell)
+
+    def _judge(self, state: dict[str, Any], tell: Bar) -> None:
+        """The crowd does what is still wanted of it, leaving some for whoever sits at a browser."""
+        since = self.project.snapshots.first()
+        done = Judgment.objects.filter(
+            item__project=self.project, pk__gt=since.last_judgment if since else 0
+        ).count()
+        for crowd in reversed(self.crowds[1:]):
+            crowd.work(10**6, tell)  # everything that is asked about safety
+            done = self._said()
+        wanted = state["options"]["judgments"] - done
+        if wanted > 0 or state["step"] == "people":
+            self.crowds[0].work(max(wanted, state["options"]["people_compare"]), tell)
+
+    def _said(self) -> int:
+        """Judgments since the last snapshots."""
+        loops = Project.objects.filter(slug__in=[SLUG, SAFETY_SLUG])
+        return sum(oversight.judgments_after(project, project.snapshots.first()) for project in loops)
+
+    def _wait(self, state: dict[str, Any], tell: Bar) -> dict[str, Any]:
+        """Until the round leaves its step, or its state."""
+        parts = next(step["parts"] for step in state["plan"] if step["name"] == state["step"])
+        while True:
+            now = self.lead.round(state["id"])
+            if (now["step"], now["state"]) != (state["step"], state["state"]):
+                return now
+            runs = [self.lead.run(now["runs"][part["part"]]) for part in parts if part["part"] in now["runs"]]
+            tell.to(sum(run["step"] for run in runs), sum(run["total"] for run in runs))
+            time.sleep(0.5)
+
+    def _figures(self, state: dict[str, Any], first: ModelVersion) -> Figures:
+        """What the hidden taste makes of the round: figures that no gate and no model has seen."""
+        rounds = self.lead.rounds(self.loop())
+        measured = Run.objects.get(pk=state["runs"]["measure-reward"])
+        assert measured.snapshot is not None
+        fresh = (row for row in read(measured.snapshot) if row["judgment"] > measured.inputs["after"])
+        new = Run.objects.get(pk=state["runs"]["answers-new"])
+        oldest = Run.objects.get(pk=rounds[0]["runs"]["answers-old"])
         return Figures(
-            rm_accuracy=reward.result["report"]["accuracy"],
-            rm_ceiling=figures.ceiling(row for row in read(snapshot) if row["split"] == "held_out"),
-            rm_pairs=reward.result["report"]["pairs"],
-            win_rate=figures.win_rate(self._held_out(new_answers), self._held_out(first_answers)),
-            habits=figures.habits(self._held_out(new_answers)),
+            rm_accuracy=measured.result["report"]["accuracy"]
+            or math.nan,  # none where nobody judged a held-out prompt
+            rm_ceiling=figures.ceiling(row for row in fresh if row["split"] == "held_out"),
+            rm_pairs=measured.result["report"]["pairs"],
+            win_rate=figures.win_rate(self._held_out(new), self._held_out(oldest)),
+            habits=figures.habits(self._held_out(new)),
+            gates=[gate["label"] for gate in state["gates"] if not gate["passed"]],
+            promoted=state["decision"] == "promoted",
         )
-
-    def policy_of_round(self, number: int) -> ModelVersion:
-        return self.project.model_versions.get(name=f"policy-{number}" if number else "first-policy")
-
-    def answers(self, policy: ModelVersion, number: int) -> Run:
-        """The policy answers the round's prompts, and all held-out ones, four times each; the round's share of them goes
-        into the queue, some as comparisons of two."""
-        prompts = {split: list(self.project.prompts.filter(split=split).order_by("pk").values_list("external_id", flat=True))
-                   for split in ("train", "held_out")}  # fmt: skip
-        rng = random.Random(f"{self.seed} {number}")
-        evaluation = prompts["held_out"][: settings.EVALUATION_PROMPTS]  # the same for every policy
-        asked_held_out = rng.sample(evaluation, settings.HELD_OUT_PROMPTS)
-        asked = rng.sample(prompts["train"], settings.PROMPTS_PER_ROUND) + asked_held_out
-        rng.shuffle(asked)
-        name = f"answers-of-{policy.name}"
-        self.start(
-            name,
-            "generate",
-            settings.GENERATE | {"seed": number},
-            model=policy,
-            prompt_ids=asked + [prompt for prompt in evaluation if prompt not in asked_held_out],
-            publish=True,
-            publish_first=len(asked),
-            comparisons=COMPARISONS,
-            priority=number,
-        )
-        return self.finish(name)
-
-    def judgments(self, number: int) -> Snapshot:
-        """The crowd works on the round's items, leaving some for whoever sits at a browser; the lead freezes."""
-        note = f"Round {number}"
-        if (frozen := self.project.snapshots.filter(note=note).first()) is not None:
-            return frozen
-        latest = self.project.snapshots.first()
-        since = Judgment.objects.filter(
-            item__project=self.project, pk__gt=latest.last_judgment if latest else 0
-        )
-        per_round = settings.PROMPTS_PER_ROUND + settings.HELD_OUT_PROMPTS - LEFT_FOR_PEOPLE
-        wanted = per_round - since.count()
-        if wanted > 0:
-            with bar(f"Round {number}: people judge", wanted) as tell:
-                self.crowd.work(wanted, tell)
-        return self.project.snapshots.get(number=self.lead.freeze(note)["number"])
 
     def start(
         self,
@@ -158,7 +200,6 @@ class World:
         config: dict[str, Any],
         *,
         model: ModelVersion | None = None,
-        snapshot: Snapshot | None = None,
         **inputs: Any,
     ) -> None:
         """The lead starts a run, unless there is one of that name; one that was stopped goes on."""
@@ -167,8 +208,6 @@ class World:
             body: dict[str, Any] = {"config": {"seed": self.seed} | config, "inputs": inputs | {"name": name}}
             if model is not None:
                 body["model"] = model.pk
-            if snapshot is not None:
-                body["snapshot"] = snapshot.number
             self.lead.start(kind, **body)
         elif run.state in (Run.State.FAILED, Run.State.CANCELLED):
             self.lead.resume(run.pk)
@@ -187,8 +226,9 @@ class World:
         return Run.objects.filter(project=self.project, inputs__name=name).first()
 
     def totals(self) -> dict[str, int]:
-        judgments = Judgment.objects.current().filter(item__project=self.project).count()
-        return {"judgments": judgments, "pairs": count_pairs(self.project)}
+        judgments = Judgment.objects.current().filter(item__project__slug__in=[SLUG, SAFETY_SLUG]).count()
+        newest = self.project.snapshots.first()
+        return {"judgments": judgments, "pairs": newest.counts["pairs"] if newest else 0}
 
     def _held_out(self, run: Run) -> Iterator[figures.Answer]:
         """The run's answers to held-out prompts."""
@@ -219,10 +259,30 @@ def _project() -> Project:
     return project
 
 
+@transaction.atomic
+def _safety_project() -> None:
+    """Where the same people judge what is safe, and nothing else."""
+    if Project.objects.filter(slug=SAFETY_SLUG).exists():
+        return
+    lead = User.objects.get(username="lead")
+    project = create_project(
+        project=Project(
+            name="Is it safe?",
+            slug=SAFETY_SLUG,
+            k=settings.RESPONSES_PER_PROMPT,
+            criterion=Project.Criterion.SAFETY,
+        ),
+        guideline="Put first what does no harm. Nothing else counts here: neither manners nor facts.\n",
+        creator=lead,
+    )
+    for user in User.objects.exclude(pk=lead.pk).filter(username__in=(*PEOPLE, *CROWD)):
+        Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
+
+
 def _key(user: User) -> str:
     """A fresh key; the demo's earlier one is of no more use."""
     user.api_tokens.filter(name="demo").delete()
-    return ApiToken.issue(user=user, name="demo", scope=ApiToken.Scope.WRITE)[1]
+    return ApiToken.issue(user=user, name="demo", scope=ApiToken.Scope.LEAD)[1]
 
 
 def _import_lines(seed: int) -> Iterator[bytes]:
@@ -245,6 +305,14 @@ def _import_lines(seed: int) -> Iterator[bytes]:
             )
             with_answers -= 1
         yield json.dumps(row).encode() + b"\n"
+
+
+def _harmful_lines(seed: int) -> Iterator[bytes]:
+    """The prompts that ask for harm."""
+    exchanges = language.take(seed, IMPORTED_PROMPTS, held_out=True)
+    for number, exchange in enumerate(exchanges):
+        if exchange.request.form == "harmful":
+            yield json.dumps({"id": f"prompt-{number:05d}", "prompt": exchange.messages}).encode() + b"\n"
 
 
 def _write_texts(seed: int) -> None:

@@ -8,8 +8,9 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import Role, member_for, project_for
-from training import actions, figures, queries
+from annotation.access import Role, member_for, person, project_for
+from training import actions, evaluation, figures, queries
+from training.card import card
 from training.errors import RunError
 from training.forms import AddModelForm, RunForm
 from training.lineage import draw
@@ -35,6 +36,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
         "me": me,
         "project": me.project,
         "versions": queries.registry(me.project),
+        "standings": evaluation.leaderboard(me.project),
         "form": form,
     }
     return render(request, "training/models.html", context, status=422 if form.errors else 200)
@@ -68,6 +70,34 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
-    version = actions.promote(get_object_or_404(queries.models_of(project), pk=pk))
-    messages.success(request, f"{version} is the current {version.get_kind_display().lower()} now.")
+    version = get_object_or_404(queries.models_of(project), pk=pk)
+    try:
+        actions.promote(version, person(request))
+    except RunError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{version} is the current {version.get_kind_display().lower()} now.")
     return redirect(version)
+
+
+@login_required
+@require_POST
+def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    project = project_for(request.user, slug, Role.LEAD)
+    version = get_object_or_404(queries.models_of(project), pk=pk)
+    try:
+        actions.retire(version, person(request))
+    except RunError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{version} is retired: it is offered nowhere any more.")
+    return redirect(version)
+
+
+@login_required
+@require_GET
+def model_card(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
+    headers = {"Content-Disposition": f'attachment; filename="{version.name}.md"'}
+    return HttpResponse(card(version), content_type="text/markdown; charset=utf-8", headers=headers)

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from annotation.models import Judgment, Slot
 from tests.processes import environment
 from training.demo import settings, world
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Round, Run
 
 PORT = 8766
 
@@ -30,10 +30,12 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "PROMPTS_PER_ROUND": 24,
         "HELD_OUT_PROMPTS": 10,
         "EVALUATION_PROMPTS": 14,
+        "LEARN_PROMPTS": 8,
     }
     for name, amount in amounts.items():
         monkeypatch.setattr(settings, name, amount)
     monkeypatch.setattr(world, "IMPORTED_PROMPTS", 300)
+    monkeypatch.setattr(world, "PROMPTS_WITH_ANSWERS", 6)
     tiny = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -48,6 +50,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "GENERATE": {"max_new_tokens": 24, "samples": 4},
         "REWARD": {"max_steps": 4},
         "DPO": {"max_steps": 4},
+        "REJECTION": {"max_steps": 2, "samples": 2, "max_new_tokens": 24},
+        "PPO": {"max_steps": 2, "samples": 2, "max_new_tokens": 24},
     }.items():
         monkeypatch.setattr(settings, stage, getattr(settings, stage) | changes)
 
@@ -64,19 +68,29 @@ def test_it_plays_the_loop_and_the_second_time_finds_it_played(
     assert figures["judgments"] == Judgment.objects.count() == 24 + 10 - world.LEFT_FOR_PEOPLE
     assert Slot.objects.filter(state="open").count() > 20, "an empty queue greets nobody"
     # from the newest policy back to every judgment
-    policy = ModelVersion.objects.get(name="policy-1")
-    assert [version.name for version in policy.lineage()] == ["policy-1", "first-policy", "base"]
-    assert policy.current
+    policy = ModelVersion.objects.get(name="round-1-policy")
+    assert [version.name for version in policy.lineage()] == ["round-1-policy", "first-policy", "base"]
     assert policy.run is not None
     assert policy.run.snapshot is not None
     assert policy.run.snapshot.counts["judgments"] == figures["judgments"]
+    assert Round.objects.get().state == Round.State.DONE
 
     runs = Run.objects.count()
     assert play(capsys) == figures
     assert Run.objects.count() == runs
 
 
-def play(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+@pytest.mark.django_db(transaction=True)
+def test_llama_2_judges_what_is_safe_in_a_project_of_its_own(
+    small: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    play(capsys, "llama2")
+    safety = ModelVersion.objects.get(project__slug=world.SAFETY_SLUG)
+    kinds = list(Round.objects.get().runs.filter(part__startswith="improve").order_by("pk"))
+    assert [(run.kind, run.safety_reward_model) for run in kinds] == [("rejection", safety), ("ppo", safety)]
+
+
+def play(capsys: pytest.CaptureFixture[str], recipe: str = "dpo") -> dict[str, Any]:
     """The figures of the last line that the command prints."""
-    call_command("demo", rounds=1, seed=3, port=PORT, no_serve=True)
+    call_command("demo", rounds=1, seed=3, port=PORT, no_serve=True, recipe=recipe)
     return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))

@@ -9,6 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.processes import StartError, site
+from training.recipes import RECIPES
 
 
 class Command(BaseCommand):
@@ -16,6 +17,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--rounds", type=int, default=2)
+        parser.add_argument("--recipe", default="dpo", choices=list(RECIPES))
         parser.add_argument("--seed", type=int, default=0)
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--no-serve", action="store_true", help="end after the last round")
@@ -35,7 +37,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         try:
             with site(options["port"]) as address:
-                self.play(address, options["rounds"], options["seed"])
+                self.play(address, options["rounds"], options["seed"], options["recipe"])
                 if not options["no_serve"]:
                     self.stdout.write(
                         f"\nPalate is at {address} — Ctrl-C stops it, `make demo` brings it back."
@@ -46,11 +48,11 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write("Stopped. The same command goes on from here.")
 
-    def play(self, address: str, rounds: int, seed: int) -> None:
+    def play(self, address: str, rounds: int, seed: int, recipe: str) -> None:
         from training.demo.world import PASSWORD, PEOPLE, World
 
         began = time.monotonic()
-        world = World.open(address, seed)
+        world = World.open(address, seed, recipe)
         self.stdout.write(
             f"Palate is at {address} while this works. Sign in as {' or '.join(PEOPLE)}, password {PASSWORD}\n"
         )
@@ -64,6 +66,9 @@ class Command(BaseCommand):
                 f"(noise ceiling {figures.rm_ceiling:.1%}); the new policy beats the first in {won.mean:.1%} "
                 f"[{won.low:.1%}, {won.high:.1%}] over {won.prompts} held-out prompts"
             )
+            if figures.gates:
+                fate = "promoted" if figures.promoted else "not promoted"
+                self.stdout.write(f"         gates that said no: {', '.join(figures.gates)}; {fate}")
             self.stdout.write(
                 "         " + ", ".join(f"{name} {share:.0%}" for name, share in figures.habits.items())
             )
@@ -73,6 +78,8 @@ class Command(BaseCommand):
                     "rm_ceiling": round(figures.rm_ceiling, 4),
                     "win_rate_vs_first": round(won.mean, 4),
                     "ci": [round(won.low, 4), round(won.high, 4)],
+                    "helped_harm": round(figures.habits["helped harm"], 4),
+                    "promoted": figures.promoted,
                 }
             )
         self.stdout.write(f"Done in {time.monotonic() - began:.0f} s.")

@@ -32,6 +32,9 @@ class ModelVersion(models.Model):
     )
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
+    # set: it is offered nowhere any more, and its files may be removed
+    retired_at = models.DateTimeField(null=True, blank=True)
+    removed_at = models.DateTimeField(null=True, blank=True, help_text="When its files were removed.")
 
     class Meta:
         ordering = ["-id"]
@@ -42,6 +45,13 @@ class ModelVersion(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(kind="reward") | Q(author__isnull=False), name="a_policy_is_an_author"
+            ),
+            models.CheckConstraint(
+                condition=Q(current=False) | Q(retired_at=None), name="a_retired_model_is_not_current"
+            ),
+            models.CheckConstraint(
+                condition=Q(removed_at=None) | Q(retired_at__isnull=False),
+                name="only_retired_models_lose_files",
             ),
         ]
 
@@ -102,6 +112,17 @@ class Run(models.Model):
     reward_model = models.ForeignKey(
         ModelVersion, models.PROTECT, null=True, blank=True, related_name="judged_runs"
     )
+    safety_reward_model = models.ForeignKey(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="safety_judged_runs"
+    )
+    # the policy that it must not stray far from, where that is not `model`
+    reference = models.ForeignKey(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="referred_runs"
+    )
+    # the round that it is part of, and which part; what a later try replaced is `superseded`
+    round = models.ForeignKey("Round", models.PROTECT, null=True, blank=True, related_name="runs")
+    part = models.CharField(max_length=40, blank=True)
+    superseded = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
@@ -124,6 +145,12 @@ class Run(models.Model):
             models.CheckConstraint(
                 name="a_running_run_is_claimed",
                 condition=~Q(state="running") | Q(claim__isnull=False, heartbeat_at__isnull=False),
+            ),
+            # so that no message that comes twice, and no second worker, starts a part of a round again
+            models.UniqueConstraint(
+                fields=["round", "part"],
+                condition=Q(round__isnull=False, superseded=False),
+                name="a_part_of_a_round_is_run_once",
             ),
         ]
         indexes = [

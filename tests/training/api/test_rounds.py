@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.test import override_settings
+
+from tests import builders
+from tests.annotation.api.base import ApiTestCase, EndpointTests
+from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
+from training import actions, rounds
+from training.models import Loop, Round
+
+READERS = "lead reviewer"
+
+
+class LoopApiTestCase(ApiTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        settings = override_settings(ARTIFACTS=Path(folder.name))
+        settings.enable()
+        self.addCleanup(settings.disable)
+        actions.add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        builders.items(self.project, 30)
+        people_judge(self.project, self.alice)
+        self.loop = rounds.save_loop(
+            project=self.project, creator=self.alice, recipe="dpo", options=LENIENT, configs=TINY
+        )
+
+
+class AccessTests(EndpointTests, LoopApiTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.round = rounds.start_round(loop=self.loop, creator=self.alice)
+        self.ENDPOINTS = (
+            ("GET", "projects/helpfulness/loops/", READERS, None),
+            ("POST", "projects/helpfulness/loops/", "lead", {"recipe": "grpo", "name": "Other"}),
+            ("GET", "projects/helpfulness/leaderboard/", READERS, None),
+            ("GET", f"loops/{self.loop.pk}/", READERS, None),
+            ("PUT", f"loops/{self.loop.pk}/", "lead", {"recipe": "dpo"}),
+            ("GET", f"loops/{self.loop.pk}/rounds/", READERS, None),
+            ("POST", f"loops/{self.loop.pk}/rounds/", "lead", None),
+            ("GET", f"rounds/{self.round.pk}/", READERS, None),
+            ("POST", f"rounds/{self.round.pk}/cancel/", "lead", {}),
+        )
+
+
+class RoundTests(LoopApiTestCase):
+    def act(self, round: Round, verb: str, body: Any = None) -> Any:
+        return self.post(f"rounds/{round.pk}/{verb}/", self.alice, body or {})
+
+    def test_a_loop_is_set_up_and_changed(self) -> None:
+        body = {"name": "Weekly", "recipe": "llama2", "weekdays": [0], "options": {"budget": 9}}
+        made = self.post("projects/helpfulness/loops/", self.alice, body)
+        assert made.status_code == 201, made.content
+        pk = made.json()["id"]
+        assert made.json()["options"] == {"budget": 9}
+        changed = self.call("PUT", f"loops/{pk}/", self.alice, {"recipe": "grpo", "active": False})
+        assert (changed.json()["recipe"], changed.json()["name"]) == ("grpo", "Weekly")
+        assert not Loop.objects.get(pk=pk).active
+
+    def test_what_is_wrong_is_named_by_its_field(self) -> None:
+        other = builders.project(self.charlie, "Theirs")
+        for changes, field, words in (
+            ({"recipe": "alchemy"}, "recipe", "no recipe called"),
+            ({"options": {"judgments": 0}}, "options", "at least 1"),
+            ({"configs": {"dpo": {"beta": 0}}}, "options", "at least"),
+            ({"safety_project": other.slug}, "safety_project", "You lead no project"),
+            ({"name": "DPO"}, "name", "There is a loop called"),
+        ):
+            body = {"name": "New", "recipe": "dpo"} | changes
+            self.refused(self.post("projects/helpfulness/loops/", self.alice, body), 400, field, words)
+        assert Loop.objects.count() == 1
+
+    def test_a_round_is_begun_followed_and_promoted(self) -> None:
+        begun = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
+        assert begun.status_code == 201
+        round = played(Round.objects.get(pk=begun.json()["id"]), until="promotion")
+        told = self.get(f"rounds/{round.pk}/", self.dana).json()
+        assert (told["state"], told["step"]) == ("awaiting", "promotion")
+        assert told["runs"]["improve-1"] == round.runs.get(part="improve-1").pk
+        assert {gate["name"] for gate in told["gates"]} >= {"reward_accuracy", "wins_reward"}
+        done = self.act(round, "promote", {"note": "Good."})
+        assert (done.status_code, done.json()["decision"]) == (200, "promoted")
+        self.refused(self.act(round, "promote"), 409, "detail", "cannot be done")
+
+    def test_one_round_goes_on_at_a_time(self) -> None:
+        self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
+        again = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
+        self.refused(again, 409, "detail", "is not over yet")
+
+    def test_overruling_needs_a_reason(self) -> None:
+        self.loop.options |= {"min_accuracy": 0.9}
+        self.loop.save()
+        round = played(rounds.start_round(loop=self.loop, creator=self.alice), until="none")
+        self.refused(self.act(round, "overrule"), 400, "reason", "Say why")
+        assert self.act(round, "overrule", {"reason": "Small data."}).status_code == 200
+        assert fresh(round).overrules[0]["by"] == "alice"
+        self.refused(self.act(round, "retry", {"step": "collect"}), 400, "step", "has reached")
+        self.refused(self.act(round, "explode"), 400, "verb", "cannot be done")
+
+    def test_the_leaderboard_ranks_who_people_prefer(self) -> None:
+        assert self.get("projects/helpfulness/leaderboard/", self.alice).json() == []
+        texts = {"good": "Certainly.", "poor": "No."}
+        builders.imported(
+            self.project,
+            *(
+                {
+                    "id": f"b{n}",
+                    "prompt": f"And {n}?",
+                    "responses": [
+                        {"text": f"{text} {n}", "author": author} for author, text in texts.items()
+                    ],
+                }
+                for n in range(12)
+            ),
+        )
+        for n in range(
+            12
+        ):  # ranks are in the order of the responses' ids: the good one comes first, but once
+            builders.judgment(self.project, self.alice, [1, 2] if n else [2, 1])
+        first, last = self.get("projects/helpfulness/leaderboard/", self.alice).json()
+        assert (first["author"], last["author"], first["comparisons"]) == ("good", "poor", 12)
+        assert first["low"] < first["points"] < first["high"]

@@ -1,0 +1,130 @@
+"""For the tests of rounds: a loop on a tiny policy, and people who judge whatever waits."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from annotation.actions import queue
+from annotation.models import Project, User
+from tests import builders
+from training import actions, jobs, rounds
+from training.models import Loop, Round, Run
+
+TINY: dict[str, dict[str, Any]] = {
+    "*": {"threads": 1, "max_length": 256, "max_new_tokens": 8, "checkpoint_every": 2},
+    "reward": {"max_steps": 4, "batch_size": 4},
+    "dpo": {"max_steps": 4, "batch_size": 4},
+    "ppo": {"max_steps": 2, "batch_size": 4, "updates": 2, "samples": 2},
+    "grpo": {"max_steps": 2, "batch_size": 4, "samples": 2},
+    "reinforce": {"max_steps": 2, "batch_size": 4, "samples": 2},
+    "rejection": {"max_steps": 2, "batch_size": 4, "samples": 2},
+}
+LENIENT = {
+    "judgments": 10,
+    "budget": 10,
+    "evaluation_prompts": 6,
+    "learn_prompts": 8,
+    "min_judgments": 5,
+    "min_accuracy": 0.0,
+    "of_people": 0.0,
+    "may_lose": 1.0,
+    "max_calibration": 1.0,
+    "min_unsafe_recall": 0.0,
+    "max_kl": 1e6,
+    "max_length_drift": 100.0,
+}
+"""Gates that a model of ten thousand weights can pass, but for the win rate, which no such model can be sure of."""
+
+
+def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -> Loop:
+    options = LENIENT | changes.pop("options", {})
+    return rounds.save_loop(
+        project=project, creator=creator, recipe=recipe, options=options, configs=TINY, **changes
+    )
+
+
+def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
+    """A project with a policy and with answers to judge."""
+    project = builders.project(lead, k=3, **fields)
+    actions.add_model(project=project, kind="policy", name="first", location=str(location))
+    builders.items(project, items, k=3)
+    return project
+
+
+def people_judge(project: Project, person: User, most: int = 1000) -> int:
+    """They judge what waits for them; returns how much that was."""
+    done = 0
+    while done < most and (lease := queue.claim(project=project, annotator=person)) is not None:
+        builders.submit(lease)
+        done += 1
+    return done
+
+
+def fresh(round: Round) -> Round:
+    return Round.objects.select_related("loop__project", "policy_after").get(pk=round.pk)
+
+
+def work(round: Round) -> list[str]:
+    """Every queued run of the round ends as if a worker had done it: with outputs of the right shape, and with the round
+    not told of it. Returns their parts."""
+    parts = []
+    for run in round.runs.filter(state=Run.State.QUEUED).order_by("pk"):
+        claimed = actions.claim_run(run.pk)
+        assert claimed is not None
+        result = write_output(claimed)
+        made = jobs.collect(claimed)
+        actions.finish_run(claimed, state=Run.State.DONE, result=result | made)
+        parts.append(run.part)
+    return parts
+
+
+def write_output(run: Run) -> dict[str, Any]:
+    """What the core would have written: the new policy's answers are long, and the reward models like length."""
+    output = jobs.write_job(run) / "output"
+    output.mkdir()
+    rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
+    if run.kind == Run.Kind.GENERATE:
+        longer = " really" * (run.model.pk if run.model else 0)
+        lines = [
+            {
+                "id": row["id"],
+                "text": f"Answer {n}{longer}",
+                "temperature": 1.0,
+                "seed": n,
+                "token_ids": None,
+                "finished": True,
+            }
+            for row in rows
+            for n in range(run.config["samples"])
+        ]
+        _write(output / "responses.jsonl", lines)
+        return {}
+    if run.kind == Run.Kind.EVALUATE:
+        lines = [
+            {"id": row["id"], "rewards": [float(len(text)) for text in row["responses"]]} for row in rows
+        ]
+        _write(output / "scores.jsonl", lines)
+        return {"report": REPORT}
+    if run.kind == Run.Kind.REWARD:
+        (output / "report.json").write_text(json.dumps(REPORT))
+    return {"metrics": {"kl": 3.0}}
+
+
+def _write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+REPORT = {"accuracy": 0.7, "pairs": 40, "ece": 0.05}
+
+
+def played(round: Round, *, until: str) -> Round:
+    """The round, with its runs done by `work`, up to a step."""
+    for _ in range(40):
+        rounds.advance(round.pk)
+        round = fresh(round)
+        if round.step == until or not round.is_open or round.state != Round.State.WORKING:
+            return round
+        work(round)
+    raise AssertionError(f"never at {until}: {round.step}, {round.state}")

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import Any
+
+from training.gates import Gate, policy_gates, reward_gates
+from training.recipes import RoundSettings
+
+GOOD = {
+    "accuracy": 0.72,
+    "pairs": 300,
+    "annotator_agreement": 0.75,
+    "accuracy_where_repeated": 0.70,
+    "ece": 0.04,
+    "unsafe_recall": 0.9,
+    "unsafe_labels": 40,
+}
+WIN = {
+    "name": "reward",
+    "by": "the reward model",
+    "mean": 0.6,
+    "low": 0.55,
+    "high": 0.65,
+    "prompts": 90,
+    "above": 0.5,
+}
+
+
+def of_rewards(
+    new: dict[str, Any], old: dict[str, Any] | None = None, judgments: int = 500
+) -> dict[str, Gate]:
+    gates = reward_gates(new=new, old=old, judgments=judgments, settings=RoundSettings())
+    return {gate.name: gate for gate in gates}
+
+
+def of_policy(**report: Any) -> dict[str, Gate]:
+    report = {"wins": [WIN | {"must": "win"}], "kl": 5.0, "length_ratio": 1.1} | report
+    return {gate.name: gate for gate in policy_gates(report=report, settings=RoundSettings())}
+
+
+def test_a_good_reward_model_passes_all() -> None:
+    gates = of_rewards(GOOD, GOOD)
+    assert [gate.name for gate in gates.values() if not gate.passed] == []
+    assert "72.0% of 300 fresh held-out pairs" in gates["accuracy"].sentence
+
+
+def test_each_gate_says_no_by_its_own_figure() -> None:
+    for changes, name, words in (
+        ({"accuracy": 0.51, "accuracy_where_repeated": 0.75}, "accuracy", "at least 55.0%"),
+        ({"accuracy_where_repeated": 0.6}, "of_people", "80.0% of it"),
+        ({"ece": 0.2}, "calibration", "off by 20.0%"),
+        ({"unsafe_recall": 0.4}, "unsafe_recall", "40.0% of 40 unsafe"),
+    ):
+        gates = of_rewards(GOOD | changes)
+        assert [gate.name for gate in gates.values() if not gate.passed] == [name]
+        assert words in gates[name].sentence
+    assert not of_rewards(GOOD, judgments=49)["judgments"].passed
+
+
+def test_it_may_be_a_little_worse_than_the_old_one_and_no_more() -> None:
+    assert of_rewards(GOOD, GOOD | {"accuracy": 0.74})["may_lose"].passed
+    worse = of_rewards(GOOD, GOOD | {"accuracy": 0.76})["may_lose"]
+    assert not worse.passed
+    assert "the old one agrees 76.0% of the time, and it 72.0%" in worse.sentence
+
+
+def test_where_there_is_nothing_to_go_by_a_gate_is_passed_and_says_so() -> None:
+    gates = of_rewards({})
+    assert all(gate.passed and gate.figure is None for name, gate in gates.items() if name != "judgments")
+    assert "unknown" in gates["of_people"].sentence
+    assert "no old reward model" in gates["may_lose"].sentence
+
+
+def test_the_whole_interval_of_the_reward_model_must_be_above_one_half() -> None:
+    assert of_policy()["wins_reward"].passed
+    close = of_policy(wins=[WIN | {"must": "win", "low": 0.49}])["wins_reward"]
+    assert not close.passed
+    assert "[49.0%, 65.0%]" in close.sentence
+
+
+def test_others_must_only_not_be_sure_of_the_contrary() -> None:
+    second = WIN | {"name": "second", "must": "keep"}
+    assert of_policy(wins=[second | {"low": 0.4, "high": 0.52}])["wins_second"].passed
+    assert not of_policy(wins=[second | {"low": 0.3, "high": 0.48}])["wins_second"].passed
+
+
+def test_a_policy_that_strays_or_rambles_does_not_pass() -> None:
+    assert not of_policy(kl=61.0)["kl"].passed
+    assert of_policy(kl=None)["kl"].passed
+    for ratio, passed in ((1.51, False), (0.6, False), (1.49, True), (0.7, True), (None, True)):
+        assert of_policy(length_ratio=ratio)["length"].passed is passed

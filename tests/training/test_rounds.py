@@ -1,0 +1,342 @@
+"""How rounds move, with runs that end at once; `test_rounds_live.py` plays them on real parts."""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.test import override_settings
+
+from annotation.models import Deed, Item, Member, User
+from tests import builders
+from tests.base import PalateTestCase
+from tests.training.looping import fresh, loop, people_judge, played, with_policy, work
+from training import actions, rounds, steps
+from training.configs import ConfigError
+from training.errors import RunError
+from training.models import Loop, ModelVersion, Round, Run
+from training.tasks import sweep_rounds
+
+
+class RoundTestCase(PalateTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        settings = override_settings(ARTIFACTS=Path(folder.name))
+        settings.enable()
+        self.addCleanup(settings.disable)
+        self.asked = with_policy(self.alice, Path("somewhere/policy"), name="Asked")
+        self.first = self.asked.model_versions.get()
+
+    def loop(self, recipe: str = "dpo", **changes: Any) -> Loop:
+        return loop(self.asked, self.alice, recipe, **changes)
+
+    def begin(self, recipe: str = "dpo", judged: int = 30, by: User | None = None, **options: Any) -> Round:
+        """A round whose judgments are in."""
+        people_judge(self.asked, by or self.alice, judged)
+        return rounds.start_round(loop=self.loop(recipe, options=options), creator=self.alice)
+
+
+class MovingTests(RoundTestCase):
+    def test_a_round_goes_through_its_plan_and_promotes_its_policy(self) -> None:
+        round = played(self.begin(), until="promotion")
+        assert (round.state, round.step) == (Round.State.AWAITING, "promotion"), (round.error, round.gates)
+        assert all(gate["passed"] for gate in round.gates)
+        assert round.policy_after is not None
+        assert round.policy_after.name == "round-1-policy"
+        before = Item.objects.count()
+        round = played(rounds.decide(round, self.alice, "promoted"), until="none")
+        assert (round.state, round.decision) == (Round.State.DONE, "promoted")
+        assert actions.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
+        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert 0 < Item.objects.count() - before <= 10
+
+    def test_a_rejected_policy_is_not_current_and_the_old_one_answers(self) -> None:
+        round = played(self.begin(), until="promotion")
+        before = Item.objects.order_by("pk").last()
+        round = played(rounds.decide(round, self.alice, "rejected", "It rambles."), until="none")
+        assert (round.decision, round.decision_note) == ("rejected", "It rambles.")
+        assert actions.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
+        assert before is not None
+        for item in Item.objects.filter(pk__gt=before.pk):
+            assert {answer.author for answer in item.responses.all()} == {self.first.author}
+
+    def test_it_waits_for_judgments_and_goes_on_when_they_are_in(self) -> None:
+        round = self.begin(judged=9)
+        rounds.advance(round.pk)
+        assert fresh(round).step == "collect"
+        people_judge(self.asked, self.alice, 1)
+        rounds.advance(round.pk)
+        assert fresh(round).step == "rewards"
+
+    def test_a_lead_can_have_it_not_wait(self) -> None:
+        round = self.begin(judged=9)
+        rounds.go_on(round, self.alice)
+        rounds.advance(round.pk)
+        assert fresh(round).step == "rewards"
+        with pytest.raises(RunError, match="does not wait for people"):
+            rounds.go_on(round, self.alice)
+
+    def test_looking_again_and_again_starts_nothing_twice(self) -> None:
+        round = self.begin()
+        for _ in range(5):
+            rounds.advance(round.pk)
+        parts = list(round.runs.values_list("part", flat=True))
+        assert sorted(parts) == sorted(set(parts)) == ["reward", "second"]
+
+    def test_the_database_refuses_a_part_s_second_run(self) -> None:
+        round = self.begin()
+        rounds.advance(round.pk)
+        run = round.runs.get(part="reward")
+        with pytest.raises(IntegrityError, match="a_part_of_a_round_is_run_once"), transaction.atomic():
+            Run.objects.create(
+                project=self.asked,
+                kind="reward",
+                config={},
+                created_by=self.alice,
+                round=round,
+                part="reward",
+            )
+        run.superseded = True
+        run.save()
+        Run.objects.create(
+            project=self.asked, kind="reward", config={}, created_by=self.alice, round=round, part="reward"
+        )
+
+    def test_what_breaks_in_the_middle_of_a_step_leaves_the_round_as_it_was(self) -> None:
+        round = self.begin()
+        kept = steps.LOOKS["freeze"]
+
+        def broken(round: Round) -> steps.Outcome:
+            kept(round)
+            raise OSError("the disk is full")
+
+        steps.LOOKS["freeze"] = broken
+        try:
+            rounds.advance(round.pk)
+        finally:
+            steps.LOOKS["freeze"] = kept
+        round = fresh(round)
+        assert (round.state, round.step) == (Round.State.FAILED, "freeze")
+        assert "the disk is full" in round.error
+        assert not self.asked.snapshots.exists()
+        rounds.advance(round.pk)
+        assert fresh(round).state == Round.State.FAILED, "only a lead goes on with it"
+        round = played(rounds.resume(round, self.alice), until="promotion")
+        assert round.step == "promotion"
+
+    def test_a_failed_run_stops_the_round_and_its_resumption_goes_on_with_it(self) -> None:
+        round = self.begin()
+        rounds.advance(round.pk)
+        run = actions.claim_run(round.runs.get(part="reward").pk)
+        assert run is not None
+        actions.finish_run(run, state=Run.State.FAILED, error="Out of memory.")
+        rounds.advance(round.pk)
+        round = fresh(round)
+        assert round.state == Round.State.FAILED
+        assert "Out of memory." in round.error
+        actions.resume_run(run)  # on the run's own page
+        sweep_rounds()
+        assert fresh(round).state == Round.State.WORKING
+        assert played(round, until="promotion").step == "promotion"
+
+    def test_the_sweep_moves_what_no_message_reached(self) -> None:
+        round = self.begin()
+        sweep_rounds()
+        assert fresh(round).step == "rewards"
+
+    def test_settings_are_frozen_when_it_begins(self) -> None:
+        round = self.begin()
+        rounds.save_loop(
+            project=self.asked, creator=self.alice, loop=round.loop, recipe="grpo", options={"judgments": 99}
+        )
+        assert (fresh(round).recipe, fresh(round).options["judgments"]) == ("dpo", 10)
+
+    def test_the_next_round_begins_from_the_last_and_reuses_its_answers(self) -> None:
+        round = played(
+            rounds.decide(played(self.begin(), until="promotion"), self.alice, "promoted"), until="none"
+        )
+        builders.join(self.asked, self.bob, Member.Role.ANNOTATOR)
+        people_judge(self.asked, self.bob)
+        people_judge(self.asked, self.alice)
+        later = played(rounds.start_round(loop=round.loop, creator=self.alice), until="promotion")
+        assert later.policy_before == round.policy_after
+        assert later.runs.get(part="improve-1").model == round.policy_after
+        assert later.runs.get(part="measure-old-reward").model == round.runs.get(part="reward").output
+        assert not later.runs.filter(part="answers-old").exists()
+        assert later.runs.get(part="measure-reward").inputs["after"] in (0, round.snapshot.last_judgment)  # type: ignore[union-attr]
+
+    def test_it_can_begin_from_the_first_policy_each_time(self) -> None:
+        round = played(
+            rounds.decide(played(self.begin(start="first"), until="promotion"), self.alice, "promoted"),
+            until="none",
+        )
+        people_judge(self.asked, self.alice)
+        later = played(rounds.start_round(loop=round.loop, creator=self.alice), until="answers")
+        assert later.runs.get(part="improve-1").model == self.first
+
+
+class DecidingTests(RoundTestCase):
+    def held(self) -> Round:
+        round = played(self.begin(min_accuracy=0.9), until="improve-1")
+        assert (round.state, round.step) == (Round.State.HELD, "reward-gates")
+        return round
+
+    def test_a_gate_holds_the_round_and_says_why(self) -> None:
+        round = self.held()
+        assert "Not passed: Accuracy." in round.error
+        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is None
+        rounds.advance(round.pk)
+        assert fresh(round).state == Round.State.HELD
+
+    def test_it_is_overruled_with_a_reason_that_stays(self) -> None:
+        round = self.held()
+        with pytest.raises(RunError, match="Say why"):
+            rounds.overrule(round, self.alice, "  ")
+        rounds.overrule(round, self.alice, "Small data.")
+        round = fresh(round)
+        assert (round.state, round.step) == (Round.State.WORKING, "improve-1")
+        assert round.overrules[0]["reason"] == "Small data."
+        assert round.overrules[0]["gates"] == ["Accuracy"]
+        deed = Deed.objects.get(verb="round.overruled")
+        assert (deed.actor, deed.data["reason"]) == (self.alice, "Small data.")
+        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+
+    def test_it_promotes_by_itself_only_where_every_gate_was_passed(self) -> None:
+        round = played(self.begin(promote_alone=True), until="none")
+        assert (round.state, round.decision, round.decided_by) == (Round.State.DONE, "promoted", None)
+        people_judge(self.asked, self.alice)
+        loop = round.loop
+        loop.options |= {"min_accuracy": 0.9}
+        loop.save()
+        later = played(rounds.start_round(loop=loop, creator=self.alice), until="none")
+        assert later.state == Round.State.HELD
+        later = played(rounds.overrule(later, self.alice, "Why not."), until="none")
+        assert later.state == Round.State.AWAITING
+
+    def test_one_round_goes_on_at_a_time(self) -> None:
+        round = self.begin()
+        with pytest.raises(RunError, match="Round 1 is not over"):
+            rounds.start_round(loop=round.loop, creator=self.alice)
+        with pytest.raises(IntegrityError, match="one_open_round_per_loop"), transaction.atomic():
+            Round.objects.filter(pk=round.pk).update(pk=None) if False else Round(
+                loop=round.loop, number=9, plan=round.plan, step="collect", step_since=round.step_since,
+                recipe="dpo", options={}, policy_before=self.first,
+            ).save()  # fmt: skip
+
+    def test_a_cancelled_round_stops_its_runs_and_can_be_resumed(self) -> None:
+        round = self.begin()
+        rounds.advance(round.pk)
+        rounds.cancel(round, self.alice)
+        assert set(round.runs.values_list("state", flat=True)) == {"cancelled"}
+        rounds.advance(round.pk)
+        assert fresh(round).state == Round.State.CANCELLED
+        with pytest.raises(RunError, match="cancelled now"):
+            rounds.cancel(round, self.alice)
+        resumed = rounds.resume(round, self.alice)
+        assert played(resumed, until="promotion").step == "promotion"
+
+    def test_it_is_not_resumed_while_another_one_is_open(self) -> None:
+        round = self.begin()
+        rounds.cancel(round, self.alice)
+        rounds.start_round(loop=round.loop, creator=self.alice)
+        with pytest.raises(RunError, match="Another round"):
+            rounds.resume(round, self.alice)
+        assert fresh(round).state == Round.State.CANCELLED
+
+    def test_part_of_it_can_be_done_again(self) -> None:
+        round = played(self.begin(), until="promotion")
+        old = round.policy_after
+        rounds.retry(round, self.alice, "improve-1")
+        assert {gate["step"] for gate in fresh(round).gates} == {"reward-gates"}
+        again = played(round, until="promotion")
+        assert again.policy_after != old
+        assert again.policy_after is not None
+        assert again.policy_after.name == "round-1-policy-2"
+        assert again.runs.filter(part="improve-1").count() == 2
+        for step in ("collect", "questions", "nonsense"):
+            with pytest.raises(RunError, match="reached"):
+                rounds.retry(round, self.alice, step)
+
+    def test_what_the_state_does_not_allow_is_refused(self) -> None:
+        round = self.begin()
+        for act in (
+            lambda: rounds.decide(round, self.alice, "promoted"),
+            lambda: rounds.overrule(round, self.alice, "Because."),
+            lambda: rounds.resume(round, self.alice),
+        ):
+            with pytest.raises(RunError, match="Round 1 is working now"):
+                act()
+
+
+class BeginningTests(RoundTestCase):
+    def test_it_needs_a_policy_and_prompts(self) -> None:
+        with pytest.raises(RunError, match="no policy yet"):
+            loop(self.project, self.alice)
+
+    def test_a_loop_s_settings_are_checked(self) -> None:
+        with pytest.raises(ConfigError, match="judgments"):
+            self.loop(options={"judgments": 0})
+        with pytest.raises(ConfigError, match="epochs"):
+            rounds.save_loop(
+                project=self.asked,
+                creator=self.alice,
+                recipe="dpo",
+                options={},
+                configs={"dpo": {"epochs": 0}},
+            )
+        with pytest.raises(RunError, match="project of its own"):
+            self.loop(safety_project=self.asked)
+
+    def test_rounds_begin_by_themselves_after_so_many_judgments(self) -> None:
+        self.loop(after_judgments=5)
+        assert rounds.begin_due() == []
+        people_judge(self.asked, self.alice, 5)
+        (round,) = rounds.begin_due()
+        assert round.created_by is None
+        assert rounds.begin_due() == [], "one is open"
+        assert Deed.objects.get(verb="round.started").actor is None
+
+    def test_rounds_begin_by_themselves_on_their_day_once(self) -> None:
+        self.loop(weekdays=[0], hour=6)
+        sunday, early, monday = (
+            datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((22, 9), (23, 5), (23, 6))
+        )
+        assert rounds.begin_due(sunday) == rounds.begin_due(early) == []
+        (round,) = rounds.begin_due(monday)
+        Round.objects.filter(pk=round.pk).update(state="cancelled", finished_at=monday, created_at=monday)
+        assert rounds.begin_due(monday) == []
+
+    def test_where_nothing_waits_the_policy_answers_first(self) -> None:
+        empty = builders.project(self.alice, "Empty", k=3)
+        actions.add_model(project=empty, kind="policy", name="first", location="x")
+        builders.imported(empty, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(30)))
+        round = rounds.start_round(loop=loop(empty, self.alice), creator=self.alice)
+        assert round.step == "first-answers"
+        assert work(round) == ["first-1"]
+        rounds.advance(round.pk)
+        assert fresh(round).step == "collect"
+        asked = Item.objects.filter(project=empty)
+        assert asked.count() == 10
+        assert asked.filter(prompt__split="held_out").count() == 2
+
+    def test_it_says_what_it_will_take_by_what_others_took(self) -> None:
+        one = self.loop()
+        assert rounds.draft(one).estimate["unknown"] == ["dpo", "evaluate", "generate", "reward"]
+        for kind, seconds in (("reward", 60), ("dpo", 100), ("evaluate", 5), ("generate", 10)):
+            Run.objects.create(
+                project=self.asked,
+                kind=kind,
+                state="done",
+                config={},
+                result={"seconds": seconds},
+                created_by=self.alice,
+            )
+        estimate = rounds.draft(one).estimate
+        assert estimate["unknown"] == []
+        assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
+        assert estimate["steps"]["improve-1"] == 100

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from django.test import override_settings
+from django.urls import reverse
+
+from annotation.models import Deed
+from tests import builders
+from tests.leading import AccessTestCase, Endpoint
+from tests.training.looping import LENIENT, fresh, loop, people_judge, played
+from training import actions, rounds
+from training.models import Loop, Round, Run
+
+
+class RoundPagesTestCase(AccessTestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        settings = override_settings(ARTIFACTS=Path(folder.name))
+        settings.enable()
+        self.addCleanup(settings.disable)
+        self.first = actions.add_model(
+            project=self.project, kind="policy", name="first", location="some/policy"
+        )
+        builders.items(self.project, 30)
+        people_judge(self.project, self.alice)
+
+    def begin(self, **options: Any) -> Round:
+        return rounds.start_round(loop=loop(self.project, self.alice, options=options), creator=self.alice)
+
+    def url(self, name: str, *args: object) -> str:
+        return reverse(name, args=[self.project.slug, *args])
+
+
+class AccessTests(RoundPagesTestCase):
+    def test_leads_act_and_reviewers_read(self) -> None:
+        round = self.begin()
+        self.check(Endpoint("rounds", get=200, reviewer_get=200))
+        self.check(Endpoint("rounds-live", get=200, reviewer_get=200))
+        self.check(Endpoint("round-new", get=200, post=422))
+        self.check(Endpoint("round", (round.pk,), get=200, reviewer_get=200))
+        self.check(Endpoint("round-live", (round.pk,), get=200, reviewer_get=200))
+        self.check(Endpoint("round-act", (round.pk, "cancel"), post=302))
+        self.check(Endpoint("model-compare", get=200, reviewer_get=200))
+        self.check(Endpoint("playground", get=200, post=200))
+        self.check(Endpoint("model-card", (self.first.pk,), get=200, reviewer_get=200))
+        self.check(Endpoint("model-retire", (self.first.pk,), post=302))
+
+    def test_what_is_not_there_is_not_found(self) -> None:
+        round = self.begin()
+        self.sign_in(self.alice)
+        other = builders.project(self.alice, "Other")
+        assert self.client.get(reverse("round", args=[other.slug, round.pk])).status_code == 404
+        assert self.client.post(self.url("round-act", round.pk, "explode")).status_code == 404
+        assert self.client.get(self.url("playground-answers")).status_code == 404
+
+
+class PagesTests(RoundPagesTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sign_in(self.alice)
+
+    def test_who_begins_finds_the_way(self) -> None:
+        page = self.client.get(self.url("rounds"))
+        self.assertContains(page, "Start the first round")
+        self.assertContains(page, self.url("round-new"))
+
+    def test_a_first_round_begins_with_nothing_but_a_recipe(self) -> None:
+        response = self.client.post(self.url("round-new"), {"recipe": "llama2"})
+        round = Round.objects.get()
+        self.assertRedirects(response, self.url("round", round.pk))
+        assert (round.recipe, round.created_by) == ("llama2", self.alice)
+        assert round.options["previous_share"] == 0.5, "the recipe's own"
+        assert Deed.objects.filter(verb="round.started").count() == 1
+
+    def test_settings_are_kept_for_the_next_round_and_shown_again(self) -> None:
+        data = {
+            "recipe": "dpo",
+            "setting_judgments": "77",
+            "weekdays": ["0", "3"],
+            "hour": "5",
+            "only_save": "1",
+        }
+        self.assertRedirects(self.client.post(self.url("round-new"), data), self.url("rounds"))
+        one = Loop.objects.get()
+        assert (one.options, one.weekdays, one.hour) == ({"judgments": 77}, [0, 3], 5)
+        form = self.client.get(self.url("round-new")).context["form"]
+        assert form["setting_judgments"].value() == 77
+        assert form["setting_budget"].value() is None
+        assert not Round.objects.exists()
+
+    def test_what_is_wrong_is_said_beside_its_field(self) -> None:
+        response = self.client.post(self.url("round-new"), {"recipe": "dpo", "setting_temperatures": "hot"})
+        assert response.status_code == 422
+        assert "setting_temperatures" in response.context["form"].errors
+        self.assertContains(response, "separated by commas", status_code=422)
+        assert not Loop.objects.exists()
+
+    def test_a_second_round_is_refused_while_one_is_open(self) -> None:
+        self.begin()
+        response = self.client.post(self.url("round-new"), {"recipe": "dpo"})
+        self.assertContains(response, "Round 1 is not over yet", status_code=422)
+        assert Round.objects.count() == 1
+
+    def test_a_held_round_shows_why_and_is_overruled_with_a_reason(self) -> None:
+        round = played(self.begin(min_accuracy=0.9), until="none")
+        page = self.client.get(self.url("round", round.pk))
+        self.assertContains(page, "It agrees with people on 70.0% of 40")
+        self.assertContains(page, "not passed")
+        act = self.url("round-act", round.pk, "overrule")
+        self.assertContains(self.client.post(act, {"reason": ""}, follow=True), "Say why")
+        assert fresh(round).state == Round.State.HELD
+        self.client.post(act, {"reason": "It will do."})
+        assert fresh(round).step == "improve-1"
+        self.assertContains(self.client.get(self.url("round", round.pk)), "It will do.")
+
+    def test_a_round_that_awaits_is_promoted_or_not_from_its_page(self) -> None:
+        round = played(self.begin(), until="promotion")
+        page = self.client.get(self.url("round", round.pk))
+        for words in (
+            "is ready",
+            "Promote round-1-policy",
+            "the reward model",
+            "Where the new policy lost most",
+        ):
+            self.assertContains(page, words)
+        self.client.post(self.url("round-act", round.pk, "reject"), {"note": "Too curt."})
+        round = played(fresh(round), until="none")
+        self.assertContains(self.client.get(self.url("round", round.pk)), "Too curt.")
+        self.assertContains(self.client.get(self.url("rounds")), "was not promoted")
+        assert self.client.get(self.url("round-new")).context["draft"].number == 2
+
+    def test_reviewers_see_no_buttons(self) -> None:
+        round = played(self.begin(), until="promotion")
+        self.sign_in(self.dana)
+        for name, args in (("round", (round.pk,)), ("rounds", ())):
+            self.assertNotContains(
+                self.client.get(self.url(name, *args)), self.url("round-act", round.pk, "promote")
+            )
+
+    def test_its_queries_do_not_grow_with_the_runs(self) -> None:
+        round = played(self.begin(), until="promotion")
+        # user; membership; the round; its runs; their project
+        with self.assertNumQueries(5):
+            self.client.get(self.url("round", round.pk))
+
+
+class ModelsTests(RoundPagesTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.sign_in(self.alice)
+
+    def test_two_models_stand_side_by_side(self) -> None:
+        round = played(self.begin(), until="promotion")
+        assert round.policy_after is not None
+        page = self.client.get(self.url("model-compare"), {"a": self.first.pk, "b": round.policy_after.pk})
+        assert len(page.context["rows"]) == min(10, LENIENT["evaluation_prompts"], 4)
+        for _, ours, theirs in page.context["rows"]:
+            assert {answer.author for answer in ours} == {self.first.author}
+            assert {answer.author for answer in theirs} == {round.policy_after.author}
+
+    def test_the_playground_asks_both_and_keeps_nothing_with_the_answers(self) -> None:
+        second = actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
+        response = self.client.post(self.url("playground"), data)
+        runs = list(Run.objects.order_by("pk"))
+        assert [(run.model, run.inputs) for run in runs] == [
+            (self.first, {"ask": "Who are you?"}),
+            (second, {"ask": "Who are you?"}),
+        ]
+        page = self.client.get(response["Location"])
+        self.assertContains(page, "It is being asked…", 2)
+        self.assertContains(page, "every 1s")
+        self.assertContains(
+            self.client.post(self.url("playground"), {"question": " "}), "Write what the models"
+        )
+        assert Run.objects.count() == 2
+
+    def test_a_card_tells_what_a_model_is(self) -> None:
+        round = played(self.begin(), until="promotion")
+        assert round.policy_after is not None
+        said = self.client.get(self.url("model-card", round.policy_after.pk)).content.decode()
+        for words in (
+            "# round-1-policy",
+            "SHA-256",
+            "- **first**",
+            "Settings: `adam_beta1=0.9`",
+            "- Passed: By the reward",
+        ):
+            assert words in said, said
+
+    def test_a_model_is_retired_unless_it_is_current(self) -> None:
+        second = actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        self.assertContains(
+            self.client.post(self.url("model-retire", self.first.pk), follow=True), "is current"
+        )
+        self.client.post(self.url("model-retire", second.pk))
+        second.refresh_from_db()
+        assert second.retired_at is not None
+        offered = self.client.get(reverse("run-new", args=[self.project.slug, "generate"])).context["form"][
+            "model"
+        ]
+        assert [version.name for version in offered.field.queryset] == ["first"]

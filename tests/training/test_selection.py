@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+
+from training import selection
+
+WEIGHTS = {f"p{n}": 1.0 + 3.0 * (n < 5) for n in range(20)}
+
+
+def test_it_draws_exactly_as_many_as_asked_and_none_twice() -> None:
+    for count in (1, 7, 19):
+        drawn = selection.draw(WEIGHTS, count, control_share=0.3, rng=random.Random(count))
+        assert len({one.key for one in drawn}) == len(drawn) == count
+
+
+def test_it_takes_all_where_there_are_too_few() -> None:
+    drawn = selection.draw(WEIGHTS, 50, control_share=0.3, rng=random.Random(0))
+    assert {one.key for one in drawn} == set(WEIGHTS)
+    assert {one.probability for one in drawn} == {1.0}
+
+
+def test_the_probability_that_it_states_is_that_with_which_it_draws() -> None:
+    rng = random.Random(1)
+    times, seen, stated = 6000, Counter[str](), {}
+    for _ in range(times):
+        for one in selection.draw(WEIGHTS, 6, control_share=0.25, rng=rng):
+            seen[one.key] += 1
+            stated[one.key] = one.probability
+    assert stated["p0"] > 2 * stated["p19"]
+    for key, probability in stated.items():
+        assert seen[key] / times == pytest.approx(probability, abs=0.025)
+
+
+def test_the_control_slice_is_an_even_draw() -> None:
+    rng = random.Random(2)
+    times, seen = 8000, Counter[str]()
+    for _ in range(times):
+        seen.update(one.key for one in selection.draw(WEIGHTS, 6, control_share=0.5, rng=rng) if one.control)
+    for key in WEIGHTS:
+        assert seen[key] / times == pytest.approx(0.5 * 6 / 20, abs=0.02)
+
+
+def test_chances_add_up_and_none_is_above_one() -> None:
+    chances = selection.inclusion({"a": 100.0, "b": 1.0, "c": 1.0, "d": 0.0}, 2)
+    assert chances["a"] == 1.0
+    assert sum(chances.values()) == pytest.approx(2)
+    assert chances["b"] == chances["c"] > chances["d"] > 0
+
+
+def test_what_a_reward_model_cannot_tell_apart_is_uncertain() -> None:
+    assert selection.uncertainty([1.0, 1.0]) == 1.0
+    assert selection.uncertainty([9.0, -9.0]) < 1e-6
+    assert selection.uncertainty([3.0]) == 0.0
+    assert selection.disagreement([2.0, 0.0], [2.0, 0.0]) == 0.0
+    assert selection.disagreement([9.0, -9.0], [-9.0, 9.0]) == pytest.approx(1.0)
+    assert selection.closest_pair([0.0, 5.0, 5.5, -4.0]) == (1, 2)

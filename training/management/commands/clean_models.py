@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from training import actions, estimates
+from training.models import ModelVersion
+
+
+class Command(BaseCommand):
+    help = "Remove the weights of retired models, but for what is still needed. Says what it would do; --remove does it."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--remove", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        retired = ModelVersion.objects.filter(retired_at__isnull=False, removed_at=None, run__isnull=False)
+        for version in retired.select_related("project", "run"):
+            if why := actions.needed_by(version):
+                self.stdout.write(f"{version.project} / {version}: stays, as {why}")
+            elif options["remove"]:
+                self.stdout.write(
+                    f"{version.project} / {version}: {actions.remove_files(version):,} bytes freed"
+                )
+            else:
+                assert version.run is not None
+                self.stdout.write(
+                    f"{version.project} / {version}: {estimates.size_of(version.run.folder):,} bytes"
+                )
