@@ -13,6 +13,8 @@ FROM base AS web
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml
 COPY . .
+ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1
+RUN SECRET_KEY=none python manage.py collectstatic --no-input
 USER palate
 EXPOSE 8000
 CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers"]

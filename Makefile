@@ -6,6 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 ROUNDS ?= 2
+RECIPE ?= dpo
 SEED ?= 0
 SERVE ?= 1
 
@@ -28,14 +29,14 @@ $(VENV)/site: $(BIN)/uv pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/dev: $(VENV)/site
-	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev
+	$(BIN)/uv pip install --python $(BIN)/python --constraint constraints.txt --group dev --editable ./client
 	@touch $@
 
 install: $(VENV)/site ## what the site and its workers need, into .venv
 install-dev: $(VENV)/dev ## the same, with what tests and lint need
 
-demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 SEED=0 SERVE=1 PORT=8000)
-	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --seed $(SEED) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 RECIPE=dpo SEED=0 SERVE=1 PORT=8000)
+	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 demo-reset: ## throw the demo's data away
 	@if [ -d var ]; then $(BIN)/python -m config.embedded stop; rm -rf var; fi; echo "var/ is gone."
@@ -64,7 +65,10 @@ bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory 
 bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; ten minutes a seed
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
-bench: bench-core ## every benchmark
+bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)
+	$(BIN)/python -m benchmarks.export $(ARGS)
+
+bench: bench-core bench-export ## every benchmark
 
 screenshots: $(VENV)/dev browser ## take the README's pictures anew, from a demo that has run
 	$(BIN)/python docs/screenshots.py
@@ -76,4 +80,4 @@ lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-learning screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-export bench-learning screenshots lock

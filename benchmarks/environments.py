@@ -16,8 +16,8 @@ NEWEST, WITH_PPO = "trl", "trl==1.12.0"
 """TRL 1.12.0 is the last release that had PPO."""
 
 
-def peer(name: str, requirement: str) -> Path:
-    """The Python of the environment `name`, which holds `requirement` and our PyTorch."""
+def peer(name: str, *requirements: str) -> Path:
+    """The Python of the environment `name`, which holds `requirements` and our PyTorch."""
     folder = PLACE / name
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
@@ -31,12 +31,17 @@ def peer(name: str, requirement: str) -> Path:
             [uv, "venv", "--quiet", "--python", sys.executable, folder], check=True, env=environment
         )
         subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, requirement, TORCH],
+            [uv, "pip", "install", "--quiet", "--python", python, *requirements, TORCH],
             check=True,
             env=environment,
         )
         (folder / "complete").touch()
     return python
+
+
+def label_studio() -> Path:
+    """The Python of Label Studio's environment, with the server that its makers deploy it with."""
+    return peer("label-studio", "label-studio", "uwsgi")
 
 
 def versions(python: Path | str) -> dict[str, str]:

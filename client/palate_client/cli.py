@@ -1,0 +1,159 @@
+"""The command `palate`."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from palate_client.client import Palate
+from palate_client.errors import PalateError
+from palate_client.labeling import Item, Judgment, Skip
+
+SELECTION = (
+    *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
+    *("agreement", "gold"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 0, or 1 with what is wrong on standard error."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        with Palate(parsed.url, parsed.token) as palate:
+            parsed.run(palate, parsed)
+    except PalateError as error:
+        _complain(error)
+        return 1
+    except OSError as error:
+        print(f"palate: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="palate", description="Palate from the command line.")
+    parser.add_argument("--url", help="of the site; otherwise PALATE_URL, or http://localhost:8000")
+    parser.add_argument("--token", help="from your account page; otherwise PALATE_TOKEN")
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    command = commands.add_parser("import", help="send a file of prompts and responses")
+    command.add_argument("project")
+    command.add_argument("file", type=Path, help="JSON Lines")
+    command.set_defaults(run=_import)
+
+    command = commands.add_parser("export", help="save what people said")
+    command.add_argument("project")
+    command.add_argument("file", type=Path, help=".jsonl, or .parquet for Parquet")
+    command.add_argument("--format", default="trl", help="trl, rankings, raw, kto, sft, … (default trl)")
+    command.add_argument("--snapshot", type=int, help="of this snapshot; otherwise what is there now")
+    command.add_argument("--origin", action="store_true", help="say of each row where it comes from")
+    command.add_argument("--control", action="store_true", help="only the uniform control slice")
+    for name in SELECTION:
+        command.add_argument(f"--{name}")
+    command.set_defaults(run=_export)
+
+    command = commands.add_parser("label", help="let a function of yours judge items")
+    command.add_argument("project")
+    command.add_argument("function", help="file.py:name; it takes an Item and gives a Judgment or a Skip")
+    command.add_argument("--limit", type=int, help="judge at most so many")
+    command.set_defaults(run=_label)
+
+    command = commands.add_parser("rounds", help="start a round of a loop, or follow one")
+    acts = command.add_subparsers(required=True, metavar="act")
+    act = acts.add_parser("start", help="begin a round")
+    act.add_argument("project")
+    act.add_argument("--loop", type=int, help="its id; otherwise the project's only loop")
+    act.add_argument("--watch", action="store_true", help="and follow it")
+    act.set_defaults(run=_start_round)
+    act = acts.add_parser("watch", help="follow a round until it is over or waits for a person")
+    act.add_argument("round", type=int)
+    act.set_defaults(run=_watch_round)
+    return parser
+
+
+def _import(palate: Palate, given: argparse.Namespace) -> None:
+    with _bar(given.file.stat().st_size) as bar:
+        counts = palate.import_prompts(given.project, given.file, on_bytes=bar.update)
+    print(
+        f"{counts['prompts']:,} prompts, {counts['responses']:,} responses and {counts['items']:,} items are new; "
+        f"{counts['unchanged']:,} lines said nothing new."
+    )
+
+
+def _export(palate: Palate, given: argparse.Namespace) -> None:
+    selection: dict[str, Any] = {name: getattr(given, name) for name in SELECTION}
+    selection |= {
+        "format": given.format,
+        "file": "parquet" if given.file.suffix == ".parquet" else None,
+        "origin": given.origin or None,
+        "control": given.control or None,
+    }
+    with _bar(None) as bar:
+        palate.export(given.project, given.file, snapshot=given.snapshot, on_bytes=bar.update, **selection)
+    print(f"{given.file}: {given.file.stat().st_size:,} bytes")
+
+
+def _label(palate: Palate, given: argparse.Namespace) -> None:
+    function = _loaded(given.function)
+    with tqdm(total=given.limit, unit=" items", disable=None) as bar:
+        judged = palate.label(given.project, function, limit=given.limit, on_item=bar.update)
+    print(f"{judged:,} items judged.")
+
+
+def _start_round(palate: Palate, given: argparse.Namespace) -> None:
+    loop = given.loop
+    if loop is None:
+        loops = palate.loops(given.project)
+        if len(loops) != 1:
+            raise PalateError(0, f"{given.project} has {len(loops)} loops: name one with --loop.")
+        loop = loops[0]["id"]
+    started = palate.start_round(loop)
+    print(f"Round {started['number']} has begun (id {started['id']}).")
+    if given.watch:
+        _follow(palate, started["id"])
+
+
+def _watch_round(palate: Palate, given: argparse.Namespace) -> None:
+    _follow(palate, given.round)
+
+
+def _follow(palate: Palate, id: int) -> None:
+    over = palate.watch_round(id, on_change=lambda now: print(f"{now['state']}: {now['step']}", flush=True))
+    if over["state"] in ("failed", "cancelled"):
+        raise PalateError(0, f"The round is {over['state']}: {over.get('error') or 'see its page'}")
+
+
+def _loaded(name: str) -> Callable[[Item], Judgment | Skip]:
+    """`file.py:function`."""
+    path, _, function = name.rpartition(":")
+    if not path or not Path(path).is_file():
+        raise PalateError(0, f"{name!r} is no file.py:function.")
+    spec = importlib.util.spec_from_file_location("palate_annotator", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: Callable[[Item], Judgment | Skip] | None = getattr(module, function, None)
+    if not callable(found):
+        raise PalateError(0, f"{path} has no function {function!r}.")
+    return found
+
+
+def _bar(total: int | None) -> Any:
+    """Shown where somebody looks, on a terminal."""
+    return tqdm(total=total, unit="B", unit_scale=True, disable=None)
+
+
+def _complain(error: PalateError) -> None:
+    print(f"palate: {error}", file=sys.stderr)
+    if isinstance(error.errors, list):
+        for line in error.errors[:20]:
+            print(f"  line {line['line']}: {line['message']}", file=sys.stderr)
