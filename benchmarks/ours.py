@@ -37,7 +37,7 @@ except ImportError:
 
 FOREVER = 1_000_000
 
-TOKENS_AT_ONCE = 1024
+TOKENS_AT_ONCE = 2048
 """On one core larger passes take as long and more memory. The peer's batch size is chosen by a trial, too."""
 
 

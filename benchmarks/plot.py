@@ -27,7 +27,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def write_plot(path: Path, curves: list[Curve], *, across: str, up: str) -> None:
-    """Write `curves` to `path`, each with its name at its last point."""
+    """Write `curves` to `path`, named in a key at the right."""
     xs = [x for curve in curves for x, _ in curve.points]
     ys = [y for curve in curves for _, y in curve.points]
     x_low, x_high = min(xs), max(xs) or 1.0
@@ -58,11 +58,13 @@ def write_plot(path: Path, curves: list[Curve], *, across: str, up: str) -> None
     parts.append(
         f'<text transform="translate(16 {HEIGHT / 2}) rotate(-90)" text-anchor="middle">{escape(up)}</text>'
     )
-    for curve, colour in zip(curves, COLOURS * (1 + len(curves) // len(COLOURS)), strict=False):
+    for number, curve in enumerate(curves):
+        colour = COLOURS[number % len(COLOURS)]
         places = [place(x, y) for x, y in curve.points]
         line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>' for x, y in places]
-        x, y = places[-1]
-        parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{escape(curve.name)}</text>')
+        left, top = WIDTH - RIGHT + 16, TOP + 12 + 20 * number
+        parts.append(f'<path d="M{left} {top}h16" stroke="{colour}" stroke-width="3"/>')
+        parts.append(f'<text x="{left + 24}" y="{top + 4}" fill="#111827">{escape(curve.name)}</text>')
     path.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")

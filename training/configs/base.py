@@ -40,7 +40,7 @@ class Config:
         max=1_048_576,
     )
     batch_tokens: int = setting(
-        8192,
+        4096,
         "Tokens at once",
         "Most tokens put through the model in one pass; lower it when memory runs out. It does not change the"
         " result beyond rounding.",
