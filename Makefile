@@ -68,7 +68,10 @@ bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidde
 bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.export $(ARGS)
 
-bench: bench-core bench-export ## every benchmark
+bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bare Django (ARGS=--quick to try it)
+	$(BIN)/python -m benchmarks.queue $(ARGS)
+
+bench: bench-core bench-queue bench-export ## every benchmark
 
 screenshots: $(VENV)/dev browser ## take the README's pictures anew, from a demo that has run
 	$(BIN)/python docs/screenshots.py
@@ -80,4 +83,4 @@ lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-export bench-learning screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-queue bench-export bench-learning screenshots lock

@@ -9,7 +9,20 @@ from typing import Any
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 
-from annotation.models import Deed, Draft, Judgment, Response, Skip, User
+from annotation.models import (
+    Deed,
+    Draft,
+    Guideline,
+    Import,
+    Invitation,
+    Judgment,
+    Response,
+    Skip,
+    Snapshot,
+    User,
+    Verdict,
+    Webhook,
+)
 
 Record = dict[str, Any]
 BATCH = 500
@@ -116,8 +129,45 @@ def _tokens(user: User) -> Iterator[Record]:
 
 
 def _deeds(user: User) -> Iterator[Record]:
-    names = ("project__slug", "verb", "subject", "at")
+    names = ("project__slug", "verb", "subject", "data", "at")
     return _batches(Deed.objects.filter(actor=user).values("id", *names))
+
+
+def _deeds_about(user: User) -> Iterator[Record]:
+    """What others did, or the site itself; not who it was."""
+    names = ("project__slug", "verb", "subject", "data", "at")
+    about = Deed.objects.filter(data__user=user.pk).exclude(actor=user)
+    return _batches(about.values("id", *names))
+
+
+def _verdicts(user: User) -> Iterator[Record]:
+    names = ("item_id", "item__project__slug", "ranks", "degree", "note", "created_at")
+    return _batches(Verdict.objects.filter(reviewer=user).values("id", *names))
+
+
+def _guidelines(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "text", "created_at")
+    return _batches(Guideline.objects.filter(author=user).values("id", *names))
+
+
+def _invitations(user: User) -> Iterator[Record]:
+    names = ("project__slug", "role", "note", "places", "used", "created_at", "expires_at", "revoked_at")
+    return _batches(Invitation.objects.filter(created_by=user).values("id", *names))
+
+
+def _imports(user: User) -> Iterator[Record]:
+    names = ("project__slug", "name", "bytes", "state", "shape", "created_at", "finished_at")
+    return _batches(Import.objects.filter(created_by=user).values("id", *names))
+
+
+def _snapshots(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "note", "sha256", "created_at")
+    return _batches(Snapshot.objects.filter(created_by=user).values("id", *names))
+
+
+def _webhooks(user: User) -> Iterator[Record]:
+    names = ("project__slug", "url", "events", "active", "created_at")
+    return _batches(Webhook.objects.filter(created_by=user).values("id", *names))
 
 
 LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
@@ -128,4 +178,11 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "drafts": _drafts,
     "tokens": _tokens,
     "deeds": _deeds,
+    "deeds_about": _deeds_about,
+    "verdicts": _verdicts,
+    "guidelines": _guidelines,
+    "invitations": _invitations,
+    "imports": _imports,
+    "snapshots": _snapshots,
+    "webhooks": _webhooks,
 }

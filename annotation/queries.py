@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection
@@ -48,18 +48,17 @@ def progress(project: Project) -> Progress:
         leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
     )
     last_hour = Judgment.objects.filter(
-        item__project=project, created_at__gte=timezone.now() - timedelta(hours=1)
+        item__project=project,
+        created_at__gte=timezone.now() - timedelta(hours=1),
+        slot__gold=False,
+        supersedes=None,
     ).count()
     return Progress(**counts, last_hour=last_hour)
 
 
-def left_for(project: Project, user: User) -> int:
-    """How many items this person can still judge."""
-    me = {"project": project.pk, "me": user.pk, "many": None}
-    with connection.cursor() as cursor:
-        cursor.execute(LEFT_FOR, me)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+def midnight() -> datetime:
+    """When today began (UTC)."""
+    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,10 @@ class Day:
 
 
 def day_of(user: User) -> Day:
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
     mine = list(
-        Judgment.objects.filter(annotator=user, created_at__gte=midnight).values_list("created_at", "seconds")
+        Judgment.objects.filter(annotator=user, created_at__gte=midnight()).values_list(
+            "created_at", "seconds"
+        )
     )
     by_hour = [0] * 24
     for at, _ in mine:
@@ -127,11 +127,6 @@ SELECT project_id, user_id, role, EXISTS (
     SELECT FROM annotation_author AS author
     WHERE author.user_id = member.user_id AND author.project_id = member.project_id) AS writes
 FROM annotation_member AS member
-"""
-LEFT_FOR = f"""
-SELECT remaining.items
-FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
-{LEFT}
 """
 
 
@@ -204,8 +199,7 @@ FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
 
 
 def desk(project: Project, user: User, item: Item) -> Desk:
-    midnight = timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-    values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight}
+    values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight()}
     # said as a constant: with a limit that it does not know, PostgreSQL would plan the statement anew each time
     found = prepared.rows(DESK.replace("%(many)s", str(MANY_LEFT)), values)
     left, many_left, today, guideline_number, draft = found[0]

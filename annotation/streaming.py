@@ -31,9 +31,13 @@ async def in_threads(chunks: Generator[bytes, None, None]) -> AsyncIterator[byte
         await sync_to_async(chunks.close)()
 
 
-def stream(chunks: Generator[bytes, None, None], *, content_type: str, name: str) -> StreamingHttpResponse:
+def stream(
+    chunks: Generator[bytes, None, None], *, content_type: str, name: str, size: int | None = None
+) -> StreamingHttpResponse:
+    """size: how many bytes it will be, where that is known: then readers see how far they are."""
+    length = {} if size is None else {"Content-Length": str(size)}
     return StreamingHttpResponse(
-        in_threads(chunks), content_type=content_type, headers={"Content-Disposition": _as(name)}
+        in_threads(chunks), content_type=content_type, headers={"Content-Disposition": _as(name)} | length
     )
 
 

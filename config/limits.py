@@ -9,22 +9,51 @@ from django.conf import settings
 FORM_BYTES = 2**20  # what a form has around its file
 
 
+class _TooMuch(Exception):
+    """More has come of a body than anything may have."""
+
+
 class Refuse413:
     """ASGI middleware: answers a request whose Content-Length is too large without reading its body, which Django would
-    write to the disk before any view sees it."""
+    write to the disk before any view sees it; and one that does not say its length as soon as it is too long."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] == "http" and _length(scope) > settings.MAX_UPLOAD_BYTES + FORM_BYTES:
-            limit = settings.MAX_UPLOAD_BYTES // 2**20
-            text = f"Too large: at most {limit} MB are taken at once. Nothing was kept.\n".encode()
-            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-            await send({"type": "http.response.start", "status": 413, "headers": headers})
-            await send({"type": "http.response.body", "body": text})
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
             return
-        await self.app(scope, receive, send)
+        limit = settings.MAX_UPLOAD_BYTES + FORM_BYTES
+        try:
+            if _length(scope) > limit:
+                raise _TooMuch
+            await self.app(scope, _counted(receive, limit), send)
+        except _TooMuch:  # the body is read before anything is answered
+            await _refuse(send)
+
+
+def _counted(receive: Any, limit: int) -> Any:
+    """`receive`, which raises `_TooMuch` once more than `limit` bytes have come."""
+    seen = 0
+
+    async def counted() -> Any:
+        nonlocal seen
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > limit:
+            raise _TooMuch
+        return message
+
+    return counted
+
+
+async def _refuse(send: Any) -> None:
+    limit = settings.MAX_UPLOAD_BYTES // 2**20
+    text = f"Too large: at most {limit} MB are taken at once. Nothing was kept.\n".encode()
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": 413, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
 
 
 def _length(scope: dict[str, Any]) -> int:

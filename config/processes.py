@@ -1,4 +1,5 @@
-"""The site's processes on one machine: web, a worker for small work with the clock, and a worker that trains."""
+"""The site's processes on one machine: web, a worker for small work with the clock, and workers for imports,
+webhooks and trainings."""
 
 from __future__ import annotations
 
@@ -49,6 +50,9 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
+        # an import may take an hour, and a webhook's server its time: nothing else waits for them
+        "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
+        "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
         "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "2", "--hostname", "trainer@%h"],
     }
 

@@ -76,9 +76,19 @@ def test_every_setting_is_documented_and_every_documented_one_is_read() -> None:
 
 def test_compose_runs_what_the_documents_name() -> None:
     compose = (ROOT / "docker-compose.yml").read_text()
-    for service in ("postgres", "redis", "web", "worker", "trainer", "gpu-trainer", "beat"):
+    for service in (
+        "postgres",
+        "redis",
+        "web",
+        "worker",
+        "importer",
+        "sender",
+        "trainer",
+        "gpu-trainer",
+        "beat",
+    ):
         assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
-    for queue in ("default", "gpu"):
+    for queue in ("default", "imports", "webhooks", "gpu"):
         assert f"--queues, {queue}" in compose
 
 

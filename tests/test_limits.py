@@ -44,3 +44,23 @@ def test_everything_else_goes_through(length: str | None) -> None:
 
 def test_other_protocols_go_through() -> None:
     assert answer(None, "websocket") == ([], ["websocket"])
+
+
+@override_settings(MAX_UPLOAD_BYTES=10 * 2**20)
+def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_long() -> None:
+    sent: list[dict[str, Any]] = []
+    pieces: list[int] = []
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        while (await receive())["more_body"]:
+            pieces.append(2**20)
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": bytes(2**20), "more_body": len(pieces) < 100}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    async_to_sync(Refuse413(app))({"type": "http", "headers": []}, receive, send)
+    assert sum(pieces) == 10 * 2**20 + FORM_BYTES
+    assert sent[0]["status"] == 413

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import uuid
 from collections.abc import Collection, Mapping
@@ -81,6 +82,7 @@ def start_run(
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
     model = None if served else _start_from(project, kind, model, projects)
+    resolved = _fitted(resolved, config or {}, model)
     if not (inputs or {}).get("answers"):
         _check_snapshot(project, kind, snapshot, projects)
     if kind in NEEDS_REWARD_MODEL:
@@ -105,6 +107,17 @@ def start_run(
     _wake(run)
     _announce_state(run)
     return run
+
+
+def _fitted(resolved: Config, given: Mapping[str, Any], model: ModelVersion | None) -> Config:
+    """The settings with answers that the model has room for, where nobody said how long they may be."""
+    usual = getattr(resolved, "max_new_tokens", None)
+    if model is None or usual is None or "max_new_tokens" in given:
+        return resolved
+    return dataclasses.replace(
+        resolved,
+        max_new_tokens=locations.longest_response(model.location, usual),  # type: ignore[call-arg]
+    )
 
 
 def _start_from(
@@ -231,7 +244,7 @@ def add_model(
     """
     if run is None:
         locations.check(location)
-    Project.objects.select_for_update().get(pk=project.pk)
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if project.model_versions.filter(name=name).exists():
         raise RunError("name", f"There is a model called {name!r} already.")
     author = None
@@ -260,7 +273,7 @@ def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
     Raises:
         RunError: its files were removed.
     """
-    Project.objects.select_for_update().get(pk=version.project_id)
+    Project.objects.select_for_update(no_key=True).get(pk=version.project_id)
     if version.removed_at:
         raise RunError("model", f"The files of {version} were removed from the disk.")
     ModelVersion.objects.filter(project=version.project, kind=version.kind, current=True).update(

@@ -9,6 +9,7 @@ from django import forms
 from django.conf import settings
 
 from annotation.models import Project, Prompt, Snapshot, User
+from training import locations
 from training.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, current_model, start_run
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
@@ -67,6 +68,9 @@ class RunForm(forms.Form):
             self.fields[PREFIX + setting.name] = field_of(setting)
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
+        longest = self.fields.get(PREFIX + "max_new_tokens")
+        if longest is not None and (model := self.fields["model"].initial):
+            longest.initial = locations.longest_response(model.location, longest.initial)
 
     def _add_model(self) -> None:
         scores, from_nothing = self.kind == Run.Kind.EVALUATE, self.kind == Run.Kind.PRETRAIN

@@ -86,6 +86,32 @@ def reward_gates(
     ]
 
 
+def wanted(settings: RoundSettings) -> list[tuple[str, list[str]]]:
+    """What the gates will ask, said before they have anything to go by: of the reward models, and of the policy."""
+    return [
+        (
+            "Of the reward model",
+            [
+                f"It learned from at least {settings.min_judgments:,} judgments.",
+                f"It agrees with people on at least {100 * settings.min_accuracy:g}% of fresh judgments.",
+                f"It agrees with them at least {100 * settings.of_people:g}% as often as they agree with each other.",
+                f"It is at most {100 * settings.may_lose:g}% worse than the old one.",
+                f"Its confidence is off by at most {100 * settings.max_calibration:g}%.",
+                f"It finds at least {100 * settings.min_unsafe_recall:g}% of unsafe answers, where people marked some.",
+            ],
+        ),
+        (
+            "Of the new policy",
+            [
+                "Its answers are preferred to the old policy's: the whole 95% interval is above one half.",
+                "Nobody else who compares them, a second reward model or people, clearly prefers the old ones.",
+                f"It moved by at most {settings.max_kl:g} nats a response, so that it has not strayed.",
+                f"Its answers are at most {settings.max_length_drift:g} times as long as the old ones, or as short.",
+            ],
+        ),
+    ]
+
+
 def _beside_people(new: Report, settings: RoundSettings) -> Gate:
     people, there = new.get("annotator_agreement"), new.get("accuracy_where_repeated")
     share = there / people if people and there is not None else None
@@ -128,7 +154,8 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
             kl,
             settings.max_kl,
             at_least=False,
-            said=f"Its runs moved it by {_plain(kl)} nats a response; at most {settings.max_kl:g} are allowed.",
+            said=f"Its runs moved it by {_plain(kl)} nats a response, each from where it began, added up; at most"
+            f" {settings.max_kl:g} are allowed.",
             nothing="No run of this round reports how far it moved the policy.",
         ),
         Gate(

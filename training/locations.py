@@ -32,6 +32,22 @@ def check(location: str) -> None:
         )
 
 
+def longest(location: str) -> int | None:
+    """How many tokens a model reads at most, as its folder says; None where it does not, or is not here."""
+    try:
+        config = json.loads((Path(settings.ARTIFACTS) / location / "config.json").read_text())
+    except (OSError, ValueError):
+        return None
+    said = config.get("max_position_embeddings") if isinstance(config, dict) else None
+    return said if isinstance(said, int) else None
+
+
+def longest_response(location: str, usual: int) -> int:
+    """The usual length, or half of what the model reads where that would leave no room for a prompt."""
+    reads = longest(location)
+    return usual if reads is None or usual < reads else max(1, reads // 2)
+
+
 def _check_folder(folder: Path) -> None:
     try:
         config = json.loads((folder / "config.json").read_text())

@@ -97,6 +97,12 @@ def next_step(loop: Loop) -> Step:
         return Step(
             f"{loop.round} waits for you. Its page shows why, and what you can do.", "Decide", run=loop.round
         )
+    if loop.round and any(run.round_id == loop.round.pk for run in loop.open_runs):
+        return Step(
+            f"{loop.round} is at work: {loop.round.now['title']}. Its page shows how it goes.",
+            "Watch the round",
+            run=loop.round,
+        )
     if loop.open_runs:
         run = loop.open_runs[0]
         return Step(f"{run} is at work. Its page shows how it goes.", "Watch it", run=run)

@@ -20,6 +20,17 @@ DAYS = [
     for n, day in enumerate(["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"])
 ]
 
+OFFERED = {
+    "last": "the last round's policy",
+    "first": "the loop's first policy",
+    "base": "the base model",
+    "start": "where the round starts",
+    "uncertain": "where it is unsure",
+    "disagreement": "where two models differ",
+    "uniform": "all prompts alike",
+}
+"""What can be chosen, in words."""
+
 
 class LoopForm(forms.Form):
     """A setting that is left empty has the recipe's default."""
@@ -72,8 +83,8 @@ class LoopForm(forms.Form):
             field.widget.attrs["placeholder"] = str(known[setting.name])
             if isinstance(field, forms.ChoiceField):
                 offered = setting.metadata["choices"] or ("yes", "no")
-                usual = ("", f"as the recipe has it ({_said(known[setting.name])})")
-                field.choices = [usual, *((choice, choice) for choice in offered)]
+                usual = ("", f"As usual: {_said(known[setting.name])}")
+                field.choices = [usual, *((choice, _said(choice)) for choice in offered)]
             self.fields[PREFIX + setting.name] = field
 
     def save(self) -> Loop | None:
@@ -128,4 +139,4 @@ class LoopForm(forms.Form):
 
 
 def _said(value: Any) -> str:
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else OFFERED.get(value, str(value))

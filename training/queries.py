@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Q
+
 from annotation.models import Judgment, Project, Prompt, Response
 from training.models import ModelVersion, Round, Run
 
@@ -124,3 +126,14 @@ def answered_by_both(first: ModelVersion, second: ModelVersion) -> Any:
         .distinct()
         .order_by("pk")
     )
+
+
+def family(project: Project) -> dict[int, ModelVersion]:
+    """Every version that may be behind one of a project's, by id: its own, and those of projects that teach it or that it
+    teaches, as a safety project. One query."""
+    lent = Run.objects.filter(project=project).values("safety_reward_model__project")
+    borrowed = ModelVersion.objects.filter(project=project).values("parent__project")
+    versions = ModelVersion.objects.filter(
+        Q(project=project) | Q(project__in=lent) | Q(project__in=borrowed)
+    ).select_related("project", "run__project", "run__snapshot__project")
+    return {version.pk: version for version in versions}

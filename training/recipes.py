@@ -155,8 +155,8 @@ class RoundSettings:
     strategy: str = setting(
         "uncertain",
         "What to ask",
-        "uncertain: prompts whose answers the reward model can hardly tell apart, more often; disagreement: those on which"
-        " the reward model and the second opinion differ; uniform: all alike.",
+        "Where the reward model is unsure, as it can hardly tell a prompt's answers apart; where it and the second opinion"
+        " differ; or all prompts alike.",
         choices=("uncertain", "disagreement", "uniform"),
     )
     control_share: float = setting(
@@ -200,15 +200,14 @@ class RoundSettings:
     start: str = setting(
         "last",
         "A round starts from",
-        "last: the policy of the last round (Llama 2); first: the loop's first policy, each time anew, with all that was"
-        " said since (Bai et al. 2022); base: the model that the first policy was made from (Llama 3), with a recipe that"
-        " has demonstrations.",
+        "The last round's policy, as Llama 2; the loop's first policy, each time anew, with all that was said since (Bai et"
+        " al. 2022); or the base model that this one was made from, as Llama 3, with a recipe that has demonstrations.",
         choices=("last", "first", "base"),
     )
     reference: str = setting(
         "start",
         "Held near",
-        "What the policy must not stray far from. start: where the round starts; first: the loop's first policy.",
+        "What the policy must not stray far from.",
         choices=("start", "first"),
     )
     learn_prompts: int = setting(

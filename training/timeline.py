@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.text import capfirst
+
 from training import figures, parts, rounds
 from training.models import Round, Run
 
@@ -151,7 +153,7 @@ class Win:
 def wins(rows: list[dict[str, Any]]) -> list[Win]:
     return [
         Win(
-            row.get("by") or row["label"],
+            capfirst(row.get("by") or row["label"]),
             100 * row["mean"],
             100 * row["low"],
             100 * row["high"],
@@ -192,26 +194,35 @@ def curves(found: list[dict[str, Any]]) -> list[Curve]:
 
 def verdict(round: Round) -> str:
     """In one sentence, what became of a round, or what it waits for."""
-    failed = [gate["label"].lower() for gate in round.gates if not gate["passed"]]
     match round.state:
-        case Round.State.DONE if round.decision == Round.Decision.PROMOTED:
-            why = f" though it did not pass: {', '.join(failed)}" if failed else ", as every gate was passed"
-            return f"{round.policy_after} was promoted{why}."
         case Round.State.DONE:
-            why = f": it did not pass {', '.join(failed)}" if failed else ", though it passed every gate"
-            return f"{round.policy_after} was not promoted{why}."
+            return _decided(round)
         case Round.State.CANCELLED:
             return f"It was cancelled at “{round.now['title']}”. It can go on from there."
         case Round.State.FAILED:
             return round.error
         case Round.State.HELD:
-            return f"A gate said no. {round.error} Decide what happens."
+            return (
+                f"A gate said no. {round.error} Let it go on with a reason, do part of it again, or cancel it and wait for"
+                " more judgments."
+            )
         case Round.State.AWAITING:
             return f"{round.policy_after} is ready. Look at the figures, then promote it or not."
     if round.now["does"] == "collect":
         wanted = round.options["judgments"]
         return f"People are judging: {parts.new_judgments(round):,} of {wanted:,} judgments are in."
+    if round.decision:
+        return f"{_decided(round)} Now: {round.now['title']}."
     return f"{round.now['title']}. Nothing to do but wait."
+
+
+def _decided(round: Round) -> str:
+    failed = ", ".join(gate["label"].lower() for gate in round.gates if not gate["passed"])
+    if round.decision == Round.Decision.PROMOTED:
+        why = f" though it did not pass: {failed}" if failed else ", as every gate was passed"
+        return f"{round.policy_after} was promoted{why}."
+    why = f": it did not pass {failed}" if failed else ", though it passed every gate"
+    return f"{round.policy_after} was not promoted{why}."
 
 
 def can(round: Round) -> set[str]:

@@ -24,6 +24,7 @@ urlpatterns = [
     path("p/<slug:slug>/playground/", compare.playground, name="playground"),
     path("p/<slug:slug>/playground/answers/", compare.playground_answers, name="playground-answers"),
     path("p/<slug:slug>/models/<int:pk>/card.md", models.model_card, name="model-card"),
+    path("p/<slug:slug>/models/<int:pk>/download/", models.model_download, name="model-download"),
     path("p/<slug:slug>/models/<int:pk>/retire/", models.model_retire, name="model-retire"),
     path("p/<slug:slug>/models/<int:pk>/", models.model, name="model"),
     path("p/<slug:slug>/models/<int:pk>/promote/", models.model_promote, name="model-promote"),

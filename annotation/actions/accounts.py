@@ -7,11 +7,12 @@ from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.contrib.sessions.models import Session
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
 from annotation.actions.members import MemberError, keep_a_lead
-from annotation.models import Draft, Member, Slot, User
+from annotation.models import Deed, Draft, Invitation, Member, Slot, User
 
 
 class AccountError(Exception):
@@ -23,17 +24,38 @@ def erase(*, user: User, actor: User) -> None:
     and nobody can ever claim them.
 
     Raises:
-        AccountError: they are a project's only lead, or were erased before.
+        AccountError: they are a project's only lead or the site's only administrator, or an administrator whom only
+            another one may erase; or they were erased before.
     """
     pseudonym = user.pseudonym
     with transaction.atomic():
-        user = User.objects.select_for_update().get(pk=user.pk)
+        user = _locked(user)
         if user.erased_at is not None:
             raise AccountError("This account was erased before.")
+        _keep_an_administrator(user, actor)
         _leave_projects(user)
         _clear(user)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
     _end_sessions(user)
+
+
+def _locked(user: User) -> User:
+    """The account, and with it those of all administrators: two may leave at the same moment."""
+    rows = User.objects.select_for_update().filter(Q(pk=user.pk) | Q(is_superuser=True)).order_by("pk")
+    return next(row for row in rows if row.pk == user.pk)
+
+
+def _keep_an_administrator(user: User, actor: User) -> None:
+    """
+    Raises:
+        AccountError: it takes an administrator to erase this one, or there would be none.
+    """
+    if not user.is_superuser:
+        return
+    if user.pk != actor.pk and not actor.is_superuser:
+        raise AccountError("Only another administrator may erase an administrator's account.")
+    if not User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk).exists():
+        raise AccountError(f"{user.username} is the only administrator. Make somebody else one first.")
 
 
 def _leave_projects(user: User) -> None:
@@ -53,18 +75,11 @@ def _leave_projects(user: User) -> None:
 
 def _clear(user: User) -> None:
     user.api_tokens.all().delete()
+    joined = Deed.objects.filter(verb="member.joined", data__user=user.pk)
+    # who an invitation was for stands in its note
+    Invitation.objects.filter(pk__in=list(joined.values_list("data__invitation", flat=True))).update(note="")
     Draft.objects.filter(annotator=user).delete()
-    held = Slot.objects.filter(annotator=user, state=Slot.State.LEASED)
-    held.filter(gold=True).delete()
-    held.update(
-        state=Slot.State.OPEN,
-        annotator=None,
-        token=None,
-        leased_until=None,
-        opened_at=None,
-        shown_order=None,
-        control=False,
-    )
+    Slot.objects.filter(annotator=user).release()
     kind = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).delete()
     user.groups.clear()

@@ -41,7 +41,8 @@ def freeze(*, project: Project, creator: User, note: str = "", licence: str = ""
     Raises:
         FreezeError: there is nothing to freeze, or the disk refused the file.
     """
-    Project.objects.select_for_update().get(pk=project.pk)  # numbers are given one after the other
+    # numbers are given one after the other; not a lock for which an import would have to be over
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.snapshots.first()
     number = latest.number + 1 if latest else 1
     path = Path("snapshots") / project.slug / f"{number:04d}.jsonl"

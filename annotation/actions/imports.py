@@ -268,10 +268,10 @@ def work(upload: Import) -> None:
 def _close(upload: Import, report: ImportReport) -> None:
     """
     Raises:
-        Cancelled: it is another worker's by now.
+        Cancelled: the lead has stopped it, or it is another worker's by now.
     """
     state = State.REFUSED if report.errors else State.DONE
-    if not _finish(upload, state, **report.to_dict()):
+    if not _finish(upload, state, unless_cancelled=True, **report.to_dict()):
         raise Cancelled
     if state == State.DONE:
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}
@@ -280,8 +280,9 @@ def _close(upload: Import, report: ImportReport) -> None:
         )
 
 
-def _finish(upload: Import, state: str, **report: Any) -> bool:
-    closed = _of(upload).update(
+def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **report: Any) -> bool:
+    rows = _of(upload).filter(cancel_requested=False) if unless_cancelled else _of(upload)
+    closed = rows.update(
         state=state,
         report=report,
         claim=None,

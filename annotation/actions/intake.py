@@ -10,14 +10,14 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from annotation import copying, events
+from annotation import audit, copying, events
 from annotation.actions.queue import Wanted, enqueue
 from annotation.logic.formats import ImportedPrompt, LineError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
 from annotation.logic.sampling import digest, split_of
 from annotation.logic.similarity import near_identical
-from annotation.models import Author, Item, Project, Prompt, Response
+from annotation.models import Author, Item, Project, Prompt, Response, User
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
@@ -77,9 +77,15 @@ def fewest_responses(project: Project) -> int:
     return 1 if project.task == Project.Task.DEMONSTRATIONS else 2
 
 
-def import_lines(*, project: Project, lines: Iterable[bytes]) -> ImportReport:
-    """Import prompts in Palate's own shape, each with or without responses, one JSON object per line: see `take`."""
-    return take(project=project, rows=_parsed(lines, fewest_responses(project)))
+@transaction.atomic
+def import_lines(*, project: Project, lines: Iterable[bytes], actor: User | None = None) -> ImportReport:
+    """Import prompts in Palate's own shape, each with or without responses, one JSON object per line: see `take`. Where
+    something new came in, it is noted that the `actor` brought it."""
+    report = take(project=project, rows=_parsed(lines, fewest_responses(project)))
+    counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}
+    if actor is not None and any(counts.values()):
+        audit.record("import.done", project=project, actor=actor, subject="through the API", **counts)
+    return report
 
 
 def _parsed(lines: Iterable[bytes], fewest: int) -> Iterator[Parsed]:

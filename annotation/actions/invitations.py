@@ -82,7 +82,8 @@ def accept(*, invitation: Invitation, user: User) -> Member:
         InvitationError: the invitation cannot be used any more.
     """
     # the last place goes to one of two who come at once
-    locked = Invitation.objects.select_for_update().select_related("project").get(pk=invitation.pk)
+    rows = Invitation.objects.select_for_update(of=("self",)).select_related("project")
+    locked = rows.get(pk=invitation.pk)
     there = Member.objects.filter(project=locked.project, user=user).first()
     if there:
         return there
@@ -123,5 +124,6 @@ def sign_up(*, invitation: Invitation, username: str, password: str) -> Member:
 
 
 def _subject(invitation: Invitation) -> str:
+    """Without the note, which may name people: the trail keeps for good what stands in it."""
     places = "1 place" if invitation.places == 1 else f"{invitation.places} places"
-    return f"As {invitation.role}, {places}" + (f": {invitation.note}" if invitation.note else "")
+    return f"As {invitation.role}, {places}"

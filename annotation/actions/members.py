@@ -141,7 +141,8 @@ def keep_a_lead(member: Member, *, leaves_lead: bool) -> None:
     Raises:
         MemberError: the project would be left without a lead.
     """
-    Project.objects.select_for_update().get(pk=member.project_id)  # two leads may leave at the same moment
+    # two leads may leave at the same moment; not a lock for which an import would have to be over
+    Project.objects.select_for_update(no_key=True).get(pk=member.project_id)
     others = Member.objects.filter(project_id=member.project_id, role=Member.Role.LEAD).exclude(pk=member.pk)
     if leaves_lead and not others.exists():
         raise MemberError(

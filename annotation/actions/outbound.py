@@ -7,11 +7,13 @@ import http.client
 import ipaddress
 import socket
 import ssl
+import threading
+from contextlib import suppress
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # for all of it: a server that sends a byte now and then holds nobody longer
 READ_BYTES = 1000
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
@@ -52,7 +54,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
     """The status that the address answers with.
 
     Raises:
-        Refused: it leads into this network, or does not answer within ten seconds.
+        Refused: it leads into this network, or has not answered ten seconds after its name was resolved.
     """
     parts = check(url)
     assert parts.hostname is not None
@@ -67,6 +69,9 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         if not is_public(ipaddress.ip_address(address.partition("%")[0])):
             _refuse_unless_allowed(parts.hostname)
     connection = _Connection(parts.hostname, port, address=addresses[0], secure=secure)
+    deadline = threading.Timer(TIMEOUT_S, connection.give_up)
+    deadline.daemon = True
+    deadline.start()
     try:
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         connection.request("POST", path, body, headers)
@@ -74,8 +79,12 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         answer.read(READ_BYTES)
         return answer.status
     except (OSError, http.client.HTTPException) as error:
-        raise Refused(f"It does not answer: {type(error).__name__}: {error}"[:300]) from None
+        why = f"{type(error).__name__}: {error}"
+        if connection.given_up:
+            why = f"not within {TIMEOUT_S:g} seconds"
+        raise Refused(f"It does not answer: {why}"[:300]) from None
     finally:
+        deadline.cancel()
         connection.close()
 
 
@@ -106,8 +115,21 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(host, port, timeout=TIMEOUT_S)
         self.default_port = 443 if secure else 80
         self._address, self._secure = address, secure
+        self._line: socket.socket | None = None
+        self.given_up = False
 
     def connect(self) -> None:
-        self.sock = socket.create_connection((self._address, self.port), TIMEOUT_S)
+        self.sock = self._line = socket.create_connection((self._address, self.port), TIMEOUT_S)
         if self._secure:
-            self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+            # the handshake comes after, so that it can be given up too
+            self.sock = self._line = ssl.create_default_context().wrap_socket(
+                self.sock, server_hostname=self.host, do_handshake_on_connect=False
+            )
+            self._line.do_handshake()
+
+    def give_up(self) -> None:
+        """End whatever is being waited for. Called from another thread."""
+        self.given_up = True
+        if self._line is not None:
+            with suppress(OSError):
+                self._line.shutdown(socket.SHUT_RDWR)

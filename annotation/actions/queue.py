@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -20,6 +21,7 @@ from annotation.models import Candidate, Draft, Item, Judgment, Project, Skip, S
 from annotation.models.projects import K_MAX
 
 MAX_NOTE_CHARS = 2_000
+HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _dice = random.SystemRandom()
 
 
@@ -156,24 +158,17 @@ NEW_TO_ME = """
         WHERE candidate.item_id = {item} AND author.user_id = %(me)s OFFSET 0))
 """
 ME = """
-    NOT EXISTS (SELECT FROM annotation_slot AS other
-                WHERE other.item_id = {item} AND other.annotator_id = %(me)s)
-    AND NOT EXISTS (SELECT FROM annotation_judgment AS said
-                    WHERE said.item_id = {item} AND said.annotator_id = %(me)s AND said.supersedes_id IS NULL)
-    AND NOT EXISTS (SELECT FROM annotation_skip AS skip
-                    WHERE skip.item_id = {item} AND skip.annotator_id = %(me)s)
-    AND NOT ((SELECT writes FROM me) AND EXISTS (
-        SELECT FROM annotation_candidate AS candidate
-        JOIN annotation_response AS response ON response.id = candidate.response_id
-        JOIN annotation_author AS author ON author.id = response.author_id
-        WHERE candidate.item_id = {item} AND author.user_id = %(me)s))
-"""
-ME = """
 me AS (
     SELECT role <> 'annotator' AS reviews, paused_at IS NOT NULL AS paused, paused_reason,
         role <> 'annotator' OR qualified_at IS NOT NULL OR NOT %(qualifies)s AS qualified,
         EXISTS (SELECT FROM annotation_author WHERE user_id = %(me)s AND project_id = %(project)s) AS writes
     FROM annotation_member WHERE project_id = %(project)s AND user_id = %(me)s)
+"""
+# the item that was held ahead is on the screen now
+SHOWN = """
+shown AS (
+    UPDATE annotation_slot SET opened_at = statement_timestamp()
+    WHERE id = %(besides)s AND annotator_id = %(me)s AND state = 'leased' AND opened_at IS NULL)
 """
 FREE = """
     (SELECT free.id FROM annotation_slot AS free
@@ -197,10 +192,7 @@ _EVENLY = ",".join(
 # One statement, so that no two people can be given the same slot. Who holds a lease gets the same item again, with the
 # order they saw; else a free slot. There is one row for every member, without a slot where nothing is left for them.
 _CLAIM = """
-WITH {me},
-shown AS (
-    UPDATE annotation_slot SET opened_at = statement_timestamp()
-    WHERE id = %(besides)s AND annotator_id = %(me)s AND state = 'leased' AND opened_at IS NULL),
+WITH {me}, {shown},
 taken AS (
     UPDATE annotation_slot AS slot
     SET state = 'leased',
@@ -225,11 +217,11 @@ SELECT me.paused, me.paused_reason, me.qualified,
     taken.id, taken.item_id, taken.token, taken.shown_order, taken.opened_at
 FROM me LEFT JOIN taken ON true
 """
-CLAIM_IN_ORDER = _CLAIM.format(me=ME, free=_IN_ORDER)
-CLAIM_EVENLY = _CLAIM.format(me=ME, free=_EVENLY)
-# A slot of its own on a gold item that is new to them, unless they hold another lease.
+CLAIM_IN_ORDER = _CLAIM.format(me=ME, shown=SHOWN, free=_IN_ORDER)
+CLAIM_EVENLY = _CLAIM.format(me=ME, shown=SHOWN, free=_EVENLY)
+# A slot of its own on a gold item that is new to them, unless they hold another lease that a claim gives back.
 GOLD = f"""
-WITH {ME},
+WITH {ME}, {SHOWN},
 taken AS (
     INSERT INTO annotation_slot (item_id, project_id, state, priority, restricted, control, gold, annotator_id, token,
                                  leased_until, opened_at, shown_order)
@@ -242,7 +234,7 @@ taken AS (
       AND NOT (SELECT paused FROM me)
       AND NOT EXISTS (SELECT FROM annotation_slot AS held
                       WHERE held.annotator_id = %(me)s AND held.project_id = %(project)s AND held.state = 'leased'
-                        AND held.id <> %(besides)s)
+                        AND held.id <> %(besides)s AND held.restricted <= (SELECT reviews FROM me))
       AND {NEW_TO_ME.format(item="item.id")}
     ORDER BY random() LIMIT 1
     RETURNING id, item_id, token, shown_order, opened_at)
@@ -330,7 +322,7 @@ def _claim_to_qualify(project: Project, annotator: User, besides: Lease | None) 
     """The next gold item of somebody who has not qualified yet.
 
     Raises:
-        Paused: they have judged them all and did not pass, or there are none.
+        Paused: they have judged all that there are for them and did not pass, or there are none.
     """
     if qualification.wants_more(project=project, user=annotator):
         answer = _take(GOLD, project, annotator, besides)
@@ -338,7 +330,7 @@ def _claim_to_qualify(project: Project, annotator: User, besides: Lease | None) 
             return answer.lease
     if besides is not None:
         return None
-    if qualification.settle(project_id=project.pk, user_id=annotator.pk) is None:
+    if qualification.settle(project_id=project.pk, user_id=annotator.pk, nothing_left=True) is None:
         raise Paused(
             "This project begins with a qualification, and there is nothing in it yet. Ask its lead."
         )
@@ -383,17 +375,39 @@ def save_draft(*, lease: Lease, data: Any) -> None:
     is kept once they no longer hold it.
 
     Raises:
-        QueueError: it holds a null byte.
+        QueueError: it holds what the database cannot keep.
     """
     values: dict[str, Any] = {"slot": lease.slot_id, "token": lease.token, "data": _json(data)}
     prepared.rows(SAVE_DRAFT, values)
 
 
 def _json(data: Any) -> str:
-    text = json.dumps(data)
-    if "\\u0000" in text:  # PostgreSQL cannot keep it
-        raise QueueError("The text holds a null byte.")
-    return text
+    """
+    Raises:
+        QueueError: PostgreSQL cannot keep it: a text with a null byte or half of a surrogate pair, an infinite number.
+    """
+    for text in _texts(data):
+        if "\0" in text:
+            raise QueueError("The text holds a null byte.")
+        if HALF_A_PAIR.search(text):
+            raise QueueError("The text holds half of a character (a lone surrogate).")
+    try:
+        return json.dumps(data, allow_nan=False)
+    except ValueError:
+        raise QueueError("A number is too large, or none at all.") from None
+
+
+def _texts(data: Any) -> Iterator[str]:
+    """Every text in it, names included."""
+    waiting = [data]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, Mapping):
+            waiting += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple):
+            waiting += one
 
 
 def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None:
@@ -418,16 +432,7 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
         item = Item.objects.select_for_update(no_key=True).get(pk=lease.item_id)
         if Judgment.objects.filter(theirs).exists():
             return
-        held = Slot.objects.filter(theirs, state=Slot.State.LEASED)
-        held.filter(gold=True).delete()
-        held.update(
-            state=Slot.State.OPEN,
-            annotator=None,
-            token=None,
-            leased_until=None,
-            opened_at=None,
-            shown_order=None,
-        )
+        Slot.objects.filter(theirs).release()
         _, added = Skip.objects.get_or_create(
             item=item,
             annotator_id=lease.annotator_id,

@@ -10,7 +10,7 @@ from django.utils import timezone
 from annotation import audit
 from annotation.actions import routing
 from annotation.logic.ranking import dense
-from annotation.models import Item, Judgment, Skip, User, Verdict
+from annotation.models import Item, Judgment, Skip, Slot, User, Verdict
 
 MAX_NOTE_CHARS = 10_000
 
@@ -69,7 +69,7 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
     if len(set(found.values())) == 1:
         raise ReviewError("ranks", "A known answer needs one that is better than another.")
     if not explanation:
-        raise ReviewError("explanation", "Say why this is the right answer: people read it in their reviews.")
+        raise ReviewError("explanation", "Say why this is the right answer: reviewers read it.")
     if locked.state != Item.State.OPEN:
         locked.state, locked.retired_reason = Item.State.OPEN, ""
         locked.save(update_fields=["state", "retired_reason"])
@@ -96,14 +96,15 @@ def retire(*, item: Item, actor: User, reason: str) -> None:
 
 @transaction.atomic
 def reopen(*, item: Item, actor: User) -> None:
-    """Put an item back into the queue for everybody; a known answer is forgotten."""
+    """Put an item back into the queue for everybody; a known answer is forgotten, and what was judged to see who knows it
+    is none of the judgments that the item waits for."""
     locked = _locked(item)
     if locked.gold is not None:
         locked.gold, locked.gold_explanation = None, ""
         # not open for the moment, so that it is filled again
         locked.state = Item.State.RESTRICTED
         locked.save(update_fields=["gold", "gold_explanation", "state"])
-        locked.slots.update(gold=False)
+        locked.slots.filter(state=Slot.State.LEASED, gold=True).delete()
     routing.reopen(item=locked, actor=actor)
     _resolve(locked)
 
@@ -115,7 +116,7 @@ def dismiss(*, item: Item) -> int:
 
 
 def _locked(item: Item) -> Item:
-    return Item.objects.select_for_update(of=("self",)).select_related("project").get(pk=item.pk)
+    return Item.objects.select_for_update(no_key=True, of=("self",)).select_related("project").get(pk=item.pk)
 
 
 def _checked(item: Item, ranks: Mapping[int, int]) -> dict[str, int]:

@@ -69,18 +69,19 @@ def reopen(*, item: Item, actor: User) -> None:
 @transaction.atomic
 def make_gold(*, item: Item, ranks: Mapping[int, int], explanation: str, actor: User) -> None:
     """Give an item its known answer: rank by response id. From now on it is handed out at the project's gold rate, once
-    to each person; judgments that it has already are kept, and it waits for no more."""
+    to each person; judgments that it has already are kept as they are, and it waits for no more."""
     item.gold = {str(response): rank for response, rank in ranks.items()}
     item.gold_explanation = explanation
     item.save(update_fields=["gold", "gold_explanation"])
     item.slots.filter(state=Slot.State.OPEN).delete()
-    item.slots.update(gold=True)
+    item.slots.filter(state=Slot.State.LEASED).update(gold=True, restricted=False)
     _note("item.gold", item, actor, gold=item.gold)
 
 
 def _fill(item: Item) -> None:
-    """As many slots as the project wants judgments, with those that the item has."""
-    slots = item.slots.aggregate(n=Count("id"), priority=Max("priority"))
+    """As many slots as the project wants judgments, with those that the item has: not those of people who were given it
+    for its known answer."""
+    slots = item.slots.filter(gold=False).aggregate(n=Count("id"), priority=Max("priority"))
     Slot.objects.bulk_create(
         Slot(item=item, project=item.project, priority=slots["priority"] or 0)
         for _ in range(item.project.overlap - slots["n"])

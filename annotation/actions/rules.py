@@ -10,6 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation import audit
+from annotation.actions import qualification
 from annotation.models import Deed, Judgment, Member, Project, Rule, User
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.people import Standing, standings
@@ -47,13 +48,17 @@ def pause(*, member: Member, reason: str, actor: User | None) -> bool:
 
 @transaction.atomic
 def resume(*, member: Member, actor: User) -> None:
-    """Lift a pause and a warning. The rules look only at what comes from here on."""
-    locked = Member.objects.select_for_update().get(pk=member.pk)
+    """Lift a pause and a warning. The rules look only at what comes from here on; who has done the qualification and did
+    not pass it has it behind them."""
+    locked = Member.objects.select_for_update(of=("self",)).select_related("project").get(pk=member.pk)
     if not locked.paused_at and not locked.warned_at:
         return
+    waived = bool(locked.paused_at and not locked.qualified_at and qualification.is_behind(locked))
+    if waived:
+        locked.qualified_at = timezone.now()
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""
-    locked.save(update_fields=["paused_at", "paused_reason", "warned_at", "warning"])
-    _record("member.resumed", member, actor, "")
+    locked.save(update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning"])
+    _record("member.resumed", member, actor, "", qualified=waived)
 
 
 @transaction.atomic
@@ -77,14 +82,15 @@ def _reason(reason: str) -> str:
     return reason
 
 
-def _record(verb: str, member: Member, actor: User | None, reason: str) -> Deed:
+def _record(verb: str, member: Member, actor: User | None, reason: str, **data: object) -> Deed:
     return audit.record(
         verb,
         project=member.project,
         actor=actor,
-        subject=member.user.username,
+        subject=member.user.pseudonym,
         user=member.user_id,
         reason=reason,
+        **data,
     )
 
 

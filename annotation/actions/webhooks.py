@@ -6,14 +6,16 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
 
+from annotation import audit
 from annotation.actions import outbound
 from annotation.models import Delivery, Item, Judgment, Project, User, Webhook
 from annotation.models.webhooks import EVENTS
@@ -23,10 +25,11 @@ ATTEMPTS = 9
 FIRST_WAIT = timedelta(
     seconds=10
 )  # then four times as long each time: nine attempts are spread over nearly four days
-HELD = timedelta(minutes=1)  # a message is in one worker's hands so long
+HELD = timedelta(minutes=1)  # a message is in one worker's hands so long: longer than it takes to send one
 AT_ONCE = 50
 ROWS_PER_MESSAGE = 100
-# rows commit in another order than their ids; what is younger than this is left for the next sweep
+# rows commit in another order than their ids; what is younger than this, or than a transaction that writes such rows and
+# is still open, is left for a later sweep
 SETTLED = timedelta(seconds=3)
 
 
@@ -38,6 +41,7 @@ class WebhookError(Exception):
         self.field = field
 
 
+@transaction.atomic
 def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> Webhook:
     """A webhook that is told of what happens from now on.
 
@@ -54,15 +58,49 @@ def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> 
         raise WebhookError("url", str(error)) from None
     if project.webhooks.count() >= MOST_WEBHOOKS:
         raise WebhookError("url", f"A project may have {MOST_WEBHOOKS} webhooks.")
-    return Webhook.objects.create(
+    webhook = Webhook.objects.create(
         project=project,
         url=url,
         events=sorted(set(events)),
         secret=f"whsec_{secrets.token_urlsafe(32)}",
         created_by=creator,
-        last_judgment=Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0,
-        last_item=Item.objects.aggregate(newest=Max("id"))["newest"] or 0,
+        **_newest(),
     )
+    _record("webhook.added", webhook, creator)
+    return webhook
+
+
+@transaction.atomic
+def switch(*, webhook: Webhook, active: bool, actor: User) -> None:
+    """Pause a webhook, or let it go on: messages that are written wait for it, and of what happens meanwhile it is not told.
+    Twice is once."""
+    changes: dict[str, Any] = {"active": active} | (_newest() if active else {})
+    if Webhook.objects.filter(pk=webhook.pk).exclude(active=active).update(**changes):
+        webhook.refresh_from_db()
+        _record("webhook.resumed" if active else "webhook.paused", webhook, actor)
+
+
+@transaction.atomic
+def remove(*, webhook: Webhook, actor: User) -> None:
+    """Tell it nothing any more, and forget what it was told."""
+    _record("webhook.removed", webhook, actor)
+    webhook.delete()
+
+
+def _record(verb: str, webhook: Webhook, actor: User) -> None:
+    # an address may hold a key after its host
+    host = urlsplit(webhook.url).hostname or ""
+    audit.record(
+        verb, project=webhook.project, actor=actor, subject=host, webhook=webhook.pk, events=webhook.events
+    )
+
+
+def _newest() -> dict[str, int]:
+    """The cursors of a webhook that is told of what comes from now on."""
+    return {
+        "last_judgment": Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0,
+        "last_item": Item.objects.aggregate(newest=Max("id"))["newest"] or 0,
+    }
 
 
 def tell(project: Project, event: str, **data: Any) -> None:
@@ -78,11 +116,10 @@ def gather() -> int:
 
 
 def _gather(webhook: Webhook) -> int:
-    before = timezone.now() - SETTLED
     left = 0
     if "judgment.created" in webhook.events:
         rows = Judgment.objects.filter(
-            item__project=webhook.project, pk__gt=webhook.last_judgment, created_at__lt=before
+            item__project=webhook.project, pk__gt=webhook.last_judgment, created_at__lt=_settled(Judgment)
         )
         fields = {
             "judgment": F("pk"),
@@ -92,10 +129,27 @@ def _gather(webhook: Webhook) -> int:
         }
         left += _tell_of(webhook, "judgment.created", "judgments", "last_judgment", rows, "item", **fields)
     if "items.created" in webhook.events:
-        items = Item.objects.filter(project=webhook.project, pk__gt=webhook.last_item, created_at__lt=before)
+        items = Item.objects.filter(
+            project=webhook.project, pk__gt=webhook.last_item, created_at__lt=_settled(Item)
+        )
         fields = {"item": F("pk"), "external_id": F("prompt__external_id")}
         left += _tell_of(webhook, "items.created", "items", "last_item", items, **fields)
     return left
+
+
+def _settled(model: type[models.Model]) -> datetime:
+    """Before this, no row will turn up any more: a transaction that has written rows, an import for example, holds its lock
+    on their table to its end."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT min(writer.xact_start) FROM pg_locks JOIN pg_stat_activity AS writer USING (pid)"
+            " WHERE writer.datname = current_database() AND pid <> pg_backend_pid()"
+            " AND relation = %s::regclass AND mode = 'RowExclusiveLock'",
+            [model._meta.db_table],
+        )
+        (oldest,) = cursor.fetchone()
+    now = timezone.now()
+    return min(oldest or now, now) - SETTLED
 
 
 def _tell_of(
@@ -130,29 +184,37 @@ def _message(webhook: Webhook, project: Project, event: str, data: dict[str, Any
 
 
 def send_due() -> int:
-    """Send the messages whose time has come. Returns how many were tried."""
-    due = _claim()
-    for delivery in due:
-        _send(delivery)
-    return len(due)
+    """Send messages whose time has come, up to fifty; to an address that does not answer, one. Returns how many were tried."""
+    silent: set[int] = set()
+    for tried in range(AT_ONCE):
+        delivery = _claim(silent)
+        if delivery is None:
+            return tried
+        if not _send(delivery):
+            silent.add(delivery.webhook_id)
+    return AT_ONCE
 
 
-def _claim() -> list[Delivery]:
-    """Messages to send, put off for a while, so that no other worker sends them too."""
+def _claim(silent: Collection[int]) -> Delivery | None:
+    """One message to send, to none of the webhooks `silent`, put off for a while, so that no other worker sends it too."""
     with transaction.atomic():
-        due = list(
+        due = (
             Delivery.objects.select_for_update(skip_locked=True, of=("self",))
             .filter(state=Delivery.State.WAITING, next_at__lte=timezone.now(), webhook__active=True)
+            .exclude(webhook__in=silent)
             .select_related("webhook")
-            .order_by("next_at")[:AT_ONCE]
+            .order_by("next_at")
+            .first()
         )
-        Delivery.objects.filter(pk__in=[delivery.pk for delivery in due]).update(
-            next_at=timezone.now() + HELD, attempts=F("attempts") + 1
-        )
+        if due is not None:
+            Delivery.objects.filter(pk=due.pk).update(
+                next_at=timezone.now() + HELD, attempts=F("attempts") + 1
+            )
     return due
 
 
-def _send(delivery: Delivery) -> None:
+def _send(delivery: Delivery) -> bool:
+    """Whether it arrived."""
     body = json.dumps({"id": delivery.pk} | delivery.body, ensure_ascii=False).encode()
     now = timezone.now()
     headers = {
@@ -176,6 +238,7 @@ def _send(delivery: Delivery) -> None:
     else:
         result["next_at"] = now + FIRST_WAIT * 4 ** (attempts - 1)
     Delivery.objects.filter(Q(pk=delivery.pk) & Q(state=Delivery.State.WAITING)).update(**result)
+    return not problem
 
 
 def signature(secret: str, body: bytes, at: int) -> str:

@@ -21,6 +21,7 @@ KEPT_S = 24 * 3600
 AT_WORK_S = 300
 LARGEST = 2**20
 NOT_KEPT = (401, 403, 429)
+WITHHELD = "This was done before. Its answer held a secret, which is kept nowhere: remove what was made, and make it anew."
 
 
 def guarded(module: str) -> list[URLPattern]:
@@ -40,7 +41,7 @@ def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseB
             return response.render() if hasattr(response, "render") else response
 
         if request.method == "POST" and "Idempotency-Key" in request.headers:
-            return _once(request, answer)
+            return _once(request, answer, lambda kept: _let_in(view, request, kept, *args, **kwargs))
         response = answer()
         return _conditional(request, response) if request.method in ("GET", "HEAD") else response
 
@@ -57,14 +58,27 @@ def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
-def _once(request: HttpRequest, answer: Answer) -> HttpResponseBase:
+def _let_in(
+    view: Any, request: HttpRequest, kept: HttpResponse, *args: Any, **kwargs: Any
+) -> HttpResponseBase:
+    """What was kept, for who would be let in at this door now: somebody whose token is revoked is told that instead."""
+    door = view.cls(**view.initkwargs)
+    door.post = lambda *_, **__: kept
+    door.setup(request, *args, **kwargs)
+    response: Any = door.dispatch(request, *args, **kwargs)
+    return response.render() if hasattr(response, "render") else response
+
+
+def _once(
+    request: HttpRequest, answer: Answer, let_in: Callable[[HttpResponse], HttpResponseBase]
+) -> HttpResponseBase:
     """The answer; given the same key again, the same answer, and nothing is done."""
     key = request.headers["Idempotency-Key"]
     if not re.fullmatch(r"[!-~]{1,200}", key):
         return errors.as_answer(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
     place, what = _place(request, key), _fingerprint(request)
     if not cache.add(place, {"what": what}, AT_WORK_S):
-        return _again(cache.get(place), what)
+        return let_in(_again(cache.get(place), what))
     try:
         response = answer()
     except BaseException:
@@ -73,17 +87,19 @@ def _once(request: HttpRequest, answer: Answer) -> HttpResponseBase:
     if not isinstance(response, HttpResponse) or not _to_be_kept(response):
         cache.delete(place)
         return response
+    holds_a_secret = "no-store" in response.headers.get("Cache-Control", "")
+    again = errors.as_answer(409, WITHHELD) if holds_a_secret else response
     kept = {
         "what": what,
-        "status": response.status_code,
-        "type": response.headers.get("Content-Type"),
-        "body": response.content,
+        "status": again.status_code,
+        "type": again.headers.get("Content-Type"),
+        "body": again.content,
     }
     cache.set(place, kept, KEPT_S)
     return response
 
 
-def _again(kept: dict[str, Any] | None, what: str) -> HttpResponseBase:
+def _again(kept: dict[str, Any] | None, what: str) -> HttpResponse:
     if kept is not None and kept["what"] != what:
         return errors.as_answer(422, "This Idempotency-Key was used for something else.")
     if kept is None or "status" not in kept:

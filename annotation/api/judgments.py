@@ -16,8 +16,9 @@ from annotation.access import Role, member_for, person, project_for
 from annotation.actions.freeze import FreezeError
 from annotation.actions.judge import AlreadyJudged, JudgmentError, Marks, revise, submit
 from annotation.api import errors, exports
-from annotation.api.queue import LETTERS, lease_of
+from annotation.api.queue import lease_of
 from annotation.logic.flags import FLAGS
+from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Placement, Project
 from annotation.views.sending import send_live, send_snapshot
 

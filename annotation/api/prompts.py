@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, project_for
+from annotation.access import Role, person, project_for
 from annotation.actions.intake import import_lines
 from annotation.api import errors
 from annotation.api.pages import ById, Page
@@ -135,7 +135,7 @@ class PromptsApi(APIView):
         Sending the same again changes nothing. Two or more responses of a prompt become an item of the queue. For leads.
         """
         project = project_for(request.user, slug, Role.LEAD)
-        report = import_lines(project=project, lines=_lines(request))
+        report = import_lines(project=project, lines=_lines(request), actor=person(request))
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "unchanged")}
         refused = [{"line": line, "message": message} for line, message in report.errors]
         if not refused:
@@ -174,7 +174,7 @@ def limited(body: HttpRequest) -> Iterator[bytes]:
     if int(body.META.get("CONTENT_LENGTH") or 0) > limit:
         raise TooLarge(_too_large(limit))
     read = 0
-    for line in body:
+    while line := body.readline(limit - read + 1):  # the last one may be of any length
         read += len(line)
         if read > limit:
             raise TooLarge(_too_large(limit))

@@ -15,10 +15,10 @@ from annotation.access import person, project_for
 from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
 from annotation.api import errors
 from annotation.api.prompts import Message
+from annotation.logic.masking import mask
+from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Project, Skip, User
 from annotation.queries import item_to_judge
-
-LETTERS = "ABCDEFGHI"
 
 
 class ShownAnswer(serializers.Serializer[Any]):
@@ -124,8 +124,12 @@ class NextApi(APIView):
 
 
 def _shown(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
+    """What the page shows, as data. Answers are read without what they say of the model that wrote them; a single one, to
+    be made better, is given as it is, since its text becomes part of what is written."""
     item = item_to_judge(lease.item_id, annotator)
     texts = {response.pk: response.text for response in item.responses.all()}
+    if len(texts) > 1:
+        texts = {response: mask(text) for response, text in texts.items()}
     guideline = project.guideline
     shown = zip(LETTERS, lease.shown_order, strict=False)
     return {

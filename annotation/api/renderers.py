@@ -37,3 +37,9 @@ class ZipRenderer(NDJSONRenderer):
     media_type = "application/zip"
     format = "zip"
     charset = None
+
+
+class TarRenderer(NDJSONRenderer):
+    media_type = "application/x-tar"
+    format = "tar"
+    charset = None

@@ -49,7 +49,9 @@ class WebhookIn(serializers.Serializer[Any]):
 
 
 class WebhookChange(serializers.Serializer[Any]):
-    active = serializers.BooleanField(help_text="False: messages wait, and nothing new is noted.")
+    active = serializers.BooleanField(
+        help_text="False: messages wait, and nothing new is noted, not even afterwards."
+    )
 
 
 class DeliveryOut(serializers.ModelSerializer[Delivery]):
@@ -103,7 +105,7 @@ class WebhooksApi(APIView):
             webhook = webhooks.add(project=project, creator=person(request), **given.validated_data)
         except webhooks.WebhookError as error:
             raise ValidationError({error.field: [str(error)]}) from error
-        return Response(NewWebhookOut(webhook).data, status=201)
+        return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 
 class WebhookApi(APIView):
@@ -119,8 +121,7 @@ class WebhookApi(APIView):
         webhook = _webhook(request, slug, pk)
         given = WebhookChange(data=request.data)
         given.is_valid(raise_exception=True)
-        webhook.active = given.validated_data["active"]
-        webhook.save(update_fields=["active"])
+        webhooks.switch(webhook=webhook, active=given.validated_data["active"], actor=person(request))
         return Response(WebhookOut(webhook).data)
 
     @extend_schema(
@@ -131,7 +132,7 @@ class WebhookApi(APIView):
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
-        _webhook(request, slug, pk).delete()
+        webhooks.remove(webhook=_webhook(request, slug, pk), actor=person(request))
         return Response(status=204)
 
 

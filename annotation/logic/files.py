@@ -10,11 +10,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, AnyStr, cast
 
 Row = dict[str, Any]
 
 MAX_CELL_CHARS = 2**21
+MAX_LINE = 2**25  # bytes, or characters of a CSV file: more than the largest row that can be kept
 PARQUET_ROWS = 500
 COUNT_CSV_BYTES = 20 * 2**20
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are no text
@@ -109,7 +110,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str | None, int]]:
     """Each line's number, its text (None: not UTF-8) and where it ends; lines without any text are left out."""
     position = 0
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_pieces(file), start=1):
             position += len(line)
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
@@ -118,6 +119,20 @@ def _lines(path: Path) -> Iterator[tuple[int, str | None, int]]:
                 continue
             if text:
                 yield number, text, position
+
+
+def _pieces(file: IO[AnyStr]) -> Iterator[AnyStr]:
+    """The file's lines.
+
+    Raises:
+        FileError: one is so long that it must not be held in memory.
+    """
+    number = 0
+    while line := file.readline(MAX_LINE + 1):
+        number += 1
+        if len(line) > MAX_LINE:
+            raise FileError(f"Line {number} is longer than {MAX_LINE // 2**20} MB.")
+        yield line
 
 
 def _jsonl(path: Path) -> Iterator[Read]:
@@ -143,7 +158,7 @@ def _csv(path: Path) -> Iterator[Read]:
     with path.open("rb") as raw:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         head = raw.peek(4096)[:4096].decode("utf-8", errors="replace").partition("\n")[0]
-        table = csv.reader(text, delimiter=max(",;\t", key=head.count))
+        table = csv.reader(_pieces(text), delimiter=max(",;\t", key=head.count))
         try:
             header = [name.strip() for name in next(table, [])]
             if len(set(header)) < len(header):

@@ -134,9 +134,6 @@ def read_prompt(data: dict[str, Any], *, fewest: int = 2) -> ImportedPrompt:
         raise LineError(f"unknown field {_quoted(min(unknown))}: known are {', '.join(FIELDS)}")
     messages = read_messages(data.get("prompt"))
     responses = [_response(answer, n) for n, answer in enumerate(_list(data, "responses"), start=1)]
-    texts = [response.text for response in responses]
-    if len(set(texts)) < len(texts):
-        raise LineError("responses: two of them are identical")
     if responses and not fewest <= len(responses) <= MOST_RESPONSES:
         raise LineError(f"responses: {len(responses)} given, an item has {fewest} to {MOST_RESPONSES}")
     tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_list(data, "tags"))]

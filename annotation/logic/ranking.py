@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 
+LETTERS = "ABCDEFGHI"
+"""The names of an item's answers, in the order shown."""
 MARGINS = {"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0}
 """What a degree of preference adds to the margin between two rewards: the "small" form of Llama 2
 (Touvron et al. 2023, arXiv:2307.09288, table 27)."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from annotation.logic.flags import FLAGS
-from annotation.logic.ranking import MARGINS, dense
+from annotation.logic.ranking import LETTERS, MARGINS, dense
 
 MAX_RATIONALE_CHARS = 10_000
 MAX_TEXT_CHARS = 100_000
-LETTERS = "ABCDEFGHI"
+QUALITY_MAX = 7
 
 
 class JudgmentError(Exception):
@@ -132,9 +132,11 @@ def _check_marks(said: Said) -> None:
     marks = {response: said.marks.get(response, Marks()) for response in said.shown_order}
     if "quality" in said.asks:
         if missing := _letters(said, lambda response: marks[response].quality is None):
-            raise JudgmentError("quality", f"Every answer needs a quality from 1 to 7; missing: {missing}.")
-        if any(not 1 <= (mark.quality or 0) <= 7 for mark in marks.values()):
-            raise JudgmentError("quality", "A quality is a number from 1 to 7.")
+            raise JudgmentError(
+                "quality", f"Every answer needs a quality from 1 to {QUALITY_MAX}; missing: {missing}."
+            )
+        if any(not 1 <= (mark.quality or 0) <= QUALITY_MAX for mark in marks.values()):
+            raise JudgmentError("quality", f"A quality is a number from 1 to {QUALITY_MAX}.")
     elif any(mark.quality is not None for mark in marks.values()):
         raise JudgmentError("quality", "This project does not ask for a quality.")
     if "safety" in said.asks:

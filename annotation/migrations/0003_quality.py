@@ -204,7 +204,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="item",
             name="gold_explanation",
-            field=models.TextField(blank=True, help_text="Why; shown in reviews."),
+            field=models.TextField(blank=True, help_text="Why; reviewers read it."),
         ),
         migrations.AddField(
             model_name="item",

@@ -29,7 +29,7 @@ class Item(models.Model):
     # the ranks that are right, by response id as a string: {"12": 1, "13": 2}. Such an item has no slots that wait: one is
     # made for each person who is given it
     gold = models.JSONField(null=True, blank=True)
-    gold_explanation = models.TextField(blank=True, help_text="Why; shown in reviews.")
+    gold_explanation = models.TextField(blank=True, help_text="Why; reviewers read it.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -52,6 +52,22 @@ class Candidate(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["item", "response"], name="a_response_stands_once")]
+
+
+class SlotQuerySet(models.QuerySet["Slot"]):
+    def release(self) -> None:
+        """End the leases among them: a slot that was made for one person is gone, the others are free again."""
+        held = self.filter(state=Slot.State.LEASED)
+        held.filter(gold=True).delete()
+        held.update(
+            state=Slot.State.OPEN,
+            annotator=None,
+            token=None,
+            leased_until=None,
+            opened_at=None,
+            shown_order=None,
+            control=False,
+        )
 
 
 class Slot(models.Model):
@@ -86,6 +102,8 @@ class Slot(models.Model):
         default=False, help_text="Made for one person and an item whose answer is known; no wanted judgment."
     )
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
+
+    objects = SlotQuerySet.as_manager()
 
     class Meta:
         constraints = [

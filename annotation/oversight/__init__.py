@@ -7,7 +7,6 @@ from annotation.oversight.live import (
     judgments_after,
     live_state,
     members_today,
-    midnight,
     rate,
     skips_by_reason,
 )
@@ -19,7 +18,6 @@ __all__ = [
     "judgments_after",
     "live_state",
     "members_today",
-    "midnight",
     "rate",
     "skips_by_reason",
 ]

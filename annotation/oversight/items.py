@@ -12,12 +12,11 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
+from annotation.logic.ranking import LETTERS
 from annotation.models import Item, Judgment, Project, Response, Skip, Slot, Verdict
 from annotation.oversight.agreement import MET, SAID, SHAPES
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.kept import kept
-
-LETTERS = "ABCDEFGHI"
 
 STATES = {
     "open": "Open",

@@ -8,12 +8,11 @@ from typing import Any, cast
 from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, Max, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
-from django.utils import timezone
 
 from annotation.logic.words import duration
 from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.queries import Progress, progress, working_now
+from annotation.queries import Progress, midnight, progress, working_now
 
 
 class Median(Aggregate):
@@ -40,11 +39,6 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
             for name, recent in cast("Any", working_now(project)).values_list("user__username", "recent")
         ],
     }
-
-
-def midnight() -> datetime:
-    """When today began (UTC)."""
-    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def members_today(project: Project) -> QuerySet[Member]:

@@ -63,6 +63,7 @@ def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResp
 
 
 def _member(project: Project, username: str) -> Member:
+    _check(username)
     return get_object_or_404(project.members.select_related("user", "project"), user__username=username)
 
 
@@ -72,6 +73,7 @@ def _who(project: Project, username: str) -> User:
     Raises:
         Http404: they did neither.
     """
+    _check(username)
     user = User.objects.filter(username=username).first()
     if user is None or not (
         Member.objects.filter(project=project, user=user).exists()
@@ -79,6 +81,15 @@ def _who(project: Project, username: str) -> User:
     ):
         raise Http404("Nobody of that name works here.")
     return user
+
+
+def _check(username: str) -> None:
+    """
+    Raises:
+        Http404: no name can be this, and PostgreSQL would not even look for it.
+    """
+    if "\0" in username:
+        raise Http404("Nobody of that name works here.")
 
 
 def _page(request: HttpRequest, me: Member, user: User, error: str = "") -> HttpResponse:
@@ -97,7 +108,7 @@ def _page(request: HttpRequest, me: Member, user: User, error: str = "") -> Http
         "stretches": people.stretches(project, user, EVERYTHING),
         "misses": people.gold_misses(project, theirs, limit=10),
         "judgments": people.last_judgments(project, user),
-        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", subject=user.username)
+        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", data__user=user.pk)
         .select_related("actor")
         .order_by("-id")[:10],
         "error": error,

@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from annotation.actions.judge import Marks
 from annotation.logic.flags import FLAGS
+from annotation.logic.said import QUALITY_MAX
 from annotation.models import Judgment, Skip
 from annotation.views import compare, rank
 
@@ -58,16 +59,18 @@ class Entry:
 
     @classmethod
     def from_data(cls, data: object, shown: Sequence[int]) -> Entry:
-        """A kept draft, of those answers that are shown."""
-        if not isinstance(data, dict):
-            return cls()
-        ranks, marks = data.get("ranks", {}), data.get("marks", {})
+        """A kept draft, of those answers that are shown. A script may have kept anything: what does not fit is left out."""
+        kept = _dict(data)
+        ranks, marks = _dict(kept.get("ranks")), _dict(kept.get("marks"))
+        placed = {response: _number(ranks.get(str(response)), len(shown)) for response in shown}
+        marked = {response: _kept(_dict(marks.get(str(response)))) for response in shown}
+        degree, rationale, text = kept.get("degree"), kept.get("rationale"), kept.get("text")
         return cls(
-            ranks={response: ranks[str(response)] for response in shown if str(response) in ranks},
-            degree=data.get("degree"),
-            marks={response: _kept(marks[str(response)]) for response in shown if str(response) in marks},
-            rationale=data.get("rationale", ""),
-            text=data.get("text"),
+            ranks={response: rank for response, rank in placed.items() if rank is not None},
+            degree=degree if degree in Judgment.Degree.values else None,
+            marks={response: one for response, one in marked.items() if one != NO_MARKS},
+            rationale=rationale if isinstance(rationale, str) else "",
+            text=text if isinstance(text, str) else None,
         )
 
     def as_data(self) -> dict[str, Any]:
@@ -104,4 +107,18 @@ def _marks(form: QueryDict, response: int) -> Marks:
 
 
 def _kept(data: Mapping[str, Any]) -> Marks:
-    return Marks(quality=data.get("quality"), safe=data.get("safe"), flags=tuple(data.get("flags", ())))
+    safe, flags = data.get("safe"), data.get("flags")
+    return Marks(
+        quality=_number(data.get("quality"), QUALITY_MAX),
+        safe=safe if isinstance(safe, bool) else None,
+        flags=tuple(flag for flag in FLAGS if flag in flags) if isinstance(flags, list) else (),
+    )
+
+
+def _dict(data: object) -> dict[str, Any]:
+    return data if isinstance(data, dict) else {}
+
+
+def _number(data: object, most: int) -> int | None:
+    """A whole number from 1 to `most`."""
+    return data if isinstance(data, int) and not isinstance(data, bool) and 1 <= data <= most else None

@@ -93,7 +93,13 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except UploadError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Nothing of {upload.name} is imported.")
+        is_over = upload.state == Import.State.CANCELLED
+        messages.success(
+            request,
+            f"Nothing of {upload.name} is imported."
+            if is_over
+            else f"The import of {upload.name} is being stopped: nothing of it will stay.",
+        )
     return redirect("import", slug)
 
 

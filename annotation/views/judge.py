@@ -78,9 +78,9 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     project = project_for(person(request), slug)
     try:
         lease = _lease(request, project)
+        save_draft(lease=lease, data=Entry.read(request.POST, lease.shown_order).as_data())
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
-    save_draft(lease=lease, data=Entry.read(request.POST, lease.shown_order).as_data())
     return HttpResponse(status=204)
 
 

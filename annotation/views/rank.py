@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from annotation.logic.ranking import levels
+from annotation.logic.ranking import LETTERS, levels
 
 SMALL_NUMBER = re.compile("[0-9]{1,3}")
 
@@ -18,7 +18,7 @@ def read(form: Mapping[str, str], shown: Sequence[int]) -> dict[int, int]:
 
 def in_words(ranks: Mapping[int, int], shown: Sequence[int]) -> str:
     """`C > A = D > B`, by the letters under which the answers were shown."""
-    placed = [(letter, ranks[pk]) for letter, pk in zip("ABCDEFGHI", shown, strict=False) if pk in ranks]
+    placed = [(letter, ranks[pk]) for letter, pk in zip(LETTERS, shown, strict=False) if pk in ranks]
     return " > ".join(
         " = ".join(placed[i][0] for i in level) for level in levels([rank for _, rank in placed])
     )

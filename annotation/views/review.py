@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from django.contrib import messages
@@ -20,9 +19,9 @@ from annotation.oversight import filters as lens
 from annotation.oversight import items as reads
 from annotation.oversight import people
 from annotation.oversight.filters import Filters
+from annotation.views import compare, rank
 
 PAGE = 50
-SMALL_NUMBER = re.compile("[0-9]{1,3}")
 KINDS = {
     "disagreements": "People differ",
     "sent": "Sent by annotators",
@@ -154,11 +153,9 @@ def _said(request: HttpRequest, item: Item) -> tuple[dict[int, int], str | None]
     """Response id -> rank, of those that were given one, and of an item of two the degree: `choice` is `0-better` where
     the first of them is better."""
     responses = sorted(item.responses.values_list("pk", flat=True))
-    side, _, degree = request.POST.get("choice", "").partition("-")
-    if len(responses) == 2 and side in ("0", "1"):
-        return {pk: 1 if place == int(side) else 2 for place, pk in enumerate(responses)}, degree
-    given = {pk: request.POST.get(f"rank-{pk}", "") for pk in responses}
-    return {pk: int(rank) for pk, rank in given.items() if SMALL_NUMBER.fullmatch(rank)}, None
+    if len(responses) == 2:
+        return compare.read(request.POST, responses)
+    return rank.read(request.POST, responses), None
 
 
 # --- the page -------------------------------------------------------------------------------------------------
@@ -202,15 +199,14 @@ def _page(request: HttpRequest, me: Member, item: Item, error: str = "") -> Http
 def _choices(entered: list[int | None], degree: str | None) -> list[dict[str, object]]:
     """The eight of a comparison, from "A is significantly better" to "B is significantly better"."""
     side = entered.index(1) if 1 in entered else None
-    sides = [(0, d) for d in Judgment.Degree] + [(1, d) for d in reversed(Judgment.Degree)]
     return [
         {
-            "value": f"{here}-{d.value}",
-            "letter": "AB"[here],
-            "words": d.label,
-            "checked": here == side and d.value == degree,
+            "value": choice.value,
+            "letter": choice.letter,
+            "words": choice.degree.label,
+            "checked": (choice.side, choice.degree.value) == (side, degree),
         }
-        for here, d in sides
+        for choice in compare.CHOICES
     ]
 
 

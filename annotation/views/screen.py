@@ -14,11 +14,12 @@ from annotation.actions.judge import JudgmentError, Marks
 from annotation.logic import markdown
 from annotation.logic.flags import FLAGS
 from annotation.logic.masking import mask
+from annotation.logic.ranking import LETTERS
+from annotation.logic.said import QUALITY_MAX
 from annotation.models import Item, Project, Response, Skip
 from annotation.views import compare, demonstrate
 from annotation.views.entry import NO_MARKS, Entry
 
-LETTERS = "ABCDEFGHI"
 TITLES = {"write": "Write", "improve": "Improve", "compare": "Compare", "rank": "Rank"}
 QUESTIONS = {
     "write": "Write the ideal answer",
@@ -75,7 +76,7 @@ def context(
         "question": QUESTIONS.get(kind, f"Rank the {len(cards)} answers"),
         "cards": cards,
         "ranks": range(1, len(cards) + 1),
-        "qualities": range(1, 8),
+        "qualities": range(1, QUALITY_MAX + 1),
         "flags": FLAGS.items(),
         "choices": compare.CHOICES,
         "chosen": compare.chosen(entry.ranks, entry.degree, shown),

@@ -23,6 +23,9 @@ class AnnotatorTests(OverseeingTestCase):
         self.sign_in(self.alice)
         assert self.client.get(self.url("annotator", "charlie")).status_code == 404
         assert self.client.get(self.url("annotator", "nobody")).status_code == 404
+        assert self.client.get(self.url("annotator", "a\0b")).status_code == 404
+        for name in ("annotator-pause", "annotator-warn", "annotator-resume"):
+            assert self.client.post(self.url(name, "a\0b"), {"reason": "x"}).status_code == 404
         assert self.client.post(self.url("annotator-pause", "charlie"), {"reason": "x"}).status_code == 404
 
     def test_it_shows_the_work_and_the_known_answers_missed(self) -> None:
@@ -51,7 +54,10 @@ class AnnotatorTests(OverseeingTestCase):
         assert member.paused_at is not None
         assert member.paused_reason == "Too quick."
         deed = Deed.objects.get(verb="member.paused")
-        assert (deed.actor, deed.subject, deed.data["reason"]) == (self.alice, "bob", "Too quick.")
+        assert (deed.actor, deed.data["reason"]) == (self.alice, "Too quick.")
+        assert (deed.subject, deed.data["user"]) == (self.bob.pseudonym, self.bob.pk)
+        assert list(self.client.get(self.url("annotator", "bob")).context["deeds"]) == [deed]
+        assert not self.client.get(self.url("annotator", "erin")).context["deeds"]
         self.client.post(self.url("annotator-resume", "bob"))
         member = self.member(self.bob)
         assert (member.paused_at, member.paused_reason) == (None, "")

@@ -7,9 +7,9 @@ from unittest.mock import patch
 import pytest
 
 from annotation import queries
-from annotation.actions import queue, routing
+from annotation.actions import queue, routing, rules
 from annotation.actions.queue import Paused
-from annotation.models import Deed, Item, Member, Project, Skip, Slot, User
+from annotation.models import Author, Deed, Item, Member, Project, Skip, Slot, User
 from tests import builders
 from tests.annotation.test_queue import QueueTestCase, run_out
 
@@ -27,6 +27,10 @@ class GoldTestCase(QueueTestCase):
             ranks = {response: rank for rank, response in enumerate(ids, start=1)}
             routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         return chosen
+
+    def left_for(self, user: User) -> int:
+        (mine,) = queries.assignments_of(user)
+        return mine.left
 
     def member(self, user: User) -> Member:
         return Member.objects.get(project=self.project, user=user)
@@ -55,6 +59,27 @@ class GoldTests(GoldTestCase):
         queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
         assert not Slot.objects.exists()
 
+    def test_its_time_begins_when_it_is_on_the_screen_too(self) -> None:
+        builders.items(self.project, 3)
+        self.gold(3)
+        self.settings(gold_rate=1.0)
+        first = self.claim(self.bob)
+        second = queue.claim(project=self.project, annotator=self.bob, besides=first)
+        assert second is not None
+        assert Slot.objects.get(pk=second.slot_id).opened_at is None
+        builders.submit(first)
+        assert queue.claim(project=self.project, annotator=self.bob, besides=second)
+        assert Slot.objects.get(pk=second.slot_id).opened_at is not None
+
+    def test_a_restricted_one_that_is_held_is_not_in_the_way(self) -> None:
+        builders.items(self.project, 2)
+        self.gold(2)
+        self.settings(gold_rate=1.0)
+        held = self.claim(self.bob)
+        routing.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
+        assert self.claim(self.bob).item_id != held.item_id
+        assert builders.submit(held).slot_id == held.slot_id  # what they had begun is kept
+
     def test_without_a_rate_none_is_handed_out(self) -> None:
         builders.items(self.project, 1)
         self.gold(1)
@@ -74,6 +99,14 @@ class ControlTests(GoldTestCase):
             drawn.append(self.claim(person).slot_id)
         assert 2 <= len(urgent & set(drawn[:20])) <= 18
         assert Slot.objects.filter(control=True).count() == 40
+
+    def test_one_that_was_given_back_is_of_it_no_more(self) -> None:
+        builders.items(self.project, 1)
+        self.settings(control_rate=1.0)
+        lease = self.claim(self.bob)
+        assert Slot.objects.get().control
+        queue.skip(lease=lease, reason="cannot_judge")
+        assert not Slot.objects.get().control
 
     def test_without_a_rate_nothing_is_of_it(self) -> None:
         builders.items(self.project, 1)
@@ -121,6 +154,53 @@ class QualificationTests(GoldTestCase):
         self.begin()
         assert Item.objects.get(pk=self.claim(self.dana).item_id).gold is None
 
+    def test_what_only_reviewers_get_is_no_part_of_it(self) -> None:
+        self.begin()
+        for item in Item.objects.filter(gold__isnull=False)[:2]:
+            routing.restrict(item=item, actor=self.alice, reason="A test.")
+        builders.judgment(self.project, self.bob)
+        assert self.member(self.bob).qualified_at is not None
+
+    def test_one_that_is_restricted_in_their_hands_is_no_part_of_it(self) -> None:
+        self.begin()
+        held = self.claim(self.bob)
+        routing.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
+        for _ in range(2):
+            assert builders.judgment(self.project, self.bob).item_id != held.item_id
+        assert self.member(self.bob).qualified_at is not None
+
+    def test_it_ends_where_nothing_is_left_to_give(self) -> None:
+        answers = [{"text": text, "author": "bob's"} for text in "abcd"]
+        builders.imported(self.project, {"prompt": "By Bob.", "responses": answers})
+        self.gold(1)
+        Author.objects.update(user=self.bob)
+        builders.items(self.project, 1)
+        other = Item.objects.get(gold__isnull=True)
+        ids = sorted(other.responses.values_list("pk", flat=True))
+        ranks = {pk: rank for rank, pk in enumerate(ids, start=1)}
+        routing.make_gold(item=other, ranks=ranks, explanation="It is known.", actor=self.alice)
+        builders.items(self.project, 2)
+        self.settings(qualification_items=2)
+        assert builders.judgment(self.project, self.bob).item_id == other.pk
+        assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
+
+    def test_whom_a_lead_lets_go_on_after_it_has_it_behind_them(self) -> None:
+        self.begin()
+        for _ in range(2):
+            builders.judgment(self.project, self.bob, [4, 3, 2, 1])
+        rules.resume(member=self.member(self.bob), actor=self.alice)
+        assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
+        assert self.member(self.bob).qualified_at is not None
+        assert Deed.objects.get(verb="member.resumed").data["qualified"] is True
+
+    def test_whom_a_lead_lets_go_on_in_the_middle_of_it_goes_on_with_it(self) -> None:
+        self.begin()
+        builders.judgment(self.project, self.bob)
+        rules.pause(member=self.member(self.bob), reason="A rest.", actor=self.alice)
+        rules.resume(member=self.member(self.bob), actor=self.alice)
+        assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is not None
+        assert self.member(self.bob).qualified_at is None
+
     def test_without_gold_nobody_can_begin(self) -> None:
         builders.items(self.project, 1)
         self.settings(qualification_items=2)
@@ -145,7 +225,7 @@ class OwnAnswersTests(GoldTestCase):
         author.user = self.bob
         author.save()
         assert self.nothing_for(self.bob)
-        assert queries.left_for(self.project, self.bob) == 0
+        assert self.left_for(self.bob) == 0
         assert self.claim(self.dana)
 
 
@@ -160,7 +240,7 @@ class RoutingTests(GoldTestCase):
         self.skip(self.bob, "unsafe")
         assert Item.objects.get().state == "restricted"
         assert self.nothing_for(carol)
-        assert queries.left_for(self.project, carol) == 0
+        assert self.left_for(carol) == 0
         assert self.claim(self.dana)
         deed = Deed.objects.get(verb="item.restricted")
         assert (deed.actor, deed.data["reason"]) == (None, "Unsafe to read (skipped 1 times)")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.core.cache import cache
+from django.db import connection
 from django.utils import timezone
 
 from annotation.actions import imports, intake
@@ -128,6 +129,40 @@ def test_what_cannot_be_compared_is_set_aside_and_counted(project: Project) -> N
     done = read(project, lines({"chosen": start + "Yes.", "rejected": start + "No."}, same, same))
     assert done.report["set_aside"] == {"the answers are the same": 2}
     assert done.report["items"] == 1
+
+
+def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claimed = imports.claim(queued(project, lines(TWO)).pk)
+    assert claimed is not None
+    take = intake.take
+
+    def stopped(**arguments: Any) -> intake.ImportReport:
+        report = take(**arguments)
+        other = threading.Thread(target=cancelled)
+        other.start()
+        other.join()
+        return report
+
+    def cancelled() -> None:
+        imports.cancel(Import.objects.get())
+        connection.close()
+
+    monkeypatch.setattr(intake, "take", stopped)
+    imports.work(claimed)
+    claimed.refresh_from_db()
+    assert claimed.state == "cancelled"
+    assert nothing_came_in()
+    assert not Deed.objects.filter(verb="import.done").exists()
+
+
+def test_identical_answers_are_held_back_too(project: Project) -> None:
+    texts = ["The sky is blue.", "The sky is blue.", "It is grey."]
+    done = read(project, lines({"prompt": "Sky?", "responses": texts, "gold": [2, 3, 1]}))
+    assert (done.state, done.report["held_back"], done.report["responses"]) == ("done", 1, 2)
+    ranks = dict(Item.objects.get().responses.values_list("text", "pk"))
+    assert Item.objects.get().gold == {str(ranks["It is grey."]): 1, str(ranks["The sky is blue."]): 2}
 
 
 def test_near_identical_answers_are_held_back_before_they_become_an_item(project: Project) -> None:
@@ -300,12 +335,12 @@ def test_a_worker_that_is_killed_on_the_way_leaves_nothing_and_the_next_one_does
     def state() -> tuple[str, int]:
         return Import.objects.values_list("state", "bytes_done").get()
 
-    with process("worker") as worker:
+    with process("importer") as importer:
         until(lambda: state()[0] == "running" and state()[1] > 0, "it is being read")
-        kill(worker)
+        kill(importer)
     assert state()[0] == "running"
     assert nothing_came_in()
-    with process("worker"):
+    with process("worker"), process("importer"):  # the first has the clock, which wakes the second
         until(lambda: state()[0] == "done", "another worker has read it")
     assert (Prompt.objects.count(), Item.objects.count()) == (4000, 4000)
     upload.refresh_from_db()

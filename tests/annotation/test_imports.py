@@ -181,6 +181,7 @@ class StartAndStopTests(ImportPageTestCase):
         self.client.post(self.url("import-cancel", upload.pk))
         upload.refresh_from_db()
         assert (upload.state, upload.cancel_requested) == ("running", True)
+        self.assertContains(self.client.get(self.url()), "is being stopped")
 
     def test_a_file_that_has_gone_is_said(self) -> None:
         upload = self.uploaded()

@@ -58,7 +58,7 @@ class MakingTests(InvitationTestCase):
         self.assertContains(page, "The students")
         self.assertContains(page, "0 of 2")
         deed = Deed.objects.get(verb="invitation.made")
-        assert (deed.actor, deed.subject) == (self.alice, "As annotator, 2 places: The students")
+        assert (deed.actor, deed.subject) == (self.alice, "As annotator, 2 places")
 
     def test_bad_input_is_said_and_makes_nothing(self) -> None:
         for changes, sentence in (

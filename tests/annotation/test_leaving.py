@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 from asgiref.sync import async_to_sync
 from django.contrib.sessions.models import Session
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
-from annotation.actions import queue
-from annotation.models import ApiToken, Deed, Draft, Judgment, Member, Slot, User
+from annotation.actions import (
+    accounts,
+    freeze,
+    imports,
+    invitations,
+    members,
+    qualification,
+    queue,
+    review,
+    routing,
+    rules,
+    webhooks,
+)
+from annotation.models import ApiToken, Deed, Draft, Item, Judgment, Member, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -58,6 +72,42 @@ class ExportTests(PalateTestCase):
         assert "digest" not in text
         assert "password" not in text
 
+    def test_what_i_made_and_what_was_done_to_me_is_in_it(self) -> None:
+        self.enterContext(override_settings(ARTIFACTS=Path(self.enterContext(tempfile.TemporaryDirectory()))))
+        builders.items(self.project, 1)
+        item = Item.objects.get()
+        builders.judgment(self.project, self.bob)
+        ranks = {pk: n for n, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
+        review.give_verdict(item=item, reviewer=self.alice, ranks=ranks, note="So it is.")
+        invitations.invite(project=self.project, creator=self.alice, role="annotator", note="The students")
+        imports.keep_upload(
+            project=self.project, name="mine.jsonl", chunks=[b'{"prompt": "Why?"}'], creator=self.alice
+        )
+        freeze.freeze(project=self.project, creator=self.alice, note="First")
+        webhooks.add(
+            project=self.project,
+            url="https://example.com/hook",
+            events=["snapshot.frozen"],
+            creator=self.alice,
+        )
+        member = Member.objects.get(project=self.project, user=self.bob)
+        rules.warn(member=member, reason="Too quick.", actor=self.alice)
+        data = self.exported(self.alice)
+        for name, field, said in (
+            ("verdicts", "note", "So it is."),
+            ("guidelines", "text", "Prefer the **better** answer."),
+            ("invitations", "note", "The students"),
+            ("imports", "name", "mine.jsonl"),
+            ("snapshots", "note", "First"),
+            ("webhooks", "url", "https://example.com/hook"),
+        ):
+            assert [one[field] for one in data[name]] == [said], name
+        assert "whsec_" not in json.dumps(data)
+        assert "Too quick." in [deed["data"].get("reason") for deed in data["deeds"]]
+        (about,) = self.exported(self.bob)["deeds_about"]
+        assert (about["verb"], about["data"]["reason"]) == ("member.warned", "Too quick.")
+        assert "alice" not in json.dumps(about)
+
     def test_an_account_without_anything_is_well_formed_too(self) -> None:
         assert self.exported(self.charlie)["judgments"] == []
 
@@ -102,7 +152,47 @@ class EraseTests(PalateTestCase):
         assert Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/projects/").status_code == 401
         deed = Deed.objects.get(verb="account.erased")
         assert (deed.actor, deed.subject) == (bob, pseudonym)
-        assert not Deed.objects.filter(subject__contains="bob").exists()
+
+    def test_no_deed_keeps_the_name(self) -> None:
+        """Whatever has been done to somebody: the trail is never changed, so the name may not be in it."""
+        erin = "erin-of-the-trail"
+        invitation, key = invitations.invite(
+            project=self.project, creator=self.alice, role="annotator", note=erin
+        )
+        found = invitations.find(key)
+        assert found is not None
+        member = invitations.sign_up(invitation=found, username=erin, password="a long enough one")
+        invitations.revoke(invitation=invitation, actor=self.alice)
+        rules.warn(member=member, reason="Too quick.", actor=self.alice)
+        rules.pause(member=member, reason="Too quick.", actor=self.alice)
+        rules.resume(member=member, actor=self.alice)
+        Member.objects.filter(pk=member.pk).update(qualified_at=None)
+        self.qualify(member.user)
+        members.change_role(member=member, role="reviewer", actor=self.alice)
+        verbs = {"invitation.made", "member.joined", "invitation.revoked", "member.warned", "member.paused"}
+        verbs |= {"member.resumed", "member.qualified", "member.role", "account.erased"}
+        accounts.erase(user=member.user, actor=member.user)
+        assert verbs <= set(Deed.objects.values_list("verb", flat=True))
+        assert not [deed for deed in Deed.objects.all() if erin in f"{deed.subject} {deed.data}"]
+        about = Deed.objects.filter(data__user=member.user.pk)
+        assert set(about.values_list("verb", flat=True)) == {
+            verb for verb in verbs if "invitation" not in verb
+        }
+        assert set(about.values_list("subject", flat=True)) == {member.user.pseudonym}
+        invitation.refresh_from_db()
+        assert invitation.note == ""
+
+    def qualify(self, user: User) -> None:
+        """Have somebody pass the qualification, of one item."""
+        builders.items(self.project, 1)
+        self.project.qualification_items, self.project.qualification_accuracy = 1, 0.5
+        self.project.save()
+        item = Item.objects.get()
+        ids = sorted(item.responses.values_list("pk", flat=True))
+        ranks = {response: rank for rank, response in enumerate(ids, start=1)}
+        routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+        builders.judgment(self.project, user)
+        qualification.settle(project_id=self.project.pk, user_id=user.pk)
 
     def test_nobody_can_claim_what_was_erased(self) -> None:
         builders.items(self.project, 1)
@@ -156,3 +246,17 @@ class EraseTests(PalateTestCase):
         assert self.client.put("/account/erase/").status_code == 405
         self.dana.refresh_from_db()
         assert self.dana.erased_at is None
+
+    def test_it_takes_an_administrator_to_erase_one_and_the_last_one_stays(self) -> None:
+        User.objects.filter(pk=self.charlie.pk).update(is_superuser=True, is_staff=True)
+        url = reverse("person-erase", args=[self.charlie.pk])
+        self.assertContains(self.erase(self.alice, url), "Only another administrator", status_code=422)
+        self.assertContains(self.erase(self.charlie), "charlie is the only administrator", status_code=422)
+        User.objects.filter(pk=self.dana.pk).update(is_superuser=True, is_active=False)
+        self.assertContains(self.erase(self.charlie), "charlie is the only administrator", status_code=422)
+        self.charlie.refresh_from_db()
+        assert self.charlie.erased_at is None
+        User.objects.filter(pk=self.alice.pk).update(is_superuser=True)
+        self.assertRedirects(self.erase(self.alice, url), "/", fetch_redirect_response=False)
+        self.charlie.refresh_from_db()
+        assert self.charlie.erased_at is not None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation import oversight
+from annotation import oversight, queries
 from annotation.actions import queue
 from annotation.oversight.filters import EVERYTHING, Filters
 from tests import builders
@@ -65,4 +65,4 @@ class ProgressTests(AccessTestCase):
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
         at, n = oversight.rate(self.project, Filters.read({"days": "7"}, self.project))[1][-1]
-        assert (at, n) == (oversight.midnight(), 1)
+        assert (at, n) == (queries.midnight(), 1)

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import uuid
 from datetime import timedelta
 
 from annotation import queries
-from annotation.actions import queue
-from annotation.models import Slot
+from annotation.actions import judge, queue, routing
+from annotation.models import Item, Project, Slot, User
 from tests import builders
 from tests.annotation.test_queue import run_out
 from tests.base import PalateTestCase
@@ -25,16 +26,39 @@ class ProgressTests(PalateTestCase):
         run_out(lease)
         assert queries.progress(self.project).leased == 0
 
+    def test_a_change_of_mind_and_a_judgment_that_came_late_are_no_pace(self) -> None:
+        builders.items(self.project, 1)
+        late = queue.claim(project=self.project, annotator=self.bob)
+        run_out(late)
+        judgment = builders.judgment(self.project, self.dana)
+        ranks = dict.fromkeys(judgment.shown_order, 1)
+        judge.revise(judgment=judgment, annotator=self.dana, ranks=ranks, idempotency_key=uuid.uuid4())
+        assert builders.submit(late).slot_id is None
+        assert queries.progress(self.project).last_hour == 1
+
+    def test_a_judgment_of_a_known_answer_is_no_pace(self) -> None:
+        builders.items(self.project, 1)
+        item = Item.objects.get()
+        ranks = {pk: rank for rank, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
+        routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+        Project.objects.update(gold_rate=1.0)
+        builders.judgment(Project.objects.get(), self.bob)
+        assert queries.progress(self.project).last_hour == 0
+
+    def left_for(self, user: User) -> int:
+        (mine,) = queries.assignments_of(user)
+        return mine.left
+
     def test_what_is_left_for_someone_is_what_they_can_still_get(self) -> None:
         self.project.overlap = 2
         self.project.save()
         builders.items(self.project, 3)
-        assert queries.left_for(self.project, self.bob) == 3
+        assert self.left_for(self.bob) == 3
         builders.judgment(self.project, self.bob)
         queue.skip(lease=queue.claim(project=self.project, annotator=self.bob), reason="broken")
-        assert queries.left_for(self.project, self.bob) == 1
-        assert queries.left_for(self.project, self.dana) == 3
+        assert self.left_for(self.bob) == 1
+        assert self.left_for(self.dana) == 3
         Slot.objects.filter(state="open").update(priority=1)
         while queue.claim(project=self.project, annotator=self.bob) is not None:
             builders.judgment(self.project, self.bob)
-        assert queries.left_for(self.project, self.bob) == 0
+        assert self.left_for(self.bob) == 0

@@ -134,6 +134,13 @@ class ClaimTests(QueueTestCase):
         with self.assertNumQueries(1):
             queue.claim(project=self.project, annotator=self.bob)
 
+    def test_the_next_one_is_never_the_item_on_the_screen(self) -> None:
+        """Though others are wanted for it, too."""
+        self.set_overlap(3)
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        assert queue.claim(project=self.project, annotator=self.bob, besides=lease) is None
+
     def test_an_item_judged_too_late_to_count_is_not_given_again(self) -> None:
         """Its judgment stands without a slot; the slot that falls free later is for somebody else."""
         builders.items(self.project, 1)

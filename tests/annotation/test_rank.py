@@ -220,8 +220,8 @@ class SubmitTests(JudgingTestCase):
         form = self.ranked(self.open(), 1, 2, 3, 4)
         self.send(self.ranked({**self.open()}, 1), "work-draft")
         # who it is 1, their role and the project 1, the submit 1;
-        # the next item: claimed 1, with its prompt 1, its answers 1, counters, version and draft together 1
-        with self.assertNumQueries(7):
+        # the next item: claimed 1, with its prompt and answers 1, counters, version and draft together 1
+        with self.assertNumQueries(6):
             assert self.send(form).status_code == 200
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from annotation.models import Deed, Item, Prompt, Skip, Slot, Verdict
+from annotation import queries
+from annotation.actions.review import make_gold, reopen
+from annotation.models import Deed, Item, Project, Prompt, Skip, Slot, Verdict
 from tests import builders
 from tests.overseeing import OverseeingTestCase
 
@@ -186,6 +188,25 @@ class ItemTests(OverseeingTestCase):
         self.client.post(self.url("item-decide", item.pk), {"do": "reopen"})
         item.refresh_from_db()
         assert (item.gold, item.gold_explanation, item.slots.count()) == (None, "", 2)
+
+    def test_judgments_made_for_a_known_answer_are_not_the_item_s_own_once_it_is_forgotten(self) -> None:
+        builders.items(self.project, 1, k=3)
+        builders.judgment(self.project, self.erin)  # before anybody knew
+        item = Item.objects.get()
+        ranks = {pk: n for n, pk in enumerate(sorted(item.responses.values_list("pk", flat=True)), start=1)}
+        make_gold(item=item, actor=self.alice, ranks=ranks, explanation="It is known.")
+        Project.objects.filter(pk=self.project.pk).update(gold_rate=1.0)
+        self.project.refresh_from_db()
+        builders.judgment(self.project, self.bob)
+        builders.queue.claim(project=self.project, annotator=self.dana)
+        reopen(item=item, actor=self.alice)
+        slots = Slot.objects.order_by("gold", "state").values_list("gold", "state", "annotator")
+        assert list(slots) == [
+            (False, "done", self.erin.pk),
+            (False, "open", None),
+            (True, "done", self.bob.pk),
+        ]
+        assert queries.progress(self.project).wanted == 2
 
     def test_its_queries_do_not_grow_with_what_was_said(self) -> None:
         item = self.item()

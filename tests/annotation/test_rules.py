@@ -74,7 +74,7 @@ class KeepingRulesTests(OverseeingTestCase):
         assert "70%" in member.warning
         assert member.paused_at is None
         deed = Deed.objects.get(verb="member.warned")
-        assert (deed.actor, deed.subject) == (None, "bob")
+        assert (deed.actor, deed.subject, deed.data["user"]) == (None, self.bob.pseudonym, self.bob.pk)
 
     def test_nothing_happens_before_enough_was_judged_or_above_the_mark(self) -> None:
         self.rule(after=3)

@@ -8,7 +8,10 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
+from annotation.actions import queue
+from annotation.actions.judge import Marks
 from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
+from annotation.views.entry import Entry
 from tests import builders
 from tests.annotation.judging import HTMX, JudgingTestCase
 
@@ -50,8 +53,8 @@ class AheadTests(JudgingTestCase):
         first = self.open()
         second = self.ahead(first).context
         form = self.ranked(first, 1, 2, 3, 4, showing=second["ticket"])
-        # who it is, their role and the project, the submit, the claim, its item, its answers, counters and draft
-        with self.assertNumQueries(7):
+        # who it is, their role with the project, the submit, the claim, its item with its answers, counters and draft
+        with self.assertNumQueries(6):
             assert self.send(form).status_code == 200
 
     def test_the_time_on_an_item_begins_when_it_is_on_the_screen(self) -> None:
@@ -224,6 +227,27 @@ class MarksTests(JudgingTestCase):
             )
         ]
         assert again["entry"].rationale == "A is true."
+
+    def test_a_draft_may_spell_a_null_byte(self) -> None:
+        assert self.send(self.filled(self.open(), rationale=r"a \u0000 b"), "work-draft").status_code == 204
+        assert self.open()["entry"].rationale == r"a \u0000 b"
+
+    def test_of_a_draft_that_a_script_kept_what_does_not_fit_is_left_out(self) -> None:
+        lease = self.open()["lease"]
+        a, b = (str(pk) for pk in lease.shown_order[:2])
+        right = {"ranks": {a: 1}, "marks": {a: {"quality": 3, "safe": True, "flags": ["opinion"]}}}
+        for wrong in (
+            {"ranks": 5, "marks": [1], "degree": [1], "rationale": 7, "text": {}},
+            {"ranks": {a: [1], b: True}, "marks": {a: 5, b: {"quality": "x", "safe": 1, "flags": 3}}},
+            {"ranks": {a: 77}, "marks": {b: {"quality": 99, "flags": [["x"], "odd"]}}, "degree": "hugely"},
+        ):
+            with self.subTest(wrong):
+                queue.save_draft(lease=lease, data=wrong)
+                assert self.open()["entry"] == Entry()
+        queue.save_draft(lease=lease, data=right | {"degree": 5})
+        entry = self.open()["entry"]
+        assert entry.ranks == {int(a): 1}
+        assert entry.marks == {int(a): Marks(quality=3, safe=True, flags=("opinion",))}
 
     def test_a_draft_with_a_null_byte_is_kept_without_it(self) -> None:
         assert self.send(self.filled(self.open(), rationale="a\0b"), "work-draft").status_code == 204

@@ -4,20 +4,23 @@ import ipaddress
 import json
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from django.db import connection
 from django.test import override_settings
 from django.utils import timezone
 from palate_client import verified
 
-from annotation.actions import outbound, webhooks
+from annotation.actions import intake, outbound, webhooks
 from annotation.actions.webhooks import WebhookError
-from annotation.models import Delivery, Item, Webhook
+from annotation.models import Deed, Delivery, Item, Prompt, Webhook
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -159,6 +162,121 @@ class DeliveryTests(PalateTestCase):
         webhooks.tell(self.project, "snapshot.frozen", number=1)
         webhooks.send_due()
         assert "does not answer" in Delivery.objects.get().problem
+
+    def test_a_server_that_answers_a_byte_at_a_time_is_given_up(self) -> None:
+        self.hook("snapshot.frozen")
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        for answer in (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 90, b"HTTP/1.1 200 " + b"O" * 900):
+            with dripping(answer) as url, patch.object(outbound, "TIMEOUT_S", 0.5):
+                began = time.monotonic()
+                with pytest.raises(outbound.Refused, match=r"not within 0\.5 seconds"):
+                    outbound.post(url, b"{}", {})
+                assert time.monotonic() - began < 3
+
+    def test_a_server_that_does_not_answer_is_asked_once_and_the_others_are_told(self) -> None:
+        hook = self.hook("snapshot.frozen")
+        Webhook.objects.filter(pk=hook.pk).update(url="http://127.0.0.1:1/")
+        self.hook("snapshot.frozen")
+        for number in range(3):
+            webhooks.tell(self.project, "snapshot.frozen", number=number)
+        assert webhooks.send_due() == 4
+        assert len(self.receiver.heard) == 3
+        assert sorted(hook.deliveries.values_list("attempts", flat=True)) == [0, 0, 1]
+
+    def test_a_message_is_taken_when_it_is_sent_and_not_before(self) -> None:
+        """Sending takes its time: what another worker would take up meanwhile is told twice."""
+        self.hook("snapshot.frozen")
+        for number in range(3):
+            webhooks.tell(self.project, "snapshot.frozen", number=number)
+        taken: list[int] = []
+        post = outbound.post
+
+        def slowly(*arguments: Any) -> int:
+            taken.append(Delivery.objects.filter(attempts=1, state="waiting").count())
+            return post(*arguments)
+
+        with patch.object(outbound, "post", slowly):
+            webhooks.send_due()
+        assert taken == [1, 1, 1]
+
+    def test_of_what_happens_while_it_is_paused_it_is_not_told(self) -> None:
+        self.settle()
+        hook = self.hook("judgment.created", "items.created", "snapshot.frozen")
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhooks.switch(webhook=hook, active=False, actor=self.alice)
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        assert webhooks.send_due() == 0
+        for _ in range(2):
+            webhooks.switch(webhook=hook, active=True, actor=self.alice)
+        assert webhooks.gather() == 0
+        builders.judgment(self.project, self.bob)
+        assert webhooks.gather() == 1
+        webhooks.send_due()
+        assert [said["event"] for said in self.told()] == ["snapshot.frozen", "judgment.created"]
+
+    def test_what_is_done_with_a_webhook_is_noted_without_the_keys_in_its_address(self) -> None:
+        hook = self.hook("snapshot.frozen")
+        for active in (False, False, True):
+            webhooks.switch(webhook=hook, active=active, actor=self.alice)
+        webhooks.remove(webhook=hook, actor=self.alice)
+        deeds = Deed.objects.filter(verb__startswith="webhook.").order_by("id")
+        verbs = [deed.verb.removeprefix("webhook.") for deed in deeds]
+        assert verbs == ["added", "paused", "resumed", "removed"]
+        assert {(deed.actor, deed.subject, deed.project) for deed in deeds} == {
+            (self.alice, "127.0.0.1", self.project)
+        }
+
+
+@contextmanager
+def dripping(answer: bytes) -> Iterator[str]:
+    """The address of a server that sends a byte of its answer every 50 ms."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            line, _ = server.accept()
+            with line, suppress(OSError):
+                for byte in answer:
+                    line.sendall(bytes([byte]))
+                    time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}/"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -> None:
+    """Its rows have lower ids than theirs, and turn up later."""
+    alice = builders.user("alice")
+    project = builders.project(alice)
+    hook = webhooks.add(project=project, url="https://example.com/", events=["items.created"], creator=alice)
+    started, over = threading.Event(), threading.Event()
+
+    def slowly() -> Iterator[bytes]:
+        yield from builders.lines({"id": "slow", "prompt": "Why?", "responses": ["So.", "Ask her."]})
+        started.set()
+        over.wait(30)
+
+    def long_import() -> None:
+        intake.import_lines(project=project, lines=slowly())
+        connection.close()
+
+    with patch.object(webhooks, "SETTLED", timedelta(0)), patch.object(intake, "BATCH_BYTES", 1):
+        other = threading.Thread(target=long_import)
+        other.start()
+        try:
+            assert started.wait(30)
+            prompt = Prompt.objects.create(
+                project=project, external_id="quick", messages=[], html=[], split="train"
+            )
+            Item.objects.create(project=project, prompt=prompt)
+            assert webhooks.gather() == 0
+        finally:
+            over.set()
+            other.join()
+        assert webhooks.gather() == 1
+    told = [item["external_id"] for item in hook.deliveries.get().body["data"]["items"]]
+    assert told == ["slow", "quick"]
 
 
 @override_settings(WEBHOOKS_TO_PRIVATE=False)

@@ -1,6 +1,13 @@
 from __future__ import annotations
 
+import io
+import tarfile
+import tempfile
+from pathlib import Path
+
+from django.test import override_settings
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from annotation.actions import intake
 from tests import builders
@@ -57,21 +64,46 @@ class ModelTests(AccessTestCase):
         # user; membership; models; the newest judgment, whose leaderboard is the one kept
         with self.assertNumQueries(4):
             self.client.get(self.url("models"))
-        # user; membership; models; samples, children; the form: current policy, prompts waiting, policies
-        with self.assertNumQueries(7):
+        # user; membership; models; those behind them; samples, children; the form: current policy, prompts waiting, policies
+        with self.assertNumQueries(8):
             self.client.get(self.url("model", version.pk))
 
-    def test_a_model_s_page_draws_its_line_of_descent(self) -> None:
+    def test_a_model_s_page_draws_all_that_it_was_made_from(self) -> None:
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", second.pk))
         drawing = page.context["drawing"]
-        assert [node.version.name for node in drawing.nodes] == ["policy-0", "dpo-1", "dpo-2"]
-        assert [node.y for node in drawing.nodes] == sorted({node.y for node in drawing.nodes})
-        assert drawing.nodes[-1].y < drawing.height
-        self.assertContains(page, "From dpo-1 came dpo-2 by DPO run")
-        self.assertContains(page, "20 judgments")
-        assert page.content.count(b'class="line-snapshot"') == 2
+        assert [line.name for line in drawing.lines] == ["policy-0", "Snapshot 1", "dpo-1", "dpo-2"]
+        said = " ".join(strip_tags(page.content.decode()).split())
+        assert "dpo-1 DPO from policy-0, Snapshot 1" in said
+        assert "Snapshot 1 20 judgments" in said
+        self.assertContains(page, reverse("snapshot", args=[self.project.slug, 1]))
+        assert page.content.count(b'class="rail"') == 4, "parent and snapshot of each of two"
+
+    def test_a_model_is_downloaded_with_its_card(self) -> None:
+        with tempfile.TemporaryDirectory() as name, override_settings(ARTIFACTS=Path(name)):
+            self.sign_in(self.dana)
+            url = self.url("model-download", self.first.pk)
+            assert self.client.get(url).status_code == 404
+            self.assertNotContains(self.client.get(self.url("model", self.first.pk)), url)
+            folder = Path(name) / self.first.location
+            folder.mkdir(parents=True)
+            (folder / "model.safetensors").write_bytes(b"w" * 700_001)
+            (folder / "config.json").write_text("{}")
+            (folder / "optimizer.pt").write_text("nobody's")
+            (folder / "linked.json").symlink_to("/etc/passwd")
+            self.check(Endpoint("model-download", (self.first.pk,), get=200, reviewer_get=200))
+            self.sign_in(self.dana)
+            self.assertContains(self.client.get(self.url("model", self.first.pk)), url)
+            response = self.client.get(url)
+            sent = b"".join(response)  # type: ignore[arg-type]
+        assert int(response["Content-Length"]) == len(sent)
+        assert response["Content-Disposition"] == 'attachment; filename="policy-0.tar"'
+        with tarfile.open(fileobj=io.BytesIO(sent)) as archive:
+            names = [f"policy-0/{name}" for name in ("README.md", "config.json", "model.safetensors")]
+            assert archive.getnames() == names
+            assert archive.extractfile(names[2]).read() == b"w" * 700_001  # type: ignore[union-attr]
+            assert archive.extractfile(names[0]).read().startswith(b"# policy-0")  # type: ignore[union-attr]
 
     def test_a_reward_model_shows_its_figures_with_a_sentence_each(self) -> None:
         reward = self.child(self.first, "reward-1", kind="reward")

@@ -340,3 +340,23 @@ class BeginningTests(RoundTestCase):
         assert estimate["unknown"] == []
         assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
         assert estimate["steps"]["improve-1"] == 100
+
+    def test_a_part_goes_by_its_like_and_not_by_the_playground(self) -> None:
+        one = self.loop()
+        for seconds, fields in (
+            (10, {"inputs": {"prompts": 5}}),
+            (1, {"inputs": {"ask": "Who are you?"}}),
+            (90, {"part": "fresh-1"}),
+        ):
+            Run.objects.create(
+                project=self.asked,
+                kind="generate",
+                state="done",
+                config={},
+                result={"seconds": seconds},
+                created_by=self.alice,
+                **fields,
+            )
+        steps = rounds.draft(one).estimate["steps"]
+        assert steps["fresh-answers"] == 90, "the same part of a round"
+        assert steps["answers"] == (10 + 90) / 2, "its kind, without the question"

@@ -4,10 +4,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.test import override_settings
 from django.urls import reverse
 
-from annotation.models import Deed
+from annotation.models import Deed, Judgment
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 from tests.training.looping import LENIENT, fresh, loop, people_judge, played
@@ -19,9 +20,9 @@ class RoundPagesTestCase(AccessTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        settings = override_settings(ARTIFACTS=Path(folder.name))
-        settings.enable()
-        self.addCleanup(settings.disable)
+        artifacts = override_settings(ARTIFACTS=Path(folder.name))
+        artifacts.enable()
+        self.addCleanup(artifacts.disable)
         self.first = actions.add_model(
             project=self.project, kind="policy", name="first", location="some/policy"
         )
@@ -105,6 +106,28 @@ class PagesTests(RoundPagesTestCase):
         self.assertContains(response, "Round 1 is not over yet", status_code=422)
         assert Round.objects.count() == 1
 
+    def test_what_a_lead_decides_by_is_said_before_it_starts_and_while_it_goes_on(self) -> None:
+        said = "It agrees with people on at least 72% of fresh judgments."
+        self.assertContains(self.client.get(self.url("round-new")), "on at least 55% of fresh judgments")
+        round = self.begin(min_accuracy=0.72)
+        self.assertContains(self.client.get(self.url("round", round.pk)), said)
+        page = self.client.get(self.url("round-new"))
+        self.assertContains(page, said)
+        self.assertContains(page, "Round 1</a> is not over yet")
+        self.assertNotContains(page, "Start the round")
+        self.assertNotContains(page, "Not counted, as none has run here yet: .")
+        self.assertContains(
+            page, "Not counted, as none has run here yet: DPO, Evaluation, Answers, Reward model."
+        )
+
+    def test_odd_judgments_lead_to_their_items(self) -> None:
+        round = self.begin()
+        odd = Judgment.objects.filter(item__project=self.project).latest("pk")
+        Round.objects.filter(pk=round.pk).update(report={"odd": [odd.pk]})
+        page = self.client.get(self.url("round", round.pk))
+        self.assertContains(page, self.url("item", odd.item_id))
+        self.assertContains(page, "1 judgment that both reward models find odd")
+
     def test_a_held_round_shows_why_and_is_overruled_with_a_reason(self) -> None:
         round = played(self.begin(min_accuracy=0.9), until="none")
         page = self.client.get(self.url("round", round.pk))
@@ -178,6 +201,19 @@ class ModelsTests(RoundPagesTestCase):
             self.client.post(self.url("playground"), {"question": " "}), "Write what the models"
         )
         assert Run.objects.count() == 2
+
+    def test_an_answer_leaves_room_for_the_question_in_a_small_model(self) -> None:
+        folder = Path(settings.ARTIFACTS) / "small"
+        folder.mkdir()
+        (folder / "config.json").write_text('{"max_position_embeddings": 256}')
+        (folder / "model.safetensors").write_text("")
+        small = actions.add_model(project=self.project, kind="policy", name="small", location="small")
+        self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
+        lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
+        assert list(lengths) == [("small", 128), ("first", 256)]
+        actions.promote(small, self.alice)
+        form = self.client.get(self.url("run-new", "generate")).context["form"]
+        assert form["setting_max_new_tokens"].value() == 128
 
     def test_a_card_tells_what_a_model_is(self) -> None:
         round = played(self.begin(), until="promotion")

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from django.http import HttpResponseBase
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
+from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
-from training import actions
+from annotation.api.renderers import TarRenderer
+from annotation.streaming import stream
+from training import actions, downloads
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
@@ -148,3 +152,28 @@ class LineageApi(APIView):
         reviewers."""
         version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
         return Response(AncestorOut(version.lineage(), many=True).data)
+
+
+class DownloadApi(APIView):
+    renderer_classes = (JSONRenderer, TarRenderer)
+
+    @extend_schema(
+        summary="Download a model",
+        operation_id="models_download",
+        responses={
+            (200, downloads.CONTENT_TYPE): OpenApiResponse(
+                {"type": "string", "format": "binary"}, "A tar archive with one folder."
+            )
+        }
+        | errors.READ,
+        tags=["models"],
+    )
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
+        """Its weights as safetensors, its tokenizer and settings, and its card as README.md: unpacked,
+        `transformers` opens the folder. For leads and reviewers. 404 where its files are not on this server."""
+        version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
+        try:
+            made = downloads.archive(version)
+        except RunError as error:
+            raise NotFound(str(error)) from error
+        return stream(made.chunks(), content_type=downloads.CONTENT_TYPE, name=made.name, size=made.size)

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import path, re_path
 
 from annotation.api.errors import NoSuchAddress
-from training.api.models import LineageApi, ModelsApi, PromoteApi, RetireApi
+from training.api.models import DownloadApi, LineageApi, ModelsApi, PromoteApi, RetireApi
 from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
 from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunsApi
 
@@ -16,6 +16,7 @@ urlpatterns = [
     path("runs/<int:pk>/resume/", ResumeApi.as_view(), name="api-run-resume"),
     path("models/<int:pk>/promote/", PromoteApi.as_view(), name="api-model-promote"),
     path("models/<int:pk>/retire/", RetireApi.as_view(), name="api-model-retire"),
+    path("models/<int:pk>/file/", DownloadApi.as_view(), name="api-model-file"),
     path("models/<int:pk>/lineage/", LineageApi.as_view(), name="api-model-lineage"),
     path("projects/<slug:slug>/loops/", LoopsApi.as_view(), name="api-loops"),
     path("projects/<slug:slug>/leaderboard/", LeaderboardApi.as_view(), name="api-leaderboard"),

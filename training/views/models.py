@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, member_for, person, project_for
-from training import actions, evaluation, figures, queries
+from annotation.streaming import stream
+from training import actions, downloads, evaluation, figures, queries
 from training.card import card
 from training.errors import RunError
 from training.forms import AddModelForm, RunForm
@@ -50,13 +51,15 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     if found is None:
         raise Http404("No such model.")
     version, judgments = found
+    family = queries.family(me.project)
     is_policy = version.kind == ModelVersion.Kind.POLICY
     context = {
         "me": me,
         "project": me.project,
         "version": version,
-        "drawing": draw(version),
+        "drawing": draw(family[pk], family),
         "judgments": judgments,
+        "bytes": downloads.size_of(version),
         "results": figures.results(figures.of_report(version.metrics)),
         "by_degree": figures.groups(version.metrics, "accuracy_by_degree"),
         "samples": queries.samples_of(version) if is_policy else [],
@@ -101,3 +104,15 @@ def model_card(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
     headers = {"Content-Disposition": f'attachment; filename="{version.name}.md"'}
     return HttpResponse(card(version), content_type="text/markdown; charset=utf-8", headers=headers)
+
+
+@login_required
+@require_GET
+def model_download(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
+    try:
+        made = downloads.archive(version)
+    except RunError as error:
+        raise Http404(str(error)) from error
+    return stream(made.chunks(), content_type=downloads.CONTENT_TYPE, name=made.name, size=made.size)

@@ -11,13 +11,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, member_for, person, project_for
-from annotation.models import Member
-from training import queries, rounds, timeline
+from annotation.models import Judgment, Member
+from training import gates, parts, queries, rounds, timeline
 from training.configs import ConfigError
 from training.errors import RunError
 from training.loop_forms import LoopForm
-from training.models import Loop, Round
-from training.recipes import RECIPES
+from training.models import Loop, Round, Run
+from training.recipes import RECIPES, RoundSettings
 
 SAID = {
     "cancel": "The round was cancelled. It can be resumed.",
@@ -28,6 +28,8 @@ SAID = {
     "promote": "The new policy is the current one now.",
     "reject": "The old policy stays current.",
 }
+
+ODD_SHOWN = 8
 
 
 @login_required
@@ -95,13 +97,17 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
             return redirect(rounds.start_round(loop=saved, creator=person(request)))
         except (RunError, ConfigError) as error:
             form.add_error(None, str(error))
+    draft = _draft(loop)
     context = {
         "me": me,
         "project": me.project,
         "form": form,
         "loop": loop,
+        "open": loop.rounds.filter(state__in=Round.OPEN_STATES).first() if loop else None,
         "recipes": RECIPES.values(),
-        "draft": _draft(loop),
+        "draft": draft,
+        "unknown": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
+        "wanted": gates.wanted(parts.settings_of(draft) if draft else RoundSettings()),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 
@@ -132,6 +138,7 @@ def round_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def _context(me: Member, pk: int) -> dict[str, Any]:
     round = get_object_or_404(queries.rounds_of(me.project).prefetch_related("runs__project"), pk=pk)
     report = round.report
+    odd = report.get("odd", [])[:ODD_SHOWN]
     retriable = set(rounds.retriable(round))
     return {
         "me": me,
@@ -141,6 +148,8 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "by_tag": timeline.wins(report.get("by_tag", [])),
         "by_length": timeline.wins(report.get("by_length", [])),
         "curves": timeline.curves(report.get("reward_by_kl", [])),
+        "odd": Judgment.objects.filter(pk__in=odd).select_related("item__prompt", "annotator") if odd else [],
+        "wanted": [] if report.get("wins") else gates.wanted(parts.settings_of(round)),
         "recipe": RECIPES[round.recipe],
         "retriable": [step for step in round.plan if step["name"] in retriable],
         "settings": LoopForm.described(round.options),

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.test import override_settings
 
-from annotation.models import Judgment, Snapshot
+from annotation.models import ApiToken, Judgment, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
@@ -64,6 +64,38 @@ class IdempotencyTests(ApiTestCase):
         self.freeze("a", key="palate_x")
         assert self.freeze("a", key="palate_x").status_code == 401
         self.refused(self.freeze("a", own="é"), 400, "detail", "visible ASCII")
+
+    def test_who_may_not_come_in_any_more_is_not_answered_from_memory(self) -> None:
+        self.freeze("a")
+        token = ApiToken.objects.get(digest=ApiToken.digest_of(self.key))
+        token.scope = "read"
+        token.save()
+        self.refused(self.freeze("a"), 403, "detail", "This token may only read")
+        token.delete()
+        for note in ("a", "b"):
+            self.refused(self.freeze(note), 401, "detail", "may have been revoked")
+
+    def test_an_answer_with_a_secret_is_not_kept(self) -> None:
+        def add() -> object:
+            return self.client.post(
+                "/api/v1/projects/helpfulness/webhooks/",
+                {"url": "https://example.com/hook", "events": ["snapshot.frozen"]},
+                content_type="application/json",
+                headers={"Idempotency-Key": self.own, "Authorization": f"Bearer {self.key}"},
+            )
+
+        made = add()
+        assert made.status_code == 201
+        assert made["Cache-Control"] == "no-store"
+        secret = made.json()["secret"]
+        written: list[object] = []
+        self.refused(add(), 409, "detail", "held a secret")
+        assert Webhook.objects.count() == 1
+        with patch.object(cache, "set", lambda *arguments: written.append(arguments)):
+            self.own = str(uuid.uuid4())
+            assert secret != add().json()["secret"]
+        assert written
+        assert "whsec_" not in str(written)
 
     def test_what_failed_may_be_tried_again(self) -> None:
         with (
@@ -159,7 +191,11 @@ class JudgingTests(ApiTestCase):
         draft = {"ticket": first["ticket"], "data": {"ranks": {"A": 1}}}
         assert self.post("projects/helpfulness/draft/", self.bob, draft).status_code == 204
         assert self.project.items.get(pk=first["item"]).drafts.get().data == {"ranks": {"A": 1}}
-        self.refused(self.post("projects/helpfulness/draft/", self.bob, draft | {"data": "\0"}), 400, "data")
+        for wrong in (b'"\\u0000"', b'{"a": ["\\ud800"]}', b'{"\\udc00": 1}', b"1e999"):
+            body = b'{"ticket": "%s", "data": %s}' % (first["ticket"].encode(), wrong)
+            self.refused(self.post("projects/helpfulness/draft/", self.bob, body), 400, "data")
+        spelled = draft | {"data": r"\u0000 \ud800"}
+        assert self.post("projects/helpfulness/draft/", self.bob, spelled).status_code == 204
 
     def test_an_answer_is_written(self) -> None:
         project = builders.project(self.bob, "Write", task="demonstrations")

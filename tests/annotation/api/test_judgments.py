@@ -6,10 +6,11 @@ import uuid
 from typing import Any
 from unittest.mock import patch
 
+from django.db.models import F
 from django.test import TestCase, override_settings
 
 from annotation.actions import freeze, queue
-from annotation.models import Judgment, Placement, Slot
+from annotation.models import Judgment, Placement, Project, Slot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from tests.annotation.test_queue import run_out
@@ -27,6 +28,7 @@ class AccessTests(EndpointTests, ApiTestCase, TestCase):
 class ExportTests(ApiTestCase):
     def setUp(self) -> None:
         builders.items(self.project, 2)
+        Slot.objects.update(random_key=F("item"))  # exports are in the order of the items
         builders.judgment(self.project, self.bob, [2, 1, 2, 3])
         builders.judgment(self.project, self.dana, [1, 2, 3, 4])
 
@@ -258,6 +260,17 @@ class NextTests(QueueTestCase):
         assert item["guideline_version"] == 1
         assert "gpt" not in json.dumps(item)
 
+    def test_who_wrote_an_answer_is_hidden_in_it_too(self) -> None:
+        texts = ["I am ChatGPT. Hello!", "Hello!"]
+        builders.imported(self.project, {"prompt": "Hi.", "responses": texts})
+        assert {a["text"] for a in self.take(self.bob)["answers"]} == {"I am [model]. Hello!", "Hello!"}
+
+    def test_an_answer_to_be_made_better_is_given_as_it_is(self) -> None:
+        Project.objects.update(task="demonstrations")
+        self.project.refresh_from_db()
+        builders.imported(self.project, {"prompt": "Hi.", "responses": ["I am ChatGPT. Hello!"]})
+        assert [a["text"] for a in self.take(self.bob)["answers"]] == ["I am ChatGPT. Hello!"]
+
     def test_asking_again_gives_the_same_item(self) -> None:
         builders.items(self.project, 5)
         assert self.take(self.bob)["answers"] == self.take(self.bob)["answers"]
@@ -276,8 +289,8 @@ class NextTests(QueueTestCase):
     def test_the_number_of_queries_does_not_grow_with_k(self) -> None:
         builders.items(self.project, 1, k=9)
         self.sign_in(self.bob)
-        # user, membership; claim; item, its responses; guideline
-        with self.assertNumQueries(6):
+        # user, membership; claim; item with its responses; guideline
+        with self.assertNumQueries(5):
             self.client.post("/api/v1/projects/helpfulness/next/", content_type="application/json")
 
 

@@ -61,6 +61,7 @@ ELSEWHERE = {
         "api-model-promote",
         "api-model-lineage",
         "api-model-retire",
+        "api-model-file",
     ),
     *("api-loop", "api-rounds", "api-round", "api-round-act"),
 }

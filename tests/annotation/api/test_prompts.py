@@ -7,7 +7,7 @@ import pytest
 from django.test import RequestFactory, TestCase, override_settings
 
 from annotation.api.prompts import TooLarge, limited
-from annotation.models import Item, Prompt, Response
+from annotation.models import Deed, Item, Prompt, Response
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 
@@ -49,14 +49,25 @@ class ImportTests(PromptsTestCase):
             )
 
     def test_errors_name_their_line_and_nothing_comes_in(self) -> None:
-        answer = self.send(TWO, b"{\n", {"prompt": "How?", "responses": ["a", "a"]}, {"prompt": "a\0b"})
+        answer = self.send(TWO, b"{\n", {"prompt": "How?", "responses": ["a", " "]}, {"prompt": "a\0b"})
         assert answer.status_code == 400
         assert answer.json()["prompts"] == answer.json()["items"] == 0
         errors = {error["line"]: error["message"] for error in answer.json()["errors"]}
         assert sorted(errors) == [2, 3, 4]
-        assert errors[3] == "responses: two of them are identical"
+        assert errors[3] == "responses[2]: empty"
         assert errors[4] == "prompt: holds a null byte"
         assert not Prompt.objects.exists()
+
+    def test_what_came_in_is_noted_and_what_changed_nothing_is_not(self) -> None:
+        for _ in range(2):
+            self.send(TWO)
+        self.send({"prompt": ""})
+        deed = Deed.objects.get(verb="import.done")
+        assert (deed.actor, deed.project, deed.data) == (
+            self.alice,
+            self.project,
+            {"prompts": 1, "responses": 2, "items": 1},
+        )
 
     def test_in_a_list_the_line_is_the_element(self) -> None:
         answer = self.post(PATH, self.alice, [TWO, TWO | {"id": "q2", "responses": ["one"]}, "text"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -126,3 +127,19 @@ def test_other_files_are_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(FileError, match=sentence):
         files.kind_of(written(tmp_path, content), name)
+
+
+@pytest.mark.parametrize(("name", "start"), [("a.jsonl", "{}\n"), ("a.txt", "Why?\n"), ("a.csv", "prompt\n")])
+def test_a_line_that_is_too_long_is_not_held_in_memory(
+    name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_LINE", 2**20)
+    assert len(rows(written(tmp_path, start + "x" * (2**20 - 1) + "\n"), name)) in (1, 2)
+    path = written(tmp_path, start + "x" * 2**27)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="Line 2 is longer than 1 MB"):
+            rows(path, name)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()

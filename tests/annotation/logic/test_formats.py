@@ -69,7 +69,6 @@ class TestParse:
                 '{"prompt": "a", "responses": ["1","2","3","4","5","6","7","8","9","0"]}',
                 "responses: 10 given",
             ),
-            ('{"prompt": "a", "responses": ["b", "b"]}', "responses: two of them are identical"),
             ('{"prompt": "a", "responses": ["b", " "]}', r"responses\[2\]: empty"),
             ('{"prompt": "a", "responses": ["b", 2]}', r"responses\[2\]: not a text, nor"),
             (

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from typing import Any
 
 from django.test import TestCase
@@ -21,7 +23,10 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
             ("POST", PATH, "lead", HUB),
             ("POST", f"models/{self.policy.pk}/promote/", "lead", None),
             ("GET", f"models/{self.policy.pk}/lineage/", "lead reviewer", None),
+            ("GET", f"models/{self.policy.pk}/file/", "lead reviewer", None),
         )
+        self.artifacts.joinpath("base").mkdir()
+        self.artifacts.joinpath("base", "model.safetensors").write_bytes(b"weights")
 
     def test_an_unknown_model_is_no_model(self) -> None:
         unknown = self.get(f"models/{2**62}/lineage/", self.charlie)
@@ -90,3 +95,12 @@ class ModelTests(TrainingTestCase):
         assert (said[0]["run"], said[0]["snapshot"], said[0]["judgments"]) == (run.pk, 1, 12)
         assert said[0]["sha256"] == self.snapshot.sha256
         assert (said[1]["run"], said[1]["snapshot"], said[1]["sha256"], said[1]["judgments"]) == (None,) * 4
+
+    def test_a_model_comes_as_one_archive_or_not_at_all(self) -> None:
+        path = f"models/{self.policy.pk}/file/"
+        self.refused(self.get(path, self.dana), 404, "detail", "The files of base are not on this server")
+        self.folder("base", "model.safetensors")
+        answer = self.get(path, self.dana)
+        assert (answer.status_code, answer["Content-Type"]) == (200, "application/x-tar")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(answer))) as archive:
+            assert archive.getnames() == ["base/README.md", "base/config.json", "base/model.safetensors"]
