@@ -59,7 +59,7 @@ SELECT judgment.id AS judgment, project.slug AS project, prompt.id AS "group", i
               WHERE placed.ids IS NOT NULL), '[]') AS shown_order,
     written.text AS demonstration, annotator.pseudonym AS annotator, annotator.account, guideline.number AS guideline,
     judgment.rationale, round(judgment.seconds::numeric, 1) AS seconds, judgment.slot_id IS NOT NULL AS counted,
-    item.gold IS NOT NULL AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
+    coalesce(slot.gold, item.gold IS NOT NULL) AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
     {_VERDICT} AS verdict, judgment.supersedes_id AS supersedes,
     to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at"""
 
@@ -101,7 +101,7 @@ said AS NOT MATERIALIZED (
         prompt.tags::text[] AS tags, placed.round, prompt.messages, placed.texts, placed.quoted, placed.models, placed.ranks,
         placed.quality, judgment.degree, judgment.rationale, written.text AS demonstration, annotator.pseudonym AS annotator,
         annotator.account, guideline.number AS guideline, judgment.slot_id IS NOT NULL AS counted,
-        item.gold IS NOT NULL AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
+        coalesce(slot.gold, item.gold IS NOT NULL) AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
         (SELECT array_agg((verdict.ranks ->> id::text)::int ORDER BY place)
          FROM (SELECT ranks FROM annotation_verdict WHERE item_id = item.id ORDER BY id DESC LIMIT 1) AS verdict,
               unnest(placed.ids) WITH ORDINALITY AS p (id, place)) AS verdict,

@@ -97,14 +97,23 @@ class ConsensusTests(VotesTestCase):
 
 
 class WhatCountsTests(VotesTestCase):
+    def give_a_known_answer(self) -> None:
+        ids = sorted(Item.objects.get().responses.values_list("pk", flat=True))
+        Item.objects.update(gold={str(id): rank for rank, id in enumerate(ids, start=1)})
+
     def test_gold_is_marked_in_raw_and_left_out_of_training(self) -> None:
         self.judged([1, 2, 3])
-        item = Item.objects.get()
-        ids = sorted(item.responses.values_list("pk", flat=True))
-        Item.objects.update(gold={str(id): rank for rank, id in enumerate(ids, start=1)})
+        self.give_a_known_answer()
+        Slot.objects.filter(state="done").update(gold=True)
         assert self.pairs() == []
         assert [row["gold"] for row in self.raw()] == [True]
         assert len(self.pairs(gold="only")) == len(self.pairs(gold="include")) == 3
+
+    def test_what_was_said_before_an_answer_was_known_still_trains(self) -> None:
+        self.judged([1, 2, 3])
+        self.give_a_known_answer()
+        assert len(self.pairs()) == 3
+        assert [row["gold"] for row in self.raw()] == [False]
 
     def test_machines_are_told_from_people(self) -> None:
         User.objects.filter(pk=self.dana.pk).update(account="machine")

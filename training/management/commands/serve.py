@@ -10,7 +10,7 @@ from config.processes import StartError, site
 
 
 class Command(BaseCommand):
-    help = "Run the whole site on this machine: web, worker and trainer. Ctrl-C stops it."
+    help = "Run the whole site on this machine: web server, workers and trainers. Ctrl-C stops it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--port", type=int, default=8000)
