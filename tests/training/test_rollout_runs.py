@@ -115,7 +115,8 @@ class DescentTests(RolloutTestCase):
         )
         assert queries.judgments_behind(made) == 1
         assert queries.judgments_behind(self.policy) == 0
-        assert "Snapshot 1 (1 judgments)" in lineage.draw(made).sentence
+        drawn = lineage.draw(made, queries.family(self.project))
+        assert snapshot in [line.snapshot for line in drawn.lines]
         actions.promote(made)
         self.sign_in(self.alice)
         self.assertContains(
