@@ -101,7 +101,7 @@ NO_PAGES = {
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("project-loop", "run-live", "rounds-live", "round-live", "data-difference", "playground-answers"),
     # files
-    *("data-live", "data-download", "account-export", "model-card"),
+    *("data-live", "data-download", "account-export", "model-card", "model-download"),
 }
 
 
