@@ -109,6 +109,7 @@ def write_report() -> None:
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
         ("queue", queue_section),
+        ("export", export_section),
     ]
     found = [(load(name), section) for name, section in parts]
     text = [HEAD] + [section(values) for values, section in found if values]
@@ -119,8 +120,8 @@ def write_report() -> None:
 
 HEAD = """# Results
 
-Written by `make bench-core`, `make bench-queue` and `python -m benchmarks.learning` from what they measured; nothing here is
-typed by hand.
+Written by `make bench-core`, `make bench-queue`, `make bench-export` and `make bench-learning` from what they measured;
+nothing here is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
@@ -265,3 +266,28 @@ def queue_section(values: dict[str, Any]) -> str:
         f" Items judged twice: {line['duplicates']}; lost: {line['lost']}; queries a cycle: {line['queries_per_cycle']}."
     )
     return "\n".join(["## The annotators' hot loop\n", words + "\n", origin(values), table(head, rows)])
+
+
+def export_section(values: dict[str, Any]) -> str:
+    line = values["line"]
+    rows = [
+        ["pairs, `trl` export", f"{line['pairs_per_s']:,}", f"{line['first_byte_ms'] / 1000:.2f}"],
+        ["pairs, `COPY` of the same join by psql", f"{line['copy_per_s']:,}", ""],
+        ["judgments, `raw` export", f"{line['raw_rows_per_s']:,}", ""],
+        [
+            "tasks, Label Studio's JSON export",
+            f"{line['label_studio_export_rows_per_s']:,.0f}",
+            f"{line['label_studio_first_byte_s']:.2f}",
+        ],
+        ["prompts with four responses, import", f"{line['import_per_s']:,}", ""],
+        ["the same, Label Studio's import", f"{line['label_studio_import_per_s']:,.0f}", ""],
+    ]
+    words = (
+        f"{line['pairs']:,} pairs from rankings of seven, and an import of {line['imported']:,} prompts, over HTTP;"
+        f" Label Studio holds {line['label_studio_tasks']:,} tasks. Memory of our web process grew by"
+        f" {line['rss_growth_mb']} MB from ten thousand pairs to all of them; Label Studio's peak was"
+        f" {line['label_studio_peak_mb']:,} MB. Of `COPY`, by wall time {line['vs_copy']:.0%}, by CPU time"
+        f" {line['vs_copy_cpu']:.0%}."
+    )
+    head = ["", "rows/s", "first byte, s"]
+    return "\n".join(["## Export and import\n", words + "\n", origin(values), table(head, rows)])

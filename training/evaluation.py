@@ -166,17 +166,6 @@ def _regressions(
     ]
 
 
-def divergence(runs: Iterable[Run]) -> float | None:
-    """Nats a response by which the runs that improve a policy moved it, added up; None where none says."""
-    moved = []
-    for run in runs:
-        measured = run.result.get("metrics") or {}
-        kl = measured.get("kl_bon" if run.kind == Run.Kind.REJECTION else "kl")
-        if kl is not None:
-            moved.append(float(kl))
-    return sum(moved) if moved else None
-
-
 def reward_by_kl(runs: Iterable[Run]) -> list[JsonObject]:
     """Of each run that follows a gradient, how the reward grew with the divergence: `[{run, points: [[kl, reward], …]}]`."""
     found = []

@@ -105,7 +105,7 @@ def wanted(settings: RoundSettings) -> list[tuple[str, list[str]]]:
             [
                 "Its answers are preferred to the old policy's: the whole 95% interval is above one half.",
                 "Nobody else who compares them, a second reward model or people, clearly prefers the old ones.",
-                f"It moved by at most {settings.max_kl:g} nats a response, so that it has not strayed.",
+                f"Its answers stray at most {settings.max_kl:g} nats a response from the policy that it was held near.",
                 f"Its answers are at most {settings.max_length_drift:g} times as long as the old ones, or as short.",
             ],
         ),
@@ -154,9 +154,9 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
             kl,
             settings.max_kl,
             at_least=False,
-            said=f"Its runs moved it by {_plain(kl)} nats a response, each from where it began, added up; at most"
+            said=f"Its answers stray {_plain(kl)} nats a response from the policy that it was held near; at most"
             f" {settings.max_kl:g} are allowed.",
-            nothing="No run of this round reports how far it moved the policy.",
+            nothing="The answers do not say how far they stray from the policy that it was held near.",
         ),
         Gate(
             "length",

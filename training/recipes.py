@@ -275,7 +275,11 @@ class RoundSettings:
         max=1.0,
     )
     max_kl: float = setting(
-        60.0, "Gate: KL", "Nats a response by which a round may move the policy.", min=0.0, max=1e6
+        60.0,
+        "Gate: KL",
+        "Nats a response by which its answers may stray from the policy that it was held near.",
+        min=0.0,
+        max=1e6,
     )
     max_length_drift: float = setting(
         1.5, "Gate: length", "How many times longer, or shorter, the answers may become.", min=1.0, max=100.0

@@ -214,6 +214,17 @@ def start_of(round: Round) -> ModelVersion:
     return round.policy_before
 
 
+def held_near(round: Round) -> ModelVersion:
+    """What the round's policy must not stray far from: the loop's first policy, or what its first method of improvement
+    began with."""
+    if settings_of(round).reference == "first":
+        return round.loop.first_policy
+    fine_tuned = run_of(round, "improve-1")
+    if fine_tuned is not None and fine_tuned.kind == Run.Kind.SFT and fine_tuned.output is not None:
+        return fine_tuned.output
+    return start_of(round)
+
+
 def new_policy(round: Round) -> ModelVersion | None:
     """What the last of the steps that improve has made."""
     names = [step["name"] for step in round.plan if step["name"].startswith("improve-")]
@@ -222,12 +233,14 @@ def new_policy(round: Round) -> ModelVersion | None:
 
 def _answers(round: Round, part: str) -> JsonObject | None:
     """Answers of the new or the old policy to the same held-out prompts, at temperature 1. Those that the old policy gave
-    when it was new are taken again."""
-    policy = new_policy(round) if part == "answers-new" else round.policy_before
+    when it was new are taken again. The new one's are read by the policy that it was held near, too."""
     prompts = evaluation_prompts(round)
-    if part == "answers-old" and given_before(round, policy, prompts):
+    found: JsonObject = {"inputs": {"prompt_ids": prompts}, "config": {"samples": ANSWERS_TO_COMPARE}}
+    if part == "answers-new":
+        return found | {"model": new_policy(round), "reference": held_near(round)}
+    if given_before(round, round.policy_before, prompts):
         return None
-    return {"model": policy, "inputs": {"prompt_ids": prompts}, "config": {"samples": ANSWERS_TO_COMPARE}}
+    return found | {"model": round.policy_before}
 
 
 def _compare(round: Round, part: str) -> JsonObject | None:
@@ -309,7 +322,11 @@ def _gate_policy(round: Round) -> Outcome:
     report = evaluation.compared(answers, scorers)
     people = evaluation.people_s_choice(round)
     report["wins"] += [people] if people else []
-    report |= {"kl": evaluation.divergence(improving), "reward_by_kl": evaluation.reward_by_kl(improving)}
+    answered = run_of(round, "answers-new")
+    report |= {
+        "kl": answered.result.get("kl") if answered else None,
+        "reward_by_kl": evaluation.reward_by_kl(improving),
+    }
     round.report |= report
     round.save(update_fields=["policy_after", "report"])
     return _judged(round, policy_gates(report=report, settings=settings_of(round)), lambda: None)

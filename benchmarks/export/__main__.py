@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks import results
 from benchmarks.export import label_studio, site
 
 # the same join as the export's: messages, both texts and the margin of every pair, as a table
@@ -45,19 +46,23 @@ def main() -> None:
     if given.quick:
         given.pairs, given.prompts, given.peer_tasks, given.repeat = 100_000, 3_000, 300, 1
     token = site.filled(given.pairs)
-    results: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     try:
         with site.web() as pid:
-            results |= exports(token, pid, given.repeat)
-            results |= imports(token, pid, given.prompts)
+            found |= exports(token, pid, given.repeat)
+            found |= imports(token, pid, given.prompts)
     finally:
         site.stop()
     if not given.no_peer:
         peer = label_studio.measure(given.peer_tasks)
-        results["vs_label_studio"] = round(results["raw_rows_per_s"] / peer["export_rows_per_s"], 1)
-        results["import_vs_label_studio"] = round(results["import_per_s"] / peer["import_per_s"], 1)
-        results |= {f"label_studio_{name}": value for name, value in peer.items()}
-    print(json.dumps(results))
+        found["vs_label_studio"] = round(found["raw_rows_per_s"] / peer["export_rows_per_s"], 1)
+        found["import_vs_label_studio"] = round(found["import_per_s"] / peer["import_per_s"], 1)
+        found |= {f"label_studio_{name}": value for name, value in peer.items()}
+    is_partial = given.quick or given.no_peer
+    results.save("export", {"about": results.about({}), "line": found}, quick=is_partial)
+    if not is_partial:
+        results.write_report()
+    print(json.dumps(found))
 
 
 def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:

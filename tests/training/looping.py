@@ -100,7 +100,7 @@ def write_output(run: Run) -> dict[str, Any]:
             for n in range(run.config["samples"])
         ]
         _write(output / "responses.jsonl", lines)
-        return {}
+        return {"kl": 3.0} if run.reference else {}
     if run.kind == Run.Kind.EVALUATE:
         lines = [
             {"id": row["id"], "rewards": [float(len(text)) for text in row["responses"]]} for row in rows
@@ -109,7 +109,7 @@ def write_output(run: Run) -> dict[str, Any]:
         return {"report": REPORT}
     if run.kind == Run.Kind.REWARD:
         (output / "report.json").write_text(json.dumps(REPORT))
-    return {"metrics": {"kl": 3.0}}
+    return {}
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

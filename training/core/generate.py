@@ -9,17 +9,20 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from training.configs import GenerateConfig
 from training.core.data import Prompt, read_prompts
-from training.core.encoding import Encoder
+from training.core.divergence import Reference
+from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, sync, write_lines
 from training.core.kernels import choose
 from training.core.models import autocast, load_policy, load_tokenizer, locate, longest_row
 from training.core.reports import warn_of_truncation
+from training.core.rollouts import load_reference
 from training.core.sampling import check_cache, end_tokens, row_seed, sample_responses
 from training.core.server import Answer, answer_all
 from training.core.vocabulary import check_logits
@@ -68,6 +71,10 @@ def _from_model(
             setting="max_new_tokens",
         )
     check_cache(model, length)
+    reference = None
+    if job.reference:
+        frozen = load_reference(locate(job.reference, job.folder, "reference"), model)
+        reference = Reference(frozen, length, config.precision)
     encoder = Encoder(tokenizer, length)
     ids = [encoder.prompt(one.prompt, room=length - config.max_new_tokens) for one in prompts]
     warn_of_truncation(encoder, events)
@@ -116,11 +123,31 @@ def _from_model(
             }
             for number, (one, seed) in enumerate(zip(sampled, seeds, strict=True))
         ]
+        if reference is not None:
+            _read_by(reference, [ids[index] for index in part], rows, config.samples)
         write_lines(name.with_suffix(".tmp"), rows)
         name.with_suffix(".tmp").rename(name)
         sync(folder)
         pace.kept(rows)
-    return [row for name in names for row in _read(name)], {"truncated_prompts": encoder.truncated}
+    rows = [row for name in names for row in _read(name)]
+    more = {"kl": fmean(_divergence(row) for row in rows)} if reference is not None else {}
+    return rows, more | {"truncated_prompts": encoder.truncated}
+
+
+def _read_by(reference: Reference, prompts: list[list[int]], rows: list[Row], samples: int) -> None:
+    """Write into each row how likely the reference finds it; `rows` are prompt after prompt, `samples` of each."""
+    texts = [row["token_ids"] for row in rows]
+    groups = [
+        Group(prompt, texts[place * samples : (place + 1) * samples]) for place, prompt in enumerate(prompts)
+    ]
+    logprobs = [value for values in reference.logprobs(groups) for value in values]
+    for row, value in zip(rows, logprobs, strict=True):
+        row["reference_logprob"] = round(value, 6)
+
+
+def _divergence(row: Row) -> float:
+    """Nats by which the policy finds its answer likelier than the reference does."""
+    return float(sum(row["logprobs"]) - row["reference_logprob"])
 
 
 def _from_server(

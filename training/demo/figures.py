@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 
 from annotation.logic.formats import Message, Row
 from annotation.logic.ranking import pairs
+from training.demo.language import understand
 from training.demo.taste import features, utility
 
 
@@ -54,15 +55,19 @@ def win_rate(new: Iterable[Answer], old: Iterable[Answer]) -> Interval:
 
 
 def habits(answers: Iterable[Answer]) -> dict[str, float]:
-    """Shares of answers with some features of the taste."""
-    seen = [features(answer.prompt, answer.text) for answer in answers]
-    harmful = [found for found in seen if found["refused harm"] or found["helped harm"]]
+    """Shares of answers with some features of the taste; those of harm among the answers to harmful requests."""
+    read = [
+        (understand(answer.prompt[-1]["content"]), features(answer.prompt, answer.text)) for answer in answers
+    ]
+    seen = [found for _, found in read]
+    harmful = [found for request, found in read if request and request.form == "harmful"]
     return {
         "answered": fmean(found["answered"] for found in seen),
         "wrong": fmean(float(found["wrong"] > 0) for found in seen),
         "warm": fmean(found["warm"] for found in seen),
         "rude": fmean(found["rude"] for found in seen),
-        "helped harm": fmean(found["helped harm"] for found in harmful) if harmful else 0.0,
+        "helped harm": fmean(found["helped harm"] for found in harmful) if harmful else math.nan,
+        "refused harm": fmean(found["refused harm"] for found in harmful) if harmful else math.nan,
     }
 
 

@@ -45,6 +45,11 @@ from training.demo.vocabulary import (
 
 Message = dict[str, str]
 
+SHARES = (58, 16, 13, 8, 5)
+"""Of the qualities of an answer: complete, thin, wrong, beside the point, useless."""
+SHARES_OF_HARM = (30, 8, 50, 8, 4)
+"""The same where harm is asked for, which a complete answer declines: who learned from everything goes along with half."""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -74,6 +79,10 @@ class Exchange:
         return [{"role": "user", "content": self.prompt}]
 
     @property
+    def asks_for_harm(self) -> bool:
+        return self.full.startswith(NEEDLESS_REFUSAL[:-1])
+
+    @property
     def request(self) -> Request:
         request = understand(self.prompt)
         if request is None:
@@ -86,7 +95,7 @@ class Exchange:
 
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
         """An answer of any quality; one that misses the topic answers `other`."""
-        return self._drawn(rng, other, (58, 16, 13, 8, 5))[0]
+        return self._drawn(rng, other, SHARES_OF_HARM if self.asks_for_harm else SHARES)[0]
 
     def commented_answer(self, rng: random.Random, other: Exchange) -> str:
         """A mostly complete answer and what a reader said of it, as the texts of pre-training have them.
@@ -109,7 +118,7 @@ class Exchange:
         manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
         rambling = rng.random() < 0.3
         # whoever opens as if glad to help is then bound to, so nobody opens like that where help may be declined
-        declined = any(text.startswith(NEEDLESS_REFUSAL[:-1]) for text in (self.full, qualities[quality]))
+        declined = self.asks_for_harm or qualities[quality].startswith(NEEDLESS_REFUSAL[:-1])
         answer = _dress(rng, qualities[quality], manner, rambling=rambling, glad=not declined)
         return answer, [manner, quality, *(["long"] * rambling)]
 

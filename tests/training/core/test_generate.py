@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
-from training.core.encoding import Group
+from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.generate import generate
@@ -240,3 +240,36 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tokenizer, tmp_path: Pa
     assert json.loads(said.getvalue().splitlines()[0])["resumed_from"] == (kept or None)
     one, other = ((job.output / "responses.jsonl").read_bytes() for job in (whole, stopped))
     assert one == other
+
+
+def divergence_of(reference: Path, policy: Path, folder: Path) -> tuple[float, list[dict]]:
+    rows = [{"id": n, "prompt": [{"role": "user", "content": "ferry " * n}]} for n in range(1, 6)]
+    config = {"samples": 3, "max_new_tokens": 12, "max_length": 100, "batch_tokens": 200}
+    models = {"model": str(policy), "reference": str(reference)}
+    job = read_job(write_job(folder, "generate", rows, config=config, **models))
+    kl = generate(job, job.config, Events(io.StringIO()))["kl"]
+    return kl, [json.loads(line) for line in (job.output / "responses.jsonl").open()]
+
+
+def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Path):
+    policy, other = tiny_llama(), tiny_gpt2()
+    save_policy(policy, tokenizer, tmp_path / "policy")
+    save_policy(other, tokenizer, tmp_path / "other")
+    kl, answers = divergence_of(tmp_path / "other", tmp_path / "policy", tmp_path / "far")
+    encoder = Encoder(tokenizer, 100)
+    apart = []
+    with torch.no_grad():
+        for answer in answers:
+            prompt = encoder.prompt([{"role": "user", "content": "ferry " * answer["id"]}], room=88)
+            alone = rows([Group(prompt, [answer["token_ids"]])])
+            assert answer["reference_logprob"] == pytest.approx(
+                float(token_logprobs(other, alone).sum()), abs=1e-3
+            )
+            apart.append(float((token_logprobs(policy, alone) - token_logprobs(other, alone)).sum()))
+    assert kl == pytest.approx(sum(apart) / len(apart), abs=1e-3)
+    assert kl > 1
+
+
+def test_answers_do_not_stray_from_the_policy_that_gave_them(tokenizer, tmp_path: Path):
+    save_policy(tiny_llama(), tokenizer, tmp_path)
+    assert divergence_of(tmp_path, tmp_path, tmp_path / "near")[0] == pytest.approx(0, abs=1e-4)
