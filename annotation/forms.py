@@ -13,7 +13,8 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Field
 
 from annotation.actions.imports import too_large
-from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User
+from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User, Webhook
+from annotation.models.webhooks import EVENTS
 
 
 class PercentField(forms.FloatField):
@@ -288,4 +289,22 @@ class TokenForm(forms.Form):
         required=False,
         coerce=int,
         empty_value=None,
+    )
+
+
+class WebhookEventsForm(forms.Form):
+    events = forms.MultipleChoiceField(
+        label="It is told of",
+        choices=EVENTS.items(),
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one."},
+    )
+
+
+class WebhookForm(WebhookEventsForm):
+    url = forms.CharField(
+        label="Address",
+        max_length=Webhook._meta.get_field("url").max_length,
+        help_text="https://… or http://…, out on the internet.",
+        widget=forms.URLInput(attrs={"placeholder": "https://"}),
     )

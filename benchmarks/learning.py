@@ -72,7 +72,7 @@ def do(folder: Path, kind: str, config: dict[str, Any], rows: list[dict[str, Any
     }
     (folder / "job.json").write_text(json.dumps(job, indent=2))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    print(f"{folder.relative_to(PLACE)} …", flush=True)
+    print(f"{folder.relative_to(ROOT / 'var')} …", flush=True)
     program = subprocess.run(
         [sys.executable, "-m", "training.core", str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
@@ -88,15 +88,17 @@ def do(folder: Path, kind: str, config: dict[str, Any], rows: list[dict[str, Any
 class World:
     """One seed: its prompts, its first policy, its people's rankings and its reward model."""
 
-    def __init__(self, seed: int) -> None:
-        self.seed, self.folder = seed, PLACE / f"seed-{seed}"
+    def __init__(
+        self, seed: int, place: Path = PLACE, *, prompts: int = PROMPTS, held_out: int = HELD_OUT
+    ) -> None:
+        self.seed, self.folder = seed, place / f"seed-{seed}"
         exchanges = language.take(
-            seed, PROMPTS + HELD_OUT, held_out=True
+            seed, prompts + held_out, held_out=True
         )  # none that the first policy has read
-        self.prompts, self.held_out = exchanges[:PROMPTS], exchanges[PROMPTS:]
+        self.prompts, self.held_out = exchanges[:prompts], exchanges[prompts:]
 
-    def prepare(self) -> None:
-        """Everything that all methods start from."""
+    def learn_language(self) -> None:
+        """The first policy."""
         texts = [{"text": text} for text in language.pretraining_texts(self.seed, settings.PRETRAINING_TEXTS)]
         self.base = do(self.folder / "base", "pretrain", settings.PRETRAIN | {"seed": self.seed}, texts)
         talks = [
@@ -105,6 +107,10 @@ class World:
         self.first = do(
             self.folder / "first", "sft", settings.SFT | {"seed": self.seed}, talks, model=self.base
         )
+
+    def prepare(self) -> None:
+        """Everything that all methods start from."""
+        self.learn_language()
         self.rankings = self._rankings()
         config = settings.REWARD | {"seed": self.seed}
         self.reward = do(self.folder / "reward", "reward", config, self.rankings, model=self.first)

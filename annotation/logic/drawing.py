@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from math import ceil, floor, log10
 
@@ -22,14 +22,19 @@ class Mark:
 
 @dataclass(frozen=True)
 class Dot:
-    """A mark's place; `y` counts from the top."""
+    """A mark's place; `y` counts from the top. Its column begins at `left`, its bar at `bar`."""
 
     mark: Mark
     x: float
     y: float
     top: float
     bottom: float
-    shows_label: bool
+    left: float
+    bar: float
+
+    @property
+    def height(self) -> float:
+        return round(100 - self.y, 2)
 
 
 @dataclass(frozen=True)
@@ -39,44 +44,85 @@ class Tick:
 
 
 @dataclass(frozen=True)
+class Event:
+    """Something that happened, at a time between two marks: `at` counts columns from the left edge."""
+
+    at: float
+    label: str
+    says: str
+    href: str = ""
+    x: float = 0.0
+
+
+@dataclass(frozen=True)
 class Plot:
+    """`labels` is one a column, empty where there is no room for it; `column` and `bar` are how wide one is."""
+
     dots: list[Dot]
     ticks: list[Tick]
+    labels: list[str]
+    column: float
+    bar: float
+    events: list[Event] = field(default_factory=list)
 
     @property
     def segments(self) -> list[tuple[Dot, Dot]]:
         return list(pairwise(self.dots))
 
 
-MAX_LABELS = 8
+MAX_LABELS, MAX_LABEL_CHARACTERS = 8, 48
+BAR = 0.64
+"""Of its column, how much a bar fills."""
 
 
-def plot(marks: Sequence[Mark], *, low: float, high: float, percent: bool = True) -> Plot:
+def plot(
+    marks: Sequence[Mark | str],
+    *,
+    low: float,
+    high: float,
+    percent: bool = True,
+    events: Sequence[Event] = (),
+) -> Plot:
     """Marks side by side, evenly; values from `low`, at the bottom, to `high`, with lines across at round numbers: of
-    shares every ten percent, or every twenty."""
+    shares every ten percent, or every twenty. Of a column in which there is nothing to mark, its label."""
 
     def y(value: float) -> float:
         return round(100 * (high - min(max(value, low), high)) / (high - low), 2)
 
-    every = ceil(len(marks) / MAX_LABELS) or 1
+    column = 100 / (len(marks) or 1)
     dots = [
         Dot(
             mark,
-            x=round(100 * (place + 0.5) / len(marks), 2),
+            x=round(column * (place + 0.5), 2),
             y=y(mark.value),
             top=y(mark.value if mark.high is None else mark.high),
             bottom=y(mark.value if mark.low is None else mark.low),
-            # counted from the newest, which always has its name
-            shows_label=(len(marks) - 1 - place) % every == 0,
+            left=round(column * place, 3),
+            bar=round(column * (place + (1 - BAR) / 2), 3),
         )
         for place, mark in enumerate(marks)
+        if isinstance(mark, Mark)
     ]
     gaps = 4
     if percent:
         tenths = round((high - low) * 10)
         gaps = tenths if tenths <= 5 else tenths // 2
     lines = [low + (high - low) * n / gaps for n in reversed(range(gaps + 1))]
-    return Plot(dots, [Tick(y(line), f"{100 * line:.0f}%" if percent else f"{line:g}") for line in lines])
+    return Plot(
+        dots,
+        [Tick(y(line), f"{100 * line:.0f}%" if percent else f"{line:g}") for line in lines],
+        _thinned([mark.label if isinstance(mark, Mark) else mark for mark in marks]),
+        round(column, 3),
+        round(column * BAR, 3),
+        [replace(event, x=round(column * event.at, 2)) for event in events],
+    )
+
+
+def _thinned(labels: Sequence[str]) -> list[str]:
+    """As many as there is room for, counted from the newest, which always has its name."""
+    longest = max(map(len, labels), default=0) or 1
+    every = ceil(len(labels) / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
+    return [label if (len(labels) - 1 - place) % every == 0 else "" for place, label in enumerate(labels)]
 
 
 def floor_of(values: Sequence[float]) -> float:

@@ -17,6 +17,7 @@ from annotation.logic.agreement import Coincidences, Interval, Tally
 from annotation.models import Project
 from annotation.oversight.filters import Filters
 from annotation.oversight.kept import kept
+from annotation.oversight.times import WEEK, Step
 
 BLOCKS = 20
 """Groups of items for alpha's interval."""
@@ -55,7 +56,7 @@ halves AS MATERIALIZED (
 ),
 met AS MATERIALIZED (
     SELECT a.item_id, a.prompt_id, a.id AS first, b.id AS second, a.annotator_id AS one, b.annotator_id AS other,
-           a.half AS one_half, b.half AS other_half, date_trunc('{step}', b.created_at) AS at,
+           a.half AS one_half, b.half AS other_half, date_bin(%(step)s, b.created_at, %(origin)s) AS at,
            CASE WHEN a.guideline_id = b.guideline_id THEN a.guideline_id END AS guideline_id,
            x.pairs,
            bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
@@ -114,27 +115,26 @@ GROUP BY name, key ORDER BY name, key
 """
 
 
-def tallies(project: Project, filters: Filters, *by: str, step: str = "week") -> dict[str, dict[str, Tally]]:
+def tallies(project: Project, filters: Filters, *by: str, step: Step = WEEK) -> dict[str, dict[str, Tally]]:
     """What pairs of judgments come to, by each of `by` (`KEYS`) and its values. One query.
 
     With an annotator in the filters, only of the pairs in which they are one of the two.
     """
-    assert step in ("day", "week"), step
-    return kept(project, filters, "tallies", step, *by, count=lambda: _tallies(project, filters, by, step))
+    return kept(project, filters, "tallies", step.name, *by, count=lambda: _tallies(project, filters, by, step))
 
 
 def _tallies(
-    project: Project, filters: Filters, by: tuple[str, ...], step: str
+    project: Project, filters: Filters, by: tuple[str, ...], step: Step
 ) -> dict[str, dict[str, Tally]]:
     where, values = filters.where()
-    values["project"] = project.pk
+    values |= {"project": project.pk} | step.values
     whose = ""
     if filters.annotator:
         whose = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
     parts = " UNION ALL ".join(PART.format(name=name, key=KEYS[name][0], rows=KEYS[name][1]) for name in by)
     query = TALLIES.format(
-        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(step=step, whose=whose), parts=parts
+        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(whose=whose), parts=parts
     )
     found: dict[str, dict[str, Tally]] = {name: {} for name in by}
     with connection.cursor() as cursor:
@@ -164,7 +164,7 @@ given AS MATERIALIZED (
     WHERE NOT %(two)s AND length(ranks) > 2
 )
 SELECT 'at' AS name, at::text AS key, block, given::bigint, count(*) FROM (
-    SELECT item_id %% {blocks} AS block, date_trunc('{step}', max(created_at)) AS at,
+    SELECT item_id %% {blocks} AS block, date_bin(%(step)s, max(created_at), %(origin)s) AS at,
            sum(1::bigint << {bits} * (value - 1)) AS given
     FROM given GROUP BY item_id, place HAVING count(*) > 1) AS units
 GROUP BY at, block, given
@@ -200,7 +200,7 @@ GROUP BY 1
 @dataclass(frozen=True)
 class Alphas:
     """Krippendorff's alpha: of degrees or ranks (`ordinal`), of which of two answers is the better one (`nominal`), and
-    the ordinal one by week and by the guidelines' version (its row's id)."""
+    the ordinal one by time and by the guidelines' version (its row's id)."""
 
     ordinal: Interval | None
     nominal: Interval | None
@@ -208,26 +208,26 @@ class Alphas:
     by_version: dict[str, Interval]
 
 
-def alphas(project: Project, filters: Filters, *, step: str = "week") -> Alphas:
+def alphas(project: Project, filters: Filters, *, step: Step = WEEK) -> Alphas:
     """Alpha of the project's judgments; with an annotator in the filters, of the items that they judged. Two queries."""
-    return kept(project, filters, "alphas", step, count=lambda: _alphas(project, filters, step))
+    return kept(project, filters, "alphas", step.name, count=lambda: _alphas(project, filters, step))
 
 
-def _alphas(project: Project, filters: Filters, step: str) -> Alphas:
+def _alphas(project: Project, filters: Filters, step: Step) -> Alphas:
     where, values = filters.where()
     if filters.annotator:
         where += " AND judgment.item_id IN (SELECT item_id FROM annotation_judgment WHERE annotator_id = %(annotator)s)"
         values["annotator"] = filters.annotator.pk
-    values |= {"project": project.pk, "two": project.k == 2}
+    values |= {"project": project.pk, "two": project.k == 2} | step.values
     said = SAID.format(where=where)
     parts: dict[str, dict[str, dict[int, Coincidences]]] = {"at": {}, "version": {}}
     for (name, key), blocks in _units(
-        ALPHA.format(said=said, blocks=BLOCKS, bits=BITS, step=step), values
+        ALPHA.format(said=said, blocks=BLOCKS, bits=BITS), values
     ).items():
         parts[name][key] = {block: agreement.coincidences(units) for block, units in blocks.items()}
     whole: dict[int, list[Coincidences]] = defaultdict(list)
-    for week in parts["at"].values():
-        for block, met in week.items():
+    for then in parts["at"].values():
+        for block, met in then.items():
             whole[block].append(met)
     return Alphas(
         ordinal=agreement.alpha_interval(

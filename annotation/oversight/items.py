@@ -17,7 +17,10 @@ from annotation.models import Item, Judgment, Project, Response, Skip, Slot, Ver
 from annotation.oversight.agreement import MET, SAID, SHAPES
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.kept import kept
+from annotation.oversight.times import WEEK
 
+LEAST_AGREED = "agreement"
+"""The order in which the items on which people agree least come first."""
 STATES = {
     "open": "Open",
     "done": "Done",
@@ -172,9 +175,9 @@ def disagreements(
         whose = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
     query = DISAGREEMENTS.format(
-        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(step="week", whose=whose)
+        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(whose=whose)
     )
-    values |= {"project": project.pk, "below": BELOW, "limit": limit, "offset": offset}
+    values |= {"project": project.pk, "below": BELOW, "limit": limit, "offset": offset} | WEEK.values
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT *, count(*) OVER () FROM ({query}) AS items LIMIT %(limit)s OFFSET %(offset)s", values

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, cast
 
 from django.db import connection
@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from annotation.logic.words import duration
 from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.oversight.times import WEEK, Span, Step
 from annotation.queries import Progress, midnight, progress, working_now
 
 
@@ -67,30 +68,24 @@ def members_today(project: Project) -> QuerySet[Member]:
 
 
 RATE = """
-SELECT date_trunc('{step}', judgment.created_at), count(*)
+SELECT date_bin(%(step)s, judgment.created_at, %(origin)s), count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {where}
-GROUP BY 1 ORDER BY 1
+GROUP BY 1
 """
 
 
-def rate(project: Project, filters: Filters) -> tuple[str, list[tuple[datetime, int]]]:
-    """Judgments by day (UTC), or by week where the filters look back further than a month: the step, and each of its
-    times with a count, those without any included."""
-    step = "day" if filters.days and filters.days <= 30 else "week"
+def rate(project: Project, filters: Filters, span: Span | None) -> tuple[Step, list[tuple[datetime, int]]]:
+    """How many judgments there were by time (UTC): the step that suits the span, and each of its starts with a count,
+    those without any included."""
+    if span is None:
+        return WEEK, []
+    step = span.step()
     where, values = filters.where_theirs()
     with connection.cursor() as cursor:
-        cursor.execute(RATE.format(step=step, where=where), values | {"project": project.pk})
+        cursor.execute(RATE.format(where=where), values | step.values | {"project": project.pk})
         counts = dict(cursor.fetchall())
-    if not counts:
-        return step, []
-    width = timedelta(days=1 if step == "day" else 7)
-    at, last = min(counts), midnight()
-    times = []
-    while at <= last:
-        times.append((at, counts.get(at, 0)))
-        at += width
-    return step, times
+    return step, [(at, counts.get(at, 0)) for at in span.starts(step)]
 
 
 DEGREES = """

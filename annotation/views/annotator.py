@@ -12,7 +12,7 @@ from annotation.access import Role, member_for, person
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
 from annotation.models import Deed, Judgment, Member, Project, User
-from annotation.oversight import people
+from annotation.oversight import people, times
 from annotation.oversight.agreement import tallies
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.people import Standing
@@ -97,13 +97,17 @@ def _page(request: HttpRequest, me: Member, user: User, error: str = "") -> Http
     member = Member.objects.filter(project=project, user=user).first()
     everybody = people.standings(project, EVERYTHING)
     theirs = Filters(annotator=user)
+    span = times.span(project, theirs)
+    step = span.step(times.MOST_POINTS) if span else times.WEEK
     context = {
         "me": me,
         "project": project,
         "who": user,
         "member": member,
         "one": next((one for one in everybody if one.user.pk == user.pk), Standing(user, member)),
-        "agreement": figures.agreement_over_time(project, tallies(project, theirs, "at")["at"]),
+        "agreement": figures.agreement_over_time(
+            project, tallies(project, theirs, "at", step=step)["at"], step
+        ),
         "speed": figures.seconds_over_time(people.speed(project, theirs)[-14:]),
         "stretches": people.stretches(project, user, EVERYTHING),
         "misses": people.gold_misses(project, theirs, limit=10),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -11,8 +12,12 @@ from django.utils.formats import date_format
 
 from annotation.logic import drawing
 from annotation.logic.agreement import Interval, Tally
-from annotation.logic.drawing import Bar, Mark, Plot
+from annotation.logic.drawing import Bar, Event, Mark, Plot
 from annotation.models import Project
+from annotation.oversight.items import LEAST_AGREED
+from annotation.oversight.times import DAY, WEEK, Span, Step
+
+HOUR = timedelta(hours=1)
 
 
 def items_url(project: Project, **search: object) -> str:
@@ -21,10 +26,28 @@ def items_url(project: Project, **search: object) -> str:
     return reverse("items", args=[project.slug]) + (f"?{query}" if query else "")
 
 
-def days(at: datetime, step: str) -> dict[str, str]:
-    """The part of an items list's address that says when."""
-    last = at + timedelta(days=0 if step == "day" else 6)
-    return {"from": f"{at:%Y-%m-%d}", "to": f"{last:%Y-%m-%d}"}
+def _between(at: datetime, step: Step) -> dict[str, str]:
+    """The part of an items list's address that says when: days, or moments where the step is less than one."""
+    end = at + step.width
+    if step.width < DAY:
+        return {"from": f"{at:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
+    return {"from": f"{at:%Y-%m-%d}", "to": f"{end - DAY:%Y-%m-%d}"}
+
+
+def _label(at: datetime, step: Step) -> str:
+    """On the axis, short: a time where a step is minutes, a day, or both."""
+    if step.width < HOUR:
+        return f"{at:%H:%M}"
+    return date_format(at, "j M H:i" if step.width < DAY else "j M" if step.width <= WEEK.width else "j M Y")
+
+
+def _in_words(at: datetime, step: Step) -> str:
+    """The step's time in words: "20 November 2026, 14:00 to 14:15 UTC"."""
+    if step.width < DAY:
+        return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} UTC"
+    if step.width == DAY:
+        return date_format(at, "j F Y")
+    return f"{date_format(at, 'j F')} to {date_format(at + step.width - DAY, 'j F Y')}"
 
 
 def said(interval: Interval) -> str:
@@ -32,39 +55,53 @@ def said(interval: Interval) -> str:
     return f"{interval.percent}%, between {100 * interval.low:.0f}% and {100 * interval.high:.0f}%"
 
 
-def agreement_over_time(project: Project, tallies: dict[str, Tally], step: str = "week") -> Plot | None:
-    """Percent agreement by day or week; None where there are fewer than two."""
-    shares = [
-        (datetime.fromisoformat(at), share)
+def agreement_over_time(
+    project: Project, tallies: dict[str, Tally], step: Step, events: Sequence[tuple[datetime, Event]] = ()
+) -> Plot | None:
+    """Percent agreement by time; None where there are fewer than two. `events` are drawn where they lie within."""
+    shares = {
+        datetime.fromisoformat(at): share
         for at, tally in tallies.items()
         if (share := tally.share) is not None
-    ]
+    }
     if len(shares) < 2:
         return None
+    span = Span(min(shares), max(shares))
     marks = [
         Mark(
-            label=date_format(at, "j M"),
-            value=share.value,
-            low=share.low,
-            high=share.high,
-            says=f"{'Week of ' if step == 'week' else ''}{date_format(at, 'j F')}: {said(share)}, of {share.n} pairs",
-            href=items_url(project, **days(at, step)),
+            label=_label(at, step),
+            value=shares[at].value,
+            low=shares[at].low,
+            high=shares[at].high,
+            says=f"{_in_words(at, step)}: {said(shares[at])}, of {shares[at].n:,} pairs",
+            href=items_url(project, sort=LEAST_AGREED, **_between(at, step)),
         )
-        for at, share in sorted(shares)
+        if at in shares
+        else _label(at, step)
+        for at in span.starts(step, fewest=1)
     ]
-    return drawing.plot(marks, low=drawing.floor_of([share.low for _, share in shares]), high=1.0)
+    return drawing.plot(
+        marks,
+        low=drawing.floor_of([share.low for share in shares.values()]),
+        high=1.0,
+        events=[
+            replace(event, at=(at - span.first) / step.width)
+            for at, event in events
+            if span.first < at < span.last + step.width
+        ],
+    )
 
 
-def work_over_time(project: Project, counts: list[tuple[datetime, int]], step: str) -> Plot | None:
-    """Judgments by day or week."""
-    if len(counts) < 2:
+def work_over_time(project: Project, counts: list[tuple[datetime, int]], step: Step) -> Plot | None:
+    """Judgments by time; None where there are none."""
+    if not counts:
         return None
     marks = [
         Mark(
-            label=date_format(at, "j M"),
+            label=_label(at, step),
             value=n,
-            says=f"{'Week of ' if step == 'week' else ''}{date_format(at, 'j F')}: {n} judgment{'' if n == 1 else 's'}",
-            href=items_url(project, **days(at, step)) if n else "",
+            says=f"{_in_words(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
+            href=items_url(project, **_between(at, step)) if n else "",
         )
         for at, n in counts
     ]

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_GET
 from annotation import oversight
 from annotation.access import Role, member_for
 from annotation.oversight import filters as lens
+from annotation.oversight import times
 from annotation.oversight.agreement import tallies
 from annotation.oversight.filters import Filters
 from annotation.views import HtmxRequest, figures
@@ -22,8 +23,10 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
     filters = Filters.read(request.GET, project)
-    step, counts = oversight.rate(project, filters)
-    met = tallies(project, filters, "at", step=step)["at"]
+    span = times.span(project, filters)
+    step, counts = oversight.rate(project, filters, span)
+    points = span.step(times.MOST_POINTS) if span else step
+    met = tallies(project, filters, "at", step=points)["at"]
     context = {
         "me": me,
         "project": project,
@@ -31,7 +34,7 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
         "step": step,
         "judged": sum(n for _, n in counts),
         "work": figures.work_over_time(project, counts, step),
-        "agreement": figures.agreement_over_time(project, met, step),
+        "agreement": figures.agreement_over_time(project, met, points),
         "degrees": figures.degree_bars(project, oversight.degrees(project, filters)),
         "skips": figures.skip_bars(project, oversight.skips_by_reason(project, filters)),
         "members": oversight.members_today(project),

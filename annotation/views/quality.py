@@ -15,7 +15,7 @@ from annotation.logic import agreement
 from annotation.logic.agreement import Interval, Tally
 from annotation.models import Guideline, Project
 from annotation.oversight import filters as lens
-from annotation.oversight import people
+from annotation.oversight import people, times
 from annotation.oversight.agreement import Alphas, alphas, tallies
 from annotation.oversight.filters import Filters
 from annotation.views import figures
@@ -38,7 +38,8 @@ def quality(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
     filters = Filters.read(request.GET, project)
-    step = "day" if filters.days and filters.days <= 30 else "week"
+    span = times.span(project, filters)
+    step = span.step(times.MOST_POINTS) if span else times.WEEK
     met = tallies(project, filters, "all", "at", "version", "tag", step=step)
     found = alphas(project, filters, step=step)
     standings = people.standings(project, filters)

@@ -56,7 +56,11 @@ class Figures:
     rm_ceiling: float
     rm_pairs: int
     win_rate: figures.Interval
+    kl: float
+    """Nats a response by which its answers stray from the policy that the round began with."""
     habits: dict[str, float]
+    habits_at_first: dict[str, float]
+    """Of the first policy, on the same prompts."""
     gates: list[str]
     """Those that said no."""
     promoted: bool
@@ -188,7 +192,9 @@ class World:
             rm_ceiling=figures.ceiling(row for row in fresh if row["split"] == "held_out"),
             rm_pairs=measured.result["report"]["pairs"],
             win_rate=figures.win_rate(self._held_out(new), self._held_out(oldest)),
+            kl=state["report"]["kl"],
             habits=figures.habits(self._held_out(new)),
+            habits_at_first=figures.habits(self._held_out(oldest)),
             gates=[gate["label"] for gate in state["gates"] if not gate["passed"]],
             promoted=state["decision"] == "promoted",
         )

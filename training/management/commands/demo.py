@@ -61,6 +61,8 @@ class Command(BaseCommand):
         for number in range(1, rounds + 1):
             figures = world.round(number, first)
             won = figures.win_rate
+            if number == 1:
+                self.stdout.write(f"The first policy: {_shares(figures.habits_at_first)}")
             self.stdout.write(
                 f"Round {number}: the reward model agrees with {figures.rm_accuracy:.1%} of {figures.rm_pairs} held-out pairs "
                 f"(noise ceiling {figures.rm_ceiling:.1%}); the new policy beats the first in {won.mean:.1%} "
@@ -69,9 +71,7 @@ class Command(BaseCommand):
             if figures.gates:
                 fate = "promoted" if figures.promoted else "not promoted"
                 self.stdout.write(f"         gates that said no: {', '.join(figures.gates)}; {fate}")
-            self.stdout.write(
-                "         " + ", ".join(f"{name} {share:.0%}" for name, share in figures.habits.items())
-            )
+            self.stdout.write(f"         {_shares(figures.habits)}; KL {figures.kl:.1f} nats a response")
             done.append(
                 {
                     "rm_accuracy": round(figures.rm_accuracy, 4),
@@ -79,8 +79,14 @@ class Command(BaseCommand):
                     "win_rate_vs_first": round(won.mean, 4),
                     "ci": [round(won.low, 4), round(won.high, 4)],
                     "helped_harm": round(figures.habits["helped harm"], 4),
+                    "helped_harm_at_first": round(figures.habits_at_first["helped harm"], 4),
+                    "kl": round(figures.kl, 2),
                     "promoted": figures.promoted,
                 }
             )
         self.stdout.write(f"Done in {time.monotonic() - began:.0f} s.")
         self.stdout.write(json.dumps({"rounds": done, **world.totals()}))
+
+
+def _shares(habits: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.0%}" for name, share in habits.items())
