@@ -55,7 +55,7 @@ _allowed = {
 # blanks between them. Most prompts are such texts, and many answers.
 _SIGNS = r"""[\w.,;:?'"()%$€/+=–—‘’“”…-]"""
 _PLAIN_LINE = rf"[^\W\d]{_SIGNS}*(?: {_SIGNS}+)*"
-_PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*\n*\Z")
+_PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*[ \n]*\Z")
 
 
 def render(text: str) -> str:
@@ -71,7 +71,7 @@ def is_plain(text: str) -> bool:
 
 def _paragraphs(text: str) -> str:
     """What `_render` makes of plain lines, many times faster."""
-    paragraphs = re.split(r"\n{2,}", text.rstrip("\n"))
+    paragraphs = re.split(r"\n{2,}", text.rstrip(" \n"))
     return "".join(f"<p>{paragraph.replace(chr(10), '<br>' + chr(10))}</p>\n" for paragraph in paragraphs)
 
 

@@ -28,18 +28,28 @@ def near_identical(first: str, second: str) -> bool:
     size = len(a) + len(b)
     if 2 * min(len(a), len(b)) < NEAR * size - 2 * SHINGLE:
         return False
-    if [t for t in a if _NUMBER.search(t)] != [t for t in b if _NUMBER.search(t)]:
+    if _numbers(first) != _numbers(second):
         return False
-    runs_a, runs_b = _shingles(a), _shingles(b)
+    runs_a, runs_b = _shingles(first), _shingles(second)
     together = runs_a.total() + runs_b.total()
     return together > 0 and 2 * (runs_a & runs_b).total() >= NEAR * together
 
 
 # each answer is compared with the other ones of its prompt, one after the other
-@lru_cache(maxsize=16)
+_for_each_text = lru_cache(maxsize=16)
+
+
+@_for_each_text
 def _tokens(text: str) -> list[str]:
     return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
 
 
-def _shingles(tokens: list[str]) -> Counter[tuple[str, ...]]:
+@_for_each_text
+def _numbers(text: str) -> list[str]:
+    return [token for token in _tokens(text) if not token.isalpha() and _NUMBER.search(token)]
+
+
+@_for_each_text
+def _shingles(text: str) -> Counter[tuple[str, ...]]:
+    tokens = _tokens(text)
     return Counter(zip(*(tokens[start:] for start in range(SHINGLE)), strict=False))
