@@ -11,7 +11,7 @@ from annotation.actions import freeze
 from annotation.models import Project, Snapshot, User
 from tests import builders
 from tests.base import PalateTestCase
-from training import actions
+from training import actions, registry
 from training.models import ModelVersion, Run
 
 
@@ -66,7 +66,7 @@ class AccessTestCase(PalateTestCase):
 
 
 def policy(project: Project, name: str = "policy-0") -> ModelVersion:
-    return actions.add_model(project=project, kind="policy", name=name, location="somewhere/policy")
+    return registry.add_model(project=project, kind="policy", name=name, location="somewhere/policy")
 
 
 def snapshot(project: Project, creator: User, judge: User, judgments: int = 20) -> Snapshot:

@@ -10,11 +10,12 @@ from django.conf import settings
 
 from annotation.models import Project, Prompt, Snapshot, User
 from training import locations
-from training.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, current_model, start_run
+from training.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, start_run
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import ModelVersion, Run
 from training.queries import waiting_for_answers
+from training.registry import current_model
 
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),

@@ -17,7 +17,7 @@ from django.utils.text import slugify
 from annotation.actions import freeze, intake, queue
 from annotation.actions.intake import Sample
 from annotation.models import Author, Project, Prompt, Response
-from training import actions
+from training import actions, registry
 from training.evaluation import answers_of
 from training.models import ModelVersion, Run
 from training.queries import demonstrations, last_rejection
@@ -195,7 +195,7 @@ def collect(run: Run) -> JsonObject:
     if run.kind == Run.Kind.GENERATE:
         return made | _keep_answers(run, output / "responses.jsonl")
     if run.kind in (*actions.MAKES_POLICY, Run.Kind.REWARD):
-        version = actions.add_model(
+        version = registry.add_model(
             project=run.project,
             kind=ModelVersion.Kind.REWARD if run.kind == Run.Kind.REWARD else ModelVersion.Kind.POLICY,
             name=_name(run),

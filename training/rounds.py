@@ -22,7 +22,7 @@ from annotation.actions.freeze import FreezeError
 from annotation.actions.queue import QueueError
 from annotation.models import Project, User
 from annotation.queries import progress
-from training import actions, estimates, parts, steps
+from training import actions, estimates, parts, registry, steps
 from training.configs import KINDS, ConfigError, from_dict
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
@@ -69,7 +69,7 @@ def save_loop(
     for kind, config in (configs or {}).items():
         _check_config(kind, config)
     if loop is None:
-        policy = actions.current_model(project, ModelVersion.Kind.POLICY)
+        policy = registry.current_model(project, ModelVersion.Kind.POLICY)
         if policy is None:
             raise RunError("policy", "This project has no policy yet: add one on the Models page.")
         loop = Loop(project=project, created_by=creator, first_policy=policy)
@@ -105,7 +105,7 @@ def _check_config(kind: str, config: Mapping[str, Any]) -> None:
 
 def draft(loop: Loop) -> Round:
     """The round that would begin now, not saved: its plan, its settings, and what it will take."""
-    policy = actions.current_model(loop.project, ModelVersion.Kind.POLICY)
+    policy = registry.current_model(loop.project, ModelVersion.Kind.POLICY)
     if policy is None:
         raise RunError("policy", "This project has no policy yet: add one on the Models page.")
     options = settings_from(loop.options, loop.recipe)
@@ -129,7 +129,7 @@ def facts_of(loop: Loop, judgments: int) -> Facts:
     projects = [loop.project, *([loop.safety_project] if loop.safety_project else [])]
     waiting = sum(progress(project).left for project in projects)
     new = sum(oversight.judgments_after(project, project.snapshots.first()) for project in projects)
-    old = [actions.current_model(project, ModelVersion.Kind.REWARD) is not None for project in projects]
+    old = [registry.current_model(project, ModelVersion.Kind.REWARD) is not None for project in projects]
     return Facts(
         asks_first=waiting + new < judgments,
         demonstrations=demonstrations(loop.project).exists(),

@@ -10,7 +10,7 @@ from annotation import oversight
 from annotation.actions import freeze
 from annotation.models import User
 from annotation.queries import progress
-from training import actions, evaluation
+from training import actions, evaluation, registry
 from training.asking import arguments_to_ask, arguments_to_score, ask, let_people_compare, look_at_comparisons
 from training.configs import KINDS
 from training.gates import Gate, policy_gates, reward_gates
@@ -154,7 +154,7 @@ def _measure(round: Round, part: str) -> JsonObject | None:
     if name.startswith("old-"):
         project = round.loop.safety_project if safety else round.loop.project
         assert project is not None
-        model = actions.current_model(project, ModelVersion.Kind.REWARD)
+        model = registry.current_model(project, ModelVersion.Kind.REWARD)
     else:
         model = output_of(round, name)
     if model is None or snapshot is None:
@@ -300,7 +300,7 @@ def promote_rewards(round: Round, actor: User | None = None) -> None:
     """The reward models that passed their gates, or were let pass, score answers from now on."""
     for part in ("reward", "safety"):
         if (version := output_of(round, part)) is not None:
-            actions.promote(version, actor)
+            registry.promote(version, actor)
 
 
 SCORERS = {"reward": "the reward model", "second": "the second opinion", "safety": "the safety reward model"}
@@ -359,7 +359,7 @@ def decide(round: Round, decision: str, *, actor: User | None, note: str) -> Non
     """Write the decision down; a promoted policy answers prompts from now on."""
     assert round.policy_after is not None
     if decision == Round.Decision.PROMOTED:
-        actions.promote(round.policy_after, actor)
+        registry.promote(round.policy_after, actor)
     round.decision, round.decided_by, round.decision_note = decision, actor, note
     round.save(update_fields=["decision", "decided_by", "decision_note"])
 

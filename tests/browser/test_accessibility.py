@@ -10,11 +10,11 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from annotation.actions import freeze, imports, invitations, projects
-from annotation.models import Judgment, Member, User
+from annotation.actions import freeze, imports, invitations, projects, webhooks
+from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
 from tests.training import looping
-from training import actions, rounds
+from training import actions, registry, rounds
 from training.models import Run
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
@@ -53,7 +53,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         builders.judgment(project, bob)
     projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
     frozen = freeze.freeze(project=project, creator=alice)
-    policy = actions.add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
+    policy = registry.add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
     run = actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
     claimed = actions.claim_run(run.pk)
     assert claimed is not None
@@ -68,6 +68,12 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         creator=alice,
     )
     _, key = invitations.invite(project=project, creator=alice, role=Member.Role.ANNOTATOR)
+    hook = webhooks.add(
+        project=project, url="https://example.com/hooks", events=["snapshot.frozen"], creator=alice
+    )
+    refused = {"status": 500, "answer": "No " * 100, "problem": "It answered 500.", "attempts": 9}
+    Delivery.objects.create(webhook=hook, event="test", body={"a": 1}, state="failed", **refused)
+    webhooks.send_test(hook)
     pairs = builders.project(alice, "Pairs", k=2, **asked)
     letters = builders.project(alice, "Letters", task="demonstrations")
     for other in (pairs, letters):
@@ -89,6 +95,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         model=policy.pk,
         round=begun.pk,
         upload=upload.pk,
+        webhook=hook.pk,
         invitation=key,
     )
 

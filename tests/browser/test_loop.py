@@ -15,7 +15,7 @@ from annotation.models import Project, User
 from tests import builders
 from tests.browser.test_lead import elsewhere
 from tests.training.looping import LENIENT, TINY, people_judge, played
-from training import actions, rounds
+from training import registry, rounds
 from training.models import Round
 
 SignIn = Callable[[Page, User], None]
@@ -34,7 +34,7 @@ def alice(transactional_db: None) -> User:
 @pytest.fixture
 def project(alice: User) -> Project:
     project = builders.project(alice)
-    actions.add_model(project=project, kind="policy", name="first", location="some/policy")
+    registry.add_model(project=project, kind="policy", name="first", location="some/policy")
     builders.items(project, 30)
     return project
 
@@ -80,7 +80,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     expect(page.locator(".round-verdict")).to_have_text(
         "round-1-policy was promoted, as every gate was passed."
     )
-    assert actions.current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
+    assert registry.current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
     lines = page.get_by_role("region", name="Where it comes from").locator("ol > li")

@@ -9,7 +9,7 @@ from typing import Any
 from annotation.actions import queue
 from annotation.models import Project, User
 from tests import builders
-from training import actions, jobs, rounds
+from training import actions, jobs, registry, rounds
 from training.models import Loop, Round, Run
 
 TINY: dict[str, dict[str, Any]] = {
@@ -48,7 +48,7 @@ def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -
 def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
     """A project with a policy and with answers to judge."""
     project = builders.project(lead, k=3, **fields)
-    actions.add_model(project=project, kind="policy", name="first", location=str(location))
+    registry.add_model(project=project, kind="policy", name="first", location=str(location))
     builders.items(project, items, k=3)
     return project
 

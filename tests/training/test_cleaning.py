@@ -11,7 +11,7 @@ from django.test import override_settings
 from annotation.models import Deed
 from tests.base import PalateTestCase
 from tests.leading import policy
-from training import actions
+from training import registry
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Run
 
@@ -29,7 +29,7 @@ class CleaningTests(PalateTestCase):
         self.output.mkdir(parents=True)
         for name in ("model.safetensors", "report.json", "best.jsonl"):
             (self.output / name).write_text("12345678")
-        self.made = actions.add_model(
+        self.made = registry.add_model(
             project=self.project,
             kind="policy",
             name="made",
@@ -39,48 +39,48 @@ class CleaningTests(PalateTestCase):
         )
 
     def test_a_retired_model_s_weights_go_and_what_tells_of_it_stays(self) -> None:
-        actions.retire(self.made, self.alice)
-        assert actions.remove_files(self.made, self.alice) == 8
+        registry.retire(self.made, self.alice)
+        assert registry.remove_files(self.made, self.alice) == 8
         assert sorted(path.name for path in self.output.iterdir()) == ["best.jsonl", "report.json"]
         self.made.refresh_from_db()
         with pytest.raises(RunError, match="were removed"):
-            actions.promote(self.made, self.alice)
+            registry.promote(self.made, self.alice)
         assert Deed.objects.filter(verb="model.removed", actor=self.alice).exists()
 
     def test_what_is_in_use_stays(self) -> None:
         with pytest.raises(RunError, match="is not retired"):
-            actions.remove_files(self.made)
+            registry.remove_files(self.made)
         with pytest.raises(RunError, match="is current"):
-            actions.retire(self.first, self.alice)
-        actions.retire(self.made, self.alice)
+            registry.retire(self.first, self.alice)
+        registry.retire(self.made, self.alice)
         loop = Loop.objects.create(
             project=self.project, name="a", recipe="dpo", first_policy=self.made, created_by=self.alice
         )
         with pytest.raises(RunError, match="a loop begins from it"):
-            actions.remove_files(self.made)
+            registry.remove_files(self.made)
         loop.delete()
         reading = Run.objects.create(
             project=self.project, kind="generate", config={}, model=self.made, created_by=self.alice
         )
         with pytest.raises(RunError, match="an open run reads it"):
-            actions.remove_files(self.made)
+            registry.remove_files(self.made)
         reading.delete()
-        assert actions.remove_files(self.made) == 8
+        assert registry.remove_files(self.made) == 8
 
     def test_models_from_elsewhere_are_not_ours_to_remove(self) -> None:
         added = policy(self.project, "added")
-        actions.retire(added, self.alice)
+        registry.retire(added, self.alice)
         with pytest.raises(RunError, match="not made here"):
-            actions.remove_files(added)
+            registry.remove_files(added)
 
     def test_promoting_brings_a_retired_model_back(self) -> None:
-        actions.retire(self.made, self.alice)
-        actions.promote(self.made, self.alice)
+        registry.retire(self.made, self.alice)
+        registry.promote(self.made, self.alice)
         self.made.refresh_from_db()
         assert (self.made.current, self.made.retired_at) == (True, None)
 
     def test_the_command_says_first_and_removes_when_told(self) -> None:
-        actions.retire(self.made, self.alice)
+        registry.retire(self.made, self.alice)
         said = StringIO()
         call_command("clean_models", stdout=said)
         assert "made: 24 bytes" in said.getvalue()

@@ -18,7 +18,7 @@ from annotation.models import Member, Project, User
 from config.asgi import application
 from tests import builders
 from tests.leading import policy, snapshot
-from training import actions
+from training import actions, registry
 from training.models import Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -208,7 +208,7 @@ async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
     version = await in_thread(queue.model_versions.get)  # type: ignore[attr-defined]
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         await page.next_of("queue")
-        await in_thread(actions.promote, version)
+        await in_thread(registry.promote, version)
         assert (await page.next_of("model"))["kind"] == "model"
 
 

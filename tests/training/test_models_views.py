@@ -12,7 +12,7 @@ from django.utils.html import strip_tags
 from annotation.actions import intake
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint, policy, snapshot
-from training import actions
+from training import actions, registry
 from training.models import ModelVersion, Run
 
 NEW = {"name": "smol", "kind": "policy", "location": "org/smol"}
@@ -37,7 +37,7 @@ class ModelTests(AccessTestCase):
             snapshot=self.snapshot,
         )
         made = "reward" if kind == "reward" else "policy"
-        return actions.add_model(
+        return registry.add_model(
             project=self.project, kind=made, name=name, location=f"runs/{run.pk}", parent=parent, run=run
         )
 
@@ -144,7 +144,7 @@ class ModelTests(AccessTestCase):
         self.assertRedirects(
             self.client.post(self.url("model-promote", second.pk)), self.url("model", second.pk)
         )
-        assert actions.current_model(self.project, "policy") == second
+        assert registry.current_model(self.project, "policy") == second
         assert ModelVersion.objects.filter(kind="policy", current=True).count() == 1
         self.assertNotContains(self.client.get(self.url("model", second.pk)), "Make it current")
 

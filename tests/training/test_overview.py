@@ -7,7 +7,7 @@ from tests import builders
 from tests.base import PalateTestCase
 from tests.leading import finished, policy, snapshot
 from tests.training import looping
-from training import actions, rounds
+from training import actions, registry, rounds
 from training.models import Round, Run
 
 
@@ -25,7 +25,7 @@ class OverviewTests(PalateTestCase):
     def learn(self, kind: str, **values: object) -> None:
         run = actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
         if kind == "dpo":
-            actions.add_model(
+            registry.add_model(
                 project=self.project, kind="policy", name="policy-1", location="x", parent=run.model, run=run
             )
         finished(run)
@@ -51,7 +51,7 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "Improve the policy"
         self.learn("dpo", snapshot=frozen)
         assert self.next() == "Look at policy-1"
-        actions.promote(first.children.get())
+        registry.promote(first.children.get())
         assert self.next() == "Ask for answers"
 
     def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:

@@ -15,7 +15,7 @@ from annotation.models import Project, Prompt
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 from tests.leading import policy
-from training import actions, jobs, lineage, queries
+from training import actions, jobs, lineage, queries, registry
 from training.models import ModelVersion, Run
 
 KINDS = ("rejection", "ppo", "grpo", "reinforce")
@@ -34,7 +34,7 @@ class RolloutTestCase(ApiTestCase):
         assert set(self.split.values()) == {"train", "held_out"}
 
     def taste(self, name: str = "taste", project: Project | None = None) -> ModelVersion:
-        return actions.add_model(
+        return registry.add_model(
             project=project or self.project, kind="reward", name=name, location="somewhere/reward"
         )
 
@@ -106,18 +106,18 @@ class DescentTests(RolloutTestCase):
         teacher = Run.objects.create(
             project=self.project, kind="reward", config={}, snapshot=snapshot, created_by=self.alice
         )
-        taste = actions.add_model(
+        taste = registry.add_model(
             project=self.project, kind="reward", name="taste", location="r", run=teacher, parent=self.policy
         )
         run = self.start("grpo", reward_model=taste)
-        made = actions.add_model(
+        made = registry.add_model(
             project=self.project, kind="policy", name="better", location="p", run=run, parent=self.policy
         )
         assert queries.judgments_behind(made) == 1
         assert queries.judgments_behind(self.policy) == 0
         drawn = lineage.draw(made, queries.family(self.project))
         assert snapshot in [line.snapshot for line in drawn.lines]
-        actions.promote(made)
+        registry.promote(made)
         self.sign_in(self.alice)
         self.assertContains(
             self.client.get(reverse("project", args=[self.project.slug])), "learned from snapshot 1", 2
@@ -193,10 +193,10 @@ class DataTests(RolloutTestCase):
         output = first.folder / "output"
         output.mkdir(parents=True)
         (output / "best.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-        made = actions.add_model(
+        made = registry.add_model(
             project=self.project, kind="policy", name="best", location="x", parent=self.policy, run=first
         )
-        later = actions.add_model(
+        later = registry.add_model(
             project=self.project, kind="policy", name="later", location="y", parent=made
         )
         remembered = [row["id"] for row in self.rows(self.start("rejection", model=later)) if "answer" in row]

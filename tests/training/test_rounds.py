@@ -15,7 +15,7 @@ from annotation.models import Deed, Item, Member, User
 from tests import builders
 from tests.base import PalateTestCase
 from tests.training.looping import fresh, loop, people_judge, played, with_policy, work
-from training import actions, rounds, steps
+from training import actions, registry, rounds, steps
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
@@ -51,8 +51,8 @@ class MovingTests(RoundTestCase):
         before = Item.objects.count()
         round = played(rounds.decide(round, self.alice, "promoted"), until="none")
         assert (round.state, round.decision) == (Round.State.DONE, "promoted")
-        assert actions.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
-        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert registry.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
+        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
         assert 0 < Item.objects.count() - before <= 10
 
     def test_a_rejected_policy_is_not_current_and_the_old_one_answers(self) -> None:
@@ -60,7 +60,7 @@ class MovingTests(RoundTestCase):
         before = Item.objects.order_by("pk").last()
         round = played(rounds.decide(round, self.alice, "rejected", "It rambles."), until="none")
         assert (round.decision, round.decision_note) == ("rejected", "It rambles.")
-        assert actions.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
+        assert registry.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
         assert before is not None
         for item in Item.objects.filter(pk__gt=before.pk):
             assert {answer.author for answer in item.responses.all()} == {self.first.author}
@@ -189,7 +189,7 @@ class DecidingTests(RoundTestCase):
     def test_a_gate_holds_the_round_and_says_why(self) -> None:
         round = self.held()
         assert "Not passed: Accuracy." in round.error
-        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is None
+        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is None
         rounds.advance(round.pk)
         assert fresh(round).state == Round.State.HELD
 
@@ -204,7 +204,7 @@ class DecidingTests(RoundTestCase):
         assert round.overrules[0]["gates"] == ["Accuracy"]
         deed = Deed.objects.get(verb="round.overruled")
         assert (deed.actor, deed.data["reason"]) == (self.alice, "Small data.")
-        assert actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
 
     def test_it_promotes_by_itself_only_where_every_gate_was_passed(self) -> None:
         round = played(self.begin(promote_alone=True), until="none")
@@ -313,7 +313,7 @@ class BeginningTests(RoundTestCase):
 
     def test_where_nothing_waits_the_policy_answers_first(self) -> None:
         empty = builders.project(self.alice, "Empty", k=3)
-        actions.add_model(project=empty, kind="policy", name="first", location="x")
+        registry.add_model(project=empty, kind="policy", name="first", location="x")
         builders.imported(empty, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(30)))
         round = rounds.start_round(loop=loop(empty, self.alice), creator=self.alice)
         assert round.step == "first-answers"

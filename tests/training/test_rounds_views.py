@@ -12,7 +12,7 @@ from annotation.models import Deed, Judgment
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 from tests.training.looping import LENIENT, fresh, loop, people_judge, played
-from training import actions, rounds
+from training import registry, rounds
 from training.models import Loop, Round, Run
 
 
@@ -23,7 +23,7 @@ class RoundPagesTestCase(AccessTestCase):
         artifacts = override_settings(ARTIFACTS=Path(folder.name))
         artifacts.enable()
         self.addCleanup(artifacts.disable)
-        self.first = actions.add_model(
+        self.first = registry.add_model(
             project=self.project, kind="policy", name="first", location="some/policy"
         )
         builders.items(self.project, 30)
@@ -186,7 +186,7 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
     def test_the_playground_asks_both_and_keeps_nothing_with_the_answers(self) -> None:
-        second = actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = registry.add_model(project=self.project, kind="policy", name="second", location="x/y")
         data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
         response = self.client.post(self.url("playground"), data)
         runs = list(Run.objects.order_by("pk"))
@@ -207,11 +207,11 @@ class ModelsTests(RoundPagesTestCase):
         folder.mkdir()
         (folder / "config.json").write_text('{"max_position_embeddings": 256}')
         (folder / "model.safetensors").write_text("")
-        small = actions.add_model(project=self.project, kind="policy", name="small", location="small")
+        small = registry.add_model(project=self.project, kind="policy", name="small", location="small")
         self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
         lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
         assert list(lengths) == [("small", 128), ("first", 256)]
-        actions.promote(small, self.alice)
+        registry.promote(small, self.alice)
         form = self.client.get(self.url("run-new", "generate")).context["form"]
         assert form["setting_max_new_tokens"].value() == 128
 
@@ -229,7 +229,7 @@ class ModelsTests(RoundPagesTestCase):
             assert words in said, said
 
     def test_a_model_is_retired_unless_it_is_current(self) -> None:
-        second = actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = registry.add_model(project=self.project, kind="policy", name="second", location="x/y")
         self.assertContains(
             self.client.post(self.url("model-retire", self.first.pk), follow=True), "is current"
         )

@@ -10,7 +10,7 @@ from django.conf import settings
 
 from annotation.models import Author, Project, Response, User
 from tests import builders
-from training import actions, jobs
+from training import actions, jobs, registry
 from training.models import Run
 
 pytestmark = pytest.mark.django_db
@@ -41,7 +41,7 @@ def started(project: Project, alice: User) -> Run:
 
 def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice: User) -> None:
     assert started(project, alice).model is None
-    actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    registry.add_model(project=project, kind="policy", name="big", location="someone/big")
     run = started(project, alice)
     assert run.model is None
     job = json.loads((jobs.write_job(run) / "job.json").read_text())
@@ -50,7 +50,7 @@ def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice
 
 
 def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, alice: User) -> None:
-    actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    registry.add_model(project=project, kind="policy", name="big", location="someone/big")
     prompt = project.prompts.get()
     for _ in range(2):
         run = started(project, alice)

@@ -17,7 +17,7 @@ from annotation.actions import freeze
 from annotation.models import Item, Project, User
 from tests import builders
 from tests.processes import kill, process, until
-from training import actions, tasks
+from training import actions, registry, tasks
 from training.models import ModelVersion, Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -39,7 +39,7 @@ def alice() -> User:
 @pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
-    actions.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    registry.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
     return project
 
 
@@ -186,7 +186,7 @@ def test_a_failure_is_told_in_a_sentence(
     project: Project, alice: User, trainer: None, tiny_policy: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_policy, tmp_path / "gone")
-    version = actions.add_model(project=project, kind="policy", name="gone", location=str(folder))
+    version = registry.add_model(project=project, kind="policy", name="gone", location=str(folder))
     shutil.rmtree(folder)
     builders.items(project, 1, k=3)
     run = actions.start_run(project=project, kind="generate", creator=alice, model=version)

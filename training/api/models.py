@@ -17,7 +17,7 @@ from annotation.access import Role, person, project_for
 from annotation.api import errors
 from annotation.api.renderers import TarRenderer
 from annotation.streaming import stream
-from training import actions, downloads
+from training import downloads, registry
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
@@ -100,7 +100,7 @@ class ModelsApi(APIView):
         given = ModelIn(data=request.data)
         given.is_valid(raise_exception=True)
         try:
-            version = actions.add_model(project=project, **given.validated_data)
+            version = registry.add_model(project=project, **given.validated_data)
         except RunError as error:
             raise ValidationError({error.field: [str(error)]}) from error
         return Response(ModelOut(version).data, status=201)
@@ -118,7 +118,7 @@ class PromoteApi(APIView):
         """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
         try:
             return Response(
-                ModelOut(actions.promote(model_for(request, pk, Role.LEAD), person(request))).data
+                ModelOut(registry.promote(model_for(request, pk, Role.LEAD), person(request))).data
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
@@ -135,7 +135,9 @@ class RetireApi(APIView):
     def post(self, request: Request, pk: int) -> Response:
         """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
         try:
-            return Response(ModelOut(actions.retire(model_for(request, pk, Role.LEAD), person(request))).data)
+            return Response(
+                ModelOut(registry.retire(model_for(request, pk, Role.LEAD), person(request))).data
+            )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 

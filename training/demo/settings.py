@@ -111,6 +111,7 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "budget": asked,
         "held_out_share": HELD_OUT_PROMPTS / asked,
         "comparisons": 0.15,
+        "strategy": "uniform",  # what a reward model this small is unsure of is mostly what people are unsure of, too
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,
         "promote_alone": True,

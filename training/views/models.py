@@ -10,7 +10,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, member_for, person, project_for
 from annotation.streaming import stream
-from training import actions, downloads, evaluation, figures, queries
+from training import downloads, evaluation, figures, queries, registry
 from training.card import card
 from training.errors import RunError
 from training.forms import AddModelForm, RunForm
@@ -26,7 +26,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     form = AddModelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            version = actions.add_model(project=me.project, **form.cleaned_data)
+            version = registry.add_model(project=me.project, **form.cleaned_data)
         except RunError as error:
             form.add_error(error.field, str(error))
         else:
@@ -75,7 +75,7 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        actions.promote(version, person(request))
+        registry.promote(version, person(request))
     except RunError as error:
         messages.error(request, str(error))
     else:
@@ -89,7 +89,7 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        actions.retire(version, person(request))
+        registry.retire(version, person(request))
     except RunError as error:
         messages.error(request, str(error))
     else:

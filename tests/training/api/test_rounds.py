@@ -9,7 +9,7 @@ from django.test import override_settings
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
-from training import actions, rounds
+from training import registry, rounds
 from training.models import Loop, Round
 
 READERS = "lead reviewer"
@@ -22,7 +22,7 @@ class LoopApiTestCase(ApiTestCase):
         settings = override_settings(ARTIFACTS=Path(folder.name))
         settings.enable()
         self.addCleanup(settings.disable)
-        actions.add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        registry.add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
         self.loop = rounds.save_loop(

@@ -12,7 +12,7 @@ from annotation.actions import freeze
 from annotation.models import Prompt, Snapshot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
-from training import actions
+from training import actions, registry
 from training.models import Metric, ModelVersion, Run
 
 PATH = "projects/helpfulness/runs/"
@@ -33,7 +33,7 @@ class TrainingTestCase(ApiTestCase):
         self.policy = self.model("base", "policy")
 
     def model(self, name: str, kind: str, **fields: Any) -> ModelVersion:
-        return actions.add_model(project=self.project, kind=kind, name=name, location="base", **fields)
+        return registry.add_model(project=self.project, kind=kind, name=name, location="base", **fields)
 
     def run_of(self, **fields: Any) -> Run:
         return Run.objects.create(
@@ -122,7 +122,7 @@ class StartTests(TrainingTestCase):
 
     def test_what_is_wrong_is_named_by_its_field(self) -> None:
         other = builders.project(self.alice, "Other")
-        foreign = actions.add_model(project=other, kind="policy", name="theirs", location="base")
+        foreign = registry.add_model(project=other, kind="policy", name="theirs", location="base")
         reward = self.model("taste", "reward")
         good: dict[str, Any] = {"kind": "reward", "snapshot": 1}
         for changes, field, sentence in (

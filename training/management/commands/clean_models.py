@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from training import actions, estimates
+from training import estimates, registry
 from training.models import ModelVersion
 
 
@@ -17,11 +17,11 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         retired = ModelVersion.objects.filter(retired_at__isnull=False, removed_at=None, run__isnull=False)
         for version in retired.select_related("project", "run"):
-            if why := actions.needed_by(version):
+            if why := registry.needed_by(version):
                 self.stdout.write(f"{version.project} / {version}: stays, as {why}")
             elif options["remove"]:
                 self.stdout.write(
-                    f"{version.project} / {version}: {actions.remove_files(version):,} bytes freed"
+                    f"{version.project} / {version}: {registry.remove_files(version):,} bytes freed"
                 )
             else:
                 assert version.run is not None
