@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from training.recipes import RoundSettings
+from training.round_settings import RoundSettings
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from training.configs import ConfigError
 from training.errors import RunError
 from training.forms import PREFIX, field_of
 from training.models import Loop
-from training.recipes import MAIN, RECIPES, RoundSettings, settings_from
+from training.recipes import RECIPES
+from training.round_settings import MAIN, RoundSettings, settings_from
 
 DAYS = [
     (n, day)

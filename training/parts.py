@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from annotation import oversight
 from annotation.models import Project, Prompt
 from training.models import ModelVersion, Round, Run
-from training.recipes import RoundSettings
+from training.round_settings import RoundSettings
 
 
 @dataclass(frozen=True)

@@ -26,8 +26,10 @@ from training import actions, estimates, parts, registry, steps
 from training.configs import KINDS, ConfigError, from_dict
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
+from training.plans import Facts, plan_of
 from training.queries import demonstrations
-from training.recipes import RECIPES, Facts, plan_of, settings_from
+from training.recipes import RECIPES
+from training.round_settings import settings_from
 
 log = logging.getLogger(__name__)
 

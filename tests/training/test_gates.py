@@ -3,7 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from training.gates import Gate, policy_gates, reward_gates
-from training.recipes import RoundSettings
+from training.round_settings import RoundSettings
 
 GOOD = {
     "accuracy": 0.72,

@@ -17,7 +17,8 @@ from training.configs import ConfigError
 from training.errors import RunError
 from training.loop_forms import LoopForm
 from training.models import Loop, Round, Run
-from training.recipes import RECIPES, RoundSettings
+from training.recipes import RECIPES
+from training.round_settings import RoundSettings
 
 SAID = {
     "cancel": "The round was cancelled. It can be resumed.",
