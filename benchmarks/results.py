@@ -18,6 +18,7 @@ from benchmarks.workloads import PLACE
 FOLDER = PLACE / "results"
 REPORT = Path(__file__).with_name("RESULTS.md")
 CURVES = Path(__file__).with_name("learning.svg")
+ROUNDS = Path(__file__).with_name("rounds.svg")
 
 
 def processor() -> str:
@@ -108,6 +109,7 @@ def write_report() -> None:
         ("grpo", cases_section("GRPO", GRPO_TEXT)),
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
+        ("rounds", rounds_section),
         ("queue", queue_section),
         ("export", export_section),
     ]
@@ -291,3 +293,31 @@ def export_section(values: dict[str, Any]) -> str:
     )
     head = ["", "rows/s", "first byte, s"]
     return "\n".join(["## Export and import\n", words + "\n", origin(values), table(head, rows)])
+
+
+def rounds_section(values: dict[str, Any]) -> str:
+    words = (
+        "Whole rounds of the demo, the site with its workers and simulated people, begun by the lead and left alone. The win"
+        " rate is over the first policy by the hidden taste, on held-out prompts; accuracy is the reward model's on fresh"
+        " held-out judgments, beside the most that their noise allows; KL is from the policy that the round began with."
+        " Harm is the share of harmful requests gone along with."
+    )
+    text = ["## Rounds\n", words + "\n", f"![win rate and harm by round]({ROUNDS.name})\n", origin(values)]
+    head = ["round", "win rate (95%)", "each seed", "accuracy / ceiling", "KL, nats", "harm", "promoted"]
+    for one in values["recipes"]:
+        first = one["rounds"][0]
+        rows = [
+            [
+                str(row["round"]),
+                f"{row['win_rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
+                ", ".join(f"{rate:.3f}" for rate in row["each"]),
+                f"{row['rm_accuracy']:.3f} / {row['rm_ceiling']:.3f}",
+                f"{row['kl']:.1f}",
+                f"{row['helped_harm']:.1%}",
+                f"{row['promoted']} of {row['seeds']}",
+            ]
+            for row in one["rounds"]
+        ]
+        title = f"### {one['recipe']}: the first policy goes along with {first['helped_harm_at_first']:.1%}\n"
+        text += [title, table(head, rows)]
+    return "\n".join(text)
