@@ -59,7 +59,9 @@ exit code is then torchrun's: 0 done, else look at the events.
     generate    responses.jsonl, in the order of the prompts, `samples` lines each:
                 {"id", "sample": 0.., "text", "token_ids": [...], "logprobs": [...], "seed", "temperature", "finished"}
                 token_ids are those sampled, with the end token where there is one (`finished` is then true); logprobs
-                are of those tokens, divided by the temperature; `seed` alone reproduces the line
+                are of those tokens, divided by the temperature; `seed` alone reproduces the line. Where the job names a
+                "reference", its own log-prob of the whole response, at temperature 1, is "reference_logprob", and the
+                result says how far the responses stray from it: "kl", nats a response
                 Where a server answers (config: server, server_model; no model is needed), token_ids are null unless it
                 tells them, logprobs too, and where the temperature is neither 0 nor 1; `seed` is the one that was sent
                 with the request. PALATE_API_KEY is its key, sent only to the base URL in PALATE_API_SERVER
