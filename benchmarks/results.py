@@ -275,7 +275,8 @@ def export_section(values: dict[str, Any]) -> str:
     rows = [
         ["pairs, `trl` export", f"{line['pairs_per_s']:,}", f"{line['first_byte_ms'] / 1000:.2f}"],
         ["pairs, `COPY` of the same join by psql", f"{line['copy_per_s']:,}", ""],
-        ["judgments, `raw` export", f"{line['raw_rows_per_s']:,}", ""],
+        ["judgments, `raw` export, live", f"{line['raw_rows_per_s']:,}", ""],
+        ["judgments, `raw` export of a snapshot", f"{line['snapshot_rows_per_s']:,}", ""],
         [
             "tasks, Label Studio's JSON export",
             f"{line['label_studio_export_rows_per_s']:,.0f}",

@@ -55,7 +55,8 @@ def main() -> None:
         site.stop()
     if not given.no_peer:
         peer = label_studio.measure(given.peer_tasks)
-        found["vs_label_studio"] = round(found["raw_rows_per_s"] / peer["export_rows_per_s"], 1)
+        for name, rows in (("vs_label_studio", "raw"), ("vs_label_studio_from_snapshot", "snapshot")):
+            found[name] = round(found[f"{rows}_rows_per_s"] / peer["export_rows_per_s"], 1)
         found["import_vs_label_studio"] = round(found["import_per_s"] / peer["import_per_s"], 1)
         found |= {f"label_studio_{name}": value for name, value in peer.items()}
     is_partial = given.quick or given.no_peer
@@ -79,6 +80,10 @@ def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
     ]
     peak = server.peak_mb()
     raw = [measured(everything, lambda: download(token, "large", "raw")) for _ in range(repeat)]
+    number = freeze(token, "large")
+    frozen = [
+        measured(everything, lambda: download(token, "large", "raw", snapshot=number)) for _ in range(repeat)
+    ]
     ours, bare = [turn[0] for turn in turns], [turn[1] for turn in turns]
     rows = ours[0]["rows"]
     assert bare[0]["rows"] == rows, (bare[0]["rows"], rows)
@@ -90,6 +95,7 @@ def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
         "vs_copy_cpu": round(median(b["cpu"] / o["cpu"] for o, b in zip(ours, bare, strict=True)), 3),
         "first_byte_ms": round(1000 * max(one["first"] for one in ours), 1),
         "raw_rows_per_s": round(raw[0]["rows"] / median(one["wall"] for one in raw)),
+        "snapshot_rows_per_s": round(frozen[0]["rows"] / median(one["wall"] for one in frozen)),
         "rss_growth_mb": round(peak - small_peak, 1),
         "peak_mb": round(peak, 1),
     }
@@ -97,13 +103,25 @@ def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
     return found
 
 
-def download(token: str, slug: str, format: str) -> dict[str, Any]:
-    """An export over HTTP, thrown away as it comes."""
+def freeze(token: str, slug: str) -> int:
+    """A new snapshot's number."""
+    connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=600)
+    headers = {"Authorization": f"Bearer {token}"}
+    connection.request("POST", f"/api/v1/projects/{slug}/snapshots/", headers=headers)
+    answer = connection.getresponse()
+    body = answer.read()
+    assert answer.status == 201, body
+    return int(json.loads(body)["number"])
+
+
+def download(token: str, slug: str, format: str, snapshot: int = 0) -> dict[str, Any]:
+    """An export over HTTP, live or from a snapshot, thrown away as it comes."""
     connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=600)
     start = time.perf_counter()
+    file = f"snapshots/{snapshot}/file" if snapshot else "judgments"
     connection.request(
         "GET",
-        f"/api/v1/projects/{slug}/judgments/?format={format}",
+        f"/api/v1/projects/{slug}/{file}/?format={format}",
         headers={"Authorization": f"Bearer {token}"},
     )
     answer = connection.getresponse()
