@@ -296,7 +296,7 @@ def overrule(round: Round, actor: User, reason: str) -> Round:
         held.overrules = [
             *held.overrules,
             {
-                "by": actor.username,
+                "by": actor.pseudonym,  # what outlives an erased account
                 "at": timezone.now().isoformat(),
                 "reason": reason,
                 "gates": failed,

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, member_for, person, project_for
-from annotation.models import Judgment, Member
+from annotation.models import Judgment, Member, User
 from training import gates, parts, queries, rounds, timeline
 from training.configs import ConfigError
 from training.errors import RunError
@@ -152,9 +152,17 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "odd": Judgment.objects.filter(pk__in=odd).select_related("item__prompt", "annotator") if odd else [],
         "wanted": [] if report.get("wins") else gates.wanted(parts.settings_of(round)),
         "recipe": RECIPES[round.recipe],
+        "overrules": _named(round.overrules),
         "retriable": [step for step in round.plan if step["name"] in retriable],
         "settings": LoopForm.described(round.options),
     }
+
+
+def _named(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With the names of those who have not left since."""
+    people = User.objects.filter(pseudonym__in={one["by"] for one in overrules}, erased_at=None)
+    names = {user.pseudonym: user.username for user in people}
+    return [one | {"by": names.get(one["by"], one["by"])} for one in overrules]
 
 
 @login_required

@@ -97,7 +97,7 @@ class RoundTests(LoopApiTestCase):
         round = played(rounds.start_round(loop=self.loop, creator=self.alice), until="none")
         self.refused(self.act(round, "overrule"), 400, "reason", "Say why")
         assert self.act(round, "overrule", {"reason": "Small data."}).status_code == 200
-        assert fresh(round).overrules[0]["by"] == "alice"
+        assert fresh(round).overrules[0]["by"] == self.alice.pseudonym
         self.refused(self.act(round, "retry", {"step": "collect"}), 400, "step", "has reached")
         self.refused(self.act(round, "explode"), 400, "verb", "cannot be done")
 
