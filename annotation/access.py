@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import cast
 
 from django.contrib.auth.models import AnonymousUser
@@ -23,6 +26,21 @@ FROM annotation_member AS member JOIN annotation_project AS project ON project.i
 WHERE project.slug = %(slug)s AND member.user_id = %(user)s
 """
 
+# a project, and the roles of which one is needed in it
+Check = tuple[str, tuple[str, ...]]
+_checks: ContextVar[list[Check] | None] = ContextVar("checks", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[list[Check]]:
+    """What is asked of `member_for` within it, in order; asked again, it tells whether the same person may still do it."""
+    checks: list[Check] = []
+    token = _checks.set(checks)
+    try:
+        yield checks
+    finally:
+        _checks.reset(token)
+
 
 def person(request: HttpRequest) -> User:
     """The signed-in user of a view behind `login_required`."""
@@ -37,6 +55,8 @@ def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
         Http404: there is no such project, or they are not a member: outsiders cannot tell which.
         PermissionDenied: they are a member in another role.
     """
+    if (checks := _checks.get()) is not None:
+        checks.append((slug, roles))
     found = prepared.rows(MEMBER, {"slug": slug, "user": user.pk})
     if not found:
         raise Http404("No such project.")

@@ -22,6 +22,7 @@ VERBS = {
     "invitation.revoked": "revoked an invitation",
     "import.done": "imported prompts",
     "webhook.added": "added a webhook",
+    "webhook.changed": "changed what a webhook is told of",
     "webhook.paused": "paused a webhook",
     "webhook.resumed": "had a webhook go on",
     "webhook.removed": "removed a webhook",

@@ -235,8 +235,8 @@ class ImportForm(forms.Form):
         label="A file of prompts",
         required=False,
         max_length=1000,
-        help_text="JSON Lines, CSV or Parquet, in any of the shapes below.",
-        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.txt,.csv,.tsv,.parquet"}),
+        help_text="JSON Lines, a JSON list, CSV or Parquet, in any of the shapes below; also packed, as .gz.",
+        widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.txt,.csv,.tsv,.parquet,.gz"}),
         error_messages={"empty": "The file is empty."},
     )
     text = forms.CharField(

@@ -12,7 +12,18 @@ from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
 from annotation import prepared
-from annotation.models import Item, Judgment, Member, Project, Prompt, Response, Slot, User
+from annotation.models import (
+    Delivery,
+    Item,
+    Judgment,
+    Member,
+    Project,
+    Prompt,
+    Response,
+    Slot,
+    User,
+    Webhook,
+)
 from annotation.prepared import Columns
 
 # --- progress -------------------------------------------------------------------------------------------------
@@ -133,10 +144,11 @@ FROM annotation_member AS member
 @dataclass(frozen=True)
 class Assignment:
     """A project of someone's, with how many items are left in it for them, and how far it is. `many_left`: there are
-    more than `left`; `started`: an item waits for them in the middle of it."""
+    more than `left`; `started`: an item waits for them in the middle of it; `paused`: they are given nothing for now."""
 
     project: Project
     role: str
+    paused: bool
     left: int
     many_left: bool
     wanted: int
@@ -170,7 +182,7 @@ def assignments_of(user: User) -> list[Assignment]:
         cursor.execute(ASSIGNMENTS, {"me": user.pk, "many": 10 * MANY_LEFT})
         counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
-        Assignment(member.project, member.role, *counts[member.project_id])
+        Assignment(member.project, member.role, member.paused_at is not None, *counts[member.project_id])
         for member in Member.objects.filter(user=user).select_related("project").order_by("project__name")
         if member.project_id in counts
     ]
@@ -239,3 +251,14 @@ def item_to_judge(item_id: int, annotator: User) -> Item:
 def split_counts(project: Project) -> dict[str, Any]:
     """How many prompts there are in each split."""
     return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}
+
+
+# --- webhooks -------------------------------------------------------------------------------------------------
+
+
+def webhooks_of(project: Project) -> list[tuple[Webhook, Delivery | None]]:
+    """A project's webhooks, each with the last message to it."""
+    newest = Delivery.objects.filter(webhook=OuterRef("pk")).order_by("-pk").values("pk")[:1]
+    webhooks = list(project.webhooks.annotate(newest=Subquery(newest)))
+    last = Delivery.objects.defer("body").in_bulk([one.newest for one in webhooks if one.newest])
+    return [(one, last.get(one.newest)) for one in webhooks]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from annotation.actions import imports, rules, webhooks
+from annotation.actions import imports, measure, rules, webhooks
 
 
 @shared_task(acks_late=False)
@@ -25,6 +25,12 @@ def sweep_imports() -> None:
 def keep_rules() -> None:
     """Warn and pause people by the rules of their projects."""
     rules.apply_rules()
+
+
+@shared_task(expires=15)
+def measure_agreement() -> None:
+    """Keep how far people agree on the items that were judged since the last time."""
+    measure.measure()
 
 
 @shared_task(expires=30)

@@ -20,6 +20,7 @@ from annotation.views import (
     quality,
     review,
     rules,
+    webhooks,
 )
 
 urlpatterns = [
@@ -45,6 +46,17 @@ urlpatterns = [
     path("projects/new/", projects.project_new, name="project-new"),
     path("markdown/", guidelines.markdown_preview, name="markdown-preview"),
     path("p/<slug:slug>/settings/", projects.project_settings, name="project-settings"),
+    path("p/<slug:slug>/settings/webhooks/", webhooks.webhooks, name="webhooks"),
+    path("p/<slug:slug>/settings/webhooks/<int:pk>/", webhooks.webhook, name="webhook"),
+    path("p/<slug:slug>/settings/webhooks/<int:pk>/log/", webhooks.webhook_log, name="webhook-log"),
+    path("p/<slug:slug>/settings/webhooks/<int:pk>/switch/", webhooks.webhook_switch, name="webhook-switch"),
+    path("p/<slug:slug>/settings/webhooks/<int:pk>/remove/", webhooks.webhook_remove, name="webhook-remove"),
+    path("p/<slug:slug>/settings/webhooks/<int:pk>/test/", webhooks.webhook_test, name="webhook-test"),
+    path(
+        "p/<slug:slug>/settings/webhooks/<int:pk>/messages/<int:delivery>/again/",
+        webhooks.webhook_redeliver,
+        name="webhook-redeliver",
+    ),
     path("p/<slug:slug>/guidelines/", guidelines.guidelines, name="guidelines"),
     path("p/<slug:slug>/guidelines/<int:number>/", guidelines.guideline, name="guideline"),
     path(

@@ -20,6 +20,7 @@ import random
 import subprocess
 import sys
 from collections import defaultdict
+from io import StringIO
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -48,8 +49,8 @@ _ROLLOUTS = _BASE | {
 }
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "rejection": ("rejection", _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}),
-    "dpo": ("dpo", settings.DPO | {"max_steps": 0, "checkpoint_every": 50}),
-    "ipo": ("dpo", settings.DPO | {"max_steps": 0, "checkpoint_every": 50, "loss": "ipo"}),
+    "dpo": ("dpo", settings.DPO | {"checkpoint_every": 50}),
+    "ipo": ("dpo", settings.DPO | {"checkpoint_every": 50, "loss": "ipo"}),
     "ppo": ("ppo", _ROLLOUTS),
     "grpo": ("grpo", _ROLLOUTS),
     "rloo": ("reinforce", _ROLLOUTS | {"baseline": "leave_one_out"}),
@@ -61,8 +62,17 @@ FROM_RANKINGS = ("dpo", "ipo")
 ON_CURVES = ("ppo", "grpo")
 
 
-def do(folder: Path, kind: str, config: dict[str, Any], rows: list[dict[str, Any]], **models: Path) -> Path:
-    """Do a job unless it is done; returns its output. What the program said at the end is kept in done.json."""
+def do(
+    folder: Path,
+    kind: str,
+    config: dict[str, Any],
+    rows: list[dict[str, Any]],
+    *,
+    here: bool = False,
+    **models: Path,
+) -> Path:
+    """Do a job unless it is done; returns its output. What the program said at the end is kept in done.json. here: in this
+    process, for jobs that are shorter than the start of one."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
     if done.exists():
@@ -73,6 +83,21 @@ def do(folder: Path, kind: str, config: dict[str, Any], rows: list[dict[str, Any
     (folder / "job.json").write_text(json.dumps(job, indent=2))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"{folder.relative_to(ROOT / 'var')} …", flush=True)
+    done.write_text((_here(folder) if here else _apart(folder)).splitlines()[-1])
+    return folder / "output"
+
+
+def _here(folder: Path) -> str:
+    from training.core.__main__ import run
+    from training.core.events import Events
+    from training.core.jobs import read_job
+
+    said = StringIO()
+    run(read_job(folder), Events(said))
+    return said.getvalue()
+
+
+def _apart(folder: Path) -> str:
     program = subprocess.run(
         [sys.executable, "-m", "training.core", str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
@@ -81,8 +106,7 @@ def do(folder: Path, kind: str, config: dict[str, Any], rows: list[dict[str, Any
     )
     if program.returncode:
         raise RuntimeError(f"{folder}: {program.stdout[-500:]}\n{program.stderr[-2000:]}")
-    done.write_text(program.stdout.splitlines()[-1])
-    return folder / "output"
+    return program.stdout
 
 
 class World:

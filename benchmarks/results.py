@@ -18,6 +18,7 @@ from benchmarks.workloads import PLACE
 FOLDER = PLACE / "results"
 REPORT = Path(__file__).with_name("RESULTS.md")
 CURVES = Path(__file__).with_name("learning.svg")
+ASKING = Path(__file__).with_name("asking.svg")
 ROUNDS = Path(__file__).with_name("rounds.svg")
 
 
@@ -110,6 +111,7 @@ def write_report() -> None:
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
         ("rounds", rounds_section),
+        ("asking", asking_section),
         ("queue", queue_section),
         ("export", export_section),
     ]
@@ -122,8 +124,8 @@ def write_report() -> None:
 
 HEAD = """# Results
 
-Written by `make bench-core`, `make bench-queue`, `make bench-export` and `make bench-learning` from what they measured;
-nothing here is typed by hand.
+Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning` and `make bench-asking` from what
+they measured; nothing here is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
@@ -245,6 +247,58 @@ def learning_section(values: dict[str, Any]) -> str:
     if CURVES.exists():
         words += CURVES_SAY
     return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows)])
+
+
+ASKING_SAYS = f"""
+
+![accuracy over the judgments that were asked for]({ASKING.name})
+
+"Ahead" is how much more accurate a strategy's reward models are than those of an even draw with as many judgments, in
+points, the mean over all steps after the first. "Needs" is the share of the judgments with which a strategy gets where an
+even draw gets with all, read from straight lines over the logarithm of judgments; its interval draws the draws again from
+themselves."""
+
+
+def asking_section(values: dict[str, Any]) -> str:
+    def accuracy(point: list[float]) -> str:
+        return f"{point[1]:.3f} ({point[2]:.3f} to {point[3]:.3f})"
+
+    def ahead(found: list[float]) -> str:
+        return f"{100 * found[0]:+.1f} ({100 * found[1]:+.1f} to {100 * found[2]:+.1f})"
+
+    def percent(share: float | None) -> str:
+        return "more than 1000%" if share is None or share > 10 else f"{share:.0%}"
+
+    def needs(found: dict[str, Any]) -> str:
+        return f"{percent(found['share'])} ({' to '.join(map(percent, found['share_interval']))})"
+
+    rows = [
+        [
+            f"{row['strategy']}, {judge}",
+            *(accuracy(row[measure]["curve"][place]) for place in (0, len(values["judgments"]) // 2, -1)),
+            *(
+                ("", "")
+                if row["strategy"] == "uniform"
+                else (ahead(row[measure]["ahead"]), needs(row[measure]))
+            ),
+        ]
+        for measure, judge in (("by_people", "as people"), ("by_taste", "as the taste"))
+        for row in values["rows"]
+    ]
+    steps = values["judgments"]
+    head = [
+        "pairs in order",
+        *(f"{steps[place]} judgments" for place in (0, len(steps) // 2, -1)),
+        "ahead",
+        "needs",
+    ]
+    words = (
+        "Does asking where the reward model is unsure save judgments? In the demo's world, from the same first"
+        f" {steps[0]} rankings, each strategy asks for more in {len(steps) - 1} steps, from twice as many prompts and with"
+        f" {values['control_share']:.0%} drawn evenly, as a round does. Measured on held-out prompts that none may ask"
+        f" about, over {values['rows'][0]['draws']} draws from {values['seeds']} seeds; intervals (95%) are over draws."
+    )
+    return "\n".join(["## What to ask\n", words + ASKING_SAYS + "\n", origin(values), table(head, rows)])
 
 
 def queue_section(values: dict[str, Any]) -> str:

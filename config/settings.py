@@ -230,6 +230,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
     "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
+    "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
     "keep-rules": {"task": "annotation.tasks.keep_rules", "schedule": 60.0},
     "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
     "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},

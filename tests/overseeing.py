@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
+from django.db import connection
 from django.urls import reverse
 
-from annotation.actions import review
-from annotation.models import Item, Judgment, Member, Skip, User
+from annotation.actions import measure, review
+from annotation.models import Guideline, Item, Judgment, Member, Skip, User
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -52,7 +54,8 @@ class OverseeingTestCase(PalateTestCase):
         builders.items(self.project, self.project.prompts.count() + count, k=self.k)
 
     def judged(self, *rankings: Sequence[Sequence[int]], degrees: Sequence[str] = ()) -> list[Item]:
-        """An item each: the first ranking is Bob's, the second Erin's, in the order of the responses' ids."""
+        """An item each: the first ranking is Bob's, the second Erin's, in the order of the responses' ids. How far they
+        agree is measured, as a worker does."""
         self.more_items(len(rankings))
         items: dict[int, int] = {}
         for who, person in enumerate((self.bob, self.erin)):
@@ -65,6 +68,7 @@ class OverseeingTestCase(PalateTestCase):
                 builders.judge.submit(
                     lease=lease, ranks=ranks, degree=degree, idempotency_key=builders.uuid.uuid4()
                 )
+        measure.measure()
         found = Item.objects.in_bulk(list(items))
         return [found[pk] for pk in items]
 
@@ -83,3 +87,10 @@ class OverseeingTestCase(PalateTestCase):
 
     def sent(self, item: Item, person: User, note: str = "Look at B.") -> Skip:
         return Skip.objects.create(item=item, annotator=person, reason=Skip.Reason.REVIEW, note=note)
+
+    def moved(self, row: Judgment | Guideline, at: datetime) -> None:
+        """As if it had been made at another time: what the database refuses to everybody else."""
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            cursor.execute(f"UPDATE {row._meta.db_table} SET created_at = %s WHERE id = %s", [at, row.pk])
+            cursor.execute("SET LOCAL session_replication_role = origin")

@@ -29,6 +29,7 @@ class World:
     model: int
     round: int
     upload: int
+    webhook: int
     invitation: str
 
 
@@ -65,6 +66,8 @@ LEAD: dict[str, Args] = {
     "project": _project,
     "project-new": _none,
     "project-settings": _project,
+    "webhooks": _project,
+    "webhook": _of("webhook"),
     "guidelines": _project,
     "guideline-diff": lambda world: [world.project.slug, 1, 2],
     "members": _project,
@@ -96,10 +99,12 @@ NO_PAGES = {
     *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove"),
     *("invitation-make", "invitation-revoke", "import-start", "import-cancel", "annotator-pause"),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
+    *("webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *("person-erase", "run-cancel", "run-resume", "round-act", "model-promote", "model-retire", "data-hub"),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("project-loop", "run-live", "rounds-live", "round-live", "data-difference", "playground-answers"),
+    "webhook-log",
     # files
     *("data-live", "data-download", "account-export", "model-card", "model-download"),
 }

@@ -167,13 +167,9 @@ class AnswerSets:
         self.prompts = list(self.answers)
 
     def weight(self, prompt: int, split: str, strategy: str) -> float:
-        """What is worth asking, from 0 to 1. Held-out prompts measure the models, so they are drawn evenly."""
-        scores = [by_prompt[prompt] for by_prompt in self.scores if prompt in by_prompt]
-        if split == "held_out" or strategy == "uniform" or not scores:
-            return 1.0
-        if strategy == "disagreement" and len(scores) > 1:
-            return 0.02 + selection.disagreement(scores[0], scores[1])
-        return 0.02 + selection.uncertainty(scores[0])
+        """What is worth asking. Held-out prompts measure the models, so they are drawn evenly."""
+        opinions = [by_prompt[prompt] for by_prompt in self.scores if prompt in by_prompt]
+        return selection.worth("uniform" if split == "held_out" else strategy, opinions)
 
     def item(
         self, chosen: selection.Chosen[int], share: float, comparisons: float, rng: random.Random

@@ -94,6 +94,13 @@ class RoundSettings:
         "What the policy must not stray far from.",
         choices=("start", "first"),
     )
+    learn_from: str = setting(
+        "all",
+        "DPO learns from",
+        "All that was ever said, as reward models do; or what is new since the last round: the choices between answers of"
+        " the policy that is being improved.",
+        choices=("all", "new"),
+    )
     learn_prompts: int = setting(
         500,
         "Prompts to learn from",

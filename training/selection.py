@@ -16,6 +16,9 @@ from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
+LEAST = 0.02
+"""What asking is worth at least, so that no prompt is out of reach."""
+
 
 @dataclass(frozen=True)
 class Chosen(Generic[Key]):
@@ -68,6 +71,19 @@ def systematic(chances: Mapping[Key, float], *, rng: random.Random) -> list[Key]
     marks = [offset + number for number in range(count)]
     # rounding may leave the last mark just past the end
     return [order[min(bisect_right(ends, mark), len(order) - 1)] for mark in marks]
+
+
+STRATEGIES = ("uniform", "uncertain", "disagreement")
+
+
+def worth(strategy: str, opinions: Sequence[Sequence[float]]) -> float:
+    """What asking about a prompt's answers is worth, from 0 to about 1. opinions: their rewards by the reward model, and by
+    the second opinion where there is one."""
+    if strategy == "uniform" or not opinions:
+        return 1.0
+    if strategy == "disagreement" and len(opinions) > 1:
+        return LEAST + disagreement(opinions[0], opinions[1])
+    return LEAST + uncertainty(opinions[0])
 
 
 def uncertainty(rewards: Sequence[float]) -> float:

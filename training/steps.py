@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from annotation import oversight
-from annotation.actions import freeze
-from annotation.models import User
+from annotation.actions import freeze, review
+from annotation.models import Doubt, User
 from annotation.queries import progress
 from training import actions, evaluation, registry
 from training.asking import arguments_to_ask, arguments_to_score, ask, let_people_compare, look_at_comparisons
@@ -190,6 +190,8 @@ def _improve(round: Round, part: str) -> JsonObject | None:
         return found
     if kind == Run.Kind.DPO:
         found["snapshot"] = round.snapshot
+        if options.learn_from == "new":
+            inputs["after"] = _fresh_after(round, safety=False)
     else:
         inputs |= {
             "prompts": options.learn_prompts,
@@ -277,7 +279,9 @@ def _gate_rewards(round: Round) -> Outcome:
                 fresh=bool(new.inputs.get("after")),
             )
         ]
-    round.report |= {"odd": _odd(round)}
+    odd = _odd(round)
+    review.doubt(judgments=odd, reason=Doubt.Reason.REWARDS)
+    round.report |= {"odd": odd}
     return _judged(round, gates, lambda: promote_rewards(round))
 
 

@@ -26,7 +26,7 @@ from django.utils import timezone
 from annotation import audit, events
 from annotation.actions import intake
 from annotation.actions.intake import ImportReport, Parsed
-from annotation.logic import files, shapes
+from annotation.logic import files, shapes, unpacking
 from annotation.logic.files import FileError, Read
 from annotation.logic.formats import ImportedPrompt, LineError
 from annotation.logic.shapes import SetAside, Shape
@@ -54,7 +54,7 @@ class Cancelled(Exception):
 
 
 def keep_upload(*, project: Project, name: str, chunks: Iterable[bytes], creator: User) -> Import:
-    """Write a file to the disk, as it comes, and say what shape its rows have. Nothing is imported yet.
+    """Write a file to the disk, as it comes and unpacked, and say what shape its rows have. Nothing is imported yet.
 
     Raises:
         UploadError: it is empty, too large or of no known shape, or the disk refused it. Nothing of it is kept.
@@ -64,7 +64,7 @@ def keep_upload(*, project: Project, name: str, chunks: Iterable[bytes], creator
     target = Path(settings.ARTIFACTS) / path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(target, chunks)
+        size = _write(target, unpacking.unpacked(chunks))
         shape = _shape_of(target, name)
     except BaseException as error:
         with suppress(OSError):
@@ -93,7 +93,10 @@ def _write(target: Path, chunks: Iterable[bytes]) -> int:
         for chunk in chunks:
             size += len(chunk)
             if size > settings.MAX_UPLOAD_BYTES:
-                raise UploadError(too_large(size))
+                raise UploadError(
+                    f"There is more than {filesizeformat(settings.MAX_UPLOAD_BYTES)} in the file, the most that is taken at "
+                    "once. Split it, and import the parts one after the other."
+                )
             file.write(chunk)
     if not size:
         raise UploadError("The file is empty.")
@@ -106,12 +109,13 @@ def _shape_of(path: Path, name: str) -> Shape:
         FileError, LineError: the file cannot be read, or has rows of no known shape.
     """
     errors = []
-    for read in islice(files.rows(path, files.kind_of(path, name)), HEAD_ROWS):
+    kind = files.kind_of(path, name)
+    for read in islice(files.rows(path, kind), HEAD_ROWS):
         if read.row is not None:
             return shapes.recognise(read.row)
         errors.append(read)
     if errors:
-        raise FileError(f"Line {errors[0].number}: {errors[0].error}")
+        raise FileError(f"{unit_of(kind).capitalize()} {errors[0].number}: {errors[0].error}")
     raise FileError("There is nothing in it.")
 
 
@@ -142,6 +146,11 @@ def cancel(upload: Import) -> None:
         raise UploadError(f"The import of {upload.name} is over.")
     upload.refresh_from_db()
     _announce(upload)
+
+
+def unit_of(kind: str) -> str:
+    """What the rows of such a file are called."""
+    return files.UNITS.get(kind, "line")
 
 
 def file_of(upload: Import) -> Path:
@@ -176,7 +185,6 @@ def look(upload: Import) -> Look:
     kind = files.kind_of(path, upload.name)
     seen = Look(shapes.BY_NAME[upload.shape].title, kind)
     try:
-        seen.rows = files.count(path, kind)
         for row in islice(_parsed(upload, kind), HEAD_ROWS):
             seen.read += 1
             if row.error:
@@ -185,6 +193,7 @@ def look(upload: Import) -> Look:
                 seen.set_aside += 1
             elif row.prompt and len(seen.examples) < EXAMPLES:
                 seen.examples.append(row.prompt)
+        seen.rows = files.count(path, kind)
     except FileError as error:
         seen.errors.append((seen.read + 1, str(error)))
     return seen
@@ -252,10 +261,9 @@ def work(upload: Import) -> None:
         return
     try:
         with _Pulse(upload) as pulse, transaction.atomic():
-            path = file_of(upload)
-            rows = _parsed(upload, files.kind_of(path, upload.name))
-            report = intake.take(project=upload.project, rows=rows, on_batch=pulse.at)
-            _close(upload, report)
+            kind = files.kind_of(file_of(upload), upload.name)
+            report = intake.take(project=upload.project, rows=_parsed(upload, kind), on_batch=pulse.at)
+            _close(upload, report, unit_of(kind))
     except Cancelled:
         _finish(upload, State.CANCELLED)
     except FileError as error:
@@ -265,13 +273,13 @@ def work(upload: Import) -> None:
         _finish(upload, State.FAILED, reason=f"{type(error).__name__}: {error}")
 
 
-def _close(upload: Import, report: ImportReport) -> None:
+def _close(upload: Import, report: ImportReport, unit: str) -> None:
     """
     Raises:
         Cancelled: the lead has stopped it, or it is another worker's by now.
     """
     state = State.REFUSED if report.errors else State.DONE
-    if not _finish(upload, state, unless_cancelled=True, **report.to_dict()):
+    if not _finish(upload, state, unless_cancelled=True, unit=unit, **report.to_dict()):
         raise Cancelled
     if state == State.DONE:
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
@@ -21,6 +22,13 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 class Refused(Exception):
     """Why nothing was sent, or nothing came back, in a sentence."""
+
+
+class Answer(NamedTuple):
+    """What came back: a status, and how the text begins, on one line."""
+
+    status: int
+    text: str
 
 
 def check(url: str) -> SplitResult:
@@ -50,8 +58,8 @@ def check(url: str) -> SplitResult:
     return parts
 
 
-def post(url: str, body: bytes, headers: dict[str, str]) -> int:
-    """The status that the address answers with.
+def post(url: str, body: bytes, headers: dict[str, str]) -> Answer:
+    """What the address answers.
 
     Raises:
         Refused: it leads into this network, or has not answered ten seconds after its name was resolved.
@@ -76,8 +84,8 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> int:
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
-        answer.read(READ_BYTES)
-        return answer.status
+        text = " ".join(answer.read(READ_BYTES).decode(errors="replace").split())
+        return Answer(answer.status, "".join(filter(str.isprintable, text)))
     except (OSError, http.client.HTTPException) as error:
         why = f"{type(error).__name__}: {error}"
         if connection.given_up:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 from django.utils import timezone
@@ -10,7 +10,7 @@ from django.utils import timezone
 from annotation import audit
 from annotation.actions import routing
 from annotation.logic.ranking import dense
-from annotation.models import Item, Judgment, Skip, Slot, User, Verdict
+from annotation.models import Doubt, Item, Judgment, Skip, Slot, User, Verdict
 
 MAX_NOTE_CHARS = 10_000
 
@@ -27,7 +27,7 @@ class ReviewError(Exception):
 def give_verdict(
     *, item: Item, reviewer: User, ranks: Mapping[int, int], degree: str | None = None, note: str = ""
 ) -> Verdict:
-    """Decide an item on which people differ. What they said stays; what they left to a reviewer is answered.
+    """Decide an item on which people differ. What they said stays; what was left to a reviewer is answered.
 
     Raises:
         ReviewError: a rank is missing or unknown, or an item of two lacks its degree.
@@ -111,8 +111,18 @@ def reopen(*, item: Item, actor: User) -> None:
 
 @transaction.atomic
 def dismiss(*, item: Item) -> int:
-    """Answer what people sent to a reviewer about an item without changing it. Returns how many there were."""
+    """Answer what people, or reward models, sent to a reviewer about an item without changing it. Returns how many there
+    were."""
     return _resolve(_locked(item))
+
+
+def doubt(*, judgments: Iterable[int], reason: Doubt.Reason) -> int:
+    """Have a reviewer look at judgments, by their ids, for a reason that no person gave. What a later revision replaced is
+    left out, and so is what was doubted for this reason before, answered or not. Returns how many were new."""
+    standing = Judgment.objects.current().filter(pk__in=list(judgments)).exclude(doubts__reason=reason)
+    found = [Doubt(judgment=judgment, reason=reason) for judgment in standing]
+    Doubt.objects.bulk_create(found, ignore_conflicts=True)
+    return len(found)
 
 
 def _locked(item: Item) -> Item:
@@ -141,4 +151,6 @@ def _text(field: str, text: str) -> str:
 
 
 def _resolve(item: Item) -> int:
-    return Skip.objects.filter(item=item, resolved_at=None).update(resolved_at=timezone.now())
+    now = timezone.now()
+    skips = Skip.objects.filter(item=item, resolved_at=None).update(resolved_at=now)
+    return skips + Doubt.objects.filter(judgment__item=item, resolved_at=None).update(resolved_at=now)

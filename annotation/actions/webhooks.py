@@ -9,7 +9,6 @@ import secrets
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from django.db import connection, models, transaction
 from django.db.models import F, Max, Q
@@ -21,6 +20,7 @@ from annotation.models import Delivery, Item, Judgment, Project, User, Webhook
 from annotation.models.webhooks import EVENTS
 
 MOST_WEBHOOKS = 20
+TEST = "test"  # the event of a message that is sent by hand, to see that it arrives
 ATTEMPTS = 9
 FIRST_WAIT = timedelta(
     seconds=10
@@ -28,6 +28,8 @@ FIRST_WAIT = timedelta(
 HELD = timedelta(minutes=1)  # a message is in one worker's hands so long: longer than it takes to send one
 AT_ONCE = 50
 ROWS_PER_MESSAGE = 100
+# by event: what says how far a webhook has been told
+CURSORS = {"judgment.created": "last_judgment", "items.created": "last_item"}
 # rows commit in another order than their ids; what is younger than this, or than a transaction that writes such rows and
 # is still open, is left for a later sweep
 SETTLED = timedelta(seconds=3)
@@ -48,10 +50,7 @@ def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> 
     Raises:
         WebhookError: the address is no web address, or events are unknown, or there are too many webhooks.
     """
-    if unknown := [event for event in events if event not in EVENTS]:
-        raise WebhookError("events", f"{unknown[0][:40]!r} is no event: there are {', '.join(EVENTS)}.")
-    if not events:
-        raise WebhookError("events", f"Choose at least one: there are {', '.join(EVENTS)}.")
+    chosen = _chosen(events)
     try:
         outbound.check(url)
     except outbound.Refused as error:
@@ -61,13 +60,38 @@ def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> 
     webhook = Webhook.objects.create(
         project=project,
         url=url,
-        events=sorted(set(events)),
+        events=chosen,
         secret=f"whsec_{secrets.token_urlsafe(32)}",
         created_by=creator,
         **_newest(),
     )
     _record("webhook.added", webhook, creator)
     return webhook
+
+
+@transaction.atomic
+def change(*, webhook: Webhook, events: Sequence[str], actor: User) -> None:
+    """Tell a webhook of these events, and of no others, from now on. The same again is nothing.
+
+    Raises:
+        WebhookError: events are unknown, or there are none.
+    """
+    chosen = _chosen(events)
+    before = Webhook.objects.select_for_update().get(pk=webhook.pk).events
+    if chosen != before:
+        cursors, added = _newest(), set(chosen) - set(before)
+        changes = {CURSORS[event]: cursors[CURSORS[event]] for event in CURSORS if event in added}
+        Webhook.objects.filter(pk=webhook.pk).update(events=chosen, **changes)
+        webhook.refresh_from_db()
+        _record("webhook.changed", webhook, actor)
+
+
+def _chosen(events: Sequence[str]) -> list[str]:
+    if unknown := [event for event in events if event not in EVENTS]:
+        raise WebhookError("events", f"{unknown[0][:40]!r} is no event: there are {', '.join(EVENTS)}.")
+    if not events:
+        raise WebhookError("events", f"Choose at least one: there are {', '.join(EVENTS)}.")
+    return sorted(set(events))
 
 
 @transaction.atomic
@@ -88,10 +112,13 @@ def remove(*, webhook: Webhook, actor: User) -> None:
 
 
 def _record(verb: str, webhook: Webhook, actor: User) -> None:
-    # an address may hold a key after its host
-    host = urlsplit(webhook.url).hostname or ""
     audit.record(
-        verb, project=webhook.project, actor=actor, subject=host, webhook=webhook.pk, events=webhook.events
+        verb,
+        project=webhook.project,
+        actor=actor,
+        subject=webhook.host,
+        webhook=webhook.pk,
+        events=webhook.events,
     )
 
 
@@ -108,6 +135,13 @@ def tell(project: Project, event: str, **data: Any) -> None:
     assert event in EVENTS, event
     listeners = Webhook.objects.filter(project=project, active=True, events__contains=[event])
     Delivery.objects.bulk_create(_message(webhook, project, event, data) for webhook in listeners)
+
+
+def send_test(webhook: Webhook) -> Delivery:
+    """Leave a message that tells of nothing: whether it arrives is what one wants to know."""
+    delivery = _message(webhook, webhook.project, TEST, {})
+    delivery.save()
+    return delivery
 
 
 def gather() -> int:
@@ -226,11 +260,16 @@ def _send(delivery: Delivery) -> bool:
     }
     attempts = delivery.attempts + 1
     try:
-        status = outbound.post(delivery.webhook.url, body, headers)
+        status, text = outbound.post(delivery.webhook.url, body, headers)
         problem = "" if 200 <= status < 300 else f"It answered {status}."
     except outbound.Refused as error:
-        status, problem = None, str(error)
-    result: dict[str, Any] = {"status": status, "problem": problem[:300]}
+        status, text, problem = None, "", str(error)
+    result: dict[str, Any] = {
+        "status": status,
+        "answer": text[:300],
+        "problem": problem[:300],
+        "tried_at": now,
+    }
     if not problem:
         result |= {"state": Delivery.State.DELIVERED, "delivered_at": now}
     elif attempts >= ATTEMPTS:

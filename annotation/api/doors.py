@@ -13,10 +13,13 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern
 from django.utils.cache import get_conditional_response, patch_cache_control
+from rest_framework.request import Request
 
+from annotation import access
 from annotation.api import errors
 
 Answer = Callable[[], HttpResponseBase]
+Checks = list[access.Check]
 KEPT_S = 24 * 3600
 AT_WORK_S = 300
 LARGEST = 2**20
@@ -41,7 +44,9 @@ def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseB
             return response.render() if hasattr(response, "render") else response
 
         if request.method == "POST" and "Idempotency-Key" in request.headers:
-            return _once(request, answer, lambda kept: _let_in(view, request, kept, *args, **kwargs))
+            return _once(
+                request, answer, lambda kept, checks: _let_in(view, request, kept, checks, *args, **kwargs)
+            )
         response = answer()
         return _conditional(request, response) if request.method in ("GET", "HEAD") else response
 
@@ -59,18 +64,25 @@ def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
 
 
 def _let_in(
-    view: Any, request: HttpRequest, kept: HttpResponse, *args: Any, **kwargs: Any
+    view: Any, request: HttpRequest, kept: HttpResponse, checks: Checks, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    """What was kept, for who would be let in at this door now: somebody whose token is revoked is told that instead."""
+    """What was kept, for who would be let in at this door now: somebody whose token is revoked, or who is no member with the
+    role any more, is told that instead."""
     door = view.cls(**view.initkwargs)
-    door.post = lambda *_, **__: kept
+
+    def post(request: Request, *_: Any, **__: Any) -> HttpResponse:
+        for slug, roles in checks:
+            access.member_for(request.user, slug, *map(access.Role, roles))
+        return kept
+
+    door.post = post
     door.setup(request, *args, **kwargs)
     response: Any = door.dispatch(request, *args, **kwargs)
     return response.render() if hasattr(response, "render") else response
 
 
 def _once(
-    request: HttpRequest, answer: Answer, let_in: Callable[[HttpResponse], HttpResponseBase]
+    request: HttpRequest, answer: Answer, let_in: Callable[[HttpResponse, Checks], HttpResponseBase]
 ) -> HttpResponseBase:
     """The answer; given the same key again, the same answer, and nothing is done."""
     key = request.headers["Idempotency-Key"]
@@ -78,9 +90,11 @@ def _once(
         return errors.as_answer(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
     place, what = _place(request, key), _fingerprint(request)
     if not cache.add(place, {"what": what}, AT_WORK_S):
-        return let_in(_again(cache.get(place), what))
+        before = cache.get(place)
+        return let_in(_again(before, what), before["checks"] if before and "checks" in before else [])
     try:
-        response = answer()
+        with access.noted() as checks:
+            response = answer()
     except BaseException:
         cache.delete(place)
         raise
@@ -91,6 +105,7 @@ def _once(
     again = errors.as_answer(409, WITHHELD) if holds_a_secret else response
     kept = {
         "what": what,
+        "checks": checks,
         "status": again.status_code,
         "type": again.headers.get("Content-Type"),
         "body": again.content,

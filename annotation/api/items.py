@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import Count, Q
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
-from annotation.api import errors
-from annotation.api.pages import ById, Page
-from annotation.models import Guideline, Item, Prompt, Slot
+from annotation.api import errors, filtering
+from annotation.api.pages import CURSOR, ById, Page
+from annotation.models import Guideline, Item, Slot
 
 
 class ItemOut(serializers.ModelSerializer[Item]):
@@ -54,10 +51,9 @@ class ItemsApi(APIView):
         summary="The project's items",
         operation_id="items_list",
         parameters=[
-            OpenApiParameter("cursor", str, description="As `next` and `previous` give it."),
+            CURSOR,
             OpenApiParameter("state", str, enum=Item.State.values),
-            OpenApiParameter("split", str, enum=Prompt.Split.values),
-            OpenApiParameter("tag", str, description="Only of prompts with this tag."),
+            *filtering.PARAMETERS,
         ],
         responses={200: ItemPage} | errors.WRITE,
         tags=["prompts"],
@@ -65,15 +61,15 @@ class ItemsApi(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """In the order in which they came in, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        state = filtering.by_choice(request, "state", Item.State.values)
         items = (
-            Item.objects.filter(project=project, **filters(request))
+            Item.objects.filter(project=project, **filtering.by_prompt(request, "prompt__"))
+            .filter(**{"state": state} if state else {})
             .select_related("prompt")
             .prefetch_related("candidates")
             .annotate(wanted=Count("slots"), done=Count("slots", filter=Q(slots__state=Slot.State.DONE)))
         )
-        pages = ById()
-        page: Any = pages.paginate_queryset(items, request, view=self)
-        return pages.get_paginated_response(ItemOut(page, many=True).data)
+        return ById().answer(items, request, ItemOut)
 
 
 class GuidelinesApi(APIView):
@@ -87,23 +83,3 @@ class GuidelinesApi(APIView):
         """Newest first, in Markdown. For every member."""
         project = project_for(request.user, slug)
         return Response(GuidelineOut(project.guidelines.order_by("-number"), many=True).data)
-
-
-def filters(request: Request) -> dict[str, Any]:
-    """
-    Raises:
-        ValidationError: a filter has no such value.
-    """
-    known = {"state": Item.State.values, "split": Prompt.Split.values}
-    given = request.query_params
-    for name, values in known.items():
-        if name in given and given[name] not in values:
-            raise ValidationError({name: [f"{given[name][:40]!r} is none of: {', '.join(values)}."]})
-    if "\0" in given.get("tag", ""):
-        raise ValidationError({"tag": ["A tag holds no null byte."]})
-    places = {"state": "state", "split": "prompt__split", "tag": "prompt__tags__contains"}
-    return {
-        place: [given[name]] if name == "tag" else given[name]
-        for name, place in places.items()
-        if name in given
-    }

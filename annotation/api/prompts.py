@@ -8,7 +8,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
 from rest_framework.request import Request
@@ -17,8 +17,8 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.actions.intake import import_lines
-from annotation.api import errors
-from annotation.api.pages import ById, Page
+from annotation.api import errors, filtering
+from annotation.api.pages import CURSOR, ById, Page
 from annotation.api.parsers import JSON, Lines
 from annotation.api.renderers import NDJSON
 from annotation.models import Prompt
@@ -106,17 +106,15 @@ class PromptsApi(APIView):
     @extend_schema(
         summary="The project's prompts",
         operation_id="prompts_list",
-        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        parameters=[CURSOR, *filtering.PARAMETERS],
         responses={200: PromptPage} | errors.READ | errors.BAD_FIELDS,
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str) -> Response:
         """In the order in which they came in, 100 a page, with their responses. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        prompts = Prompt.objects.filter(project=project).prefetch_related("responses__author")
-        pages = ById()
-        page = pages.paginate_queryset(prompts, request, view=self)
-        return pages.get_paginated_response(PromptOut(page, many=True).data)
+        prompts = Prompt.objects.filter(project=project, **filtering.by_prompt(request))
+        return ById().answer(prompts.prefetch_related("responses__author"), request, PromptOut)
 
     @extend_schema(
         summary="Import prompts and responses",

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions.freeze import FreezeError, file_of, freeze
 from annotation.api import errors, exports
+from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.exports.card import card
 from annotation.exports.difference import difference
 from annotation.models import Snapshot
@@ -28,6 +29,10 @@ class SnapshotOut(serializers.ModelSerializer[Snapshot]):
     class Meta:
         model = Snapshot
         fields = ("number", "note", "counts", "sha256", "last_judgment", "created_at")
+
+
+class SnapshotPage(Page):
+    results = SnapshotOut(many=True)
 
 
 class SnapshotDetail(SnapshotOut):
@@ -79,13 +84,14 @@ class SnapshotsApi(APIView):
     @extend_schema(
         summary="The project's snapshots",
         operation_id="snapshots_list",
-        responses={200: SnapshotOut(many=True)} | errors.READ,
+        parameters=[CURSOR],
+        responses={200: SnapshotPage} | errors.WRITE,
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first. For leads and reviewers."""
+        """Newest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return Response(SnapshotOut(project.snapshots.all(), many=True).data)
+        return NewestFirst().answer(project.snapshots.all(), request, SnapshotOut)
 
     @extend_schema(
         summary="Freeze a snapshot",

@@ -16,7 +16,7 @@ from annotation.api.snapshots import (
     SnapshotHubApi,
     SnapshotsApi,
 )
-from annotation.api.webhooks import DeliveriesApi, RedeliverApi, WebhookApi, WebhooksApi
+from annotation.api.webhooks import DeliveriesApi, RedeliverApi, TestApi, WebhookApi, WebhooksApi
 
 PROJECT = "projects/<slug:slug>/"
 SNAPSHOT = f"{PROJECT}snapshots/<int:number>/"
@@ -44,6 +44,7 @@ urlpatterns = [
     path(f"{SNAPSHOT}difference/", DifferenceApi.as_view(), name="api-snapshot-difference"),
     path(f"{PROJECT}webhooks/", WebhooksApi.as_view(), name="api-webhooks"),
     path(WEBHOOK, WebhookApi.as_view(), name="api-webhook"),
+    path(f"{WEBHOOK}test/", TestApi.as_view(), name="api-webhook-test"),
     path(f"{WEBHOOK}deliveries/", DeliveriesApi.as_view(), name="api-deliveries"),
     path(
         f"{WEBHOOK}deliveries/<int:delivery>/redeliver/",

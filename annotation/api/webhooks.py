@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import Http404
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import webhooks
 from annotation.api import errors
-from annotation.api.pages import ById, Page
+from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Delivery, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -50,8 +50,20 @@ class WebhookIn(serializers.Serializer[Any]):
 
 class WebhookChange(serializers.Serializer[Any]):
     active = serializers.BooleanField(
-        help_text="False: messages wait, and nothing new is noted, not even afterwards."
+        required=False, help_text="False: messages wait, and nothing new is noted, not even afterwards."
     )
+    events = serializers.ListField(
+        child=serializers.ChoiceField(list(EVENTS.items())),
+        required=False,
+        min_length=1,
+        max_length=len(EVENTS),
+        help_text="All that it is told of from now on.",
+    )
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not attrs:
+            raise ValidationError("Give `active`, `events`, or both.")
+        return attrs
 
 
 class DeliveryOut(serializers.ModelSerializer[Delivery]):
@@ -60,8 +72,8 @@ class DeliveryOut(serializers.ModelSerializer[Delivery]):
     class Meta:
         model = Delivery
         fields = (
-            *("id", "event", "body", "state", "attempts", "next_at", "status", "problem", "created_at"),
-            "delivered_at",
+            *("id", "event", "body", "state", "attempts", "next_at", "status", "answer", "problem"),
+            *("created_at", "tried_at", "delivered_at"),
         )
 
 
@@ -110,7 +122,7 @@ class WebhooksApi(APIView):
 
 class WebhookApi(APIView):
     @extend_schema(
-        summary="Pause a webhook, or let it go on",
+        summary="Pause a webhook, let it go on, change its events",
         operation_id="webhooks_change",
         request=WebhookChange,
         responses={200: WebhookOut} | errors.WRITE,
@@ -121,7 +133,11 @@ class WebhookApi(APIView):
         webhook = _webhook(request, slug, pk)
         given = WebhookChange(data=request.data)
         given.is_valid(raise_exception=True)
-        webhooks.switch(webhook=webhook, active=given.validated_data["active"], actor=person(request))
+        asked, actor = given.validated_data, person(request)
+        if "events" in asked:
+            webhooks.change(webhook=webhook, events=asked["events"], actor=actor)
+        if "active" in asked:
+            webhooks.switch(webhook=webhook, active=asked["active"], actor=actor)
         return Response(WebhookOut(webhook).data)
 
     @extend_schema(
@@ -136,20 +152,31 @@ class WebhookApi(APIView):
         return Response(status=204)
 
 
+class TestApi(APIView):
+    @extend_schema(
+        summary="Send a webhook a test",
+        operation_id="webhooks_test",
+        request=None,
+        responses={201: DeliveryOut} | errors.READ,
+        tags=["webhooks"],
+    )
+    def post(self, request: Request, slug: str, pk: int) -> Response:
+        """A message of the event `test`, within seconds. For leads."""
+        webhook = _webhook(request, slug, pk)
+        return Response(DeliveryOut(webhooks.send_test(webhook)).data, status=201)
+
+
 class DeliveriesApi(APIView):
     @extend_schema(
         summary="What a webhook was told",
         operation_id="webhooks_deliveries",
-        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        parameters=[CURSOR],
         responses={200: DeliveryPage} | errors.WRITE,
         tags=["webhooks"],
     )
     def get(self, request: Request, slug: str, pk: int) -> Response:
         """Oldest first, 100 a page, with what became of it. For leads."""
-        webhook = _webhook(request, slug, pk)
-        pages = ById()
-        page: Any = pages.paginate_queryset(webhook.deliveries.all(), request, view=self)
-        return pages.get_paginated_response(DeliveryOut(page, many=True).data)
+        return ById().answer(_webhook(request, slug, pk).deliveries.all(), request, DeliveryOut)
 
 
 class RedeliverApi(APIView):

@@ -45,12 +45,12 @@ class Tick:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened, at a time between two marks: `at` counts columns from the left edge."""
+    """Something that happened between two marks, or within one: `at` counts columns from the left edge, `x` is its place."""
 
-    at: float
     label: str
     says: str
     href: str = ""
+    at: float = 0.0
     x: float = 0.0
 
 

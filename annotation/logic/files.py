@@ -1,5 +1,5 @@
-"""Files of rows that people bring: JSON Lines, CSV, Parquet, or a plain list of prompts. Read row by row: memory stays flat
-however long they are."""
+"""Files of rows that people bring: JSON Lines, a JSON list, CSV, Parquet, or a plain list of prompts. Read row by row: memory
+stays flat however long they are."""
 
 from __future__ import annotations
 
@@ -12,13 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, AnyStr, cast
 
+from annotation.logic.elements import ListError, elements
+
 Row = dict[str, Any]
 
 MAX_CELL_CHARS = 2**21
 MAX_LINE = 2**25  # bytes, or characters of a CSV file: more than the largest row that can be kept
 PARQUET_ROWS = 500
-COUNT_CSV_BYTES = 20 * 2**20
+COUNT_BYTES = 20 * 2**20  # rows of larger files are not counted, where that means reading each
+UNITS = {"parquet": "row", "json": "element"}
+"""What `Read.number` counts in files of a kind; in all others, lines."""
 _NOT_UTF8 = re.compile("[\udc80-\udcff]")  # what `surrogateescape` makes of bytes that are no text
+_JSON_LIST = re.compile(rb"\s*\[\s*[{\]]")
 _LISTS = ("responses", "tags", "gold")  # columns that a CSV file may spell as a JSON list of words or numbers
 
 
@@ -28,8 +33,8 @@ class FileError(ValueError):
 
 @dataclass(frozen=True)
 class Read:
-    """One row as it stands in the file, or what is wrong with it. `number` counts lines of text files, or rows of tables,
-    from 1; `position` is how many bytes of the file have been read."""
+    """One row as it stands in the file, or what is wrong with it. `number` counts lines, or what UNITS says, from 1;
+    `position` is how many bytes of the file have been read."""
 
     number: int
     row: Row | None
@@ -38,7 +43,8 @@ class Read:
 
 
 def kind_of(path: Path, name: str) -> str:
-    """`parquet`, `csv`, `jsonl` or `list`: by how the file begins, and where that says nothing by its name's end.
+    """`parquet`, `csv`, `json`, `jsonl` or `list`: by how the file begins, and where that says nothing by its name's end,
+    before which `.gz` means nothing.
 
     Raises:
         FileError: it is something else.
@@ -47,19 +53,19 @@ def kind_of(path: Path, name: str) -> str:
         head = file.read(4096)
     if head.startswith(b"PAR1"):
         return "parquet"
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
-    suffix = Path(name).suffix.lower()
+    text = head.removeprefix(b"\xef\xbb\xbf")
+    suffix = Path(name.lower().removesuffix(".gz")).suffix
     if suffix in (".csv", ".tsv"):
         return "csv"
     if suffix == ".parquet":
         raise FileError("It is not a Parquet file, though its name says so.")
-    if head.startswith((b"\x1f\x8b", b"PK\x03\x04")):
-        raise FileError("It is compressed: unpack it first.")
-    if start == b"[" and suffix == ".json":
-        raise FileError(
-            "It is one JSON list. Save it as JSON Lines: one object a line, no brackets around them."
-        )
-    if suffix == ".txt" and start != b"{":
+    if head.startswith(b"PK\x03\x04"):
+        raise FileError("It is a zip archive: unpack it first, or pack the file with gzip.")
+    if head.startswith(b"\x1f\x8b"):
+        raise FileError("It is packed twice: unpack it once.")
+    if _JSON_LIST.match(text) or (suffix == ".json" and text.lstrip().startswith(b"[")):
+        return "json"
+    if suffix == ".txt" and not text.lstrip().startswith(b"{"):
         return "list"
     return "jsonl"
 
@@ -70,17 +76,18 @@ def rows(path: Path, kind: str) -> Iterator[Read]:
     Raises:
         FileError: it cannot be read at all, or not any further.
     """
-    return {"parquet": _parquet, "csv": _csv, "list": _list, "jsonl": _jsonl}[kind](path)
+    readers = {"parquet": _parquet, "csv": _csv, "json": _json, "list": _list, "jsonl": _jsonl}
+    return readers[kind](path)
 
 
 def count(path: Path, kind: str) -> int | None:
     """How many rows there are, where that can be told quickly; empty lines are counted too."""
     if kind == "parquet":
         return int(_parquet_file(path).metadata.num_rows)
-    if kind == "csv":
-        if path.stat().st_size > COUNT_CSV_BYTES:
+    if kind in ("csv", "json"):
+        if path.stat().st_size > COUNT_BYTES:
             return None
-        return sum(1 for _ in _csv(path))
+        return sum(1 for _ in rows(path, kind))
     with path.open("rb") as file:
         lines, last = 0, b"\n"
         while chunk := file.read(2**20):
@@ -104,6 +111,21 @@ def object_of(text: str) -> Row:
     if not isinstance(data, dict):
         raise ValueError("not a JSON object: each line is {…}")
     return data
+
+
+def _json(path: Path) -> Iterator[Read]:
+    with path.open("rb") as raw:
+        text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        try:
+            for number, (value, written) in enumerate(elements(text, longest=MAX_LINE), start=1):
+                if _NOT_UTF8.search(written):
+                    yield Read(number, None, raw.tell(), "not UTF-8 text")
+                elif not isinstance(value, dict):
+                    yield Read(number, None, raw.tell(), "not a JSON object: each element is {…}")
+                else:
+                    yield Read(number, value, raw.tell())
+        except ListError as error:
+            raise FileError(str(error)) from None
 
 
 def _lines(path: Path) -> Iterator[tuple[int, str | None, int]]:

@@ -690,12 +690,18 @@ class Migration(migrations.Migration):
                 ("attempts", models.PositiveSmallIntegerField(default=0)),
                 ("next_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("status", models.PositiveSmallIntegerField(null=True)),
+                (
+                    "answer",
+                    models.CharField(blank=True, help_text="How what it answered begins.", max_length=300),
+                ),
                 ("problem", models.CharField(blank=True, max_length=300)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("tried_at", models.DateTimeField(null=True)),
                 ("delivered_at", models.DateTimeField(null=True)),
                 (
                     "webhook",
                     models.ForeignKey(
+                        db_index=False,
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="deliveries",
                         to="annotation.webhook",
@@ -709,8 +715,74 @@ class Migration(migrations.Migration):
                         condition=models.Q(("state", "waiting")),
                         fields=["next_at"],
                         name="deliveries_that_wait",
+                    ),
+                    models.Index(fields=["webhook", "id"], name="deliveries_of_a_webhook"),
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Doubt",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(choices=[("rewards", "Two reward models find it odd")], max_length=8),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("resolved_at", models.DateTimeField(blank=True, null=True)),
+                (
+                    "judgment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="doubts",
+                        to="annotation.judgment",
+                    ),
+                ),
+            ],
+            options={
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("judgment", "reason"), name="a_judgment_is_doubted_once_a_reason"
                     )
                 ],
+            },
+        ),
+        migrations.CreateModel(
+            name="Agreement",
+            fields=[
+                (
+                    "item",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="agreement",
+                        serialize=False,
+                        to="annotation.item",
+                    ),
+                ),
+                (
+                    "share",
+                    models.FloatField(
+                        help_text="Of pairs of answers that two people looked at, put the same way by both."
+                    ),
+                ),
+                (
+                    "project",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="annotation.project",
+                    ),
+                ),
+            ],
+            options={
+                "indexes": [models.Index(fields=["project", "share", "item"], name="items_by_agreement")],
             },
         ),
         migrations.RunSQL(

@@ -1,6 +1,6 @@
 """People, prompts, the queue and what people said. Constraints live here; writes that span rows live in `actions`."""
 
-from annotation.models.judgments import Judgment, Placement, Verdict
+from annotation.models.judgments import Agreement, Doubt, Judgment, Placement, Verdict
 from annotation.models.oversight import Deed, Import, Rule
 from annotation.models.people import ApiToken, Invitation, Member, User
 from annotation.models.projects import Guideline, Project
@@ -10,11 +10,13 @@ from annotation.models.snapshots import Snapshot
 from annotation.models.webhooks import Delivery, Webhook
 
 __all__ = [
+    "Agreement",
     "ApiToken",
     "Author",
     "Candidate",
     "Deed",
     "Delivery",
+    "Doubt",
     "Draft",
     "Guideline",
     "Import",

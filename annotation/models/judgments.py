@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
-from annotation.models.projects import Guideline
+from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
 
@@ -94,3 +94,46 @@ class Verdict(models.Model):
     degree = models.CharField(max_length=13, choices=Judgment.Degree, null=True)
     note = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+
+
+class Doubt(models.Model):
+    """A judgment that something other than a person asks a reviewer to look at. Once answered it is not asked again."""
+
+    class Reason(models.TextChoices):
+        REWARDS = "rewards", "Two reward models find it odd"
+
+    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="doubts")
+    reason = models.CharField(max_length=8, choices=Reason)
+    created_at = models.DateTimeField(auto_now_add=True)
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["judgment", "reason"], name="a_judgment_is_doubted_once_a_reason")
+        ]
+
+
+DIFFER = 2 / 3
+"""Items on which people agree less than this wait for a verdict."""
+
+
+class Agreement(models.Model):
+    """How far those who judged an item agree, kept for lists. A worker measures it, some time after the judgments."""
+
+    item = models.OneToOneField(Item, models.CASCADE, primary_key=True, related_name="agreement")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False)
+    share = models.FloatField(
+        help_text="Of pairs of answers that two people looked at, put the same way by both."
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["project", "share", "item"], name="items_by_agreement")]
+
+    @property
+    def percent(self) -> int:
+        return round(100 * self.share)
+
+    @property
+    def differs(self) -> bool:
+        """Whether people agree so little that a reviewer should decide."""
+        return self.share < DIFFER

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -36,6 +38,11 @@ class Webhook(models.Model):
     def __str__(self) -> str:
         return self.url
 
+    @property
+    def host(self) -> str:
+        """What may be said of its address to everybody: there may be a key in the rest."""
+        return urlsplit(self.url).hostname or ""
+
 
 class Delivery(models.Model):
     """One message to one webhook, and what became of it. The row is the queue; it is also the log."""
@@ -45,19 +52,24 @@ class Delivery(models.Model):
         DELIVERED = "delivered"
         FAILED = "failed"
 
-    webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
+    webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries", db_index=False)
     event = models.CharField(max_length=40)
     body = models.JSONField()
     state = models.CharField(max_length=9, choices=State, default=State.WAITING)
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(default=timezone.now)
     status = models.PositiveSmallIntegerField(null=True)
+    answer = models.CharField(max_length=300, blank=True, help_text="How what it answered begins.")
     problem = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    tried_at = models.DateTimeField(null=True)
     delivered_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
         indexes = [
-            models.Index(fields=["next_at"], name="deliveries_that_wait", condition=models.Q(state="waiting"))
+            models.Index(
+                fields=["next_at"], name="deliveries_that_wait", condition=models.Q(state="waiting")
+            ),
+            models.Index(fields=["webhook", "id"], name="deliveries_of_a_webhook"),
         ]

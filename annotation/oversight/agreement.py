@@ -50,6 +50,10 @@ shapes AS MATERIALIZED (
     GROUP BY ranks
 )"""
 
+# of the pairs of two shapes x and y, how many are put the same way: better in both, worse in both, or a tie in both
+SAME = """bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
+               + x.pairs - bit_count((x.better | x.worse | y.better | y.worse)::bit(64))"""
+
 MET = """
 halves AS MATERIALIZED (
     SELECT *, ntile(2) OVER (PARTITION BY annotator_id ORDER BY id) AS half FROM said
@@ -59,8 +63,7 @@ met AS MATERIALIZED (
            a.half AS one_half, b.half AS other_half, date_bin(%(step)s, b.created_at, %(origin)s) AS at,
            CASE WHEN a.guideline_id = b.guideline_id THEN a.guideline_id END AS guideline_id,
            x.pairs,
-           bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
-               + x.pairs - bit_count((x.better | x.worse | y.better | y.worse)::bit(64)) AS same,
+           {same} AS same,
            (bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
                - bit_count(((x.better & y.worse) | (x.worse & y.better))::bit(64)))
                / nullif(sqrt(bit_count((x.better | x.worse)::bit(64))::float
@@ -120,7 +123,9 @@ def tallies(project: Project, filters: Filters, *by: str, step: Step = WEEK) -> 
 
     With an annotator in the filters, only of the pairs in which they are one of the two.
     """
-    return kept(project, filters, "tallies", step.name, *by, count=lambda: _tallies(project, filters, by, step))
+    return kept(
+        project, filters, "tallies", step.name, *by, count=lambda: _tallies(project, filters, by, step)
+    )
 
 
 def _tallies(
@@ -134,7 +139,7 @@ def _tallies(
         values["annotator"] = filters.annotator.pk
     parts = " UNION ALL ".join(PART.format(name=name, key=KEYS[name][0], rows=KEYS[name][1]) for name in by)
     query = TALLIES.format(
-        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(whose=whose), parts=parts
+        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(same=SAME, whose=whose), parts=parts
     )
     found: dict[str, dict[str, Tally]] = {name: {} for name in by}
     with connection.cursor() as cursor:
@@ -221,9 +226,7 @@ def _alphas(project: Project, filters: Filters, step: Step) -> Alphas:
     values |= {"project": project.pk, "two": project.k == 2} | step.values
     said = SAID.format(where=where)
     parts: dict[str, dict[str, dict[int, Coincidences]]] = {"at": {}, "version": {}}
-    for (name, key), blocks in _units(
-        ALPHA.format(said=said, blocks=BLOCKS, bits=BITS), values
-    ).items():
+    for (name, key), blocks in _units(ALPHA.format(said=said, blocks=BLOCKS, bits=BITS), values).items():
         parts[name][key] = {block: agreement.coincidences(units) for block, units in blocks.items()}
     whole: dict[int, list[Coincidences]] = defaultdict(list)
     for then in parts["at"].values():

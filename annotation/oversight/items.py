@@ -1,146 +1,54 @@
-"""Items as reviewers look for them: all of them, those on which people differ, and one with everything said about it."""
+"""Items as reviewers meet them: those that need a look, and one with everything said about it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
 from django.db import connection
-from django.db.models import Count, Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
 from annotation.logic.ranking import LETTERS
-from annotation.models import Item, Judgment, Project, Response, Skip, Slot, Verdict
-from annotation.oversight.agreement import MET, SAID, SHAPES
+from annotation.models import Doubt, Item, Judgment, Project, Response, Skip, Slot, Verdict
+from annotation.models.judgments import DIFFER
+from annotation.oversight.agreement import MET, SAID, SAME, SHAPES
 from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.oversight.kept import kept
 from annotation.oversight.times import WEEK
-
-LEAST_AGREED = "agreement"
-"""The order in which the items on which people agree least come first."""
-STATES = {
-    "open": "Open",
-    "done": "Done",
-    "restricted": "For reviewers",
-    "retired": "Retired",
-    "gold": "Gold",
-    "decided": "Decided",
-}
-
-
-@dataclass(frozen=True)
-class Search:
-    """What an items list shows: items in a state, by tag and text, or the items behind a figure of another page, which
-    are those with a judgment of a person, of a degree, under a version of the guidelines, or between two days (UTC)."""
-
-    state: str = ""
-    tag: str = ""
-    text: str = ""
-    annotator: str = ""
-    degree: str = ""
-    reason: str = ""
-    version: int | None = None
-    since: date | None = None
-    until: date | None = None
-
-    @classmethod
-    def read(cls, query: Mapping[str, str]) -> Search:
-        """From a query string; what is unknown finds everything."""
-
-        def text(name: str) -> str:
-            return query.get(name, "").replace("\0", "").strip()[:200]
-
-        version = text("version")
-        return cls(
-            state=text("state") if text("state") in STATES else "",
-            tag=text("tag"),
-            text=text("text"),
-            annotator=text("annotator"),
-            degree=text("degree"),
-            reason=text("reason"),
-            version=int(version) if version.isdecimal() and len(version) < 8 else None,
-            since=_day(text("from")),
-            until=_day(text("to")),
-        )
-
-    @property
-    def judged(self) -> Q | None:
-        """Which judgments an item must have one of; None where any item will do."""
-        wanted = Q()
-        if self.annotator:
-            wanted &= Q(annotator__username=self.annotator)
-        if self.degree:
-            wanted &= Q(degree=self.degree)
-        if self.version is not None:
-            wanted &= Q(guideline__number=self.version)
-        if self.since:
-            wanted &= Q(created_at__gte=datetime.combine(self.since, time(), UTC))
-        if self.until:
-            wanted &= Q(created_at__lt=datetime.combine(self.until, time(), UTC) + timedelta(days=1))
-        return wanted or None
-
-
-def _day(text: str) -> date | None:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        return None
-
-
-def found(project: Project, search: Search) -> QuerySet[Item]:
-    """The items, newest first, with `said`, how many judged each, and `waits`, for how many it waits."""
-    counted = Q(judgments__supersedes=None, judgments__slot__isnull=False)
-    items = (
-        Item.objects.filter(project=project)
-        .select_related("prompt")
-        .annotate(said=Count("judgments", filter=counted, distinct=True))
-        .order_by("-id")
-    )
-    waiting = Slot.objects.filter(item=OuterRef("pk")).exclude(state=Slot.State.DONE)
-    verdicts = Verdict.objects.filter(item=OuterRef("pk"))
-    items = items.annotate(decided=Exists(verdicts), waits=Exists(waiting))
-    if search.state:
-        items = items.filter(_in_state(search.state))
-    if search.tag:
-        items = items.filter(prompt__tags__contains=[search.tag])
-    if search.text:
-        items = items.filter(prompt__messages__icontains=search.text)
-    if (judged := search.judged) is not None:
-        items = items.filter(Exists(Judgment.objects.current().filter(judged, item=OuterRef("pk"))))
-    if search.reason:
-        items = items.filter(Exists(Skip.objects.filter(item=OuterRef("pk"), reason=search.reason)))
-    return items
-
-
-def _in_state(state: str) -> Q:
-    if state == "gold":
-        return Q(gold__isnull=False)
-    if state == "decided":
-        return Q(decided=True)
-    if state == "done":
-        return Q(state=Item.State.OPEN, gold__isnull=True, waits=False)
-    if state == "open":
-        return Q(state=Item.State.OPEN, gold__isnull=True, waits=True)
-    return Q(state=state)
-
 
 # --- what needs a look ----------------------------------------------------------------------------------------
 
-DISAGREEMENTS = """
+# of all judgments, as a worker measured it: `Agreement` and its index
+MEASURED = """
+SELECT agreement.item_id, agreement.share, item.prompt_id
+FROM annotation_agreement AS agreement
+JOIN annotation_item AS item ON item.id = agreement.item_id
+WHERE agreement.project_id = %(project)s AND agreement.share < %(below)s AND item.gold IS NULL {open}
+"""
+
+# of the judgments that filters let through, counted now
+COUNTED = """
 WITH {said}, {shapes}, {met}
-SELECT met.item_id, sum(same)::int, sum(pairs)::int, count(*)::int, min(tau), left(prompt.messages->-1->>'content', 200),
-       prompt.tags
-FROM met
-JOIN annotation_item AS item ON item.id = met.item_id
-JOIN annotation_prompt AS prompt ON prompt.id = met.prompt_id
-WHERE item.state <> 'retired'
-  AND NOT EXISTS (SELECT FROM annotation_verdict AS verdict WHERE verdict.item_id = met.item_id)
-GROUP BY met.item_id, prompt.id
+SELECT met.item_id, sum(same)::float / sum(pairs) AS share, met.prompt_id
+FROM met JOIN annotation_item AS item ON item.id = met.item_id
+WHERE true {open}
+GROUP BY met.item_id, met.prompt_id
 HAVING sum(same)::float / sum(pairs) < %(below)s
-ORDER BY sum(same)::float / sum(pairs), avg(tau), met.item_id
+"""
+
+OPEN = """
+AND item.state <> 'retired'
+AND NOT EXISTS (SELECT FROM annotation_verdict AS verdict WHERE verdict.item_id = item.id)
+"""
+
+WORST = """
+SELECT found.item_id, found.share, left(prompt.messages->-1->>'content', 200), prompt.tags, found.n
+FROM (SELECT *, count(*) OVER () AS n FROM ({found}) AS every
+      ORDER BY share, item_id LIMIT %(limit)s OFFSET %(offset)s) AS found
+JOIN annotation_prompt AS prompt ON prompt.id = found.prompt_id
+ORDER BY found.share, found.item_id
 """
 
 
@@ -149,39 +57,32 @@ class Disagreement:
     """An item on which people differ, `percent` being how far they agree."""
 
     item: int
-    same: int
-    pairs: int
-    meetings: int
-    worst_tau: float | None
+    share: float
     prompt: str
     tags: list[str]
 
     @property
     def percent(self) -> int:
-        return round(100 * self.same / self.pairs)
-
-
-BELOW = 2 / 3
-"""Items on which people agree less than this wait for a verdict."""
+        return round(100 * self.share)
 
 
 def disagreements(
     project: Project, filters: Filters, *, limit: int = 50, offset: int = 0
 ) -> tuple[list[Disagreement], int]:
-    """The items without a verdict on which people differ, the worst first; and how many there are in all."""
+    """The items without a verdict on which people differ, the worst first; and how many there are in all. One query."""
     where, values = filters.where()
     whose = ""
     if filters.annotator:
         whose = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
-    query = DISAGREEMENTS.format(
-        said=SAID.format(where=where), shapes=SHAPES, met=MET.format(whose=whose)
-    )
-    values |= {"project": project.pk, "below": BELOW, "limit": limit, "offset": offset} | WEEK.values
+    if filters.any or filters.since:
+        met = MET.format(same=SAME, whose=whose)
+        found = COUNTED.format(said=SAID.format(where=where), shapes=SHAPES, met=met, open=OPEN)
+    else:
+        found = MEASURED.format(open=OPEN)
+    values |= {"project": project.pk, "below": DIFFER, "limit": limit, "offset": offset} | WEEK.values
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT *, count(*) OVER () FROM ({query}) AS items LIMIT %(limit)s OFFSET %(offset)s", values
-        )
+        cursor.execute(WORST.format(found=found), values)
         rows = cursor.fetchall()
     return [Disagreement(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
@@ -191,6 +92,15 @@ def sent(project: Project) -> QuerySet[Skip]:
     return (
         Skip.objects.filter(item__project=project, reason=Skip.Reason.REVIEW, resolved_at=None)
         .select_related("annotator", "item__prompt")
+        .order_by("id")
+    )
+
+
+def doubted(project: Project) -> QuerySet[Doubt]:
+    """The judgments that somebody other than a person asks a reviewer to look at, the oldest first."""
+    return (
+        Doubt.objects.filter(judgment__item__project=project, resolved_at=None)
+        .select_related("judgment__annotator", "judgment__item__prompt")
         .order_by("id")
     )
 
@@ -262,12 +172,13 @@ class Everything:
     agreement: int | None
     sent: list[Sent]
     skips: list[Skip]
+    doubts: list[Doubt]
     verdicts: list[Verdict]
     waits: int
 
 
 def everything(item: Item) -> Everything:
-    """Five queries: answers, judgments with their placements, skips, verdicts, slots."""
+    """Six queries: answers, judgments with their placements, skips, doubts, verdicts, slots."""
     responses = sorted(item.responses.all(), key=lambda response: response.pk)
     order = [response.pk for response in responses]
     voices = _voices(item, order)
@@ -294,6 +205,11 @@ def everything(item: Item) -> Everything:
         agreement=met.percent if met else None,
         sent=[Sent(skip, _said_before(skip, order)) for skip in skips if skip.data],
         skips=skips,
+        doubts=list(
+            Doubt.objects.filter(judgment__item=item, resolved_at=None)
+            .select_related("judgment__annotator")
+            .order_by("id")
+        ),
         verdicts=list(item.verdicts.select_related("reviewer").order_by("-id")),
         waits=item.slots.exclude(state=Slot.State.DONE).count(),
     )
@@ -341,14 +257,9 @@ def in_letters(ranks: Mapping[str, int] | None, candidates: list[Candidate]) -> 
 
 
 def next_to_review(project: Project, item: Item) -> int | None:
-    """The worst other item on which people differ and that nobody has decided yet, to go on with."""
-    worst = kept(
-        project,
-        EVERYTHING,
-        "worst",
-        count=lambda: [one.item for one in disagreements(project, EVERYTHING, limit=50)[0]],
-    )
-    decided = Verdict.objects.filter(item__in=worst).values_list("item_id", flat=True)
-    retired = Item.objects.filter(pk__in=worst, state=Item.State.RETIRED).values_list("pk", flat=True)
-    done = {item.pk, *decided.union(retired)}
-    return next((pk for pk in worst if pk not in done), None)
+    """The worst other item on which people differ and that nobody has decided yet, to go on with; where there is none, one
+    with a judgment that is doubted."""
+    worst, _ = disagreements(project, EVERYTHING, limit=2)
+    others = (one.item for one in worst if one.item != item.pk)
+    doubts = doubted(project).exclude(judgment__item=item).values_list("judgment__item", flat=True)
+    return next(others, None) or doubts.first()

@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce
 from annotation.logic.words import duration
 from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.oversight.kept import kept
 from annotation.oversight.times import WEEK, Span, Step
 from annotation.queries import Progress, midnight, progress, working_now
 
@@ -42,8 +43,12 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
     }
 
 
-def members_today(project: Project) -> QuerySet[Member]:
+def members_today(project: Project) -> list[Member]:
     """Everybody in the project with how many items they judged today and in all, and when they last did."""
+    return kept(project, EVERYTHING, "members", midnight().isoformat(), count=lambda: list(_members(project)))
+
+
+def _members(project: Project) -> QuerySet[Member]:
     theirs = (
         Judgment.objects.filter(item__project=project, annotator=OuterRef("user"), supersedes=None)
         .order_by()
@@ -110,17 +115,21 @@ GROUP BY 1 ORDER BY 1
 
 def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
     """How people choose: of two answers by how much, of more how many of them they tie; `(value, in words, count)`."""
-    where, values = filters.where_theirs()
-    with connection.cursor() as cursor:
-        query = DEGREES if project.k == 2 else LEVELS
-        cursor.execute(query.format(where=where), values | {"project": project.pk})
-        counts = dict(cursor.fetchall())
+    counts = kept(project, filters, "degrees", count=lambda: _degrees(project, filters))
     if not counts:
         return []
     if project.k == 2:
         return [(degree.value, degree.label, counts.get(degree.value, 0)) for degree in Judgment.Degree]
     words = {0: "No ties", 1: "One tie"}
     return [("", words.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
+
+
+def _degrees(project: Project, filters: Filters) -> dict[Any, int]:
+    where, values = filters.where_theirs()
+    with connection.cursor() as cursor:
+        query = DEGREES if project.k == 2 else LEVELS
+        cursor.execute(query.format(where=where), values | {"project": project.pk})
+        return dict(cursor.fetchall())
 
 
 def skips_by_reason(project: Project, filters: Filters = EVERYTHING) -> list[tuple[str, str, int]]:

@@ -30,6 +30,11 @@ class Step:
         return at - (at - ORIGIN) % self.width
 
     @property
+    def within_a_day(self) -> bool:
+        """Whether it takes a time of day to say when it was."""
+        return self.width < DAY
+
+    @property
     def values(self) -> dict[str, Any]:
         """For SQL: `date_bin(%(step)s, …, %(origin)s)` is `start`."""
         return {"step": self.width, "origin": ORIGIN}

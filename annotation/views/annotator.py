@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
@@ -16,19 +18,20 @@ from annotation.oversight import people, times
 from annotation.oversight.agreement import tallies
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.people import Standing
-from annotation.views import figures
+from annotation.views import HtmxRequest, figures
+from annotation.views.later import comes_later
 
 
 @login_required
 @require_GET
-def annotator(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+def annotator(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return _page(request, me, _who(me.project, username))
 
 
 @login_required
 @require_POST
-def annotator_pause(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     try:
@@ -41,7 +44,7 @@ def annotator_pause(request: HttpRequest, slug: str, username: str) -> HttpRespo
 
 @login_required
 @require_POST
-def annotator_warn(request: HttpRequest, slug: str, username: str) -> HttpResponse:
+def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     try:
@@ -92,29 +95,34 @@ def _check(username: str) -> None:
         raise Http404("Nobody of that name works here.")
 
 
-def _page(request: HttpRequest, me: Member, user: User, error: str = "") -> HttpResponse:
+def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> HttpResponse:
     project = me.project
     member = Member.objects.filter(project=project, user=user).first()
+    page: dict[str, Any] = {"me": me, "project": project, "who": user, "member": member, "error": error}
+    if request.htmx:
+        return render(request, "annotation/annotator.html#figures", page | _figures(project, user, member))
+    page |= {
+        "judgments": people.last_judgments(project, user),
+        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", data__user=user.pk)
+        .select_related("actor")
+        .order_by("-id")[:10],
+    }
+    page |= {"later": True} if comes_later(request, project) else _figures(project, user, member)
+    return render(request, "annotation/annotator.html", page, status=422 if error else 200)
+
+
+def _figures(project: Project, user: User, member: Member | None) -> dict[str, Any]:
     everybody = people.standings(project, EVERYTHING)
     theirs = Filters(annotator=user)
     span = times.span(project, theirs)
     step = span.step(times.MOST_POINTS) if span else times.WEEK
-    context = {
-        "me": me,
-        "project": project,
-        "who": user,
-        "member": member,
+    return {
         "one": next((one for one in everybody if one.user.pk == user.pk), Standing(user, member)),
+        "step": step,
         "agreement": figures.agreement_over_time(
             project, tallies(project, theirs, "at", step=step)["at"], step
         ),
         "speed": figures.seconds_over_time(people.speed(project, theirs)[-14:]),
         "stretches": people.stretches(project, user, EVERYTHING),
         "misses": people.gold_misses(project, theirs, limit=10),
-        "judgments": people.last_judgments(project, user),
-        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", data__user=user.pk)
-        .select_related("actor")
-        .order_by("-id")[:10],
-        "error": error,
     }
-    return render(request, "annotation/annotator.html", context, status=422 if error else 200)

@@ -14,7 +14,7 @@ from annotation.logic import drawing
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.drawing import Bar, Event, Mark, Plot
 from annotation.models import Project
-from annotation.oversight.items import LEAST_AGREED
+from annotation.oversight.search import LEAST_AGREED
 from annotation.oversight.times import DAY, WEEK, Span, Step
 
 HOUR = timedelta(hours=1)
@@ -29,7 +29,7 @@ def items_url(project: Project, **search: object) -> str:
 def _between(at: datetime, step: Step) -> dict[str, str]:
     """The part of an items list's address that says when: days, or moments where the step is less than one."""
     end = at + step.width
-    if step.width < DAY:
+    if step.within_a_day:
         return {"from": f"{at:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
     return {"from": f"{at:%Y-%m-%d}", "to": f"{end - DAY:%Y-%m-%d}"}
 
@@ -38,12 +38,12 @@ def _label(at: datetime, step: Step) -> str:
     """On the axis, short: a time where a step is minutes, a day, or both."""
     if step.width < HOUR:
         return f"{at:%H:%M}"
-    return date_format(at, "j M H:i" if step.width < DAY else "j M" if step.width <= WEEK.width else "j M Y")
+    return date_format(at, "j M H:i" if step.within_a_day else "j M" if step.width <= WEEK.width else "j M Y")
 
 
 def _in_words(at: datetime, step: Step) -> str:
     """The step's time in words: "20 November 2026, 14:00 to 14:15 UTC"."""
-    if step.width < DAY:
+    if step.within_a_day:
         return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} UTC"
     if step.width == DAY:
         return date_format(at, "j F Y")

@@ -68,7 +68,7 @@ def import_look(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
             messages.error(request, str(error))
             return redirect("import", slug)
         context |= {"look": seen, "examples": [_example(prompt) for prompt in seen.examples]}
-        context["unit"] = "row" if seen.kind == "parquet" else "line"
+        context["unit"] = imports.unit_of(seen.kind)
     template = "annotation/import_look.html#state" if request.htmx else "annotation/import_look.html"
     return render(request, template, context)
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import replace
+from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
@@ -29,6 +31,7 @@ from annotation.views import HtmxRequest, screen
 from annotation.views.entry import Entry, skip_data, skip_note
 from annotation.views.home import my_day
 
+PASSED_IS_NEW = timedelta(minutes=1)
 LATE = "Your last judgment came late and others had finished that item. It is kept, but it does not count."
 SENT_TO_REVIEW = "Sent to a reviewer, with what you had said."
 RAN_OUT = (
@@ -245,10 +248,15 @@ def _show(
 
 
 def _qualification(me: Member, is_ahead: bool) -> dict[str, int] | None:
-    """Which of the items before the real work this is; None where it is none of them."""
+    """Which of the items before the real work this is, or for a minute that they have `passed`; None where it is neither."""
     wanted = me.project.qualification_items
-    if not wanted or me.qualified_at or me.role != Member.Role.ANNOTATOR:
+    if not wanted or me.role != Member.Role.ANNOTATOR:
         return None
+    if me.qualified_at is None:  # it may have come with the judgment that this page answers
+        me.refresh_from_db(fields=["qualified_at"])
+    if me.qualified_at is not None:
+        is_new = not is_ahead and timezone.now() - me.qualified_at < PASSED_IS_NEW
+        return {"passed": 1} if is_new else None
     theirs = {"annotator": me.user_id, "item__project": me.project, "item__gold__isnull": False}
     done = Judgment.objects.current().filter(**theirs).count() + Skip.objects.filter(**theirs).count()
     return {"number": min(wanted, done + 1 + is_ahead), "wanted": wanted}
@@ -256,6 +264,7 @@ def _qualification(me: Member, is_ahead: bool) -> dict[str, int] | None:
 
 def _show_finished(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
     context = {"kind": "finished", "title": "Finished", "project": me.project, "error": error}
+    context["has_items"] = me.project.items.exists()
     return _render(request, context | my_day(person(request)), status=422 if error else 200)
 
 

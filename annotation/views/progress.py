@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -9,11 +11,13 @@ from django.views.decorators.http import require_GET
 
 from annotation import oversight
 from annotation.access import Role, member_for
+from annotation.models import Project
 from annotation.oversight import filters as lens
 from annotation.oversight import times
 from annotation.oversight.agreement import tallies
 from annotation.oversight.filters import Filters
 from annotation.views import HtmxRequest, figures
+from annotation.views.later import comes_later
 
 
 @login_required
@@ -23,14 +27,23 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
     filters = Filters.read(request.GET, project)
+    page = {"me": me, "project": project, "filters": filters}
+    if not request.htmx:
+        page |= {"live": oversight.live_state(project), "choices": lens.choices(project)}
+        if comes_later(request, project):
+            return render(request, "annotation/progress.html", page | {"later": True})
+    page |= _figures(project, filters)
+    return render(
+        request, "annotation/progress.html#figures" if request.htmx else "annotation/progress.html", page
+    )
+
+
+def _figures(project: Project, filters: Filters) -> dict[str, Any]:
     span = times.span(project, filters)
     step, counts = oversight.rate(project, filters, span)
     points = span.step(times.MOST_POINTS) if span else step
     met = tallies(project, filters, "at", step=points)["at"]
-    context = {
-        "me": me,
-        "project": project,
-        "filters": filters,
+    return {
         "step": step,
         "judged": sum(n for _, n in counts),
         "work": figures.work_over_time(project, counts, step),
@@ -39,7 +52,3 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
         "skips": figures.skip_bars(project, oversight.skips_by_reason(project, filters)),
         "members": oversight.members_today(project),
     }
-    if request.htmx:
-        return render(request, "annotation/progress.html#figures", context)
-    context |= {"live": oversight.live_state(project), "choices": lens.choices(project)}
-    return render(request, "annotation/progress.html", context)

@@ -17,7 +17,7 @@ from annotation.actions.review import ReviewError
 from annotation.models import Item, Judgment, Member, Skip
 from annotation.oversight import filters as lens
 from annotation.oversight import items as reads
-from annotation.oversight import people
+from annotation.oversight import people, search
 from annotation.oversight.filters import Filters
 from annotation.views import compare, rank
 
@@ -26,6 +26,7 @@ KINDS = {
     "disagreements": "People differ",
     "sent": "Sent by annotators",
     "gold": "Known answers missed",
+    "doubted": "Found odd by reward models",
 }
 
 
@@ -43,7 +44,8 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
     )
     sent = reads.sent(project)
     misses = people.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
-    counts = {"disagreements": differ, "sent": sent.count(), "gold": None}
+    doubted = reads.doubted(project)
+    counts = {"disagreements": differ, "sent": sent.count(), "gold": None, "doubted": doubted.count()}
     context = {
         "me": me,
         "project": project,
@@ -54,11 +56,13 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         "worst": worst,
         "sent": sent[start : start + PAGE],
         "misses": misses[:PAGE],
+        "doubted": doubted[start : start + PAGE],
         "page": page,
         "more": {
             "disagreements": differ > start + PAGE,
             "sent": (counts["sent"] or 0) > start + PAGE,
             "gold": len(misses) > PAGE,
+            "doubted": (counts["doubted"] or 0) > start + PAGE,
         }[kind or "disagreements"],
     }
     return render(request, "annotation/review.html", context)
@@ -68,13 +72,13 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def items(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    search = reads.Search.read(request.GET)
-    page = Paginator(reads.found(me.project, search), PAGE).get_page(request.GET.get("page"))
+    wanted = search.Search.read(request.GET)
+    page = Paginator(search.found(me.project, wanted), PAGE).get_page(request.GET.get("page"))
     context = {
         "me": me,
         "project": me.project,
-        "search": search,
-        "states": reads.STATES,
+        "search": wanted,
+        "states": search.STATES,
         "choices": lens.choices(me.project),
         "reasons": Skip.Reason.choices,
         "degrees": Judgment.Degree.choices,

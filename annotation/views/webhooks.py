@@ -136,12 +136,14 @@ def _log(request: HttpRequest, me: Member, webhook: Webhook) -> dict[str, Any]:
     if state in Delivery.State.values:
         deliveries = deliveries.filter(state=state)
     page = Paginator(deliveries, PAGE).get_page(request.GET.get("page"))
-    soon = timezone.now() + SOON
+    now = timezone.now()
+    soon = now + SOON
     return {
         "me": me,
         "project": me.project,
         "webhook": webhook,
         "events": EVENTS,
+        "now": now,
         "page": page,
         "lines": [(one, json.dumps(one.body, ensure_ascii=False, indent=1)) for one in page],
         "state": state,

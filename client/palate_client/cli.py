@@ -11,10 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from palate_client.client import Palate
+from palate_client.client import Json, Palate
 from palate_client.errors import PalateError
 from palate_client.labeling import Item, Judgment, Skip
 
+WAITS = 3
+"""The exit code of a round that was followed until it waits for a person."""
 SELECTION = (
     *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
     *("agreement", "gold"),
@@ -22,11 +24,11 @@ SELECTION = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, or 1 with what is wrong on standard error."""
+    """Run the command; returns its exit code: 0; 1 with what is wrong on standard error; or `WAITS`."""
     parsed = _parser().parse_args(arguments)
     try:
         with Palate(parsed.url, parsed.token) as palate:
-            parsed.run(palate, parsed)
+            code: int | None = parsed.run(palate, parsed)
     except PalateError as error:
         _complain(error)
         return 1
@@ -35,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
+    return code or 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("import", help="send a file of prompts and responses")
     command.add_argument("project")
-    command.add_argument("file", type=Path, help="JSON Lines")
+    command.add_argument("file", type=Path, help="JSON Lines; .jsonl.gz is unpacked on the way")
     command.set_defaults(run=_import)
 
     command = commands.add_parser("export", help="save what people said")
@@ -80,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _import(palate: Palate, given: argparse.Namespace) -> None:
-    with _bar(given.file.stat().st_size) as bar:
+    with _bar(None if given.file.suffix == ".gz" else given.file.stat().st_size) as bar:
         counts = palate.import_prompts(given.project, given.file, on_bytes=bar.update)
     print(
         f"{counts['prompts']:,} prompts, {counts['responses']:,} responses and {counts['items']:,} items are new; "
@@ -108,7 +110,7 @@ def _label(palate: Palate, given: argparse.Namespace) -> None:
     print(f"{judged:,} items judged.")
 
 
-def _start_round(palate: Palate, given: argparse.Namespace) -> None:
+def _start_round(palate: Palate, given: argparse.Namespace) -> int:
     loop = given.loop
     if loop is None:
         loops = palate.loops(given.project)
@@ -117,18 +119,49 @@ def _start_round(palate: Palate, given: argparse.Namespace) -> None:
         loop = loops[0]["id"]
     started = palate.start_round(loop)
     print(f"Round {started['number']} has begun (id {started['id']}).")
-    if given.watch:
-        _follow(palate, started["id"])
+    return _follow(palate, started["id"]) if given.watch else 0
 
 
-def _watch_round(palate: Palate, given: argparse.Namespace) -> None:
-    _follow(palate, given.round)
+def _watch_round(palate: Palate, given: argparse.Namespace) -> int:
+    return _follow(palate, given.round)
 
 
-def _follow(palate: Palate, id: int) -> None:
-    over = palate.watch_round(id, on_change=lambda now: print(f"{now['state']}: {now['step']}", flush=True))
-    if over["state"] in ("failed", "cancelled"):
-        raise PalateError(0, f"The round is {over['state']}: {over.get('error') or 'see its page'}")
+def _follow(palate: Palate, id: int) -> int:
+    """Print each step as it begins, and at the end what has become of the round. Returns the exit code.
+
+    Raises:
+        PalateError: it failed or was cancelled.
+    """
+    over = palate.watch_round(id, on_change=_print_step)
+    name = f"Round {over['number']}"
+    if over["state"] == "failed":
+        raise PalateError(0, f"{name} failed at “{_step(over)[1]}”: {over['error']}")
+    if over["state"] == "cancelled":
+        raise PalateError(0, f"{name} was cancelled.")
+    if over["state"] == "done":
+        print(f"{name} is done: its policy was {'' if over['decision'] == 'promoted' else 'not '}promoted.")
+        return 0
+    if over["state"] == "awaiting":
+        print(f"{name} waits for a decision: promote its policy, or reject it.")
+    else:
+        no = [
+            gate["sentence"] for gate in over["gates"] if gate["step"] == over["step"] and not gate["passed"]
+        ]
+        print(f"{name} is held: overrule its gates, do a step again, or cancel it. {' '.join(no)}")
+    return WAITS
+
+
+def _print_step(round: Json) -> None:
+    if round["state"] == "working":
+        number, title = _step(round)
+        print(f"{number} of {len(round['plan'])}: {title}", flush=True)
+
+
+def _step(round: Json) -> tuple[int, str]:
+    """The number and the title of the step at which it stands."""
+    return next(
+        (n, step["title"]) for n, step in enumerate(round["plan"], 1) if step["name"] == round["step"]
+    )
 
 
 def _loaded(name: str) -> Callable[[Item], Judgment | Skip]:

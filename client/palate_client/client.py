@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import time
 import uuid
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +72,8 @@ class Palate:
         *,
         on_bytes: Progress = _nothing,
     ) -> Json:
-        """Send a file of JSON lines, or prompts one by one: all are taken or, with errors, none. Returns how many are new.
+        """Send a file of JSON lines (packed, where its name ends with .gz), or prompts one by one: all are taken or, with
+        errors, none. Returns how many are new.
 
         Sending the same again changes nothing. Iterables are read once: they are sent again only if they are lists.
         """
@@ -85,9 +88,9 @@ class Palate:
         answer = self._send("POST", f"/projects/{slug}/prompts/", content=body, headers=headers, again=again)
         return dict(answer.json())
 
-    def prompts(self, slug: str) -> Iterator[Json]:
-        """Every prompt with its responses, page by page."""
-        return self._pages(f"/projects/{slug}/prompts/")
+    def prompts(self, slug: str, **filters: str) -> Iterator[Json]:
+        """Every prompt with its responses, page by page, or those of a `split`, a `tag`, or with some `text`."""
+        return self._pages(f"/projects/{slug}/prompts/", filters)
 
     def items(self, slug: str, **filters: str) -> Iterator[Json]:
         return self._pages(f"/projects/{slug}/items/", filters)
@@ -138,7 +141,8 @@ class Palate:
                     yield json.loads(line)
 
     def snapshots(self, slug: str) -> list[Json]:
-        return self._list(f"/projects/{slug}/snapshots/")
+        """All of them, newest first."""
+        return list(self._pages(f"/projects/{slug}/snapshots/"))
 
     def freeze(self, slug: str, *, note: str = "", licence: str = "") -> Json:
         """A snapshot of what people have said up to now."""
@@ -178,8 +182,8 @@ class Palate:
         return self._list(f"/projects/{slug}/loops/")
 
     def rounds(self, loop: int) -> list[Json]:
-        found = self._send("GET", f"/loops/{loop}/rounds/", again=True).json()
-        return list(found["results"] if isinstance(found, dict) else found)
+        """All of them, newest first."""
+        return list(self._pages(f"/loops/{loop}/rounds/"))
 
     def start_round(self, loop: int) -> Json:
         return self._json("POST", f"/loops/{loop}/rounds/", {})
@@ -290,9 +294,12 @@ def _kept_etag(partial: Path) -> str:
 
 def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
     if isinstance(prompts, (Path, str)):
-        with Path(prompts).open("rb") as file:
-            while chunk := file.read(2**16):
-                yield chunk
+        with gzip.open(prompts) if str(prompts).endswith(".gz") else Path(prompts).open("rb") as file:
+            try:
+                while chunk := file.read(2**16):
+                    yield chunk
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise PalateError(0, f"{prompts} cannot be unpacked: {error}") from error
     else:
         for prompt in prompts:
             yield json.dumps(prompt, ensure_ascii=False).encode() + b"\n"

@@ -9,14 +9,15 @@ from unittest import mock
 import pytest
 from django.core.cache import cache
 
-from annotation.actions import judge, queue
+from annotation.actions import judge, queue, review
 from annotation.logic import agreement
-from annotation.models import Guideline, Judgment, Project, User
-from annotation.oversight import people
+from annotation.models import Guideline, Judgment, Project, Response, User
+from annotation.oversight import people, search
 from annotation.oversight.agreement import alphas, tallies
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.kept import kept
 from tests import builders
+from tests.annotation.test_queue import run_out
 from tests.overseeing import OverseeingTestCase
 
 
@@ -120,6 +121,25 @@ class RankingTests(OverseeingTestCase):
         Guideline.objects.create(project=self.project, number=2, text="", html="", author=self.alice)
         assert pairs(Filters(version=2)) == 0
 
+    def test_judgments_under_two_versions_meet_under_none(self) -> None:
+        self.more_items(1)
+        builders.judgment(self.project, self.bob)
+        Guideline.objects.create(project=self.project, number=2, text="", html="", author=self.alice)
+        builders.judgment(self.project, self.erin)
+        found = tallies(self.project, EVERYTHING, "all", "version")
+        assert found["all"][""].pairs == 6
+        assert found["version"] == {}
+
+    def test_somebody_s_alpha_is_of_the_items_that_they_judged(self) -> None:
+        self.judged([[1, 2, 3, 4], [1, 2, 3, 4]], [[4, 3, 2, 1], [4, 3, 2, 1]])
+        self.more_items(1)
+        builders.judgment(self.project, self.dana, [1, 2, 3, 4])
+        builders.judgment(self.project, self.alice, [4, 3, 2, 1])
+        whole, bobs = (alphas(self.project, filters) for filters in (EVERYTHING, Filters(annotator=self.bob)))
+        assert whole.ordinal is not None
+        assert bobs.ordinal is not None
+        assert whole.ordinal.value < bobs.ordinal.value == 1
+
 
 class ComparisonTests(OverseeingTestCase):
     k = 2
@@ -134,6 +154,13 @@ class ComparisonTests(OverseeingTestCase):
         assert found.ordinal.value == pytest.approx(expected)
         assert found.nominal is not None
         assert found.nominal.value == 1
+
+    def test_a_little_better_is_not_the_same_as_a_little_worse(self) -> None:
+        self.judged([[1, 2], [2, 1]], [[1, 2], [1, 2]], degrees=("negligibly", "negligibly"))
+        expected = agreement.alpha(agreement.coincidences([([4, 5], 1), ([4, 4], 1)]), level="ordinal")
+        found = alphas(self.project, EVERYTHING)
+        assert found.ordinal is not None
+        assert found.ordinal.value == pytest.approx(expected)
 
 
 class StandingTests(OverseeingTestCase):
@@ -158,6 +185,86 @@ class StandingTests(OverseeingTestCase):
         assert bob.left is not None
         assert bob.left.observed.value == pytest.approx(firsts / 3)
         assert bob.left.expected == pytest.approx(1 / 3)
+
+    def test_a_known_answer_is_missed_where_less_than_two_thirds_of_it_is_right(self) -> None:
+        self.more_items(4)
+        right, mostly, half = [1, 2, 3], [1, 3, 2], [2, 1, 2]
+        for said, gold in ((right, right), (right, mostly), (right, half), ([1, 1, 2], right)):
+            judgment = builders.judgment(self.project, self.bob, said)
+            ranks = dict(zip(sorted(judgment.shown_order), gold, strict=True))
+            review.make_gold(item=judgment.item, actor=self.alice, ranks=ranks, explanation="It is known.")
+        (bob,) = people.standings(self.project, EVERYTHING)
+        assert (bob.gold.right, bob.gold.pairs, bob.gold.missed) == (8, 11, 1)
+        (miss,) = people.gold_misses(self.project, EVERYTHING)
+        assert (miss.right, miss.pairs) == (1, 2)
+
+    def test_revisions_count_once(self) -> None:
+        self.gold_missed_by(self.bob)
+        self.judged([[1, 2, 3], [1, 2, 3]])
+        for judgment in Judgment.objects.filter(annotator=self.bob):
+            ranks = {placed.response_id: 4 - placed.rank for placed in judgment.placements.all()}
+            judge.revise(judgment=judgment, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        by = {one.user.username: one for one in people.standings(self.project, EVERYTHING)}
+        assert by["bob"].judgments == 2
+        assert (by["bob"].gold.right, by["bob"].gold.pairs, by["bob"].gold.judgments) == (3, 3, 1)
+
+    def test_late_judgments_count_in_nothing(self) -> None:
+        self.more_items(1)
+        lease = queue.claim(project=self.project, annotator=self.bob)
+        assert lease is not None
+        run_out(lease)
+        for person in (self.erin, self.dana):
+            builders.judgment(self.project, person)
+        late = builders.submit(lease)
+        assert late.slot_id is None
+        counted = {self.erin.pk, self.dana.pk}
+        assert {one.user.pk for one in people.standings(self.project, EVERYTHING)} == counted
+        assert [one.user for one in people.standings(self.project, Filters(annotator=self.erin))] == [
+            self.erin
+        ]
+        assert [item.said for item in search.found(self.project, search.Search())] == [2]
+        assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 3
+        ranks = {placed.response_id: placed.rank for placed in late.placements.all()}
+        review.make_gold(item=late.item, actor=self.alice, ranks=ranks, explanation="It is known.")
+        assert set(people.gold_scores(self.project, EVERYTHING)) == counted
+
+    def test_pairs_of_one_known_answer_hang_together(self) -> None:
+        share = people.GoldScore(right=30, pairs=60, judgments=10).share
+        assert share is not None
+        assert (share.low, share.high, share.n) == (*agreement.wilson(5, 10), 10)
+
+    def test_a_tie_for_the_best_is_no_choice_of_the_first(self) -> None:
+        builders.items(self.project, 2, k=3)
+        for ranks in ([2, 1, 3], [1, 1, 2]):
+            lease = queue.claim(project=self.project, annotator=self.bob)
+            assert lease is not None
+            builders.submit(lease, ranks)
+        (bob,) = people.standings(self.project, EVERYTHING)
+        assert bob.left is not None
+        assert (bob.left.observed.value, bob.left.observed.n) == (0, 1)
+
+    def test_a_taste_for_length_is_measured_beside_the_others_where_lengths_differ(self) -> None:
+        texts = ["Briefly.", "In the middle of it.", "At length, and then some more."]
+        rows = [{"id": f"l{n}", "prompt": f"How {n}?", "responses": texts} for n in range(2)]
+        same = {"prompt": "Who?", "responses": ["Yes it.", "No, it.", "Who, me"]}
+        builders.imported(self.project, *rows, same)
+        length = {answer.pk: len(answer.text) for answer in Response.objects.all()}
+        for person, longest_first in ((self.bob, True), (self.erin, False)):
+            while lease := queue.claim(project=self.project, annotator=person):
+                order = sorted(lease.shown_order, key=lambda pk: length[pk], reverse=longest_first)
+                ranks = {pk: rank for rank, pk in enumerate(order, start=1)}
+                judge.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
+        by = {one.user.username: one.length for one in people.standings(self.project, EVERYTHING)}
+        bob = by["bob"]
+        assert bob is not None
+        assert (bob.observed.value, bob.observed.n, bob.expected) == (1, 2, 0)
+
+    def test_drift_is_the_later_half_beside_the_earlier_one(self) -> None:
+        alike, reverse = [[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]]
+        self.judged(alike, alike, reverse, reverse)
+        bob = next(one for one in people.standings(self.project, EVERYTHING) if one.user == self.bob)
+        assert bob.drift is not None
+        assert (bob.drift.observed.value, bob.drift.expected) == (0, 1)
 
     def test_who_always_takes_the_first_answer_stands_out(self) -> None:
         builders.items(self.project, 14, k=3)

@@ -74,7 +74,7 @@ class AnnotatorTests(OverseeingTestCase):
     def test_its_queries_do_not_grow_with_the_work(self) -> None:
         self.judged(*[[[1, 2, 3], [1, 3, 2]]] * 6)
         self.sign_in(self.alice)
-        # user; membership; who, member there; member again; people: agreement, gold, work, users, members;
-        # agreement by week; speed; judgments and their agreement by session; misses; last judgments; deeds
-        with self.assertNumQueries(17):
+        # user; membership; whether it is large; who, member there; member again; people: agreement, gold, work, users, members;
+        # from when to when; agreement; speed; judgments and their agreement by session; misses; last judgments; deeds
+        with self.assertNumQueries(19):
             self.client.get(self.url("annotator", "bob"))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import uuid
 from unittest.mock import patch
 
 import pytest
 
 from annotation import queries
-from annotation.actions import queue, routing, rules
+from annotation.actions import judge, queue, routing, rules
 from annotation.actions.queue import Paused
 from annotation.models import Author, Deed, Item, Member, Project, Skip, Slot, User
 from tests import builders
@@ -80,6 +81,23 @@ class GoldTests(GoldTestCase):
         assert self.claim(self.bob).item_id != held.item_id
         assert builders.submit(held).slot_id == held.slot_id  # what they had begun is kept
 
+    def test_one_that_was_taken_out_is_given_to_nobody(self) -> None:
+        builders.items(self.project, 1)
+        (gold,) = self.gold(1)
+        self.settings(gold_rate=1.0)
+        routing.retire(item=gold, actor=self.alice, reason="A test.")
+        assert self.nothing_for(self.bob)
+
+    def test_nobody_fills_the_slot_that_was_made_for_another_one(self) -> None:
+        builders.items(self.project, 1)
+        late = self.claim(self.bob)
+        run_out(late)
+        danas = self.claim(self.dana)
+        self.gold(1)
+        run_out(danas)
+        assert builders.submit(late).slot_id is None
+        assert builders.submit(danas).slot_id == danas.slot_id
+
     def test_without_a_rate_none_is_handed_out(self) -> None:
         builders.items(self.project, 1)
         self.gold(1)
@@ -100,12 +118,32 @@ class ControlTests(GoldTestCase):
         assert 2 <= len(urgent & set(drawn[:20])) <= 18
         assert Slot.objects.filter(control=True).count() == 40
 
+    def test_it_is_the_first_one_after_a_number_drawn_and_round_again(self) -> None:
+        builders.items(self.project, 2)
+        near, far = Slot.objects.order_by("id")
+        Slot.objects.filter(pk=near.pk).update(control_key=0.2, random_key=0.9)
+        Slot.objects.filter(pk=far.pk).update(control_key=0.6, random_key=0.1, priority=5)
+        self.settings(control_rate=1.0)
+        with patch.object(queue, "_dice") as dice:
+            for drawn, expected in ((0.1, near), (0.5, far), (0.7, near)):
+                dice.random.return_value = drawn
+                assert self.claim(self.bob).slot_id == expected.pk
+                Slot.objects.filter(pk=expected.pk).release()
+
     def test_one_that_was_given_back_is_of_it_no_more(self) -> None:
         builders.items(self.project, 1)
         self.settings(control_rate=1.0)
         lease = self.claim(self.bob)
         assert Slot.objects.get().control
         queue.skip(lease=lease, reason="cannot_judge")
+        assert not Slot.objects.get().control
+
+    def test_one_that_ran_out_is_of_it_no_more(self) -> None:
+        builders.items(self.project, 1)
+        self.settings(control_rate=1.0)
+        run_out(self.claim(self.bob))
+        self.settings(control_rate=0.0)
+        self.claim(self.dana)
         assert not Slot.objects.get().control
 
     def test_without_a_rate_nothing_is_of_it(self) -> None:
@@ -128,6 +166,15 @@ class QualificationTests(GoldTestCase):
         assert Deed.objects.filter(verb="member.qualified").count() == 1
         assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
 
+    def test_who_has_passed_is_not_asked_again(self) -> None:
+        self.begin()
+        for _ in range(2):
+            builders.judgment(self.project, self.bob)
+        self.settings(gold_rate=1.0)
+        assert builders.judgment(self.project, self.bob, [4, 3, 2, 1]).item.gold is not None
+        assert self.member(self.bob).paused_at is None
+        assert Deed.objects.filter(verb="member.qualified").count() == 1
+
     def test_who_fails_is_paused_and_told_why(self) -> None:
         self.begin()
         for _ in range(2):
@@ -144,11 +191,31 @@ class QualificationTests(GoldTestCase):
         builders.submit(first, [1, 1, 1, 1])
         assert queue.claim(project=self.project, annotator=self.bob, besides=second) is None
 
+    def test_one_that_was_skipped_is_one_of_them(self) -> None:
+        self.begin()
+        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        second = self.claim(self.bob)
+        assert queue.claim(project=self.project, annotator=self.bob, besides=second) is None
+
     def test_a_skipped_one_counts_as_not_right(self) -> None:
         self.begin(accuracy=1.0)
         queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
         builders.judgment(self.project, self.bob)
         assert "you had 50%" in self.member(self.bob).paused_reason
+
+    def test_what_was_changed_counts_as_it_is_now(self) -> None:
+        self.begin(accuracy=1.0)
+        first = builders.judgment(self.project, self.bob, [4, 3, 2, 1])
+        ranks = {placed.response_id: 5 - placed.rank for placed in first.placements.all()}
+        judge.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        builders.judgment(self.project, self.bob)
+        assert self.member(self.bob).qualified_at is not None
+
+    def test_to_skip_the_last_one_ends_it(self) -> None:
+        self.begin(accuracy=0.5)
+        builders.judgment(self.project, self.bob)
+        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        assert self.member(self.bob).qualified_at is not None
 
     def test_reviewers_need_none(self) -> None:
         self.begin()
@@ -217,6 +284,16 @@ class PauseTests(GoldTestCase):
             self.claim(self.bob)
         assert builders.submit(lease).slot_id == lease.slot_id  # what they had begun is kept
 
+    def test_what_they_do_not_get_is_not_kept_from_others(self) -> None:
+        builders.items(self.project, 2)
+        self.gold(1)
+        Member.objects.filter(user=self.bob).update(paused_at="2026-01-01T00:00Z", paused_reason="A rest.")
+        for rate in (0.0, 1.0):
+            self.settings(gold_rate=rate)
+            with pytest.raises(Paused, match="A rest"):
+                self.claim(self.bob)
+        assert list(Slot.objects.values_list("state", flat=True)) == ["open"]
+
 
 class OwnAnswersTests(GoldTestCase):
     def test_nobody_orders_what_they_wrote(self) -> None:
@@ -261,14 +338,25 @@ class RoutingTests(GoldTestCase):
         routing.retire(item=Item.objects.get(), actor=self.alice, reason="A test.")
         assert builders.submit(lease).slot_id is None
 
+    def test_what_is_retired_stays_retired(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        for reason in ("First.", "Second."):
+            routing.retire(item=Item.objects.get(), actor=self.alice, reason=reason)
+        queue.skip(lease=lease, reason="review")
+        item = Item.objects.get()
+        assert (item.state, item.retired_reason) == ("retired", "First.")
+        assert Deed.objects.filter(verb="item.retired").count() == 1
+
     def test_a_lead_puts_it_back(self) -> None:
         self.set_overlap(2)
         builders.items(self.project, 1)
+        Slot.objects.update(priority=5)
         builders.judgment(self.project, self.alice)
         item = Item.objects.get()
         routing.retire(item=item, actor=self.alice, reason="A test.")
         routing.reopen(item=item, actor=self.alice)
-        assert sorted(Slot.objects.values_list("state", flat=True)) == ["done", "open"]
+        assert sorted(Slot.objects.values_list("state", "priority")) == [("done", 5), ("open", 5)]
         assert self.claim(self.bob)
         assert Deed.objects.get(verb="item.reopened").actor == self.alice
 
@@ -304,6 +392,21 @@ class RenewTests(GoldTestCase):
         run_out(lease)
         self.claim(self.dana)
         assert not queue.renew(lease=lease)
+
+    def test_what_is_held_ahead_says_nothing_of_what_was_lost(self) -> None:
+        builders.items(self.project, 2)
+        lease = self.claim(self.bob)
+        assert queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        run_out(lease)
+        assert self.claim(self.dana).slot_id == lease.slot_id
+        assert not queue.renew(lease=lease)
+
+    def test_one_that_ran_out_is_renewed_while_nobody_has_the_item(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        assert queue.renew(lease=lease)
+        assert self.nothing_for(self.dana)
 
 
 class DiceTests(GoldTestCase):

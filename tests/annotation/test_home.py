@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.urls import reverse
+from django.utils import timezone
 
 from annotation.actions import queue
 from annotation.models import Member
@@ -51,6 +52,14 @@ class HomeTests(PalateTestCase):
         builders.judgment(self.project, self.bob)
         self.sign_in(self.bob)
         self.assertContains(self.get(), "Nothing is left for you")
+        self.assertNotContains(self.get(), "Start ranking")
+
+    def test_who_is_paused_is_not_asked_to_start(self) -> None:
+        builders.items(self.project, 1)
+        Member.objects.filter(user=self.bob).update(paused_at=timezone.now())
+        self.sign_in(self.bob)
+        self.assertContains(self.get(), "You are given no items here for now")
+        self.assertContains(self.get(), "See why")
         self.assertNotContains(self.get(), "Start ranking")
 
     def test_it_puts_projects_with_work_first(self) -> None:

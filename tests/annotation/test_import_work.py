@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -98,6 +100,23 @@ def test_a_wrong_line_and_nothing_comes_in(project: Project) -> None:
     assert not Deed.objects.filter(verb="import.done").exists()
 
 
+def test_a_packed_list_comes_in_and_a_wrong_element_is_named(project: Project) -> None:
+    rows = [TWO, {"prompt": "How?"}]
+    done = read(project, gzip.compress(json.dumps(rows).encode()), "prompts.json.gz")
+    assert (done.state, done.report["prompts"], done.report["items"]) == ("done", 2, 1)
+    refused = read(project, json.dumps([*rows, {"prompt": " "}]).encode(), "prompts.json")
+    assert (refused.state, refused.report["errors"]) == ("refused", [[3, "prompt: empty"]])
+    assert refused.report["unit"] == "element"
+    torn = read(
+        project, (json.dumps([{"prompt": f"{n}?"} for n in range(2000)])[:-5]).encode(), "prompts.json"
+    )
+    assert (torn.state, torn.report["reason"]) == (
+        "refused",
+        "Element 2000 cannot be read: Unterminated string starting at.",
+    )
+    assert Prompt.objects.count() == 2
+
+
 def test_beyond_a_hundred_errors_they_are_counted(project: Project) -> None:
     refused = read(project, lines(TWO, *[{"prompt": ""}] * 250))
     assert (len(refused.report["errors"]), refused.report["more_errors"]) == (100, 150)
@@ -173,6 +192,7 @@ def test_near_identical_answers_are_held_back_before_they_become_an_item(project
     kept = Item.objects.get().responses.values_list("text", flat=True)
     assert sorted(kept) == ["It is grey.", "The sky is blue."]
     assert read(project, rows).report["unchanged"] == 2
+    assert read(project, lines({"prompt": "Air?", "responses": texts[::-1]})).report["held_back"] == 1
 
 
 def test_a_known_answer_makes_a_gold_item_without_slots(project: Project) -> None:
@@ -270,11 +290,13 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
     claimed = imports.claim(upload.pk)
     assert claimed is not None
     seen: list[int] = []
+    read: list[int] = []
     real = intake._batches
 
     def slowly(*args: Any) -> Iterator[Any]:
         for batch in real(*args):
             time.sleep(0.03)
+            read.append(batch[1])
             yield batch
 
     monkeypatch.setattr(intake, "_batches", slowly)
@@ -294,7 +316,7 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
     watcher.join()
     upload.refresh_from_db()
     assert upload.state == "cancelled"
-    assert 0 < seen[-1] < upload.bytes
+    assert 0 < seen[-1] <= read[-1] < upload.bytes
     assert nothing_came_in()
 
 

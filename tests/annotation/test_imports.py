@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
+import json
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pyarrow as pa
 import pytest
@@ -104,6 +108,66 @@ class UploadTests(ImportPageTestCase):
         self.assertContains(self.client.get(response.url), "Recognised as HH-RLHF")
         self.assertContains(self.client.get(response.url), "1 row.")
 
+    def test_a_packed_file_is_kept_unpacked(self) -> None:
+        lines = b"\n".join(builders.lines(TWO, {"prompt": "How?"}))
+        for content, name in (
+            (lines, "a.jsonl.gz"),
+            (b"prompt,response_1,response_2\nWhy?,So.,Hm.\nHow?,a,b\n", "a.csv.gz"),
+            (json.dumps([TWO, {"prompt": "How?"}]).encode(), "A.JSON.GZ"),
+        ):
+            half = len(content) // 2  # two members, and what some writers fill up with
+            response = self.send(
+                gzip.compress(content[:half]) + gzip.compress(content[half:]) + b"\0" * 99, name
+            )
+            upload = Import.objects.latest("id")
+            self.assertRedirects(response, self.url("import-look", upload.pk))
+            assert imports.file_of(upload).read_bytes() == content
+            assert (upload.bytes, upload.name) == (len(content), name)
+            self.assertContains(self.look(upload), "Why?")
+
+    @override_settings(MAX_UPLOAD_BYTES=2**21)
+    def test_a_file_that_unpacks_to_too_much_is_refused_before_it_fills_anything(self) -> None:
+        bomb = gzip.compress(b" " * 2**27)
+        assert len(bomb) < 2**18
+        largest = []
+        write = imports._write
+
+        def measured(target: Path, chunks: Any) -> int:
+            try:
+                return write(target, chunks)
+            finally:
+                largest.append(target.stat().st_size)
+
+        tracemalloc.start()
+        try:
+            with patch.object(imports, "_write", measured):
+                response = self.send(bomb, "a.jsonl.gz")
+            assert tracemalloc.get_traced_memory()[1] < 2**24
+        finally:
+            tracemalloc.stop()
+        self.assertContains(response, "There is more than 2.0\xa0MB in the file", status_code=422)
+        assert largest[0] <= 2**21
+        assert not Import.objects.exists()
+        assert not [path for path in self.folder.rglob("*") if path.is_file()]
+
+    def test_what_is_wrong_in_a_list_is_named_by_its_place(self) -> None:
+        rows = [TWO, {"prompt": ""}, 7, TWO | {"id": "q2", "responses": ["a"]}]
+        self.send(json.dumps(rows, indent=2).encode(), "a.json")
+        page = self.look(Import.objects.get())
+        self.assertContains(page, "4 elements.")
+        self.assertContains(page, "3 of the first 4 elements are wrong")
+        for place, words in ((2, "prompt: empty"), (3, "not a JSON object"), (4, "responses: 1 given")):
+            self.assertContains(page, f'<td class="number">{place}</td><td>{words}')
+        self.assertNotContains(page, "Start the import")
+
+    def test_a_list_that_was_cut_off_far_behind_is_told_before_it_is_started(self) -> None:
+        rows = json.dumps([{"prompt": f"{n}?"} for n in range(1200)])
+        self.send(rows[:-1].encode(), "a.json")
+        page = self.look(Import.objects.get())
+        self.assertContains(page, "it was cut off after element 1,200")
+        self.assertContains(page, "1 of the first 1,000 elements is wrong")
+        self.assertNotContains(page, "Start the import")
+
     def test_what_is_wrong_in_the_first_rows_is_said_and_it_cannot_be_started(self) -> None:
         page = self.look(self.uploaded(TWO, {"prompt": ""}, TWO | {"id": "q2", "responses": ["a"]}))
         self.assertContains(page, "2 of the first 3 lines are wrong")
@@ -120,13 +184,20 @@ class UploadTests(ImportPageTestCase):
         self.assertNotContains(page, "<b>x")
 
     def test_a_bad_upload_is_explained_and_nothing_of_it_stays(self) -> None:
+        lines = b"\n".join(builders.lines(TWO))
         for content, name, sentence in (
             (b"", "a.jsonl", "The file is empty."),
             (b"\n \n", "a.jsonl", "There is nothing in it."),
             (b'{"question": "Why?"}', "a.jsonl", "No known shape: its columns are question"),
             (b"nonsense", "a.jsonl", "Line 1: not JSON"),
             (b"PAR1nonsense", "a.parquet", "damaged Parquet file"),
-            (b"\x1f\x8b\x00", "a.jsonl.gz", "unpack it first"),
+            (b"\x1f\x8b\x00", "a.jsonl.gz", "without its end"),
+            (gzip.compress(lines)[:-9], "a.jsonl.gz", "without its end"),
+            (gzip.compress(lines)[:-8] + b"\0" * 8, "a.jsonl.gz", "damaged gzip file"),
+            (gzip.compress(gzip.compress(lines)), "a.jsonl.gz", "packed twice"),
+            (b"PK\x03\x04", "a.zip", "zip archive"),
+            (b"[1, 2]", "a.json", "Element 1: not a JSON object"),
+            (b'[{"prompt": "a"', "a.json", "Element 1 cannot be read"),
         ):
             response = self.send(content, name)
             self.assertContains(response, sentence, status_code=422)
@@ -140,7 +211,7 @@ class UploadTests(ImportPageTestCase):
     def test_a_file_that_is_too_large_is_refused_with_both_sizes(self) -> None:
         response = self.send(b'{"prompt": "Long enough?"}\n')
         self.assertContains(response, "at most 10\xa0bytes are taken", status_code=422)
-        with pytest.raises(imports.UploadError, match="at most 10"):
+        with pytest.raises(imports.UploadError, match="more than 10"):
             self.uploaded()
         assert not [path for path in self.folder.rglob("*") if path.is_file()]
 

@@ -172,6 +172,15 @@ class LateTests(JudgeTestCase):
         assert builders.submit(danas).slot_id == danas.slot_id
         assert not Slot.objects.exclude(state="done").exists()
 
+    def test_it_takes_a_slot_that_another_one_let_run_out(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        run_out(lease)
+        danas = self.claim(self.dana)
+        run_out(danas)
+        assert builders.submit(lease).slot_id == lease.slot_id
+        assert builders.submit(danas).slot_id is None
+
     def test_it_is_kept_without_a_slot_when_others_filled_them(self) -> None:
         self.items()
         lease = self.claim(self.bob)

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from asgiref.sync import async_to_sync
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.auth.models import Permission
+from django.contrib.contenttypes.models import ContentType
+from django.contrib.sessions.backends.cached_db import SessionStore
 from django.contrib.sessions.models import Session
 from django.http import HttpResponse
 from django.test import Client, override_settings
@@ -152,6 +156,24 @@ class EraseTests(PalateTestCase):
         assert Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/projects/").status_code == 401
         deed = Deed.objects.get(verb="account.erased")
         assert (deed.actor, deed.subject) == (bob, pseudonym)
+
+    def test_no_right_and_no_session_stays_and_no_word_of_the_admin_site(self) -> None:
+        User.objects.filter(pk__in=[self.alice.pk, self.bob.pk]).update(is_staff=True, is_superuser=True)
+        self.bob.groups.create(name="Helpers")
+        self.bob.user_permissions.add(Permission.objects.all()[0])
+        kind = ContentType.objects.get_for_model(User)
+        LogEntry.objects.create(
+            user=self.alice, content_type=kind, object_id=self.bob.pk, object_repr="bob", action_flag=CHANGE
+        )
+        other_window = Client()
+        other_window.force_login(self.bob, backend="annotation.backends.AccountBackend")
+        self.assertRedirects(self.erase(self.bob), reverse("login"))
+        bob = User.objects.get(pk=self.bob.pk)
+        assert (bob.is_active, bob.is_staff, bob.is_superuser) == (False, False, False)
+        assert not bob.groups.exists()
+        assert not bob.user_permissions.exists()
+        assert not LogEntry.objects.filter(object_repr="bob").exists()
+        assert SessionStore(other_window.cookies["sessionid"].value).load() == {}
 
     def test_no_deed_keeps_the_name(self) -> None:
         """Whatever has been done to somebody: the trail is never changed, so the name may not be in it."""

@@ -49,6 +49,12 @@ class MemberTests(AccessTestCase):
         assert self.project.members.count() == 3
         assert self.member(self.bob).role == "annotator"
 
+    def test_an_account_that_is_closed_cannot_join(self) -> None:
+        User.objects.filter(pk=self.charlie.pk).update(is_active=False)
+        self.sign_in(self.alice)
+        response = self.client.post(self.url(), {"username": "charlie", "role": "annotator"})
+        self.assertContains(response, "Nobody here is called", status_code=422)
+
     def test_it_changes_a_role(self) -> None:
         self.sign_in(self.alice)
         self.client.post(self.url("member-role", self.member(self.bob).pk), {"role": "lead"})
@@ -57,6 +63,7 @@ class MemberTests(AccessTestCase):
         assert self.member(self.bob).role == "lead"
 
     def test_the_last_lead_stays(self) -> None:
+        builders.project(self.charlie, "Led by somebody else")
         self.sign_in(self.alice)
         alice = self.member(self.alice).pk
         for url, data in (

@@ -13,10 +13,12 @@ from django.utils import timezone
 from annotation import audit
 from annotation.actions import queue
 from annotation.models import (
+    Agreement,
     ApiToken,
     Author,
     Candidate,
     Deed,
+    Doubt,
     Draft,
     Guideline,
     Import,
@@ -39,7 +41,7 @@ from tests.base import PalateTestCase
 
 PROJECT_APP_MODELS = (
     *(Project, Guideline, Member, ApiToken, Author, Prompt, Response, Item, Candidate, Slot, Draft, Skip),
-    *(Judgment, Placement, Snapshot, Verdict, Deed, Rule, Invitation, Import),
+    *(Judgment, Placement, Snapshot, Verdict, Deed, Rule, Invitation, Import, Doubt, Agreement),
 )
 
 
@@ -142,6 +144,8 @@ class ConstraintTests(PalateTestCase):
             "annotation_judgment_supersedes_id_key",
             copy_of(revision, idempotency_key=uuid.uuid4()).save,
         )
+        doubt = Doubt.objects.create(judgment=self.judgment, reason=Doubt.Reason.REWARDS)
+        self.refused("a_judgment_is_doubted_once_a_reason", copy_of(doubt).save)
         placement = self.judgment.placements.first()
         self.refused("a_response_is_placed_once", copy_of(placement).save)
         self.refused("ranks_start_at_one", copy_of(placement, judgment_id=revision.pk, rank=0).save)

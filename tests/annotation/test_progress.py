@@ -2,9 +2,10 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation import oversight, queries
+from annotation import oversight
 from annotation.actions import queue
-from annotation.oversight.filters import EVERYTHING, Filters
+from annotation.oversight import times
+from annotation.oversight.filters import EVERYTHING
 from tests import builders
 from tests.leading import AccessTestCase, Endpoint
 
@@ -36,7 +37,7 @@ class ProgressTests(AccessTestCase):
         builders.judgment(other, self.bob)
         live = oversight.live_state(self.project)
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
-        assert oversight.rate(self.project, EVERYTHING) == ("week", [])
+        assert times.span(self.project, EVERYTHING) is None
         assert oversight.skips_by_reason(self.project) == []
         assert {member.total for member in oversight.members_today(self.project)} == {0}
         assert oversight.judgments_after(self.project, None) == 0
@@ -46,9 +47,10 @@ class ProgressTests(AccessTestCase):
         self.sign_in(self.alice)
         for n in range(5):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
-        # user; membership; rate, agreement, degrees, skips, people; slots, last hour, working now; the filters' tags,
-        # people, versions (the session is in the cache)
-        with self.assertNumQueries(13):
+        # user; membership; whether it is large; from when to when (there is no rate, as nothing was judged); agreement,
+        # degrees, skips, people; slots, last hour, working now; the filters' tags, people, versions (the session is in the
+        # cache)
+        with self.assertNumQueries(14):
             self.client.get(reverse("progress", args=[self.project.slug]))
 
     def test_for_htmx_it_is_its_figures_alone_with_the_filters(self) -> None:
@@ -60,9 +62,3 @@ class ProgressTests(AccessTestCase):
         self.assertNotContains(response, "<html")
         self.assertContains(response, "0 in all")
         assert self.client.get(url, {"days": "7", "annotator": "bob"}).context["judged"] == 1
-
-    def test_days_without_work_are_drawn_too(self) -> None:
-        builders.items(self.project, 1)
-        builders.judgment(self.project, self.bob)
-        at, n = oversight.rate(self.project, Filters.read({"days": "7"}, self.project))[1][-1]
-        assert (at, n) == (queries.midnight(), 1)

@@ -50,7 +50,7 @@ class QualityTests(OverseeingTestCase):
         for n in range(4):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
         self.sign_in(self.alice)
-        # user; membership; agreement, two of alpha; people: agreement, gold, work, users, members;
-        # the filters' tags, people, versions; numbers of versions; degrees
-        with self.assertNumQueries(15):
+        # user; membership; whether it is large; from when to when; agreement, two of alpha; people: agreement, gold, work,
+        # users, members; the filters' tags, people, versions; versions again; degrees
+        with self.assertNumQueries(17):
             self.client.get(self.url("quality"))

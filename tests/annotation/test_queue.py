@@ -109,6 +109,23 @@ class ClaimTests(QueueTestCase):
         assert taken.token != lease.token
         assert self.nothing_for(self.bob)
 
+    def test_who_takes_it_over_begins_anew(self) -> None:
+        """With an order and a clock of their own."""
+        builders.items(self.project, 1, k=9)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        Slot.objects.update(opened_at=timezone.now() - timedelta(hours=1))
+        danas = self.claim(self.dana)
+        assert sorted(danas.shown_order) == sorted(lease.shown_order)
+        assert danas.shown_order != lease.shown_order  # once in 362,880 times it is
+        assert builders.submit(danas).seconds < 60
+
+    def test_a_lease_is_theirs_to_its_end(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        Slot.objects.filter(pk=lease.slot_id).update(leased_until=timezone.now() + timedelta(minutes=1))
+        assert self.nothing_for(self.dana)
+
     def test_who_comes_back_late_to_an_item_that_nobody_took_sees_it_as_it_was(self) -> None:
         builders.items(self.project, 2)
         lease = self.claim(self.bob)
@@ -226,6 +243,13 @@ class DraftTests(QueueTestCase):
         for rank in (1, 2):
             queue.save_draft(lease=lease, data={"ranks": {"1": rank}})
         assert Draft.objects.get().data == {"ranks": {"1": 2}}
+
+    def test_it_keeps_the_item_in_their_hands(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        run_out(lease)
+        queue.save_draft(lease=lease, data={"ranks": {}})
+        assert self.nothing_for(self.dana)
 
     def test_it_keeps_nothing_without_the_lease(self) -> None:
         builders.items(self.project, 1)

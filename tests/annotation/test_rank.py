@@ -209,6 +209,13 @@ class SubmitTests(JudgingTestCase):
         self.assertContains(response, "it does not count")
         assert Judgment.objects.get().slot is None
 
+    def test_a_project_without_items_does_not_say_that_they_are_done(self) -> None:
+        empty = builders.project(self.alice, "Empty")
+        builders.join(empty, self.bob, "annotator")
+        response = self.client.get(reverse("work", args=[empty.slug]))
+        self.assertContains(response, "Nothing is here yet")
+        self.assertNotContains(response, "through every item")
+
     def test_the_last_item_is_followed_by_my_day(self) -> None:
         for _ in range(2):
             response = self.send(self.ranked(self.open(), 1, 2, 3, 4))

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from annotation import queries
-from annotation.actions.review import make_gold, reopen
-from annotation.models import Deed, Item, Project, Prompt, Skip, Slot, Verdict
+from annotation.actions.review import doubt, make_gold, reopen
+from annotation.models import Deed, Doubt, Item, Judgment, Project, Prompt, Skip, Slot, Verdict
 from tests import builders
 from tests.overseeing import OverseeingTestCase
 
@@ -25,6 +25,12 @@ class ReviewTests(OverseeingTestCase):
     def ranked(self, item: Item, *ranks: int) -> dict[str, object]:
         order = sorted(item.responses.values_list("pk", flat=True))
         return {f"rank-{pk}": rank for pk, rank in zip(order, ranks, strict=True)}
+
+    def test_an_item_that_is_retired_waits_for_no_verdict(self) -> None:
+        (item,) = self.judged([[1, 2, 3], [3, 2, 1]])
+        self.sign_in(self.dana)
+        self.client.post(self.url("item-decide", item.pk), {"do": "retire", "reason": "Broken."})
+        assert self.client.get(self.url("review")).context["worst"] == []
 
     def test_what_annotators_sent_waits_until_it_is_answered(self) -> None:
         (item,) = self.judged([[1, 2, 3], [1, 2, 3]])
@@ -50,16 +56,97 @@ class ReviewTests(OverseeingTestCase):
             ("disagreements", "No disagreement waits"),
             ("sent", "Nobody has sent anything"),
             ("gold", "No known answer was missed"),
+            ("doubted", "No judgment looks odd"),
         ):
             self.assertContains(self.client.get(self.url("review"), {"kind": kind}), words)
         assert self.client.get(self.url("review"), {"kind": "x", "page": "-1"}).status_code == 200
 
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
+        doubt(judgments=Judgment.objects.values_list("pk", flat=True), reason=Doubt.Reason.REWARDS)
         self.sign_in(self.alice)
-        # user; membership; disagreements; sent; misses; the filters' tags, people, versions
-        with self.assertNumQueries(8):
+        # user; membership; disagreements; sent; doubted; misses; the filters' tags, people, versions
+        with self.assertNumQueries(9):
             self.client.get(self.url("review"))
+        # one more where they are shown, with their judgments, people and prompts; the filters are not
+        with self.assertNumQueries(10):
+            self.client.get(self.url("review"), {"kind": "doubted"})
+
+
+class DoubtTests(OverseeingTestCase):
+    """Judgments that reward models find odd come to a reviewer, once."""
+
+    def doubted(self) -> tuple[Item, Judgment]:
+        (item,) = self.judged([[1, 2, 3], [1, 2, 3]])
+        judgment = Judgment.objects.get(item=item, annotator=self.erin)
+        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 1
+        return item, judgment
+
+    def listed(self) -> list[int]:
+        self.sign_in(self.dana)
+        page = self.client.get(self.url("review"), {"kind": "doubted"})
+        return [one.judgment_id for one in page.context["doubted"]]
+
+    def test_it_waits_with_its_reason_and_leads_to_its_item(self) -> None:
+        item, judgment = self.doubted()
+        assert self.listed() == [judgment.pk]
+        page = self.client.get(self.url("review"), {"kind": "doubted"})
+        self.assertContains(page, "two reward models find it odd")
+        self.assertContains(page, "judged by erin")
+        self.assertContains(page, self.url("item", item.pk))
+        self.assertContains(self.client.get(self.url("item", item.pk)), "the judgment of erin")
+
+    def test_it_is_dismissed_and_not_asked_again(self) -> None:
+        item, judgment = self.doubted()
+        self.sign_in(self.alice)
+        self.client.post(self.url("item-decide", item.pk), {"do": "dismiss"})
+        assert Doubt.objects.get().resolved_at is not None
+        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 0
+        assert self.listed() == []
+        self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models find it odd")
+
+    def test_a_verdict_answers_it_too(self) -> None:
+        item, _ = self.doubted()
+        self.sign_in(self.dana)
+        ranks = {
+            f"rank-{pk}": 1 + n for n, pk in enumerate(sorted(item.responses.values_list("pk", flat=True)))
+        }
+        self.client.post(self.url("item-decide", item.pk), ranks | {"do": "verdict"})
+        assert self.listed() == []
+        assert Verdict.objects.count() == 1
+
+    def test_twice_is_once_and_what_was_revised_is_left_out(self) -> None:
+        _, judgment = self.doubted()
+        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 0
+        assert Doubt.objects.count() == 1
+        first = Judgment.objects.get(annotator=self.bob)
+        Judgment.objects.create(
+            item=first.item,
+            slot=first.slot,
+            annotator=self.bob,
+            shown_order=first.shown_order,
+            seconds=1,
+            supersedes=first,
+            idempotency_key=builders.uuid.uuid4(),
+        )
+        assert doubt(judgments=[first.pk, 10**9], reason=Doubt.Reason.REWARDS) == 0
+
+    def test_another_project_s_doubts_are_not_shown(self) -> None:
+        other = builders.project(self.charlie, "Other", k=3)
+        builders.join(other, self.bob, "annotator")
+        builders.items(other, 1, k=3)
+        doubt(judgments=[builders.judgment(other, self.bob).pk], reason=Doubt.Reason.REWARDS)
+        assert self.listed() == []
+
+    def test_where_nobody_differs_the_next_to_review_is_a_doubted_one(self) -> None:
+        one, two = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 3]])
+        doubt(
+            judgments=Judgment.objects.filter(item=two).values_list("pk", flat=True)[:1],
+            reason=Doubt.Reason.REWARDS,
+        )
+        self.sign_in(self.dana)
+        assert self.client.get(self.url("item", one.pk)).context["next"] == two.pk
+        assert self.client.get(self.url("item", two.pk)).context["next"] is None
 
 
 class ItemTests(OverseeingTestCase):
@@ -110,8 +197,11 @@ class ItemTests(OverseeingTestCase):
         self.assertContains(page, "unsafe preferred; refused")
         (sent,) = page.context["seen"].sent
         assert [(cell.rank, cell.safe) for cell in sent.cells] == [(1, False), (2, True), (None, None)]
-        Skip.objects.update(data={"ranks": {str(first): 2, str(second): 1}, "marks": data["marks"]})
-        self.assertNotContains(self.client.get(self.url("item", item.pk)), "unsafe preferred; refused")
+        for unsafe, safe in ((2, 1), (1, 1)):
+            Skip.objects.update(
+                data={"ranks": {str(first): unsafe, str(second): safe}, "marks": data["marks"]}
+            )
+            self.assertNotContains(self.client.get(self.url("item", item.pk)), "unsafe preferred; refused")
 
     def test_a_verdict_is_kept_dense_and_audited_and_the_next_opens(self) -> None:
         first, second = self.judged([[1, 2, 3], [3, 2, 1]], [[1, 2, 3], [3, 2, 1]])
@@ -212,10 +302,42 @@ class ItemTests(OverseeingTestCase):
         item = self.item()
         self.sent(item, self.dana)
         self.sign_in(self.alice)
-        # user; membership; item, responses; judgments, placements; skips; verdicts; slots; the next to
-        # review, and whether it is decided
-        with self.assertNumQueries(11):
+        # user; membership; item, responses; judgments, placements; skips; doubts; verdicts; slots; the next to review, of
+        # those on which people differ and of those that are doubted
+        with self.assertNumQueries(12):
             self.client.get(self.url("item", item.pk))
+
+    def test_a_verdict_takes_nobody_s_turn(self) -> None:
+        builders.items(self.project, 1, k=3)
+        item = builders.judgment(self.project, self.bob).item
+        self.sign_in(self.dana)
+        self.client.post(self.url("item-decide", item.pk), self.ranked(item, 2, 1, 3) | {"do": "verdict"})
+        self.client.post(self.url("item-decide", item.pk), self.ranked(item, 1, 2, 3) | {"do": "verdict"})
+        assert [list(one.ranks.values()) for one in Verdict.objects.order_by("id")] == [[2, 1, 3], [1, 2, 3]]
+        assert sorted(item.slots.values_list("state", flat=True)) == ["done", "open"]
+
+    def test_a_known_answer_brings_a_retired_item_back(self) -> None:
+        item = self.item()
+        self.sign_in(self.dana)
+        url = self.url("item-decide", item.pk)
+        self.client.post(url, {"do": "retire", "reason": "Broken."})
+        self.client.post(url, self.ranked(item, 1, 2, 3) | {"do": "gold", "note": "It is known."})
+        item.refresh_from_db()
+        assert (item.state, item.retired_reason) == ("open", "")
+
+    def test_whatever_is_decided_answers_what_was_sent(self) -> None:
+        item = self.item()
+        skip = self.sent(item, self.dana)
+        self.sign_in(self.dana)
+        for data in (
+            {"do": "verdict"},
+            {"do": "gold", "note": "It is known."},
+            {"do": "retire", "reason": "Broken."},
+        ):
+            Skip.objects.update(resolved_at=None)
+            self.client.post(self.url("item-decide", item.pk), self.ranked(item, 1, 2, 3) | data)
+            skip.refresh_from_db()
+            assert skip.resolved_at is not None, data
 
 
 class CompareItemTests(OverseeingTestCase):

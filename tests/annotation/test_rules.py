@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from datetime import timedelta
+from unittest import mock
+
 import pytest
 
 from annotation.actions import queue, rules
@@ -17,6 +20,7 @@ class RulesPageTests(OverseeingTestCase):
         self.who_may("rules", method="post", data=GOOD, alice=302, dana=403, bob=403)
         rule = Rule.objects.get()
         self.who_may("rule-remove", rule.pk, method="post", dana=403, bob=403, alice=302)
+        assert Deed.objects.get(verb="rule.changed", data__removed=True).actor == self.alice
 
     def test_a_rule_is_saved_as_a_share_and_a_second_one_takes_its_place(self) -> None:
         self.sign_in(self.alice)
@@ -80,8 +84,16 @@ class KeepingRulesTests(OverseeingTestCase):
         self.rule(after=3)
         self.rule(measure="seconds", action="pause", below=0.00001, after=1)
         self.gold_missed_by(self.bob, times=2)
+        self.judged([[1, 2, 3], [1, 2, 3]])  # of no known answer
         assert rules.apply_rules() == 0
         assert self.member(self.bob).warned_at is None
+
+    def test_the_mark_itself_is_enough_and_items_are_counted(self) -> None:
+        self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
+        for below, after, touched in ((0.5, 2, 0), (0.51, 3, 0), (0.51, 2, 2)):
+            Rule.objects.all().delete()
+            self.rule(measure="agreement", below=below, after=after)
+            assert rules.apply_rules() == touched
 
     def test_a_pause_comes_before_a_warning(self) -> None:
         self.rule(action="pause", measure="agreement", below=0.5, after=1)
@@ -103,6 +115,20 @@ class KeepingRulesTests(OverseeingTestCase):
         assert rules.apply_rules() == 0
         self.gold_missed_by(self.bob, times=2)
         assert rules.apply_rules() == 1
+
+    def test_where_nobody_works_nobody_is_looked_at(self) -> None:
+        self.rule()
+        self.gold_missed_by(self.bob, times=2)
+        with mock.patch.object(rules, "LOOK_BACK", -timedelta(minutes=1)):
+            assert rules.apply_rules() == 0
+        assert rules.apply_rules() == 1
+
+    def test_who_is_paused_is_not_paused_again(self) -> None:
+        member = self.member(self.bob)
+        assert rules.pause(member=member, reason="A rest.", actor=self.alice)
+        assert not rules.pause(member=member, reason="Another one.", actor=None)
+        assert self.member(self.bob).paused_reason == "A rest."
+        assert Deed.objects.get(verb="member.paused").actor == self.alice
 
     def test_leads_and_reviewers_are_left_alone(self) -> None:
         self.rule(measure="seconds", below=3600, after=1, action="pause")

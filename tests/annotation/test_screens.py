@@ -315,9 +315,24 @@ class BannerTests(JudgingTestCase):
         response = self.client.get(self.url())
         self.assertContains(response, "Item 1 of 3")
         self.assertContains(self.send(self.ranked(response.context, 1, 2, 3, 4)), "Item 2 of 3")
-        self.member(qualified_at=timezone.now())
+        self.member(qualified_at=timezone.now() - timedelta(minutes=2))
         builders.items(self.project, 5)
         self.assertNotContains(self.client.get(self.url()), "before your real work begins")
+        self.assertNotContains(self.client.get(self.url()), "You have passed")
+
+    def test_who_has_passed_is_told_with_the_first_item_of_their_real_work(self) -> None:
+        self.project.qualification_items = 1
+        self.project.save()
+        builders.items(self.project, 3)
+        known = Item.objects.order_by("pk")[0]
+        ranks = dict.fromkeys(map(str, known.responses.values_list("pk", flat=True)), 1)
+        Item.objects.filter(pk=known.pk).update(gold=ranks)
+        Slot.objects.filter(item=known).delete()
+        response = self.client.get(self.url())
+        self.assertContains(response, "Item 1 of 1")
+        response = self.send(self.ranked(response.context, 1, 2, 3, 4))
+        self.assertContains(response, "You have passed the qualification")
+        self.assertNotContains(response, "before your real work begins")
 
 
 class BackTests(JudgingTestCase):

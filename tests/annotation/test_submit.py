@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -174,6 +175,16 @@ class TimeTests(JudgeTestCase):
         third = queue.claim(project=self.project, annotator=self.bob, besides=ahead)
         assert third.item_id not in (lease.item_id, ahead.item_id)
         assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
+
+    def test_what_was_held_ahead_is_timed_from_when_it_was_on_the_screen(self) -> None:
+        self.items(2)
+        lease = self.claim(self.bob)
+        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        assert ahead is not None
+        builders.submit(lease)
+        queue.claim(project=self.project, annotator=self.bob, besides=ahead)
+        fetched = replace(ahead, opened_at=ahead.opened_at - 3600)
+        assert builders.submit(fetched).seconds < 60
 
 
 class ReviseTests(JudgeTestCase):

@@ -30,6 +30,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 204
+        self.text = b""
         self.heard: list[tuple[dict[str, str], bytes]] = []
         receiver = self
 
@@ -39,8 +40,9 @@ class Receiver:
                 receiver.heard.append((dict(self.headers), body))
                 self.send_response(receiver.status)
                 self.send_header("Location", "http://127.0.0.1:1/")
-                self.send_header("Content-Length", "0")
+                self.send_header("Content-Length", str(len(receiver.text)))
                 self.end_headers()
+                self.wfile.write(receiver.text)
 
             def log_message(self, *_: object) -> None:
                 pass
@@ -146,6 +148,40 @@ class DeliveryTests(PalateTestCase):
         webhooks.redeliver(delivery)
         webhooks.send_due()
         assert Delivery.objects.get().state == "delivered"
+
+    def test_how_it_was_answered_is_noted(self) -> None:
+        self.hook("snapshot.frozen")
+        self.receiver.status, self.receiver.text = 500, b"No\n such\0 \xff\x1b " + b"word " * 300
+        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhooks.send_due()
+        delivery = Delivery.objects.get()
+        assert delivery.answer == ("No such \N{REPLACEMENT CHARACTER} " + "word " * 100)[:300]
+        assert delivery.tried_at is not None
+        assert delivery.delivered_at is None
+
+    def test_a_test_arrives_whatever_it_is_told_of(self) -> None:
+        webhooks.send_test(self.hook("model.promoted"))
+        webhooks.send_due()
+        ((headers, _),) = self.receiver.heard
+        assert headers["Palate-Event"] == "test"
+        assert self.told()[0]["data"] == {}
+        assert Delivery.objects.get().state == "delivered"
+
+    def test_of_an_event_that_is_added_later_it_is_told_from_then_on(self) -> None:
+        self.settle()
+        hook = self.hook("items.created")
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        both = ["judgment.created", "items.created"]
+        webhooks.change(webhook=hook, events=both, actor=self.alice)
+        builders.judgment(self.project, self.bob)
+        while webhooks.gather():
+            pass
+        told = {one.event: one.body["data"] for one in Delivery.objects.all()}
+        assert len(told["items.created"]["items"]) == 2  # it listened to these all along
+        assert len(told["judgment.created"]["judgments"]) == 1
+        with pytest.raises(WebhookError, match="no event"):
+            webhooks.change(webhook=hook, events=["rain"], actor=self.alice)
 
     def test_a_redirect_is_not_followed(self) -> None:
         self.hook("snapshot.frozen")

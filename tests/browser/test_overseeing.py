@@ -7,12 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from annotation.actions import measure
 from annotation.models import Item, Member, Project, User, Verdict
+from annotation.views.later import LARGE
 from tests import builders
+from tests.annotation import bulk
 
 SignIn = Callable[[Page, User], None]
 
@@ -63,6 +66,7 @@ def test_a_verdict_is_given_without_scripts(
         person = User.objects.get(username=name)
         for _ in range(4):
             builders.judgment(project, person, ranks)
+    measure.measure()
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
     sign_in(page, alice)
     page.goto(reverse("review", args=[project.slug]))
@@ -75,6 +79,36 @@ def test_a_verdict_is_given_without_scripts(
     expect(page.locator("h1")).not_to_contain_text(f"Item {item.pk} ")
     assert list(Verdict.objects.get().ranks.values()) == [1, 2, 3]
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_a_large_project_s_figures_come_by_themselves_and_without_scripts_by_a_link(
+    new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
+) -> None:
+    many = {
+        "project": project.pk,
+        "name": "many-",
+        "count": LARGE + 1,
+        "bob": User.objects.get(username="bob").pk,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(bulk.PROMPTS, many)
+        cursor.execute(
+            "INSERT INTO annotation_slot (item_id, project_id, state, priority, restricted, control, gold, annotator_id)"
+            " SELECT id, project_id, 'done', 0, false, false, false, %(bob)s FROM annotation_item"
+            " WHERE project_id = %(project)s",
+            many,
+        )
+    builders.judgment(project, User.objects.get(username="erin"))
+    page = new_page()
+    sign_in(page, alice)
+    page.goto(reverse("quality", args=[project.slug]))
+    expect(page.get_by_role("heading", name="Krippendorff’s alpha")).to_be_visible()
+    expect(page.locator(".skeleton")).to_have_count(0)
+    plain = new_page(java_script_enabled=False)
+    sign_in(plain, alice)
+    plain.goto(reverse("progress", args=[project.slug]))
+    plain.get_by_role("link", name="Show the figures").click()
+    expect(plain.get_by_role("heading", name="Judgments per minute")).to_be_visible()
 
 
 def test_an_axis_of_tiny_numbers_has_labels_that_differ(page: Page, site: str) -> None:

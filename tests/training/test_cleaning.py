@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from django.core.management import call_command
 from django.test import override_settings
+from django.utils import timezone
 
 from annotation.models import Deed
 from tests.base import PalateTestCase
 from tests.leading import policy
 from training import registry
 from training.errors import RunError
-from training.models import Loop, ModelVersion, Run
+from training.models import Loop, ModelVersion, Round, Run
 
 
 class CleaningTests(PalateTestCase):
@@ -67,6 +68,37 @@ class CleaningTests(PalateTestCase):
         reading.delete()
         assert registry.remove_files(self.made) == 8
 
+    def test_what_an_open_round_is_about_stays(self) -> None:
+        registry.retire(self.made, self.alice)
+        loop = Loop.objects.create(
+            project=self.project, name="a", recipe="dpo", first_policy=self.first, created_by=self.alice
+        )
+        for before, after in ((self.made, None), (self.first, self.made)):
+            round = Round.objects.create(
+                loop=loop,
+                number=1,
+                plan=[],
+                step="collect",
+                step_since=timezone.now(),
+                recipe="dpo",
+                options={},
+                policy_before=before,
+                policy_after=after,
+            )
+            with pytest.raises(RunError, match="an open round is about it"):
+                registry.remove_files(self.made)
+            round.delete()
+
+    def test_what_an_open_run_reads_stays(self) -> None:
+        registry.retire(self.made, self.alice)
+        for part in ("reward_model", "safety_reward_model", "reference"):
+            run = Run.objects.create(
+                project=self.project, kind="grpo", config={}, created_by=self.alice, **{part: self.made}
+            )
+            with pytest.raises(RunError, match="an open run reads it"):
+                registry.remove_files(self.made)
+            run.delete()
+
     def test_models_from_elsewhere_are_not_ours_to_remove(self) -> None:
         added = policy(self.project, "added")
         registry.retire(added, self.alice)
@@ -80,6 +112,9 @@ class CleaningTests(PalateTestCase):
         assert (self.made.current, self.made.retired_at) == (True, None)
 
     def test_the_command_says_first_and_removes_when_told(self) -> None:
+        nothing = StringIO()
+        call_command("clean_models", "--remove", stdout=nothing)
+        assert nothing.getvalue() == ""
         registry.retire(self.made, self.alice)
         said = StringIO()
         call_command("clean_models", stdout=said)

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
+from annotation.actions import judge, queue
+from annotation.actions.queue import Lease
+from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
+from tests.annotation.test_queue import run_out
 from tests.base import PalateTestCase
 from training import evaluation
 from training.evaluation import Match
+from training.models import ModelVersion, Round
 
 
 def win(name: str, mean: float, low: float) -> dict[str, object]:
@@ -36,6 +43,8 @@ def test_it_says_when_only_the_one_that_taught_it_likes_a_policy() -> None:
     taught = win("the reward model", 0.8, 0.75)
     assert evaluation.overoptimised([taught]) == ""
     assert evaluation.overoptimised([taught, win("another", 0.75, 0.7)]) == ""
+    assert evaluation.overoptimised([taught, win("another", 0.6, 0.55)]) == "", "it likes it too"
+    assert evaluation.overoptimised([win("the first", 0.55, 0.51), win("another", 0.52, 0.45)]) == ""
     assert "only 52%" in evaluation.overoptimised([taught, win("another", 0.52, 0.45)])
     assert evaluation.overoptimised([win("the reward model", 0.52, 0.45), win("another", 0.4, 0.3)]) == ""
 
@@ -48,9 +57,74 @@ def test_a_judgment_is_odd_where_both_models_are_far_on_the_other_side() -> None
     assert evaluation.odd_judgments(ranks, [ours]) == []
 
 
+def test_the_oddest_comes_first_and_one_that_a_model_did_not_read_is_left_out() -> None:
+    scores = {1: [0.0, 2.0], 2: [0.0, 5.0], 3: [0.0, 3.0, 2.0]}
+    ranks = {1: [1, 2], 2: [1, 2], 3: [1, 1, 2]}
+    assert evaluation.odd_judgments(ranks, [scores, scores]) == [2, 1]
+    assert evaluation.odd_judgments(ranks, [scores, {1: scores[1]}]) == [1]
+
+
 class LeaderboardTests(PalateTestCase):
     def test_answers_of_one_author_do_not_compete_with_each_other(self) -> None:
         builders.items(self.project, 3)
         for _ in range(3):
             builders.judgment(self.project, self.bob)
         assert evaluation.leaderboard(self.project) == []
+
+    def test_what_counts_is_counted_once_and_a_tie_says_nothing(self) -> None:
+        answers = [{"text": f"So says {name}.", "author": name} for name in ("ann", "bea", "cid")]
+        answers.append({"text": "Another word of hers.", "author": "ann"})
+        builders.imported(
+            self.project, *({"id": f"e{n}", "prompt": f"Is it {n}?", "responses": answers} for n in range(3))
+        )
+        for _ in range(3):
+            builders.judgment(self.project, self.bob, [1, 3, 3, 2])
+        first = Judgment.objects.first()
+        assert first is not None
+        ranks = {placed.response_id: placed.rank for placed in first.placements.all()}
+        judge.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        table = evaluation.leaderboard(self.project)
+        assert {one.author.name: one.comparisons for one in table} == {"ann": 12, "bea": 6, "cid": 6}
+        assert table[0].author.name == "ann"
+        assert table[0].points > 1000 > table[1].points
+
+
+class PeoplesChoiceTests(PalateTestCase):
+    def choose(self, lease: Lease, author: str) -> Judgment:
+        best = Response.objects.get(pk__in=lease.shown_order, author__name=author).pk
+        return builders.submit(lease, [1 if pk == best else 2 for pk in lease.shown_order])
+
+    def claim(self, user: User) -> Lease:
+        lease = queue.claim(project=self.project, annotator=user)
+        assert lease is not None
+        return lease
+
+    def test_it_is_how_often_they_took_the_new_one(self) -> None:
+        answers = [{"text": f"The {name} one.", "author": name} for name in ("new", "old")]
+        builders.imported(
+            self.project, *({"id": f"e{n}", "prompt": f"Is it {n}?", "responses": answers} for n in range(4))
+        )
+        late = self.claim(self.alice)
+        run_out(late)
+        for best in ("new", "new", "old", "new"):
+            self.choose(self.claim(self.bob), best)
+        assert self.choose(late, "old").slot_id is None
+        policy = ModelVersion(author=Author.objects.get(name="new"))
+        items = list(Item.objects.values_list("pk", flat=True))
+        found = evaluation.people_s_choice(Round(report={"people_items": items}, policy_after=policy))
+        assert found is not None
+        assert (found["mean"], found["prompts"], found["must"]) == (0.75, 4, "keep")
+        assert evaluation.people_s_choice(Round(report={}, policy_after=policy)) is None
+
+
+class ComparedTests(PalateTestCase):
+    def test_one_must_win_the_other_must_not_lose_and_the_worst_losses_come_first(self) -> None:
+        builders.imported(self.project, {"id": "a", "prompt": "Won?"}, {"id": "b", "prompt": "Lost?"})
+        won, lost = Prompt.objects.order_by("id").values_list("pk", flat=True)
+        answers = {won: [["longer"], ["old"]], lost: [["longer"], ["old"]]}
+        scores = {won: [1.0, 0.0], lost: [0.0, 3.0]}
+        scorers = {"reward": ("the reward model", scores), "second": ("the second opinion", scores)}
+        report = evaluation.compared(answers, scorers)
+        assert [(wins["mean"], wins["must"]) for wins in report["wins"]] == [(0.5, "win"), (0.5, "keep")]
+        assert [one["prompt"] for one in report["regressions"]] == ["Lost?", "Won?"]
+        assert report["length_ratio"] == 2.0

@@ -56,6 +56,20 @@ def test_each_gate_says_no_by_its_own_figure() -> None:
     assert not of_rewards(GOOD, judgments=49)["judgments"].passed
 
 
+def test_a_figure_at_its_threshold_is_enough() -> None:
+    settings = RoundSettings()
+    at = {
+        "accuracy": settings.min_accuracy,
+        "annotator_agreement": 1.0,
+        "accuracy_where_repeated": settings.of_people,
+        "ece": settings.max_calibration,
+        "unsafe_recall": settings.min_unsafe_recall,
+    }
+    gates = of_rewards(at, judgments=settings.min_judgments)
+    assert [gate.name for gate in gates.values() if not gate.passed] == []
+    assert of_policy(kl=settings.max_kl, length_ratio=settings.max_length_drift)["kl"].passed
+
+
 def test_it_may_be_a_little_worse_than_the_old_one_and_no_more() -> None:
     assert of_rewards(GOOD, GOOD | {"accuracy": 0.74})["may_lose"].passed
     worse = of_rewards(GOOD, GOOD | {"accuracy": 0.76})["may_lose"]
@@ -75,11 +89,13 @@ def test_the_whole_interval_of_the_reward_model_must_be_above_one_half() -> None
     close = of_policy(wins=[WIN | {"must": "win", "low": 0.49}])["wins_reward"]
     assert not close.passed
     assert "[49.0%, 65.0%]" in close.sentence
+    assert not of_policy(wins=[WIN | {"must": "win", "low": 0.5}])["wins_reward"].passed
 
 
 def test_others_must_only_not_be_sure_of_the_contrary() -> None:
     second = WIN | {"name": "second", "must": "keep"}
     assert of_policy(wins=[second | {"low": 0.4, "high": 0.52}])["wins_second"].passed
+    assert of_policy(wins=[second | {"low": 0.3, "high": 0.5}])["wins_second"].passed
     assert not of_policy(wins=[second | {"low": 0.3, "high": 0.48}])["wins_second"].passed
 
 

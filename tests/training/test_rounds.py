@@ -11,11 +11,12 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import override_settings
 
-from annotation.models import Deed, Item, Member, User
+from annotation.actions import freeze, routing
+from annotation.models import Deed, Doubt, Item, Judgment, Member, Snapshot, User
 from tests import builders
 from tests.base import PalateTestCase
 from tests.training.looping import fresh, loop, people_judge, played, with_policy, work
-from training import actions, registry, rounds, steps
+from training import actions, parts, registry, rounds, steps
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
@@ -46,6 +47,7 @@ class MovingTests(RoundTestCase):
         round = played(self.begin(), until="promotion")
         assert (round.state, round.step) == (Round.State.AWAITING, "promotion"), (round.error, round.gates)
         assert all(gate["passed"] for gate in round.gates)
+        assert all(round.runs.get(part=part).inputs["swap"] for part in ("second", "measure-second"))
         assert round.policy_after is not None
         assert round.policy_after.name == "round-1-policy"
         before = Item.objects.count()
@@ -73,12 +75,59 @@ class MovingTests(RoundTestCase):
         rounds.advance(round.pk)
         assert fresh(round).step == "rewards"
 
+    def test_it_goes_on_where_nothing_is_left_to_judge(self) -> None:
+        round = self.begin(judged=9)
+        for item in self.asked.items.all():
+            routing.retire(item=item, actor=self.alice, reason="A test.")
+        rounds.advance(round.pk)
+        assert fresh(round).step == "rewards"
+
+    def test_what_is_frozen_already_is_taken_as_it_is(self) -> None:
+        round = self.begin()
+        frozen = freeze.freeze(project=self.asked, creator=self.alice)
+        rounds.go_on(round, self.alice)
+        rounds.advance(round.pk)
+        assert fresh(round).snapshot == frozen
+
+    def test_it_is_measured_on_fresh_judgments_where_there_are_enough(self) -> None:
+        round = self.begin()
+        for number, held_out, after in ((1, 7, 0), (2, 11, 0), (3, 16, 20)):
+            round.snapshot = Snapshot.objects.create(
+                project=self.asked,
+                number=number,
+                counts={"judgments_held_out": held_out},
+                last_judgment=10 * number,
+                created_by=self.alice,
+            )
+            assert steps._fresh_after(round, safety=False) == after
+
+    def test_dpo_learns_from_all_or_from_what_is_new(self) -> None:
+        round = played(self.begin(), until="improve-1")
+        for number, held_out in ((2, 7), (3, 14)):
+            round.snapshot = Snapshot.objects.create(
+                project=self.asked,
+                number=number,
+                counts={"judgments_held_out": held_out},
+                last_judgment=10 * number,
+                created_by=self.alice,
+            )
+        for learn_from, after in (("all", None), ("new", 20)):
+            round.options["learn_from"] = learn_from
+            arguments = steps._improve(round, "improve-1")
+            assert arguments is not None
+            assert arguments["inputs"].get("after") == after
+
     def test_a_lead_can_have_it_not_wait(self) -> None:
         round = self.begin(judged=9)
         rounds.go_on(round, self.alice)
         rounds.advance(round.pk)
         assert fresh(round).step == "rewards"
         with pytest.raises(RunError, match="does not wait for people"):
+            rounds.go_on(round, self.alice)
+
+    def test_it_does_not_go_on_with_nothing(self) -> None:
+        round = self.begin(judged=0)
+        with pytest.raises(RunError, match="Nobody has judged"):
             rounds.go_on(round, self.alice)
 
     def test_looking_again_and_again_starts_nothing_twice(self) -> None:
@@ -165,10 +214,23 @@ class MovingTests(RoundTestCase):
         people_judge(self.asked, self.alice)
         later = played(rounds.start_round(loop=round.loop, creator=self.alice), until="promotion")
         assert later.policy_before == round.policy_after
+        assert later.snapshot != round.snapshot
         assert later.runs.get(part="improve-1").model == round.policy_after
         assert later.runs.get(part="measure-old-reward").model == round.runs.get(part="reward").output
         assert not later.runs.filter(part="answers-old").exists()
         assert later.runs.get(part="measure-reward").inputs["after"] in (0, round.snapshot.last_judgment)  # type: ignore[union-attr]
+
+    def test_answers_are_taken_again_where_all_is_the_same(self) -> None:
+        round = played(self.begin(), until="promotion")
+        new, old = (round.runs.get(part=f"answers-{which}") for which in ("new", "old"))
+        prompts = new.inputs["prompt_ids"]
+        assert set(self.asked.prompts.filter(pk__in=prompts).values_list("split", flat=True)) == {"held_out"}
+        assert parts.given_before(round, new.model, prompts) == new
+        assert parts.given_before(round, old.model, prompts) == old
+        assert parts.given_before(round, old.model, prompts[1:]) is None
+        assert parts.given_before(Round(loop=self.loop(name="Another")), old.model, prompts) is None
+        Run.objects.filter(pk=old.pk).update(state=Run.State.CANCELLED)
+        assert parts.given_before(round, old.model, prompts) is None
 
     def test_it_can_begin_from_the_first_policy_each_time(self) -> None:
         round = played(
@@ -185,6 +247,22 @@ class DecidingTests(RoundTestCase):
         round = played(self.begin(min_accuracy=0.9), until="improve-1")
         assert (round.state, round.step) == (Round.State.HELD, "reward-gates")
         return round
+
+    def test_what_both_reward_models_find_odd_comes_to_a_reviewer_once(self) -> None:
+        rows = [
+            {"id": f"long-{n}", "prompt": f"How long is {n}?", "responses": ["A." * 9, "B." * 5, "C."]}
+            for n in range(8)
+        ]
+        builders.imported(self.asked, *rows)
+        round = played(self.begin(judged=100, min_accuracy=0.9), until="none")
+        assert (round.state, round.step) == (Round.State.HELD, "reward-gates")
+        odd = set(Doubt.objects.values_list("judgment", flat=True))
+        assert odd == set(round.report["odd"]), "the reward models here like length"
+        for judgment in Judgment.objects.filter(pk__in=odd):
+            assert judgment.item.prompt.external_id.startswith("long-")
+        steps.look(round)
+        steps.look(round)
+        assert Doubt.objects.count() == len(odd) > 0
 
     def test_a_gate_holds_the_round_and_says_why(self) -> None:
         round = self.held()
@@ -205,6 +283,14 @@ class DecidingTests(RoundTestCase):
         deed = Deed.objects.get(verb="round.overruled")
         assert (deed.actor, deed.data["reason"]) == (self.alice, "Small data.")
         assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+
+    def test_each_gate_has_a_reason_of_its_own(self) -> None:
+        round = played(self.begin(min_accuracy=0.9, max_kl=1.0), until="none")
+        round = played(rounds.overrule(round, self.alice, "Small data."), until="none")
+        assert (round.state, round.step) == (Round.State.HELD, "policy-gates")
+        rounds.overrule(round, self.alice, "It may stray.")
+        said = [(one["reason"], one["gates"]) for one in fresh(round).overrules]
+        assert said == [("Small data.", ["Accuracy"]), ("It may stray.", ["KL budget"])]
 
     def test_it_promotes_by_itself_only_where_every_gate_was_passed(self) -> None:
         round = played(self.begin(promote_alone=True), until="none")
@@ -253,6 +339,7 @@ class DecidingTests(RoundTestCase):
         old = round.policy_after
         rounds.retry(round, self.alice, "improve-1")
         assert {gate["step"] for gate in fresh(round).gates} == {"reward-gates"}
+        assert fresh(round).report == {}
         again = played(round, until="promotion")
         assert again.policy_after != old
         assert again.policy_after is not None
@@ -261,6 +348,40 @@ class DecidingTests(RoundTestCase):
         for step in ("collect", "questions", "nonsense"):
             with pytest.raises(RunError, match="reached"):
                 rounds.retry(round, self.alice, step)
+
+    def test_what_is_done_again_stops_what_was_under_way_for_good(self) -> None:
+        round = self.begin()
+        rounds.advance(round.pk)
+        old = list(round.runs.values_list("pk", flat=True))
+        with pytest.raises(RunError, match="that it has reached"):
+            rounds.retry(round, self.alice, "improve-1")
+        rounds.retry(round, self.alice, "rewards")
+        assert set(round.runs.filter(pk__in=old).values_list("state", flat=True)) == {"cancelled"}
+        rounds.cancel(round, self.alice)
+        rounds.resume(round, self.alice)
+        states = dict(round.runs.values_list("pk", "state"))
+        assert {pk: state == "cancelled" for pk, state in states.items()} == {pk: pk in old for pk in states}
+        assert len(states) == 2 * len(old) == 4
+
+    def test_what_people_ask_of_it_is_noted(self) -> None:
+        round = self.begin(judged=9)
+        rounds.cancel(round, self.alice)
+        rounds.resume(round, self.alice)
+        rounds.go_on(round, self.alice)
+        rounds.retry(played(round, until="promotion"), self.alice, "policy-gates")
+        rounds.decide(played(round, until="promotion"), self.alice, "rejected")
+        deeds = Deed.objects.filter(verb__startswith="round.").order_by("id").select_related("actor")
+        assert [deed.verb.removeprefix("round.") for deed in deeds] == [
+            "started",
+            "cancelled",
+            "resumed",
+            "hastened",
+            "retried",
+            "rejected",
+        ]
+        assert {deed.actor for deed in deeds} == {self.alice}
+        with pytest.raises(RunError, match="not past its decision"):
+            rounds.retry(round, self.alice, "policy-gates")
 
     def test_what_the_state_does_not_allow_is_refused(self) -> None:
         round = self.begin()
@@ -301,6 +422,11 @@ class BeginningTests(RoundTestCase):
         assert rounds.begin_due() == [], "one is open"
         assert Deed.objects.get(verb="round.started").actor is None
 
+    def test_a_loop_that_rests_begins_none(self) -> None:
+        self.loop(after_judgments=5, active=False)
+        people_judge(self.asked, self.alice, 5)
+        assert rounds.begin_due() == []
+
     def test_rounds_begin_by_themselves_on_their_day_once(self) -> None:
         self.loop(weekdays=[0], hour=6)
         sunday, early, monday = (
@@ -323,6 +449,10 @@ class BeginningTests(RoundTestCase):
         asked = Item.objects.filter(project=empty)
         assert asked.count() == 10
         assert asked.filter(prompt__split="held_out").count() == 2
+        for split in ("train", "held_out"):
+            chances = asked.filter(prompt__split=split).values_list("probability", flat=True)
+            in_all = empty.prompts.filter(split=split).count()
+            assert list(chances) == pytest.approx([len(chances) / in_all] * len(chances))
 
     def test_it_says_what_it_will_take_by_what_others_took(self) -> None:
         one = self.loop()

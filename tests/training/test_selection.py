@@ -57,3 +57,15 @@ def test_what_a_reward_model_cannot_tell_apart_is_uncertain() -> None:
     assert selection.disagreement([2.0, 0.0], [2.0, 0.0]) == 0.0
     assert selection.disagreement([9.0, -9.0], [-9.0, 9.0]) == pytest.approx(1.0)
     assert selection.closest_pair([0.0, 5.0, 5.5, -4.0]) == (1, 2)
+
+
+def test_what_asking_is_worth_is_its_strategys_business() -> None:
+    sure_but_at_odds = [[30.0, -30.0], [-30.0, 30.0]]
+    unsure_but_agreed = [[1.0, 1.0], [1.0, 1.0]]
+    assert selection.worth("uncertain", unsure_but_agreed) == pytest.approx(1.02)
+    assert selection.worth("uncertain", sure_but_at_odds) == pytest.approx(0.02)
+    assert selection.worth("disagreement", unsure_but_agreed) == pytest.approx(0.02)
+    assert selection.worth("disagreement", sure_but_at_odds) == pytest.approx(1.02)
+    # with one model there is nobody to differ with
+    assert selection.worth("disagreement", unsure_but_agreed[:1]) == pytest.approx(1.02)
+    assert selection.worth("uniform", sure_but_at_odds) == selection.worth("uncertain", []) == 1.0

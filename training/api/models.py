@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
+from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
 from annotation.streaming import stream
 from training import downloads, registry
@@ -41,6 +42,10 @@ class ModelOut(serializers.ModelSerializer[ModelVersion]):
             *("id", "name", "kind", "location", "current", "parent", "run", "snapshot", "metrics"),
             "created_at",
         )
+
+
+class ModelPage(Page):
+    results = ModelOut(many=True)
 
 
 class ModelIn(serializers.Serializer[Any]):
@@ -71,13 +76,14 @@ class ModelsApi(APIView):
     @extend_schema(
         summary="The project's models",
         operation_id="models_list",
-        responses={200: ModelOut(many=True)} | errors.READ,
+        parameters=[CURSOR],
+        responses={200: ModelPage} | errors.WRITE,
         tags=["models"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first. For leads and reviewers."""
+        """Newest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return Response(ModelOut(models_of(project), many=True).data)
+        return NewestFirst().answer(models_of(project), request, ModelOut)
 
     @extend_schema(
         summary="Add a model",

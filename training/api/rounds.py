@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
+from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.models import Member, Project
 from training import evaluation, rounds
 from training.api.access import loop_for, round_for
@@ -103,6 +104,10 @@ class RoundOut(serializers.ModelSerializer[Round]):
         return {run.part: run.pk for run in round.runs.all() if not run.superseded}
 
 
+class RoundPage(Page):
+    results = RoundOut(many=True)
+
+
 class DecisionIn(serializers.Serializer[Any]):
     reason = serializers.CharField(
         required=False, allow_blank=True, max_length=2000, help_text="overrule: needed."
@@ -173,14 +178,15 @@ class RoundsApi(APIView):
     @extend_schema(
         summary="A loop's rounds",
         operation_id="rounds_list",
-        responses={200: RoundOut(many=True)} | errors.READ,
+        parameters=[CURSOR],
+        responses={200: RoundPage} | errors.WRITE,
         tags=["rounds"],
     )
     def get(self, request: Request, pk: int) -> Response:
-        """Newest first. For leads and reviewers."""
+        """Newest first, 100 a page. For leads and reviewers."""
         loop = loop_for(request, pk, Role.LEAD, Role.REVIEWER)
         found = loop.rounds.select_related("loop__project", "snapshot").prefetch_related("runs")
-        return Response(RoundOut(found, many=True).data)
+        return NewestFirst().answer(found, request, RoundOut)
 
     @extend_schema(
         summary="Begin a round",

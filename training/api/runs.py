@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
-from annotation.api.pages import ById, Page
+from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Project, Prompt, Snapshot
 from training import actions
 from training.api.access import run_for
@@ -140,16 +140,14 @@ class RunsApi(APIView):
     @extend_schema(
         summary="The project's runs",
         operation_id="runs_list",
-        parameters=[OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")],
+        parameters=[CURSOR],
         responses={200: RunPage} | errors.READ | errors.BAD_FIELDS,
         tags=["runs"],
     )
     def get(self, request: Request, slug: str) -> Response:
         """Oldest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        pages = ById()
-        page: Any = pages.paginate_queryset(runs_of(project).select_related("project"), request, view=self)
-        return pages.get_paginated_response(RunOut(page, many=True).data)
+        return ById().answer(runs_of(project).select_related("project"), request, RunOut)
 
     @extend_schema(
         summary="Start a run",

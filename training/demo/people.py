@@ -33,6 +33,14 @@ class Door:
     def get(self, path: str) -> Any:
         return self._answer(self._session.get(f"{self._api}{path}", timeout=60))
 
+    def pages(self, path: str) -> Iterator[Any]:
+        """The rows of a list that comes in pages."""
+        address: str | None = f"{self._api}{path}"
+        while address:
+            page = self._answer(self._session.get(address, timeout=60))
+            yield from page["results"]
+            address = page["next"]
+
     def post(self, path: str, body: object = None) -> Any:
         """The answer, or None where it has no content."""
         return self._answer(self._session.post(f"{self._api}{path}", json=body, timeout=120))
@@ -135,7 +143,7 @@ class Lead:
 
     def rounds(self, loop: int) -> list[dict[str, Any]]:
         """Oldest first."""
-        return list(reversed(self._door.get(f"/loops/{loop}/rounds/")))
+        return list(self._door.pages(f"/loops/{loop}/rounds/"))[::-1]
 
     def begin(self, loop: int) -> dict[str, Any]:
         return dict(self._door.post(f"/loops/{loop}/rounds/"))

@@ -64,7 +64,6 @@ DPO: dict[str, Value] = _CPU | {
     "learning_rate": 2.5e-4,
     "warmup_min_steps": 10,
     "beta": 0.1,
-    "max_steps": 150,
 }
 # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -111,6 +110,7 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "budget": asked,
         "held_out_share": HELD_OUT_PROMPTS / asked,
         "comparisons": 0.15,
+        "learn_from": "new",
         "strategy": "uniform",  # what a reward model this small is unsure of is mostly what people are unsure of, too
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,

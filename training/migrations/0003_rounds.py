@@ -128,7 +128,8 @@ class Migration(migrations.Migration):
                 (
                     "overrules",
                     models.JSONField(
-                        default=list, help_text="Gates that a lead overruled: who, by pseudonym, when and why."
+                        default=list,
+                        help_text="Gates that a lead overruled: who, by pseudonym, when and why.",
                     ),
                 ),
                 (

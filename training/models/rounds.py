@@ -100,7 +100,9 @@ class Round(models.Model):
         default=list, help_text="Each with its figure, threshold, and why it passed or not."
     )
     report = models.JSONField(default=dict, help_text="What the evaluation found.")
-    overrules = models.JSONField(default=list, help_text="Gates that a lead overruled: who, by pseudonym, when and why.")
+    overrules = models.JSONField(
+        default=list, help_text="Gates that a lead overruled: who, by pseudonym, when and why."
+    )
     decision = models.CharField(max_length=8, choices=Decision, blank=True)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     decision_note = models.TextField(blank=True)

@@ -37,6 +37,15 @@ class ApiTestCase(PalateTestCase):
     def post(self, path: str, user: User | None, data: Any = None, **options: Any) -> Any:
         return self.call("POST", path, user, data, **options)
 
+    def pages(self, path: str, user: User) -> list[list[Any]]:
+        """Every page of a list, by the links from one to the next."""
+        found = []
+        while path:
+            page = self.get(path, user).json()
+            found.append(page["results"])
+            path = (page["next"] or "").removeprefix("http://testserver/api/v1/")
+        return found
+
     def key_of(self, user: User, scope: str) -> str:
         return ApiToken.issue(user=user, name="test", scope=scope)[1]
 

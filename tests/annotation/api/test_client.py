@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
@@ -80,6 +81,13 @@ class ClientTests(TransactionTestCase):
         done = self.palate("-m", "palate_client", "import", "helpfulness", "bad.jsonl")
         assert done.returncode == 1
         assert "line 1: prompt: empty" in done.stderr
+        again = gzip.compress((self.folder / "prompts.jsonl").read_bytes())
+        (self.folder / "again.jsonl.gz").write_bytes(again)
+        done = self.palate("-m", "palate_client", "import", "helpfulness", "again.jsonl.gz")
+        assert "12 lines said nothing new" in done.stdout, done.stderr
+        (self.folder / "torn.jsonl.gz").write_bytes(again[:-9])
+        done = self.palate("-m", "palate_client", "import", "helpfulness", "torn.jsonl.gz")
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         assert self.palate("-m", "palate_client", "export", "nothing", "x.jsonl").returncode == 1
         assert not (self.folder / "x.jsonl").exists()
         done = self.palate("-m", "palate_client", "rounds", "start", "helpfulness")

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.test import override_settings
 
-from annotation.models import ApiToken, Judgment, Snapshot, Webhook
+from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
@@ -74,6 +74,19 @@ class IdempotencyTests(ApiTestCase):
         token.delete()
         for note in ("a", "b"):
             self.refused(self.freeze(note), 401, "detail", "may have been revoked")
+
+    def test_who_is_no_member_with_the_role_any_more_is_not_answered_from_memory(self) -> None:
+        self.freeze("a")
+        eve = builders.user("eve")
+        builders.join(self.project, eve, Member.Role.LEAD)
+        mine = Member.objects.filter(project=self.project, user=self.alice)
+        mine.update(role=Member.Role.REVIEWER)
+        self.refused(self.freeze("a"), 403, "detail", "needs the role of lead")
+        mine.delete()
+        self.refused(self.freeze("a"), 404, "detail", "No such project")
+        builders.join(self.project, self.alice, Member.Role.LEAD)
+        assert self.freeze("a")["Idempotency-Replayed"] == "true"
+        assert Snapshot.objects.count() == 1
 
     def test_an_answer_with_a_secret_is_not_kept(self) -> None:
         def add() -> object:

@@ -41,6 +41,7 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-webhooks", "POST"): (LEAD, "lead"),
     ("api-webhook", "PATCH"): (LEAD, "lead"),
     ("api-webhook", "DELETE"): (LEAD, "lead"),
+    ("api-webhook-test", "POST"): (LEAD, "lead"),
     ("api-deliveries", "GET"): (LEAD, "read"),
     ("api-delivery-redeliver", "POST"): (LEAD, "lead"),
     ("api-runs", "GET"): (LOOKS, "read"),

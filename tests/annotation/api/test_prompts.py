@@ -137,11 +137,7 @@ class ImportTests(PromptsTestCase):
 class ListTests(PromptsTestCase):
     def test_it_goes_page_by_page(self) -> None:
         self.send(*[{"id": f"q{n}", "prompt": f"{n}?"} for n in range(250)])
-        ids, path = [], PATH
-        while path:
-            page = self.get(path, self.dana).json()
-            ids += [prompt["id"] for prompt in page["results"]]
-            path = (page["next"] or "").removeprefix("http://testserver/api/v1/")
+        ids = [prompt["id"] for page in self.pages(PATH, self.dana) for prompt in page]
         assert ids == [f"q{n}" for n in range(250)]
 
     def test_a_line_has_the_prompt_as_it_was_sent(self) -> None:
@@ -155,6 +151,37 @@ class ListTests(PromptsTestCase):
         ]
         assert prompt["tags"] == ["causes"]
         assert prompt["split"] in ("train", "held_out")
+
+    def test_it_is_filtered_as_the_items_are(self) -> None:
+        self.send(
+            TWO | {"tags": ["causes", "x"]},
+            TWO | {"id": "q2", "prompt": "Why Not 100%?", "tags": ["causes"]},
+            TWO | {"id": "q3", "prompt": "How?"},
+        )
+        Prompt.objects.update(split="train")
+        Prompt.objects.filter(external_id="q3").update(split="held_out")
+        items = "projects/helpfulness/items/"
+
+        def found(query: str) -> list[str]:
+            ids = [prompt["id"] for prompt in self.get(f"{PATH}?{query}", self.dana).json()["results"]]
+            listed = self.get(f"{items}?{query}", self.dana).json()["results"]
+            assert [item["prompt_id"] for item in listed] == ids
+            return ids
+
+        assert found("") == ["q1", "q2", "q3"]
+        assert found("split=held_out") == ["q3"]
+        assert found("tag=causes") == ["q1", "q2"]
+        assert found("tag=cause") == []
+        assert found("text=why%20not") == ["q2"]
+        assert found("text=100%25") == ["q2"]
+        assert found("tag=causes&text=why&split=train") == ["q1", "q2"]
+        for query, field, words in (
+            ("split=test", "split", "none of: train, held_out"),
+            ("tag=%00", "tag", "null byte"),
+            ("text=%00", "text", "null byte"),
+        ):
+            for path in (PATH, items):
+                self.refused(self.get(f"{path}?{query}", self.dana), 400, field, words)
 
     def test_a_damaged_cursor_is_refused(self) -> None:
         for position in ("p=x", "p=%00", "p=-1", "p=" + "9" * 30, "o=x&p=1"):

@@ -40,7 +40,17 @@ class SnapshotTests(EndpointTests, ApiTestCase, TestCase):
         assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert Snapshot.objects.get().created_by == self.alice
         self.post(PATH, self.alice)
-        assert [snapshot["number"] for snapshot in self.get(PATH, self.dana).json()] == [2, 1]
+        assert [snapshot["number"] for snapshot in self.get(PATH, self.dana).json()["results"]] == [2, 1]
+
+    def test_they_come_by_the_page_newest_first(self) -> None:
+        blank = {"path": "x", "sha256": "0" * 64, "counts": {}, "last_judgment": 0, "created_by": self.alice}
+        Snapshot.objects.bulk_create(
+            Snapshot(project=self.project, number=number, **blank) for number in range(1, 251)
+        )
+        pages = self.pages(PATH, self.dana)
+        assert [len(page) for page in pages] == [100, 100, 50]
+        assert [one["number"] for page in pages for one in page] == list(range(250, 0, -1))
+        self.refused(self.get(f"{PATH}?cursor=cD14", self.dana), 400, "cursor", "as they were given")
 
     def test_there_must_be_something_to_freeze(self) -> None:
         self.refused(self.post(PATH, self.alice, {}), 400, "detail", "no judgments")

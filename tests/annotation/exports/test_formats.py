@@ -62,6 +62,11 @@ class FormatTests(ExportTestCase):
         assert len(expected) == 26
         assert self.lines() == expected
 
+    def test_a_ranking_s_pairs_have_a_margin_of_zero_however_votes_are_pooled(self) -> None:
+        for votes in ("all", "majority", "unanimous", "bradley-terry"):
+            margins = [line["margin"] for line in self.lines(votes=votes) if len(line["prompt"]) == 1]
+            assert set(margins) == {0.0}, votes
+
     def test_raw_holds_what_was_said(self) -> None:
         rows = self.raw()
         assert len(rows) == Judgment.objects.count() == 6

@@ -83,7 +83,7 @@ class TestAlpha:
     def test_its_interval_holds_the_true_value_nine_times_in_ten(self) -> None:
         # two raters, two values, right three times in four and independent: alpha is (2 * 0.75 - 1) ** 2
         draw = np.random.default_rng(7)
-        held = 0
+        held, values, halves = 0, [], []
         for _ in range(100):
             truth = draw.integers(0, 2, 600)
             both = [np.where(draw.random(600) < 0.75, truth, 1 - truth) for _ in range(2)]
@@ -96,7 +96,10 @@ class TestAlpha:
             found = agreement.alpha_interval(blocks, level="nominal")
             assert found is not None
             held += found.low <= 0.25 <= found.high
+            values.append(found.value)
+            halves.append((found.high - found.low) / 2)
         assert held >= 88
+        assert np.mean(halves) == pytest.approx(1.96 * np.std(values), rel=0.25), "no wider than it need be"
 
 
 class TestConcordance:
@@ -152,12 +155,15 @@ class TestTally:
         same, reverse = [[1, 2, 3, 4]] * 2, [[1, 2, 3, 4], [4, 3, 2, 1]]
         together = agreement.tally([same] * 10 + [reverse] * 10)
         # all six pairs of an item go one way: they are worth one
-        assert together.effective == pytest.approx(19, abs=1)
+        assert together.effective == pytest.approx(19)
         share = together.share
         assert share is not None
         assert share.n == 120
         naive = agreement.wilson(60, 120)
         assert share.high - share.low > 2 * (naive[1] - naive[0])
+
+    def test_where_all_items_are_alike_each_is_worth_one(self) -> None:
+        assert agreement.tally([[[1, 2, 3, 4]] * 2] * 10).effective == 10
 
     def test_nobody_met(self) -> None:
         assert Tally().share is None

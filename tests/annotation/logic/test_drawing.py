@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from annotation.logic import drawing
-from annotation.logic.drawing import Mark
+from annotation.logic.drawing import Event, Mark
 
 
 def test_marks_stand_evenly_and_high_values_at_the_top() -> None:
@@ -38,9 +38,21 @@ def test_an_axis_of_counts_ends_at_a_round_number(tallest: int, ceiling: int) ->
 
 def test_of_many_marks_only_some_are_named_and_the_newest_always() -> None:
     plot = drawing.plot([Mark(str(n), 1, "") for n in range(30)], low=0, high=4, percent=False)
-    named = [dot.mark.label for dot in plot.dots if dot.shows_label]
-    assert len(named) <= 8
-    assert named[-1] == "29"
+    assert [label for label in plot.labels if label] == ["1", "5", "9", "13", "17", "21", "25", "29"]
+    wide = drawing.plot([Mark("20 Nov 14:00", 1, "")] * 30, low=0, high=4, percent=False)
+    assert len([label for label in wide.labels if label]) == 4
+
+
+def test_a_column_without_a_mark_keeps_its_place() -> None:
+    plot = drawing.plot([Mark("a", 1, ""), "b", Mark("c", 1, ""), "d"], low=0, high=4, percent=False)
+    assert [dot.x for dot in plot.dots] == [12.5, 62.5]
+    assert plot.labels == ["a", "b", "c", "d"]
+    assert (plot.column, plot.bar, plot.dots[1].left, plot.dots[1].bar) == (25, 16, 50, 54.5)
+
+
+def test_what_happened_stands_between_the_marks() -> None:
+    plot = drawing.plot([Mark("a", 1, ""), Mark("b", 1, "")], low=0, high=1, events=[Event("v2", "", at=1.5)])
+    assert [event.x for event in plot.events] == [75]
 
 
 def test_bars_are_measured_by_the_longest_and_shared_by_all() -> None:

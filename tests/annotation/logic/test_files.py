@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from annotation.logic import files
+from annotation.logic import elements, files
 from annotation.logic.files import FileError, Read
 
 ROWS = [{"prompt": "Why?", "tags": ["a", "b"]}, {"prompt": "How, and\nwhy?", "tags": []}]
@@ -34,6 +34,72 @@ def test_json_lines(tmp_path: Path) -> None:
     assert rows(path, "a.jsonl") == ROWS
     assert [found.number for found in read(path, "a.jsonl")] == [1, 3]
     assert read(path, "a.jsonl")[-1].position == path.stat().st_size
+
+
+@pytest.mark.parametrize("name", ["a.json", "a.jsonl", "Pasted list.txt", "a"])
+def test_a_json_list(tmp_path: Path, name: str) -> None:
+    path = written(tmp_path, "\ufeff \n" + json.dumps(ROWS, indent=1) + "\n")
+    assert rows(path, name) == ROWS
+    assert [found.number for found in read(path, name)] == [1, 2]
+    assert read(path, name)[-1].position == path.stat().st_size
+    assert files.count(path, "json") == 2
+
+
+def test_a_list_without_elements_and_a_line_that_is_none(tmp_path: Path) -> None:
+    assert rows(written(tmp_path, " [ ] "), "a.json") == []
+    assert files.kind_of(written(tmp_path, "[Why?\n"), "Pasted list.txt") == "list"
+    assert files.kind_of(written(tmp_path, "[1]\n{}\n"), "a.jsonl") == "jsonl"
+
+
+def test_elements_of_any_length_stand_across_what_is_read_at_once(tmp_path: Path) -> None:
+    long = [{"prompt": f"{n}é" * n} for n in (1, 10_000, 2, 90_000, 3)] * 3
+    assert rows(written(tmp_path, json.dumps(long, ensure_ascii=False)), "a.json") == long
+
+
+def test_a_number_across_what_is_read_at_once_is_one_element(tmp_path: Path) -> None:
+    path = written(tmp_path, "[" + " " * (elements.CHUNK - 3) + "1234, {}]")
+    assert [bool(found.error) for found in read(path, "a.json")] == [True, False]
+
+
+def test_wrong_elements_are_named_and_the_others_read(tmp_path: Path) -> None:
+    found = read(written(tmp_path, b'[{"prompt": "a"}, 7, {"prompt": "\xff"}, {"prompt": "b"}]'), "a.json")
+    assert [(one.number, one.error) for one in found] == [
+        (1, ""),
+        (2, "not a JSON object: each element is {…}"),
+        (3, "not UTF-8 text"),
+        (4, ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ('[{"a": 1}, {"a" 2}, {}]', "Element 2 cannot be read: Expecting ':' delimiter"),
+        ('[{"a": 1}, {"a": 2', "Element 2 cannot be read"),
+        ('[{"a": 1}', "The list has no end: it was cut off after element 1"),
+        ('[{"a": 1},', "Element 2 cannot be read"),
+        ('[{"a": 1} {"a": 2}]', "After element 1 stands neither"),
+        ('[{"a": 1}] {"a": 2}', "Something stands after the end"),
+        ("[" * 100_000, "Element 1 cannot be read: it is nested too deeply"),
+    ],
+)
+def test_a_list_that_cannot_be_read_on_is_refused(tmp_path: Path, content: str, sentence: str) -> None:
+    with pytest.raises(FileError, match=sentence):
+        read(written(tmp_path, content), "a.json")
+
+
+def test_an_element_that_never_ends_is_not_held_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "MAX_LINE", 2**20)
+    path = written(tmp_path, '[{"a": 1}, {"a": "' + "x" * 2**27)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FileError, match="Element 2 cannot be read: no end within 1 million"):
+            read(path, "a.json")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
@@ -117,8 +183,8 @@ def test_json_lines_that_were_pasted_are_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "sentence"),
     [
-        (b"\x1f\x8b\x08", "a.jsonl.gz", "compressed"),
-        (b'[{"prompt": "a"}]', "a.json", "one JSON list"),
+        (b"\x1f\x8b\x08", "a.jsonl.gz", "packed twice"),
+        (b"PK\x03\x04", "a.jsonl", "zip archive"),
         (b"prompt", "a.parquet", "not a Parquet file"),
     ],
 )

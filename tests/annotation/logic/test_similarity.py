@@ -19,6 +19,7 @@ LONG = " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100)
         ("", " \n"),
         (LONG, LONG.replace("wordaa", "another")),
         (LONG, "Well, " + LONG),
+        (LONG, LONG + " and so on it goes"),
     ],
 )
 def test_it_knows_the_same_said_twice(first: str, second: str) -> None:

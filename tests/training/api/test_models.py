@@ -9,6 +9,7 @@ from django.test import TestCase
 
 from tests.annotation.api.base import EndpointTests
 from tests.training.api.test_runs import TrainingTestCase
+from training import registry
 from training.models import ModelVersion
 
 PATH = "projects/helpfulness/models/"
@@ -50,7 +51,15 @@ class ModelTests(TrainingTestCase):
         location = self.folder("own", "model.safetensors")
         answer = self.post(PATH, self.alice, {"kind": "reward", "name": "own", "location": location})
         assert answer.json()["current"] is True
-        assert [model["name"] for model in self.get(PATH, self.dana).json()] == ["own", "smollm", "base"]
+        listed = self.get(PATH, self.dana).json()["results"]
+        assert [model["name"] for model in listed] == ["own", "smollm", "base"]
+
+    def test_they_come_by_the_page_newest_first(self) -> None:
+        for number in range(120):
+            registry.add_model(project=self.project, **HUB | {"name": f"copy-{number}"})
+        pages = self.pages(PATH, self.dana)
+        assert [len(page) for page in pages] == [100, 21]
+        assert (pages[0][0]["name"], pages[1][-1]["name"]) == ("copy-119", "base")
 
     def test_what_must_not_be_loaded_is_refused(self) -> None:
         remote = self.folder("remote", "model.safetensors", config={"auto_map": {"AutoModel": "x.Y"}})

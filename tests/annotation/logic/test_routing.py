@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import pytest
+
+from annotation.logic.routing import ROUTES, route
+from annotation.models import Skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "where"),
+    [
+        ("unsafe", ["restricted", "restricted", "retired"]),
+        ("review", ["restricted", "restricted", "restricted"]),
+        ("identical", ["open", "retired"]),
+        ("broken", ["open", "retired"]),
+        ("all_bad", ["open", "restricted", "restricted", "retired"]),
+        ("cannot_judge", ["open", "open", "restricted", "restricted", "restricted", "retired"]),
+    ],
+)
+def test_an_item_leaves_after_so_many_skips(reason: str, where: list[str]) -> None:
+    for skips, to in enumerate(where, start=1):
+        found = route({reason: skips})
+        assert (found.to if found else "open") == to, skips
+
+
+def test_every_reason_leads_somewhere() -> None:
+    assert set(ROUTES) == set(Skip.Reason.values)
+
+
+def test_reasons_do_not_add_up() -> None:
+    assert route({"identical": 1, "broken": 1, "all_bad": 1, "cannot_judge": 2}) is None
+
+
+def test_retired_wins_over_restricted() -> None:
+    for skips in ({"unsafe": 1, "broken": 2}, {"broken": 2, "unsafe": 1}):
+        found = route(skips)
+        assert found is not None
+        assert (found.to, found.reason, found.skips) == ("retired", "broken", 2)

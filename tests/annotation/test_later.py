@@ -1,0 +1,51 @@
+"""Pages of a large project come without their figures, and ask for them."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+from annotation.views import later
+from tests.overseeing import OverseeingTestCase
+
+HTMX = {"HX-Request": "true"}
+
+
+class LaterTests(OverseeingTestCase):
+    """The three pages, and a word of each one's figures."""
+
+    def pages(self) -> list[tuple[str, str]]:
+        return [
+            (self.url("progress"), "Ties in a ranking"),
+            (self.url("quality"), "Gold accuracy"),
+            (self.url("annotator", "bob"), "Through a session"),
+        ]
+
+    def test_a_large_project_s_page_comes_at_once_and_asks_for_its_figures(self) -> None:
+        self.judged([[1, 2, 3], [3, 2, 1]])
+        self.sign_in(self.dana)
+        with mock.patch.object(later, "LARGE", 1):
+            for url, word in self.pages():
+                with self.subTest(url):
+                    page = self.client.get(url, {"days": "7"})
+                    self.assertNotContains(page, word)
+                    self.assertContains(page, f'hx-get="{url}?days=7" hx-trigger="load"')
+                    self.assertContains(page, 'href="?days=7&amp;now=1"')
+                    figures = self.client.get(url, headers=HTMX)
+                    self.assertContains(figures, word)
+                    self.assertNotContains(figures, "<html")
+                    self.assertContains(self.client.get(url, {"now": "1"}), word)
+
+    def test_a_small_project_s_page_has_them(self) -> None:
+        self.judged([[1, 2, 3], [3, 2, 1]])
+        self.sign_in(self.dana)
+        with mock.patch.object(later, "LARGE", 2):
+            for url, word in self.pages():
+                with self.subTest(url):
+                    page = self.client.get(url)
+                    self.assertContains(page, word)
+                    self.assertNotContains(page, 'hx-trigger="load"')
+
+    def test_a_person_s_figures_are_refused_as_their_page_is(self) -> None:
+        self.sign_in(self.bob)
+        for url, _ in self.pages():
+            assert self.client.get(url, headers=HTMX).status_code == 403

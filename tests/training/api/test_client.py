@@ -1,0 +1,147 @@
+"""`palate rounds` against a real server, which sees a round move as its own workers would move it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from django.test import TransactionTestCase
+from palate_client import Palate
+
+from annotation.models import ApiToken, User
+from tests import builders
+from tests.annotation.api.test_client import ROOT, answers
+from tests.annotation.api.test_server import free_port
+from tests.processes import process, until
+from tests.training.looping import fresh, loop, people_judge, played, with_policy
+from training import actions, rounds
+from training.demo.people import Lead
+from training.models import Loop, Round, Run
+
+
+class Watch:
+    """The command, followed line by line while it runs."""
+
+    def __init__(self, url: str, token: str, *arguments: str) -> None:
+        environment = os.environ | {
+            "PALATE_URL": url,
+            "PALATE_TOKEN": token,
+            "PYTHONPATH": f"{ROOT / 'client'}",
+        }
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "palate_client", "rounds", *arguments],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.child.stdout is not None
+        self.lines.extend(line.rstrip("\n") for line in self.child.stdout)
+
+    def says(self, words: str) -> None:
+        until(lambda: any(words in line for line in self.lines), f"it says {words!r}: {self.lines}")
+
+    def ends(self) -> tuple[int, str, str]:
+        """Its exit code, its last line, and what it complained of."""
+        code = self.child.wait(60)
+        self.reader.join(10)
+        assert self.child.stderr is not None
+        return code, self.lines[-1] if self.lines else "", self.child.stderr.read()
+
+
+class RoundsCommandTests(TransactionTestCase):
+    def setUp(self) -> None:
+        self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        self.enterContext(self.settings(ARTIFACTS=self.folder))
+        self.alice: User = builders.user("alice", is_staff=True)
+        self.project = with_policy(self.alice, Path("some/policy"))
+        self.loop: Loop = loop(self.project, self.alice)
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.token = ApiToken.issue(user=self.alice, name="t", scope="lead")[1]
+
+    @contextmanager
+    def site(self) -> Iterator[None]:
+        with process("web", port=int(self.url.rpartition(":")[2])), Palate(self.url, self.token) as palate:
+            until(lambda: answers(palate), "the site to answer", 120)
+            yield
+
+    def watch(self, *arguments: str) -> Watch:
+        return Watch(self.url, self.token, *arguments)
+
+    def test_it_follows_a_round_to_each_of_its_ends(self) -> None:
+        with self.site():
+            for follow in (self.promoted, self.held_and_cancelled, self.failed):
+                follow()
+            self.more_rounds_than_a_page_holds()
+
+    def promoted(self) -> None:
+        watch = self.watch("start", "helpfulness", "--watch")
+        watch.says("Round 1 has begun")
+        steps = len(Round.objects.get().plan)
+        watch.says(f"1 of {steps}: People judge")
+        people_judge(self.project, self.alice)
+        round = played(Round.objects.get(), until="rewards")
+        watch.says(f"3 of {steps}: Train the reward models")
+        played(round, until="promotion")
+        code, last, complaint = watch.ends()
+        assert (code, complaint) == (3, "")
+        assert last == "Round 1 waits for a decision: promote its policy, or reject it."
+        rounds.decide(fresh(round), self.alice, "promoted")
+        watch = self.watch("watch", str(round.pk))
+        watch.says(f" of {steps}: ")
+        played(round, until="none")
+        assert watch.ends() == (0, "Round 1 is done: its policy was promoted.", "")
+
+    def held_and_cancelled(self) -> None:
+        Loop.objects.update(options=self.loop.options | {"min_accuracy": 0.9})
+        people_judge(self.project, self.alice)
+        watch = self.watch("start", "helpfulness", "--watch", "--loop", str(self.loop.pk))
+        watch.says("Round 2 has begun")
+        round = played(Round.objects.get(number=2), until="none")
+        code, last, complaint = watch.ends()
+        assert (code, complaint) == (3, "")
+        assert last.startswith("Round 2 is held: overrule its gates")
+        assert "at least 90.0% are wanted" in last
+        rounds.cancel(round, self.alice)
+        code, _, complaint = self.watch("watch", str(round.pk)).ends()
+        assert (code, complaint) == (1, "palate: Round 2 was cancelled.\n")
+
+    def failed(self) -> None:
+        answers = ["The ferry leaves.", "Twelve crowns.", "Ask again, please."]
+        more = ({"prompt": f"And {n}?", "responses": answers} for n in range(12))
+        builders.imported(self.project, *more)
+        people_judge(self.project, self.alice)
+        round = played(rounds.start_round(loop=self.loop, creator=self.alice), until="rewards")
+        watch = self.watch("watch", str(round.pk))
+        watch.says("Train the reward models")
+        claimed = actions.claim_run(round.runs.get(part="reward").pk)
+        assert claimed is not None
+        actions.finish_run(claimed, state=Run.State.FAILED, error="The disk is full.")
+        rounds.advance(round.pk)
+        code, _, complaint = watch.ends()
+        assert (code, "The disk is full." in complaint) == (1, True), complaint
+        assert complaint.startswith("palate: Round 3 failed at “Train the reward models”: ")
+        rounds.cancel(fresh(round), self.alice)
+
+    def more_rounds_than_a_page_holds(self) -> None:
+        last = Round.objects.get(number=3)
+        for number in range(4, 225):
+            last.pk, last.number = None, number
+            last.save(force_insert=True)
+        with Palate(self.url, self.token) as palate:
+            listed = [one["number"] for one in palate.rounds(self.loop.pk)]
+        assert listed == list(range(224, 0, -1))
+        lead = Lead(self.url, "helpfulness", self.token)
+        assert [one["number"] for one in lead.rounds(self.loop.pk)] == listed[::-1]
+        assert lead.loop(self.loop.name) == self.loop.pk
