@@ -58,7 +58,7 @@ SHOWN = {
         "guidelines-drawer",
         "mine",
     ),
-    *("project", "progress", "quality", "data", "run", "round", "model"),
+    *("project", "progress", "quality", "data", "run", "round-new", "round", "model"),
 }
 # keys that are pressed before the picture is taken
 PRESSED = {"diff": "a Shift+D", "guidelines-drawer": "g"}
@@ -96,7 +96,7 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
     if project is None:
         return
     for name in ("project", "progress", "quality", "review", "items", "rules", "audit", "members", "guidelines",
-                 "import", "data", "runs", "rounds", "round-new", "models", "project-settings"):  # fmt: skip
+                 "import", "data", "runs", "rounds", "round-new", "models", "project-settings", "webhooks"):  # fmt: skip
         yield name, "lead", reverse(name, args=[SLUG])
     yield "project-new", "lead", reverse("project-new")
     item = project.items.filter(judgments__isnull=False).first()

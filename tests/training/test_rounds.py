@@ -101,6 +101,13 @@ class MovingTests(RoundTestCase):
             )
             assert steps._fresh_after(round, safety=False) == after
 
+    def test_judgments_of_the_safety_project_are_new_ones_too(self) -> None:
+        safety = with_policy(self.alice, Path("somewhere/policy"), items=4, name="Safe")
+        people_judge(self.asked, self.alice, 3)
+        people_judge(safety, self.alice, 2)
+        round = rounds.start_round(loop=self.loop("llama2", safety_project=safety), creator=self.alice)
+        assert parts.new_judgments(round) == 5
+
     def test_dpo_learns_from_all_or_from_what_is_new(self) -> None:
         round = played(self.begin(), until="improve-1")
         for number, held_out in ((2, 7), (3, 14)):
