@@ -102,7 +102,8 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
     item = project.items.filter(judgments__isnull=False).first()
     run = Run.objects.filter(project=project, kind="reward", state="done").first()
     policy = ModelVersion.objects.filter(project=project, kind="policy").first()
-    round = Round.objects.filter(loop__project=project).first()
+    rounds = Round.objects.filter(loop__project=project)
+    round = rounds.filter(state=Round.State.DONE).first() or rounds.first()
     member = project.members.filter(role="annotator", user__judgments__isnull=False).first()
     for name, found in (("item", item), ("run", run), ("model", policy), ("round", round)):
         if found is not None:
