@@ -16,6 +16,8 @@ from training.models import ModelVersion, Round, Run
 from training.parts import ON, WAIT, Outcome, compared_runs, output_of, run_of, settings_of
 
 JsonObject = dict[str, Any]
+OTHER_DRAWS = 1_000_000
+"""Added to the seed of answers that stand beside those of another policy."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,10 @@ def arguments_to_ask(round: Round, part: str) -> JsonObject | None:
         if round.decision != Round.Decision.PROMOTED:
             return None
         share = ids[: round_up(options.previous_share * len(ids))]
-        return _sampled(loop.project, round.policy_before, share, max(1, loop.project.k // 2))
+        found = _sampled(loop.project, round.policy_before, share, max(1, loop.project.k // 2))
+        # other draws than the new policy's: where the two are alike, the same ones would give the same answers
+        found["config"]["seed"] = OTHER_DRAWS + round.number
+        return found
     return _sampled(loop.project, policy, ids, max(1, round_up(loop.project.k / len(options.sampled_at))))
 
 
