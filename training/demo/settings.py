@@ -111,7 +111,7 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "held_out_share": HELD_OUT_PROMPTS / asked,
         "comparisons": 0.15,
         "learn_from": "new",
-        "strategy": "uniform",  # what a reward model this small is unsure of is mostly what people are unsure of, too
+        "strategy": "uniform",  # about as good here as asking where it is unsure, for half the answers and no scoring
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,
         "promote_alone": True,
