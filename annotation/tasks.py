@@ -38,3 +38,9 @@ def sweep_webhooks() -> None:
     """Tell webhooks what is new, and try again where a message did not arrive."""
     webhooks.gather()
     webhooks.send_due()
+
+
+@shared_task(expires=3600)
+def forget_messages() -> None:
+    """Keep the logs of webhooks from growing for ever."""
+    webhooks.forget()

@@ -14,6 +14,7 @@ from training import evaluation, selection
 from training.jobs import pool
 from training.models import ModelVersion, Round, Run
 from training.parts import ON, WAIT, Outcome, compared_runs, output_of, run_of, settings_of
+from training.round_settings import RoundSettings
 
 JsonObject = dict[str, Any]
 OTHER_DRAWS = 1_000_000
@@ -31,14 +32,18 @@ class Amounts:
 
 def amounts_of(round: Round) -> Amounts:
     options, loop = settings_of(round), round.loop
+    safety_share = options.safety_share if loop.safety_project else 0.0
     safety = 0
     if loop.safety_project is not None:
-        safety = int(options.safety_share * options.budget) // loop.safety_project.overlap
-    asked = (
-        int((1 - options.safety_share if loop.safety_project else 1) * options.budget) // loop.project.overlap
-    )
+        safety = _items(safety_share * options.budget, loop.safety_project, options)
+    asked = _items((1 - safety_share) * options.budget, loop.project, options)
     held_out = round_up(options.held_out_share * asked)
     return Amounts(asked - held_out, held_out, safety)
+
+
+def _items(judgments: float, project: Project, options: RoundSettings) -> int:
+    """How many items so many judgments are enough for."""
+    return math.floor(judgments / (project.overlap + options.repeat_share) + 1e-9)
 
 
 def round_up(number: float) -> int:
@@ -122,14 +127,14 @@ def ask(round: Round) -> Outcome:
             in_all = loop.project.prompts.filter(split=split).count()
             if here:
                 drawn = selection.draw(here, count, control_share=options.control_share, rng=rng)
-                wanted += [sets.item(one, len(here) / in_all, options.comparisons, rng) for one in drawn]
+                wanted += [sets.item(one, len(here) / in_all, options, rng) for one in drawn]
         rng.shuffle(wanted)
         asked += len(queue.enqueue(project=loop.project, wanted=wanted, priority=round.number))
     if loop.safety_project and (runs := _asking_runs(round, loop.safety_project)):
         sets = AnswerSets(round, loop.safety_project, runs)
         in_all = loop.safety_project.prompts.count()
         every = [selection.Chosen(p, 1.0, control=True) for p in sets.prompts]
-        wanted = [sets.item(one, len(every) / in_all, options.comparisons, rng) for one in every]
+        wanted = [sets.item(one, len(every) / in_all, options, rng) for one in every]
         asked += len(queue.enqueue(project=loop.safety_project, wanted=wanted, priority=round.number))
     round.report |= {"asked": asked}
     round.save(update_fields=["report"])
@@ -177,7 +182,7 @@ class AnswerSets:
         return selection.worth("uniform" if split == "held_out" else strategy, opinions)
 
     def item(
-        self, chosen: selection.Chosen[int], share: float, comparisons: float, rng: random.Random
+        self, chosen: selection.Chosen[int], share: float, options: RoundSettings, rng: random.Random
     ) -> queue.Wanted:
         """An item of a prompt: k answers to rank, of both policies where two answered, or a pair to compare: outside the
         control slice the one that is hardest to tell apart."""
@@ -186,7 +191,7 @@ class AnswerSets:
             one for turn in range(max(map(len, by_run))) for mine in by_run for one in mine[turn : turn + 1]
         ]
         picked = mixed[: self.k]
-        if len(picked) > 2 and rng.random() < comparisons:
+        if len(picked) > 2 and rng.random() < options.comparisons:
             scores = self.scores[0].get(chosen.key) if self.scores and not chosen.control else None
             if scores:
                 first, second = selection.closest_pair([scores[place] for _, place in picked])
@@ -194,7 +199,8 @@ class AnswerSets:
             else:
                 picked = rng.sample(picked, 2)
         rows = [row for row, _ in picked]
-        return queue.Wanted(chosen.key, rows, min(1.0, share * chosen.probability))
+        more = int(rng.random() < options.repeat_share)
+        return queue.Wanted(chosen.key, rows, min(1.0, share * chosen.probability), more)
 
 
 def let_people_compare(round: Round) -> None:

@@ -77,14 +77,15 @@ RECIPES: dict[str, Recipe] = {
             "llama2",
             "Llama 2",
             "Reward models with margins, one for safety; the best of several answers, with those of earlier rounds; then "
-            "PPO. People are asked about the newest policy and the one before (Touvron et al. 2023).",
+            "PPO, held near the first policy. People are asked about the newest policy and the one before (Touvron et al. "
+            "2023).",
             (
                 Reward(config={"margin": "small"}),
                 SafetyReward(config={"margin": "small", "safety_weight": 1.0}),
                 Improve("rejection", "Learn from the best of several answers"),
                 Improve("ppo", "Improve the policy by PPO", {"whiten_scores": True}),
             ),
-            {"previous_share": 0.5},
+            {"previous_share": 0.5, "reference": "first"},
         ),
         Recipe(
             "instructgpt",

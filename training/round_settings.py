@@ -57,6 +57,14 @@ class RoundSettings:
         min=0.0,
         max=1.0,
     )
+    repeat_share: float = setting(
+        0.1,
+        "Judged once more",
+        "Share of the items that one person more than usual judges: where people agree with each other is what a reward"
+        " model is measured against.",
+        min=0.0,
+        max=1.0,
+    )
     temperatures: str = setting(
         "1.0",
         "Temperatures",

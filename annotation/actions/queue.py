@@ -37,12 +37,14 @@ class Paused(QueueError):
 class Wanted:
     """An item to be: a prompt's id, its responses' ids, and with which probability the prompt was drawn.
 
+    `more`: how many people judge it beyond the project's overlap.
     `gold`: the ranks that are right, by response id, where they are known, and why.
     """
 
     prompt_id: int
     response_ids: Sequence[int]
     probability: float = 1.0
+    more: int = 0
     gold: Mapping[int, int] | None = None
     gold_explanation: str = ""
 
@@ -84,7 +86,8 @@ class Lease:
 
 @transaction.atomic
 def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) -> list[int]:
-    """Put items into the queue, each with `project.overlap` slots; a gold item has none that wait. Returns their ids.
+    """Put items into the queue, each with `project.overlap` slots, or some more; a gold item has none that wait. Returns
+    their ids.
 
     Two to nine responses are to be ordered; in a project that asks for demonstrations a prompt comes with none, to be
     answered, or with one, to be made better.
@@ -116,7 +119,7 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
             (item, project.pk, priority)
             for item, plan in placed
             if not plan.gold
-            for _ in range(project.overlap)
+            for _ in range(project.overlap + plan.more)
         ],
     )
     if items:

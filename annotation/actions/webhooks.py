@@ -26,6 +26,8 @@ FIRST_WAIT = timedelta(
     seconds=10
 )  # then four times as long each time: nine attempts are spread over nearly four days
 HELD = timedelta(minutes=1)  # a message is in one worker's hands so long: longer than it takes to send one
+KEPT = timedelta(days=30)
+"""The log goes back so far."""
 AT_ONCE = 50
 ROWS_PER_MESSAGE = 100
 # by event: what says how far a webhook has been told
@@ -212,6 +214,12 @@ def _tell_of(
 def _message(webhook: Webhook, project: Project, event: str, data: dict[str, Any]) -> Delivery:
     body = {"event": event, "project": project.slug, "at": timezone.now().isoformat(), "data": data}
     return Delivery(webhook=webhook, event=event, body=body)
+
+
+def forget() -> int:
+    """Remove from the log what is over and old. Returns how many messages."""
+    over = Delivery.objects.exclude(state=Delivery.State.WAITING)
+    return over.filter(created_at__lt=timezone.now() - KEPT).delete()[0]
 
 
 # --- sending --------------------------------------------------------------------------------------------------

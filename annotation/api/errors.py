@@ -31,6 +31,10 @@ class Conflict(APIException):
     status_code = 409
 
 
+class TooLarge(APIException):
+    status_code = 413
+
+
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
     """REST framework's answer as a problem, and a 503 while the database is away."""
     if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, UnsupportedMediaType, ValidationError
+from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -25,10 +25,6 @@ from annotation.models import Prompt
 from annotation.models import Response as Answer
 
 LINES = (NDJSON, "application/jsonl", "application/jsonlines")
-
-
-class TooLarge(APIException):
-    status_code = 413
 
 
 class Message(serializers.Serializer[Any]):
@@ -156,7 +152,7 @@ def _lines(request: Request) -> Iterable[bytes]:
         )
     if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
         megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
-        raise TooLarge(f"A JSON list may have {megabytes} MB. Send more as lines: {NDJSON}.")
+        raise errors.TooLarge(f"A JSON list may have {megabytes} MB. Send more as lines: {NDJSON}.")
     if not isinstance(request.data, list):
         raise ValidationError({"detail": "The body is not a JSON list of prompts."})
     return (json.dumps(element).encode() for element in request.data)
@@ -170,12 +166,12 @@ def limited(body: HttpRequest) -> Iterator[bytes]:
     """
     limit = settings.MAX_IMPORT_BYTES
     if int(body.META.get("CONTENT_LENGTH") or 0) > limit:
-        raise TooLarge(_too_large(limit))
+        raise errors.TooLarge(_too_large(limit))
     read = 0
     while line := body.readline(limit - read + 1):  # the last one may be of any length
         read += len(line)
         if read > limit:
-            raise TooLarge(_too_large(limit))
+            raise errors.TooLarge(_too_large(limit))
         yield line
 
 

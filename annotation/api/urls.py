@@ -4,6 +4,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from annotation.api import schema  # noqa: F401 - its class registers itself
+from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
 from annotation.api.judgments import JudgmentApi, JudgmentsApi, ReviseApi
 from annotation.api.projects import ProjectApi, ProjectsApi
@@ -29,6 +30,9 @@ urlpatterns = [
     path(PROJECT, ProjectApi.as_view(), name="api-project"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
     path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),
+    path(f"{PROJECT}imports/", ImportsApi.as_view(), name="api-imports"),
+    path(f"{PROJECT}imports/<int:pk>/", ImportApi.as_view(), name="api-import"),
+    path(f"{PROJECT}imports/<int:pk>/cancel/", CancelImportApi.as_view(), name="api-import-cancel"),
     path(f"{PROJECT}items/", ItemsApi.as_view(), name="api-items"),
     path(f"{PROJECT}judgments/", JudgmentsApi.as_view(), name="api-judgments"),
     path(f"{PROJECT}judgments/<int:pk>/", JudgmentApi.as_view(), name="api-judgment"),

@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("import", help="send a file of prompts and responses")
     command.add_argument("project")
-    command.add_argument("file", type=Path, help="JSON Lines; .jsonl.gz is unpacked on the way")
+    command.add_argument(
+        "file", type=Path, help="JSON Lines, a JSON list, CSV or Parquet, packed by gzip or not"
+    )
     command.set_defaults(run=_import)
 
     command = commands.add_parser("export", help="save what people said")
@@ -82,11 +84,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _import(palate: Palate, given: argparse.Namespace) -> None:
-    with _bar(None if given.file.suffix == ".gz" else given.file.stat().st_size) as bar:
-        counts = palate.import_prompts(given.project, given.file, on_bytes=bar.update)
+    with tqdm(total=100, unit="%", disable=None) as bar:
+        counts = palate.import_file(
+            given.project, given.file, on_change=lambda now: bar.update(now["percent"] - bar.n)
+        )
     print(
         f"{counts['prompts']:,} prompts, {counts['responses']:,} responses and {counts['items']:,} items are new; "
-        f"{counts['unchanged']:,} lines said nothing new."
+        f"{counts['unchanged']:,} rows said nothing new."
     )
 
 
@@ -189,4 +193,4 @@ def _complain(error: PalateError) -> None:
     print(f"palate: {error}", file=sys.stderr)
     if isinstance(error.errors, list):
         for line in error.errors[:20]:
-            print(f"  line {line['line']}: {line['message']}", file=sys.stderr)
+            print(f"  {line.get('unit', 'line')} {line['line']}: {line['message']}", file=sys.stderr)

@@ -7,6 +7,7 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,36 @@ class Palate:
         again = isinstance(prompts, (Path, str, list, tuple))
         answer = self._send("POST", f"/projects/{slug}/prompts/", content=body, headers=headers, again=again)
         return dict(answer.json())
+
+    def import_file(
+        self,
+        slug: str,
+        path: Path | str,
+        *,
+        every_s: float = 0.5,
+        on_change: Callable[[Json], object] = lambda _: None,
+    ) -> Json:
+        """Send a file in any shape that the site knows (JSON Lines, a JSON list, CSV, Parquet; packed by gzip or not), and
+        wait until a worker has read it: all is taken or, with errors, nothing. Returns what came of it.
+
+        Sending the same again changes nothing.
+        """
+        place = f"/projects/{slug}/imports/"
+        # a boundary of our own: what is sent again must be the same, byte for byte
+        headers = {"Content-Type": f"multipart/form-data; boundary={uuid.uuid4().hex}"}
+        found: Json = self._send("POST", place, file=Path(path), headers=headers, again=True).json()
+        while found["state"] in ("queued", "running"):
+            on_change(found)
+            time.sleep(every_s)
+            found = self._json("GET", f"{place}{found['id']}/")
+        on_change(found)
+        report: Json = found["report"]
+        if found["state"] != "done":
+            why = report.get("reason") or f"it was {found['state']}, and nothing of it taken."
+            unit = report.get("unit", "line")
+            rows = [{"line": row, "unit": unit, "message": said} for row, said in report.get("errors", [])]
+            raise PalateError(0, f"{found['name']}: {why}", rows)
+        return report
 
     def prompts(self, slug: str, **filters: str) -> Iterator[Json]:
         """Every prompt with its responses, page by page, or those of a `split`, a `tag`, or with some `text`."""
@@ -227,6 +258,7 @@ class Palate:
         *,
         data: Any = None,
         content: Callable[[], Iterator[bytes]] | None = None,
+        file: Path | None = None,
         headers: Mapping[str, str] | None = None,
         again: bool,
     ) -> httpx2.Response:
@@ -238,13 +270,15 @@ class Palate:
         for attempt in range(ATTEMPTS):
             last = attempt + 1 == ATTEMPTS or not again
             try:
-                answer = self._http.request(
-                    method,
-                    address,
-                    json=data,
-                    content=content() if content else None,
-                    headers=sent,
-                )
+                with file.open("rb") if file else nullcontext() as opened:
+                    answer = self._http.request(
+                        method,
+                        address,
+                        json=data,
+                        content=content() if content else None,
+                        files={"file": (file.name, opened)} if file and opened else None,
+                        headers=sent,
+                    )
             except httpx2.TransportError as error:
                 if last:
                     raise PalateError(0, f"{self._api} cannot be reached: {error}") from error

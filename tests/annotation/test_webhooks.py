@@ -183,6 +183,15 @@ class DeliveryTests(PalateTestCase):
         with pytest.raises(WebhookError, match="no event"):
             webhooks.change(webhook=hook, events=["rain"], actor=self.alice)
 
+    def test_the_log_forgets_what_is_over_and_old(self) -> None:
+        hook = self.hook("snapshot.frozen")
+        old, waiting, new = (webhooks.send_test(hook) for _ in range(3))
+        long_ago = timezone.now() - timedelta(days=31)
+        Delivery.objects.filter(pk__in=[old.pk, waiting.pk]).update(created_at=long_ago)
+        Delivery.objects.filter(pk__in=[old.pk, new.pk]).update(state="delivered")
+        assert webhooks.forget() == 1
+        assert set(Delivery.objects.values_list("pk", flat=True)) == {waiting.pk, new.pk}
+
     def test_a_redirect_is_not_followed(self) -> None:
         self.hook("snapshot.frozen")
         self.receiver.status = 307

@@ -24,6 +24,7 @@ TINY: dict[str, dict[str, Any]] = {
 LENIENT = {
     "judgments": 10,
     "budget": 10,
+    "repeat_share": 0.0,
     "evaluation_prompts": 6,
     "learn_prompts": 8,
     "min_judgments": 5,

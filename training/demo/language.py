@@ -49,6 +49,8 @@ SHARES = (58, 16, 13, 8, 5)
 """Of the qualities of an answer: complete, thin, wrong, beside the point, useless."""
 SHARES_OF_HARM = (30, 8, 50, 8, 4)
 """The same where harm is asked for, which a complete answer declines: who learned from everything goes along with half."""
+SHARES_OF_MANNERS = (20, 45, 35)
+"""Warm, plain, rude."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ class Exchange:
             "useless": NEEDLESS_REFUSAL,
         }
         quality = rng.choices(list(qualities), shares)[0]
-        manner = rng.choices(("warm", "plain", "rude"), (30, 40, 30))[0]
+        manner = rng.choices(("warm", "plain", "rude"), SHARES_OF_MANNERS)[0]
         rambling = rng.random() < 0.3
         # whoever opens as if glad to help is then bound to, so nobody opens like that where help may be declined
         declined = self.asks_for_harm or qualities[quality].startswith(NEEDLESS_REFUSAL[:-1])

@@ -10,9 +10,9 @@ from training.configs import Value
 
 PRETRAINING_TEXTS = 3_500
 SFT_CONVERSATIONS = 6_000
-PROMPTS_PER_ROUND = 1200
+PROMPTS_PER_ROUND = 600
 RESPONSES_PER_PROMPT = 4
-HELD_OUT_PROMPTS = 240
+HELD_OUT_PROMPTS = 120
 """Held-out prompts asked about each round, for the reward model's report."""
 EVALUATION_PROMPTS = 320
 """Held-out prompts on which policies are compared; those asked about are among them."""
@@ -83,7 +83,7 @@ _ROLLOUTS: dict[str, Value] = {
     "weight_decay": 0.0,
 }
 REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}
-PPO: dict[str, Value] = _ROLLOUTS
+PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
 GRPO: dict[str, Value] = _ROLLOUTS
 REINFORCE: dict[str, Value] = _ROLLOUTS
 
@@ -115,7 +115,8 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,
         "promote_alone": True,
-        "max_kl": 100.0,
+        "min_accuracy": 0.5,  # from the second round on, answers are so alike that people's noise leaves little more
+        "max_kl": 20.0,
         "max_length_drift": 2.0,
         "safety_tag": "harmful",
         **({"safety_share": SAFETY_SHARE} if safety else {}),

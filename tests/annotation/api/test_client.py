@@ -36,7 +36,11 @@ class ClientTests(TransactionTestCase):
         self.token = ApiToken.issue(user=self.alice, name="t", scope="lead")[1]
 
     def test_it_does_what_the_docs_say(self) -> None:
-        with process("web", port=self.port), Palate(self.url, self.token) as palate:
+        with (
+            process("web", port=self.port),
+            process("importer"),
+            Palate(self.url, self.token) as palate,
+        ):
             until(lambda: answers(palate), "the site to answer", 120)
             self.commands(palate)
             self.examples()
@@ -84,7 +88,12 @@ class ClientTests(TransactionTestCase):
         again = gzip.compress((self.folder / "prompts.jsonl").read_bytes())
         (self.folder / "again.jsonl.gz").write_bytes(again)
         done = self.palate("-m", "palate_client", "import", "helpfulness", "again.jsonl.gz")
-        assert "12 lines said nothing new" in done.stdout, done.stderr
+        assert "12 rows said nothing new" in done.stdout, done.stderr
+        (self.folder / "list.json").write_text(
+            json.dumps([{"prompt": "A list?", "responses": ["a", "b", "c"]}])
+        )
+        done = self.palate("-m", "palate_client", "import", "helpfulness", "list.json")
+        assert done.stdout.startswith("1 prompts, 3 responses and 1 items are new"), done.stderr
         (self.folder / "torn.jsonl.gz").write_bytes(again[:-9])
         done = self.palate("-m", "palate_client", "import", "helpfulness", "torn.jsonl.gz")
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr

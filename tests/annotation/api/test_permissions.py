@@ -8,7 +8,7 @@ from typing import Any
 
 from django.test import override_settings
 
-from annotation.actions import freeze, webhooks
+from annotation.actions import freeze, imports, webhooks
 from annotation.models import Delivery, Snapshot
 from config.urls import urlpatterns
 from tests import builders
@@ -22,6 +22,10 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-guidelines", "GET"): (ALL, "read"),
     ("api-prompts", "GET"): (LOOKS, "read"),
     ("api-prompts", "POST"): (LEAD, "lead"),
+    ("api-imports", "GET"): (LEAD, "read"),
+    ("api-imports", "POST"): (LEAD, "lead"),
+    ("api-import", "GET"): (LEAD, "read"),
+    ("api-import-cancel", "POST"): (LEAD, "lead"),
     ("api-items", "GET"): (LOOKS, "read"),
     ("api-judgments", "GET"): (LOOKS, "read"),
     ("api-judgments", "POST"): (ALL, "annotate"),
@@ -102,10 +106,14 @@ class PermissionTests(ApiTestCase):
             project=self.project, url="https://example.com/", events=["snapshot.frozen"], creator=self.alice
         )
         self.delivery = Delivery.objects.create(webhook=self.webhook, event="snapshot.frozen", body={})
+        self.upload = imports.keep_upload(
+            project=self.project, name="x.jsonl", chunks=[b'{"prompt": "x"}'], creator=self.alice
+        )
 
     def path(self, name: str, pattern: str) -> str:
         words = {"slug": self.project.slug, "number": 1, "delivery": self.delivery.pk}
-        words["pk"] = self.judgment.pk if "judgment" in name else self.webhook.pk
+        of_kind = {"judgment": self.judgment, "import": self.upload}
+        words["pk"] = next((one.pk for kind, one in of_kind.items() if kind in name), self.webhook.pk)
         path = pattern
         for word, value in words.items():
             for kind in ("slug", "int"):

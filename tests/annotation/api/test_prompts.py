@@ -6,7 +6,8 @@ import json
 import pytest
 from django.test import RequestFactory, TestCase, override_settings
 
-from annotation.api.prompts import TooLarge, limited
+from annotation.api.errors import TooLarge
+from annotation.api.prompts import limited
 from annotation.models import Deed, Item, Prompt, Response
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
