@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 import uuid
+from datetime import timedelta
 from unittest import mock
 
 import pytest
 from django.core.cache import cache
 
 from annotation.actions import judge, queue, review
-from annotation.logic import agreement
+from annotation.logic import agreement, bias
+from annotation.logic.agreement import Interval
 from annotation.models import Guideline, Judgment, Project, Response, User
 from annotation.oversight import people, search
 from annotation.oversight.agreement import alphas, tallies
@@ -227,6 +229,29 @@ class StandingTests(OverseeingTestCase):
         ranks = {placed.response_id: placed.rank for placed in late.placements.all()}
         review.make_gold(item=late.item, actor=self.alice, ranks=ranks, explanation="It is known.")
         assert set(people.gold_scores(self.project, EVERYTHING)) == counted
+
+    def test_with_many_people_what_stands_out_by_chance_is_not_flagged(self) -> None:
+        def one(number: int, p: float) -> people.Standing:
+            return people.Standing(User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p))
+
+        crowd = [one(number, 0.009) for number in range(1, 31)]
+        assert [each.flags for each in people._flagged(crowd)] == [frozenset()] * 30
+        assert people._flagged(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
+        found = people._flagged([*crowd, one(31, 1e-6)])
+        assert [each.user.pk for each in found if each.flags] == [31]
+
+    def test_to_a_day_means_its_end_and_to_a_moment_before_it(self) -> None:
+        self.more_items(1)
+        at = builders.judgment(self.project, self.bob).created_at
+        day, moment = f"{at:%Y-%m-%d}", f"{at:%Y-%m-%dT%H:%M:%S.%f}"
+        for query, items in (
+            ({"to": day}, 1),
+            ({"to": f"{at - timedelta(days=1):%Y-%m-%d}"}, 0),
+            ({"to": moment}, 0),
+            ({"from": moment}, 1),
+            ({"from": day, "to": day}, 1),
+        ):
+            assert search.found(self.project, search.Search.read(query)).count() == items, query
 
     def test_pairs_of_one_known_answer_hang_together(self) -> None:
         share = people.GoldScore(right=30, pairs=60, judgments=10).share
