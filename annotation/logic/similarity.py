@@ -11,7 +11,7 @@ SHINGLE = 3
 NEAR = 0.95
 # words, and the signs that carry meaning in code and formulas; not punctuation, nor what Markdown is made with
 _TOKEN = re.compile(r"\w+|(?<!\w)!|[^\w\s!.,;:?\"'()*_#`‘’“”„«»…–—-]")
-_NUMBER = re.compile(r"\d")
+_NUMBER = re.compile(r"\b\w*\d\w*")
 
 
 def near_identical(first: str, second: str) -> bool:
@@ -24,15 +24,19 @@ def near_identical(first: str, second: str) -> bool:
     a, b = _tokens(first), _tokens(second)
     if a == b:
         return True
-    # an upper bound first: most texts differ in length, and need no look inside
-    size = len(a) + len(b)
-    if 2 * min(len(a), len(b)) < NEAR * size - 2 * SHINGLE:
+    runs_a, runs_b = len(a) - SHINGLE + 1, len(b) - SHINGLE + 1
+    if min(runs_a, runs_b) < 1:
         return False
-    if _numbers(first) != _numbers(second):
+    least = NEAR * (runs_a + runs_b) / 2
+    # upper bounds of what is the same first, since most texts need no closer look: a run has at most three words that
+    # the other text lacks
+    lacking = max(len(_words(first) - _words(second)) / SHINGLE, runs_a - runs_b)
+    if runs_a - lacking < least or runs_b < least or _numbers(first) != _numbers(second):
         return False
-    runs_a, runs_b = _shingles(first), _shingles(second)
-    together = runs_a.total() + runs_b.total()
-    return together > 0 and 2 * (runs_a & runs_b).total() >= NEAR * together
+    ours, theirs = _shingles(first), _shingles(second)
+    if runs_a - len(ours.keys() - theirs.keys()) < least:
+        return False
+    return (ours & theirs).total() >= least
 
 
 # each answer is compared with the other ones of its prompt, one after the other
@@ -40,13 +44,23 @@ _for_each_text = lru_cache(maxsize=16)
 
 
 @_for_each_text
+def _plain(text: str) -> str:
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+@_for_each_text
 def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(unicodedata.normalize("NFKC", text).casefold())
+    return _TOKEN.findall(_plain(text))
+
+
+@_for_each_text
+def _words(text: str) -> frozenset[str]:
+    return frozenset(_tokens(text))
 
 
 @_for_each_text
 def _numbers(text: str) -> list[str]:
-    return [token for token in _tokens(text) if not token.isalpha() and _NUMBER.search(token)]
+    return _NUMBER.findall(_plain(text))
 
 
 @_for_each_text
