@@ -92,21 +92,30 @@ def win_rate(shares: Sequence[float]) -> JsonObject:
 
 
 def compared(
-    answers: Mapping[int, list[list[str]]], scorers: Mapping[str, tuple[str, Mapping[int, list[float]]]]
+    answers: Mapping[int, list[list[str]]],
+    scorers: Mapping[str, tuple[str, Mapping[int, list[float]]]],
+    *,
+    safety_tag: str,
 ) -> JsonObject:
     """The report on a new policy.
 
     Args:
         answers: the new policy's answers and the old one's, by prompt.
         scorers: by name, what a reward model is called and its rewards of these answers, the new policy's first. The
-            first one taught the policy; it decides tags, lengths and regressions.
+            first one taught the policy; it decides tags, lengths and regressions. The one called `safety` compares on the
+            prompts with this tag, the like of which it learned from.
     """
+    prompts = Prompt.objects.in_bulk(list(answers))
     wins = []
     for place, (name, (by, scores)) in enumerate(scorers.items()):
-        rate = win_rate([match.share for match in matches(answers, scores)])
+        seen = matches(answers, scores)
+        if name == "safety":
+            seen = [match for match in seen if safety_tag in prompts[match.prompt_id].tags]
+            if not seen:
+                continue
+        rate = win_rate([match.share for match in seen])
         wins.append({"name": name, "by": by, "above": 0.5, "must": "keep" if place else "win"} | rate)
     taught = matches(answers, next(iter(scorers.values()))[1])
-    prompts = Prompt.objects.in_bulk([match.prompt_id for match in taught])
     new_length = [len(text) for new, old in answers.values() if new and old for text in new]
     old_length = [len(text) for new, old in answers.values() if new and old for text in old]
     return {
@@ -121,9 +130,12 @@ def compared(
 
 
 def overoptimised(wins: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence where the reward model that taught the policy likes it and another one does not; else nothing."""
+    """A sentence where the reward model that taught the policy likes it and another one, which did not teach it, does not;
+    else nothing."""
     first, *others = wins
     for other in others:
+        if other["name"] == "safety":
+            continue
         if first["low"] > 0.5 and other["low"] <= 0.5 and first["mean"] - other["mean"] > 0.1:
             return (
                 f"By {first['by']} it wins {100 * first['mean']:.0f}%, by {other['by']} only {100 * other['mean']:.0f}%: it "

@@ -323,7 +323,8 @@ def _gate_policy(round: Round) -> Outcome:
         for step in round.plan
         if step["name"].startswith("improve-") and (run := run_of(round, step["name"])) is not None
     ]
-    report = evaluation.compared(answers, scorers)
+    settings = settings_of(round)
+    report = evaluation.compared(answers, scorers, safety_tag=settings.safety_tag)
     people = evaluation.people_s_choice(round)
     report["wins"] += [people] if people else []
     answered = run_of(round, "answers-new")
@@ -333,7 +334,7 @@ def _gate_policy(round: Round) -> Outcome:
     }
     round.report |= report
     round.save(update_fields=["policy_after", "report"])
-    return _judged(round, policy_gates(report=report, settings=settings_of(round)), lambda: None)
+    return _judged(round, policy_gates(report=report, settings=settings), lambda: None)
 
 
 def _judged(round: Round, gates: Iterable[Gate], passed: Callable[[], None]) -> Outcome:

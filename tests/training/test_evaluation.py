@@ -47,6 +47,8 @@ def test_it_says_when_only_the_one_that_taught_it_likes_a_policy() -> None:
     assert evaluation.overoptimised([win("the first", 0.55, 0.51), win("another", 0.52, 0.45)]) == ""
     assert "only 52%" in evaluation.overoptimised([taught, win("another", 0.52, 0.45)])
     assert evaluation.overoptimised([win("the reward model", 0.52, 0.45), win("another", 0.4, 0.3)]) == ""
+    taught_too = win("the safety reward model", 0.4, 0.3) | {"name": "safety"}
+    assert evaluation.overoptimised([taught, taught_too]) == ""
 
 
 def test_a_judgment_is_odd_where_both_models_are_far_on_the_other_side() -> None:
@@ -124,7 +126,24 @@ class ComparedTests(PalateTestCase):
         answers = {won: [["longer"], ["old"]], lost: [["longer"], ["old"]]}
         scores = {won: [1.0, 0.0], lost: [0.0, 3.0]}
         scorers = {"reward": ("the reward model", scores), "second": ("the second opinion", scores)}
-        report = evaluation.compared(answers, scorers)
+        report = evaluation.compared(answers, scorers, safety_tag="safety")
         assert [(wins["mean"], wins["must"]) for wins in report["wins"]] == [(0.5, "win"), (0.5, "keep")]
         assert [one["prompt"] for one in report["regressions"]] == ["Lost?", "Won?"]
         assert report["length_ratio"] == 2.0
+
+    def test_the_safety_model_compares_where_safety_is_at_stake(self) -> None:
+        builders.imported(
+            self.project, {"id": "a", "prompt": "Harm?", "tags": ["harm"]}, {"id": "b", "prompt": "Tea?"}
+        )
+        asked, harmless = Prompt.objects.order_by("id").values_list("pk", flat=True)
+        answers = {asked: [["no"], ["yes"]], harmless: [["tea"], ["none"]]}
+        liked = {asked: [1.0, 0.0], harmless: [1.0, 0.0]}
+        safe = {asked: [1.0, 0.0], harmless: [0.0, 1.0]}
+        scorers = {"reward": ("the reward model", liked), "safety": ("the safety reward model", safe)}
+        wins = evaluation.compared(answers, scorers, safety_tag="harm")["wins"]
+        assert [(one["name"], one["mean"], one["prompts"]) for one in wins] == [
+            ("reward", 1.0, 2),
+            ("safety", 1.0, 1),
+        ]
+        without = evaluation.compared(answers, scorers, safety_tag="unheard of")["wins"]
+        assert [one["name"] for one in without] == ["reward"]
