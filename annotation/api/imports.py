@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.http import Http404
 from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -19,13 +18,14 @@ from annotation.access import Role, person, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.api import errors
+from annotation.api.finding import one
 from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.models import Import
 
 
 class FileOut(serializers.ModelSerializer[Import]):
     """`report`, once it is over: how many `prompts`, `responses` and `items` are new, how many rows were `unchanged`, what
-    was `held_back` and `set_aside`; or `errors`, `[[row, sentence], …]`, and then nothing was taken."""
+    was `held_back` and `set_aside`; or `errors`, `[[row, sentence], …]`, or the `reason`, and then nothing was taken."""
 
     percent = serializers.IntegerField()
     report = serializers.DictField()
@@ -119,8 +119,4 @@ class CancelImportApi(APIView):
 
 
 def _import(request: Request, slug: str, pk: int) -> Import:
-    project = project_for(request.user, slug, Role.LEAD)
-    upload = project.imports.filter(pk=pk).first() if pk < 2**63 else None
-    if upload is None:
-        raise Http404("No such import.")
-    return upload
+    return one(project_for(request.user, slug, Role.LEAD).imports.all(), pk)

@@ -1,15 +1,18 @@
-"""The items of the queue, and the guidelines, to read."""
+"""The items of the queue, and the guidelines."""
 
 from __future__ import annotations
 
-from django.db.models import Count, Q
+from typing import Any
+
+from django.db.models import Count, Q, QuerySet
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, project_for
+from annotation.access import Role, person, project_for
+from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
 from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Guideline, Item, Slot
@@ -46,6 +49,19 @@ class GuidelineOut(serializers.ModelSerializer[Guideline]):
         fields = ("number", "text", "created_at")
 
 
+class GuidelineIn(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=100_000, help_text="In Markdown.")
+
+
+def with_counts(items: QuerySet[Item]) -> QuerySet[Item]:
+    """With all that `ItemOut` tells."""
+    return (
+        items.select_related("prompt")
+        .prefetch_related("candidates")
+        .annotate(wanted=Count("slots"), done=Count("slots", filter=Q(slots__state=Slot.State.DONE)))
+    )
+
+
 class ItemsApi(APIView):
     @extend_schema(
         summary="The project's items",
@@ -62,14 +78,8 @@ class ItemsApi(APIView):
         """In the order in which they came in, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         state = filtering.by_choice(request, "state", Item.State.values)
-        items = (
-            Item.objects.filter(project=project, **filtering.by_prompt(request, "prompt__"))
-            .filter(**{"state": state} if state else {})
-            .select_related("prompt")
-            .prefetch_related("candidates")
-            .annotate(wanted=Count("slots"), done=Count("slots", filter=Q(slots__state=Slot.State.DONE)))
-        )
-        return ById().answer(items, request, ItemOut)
+        items = Item.objects.filter(project=project, **filtering.by_prompt(request, "prompt__"))
+        return ById().answer(with_counts(items.filter(state=state) if state else items), request, ItemOut)
 
 
 class GuidelinesApi(APIView):
@@ -83,3 +93,18 @@ class GuidelinesApi(APIView):
         """Newest first, in Markdown. For every member."""
         project = project_for(request.user, slug)
         return Response(GuidelineOut(project.guidelines.order_by("-number"), many=True).data)
+
+    @extend_schema(
+        summary="Write the guidelines anew",
+        operation_id="guidelines_write",
+        request=GuidelineIn,
+        responses={201: GuidelineOut} | errors.WRITE,
+        tags=["projects"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """The next version, in force from the next item on; the same text again is no new one. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = GuidelineIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        version = write_guideline(project=project, author=person(request), **given.validated_data)
+        return Response(GuidelineOut(version).data, status=201)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404, HttpResponseBase
+from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
@@ -16,6 +16,7 @@ from annotation.access import Role, member_for, person, project_for
 from annotation.actions.freeze import FreezeError
 from annotation.actions.judge import AlreadyJudged, JudgmentError, Marks, revise, submit
 from annotation.api import errors, exports
+from annotation.api.finding import one
 from annotation.api.queue import lease_of
 from annotation.logic.flags import FLAGS
 from annotation.logic.ranking import LETTERS
@@ -269,17 +270,8 @@ class ReviseApi(APIView):
 
 
 def _judgment(project: Project, pk: int) -> Judgment:
-    judgment = (
-        Judgment.objects.filter(item__project=project, pk=pk)
-        .select_related("demonstration", "item")
-        .prefetch_related("placements")
-        .first()
-        if pk < 2**63
-        else None
-    )
-    if judgment is None:
-        raise Http404("No such judgment.")
-    return judgment
+    said = Judgment.objects.filter(item__project=project)
+    return one(said.select_related("demonstration", "item").prefetch_related("placements"), pk)
 
 
 def by_response(given: dict[str, Any], shown_order: list[int], field: str) -> dict[int, Any]:

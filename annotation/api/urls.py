@@ -7,9 +7,12 @@ from annotation.api import schema  # noqa: F401 - its class registers itself
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
 from annotation.api.judgments import JudgmentApi, JudgmentsApi, ReviseApi
+from annotation.api.members import MemberApi, MembersApi
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
+from annotation.api.quality import QualityApi
 from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
+from annotation.api.review import ItemActApi, ItemApi
 from annotation.api.snapshots import (
     DifferenceApi,
     SnapshotApi,
@@ -28,12 +31,17 @@ urlpatterns = [
     path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
     path("projects/", ProjectsApi.as_view(), name="api-projects"),
     path(PROJECT, ProjectApi.as_view(), name="api-project"),
+    path(f"{PROJECT}members/", MembersApi.as_view(), name="api-members"),
+    path(f"{PROJECT}members/<int:pk>/", MemberApi.as_view(), name="api-member"),
+    path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
     path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),
     path(f"{PROJECT}imports/", ImportsApi.as_view(), name="api-imports"),
     path(f"{PROJECT}imports/<int:pk>/", ImportApi.as_view(), name="api-import"),
     path(f"{PROJECT}imports/<int:pk>/cancel/", CancelImportApi.as_view(), name="api-import-cancel"),
     path(f"{PROJECT}items/", ItemsApi.as_view(), name="api-items"),
+    path(f"{PROJECT}items/<int:pk>/", ItemApi.as_view(), name="api-item"),
+    path(f"{PROJECT}items/<int:pk>/<slug:verb>/", ItemActApi.as_view(), name="api-item-act"),
     path(f"{PROJECT}judgments/", JudgmentsApi.as_view(), name="api-judgments"),
     path(f"{PROJECT}judgments/<int:pk>/", JudgmentApi.as_view(), name="api-judgment"),
     path(f"{PROJECT}judgments/<int:pk>/revise/", ReviseApi.as_view(), name="api-judgment-revise"),

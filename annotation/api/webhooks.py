@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.http import Http404
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -15,6 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import webhooks
 from annotation.api import errors
+from annotation.api.finding import one
 from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Delivery, Webhook
 from annotation.models.webhooks import EVENTS
@@ -189,18 +189,11 @@ class RedeliverApi(APIView):
     )
     def post(self, request: Request, slug: str, pk: int, delivery: int) -> Response:
         """Within seconds, whatever became of it before. For leads."""
-        webhook = _webhook(request, slug, pk)
-        found = webhook.deliveries.filter(pk=delivery).first() if delivery < 2**63 else None
-        if found is None:
-            raise Http404("No such message.")
+        found = one(_webhook(request, slug, pk).deliveries.all(), delivery)
         webhooks.redeliver(found)
         found.refresh_from_db()
         return Response(DeliveryOut(found).data)
 
 
 def _webhook(request: Request, slug: str, pk: int) -> Webhook:
-    project = project_for(request.user, slug, Role.LEAD)
-    webhook = project.webhooks.filter(pk=pk).first() if pk < 2**63 else None
-    if webhook is None:
-        raise Http404("No such webhook.")
-    return webhook
+    return one(project_for(request.user, slug, Role.LEAD).webhooks.all(), pk)

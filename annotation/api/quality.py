@@ -1,0 +1,91 @@
+"""How far people agree, and how each of them works: the figures of the Quality page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, project_for
+from annotation.api import errors
+from annotation.logic.agreement import Tally
+from annotation.oversight import people
+from annotation.oversight.agreement import alphas, tallies
+from annotation.oversight.filters import PERIODS, Filters
+
+
+class IntervalOut(serializers.Serializer[Any]):
+    value = serializers.FloatField()
+    low = serializers.FloatField(help_text="Of the 95% interval.")
+    high = serializers.FloatField()
+    n = serializers.IntegerField(help_text="Observations.")
+
+
+class TestOut(serializers.Serializer[Any]):
+    observed = IntervalOut()
+    expected = serializers.FloatField()
+    p = serializers.FloatField(help_text="Two-sided.")
+
+
+class StandingOut(serializers.Serializer[Any]):
+    username = serializers.CharField(source="user.username")
+    pseudonym = serializers.CharField(source="user.pseudonym", help_text="As exports name them.")
+    judgments = serializers.IntegerField()
+    median_seconds = serializers.FloatField(allow_null=True, help_text="For a judgment.")
+    agreement = IntervalOut(allow_null=True, help_text="With others, on pairs of answers.")
+    gold = IntervalOut(source="gold.share", allow_null=True, help_text="On items with a known answer.")
+    left = TestOut(allow_null=True, help_text="How often the first answer shown is chosen.")
+    length = TestOut(allow_null=True, help_text="How often the longer answer is, against the others.")
+    drift = TestOut(allow_null=True, help_text="Agreement later, against earlier.")
+    flags = serializers.ListField(
+        child=serializers.ChoiceField(["left", "length", "drift"]),
+        help_text="Which of the three stand out, after Holm's correction for the number of people.",
+    )
+
+
+class QualityOut(serializers.Serializer[Any]):
+    alpha_ordinal = IntervalOut(allow_null=True, help_text="Krippendorff's, of ranks and degrees.")
+    alpha_nominal = IntervalOut(allow_null=True, help_text="The same, of which of two answers is better.")
+    agreement = IntervalOut(allow_null=True, help_text="Pairs that two people put the same way, of all.")
+    tau_b = serializers.FloatField(
+        allow_null=True, help_text="Kendall's, the mean over two people's rankings."
+    )
+    gold = IntervalOut(allow_null=True, help_text="On items with a known answer.")
+    annotators = StandingOut(many=True)
+
+
+class QualityApi(APIView):
+    @extend_schema(
+        summary="How far people agree",
+        operation_id="quality_get",
+        parameters=[
+            OpenApiParameter(
+                "days", str, enum=[days for days in PERIODS if days], description="The last ones only."
+            ),
+            OpenApiParameter("annotator", str, description="Only items that this user judged."),
+            OpenApiParameter("tag", str, description="Only prompts with this tag."),
+            OpenApiParameter("version", int, description="Only under this version of the guidelines."),
+        ],
+        responses={200: QualityOut} | errors.READ,
+        tags=["projects"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """The figures of the Quality page. A filter that fits nothing in the project filters nothing. For leads and
+        reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        filters = Filters.read(request.query_params, project)
+        found, whole = alphas(project, filters), tallies(project, filters, "all")["all"].get("", Tally())
+        standings = people.standings(project, filters)
+        figures = {
+            "alpha_ordinal": found.ordinal,
+            "alpha_nominal": found.nominal,
+            "agreement": whole.share,
+            "tau_b": whole.mean_tau,
+            "gold": people.total_gold(one.gold for one in standings).share,
+            "annotators": standings,
+        }
+        return Response(QualityOut(figures).data)

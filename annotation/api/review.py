@@ -1,0 +1,144 @@
+"""What reviewers do with an item: decide it, make its answer known, take it out of the queue or put it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, person, project_for
+from annotation.actions import review
+from annotation.actions.review import ReviewError
+from annotation.api import errors
+from annotation.api.finding import one
+from annotation.api.items import ItemOut, with_counts
+from annotation.api.judgments import JudgmentOut, RanksField, by_response
+from annotation.models import Item, Judgment, User, Verdict
+
+
+class VerdictOut(serializers.ModelSerializer[Verdict]):
+    ranks = serializers.DictField(child=serializers.IntegerField(), help_text="By response id.")
+
+    class Meta:
+        model = Verdict
+        fields = ("ranks", "degree", "note", "created_at")
+
+
+class ItemDetail(ItemOut):
+    judgments = serializers.SerializerMethodField(help_text="Those that stand, oldest first.")
+    verdict = serializers.SerializerMethodField(help_text="The newest one.")
+
+    class Meta:
+        model = Item
+        fields = (*ItemOut.Meta.fields, "judgments", "verdict")
+
+    def get_judgments(self, item: Item) -> list[dict[str, Any]]:
+        said = Judgment.objects.current().filter(item=item).order_by("pk").prefetch_related("placements")
+        return list(JudgmentOut(said.select_related("item", "demonstration"), many=True).data)
+
+    def get_verdict(self, item: Item) -> dict[str, Any] | None:
+        newest = item.verdicts.order_by("-pk").first()
+        return dict(VerdictOut(newest).data) if newest else None
+
+
+class DeedIn(serializers.Serializer[Any]):
+    ranks = RanksField(
+        required=False, help_text="For `verdict` and `gold`: by response id, or in the order of `responses`."
+    )
+    degree = serializers.ChoiceField(
+        Judgment.Degree.choices,
+        required=False,
+        allow_null=True,
+        help_text="For the verdict on two answers.",
+    )
+    note = serializers.CharField(required=False, allow_blank=True, help_text="For `verdict`.")
+    explanation = serializers.CharField(
+        required=False, allow_blank=True, help_text="For `gold`: why this is the right answer."
+    )
+    reason = serializers.CharField(
+        required=False, allow_blank=True, help_text="For `retire`: why nobody should judge it any more."
+    )
+
+
+Said = dict[str, Any]
+
+
+def _verdict(item: Item, actor: User, said: Said) -> None:
+    review.give_verdict(
+        item=item, reviewer=actor, ranks=said["ranks"], degree=said.get("degree"), note=said.get("note", "")
+    )
+
+
+def _gold(item: Item, actor: User, said: Said) -> None:
+    review.make_gold(item=item, actor=actor, ranks=said["ranks"], explanation=said.get("explanation", ""))
+
+
+def _retire(item: Item, actor: User, said: Said) -> None:
+    review.retire(item=item, actor=actor, reason=said.get("reason", ""))
+
+
+def _reopen(item: Item, actor: User, said: Said) -> None:
+    review.reopen(item=item, actor=actor)
+
+
+def _dismiss(item: Item, actor: User, said: Said) -> None:
+    review.dismiss(item=item)
+
+
+DEEDS: dict[str, Callable[[Item, User, Said], None]] = {
+    "verdict": _verdict,
+    "gold": _gold,
+    "retire": _retire,
+    "reopen": _reopen,
+    "dismiss": _dismiss,
+}
+
+
+class ItemApi(APIView):
+    @extend_schema(
+        summary="One item, and what was said of it",
+        operation_id="items_retrieve",
+        responses={200: ItemDetail} | errors.READ,
+        tags=["prompts"],
+    )
+    def get(self, request: Request, slug: str, pk: int) -> Response:
+        """For leads and reviewers."""
+        return Response(ItemDetail(_item(request, slug, pk)).data)
+
+
+class ItemActApi(APIView):
+    @extend_schema(
+        summary="Do something with an item",
+        operation_id="items_act",
+        parameters=[OpenApiParameter("verb", str, "path", enum=list(DEEDS))],
+        request=DeedIn,
+        responses={200: ItemDetail} | errors.WRITE,
+        examples=[OpenApiExample("retire", {"reason": "All answers are the same."}, request_only=True)],
+        tags=["prompts"],
+    )
+    def post(self, request: Request, slug: str, pk: int, verb: str) -> Response:
+        """`verdict`: decide it; `gold`: make its answer known; `retire` it from the queue; `reopen` it; `dismiss` what waits
+        for a reviewer about it. For leads and reviewers."""
+        item = _item(request, slug, pk)
+        given = DeedIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        if verb not in DEEDS:
+            raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
+        responses = sorted(item.responses.values_list("pk", flat=True))
+        ranks = by_response(given.validated_data.get("ranks", {}), responses, "ranks")
+        try:
+            DEEDS[verb](item, person(request), given.validated_data | {"ranks": ranks})
+        except ReviewError as error:
+            raise ValidationError({error.field: [str(error)]}) from error
+        return Response(ItemDetail(_item(request, slug, pk)).data)
+
+
+def _item(request: Request, slug: str, pk: int) -> Item:
+    project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return one(with_counts(Item.objects.filter(project=project)), pk)
