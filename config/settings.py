@@ -203,6 +203,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "annotation.api.schema.complete",
     ],
+    "ENUM_NAME_OVERRIDES": {"ItemState": "annotation.models.Item.State"},
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -25,22 +25,22 @@ class IntervalOut(serializers.Serializer[Any]):
     n = serializers.IntegerField(help_text="Observations.")
 
 
-class TestOut(serializers.Serializer[Any]):
+class HabitOut(serializers.Serializer[Any]):
     observed = IntervalOut()
     expected = serializers.FloatField()
     p = serializers.FloatField(help_text="Two-sided.")
 
 
-class StandingOut(serializers.Serializer[Any]):
+class AnnotatorOut(serializers.Serializer[Any]):
     username = serializers.CharField(source="user.username")
     pseudonym = serializers.CharField(source="user.pseudonym", help_text="As exports name them.")
     judgments = serializers.IntegerField()
     median_seconds = serializers.FloatField(allow_null=True, help_text="For a judgment.")
     agreement = IntervalOut(allow_null=True, help_text="With others, on pairs of answers.")
     gold = IntervalOut(source="gold.share", allow_null=True, help_text="On items with a known answer.")
-    left = TestOut(allow_null=True, help_text="How often the first answer shown is chosen.")
-    length = TestOut(allow_null=True, help_text="How often the longer answer is, against the others.")
-    drift = TestOut(allow_null=True, help_text="Agreement later, against earlier.")
+    left = HabitOut(allow_null=True, help_text="How often the first answer shown is chosen.")
+    length = HabitOut(allow_null=True, help_text="How often the longer answer is, against the others.")
+    drift = HabitOut(allow_null=True, help_text="Agreement later, against earlier.")
     flags = serializers.ListField(
         child=serializers.ChoiceField(["left", "length", "drift"]),
         help_text="Which of the three stand out, after Holm's correction for the number of people.",
@@ -55,7 +55,7 @@ class QualityOut(serializers.Serializer[Any]):
         allow_null=True, help_text="Kendall's, the mean over two people's rankings."
     )
     gold = IntervalOut(allow_null=True, help_text="On items with a known answer.")
-    annotators = StandingOut(many=True)
+    annotators = AnnotatorOut(many=True)
 
 
 class QualityApi(APIView):
