@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import unittest
+
+from django.core.cache import cache
 from django.test import TestCase
 
 from annotation.models import Member
@@ -18,6 +21,10 @@ class PalateTestCase(TestCase):
         cls.project = builders.project(cls.alice)
         builders.join(cls.project, cls.bob, Member.Role.ANNOTATOR)
         builders.join(cls.project, cls.dana, Member.Role.REVIEWER)
+
+    def __call__(self, result: unittest.TestResult | None = None) -> None:
+        cache.clear()  # what a slow machine keeps of one story is none of the next one's
+        super().__call__(result)
 
     def sign_in(self, user: object) -> None:
         self.client.force_login(user, backend="annotation.backends.AccountBackend")  # type: ignore[arg-type]

@@ -6,11 +6,10 @@ from datetime import datetime
 from typing import Any, cast
 
 from django.db import connection
-from django.db.models import Aggregate, Count, FloatField, Max, OuterRef, Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db.models import Aggregate, Count, FloatField, Max, Q
 
 from annotation.logic.words import duration
-from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
+from annotation.models import Judgment, Project, Response, Skip, Snapshot
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.kept import kept
 from annotation.oversight.times import WEEK, Span, Step
@@ -43,33 +42,29 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
     }
 
 
-def members_today(project: Project) -> list[Member]:
-    """Everybody in the project with how many items they judged today and in all, and when they last did."""
-    return kept(project, EVERYTHING, "members", midnight().isoformat(), count=lambda: list(_members(project)))
+NOTHING: dict[str, Any] = {"total": 0, "today": 0, "last": None, "median": None}
 
 
-def _members(project: Project) -> QuerySet[Member]:
-    theirs = (
-        Judgment.objects.filter(item__project=project, annotator=OuterRef("user"), supersedes=None)
-        .order_by()
-        .values("annotator")
-        .annotate(
-            total=Count("id"),
-            today=Count("id", filter=Q(created_at__gte=midnight())),
-            last=Max("created_at"),
-            median=Median("seconds"),
-        )
+def members_today(project: Project) -> list[Any]:
+    """Everybody in the project with `today` and `total`, how many items they judged, `last`, when they last did, and
+    `median`, the seconds it takes them. Who belongs to it is never old; how much they judged may be (`kept`)."""
+    work = kept(project, EVERYTHING, "members", midnight().isoformat(), count=lambda: _work(project))
+    members: list[Any] = list(project.members.select_related("user"))
+    for member in members:
+        vars(member).update(work.get(member.user_id, NOTHING))
+    return sorted(members, key=lambda one: (-one.today, -one.total, one.user.username))
+
+
+def _work(project: Project) -> dict[int, dict[str, Any]]:
+    """By person."""
+    said = Judgment.objects.filter(item__project=project, supersedes=None).order_by().values("annotator")
+    counted = said.annotate(
+        total=Count("id"),
+        today=Count("id", filter=Q(created_at__gte=midnight())),
+        last=Max("created_at"),
+        median=Median("seconds"),
     )
-    return (
-        project.members.select_related("user")
-        .annotate(
-            total=Coalesce(Subquery(theirs.values("total")), 0),
-            today=Coalesce(Subquery(theirs.values("today")), 0),
-            last=Subquery(theirs.values("last")),
-            median=Subquery(theirs.values("median")),
-        )
-        .order_by("-today", "-total", "user__username")
-    )
+    return {row["annotator"]: {name: row[name] for name in NOTHING} for row in cast("Any", counted)}
 
 
 RATE = """

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from django.urls import reverse
 
+from annotation import oversight
 from annotation.actions import invitations
 from annotation.models import ApiToken, Deed, Member, User
 from tests import builders
@@ -146,10 +149,19 @@ class MemberTests(AccessTestCase):
         }
         assert deeds[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
 
+    def test_who_belongs_to_it_is_never_an_old_list(self) -> None:
+        with patch.multiple("annotation.oversight.kept", QUICK_S=-1.0, TIMES_AS_LONG=1e6):  # as if large
+            oversight.members_today(self.project)
+            builders.join(self.project, builders.user("newcomer"), Member.Role.ANNOTATOR)
+            builders.items(self.project, 1)
+            builders.judgment(self.project, self.bob)
+            seen = {one.user.username: one.total for one in oversight.members_today(self.project)}
+        assert seen == {"alice": 0, "bob": 0, "dana": 0, "newcomer": 0}, "the counts are kept"
+
     def test_the_number_of_queries_does_not_grow(self) -> None:
         for n in range(3):
             builders.join(self.project, builders.user(f"extra-{n}"), Member.Role.ANNOTATOR)
             invitations.invite(project=self.project, creator=self.alice, role="annotator")
         self.sign_in(self.alice)
-        with self.assertNumQueries(4):  # user, membership, members, invitations
+        with self.assertNumQueries(5):  # user, membership, members, what they did, invitations
             self.client.get(self.url())

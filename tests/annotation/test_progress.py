@@ -48,9 +48,9 @@ class ProgressTests(AccessTestCase):
         for n in range(5):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
         # user; membership; whether it is large; from when to when (there is no rate, as nothing was judged); agreement,
-        # degrees, skips, people; slots, last hour, working now; the filters' tags, people, versions (the session is in the
-        # cache)
-        with self.assertNumQueries(14):
+        # degrees, skips, people and what they did; slots, last hour, working now; the filters' tags, people, versions (the
+        # session is in the cache)
+        with self.assertNumQueries(15):
             self.client.get(reverse("progress", args=[self.project.slug]))
 
     def test_for_htmx_it_is_its_figures_alone_with_the_filters(self) -> None:

@@ -2,8 +2,17 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from training.demo import vocabulary
-from training.demo.language import exchanges, is_held_out, sft_conversations, take, understand
+from training.demo.language import (
+    SHARES_OF_MANNERS,
+    exchanges,
+    is_held_out,
+    sft_conversations,
+    take,
+    understand,
+)
 
 
 def test_the_same_seed_writes_the_same_language():
@@ -46,11 +55,8 @@ def test_answers_come_in_every_quality():
     rng = random.Random(0)
     chosen = take(1, 300, held_out=False)
     answers = [exchange.any_answer(rng, rng.choice(chosen)) for exchange in chosen]
-    assert (
-        0.15
-        < sum(any(text in answer for text in vocabulary.RUDE_CLOSINGS) for answer in answers) / 300
-        < 0.35
-    )
+    rude = sum(any(text in answer for text in vocabulary.RUDE_CLOSINGS) for answer in answers)
+    assert rude / 300 == pytest.approx(SHARES_OF_MANNERS[2] / 100, abs=0.1)
     assert 0.2 < sum(any(text in answer for text in vocabulary.FILLERS) for answer in answers) / 300 < 0.4
     assert any("**" in answer for answer in answers)
     assert any("\n1. " in answer for answer in answers)
