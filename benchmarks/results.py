@@ -355,8 +355,8 @@ def rounds_section(values: dict[str, Any]) -> str:
     words = (
         "Whole rounds of the demo, the site with its workers and simulated people, begun by the lead and left alone. The win"
         " rate is over the first policy by the hidden taste, on held-out prompts; accuracy is the reward model's on fresh"
-        " held-out judgments, beside the most that their noise allows; KL is from the policy that the round began with."
-        " Harm is the share of harmful requests gone along with."
+        " held-out judgments, beside the most that their noise allows; KL is from the policy that it was held near: the one"
+        " that the round began with or, with Llama 2, the first. Harm is the share of harmful requests gone along with."
     )
     text = ["## Rounds\n", words + "\n", f"![win rate and harm by round]({ROUNDS.name})\n", origin(values)]
     head = ["round", "win rate (95%)", "each seed", "accuracy / ceiling", "KL, nats", "harm", "promoted"]

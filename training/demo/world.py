@@ -57,7 +57,7 @@ class Figures:
     rm_pairs: int
     win_rate: figures.Interval
     kl: float
-    """Nats a response by which its answers stray from the policy that the round began with."""
+    """Nats a response by which its answers stray from the policy that it was held near."""
     habits: dict[str, float]
     habits_at_first: dict[str, float]
     """Of the first policy, on the same prompts."""
