@@ -112,6 +112,6 @@ class OverviewTests(PalateTestCase):
         actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         # user; membership; queue: slots, last hour, working now;
         # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
-        # recent runs; guidelines; members, how many
-        with self.assertNumQueries(19):
+        # recent runs; guidelines; what members did, members, how many
+        with self.assertNumQueries(20):
             self.client.get(self.url())
