@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
+from pathlib import Path
 
 from annotation.models import Item, Project, Slot
 from tests import builders
@@ -12,6 +14,10 @@ from training import registry, rounds
 
 
 class AskingTests(PalateTestCase):
+    def setUp(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(self.settings(ARTIFACTS=Path(folder)))
+
     def asked(self, project: Project, **options: object) -> list[int]:
         """How many people are to judge each item of a first round with a policy but no answers yet."""
         registry.add_model(project=project, kind="policy", name="first", location="x")
