@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -11,7 +13,7 @@ from django.http import HttpResponse, JsonResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from psycopg_pool import PoolTimeout
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, NotFound
+from rest_framework.exceptions import APIException, NotFound, ValidationError
 from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -33,6 +35,16 @@ class Conflict(APIException):
 
 class TooLarge(APIException):
     status_code = 413
+
+
+@contextmanager
+def by_field(kind: Any) -> Iterator[None]:
+    """What an action refuses within the context, with an error of this kind, is refused with its sentence under the field
+    that it names."""
+    try:
+        yield
+    except kind as error:
+        raise ValidationError({error.field: [str(error)]}) from error
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:

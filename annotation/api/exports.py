@@ -10,6 +10,7 @@ from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
 from annotation.actions import freeze
+from annotation.api import errors
 from annotation.api.renderers import NDJSON, NDJSONRenderer, ParquetRenderer, ZipRenderer
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import ACCOUNTS, FILES, GOLD, SPLITS, VOTES, Selection, SelectionError
@@ -25,10 +26,8 @@ def selection_of(request: Request, *besides: str) -> Selection:
         ValidationError: a parameter is unknown or has no such value.
     """
     given = {name: value for name, value in request.query_params.dict().items() if name not in besides}
-    try:
+    with errors.by_field(SelectionError):
         return Selection.of(given)
-    except SelectionError as error:
-        raise ValidationError({error.field: [str(error)]}) from error
 
 
 def snapshot_of(project: Project, number: str | int, field: str | None = None) -> Snapshot:

@@ -98,7 +98,7 @@ class GuidelinesApi(APIView):
         summary="Write the guidelines anew",
         operation_id="guidelines_write",
         request=GuidelineIn,
-        responses={201: GuidelineOut} | errors.WRITE,
+        responses={201: GuidelineOut, 200: GuidelineOut} | errors.WRITE,
         tags=["projects"],
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -106,5 +106,6 @@ class GuidelinesApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = GuidelineIn(data=request.data)
         given.is_valid(raise_exception=True)
+        before = project.guideline
         version = write_guideline(project=project, author=person(request), **given.validated_data)
-        return Response(GuidelineOut(version).data, status=201)
+        return Response(GuidelineOut(version).data, status=200 if version == before else 201)

@@ -262,10 +262,8 @@ class ReviseApi(APIView):
         given = Said(data=request.data)
         given.is_valid(raise_exception=True)
         said = given.what(judgment.shown_order)
-        try:
+        with errors.by_field(JudgmentError):
             newer = revise(judgment=judgment, annotator=person(request), **said)
-        except JudgmentError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(JudgmentOut(newer).data, status=201)
 
 

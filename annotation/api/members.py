@@ -6,7 +6,6 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -61,10 +60,8 @@ class MembersApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = MemberIn(data=request.data)
         given.is_valid(raise_exception=True)
-        try:
+        with errors.by_field(MemberError):
             member = members.add_member(project=project, actor=person(request), **given.validated_data)
-        except MemberError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(MemberOut(member).data, status=201)
 
 
@@ -81,10 +78,8 @@ class MemberApi(APIView):
         member = _member(request, slug, pk)
         given = RoleIn(data=request.data)
         given.is_valid(raise_exception=True)
-        try:
+        with errors.by_field(MemberError):
             members.change_role(member=member, actor=person(request), **given.validated_data)
-        except MemberError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(MemberOut(member).data)
 
     @extend_schema(
@@ -95,10 +90,8 @@ class MemberApi(APIView):
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
-        try:
+        with errors.by_field(MemberError):
             members.remove_member(member=_member(request, slug, pk), actor=person(request))
-        except MemberError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(status=204)
 
 

@@ -132,10 +132,8 @@ class ItemActApi(APIView):
             raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
         responses = sorted(item.responses.values_list("pk", flat=True))
         ranks = by_response(given.validated_data.get("ranks", {}), responses, "ranks")
-        try:
+        with errors.by_field(ReviewError):
             DEEDS[verb](item, person(request), given.validated_data | {"ranks": ranks})
-        except ReviewError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(ItemDetail(_item(request, slug, pk)).data)
 
 

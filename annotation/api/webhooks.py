@@ -113,10 +113,8 @@ class WebhooksApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = WebhookIn(data=request.data)
         given.is_valid(raise_exception=True)
-        try:
+        with errors.by_field(webhooks.WebhookError):
             webhook = webhooks.add(project=project, creator=person(request), **given.validated_data)
-        except webhooks.WebhookError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpResponseBase
 from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import NotFound, ValidationError
+from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -105,10 +105,8 @@ class ModelsApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = ModelIn(data=request.data)
         given.is_valid(raise_exception=True)
-        try:
+        with errors.by_field(RunError):
             version = registry.add_model(project=project, **given.validated_data)
-        except RunError as error:
-            raise ValidationError({error.field: [str(error)]}) from error
         return Response(ModelOut(version).data, status=201)
 
 
