@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import QuerySet
+
 from annotation.models import Deed, Project, User
+
+THE_SITE = "-"
+"""Whom to ask for where nobody acted but the site itself."""
 
 VERBS = {
     "project.created": "created the project",
@@ -53,3 +58,11 @@ def record(verb: str, *, project: Project | None, actor: User | None, subject: s
     """Note a deed. `actor` is None where the site itself acted; `data` holds what changed, as JSON."""
     assert verb in VERBS, verb
     return Deed.objects.create(project=project, actor=actor, verb=verb, subject=subject[:200], data=data)
+
+
+def deeds(project: Project, *, who: str = "", verb: str = "") -> QuerySet[Deed]:
+    """Newest first, with their actors: all, or those of a user and of a kind."""
+    found = Deed.objects.filter(project=project).select_related("actor").order_by("-id")
+    if who:
+        found = found.filter(actor=None) if who == THE_SITE else found.filter(actor__username=who)
+    return found.filter(verb=verb) if verb in VERBS else found

@@ -13,6 +13,7 @@ from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Field
 
 from annotation.actions.imports import too_large
+from annotation.actions.projects import SETTINGS
 from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -43,22 +44,7 @@ class ProjectForm(forms.ModelForm):
 
     class Meta:
         model = Project
-        fields = [
-            "name",
-            "criterion",
-            "task",
-            "k",
-            "asks_quality",
-            "asks_flags",
-            "asks_safety",
-            "rationale",
-            "overlap",
-            "lease_minutes",
-            "gold_rate",
-            "control_rate",
-            "qualification_items",
-            "qualification_accuracy",
-        ]
+        fields = SETTINGS
         labels = {
             "task": "What people do",
             "k": "Answers per prompt",
@@ -93,13 +79,6 @@ class ProjectForm(forms.ModelForm):
         for name in (*self.SHARES, "task", "qualification_items", "rationale"):
             if name not in self.errors and data.get(name) in (None, ""):
                 data[name] = _model_field(name).default
-        gold, control = data.get("gold_rate"), data.get("control_rate")
-        if gold is not None and control is not None and gold + control > 1:
-            self.add_error(
-                "control_rate",
-                f"Gold items and the control slice are {100 * (gold + control):.4g}% of what is handed out together: "
-                "at most 100% can be.",
-            )
         return data
 
 

@@ -8,6 +8,19 @@ from annotation import audit
 from annotation.logic.markdown import render
 from annotation.models import Guideline, Member, Project, User
 
+# what a lead may change
+SETTINGS = (
+    *("name", "criterion", "task", "k", "asks_quality", "asks_flags", "asks_safety", "rationale"),
+    *(
+        "overlap",
+        "lease_minutes",
+        "gold_rate",
+        "control_rate",
+        "qualification_items",
+        "qualification_accuracy",
+    ),
+)
+
 
 @transaction.atomic
 def create_project(*, project: Project, guideline: str, creator: User) -> Project:

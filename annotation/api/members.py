@@ -1,21 +1,30 @@
-"""Who belongs to a project, and in which role."""
+"""Who belongs to a project, in which role; and a word with them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
-from annotation.actions import members
+from annotation.actions import members, rules
 from annotation.actions.members import MemberError
+from annotation.actions.rules import RuleError
 from annotation.api import errors
 from annotation.api.finding import one
-from annotation.models import Member
+from annotation.models import Member, User
+
+DEEDS: dict[str, Callable[[Member, User, str], object]] = {
+    "pause": lambda member, actor, reason: rules.pause(member=member, actor=actor, reason=reason),
+    "warn": lambda member, actor, reason: rules.warn(member=member, actor=actor, reason=reason),
+    "resume": lambda member, actor, reason: rules.resume(member=member, actor=actor),
+}
 
 
 class MemberOut(serializers.ModelSerializer[Member]):
@@ -25,7 +34,21 @@ class MemberOut(serializers.ModelSerializer[Member]):
 
     class Meta:
         model = Member
-        fields = ("id", "username", "pseudonym", "account", "role")
+        fields = (
+            *("id", "username", "pseudonym", "account", "role", "joined_at", "qualified_at"),
+            *("paused_at", "paused_reason", "warned_at", "warning"),
+        )
+
+
+class NewAccountOut(MemberOut):
+    password = serializers.CharField(help_text="To sign in with. It is shown this once.")
+    key = serializers.CharField(
+        help_text="For a machine: of a token that may annotate. It is shown this once."
+    )
+
+    class Meta:
+        model = Member
+        fields = (*MemberOut.Meta.fields, "password", "key")
 
 
 class RoleIn(serializers.Serializer[Any]):
@@ -36,12 +59,23 @@ class MemberIn(RoleIn):
     username = serializers.CharField(max_length=150, help_text="Of somebody who has an account.")
 
 
+class AccountIn(serializers.Serializer[Any]):
+    username = serializers.CharField(max_length=150, help_text="Letters, digits and @ . + - _")
+    account = serializers.ChoiceField(User.Account.choices, default=User.Account.PERSON)
+
+
+class ReasonIn(serializers.Serializer[Any]):
+    reason = serializers.CharField(
+        default="", allow_blank=True, help_text="They read it above their work. Not for `resume`."
+    )
+
+
 class MembersApi(APIView):
     @extend_schema(
         summary="The project's members",
         operation_id="members_list",
         responses={200: MemberOut(many=True)} | errors.READ,
-        tags=["projects"],
+        tags=["people"],
     )
     def get(self, request: Request, slug: str) -> Response:
         """For leads."""
@@ -53,7 +87,7 @@ class MembersApi(APIView):
         operation_id="members_add",
         request=MemberIn,
         responses={201: MemberOut} | errors.WRITE,
-        tags=["projects"],
+        tags=["people"],
     )
     def post(self, request: Request, slug: str) -> Response:
         """For leads."""
@@ -71,7 +105,7 @@ class MemberApi(APIView):
         operation_id="members_change",
         request=RoleIn,
         responses={200: MemberOut} | errors.WRITE,
-        tags=["projects"],
+        tags=["people"],
     )
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
@@ -86,7 +120,7 @@ class MemberApi(APIView):
         summary="Take somebody out of the project",
         operation_id="members_remove",
         responses={204: OpenApiResponse(description="They are out. What they judged stays.")} | errors.WRITE,
-        tags=["projects"],
+        tags=["people"],
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
@@ -95,6 +129,47 @@ class MemberApi(APIView):
         return Response(status=204)
 
 
+class AccountsApi(APIView):
+    @extend_schema(
+        summary="Make an account for a new member",
+        operation_id="members_create",
+        request=AccountIn,
+        responses={201: NewAccountOut} | errors.WRITE,
+        tags=["people"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """They annotate in this project. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = AccountIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        with errors.by_field(MemberError):
+            made = members.create_account(project=project, actor=person(request), **given.validated_data)
+        answer = {**MemberOut(made.member).data, "password": made.password, "key": made.key}
+        return Response(answer, status=201, headers={"Cache-Control": "no-store"})
+
+
+class MemberActApi(APIView):
+    @extend_schema(
+        summary="Pause or warn somebody, or let them go on",
+        operation_id="members_act",
+        parameters=[OpenApiParameter("verb", str, OpenApiParameter.PATH, enum=list(DEEDS))],
+        request=ReasonIn,
+        responses={200: MemberOut} | errors.WRITE,
+        tags=["people"],
+    )
+    def post(self, request: Request, slug: str, pk: int, verb: str) -> Response:
+        """`pause`: they get no more work until somebody lifts it. `warn`: they read it above their work. `resume` lifts both,
+        and the rules look at what comes from then on. For leads."""
+        member = _member(request, slug, pk)
+        given = ReasonIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        if verb not in DEEDS:
+            raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
+        with errors.by_field(RuleError):
+            DEEDS[verb](member, person(request), given.validated_data["reason"])
+        return Response(MemberOut(_member(request, slug, pk)).data)
+
+
 def _member(request: Request, slug: str, pk: int) -> Member:
     project = project_for(request.user, slug, Role.LEAD)
-    return one(project.members.select_related("user"), pk)
+    return one(project.members.select_related("user", "project"), pk)

@@ -1,14 +1,19 @@
+"""Projects: yours, a new one, one with its settings and how far it is."""
+
 from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from django.core.exceptions import ValidationError as ModelError
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import person, project_for
+from annotation.access import Role, member_for, person, project_for, require_project_creator
+from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
 from annotation.models import Member, Project
 from annotation.queries import progress
@@ -41,7 +46,33 @@ class ProjectDetail(ProjectLine):
 
     class Meta:
         model = Project
-        fields = (*ProjectLine.Meta.fields, "progress", "guideline", "guideline_version")
+        fields = ("slug", *SETTINGS, "role", "created_at", "progress", "guideline", "guideline_version")
+
+
+class SettingsIn(serializers.ModelSerializer[Project]):
+    """`k`, `overlap` and `task` change for new items only."""
+
+    class Meta:
+        model = Project
+        fields = SETTINGS
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        project = self.instance or Project()
+        for name in attrs.keys() & set(SETTINGS):
+            setattr(project, name, attrs[name])
+        try:
+            project.clean()
+        except ModelError as error:
+            raise ValidationError(error.message_dict) from error
+        return attrs
+
+
+class ProjectIn(SettingsIn):
+    guideline = serializers.CharField(max_length=100_000, help_text="What annotators go by, in Markdown.")
+
+    class Meta:
+        model = Project
+        fields = (*SETTINGS, "guideline")
 
 
 class ProjectsApi(APIView):
@@ -56,6 +87,35 @@ class ProjectsApi(APIView):
         memberships = person(request).memberships.select_related("project").order_by("project__name")
         return Response([_line(member.project, member.role) for member in memberships])
 
+    @extend_schema(
+        summary="Create a project",
+        operation_id="projects_create",
+        request=ProjectIn,
+        responses={201: ProjectDetail} | errors.WRITE,
+        examples=[
+            OpenApiExample(
+                "two answers, with a degree",
+                {
+                    "name": "Helpfulness",
+                    "k": 2,
+                    "overlap": 2,
+                    "guideline": "Prefer what helps the person more.",
+                },
+                request_only=True,
+            )
+        ],
+        tags=["projects"],
+    )
+    def post(self, request: Request) -> Response:
+        """You lead it. Settings that are left out have their defaults. For staff."""
+        require_project_creator(person(request))
+        given = ProjectIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        settings, guideline = dict(given.validated_data), given.validated_data["guideline"]
+        del settings["guideline"]
+        project = create_project(project=Project(**settings), guideline=guideline, creator=person(request))
+        return Response(_detail(project, Role.LEAD), status=201)
+
 
 class ProjectApi(APIView):
     @extend_schema(
@@ -66,27 +126,44 @@ class ProjectApi(APIView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """What people are asked, what they are told, and how far the queue is."""
-        project = project_for(request.user, slug)
-        role = project.members.get(user=person(request)).role
-        now, guideline = progress(project), project.guideline
-        return Response(
-            {
-                **_line(project, role),
-                "progress": {
-                    "wanted": now.wanted,
-                    "done": now.done,
-                    "leased": now.leased,
-                    "left": now.left,
-                    "last_hour": now.last_hour,
-                    "percent": now.percent,
-                    "eta_s": now.eta.total_seconds() if now.eta else None,
-                },
-                "guideline": guideline.text if guideline else None,
-                "guideline_version": guideline.number if guideline else None,
-            }
-        )
+        member = member_for(request.user, slug)
+        return Response(_detail(member.project, member.role))
+
+    @extend_schema(
+        summary="Change a project's settings",
+        operation_id="projects_change",
+        request=SettingsIn(partial=True),
+        responses={200: ProjectDetail} | errors.WRITE,
+        tags=["projects"],
+    )
+    def patch(self, request: Request, slug: str) -> Response:
+        """What is left out stays. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = SettingsIn(project, data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        change_project(project=project, actor=person(request))
+        return Response(_detail(project, Role.LEAD))
 
 
 def _line(project: Project, role: str) -> dict[str, Any]:
     project.role = role  # type: ignore[attr-defined]
     return dict(ProjectLine(project).data)
+
+
+def _detail(project: Project, role: str) -> dict[str, Any]:
+    now, guideline = progress(project), project.guideline
+    return {
+        **_line(project, role),
+        **SettingsIn(project).data,
+        "progress": {
+            "wanted": now.wanted,
+            "done": now.done,
+            "leased": now.leased,
+            "left": now.left,
+            "last_hour": now.last_hour,
+            "percent": now.percent,
+            "eta_s": now.eta.total_seconds() if now.eta else None,
+        },
+        "guideline": guideline.text if guideline else None,
+        "guideline_version": guideline.number if guideline else None,
+    }

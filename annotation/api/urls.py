@@ -4,15 +4,18 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
 from annotation.api import schema  # noqa: F401 - its class registers itself
+from annotation.api.audit import AuditApi
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
+from annotation.api.invitations import InvitationApi, InvitationsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
 from annotation.api.judgments import JudgmentApi, JudgmentsApi, ReviseApi
-from annotation.api.members import MemberApi, MembersApi
+from annotation.api.members import AccountsApi, MemberActApi, MemberApi, MembersApi
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
 from annotation.api.quality import QualityApi
 from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
 from annotation.api.review import ItemActApi, ItemApi
+from annotation.api.rules import RuleApi, RulesApi
 from annotation.api.snapshots import (
     DifferenceApi,
     SnapshotApi,
@@ -33,6 +36,13 @@ urlpatterns = [
     path(PROJECT, ProjectApi.as_view(), name="api-project"),
     path(f"{PROJECT}members/", MembersApi.as_view(), name="api-members"),
     path(f"{PROJECT}members/<int:pk>/", MemberApi.as_view(), name="api-member"),
+    path(f"{PROJECT}members/<int:pk>/<slug:verb>/", MemberActApi.as_view(), name="api-member-act"),
+    path(f"{PROJECT}accounts/", AccountsApi.as_view(), name="api-accounts"),
+    path(f"{PROJECT}invitations/", InvitationsApi.as_view(), name="api-invitations"),
+    path(f"{PROJECT}invitations/<int:pk>/", InvitationApi.as_view(), name="api-invitation"),
+    path(f"{PROJECT}rules/", RulesApi.as_view(), name="api-rules"),
+    path(f"{PROJECT}rules/<int:pk>/", RuleApi.as_view(), name="api-rule"),
+    path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
     path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),

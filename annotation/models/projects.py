@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
@@ -99,6 +100,20 @@ class Project(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """
+        Raises:
+            ValidationError: its settings cannot all be so.
+        """
+        together = self.gold_rate + self.control_rate
+        if together > 1:
+            raise ValidationError(
+                {
+                    "control_rate": f"Gold items and the control slice are {100 * together:.4g}% of what is handed out "
+                    "together: at most 100% can be."
+                }
+            )
 
     def get_absolute_url(self) -> str:
         return reverse("project", args=[self.slug])

@@ -9,11 +9,10 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
-from annotation.audit import VERBS
+from annotation.audit import THE_SITE, VERBS, deeds
 from annotation.models import Deed, User
 
 PAGE = 50
-THE_SITE = "-"
 
 
 @login_required
@@ -22,15 +21,10 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
     who, verb = request.GET.get("who", "").replace("\0", ""), request.GET.get("verb", "")
-    deeds = Deed.objects.filter(project=project).select_related("actor").order_by("-id")
-    if who:
-        deeds = deeds.filter(actor=None) if who == THE_SITE else deeds.filter(actor__username=who)
-    if verb in VERBS:
-        deeds = deeds.filter(verb=verb)
     context = {
         "me": me,
         "project": project,
-        "page": Paginator(deeds, PAGE).get_page(request.GET.get("page")),
+        "page": Paginator(deeds(project, who=who, verb=verb), PAGE).get_page(request.GET.get("page")),
         "who": who,
         "verb": verb,
         "the_site": THE_SITE,

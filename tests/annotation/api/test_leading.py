@@ -1,10 +1,12 @@
-"""The doors through which a lead or a reviewer does by script what the pages do: guidelines, members, review, quality."""
+"""The doors through which a lead or a reviewer does by script what the pages do: guidelines,
+members, invitations, rules, the audit trail, review, quality."""
 
 from __future__ import annotations
 
 import json
 
-from annotation.models import Deed, Guideline, Item, Judgment, Member, Slot
+from annotation import audit
+from annotation.models import Deed, Guideline, Item, Judgment, Member, Slot, User
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
@@ -53,6 +55,92 @@ class MembersTests(ApiTestCase):
             answer = self.call(method, f"{self.here}{me.pk}/", self.alice, body)
             self.refused(answer, 400, "role", "lead")
         assert Member.objects.get(pk=me.pk).role == "lead"
+
+    def test_an_account_is_made_and_its_password_told_once(self) -> None:
+        here = f"projects/{self.project.slug}/accounts/"
+        made = self.post(here, self.alice, {"username": "judge-bot", "account": "machine"})
+        said = made.json()
+        assert (made.status_code, made["Cache-Control"], said["role"]) == (201, "no-store", "annotator")
+        bot = User.objects.get(username="judge-bot")
+        assert (bot.account, bot.check_password(said["password"])) == ("machine", True)
+        headers = {"Authorization": f"Bearer {said['key']}"}
+        assert self.client.get("/api/v1/projects/", headers=headers).json()[0]["role"] == "annotator"
+        listed = self.get(self.here, self.alice).json()
+        assert not any({"password", "key"} & one.keys() for one in listed)
+        assert self.post(here, self.alice, {"username": "grace"}).json()["key"] == ""
+        for name, words in (("judge-bot", "taken"), ("a b", "valid username")):
+            self.refused(self.post(here, self.alice, {"username": name}), 400, "username", words)
+
+    def test_somebody_is_paused_and_warned_and_goes_on(self) -> None:
+        pk = Member.objects.get(project=self.project, user=self.bob).pk
+        here = f"{self.here}{pk}/"
+        paused = self.post(f"{here}pause/", self.alice, {"reason": "Please call me."}).json()
+        assert (bool(paused["paused_at"]), paused["paused_reason"]) == (True, "Please call me.")
+        warned = self.post(f"{here}warn/", self.alice, {"reason": "Slower, please."}).json()
+        assert warned["warning"] == "Slower, please."
+        free = self.post(f"{here}resume/", self.alice).json()
+        assert (free["paused_at"], free["warned_at"], free["warning"]) == (None, None, "")
+        self.refused(self.post(f"{here}pause/", self.alice), 400, "reason", "Say why")
+        self.refused(self.post(f"{here}hug/", self.alice), 400, "verb", "pause, warn, resume")
+
+
+class InvitationTests(ApiTestCase):
+    def setUp(self) -> None:
+        self.here = f"projects/{self.project.slug}/invitations/"
+
+    def test_its_link_lets_people_in_until_it_is_revoked(self) -> None:
+        made = self.post(self.here, self.alice, {"places": 2, "note": "Spring course"})
+        said = made.json()
+        assert (made.status_code, made["Cache-Control"]) == (201, "no-store")
+        assert said["link"].startswith("http://testserver/join/")
+        self.client.post(said["link"], {"username": "frank", "password": "so-long-a-password"})
+        assert Member.objects.get(user__username="frank").role == "annotator"
+        (line,) = self.get(self.here, self.alice).json()
+        assert (line["used"], line["places"], line["note"], "link" in line) == (1, 2, "Spring course", False)
+        assert self.call("DELETE", f"{self.here}{said['id']}/", self.alice).status_code == 204
+        assert self.get(self.here, self.alice).json()[0]["revoked_at"]
+        self.client.logout()
+        assert self.client.get(said["link"]).status_code == 410
+
+    def test_what_is_no_invitation_is_refused_by_field(self) -> None:
+        for body, field in (({"places": 0}, "places"), ({"days": 91}, "days"), ({"role": "king"}, "role")):
+            self.refused(self.post(self.here, self.alice, body), 400, field)
+
+
+class RuleTests(ApiTestCase):
+    def test_one_is_set_replaced_and_removed(self) -> None:
+        here = f"projects/{self.project.slug}/rules/"
+        rule = {"measure": "gold", "below": 0.6, "after": 20, "action": "pause"}
+        first = self.post(here, self.alice, rule).json()
+        assert {name: first[name] for name in rule} == rule
+        second = self.post(here, self.alice, rule | {"below": 0.5}).json()
+        assert (second["id"], second["below"]) == (first["id"], 0.5)
+        assert self.get(here, self.dana).json() == [second]
+        for change, field in (
+            ({"below": 60}, "below"),
+            ({"after": 0}, "after"),
+            ({"action": "fire"}, "action"),
+        ):
+            self.refused(self.post(here, self.alice, rule | change), 400, field)
+        assert self.call("DELETE", f"{here}{first['id']}/", self.alice).status_code == 204
+        assert self.get(here, self.dana).json() == []
+
+
+class AuditTests(ApiTestCase):
+    def test_it_tells_who_did_what(self) -> None:
+        here = f"projects/{self.project.slug}/audit/"
+        self.post(f"projects/{self.project.slug}/guidelines/", self.alice, {"text": "Be kind."})
+        audit.record("member.warned", project=self.project, actor=None, subject="annotator-1", user=7)
+        newest, before, *_ = self.get(here, self.dana).json()["results"]
+        assert (newest["actor"], newest["verb"], newest["data"]) == (None, "member.warned", {"user": 7})
+        assert (before["actor"], before["verb"]) == ("alice", "guidelines.changed")
+        for query, verb in (
+            ("who=-", "member.warned"),
+            ("verb=guidelines.changed&who=alice", "guidelines.changed"),
+        ):
+            found = self.get(f"{here}?{query}", self.dana).json()["results"]
+            assert {deed["verb"] for deed in found} == {verb}
+        self.refused(self.get(f"{here}?verb=burned", self.dana), 400, "verb", "burned")
 
 
 class ReviewTests(ApiTestCase):

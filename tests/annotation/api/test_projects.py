@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.test import TestCase
 
+from annotation.models import Deed, Project
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 
@@ -24,8 +25,58 @@ class ProjectsTests(ApiTestCase):
             self.client.get("/api/v1/projects/")
 
 
+class NewProjectTests(ApiTestCase):
+    def test_who_makes_one_leads_it(self) -> None:
+        made = self.post(
+            "projects/",
+            self.alice,
+            {"name": "Ärger & Co", "k": 2, "gold_rate": 0.1, "guideline": "Be *kind*."},
+        )
+        assert made.status_code == 201, made.content
+        said = made.json()
+        assert (said["slug"], said["role"], said["k"], said["gold_rate"]) == ("arger-co", "lead", 2, 0.1)
+        assert (said["guideline"], said["guideline_version"], said["overlap"]) == ("Be *kind*.", 1, 1)
+        assert self.get("projects/arger-co/", self.alice).json() == said
+
+    def test_what_makes_no_project_is_refused_by_field(self) -> None:
+        for body, field, words in (
+            ({"guideline": "x"}, "name", "required"),
+            ({"name": "x"}, "guideline", "required"),
+            ({"name": "x", "guideline": "x", "k": 10}, "k", "9"),
+            ({"name": "x", "guideline": "x", "gold_rate": 0.7, "control_rate": 0.5}, "control_rate", "120%"),
+        ):
+            self.refused(self.post("projects/", self.alice, body), 400, field, words)
+        assert Project.objects.count() == 1
+
+
+class SettingsTests(ApiTestCase):
+    HERE = "projects/helpfulness/"
+
+    def test_what_is_left_out_stays_and_the_change_is_noted(self) -> None:
+        said = self.call("PATCH", self.HERE, self.alice, {"overlap": 3, "asks_flags": True}).json()
+        assert (said["overlap"], said["asks_flags"], said["k"], said["name"]) == (3, True, 4, "Helpfulness")
+        self.project.refresh_from_db()
+        assert (self.project.overlap, self.project.asks_flags) == (3, True)
+        deed = Deed.objects.get(verb="project.changed")
+        assert (deed.actor, deed.data["after"]) == (self.alice, {"overlap": 3, "asks_flags": True})
+
+    def test_what_cannot_be_is_refused_by_field(self) -> None:
+        self.call("PATCH", self.HERE, self.alice, {"gold_rate": 0.7})
+        for body, field, words in (
+            ({"control_rate": 0.5}, "control_rate", "120%"),
+            ({"criterion": "beauty"}, "criterion", "beauty"),
+            ({"name": ""}, "name", "blank"),
+        ):
+            self.refused(self.call("PATCH", self.HERE, self.alice, body), 400, field, words)
+        self.project.refresh_from_db()
+        assert (self.project.name, self.project.control_rate) == ("Helpfulness", 0.0)
+
+
 class ProjectTests(EndpointTests, ApiTestCase, TestCase):
-    ENDPOINTS = (("GET", "projects/helpfulness/", "lead reviewer annotator", None),)
+    ENDPOINTS = (
+        ("GET", "projects/helpfulness/", "lead reviewer annotator", None),
+        ("PATCH", "projects/helpfulness/", "lead", {"overlap": 2}),
+    )
 
     def test_it_tells_how_far_the_queue_is(self) -> None:
         builders.items(self.project, 4)

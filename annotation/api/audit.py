@@ -1,0 +1,59 @@
+"""The audit trail: who did what in a project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, project_for
+from annotation.api import errors
+from annotation.api.pages import CURSOR, NewestFirst, Page
+from annotation.audit import THE_SITE, VERBS, deeds
+from annotation.models import Deed
+
+
+class DeedOut(serializers.ModelSerializer[Deed]):
+    actor = serializers.CharField(
+        source="actor.username", default=None, allow_null=True, help_text="Null where the site itself acted."
+    )
+    verb = serializers.ChoiceField(sorted(VERBS.items()))
+
+    class Meta:
+        model = Deed
+        fields = ("id", "at", "actor", "verb", "subject", "data")
+
+
+class DeedPage(Page):
+    results = DeedOut(many=True)
+
+
+class Wanted(serializers.Serializer[Any]):
+    who = serializers.CharField(default="", allow_blank=True, max_length=150)
+    verb = serializers.ChoiceField(sorted(VERBS), default="", allow_blank=True)
+
+
+class AuditApi(APIView):
+    @extend_schema(
+        summary="Who did what",
+        operation_id="audit_list",
+        parameters=[
+            OpenApiParameter(
+                "who", str, description=f"Only what this user did; `{THE_SITE}` for the site itself."
+            ),
+            OpenApiParameter("verb", str, enum=sorted(VERBS), description="Only deeds of this kind."),
+            CURSOR,
+        ],
+        responses={200: DeedPage} | errors.WRITE,
+        tags=["people"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Newest first, 100 a page. For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        wanted = Wanted(data=request.query_params)
+        wanted.is_valid(raise_exception=True)
+        return NewestFirst().answer(deeds(project, **wanted.validated_data), request, DeedOut)

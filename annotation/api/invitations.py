@@ -1,0 +1,86 @@
+"""Links to join a project by."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.urls import reverse
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, person, project_for
+from annotation.actions import invitations
+from annotation.api import errors
+from annotation.api.finding import one
+from annotation.models import Invitation, Member
+
+
+class InvitationOut(serializers.ModelSerializer[Invitation]):
+    class Meta:
+        model = Invitation
+        fields = ("id", "role", "places", "used", "note", "created_at", "expires_at", "revoked_at")
+
+
+class NewInvitationOut(InvitationOut):
+    link = serializers.URLField(help_text="Where people join. It is shown this once.")
+
+    class Meta:
+        model = Invitation
+        fields = (*InvitationOut.Meta.fields, "link")
+
+
+class InvitationIn(serializers.Serializer[Any]):
+    role = serializers.ChoiceField(Member.Role.choices, default=Member.Role.ANNOTATOR)
+    places = serializers.IntegerField(
+        default=1, min_value=1, max_value=1000, help_text="How many may use it."
+    )
+    days = serializers.IntegerField(default=7, min_value=1, max_value=90, help_text="Until it expires.")
+    note = serializers.CharField(default="", allow_blank=True, max_length=120, help_text="Who it is for.")
+
+
+class InvitationsApi(APIView):
+    @extend_schema(
+        summary="The project's invitations",
+        operation_id="invitations_list",
+        responses={200: InvitationOut(many=True)} | errors.READ,
+        tags=["people"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Newest first, those that are used up, expired or revoked among them. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        return Response(InvitationOut(project.invitations.order_by("-id"), many=True).data)
+
+    @extend_schema(
+        summary="Invite people",
+        operation_id="invitations_make",
+        request=InvitationIn,
+        responses={201: NewInvitationOut} | errors.WRITE,
+        examples=[OpenApiExample("a class", {"places": 30, "note": "Spring course"}, request_only=True)],
+        tags=["people"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """A link with which so many people join by themselves, with an account that they have or make. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = InvitationIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        invitation, key = invitations.invite(project=project, creator=person(request), **given.validated_data)
+        link = request.build_absolute_uri(reverse("join", args=[key]))
+        made = {**InvitationOut(invitation).data, "link": link}
+        return Response(made, status=201, headers={"Cache-Control": "no-store"})
+
+
+class InvitationApi(APIView):
+    @extend_schema(
+        summary="Revoke an invitation",
+        operation_id="invitations_revoke",
+        responses={204: OpenApiResponse(description="Its link opens nothing any more.")} | errors.READ,
+        tags=["people"],
+    )
+    def delete(self, request: Request, slug: str, pk: int) -> Response:
+        """Who joined by it stays. For leads."""
+        invitation = one(project_for(request.user, slug, Role.LEAD).invitations.all(), pk)
+        invitations.revoke(invitation=invitation, actor=person(request))
+        return Response(status=204)

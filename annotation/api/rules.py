@@ -1,0 +1,82 @@
+"""What happens when somebody's work falls below a mark."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from annotation.access import Role, person, project_for
+from annotation.actions import rules
+from annotation.actions.rules import RuleError
+from annotation.api import errors
+from annotation.api.finding import one
+from annotation.models import Rule
+
+
+class RuleOut(serializers.ModelSerializer[Rule]):
+    class Meta:
+        model = Rule
+        fields = ("id", "measure", "below", "after", "action")
+
+
+class RuleIn(serializers.Serializer[Any]):
+    measure = serializers.ChoiceField(Rule.Measure.choices)
+    below = serializers.FloatField(help_text="The mark: a share from 0 to 1, or seconds.")
+    after = serializers.IntegerField(default=10, help_text=Rule._meta.get_field("after").help_text)
+    action = serializers.ChoiceField(Rule.Action.choices)
+
+
+class RulesApi(APIView):
+    @extend_schema(
+        summary="The project's rules",
+        operation_id="rules_list",
+        responses={200: RuleOut(many=True)} | errors.READ,
+        tags=["people"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """For leads and reviewers."""
+        project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+        return Response(RuleOut(project.rules.order_by("measure", "action"), many=True).data)
+
+    @extend_schema(
+        summary="Set a rule",
+        operation_id="rules_set",
+        request=RuleIn,
+        responses={200: RuleOut} | errors.WRITE,
+        examples=[
+            OpenApiExample(
+                "pause who misses known answers",
+                {"measure": "gold", "below": 0.6, "after": 20, "action": "pause"},
+                request_only=True,
+            )
+        ],
+        tags=["people"],
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """It is looked at every minute, while people work. One of the same measure and action gives way to it. For leads."""
+        project = project_for(request.user, slug, Role.LEAD)
+        given = RuleIn(data=request.data)
+        given.is_valid(raise_exception=True)
+        with errors.by_field(RuleError):
+            rule = rules.save_rule(project=project, actor=person(request), **given.validated_data)
+        return Response(RuleOut(rule).data)
+
+
+class RuleApi(APIView):
+    @extend_schema(
+        summary="Remove a rule",
+        operation_id="rules_remove",
+        responses={204: OpenApiResponse(description="Who was warned or paused by it stays so.")}
+        | errors.READ,
+        tags=["people"],
+    )
+    def delete(self, request: Request, slug: str, pk: int) -> Response:
+        """For leads."""
+        rule = one(project_for(request.user, slug, Role.LEAD).rules.select_related("project"), pk)
+        rules.remove_rule(rule=rule, actor=person(request))
+        return Response(status=204)
