@@ -18,6 +18,7 @@ from annotation.access import Role, person, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.models import Import
@@ -72,9 +73,7 @@ class ImportsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """It is read in the background: all of it is taken or, with errors, nothing. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = FileIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        file = given.validated_data["file"]
+        file = body(request, FileIn)["file"]
         if file.size > settings.MAX_UPLOAD_BYTES:
             raise errors.TooLarge(imports.too_large(file.size))
         try:

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import invitations
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.models import Invitation, Member
 
@@ -64,9 +65,9 @@ class InvitationsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """A link with which so many people join by themselves, with an account that they have or make. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = InvitationIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        invitation, key = invitations.invite(project=project, creator=person(request), **given.validated_data)
+        invitation, key = invitations.invite(
+            project=project, creator=person(request), **body(request, InvitationIn)
+        )
         link = request.build_absolute_uri(reverse("join", args=[key]))
         made = {**InvitationOut(invitation).data, "link": link}
         return Response(made, status=201, headers={"Cache-Control": "no-store"})

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
+from annotation.api.body import body
 from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Guideline, Item, Slot
 
@@ -104,8 +105,6 @@ class GuidelinesApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """The next version, in force from the next item on; the same text again is no new one. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = GuidelineIn(data=request.data)
-        given.is_valid(raise_exception=True)
         before = project.guideline
-        version = write_guideline(project=project, author=person(request), **given.validated_data)
+        version = write_guideline(project=project, author=person(request), **body(request, GuidelineIn))
         return Response(GuidelineOut(version).data, status=200 if version == before else 201)

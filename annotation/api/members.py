@@ -17,6 +17,7 @@ from annotation.actions import members, rules
 from annotation.actions.members import MemberError
 from annotation.actions.rules import RuleError
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.models import Member, User
 
@@ -92,10 +93,8 @@ class MembersApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = MemberIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(MemberError):
-            member = members.add_member(project=project, actor=person(request), **given.validated_data)
+            member = members.add_member(project=project, actor=person(request), **body(request, MemberIn))
         return Response(MemberOut(member).data, status=201)
 
 
@@ -110,10 +109,8 @@ class MemberApi(APIView):
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
         member = _member(request, slug, pk)
-        given = RoleIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(MemberError):
-            members.change_role(member=member, actor=person(request), **given.validated_data)
+            members.change_role(member=member, actor=person(request), **body(request, RoleIn))
         return Response(MemberOut(member).data)
 
     @extend_schema(
@@ -140,10 +137,8 @@ class AccountsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """They annotate in this project. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = AccountIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(MemberError):
-            made = members.create_account(project=project, actor=person(request), **given.validated_data)
+            made = members.create_account(project=project, actor=person(request), **body(request, AccountIn))
         answer = {**MemberOut(made.member).data, "password": made.password, "key": made.key}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
@@ -161,12 +156,11 @@ class MemberActApi(APIView):
         """`pause`: they get no more work until somebody lifts it. `warn`: they read it above their work. `resume` lifts both,
         and the rules look at what comes from then on. For leads."""
         member = _member(request, slug, pk)
-        given = ReasonIn(data=request.data)
-        given.is_valid(raise_exception=True)
+        reason = body(request, ReasonIn)["reason"]
         if verb not in DEEDS:
             raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
         with errors.by_field(RuleError):
-            DEEDS[verb](member, person(request), given.validated_data["reason"])
+            DEEDS[verb](member, person(request), reason)
         return Response(MemberOut(_member(request, slug, pk)).data)
 
 

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, member_for, person, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.models import Member, Project
 from annotation.queries import progress
 
@@ -109,11 +110,9 @@ class ProjectsApi(APIView):
     def post(self, request: Request) -> Response:
         """You lead it. Settings that are left out have their defaults. For staff."""
         require_project_creator(person(request))
-        given = ProjectIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        settings, guideline = dict(given.validated_data), given.validated_data["guideline"]
-        del settings["guideline"]
-        project = create_project(project=Project(**settings), guideline=guideline, creator=person(request))
+        given = body(request, ProjectIn)
+        guideline = given.pop("guideline")
+        project = create_project(project=Project(**given), guideline=guideline, creator=person(request))
         return Response(_detail(project, Role.LEAD), status=201)
 
 

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import person, project_for
 from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.prompts import Message
 from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
@@ -158,9 +159,7 @@ class SkipApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """You do not get it again; skipping it twice changes nothing. For every member."""
         project = project_for(request.user, slug)
-        given = SkipIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        data = given.validated_data
+        data = body(request, SkipIn)
         lease = lease_of(data["ticket"], annotator=person(request), project=project)
         skip(lease=lease, reason=data["reason"], note=data.get("note", ""))
         return Response(status=204)
@@ -179,9 +178,8 @@ class RenewApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """A whole lease from now. For every member."""
         project = project_for(request.user, slug)
-        given = TicketIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
+        ticket = body(request, TicketIn)["ticket"]
+        lease = lease_of(ticket, annotator=person(request), project=project)
         return Response({"held": renew(lease=lease)})
 
 
@@ -198,11 +196,10 @@ class DraftApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """What you have said of an item so far; its own page shows it again. For every member."""
         project = project_for(request.user, slug)
-        given = DraftIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
+        given = body(request, DraftIn)
+        lease = lease_of(given["ticket"], annotator=person(request), project=project)
         try:
-            save_draft(lease=lease, data=given.validated_data["data"])
+            save_draft(lease=lease, data=given["data"])
         except QueueError as error:
             raise ValidationError({"data": [str(error)]}) from error
         return Response(status=204)

@@ -16,6 +16,7 @@ from annotation.access import Role, person, project_for
 from annotation.actions import review
 from annotation.actions.review import ReviewError
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.api.items import ItemOut, with_counts
 from annotation.api.judgments import JudgmentOut, RanksField, by_response
@@ -126,14 +127,13 @@ class ItemActApi(APIView):
         """`verdict`: decide it; `gold`: make its answer known; `retire` it from the queue; `reopen` it; `dismiss` what waits
         for a reviewer about it. For leads and reviewers."""
         item = _item(request, slug, pk)
-        given = DeedIn(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = body(request, DeedIn)
         if verb not in DEEDS:
             raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
         responses = sorted(item.responses.values_list("pk", flat=True))
-        ranks = by_response(given.validated_data.get("ranks", {}), responses, "ranks")
+        ranks = by_response(given.get("ranks", {}), responses, "ranks")
         with errors.by_field(ReviewError):
-            DEEDS[verb](item, person(request), given.validated_data | {"ranks": ranks})
+            DEEDS[verb](item, person(request), given | {"ranks": ranks})
         return Response(ItemDetail(_item(request, slug, pk)).data)
 
 

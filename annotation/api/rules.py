@@ -14,6 +14,7 @@ from annotation.access import Role, person, project_for
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.models import Rule
 
@@ -60,10 +61,8 @@ class RulesApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """It is looked at every minute, while people work. One of the same measure and action gives way to it. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = RuleIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(RuleError):
-            rule = rules.save_rule(project=project, actor=person(request), **given.validated_data)
+            rule = rules.save_rule(project=project, actor=person(request), **body(request, RuleIn))
         return Response(RuleOut(rule).data)
 
 

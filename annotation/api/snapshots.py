@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions.freeze import FreezeError, file_of, freeze
 from annotation.api import errors, exports
+from annotation.api.body import body
 from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.exports.card import card
 from annotation.exports.difference import difference
@@ -106,10 +107,8 @@ class SnapshotsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = SnapshotIn(data=request.data)
-        given.is_valid(raise_exception=True)
         try:
-            snapshot = freeze(project=project, creator=person(request), **given.validated_data)
+            snapshot = freeze(project=project, creator=person(request), **body(request, SnapshotIn))
         except FreezeError as error:
             raise ValidationError({"detail": str(error)}) from error
         return Response(SnapshotOut(snapshot).data, status=201)

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import webhooks
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.finding import one
 from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Delivery, Webhook
@@ -111,10 +112,8 @@ class WebhooksApi(APIView):
         """It is told by POST of what happens from now on; what does not arrive is sent again, over four days, each time after
         a longer wait. Addresses of the server's own network are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = WebhookIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(webhooks.WebhookError):
-            webhook = webhooks.add(project=project, creator=person(request), **given.validated_data)
+            webhook = webhooks.add(project=project, creator=person(request), **body(request, WebhookIn))
         return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -129,9 +128,7 @@ class WebhookApi(APIView):
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
         webhook = _webhook(request, slug, pk)
-        given = WebhookChange(data=request.data)
-        given.is_valid(raise_exception=True)
-        asked, actor = given.validated_data, person(request)
+        asked, actor = body(request, WebhookChange), person(request)
         if "events" in asked:
             webhooks.change(webhook=webhook, events=asked["events"], actor=actor)
         if "active" in asked:

@@ -15,6 +15,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
 from annotation.streaming import stream
@@ -103,10 +104,8 @@ class ModelsApi(APIView):
         """The first of its kind is current at once. Pickled weights, and models that bring code of their own, are
         refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = ModelIn(data=request.data)
-        given.is_valid(raise_exception=True)
         with errors.by_field(RunError):
-            version = registry.add_model(project=project, **given.validated_data)
+            version = registry.add_model(project=project, **body(request, ModelIn))
         return Response(ModelOut(version).data, status=201)
 
 

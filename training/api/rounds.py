@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.models import Member, Project
 from training import evaluation, rounds
@@ -234,14 +235,13 @@ class RoundActApi(APIView):
         """`cancel` it; `resume` it; `retry` from a step; `go-on` without waiting for people; `overrule` a gate that said no;
         `promote` its policy, or `reject` it. For leads."""
         round = round_for(request, pk, Role.LEAD)
-        given = DecisionIn(data=request.data)
-        given.is_valid(raise_exception=True)
+        given = body(request, DecisionIn)
         if verb not in rounds.VERBS:
             raise ValidationError(
                 {"verb": [f"{verb!r} cannot be done: there are {', '.join(rounds.VERBS)}."]}
             )
         try:
-            done = rounds.VERBS[verb](round, person(request), given.validated_data)
+            done = rounds.VERBS[verb](round, person(request), given)
         except RunError as error:
             if error.field in ("reason", "step"):
                 raise ValidationError({error.field: [str(error)]}) from error
@@ -272,9 +272,7 @@ class LeaderboardApi(APIView):
 
 
 def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
-    given = LoopIn(data=request.data)
-    given.is_valid(raise_exception=True)
-    values = dict(given.validated_data)
+    values = body(request, LoopIn)
     values["safety_project"] = _safety_project(request, values.get("safety_project"))
     try:
         return rounds.save_loop(

@@ -13,6 +13,7 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
+from annotation.api.body import body
 from annotation.api.pages import CURSOR, ById, Page
 from annotation.models import Project, Prompt, Snapshot
 from training import actions
@@ -181,9 +182,7 @@ class RunsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """Put a run into the workers' queue. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = RunIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        data = given.validated_data
+        data = body(request, RunIn)
         kind = data["kind"]
         if kind not in KINDS:
             raise ValidationError({"kind": [f"{kind!r} is no kind of run: there are {', '.join(KINDS)}."]})
