@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, Max, Q
 
 from annotation.logic.words import duration
-from annotation.models import Judgment, Project, Response, Skip, Snapshot
+from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.oversight.filters import EVERYTHING, Filters
 from annotation.oversight.kept import kept
 from annotation.oversight.times import WEEK, Span, Step
@@ -42,20 +43,27 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
     }
 
 
-NOTHING: dict[str, Any] = {"total": 0, "today": 0, "last": None, "median": None}
+@dataclass(frozen=True)
+class Work:
+    """What somebody judged in a project: items, ever and since midnight (UTC); when last; and in what time."""
+
+    total: int = 0
+    today: int = 0
+    last: datetime | None = None
+    median: float | None = None  # seconds a judgment
 
 
-def members_today(project: Project) -> list[Any]:
-    """Everybody in the project with `today` and `total`, how many items they judged, `last`, when they last did, and
-    `median`, the seconds it takes them. Who belongs to it is never old; how much they judged may be (`kept`)."""
+def members_today(project: Project) -> list[tuple[Member, Work]]:
+    """Everybody in the project and what they did, the busiest of today first. Who belongs to it is never old; how much they
+    judged may be (`kept`)."""
     work = kept(project, EVERYTHING, "members", midnight().isoformat(), count=lambda: _work(project))
-    members: list[Any] = list(project.members.select_related("user"))
-    for member in members:
-        vars(member).update(work.get(member.user_id, NOTHING))
-    return sorted(members, key=lambda one: (-one.today, -one.total, one.user.username))
+    members = [
+        (member, work.get(member.user_id, Work())) for member in project.members.select_related("user")
+    ]
+    return sorted(members, key=lambda one: (-one[1].today, -one[1].total, one[0].user.username))
 
 
-def _work(project: Project) -> dict[int, dict[str, Any]]:
+def _work(project: Project) -> dict[int, Work]:
     """By person."""
     said = Judgment.objects.filter(item__project=project, supersedes=None).order_by().values("annotator")
     counted = said.annotate(
@@ -64,7 +72,7 @@ def _work(project: Project) -> dict[int, dict[str, Any]]:
         last=Max("created_at"),
         median=Median("seconds"),
     )
-    return {row["annotator"]: {name: row[name] for name in NOTHING} for row in cast("Any", counted)}
+    return {row.pop("annotator"): Work(**row) for row in cast("Any", counted)}
 
 
 RATE = """

@@ -89,8 +89,8 @@ def _import(palate: Palate, given: argparse.Namespace) -> None:
             given.project, given.file, on_change=lambda now: bar.update(now["percent"] - bar.n)
         )
     print(
-        f"{counts['prompts']:,} prompts, {counts['responses']:,} responses and {counts['items']:,} items are new; "
-        f"{counts['unchanged']:,} rows said nothing new."
+        f"New prompts: {counts['prompts']:,}, responses: {counts['responses']:,}, items: {counts['items']:,}. "
+        f"Rows that said nothing new: {counts['unchanged']:,}."
     )
 
 

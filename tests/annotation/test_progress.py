@@ -39,7 +39,7 @@ class ProgressTests(AccessTestCase):
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
         assert times.span(self.project, EVERYTHING) is None
         assert oversight.skips_by_reason(self.project) == []
-        assert {member.total for member in oversight.members_today(self.project)} == {0}
+        assert {work.total for _, work in oversight.members_today(self.project)} == {0}
         assert oversight.judgments_after(self.project, None) == 0
         assert oversight.judgments_after(other, None) == 1
 

@@ -66,7 +66,7 @@ class ClientTests(TransactionTestCase):
         lines = [{"prompt": f"{n}?", "responses": ["a", "bb", "ccc"]} for n in range(12)]
         (self.folder / "prompts.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         done = self.palate("-m", "palate_client", "import", "helpfulness", "prompts.jsonl")
-        assert (done.returncode, done.stdout.split(" ")[0]) == (0, "12"), done.stderr
+        assert (done.returncode, done.stdout.split(",")[0]) == (0, "New prompts: 12"), done.stderr
         (self.folder / "shortest.py").write_text(python_of_the_docs()[0])
         done = self.palate(
             "-m", "palate_client", "label", "helpfulness", "shortest.py:shortest", "--limit", "10"
@@ -88,12 +88,12 @@ class ClientTests(TransactionTestCase):
         again = gzip.compress((self.folder / "prompts.jsonl").read_bytes())
         (self.folder / "again.jsonl.gz").write_bytes(again)
         done = self.palate("-m", "palate_client", "import", "helpfulness", "again.jsonl.gz")
-        assert "12 rows said nothing new" in done.stdout, done.stderr
+        assert "said nothing new: 12." in done.stdout, done.stderr
         (self.folder / "list.json").write_text(
             json.dumps([{"prompt": "A list?", "responses": ["a", "b", "c"]}])
         )
         done = self.palate("-m", "palate_client", "import", "helpfulness", "list.json")
-        assert done.stdout.startswith("1 prompts, 3 responses and 1 items are new"), done.stderr
+        assert done.stdout.startswith("New prompts: 1, responses: 3, items: 1."), done.stderr
         (self.folder / "torn.jsonl.gz").write_bytes(again[:-9])
         done = self.palate("-m", "palate_client", "import", "helpfulness", "torn.jsonl.gz")
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
