@@ -199,6 +199,21 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Import prompts and responses, export preferences, start runs and follow them.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
+    "TAGS": [
+        {"name": "projects", "description": "What is asked, by which guidelines, and how well people agree."},
+        {
+            "name": "people",
+            "description": "Who belongs to a project, how they come and go, and who did what.",
+        },
+        {"name": "prompts", "description": "Prompts and responses coming in, and the queue made of them."},
+        {"name": "queue", "description": "Judging, by people and scripts alike."},
+        {"name": "judgments", "description": "What was said, live."},
+        {"name": "snapshots", "description": "What was said, frozen: the same bytes every time."},
+        {"name": "models", "description": "What was trained, and where it comes from."},
+        {"name": "runs", "description": "Training: begun, followed, stopped, gone on with."},
+        {"name": "rounds", "description": "The whole loop, round after round."},
+        {"name": "webhooks", "description": "Being told of what happens."},
+    ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "annotation.api.schema.complete",

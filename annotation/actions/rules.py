@@ -111,7 +111,9 @@ def save_rule(*, project: Project, actor: User, measure: str, action: str, below
     if measure == Rule.Measure.SECONDS and not 0 < below <= 3600:
         raise RuleError("below", "The mark is a number of seconds, from 1 to 3,600.")
     if measure != Rule.Measure.SECONDS and not 0 < below <= 1:
-        raise RuleError("below", "The mark is a percentage, from 1 to 100.")
+        raise RuleError(
+            "below", f"The mark is a percentage, from 1 to 100: this would be {100 * below:,.4g}."
+        )
     if not 1 <= after <= 10_000:
         raise RuleError("after", "The number of judgments is from 1 to 10,000.")
     rule, _ = Rule.objects.update_or_create(
