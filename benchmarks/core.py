@@ -210,11 +210,8 @@ def generate(bench: Bench) -> None:
         Side("ours: prompt prefilled once, cache in place", "ours", base),
         *kernels_side(base),
     ]
-    title = (
-        f"{case.groups} prompts of about {case.prompt} tokens, {case.k} samples, {case.response} new tokens"
-    )
     bench.left_out = []
-    bench.save("generate", {"cases": [bench.measure(case, sides, title)]})
+    bench.save("generate", {"cases": [bench.measure(case, sides, rollouts_title(bench, case))]})
 
 
 def grpo(bench: Bench) -> None:
@@ -232,8 +229,8 @@ def grpo(bench: Bench) -> None:
             Side("ours", "ours", ours),
             *kernels_side(ours),
         ]
-        title = f"{case.groups} prompts of about {case.prompt} tokens, {case.k} samples, {case.response} new tokens"
-        found.append(bench.measure(case, sides, f"{title} (TRL's batch {batch})"))
+        title = f"{rollouts_title(bench, case)} (TRL's batch {batch})"
+        found.append(bench.measure(case, sides, title))
         bench.save("grpo", {"cases": found})
 
 
@@ -251,8 +248,7 @@ def ppo(bench: Bench) -> None:
             Side("ours", "ours", ours),
             *kernels_side(ours),
         ]
-        title = f"{case.groups} prompts of about {case.prompt} tokens, {case.k} samples, {case.response} new tokens"
-        found.append(bench.measure(case, sides, title))
+        found.append(bench.measure(case, sides, rollouts_title(bench, case)))
         bench.save("ppo", {"cases": found})
 
 
@@ -283,6 +279,18 @@ def title_of(bench: Bench, case: Case) -> str:
     saved = tokens_saved(rankings(case, bench.shape.vocabulary))
     count = f"{case.groups} ranking{'s' * (case.groups > 1)} a step"
     return f"k={case.k}, P{case.prompt} R{case.response}: {count}, tokens saved {saved:.1f} times"
+
+
+def rollouts_title(bench: Bench, case: Case) -> str:
+    """Tokens saved: those of every sample after a prompt of its own, over those with each prompt once."""
+    prompts = sum(len(row["prompt"]) for row in rankings(case, bench.shape.vocabulary))
+    sampled = case.groups * case.k * case.response
+    saved = (case.k * prompts + sampled) / (prompts + sampled)
+    samples = f"{case.k} sample{'s' * (case.k > 1)}"
+    return (
+        f"{case.groups} prompts of about {case.prompt} tokens, {samples}, {case.response} new tokens, "
+        f"tokens saved {saved:.1f} times"
+    )
 
 
 PARTS = {

@@ -17,6 +17,7 @@ from annotation.actions.freeze import FreezeError
 from annotation.actions.judge import AlreadyJudged, JudgmentError, Marks, revise, submit
 from annotation.api import errors, exports
 from annotation.api.finding import one
+from annotation.api.pages import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
 from annotation.logic.flags import FLAGS
 from annotation.logic.ranking import LETTERS
@@ -227,6 +228,26 @@ class JudgmentsApi(APIView):
         except JudgmentError as error:
             raise ValidationError({error.field: [str(error)]}) from error
         return Response(JudgmentOut(judgment).data, status=201)
+
+
+class JudgmentPage(Page):
+    results = JudgmentOut(many=True)
+
+
+class MineApi(APIView):
+    @extend_schema(
+        summary="What you said",
+        operation_id="judgments_mine",
+        parameters=[CURSOR],
+        responses={200: JudgmentPage} | errors.WRITE,
+        tags=["judgments"],
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        """Without what you said differently later; newest first, 100 a page. For every member."""
+        project = project_for(request.user, slug)
+        mine = Judgment.objects.current().filter(item__project=project, annotator=person(request))
+        said = mine.select_related("demonstration").prefetch_related("placements")
+        return NewestFirst().answer(said, request, JudgmentOut)
 
 
 class JudgmentApi(APIView):

@@ -241,6 +241,31 @@ class SubmitTests(QueueTestCase):
         self.refused(self.post(PATH, self.bob, body), 404, "detail")
 
 
+class MineTests(QueueTestCase):
+    HERE = "projects/helpfulness/judgments/mine/"
+
+    def test_it_lists_what_one_said_oneself_and_has_not_changed(self) -> None:
+        self.project.overlap = 2
+        self.project.save()
+        builders.items(self.project, 3)
+        first = builders.judgment(self.project, self.bob)
+        builders.judgment(self.project, self.dana)
+        second = builders.judgment(self.project, self.bob)
+        changed = {"ranks": [4, 3, 2, 1], "idempotency_key": str(uuid.uuid4())}
+        newer = self.post(f"projects/helpfulness/judgments/{first.pk}/revise/", self.bob, changed).json()
+        (page,) = self.pages(self.HERE, self.bob)
+        assert [said["id"] for said in page] == [newer["id"], second.pk]
+        assert page[0] == newer
+
+    def test_the_number_of_queries_does_not_grow(self) -> None:
+        builders.items(self.project, 5)
+        for _ in range(5):
+            builders.judgment(self.project, self.bob)
+        self.sign_in(self.bob)
+        with self.assertNumQueries(4):  # user, membership, judgments, placements
+            self.client.get(f"/api/v1/{self.HERE}")
+
+
 class NextTests(QueueTestCase):
     def test_it_shows_the_answers_blind_in_the_order_of_the_lease(self) -> None:
         builders.imported(

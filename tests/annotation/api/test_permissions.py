@@ -48,6 +48,7 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-item-act", "POST"): (LOOKS, "lead"),
     ("api-judgments", "GET"): (LOOKS, "read"),
     ("api-judgments", "POST"): (ALL, "annotate"),
+    ("api-judgments-mine", "GET"): (ALL, "read"),
     ("api-judgment", "GET"): (ALL, "read"),
     ("api-judgment-revise", "POST"): (ALL, "annotate"),
     ("api-next", "POST"): (ALL, "annotate"),
