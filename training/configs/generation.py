@@ -70,7 +70,7 @@ class GenerateConfig(Config):
             )
         if self.server and not self.server_model:
             raise ConfigError("server_model", "say which of the server's models is to answer.")
-        if self.max_new_tokens >= self.max_length:
+        if not self.server and self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",
                 f"the longest row, {self.max_length}, must leave room for at least a token of prompt.",

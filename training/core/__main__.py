@@ -91,9 +91,10 @@ stdout carries JSON lines and nothing else
     {"event": "metrics", "step", "values": {name: number}}  loss, lr, tokens_per_s, grad_norm, memory_mb (the most so
                 far, of the accelerator's memory where there is one); reward: accuracy,
                 held_out_accuracy, held_out_loss, ece; dpo: accuracy, reward_margin, reward_chosen, reward_rejected,
-                kl, held_out_accuracy; generate: tokens_per_s, mean_tokens, finished; ppo, grpo, reinforce: reward,
-                reward_std, length, ended, entropy, kl and kl_root (nats a response, and the root), ratio, clipped,
-                held_out_reward; ppo also policy_loss, value_loss, explained_variance, beta; grpo also equal_groups;
+                kl (of the data's responses: the reference's log-prob less the policy's), held_out_accuracy; generate:
+                tokens_per_s, mean_tokens, finished; ppo, grpo, reinforce: reward, reward_std, length, ended, entropy,
+                kl and kl_root (nats a response, and the root), ratio, clipped, held_out_reward; ppo also policy_loss,
+                value_loss, explained_variance, beta; grpo also equal_groups;
                 rejection: reward, reward_best, kl_bon, length, ended, held_out_reward
     {"event": "warning", "message"}
     {"event": "done", "result": {...}}    the output's path, counts, seconds, processes, the last figures

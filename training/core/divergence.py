@@ -14,10 +14,35 @@ import torch
 
 from training.core.attention import peculiarity
 from training.core.encoding import Group
-from training.core.models import autocast
-from training.core.scoring import Passes, response_logprobs
+from training.core.errors import BadInput
+from training.core.models import autocast, load_policy, longest_row
+from training.core.scoring import Passes, check_sharing, response_logprobs
+from training.core.vocabulary import check_logits
 
 PASS_TOKENS = 4096
+
+
+def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
+    """The frozen policy that another one is measured against, on rows of up to `length` tokens in this layout.
+
+    Raises BadInput where it reads other tokens than the policy does, or fewer, or in a way not known here.
+    """
+    reference: Any = load_policy(source, "reference")
+    if reference.config.vocab_size != policy.config.vocab_size:
+        raise BadInput(
+            f"The reference has {reference.config.vocab_size} tokens and the policy {policy.config.vocab_size}; they must"
+            " be the same.",
+            setting="reference",
+        )
+    if (most := longest_row(reference, length)) < length:
+        raise BadInput(
+            f"The reference reads at most {most} tokens, and rows may have {length}; lower max_length.",
+            setting="max_length",
+        )
+    check_logits(reference, "reference")
+    if layout == "shared":
+        check_sharing(reference.base_model, length)
+    return reference.requires_grad_(False)
 
 
 @dataclass(frozen=True)

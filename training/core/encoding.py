@@ -40,13 +40,25 @@ class Group(NamedTuple):
 
 
 class Encoder:
-    """A tokenizer with its end token and length limit. `truncated` counts prompts that were cut."""
+    """A tokenizer with its end token and length limit. `truncated` counts prompts that were cut.
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, max_length: int) -> None:
+    bound_by: where the limit comes from, the setting `max_length` or a model that reads no more.
+    """
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int, bound_by: str = "max_length"
+    ) -> None:
         self.tokenizer = tokenizer
-        self.max_length = max_length
+        self.max_length, self.bound_by = max_length, bound_by
         self.end_id = _end_of_turn(tokenizer)
         self.truncated = 0
+
+    @property
+    def limit(self) -> str:
+        """The limit in words."""
+        if self.bound_by == "max_length":
+            return f"max_length = {self.max_length}"
+        return f"the {self.max_length} tokens that the {self.bound_by.replace('_', ' ')} reads"
 
     def prompt(self, messages: list[Message], *, room: int) -> list[int]:
         """Ids of the prompt, its oldest tokens cut (but never the BOS) where it is longer than `room`."""
@@ -93,8 +105,8 @@ class Encoder:
         if longest >= self.max_length:
             raise BadInput(
                 f"Line {line} of data.jsonl: a response of {longest} tokens does not fit in the longest row,"
-                f" max_length = {self.max_length}.",
-                setting="max_length",
+                f" {self.limit}.",
+                setting=self.bound_by,
                 line=line,
             )
         return Group(self.prompt(messages, room=self.max_length - longest), answers)

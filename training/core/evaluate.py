@@ -7,11 +7,10 @@ from typing import Any
 
 from training.configs import EvaluateConfig
 from training.core.data import read_rankings
-from training.core.encoding import Encoder
 from training.core.events import Events
 from training.core.jobs import Job, publish, write_json, write_lines
 from training.core.judgments import encode
-from training.core.models import load_tokenizer, locate, longest_row
+from training.core.models import encoder_for, load_tokenizer, locate
 from training.core.reports import report, warn_of_truncation
 from training.core.reward_model import load_reward_model
 from training.core.scoring import Passes
@@ -25,7 +24,7 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     source = locate(job.reward_model or job.model or "", job.folder, setting)
     tokenizer, _ = load_tokenizer(source, setting)
     model = load_reward_model(source, setting, config.precision)
-    encoder = Encoder(tokenizer, longest_row(model.trunk, config.max_length))
+    encoder = encoder_for(model.trunk, tokenizer, config.max_length)
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)

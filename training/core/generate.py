@@ -14,15 +14,14 @@ from typing import Any
 
 from training.configs import GenerateConfig
 from training.core.data import Prompt, read_prompts
-from training.core.divergence import Reference
-from training.core.encoding import Encoder, Group
+from training.core.divergence import Reference, load_reference
+from training.core.encoding import Group
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, sync, write_lines
 from training.core.kernels import choose
-from training.core.models import autocast, load_policy, load_tokenizer, locate, longest_row
+from training.core.models import autocast, encoder_for, load_policy, load_tokenizer, locate
 from training.core.reports import warn_of_truncation
-from training.core.rollouts import load_reference
 from training.core.sampling import check_cache, end_tokens, row_seed, sample_responses
 from training.core.server import Answer, answer_all
 from training.core.vocabulary import check_logits
@@ -64,7 +63,8 @@ def _from_model(
         events.warning(message)
     model: Any = load_policy(source)
     check_logits(model)
-    length = longest_row(model, config.max_length)
+    encoder = encoder_for(model, tokenizer, config.max_length)
+    length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
@@ -73,9 +73,9 @@ def _from_model(
     check_cache(model, length)
     reference = None
     if job.reference:
-        frozen = load_reference(locate(job.reference, job.folder, "reference"), model)
+        # where it cannot share a prompt, it reads rows
+        frozen = load_reference(locate(job.reference, job.folder, "reference"), model, length, "rows")
         reference = Reference(frozen, length, config.precision)
-    encoder = Encoder(tokenizer, length)
     ids = [encoder.prompt(one.prompt, room=length - config.max_new_tokens) for one in prompts]
     warn_of_truncation(encoder, events)
 
@@ -154,9 +154,10 @@ def _from_server(
     job: Job, config: GenerateConfig, events: Events, prompts: list[Prompt]
 ) -> tuple[list[Row], dict[str, Any]]:
     """Every response, as the server gave it. Prompts that were answered before an interruption are not asked again."""
+    if job.reference:
+        events.warning("A server answers, so how far its answers are from the reference is not known.")
     kept = job.checkpoint / "responses" / "served.jsonl"
     rows = _read(kept)
-    write_lines(kept, rows)  # without the line that an interruption tore
     answered = {row["place"] for row in rows}
     places = {id(prompt): place for place, prompt in enumerate(prompts)}
     waiting = [
@@ -167,6 +168,7 @@ def _from_server(
     events.start(job.kind, len(prompts), len(answered) or None)
     pace = Pace(events, len(answered), len(prompts), config.samples)
     with kept.open("a", encoding="utf-8") as file:
+        file.write("\n")  # after the line that an interruption tore
 
         def keep(prompt: Prompt, answers: list[Answer]) -> None:
             new: list[Row] = [
@@ -253,7 +255,8 @@ def _parts(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateC
 def _read(path: Path) -> list[Row]:
     """Rows kept before, from lines that hold one or several; a line that was torn is as if it were not there."""
     found: list[Row] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    # at line feeds only: JSON leaves other signs that end a line as they are
+    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
         try:
             held = json.loads(line)
         except ValueError:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear
 
-TORCH, ONEDNN = "torch", "onednn"
+NAMES = TORCH, ONEDNN = "torch", "onednn"
 
 SMALLEST = 64
 """Layers narrower than this on either side stay as they are, and so do passes of fewer rows than `FEWEST_ROWS`."""

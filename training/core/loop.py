@@ -65,7 +65,7 @@ class Loop:
             self.extra = restored.extra
         self.tokens: int = known.get("tokens", 0)
         self._seconds_before: float = known.get("seconds", 0.0)
-        self._heed_budget(self._seconds())
+        self._heed_budget(self._agreed(self._seconds()))
         if config.tensorboard and is_first():
             events.board = Board(job.folder / "tensorboard", after=self.done)
         events.start(job.kind, self.total, self.done if restored else None)
@@ -77,7 +77,8 @@ class Loop:
             lora.add(model, self.config)
         if self.config.gradient_checkpointing:
             recompute_activations(model)
-        return kernels.choose(model, kernels_kept)
+        choice = kernels.choose(model, kernels_kept)
+        return kernels.choose(model, kernels.NAMES[round(self._agreed(kernels.NAMES.index(choice)))])
 
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
         """The batches still to come. Each epoch has its own order; its last batch may be smaller.
@@ -168,6 +169,11 @@ class Loop:
         if share >= 1 and self.done:
             self.total = self.done
         return share
+
+    @staticmethod
+    def _agreed(value: float) -> float:
+        """The first process' value, in all of them."""
+        return distributed.sum_up([value if is_first() else 0.0])[0] if ranks() > 1 else value
 
     def _seconds(self) -> float:
         """How long the run has taken, earlier processes' part included."""

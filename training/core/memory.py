@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 
-from training.configs import Config
+from training.configs import Config, RolloutConfig
 
 MEBIBYTE = 2**20
 
@@ -42,11 +42,16 @@ def advice(kind: str, config: Config, *, loaded: bool) -> tuple[str, str]:
         remedy = f"lower {setting}, as batch_tokens is already no more than one row"
     elif kind == "generate":
         setting, remedy = "batch_tokens", "lower batch_tokens, the number of tokens kept at once"
+    elif isinstance(config, RolloutConfig) and config.samples * config.max_new_tokens > config.batch_tokens:
+        setting = "samples"
+        remedy = "lower samples or max_new_tokens, as a prompt's responses go through the model together"
     else:
         setting, remedy = (
             "batch_tokens",
             "lower batch_tokens, the number of tokens put through the model at once",
         )
+    if isinstance(config, RolloutConfig):
+        remedy += ", or sample_tokens, the number kept while sampling"
     if getattr(config, "gradient_checkpointing", True) is False:
         remedy += ", or turn on gradient_checkpointing"
     return f"The memory ran out; {remedy}.", setting

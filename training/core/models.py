@@ -22,7 +22,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from training.core.attention import attend_here
-from training.core.encoding import PLAIN_TEMPLATE
+from training.core.encoding import PLAIN_TEMPLATE, Encoder
 from training.core.errors import BadInput
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -163,6 +163,14 @@ def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedToken
             "The model has no chat template; a plain one (User: ... Assistant: ...) is used and saved."
         )
     return tokenizer, warnings
+
+
+def encoder_for(
+    model: Any, tokenizer: PreTrainedTokenizerBase, wanted: int, setting: str = "model"
+) -> Encoder:
+    """An encoder of rows of `wanted` tokens, or of as many as the model of this setting reads where that is less."""
+    length = longest_row(model, wanted)
+    return Encoder(tokenizer, length, "max_length" if length == wanted else setting)
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

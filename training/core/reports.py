@@ -187,8 +187,8 @@ def warn_of_truncation(encoder: Encoder, events: Events) -> None:
     """Say how many prompts lost their oldest tokens."""
     if encoder.truncated:
         events.warning(
-            f"{encoder.truncated} prompts were longer than max_length = {encoder.max_length} leaves room for, and lost"
-            " their oldest tokens."
+            f"{encoder.truncated} prompts were longer than there is room for ({encoder.limit}), and lost their oldest"
+            " tokens."
         )
 
 

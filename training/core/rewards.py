@@ -18,8 +18,10 @@ from training.configs import RolloutConfig
 from training.core.data import Question
 from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
+from training.core.events import Events
 from training.core.jobs import Job
-from training.core.models import load_tokenizer, locate, longest_row
+from training.core.models import encoder_for, load_tokenizer, locate
+from training.core.reports import warn_of_truncation
 from training.core.reward_model import load_reward_model
 from training.core.scoring import Passes
 
@@ -74,7 +76,14 @@ class Judge:
     def __init__(self, source: str, setting: str, config: RolloutConfig, policy: Encoder) -> None:
         tokenizer, _ = load_tokenizer(source, setting)
         self.model: Any = load_reward_model(source, setting, config.precision).requires_grad_(False)
-        self.encoder = Encoder(tokenizer, longest_row(self.model.trunk, config.max_length))
+        self.encoder = encoder_for(self.model.trunk, tokenizer, config.max_length, setting)
+        self.room = self.encoder.max_length - config.max_new_tokens
+        if self.room < 1:
+            raise BadInput(
+                f"The reward model reads at most {self.encoder.max_length} tokens; lower max_new_tokens to leave room for"
+                " the prompt.",
+                setting="max_new_tokens",
+            )
         self.by_ids = (
             same_tokens(tokenizer, policy.tokenizer) and self.encoder.max_length >= policy.max_length
         )
@@ -91,6 +100,13 @@ class Judge:
         prompt, responses = self.encoder.group(question.prompt, texts, line=question.line)
         ended = zip(responses, answered.finished, strict=True)
         return Group(prompt, [ids if end or len(ids) == 1 else ids[:-1] for ids, end in ended])
+
+    def warn_of_truncation(self, questions: Sequence[Question], events: Events) -> None:
+        """Say how many of the prompts this model may not read whole, where it reads texts of its own."""
+        if not self.by_ids:
+            for question in questions:
+                self.encoder.prompt(question.prompt, room=self.room)
+            warn_of_truncation(self.encoder, events)
 
     def baseline(self, question: Question) -> Group:
         return self.encoder.group(question.prompt, [question.baseline or ""], line=question.line)

@@ -21,12 +21,13 @@ from transformers import PreTrainedTokenizerBase
 from training.configs import RolloutConfig
 from training.core.attention import peculiarity
 from training.core.data import Question
+from training.core.divergence import load_reference
 from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.jobs import Job
 from training.core.loop import Loop
-from training.core.models import autocast, device, load_policy, load_tokenizer, locate, longest_row
+from training.core.models import autocast, device, encoder_for, load_policy, load_tokenizer, locate
 from training.core.reports import warn_of_truncation
 from training.core.rewards import Answered, Between, Rewards
 from training.core.sampling import Sampled, end_tokens, row_seed, sample_responses
@@ -69,7 +70,8 @@ def prepare(
         events.warning(message)
     policy: Any = load_policy(source)
     check_logits(policy)
-    length = longest_row(policy, config.max_length)
+    encoder = encoder_for(policy, tokenizer, config.max_length)
+    length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
@@ -80,13 +82,15 @@ def prepare(
             f"Models of type {policy.config.model_type} cannot be sampled from yet: they use {reason}.",
             setting="model",
         )
-    encoder = Encoder(tokenizer, length)
     room = length - config.max_new_tokens
     asked = [Asked(question, encoder.prompt(question.prompt, room=room)) for question in questions]
     warn_of_truncation(encoder, events)
     training = [one for one in asked if not one.question.held_out]
     if not training:
         raise BadInput("No row of data.jsonl is a prompt to train on.")
+    rewards = Rewards(job, config, encoder, questions)
+    for judge in rewards.judges:
+        judge.warn_of_truncation(questions, events)
     return Setup(
         job=job,
         config=config,
@@ -94,24 +98,12 @@ def prepare(
         tokenizer=tokenizer,
         encoder=encoder,
         policy=policy,
-        reference=load_reference(reference_source, policy) if reference else None,
+        reference=load_reference(reference_source, policy, length, config.layout) if reference else None,
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
-        rewards=Rewards(job, config, encoder, questions),
+        rewards=rewards,
         training=training,
         held_out=[one for one in asked if one.question.held_out],
     )
-
-
-def load_reference(source: str, policy: Any) -> Any:
-    """The frozen policy that the trained one is kept near to."""
-    reference: Any = load_policy(source, "reference")
-    if reference.config.vocab_size != policy.config.vocab_size:
-        raise BadInput(
-            f"The reference has {reference.config.vocab_size} tokens and the policy {policy.config.vocab_size}; they must"
-            " be the same.",
-            setting="reference",
-        )
-    return reference.requires_grad_(False)
 
 
 def sample(setup: Setup, asked: Sequence[Asked], draw: int | str, loop: Loop) -> list[Sampled]:
@@ -269,15 +261,15 @@ def per_token(
     for part in rollout.parts(parts):
         for micro, laid_out in setup.passes(part):
             between()
-            with autocast(setup.config.precision):
-                values = compute(laid_out)
-            found[token_places(micro)] = values.float().cpu()
+            found[token_places(micro)] = compute(laid_out).float().cpu()
     return found
 
 
 def logprobs_of(setup: Setup, model: Any, rollout: Rollout, parts: int, between: Between) -> Tensor:
     """(N,) log-probs of the sampled tokens under the policy or the reference, at the sampling temperature."""
-    temperature = setup.config.temperature
-    return per_token(
-        setup, rollout, parts, lambda laid_out: token_logprobs(model, laid_out, temperature), between
-    )
+
+    def compute(laid_out: Batch) -> Tensor:
+        with autocast(setup.config.precision):
+            return token_logprobs(model, laid_out, setup.config.temperature)
+
+    return per_token(setup, rollout, parts, compute, between)

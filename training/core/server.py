@@ -16,6 +16,7 @@ import asyncio
 import json
 import os
 import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -181,7 +182,7 @@ class Server:
         if "max_tokens" in request and "max_completion_tokens" in said:
             return "max_tokens"
         optional = ("return_token_ids", "top_k", "top_p", "logprobs", "seed", "n")
-        named = (name for name in optional if name in request and any(q + name + q in said for q in "'\"`"))
+        named = (name for name in optional if name in request and _names(name, said))
         return next(named, None)
 
     def _read(self, body: bytes, seed: int, count: int) -> list[Answer]:
@@ -247,6 +248,12 @@ class Server:
 
     def _wrong(self, what: str) -> BadInput:
         return BadInput(f"The server {self.config.server} {what}.", setting="server")
+
+
+def _names(field: str, said: str) -> bool:
+    """Whether a refusal names the field: between quotation marks or, as OpenAI does, after what it was supplied."""
+    quoted = any(mark + field + mark in said for mark in "'\"`")
+    return quoted or bool(re.search(rf"supplied: .*\b{field}\b", said))
 
 
 def _headers(server: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from training.configs import DPOConfig
 from training.core.data import read_rankings
-from training.core.encoding import Encoder
+from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish
@@ -26,13 +26,13 @@ from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.models import (
     autocast,
     device,
+    encoder_for,
     load_policy,
     load_tokenizer,
     locate,
-    longest_row,
     save_policy,
 )
-from training.core.rankings import Pairs
+from training.core.rankings import Pairs, comparisons
 from training.core.reports import warn_of_truncation
 from training.core.scoring import Batch, Passes, response_logprobs
 from training.core.vocabulary import check_logits
@@ -48,7 +48,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         events.warning(message)
     policy = load_policy(source)
     check_logits(policy)
-    encoder = Encoder(tokenizer, longest_row(policy, config.max_length))
+    encoder = encoder_for(policy, tokenizer, config.max_length)
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
@@ -61,7 +61,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     if "reference" not in loop.extra:
         frozen = policy
         if loop.done or reference_source != source:
-            frozen = load_policy(reference_source, "reference")
+            frozen = load_reference(reference_source, policy, encoder.max_length, config.layout)
         loop.extra["reference"] = logprobs_of(frozen, judged, passes, config.precision, loop.leave_if_asked)
         del frozen
     starts = first_responses(judged)
@@ -132,10 +132,12 @@ def pair_losses(chosen: Tensor, rejected: Tensor, compared: Pairs, config: DPOCo
 
 
 def best_places(judged: Sequence[Judged]) -> list[int]:
-    """Where each ranking's best responses stand among all responses of `judged`; one may be the best of several rankings."""
+    """Where each ranking's best responses stand among all responses of `judged`; one may be the best of several rankings,
+    and where all are equal none is."""
     return [
         place
         for ranking, places in placed(judged)
+        if comparisons(ranking.ranks or [], ranking.probability)
         for place, rank in zip(places, ranking.ranks or [], strict=True)
         if rank == min(ranking.ranks or [])
     ]

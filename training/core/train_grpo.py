@@ -83,7 +83,10 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
             sums["ratio"] += float(torch.exp(here - old).sum()) / tokens
             sums["clipped"] += float(clipped.float().sum()) / tokens
         if divergences:
-            watch.kl(torch.cat(divergences))
+            if (
+                loop.done % config.steps_per_rollout == 0
+            ):  # the later steps on a rollout see the same divergences
+                watch.kl(torch.cat(divergences))
             sums |= divergence(torch.cat(divergences))
         loop.step(rollout.figures | sums, tokens=sum(one.group.tokens for one in part))
 

@@ -35,12 +35,13 @@ class ValueModel(nn.Module):
 
     def __init__(self, start: RewardModel) -> None:
         super().__init__()
-        self.trunk, self.weight = start.trunk, start.weight
+        self.trunk, self.weight, self.precision = start.trunk, start.weight, start.precision
         self.register_buffer("bias", start.bias)
 
     def forward(self, batch: Batch) -> Tensor:
         """(N,) values in float32, of the prompt and the response up to, and without, each response token."""
-        hidden = hidden_states(self.trunk, batch)[batch.predictor]
+        with autocast(self.precision):
+            hidden = hidden_states(self.trunk, batch)[batch.predictor]
         values: Tensor = hidden.to(self.weight.dtype) @ self.weight - self.bias
         return values
 
@@ -86,7 +87,7 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             loop.leave_if_asked()
             with autocast(config.precision):
                 logprobs = token_logprobs(policy, laid_out, config.temperature)
-                values = value(laid_out)
+            values = value(laid_out)
             old, advantages = (rollout.of_tokens(name, micro) for name in ("old", "advantages"))
             low, high = config.clip_low, config.clip_high
             weights = token_weights(
@@ -123,11 +124,12 @@ def value_model(setup: Setup, config: PPOConfig) -> ValueModel:
     job = setup.job
     if config.value_start == "policy":
         trunk = load_trunk(locate(job.model or "", job.folder))
-        start = RewardModel(trunk, config.seed)
+        start = RewardModel(trunk, config.seed, config.precision)
         with torch.no_grad():
             start.weight.zero_()
     elif setup.rewards.judges[0].by_ids:
-        start = load_reward_model(locate(job.reward_model or "", job.folder, "reward_model"), "reward_model")
+        source = locate(job.reward_model or "", job.folder, "reward_model")
+        start = load_reward_model(source, "reward_model", config.precision)
     else:
         raise BadInput(
             "The reward model reads other tokens than the policy, or fewer, and cannot be the start of the value model;"

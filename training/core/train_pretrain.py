@@ -27,6 +27,7 @@ from training.core.models import (
     load_policy,
     load_tokenizer,
     locate,
+    longest_row,
     save_policy,
 )
 from training.core.vocabulary import check_logits, label_logprobs
@@ -62,6 +63,12 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
             events.warning(message)
         model = load_policy(source)
         check_logits(model)
+        if (most := longest_row(model, config.block_length)) < config.block_length:
+            raise BadInput(
+                f"The model reads at most {most} tokens; lower block_length.", setting="block_length"
+            )
+        if tokenizer.eos_token_id is None:
+            raise BadInput("The model's tokenizer has no end-of-text token.", setting="model")
     blocks = into_blocks(texts, tokenizer, config.block_length)
     size = max(1, config.batch_tokens // config.block_length)
     loop = Loop(job, config, model, examples=len(blocks), events=events)

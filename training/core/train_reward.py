@@ -17,14 +17,13 @@ from torch import Tensor
 from training.configs import RewardConfig
 from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
-from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, write_json
 from training.core.judgments import Judged, encode, pair_share, pairs, safety_labels, unsafe_over_safe
 from training.core.loop import Loop
 from training.core.losses import preference_loss, safety_loss
-from training.core.models import REWARD_HEAD, load_tokenizer, load_trunk, locate, longest_row
+from training.core.models import REWARD_HEAD, encoder_for, load_tokenizer, load_trunk, locate
 from training.core.reports import report, warn_of_truncation
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.scoring import Passes
@@ -44,7 +43,7 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         model = load_reward_model(source, precision=config.precision)
     else:
         model = RewardModel(load_trunk(source), config.seed, config.precision)
-    encoder = Encoder(tokenizer, longest_row(model.trunk, config.max_length))
+    encoder = encoder_for(model.trunk, tokenizer, config.max_length)
     judged = encode(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)

@@ -10,16 +10,16 @@ from typing import Any, NamedTuple
 
 from training.configs import RejectionConfig, SFTConfig
 from training.core.data import read_conversations
-from training.core.encoding import Encoder, Group
+from training.core.encoding import Group
 from training.core.events import Events
 from training.core.jobs import Job, publish
 from training.core.loop import Loop
 from training.core.models import (
     autocast,
+    encoder_for,
     load_policy,
     load_tokenizer,
     locate,
-    longest_row,
     save_policy,
 )
 from training.core.reports import warn_of_truncation
@@ -42,7 +42,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
         events.warning(message)
     model = load_policy(source)
     check_logits(model)
-    encoder = Encoder(tokenizer, longest_row(model, config.max_length))
+    encoder = encoder_for(model, tokenizer, config.max_length)
     examples = [Example(encoder.group(c.prompt, [c.answer], line=c.line)) for c in conversations]
     warn_of_truncation(encoder, events)
     passes = Passes(model.base_model, config.layout, config.batch_tokens, encoder.max_length)

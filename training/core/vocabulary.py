@@ -74,11 +74,11 @@ class _LabelLogprobs(torch.autograd.Function):
 
 
 @torch.no_grad()
-def check_logits(policy: Any) -> None:
+def check_logits(policy: Any, setting: str = "model") -> None:
     """Refuse a model whose forward does something to its logits that `vocabulary_logits` does not know."""
     probe = torch.arange(4, device=policy.device)[None]
     whole = policy(input_ids=probe, use_cache=False).logits
     ours = vocabulary_logits(policy, policy.base_model(input_ids=probe, use_cache=False).last_hidden_state)
     if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
         kind = policy.config.model_type
-        raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting="model")
+        raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting=setting)

@@ -53,6 +53,11 @@ def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str)
     assert caught.value.field == field
 
 
+def test_a_server_has_room_of_its_own():
+    served = {"server": "http://localhost:8001/v1", "server_model": "m", "max_new_tokens": 2048}
+    assert from_dict("generate", served).to_dict()["max_new_tokens"] == 2048
+
+
 def test_a_whole_number_will_do_for_a_number():
     assert from_dict("dpo", {"beta": 1}).to_dict()["beta"] == 1.0
 

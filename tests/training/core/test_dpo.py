@@ -76,6 +76,14 @@ def test_best_responses_are_those_of_every_ranking(tmp_path: Path, tokenizer):
     assert best_places(judged) == [0, 1, 4, 4, 4, 3, 5]
 
 
+def test_where_all_are_equal_none_is_best(tmp_path: Path, tokenizer):
+    same = {"id": 1, "prompt": HELLO, "responses": ["yes", "no"]}
+    rows = [same | {"ranks": [1, 2]}, same | {"ranks": [1, 1]}]
+    write_job(tmp_path, "dpo", rows, model="none")
+    judged = encode(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
+    assert best_places(judged) == [0], "the second ranking says nothing of which is better"
+
+
 SETTINGS: list[dict[str, Any]] = [
     {"beta": 0.3},
     {"beta": 0.3, "margin": "large", "label_smoothing": 0.1},

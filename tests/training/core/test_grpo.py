@@ -15,6 +15,7 @@ from training.core.models import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
 from training.core.scoring import rows
+from training.core.watch import Watch
 
 
 def naive_logprobs(policy: Any, rollout: Rollout, temperature: float) -> list[Tensor]:
@@ -190,3 +191,13 @@ def test_it_learns_what_the_reward_model_likes(
             event["values"] for event in events if event["event"] == "metrics" and event["step"] == 1
         ).keys()
     )
+
+
+def test_a_rollouts_divergence_is_looked_at_once(
+    models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: list[int] = []
+    monkeypatch.setattr(Watch, "kl", lambda self, kl: seen.append(len(kl)))
+    config = {"batch_size": 4, "samples": 2, "max_new_tokens": 4, "beta": 0.1, "updates": 1, "reuse": 3}
+    tastes.here(tastes.job(tmp_path, "grpo", models, tastes.prompts(8), config | {"max_steps": 6}))
+    assert seen == [8, 8], "two rollouts, three steps on each"

@@ -205,3 +205,14 @@ def test_nothing_is_trained_from_scratch_with_adapters(tmp_path: Path):
     with pytest.raises(BadInput) as caught:
         train_pretrain(job, job.config, Interrupted(-1))  # type: ignore[arg-type]
     assert caught.value.setting == "lora_rank"
+
+
+def test_a_matrix_that_both_reads_and_writes_is_left_alone():
+    model = tiny_llama()
+    model.lm_head.weight = model.model.embed_tokens.weight
+    for targets in ("q_proj,lm_head", "embed_tokens"):
+        with pytest.raises(BadInput, match="with one matrix") as caught:
+            lora.add(copy.deepcopy(model), SFTConfig(lora_rank=4, lora_targets=targets))
+        assert caught.value.setting == "lora_targets"
+    lora.add(model, SFTConfig(lora_rank=4))
+    lora.add(tiny_llama(), SFTConfig(lora_rank=4, lora_targets="lm_head"))

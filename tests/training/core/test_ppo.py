@@ -145,3 +145,11 @@ def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do:
     assert held_out[-1] > held_out[0] + 0.3
     assert not [event for event in events if event["event"] == "warning"]
     assert not (tmp_path / "output" / "head.safetensors").exists(), "a policy is written, not its value model"
+
+
+def test_values_stay_in_float32_in_a_run_of_bfloat16(models: Path, tmp_path: Path, made: list[Rollout]):
+    config = TINY | {"max_steps": 1, "precision": "bfloat16"}
+    tastes.here(tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config))
+    values = made[0].tensors["values"]
+    assert values.abs().min() > 0
+    assert not torch.equal(values, values.bfloat16().float()), "rounded to eight bits"

@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+from tests.training.core import tastes
 from tests.training.core.conftest import judgments, tiny_llama, write_job
+from training.configs import GRPOConfig, SFTConfig
 from training.core.data import read_conversations, read_prompts, read_rankings, read_texts
 from training.core.encoding import Encoder
 from training.core.errors import BadInput
 from training.core.jobs import read_job
-from training.core.memory import ran_out
-from training.core.models import load_policy, load_tokenizer, locate
+from training.core.memory import advice, ran_out
+from training.core.models import encoder_for, load_policy, load_tokenizer, locate
 from training.core.reward_model import RewardModel, load_reward_model
 
 USER = [{"role": "user", "content": "hello"}]
@@ -206,3 +208,80 @@ def test_running_out_of_memory_is_recognised():
     assert ran_out(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert ran_out(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
     assert not ran_out(RuntimeError("shapes do not match"))
+
+
+REFERENCES = {
+    "other tokens": ({"vocab_size": 400}, "reference", "has 400 tokens and the policy 320"),
+    "a shorter memory": ({"max_position_embeddings": 60}, "max_length", "reads at most 60 tokens"),
+    "a sliding window": (
+        {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 16},
+        "layout",
+        "a sliding window",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ["dpo", "grpo"])
+@pytest.mark.parametrize(("changes", "setting", "words"), REFERENCES.values(), ids=REFERENCES)
+def test_a_reference_that_reads_otherwise_is_refused(
+    changes: dict, setting: str, words: str, kind: str, models: Path, tmp_path: Path, tokenizer
+):
+    reference = tmp_path / "reference"
+    tiny_llama(vocab=changes.get("vocab_size", 320)).save_pretrained(reference)
+    tokenizer.save_pretrained(reference)
+    config = json.loads((reference / "config.json").read_text())
+    (reference / "config.json").write_text(json.dumps(config | changes))
+    rows = judgments(6) if kind == "dpo" else tastes.prompts(6)
+    settings = {"max_length": 100} | ({} if kind == "dpo" else {"max_new_tokens": 8, "beta": 0.1})
+    values = {"model": str(models / "policy"), "reward_model": str(models / "taste")}
+    if kind == "dpo":
+        del values["reward_model"]
+    job = write_job(tmp_path / kind, kind, rows, config=settings, reference=str(reference), **values)
+    with pytest.raises(BadInput, match=words) as caught:
+        tastes.here(job)
+    assert caught.value.setting == setting
+
+
+def test_a_reward_model_that_cannot_read_a_whole_response_is_refused(models: Path, tmp_path: Path):
+    config = {"max_new_tokens": 150, "max_length": 200}
+    (tmp_path / "long").mkdir()
+    long = tiny_llama()
+    long.config.max_position_embeddings = 256
+    long.save_pretrained(tmp_path / "long")
+    load_tokenizer(str(models / "policy"))[0].save_pretrained(tmp_path / "long")
+    job = tastes.job(tmp_path, "grpo", models, tastes.prompts(6), config, model=str(tmp_path / "long"))
+    with pytest.raises(
+        BadInput, match="reward model reads at most 128 tokens; lower max_new_tokens"
+    ) as caught:
+        tastes.here(job)
+    assert caught.value.setting == "max_new_tokens"
+
+
+def test_a_limit_is_named_after_what_it_comes_from(tokenizer):
+    model = tiny_llama()
+    model.config.max_position_embeddings = 20
+    long = ["word " * 30]
+    for wanted, setting, words in (
+        (20, "max_length", "max_length = 20"),
+        (64, "model", "the 20 tokens that the model"),
+    ):
+        encoder = encoder_for(model, tokenizer, wanted)
+        error = refusal(lambda: encoder.group(USER, long, line=7))  # noqa: B023
+        assert (error.setting, words in str(error)) == (setting, True), str(error)
+
+
+def test_pretraining_goes_on_from_a_model_only_within_what_it_reads(models: Path, tmp_path: Path):
+    texts = [{"text": "the ferry leaves at nine"}] * 20
+    job = write_job(tmp_path, "pretrain", texts, model=str(models / "policy"), config={"block_length": 512})
+    with pytest.raises(BadInput, match="lower block_length") as caught:
+        tastes.here(job)
+    assert caught.value.setting == "block_length"
+
+
+def test_what_to_lower_when_memory_runs_out_while_sampling():
+    sentence, setting = advice("grpo", GRPOConfig(), loaded=True)
+    assert ("sample_tokens" in sentence, setting) == (True, "batch_tokens")
+    many = GRPOConfig(samples=64, max_new_tokens=256, max_length=1024, batch_tokens=4096)
+    sentence, setting = advice("grpo", many, loaded=True)
+    assert ("lower samples or max_new_tokens" in sentence, setting) == (True, "samples")
+    assert "sample_tokens" not in advice("sft", SFTConfig(), loaded=True)[0]

@@ -157,6 +157,20 @@ def test_a_field_that_the_server_refuses_by_name_is_left_out_from_then_on(http: 
     assert "top_k" not in http.requests[-1]
 
 
+def test_a_field_that_is_refused_without_quotation_marks_is_left_out_too(http: Http):
+    def strict(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        unknown = [name for name in ("return_token_ids", "top_k") if name in request]
+        if unknown:
+            said = f"Unrecognized request argument supplied: {unknown[0]}"
+            return 400, {}, {"error": {"message": said, "type": "invalid_request_error", "param": None}}
+        return as_vllm(request)
+
+    http.answer = strict
+    ask(http, prompts=2, concurrency=1, retries=0)
+    assert len(http.requests) == 4
+    assert {"top_k", "return_token_ids"}.isdisjoint(http.requests[-1])
+
+
 def test_the_newer_name_of_the_longest_response_is_used_where_it_is_asked_for(http: Http):
     def newer(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if "max_tokens" in request:
@@ -284,7 +298,7 @@ def test_a_server_needs_a_models_name():
 def test_a_run_against_a_server_is_stopped_and_goes_on_without_asking_twice(
     http: Http, start, do, tmp_path: Path
 ):
-    rows = [{"id": f"p{n}", "prompt": [{"role": "user", "content": f"q{n}"}]} for n in range(8)]
+    rows = [{"id": f"p{n}", "prompt": [{"role": "user", "content": f"q{n}\u2028?"}]} for n in range(8)]
     config = {"server": http.url, "server_model": "m", "samples": 2, "concurrency": 1, "max_new_tokens": 4}
     write_job(tmp_path, "generate", rows, config=config)
     enough = threading.Event()
@@ -308,15 +322,19 @@ def test_a_run_against_a_server_is_stopped_and_goes_on_without_asking_twice(
     code, events = do(tmp_path)
     assert code == 0
     assert {"event": "start", "kind": "generate", "total": 8, "resumed_from": 3} in events
-    assert [request["messages"][0]["content"] for request in http.requests] == [f"q{n}" for n in range(3, 8)]
-    lines = [json.loads(line) for line in (tmp_path / "output" / "responses.jsonl").read_text().splitlines()]
+    assert [request["messages"][0]["content"] for request in http.requests] == [
+        f"q{n}\u2028?" for n in range(3, 8)
+    ]
+    lines = [
+        json.loads(line) for line in (tmp_path / "output" / "responses.jsonl").read_text().split("\n") if line
+    ]
     assert [(line["id"], line["sample"]) for line in lines] == [
         (f"p{n}", s) for n in range(8) for s in range(2)
     ]
     assert lines[0] == {
         "id": "p0",
         "sample": 0,
-        "text": f"q0, {lines[0]['seed']}, 0",
+        "text": f"q0\u2028?, {lines[0]['seed']}, 0",
         "token_ids": [5, 6],
         "logprobs": [-0.5, -1.0],
         "seed": lines[0]["seed"],
