@@ -12,12 +12,15 @@ from django.db import connection, transaction
 
 from annotation import audit, copying, events
 from annotation.actions.queue import Wanted, enqueue
-from annotation.logic.formats import ImportedPrompt, LineError, parse_prompt
+from annotation.logic.formats import ImportedPrompt, ImportedResponse, LineError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
 from annotation.logic.sampling import digest, split_of
 from annotation.logic.similarity import near_identical
 from annotation.models import Author, Item, Project, Prompt, Response, User
+
+ResponseIds = dict[tuple[int, int, str], int]
+"""By the prompt's id, the author's, and the digest of the text: several authors may say the same."""
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
@@ -235,16 +238,13 @@ class _Writer:
         prompts = {external_id: pk for external_id, (pk, _) in known.items()}
         return prompts | dict(zip(fresh, added, strict=True)), set(fresh)
 
-    def _responses(
-        self, rows: list[tuple[int, ImportedPrompt]], old: list[int]
-    ) -> dict[tuple[int, str], int]:
-        """The responses' ids by their prompt's id and their text; those that are new are added."""
+    def _responses(self, rows: list[tuple[int, ImportedPrompt]], old: list[int]) -> ResponseIds:
+        """Those that are new are added."""
         wanted: dict[tuple[int, int, str], str] = {}
         for prompt_id, row in rows:
             for response in row.responses:
-                key = (prompt_id, self._author(response.author), digest(response.text))
-                wanted.setdefault(key, response.text)
-        kept: dict[tuple[int, int, str], int] = {}
+                wanted.setdefault(self._key(prompt_id, response), response.text)
+        kept: ResponseIds = {}
         if old:
             held = Response.objects.filter(prompt__in=set(old), author__in=self.authors.values())
             kept = {
@@ -258,8 +258,10 @@ class _Writer:
             [(*key, text, render(text)) for key, text in fresh],
         )
         self.report.responses += len(added)
-        kept |= {key: pk for (key, _), pk in zip(fresh, added, strict=True)}
-        return {(prompt, text): pk for (prompt, _, text), pk in kept.items()}
+        return kept | {key: pk for (key, _), pk in zip(fresh, added, strict=True)}
+
+    def _key(self, prompt_id: int, response: ImportedResponse) -> tuple[int, int, str]:
+        return prompt_id, self._author(response.author), digest(response.text)
 
     def _author(self, name: str) -> int:
         if name not in self.authors:
@@ -269,15 +271,15 @@ class _Writer:
             self.authors[name] = author.pk
         return self.authors[name]
 
-    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: dict[tuple[int, str], int]) -> Wanted | None:
+    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: ResponseIds) -> Wanted | None:
         """The item that a row asks for, without the answers that are held back; None for a prompt that waits."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
             given = row.responses if len(row.responses) == 1 else []
-            return Wanted(prompt_id, [ids[prompt_id, digest(response.text)] for response in given])
+            return Wanted(prompt_id, [ids[self._key(prompt_id, response)] for response in given])
         apart = self._apart([response.text for response in row.responses])
         if len(apart) < 2:
             return None
-        responses = [ids[prompt_id, digest(row.responses[n].text)] for n in apart]
+        responses = [ids[self._key(prompt_id, row.responses[n])] for n in apart]
         ranks = dense([row.gold[n] for n in apart]) if row.gold else []
         gold = dict(zip(responses, ranks, strict=True)) if ranks else None
         return Wanted(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)

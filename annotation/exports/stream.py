@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import Max
 
 from annotation.exports import sources
+from annotation.exports.formats import FORMATS
 from annotation.exports.parquet import as_parquet
 from annotation.exports.query import lines_query, values_of, votes_query
 from annotation.exports.selection import Selection
@@ -24,7 +25,8 @@ from annotation.logic.ranking import dense
 from annotation.models import Judgment, Project
 
 BATCH_BYTES = 2**20
-FIRST_PROMPTS, MOST_PROMPTS = 20, 20_000  # the first lines come soon
+# the first lines come soon; and after many prompts of which there is nothing to tell, a batch still fits into memory
+FIRST_PROMPTS, MOST_PROMPTS = 20, 1000
 Chunks = Generator[bytes, None, None]
 
 
@@ -109,17 +111,19 @@ def _consensus(selection: Selection, source: str, values: dict[str, Any]) -> str
     with connection.cursor() as cursor:
         cursor.execute(votes_query(selection, source), values)
         found = cursor.fetchall()
-    decided = (_decide(selection.votes, item, rankings, verdict) for item, rankings, verdict in found)
+    decided = (_decide(selection, item, rankings, verdict) for item, rankings, verdict in found)
     return json.dumps([one for one in decided if one])
 
 
-def _decide(votes: str, item: int, rankings: Any, verdict: list[int] | None) -> dict[str, Any] | None:
-    """None where a unanimous order is asked for and there is none. What a reviewer decided stands above all votes."""
+def _decide(
+    selection: Selection, item: int, rankings: Any, verdict: list[int] | None
+) -> dict[str, Any] | None:
+    """None where all have to agree and do not. What a reviewer decided stands above all votes but unanimous ones."""
+    votes = selection.votes
     rankings = json.loads(rankings) if isinstance(rankings, str) else rankings
     if votes == "unanimous":
-        same = all(ranks == rankings[0] for ranks in rankings)
-        # pairs on which all agree may be had where the whole order is not
-        return {"item": item, "ranks": rankings[0] if same else [1] * len(rankings[0])}
+        ranks = unanimous(rankings, FORMATS[selection.format].rows)
+        return {"item": item, "ranks": ranks} if ranks else None
     if verdict is not None:
         return {"item": item, "ranks": dense(verdict)}
     wins = consensus.votes(rankings)
@@ -131,6 +135,23 @@ def _decide(votes: str, item: int, rankings: Any, verdict: list[int] | None) -> 
         return {"item": item, "ranks": _ranks_of(points)}
     strengths = [round(strength, 6) for strength in consensus.bradley_terry(wins)]
     return {"item": item, "ranks": _ranks_of(strengths), "strengths": strengths}
+
+
+def unanimous(rankings: list[list[int]], rows: str) -> list[int] | None:
+    """What all agree on, as ranks, for lines of this kind (`Format.rows`): for whole rankings the order, for the best
+    answers who comes first; else an order in which every pair that all put the same way stands that way."""
+    first = rankings[0]
+    if all(ranks == first for ranks in rankings):
+        return first
+    if rows == "rankings":
+        return None
+    answers = range(len(first))
+    if rows == "best":
+        best = [all(ranks[one] == 1 for ranks in rankings) for one in answers]
+        return [1 if is_best else 2 for is_best in best] if any(best) else None
+    won = [[all(ranks[i] < ranks[j] for ranks in rankings) for j in answers] for i in answers]
+    # who beats another beats all whom that one beats, so more is won and less lost
+    return _ranks_of([sum(won[i]) - sum(won[j][i] for j in answers) for i in answers])
 
 
 def _ranks_of(scores: list[float] | list[int]) -> list[int]:

@@ -60,6 +60,25 @@ class ImportTests(ImportTestCase):
         self.send(TWO)
         assert self.send(TWO | {"responses": TWO["responses"][::-1]}) == ImportReport(unchanged=1)
 
+    def test_several_authors_may_say_the_same(self) -> None:
+        said = [{"text": "4", "author": "A"}, {"text": "4", "author": "B"}, {"text": "5", "author": "B"}]
+        self.send({"id": "q1", "prompt": "2 + 2?", "responses": said})
+        (item,) = Item.objects.all()
+        authors = item.responses.order_by("text").values_list("text", "author__name")
+        assert list(authors) == [("4", "A"), ("5", "B")], "the first who says it stands in the item"
+
+    def test_the_same_file_again_changes_nothing_when_others_say_the_same_since(self) -> None:
+        def two(prompt: str, one: str, first: str, other: str, second: str) -> dict[str, object]:
+            said = [{"text": first, "author": one}, {"text": second, "author": other}]
+            return {"id": prompt, "prompt": f"{prompt}?", "responses": said}
+
+        file = [two("q1", "A", "Yes", "A", "No"), two("q2", "A", "x", "B", "y")]
+        self.send(*file)
+        self.send(two("q1", "B", "Yes", "B", "Maybe"))
+        before = self.rows()
+        assert self.send(*file) == ImportReport(unchanged=2)
+        assert self.rows() == before
+
     def test_it_names_who_wrote_what(self) -> None:
         self.send(TWO | {"responses": ["Because.", {"text": "Why not?", "author": "gpt"}]})
         assert dict(Response.objects.values_list("text", "author__name")) == {

@@ -55,6 +55,26 @@ class ConsensusTests(VotesTestCase):
         assert self.pairs(votes="unanimous") == ["A>B", "A>C"]
         assert self.pairs(votes="unanimous", annotator=self.bob.pseudonym) == ["A>B", "A>C", "B>C"]
 
+    def test_what_is_unanimous_of_an_order_is_told_in_every_format(self) -> None:
+        self.judged([1, 2, 3], [1, 3, 2], [1, 2, 2])  # A before both, and of B and C nothing
+        assert self.lines(votes="unanimous", format="rankings") == [], "on no whole order"
+        (best,) = self.lines(votes="unanimous", format="sft")
+        assert best["completion"][0]["content"] == "Answer A to 0."
+        labels = [
+            (line["completion"][0]["content"][7], line["label"])
+            for line in self.lines(votes="unanimous", format="kto")
+        ]
+        assert labels == [("A", True), ("B", False), ("C", False)]
+        for pair in self.lines(votes="unanimous", format="ultrafeedback"):
+            assert pair["score_chosen"] > pair["score_rejected"]
+        (whole,) = self.lines(votes="unanimous", format="rankings", annotator=self.bob.pseudonym)
+        assert whole["ranks"] == [1, 2, 3]
+
+    def test_nobody_is_put_first_by_all_who_is_not_put_first_by_each(self) -> None:
+        self.judged([1, 2, 3], [2, 3, 1])  # all put A before B; C is first once
+        assert self.pairs(votes="unanimous") == ["A>B"]
+        assert self.lines(votes="unanimous", format="sft") == []
+
     def test_bradley_terry_makes_one_order(self) -> None:
         self.judged([1, 2, 3], [1, 2, 3], [3, 2, 1])
         assert self.pairs(votes="bradley-terry") == ["A>B", "A>C", "B>C"]
