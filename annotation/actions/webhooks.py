@@ -22,9 +22,8 @@ from annotation.models.webhooks import EVENTS
 MOST_WEBHOOKS = 20
 TEST = "test"  # the event of a message that is sent by hand, to see that it arrives
 ATTEMPTS = 9
-FIRST_WAIT = timedelta(
-    seconds=10
-)  # then four times as long each time: nine attempts are spread over nearly four days
+# then four times as long each time: nine attempts are spread over nearly four days
+FIRST_WAIT = timedelta(seconds=15)
 HELD = timedelta(minutes=1)  # a message is in one worker's hands so long: longer than it takes to send one
 KEPT = timedelta(days=30)
 """The log goes back so far."""

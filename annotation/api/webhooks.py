@@ -109,8 +109,8 @@ class WebhooksApi(APIView):
         tags=["webhooks"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """It is told by POST of what happens from now on; what does not arrive is sent again, over four days, each time after
-        a longer wait. Addresses of the server's own network are refused. For leads."""
+        """It is told by POST of what happens from now on; what does not arrive is sent again, over nearly four days, each time
+        after a longer wait. Addresses of the server's own network are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(webhooks.WebhookError):
             webhook = webhooks.add(project=project, creator=person(request), **body(request, WebhookIn))
