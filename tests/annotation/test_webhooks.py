@@ -274,6 +274,15 @@ class DeliveryTests(PalateTestCase):
         }
 
 
+@pytest.mark.parametrize(
+    "header",
+    ["", "t", "t=,v1=", "t={now},v1=", "t={now},v1=é", "t={now},v1=\udce9", "t=-1,v1=00", "t=²,v1=00"]
+    + [f"t={'9' * digits},v1=00" for digits in (400, 5_000)],
+)
+def test_what_is_no_signature_is_not_verified_whatever_it_is(header: str) -> None:
+    assert verified("whsec_x", b"{}", header.format(now=int(time.time()))) is False
+
+
 @contextmanager
 def dripping(answer: bytes) -> Iterator[str]:
     """The address of a server that sends a byte of its answer every 50 ms."""
