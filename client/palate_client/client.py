@@ -146,14 +146,12 @@ class Palate:
         partial = target.with_name(f"{target.name}.part")
         given = {name: _word(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
-        etag = ""
         for attempt in range(ATTEMPTS):
             try:
-                etag = self._download(place, given, partial, etag, on_bytes)
+                self._download(place, given, partial, on_bytes)
             except (httpx2.TransportError, httpx2.StreamError) as error:
                 if attempt + 1 == ATTEMPTS:
                     raise PalateError(0, f"The connection broke: {error}") from error
-                etag = etag or _kept_etag(partial)
                 time.sleep(min(30, 2**attempt) / 2)
             else:
                 partial.rename(target)
@@ -291,11 +289,9 @@ class Palate:
             return answer
         raise AssertionError
 
-    def _download(
-        self, place: str, given: Mapping[str, str], partial: Path, etag: str, on_bytes: Progress
-    ) -> str:
-        """Fetch what of the file is not there yet; returns its ETag, empty where it has none."""
-        etag = etag or _kept_etag(partial)
+    def _download(self, place: str, given: Mapping[str, str], partial: Path, on_bytes: Progress) -> None:
+        """Fetch what of the file is not there yet."""
+        etag = _kept_etag(partial)
         have = partial.stat().st_size if etag and partial.exists() else 0
         # the plain form from the first byte on, so that a later range is of the same bytes
         headers = {"Accept-Encoding": "identity"}
@@ -303,17 +299,15 @@ class Palate:
             headers |= {"Range": f"bytes={have}-", "If-Range": etag}
         with self._http.stream("GET", self._api + place, params=dict(given), headers=headers) as answer:
             if answer.status_code == 416:  # it was whole already
-                return etag
+                return
             _raise_for(answer)
-            etag = answer.headers.get("ETag", "")
-            if etag:
-                _etag_file(partial).write_text(etag)
             with partial.open("ab" if answer.status_code == 206 else "wb") as file:
+                # opened first: a name must never stand beside bytes of another file
+                _keep_etag(partial, answer.headers.get("ETag", ""))
                 on_bytes(file.tell())
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
                     on_bytes(len(chunk))
-        return etag
 
 
 def _etag_file(partial: Path) -> Path:
@@ -324,6 +318,14 @@ def _etag_file(partial: Path) -> Path:
 def _kept_etag(partial: Path) -> str:
     kept = _etag_file(partial)
     return kept.read_text() if kept.exists() and partial.exists() else ""
+
+
+def _keep_etag(partial: Path, etag: str) -> None:
+    """Of which file the part is. An export of what is there now has no ETag: what has come of it cannot go on later."""
+    if etag:
+        _etag_file(partial).write_text(etag)
+    else:
+        _etag_file(partial).unlink(missing_ok=True)
 
 
 def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes]:

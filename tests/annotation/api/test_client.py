@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.test import TransactionTestCase
 from palate_client import Item, Palate, PalateError
 from palate_client import Judgment as Said
@@ -130,7 +131,13 @@ class ClientTests(TransactionTestCase):
         assert (
             palate.export("helpfulness", self.folder / "other.jsonl", snapshot=number).read_bytes() == whole
         )
-        assert next(iter(palate.rows("helpfulness", snapshot=number))) == json.loads(whole.splitlines()[0])
+        # begun of a snapshot, and then of what is there now, by somebody who stopped it: it begins again
+        (self.folder / "live.jsonl.part").write_bytes(whole[:1000])
+        (self.folder / "live.jsonl.part.etag").write_text(headers["ETag"])
+        with pytest.raises(KeyboardInterrupt):
+            palate.export("helpfulness", self.folder / "live.jsonl", format="raw", on_bytes=stops)
+        assert (self.folder / "live.jsonl.part").stat().st_size
+        assert palate.export("helpfulness", self.folder / "live.jsonl", snapshot=number).read_bytes() == whole
 
     def refusals(self, palate: Palate) -> None:
         builders.imported(self.project, {"id": "last", "prompt": "Last?", "responses": ["a", "b", "c"]})
@@ -145,6 +152,11 @@ class ClientTests(TransactionTestCase):
         seen: list[Item] = []
         palate.label("helpfulness", lambda item: (seen.append(item), Said(ranks=[1, 2, 2]))[1], limit=1)
         assert [answer.label for answer in seen[0].answers] == ["A", "B", "C"]
+
+
+def stops(count: int) -> None:
+    if count:
+        raise KeyboardInterrupt
 
 
 def raised(work: Any) -> PalateError:
