@@ -165,7 +165,7 @@ class Palate:
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
         with self._http.stream("GET", self._api + place, params=given) as answer:
             _raise_for(answer)
-            for line in answer.iter_lines():
+            for line in _lines(answer.iter_bytes()):
                 if line:
                     yield json.loads(line)
 
@@ -339,6 +339,18 @@ def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes
     else:
         for prompt in prompts:
             yield json.dumps(prompt, ensure_ascii=False).encode() + b"\n"
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Cut at newlines alone: what else ends a line, U+2028 for example, may stand in a JSON string."""
+    begun: list[bytes] = []
+    for chunk in chunks:
+        first, *others = chunk.split(b"\n")
+        begun.append(first)
+        for other in others:
+            yield b"".join(begun)
+            begun = [other]
+    yield b"".join(begun)
 
 
 def _word(value: Any) -> str:

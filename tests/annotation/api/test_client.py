@@ -46,6 +46,7 @@ class ClientTests(TransactionTestCase):
             self.commands(palate)
             self.examples()
             self.downloads_go_on(palate)
+            self.rows_end_at_newlines_alone(palate)
             self.refusals(palate)
 
     def palate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -131,6 +132,7 @@ class ClientTests(TransactionTestCase):
         assert (
             palate.export("helpfulness", self.folder / "other.jsonl", snapshot=number).read_bytes() == whole
         )
+        assert next(iter(palate.rows("helpfulness", snapshot=number))) == json.loads(whole.splitlines()[0])
         # begun of a snapshot, and then of what is there now, by somebody who stopped it: it begins again
         (self.folder / "live.jsonl.part").write_bytes(whole[:1000])
         (self.folder / "live.jsonl.part.etag").write_text(headers["ETag"])
@@ -138,6 +140,17 @@ class ClientTests(TransactionTestCase):
             palate.export("helpfulness", self.folder / "live.jsonl", format="raw", on_bytes=stops)
         assert (self.folder / "live.jsonl.part").stat().st_size
         assert palate.export("helpfulness", self.folder / "live.jsonl", snapshot=number).read_bytes() == whole
+
+    def rows_end_at_newlines_alone(self, palate: Palate) -> None:
+        """Other signs that end a line may stand in a text."""
+        text = "one\u2028two\u2029three\u0085four\x0bfive\x0csix\x1cseven\x1deight\x1enine\rten\neleven"
+        project = builders.project(self.alice, "Lines")
+        builders.imported(project, {"id": "q", "prompt": text, "responses": [text, "b", "c"]})
+        builders.judgment(project, self.alice)
+        (row,) = palate.rows("lines", format="raw")
+        assert row["messages"][0]["content"] == text
+        number = palate.freeze("lines")["number"]
+        assert list(palate.rows("lines", snapshot=number, format="raw")) == [row]
 
     def refusals(self, palate: Palate) -> None:
         builders.imported(self.project, {"id": "last", "prompt": "Last?", "responses": ["a", "b", "c"]})
