@@ -19,6 +19,8 @@ from palate_client.labeling import Item, Judgment, Skip
 Json = dict[str, Any]
 Progress = Callable[[int], object]
 ATTEMPTS = 6
+AT_WORK_S = 600
+"""About so long one waits for what the site has begun already."""
 OVER = ("done", "cancelled", "awaiting", "held", "failed")
 """States in which a round waits for a person, or is over."""
 
@@ -265,7 +267,8 @@ class Palate:
         if method == "POST":
             sent["Idempotency-Key"] = str(uuid.uuid4())
         address = path if path.startswith("http") else self._api + path
-        for attempt in range(ATTEMPTS):
+        attempt, pauses = 0, _pauses()
+        while True:
             last = attempt + 1 == ATTEMPTS or not again
             try:
                 with file.open("rb") if file else nullcontext() as opened:
@@ -281,13 +284,19 @@ class Palate:
                 if last:
                     raise PalateError(0, f"{self._api} cannot be reached: {error}") from error
                 time.sleep(min(30, 2**attempt) / 2)
+                attempt += 1
                 continue
             if answer.status_code in (429, 503) and not last:
                 time.sleep(min(60, float(answer.headers.get("Retry-After", 2**attempt))))
+                attempt += 1
+                continue
+            # the site is still at what was sent before: it can be reached, so that this is no attempt in vain
+            at_work = answer.status_code == 409 and "Retry-After" in answer.headers
+            if at_work and again and (pause := next(pauses, None)):
+                time.sleep(pause)
                 continue
             _raise_for(answer)
             return answer
-        raise AssertionError
 
     def _download(self, place: str, given: Mapping[str, str], partial: Path, on_bytes: Progress) -> None:
         """Fetch what of the file is not there yet."""
@@ -308,6 +317,14 @@ class Palate:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
                     on_bytes(len(chunk))
+
+
+def _pauses() -> Iterator[float]:
+    """In seconds, longer and longer, until the time is up that begins with the first."""
+    end, pause = time.monotonic() + AT_WORK_S, 1.0
+    while time.monotonic() < end:
+        yield pause
+        pause = min(30, 2 * pause)
 
 
 def _etag_file(partial: Path) -> Path:

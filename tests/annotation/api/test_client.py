@@ -9,15 +9,18 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
+from django.db import transaction
 from django.test import TransactionTestCase
-from palate_client import Item, Palate, PalateError
+from palate_client import Item, Palate, PalateError, client
 from palate_client import Judgment as Said
 
-from annotation.models import ApiToken, Judgment, Prompt, User
+from annotation.models import ApiToken, Judgment, Project, Prompt, Snapshot, User
 from tests import builders
 from tests.annotation.api.test_server import free_port
 from tests.annotation.bulk import fill
@@ -47,6 +50,7 @@ class ClientTests(TransactionTestCase):
             self.examples()
             self.downloads_go_on(palate)
             self.rows_end_at_newlines_alone(palate)
+            self.what_is_at_work_is_waited_for()
             self.refusals(palate)
 
     def palate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -151,6 +155,25 @@ class ClientTests(TransactionTestCase):
         assert row["messages"][0]["content"] == text
         number = palate.freeze("lines")["number"]
         assert list(palate.rows("lines", snapshot=number, format="raw")) == [row]
+
+    def what_is_at_work_is_waited_for(self) -> None:
+        """A site that works for longer than one waits for its answer does it once."""
+        before = Snapshot.objects.count()
+        with Palate(self.url, self.token, timeout_s=1) as hasty, ThreadPoolExecutor(1) as pool:
+            seen: list[int] = []
+            hasty._http.event_hooks = {"response": [lambda answer: seen.append(answer.status_code)]}
+            with transaction.atomic():
+                Project.objects.select_for_update(no_key=True).get(pk=self.project.pk)
+                with patch.object(client, "AT_WORK_S", 2):
+                    refused = raised(lambda: hasty.freeze("helpfulness"))
+                assert (refused.status, "at work" in str(refused)) == (409, True), refused
+                seen.clear()
+                frozen = pool.submit(hasty.freeze, "helpfulness", note="once")
+                until(lambda: frozen.done() or seen.count(409) > 1, "the site to be at work")
+            number = frozen.result(60)["number"]
+        assert set(seen) == {409, 201}
+        assert Snapshot.objects.get(note="once").number == number
+        until(lambda: Snapshot.objects.count() == before + 2, "what was given up to be done")
 
     def refusals(self, palate: Palate) -> None:
         builders.imported(self.project, {"id": "last", "prompt": "Last?", "responses": ["a", "b", "c"]})
