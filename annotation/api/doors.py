@@ -21,7 +21,9 @@ from annotation.api import errors
 Answer = Callable[[], HttpResponseBase]
 Checks = list[access.Check]
 KEPT_S = 24 * 3600
-AT_WORK_S = 300
+# longer than any POST takes: sent again with a key that is free once more, it would be done twice. What fails frees its key
+# at once; only a process that is killed leaves it taken, so it is not for days
+AT_WORK_S = 3600
 LARGEST = 2**20
 NOT_KEPT = (401, 403, 429)
 WITHHELD = "This was done before. Its answer held a secret, which is kept nowhere: remove what was made, and make it anew."

@@ -10,6 +10,7 @@ from unittest.mock import patch
 import pytest
 from django.core.cache import cache
 from django.test import override_settings
+from palate_client import client
 
 from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
@@ -55,10 +56,19 @@ class IdempotencyTests(ApiTestCase):
         self.refused(self.freeze("b"), 422, "detail", "used for something else")
 
     def test_the_same_at_the_same_time_is_refused(self) -> None:
-        with patch("annotation.api.doors._to_be_kept", side_effect=lambda _: self.refused(
-            self.freeze("a"), 409, "detail", "at work"
-        )):  # fmt: skip
+        busy: list[object] = []
+        with patch("annotation.api.doors._to_be_kept", side_effect=lambda _: busy.append(self.freeze("a"))):
             self.freeze("a")
+        self.refused(busy[0], 409, "detail", "at work")
+        assert busy[0]["Retry-After"] == "1"
+
+    def test_what_takes_long_is_not_begun_again_while_anybody_waits_for_it(self) -> None:
+        with patch.object(cache, "add", side_effect=cache.add) as added:
+            self.freeze("a")
+        (seconds,) = (
+            call.args[2] for call in added.call_args_list if call.args[0].startswith("idempotency:")
+        )
+        assert seconds == 3600 > 2 * client.AT_WORK_S
 
     def test_what_was_refused_for_who_asked_is_not_kept(self) -> None:
         self.freeze("a", key="palate_x")
