@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -30,6 +32,19 @@ class Author(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+@models.JSONField.register_lookup
+class Says(models.Lookup[Any]):
+    """Of messages: these words stand in one of them, in any case."""
+
+    lookup_name = "says"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        messages, values = self.process_lhs(compiler, connection)
+        said = f"SELECT FROM jsonb_array_elements({messages}) AS m WHERE strpos(lower(m ->> 'content'), lower(%s)) > 0"
+        return f"EXISTS ({said})", (*values, self.rhs)
 
 
 class Prompt(models.Model):

@@ -131,7 +131,7 @@ def found(project: Project, search: Search) -> QuerySet[Item]:
     if search.tag:
         items = items.filter(prompt__tags__contains=[search.tag])
     if search.text:
-        items = items.filter(prompt__messages__icontains=search.text)
+        items = items.filter(prompt__messages__says=search.text)
     if (judged := search.judged) is not None:
         items = items.filter(Exists(Judgment.objects.current().filter(judged, item=OuterRef("pk"))))
     if search.sort == LEAST_AGREED:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import json
+from urllib.parse import quote
 
 import pytest
 from django.test import RequestFactory, TestCase, override_settings
@@ -176,6 +177,12 @@ class ListTests(PromptsTestCase):
         assert found("text=why%20not") == ["q2"]
         assert found("text=100%25") == ["q2"]
         assert found("tag=causes&text=why&split=train") == ["q1", "q2"]
+        assert found("text=user") == [], "a role is not said"
+        Prompt.objects.filter(external_id="q3").update(
+            messages=[{"role": "user", "content": 'Say "hi"\nÉTÉ \\ 100_%'}]
+        )
+        for text in ('say "hi"', 'hi"\n', "été \\", "100_%"):
+            assert found(f"text={quote(text)}") == ["q3"], text
         for query, field, words in (
             ("split=test", "split", "none of: train, held_out"),
             ("tag=%00", "tag", "null byte"),
