@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import re
 import time
 import uuid
 import zlib
@@ -165,11 +166,14 @@ class Palate:
         """The lines of an export, one by one."""
         given = {name: _word(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
-        with self._http.stream("GET", self._api + place, params=given) as answer:
-            _raise_for(answer)
-            for line in _lines(answer.iter_bytes()):
-                if line:
-                    yield json.loads(line)
+        try:
+            with self._http.stream("GET", self._api + place, params=given) as answer:
+                _raise_for(answer)
+                for line in _lines(answer.iter_bytes()):
+                    if line:
+                        yield json.loads(line)
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise PalateError(0, f"The connection broke: {error}") from error
 
     def snapshots(self, slug: str) -> list[Json]:
         """All of them, newest first."""
@@ -287,7 +291,7 @@ class Palate:
                 attempt += 1
                 continue
             if answer.status_code in (429, 503) and not last:
-                time.sleep(min(60, float(answer.headers.get("Retry-After", 2**attempt))))
+                time.sleep(min(60, _asked_pause(answer) or 2**attempt))
                 attempt += 1
                 continue
             # the site is still at what was sent before: it can be reached, so that this is no attempt in vain
@@ -317,6 +321,12 @@ class Palate:
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
                     on_bytes(len(chunk))
+
+
+def _asked_pause(answer: httpx2.Response) -> float | None:
+    """The seconds that the site, or what stands before it, asks for; none where it names a date."""
+    asked = answer.headers.get("Retry-After", "")
+    return float(asked) if re.fullmatch(r"[0-9]{1,9}", asked) else None
 
 
 def _pauses() -> Iterator[float]:

@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 import tempfile
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -220,3 +222,38 @@ def test_it_needs_nothing_of_the_site() -> None:
         [sys.executable, "-c", code], cwd=ROOT / "client", capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+class Moody(BaseHTTPRequestHandler):
+    """A site behind something that names a date to come back at, and that breaks off in mid-line."""
+
+    asked = 0
+
+    def do_GET(self) -> None:
+        Moody.asked += 1
+        if Moody.asked == 1:
+            self.send_response(503)
+            self.send_header("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = b"[]" if "projects/x" not in self.path else b'{"prompt": 1}\n{"prom'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body) + ("x" in self.path and 100)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *words: Any) -> None:
+        pass
+
+
+def test_a_date_to_come_back_at_is_no_number_and_a_broken_connection_is_said() -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as site:
+        threading.Thread(target=site.serve_forever, daemon=True).start()
+        with Palate(f"http://127.0.0.1:{site.server_port}", "palate_t") as palate:
+            assert palate.projects() == []
+            assert Moody.asked == 2
+            lines = palate.rows("x")
+            assert next(lines) == {"prompt": 1}
+            assert "The connection broke" in str(raised(lambda: next(lines)))
+        site.shutdown()
