@@ -112,10 +112,7 @@ class NextApi(APIView):
         """Your item to judge, held for you for `lease_minutes`; asking again gives the same one. 409 says why you get none
         for now. For every member."""
         project, annotator = project_for(request.user, slug), person(request)
-        # most send no body, and so no type of one
-        given = NextIn(data=request.data if request.content_type == "application/json" else {})
-        given.is_valid(raise_exception=True)
-        ticket = given.validated_data.get("besides")
+        ticket = body(request, NextIn).get("besides")
         besides = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
             lease = claim(project=project, annotator=annotator, besides=besides)

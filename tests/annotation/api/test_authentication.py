@@ -90,7 +90,10 @@ class SessionTests(ApiTestCase):
         key = self.key_of(self.bob, "lead")
         script = Client(enforce_csrf_checks=True)
         address = f"/api/v1/projects/{self.project.slug}/next/"
-        assert script.post(address, headers={"Authorization": f"Bearer {key}"}).status_code == 204
+        answer = script.post(
+            address, content_type="application/json", headers={"Authorization": f"Bearer {key}"}
+        )
+        assert answer.status_code == 204
 
 
 class ErrorTests(ApiTestCase):

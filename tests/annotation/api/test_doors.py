@@ -220,6 +220,20 @@ class JudgingTests(ApiTestCase):
         spelled = draft | {"data": r"\u0000 \ud800"}
         assert self.post("projects/helpfulness/draft/", self.bob, spelled).status_code == 204
 
+    def test_the_item_after_this_one_is_had_however_the_type_of_the_body_is_spelled(self) -> None:
+        builders.items(self.project, 2)
+        first = self.take()
+        body = {"besides": first["ticket"]}
+        for spelled in ("application/json; charset=utf-8", "Application/JSON"):
+            told = self.post("projects/helpfulness/next/", self.bob, body, content_type=spelled)
+            assert told.json()["item"] != first["item"], spelled
+        wrong = self.post("projects/helpfulness/next/", self.bob, body, content_type="text/plain")
+        self.refused(wrong, 415, "detail", "text/plain")
+        for without_a_body in ("text/plain", "application/x-www-form-urlencoded", ""):
+            headers = {"Content-Type": without_a_body}
+            told = self.post("projects/helpfulness/next/", self.bob, **headers)
+            assert told.json()["item"] == first["item"], without_a_body
+
     def test_an_answer_is_written(self) -> None:
         project = builders.project(self.bob, "Write", task="demonstrations")
         builders.imported(project, {"prompt": "Write!"})
