@@ -17,6 +17,7 @@ from rest_framework.request import Request
 
 from annotation import access
 from annotation.api import errors
+from annotation.api.parsers import Lines
 
 Answer = Callable[[], HttpResponseBase]
 Checks = list[access.Check]
@@ -26,6 +27,7 @@ KEPT_S = 24 * 3600
 AT_WORK_S = 3600
 LARGEST = 2**20
 NOT_KEPT = (401, 403, 429)
+WITHOUT_A_LENGTH = "Send Content-Length: only JSON Lines are read in chunks."
 WITHHELD = "This was done before. Its answer held a secret, which is kept nowhere: remove what was made, and make it anew."
 
 
@@ -45,6 +47,8 @@ def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseB
             response: Any = view(request, *args, **kwargs)
             return response.render() if hasattr(response, "render") else response
 
+        if _is_of_no_length(view, request):
+            return errors.as_answer(411, WITHOUT_A_LENGTH)
         if request.method == "POST" and "Idempotency-Key" in request.headers:
             return _once(
                 request, answer, lambda kept, checks: _let_in(view, request, kept, checks, *args, **kwargs)
@@ -54,6 +58,12 @@ def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseB
 
     called.is_guarded = True  # type: ignore[attr-defined]
     return called
+
+
+def _is_of_no_length(view: Any, request: HttpRequest) -> bool:
+    """Whether it has a body in chunks, which REST framework would take for none."""
+    as_it_comes = Lines in view.cls.parser_classes and request.content_type in Lines.NAMES
+    return "Transfer-Encoding" in request.headers and not as_it_comes
 
 
 def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any
 
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse, JsonResponse
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -18,6 +20,8 @@ from rest_framework.permissions import AllowAny
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
+
+from annotation.api.renderers import NDJSON
 
 log = logging.getLogger(__name__)
 PROBLEM = "application/problem+json"
@@ -48,10 +52,13 @@ def by_field(kind: Any) -> Iterator[None]:
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """REST framework's answer as a problem, and a 503 while the database is away."""
+    """REST framework's answer as a problem; a 503 while the database is away, a 413 for more than is read into memory."""
     if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
         log.error("the database did not answer", exc_info=error)
         error = DatabaseAway()
+    if isinstance(error, RequestDataTooBig):
+        megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
+        error = TooLarge(f"At most {megabytes} MB are taken here. Send more prompts as lines: {NDJSON}.")
     answer = exception_handler(error, context)
     if answer is not None:
         answer.data = problem_of(answer.status_code, answer.data)

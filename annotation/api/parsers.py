@@ -25,6 +25,8 @@ class JSON(JSONParser):
 
 
 class Lines(BaseParser):
-    """Says that JSON Lines are welcome; they are read one by one, straight from the request."""
+    """Says that JSON Lines are welcome, under any of their `NAMES`; they are read one by one, straight from the request, and
+    may come in chunks."""
 
     media_type = NDJSON
+    NAMES = (NDJSON, "application/jsonl", "application/jsonlines")

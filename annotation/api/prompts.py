@@ -24,8 +24,6 @@ from annotation.api.renderers import NDJSON
 from annotation.models import Prompt
 from annotation.models import Response as Answer
 
-LINES = (NDJSON, "application/jsonl", "application/jsonlines")
-
 
 class Message(serializers.Serializer[Any]):
     role = serializers.CharField(help_text="system, user or assistant.")
@@ -143,16 +141,13 @@ class PromptsApi(APIView):
 
 def _lines(request: Request) -> Iterable[bytes]:
     content_type = (request.content_type or "").partition(";")[0].strip().lower()
-    if content_type in LINES:
+    if content_type in Lines.NAMES:
         return limited(request._request)
     if content_type != "application/json":
         raise UnsupportedMediaType(
             content_type,
             f"Send JSON Lines as {NDJSON}, or a JSON list as application/json, not {content_type!r}.",
         )
-    if int(request.META.get("CONTENT_LENGTH") or 0) > settings.DATA_UPLOAD_MAX_MEMORY_SIZE:
-        megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
-        raise errors.TooLarge(f"A JSON list may have {megabytes} MB. Send more as lines: {NDJSON}.")
     if not isinstance(request.data, list):
         raise ValidationError({"detail": "The body is not a JSON list of prompts."})
     return (json.dumps(element).encode() for element in request.data)

@@ -33,6 +33,7 @@ _EVERYWHERE = {
 }
 _WITH_BODY = {
     "409": "It contradicts what is there; or the same `Idempotency-Key` is at work right now.",
+    "411": "The body comes in chunks: send `Content-Length`.",
     "413": "The body is too large.",
     "415": "The body is of an unknown type.",
     "422": "The `Idempotency-Key` was used for something else.",

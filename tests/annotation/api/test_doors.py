@@ -141,6 +141,30 @@ class EtagTests(ApiTestCase):
         assert changed["ETag"] != first["ETag"]
 
 
+class BodyTests(ApiTestCase):
+    def test_what_comes_in_chunks_is_not_taken_for_nothing(self) -> None:
+        for door, content_type in (
+            (SNAPSHOTS, "application/json"),
+            (SNAPSHOTS, "application/x-ndjson"),
+            ("projects/helpfulness/prompts/", "application/json"),
+        ):
+            headers = {"Transfer-Encoding": "chunked"}
+            answer = self.post(door, self.alice, {"note": "a"}, content_type=content_type, **headers)
+            self.refused(answer, 411, "detail", "Content-Length")
+        assert not Snapshot.objects.exists()
+
+    @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
+    def test_a_body_that_is_too_large_is_refused_at_every_door(self) -> None:
+        for method, door in (
+            ("POST", SNAPSHOTS),
+            ("POST", "projects/helpfulness/judgments/"),
+            ("PATCH", "projects/helpfulness/"),
+        ):
+            answer = self.call(method, door, self.alice, {"note": "a" * 1000})
+            self.refused(answer, 413, "detail", "At most")
+        assert not Snapshot.objects.exists()
+
+
 @override_settings(API_CALLS_PER_MINUTE=3)
 class LimitTests(ApiTestCase):
     def test_a_token_may_make_so_many_calls_in_a_minute(self) -> None:

@@ -12,13 +12,14 @@ from pathlib import Path
 from django.db import connection
 from django.test import TransactionTestCase
 
-from annotation.models import ApiToken, Prompt
+from annotation.models import ApiToken, Import, Prompt, Snapshot
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.processes import process, until
 
 COUNT = 6_000
 POOL = 4
+FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{"prompt": "a"}\n\r\n--x--\r\n'
 
 
 def free_port() -> int:
@@ -57,6 +58,7 @@ class ServerTests(TransactionTestCase):
             self.export(server.pid)
             self.readers_that_wait()
             self.send_in_chunks()
+            self.send_in_chunks_what_is_not_read_so()
 
     def export(self, pid: int) -> None:
         before = megabytes(pid)
@@ -113,3 +115,21 @@ class ServerTests(TransactionTestCase):
         assert json.loads(answer.read())["prompts"] == 500
         assert Prompt.objects.filter(external_id__startswith="chunk").count() == 500
         site.close()
+
+    def send_in_chunks_what_is_not_read_so(self) -> None:
+        for door, content_type, body in (
+            ("snapshots", "application/json", b'{"note": "pilot"}'),
+            ("snapshots", "application/x-ndjson", b'{"note": "pilot"}'),
+            ("prompts", "application/json", b'[{"prompt": "a"}]'),
+            ("imports", "multipart/form-data; boundary=x", FORM),
+        ):
+            site = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+            headers = self.headers | {"Content-Type": content_type}
+            path = f"/api/v1/projects/helpfulness/{door}/"
+            site.request("POST", path, iter([body]), headers, encode_chunked=True)
+            answer = site.getresponse()
+            assert (answer.status, answer.getheader("Content-Type")) == (411, "application/problem+json")
+            assert "Content-Length" in json.loads(answer.read())["detail"]
+            site.close()
+        assert not Snapshot.objects.exists()
+        assert not Import.objects.exists()
