@@ -77,12 +77,22 @@ def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
 
 def problem_of(status: int, data: Any) -> dict[str, Any]:
     """From what REST framework says: `{"detail": sentence}`, sentences by field, or a list of either."""
+    data = _sendable(data)
     if isinstance(data, dict) and set(data) == {"detail"}:
         said = data["detail"]
         return problem(status, str(said[0] if isinstance(said, list) else said))
     errors = data if isinstance(data, dict) else {"body": data}
     errors = {"body" if name == "non_field_errors" else name: said for name, said in errors.items()}
     return problem(status, "; ".join(_sentences(errors))[:1000], errors=errors)
+
+
+def _sendable(said: Any) -> Any:
+    """The same with halves of surrogate pairs spelled out: JSON can bring them in, but no UTF-8 can take them out."""
+    if isinstance(said, dict):
+        return {_sendable(key): _sendable(value) for key, value in said.items()}
+    if isinstance(said, (list, tuple)):
+        return [_sendable(one) for one in said]
+    return said.encode(errors="backslashreplace").decode() if isinstance(said, str) else said
 
 
 def _sentences(errors: Any, name: str = "") -> list[str]:

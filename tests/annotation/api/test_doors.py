@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 import uuid
 from pathlib import Path
@@ -152,6 +153,21 @@ class BodyTests(ApiTestCase):
             answer = self.post(door, self.alice, {"note": "a"}, content_type=content_type, **headers)
             self.refused(answer, 411, "detail", "Content-Length")
         assert not Snapshot.objects.exists()
+
+    def test_half_a_character_is_named_where_it_stands(self) -> None:
+        half = b'"\\ud800"'
+        for door, body, field in (
+            ("runs/", b'{"kind": "generate", "inputs": {%s: 1}}' % half, "inputs"),
+            ("runs/", b'{"kind": "reward", "config": {%s: 1}}' % half, "config"),
+            ("runs/", b'{"kind": %s}' % half, "kind"),
+            ("judgments/", b'{"marks": {%s: {"quality": 9}}}' % half, "marks"),
+            ("judgments/", b'{"degree": %s}' % half, "degree"),
+            ("prompts/", b'[{%s: 1, "prompt": "a"}]' % half, "detail"),
+        ):
+            answer = self.post(f"projects/helpfulness/{door}", self.alice, body)
+            self.refused(answer, 400, field)
+            if door == "judgments/":
+                assert r"\ud800" in json.loads(answer.content)["detail"]
 
     @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
     def test_a_body_that_is_too_large_is_refused_at_every_door(self) -> None:
