@@ -14,7 +14,7 @@ from training.errors import RunError
 from training.forms import PREFIX, field_of
 from training.models import Loop
 from training.recipes import RECIPES
-from training.round_settings import MAIN, RoundSettings, settings_from
+from training.round_settings import MAIN, MOST_JUDGMENTS, RoundSettings, settings_from
 
 DAYS = [
     (n, day)
@@ -58,6 +58,7 @@ class LoopForm(forms.Form):
             label="After so many new judgments",
             required=False,
             min_value=1,
+            max_value=MOST_JUDGMENTS,
             initial=loop.after_judgments if loop else None,
             help_text="Rounds begin by themselves once so many are new. Empty: they do not.",
         )
@@ -110,6 +111,8 @@ class LoopForm(forms.Form):
                 weekdays=given["weekdays"],
                 hour=6 if given["hour"] is None else given["hour"],
             )
+        except rounds.ConfigsError as error:
+            self.add_error(None, f"What the loop sets for its runs ({error.kind}) does not fit: {error}")
         except ConfigError as error:
             self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
         except RunError as error:

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from training.configs.fields import ConfigError, Value, check, setting
+from training.configs.fields import ConfigError, Value, checked, setting
 from training.recipes import RECIPES, Demonstrations
+
+MOST_JUDGMENTS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +22,7 @@ class RoundSettings:
         "Judgments to wait for",
         "New ones, since the last snapshot. The round also goes on when the queue is empty.",
         min=1,
-        max=10_000_000,
+        max=MOST_JUDGMENTS,
     )
     budget: int = setting(
         300,
@@ -206,9 +208,7 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
     for name, value in values.items():
         if name not in fields:
             raise ConfigError(str(name), "a round has no such setting.")
-        value = float(value) if fields[name].type == "float" and type(value) is int else value
-        check(fields[name], value)
-        resolved[name] = value
+        resolved[name] = checked(fields[name], value)
     found = RoundSettings(**resolved)
     try:
         temperatures = found.sampled_at

@@ -100,6 +100,16 @@ class PagesTests(RoundPagesTestCase):
         self.assertContains(response, "separated by commas", status_code=422)
         assert not Loop.objects.exists()
 
+    def test_what_does_not_fit_of_what_only_scripts_set_is_said_above(self) -> None:
+        one = loop(self.project, self.alice)
+        one.configs = {"*": {"epochs": "x"}}
+        one.save()
+        response = self.client.post(self.url("round-new"), {"recipe": "dpo"})
+        self.assertContains(response, "must be a whole number", status_code=422)
+        many = self.client.post(self.url("round-new"), {"recipe": "dpo", "after_judgments": "3000000000"})
+        assert "after_judgments" in many.context["form"].errors
+        assert not Round.objects.exists()
+
     def test_a_second_round_is_refused_while_one_is_open(self) -> None:
         self.begin()
         response = self.client.post(self.url("round-new"), {"recipe": "dpo"})

@@ -22,6 +22,7 @@ from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round
 from training.recipes import RECIPES
+from training.round_settings import MOST_JUDGMENTS
 
 RECIPE_HELP = f"One of {', '.join(RECIPES)}."
 
@@ -49,13 +50,19 @@ class LoopIn(serializers.Serializer[Any]):
         required=False, help_text="Settings of a round that differ from their defaults."
     )
     configs = serializers.DictField(
-        required=False, help_text="Settings of the rounds' runs, by kind of run; `*` for all kinds."
+        child=serializers.DictField(),
+        required=False,
+        help_text="Settings of the rounds' runs, by kind of run; `*` for all kinds.",
     )
     safety_project = serializers.SlugField(
         required=False, allow_null=True, help_text="Where people judge what is safe."
     )
     after_judgments = serializers.IntegerField(
-        required=False, allow_null=True, min_value=1, help_text="A round begins once so many are new."
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MOST_JUDGMENTS,
+        help_text="A round begins once so many are new.",
     )
     weekdays = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=6),
@@ -283,6 +290,8 @@ def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
             configs=values.pop("configs", {}),
             **values,
         )
+    except rounds.ConfigsError as error:
+        raise ValidationError({"configs": {error.kind: {error.field: [error.message]}}}) from error
     except ConfigError as error:
         field = "recipe" if error.field == "recipe" else "options"
         raise ValidationError({field: {error.field: [error.message]}}) from error

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.configs.base import Config, TrainingConfig
-from training.configs.fields import ConfigError, Value, check
+from training.configs.fields import ConfigError, Value, checked
 from training.configs.generation import GenerateConfig
 from training.configs.preferences import DEGREES, MARGINS, DPOConfig, EvaluateConfig, RewardConfig
 from training.configs.rollouts import (
@@ -74,10 +74,7 @@ def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
     for name, value in values.items():
         if name not in fields:
             raise ConfigError(str(name), f"a {kind} run has no such setting.")
-        if fields[name].type == "float" and type(value) is int:
-            value = float(value)
-        check(fields[name], value)
-        resolved[name] = value
+        resolved[name] = checked(fields[name], value)
     config = config_class(**resolved)
     config.validate()
     return config

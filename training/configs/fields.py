@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from dataclasses import field
 from typing import Any
 
@@ -39,6 +40,18 @@ _TYPES: dict[str, tuple[type, str]] = {
     "bool": (bool, "true or false"),
     "str": (str, "text"),
 }
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can spell them, the database cannot hold them
+
+
+def checked(item: dataclasses.Field[Any], value: object) -> Any:
+    """The value, as a float where the field is one and a whole number was given. Raises ConfigError as `check` does."""
+    if item.type == "float" and type(value) is int:
+        try:
+            value = float(value)
+        except OverflowError:
+            value = math.inf
+    check(item, value)
+    return value
 
 
 def check(item: dataclasses.Field[Any], value: object) -> None:
@@ -49,10 +62,19 @@ def check(item: dataclasses.Field[Any], value: object) -> None:
     choices, low, high = item.metadata["choices"], item.metadata["min"], item.metadata["max"]
     if choices is not None and value not in choices:
         raise ConfigError(item.name, f"must be one of {', '.join(choices)}, not {value!r}.")
+    if isinstance(value, str) and _NOT_TEXT.search(value):
+        raise ConfigError(item.name, "holds a null byte, or half of a character.")
     if isinstance(value, float) and not math.isfinite(value):
         raise ConfigError(item.name, "must be a finite number.")
     if isinstance(value, int | float) and not isinstance(value, bool):
         if low is not None and value < low:
-            raise ConfigError(item.name, f"must be at least {low:g}, not {value:g}.")
+            raise ConfigError(item.name, f"must be at least {low:g}, not {_short(value)}.")
         if high is not None and value > high:
-            raise ConfigError(item.name, f"must be at most {high:g}, not {value:g}.")
+            raise ConfigError(item.name, f"must be at most {high:g}, not {_short(value)}.")
+
+
+def _short(number: float) -> str:
+    try:
+        return f"{number:g}"
+    except OverflowError:
+        return "one of hundreds of digits"

@@ -13,6 +13,7 @@ from training import registry, rounds
 from training.models import Loop, Round
 
 READERS = "lead reviewer"
+HUGE = 10**400
 
 
 class LoopApiTestCase(ApiTestCase):
@@ -66,13 +67,34 @@ class RoundTests(LoopApiTestCase):
         for changes, field, words in (
             ({"recipe": "alchemy"}, "recipe", "no recipe called"),
             ({"options": {"judgments": 0}}, "options", "at least 1"),
-            ({"configs": {"dpo": {"beta": 0}}}, "options", "at least"),
+            ({"options": {"judgments": HUGE}}, "options", "at most 1e+07, not one of hundreds of digits"),
+            ({"options": {"control_share": HUGE}}, "options", "finite"),
+            ({"options": {"safety_tag": "\0"}}, "options", "a null byte"),
+            ({"configs": {"dpo": {"beta": 0}}}, "configs", "{'beta': ['must be at least"),
+            ({"configs": {"dpo": {"beta": HUGE}}}, "configs", "finite"),
+            ({"configs": {"dpo": {"epochs": HUGE}}}, "configs", "at most 1000"),
+            ({"configs": {"alchemy": {}}}, "configs", "no kind of run called"),
+            ({"configs": {"reward": 5}}, "configs", "Expected a dictionary"),
+            ({"configs": {"*": None}}, "configs", "may not be null"),
+            ({"configs": {"*": {"kind": "dpo"}}}, "configs", "no kind of run has such a setting"),
+            ({"configs": {"*": {"epochs": "x"}}}, "configs", "in a pretrain run it must be a whole number"),
+            ({"configs": {"*": {"samples": 1}}}, "configs", "in a grpo run it must be at least 2"),
+            ({"configs": {"*": {"lora_targets": "\ud800"}}}, "configs", "half of a character"),
+            ({"after_judgments": 3_000_000_000}, "after_judgments", "less than or equal to"),
             ({"safety_project": other.slug}, "safety_project", "You lead no project"),
             ({"name": "DPO"}, "name", "There is a loop called"),
         ):
             body = {"name": "New", "recipe": "dpo"} | changes
             self.refused(self.post("projects/helpfulness/loops/", self.alice, body), 400, field, words)
+        endless = b'{"recipe": "dpo", "name": "New", "configs": {"*": {"seed": 1e999}}}'
+        answer = self.post("projects/helpfulness/loops/", self.alice, endless)
+        self.refused(answer, 400, "configs", "a whole number, not inf")
         assert Loop.objects.count() == 1
+
+    def test_what_holds_for_all_kinds_of_runs_is_kept(self) -> None:
+        body = {"name": "New", "recipe": "grpo", "configs": {"*": {"epochs": 2, "samples": 4}}}
+        made = self.post("projects/helpfulness/loops/", self.alice, body)
+        assert (made.status_code, made.json()["configs"]) == (201, body["configs"])
 
     def test_a_round_is_begun_followed_and_promoted(self) -> None:
         begun = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
