@@ -13,6 +13,8 @@ from django.db import IntegrityError, transaction
 from annotation import audit, events
 from annotation.models import ApiToken, Member, Project, User
 
+LONGEST_NAME = 150  # letters of `User.username`
+
 
 class MemberError(Exception):
     """What cannot be done with a member, in a sentence for the lead; `field` names what to mend."""
@@ -83,10 +85,13 @@ def create_account(
 def check_username(username: str) -> None:
     """
     Raises:
-        MemberError: it has signs that a name may not have.
+        MemberError: as it is kept (its NFKC form), it is too long, or has signs that a name may not have.
     """
+    kept = User.normalize_username(username)
+    if len(kept) > LONGEST_NAME:
+        raise MemberError("username", f"A name may have {LONGEST_NAME} letters; written out, this has more.")
     try:
-        UnicodeUsernameValidator()(username)
+        UnicodeUsernameValidator()(kept)
     except ValidationError as error:
         raise MemberError("username", " ".join(error.messages)) from None
 

@@ -68,7 +68,12 @@ class MembersTests(ApiTestCase):
         listed = self.get(self.here, self.alice).json()
         assert not any({"password", "key"} & one.keys() for one in listed)
         assert self.post(here, self.alice, {"username": "grace"}).json()["key"] == ""
-        for name, words in (("judge-bot", "taken"), ("a b", "valid username")):
+        for name, words in (
+            ("judge-bot", "taken"),
+            ("a b", "valid username"),
+            ("ﷺ" * 9, "150 letters; written out"),
+            ("ﷺ", "valid username"),
+        ):
             self.refused(self.post(here, self.alice, {"username": name}), 400, "username", words)
 
     def test_somebody_is_paused_and_warned_and_goes_on(self) -> None:
