@@ -181,7 +181,11 @@ def text_file(name: str) -> Path:
     """
     folder = (Path(settings.ARTIFACTS) / "texts").resolve()
     path = (folder / name).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
+    try:
+        is_there = path.is_relative_to(folder) and path.is_file()
+    except OSError:  # a name too long for any file, or a folder where we may not look
+        is_there = False
+    if not is_there:
         raise RunError("data", f"There is no file {name!r} in {folder}: put the texts to learn from there.")
     return path
 

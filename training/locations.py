@@ -22,14 +22,20 @@ def check(location: str) -> None:
     folder = Path(settings.ARTIFACTS) / location
     if ".." in Path(location).parts:
         raise RunError("location", f"There is no folder {location} below {settings.ARTIFACTS}.")
-    if folder.is_dir():
+    try:
+        is_folder, is_there = folder.is_dir(), folder.exists()
+    except OSError:  # a name too long for any folder, or a place where we may not look
+        raise nothing_there(location) from None
+    if is_folder:
         _check_folder(folder)
-    elif folder.exists():
+    elif is_there:
         raise RunError("location", f"{location} is a file: name the folder that holds the model.")
     elif not HUB_ID.fullmatch(location):
-        raise RunError(
-            "location", f"There is no folder {location} on this server, and no hub has such an id."
-        )
+        raise nothing_there(location)
+
+
+def nothing_there(location: str) -> RunError:
+    return RunError("location", f"There is no folder {location} on this server, and no hub has such an id.")
 
 
 def longest(location: str) -> int | None:

@@ -75,6 +75,8 @@ class ModelTests(TrainingTestCase):
             ("https://a.example/model", "There is no folder"),
             ("a/b/c", "There is no folder"),
             (f"{remote}/config.json", "is a file"),
+            ("x" * 256, "There is no folder"),  # longer than a file system's names
+            ("x/" + "é" * 200, "There is no folder"),
             ("", "blank"),
             ("x" * 501, "500"),
             ("a\0b", "Null characters"),

@@ -115,7 +115,7 @@ class StartTests(TrainingTestCase):
         (texts / "a.jsonl").write_text("{}\n")
         (self.artifacts / "secret.jsonl").write_text("{}\n")
         assert self.start(kind="sft", inputs={"data": "a.jsonl"}).status_code == 201
-        for name in ("../secret.jsonl", "/etc/passwd", "missing.jsonl", "."):
+        for name in ("../secret.jsonl", "/etc/passwd", "missing.jsonl", ".", "é" * 200):
             answer = self.start(kind="sft", inputs={"data": name})
             self.refused(answer, 400, "inputs", "There is no file")
         self.refused(self.start(kind="sft"), 400, "inputs", "required")
