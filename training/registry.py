@@ -33,12 +33,14 @@ def add_model(
     """Enter a model into the registry; the first of its kind in a project is current at once, unless a round made it.
 
     Args:
-        location: a folder below the artifacts', another folder, or the id of a model on a hub.
+        location: a folder below the artifacts', another folder, or the id of a model on a hub. Of what runs made, only the
+            output of one of the project's own.
 
     Raises:
         RunError: the name is taken, or the location is none that may be loaded.
     """
     if run is None:
+        _check_owner(project, location)
         locations.check(location)
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if project.model_versions.filter(name=name).exists():
@@ -60,6 +62,22 @@ def add_model(
         current=first,
         metrics=dict(metrics or {}),
     )
+
+
+def _check_owner(project: Project, location: str) -> None:
+    """
+    Raises:
+        RunError: what lies there was made by a run, and not as the output of one of this project. It does not say so: whoever
+            asks may not know of other projects' runs.
+    """
+    runs = (Path(settings.ARTIFACTS) / "runs").resolve()
+    folder = (Path(settings.ARTIFACTS) / location).resolve()
+    if not folder.is_relative_to(runs):
+        return
+    number, _, rest = folder.relative_to(runs).as_posix().partition("/")
+    is_output = rest == "output" and number.isdecimal()
+    if not (is_output and Run.objects.filter(project=project, pk=int(number)).exists()):
+        raise locations.nothing_there(location)
 
 
 @transaction.atomic

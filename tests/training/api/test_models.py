@@ -7,10 +7,11 @@ from typing import Any
 
 from django.test import TestCase
 
+from tests import builders
 from tests.annotation.api.base import EndpointTests
 from tests.training.api.test_runs import TrainingTestCase
 from training import registry
-from training.models import ModelVersion
+from training.models import ModelVersion, Run
 
 PATH = "projects/helpfulness/models/"
 HUB = {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -84,6 +85,30 @@ class ModelTests(TrainingTestCase):
             answer = self.post(PATH, self.alice, HUB | {"location": location})
             self.refused(answer, 400, "location", sentence)
         assert ModelVersion.objects.count() == 1
+
+    def test_what_another_project_s_run_made_is_not_there(self) -> None:
+        theirs, ours = self.run_of(state="done"), self.run_of(state="done")
+        Run.objects.filter(pk=theirs.pk).update(project=builders.project(self.charlie, "Theirs"))
+        (self.artifacts / "runs").mkdir()
+        for run in (theirs, ours):
+            (self.artifacts / "runs" / str(run.pk)).mkdir()
+            self.folder(f"runs/{run.pk}/output", "model.safetensors")
+        (self.artifacts / "link").symlink_to(theirs.folder / "output")
+        for location in (
+            f"runs/{theirs.pk}/output",
+            str(theirs.folder / "output"),
+            f"runs/{theirs.pk}",
+            f"runs/{'9' * 300}/output",
+            f"runs/{ours.pk}",
+            "link",
+            "runs",
+        ):
+            answer = self.post(PATH, self.alice, HUB | {"location": location})
+            self.refused(answer, 400, "location", "There is no folder")
+        assert ModelVersion.objects.count() == 1
+        made = self.post(PATH, self.alice, HUB | {"location": f"runs/{ours.pk}/output"})
+        assert made.status_code == 201
+        assert self.get(f"models/{made.json()['id']}/file/", self.alice).status_code == 200
 
     def test_names_and_kinds_are_checked(self) -> None:
         for changes, field, sentence in (
