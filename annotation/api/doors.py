@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Callable
 from functools import wraps
@@ -13,12 +14,14 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import URLPattern
 from django.utils.cache import get_conditional_response, patch_cache_control
+from redis.exceptions import RedisError
 from rest_framework.request import Request
 
 from annotation import access
 from annotation.api import errors
 from annotation.api.parsers import Lines
 
+log = logging.getLogger(__name__)
 Answer = Callable[[], HttpResponseBase]
 Checks = list[access.Check]
 KEPT_S = 24 * 3600
@@ -28,6 +31,7 @@ AT_WORK_S = 3600
 LARGEST = 2**20
 NOT_KEPT = (401, 403, 429)
 WITHOUT_A_LENGTH = "Send Content-Length: only JSON Lines are read in chunks."
+KEYS_AWAY = "No Idempotency-Key can be kept now. Nothing was changed: send the same again in a moment."
 WITHHELD = "This was done before. Its answer held a secret, which is kept nowhere: remove what was made, and make it anew."
 
 
@@ -101,17 +105,21 @@ def _once(
     if not re.fullmatch(r"[!-~]{1,200}", key):
         return errors.as_answer(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
     place, what = _place(request, key), _fingerprint(request)
-    if not cache.add(place, {"what": what}, AT_WORK_S):
-        before = cache.get(place)
-        return let_in(_again(before, what), before["checks"] if before and "checks" in before else [])
+    try:
+        if not cache.add(place, {"what": what}, AT_WORK_S):
+            before = cache.get(place)
+            return let_in(_again(before, what), before["checks"] if before and "checks" in before else [])
+    except RedisError as error:
+        log.warning("no Idempotency-Key can be kept: %s", error)
+        return errors.as_answer(503, KEYS_AWAY, **{"Retry-After": "5"})
     try:
         with access.noted() as checks:
             response = answer()
     except BaseException:
-        cache.delete(place)
+        _forget(place)
         raise
     if not isinstance(response, HttpResponse) or not _to_be_kept(response):
-        cache.delete(place)
+        _forget(place)
         return response
     holds_a_secret = "no-store" in response.headers.get("Cache-Control", "")
     again = errors.as_answer(409, WITHHELD) if holds_a_secret else response
@@ -122,8 +130,23 @@ def _once(
         "type": again.headers.get("Content-Type"),
         "body": again.content,
     }
-    cache.set(place, kept, KEPT_S)
+    _keep(place, kept)
     return response
+
+
+def _keep(place: str, kept: dict[str, Any]) -> None:
+    """What was done is answered, whether or not its answer can be kept."""
+    try:
+        cache.set(place, kept, KEPT_S)
+    except RedisError as error:
+        log.warning("the answer to an Idempotency-Key is not kept: %s", error)
+
+
+def _forget(place: str) -> None:
+    try:
+        cache.delete(place)
+    except RedisError as error:
+        log.warning("an Idempotency-Key is not given back: %s", error)
 
 
 def _again(kept: dict[str, Any] | None, what: str) -> HttpResponse:

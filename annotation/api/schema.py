@@ -29,7 +29,7 @@ _EVERYWHERE = {
     "404": "There is nothing at this address.",
     "406": "The answer cannot be had as what `Accept` asks for.",
     "429": "More calls in a minute than one caller may make. `Retry-After` says in how many seconds to come back.",
-    "503": "The database is away. Nothing was changed: send the same again.",
+    "503": "The database is away, or what keeps `Idempotency-Key`s. Nothing was changed: send the same again.",
 }
 _WITH_BODY = {
     "409": "It contradicts what is there; or the same `Idempotency-Key` is at work right now.",

@@ -13,10 +13,17 @@ from django.core.cache import cache
 from django.test import override_settings
 from palate_client import client
 
+from annotation.actions.freeze import FreezeError, freeze
 from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
+NO_CACHE = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": "unix:///nowhere/valkey.sock",
+    }
+}
 SNAPSHOTS = "projects/helpfulness/snapshots/"
 
 
@@ -121,6 +128,35 @@ class IdempotencyTests(ApiTestCase):
         assert written
         assert "whsec_" not in str(written)
 
+    def test_while_no_key_can_be_kept_nothing_is_done(self) -> None:
+        with self.settings(CACHES=NO_CACHE):
+            answer = self.freeze("a")
+        self.refused(answer, 503, "detail", "Nothing was changed")
+        assert answer["Retry-After"] == "5"
+        assert not Snapshot.objects.exists()
+        assert self.freeze("a").status_code == 201
+
+    def test_what_was_done_is_answered_also_where_the_answer_cannot_be_kept(self) -> None:
+        def frozen(**arguments: object) -> Snapshot:
+            made = freeze(**arguments)  # type: ignore[arg-type]
+            away.enable()
+            return made
+
+        def failed(**_: object) -> Snapshot:
+            away.enable()
+            raise FreezeError("There is nothing to freeze.")
+
+        for way, status in ((frozen, 201), (failed, 400)):
+            away = override_settings(CACHES=NO_CACHE)
+            with (
+                patch("annotation.api.snapshots.freeze", way),
+                self.assertLogs("annotation.api.doors", "WARNING") as logged,
+            ):
+                answer = self.freeze("a", own=str(status))
+            away.disable()
+            assert (answer.status_code, len(logged.output)) == (status, 1)
+        assert Snapshot.objects.count() == 1
+
     def test_what_failed_may_be_tried_again(self) -> None:
         with (
             patch("annotation.api.snapshots.freeze", side_effect=RuntimeError),
@@ -198,6 +234,15 @@ class LimitTests(ApiTestCase):
         with patch("annotation.api.throttling.time.time", return_value=1_000_000_080.0):
             again = self.client.get("/api/v1/projects/", headers={"Authorization": f"Bearer {key}"})
         assert again.status_code == 200
+
+    def test_while_nothing_can_count_them_calls_go_through(self) -> None:
+        with (
+            self.settings(CACHES=NO_CACHE),
+            self.assertLogs("annotation.api.throttling", "WARNING") as logged,
+        ):
+            answers = [self.get("projects/", self.bob) for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [200] * 4
+        assert len(logged.output) == 4
 
 
 class JudgingTests(ApiTestCase):
