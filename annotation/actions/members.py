@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from annotation import audit, events
 from annotation.models import ApiToken, Member, Project, User
 
-LONGEST_NAME = 150  # letters of `User.username`
+LONGEST_NAME = User._meta.get_field("username").max_length or 0
 
 
 class MemberError(Exception):
