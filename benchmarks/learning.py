@@ -1,6 +1,6 @@
 """Learning is shown: every method, from the same first policy, judged by the taste that no model is trained on.
 
-    python -m benchmarks.learning [--seeds 0,1,2,3,4] [--methods dpo,grpo] [--curves] [--report]
+    python -m benchmarks.learning [--seeds 0,1,2,3,4] [--methods dpo,grpo] [--curves 0,1] [--report]
 
 For each seed: pre-train and fine-tune a first policy on the demo's language, let it answer prompts, have simulated people
 rank the answers, train a reward model on the rankings; then train every method on the same prompts for one epoch, and let
@@ -275,7 +275,12 @@ def main() -> None:
     )
     parser.add_argument("--seeds", default="0,1,2,3,4")
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--curves", action="store_true", help="train for several lengths, and draw the plot")
+    parser.add_argument(
+        "--curves",
+        default="",
+        metavar="SEEDS",
+        help="of these, train for several lengths too, and draw the plot",
+    )
     parser.add_argument("--report", action="store_true", help="train nothing: report on what is done")
     options = parser.parse_args()
     random.seed(0)
@@ -300,7 +305,7 @@ def main() -> None:
                 f" {first['taste']:.2f} -> {found['taste']:.2f}, KL {found['kl']:.2f}, {seconds:.0f} s",
                 flush=True,
             )
-        if options.curves:
+        if str(seed) in options.curves.split(","):
             curves["best of n"].append(world.best_of_n())
             for method in (method for method in methods if method in ON_CURVES):
                 points = [(0.0, first["taste"])]
@@ -335,7 +340,8 @@ def report(
             }
         )
     if rows:
-        results.save("learning", {"about": results.about({}), "rows": rows})
+        curve_seeds = max(map(len, curves.values()), default=0)
+        results.save("learning", {"about": results.about({}), "rows": rows, "curve_seeds": curve_seeds})
         results.write_report()
     if curves:
         drawn = [Curve(name, mean_curve(found)) for name, found in curves.items()]

@@ -219,12 +219,12 @@ def parity_section(values: dict[str, Any]) -> str:
     return "\n".join(["## Parity with TRL\n", words + "\n", origin(values), table(head, rows)])
 
 
-CURVES_SAY = f"""
+CURVES_SAY = """
 
-![hidden taste over the distance from the first policy]({CURVES.name})
+![hidden taste over the distance from the first policy]({name})
 
 Gao et al.'s experiment in miniature (2023): the best of 1 to 64 answers by the reward model, and PPO and GRPO after 1, 2, 4
-and 8 epochs, means of two seeds. What rises is the taste, what is optimised is the reward model."""
+and 8 epochs, {seeds}. What rises is the taste, what is optimised is the reward model."""
 
 
 def learning_section(values: dict[str, Any]) -> str:
@@ -244,8 +244,9 @@ def learning_section(values: dict[str, Any]) -> str:
         " same first policy and takes the same prompts. The win rate is on held-out prompts, its interval over prompts"
         " of all seeds."
     )
-    if CURVES.exists():
-        words += CURVES_SAY
+    if count := values.get("curve_seeds"):
+        seeds = "of one seed" if count == 1 else f"means of {count} seeds"
+        words += CURVES_SAY.format(name=CURVES.name, seeds=seeds)
     return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows)])
 
 
