@@ -1,6 +1,6 @@
 """Exports as chunks of bytes, in flat memory however many rows there are.
 
-Read in batches of about a megabyte, each by a query of its own: no connection and no transaction waits for a slow reader.
+Read in batches of some megabytes, each by a query of its own: no connection and no transaction waits for a slow reader.
 PostgreSQL makes the lines, and they pass through as they are. The same judgments give the same bytes.
 """
 
@@ -24,9 +24,9 @@ from annotation.logic import consensus
 from annotation.logic.ranking import dense
 from annotation.models import Judgment, Project
 
-BATCH_BYTES = 2**20
+BATCH_BYTES = 2**22  # PostgreSQL thinks for milliseconds before each batch, whatever its size
 # the first lines come soon; and after many prompts of which there is nothing to tell, a batch still fits into memory
-FIRST_PROMPTS, MOST_PROMPTS = 20, 1000
+FIRST_PROMPTS, MOST_PROMPTS = 20, 2000
 Chunks = Generator[bytes, None, None]
 
 
@@ -59,7 +59,7 @@ def _live(project: Project, selection: Selection) -> Chunks:
         after = last
         if text:
             yield text.encode()
-        # twice as many as before, or as many as a megabyte has room for
+        # twice as many as before, or as many as a batch has room for
         limit = max(1, min(2 * limit, MOST_PROMPTS, count * BATCH_BYTES // max(1, len(text or ""))))
 
 
@@ -75,7 +75,7 @@ def _frozen(path: Path, selection: Selection) -> Chunks:
 
 
 def _batches(path: Path) -> Iterator[list[str]]:
-    """The file's lines, about a megabyte at once, the lines of one prompt always together."""
+    """The file's lines, a batch at once, the lines of one prompt always together."""
     batch: list[str] = []
     size, group = 0, ""
     with path.open(encoding="utf-8", newline="\n") as file:
