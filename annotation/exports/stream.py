@@ -24,7 +24,8 @@ from annotation.logic import consensus
 from annotation.logic.ranking import dense
 from annotation.models import Judgment, Project
 
-BATCH_BYTES = 2**22  # PostgreSQL thinks for milliseconds before each batch, whatever its size
+# PostgreSQL thinks for milliseconds before each batch, whatever its size; still larger ones are slower again
+BATCH_BYTES = 2**21
 # the first lines come soon; and after many prompts of which there is nothing to tell, a batch still fits into memory
 FIRST_PROMPTS, MOST_PROMPTS = 20, 2000
 Chunks = Generator[bytes, None, None]
