@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import Any
 
 from django.core.exceptions import ValidationError as ModelError
@@ -58,11 +59,9 @@ class SettingsIn(serializers.ModelSerializer[Project]):
         fields = SETTINGS
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        project = self.instance or Project()
-        for name in attrs.keys() & set(SETTINGS):
-            setattr(project, name, attrs[name])
+        project = copy(self.instance) if self.instance else Project()
         try:
-            project.clean()
+            _with(project, attrs).clean()
         except ModelError as error:
             raise ValidationError(error.message_dict) from error
         return attrs
@@ -140,13 +139,20 @@ class ProjectApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = SettingsIn(project, data=request.data, partial=True)
         given.is_valid(raise_exception=True)
-        change_project(project=project, actor=person(request))
+        change_project(project=_with(project, given.validated_data), actor=person(request))
         return Response(_detail(project, Role.LEAD))
 
 
 def _line(project: Project, role: str) -> dict[str, Any]:
     project.role = role  # type: ignore[attr-defined]
     return dict(ProjectLine(project).data)
+
+
+def _with(project: Project, settings: dict[str, Any]) -> Project:
+    """The project, with these settings; what is none of them is left alone."""
+    for name in settings.keys() & set(SETTINGS):
+        setattr(project, name, settings[name])
+    return project
 
 
 def _detail(project: Project, role: str) -> dict[str, Any]:

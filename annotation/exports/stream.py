@@ -1,6 +1,6 @@
 """Exports as chunks of bytes, in flat memory however many rows there are.
 
-Read in batches of some megabytes, each by a query of its own: no connection and no transaction waits for a slow reader.
+Read in batches of some two megabytes, each by a query of its own: no connection and no transaction waits for a slow reader.
 PostgreSQL makes the lines, and they pass through as they are. The same judgments give the same bytes.
 """
 

@@ -80,8 +80,8 @@ class Judge:
         self.room = self.encoder.max_length - config.max_new_tokens
         if self.room < 1:
             raise BadInput(
-                f"The reward model reads at most {self.encoder.max_length} tokens; lower max_new_tokens to leave room for"
-                " the prompt.",
+                f"The {setting.replace('_', ' ')} reads at most {self.encoder.max_length} tokens; lower max_new_tokens to"
+                " leave room for the prompt.",
                 setting="max_new_tokens",
             )
         self.by_ids = (
