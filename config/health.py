@@ -27,4 +27,4 @@ def _database() -> None:
 
 
 def _broker() -> None:
-    cache.get("healthz")
+    cache.has_key("healthz")

@@ -48,9 +48,7 @@ def redis_database(number: int) -> str:
     return f"{REDIS_URL.rstrip('/')}/{number}"
 
 
-CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": redis_database(2)}
-}
+CACHES = {"default": {"BACKEND": "config.cache.Cache", "LOCATION": redis_database(2)}}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",

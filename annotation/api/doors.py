@@ -130,16 +130,8 @@ def _once(
         "type": again.headers.get("Content-Type"),
         "body": again.content,
     }
-    _keep(place, kept)
+    cache.set(place, kept, KEPT_S)
     return response
-
-
-def _keep(place: str, kept: dict[str, Any]) -> None:
-    """What was done is answered, whether or not its answer can be kept."""
-    try:
-        cache.set(place, kept, KEPT_S)
-    except RedisError as error:
-        log.warning("the answer to an Idempotency-Key is not kept: %s", error)
 
 
 def _forget(place: str) -> None:

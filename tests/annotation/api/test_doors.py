@@ -17,13 +17,8 @@ from annotation.actions.freeze import FreezeError, freeze
 from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
+from tests.test_cache import AWAY
 
-NO_CACHE = {
-    "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": "unix:///nowhere/valkey.sock",
-    }
-}
 SNAPSHOTS = "projects/helpfulness/snapshots/"
 
 
@@ -129,7 +124,7 @@ class IdempotencyTests(ApiTestCase):
         assert "whsec_" not in str(written)
 
     def test_while_no_key_can_be_kept_nothing_is_done(self) -> None:
-        with self.settings(CACHES=NO_CACHE):
+        with self.settings(CACHES=AWAY):
             answer = self.freeze("a")
         self.refused(answer, 503, "detail", "Nothing was changed")
         assert answer["Retry-After"] == "5"
@@ -146,11 +141,21 @@ class IdempotencyTests(ApiTestCase):
             away.enable()
             raise FreezeError("There is nothing to freeze.")
 
-        for way, status in ((frozen, 201), (failed, 400)):
-            away = override_settings(CACHES=NO_CACHE)
+        def broken(**_: object) -> Snapshot:
+            away.enable()
+            raise RuntimeError
+
+        ways = (
+            (frozen, 201, "config.cache"),
+            (failed, 400, "config.cache"),
+            (broken, 500, "annotation.api.doors"),
+        )
+        self.client.raise_request_exception = False
+        for way, status, log in ways:
+            away = override_settings(CACHES=AWAY)
             with (
                 patch("annotation.api.snapshots.freeze", way),
-                self.assertLogs("annotation.api.doors", "WARNING") as logged,
+                self.assertLogs(log, "WARNING") as logged,
             ):
                 answer = self.freeze("a", own=str(status))
             away.disable()
@@ -237,7 +242,7 @@ class LimitTests(ApiTestCase):
 
     def test_while_nothing_can_count_them_calls_go_through(self) -> None:
         with (
-            self.settings(CACHES=NO_CACHE),
+            self.settings(CACHES=AWAY),
             self.assertLogs("annotation.api.throttling", "WARNING") as logged,
         ):
             answers = [self.get("projects/", self.bob) for _ in range(4)]

@@ -1,0 +1,47 @@
+"""The site while Redis is away."""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import settings
+from django.core.cache import cache
+from django.test import override_settings
+from django.urls import reverse
+from redis.exceptions import RedisError
+
+from annotation.models import Judgment
+from tests import builders
+from tests.annotation.judging import JudgingTestCase
+
+AWAY = {"default": settings.CACHES["default"] | {"LOCATION": "unix:///nowhere/valkey.sock"}}
+
+
+class AwayTests(JudgingTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        builders.items(self.project, 2)
+        self.away = override_settings(CACHES=AWAY)
+        self.away.enable()
+        self.addCleanup(self.away.disable)
+
+    def test_people_judge_on(self) -> None:
+        answer = self.send(self.ranked(self.open(), 1, 2, 3, 4))
+        assert answer.status_code == 200
+        assert Judgment.objects.get().annotator == self.bob
+
+    def test_leads_watch_on(self) -> None:
+        self.away.disable()
+        builders.judgment(self.project, self.bob)
+        self.sign_in(self.alice)
+        self.away.enable()
+        for name in ("project", "progress", "quality", "items", "members", "models", "rounds", "data"):
+            assert self.client.get(reverse(name, args=[self.project.slug])).status_code == 200, name
+
+    def test_the_site_says_so(self) -> None:
+        answer = self.client.get("/healthz")
+        assert (answer.status_code, answer.json()) == (503, {"database": True, "broker": False})
+
+    def test_what_is_more_than_a_copy_is_not_lost_silently(self) -> None:
+        for call in (lambda: cache.add("key", 1), lambda: cache.incr("key"), lambda: cache.delete("key")):
+            with pytest.raises(RedisError):
+                call()
