@@ -29,7 +29,9 @@ class Judgment(models.Model):
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
     # null: it came after its lease had run out and others had filled the item's slots; kept, and not counted
     slot = models.ForeignKey(Slot, models.PROTECT, null=True, related_name="judgments")
-    annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments")
+    annotator = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments", db_index=False
+    )
     guideline = models.ForeignKey(Guideline, models.PROTECT, null=True, related_name="judgments")
     degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, as they stood on the screen.")
@@ -66,7 +68,7 @@ class Placement(models.Model):
     """Where a judgment puts a response: 1 is best, equal ranks are ties. The one representation of rankings and of
     pairwise choices, which are rankings of two."""
 
-    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="placements")
+    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="placements", db_index=False)
     response = models.ForeignKey(Response, models.PROTECT, related_name="placements")
     rank = models.PositiveSmallIntegerField()
     quality = models.PositiveSmallIntegerField(null=True, help_text="1 to 7.")
@@ -102,7 +104,7 @@ class Doubt(models.Model):
     class Reason(models.TextChoices):
         REWARDS = "rewards", "Two reward models find it odd"
 
-    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="doubts")
+    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="doubts", db_index=False)
     reason = models.CharField(max_length=8, choices=Reason)
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True, blank=True)

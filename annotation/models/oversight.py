@@ -20,7 +20,7 @@ class Rule(models.Model):
         WARN = "warn", "Warn them"
         PAUSE = "pause", "Pause their work"
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="rules")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="rules", db_index=False)
     measure = models.CharField(max_length=9, choices=Measure)
     below = models.FloatField(
         validators=[MinValueValidator(0.0)], help_text="A share from 0 to 1; or seconds."
@@ -49,7 +49,7 @@ class Deed(models.Model):
     `actor` is null where the site itself acted, by a rule or a schedule.
     """
 
-    project = models.ForeignKey(Project, models.PROTECT, null=True, related_name="deeds")
+    project = models.ForeignKey(Project, models.PROTECT, null=True, related_name="deeds", db_index=False)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     verb = models.CharField(max_length=40, help_text="As in `annotation.audit.VERBS`.")
     subject = models.CharField(max_length=200, help_text="What it was done to, in words.")

@@ -35,7 +35,7 @@ class Member(models.Model):
         REVIEWER = "reviewer"
         ANNOTATOR = "annotator"
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="members")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="members", db_index=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     joined_at = models.DateTimeField(auto_now_add=True)

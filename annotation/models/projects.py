@@ -139,7 +139,7 @@ class Project(models.Model):
 class Guideline(models.Model):
     """A numbered version of what annotators are told. Never changes: an edit is the next number."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="guidelines")
+    project = models.ForeignKey(Project, models.CASCADE, related_name="guidelines", db_index=False)
     number = models.PositiveIntegerField()
     text = models.TextField(help_text="Markdown.")
     html = models.TextField(editable=False)

@@ -17,7 +17,7 @@ class Author(models.Model):
         IMPORTED = "imported"
         PERSON = "person"
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="authors")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="authors", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
     name = models.CharField(max_length=200)
     # of a person's demonstrations: they are never given back to them to be ranked
@@ -54,7 +54,7 @@ class Prompt(models.Model):
         TRAIN = "train"
         HELD_OUT = "held_out"
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="prompts")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="prompts", db_index=False)
     external_id = models.CharField(max_length=200)
     messages = models.JSONField(help_text="[{role, content}, …], the last one the user's.")
     html = models.JSONField(editable=False, help_text="The messages' contents as sanitised HTML, in order.")
@@ -81,7 +81,7 @@ class Prompt(models.Model):
 class Response(models.Model):
     """One answer to a prompt. Never changes."""
 
-    prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="responses")
+    prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="responses", db_index=False)
     author = models.ForeignKey(Author, models.PROTECT, related_name="responses")
     text = models.TextField()
     html = models.TextField(editable=False)

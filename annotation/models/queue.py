@@ -47,7 +47,7 @@ class Item(models.Model):
 class Candidate(models.Model):
     """A response that stands in an item."""
 
-    item = models.ForeignKey(Item, models.PROTECT, related_name="candidates")
+    item = models.ForeignKey(Item, models.PROTECT, related_name="candidates", db_index=False)
     response = models.ForeignKey(Response, models.PROTECT, related_name="+")
 
     class Meta:
@@ -82,7 +82,7 @@ class Slot(models.Model):
         LEASED = "leased"
         DONE = "done"
 
-    item = models.ForeignKey(Item, models.PROTECT, related_name="slots")
+    item = models.ForeignKey(Item, models.PROTECT, related_name="slots", db_index=False)
     project = models.ForeignKey(Project, models.PROTECT, related_name="slots")
     state = models.CharField(max_length=6, choices=State, default=State.OPEN)
     priority = models.SmallIntegerField(default=0)
@@ -144,7 +144,7 @@ class Slot(models.Model):
 class Draft(models.Model):
     """What an annotator had on the screen before submitting; gone once they submit or skip."""
 
-    item = models.ForeignKey(Item, models.CASCADE, related_name="drafts")
+    item = models.ForeignKey(Item, models.CASCADE, related_name="drafts", db_index=False)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="drafts")
     data = models.JSONField()
     saved_at = models.DateTimeField(auto_now=True)
@@ -164,7 +164,7 @@ class Skip(models.Model):
         BROKEN = "broken", "It is not shown properly"
         REVIEW = "review", "A reviewer should look at it"
 
-    item = models.ForeignKey(Item, models.PROTECT, related_name="skips")
+    item = models.ForeignKey(Item, models.PROTECT, related_name="skips", db_index=False)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")
     reason = models.CharField(max_length=12, choices=Reason)
     note = models.TextField(blank=True)

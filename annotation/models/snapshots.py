@@ -10,7 +10,7 @@ class Snapshot(models.Model):
     """A frozen set of judgments, as a file whose SHA-256 is kept. Never changes: what is trained on it can be traced to
     every judgment, by the ids that its lines carry."""
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="snapshots")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="snapshots", db_index=False)
     number = models.PositiveIntegerField()
     note = models.CharField(max_length=200, blank=True)
     counts = models.JSONField(help_text="Judgments, pairs, prompts and annotators, by split.")

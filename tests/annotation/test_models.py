@@ -250,3 +250,23 @@ class TextTests(PalateTestCase):
         assert str(Prompt.objects.get()) == "Question 0?"
         assert str(self.project.guideline) == "Helpfulness guidelines, version 1"
         assert Prompt.objects.get().turns == [{"role": "user", "html": "<p>Question 0?</p>\n"}]
+
+
+class IndexTests(PalateTestCase):
+    def test_none_is_the_beginning_of_another(self) -> None:
+        """The longer one finds the same rows; the shorter would only have to be written with every row."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT short.indrelid::regclass::text, short.indexrelid::regclass::text, long.indexrelid::regclass::text
+                FROM pg_index AS short JOIN pg_index AS long USING (indrelid)
+                WHERE short.indexrelid <> long.indexrelid AND NOT short.indisunique
+                  AND short.indpred IS NULL AND long.indpred IS NULL
+                  AND short.indexprs IS NULL AND long.indexprs IS NULL
+                  AND starts_with(long.indkey::text || ' ', short.indkey::text || ' ')
+                  AND starts_with(long.indclass::text || ' ', short.indclass::text || ' ')
+                """
+            )
+            found = [row for row in cursor.fetchall() if row[0].startswith(("annotation_", "training_"))]
+        djangos = {"annotation_user_groups", "annotation_user_user_permissions"}
+        assert [row for row in found if row[0] not in djangos] == []

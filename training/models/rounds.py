@@ -18,7 +18,7 @@ from training.models.runs import ModelVersion
 class Loop(models.Model):
     """How a project's policy is improved, round after round: by which recipe, with which settings, and when."""
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="loops")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="loops", db_index=False)
     # judgments of what is safe, from which a second reward model learns
     safety_project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="safety_loops"
@@ -82,7 +82,7 @@ class Round(models.Model):
 
     OPEN_STATES = (State.WORKING, State.HELD, State.FAILED, State.AWAITING)
 
-    loop = models.ForeignKey(Loop, models.PROTECT, related_name="rounds")
+    loop = models.ForeignKey(Loop, models.PROTECT, related_name="rounds", db_index=False)
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.WORKING)
     plan = models.JSONField(help_text="Its steps, in order: name, title, what it does, and its runs.")

@@ -19,7 +19,7 @@ class ModelVersion(models.Model):
         POLICY = "policy", "Policy"
         REWARD = "reward", "Reward model"
 
-    project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions")
+    project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions", db_index=False)
     kind = models.CharField(max_length=6, choices=Kind)
     name = models.CharField(max_length=120)
     # a folder below the artifacts', an absolute folder, or the id of a model on a hub
@@ -186,7 +186,7 @@ class Run(models.Model):
 class Metric(models.Model):
     """What a run measured at one step. A step that is repeated after a crash overwrites its values."""
 
-    run = models.ForeignKey(Run, models.CASCADE, related_name="metrics")
+    run = models.ForeignKey(Run, models.CASCADE, related_name="metrics", db_index=False)
     step = models.PositiveIntegerField()
     values = models.JSONField()
 
