@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -42,5 +43,8 @@ def _defaults(model: type[models.Model], names: Sequence[str]) -> dict[str, Any]
             continue
         now = getattr(field, "auto_now_add", False) or getattr(field, "auto_now", False)
         value = timezone.now() if now else field.get_default()
-        defaults[column] = field.get_db_prep_save(value, connection)
+        is_json = isinstance(field, models.JSONField)
+        defaults[column] = (
+            json.dumps(value) if is_json and value is not None else field.get_db_prep_save(value, connection)
+        )
     return defaults

@@ -6,21 +6,22 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
 
 from annotation import audit, copying, events
 from annotation.actions.queue import Wanted, enqueue
-from annotation.logic.formats import ImportedPrompt, ImportedResponse, LineError, parse_prompt
+from annotation.logic.formats import ImportedPrompt, LineError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
 from annotation.logic.sampling import digest, split_of
-from annotation.logic.similarity import near_identical
+from annotation.logic.similarity import apart
 from annotation.models import Author, Item, Project, Prompt, Response, User
 
-ResponseIds = dict[tuple[int, int, str], int]
-"""By the prompt's id, the author's, and the digest of the text: several authors may say the same."""
+ResponseKey = tuple[int, int, str]
+"""The prompt's id, the author's, and the digest of the text: several authors may say the same."""
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
@@ -187,10 +188,10 @@ class _Writer:
         if self.report.errors:
             return
         old = [prompts[row.external_id] for _, row in rows if row.external_id not in fresh]
-        ids = self._responses([(prompts[row.external_id], row) for _, row in rows], old)
+        responses_of = self._responses([(prompts[row.external_id], row) for _, row in rows], old)
         standing = _standing_sets(old)
         wanted = []
-        for _, row in rows:
+        for (_, row), ids in zip(rows, responses_of, strict=True):
             prompt_id = prompts[row.external_id]
             plan = self._plan(prompt_id, row, ids)
             responses = frozenset(plan.response_ids) if plan else None
@@ -238,30 +239,29 @@ class _Writer:
         prompts = {external_id: pk for external_id, (pk, _) in known.items()}
         return prompts | dict(zip(fresh, added, strict=True)), set(fresh)
 
-    def _responses(self, rows: list[tuple[int, ImportedPrompt]], old: list[int]) -> ResponseIds:
-        """Those that are new are added."""
-        wanted: dict[tuple[int, int, str], str] = {}
-        for prompt_id, row in rows:
-            for response in row.responses:
-                wanted.setdefault(self._key(prompt_id, response), response.text)
-        kept: ResponseIds = {}
+    def _responses(self, rows: list[tuple[int, ImportedPrompt]], old: list[int]) -> list[list[int]]:
+        """The ids of each row's responses; those that are new are added."""
+        keys = [
+            [(prompt_id, self._author(one.author), digest(one.text)) for one in row.responses]
+            for prompt_id, row in rows
+        ]
+        ids: dict[ResponseKey, int] = {}
         if old:
             held = Response.objects.filter(prompt__in=set(old), author__in=self.authors.values())
-            kept = {
+            ids = {
                 (prompt, author, text): pk
                 for pk, prompt, author, text in held.values_list("pk", "prompt", "author", "digest")
             }
-        fresh = [(key, text) for key, text in wanted.items() if key not in kept]
+        texts = (one.text for _, row in rows for one in row.responses)
+        fresh = {key: text for key, text in zip(chain(*keys), texts, strict=True) if key not in ids}
         added = copying.insert(
             Response,
             ("prompt_id", "author_id", "digest", "text", "html"),
-            [(*key, text, render(text)) for key, text in fresh],
+            [(*key, text, render(text)) for key, text in fresh.items()],
         )
         self.report.responses += len(added)
-        return kept | {key: pk for (key, _), pk in zip(fresh, added, strict=True)}
-
-    def _key(self, prompt_id: int, response: ImportedResponse) -> tuple[int, int, str]:
-        return prompt_id, self._author(response.author), digest(response.text)
+        ids.update(zip(fresh, added, strict=True))
+        return [[ids[key] for key in of_row] for of_row in keys]
 
     def _author(self, name: str) -> int:
         if name not in self.authors:
@@ -271,28 +271,18 @@ class _Writer:
             self.authors[name] = author.pk
         return self.authors[name]
 
-    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: ResponseIds) -> Wanted | None:
+    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: list[int]) -> Wanted | None:
         """The item that a row asks for, without the answers that are held back; None for a prompt that waits."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
-            given = row.responses if len(row.responses) == 1 else []
-            return Wanted(prompt_id, [ids[self._key(prompt_id, response)] for response in given])
-        apart = self._apart([response.text for response in row.responses])
-        if len(apart) < 2:
+            return Wanted(prompt_id, ids if len(ids) == 1 else [])
+        kept = apart([response.text for response in row.responses])
+        self.report.held_back += len(ids) - len(kept)
+        if len(kept) < 2:
             return None
-        responses = [ids[self._key(prompt_id, row.responses[n])] for n in apart]
-        ranks = dense([row.gold[n] for n in apart]) if row.gold else []
+        responses = [ids[n] for n in kept]
+        ranks = dense([row.gold[n] for n in kept]) if row.gold else []
         gold = dict(zip(responses, ranks, strict=True)) if ranks else None
         return Wanted(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
-
-    def _apart(self, texts: list[str]) -> list[int]:
-        """The positions of the texts that say something else than every one before them."""
-        apart: list[int] = []
-        for position, text in enumerate(texts):
-            if any(texts[other] == text or near_identical(texts[other], text) for other in apart):
-                self.report.held_back += 1
-            else:
-                apart.append(position)
-        return apart
 
 
 def _json(value: object) -> str:

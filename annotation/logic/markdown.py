@@ -71,7 +71,8 @@ def is_plain(text: str) -> bool:
 
 def _paragraphs(text: str) -> str:
     """What `_render` makes of plain lines, many times faster."""
-    paragraphs = re.split(r"\n{2,}", text.rstrip(" \n"))
+    text = text.rstrip(" \n")
+    paragraphs = re.split(r"\n{2,}", text) if "\n" in text else [text]
     return "".join(f"<p>{paragraph.replace(chr(10), '<br>' + chr(10))}</p>\n" for paragraph in paragraphs)
 
 

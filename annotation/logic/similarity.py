@@ -5,13 +5,39 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 SHINGLE = 3
 NEAR = 0.95
-# words, and the signs that carry meaning in code and formulas; not punctuation, nor what Markdown is made with
-_TOKEN = re.compile(r"\w+|(?<!\w)!|[^\w\s!.,;:?\"'()*_#`‘’“”„«»…–—-]")
-_NUMBER = re.compile(r"\b\w*\d\w*")
+# punctuation, and what Markdown is made with, say nothing; after a word an exclamation mark is punctuation, elsewhere "not"
+_SILENT = ".,;:?\"'()*#`‘’“”„«»…–—-"
+_EXCLAIMED = re.compile(r"(?<=\w)!+(?!=)")
+
+
+class _Apart(dict[int, str]):
+    """For `str.translate`: words remain, what is silent is a blank, and any other sign, which carries meaning in code and
+    formulas, stands by itself."""
+
+    def __missing__(self, code: int) -> str:
+        sign = chr(code)
+        is_word = sign.isalnum() or sign == "_"
+        made = sign if is_word else " " if sign in _SILENT or sign.isspace() else f" {sign} "
+        if code < 2**16:  # as many as are met often; all that there are would fill a hundred megabytes
+            self[code] = made
+        return made
+
+
+_APART = _Apart()
+
+
+def apart(texts: Sequence[str]) -> list[int]:
+    """The positions of the texts that say something else than every one before them."""
+    found: list[int] = []
+    for position, text in enumerate(texts):
+        if not any(near_identical(texts[other], text) for other in found):
+            found.append(position)
+    return found
 
 
 def near_identical(first: str, second: str) -> bool:
@@ -28,39 +54,36 @@ def near_identical(first: str, second: str) -> bool:
     if min(runs_a, runs_b) < 1:
         return False
     least = NEAR * (runs_a + runs_b) / 2
-    # upper bounds of what is the same first, since most texts need no closer look: a run has at most three words that
-    # the other text lacks
-    lacking = max(len(_words(first) - _words(second)) / SHINGLE, runs_a - runs_b)
-    if runs_a - lacking < least or runs_b < least or _numbers(first) != _numbers(second):
+    # upper bounds of what is the same first, since most texts need no closer look: every run that both have begins with a
+    # word that both have
+    if len(a) - len(_words(first).keys() - _words(second).keys()) < least or min(runs_a, runs_b) < least:
         return False
-    ours, theirs = _shingles(first), _shingles(second)
-    if runs_a - len(ours.keys() - theirs.keys()) < least:
+    if (_words(first) & _words(second)).total() < least or _numbers(first) != _numbers(second):
         return False
-    return (ours & theirs).total() >= least
+    return (_shingles(first) & _shingles(second)).total() >= least
 
 
 # each answer is compared with the other ones of its prompt, one after the other
 _for_each_text = lru_cache(maxsize=16)
 
 
-@_for_each_text
 def _plain(text: str) -> str:
     return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
 
 
 @_for_each_text
 def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(_plain(text))
+    plain = _plain(text)
+    return (_EXCLAIMED.sub(" ", plain) if "!" in plain else plain).translate(_APART).split()
 
 
 @_for_each_text
-def _words(text: str) -> frozenset[str]:
-    return frozenset(_tokens(text))
+def _words(text: str) -> Counter[str]:
+    return Counter(_tokens(text))
 
 
-@_for_each_text
 def _numbers(text: str) -> list[str]:
-    return _NUMBER.findall(_plain(text))
+    return [word for word in _tokens(text) if any(map(str.isdecimal, word))]
 
 
 @_for_each_text
