@@ -190,8 +190,10 @@ def imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
 
 
 def lines(prompts: int, name: str) -> Iterator[bytes]:
-    for number in range(prompts):
-        yield json.dumps(task(number, name)).encode() + b"\n"
+    """As many at once as the peer is given in a call."""
+    for first in range(0, prompts, label_studio.BATCH):
+        numbers = range(first, min(prompts, first + label_studio.BATCH))
+        yield b"".join(json.dumps(task(number, name)).encode() + b"\n" for number in numbers)
 
 
 def task(number: int, name: str) -> dict[str, Any]:
