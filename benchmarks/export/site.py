@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -44,34 +45,31 @@ def manage(*arguments: str, text: str | None = None) -> str:
 
 
 FILL = """
-from django.contrib.auth.hashers import make_password
 from django.db import connection
 from annotation.actions.projects import create_project
 from annotation.models import *
-alice, _ = User.objects.get_or_create(username="alice", defaults={{"password": "!", "is_staff": True}})
-for slug, first, prompts in (("small", 0, {small}), ("large", 10_000_000, {large})):
-    project = Project.objects.filter(slug=slug).first()
-    if project is None:
-        project = create_project(project=Project(name=slug, k=7), guideline="Prefer the better one.", creator=alice)
-    have = project.prompts.count()
-    if have < prompts:
-        author, _ = Author.objects.get_or_create(project=project, kind="imported", name="bulk")
-        with connection.cursor() as cursor:
-            for statement in open({statements!r}).read().split(";\\n"):
-                if statement.strip():
-                    cursor.execute(statement, {{"project": project.pk, "author": author.pk, "me": alice.pk,
-                                               "first": have, "last": prompts, "name": slug}})
+alice = User.objects.create(username="alice", password="!", is_staff=True)
+for slug, prompts in (("small", {small}), ("large", {large})):
+    project = create_project(project=Project(name=slug, k=7), guideline="Prefer the better one.", creator=alice)
+    author = Author.objects.create(project=project, kind="imported", name="bulk")
+    with connection.cursor() as cursor:
+        for statement in open({statements!r}).read().split(";\\n"):
+            if statement.strip():
+                cursor.execute(statement, {{"project": project.pk, "author": author.pk, "me": alice.pk,
+                                           "prompts": prompts, "name": slug}})
 with connection.cursor() as cursor:
     cursor.execute("VACUUM ANALYZE")
-empty = Project.objects.filter(slug="empty").first() or create_project(
-    project=Project(name="empty", k=4), guideline="Prefer the better one.", creator=alice)
+create_project(project=Project(name="empty", k=4), guideline="Prefer the better one.", creator=alice)
 print("TOKEN", ApiToken.issue(user=alice, name="bench", scope="lead")[1])
 """
 
 
 def filled(pairs: int, *, few: int = 10_000) -> str:
-    """Two projects of 7-way rankings, of `few` and of `pairs` pairs, and an empty one. Returns a token of their lead."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    """Two projects of 7-way rankings, of `few` and of `pairs` pairs, and an empty one, in a new database. Returns a token of
+    their lead."""
+    stop()
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
     manage("migrate", "--verbosity", "0")
     statements = str(Path(__file__).with_name("fill.sql"))
     code = FILL.format(small=-(-few // 21), large=-(-pairs // 21), statements=statements)
