@@ -72,8 +72,8 @@ SELECT said.item, json_agg(said.ranks ORDER BY said.judgment), max(said.verdict)
 FROM kept AS said WHERE cardinality(said.ranks) > 1 GROUP BY said.item"""
 
 
-def lines_query(selection: Selection, source: str, last: str = "") -> str:
-    """One row: the batch's lines as one text, each with its newline; and what `last` asks of the batch."""
+def lines_query(selection: Selection, source: str) -> str:
+    """The batch's lines as one text, each with its newline."""
     format = FORMATS[selection.format]
     pooled = selection.votes != "all"
     line, rows, order = _line(format, selection), _rows(format, selection), _order(format)
@@ -83,8 +83,7 @@ def lines_query(selection: Selection, source: str, last: str = "") -> str:
     if pooled:
         parts.append(DECIDED)
     return f"""WITH {", ".join(parts)}
-SELECT (SELECT string_agg(line || E'\\n', '' ORDER BY {order}) FROM (SELECT {line} AS line, {rows}) AS lines)
-{", " + last if last else ""}"""
+SELECT string_agg(line || E'\\n', '' ORDER BY {order}) FROM (SELECT {line} AS line, {rows}) AS lines"""
 
 
 def _kept(selection: Selection) -> str:

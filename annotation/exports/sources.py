@@ -93,9 +93,9 @@ CROSS JOIN LATERAL (
 WHERE judgment.id <= %(newest)s AND {_CURRENT.format("judgment")}"""
 
 # columns that a format does not use cost nothing: the planner leaves them out
+# of the prompts whose ids are given as %(prompts)s
 LIVE = f"""
-batch AS MATERIALIZED (
-    SELECT id FROM annotation_prompt WHERE project_id = %(project)s AND id > %(after)s ORDER BY id LIMIT %(limit)s),
+batch AS MATERIALIZED (SELECT unnest(%(prompts)s::bigint[]) AS id),
 said AS NOT MATERIALIZED (
     SELECT judgment.id AS judgment, prompt.id AS prompt, item.id AS item, prompt.external_id AS prompt_id, prompt.split,
         prompt.tags::text[] AS tags, placed.round, prompt.messages, placed.texts, placed.quoted, placed.models, placed.ranks,
@@ -110,7 +110,6 @@ said AS NOT MATERIALIZED (
         judgment.created_at, project.slug AS project,
         (SELECT row_to_json(whole)::text FROM ({ROW}) AS whole) AS line
     {_TABLES})"""
-LAST = "(SELECT max(id) FROM batch), (SELECT count(*) FROM batch)"
 
 # the same columns from a snapshot's lines, given as %(lines)s
 FROZEN = """
