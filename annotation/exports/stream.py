@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,17 +70,25 @@ def _frozen(path: Path, selection: Selection) -> Chunks:
 
 def _lines(selection: Selection, source: str, **batch: Any) -> str:
     values = values_of(selection, **batch)
-    with transaction.atomic(), connection.cursor() as cursor, psycopg.Cursor(cursor.connection) as plain:
-        # the tables are joined in the order in which they are written: the batch first. PostgreSQL's own order for so many
-        # is a matter of luck, once at a third of the speed; so is a plan that it makes for batches in general
-        cursor.execute("SET LOCAL join_collapse_limit = 1")
+    with _joined_as_written() as cursor, psycopg.Cursor(cursor.connection) as plain:
         if selection.votes != "all":
             values["consensus"] = _consensus(selection, source, values)
-        # the driver itself, and its binary format: a megabyte of text comes over as it is
-        found: Any = plain.execute(
-            lines_query(selection, source), values, binary=True, prepare=False
-        ).fetchone()
+        # the driver itself, and its binary format: megabytes of text come over as they are. Not prepared: a plan for
+        # batches in general may be a bad one
+        query = lines_query(selection, source)
+        found: Any = plain.execute(query, values, binary=True, prepare=False).fetchone()
     return found[0] or ""
+
+
+@contextmanager
+def _joined_as_written() -> Iterator[Any]:
+    """A cursor for queries whose tables are joined in the order in which they stand there, the batch first. For so many
+    tables PostgreSQL's own order is a matter of luck, and once at a third of the speed."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL join_collapse_limit = 1")
+        yield cursor
+        # there may be a transaction around this one
+        cursor.execute("SET LOCAL join_collapse_limit TO DEFAULT")
 
 
 def _batches(path: Path) -> Iterator[list[str]]:

@@ -9,6 +9,7 @@ from typing import Any
 from unittest.mock import patch
 
 import pyarrow.parquet as pq
+from django.db import connection
 
 from annotation.actions import freeze
 from annotation.exports import stream
@@ -118,6 +119,17 @@ class FormatTests(ExportTestCase):
             with patch.object(stream, "BATCH_BYTES", 1), patch.object(stream, "FIRST_PROMPTS", 1):
                 assert self.bytes_of(selection) == whole
                 assert b"".join(stream.frozen(freeze.file_of(frozen), selection)) == whole
+
+    def test_tables_are_joined_in_the_order_in_which_they_stand_and_only_there(self) -> None:
+        setting = "SELECT current_setting('join_collapse_limit')"
+        with connection.cursor() as cursor:
+            cursor.execute(setting)
+            before = cursor.fetchone()
+        with patch.object(stream, "lines_query", return_value=setting):
+            assert self.bytes_of() == b"1"
+        with connection.cursor() as cursor:
+            cursor.execute(setting)
+            assert cursor.fetchone() == before
 
     def test_a_parquet_file_holds_the_lines(self) -> None:
         for format in FORMATS:
