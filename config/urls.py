@@ -6,6 +6,7 @@ from django.urls import include, path
 from annotation.api.doors import guarded
 from config.health import healthz
 
+handler500 = "config.health.broken"
 urlpatterns = [
     path("", include("annotation.urls")),
     path("", include("training.urls")),

@@ -37,6 +37,13 @@ class AwayTests(JudgingTestCase):
         for name in ("project", "progress", "quality", "items", "members", "models", "rounds", "data"):
             assert self.client.get(reverse(name, args=[self.project.slug])).status_code == 200, name
 
+    def test_who_signs_in_is_asked_to_come_back(self) -> None:
+        self.client.cookies.clear()
+        self.client.raise_request_exception = False
+        given = {"username": "bob", "password": "correct horse"}
+        answer = self.client.post(reverse("login"), given)
+        self.assertContains(answer, "Not just now", status_code=503)
+
     def test_the_site_says_so(self) -> None:
         answer = self.client.get("/healthz")
         assert (answer.status_code, answer.json()) == (503, {"database": True, "broker": False})
