@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 from django.utils import timezone
 
@@ -270,3 +271,14 @@ class IndexTests(PalateTestCase):
             found = [row for row in cursor.fetchall() if row[0].startswith(("annotation_", "training_"))]
         djangos = {"annotation_user_groups", "annotation_user_user_permissions"}
         assert [row for row in found if row[0] not in djangos] == []
+
+    def test_every_one_that_a_model_names_is_there(self) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname FROM pg_class WHERE relkind = 'i' UNION SELECT conname FROM pg_constraint"
+            )
+            there = {name for (name,) in cursor.fetchall()}
+        ours = [model for model in apps.get_models() if model._meta.app_label in ("annotation", "training")]
+        named = {one.name for model in ours for one in (*model._meta.indexes, *model._meta.constraints)}
+        assert len(named) > 40
+        assert named - there == set()

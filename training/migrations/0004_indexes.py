@@ -3,6 +3,12 @@
 import django.db.models.deletion
 from django.db import migrations, models
 
+ONE_OPEN_ROUND = models.UniqueConstraint(
+    fields=["loop"],
+    condition=models.Q(state__in=["working", "held", "failed", "awaiting"]),
+    name="one_open_round_per_loop",
+)
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -41,6 +47,8 @@ class Migration(migrations.Migration):
                 to="annotation.project",
             ),
         ),
+        # with a column's index Django drops every other index of that column alone: the constraint's too
+        migrations.RemoveConstraint(model_name="round", name="one_open_round_per_loop"),
         migrations.AlterField(
             model_name="round",
             name="loop",
@@ -51,4 +59,5 @@ class Migration(migrations.Migration):
                 to="training.loop",
             ),
         ),
+        migrations.AddConstraint(model_name="round", constraint=ONE_OPEN_ROUND),
     ]
