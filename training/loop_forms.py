@@ -12,6 +12,7 @@ from training import rounds
 from training.configs import ConfigError
 from training.errors import RunError
 from training.forms import PREFIX, field_of
+from training.loop_configs import ConfigsError
 from training.models import Loop
 from training.recipes import RECIPES
 from training.round_settings import MAIN, MOST_JUDGMENTS, RoundSettings, settings_from
@@ -111,7 +112,7 @@ class LoopForm(forms.Form):
                 weekdays=given["weekdays"],
                 hour=6 if given["hour"] is None else given["hour"],
             )
-        except rounds.ConfigsError as error:
+        except ConfigsError as error:
             self.add_error(None, f"What the loop sets for its runs ({error.kind}) does not fit: {error}")
         except ConfigError as error:
             self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])

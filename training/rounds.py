@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +22,8 @@ from annotation.actions.freeze import FreezeError
 from annotation.actions.queue import QueueError
 from annotation.models import Project, User
 from annotation.queries import progress
-from training import actions, estimates, parts, registry, steps
-from training.configs import KINDS, ConfigError, from_dict
-from training.configs.fields import checked
+from training import actions, estimates, loop_configs, parts, registry, steps
+from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.plans import Facts, plan_of
@@ -39,14 +37,6 @@ ROUND_FIELDS = (
     *("loop__project", "loop__safety_project", "loop__first_policy", "loop__created_by"),
     *("policy_before", "policy_after", "snapshot", "safety_snapshot", "created_by"),
 )
-
-
-class ConfigsError(ConfigError):
-    """A setting of a loop's runs of a `kind`, or of all kinds (`*`)."""
-
-    def __init__(self, kind: str, error: ConfigError) -> None:
-        super().__init__(error.field, error.message)
-        self.kind = kind
 
 
 # --- loops ----------------------------------------------------------------------------------------------------
@@ -78,8 +68,7 @@ def save_loop(
         ConfigError: a setting is unknown or out of its bounds; a `ConfigsError`, where it is one of its runs'.
     """
     settings_from(options, recipe)
-    for kind, config in (configs or {}).items():
-        _check_config(kind, config)
+    loop_configs.check(configs or {}, RECIPES[recipe].stages)
     if loop is None:
         policy = registry.current_model(project, ModelVersion.Kind.POLICY)
         if policy is None:
@@ -101,28 +90,6 @@ def save_loop(
         loop.save()
         audit.record("loop.changed", project=project, actor=creator, subject=loop.name, recipe=recipe)
     return loop
-
-
-def _check_config(kind: str, config: Mapping[str, Any]) -> None:
-    try:
-        if kind == "*":
-            _check_common(config)
-        else:
-            from_dict(kind, config)
-    except ConfigError as error:
-        raise ConfigsError(kind, error) from error
-
-
-def _check_common(config: Mapping[str, Any]) -> None:
-    for name, value in config.items():
-        having = [(kind, item) for kind, one in KINDS.items() for item in fields(one) if item.name == name]
-        if not having:
-            raise ConfigError(name, "no kind of run has such a setting.")
-        for kind, item in having:
-            try:
-                checked(item, value)
-            except ConfigError as error:
-                raise ConfigError(name, f"in a {kind} run it {error.message}") from None
 
 
 # --- rounds begin ---------------------------------------------------------------------------------------------

@@ -10,9 +10,8 @@ from annotation import oversight
 from annotation.actions import freeze, review
 from annotation.models import Doubt, User
 from annotation.queries import progress
-from training import actions, evaluation, registry
+from training import actions, evaluation, loop_configs, registry
 from training.asking import arguments_to_ask, arguments_to_score, ask, let_people_compare, look_at_comparisons
-from training.configs import KINDS
 from training.gates import Gate, policy_gates, reward_gates
 from training.models import ModelVersion, Round, Run
 from training.parts import (
@@ -95,23 +94,16 @@ def _start(round: Round, part: JsonObject) -> None:
     if arguments is None:
         return
     project = arguments.pop("project", round.loop.project)
-    config = _config(round, part["kind"], part["config"]) | arguments.pop("config", {})
+    config = {"seed": round.number} | loop_configs.merged(round.configs, part["kind"], part["config"])
     actions.start_run(
         project=project,
         kind=part["kind"],
         creator=round.created_by or round.loop.created_by,
-        config=config,
+        config=config | arguments.pop("config", {}),
         round=round,
         part=name,
         **arguments,
     )
-
-
-def _config(round: Round, kind: str, of_stage: JsonObject) -> JsonObject:
-    """The settings of a run: the loop's for all kinds, the recipe's, the loop's for this kind."""
-    known = KINDS[kind].__dataclass_fields__
-    common = {name: value for name, value in round.configs.get("*", {}).items() if name in known}
-    return {"seed": round.number} | common | of_stage | round.configs.get(kind, {})
 
 
 def _arguments(round: Round, part: str) -> JsonObject | None:

@@ -20,6 +20,7 @@ from training import evaluation, rounds
 from training.api.access import loop_for, round_for
 from training.configs import ConfigError
 from training.errors import RunError
+from training.loop_configs import ConfigsError
 from training.models import Loop, Round
 from training.recipes import RECIPES
 from training.round_settings import MOST_JUDGMENTS
@@ -290,7 +291,7 @@ def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
             configs=values.pop("configs", {}),
             **values,
         )
-    except rounds.ConfigsError as error:
+    except ConfigsError as error:
         raise ValidationError({"configs": {error.kind: {error.field: [error.message]}}}) from error
     except ConfigError as error:
         field = "recipe" if error.field == "recipe" else "options"
