@@ -26,7 +26,7 @@ def check(configs: Configs, stages: Iterable[Stage]) -> None:
     """Whether every run of the stages could start.
 
     Raises:
-        ConfigsError: a setting is unknown or out of its bounds, or goes with another one that a run would have.
+        ConfigsError: a setting is unknown, out of its bounds, or not to be had with another one that a run would have.
     """
     runs = [(stage.kind, stage.config) for stage in stages]
     others = configs.keys() - {"*"} - {kind for kind, _ in runs}
