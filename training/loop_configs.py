@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -28,26 +27,29 @@ def check(configs: Configs, stages: Iterable[Stage]) -> None:
     Raises:
         ConfigsError: a setting is unknown, out of its bounds, or not to be had with another one that a run would have.
     """
+    _check_common(configs.get("*", {}))
     runs = [(stage.kind, stage.config) for stage in stages]
     others = configs.keys() - {"*"} - {kind for kind, _ in runs}
-    with _named("*"):
-        _check_common(configs.get("*", {}))
     for kind, of_stage in [*runs, *((kind, {}) for kind in sorted(others))]:
-        with _named(kind):
-            from_dict(kind, merged(configs, kind, of_stage) if kind in KINDS else {})
+        try:
+            from_dict(kind, merged(configs, kind, of_stage))
+        except ConfigError as error:
+            raise _where_it_stands(configs, kind, error) from error
 
 
-@contextmanager
-def _named(kind: str) -> Iterator[None]:
-    try:
-        yield
-    except ConfigError as error:
-        raise ConfigsError(kind, error) from error
+def _where_it_stands(configs: Configs, kind: str, error: ConfigError) -> ConfigsError:
+    """A run's error, at the place in the loop's settings where it can be mended."""
+    is_common = error.field in configs.get("*", {}) and error.field not in configs.get(kind, {})
+    return _of_all(error, kind) if is_common else ConfigsError(kind, error)
+
+
+def _of_all(error: ConfigError, kind: str) -> ConfigsError:
+    return ConfigsError("*", ConfigError(error.field, f"in a {kind} run it {error.message}"))
 
 
 def merged(configs: Configs, kind: str, of_stage: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a run: the loop's for all kinds, the recipe's, the loop's for this kind."""
-    known = KINDS[kind].__dataclass_fields__
+    known = KINDS[kind].__dataclass_fields__ if kind in KINDS else {}
     common = {name: value for name, value in configs.get("*", {}).items() if name in known}
     return common | dict(of_stage) | dict(configs.get(kind, {}))
 
@@ -56,9 +58,9 @@ def _check_common(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
         having = [(kind, item) for kind, one in KINDS.items() for item in fields(one) if item.name == name]
         if not having:
-            raise ConfigError(name, "no kind of run has such a setting.")
+            raise ConfigsError("*", ConfigError(name, "no kind of run has such a setting."))
         for kind, item in having:
             try:
                 checked(item, value)
             except ConfigError as error:
-                raise ConfigError(name, f"in a {kind} run it {error.message}") from None
+                raise _of_all(error, kind) from None

@@ -19,7 +19,6 @@ from tests.training.looping import fresh, loop, people_judge, played, with_polic
 from training import actions, parts, registry, rounds, steps
 from training.configs import ConfigError
 from training.errors import RunError
-from training.loop_configs import ConfigsError
 from training.models import Loop, ModelVersion, Round, Run
 from training.tasks import sweep_rounds
 
@@ -420,17 +419,6 @@ class BeginningTests(RoundTestCase):
             )
         with pytest.raises(RunError, match="project of its own"):
             self.loop(safety_project=self.asked)
-
-    def test_what_is_set_for_all_runs_must_go_with_what_a_run_has(self) -> None:
-        def save(**configs: dict[str, object]) -> None:
-            rounds.save_loop(
-                project=self.asked, creator=self.alice, recipe="dpo", options={}, configs=configs
-            )
-
-        with pytest.raises(ConfigsError, match="patience: needs checks on the way") as refused:
-            save(**{"*": {"patience": 2}})
-        assert refused.value.kind == "reward"
-        save(**{"*": {"patience": 2}, "reward": {"evaluate_every": 5}, "dpo": {"evaluate_every": 5}})
 
     def test_rounds_begin_by_themselves_after_so_many_judgments(self) -> None:
         self.loop(after_judgments=5)

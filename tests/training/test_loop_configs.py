@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from training.loop_configs import ConfigsError, check
+from training.recipes import RECIPES
+
+Configs = dict[str, dict[str, Any]]
+
+
+@pytest.mark.parametrize(
+    ("configs", "kind", "sentence"),
+    [
+        ({"dpo": {"epochs": 0}}, "dpo", "epochs: must be at least"),
+        ({"dance": {}}, "dance", "kind: there is no kind of run called 'dance'"),
+        ({"ppo": {"steps_of_a_dance": 1}}, "ppo", "steps_of_a_dance: a ppo run has no such setting"),
+        ({"*": {"dance": 1}}, "*", "dance: no kind of run has such a setting"),
+        ({"*": {"epochs": 0}}, "*", "epochs: in a .* run it must be at least"),
+        # each would do alone
+        ({"*": {"patience": 2}}, "*", "patience: in a reward run it needs checks on the way"),
+        ({"reward": {"patience": 2}}, "reward", "patience: needs checks on the way"),
+        ({"*": {"margin": "small"}, "dpo": {"loss": "ipo"}}, "*", "margin: in a dpo run it IPO aims"),
+    ],
+)
+def test_what_no_run_could_have_is_named_where_it_stands(configs: Configs, kind: str, sentence: str) -> None:
+    with pytest.raises(ConfigsError, match=sentence) as refused:
+        check(configs, RECIPES["dpo"].stages)
+    assert refused.value.kind == kind
+
+
+@pytest.mark.parametrize(
+    "configs",
+    [
+        {},
+        {"*": {"patience": 2, "evaluate_every": 5}},
+        {"*": {"patience": 2}, "reward": {"evaluate_every": 5}},
+        {"*": {"evaluate_every": 5}, "reward": {"patience": 2}},
+        {"ppo": {"samples": 4}},
+    ],
+)
+def test_what_goes_together_is_taken(configs: Configs) -> None:
+    check(configs, RECIPES["dpo"].stages)
