@@ -92,8 +92,8 @@ CROSS JOIN LATERAL (
 ) AS placed
 WHERE judgment.id <= %(newest)s AND {_CURRENT.format("judgment")}"""
 
-# columns that a format does not use cost nothing: the planner leaves them out
-# of the prompts whose ids are given as %(prompts)s
+# what was said of the prompts whose ids are given as %(prompts)s; columns that a format does not use cost nothing, since the
+# planner leaves them out
 LIVE = f"""
 batch AS MATERIALIZED (SELECT unnest(%(prompts)s::bigint[]) AS id),
 said AS NOT MATERIALIZED (

@@ -15,7 +15,7 @@ _SILENT = ".,;:?\"'()*#`‘’“”„«»…–—-"
 _EXCLAIMED = re.compile(r"(?<=\w)!+(?!=)")
 
 
-class _Apart(dict[int, str]):
+class _Spaced(dict[int, str]):
     """For `str.translate`: words remain, what is silent is a blank, and any other sign, which carries meaning in code and
     formulas, stands by itself."""
 
@@ -28,7 +28,7 @@ class _Apart(dict[int, str]):
         return made
 
 
-_APART = _Apart()
+_SPACED = _Spaced()
 
 
 def apart(texts: Sequence[str]) -> list[int]:
@@ -74,7 +74,7 @@ def _plain(text: str) -> str:
 @_for_each_text
 def _tokens(text: str) -> list[str]:
     plain = _plain(text)
-    return (_EXCLAIMED.sub(" ", plain) if "!" in plain else plain).translate(_APART).split()
+    return (_EXCLAIMED.sub(" ", plain) if "!" in plain else plain).translate(_SPACED).split()
 
 
 @_for_each_text
