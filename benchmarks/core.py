@@ -13,7 +13,6 @@ import json
 import signal
 import sys
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +23,6 @@ from benchmarks.workloads import PLACE, ROOT, SMALL, Case, Shape, make_models, r
 
 LONG = 5.0
 """CPU seconds from which on a first step counts: what it does but once is then a small part of it."""
-
-HAS_KERNELS = find_spec("training.core.kernels") is not None
 
 
 @dataclass
@@ -129,10 +126,6 @@ class Bench:
             results.write_report()
 
 
-def kernels_side(spec: dict[str, Any], label: str = "ours: + faster linear by measurement") -> list[Side]:
-    return [Side(label, "ours", spec | {"kernels": True})] if HAS_KERNELS else []
-
-
 REWARD_CASES = (
     Case("reward", 4, 256, 128, 1),
     Case("reward", 9, 256, 128, 1),
@@ -155,7 +148,6 @@ def reward(bench: Bench) -> None:
             Side("ours: one forward a response, padded", "ours", base | {"layout": "rows"}),
             Side("ours: + no padding", "ours", base | {"packed": True}),
             Side("ours: + shared prompt", "ours", base),
-            *kernels_side(base),
         ]
         found.append(bench.measure(case, sides, title_of(bench, case)))
         bench.save("reward", {"cases": found})
@@ -192,7 +184,6 @@ def dpo(bench: Bench) -> None:
             Side("TRL, reference precomputed", "trl", base | {"batch": batch, "precomputed": True}),
             Side("TRL, precomputed + compact", "trl", patched | {"batch": batch}, peer=True),
             Side("ours: shared prompt", "ours", base),
-            *kernels_side(base),
         ]
         found.append(bench.measure(case, sides, f"{title_of(bench, case)} (TRL's batch {batch})"))
         bench.save("dpo", {"cases": found})
@@ -208,7 +199,6 @@ def generate(bench: Bench) -> None:
         Side("model.generate as TRL calls it", "trl", base, peer=True),
         Side("model.generate, static cache, 128 rows", "trl", best, peer=True),
         Side("ours: prompt prefilled once, cache in place", "ours", base),
-        *kernels_side(base),
     ]
     bench.left_out = []
     bench.save("generate", {"cases": [bench.measure(case, sides, rollouts_title(bench, case))]})
@@ -227,7 +217,6 @@ def grpo(bench: Bench) -> None:
             Side("TRL as it comes", "trl", base | {"batch": batch, "compact": False}, peer=True),
             Side("TRL compact", "trl", base | {"batch": batch}, peer=True),
             Side("ours", "ours", ours),
-            *kernels_side(ours),
         ]
         title = f"{rollouts_title(bench, case)} (TRL's batch {batch})"
         found.append(bench.measure(case, sides, title))
@@ -246,7 +235,6 @@ def ppo(bench: Bench) -> None:
         sides = [
             Side("TRL 1.12.0", "trl with PPO", base, peer=True),
             Side("ours", "ours", ours),
-            *kernels_side(ours),
         ]
         found.append(bench.measure(case, sides, rollouts_title(bench, case)))
         bench.save("ppo", {"cases": found})
@@ -254,25 +242,14 @@ def ppo(bench: Bench) -> None:
 
 def floor(bench: Bench) -> None:
     case = Case("reward", 4, 256, 128, 4)
-    wanted = [("PyTorch's products", False)] + [("faster linear by measurement", True)] * HAS_KERNELS
-    rows = []
-    for label, kernels in wanted:
-        worker = bench.server("ours").worker(
-            builder="floor", models=str(bench.models), case=case.to_dict(), kernels=kernels
-        )
-        worker.ready()
-        figures = [worker.step() for _ in range(1 + bench.repeats)][1:]
-        worker.close()
-        rows.append(
-            {
-                "label": f"{label} ({figures[0]['kernel']})",
-                "products": results.middle(figures, "products"),
-                "large": results.middle(figures, "large"),
-                "share_of_step": results.middle(figures, "share_of_step"),
-            }
-        )
-        print(rows[-1], flush=True)
-    bench.save("floor", {"rows": rows})
+    worker = bench.server("ours").worker(builder="floor", models=str(bench.models), case=case.to_dict())
+    worker.ready()
+    figures = [worker.step() for _ in range(1 + bench.repeats)][1:]
+    worker.close()
+    rates = {name: results.middle(figures, name) for name in ("products", "large", "share_of_step")}
+    row = {"label": "linear layers"} | rates
+    print(row, flush=True)
+    bench.save("floor", {"rows": [row]})
 
 
 def title_of(bench: Bench, case: Case) -> str:
@@ -302,7 +279,6 @@ PARTS = {
     "ppo": ppo,
     "reward16": reward_bfloat16,
 }
-NEEDS = {"grpo": "training.core.train_grpo", "ppo": "training.core.train_ppo"}
 
 HEADLINES = {
     "reward_k4": ("reward", "reward-k4-p256-r128"),
@@ -361,9 +337,6 @@ def main() -> None:
     print(results.processor())
     try:
         for part in options.only.split(","):
-            if part in NEEDS and find_spec(NEEDS[part]) is None:
-                print(f"{part}: left out, as there is no {NEEDS[part]} yet.")
-                continue
             PARTS[part](bench)
     finally:
         bench.stop()

@@ -30,11 +30,6 @@ from training.core.events import Events
 from training.core.jobs import Job, read_job
 from training.core.models import load_policy
 
-try:
-    from training.core import kernels
-except ImportError:
-    kernels = None  # type: ignore[assignment]
-
 FOREVER = 1_000_000
 
 TOKENS_AT_ONCE = 2048
@@ -104,20 +99,10 @@ def training_config(spec: dict[str, Any], rows: list[dict[str, Any]], **more: An
     return values | more
 
 
-def setup(spec: dict[str, Any], gate: Gate) -> list[dict[str, Any]]:
-    """The case's rankings; kernels and layout are as `spec` wants them from here on."""
+def setup(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """The case's rankings; from here on the layout is that of `spec`."""
     torch.set_num_threads(1)
     keep_freed_memory()
-    if kernels is not None and spec.get("kernels"):
-        choose = kernels.choose
-
-        def choose_and_tell(*args: Any, **more: Any) -> str:
-            gate.report["kernel"] = choose(*args, **more)
-            return gate.report["kernel"]
-
-        kernels.choose = choose_and_tell
-    elif kernels is not None:
-        kernels._measure = lambda: 0.0  # PyTorch's own products, however the measurement would come out
     if spec.get("packed"):
         scoring.shared = packed
     vocabulary = json.loads((Path(spec["models"]) / "policy" / "config.json").read_text())["vocab_size"]
@@ -139,7 +124,7 @@ def packed(groups: Any, device: Any = "cpu") -> Any:
 
 def reward(spec: dict[str, Any], gate: Gate) -> None:
     """A reward run on the rankings themselves."""
-    rows = setup(spec, gate)
+    rows = setup(spec)
     job = write_job(
         "reward", spec, rows, training_config(spec, rows, reduction="pair", margin="none"), model="reward"
     )
@@ -148,7 +133,7 @@ def reward(spec: dict[str, Any], gate: Gate) -> None:
 
 def dpo(spec: dict[str, Any], gate: Gate) -> None:
     """A DPO run on the rankings; a step includes the reference's pass over them, which a run makes but once."""
-    rows = setup(spec, gate)
+    rows = setup(spec)
     again: list[Any] = []
     original = train_dpo.logprobs_of
 
@@ -167,7 +152,7 @@ def dpo(spec: dict[str, Any], gate: Gate) -> None:
 
 def rollouts(spec: dict[str, Any], gate: Gate) -> None:
     """A run that learns from its own samples, of the kind `spec` names; a step is sampling, scoring and the update."""
-    rows = setup(spec, gate)
+    rows = setup(spec)
     case = Case(**spec["case"])
     config = training_config(spec, rows, samples=case.k, max_new_tokens=case.response, **spec["config"])
     job = write_job(spec["kind"], spec, rows, config, model="policy", reward_model="reward")
@@ -176,11 +161,9 @@ def rollouts(spec: dict[str, Any], gate: Gate) -> None:
 
 def generate(spec: dict[str, Any], gate: Gate) -> None:
     """A step is `k` samples of every prompt."""
-    rows = setup(spec, gate)
+    rows = setup(spec)
     case = Case(**spec["case"])
     model = load_policy(str(Path(spec["models"]) / "policy"))
-    if kernels is not None and spec.get("kernels"):
-        kernels.choose(model)
     prompts = [row["prompt"] for row in rows]
     seeds = list(range(len(prompts) * case.k))
     while True:
@@ -196,7 +179,7 @@ def generate(spec: dict[str, Any], gate: Gate) -> None:
         )
 
 
-PRODUCTS = ("aten::mm", "aten::addmm", "mkldnn::_linear_pointwise", "aten::mkldnn_linear", "mkl::_mkl_linear")
+PRODUCTS = ("aten::mm", "aten::addmm")
 
 
 def floor(spec: dict[str, Any], gate: Gate) -> None:
@@ -204,7 +187,7 @@ def floor(spec: dict[str, Any], gate: Gate) -> None:
 
     The trunk's linear layers take 2 FLOP a weight and token forward and 4 backward.
     """
-    rows = setup(spec, gate)
+    rows = setup(spec)
     work = {"flop": 0.0}
     profiler: Any = None
     started = (0.0, 0.0)
@@ -219,7 +202,9 @@ def floor(spec: dict[str, Any], gate: Gate) -> None:
             )
             # the profiler's seconds are wall time; on a shared core the process had this share of them
             work["rate"] = work["flop"] / (spent * cpu / wall)
-            gate.report |= {"products": work["rate"], "share_of_step": spent / wall} | large_product(spec)
+            gate.report |= {"products": work["rate"], "share_of_step": spent / wall} | {
+                "large": large_product()
+            }
         gate()
         work["flop"] = 0.0
         profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU])
@@ -241,22 +226,16 @@ def floor(spec: dict[str, Any], gate: Gate) -> None:
     run(job, AtTheGate(between))
 
 
-def large_product(spec: dict[str, Any], size: int = 2048) -> dict[str, float]:
-    """The best rate of three large float32 products, in FLOP per CPU second, by the kernel that the step uses."""
+def large_product(size: int = 2048) -> float:
+    """The best rate of three large float32 products, in FLOP per CPU second."""
     a, b = torch.randn(size, size), torch.randn(size, size)
-    product = torch.mm
-    chosen = "torch"
-    if kernels is not None and spec.get("kernels"):
-        probe = torch.nn.Sequential(torch.nn.Linear(size, size, bias=False))
-        chosen = kernels.choose(probe)
-        product = (lambda x, y: kernels._product(x, y)) if chosen == kernels.ONEDNN else torch.mm
     times = []
     with torch.no_grad():
         for _ in range(3):
             started = time.process_time()
-            product(a, b)
+            torch.mm(a, b)
             times.append(time.process_time() - started)
-    return {"large": 2 * size**3 / min(times), "kernel": chosen}
+    return 2 * size**3 / min(times)
 
 
 BUILDERS = {"reward": reward, "dpo": dpo, "rollouts": rollouts, "generate": generate, "floor": floor}

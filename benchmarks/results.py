@@ -84,11 +84,11 @@ def case_table(case: dict[str, Any]) -> str:
     rows = []
     for side in case["sides"]:
         walls = [one["wall"] for one in side["figures"]]
-        cpu, kernel = middle(side["figures"]), side["figures"][0].get("kernel")
+        cpu = middle(side["figures"])
         base = best[side["precision"]]
         rows.append(
             [
-                side["label"] + (f" ({kernel})" if kernel else ""),
+                side["label"],
                 f"{median(walls):.3f} ({min(walls):.3f} to {max(walls):.3f})",
                 f"{cpu:.3f}",
                 "" if base is None else f"{base / cpu:.2f}",
@@ -134,8 +134,7 @@ size, libraries included.
 """
 
 REWARD_TEXT = """TRL is `RewardTrainer` on the expanded pairs, in float32 without checkpointing, at the batch size that a
-trial found fastest. A step is one optimizer step over all pairs. Each row of ours adds one thing to the row before it; the
-last lets the run choose the kernel of its linear layers by a measurement at its start."""
+trial found fastest. A step is one optimizer step over all pairs. Each row of ours adds one thing to the row before it."""
 
 REWARD16_TEXT = """The same in bfloat16. "Default" is TRL as it comes: with gradient checkpointing, eight pairs at once."""
 
@@ -191,7 +190,7 @@ def floor_section(values: dict[str, Any]) -> str:
     head = ["", "in the step, GFLOP/s", "one large product, GFLOP/s", "share", "of the step's time"]
     words = (
         "The rate of the reward step's matrix products (k=4, P256 R128, shared layout) beside that of one large float32"
-        " product by the same kernel in the same process."
+        " product in the same process."
     )
     return "\n".join(["## Floor\n", words + "\n", origin(values), table(head, rows)])
 

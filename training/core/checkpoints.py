@@ -91,17 +91,8 @@ def load(folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     torch.set_rng_state(random["cpu"])
     if "cuda" in random and torch.cuda.is_available():
         torch.cuda.set_rng_state(random["cuda"])
-    values = manifest(folder)
+    values = json.loads((found / "manifest.json").read_text(encoding="utf-8"))
     return Restored(values["step"], load_file(found / "extra.safetensors"), values)
-
-
-def manifest(folder: Path) -> dict[str, Any]:
-    """What the last checkpoint's run knew of itself; nothing where there is none."""
-    found = find(folder)
-    values: dict[str, Any] = (
-        {} if found is None else json.loads((found / "manifest.json").read_text(encoding="utf-8"))
-    )
-    return values
 
 
 def find(folder: Path) -> Path | None:

@@ -19,7 +19,6 @@ from training.core.encoding import Group
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.jobs import Job, publish, sync, write_lines
-from training.core.kernels import choose
 from training.core.models import autocast, encoder_for, load_policy, load_tokenizer, locate
 from training.core.reports import warn_of_truncation
 from training.core.sampling import check_cache, end_tokens, row_seed, sample_responses
@@ -80,7 +79,6 @@ def _from_model(
     warn_of_truncation(encoder, events)
 
     folder = job.checkpoint / "responses"
-    _choose_kernel(model, folder / "kernel")
     order = sorted(range(len(prompts)), key=lambda index: -len(ids[index]))
     parts = _parts(order, ids, config)
     names = [folder / f"{number}.jsonl" for number in range(len(parts))]
@@ -230,12 +228,6 @@ class Pace:
             },
         )
         self.began, self.lot = time.monotonic(), []
-
-
-def _choose_kernel(model: Any, kept: Path) -> None:
-    """Have the model use the faster matrix product, the same after an interruption."""
-    choice = choose(model, kept.read_text() if kept.exists() else None)
-    kept.write_text(choice)
 
 
 def _parts(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateConfig) -> list[list[int]]:

@@ -1,5 +1,5 @@
 """What every training loop does between its gradients: order, learning rate, clipping, budgets, reports, checkpoints;
-and what is done to any model before its first step and after its last: adapters, kernels, splitting."""
+and what is done to any model before its first step and after its last: adapters, recomputed activations, splitting."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from training.configs import TrainingConfig
-from training.core import checkpoints, distributed, kernels, lora, memory
+from training.core import checkpoints, distributed, lora, memory
 from training.core.board import Board
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -54,31 +54,25 @@ class Loop:
         self.metrics: dict[str, float | None] = {}
         self._window: list[tuple[dict[str, float], int, float]] = []
         torch.manual_seed(config.seed)
-        known = checkpoints.manifest(job.checkpoint)
-        self.kernels = self._prepare(model, known.get("kernels"))
+        if config.lora_rank:
+            lora.add(model, config)
+        if config.gradient_checkpointing:
+            recompute_activations(model)
         self._sharded = distributed.Sharded(model) if ranks() > 1 else None
         self._finished = False
         self.optimizer = build_optimizer(model, config)
         restored = checkpoints.load(job.checkpoint, model=model, optimizer=self.optimizer)
-        self.done = restored.step if restored else 0
+        self.done = self.tokens = 0
+        self._seconds_before = 0.0
         if restored:
-            self.extra = restored.extra
-        self.tokens: int = known.get("tokens", 0)
-        self._seconds_before: float = known.get("seconds", 0.0)
+            self.done, self.extra = restored.step, restored.extra
+            self.tokens = restored.manifest.get("tokens", 0)
+            self._seconds_before = restored.manifest.get("seconds", 0.0)
         self._heed_budget(self._agreed(self._seconds()))
         if config.tensorboard and is_first():
             events.board = Board(job.folder / "tensorboard", after=self.done)
         events.start(job.kind, self.total, self.done if restored else None)
         self._clock = time.monotonic()
-
-    def _prepare(self, model: nn.Module, kernels_kept: str | None) -> str:
-        """Adapters, recomputation and the faster kernels, as the settings and the machine have it."""
-        if self.config.lora_rank:
-            lora.add(model, self.config)
-        if self.config.gradient_checkpointing:
-            recompute_activations(model)
-        choice = kernels.choose(model, kernels_kept)
-        return kernels.choose(model, kernels.NAMES[round(self._agreed(kernels.NAMES.index(choice)))])
 
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
         """The batches still to come. Each epoch has its own order; its last batch may be smaller.
@@ -189,7 +183,7 @@ class Loop:
             model=self.model,
             optimizer=self.optimizer,
             extra=self.extra,
-            manifest={"kernels": self.kernels, "tokens": self.tokens, "seconds": round(self._seconds(), 3)},
+            manifest={"tokens": self.tokens, "seconds": round(self._seconds(), 3)},
         )
 
     def _finish(self) -> None:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import nn
 
-from training.configs import GradientConfig, RolloutConfig
-from training.core import kernels
+from training.configs import GradientConfig
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.loop import Loop, epoch_order
@@ -32,17 +31,7 @@ def open_loop(setup: Setup, config: GradientConfig, model: nn.Module) -> Loop:
         )
     rollouts = len(setup.training) // min(config.batch_size, len(setup.training))
     steps = rollouts * config.steps_per_rollout
-    return begin(setup, config, model, examples=steps * config.batch_size)
-
-
-def begin(setup: Setup, config: RolloutConfig, model: nn.Module, *, examples: int) -> Loop:
-    """The loop of a run whose frozen models multiply matrices as the trained one does: with the same weights, the
-    reference then gives the same numbers to the last bit."""
-    loop = Loop(setup.job, config, model, examples=examples, events=setup.events)
-    for frozen in (setup.reference, *(judge.model for judge in setup.rewards.judges)):
-        if frozen is not None:
-            kernels.choose(frozen, loop.kernels)
-    return loop
+    return Loop(setup.job, config, model, examples=steps * config.batch_size, events=setup.events)
 
 
 def mini_batches(

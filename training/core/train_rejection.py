@@ -22,7 +22,7 @@ from training.core.events import Events
 from training.core.jobs import Job, publish, write_lines
 from training.core.loop import Loop
 from training.core.models import save_policy
-from training.core.rollout_loop import begin, held_out_reward
+from training.core.rollout_loop import held_out_reward
 from training.core.rollouts import Setup, chunks, prepare, sample, with_answers
 from training.core.train_sft import fit
 
@@ -43,7 +43,7 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
         raise BadInput("No row of data.jsonl is a prompt without an answer, to be sampled for.")
     setup = prepare(job, config, events, questions, reference=False)
     memory = [remembered(row, setup.encoder) for row in rows if row.answer is not None]
-    loop = begin(setup, config, setup.policy, examples=len(setup.training) + len(memory))
+    loop = Loop(job, config, setup.policy, examples=len(setup.training) + len(memory), events=events)
     if setup.held_out and not loop.done:
         events.metrics(0, {"held_out_reward": held_out_reward(setup, loop)})
     best, figures = best_of_k(setup, loop)
