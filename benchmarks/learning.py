@@ -90,7 +90,7 @@ def do(
 def _here(folder: Path) -> str:
     from training.core.__main__ import run
     from training.core.events import Events
-    from training.core.jobs import read_job
+    from training.core.job_directory import read_job
 
     said = StringIO()
     run(read_job(folder), Events(said))
@@ -210,9 +210,9 @@ class World:
         """Nats a response: mean of log pi - log first over answers sampled from pi at temperature 1."""
         import torch
 
-        from training.core.encoding import Encoder, Group
-        from training.core.models import load_policy, load_tokenizer
-        from training.core.scoring import response_logprobs, shared
+        from training.core.batching import response_logprobs, shared
+        from training.core.model_loading import load_policy, load_tokenizer
+        from training.core.tokenization import Encoder, Group
 
         torch.set_num_threads(1)
         first = load_policy(str(self.first))

@@ -23,12 +23,12 @@ import torch
 
 from benchmarks.gate import Gate, serve
 from benchmarks.workloads import Case, rankings, text
-from training.core import sampling, scoring, train_dpo, train_reward
+from training.core import batching, sampling, train_dpo, train_reward
 from training.core.__main__ import DOERS, keep_freed_memory, run
-from training.core.encoding import Group
 from training.core.events import Events
-from training.core.jobs import Job, read_job
-from training.core.models import load_policy
+from training.core.job_directory import Job, read_job
+from training.core.model_loading import load_policy
+from training.core.tokenization import Group
 
 FOREVER = 1_000_000
 
@@ -104,7 +104,7 @@ def setup(spec: dict[str, Any]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     keep_freed_memory()
     if spec.get("packed"):
-        scoring.shared = packed
+        batching.shared = packed
     vocabulary = json.loads((Path(spec["models"]) / "policy" / "config.json").read_text())["vocab_size"]
     found: list[dict[str, Any]] = spec.get("rows") or rankings(
         Case(**spec["case"]), vocabulary, spec.get("seed", 0)
@@ -112,7 +112,7 @@ def setup(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-_shared = scoring.shared
+_shared = batching.shared
 
 
 def packed(groups: Any, device: Any = "cpu") -> Any:
@@ -151,7 +151,7 @@ def dpo(spec: dict[str, Any], gate: Gate) -> None:
 
 
 def rollouts(spec: dict[str, Any], gate: Gate) -> None:
-    """A run that learns from its own samples, of the kind `spec` names; a step is sampling, scoring and the update."""
+    """A run that learns from its own samples, of the kind `spec` names; a step is sampling, batching and the update."""
     rows = setup(spec)
     case = Case(**spec["case"])
     config = training_config(spec, rows, samples=case.k, max_new_tokens=case.response, **spec["config"])

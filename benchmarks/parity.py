@@ -26,9 +26,9 @@ from benchmarks.core import Bench
 from benchmarks.ours import run, training_config, write_job
 from benchmarks.workloads import FIRST_WORD, PLACE, SHARP, make_models
 from training.configs import MARGINS
-from training.core import attention, scoring
+from training.core import attention, batching
 from training.core.events import Events
-from training.core.loop import Loop
+from training.core.training_loop import Loop
 
 LOSS, COSINE, PARAMETERS = 1e-5, 1e-6, 1e-5
 """Most that may lie between the two: relative, from one, and absolute."""
@@ -133,20 +133,23 @@ def leaking_mask() -> Iterator[None]:
     def one_branch(groups: tuple[attention.Branches, ...], device: torch.device) -> attention.Tree:
         return attention.tree(tuple(attention.Branches(a, b, ends[-1:]) for a, b, ends in groups), device)
 
-    with patch.object(scoring, "tree", one_branch), patch.object(scoring, "check_sharing", lambda *_: None):
+    with patch.object(batching, "tree", one_branch), patch.object(batching, "check_sharing", lambda *_: None):
         yield
 
 
 @contextmanager
 def wrong_positions() -> Iterator[None]:
     """Positions run on through the packed row, so that a second response seems to follow the first."""
-    original = scoring.shared
+    original = batching.shared
 
-    def running_on(*args: Any) -> scoring.Batch:
+    def running_on(*args: Any) -> batching.Batch:
         batch = original(*args)
         return batch._replace(position_ids=torch.arange(batch.input_ids.shape[1])[None])
 
-    with patch.object(scoring, "shared", running_on), patch.object(scoring, "check_sharing", lambda *_: None):
+    with (
+        patch.object(batching, "shared", running_on),
+        patch.object(batching, "check_sharing", lambda *_: None),
+    ):
         yield
 
 

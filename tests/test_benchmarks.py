@@ -15,7 +15,7 @@ from benchmarks.jobs.write import CONFIGS, rows
 from training.configs import KINDS
 from training.core.__main__ import run
 from training.core.events import Events
-from training.core.jobs import read_job
+from training.core.job_directory import read_job
 
 JOBS = Path(__file__).resolve().parents[1] / "benchmarks" / "jobs"
 

@@ -121,8 +121,8 @@ from typing import Any
 from training.core import memory
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events, on_stdout
-from training.core.jobs import Job, read_job
-from training.core.ranks import ranks
+from training.core.job_directory import Job, read_job
+from training.core.process_rank import ranks
 
 DOERS = {
     "pretrain": ("train_pretrain", "train"),

@@ -1,6 +1,6 @@
 """From rewards to advantages: how much better than expected each token, or each response, was.
 
-Per-token values are flat, (N,) for the N response tokens of K responses, response after response, as `scoring.Batch` has
+Per-token values are flat, (N,) for the N response tokens of K responses, response after response, as `batching.Batch` has
 them: there is no padding that a mean could count by mistake. Rewards of responses are (Q, G), G samples of each of Q
 prompts. Left out: bootstrapping the value of a response that was cut; its last token counts as the end.
 """

@@ -2,7 +2,7 @@
 
 Plain rows go through PyTorch's scaled dot-product attention. A `Tree` (each prompt once, its responses side by side)
 has every response attend to its prompt and to itself, and to no other response. A cache of shared prompts, while
-responses are sampled, is `shared_cache`'s business.
+responses are sampled, is `kv_cache`'s business.
 
 The tree on a processor is a cascade: prompts attend to themselves, all responses of a prompt attend to it in one dense
 call, each response attends to itself, and the two partial results of a response are merged by their log-sum-exps. The
@@ -22,7 +22,7 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from training.core.shared_cache import SharedCache, shared_attention
+from training.core.kv_cache import SharedCache, shared_attention
 
 NAME = "palate"
 

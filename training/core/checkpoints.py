@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.core.distributed import full_tensor, like
-from training.core.jobs import sync, sync_tree, write_json
-from training.core.ranks import is_first
+from training.core.job_directory import sync, sync_tree, write_json
+from training.core.process_rank import is_first
 
 
 class Restored(NamedTuple):

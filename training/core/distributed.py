@@ -23,9 +23,9 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from training.core.batching import Batch
 from training.core.lora import transformers_of
-from training.core.ranks import rank, ranks
-from training.core.scoring import Batch
+from training.core.process_rank import rank, ranks
 
 T = TypeVar("T")
 

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 
 from training.core.attention import peculiarity
-from training.core.encoding import Group
+from training.core.batching import Passes, check_sharing, response_logprobs
 from training.core.errors import BadInput
-from training.core.models import autocast, load_policy, longest_row
-from training.core.scoring import Passes, check_sharing, response_logprobs
-from training.core.vocabulary import check_logits
+from training.core.logprobs import check_logits
+from training.core.model_loading import autocast, load_policy, longest_row
+from training.core.tokenization import Group
 
 PASS_TOKENS = 4096
 

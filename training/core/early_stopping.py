@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.core.distributed import full_tensor, like
-from training.core.loop import Loop
+from training.core.training_loop import Loop
 
 WEIGHTS = "best.weights."
 

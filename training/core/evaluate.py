@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from training.configs import EvaluateConfig
+from training.core.batching import Passes
 from training.core.data import read_rankings
 from training.core.events import Events
-from training.core.jobs import Job, publish, write_json, write_lines
-from training.core.judgments import encode
-from training.core.models import encoder_for, load_tokenizer, locate
-from training.core.reports import report, warn_of_truncation
+from training.core.job_directory import Job, publish, write_json, write_lines
+from training.core.model_loading import encoder_for, load_tokenizer, locate
+from training.core.preference_groups import encode
+from training.core.reward_metrics import report, warn_of_truncation
 from training.core.reward_model import load_reward_model
-from training.core.scoring import Passes
 from training.core.train_reward import score
 
 

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, TextIO
 
-from training.core.board import Board
 from training.core.errors import Stopped
-from training.core.ranks import is_first
+from training.core.process_rank import is_first
+from training.core.tensorboard import Board
 
 
 class Events:

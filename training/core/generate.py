@@ -1,6 +1,6 @@
 """The generate job: k responses to each prompt, by the model itself or by a server, kept part by part through a restart.
 
-How a model samples is `sampling`'s business, how a server is asked `server`'s.
+How a model samples is `sampling`'s business, how a server is asked `chat_client`'s.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from statistics import fmean
 from typing import Any
 
 from training.configs import GenerateConfig
+from training.core.chat_client import Answer, answer_all
 from training.core.data import Prompt, read_prompts
 from training.core.divergence import Reference, load_reference
-from training.core.encoding import Group
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish, sync, write_lines
-from training.core.models import autocast, encoder_for, load_policy, load_tokenizer, locate
-from training.core.reports import warn_of_truncation
+from training.core.job_directory import Job, publish, sync, write_lines
+from training.core.logprobs import check_logits
+from training.core.model_loading import autocast, encoder_for, load_policy, load_tokenizer, locate
+from training.core.reward_metrics import warn_of_truncation
 from training.core.sampling import check_cache, end_tokens, row_seed, sample_responses
-from training.core.server import Answer, answer_all
-from training.core.vocabulary import check_logits
+from training.core.tokenization import Group
 
 Row = dict[str, Any]
 """A line of responses.jsonl, with its number of tokens and the place of its prompt beside."""

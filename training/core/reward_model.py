@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from training.core.batching import Batch, last_hidden_states
 from training.core.errors import BadInput
-from training.core.models import REWARD_HEAD, autocast, load_trunk
-from training.core.scoring import Batch, last_hidden_states
+from training.core.model_loading import REWARD_HEAD, autocast, load_trunk
 
 
 class RewardModel(nn.Module):

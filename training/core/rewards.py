@@ -15,15 +15,15 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from training.configs import RolloutConfig
+from training.core.batching import Passes
 from training.core.data import Question
-from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job
-from training.core.models import encoder_for, load_tokenizer, locate
-from training.core.reports import warn_of_truncation
+from training.core.job_directory import Job
+from training.core.model_loading import encoder_for, load_tokenizer, locate
+from training.core.reward_metrics import warn_of_truncation
 from training.core.reward_model import load_reward_model
-from training.core.scoring import Passes
+from training.core.tokenization import Encoder, Group
 
 UNSAFE = 0.15
 """A response that the safety model gives a lower probability than this is scored by it, whatever the prompt (Llama 2)."""

@@ -15,9 +15,9 @@ from torch import nn
 from training.configs import GradientConfig
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
-from training.core.loop import Loop, epoch_order
 from training.core.rewards import Answered
 from training.core.rollouts import Rollout, Setup, new_rollout, sample, with_answers
+from training.core.training_loop import Loop, epoch_order
 
 
 def open_loop(setup: Setup, config: GradientConfig, model: nn.Module) -> Loop:

@@ -20,19 +20,19 @@ from transformers import PreTrainedTokenizerBase
 
 from training.configs import RolloutConfig
 from training.core.attention import peculiarity
+from training.core.batching import Batch, Passes, token_logprobs
 from training.core.data import Question
 from training.core.divergence import load_reference
-from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.jobs import Job
-from training.core.loop import Loop
-from training.core.models import autocast, device, encoder_for, load_policy, load_tokenizer, locate
-from training.core.reports import warn_of_truncation
+from training.core.job_directory import Job
+from training.core.logprobs import check_logits
+from training.core.model_loading import autocast, device, encoder_for, load_policy, load_tokenizer, locate
+from training.core.reward_metrics import warn_of_truncation
 from training.core.rewards import Answered, Between, Rewards
 from training.core.sampling import Sampled, end_tokens, row_seed, sample_responses
-from training.core.scoring import Batch, Passes, token_logprobs
-from training.core.vocabulary import check_logits
+from training.core.tokenization import Encoder, Group
+from training.core.training_loop import Loop
 
 
 class Asked(NamedTuple):

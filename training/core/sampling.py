@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 from training.core.attention import peculiarity
-from training.core.encoding import Encoder, Group
+from training.core.batching import rows as padded_rows
+from training.core.batching import token_logprobs
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.scoring import rows as padded_rows
-from training.core.scoring import token_logprobs
-from training.core.shared_cache import SharedCache
-from training.core.vocabulary import vocabulary_logits
+from training.core.kv_cache import SharedCache
+from training.core.logprobs import vocabulary_logits
+from training.core.tokenization import Encoder, Group
 
 BLOCK = 128
 """Entries of the vocabulary that are summed up first when a token is looked for."""

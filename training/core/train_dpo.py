@@ -15,15 +15,15 @@ import torch
 from torch import Tensor
 
 from training.configs import DPOConfig
+from training.core.batching import Batch, Passes, response_logprobs
 from training.core.data import read_rankings
 from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish
-from training.core.judgments import Judged, encode, pair_share, pairs, placed
-from training.core.loop import Loop
+from training.core.job_directory import Job, publish
+from training.core.logprobs import check_logits
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
-from training.core.models import (
+from training.core.model_loading import (
     autocast,
     device,
     encoder_for,
@@ -32,10 +32,10 @@ from training.core.models import (
     locate,
     save_policy,
 )
+from training.core.preference_groups import Judged, encode, pair_share, pairs, placed
 from training.core.rankings import Pairs, comparisons
-from training.core.reports import warn_of_truncation
-from training.core.scoring import Batch, Passes, response_logprobs
-from training.core.vocabulary import check_logits
+from training.core.reward_metrics import warn_of_truncation
+from training.core.training_loop import Loop
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:

@@ -15,17 +15,17 @@ from torch import Tensor, nn
 
 from training.configs import PPOConfig
 from training.core.advantages import adapted, explained_variance, gae, token_rewards, whiten
+from training.core.batching import Batch, check_sharing, hidden_states, token_logprobs
 from training.core.data import read_questions
+from training.core.diagnostics import Watch
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish
-from training.core.models import autocast, load_trunk, locate, save_policy
+from training.core.job_directory import Job, publish
+from training.core.model_loading import autocast, load_trunk, locate, save_policy
 from training.core.policy_losses import clipped_surrogate, clipped_value_loss, is_clipped, k1, token_weights
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.rollout_loop import mini_batches, open_loop
 from training.core.rollouts import Rollout, Setup, describe, divergence, logprobs_of, per_token, prepare
-from training.core.scoring import Batch, check_sharing, hidden_states, token_logprobs
-from training.core.watch import Watch
 
 
 class ValueModel(nn.Module):

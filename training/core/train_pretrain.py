@@ -19,9 +19,9 @@ from training.core.attention import attend_here
 from training.core.data import read_texts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish
-from training.core.loop import Loop
-from training.core.models import (
+from training.core.job_directory import Job, publish
+from training.core.logprobs import check_logits, label_logprobs
+from training.core.model_loading import (
     autocast,
     device,
     load_policy,
@@ -30,7 +30,7 @@ from training.core.models import (
     longest_row,
     save_policy,
 )
-from training.core.vocabulary import check_logits, label_logprobs
+from training.core.training_loop import Loop
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 NONE = -100

@@ -13,15 +13,15 @@ from torch import Tensor
 
 from training.configs import ReinforceConfig
 from training.core.advantages import leave_one_out, moving_mean
+from training.core.batching import token_logprobs
 from training.core.data import read_questions
+from training.core.diagnostics import Watch
 from training.core.events import Events
-from training.core.jobs import Job, publish
-from training.core.models import autocast, save_policy
+from training.core.job_directory import Job, publish
+from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import k1, policy_gradient, token_weights
 from training.core.rollout_loop import mini_batches, open_loop
 from training.core.rollouts import Rollout, describe, divergence, logprobs_of, prepare
-from training.core.scoring import token_logprobs
-from training.core.watch import Watch
 
 
 def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:

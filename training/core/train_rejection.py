@@ -16,15 +16,15 @@ from torch import Tensor
 
 from training.configs import RejectionConfig
 from training.core.data import Question, read_questions
-from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish, write_lines
-from training.core.loop import Loop
-from training.core.models import save_policy
+from training.core.job_directory import Job, publish, write_lines
+from training.core.model_loading import save_policy
 from training.core.rollout_loop import held_out_reward
 from training.core.rollouts import Setup, chunks, prepare, sample, with_answers
+from training.core.tokenization import Encoder, Group
 from training.core.train_sft import fit
+from training.core.training_loop import Loop
 
 
 class Kept(NamedTuple):

@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from training.configs import RewardConfig
+from training.core.batching import Passes
 from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import Job, publish, write_json
-from training.core.judgments import Judged, encode, pair_share, pairs, safety_labels, unsafe_over_safe
-from training.core.loop import Loop
+from training.core.job_directory import Job, publish, write_json
 from training.core.losses import preference_loss, safety_loss
-from training.core.models import REWARD_HEAD, encoder_for, load_tokenizer, load_trunk, locate
-from training.core.reports import report, warn_of_truncation
+from training.core.model_loading import REWARD_HEAD, encoder_for, load_tokenizer, load_trunk, locate
+from training.core.preference_groups import Judged, encode, pair_share, pairs, safety_labels, unsafe_over_safe
+from training.core.reward_metrics import report, warn_of_truncation
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.scoring import Passes
+from training.core.training_loop import Loop
 
 REFERENCE_PROMPTS = 128
 """Prompts with their responses whose mean reward is made 0 at the end."""

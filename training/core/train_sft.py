@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from training.configs import RejectionConfig, SFTConfig
+from training.core.batching import G, Passes, token_logprobs
 from training.core.data import read_conversations
-from training.core.encoding import Group
 from training.core.events import Events
-from training.core.jobs import Job, publish
-from training.core.loop import Loop
-from training.core.models import (
+from training.core.job_directory import Job, publish
+from training.core.logprobs import check_logits
+from training.core.model_loading import (
     autocast,
     encoder_for,
     load_policy,
@@ -22,9 +22,9 @@ from training.core.models import (
     locate,
     save_policy,
 )
-from training.core.reports import warn_of_truncation
-from training.core.scoring import G, Passes, token_logprobs
-from training.core.vocabulary import check_logits
+from training.core.reward_metrics import warn_of_truncation
+from training.core.tokenization import Group
+from training.core.training_loop import Loop
 
 
 class Example(NamedTuple):

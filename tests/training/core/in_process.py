@@ -11,7 +11,7 @@ from typing import Any
 from training.core.__main__ import DOERS
 from training.core.errors import Stopped
 from training.core.events import Events
-from training.core.jobs import read_job
+from training.core.job_directory import read_job
 
 
 class Killed(Exception):

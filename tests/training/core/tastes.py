@@ -16,7 +16,7 @@ from tests.training.core.conftest import sentence, tiny_llama, write_job
 from training.core.__main__ import run
 from training.core.attention import attend_here
 from training.core.events import Events
-from training.core.jobs import read_job
+from training.core.job_directory import read_job
 from training.core.reward_model import RewardModel
 
 Do = Callable[[Path], tuple[int, list[dict[str, Any]]]]

@@ -22,7 +22,7 @@ from training.core.__main__ import run
 from training.core.distributed import share
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.jobs import read_job
+from training.core.job_directory import read_job
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -13,10 +13,10 @@ from tests.training.core.conftest import tiny_llama, write_job
 from tests.training.core.in_process import Recorded, curve, do_here
 from training.configs import ConfigError, DPOConfig, from_dict
 from training.core.data import read_rankings
-from training.core.encoding import Encoder
-from training.core.judgments import encode
-from training.core.models import load_policy
+from training.core.model_loading import load_policy
+from training.core.preference_groups import encode
 from training.core.rankings import batch_pairs
+from training.core.tokenization import Encoder
 from training.core.train_dpo import best_places, pair_losses
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
-from training.core.encoding import Encoder, Group
+from training.core.batching import rows, token_logprobs
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.generate import generate
-from training.core.jobs import read_job
-from training.core.models import autocast, save_policy
+from training.core.job_directory import read_job
+from training.core.kv_cache import Cohort, SharedCache
+from training.core.model_loading import autocast, save_policy
 from training.core.sampling import BLOCK, _invert, check_cache, pick, row_seed, sample_responses
-from training.core.scoring import rows, token_logprobs
-from training.core.shared_cache import Cohort, SharedCache
+from training.core.tokenization import Encoder, Group
 
 PROMPTS = [[1, 40, 50, 60, 70, 80], [1, 90], [1, *range(100, 140)]]
 

@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.training.core import tastes
-from training.core.models import load_policy
+from training.core.batching import rows
+from training.core.diagnostics import Watch
+from training.core.model_loading import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
-from training.core.scoring import rows
-from training.core.watch import Watch
 
 
 def naive_logprobs(policy: Any, rollout: Rollout, temperature: float) -> list[Tensor]:
@@ -116,7 +116,7 @@ def test_groups_of_equal_rewards_are_dropped_and_nothing_moves(models: Path, tmp
     with torch.no_grad():
         taste.weight.zero_()  # everything ties with its baseline
     (tmp_path / "disgust").mkdir()
-    from training.core.models import load_tokenizer
+    from training.core.model_loading import load_tokenizer
 
     taste.save(load_tokenizer(str(models / "taste"))[0], tmp_path / "disgust")
     _, events = tastes.here(job)

@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from tests.training.core.conftest import ARCHITECTURES, judgments, tiny_llama, write_job
 from training.configs import DPOConfig, RewardConfig, SFTConfig, TrainingConfig
 from training.core import lora
-from training.core.encoding import Group
+from training.core.batching import Passes, response_logprobs, rows, shared
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.jobs import read_job
-from training.core.models import load_policy
+from training.core.job_directory import read_job
+from training.core.model_loading import load_policy
 from training.core.reward_model import RewardModel
 from training.core.sampling import sample_responses
-from training.core.scoring import Passes, response_logprobs, rows, shared
+from training.core.tokenization import Group
 from training.core.train_dpo import train as train_dpo
 from training.core.train_pretrain import train as train_pretrain
 from training.core.train_reward import train as train_reward

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama
-from training.core.encoding import Group
+from training.core.batching import response_logprobs, rows, shared
 from training.core.losses import implicit_reward, ipo_loss, preference_loss, safety_loss
 from training.core.rankings import batch_pairs, pairs_of
 from training.core.reward_model import RewardModel
-from training.core.scoring import response_logprobs, rows, shared
+from training.core.tokenization import Group
 
 
 def test_bradley_terry_by_hand():

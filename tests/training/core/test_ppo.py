@@ -11,12 +11,12 @@ from tests.training.core import tastes
 from tests.training.core.conftest import sentence
 from training.configs import ConfigError, PPOConfig, from_dict
 from training.core.advantages import gae
-from training.core.encoding import Group
+from training.core.batching import rows, shared, token_logprobs
 from training.core.errors import BadInput
-from training.core.models import load_policy
+from training.core.model_loading import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
-from training.core.scoring import rows, shared, token_logprobs
+from training.core.tokenization import Group
 from training.core.train_ppo import ValueModel
 from training.core.train_pretrain import train_tokenizer
 

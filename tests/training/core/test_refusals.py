@@ -12,12 +12,12 @@ from tests.training.core import tastes
 from tests.training.core.conftest import judgments, tiny_llama, write_job
 from training.configs import GRPOConfig, SFTConfig
 from training.core.data import read_conversations, read_prompts, read_rankings, read_texts
-from training.core.encoding import Encoder
 from training.core.errors import BadInput
-from training.core.jobs import read_job
+from training.core.job_directory import read_job
 from training.core.memory import advice, ran_out
-from training.core.models import encoder_for, load_policy, load_tokenizer, locate
+from training.core.model_loading import encoder_for, load_policy, load_tokenizer, locate
 from training.core.reward_model import RewardModel, load_reward_model
+from training.core.tokenization import Encoder
 
 USER = [{"role": "user", "content": "hello"}]
 

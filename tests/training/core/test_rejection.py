@@ -10,11 +10,11 @@ from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from training.core import train_rejection
-from training.core.encoding import Encoder
+from training.core.batching import rows, token_logprobs
 from training.core.errors import BadInput
-from training.core.models import load_policy, load_tokenizer
+from training.core.model_loading import load_policy, load_tokenizer
 from training.core.rewards import Answered
-from training.core.scoring import rows, token_logprobs
+from training.core.tokenization import Encoder
 from training.core.train_rejection import best_of_k_divergence
 
 

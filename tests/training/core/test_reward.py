@@ -13,9 +13,9 @@ from tests.training.core.conftest import judgments, sentence, write_job
 from tests.training.core.in_process import do_here
 from training.configs import RewardConfig
 from training.core.data import Ranking, read_rankings
-from training.core.encoding import Group
 from training.core.errors import BadInput
-from training.core.judgments import Judged, safety_labels, unsafe_over_safe
+from training.core.preference_groups import Judged, safety_labels, unsafe_over_safe
+from training.core.tokenization import Group
 from training.core.train_reward import correct, held_out_loss, loss_share
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 from tests.training.core.conftest import judgments, tiny_llama, write_job
 from tests.training.core.in_process import Recorded, curve, do_here
 from training.configs import ConfigError, RewardConfig, from_dict
+from training.core.batching import Passes
 from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
-from training.core.encoding import Encoder
 from training.core.errors import BadInput
-from training.core.jobs import read_job
-from training.core.judgments import encode
-from training.core.loop import Loop
+from training.core.job_directory import read_job
+from training.core.preference_groups import encode
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.scoring import Passes
+from training.core.tokenization import Encoder
 from training.core.train_reward import score
+from training.core.training_loop import Loop
 
 OVERFITTING = {
     "batch_size": 6, "epochs": 12, "learning_rate": 3e-3, "schedule": "constant", "warmup_min_steps": 0,

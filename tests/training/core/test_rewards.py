@@ -11,12 +11,12 @@ import torch
 from tests.training.core import tastes
 from tests.training.core.conftest import sentence
 from training.configs import GRPOConfig
+from training.core.batching import rows
 from training.core.data import Question, read_questions
-from training.core.encoding import Encoder, Group
 from training.core.errors import BadInput
-from training.core.jobs import Job
+from training.core.job_directory import Job
 from training.core.rewards import Answered, Rewards, against_baseline, combined
-from training.core.scoring import rows
+from training.core.tokenization import Encoder, Group
 from training.core.train_pretrain import train_tokenizer
 
 USER = [{"role": "user", "content": "when does the ferry leave?"}]

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from tests.training.core.conftest import tiny_gpt2
-from training.core import rollouts, scoring, train_ppo
+from training.core import batching, rollouts, train_ppo
+from training.core.batching import Batch
+from training.core.diagnostics import Watch
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.rollouts import Rollout
 from training.core.sampling import Sampled
-from training.core.scoring import Batch
-from training.core.watch import Watch
 
 METHODS: dict[str, dict[str, Any]] = {
     "ppo": {"updates": 2, "reuse": 2, "kl_target": 1.0},
@@ -196,7 +196,7 @@ RESUMED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", RESUMED)
 def test_a_run_stopped_at_any_moment_ends_with_the_same_weights(kind: str, models: Path, tmp_path: Path):
-    """Stopped while sampling, scoring, in the middle of a rollout or of a step, and each time carried on."""
+    """Stopped while sampling, batching, in the middle of a rollout or of a step, and each time carried on."""
     whole = tastes.job(tmp_path / "whole", kind, models, tastes.prompts(10), RESUMED[kind])
     counted = tastes.Interrupted(10**9)
     expected, _ = tastes.here(whole, counted)
@@ -232,7 +232,7 @@ def test_old_logprobs_come_from_the_very_passes_of_the_training_steps(
     def listening(name: str) -> Any:
         def token_logprobs(policy: Any, batch: Batch, temperature: float) -> torch.Tensor:
             seen[name].append(batch.input_ids.flatten().tolist())
-            return scoring.token_logprobs(policy, batch, temperature)
+            return batching.token_logprobs(policy, batch, temperature)
 
         return token_logprobs
 

@@ -8,13 +8,7 @@ from transformers import Gemma2Config, MistralConfig
 
 from tests.training.core.conftest import ARCHITECTURES, in_float64, tiny, tiny_llama
 from training.core import attention
-from training.core.encoding import Group
-from training.core.errors import BadInput
-from training.core.judgments import Judged
-from training.core.losses import preference_loss
-from training.core.rankings import batch_pairs
-from training.core.reward_model import RewardModel
-from training.core.scoring import (
+from training.core.batching import (
     Passes,
     check_sharing,
     last_hidden_states,
@@ -23,6 +17,12 @@ from training.core.scoring import (
     shared,
     token_logprobs,
 )
+from training.core.errors import BadInput
+from training.core.losses import preference_loss
+from training.core.preference_groups import Judged
+from training.core.rankings import batch_pairs
+from training.core.reward_model import RewardModel
+from training.core.tokenization import Group
 
 LAYOUTS = [shared, rows]
 RANKINGS = [[1, 2], [2, 1, 2, 3], [1], [3, 2, 1], [1, 1, 2, 5, 4, 3, 7, 6, 8]]

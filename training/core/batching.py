@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from training.core.attention import NO_MASK, Branches, Tree, peculiarity, tree
-from training.core.encoding import Group
 from training.core.errors import BadInput
-from training.core.vocabulary import label_logprobs
+from training.core.logprobs import label_logprobs
+from training.core.tokenization import Group
 
 ROUND = 32
 """Packed rows are filled up to a multiple of this with tokens that nobody sees: kernels are made for a shape, and kept, so

@@ -22,8 +22,8 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from training.core.attention import attend_here
-from training.core.encoding import PLAIN_TEMPLATE, Encoder
 from training.core.errors import BadInput
+from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REWARD_HEAD = "head.safetensors"

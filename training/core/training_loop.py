@@ -14,12 +14,12 @@ from torch.distributed.tensor import DTensor
 
 from training.configs import TrainingConfig
 from training.core import checkpoints, distributed, lora, memory
-from training.core.board import Board
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.jobs import Job
-from training.core.models import recompute_activations
-from training.core.ranks import is_first, ranks
+from training.core.job_directory import Job
+from training.core.model_loading import recompute_activations
+from training.core.process_rank import is_first, ranks
+from training.core.tensorboard import Board
 
 T = TypeVar("T")
 P = TypeVar("P")

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from training.core.data import Ranking
-from training.core.encoding import Group
-from training.core.judgments import Judged
-from training.core.reports import agreements, report
+from training.core.preference_groups import Judged
+from training.core.reward_metrics import agreements, report
+from training.core.tokenization import Group
 
 
 def ranking(ranks: list[int] | None, lengths: list[int], **more: Any) -> Ranking:

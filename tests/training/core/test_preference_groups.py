@@ -13,11 +13,11 @@ import torch
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama, write_job
 from tests.training.core.in_process import curve, do_here
 from training.configs import RewardConfig
+from training.core.batching import shared
 from training.core.data import Ranking, read_rankings
-from training.core.encoding import Encoder
-from training.core.judgments import Judged, encode
+from training.core.preference_groups import Judged, encode
 from training.core.reward_model import RewardModel
-from training.core.scoring import shared
+from training.core.tokenization import Encoder
 from training.core.train_reward import loss_share
 
 HELLO = [{"role": "user", "content": "hello"}]

@@ -27,13 +27,13 @@ from tests.training.core.conftest import (
 )
 from training.configs import from_dict
 from training.core import memory, train_dpo, train_pretrain, train_reward, train_sft
-from training.core.board import FILE, Board, record
-from training.core.encoding import Group
+from training.core.batching import response_logprobs, rows, shared
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.jobs import read_job
-from training.core.models import recompute_activations
-from training.core.scoring import response_logprobs, rows, shared
+from training.core.job_directory import read_job
+from training.core.model_loading import recompute_activations
+from training.core.tensorboard import FILE, Board, record
+from training.core.tokenization import Group
 from training.core.train_pretrain import train_tokenizer
 
 DOERS: dict[str, Callable[..., dict[str, Any]]] = {

@@ -15,10 +15,10 @@ from typing import Any
 from torch import Tensor
 
 from training.configs import DEGREES, MARGINS
-from training.core.encoding import Encoder
 from training.core.events import Events
-from training.core.judgments import Judged, safety_labels
+from training.core.preference_groups import Judged, safety_labels
 from training.core.rankings import pairs_of
+from training.core.tokenization import Encoder
 
 BINS = 20
 

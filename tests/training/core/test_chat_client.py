@@ -16,10 +16,10 @@ import pytest
 
 from tests.training.core.conftest import write_job
 from training.configs import ConfigError, GenerateConfig, from_dict
+from training.core.chat_client import Answer, answer_all
 from training.core.data import Prompt
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.server import Answer, answer_all
 
 
 class Http:
@@ -89,7 +89,7 @@ def as_a_plain_server(request: dict[str, Any]) -> tuple[int, dict[str, str], Any
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
-    monkeypatch.setattr("training.core.server.FIRST_DELAY_S", 0.02)
+    monkeypatch.setattr("training.core.chat_client.FIRST_DELAY_S", 0.02)
     http = Http()
     yield http
     http.server.shutdown()
@@ -249,7 +249,7 @@ def test_what_asking_again_cannot_cure_ends_in_a_sentence_at_once(http: Http, st
 
 
 def test_an_answer_without_end_is_cut_short(http: Http, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("training.core.server.LONGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr("training.core.chat_client.LONGEST_ANSWER", 1 << 20)
     http.answer = lambda request: (200, {}, b"x" * (2 << 20))
     with pytest.raises(BadInput, match="more than 1 MiB"):
         ask(http)

@@ -13,7 +13,7 @@ from typing import Any
 
 from training.configs import Config, ConfigError, from_dict
 from training.core.errors import BadInput
-from training.core.ranks import is_first
+from training.core.process_rank import is_first
 
 NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate", "rejection", "ppo", "grpo", "reinforce"}
 

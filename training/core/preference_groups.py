@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from training.core.data import Ranking
-from training.core.encoding import Encoder, Group
 from training.core.rankings import Pairs, batch_pairs, comparisons, count_ties, pairs_of
+from training.core.tokenization import Encoder, Group
 
 
 @dataclass(frozen=True)
