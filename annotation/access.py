@@ -11,14 +11,14 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
-from annotation import prepared
+from annotation.db import prepared_statements
 from annotation.models import Member, Project, User
 
 Role = Member.Role
 EVERYBODY = (Role.LEAD, Role.REVIEWER, Role.ANNOTATOR)
 
-_MEMBER = prepared.Columns(Member, "member")
-_PROJECT = prepared.Columns(Project, "project")
+_MEMBER = prepared_statements.Columns(Member, "member")
+_PROJECT = prepared_statements.Columns(Project, "project")
 # every page of a project begins with it
 MEMBER = f"""
 SELECT {_MEMBER}, {_PROJECT}
@@ -57,7 +57,7 @@ def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
     """
     if (checks := _checks.get()) is not None:
         checks.append((slug, roles))
-    found = prepared.rows(MEMBER, {"slug": slug, "user": user.pk})
+    found = prepared_statements.rows(MEMBER, {"slug": slug, "user": user.pk})
     if not found:
         raise Http404("No such project.")
     member = _MEMBER.build(found[0][: len(_MEMBER)])

@@ -1,4 +1,4 @@
-"""The audit trail: who did what. Called by actions, in their own transaction, so that no deed is noted that was not done."""
+"""The audit trail: who did what. Called by actions, in their own transaction, so that no entry is noted that was not done."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from annotation.models import Deed, Project, User
+from annotation.models import AuditEntry, Project, User
 
 THE_SITE = "-"
 """Whom to ask for where nobody acted but the site itself."""
@@ -54,15 +54,19 @@ VERBS = {
 }
 
 
-def record(verb: str, *, project: Project | None, actor: User | None, subject: str, **data: Any) -> Deed:
-    """Note a deed. `actor` is None where the site itself acted; `data` holds what changed, as JSON."""
+def record(
+    verb: str, *, project: Project | None, actor: User | None, subject: str, **data: Any
+) -> AuditEntry:
+    """Note a entry. `actor` is None where the site itself acted; `data` holds what changed, as JSON."""
     assert verb in VERBS, verb
-    return Deed.objects.create(project=project, actor=actor, verb=verb, subject=subject[:200], data=data)
+    return AuditEntry.objects.create(
+        project=project, actor=actor, verb=verb, subject=subject[:200], data=data
+    )
 
 
-def deeds(project: Project, *, who: str = "", verb: str = "") -> QuerySet[Deed]:
+def audit_entries(project: Project, *, who: str = "", verb: str = "") -> QuerySet[AuditEntry]:
     """Newest first, with their actors: all, or those of a user and of a kind."""
-    found = Deed.objects.filter(project=project).select_related("actor").order_by("-id")
+    found = AuditEntry.objects.filter(project=project).select_related("actor").order_by("-id")
     if who:
         found = found.filter(actor=None) if who == THE_SITE else found.filter(actor__username=who)
     return found.filter(verb=verb) if verb in VERBS else found

@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
 
-from annotation import oversight
+from annotation import analytics
 from annotation.access import Role, project_for
 from annotation.events import project_group
 from annotation.models import Project, User
@@ -32,7 +32,7 @@ def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
 
 
 class ProjectConsumer(AsyncJsonWebsocketConsumer):
-    """Sends `{"kind": "queue", "queue": {…}}` (`oversight.live_state`) on connecting and after judgments, however many, at
+    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.live_state`) on connecting and after judgments, however many, at
     most once a second; and passes on every other event of the project as it is."""
 
     async def connect(self) -> None:
@@ -73,5 +73,5 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return
-        queue = await database_sync_to_async(oversight.live_state)(project)
+        queue = await database_sync_to_async(analytics.live_state)(project)
         await self.send_json({"kind": "queue", "queue": queue})

@@ -11,7 +11,8 @@ from django.db import connection
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 
-from annotation import prepared
+from annotation.db import prepared_statements
+from annotation.db.prepared_statements import Columns
 from annotation.models import (
     Delivery,
     Item,
@@ -24,7 +25,6 @@ from annotation.models import (
     User,
     Webhook,
 )
-from annotation.prepared import Columns
 
 # --- progress -------------------------------------------------------------------------------------------------
 
@@ -213,7 +213,7 @@ FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
 def desk(project: Project, user: User, item: Item) -> Desk:
     values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight()}
     # said as a constant: with a limit that it does not know, PostgreSQL would plan the statement anew each time
-    found = prepared.rows(DESK.replace("%(many)s", str(MANY_LEFT)), values)
+    found = prepared_statements.rows(DESK.replace("%(many)s", str(MANY_LEFT)), values)
     left, many_left, today, guideline_number, draft = found[0]
     return Desk(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
 
@@ -237,7 +237,7 @@ def item_to_judge(item_id: int, annotator: User) -> Item:
     Raises:
         Item.DoesNotExist
     """
-    found = prepared.rows(ITEM, {"item": item_id})
+    found = prepared_statements.rows(ITEM, {"item": item_id})
     if not found:
         raise Item.DoesNotExist(f"There is no item {item_id}.")
     item_end, prompt_end = len(_ITEM), len(_ITEM) + len(_PROMPT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from annotation.actions import imports, measure, rules, webhooks
+from annotation.actions import agreement, imports, rules, webhooks
 
 
 @shared_task(acks_late=False)
@@ -30,7 +30,7 @@ def keep_rules() -> None:
 @shared_task(expires=15)
 def measure_agreement() -> None:
     """Keep how far people agree on the items that were judged since the last time."""
-    measure.measure()
+    agreement.measure()
 
 
 @shared_task(expires=30)

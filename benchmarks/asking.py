@@ -3,8 +3,8 @@
     python -m benchmarks.asking [--seeds 1,2,3] [--draws 2] [--report]
 
 For each seed: the first policy of the demo's world answers a pool of prompts four times each, and simulated people rank the
-answers. A first reward model learns from an even draw; then each strategy of `training.selection` chooses what is asked
-next, from twice as many prompts and with the control share that a round has, the reward model is trained anew from all that
+answers. A first reward model learns from an even draw; then each strategy of `training.rounds.active_learning` chooses what is
+asked next, from twice as many prompts and with the control share that a round has, the reward model is trained anew from all that
 was asked, and so on. What is measured is how often the model orders two answers as the hidden taste does, and as people do,
 on held-out prompts that no strategy may ask about. The second opinion learns, as in a round, from judgments of its own.
 
@@ -31,10 +31,10 @@ from benchmarks import results
 from benchmarks.learning import World, do
 from benchmarks.plot import Curve, write_plot
 from benchmarks.workloads import ROOT
-from training import selection
-from training.demo import settings
+from training.demo import run_settings
 from training.demo.taste import Annotator, utility
-from training.round_settings import RoundSettings
+from training.rounds import active_learning
+from training.rounds.settings import RoundSettings
 
 PLACE = ROOT / "var" / "asking"
 POINTS = (60, 120, 180, 240, 320)
@@ -121,7 +121,7 @@ class Village(World):
 
     def has_followed(self, draw: int) -> bool:
         """Whether all strategies are done."""
-        last = (self.folder / f"draw-{draw}" / f"{one}-{POINTS[-1]}" for one in selection.STRATEGIES)
+        last = (self.folder / f"draw-{draw}" / f"{one}-{POINTS[-1]}" for one in active_learning.STRATEGIES)
         return all((folder / "scores" / "done.json").exists() for folder in last)
 
     def learn(self, folder: Path, asked: Sequence[int], seed: int) -> Path:
@@ -129,7 +129,7 @@ class Village(World):
         rows = [
             self.rows[number] | {"ranks": self.by_people[number][0], "split": "train"} for number in asked
         ]
-        return do(folder, "reward", settings.REWARD | {"seed": seed}, rows, here=True, model=self.first)
+        return do(folder, "reward", run_settings.REWARD | {"seed": seed}, rows, here=True, model=self.first)
 
     def score(self, folder: Path, model: Path, numbers: Sequence[int]) -> dict[int, list[float]]:
         """What a reward model makes of the answers to some prompts."""
@@ -169,10 +169,10 @@ class Village(World):
                 second = self.learn(apart, self.apart[: int(SECOND_SHARE * count)], seed=draw)
                 opinions.append(self.score(apart / "scores", second, candidates))
             weights = {
-                number: selection.worth(strategy, [scores[number] for scores in opinions])
+                number: active_learning.worth(strategy, [scores[number] for scores in opinions])
                 for number in candidates
             }
-            drawn = selection.draw(weights, batch, control_share=RoundSettings().control_share, rng=rng)
+            drawn = active_learning.draw(weights, batch, control_share=RoundSettings().control_share, rng=rng)
             asked = [*asked, *(one.key for one in drawn)]
         return points
 
@@ -255,7 +255,7 @@ def main() -> None:
         for village in villages:
             if options.report and not village.has_followed(draw):
                 continue
-            for strategy in selection.STRATEGIES:
+            for strategy in active_learning.STRATEGIES:
                 points = village.follow(strategy, draw)
                 found[strategy].append(points)
                 said = ", ".join(

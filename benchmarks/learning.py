@@ -28,13 +28,13 @@ from typing import Any
 from benchmarks import results
 from benchmarks.plot import Curve, write_plot
 from benchmarks.workloads import ROOT
-from training.demo import figures, language, settings
+from training.demo import language, metrics, run_settings
 from training.demo.taste import Annotator, utility
 
 PLACE = ROOT / "var" / "learning"
 PROMPTS, HELD_OUT, JUDGED = 500, 160, 80
 """Prompts to learn from, held-out ones to be measured on, and those of them that people judge for the reward model's report."""
-SAMPLES = settings.RESPONSES_PER_PROMPT
+SAMPLES = run_settings.RESPONSES_PER_PROMPT
 CURVE_SAMPLES, CURVE_PROMPTS = 64, 64
 """Answers of the first policy from which best-of-n is read off, to so many of the held-out prompts."""
 CURVE_EPOCHS = (1, 2, 4, 8)
@@ -42,15 +42,15 @@ CURVE_EPOCHS = (1, 2, 4, 8)
 _BASE: dict[str, Any] = {"threads": 1, "max_length": 256, "checkpoint_every": 10}
 _ROLLOUTS = _BASE | {
     "samples": SAMPLES,
-    "max_new_tokens": settings.GENERATE["max_new_tokens"],
+    "max_new_tokens": run_settings.GENERATE["max_new_tokens"],
     "batch_size": 20,
     "learning_rate": 3e-4,
     "weight_decay": 0.0,
 }
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "rejection": ("rejection", _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}),
-    "dpo": ("dpo", settings.DPO | {"checkpoint_every": 50}),
-    "ipo": ("dpo", settings.DPO | {"checkpoint_every": 50, "loss": "ipo"}),
+    "dpo": ("dpo", run_settings.DPO | {"checkpoint_every": 50}),
+    "ipo": ("dpo", run_settings.DPO | {"checkpoint_every": 50, "loss": "ipo"}),
     "ppo": ("ppo", _ROLLOUTS),
     "grpo": ("grpo", _ROLLOUTS),
     "rloo": ("reinforce", _ROLLOUTS | {"baseline": "leave_one_out"}),
@@ -123,20 +123,23 @@ class World:
 
     def learn_language(self) -> None:
         """The first policy."""
-        texts = [{"text": text} for text in language.pretraining_texts(self.seed, settings.PRETRAINING_TEXTS)]
-        self.base = do(self.folder / "base", "pretrain", settings.PRETRAIN | {"seed": self.seed}, texts)
+        texts = [
+            {"text": text} for text in language.pretraining_texts(self.seed, run_settings.PRETRAINING_TEXTS)
+        ]
+        self.base = do(self.folder / "base", "pretrain", run_settings.PRETRAIN | {"seed": self.seed}, texts)
         talks = [
-            {"messages": talk} for talk in language.sft_conversations(self.seed, settings.SFT_CONVERSATIONS)
+            {"messages": talk}
+            for talk in language.sft_conversations(self.seed, run_settings.SFT_CONVERSATIONS)
         ]
         self.first = do(
-            self.folder / "first", "sft", settings.SFT | {"seed": self.seed}, talks, model=self.base
+            self.folder / "first", "sft", run_settings.SFT | {"seed": self.seed}, talks, model=self.base
         )
 
     def prepare(self) -> None:
         """Everything that all methods start from."""
         self.learn_language()
         self.rankings = self._rankings()
-        config = settings.REWARD | {"seed": self.seed}
+        config = run_settings.REWARD | {"seed": self.seed}
         self.reward = do(self.folder / "reward", "reward", config, self.rankings, model=self.first)
 
     def _rankings(self) -> list[dict[str, Any]]:
@@ -172,7 +175,7 @@ class World:
         self, name: str, policy: Path, asked: list[language.Exchange], *, seed: int, samples: int = SAMPLES
     ) -> list[dict[str, Any]]:
         rows = [{"id": number, "prompt": exchange.messages} for number, exchange in enumerate(asked)]
-        config = settings.GENERATE | {"seed": seed, "samples": samples, "threads": 1}
+        config = run_settings.GENERATE | {"seed": seed, "samples": samples, "threads": 1}
         output = do(self.folder / name, "generate", config, rows, model=policy)
         return [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
 
@@ -197,7 +200,7 @@ class World:
         """A policy's answers to held-out prompts beside the first one's: answers, mean taste, KL."""
         lines = self.lines(f"{name}-answers", policy, self.held_out, seed=1)
         answers = [
-            figures.Answer(self.seed * 100_000 + line["id"], self.held_out[line["id"]].messages, line["text"])
+            metrics.Answer(self.seed * 100_000 + line["id"], self.held_out[line["id"]].messages, line["text"])
             for line in lines
         ]
         cached = self.folder / f"{name}-answers" / "kl.json"
@@ -299,7 +302,7 @@ def main() -> None:
             policy, seconds = world.train(method)
             found = world.judge(method, policy) | {"seconds": seconds, "first": first, "seed": seed}
             judged[method].append(found)
-            win = figures.win_rate(found["answers"], first["answers"])
+            win = metrics.win_rate(found["answers"], first["answers"])
             print(
                 f"seed {seed}, {method}: win rate {win.mean:.3f} ({win.low:.3f} to {win.high:.3f}), taste"
                 f" {first['taste']:.2f} -> {found['taste']:.2f}, KL {found['kl']:.2f}, {seconds:.0f} s",
@@ -324,7 +327,7 @@ def report(
 ) -> None:
     rows = []
     for method, found in judged.items():
-        win = figures.win_rate(
+        win = metrics.win_rate(
             [answer for one in found for answer in one["answers"]],
             [answer for one in found for answer in one["first"]["answers"]],
         )

@@ -15,9 +15,9 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from config.limits import Refuse413  # noqa: E402
-from config.threads import InThreads  # noqa: E402
-from training.routing import websocket_urlpatterns  # noqa: E402
+from config.body_limits import Refuse413  # noqa: E402
+from config.wsgi_pool import InThreads  # noqa: E402
+from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {

@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path
 
-from annotation.api.doors import guarded
+from annotation.api.idempotency import guarded
 from config.health import healthz
 
 handler500 = "config.health.broken"

@@ -9,7 +9,7 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 
-from annotation.actions import intake, judge, projects, queue
+from annotation.actions import judgments, projects, prompts, queue
 from annotation.actions.queue import Lease
 from annotation.models import Judgment, Member, Project, User
 
@@ -40,14 +40,14 @@ def lines(*rows: Mapping[str, object]) -> list[bytes]:
 
 def imported(project: Project, *rows: Mapping[str, object]) -> None:
     """The rows, as a file that was imported without a complaint."""
-    report = intake.import_lines(project=project, lines=lines(*rows))
+    report = prompts.import_lines(project=project, lines=lines(*rows))
     assert not report.errors, report.errors
 
 
 def items(project: Project, count: int = 1, k: int | None = None) -> None:
     """`count` prompts with k responses each, imported and in the queue."""
     k = k or project.k
-    report = intake.import_lines(
+    report = prompts.import_lines(
         project=project,
         lines=lines(
             *(
@@ -73,7 +73,7 @@ def judgment(
     ranks = ranks or range(1, len(responses) + 1)
     if len(responses) == 2:
         degree = degree or "better"
-    return judge.submit(
+    return judgments.submit(
         lease=lease,
         ranks=dict(zip(responses, ranks, strict=True)),
         degree=degree,
@@ -91,7 +91,7 @@ def submit(
     """The lease's item, judged: `ranks` in the order shown (1, 2, 3, … if left out)."""
     if len(lease.shown_order) == 2:
         degree = degree or "better"
-    return judge.submit(
+    return judgments.submit(
         lease=lease,
         ranks=dict(zip(lease.shown_order, ranks or range(1, 10), strict=False)),
         degree=degree,

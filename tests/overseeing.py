@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connection
 from django.urls import reverse
 
-from annotation.actions import measure, review
+from annotation.actions import agreement, review
 from annotation.models import Guideline, Item, Judgment, Member, Skip, User
 from tests import builders
 from tests.base import PalateTestCase
@@ -68,7 +68,7 @@ class OverseeingTestCase(PalateTestCase):
                 builders.judge.submit(
                     lease=lease, ranks=ranks, degree=degree, idempotency_key=builders.uuid.uuid4()
                 )
-        measure.measure()
+        agreement.measure()
         found = Item.objects.in_bulk(list(items))
         return [found[pk] for pk in items]
 

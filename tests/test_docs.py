@@ -7,44 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from docs import module_tree
+
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 
-def tree() -> list[tuple[str, str]]:
-    """README's annotated tree: every path with what is said of it."""
-    readme = (ROOT / "README.md").read_text()
-    block = readme.partition("<!-- tree -->")[2].partition("```\n")[2].partition("```")[0]
-    parents: list[str] = []
-    found = []
-    for line in block.splitlines():
-        indent = (len(line) - len(line.lstrip())) // 2
-        names, _, phrase = line.strip().partition("  ")
-        found += [("".join(parents[:indent]) + name, phrase.strip()) for name in names.split()]
-        if names.endswith("/"):
-            parents[indent:] = [names]
-    return found
-
-
-def test_the_readmes_tree_is_the_projects() -> None:
-    listed = dict(tree())
-    assert len(listed) > 40
-    for path, phrase in listed.items():
-        assert (ROOT / path).exists(), f"{path} stands in README.md and is not there"
-        assert phrase, f"README.md says nothing of {path}"
-    for folder in (
-        "annotation",
-        "annotation/logic",
-        "annotation/actions",
-        "training",
-        "training/core",
-        "config",
-    ):
-        for path in (ROOT / folder).glob("*.py"):
-            name = path.relative_to(ROOT).as_posix()
-            if path.name != "__init__.py":
-                assert name in listed, f"{name} is missing in README.md's tree"
+def test_architecture_names_every_module() -> None:
+    _, written, _ = module_tree.split((ROOT / "ARCHITECTURE.md").read_text())
+    assert written == module_tree.tree(), "run: python docs/module_tree.py"
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from config.limits import FORM_BYTES, Refuse413
+from config.body_limits import FORM_BYTES, Refuse413
 
 
 def answer(length: str | None, kind: str = "http") -> tuple[list[dict[str, Any]], list[str]]:

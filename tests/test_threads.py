@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.threads import MAX_BODY, InThreads
+from config.wsgi_pool import MAX_BODY, InThreads
 
 WORK = "/p/a-project/work/"
 

@@ -11,8 +11,8 @@ from django.contrib.auth.models import AnonymousUser
 from annotation.consumers import NOT_ALLOWED, readable_project
 from annotation.models import Project, User
 from training import queries
-from training.actions import run_group
 from training.models import Run
+from training.runs.actions import run_group
 
 
 @database_sync_to_async

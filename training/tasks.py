@@ -31,10 +31,12 @@ from django.utils import timezone
 from psycopg_pool import PoolTimeout
 
 from annotation.actions.queue import QueueError
-from training import actions, jobs, rounds
 from training.configs import KINDS
 from training.errors import RunError
 from training.models import Round, Run
+from training.rounds import transitions
+from training.runs import actions as run_actions
+from training.runs import job_files
 
 log = get_task_logger(__name__)
 
@@ -51,23 +53,23 @@ class Stop(Exception):
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
     """Work on one run until it is over. A message that comes twice finds nothing to claim."""
-    run = actions.claim_run(run_id)
+    run = run_actions.claim_run(run_id)
     if run is None:
         return
     if run.attempt > MAX_ATTEMPTS:
-        actions.finish_run(
+        run_actions.finish_run(
             run, state=Run.State.FAILED, error=f"Its worker died {MAX_ATTEMPTS} times. See the run's log."
         )
         return
     try:
         with _folder_to_ourselves(run) as lock:
-            jobs.write_job(run)
+            job_files.write_job(run)
             outcome = _supervise(run, lock)
     except DATABASE_AWAY:
         raise  # the row is as it was: silent by now, it is claimed again, and goes on from its checkpoint
     except Exception as error:
         log.exception("run %s failed", run.pk)
-        actions.finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
+        run_actions.finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
         return
     outcome.close(run)
 
@@ -80,24 +82,24 @@ def sweep_runs() -> None:
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
     for run_id in Run.objects.filter(lost | silent).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-run-{run_id}", 1, timeout=10):
-            actions.wake_worker(run_id)
+            run_actions.wake_worker(run_id)
 
 
 @shared_task(acks_late=False)
 def advance_round(round_id: int) -> None:
     """Have a round do what it can do now. A message that comes twice finds nothing to do."""
-    rounds.advance(round_id)
+    transitions.advance(round_id)
 
 
 @shared_task(expires=30)
 def sweep_rounds() -> None:
     """Look at every round that works, or whose failed run was resumed, and begin those whose time has come."""
-    rounds.begin_due()
+    transitions.begin_due()
     resumed = Q(state=Round.State.FAILED, runs__state__in=Run.OPEN_STATES)
     for round_id in set(
         Round.objects.filter(Q(state=Round.State.WORKING) | resumed).values_list("pk", flat=True)
     ):
-        rounds.advance(round_id)
+        transitions.advance(round_id)
 
 
 class _Outcome:
@@ -116,27 +118,29 @@ class _Outcome:
         elif self.stopped:
             run.refresh_from_db(fields=["cancel_requested"])
             if run.cancel_requested:
-                actions.finish_run(run, state=Run.State.CANCELLED)
+                run_actions.finish_run(run, state=Run.State.CANCELLED)
             else:
-                actions.hand_back(run)
+                run_actions.hand_back(run)
         else:
             said = (
                 self.error or f"The training process ended with code {self.exit_code}; its log: {log_of(run)}"
             )
-            actions.finish_run(run, state=Run.State.FAILED, error=said)
+            run_actions.finish_run(run, state=Run.State.FAILED, error=said)
 
     def _keep(self, run: Run) -> None:
         """The output joins the site and the run closes in one transaction: never one without the other."""
         try:
             with transaction.atomic():
-                made = jobs.collect(run)
-                if not actions.finish_run(run, state=Run.State.DONE, result=self.result | made):
+                made = job_files.collect(run)
+                if not run_actions.finish_run(run, state=Run.State.DONE, result=self.result | made):
                     transaction.set_rollback(True)
         except DATABASE_AWAY:
             raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be kept", run.pk)
-            actions.finish_run(run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}")
+            run_actions.finish_run(
+                run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}"
+            )
 
 
 def log_of(run: Run) -> Path:
@@ -159,7 +163,7 @@ def _folder_to_ourselves(run: Run) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise
-                actions.heartbeat(run)
+                run_actions.heartbeat(run)
                 time.sleep(0.2)
         yield lock
     finally:
@@ -224,7 +228,7 @@ def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
         selector.register(pipe, selectors.EVENT_READ)
         while True:
             if time.monotonic() >= beat_at:
-                if not actions.heartbeat(run):
+                if not run_actions.heartbeat(run):
                     raise Stop
                 beat_at = time.monotonic() + settings.RUN_HEARTBEAT_S
             if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
@@ -239,16 +243,20 @@ def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
 def _write_down(run: Run, event: dict[str, Any], outcome: _Outcome) -> None:
     match event["event"]:
         case "start":
-            actions.record_progress(run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None)
+            run_actions.record_progress(
+                run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None
+            )
         case "progress":
             now = time.monotonic()
             if event["step"] >= event["total"] or now >= outcome.progress_at + PROGRESS_EVERY_S:
                 outcome.progress_at = now
-                actions.record_progress(run, step=event["step"], total=event["total"], eta_s=event["eta_s"])
+                run_actions.record_progress(
+                    run, step=event["step"], total=event["total"], eta_s=event["eta_s"]
+                )
         case "metrics":
-            actions.record_metrics(run, step=event["step"], values=event["values"])
+            run_actions.record_metrics(run, step=event["step"], values=event["values"])
         case "warning":
-            actions.record_warning(run, event["message"])
+            run_actions.record_warning(run, event["message"])
         case "done":
             outcome.result = event["result"]
         case "stopped":

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from annotation import audit
 from annotation.actions.members import MemberError, keep_a_lead
-from annotation.models import Deed, Draft, Invitation, Member, Slot, User
+from annotation.models import AuditEntry, Draft, Invitation, Member, Slot, User
 
 
 class AccountError(Exception):
@@ -75,7 +75,7 @@ def _leave_projects(user: User) -> None:
 
 def _clear(user: User) -> None:
     user.api_tokens.all().delete()
-    joined = Deed.objects.filter(verb="member.joined", data__user=user.pk)
+    joined = AuditEntry.objects.filter(verb="member.joined", data__user=user.pk)
     # who an invitation was for stands in its note
     Invitation.objects.filter(pk__in=list(joined.values_list("data__invitation", flat=True))).update(note="")
     Draft.objects.filter(annotator=user).delete()

@@ -24,12 +24,12 @@ from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions import intake
-from annotation.actions.intake import ImportReport, Parsed
-from annotation.logic import files, shapes, unpacking
-from annotation.logic.files import FileError, Read
-from annotation.logic.formats import ImportedPrompt, LineError
-from annotation.logic.shapes import SetAside, Shape
+from annotation.actions import prompts
+from annotation.actions.prompts import ImportReport, Parsed
+from annotation.imports import decompression, readers, shapes
+from annotation.imports.readers import FileError, Read
+from annotation.imports.schema import ImportedPrompt, LineError
+from annotation.imports.shapes import SetAside, Shape
 from annotation.models import Import, Project, User
 from config.celery import app
 
@@ -64,7 +64,7 @@ def keep_upload(*, project: Project, name: str, chunks: Iterable[bytes], creator
     target = Path(settings.ARTIFACTS) / path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(target, unpacking.unpacked(chunks))
+        size = _write(target, decompression.unpacked(chunks))
         shape = _shape_of(target, name)
     except BaseException as error:
         with suppress(OSError):
@@ -109,8 +109,8 @@ def _shape_of(path: Path, name: str) -> Shape:
         FileError, LineError: the file cannot be read, or has rows of no known shape.
     """
     errors = []
-    kind = files.kind_of(path, name)
-    for read in islice(files.rows(path, kind), HEAD_ROWS):
+    kind = readers.kind_of(path, name)
+    for read in islice(readers.rows(path, kind), HEAD_ROWS):
         if read.row is not None:
             return shapes.recognise(read.row)
         errors.append(read)
@@ -150,7 +150,7 @@ def cancel(upload: Import) -> None:
 
 def unit_of(kind: str) -> str:
     """What the rows of such a file are called."""
-    return files.UNITS.get(kind, "line")
+    return readers.UNITS.get(kind, "line")
 
 
 def file_of(upload: Import) -> Path:
@@ -182,7 +182,7 @@ def look(upload: Import) -> Look:
     path = file_of(upload)
     if not path.exists():
         raise UploadError(f"{upload.name} is not here any more: upload it again.")
-    kind = files.kind_of(path, upload.name)
+    kind = readers.kind_of(path, upload.name)
     seen = Look(shapes.BY_NAME[upload.shape].title, kind)
     try:
         for row in islice(_parsed(upload, kind), HEAD_ROWS):
@@ -193,7 +193,7 @@ def look(upload: Import) -> Look:
                 seen.set_aside += 1
             elif row.prompt and len(seen.examples) < EXAMPLES:
                 seen.examples.append(row.prompt)
-        seen.rows = files.count(path, kind)
+        seen.rows = readers.count(path, kind)
     except FileError as error:
         seen.errors.append((seen.read + 1, str(error)))
     return seen
@@ -206,8 +206,8 @@ def _parsed(upload: Import, kind: str) -> Iterator[Parsed]:
         FileError: it cannot be read any further.
     """
     shape = shapes.BY_NAME[upload.shape]
-    fewest = intake.fewest_responses(upload.project)
-    rows = (_row(read, shape, fewest) for read in files.rows(file_of(upload), kind))
+    fewest = prompts.fewest_responses(upload.project)
+    rows = (_row(read, shape, fewest) for read in readers.rows(file_of(upload), kind))
     return _joined(rows) if shape.joins else rows
 
 
@@ -261,8 +261,8 @@ def work(upload: Import) -> None:
         return
     try:
         with _Pulse(upload) as pulse, transaction.atomic():
-            kind = files.kind_of(file_of(upload), upload.name)
-            report = intake.take(project=upload.project, rows=_parsed(upload, kind), on_batch=pulse.at)
+            kind = readers.kind_of(file_of(upload), upload.name)
+            report = prompts.take(project=upload.project, rows=_parsed(upload, kind), on_batch=pulse.at)
             _close(upload, report, unit_of(kind))
     except Cancelled:
         _finish(upload, State.CANCELLED)

@@ -15,8 +15,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from annotation import copying, events, prepared
-from annotation.actions import qualification, routing
+from annotation import events
+from annotation.actions import items, qualification
+from annotation.db import bulk_insert, prepared_statements
 from annotation.models import Candidate, Draft, Item, Judgment, Project, Skip, Slot, User
 from annotation.models.projects import K_MAX
 
@@ -98,7 +99,7 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
     plans = list(wanted)
     for plan in plans:
         _check_plan(project, plan)
-    items = copying.insert(
+    items = bulk_insert.insert(
         Item,
         ("project_id", "prompt_id", "probability", "gold", "gold_explanation"),
         [
@@ -107,12 +108,12 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
         ],
     )
     placed = list(zip(items, plans, strict=True))
-    copying.insert(
+    bulk_insert.insert(
         Candidate,
         ("item_id", "response_id"),
         [(item, response) for item, plan in placed for response in plan.response_ids],
     )
-    copying.insert(
+    bulk_insert.insert(
         Slot,
         ("item_id", "project_id", "priority"),
         [
@@ -297,7 +298,7 @@ def _take(
     }
     for _ in range(3):
         try:
-            found = prepared.rows(statement, values)
+            found = prepared_statements.rows(statement, values)
         except IntegrityError:
             continue  # two tabs took two slots of one item at once: the second finds the first one's lease
         if not found:
@@ -355,7 +356,7 @@ RETURNING slot.id, slot.token
 def renew(*, lease: Lease) -> bool:
     """A whole lease from now, for what is on the screen and for what is held ahead. False when somebody else may have
     the item by now: what the annotator says of it is kept all the same."""
-    held = prepared.rows(RENEW, {"me": lease.annotator_id, "project": lease.project_id})
+    held = prepared_statements.rows(RENEW, {"me": lease.annotator_id, "project": lease.project_id})
     return (lease.slot_id, uuid.UUID(lease.token)) in held
 
 
@@ -381,7 +382,7 @@ def save_draft(*, lease: Lease, data: Any) -> None:
         QueueError: it holds what the database cannot keep.
     """
     values: dict[str, Any] = {"slot": lease.slot_id, "token": lease.token, "data": _json(data)}
-    prepared.rows(SAVE_DRAFT, values)
+    prepared_statements.rows(SAVE_DRAFT, values)
 
 
 def _json(data: Any) -> str:
@@ -443,6 +444,6 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
         )
         Draft.objects.filter(theirs).delete()
         if added:
-            routing.route(item)
+            items.route(item)
         if item.gold is not None:
             qualification.settle(project_id=lease.project_id, user_id=lease.annotator_id)

@@ -8,9 +8,9 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions import routing
+from annotation.actions import items
 from annotation.logic.ranking import dense
-from annotation.models import Doubt, Item, Judgment, Skip, Slot, User, Verdict
+from annotation.models import Item, Judgment, ReviewFlag, Skip, Slot, User, Verdict
 
 MAX_NOTE_CHARS = 10_000
 
@@ -74,7 +74,7 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
         locked.state, locked.retired_reason = Item.State.OPEN, ""
         locked.save(update_fields=["state", "retired_reason"])
     _resolve(locked)
-    routing.make_gold(
+    items.make_gold(
         item=locked, ranks={int(pk): rank for pk, rank in found.items()}, explanation=explanation, actor=actor
     )
 
@@ -90,7 +90,7 @@ def retire(*, item: Item, actor: User, reason: str) -> None:
     reason = _text("reason", reason)
     if not reason:
         raise ReviewError("reason", "Say why nobody should judge this item any more.")
-    routing.retire(item=locked, actor=actor, reason=reason)
+    items.retire(item=locked, actor=actor, reason=reason)
     _resolve(locked)
 
 
@@ -105,7 +105,7 @@ def reopen(*, item: Item, actor: User) -> None:
         locked.state = Item.State.RESTRICTED
         locked.save(update_fields=["gold", "gold_explanation", "state"])
         locked.slots.filter(state=Slot.State.LEASED, gold=True).delete()
-    routing.reopen(item=locked, actor=actor)
+    items.reopen(item=locked, actor=actor)
     _resolve(locked)
 
 
@@ -116,12 +116,12 @@ def dismiss(*, item: Item) -> int:
     return _resolve(_locked(item))
 
 
-def doubt(*, judgments: Iterable[int], reason: Doubt.Reason) -> int:
+def flag_for_review(*, judgments: Iterable[int], reason: ReviewFlag.Reason) -> int:
     """Have a reviewer look at judgments, by their ids, for a reason that no person gave. What a later revision replaced is
-    left out, and so is what was doubted for this reason before, answered or not. Returns how many were new."""
-    standing = Judgment.objects.current().filter(pk__in=list(judgments)).exclude(doubts__reason=reason)
-    found = [Doubt(judgment=judgment, reason=reason) for judgment in standing]
-    Doubt.objects.bulk_create(found, ignore_conflicts=True)
+    left out, and so are those already flagged for this reason, answered or not. Returns how many were new."""
+    standing = Judgment.objects.current().filter(pk__in=list(judgments)).exclude(review_flags__reason=reason)
+    found = [ReviewFlag(judgment=judgment, reason=reason) for judgment in standing]
+    ReviewFlag.objects.bulk_create(found, ignore_conflicts=True)
     return len(found)
 
 
@@ -153,4 +153,4 @@ def _text(field: str, text: str) -> str:
 def _resolve(item: Item) -> int:
     now = timezone.now()
     skips = Skip.objects.filter(item=item, resolved_at=None).update(resolved_at=now)
-    return skips + Doubt.objects.filter(judgment__item=item, resolved_at=None).update(resolved_at=now)
+    return skips + ReviewFlag.objects.filter(judgment__item=item, resolved_at=None).update(resolved_at=now)

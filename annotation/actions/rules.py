@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from annotation import audit
 from annotation.actions import qualification
-from annotation.models import Deed, Judgment, Member, Project, Rule, User
-from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.oversight.people import Standing, standings
+from annotation.analytics.annotators import Standing, standings
+from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
 
 MAX_REASON_CHARS = 300
 
@@ -82,7 +82,7 @@ def _reason(reason: str) -> str:
     return reason
 
 
-def _record(verb: str, member: Member, actor: User | None, reason: str, **data: object) -> Deed:
+def _record(verb: str, member: Member, actor: User | None, reason: str, **data: object) -> AuditEntry:
     return audit.record(
         verb,
         project=member.project,
@@ -212,5 +212,5 @@ def _sentence(rule: Rule, found: Measured) -> str:
 
 def _lifted(project: Project) -> Mapping[int, datetime]:
     """When a lead last let each person go on."""
-    deeds = Deed.objects.filter(project=project, verb="member.resumed").order_by("id")
-    return {deed.data["user"]: deed.at for deed in deeds if "user" in deed.data}
+    audit_entries = AuditEntry.objects.filter(project=project, verb="member.resumed").order_by("id")
+    return {entry.data["user"]: entry.at for entry in audit_entries if "user" in entry.data}

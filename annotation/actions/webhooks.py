@@ -15,7 +15,7 @@ from django.db.models import F, Max, Q
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions import outbound
+from annotation.actions import safe_http
 from annotation.models import Delivery, Item, Judgment, Project, User, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -53,8 +53,8 @@ def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> 
     """
     chosen = _chosen(events)
     try:
-        outbound.check(url)
-    except outbound.Refused as error:
+        safe_http.check(url)
+    except safe_http.Refused as error:
         raise WebhookError("url", str(error)) from None
     if project.webhooks.count() >= MOST_WEBHOOKS:
         raise WebhookError("url", f"A project may have {MOST_WEBHOOKS} webhooks.")
@@ -267,9 +267,9 @@ def _send(delivery: Delivery) -> bool:
     }
     attempts = delivery.attempts + 1
     try:
-        status, text = outbound.post(delivery.webhook.url, body, headers)
+        status, text = safe_http.post(delivery.webhook.url, body, headers)
         problem = "" if 200 <= status < 300 else f"It answered {status}."
-    except outbound.Refused as error:
+    except safe_http.Refused as error:
         status, text, problem = None, "", str(error)
     result: dict[str, Any] = {
         "status": status,

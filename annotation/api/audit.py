@@ -12,19 +12,19 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
 from annotation.api import errors
-from annotation.api.pages import CURSOR, NewestFirst, Page
-from annotation.audit import THE_SITE, VERBS, deeds
-from annotation.models import Deed
+from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.audit import THE_SITE, VERBS, audit_entries
+from annotation.models import AuditEntry
 
 
-class DeedOut(serializers.ModelSerializer[Deed]):
+class DeedOut(serializers.ModelSerializer[AuditEntry]):
     actor = serializers.CharField(
         source="actor.username", default=None, allow_null=True, help_text="Null where the site itself acted."
     )
     verb = serializers.ChoiceField(sorted(VERBS.items()))
 
     class Meta:
-        model = Deed
+        model = AuditEntry
         fields = ("id", "at", "actor", "verb", "subject", "data")
 
 
@@ -45,7 +45,7 @@ class AuditApi(APIView):
             OpenApiParameter(
                 "who", str, description=f"Only what this user did; `{THE_SITE}` for the site itself."
             ),
-            OpenApiParameter("verb", str, enum=sorted(VERBS), description="Only deeds of this kind."),
+            OpenApiParameter("verb", str, enum=sorted(VERBS), description="Only audit_entries of this kind."),
             CURSOR,
         ],
         responses={200: DeedPage} | errors.WRITE,
@@ -56,4 +56,4 @@ class AuditApi(APIView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         wanted = Wanted(data=request.query_params)
         wanted.is_valid(raise_exception=True)
-        return NewestFirst().answer(deeds(project, **wanted.validated_data), request, DeedOut)
+        return NewestFirst().answer(audit_entries(project, **wanted.validated_data), request, DeedOut)

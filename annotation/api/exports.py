@@ -9,7 +9,7 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.api import errors
 from annotation.api.renderers import NDJSON, NDJSONRenderer, ParquetRenderer, ZipRenderer
 from annotation.exports.formats import FORMATS
@@ -43,7 +43,7 @@ def snapshot_of(project: Project, number: str | int, field: str | None = None) -
         raise ValidationError({field: [f"{text[:40]!r} is the number of no snapshot of this project."]})
     if snapshot is None:
         raise NotFound("No such snapshot.")
-    if not freeze.file_of(snapshot).is_file():
+    if not snapshots.file_of(snapshot).is_file():
         raise NotFound(f"The file of {snapshot} is not on this server.")
     return snapshot
 

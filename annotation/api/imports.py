@@ -18,9 +18,9 @@ from annotation.access import Role, person, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.finding import one
-from annotation.api.pages import CURSOR, NewestFirst, Page
+from annotation.api.lookup import one
+from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.validation import body
 from annotation.models import Import
 
 

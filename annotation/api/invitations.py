@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import invitations
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.finding import one
+from annotation.api.lookup import one
+from annotation.api.validation import body
 from annotation.models import Invitation, Member
 
 

@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
-from annotation.api.body import body
-from annotation.api.pages import CURSOR, ById, Page
+from annotation.api.pagination import CURSOR, ById, Page
+from annotation.api.validation import body
 from annotation.models import Guideline, Item, Slot
 
 

@@ -13,16 +13,16 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, member_for, person, project_for
-from annotation.actions.freeze import FreezeError
-from annotation.actions.judge import AlreadyJudged, JudgmentError, Marks, revise, submit
+from annotation.actions.judgments import AlreadyJudged, JudgmentError, Marks, revise, submit
+from annotation.actions.snapshots import FreezeError
 from annotation.api import errors, exports
-from annotation.api.finding import one
-from annotation.api.pages import CURSOR, NewestFirst, Page
+from annotation.api.lookup import one
+from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
-from annotation.logic.flags import FLAGS
+from annotation.http.file_downloads import send_live, send_snapshot
 from annotation.logic.ranking import LETTERS
+from annotation.logic.response_flags import FLAGS
 from annotation.models import ApiToken, Judgment, Placement, Project
-from annotation.views.sending import send_live, send_snapshot
 
 _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
 

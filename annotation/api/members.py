@@ -17,8 +17,8 @@ from annotation.actions import members, rules
 from annotation.actions.members import MemberError
 from annotation.actions.rules import RuleError
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.finding import one
+from annotation.api.lookup import one
+from annotation.api.validation import body
 from annotation.models import Member, User
 
 DEEDS: dict[str, Callable[[Member, User, str], object]] = {

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, member_for, person, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
-from annotation.api.body import body
+from annotation.api.validation import body
 from annotation.models import Member, Project
 from annotation.queries import progress
 

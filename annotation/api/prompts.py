@@ -16,9 +16,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
-from annotation.actions.intake import import_lines
+from annotation.actions.prompts import import_lines
 from annotation.api import errors, filtering
-from annotation.api.pages import CURSOR, ById, Page
+from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.parsers import JSON, Lines
 from annotation.api.renderers import NDJSON
 from annotation.models import Prompt

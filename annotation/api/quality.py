@@ -11,11 +11,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
+from annotation.analytics import annotators
+from annotation.analytics.agreement import alphas, tallies
+from annotation.analytics.filters import PERIODS, Filters
 from annotation.api import errors
 from annotation.logic.agreement import Tally
-from annotation.oversight import people
-from annotation.oversight.agreement import alphas, tallies
-from annotation.oversight.filters import PERIODS, Filters
 
 
 class IntervalOut(serializers.Serializer[Any]):
@@ -79,13 +79,13 @@ class QualityApi(APIView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         filters = Filters.read(request.query_params, project)
         found, whole = alphas(project, filters), tallies(project, filters, "all")["all"].get("", Tally())
-        standings = people.standings(project, filters)
+        standings = annotators.standings(project, filters)
         figures = {
             "alpha_ordinal": found.ordinal,
             "alpha_nominal": found.nominal,
             "agreement": whole.share,
             "tau_b": whole.mean_tau,
-            "gold": people.total_gold(one.gold for one in standings).share,
+            "gold": annotators.total_gold(one.gold for one in standings).share,
             "annotators": standings,
         }
         return Response(QualityOut(figures).data)

@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from annotation.access import person, project_for
 from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
 from annotation.api import errors
-from annotation.api.body import body
 from annotation.api.prompts import Message
+from annotation.api.validation import body
 from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Project, Skip, User

@@ -16,10 +16,10 @@ from annotation.access import Role, person, project_for
 from annotation.actions import review
 from annotation.actions.review import ReviewError
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.finding import one
 from annotation.api.items import ItemOut, with_counts
 from annotation.api.judgments import JudgmentOut, RanksField, by_response
+from annotation.api.lookup import one
+from annotation.api.validation import body
 from annotation.models import Item, Judgment, User, Verdict
 
 

@@ -11,14 +11,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
-from annotation.actions.freeze import FreezeError, file_of, freeze
+from annotation.actions.snapshots import FreezeError, file_of, freeze
 from annotation.api import errors, exports
-from annotation.api.body import body
-from annotation.api.pages import CURSOR, NewestFirst, Page
-from annotation.exports.card import card
-from annotation.exports.difference import difference
+from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.validation import body
+from annotation.exports.dataset_card import card
+from annotation.exports.snapshot_diff import difference
+from annotation.http.file_downloads import send_hub, send_snapshot
 from annotation.models import Snapshot
-from annotation.views.sending import send_hub, send_snapshot
 
 
 class SnapshotOut(serializers.ModelSerializer[Snapshot]):

@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 from annotation.access import Role, person, project_for
 from annotation.actions import webhooks
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.finding import one
-from annotation.api.pages import CURSOR, ById, Page
+from annotation.api.lookup import one
+from annotation.api.pagination import CURSOR, ById, Page
+from annotation.api.validation import body
 from annotation.models import Delivery, Webhook
 from annotation.models.webhooks import EVENTS
 

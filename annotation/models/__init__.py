@@ -1,22 +1,23 @@
 """People, prompts, the queue and what people said. Constraints live here; writes that span rows live in `actions`."""
 
-from annotation.models.judgments import Agreement, Doubt, Judgment, Placement, Verdict
-from annotation.models.oversight import Deed, Import, Rule
+from annotation.models.audit import AuditEntry
+from annotation.models.imports import Import
+from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
 from annotation.models.people import ApiToken, Invitation, Member, User
 from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
+from annotation.models.rules import Rule
 from annotation.models.snapshots import Snapshot
 from annotation.models.webhooks import Delivery, Webhook
 
 __all__ = [
     "Agreement",
     "ApiToken",
+    "AuditEntry",
     "Author",
     "Candidate",
-    "Deed",
     "Delivery",
-    "Doubt",
     "Draft",
     "Guideline",
     "Import",
@@ -28,6 +29,7 @@ __all__ = [
     "Project",
     "Prompt",
     "Response",
+    "ReviewFlag",
     "Rule",
     "Skip",
     "Slot",

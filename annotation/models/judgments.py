@@ -74,7 +74,7 @@ class Placement(models.Model):
     quality = models.PositiveSmallIntegerField(null=True, help_text="1 to 7.")
     safe = models.BooleanField(null=True)
     flags = ArrayField(
-        models.CharField(max_length=24), default=list, help_text="Of `annotation.logic.flags`."
+        models.CharField(max_length=24), default=list, help_text="Of `annotation.logic.response_flags`."
     )
 
     class Meta:
@@ -98,20 +98,22 @@ class Verdict(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
 
-class Doubt(models.Model):
+class ReviewFlag(models.Model):
     """A judgment that something other than a person asks a reviewer to look at. Once answered it is not asked again."""
 
     class Reason(models.TextChoices):
         REWARDS = "rewards", "Two reward models find it odd"
 
-    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="doubts", db_index=False)
+    judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="review_flags", db_index=False)
     reason = models.CharField(max_length=8, choices=Reason)
     created_at = models.DateTimeField(auto_now_add=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["judgment", "reason"], name="a_judgment_is_doubted_once_a_reason")
+            models.UniqueConstraint(
+                fields=["judgment", "reason"], name="a_judgment_is_flagged_once_per_reason"
+            )
         ]
 
 

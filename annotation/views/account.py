@@ -15,13 +15,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import portability
+from annotation import personal_data_export
 from annotation.access import person, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
 from annotation.forms import EraseForm, TokenForm
+from annotation.http.streaming import stream
 from annotation.models import ApiToken, Judgment, User
-from annotation.streaming import stream
 
 
 @login_required
@@ -57,7 +57,7 @@ def account_export(request: HttpRequest) -> StreamingHttpResponse:
     """Everything that is kept of whoever asks."""
     me = person(request)
     name = f"{me.pseudonym}.json"
-    response = stream(portability.export(me), content_type="application/json", name=name)
+    response = stream(personal_data_export.export(me), content_type="application/json", name=name)
     response["Cache-Control"] = "no-store"
     return response
 

@@ -13,13 +13,13 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation.access import Role, member_for, person
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
-from annotation.models import Deed, Judgment, Member, Project, User
-from annotation.oversight import people, times
-from annotation.oversight.agreement import tallies
-from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.oversight.people import Standing
-from annotation.views import HtmxRequest, figures
-from annotation.views.later import comes_later
+from annotation.analytics import annotators, time_steps
+from annotation.analytics.agreement import tallies
+from annotation.analytics.annotators import Standing
+from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.models import AuditEntry, Judgment, Member, Project, User
+from annotation.views import HtmxRequest, charts
+from annotation.views.deferred import comes_later
 
 
 @login_required
@@ -102,8 +102,10 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
     if request.htmx:
         return render(request, "annotation/annotator.html#figures", page | _figures(project, user, member))
     page |= {
-        "judgments": people.last_judgments(project, user),
-        "deeds": Deed.objects.filter(project=project, verb__startswith="member.", data__user=user.pk)
+        "judgments": annotators.last_judgments(project, user),
+        "audit_entries": AuditEntry.objects.filter(
+            project=project, verb__startswith="member.", data__user=user.pk
+        )
         .select_related("actor")
         .order_by("-id")[:10],
     }
@@ -112,17 +114,17 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
 
 
 def _figures(project: Project, user: User, member: Member | None) -> dict[str, Any]:
-    everybody = people.standings(project, EVERYTHING)
+    everybody = annotators.standings(project, EVERYTHING)
     theirs = Filters(annotator=user)
-    span = times.span(project, theirs)
-    step = span.step(times.MOST_POINTS) if span else times.WEEK
+    span = time_steps.span(project, theirs)
+    step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
     return {
         "one": next((one for one in everybody if one.user.pk == user.pk), Standing(user, member)),
         "step": step,
-        "agreement": figures.agreement_over_time(
+        "agreement": charts.agreement_over_time(
             project, tallies(project, theirs, "at", step=step)["at"], step
         ),
-        "speed": figures.seconds_over_time(people.speed(project, theirs)[-14:]),
-        "stretches": people.stretches(project, user, EVERYTHING),
-        "misses": people.gold_misses(project, theirs, limit=10),
+        "speed": charts.seconds_over_time(annotators.speed(project, theirs)[-14:]),
+        "stretches": annotators.stretches(project, user, EVERYTHING),
+        "misses": annotators.gold_misses(project, theirs, limit=10),
     }

@@ -9,8 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
-from annotation.audit import THE_SITE, VERBS, deeds
-from annotation.models import Deed, User
+from annotation.audit import THE_SITE, VERBS, audit_entries
+from annotation.models import AuditEntry, User
 
 PAGE = 50
 
@@ -24,13 +24,13 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": project,
-        "page": Paginator(deeds(project, who=who, verb=verb), PAGE).get_page(request.GET.get("page")),
+        "page": Paginator(audit_entries(project, who=who, verb=verb), PAGE).get_page(request.GET.get("page")),
         "who": who,
         "verb": verb,
         "the_site": THE_SITE,
-        "actors": User.objects.filter(pk__in=Deed.objects.filter(project=project).values("actor")).order_by(
-            "username"
-        ),
+        "actors": User.objects.filter(
+            pk__in=AuditEntry.objects.filter(project=project).values("actor")
+        ).order_by("username"),
         "verbs": VERBS,
     }
     return render(request, "annotation/audit.html", context)

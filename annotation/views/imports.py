@@ -16,9 +16,9 @@ from annotation.access import Role, member_for, person, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.forms import ImportForm
-from annotation.logic.formats import ImportedPrompt
+from annotation.imports.schema import ImportedPrompt
+from annotation.imports.shapes import BY_NAME
 from annotation.logic.markdown import render as to_html
-from annotation.logic.shapes import BY_NAME
 from annotation.models import Import, Member, Project
 from annotation.views import HtmxRequest
 

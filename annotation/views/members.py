@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation import oversight
+from annotation import analytics
 from annotation.access import Role, member_for, person, project_for
 from annotation.actions.members import (
     MemberError,
@@ -116,7 +116,7 @@ def page(
     context = {
         "me": me,
         "project": me.project,
-        "members": oversight.members_today(me.project),
+        "members": analytics.members_today(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "now": timezone.now(),

@@ -9,15 +9,15 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from annotation import oversight
+from annotation import analytics
 from annotation.access import Role, member_for
+from annotation.analytics import filters as lens
+from annotation.analytics import time_steps
+from annotation.analytics.agreement import tallies
+from annotation.analytics.filters import Filters
 from annotation.models import Project
-from annotation.oversight import filters as lens
-from annotation.oversight import times
-from annotation.oversight.agreement import tallies
-from annotation.oversight.filters import Filters
-from annotation.views import HtmxRequest, figures
-from annotation.views.later import comes_later
+from annotation.views import HtmxRequest, charts
+from annotation.views.deferred import comes_later
 
 
 @login_required
@@ -29,7 +29,7 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
     filters = Filters.read(request.GET, project)
     page = {"me": me, "project": project, "filters": filters}
     if not request.htmx:
-        page |= {"live": oversight.live_state(project), "choices": lens.choices(project)}
+        page |= {"live": analytics.live_state(project), "choices": lens.choices(project)}
         if comes_later(request, project):
             return render(request, "annotation/progress.html", page | {"later": True})
     page |= _figures(project, filters)
@@ -39,16 +39,16 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
 
 
 def _figures(project: Project, filters: Filters) -> dict[str, Any]:
-    span = times.span(project, filters)
-    step, counts = oversight.rate(project, filters, span)
-    points = span.step(times.MOST_POINTS) if span else step
+    span = time_steps.span(project, filters)
+    step, counts = analytics.rate(project, filters, span)
+    points = span.step(time_steps.MOST_POINTS) if span else step
     met = tallies(project, filters, "at", step=points)["at"]
     return {
         "step": step,
         "judged": sum(n for _, n in counts),
-        "work": figures.work_over_time(project, counts, step),
-        "agreement": figures.agreement_over_time(project, met, points),
-        "degrees": figures.degree_bars(project, oversight.degrees(project, filters)),
-        "skips": figures.skip_bars(project, oversight.skips_by_reason(project, filters)),
-        "members": oversight.members_today(project),
+        "work": charts.work_over_time(project, counts, step),
+        "agreement": charts.agreement_over_time(project, met, points),
+        "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
+        "skips": charts.skip_bars(project, analytics.skips_by_reason(project, filters)),
+        "members": analytics.members_today(project),
     }

@@ -14,19 +14,19 @@ from django.urls import reverse
 from django.utils.formats import date_format
 from django.views.decorators.http import require_GET
 
-from annotation import oversight
+from annotation import analytics
 from annotation.access import Role, member_for
+from annotation.analytics import annotators, time_steps
+from annotation.analytics import filters as lens
+from annotation.analytics.agreement import Alphas, alphas, tallies
+from annotation.analytics.filters import Filters
+from annotation.analytics.item_search import LEAST_AGREED
 from annotation.logic import agreement
 from annotation.logic.agreement import Interval, Tally
-from annotation.logic.drawing import Event
+from annotation.logic.svg_chart import Event
 from annotation.models import Guideline, Project
-from annotation.oversight import filters as lens
-from annotation.oversight import people, times
-from annotation.oversight.agreement import Alphas, alphas, tallies
-from annotation.oversight.filters import Filters
-from annotation.oversight.search import LEAST_AGREED
-from annotation.views import HtmxRequest, figures
-from annotation.views.later import comes_later
+from annotation.views import HtmxRequest, charts
+from annotation.views.deferred import comes_later
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,11 @@ def quality(request: HtmxRequest, slug: str) -> HttpResponse:
 
 
 def _figures(project: Project, filters: Filters) -> dict[str, Any]:
-    span = times.span(project, filters)
-    step = span.step(times.MOST_POINTS) if span else times.WEEK
+    span = time_steps.span(project, filters)
+    step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
     met = tallies(project, filters, "all", "at", "version", "tag", step=step)
     found = alphas(project, filters, step=step)
-    standings = people.standings(project, filters)
+    standings = annotators.standings(project, filters)
     whole = met["all"].get("", Tally())
     guidelines = list(Guideline.objects.filter(project=project).defer("text", "html").order_by("number"))
     return {
@@ -72,21 +72,21 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
         "tau_words": agreement.in_words(whole.mean_tau),
         "alphas": found,
         "alpha_words": agreement.in_words(found.ordinal.value if found.ordinal else None),
-        "gold": people.total_gold(one.gold for one in standings),
+        "gold": annotators.total_gold(one.gold for one in standings),
         "step": step,
-        "over_time": figures.agreement_over_time(
+        "over_time": charts.agreement_over_time(
             project, met["at"], step, _new_versions(project, guidelines, met["version"])
         ),
         "versions": _by_version(project, guidelines, met["version"], found),
         "tags": _by_tag(project, met["tag"]),
-        "least_agreed": figures.items_url(
+        "least_agreed": charts.items_url(
             project,
             sort=LEAST_AGREED,
             tag=filters.tag,
             version=filters.version,
             annotator=filters.annotator.username if filters.annotator else "",
         ),
-        "degrees": figures.degree_bars(project, oversight.degrees(project, filters)),
+        "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
         "standings": standings,
     }
 
@@ -98,7 +98,7 @@ def _by_version(
     for guideline in guidelines:
         pk = str(guideline.pk)
         if pk in tallies and (share := tallies[pk].share) is not None:
-            href = figures.items_url(project, version=guideline.number, sort=LEAST_AGREED)
+            href = charts.items_url(project, version=guideline.number, sort=LEAST_AGREED)
             alpha = found.by_version.get(pk)
             rows.append(Row(f"Version {guideline.number}", href, share, tallies[pk].mean_tau, alpha))
     return rows
@@ -123,7 +123,7 @@ def _new_versions(
 def _by_tag(project: Project, tallies: dict[str, Tally]) -> list[Row]:
     """The tags on which people differ most, first."""
     rows = [
-        Row(tag, figures.items_url(project, tag=tag, sort=LEAST_AGREED), share, tally.mean_tau)
+        Row(tag, charts.items_url(project, tag=tag, sort=LEAST_AGREED), share, tally.mean_tau)
         for tag, tally in tallies.items()
         if (share := tally.share) is not None
     ]

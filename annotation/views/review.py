@@ -14,19 +14,19 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation.access import Role, member_for, person
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
+from annotation.analytics import annotators, item_search
+from annotation.analytics import filters as lens
+from annotation.analytics import items as reads
+from annotation.analytics.filters import Filters
 from annotation.models import Item, Judgment, Member, Skip
-from annotation.oversight import filters as lens
-from annotation.oversight import items as reads
-from annotation.oversight import people, search
-from annotation.oversight.filters import Filters
-from annotation.views import compare, rank
+from annotation.views.judging import compare, rank
 
 PAGE = 50
 KINDS = {
     "disagreements": "People differ",
     "sent": "Sent by annotators",
     "gold": "Known answers missed",
-    "doubted": "Found odd by reward models",
+    "flagged": "Found odd by reward models",
 }
 
 
@@ -43,9 +43,9 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         project, filters, limit=PAGE, offset=start if kind == "disagreements" else 0
     )
     sent = reads.sent(project)
-    misses = people.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
-    doubted = reads.doubted(project)
-    counts = {"disagreements": differ, "sent": sent.count(), "gold": None, "doubted": doubted.count()}
+    misses = annotators.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
+    flagged_items = reads.flagged_items(project)
+    counts = {"disagreements": differ, "sent": sent.count(), "gold": None, "flagged": flagged_items.count()}
     context = {
         "me": me,
         "project": project,
@@ -56,13 +56,13 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         "worst": worst,
         "sent": sent[start : start + PAGE],
         "misses": misses[:PAGE],
-        "doubted": doubted[start : start + PAGE],
+        "flagged": flagged_items[start : start + PAGE],
         "page": page,
         "more": {
             "disagreements": differ > start + PAGE,
             "sent": (counts["sent"] or 0) > start + PAGE,
             "gold": len(misses) > PAGE,
-            "doubted": (counts["doubted"] or 0) > start + PAGE,
+            "flagged": (counts["flagged"] or 0) > start + PAGE,
         }[kind or "disagreements"],
     }
     return render(request, "annotation/review.html", context)
@@ -72,13 +72,13 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def items(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    wanted = search.Search.read(request.GET)
-    page = Paginator(search.found(me.project, wanted), PAGE).get_page(request.GET.get("page"))
+    wanted = item_search.Search.read(request.GET)
+    page = Paginator(item_search.found(me.project, wanted), PAGE).get_page(request.GET.get("page"))
     context = {
         "me": me,
         "project": me.project,
         "search": wanted,
-        "states": search.STATES,
+        "states": item_search.STATES,
         "choices": lens.choices(me.project),
         "reasons": Skip.Reason.choices,
         "degrees": Judgment.Degree.choices,

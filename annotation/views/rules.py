@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from annotation.access import Role, member_for, person
 from annotation.actions import rules as actions
 from annotation.actions.rules import RuleError
-from annotation.models import Deed, Member, Rule
+from annotation.models import AuditEntry, Member, Rule
 
 
 @login_required
@@ -76,9 +76,9 @@ def _page(request: HttpRequest, me: Member, error: RuleError | None = None) -> H
         "stopped": project.members.exclude(paused_at=None, warned_at=None)
         .select_related("user")
         .order_by("user__username"),
-        "deeds": Deed.objects.filter(project=project, actor=None, verb__startswith="member.").order_by("-id")[
-            :20
-        ],
+        "audit_entries": AuditEntry.objects.filter(
+            project=project, actor=None, verb__startswith="member."
+        ).order_by("-id")[:20],
         "given": request.POST,
         "error": error,
     }

@@ -10,14 +10,14 @@ from unittest import mock
 import pytest
 from django.core.cache import cache
 
-from annotation.actions import judge, queue, review
+from annotation.actions import judgments, queue, review
+from annotation.analytics import annotators, item_search
+from annotation.analytics.agreement import alphas, tallies
+from annotation.analytics.cache import kept
+from annotation.analytics.filters import EVERYTHING, Filters
 from annotation.logic import agreement, bias
 from annotation.logic.agreement import Interval
 from annotation.models import Guideline, Judgment, Project, Response, User
-from annotation.oversight import people, search
-from annotation.oversight.agreement import alphas, tallies
-from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.oversight.kept import kept
 from tests import builders
 from tests.annotation.test_queue import run_out
 from tests.overseeing import OverseeingTestCase
@@ -49,7 +49,7 @@ class RankingTests(OverseeingTestCase):
             if lease is None:
                 continue
             ranks = {response: draw.randint(1, 4) for response in lease.shown_order}
-            judge.submit(lease=lease, ranks=ranks, degree=None, idempotency_key=uuid.uuid4())
+            judgments.submit(lease=lease, ranks=ranks, degree=None, idempotency_key=uuid.uuid4())
 
     def test_percent_agreement_tau_and_alpha_are_those_of_the_logic(self) -> None:
         for seed in range(3):
@@ -169,7 +169,7 @@ class StandingTests(OverseeingTestCase):
     def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
         self.gold_missed_by(self.bob)
-        by = {one.user.username: one for one in people.standings(self.project, EVERYTHING)}
+        by = {one.user.username: one for one in annotators.standings(self.project, EVERYTHING)}
         assert set(by) == {"bob", "erin"}
         bob, erin = by["bob"], by["erin"]
         assert (bob.judgments, erin.judgments) == (3, 2)
@@ -195,9 +195,9 @@ class StandingTests(OverseeingTestCase):
             judgment = builders.judgment(self.project, self.bob, said)
             ranks = dict(zip(sorted(judgment.shown_order), gold, strict=True))
             review.make_gold(item=judgment.item, actor=self.alice, ranks=ranks, explanation="It is known.")
-        (bob,) = people.standings(self.project, EVERYTHING)
+        (bob,) = annotators.standings(self.project, EVERYTHING)
         assert (bob.gold.right, bob.gold.pairs, bob.gold.missed) == (8, 11, 1)
-        (miss,) = people.gold_misses(self.project, EVERYTHING)
+        (miss,) = annotators.gold_misses(self.project, EVERYTHING)
         assert (miss.right, miss.pairs) == (1, 2)
 
     def test_revisions_count_once(self) -> None:
@@ -205,8 +205,8 @@ class StandingTests(OverseeingTestCase):
         self.judged([[1, 2, 3], [1, 2, 3]])
         for judgment in Judgment.objects.filter(annotator=self.bob):
             ranks = {placed.response_id: 4 - placed.rank for placed in judgment.placements.all()}
-            judge.revise(judgment=judgment, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one for one in people.standings(self.project, EVERYTHING)}
+            judgments.revise(judgment=judgment, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        by = {one.user.username: one for one in annotators.standings(self.project, EVERYTHING)}
         assert by["bob"].judgments == 2
         assert (by["bob"].gold.right, by["bob"].gold.pairs, by["bob"].gold.judgments) == (3, 3, 1)
 
@@ -220,24 +220,24 @@ class StandingTests(OverseeingTestCase):
         late = builders.submit(lease)
         assert late.slot_id is None
         counted = {self.erin.pk, self.dana.pk}
-        assert {one.user.pk for one in people.standings(self.project, EVERYTHING)} == counted
-        assert [one.user for one in people.standings(self.project, Filters(annotator=self.erin))] == [
+        assert {one.user.pk for one in annotators.standings(self.project, EVERYTHING)} == counted
+        assert [one.user for one in annotators.standings(self.project, Filters(annotator=self.erin))] == [
             self.erin
         ]
-        assert [item.said for item in search.found(self.project, search.Search())] == [2]
+        assert [item.said for item in item_search.found(self.project, item_search.Search())] == [2]
         assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 3
         ranks = {placed.response_id: placed.rank for placed in late.placements.all()}
         review.make_gold(item=late.item, actor=self.alice, ranks=ranks, explanation="It is known.")
-        assert set(people.gold_scores(self.project, EVERYTHING)) == counted
+        assert set(annotators.gold_scores(self.project, EVERYTHING)) == counted
 
     def test_with_many_people_what_stands_out_by_chance_is_not_flagged(self) -> None:
-        def one(number: int, p: float) -> people.Standing:
-            return people.Standing(User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p))
+        def one(number: int, p: float) -> annotators.Standing:
+            return annotators.Standing(User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p))
 
         crowd = [one(number, 0.009) for number in range(1, 31)]
-        assert [each.flags for each in people._flagged(crowd)] == [frozenset()] * 30
-        assert people._flagged(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
-        found = people._flagged([*crowd, one(31, 1e-6)])
+        assert [each.flags for each in annotators._flagged(crowd)] == [frozenset()] * 30
+        assert annotators._flagged(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
+        found = annotators._flagged([*crowd, one(31, 1e-6)])
         assert [each.user.pk for each in found if each.flags] == [31]
 
     def test_to_a_day_means_its_end_and_to_a_moment_before_it(self) -> None:
@@ -251,10 +251,10 @@ class StandingTests(OverseeingTestCase):
             ({"from": moment}, 1),
             ({"from": day, "to": day}, 1),
         ):
-            assert search.found(self.project, search.Search.read(query)).count() == items, query
+            assert item_search.found(self.project, item_search.Search.read(query)).count() == items, query
 
     def test_pairs_of_one_known_answer_hang_together(self) -> None:
-        share = people.GoldScore(right=30, pairs=60, judgments=10).share
+        share = annotators.GoldScore(right=30, pairs=60, judgments=10).share
         assert share is not None
         assert (share.low, share.high, share.n) == (*agreement.wilson(5, 10), 10)
 
@@ -264,7 +264,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, ranks)
-        (bob,) = people.standings(self.project, EVERYTHING)
+        (bob,) = annotators.standings(self.project, EVERYTHING)
         assert bob.left is not None
         assert (bob.left.observed.value, bob.left.observed.n) == (0, 1)
 
@@ -278,8 +278,8 @@ class StandingTests(OverseeingTestCase):
             while lease := queue.claim(project=self.project, annotator=person):
                 order = sorted(lease.shown_order, key=lambda pk: length[pk], reverse=longest_first)
                 ranks = {pk: rank for rank, pk in enumerate(order, start=1)}
-                judge.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one.length for one in people.standings(self.project, EVERYTHING)}
+                judgments.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
+        by = {one.user.username: one.length for one in annotators.standings(self.project, EVERYTHING)}
         bob = by["bob"]
         assert bob is not None
         assert (bob.observed.value, bob.observed.n, bob.expected) == (1, 2, 0)
@@ -287,7 +287,7 @@ class StandingTests(OverseeingTestCase):
     def test_drift_is_the_later_half_beside_the_earlier_one(self) -> None:
         alike, reverse = [[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]]
         self.judged(alike, alike, reverse, reverse)
-        bob = next(one for one in people.standings(self.project, EVERYTHING) if one.user == self.bob)
+        bob = next(one for one in annotators.standings(self.project, EVERYTHING) if one.user == self.bob)
         assert bob.drift is not None
         assert (bob.drift.observed.value, bob.drift.expected) == (0, 1)
 
@@ -297,7 +297,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, [1, 2, 3])
-        (bob,) = people.standings(self.project, EVERYTHING)
+        (bob,) = annotators.standings(self.project, EVERYTHING)
         assert bob.flags == {"left"}
 
 
@@ -310,11 +310,11 @@ class KeptTests(OverseeingTestCase):
             return len(counted)
 
         cache.clear()
-        with mock.patch("annotation.oversight.kept.QUICK_S", 1000.0):
+        with mock.patch("annotation.analytics.cache.QUICK_S", 1000.0):
             assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [1, 2]
         with (
-            mock.patch("annotation.oversight.kept.QUICK_S", -1.0),
-            mock.patch("annotation.oversight.kept.TIMES_AS_LONG", 1e9),
+            mock.patch("annotation.analytics.cache.QUICK_S", -1.0),
+            mock.patch("annotation.analytics.cache.TIMES_AS_LONG", 1e9),
         ):
             assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [3, 3]
             assert kept(self.project, Filters(tag="other"), "x", count=count) == 4

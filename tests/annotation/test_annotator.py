@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from annotation.models import Deed, Member
+from annotation.models import AuditEntry, Member
 from tests.overseeing import OverseeingTestCase
 
 
@@ -53,15 +53,15 @@ class AnnotatorTests(OverseeingTestCase):
         member = self.member(self.bob)
         assert member.paused_at is not None
         assert member.paused_reason == "Too quick."
-        deed = Deed.objects.get(verb="member.paused")
-        assert (deed.actor, deed.data["reason"]) == (self.alice, "Too quick.")
-        assert (deed.subject, deed.data["user"]) == (self.bob.pseudonym, self.bob.pk)
-        assert list(self.client.get(self.url("annotator", "bob")).context["deeds"]) == [deed]
-        assert not self.client.get(self.url("annotator", "erin")).context["deeds"]
+        entry = AuditEntry.objects.get(verb="member.paused")
+        assert (entry.actor, entry.data["reason"]) == (self.alice, "Too quick.")
+        assert (entry.subject, entry.data["user"]) == (self.bob.pseudonym, self.bob.pk)
+        assert list(self.client.get(self.url("annotator", "bob")).context["audit_entries"]) == [entry]
+        assert not self.client.get(self.url("annotator", "erin")).context["audit_entries"]
         self.client.post(self.url("annotator-resume", "bob"))
         member = self.member(self.bob)
         assert (member.paused_at, member.paused_reason) == (None, "")
-        assert Deed.objects.filter(verb="member.resumed", actor=self.alice).count() == 1
+        assert AuditEntry.objects.filter(verb="member.resumed", actor=self.alice).count() == 1
 
     def test_a_warning_is_kept_until_it_is_lifted(self) -> None:
         self.sign_in(self.alice)
@@ -75,6 +75,6 @@ class AnnotatorTests(OverseeingTestCase):
         self.judged(*[[[1, 2, 3], [1, 3, 2]]] * 6)
         self.sign_in(self.alice)
         # user; membership; whether it is large; who, member there; member again; people: agreement, gold, work, users, members;
-        # from when to when; agreement; speed; judgments and their agreement by session; misses; last judgments; deeds
+        # from when to when; agreement; speed; judgments and their agreement by session; misses; last judgments; audit_entries
         with self.assertNumQueries(19):
             self.client.get(self.url("annotator", "bob"))

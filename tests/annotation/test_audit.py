@@ -18,7 +18,7 @@ class AuditTests(OverseeingTestCase):
         self.sign_in(self.alice)
 
         def subjects(**query: str) -> list[str]:
-            return [deed.subject for deed in self.client.get(self.url("audit"), query).context["page"]]
+            return [entry.subject for entry in self.client.get(self.url("audit"), query).context["page"]]
 
         assert len(subjects()) == 50
         assert subjects()[0] == "item 59"
@@ -38,6 +38,6 @@ class AuditTests(OverseeingTestCase):
         for n in range(9):
             audit.record("verdict.given", project=self.project, actor=self.dana, subject=f"item {n}")
         self.sign_in(self.alice)
-        # user; membership; how many, deeds; who there is to filter by
+        # user; membership; how many, audit_entries; who there is to filter by
         with self.assertNumQueries(5):
             self.client.get(self.url("audit"))

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from annotation.models import Judgment, Member
-from annotation.views.compare import CHOICES
+from annotation.views.judging.compare import CHOICES
 from tests import builders
 from tests.annotation.judging import JudgingTestCase
 

@@ -17,8 +17,8 @@ from django.db.models import Count
 from django.test import Client, TransactionTestCase
 
 from annotation.actions import queue
-from annotation.actions.intake import import_lines
-from annotation.actions.judge import AlreadyJudged
+from annotation.actions.judgments import AlreadyJudged
+from annotation.actions.prompts import import_lines
 from annotation.actions.queue import Lease
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders

@@ -13,11 +13,11 @@ from django.http import StreamingHttpResponse
 from django.test import override_settings
 from django.urls import reverse
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.models import Snapshot
 from tests import builders
+from tests.access_cases import AccessTestCase, Endpoint
 from tests.annotation.exports.base import revise
-from tests.leading import AccessTestCase, Endpoint
 
 
 class DataTests(AccessTestCase):
@@ -38,7 +38,7 @@ class DataTests(AccessTestCase):
             builders.judgment(self.project, self.bob, [1, 2, 2, 3])
 
     def frozen(self) -> Snapshot:
-        return freeze.freeze(project=self.project, creator=self.alice)
+        return snapshots.freeze(project=self.project, creator=self.alice)
 
     def body(self, url: str, **headers: str) -> bytes:
         response = self.client.get(url, headers=headers)
@@ -70,7 +70,7 @@ class DataTests(AccessTestCase):
         self.assertRedirects(self.client.post(self.url("freeze"), given), self.url())
         snapshot = Snapshot.objects.get()
         assert (snapshot.number, snapshot.note, snapshot.counts["judgments"]) == (1, "first", 2)
-        assert hashlib.sha256(freeze.file_of(snapshot).read_bytes()).hexdigest() == snapshot.sha256
+        assert hashlib.sha256(snapshots.file_of(snapshot).read_bytes()).hexdigest() == snapshot.sha256
         assert snapshot.manifest["licence"] == "cc-by-4.0"
         self.assertContains(self.client.get(self.url()), "0 judgments since snapshot 1")
 
@@ -171,7 +171,7 @@ class DataTests(AccessTestCase):
         for query in ({"format": "csv"}, {"split": "some"}, {"agreement": "2"}, {"nothing": "1"}):
             assert self.client.get(self.url("data-live", **query)).status_code == 404, query
         assert self.client.get(self.url("data-download", 2)).status_code == 404
-        freeze.file_of(snapshot).unlink()
+        snapshots.file_of(snapshot).unlink()
         for name in ("data-download", "snapshot", "data-hub"):
             assert self.client.get(self.url(name, 1)).status_code == 404
 

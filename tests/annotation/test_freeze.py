@@ -9,8 +9,8 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.test import override_settings
 
-from annotation.actions import freeze, queue
-from annotation.actions.freeze import FreezeError
+from annotation.actions import queue, snapshots
+from annotation.actions.snapshots import FreezeError
 from annotation.models import Snapshot
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -27,7 +27,7 @@ class FreezeTests(PalateTestCase):
         self.addCleanup(settings.disable)
 
     def freeze(self, note: str = "") -> Snapshot:
-        return freeze.freeze(project=self.project, creator=self.alice, note=note)
+        return snapshots.freeze(project=self.project, creator=self.alice, note=note)
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.artifacts.rglob("*") if not path.is_dir())
@@ -38,10 +38,10 @@ class FreezeTests(PalateTestCase):
         builders.judgment(self.project, self.bob, [1, 1, 2, 2])
         newest = builders.judgment(self.project, self.dana)
         snapshot = self.freeze("before the pilot")
-        data = freeze.file_of(snapshot).read_bytes()
+        data = snapshots.file_of(snapshot).read_bytes()
         assert snapshot.sha256 == hashlib.sha256(data).hexdigest()
         rows = [json.loads(line) for line in data.splitlines()]
-        assert rows == list(freeze.read(snapshot))
+        assert rows == list(snapshots.read(snapshot))
         rows.sort(key=lambda row: row["judgment"])
         assert [row["ranks"] for row in rows] == [[1, 2, 3, 4], [1, 1, 2, 2], [1, 2, 3, 4]]
         assert {row["annotator"] for row in rows} == {self.bob.pseudonym, self.dana.pseudonym}
@@ -64,18 +64,18 @@ class FreezeTests(PalateTestCase):
         run_out(late)
         counted = builders.judgment(self.project, self.dana)
         builders.submit(late)
-        assert [row["judgment"] for row in freeze.read(self.freeze())] == [counted.pk]
+        assert [row["judgment"] for row in snapshots.read(self.freeze())] == [counted.pk]
 
     def test_an_earlier_snapshot_stays_as_it_was(self) -> None:
         builders.items(self.project, 2)
         builders.judgment(self.project, self.bob)
         first = self.freeze()
-        before = freeze.file_of(first).read_bytes()
+        before = snapshots.file_of(first).read_bytes()
         builders.judgment(self.project, self.bob)
         second = self.freeze()
         assert (first.number, second.number) == (1, 2)
-        assert freeze.file_of(first).read_bytes() == before
-        assert set(before.splitlines()) < set(freeze.file_of(second).read_bytes().splitlines())
+        assert snapshots.file_of(first).read_bytes() == before
+        assert set(before.splitlines()) < set(snapshots.file_of(second).read_bytes().splitlines())
 
     def test_the_same_judgments_give_the_same_file(self) -> None:
         builders.items(self.project, 1)

@@ -8,9 +8,9 @@ from unittest.mock import patch
 import pytest
 
 from annotation import queries
-from annotation.actions import judge, queue, routing, rules
+from annotation.actions import items, judgments, queue, rules
 from annotation.actions.queue import Paused
-from annotation.models import Author, Deed, Item, Member, Project, Skip, Slot, User
+from annotation.models import AuditEntry, Author, Item, Member, Project, Skip, Slot, User
 from tests import builders
 from tests.annotation.test_queue import QueueTestCase, run_out
 
@@ -26,7 +26,7 @@ class GoldTestCase(QueueTestCase):
         for item in chosen:
             ids = sorted(item.candidates.values_list("response_id", flat=True))
             ranks = {response: rank for rank, response in enumerate(ids, start=1)}
-            routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+            items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         return chosen
 
     def left_for(self, user: User) -> int:
@@ -77,7 +77,7 @@ class GoldTests(GoldTestCase):
         self.gold(2)
         self.settings(gold_rate=1.0)
         held = self.claim(self.bob)
-        routing.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
+        items.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
         assert self.claim(self.bob).item_id != held.item_id
         assert builders.submit(held).slot_id == held.slot_id  # what they had begun is kept
 
@@ -85,7 +85,7 @@ class GoldTests(GoldTestCase):
         builders.items(self.project, 1)
         (gold,) = self.gold(1)
         self.settings(gold_rate=1.0)
-        routing.retire(item=gold, actor=self.alice, reason="A test.")
+        items.retire(item=gold, actor=self.alice, reason="A test.")
         assert self.nothing_for(self.bob)
 
     def test_nobody_fills_the_slot_that_was_made_for_another_one(self) -> None:
@@ -163,7 +163,7 @@ class QualificationTests(GoldTestCase):
         for _ in range(2):
             assert builders.judgment(self.project, self.bob).item.gold is not None
         assert self.member(self.bob).qualified_at is not None
-        assert Deed.objects.filter(verb="member.qualified").count() == 1
+        assert AuditEntry.objects.filter(verb="member.qualified").count() == 1
         assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
 
     def test_who_has_passed_is_not_asked_again(self) -> None:
@@ -173,7 +173,7 @@ class QualificationTests(GoldTestCase):
         self.settings(gold_rate=1.0)
         assert builders.judgment(self.project, self.bob, [4, 3, 2, 1]).item.gold is not None
         assert self.member(self.bob).paused_at is None
-        assert Deed.objects.filter(verb="member.qualified").count() == 1
+        assert AuditEntry.objects.filter(verb="member.qualified").count() == 1
 
     def test_who_fails_is_paused_and_told_why(self) -> None:
         self.begin()
@@ -182,7 +182,7 @@ class QualificationTests(GoldTestCase):
         assert self.member(self.bob).qualified_at is None
         with pytest.raises(Paused, match="asks for 70% of what is known to be right; you had 0%"):
             self.claim(self.bob)
-        assert Deed.objects.get(verb="member.paused").data["accuracy"] == 0
+        assert AuditEntry.objects.get(verb="member.paused").data["accuracy"] == 0
 
     def test_no_more_is_held_ahead_than_it_has(self) -> None:
         self.begin()
@@ -207,7 +207,7 @@ class QualificationTests(GoldTestCase):
         self.begin(accuracy=1.0)
         first = builders.judgment(self.project, self.bob, [4, 3, 2, 1])
         ranks = {placed.response_id: 5 - placed.rank for placed in first.placements.all()}
-        judge.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        judgments.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
         builders.judgment(self.project, self.bob)
         assert self.member(self.bob).qualified_at is not None
 
@@ -224,14 +224,14 @@ class QualificationTests(GoldTestCase):
     def test_what_only_reviewers_get_is_no_part_of_it(self) -> None:
         self.begin()
         for item in Item.objects.filter(gold__isnull=False)[:2]:
-            routing.restrict(item=item, actor=self.alice, reason="A test.")
+            items.restrict(item=item, actor=self.alice, reason="A test.")
         builders.judgment(self.project, self.bob)
         assert self.member(self.bob).qualified_at is not None
 
     def test_one_that_is_restricted_in_their_hands_is_no_part_of_it(self) -> None:
         self.begin()
         held = self.claim(self.bob)
-        routing.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
+        items.restrict(item=Item.objects.get(pk=held.item_id), actor=self.alice, reason="A test.")
         for _ in range(2):
             assert builders.judgment(self.project, self.bob).item_id != held.item_id
         assert self.member(self.bob).qualified_at is not None
@@ -245,7 +245,7 @@ class QualificationTests(GoldTestCase):
         other = Item.objects.get(gold__isnull=True)
         ids = sorted(other.responses.values_list("pk", flat=True))
         ranks = {pk: rank for rank, pk in enumerate(ids, start=1)}
-        routing.make_gold(item=other, ranks=ranks, explanation="It is known.", actor=self.alice)
+        items.make_gold(item=other, ranks=ranks, explanation="It is known.", actor=self.alice)
         builders.items(self.project, 2)
         self.settings(qualification_items=2)
         assert builders.judgment(self.project, self.bob).item_id == other.pk
@@ -258,7 +258,7 @@ class QualificationTests(GoldTestCase):
         rules.resume(member=self.member(self.bob), actor=self.alice)
         assert Item.objects.get(pk=self.claim(self.bob).item_id).gold is None
         assert self.member(self.bob).qualified_at is not None
-        assert Deed.objects.get(verb="member.resumed").data["qualified"] is True
+        assert AuditEntry.objects.get(verb="member.resumed").data["qualified"] is True
 
     def test_whom_a_lead_lets_go_on_in_the_middle_of_it_goes_on_with_it(self) -> None:
         self.begin()
@@ -319,8 +319,8 @@ class RoutingTests(GoldTestCase):
         assert self.nothing_for(carol)
         assert self.left_for(carol) == 0
         assert self.claim(self.dana)
-        deed = Deed.objects.get(verb="item.restricted")
-        assert (deed.actor, deed.data["reason"]) == (None, "Unsafe to read (skipped 1 times)")
+        entry = AuditEntry.objects.get(verb="item.restricted")
+        assert (entry.actor, entry.data["reason"]) == (None, "Unsafe to read (skipped 1 times)")
 
     def test_the_same_answers_are_for_nobody_once_two_say_so(self) -> None:
         builders.items(self.project, 1)
@@ -335,18 +335,18 @@ class RoutingTests(GoldTestCase):
     def test_who_has_it_on_the_screen_may_still_say_something(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
-        routing.retire(item=Item.objects.get(), actor=self.alice, reason="A test.")
+        items.retire(item=Item.objects.get(), actor=self.alice, reason="A test.")
         assert builders.submit(lease).slot_id is None
 
     def test_what_is_retired_stays_retired(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         for reason in ("First.", "Second."):
-            routing.retire(item=Item.objects.get(), actor=self.alice, reason=reason)
+            items.retire(item=Item.objects.get(), actor=self.alice, reason=reason)
         queue.skip(lease=lease, reason="review")
         item = Item.objects.get()
         assert (item.state, item.retired_reason) == ("retired", "First.")
-        assert Deed.objects.filter(verb="item.retired").count() == 1
+        assert AuditEntry.objects.filter(verb="item.retired").count() == 1
 
     def test_a_lead_puts_it_back(self) -> None:
         self.set_overlap(2)
@@ -354,16 +354,16 @@ class RoutingTests(GoldTestCase):
         Slot.objects.update(priority=5)
         builders.judgment(self.project, self.alice)
         item = Item.objects.get()
-        routing.retire(item=item, actor=self.alice, reason="A test.")
-        routing.reopen(item=item, actor=self.alice)
+        items.retire(item=item, actor=self.alice, reason="A test.")
+        items.reopen(item=item, actor=self.alice)
         assert sorted(Slot.objects.values_list("state", "priority")) == [("done", 5), ("open", 5)]
         assert self.claim(self.bob)
-        assert Deed.objects.get(verb="item.reopened").actor == self.alice
+        assert AuditEntry.objects.get(verb="item.reopened").actor == self.alice
 
     def test_after_that_its_old_skips_count_no_more(self) -> None:
         builders.items(self.project, 1)
         self.skip(self.bob, "review")
-        routing.reopen(item=Item.objects.get(), actor=self.alice)
+        items.reopen(item=Item.objects.get(), actor=self.alice)
         assert not Slot.objects.filter(restricted=True).exists()
         assert Skip.objects.get().resolved_at is not None
         self.skip(self.dana, "cannot_judge")

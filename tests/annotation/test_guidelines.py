@@ -3,9 +3,9 @@ from __future__ import annotations
 from django.urls import reverse
 
 from annotation.actions.projects import write_guideline
-from annotation.models import Deed, Guideline
+from annotation.models import AuditEntry, Guideline
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 
 class GuidelineTests(AccessTestCase):
@@ -42,8 +42,8 @@ class GuidelineTests(AccessTestCase):
     def test_a_new_version_is_noted(self) -> None:
         self.sign_in(self.alice)
         self.client.post(self.url(), {"text": "Be *strict*."})
-        deed = Deed.objects.filter(verb="guidelines.changed").latest("pk")
-        assert (deed.actor, deed.subject) == (self.alice, "Version 2")
+        entry = AuditEntry.objects.filter(verb="guidelines.changed").latest("pk")
+        assert (entry.actor, entry.subject) == (self.alice, "Version 2")
 
     def test_an_annotator_is_offered_no_page_that_is_closed_to_them(self) -> None:
         self.sign_in(self.bob)

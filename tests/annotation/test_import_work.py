@@ -17,8 +17,8 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from annotation.actions import imports, intake
-from annotation.models import Author, Deed, Import, Item, Member, Project, Prompt, Response, Slot, User
+from annotation.actions import imports, prompts
+from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from tests import builders
 from tests.processes import kill, process, until
 
@@ -77,8 +77,8 @@ def test_it_takes_a_file_in_and_says_so(project: Project, alice: User) -> None:
     }
     assert done.finished_at is not None
     assert not imports.file_of(done).exists()
-    deed = Deed.objects.get(verb="import.done")
-    assert (deed.actor, deed.subject, deed.data["prompts"]) == (alice, "prompts.jsonl", 2)
+    entry = AuditEntry.objects.get(verb="import.done")
+    assert (entry.actor, entry.subject, entry.data["prompts"]) == (alice, "prompts.jsonl", 2)
 
 
 def test_the_same_file_again_changes_nothing(project: Project) -> None:
@@ -97,7 +97,7 @@ def test_a_wrong_line_and_nothing_comes_in(project: Project) -> None:
     assert refused.report["errors"][1] == [3, "id: 'q1' stands in line 1 already"]
     assert refused.report["errors"][2][0] == 4
     assert nothing_came_in()
-    assert not Deed.objects.filter(verb="import.done").exists()
+    assert not AuditEntry.objects.filter(verb="import.done").exists()
 
 
 def test_a_packed_list_comes_in_and_a_wrong_element_is_named(project: Project) -> None:
@@ -155,9 +155,9 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
 ) -> None:
     claimed = imports.claim(queued(project, lines(TWO)).pk)
     assert claimed is not None
-    take = intake.take
+    take = prompts.take
 
-    def stopped(**arguments: Any) -> intake.ImportReport:
+    def stopped(**arguments: Any) -> prompts.ImportReport:
         report = take(**arguments)
         other = threading.Thread(target=cancelled)
         other.start()
@@ -168,12 +168,12 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
         imports.cancel(Import.objects.get())
         connection.close()
 
-    monkeypatch.setattr(intake, "take", stopped)
+    monkeypatch.setattr(prompts, "take", stopped)
     imports.work(claimed)
     claimed.refresh_from_db()
     assert claimed.state == "cancelled"
     assert nothing_came_in()
-    assert not Deed.objects.filter(verb="import.done").exists()
+    assert not AuditEntry.objects.filter(verb="import.done").exists()
 
 
 def test_identical_answers_are_held_back_too(project: Project) -> None:
@@ -274,7 +274,7 @@ def test_an_error_on_the_way_leaves_nothing_and_is_told(
     def broken(**_: Any) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(intake, "enqueue", broken)
+    monkeypatch.setattr(prompts, "enqueue", broken)
     failed = read(project, lines(TWO))
     assert (failed.state, failed.report["reason"]) == ("failed", "RuntimeError: out of luck")
     assert nothing_came_in()
@@ -284,14 +284,14 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "RUN_HEARTBEAT_S", 0.02)
-    monkeypatch.setattr(intake, "BATCH_BYTES", 100)
+    monkeypatch.setattr(prompts, "BATCH_BYTES", 100)
     rows = [{"prompt": f"Question {n}?"} for n in range(400)]
     upload = queued(project, lines(*rows))
     claimed = imports.claim(upload.pk)
     assert claimed is not None
     seen: list[int] = []
     read: list[int] = []
-    real = intake._batches
+    real = prompts._batches
 
     def slowly(*args: Any) -> Iterator[Any]:
         for batch in real(*args):
@@ -299,7 +299,7 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
             read.append(batch[1])
             yield batch
 
-    monkeypatch.setattr(intake, "_batches", slowly)
+    monkeypatch.setattr(prompts, "_batches", slowly)
 
     def watch() -> None:
         from django.db import connection

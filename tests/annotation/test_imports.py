@@ -21,7 +21,7 @@ from pyarrow import parquet
 from annotation.actions import imports
 from annotation.models import Import, Prompt
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Ask her."]}
 

@@ -6,9 +6,9 @@ from unittest.mock import patch
 
 import pytest
 
-from annotation.actions import intake
-from annotation.actions.intake import ImportReport, Sample
-from annotation.logic.sampling import split_of
+from annotation.actions import prompts
+from annotation.actions.prompts import ImportReport, Sample
+from annotation.logic.splits import split_of
 from annotation.models import Author, Candidate, Item, Prompt, Response, Slot
 from tests import builders
 from tests.base import PalateTestCase
@@ -19,7 +19,7 @@ TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Why not?"]}
 class ImportTestCase(PalateTestCase):
     def send(self, *rows: Mapping[str, object] | bytes) -> ImportReport:
         lines = [row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows]
-        return intake.import_lines(project=self.project, lines=lines)
+        return prompts.import_lines(project=self.project, lines=lines)
 
     def nothing_came_in(self) -> bool:
         return not any(model.objects.exists() for model in (Prompt, Response, Item, Candidate, Slot, Author))
@@ -102,7 +102,7 @@ class ImportTests(ImportTestCase):
 
     def test_projects_do_not_see_each_others_prompts(self) -> None:
         other = builders.project(self.alice, "Other")
-        intake.import_lines(project=other, lines=builders.lines(TWO))
+        prompts.import_lines(project=other, lines=builders.lines(TWO))
         assert self.send(TWO | {"prompt": "Something else?"}).prompts == 1
 
     def test_the_number_of_queries_does_not_grow_with_the_file(self) -> None:
@@ -114,7 +114,7 @@ class ImportTests(ImportTestCase):
 
     def test_a_long_file_comes_in_by_batches_and_still_whole_or_not_at_all(self) -> None:
         rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(30)]
-        with patch("annotation.actions.intake.BATCH_BYTES", 300):
+        with patch("annotation.actions.prompts.BATCH_BYTES", 300):
             report = self.send(*rows, rows[0])
             assert report.errors == [(31, "id: 'q0' stands in line 1 already")]
             assert self.nothing_came_in()
@@ -155,7 +155,7 @@ class RefusalTests(ImportTestCase):
             raise ConnectionResetError("the sender went away")
 
         with pytest.raises(ConnectionResetError):
-            intake.import_lines(project=self.project, lines=lines())
+            prompts.import_lines(project=self.project, lines=lines())
         assert self.nothing_came_in()
 
 
@@ -165,10 +165,10 @@ class AddResponsesTests(ImportTestCase):
         prompt = Prompt.objects.get()
         author = Author.objects.create(project=self.project, kind="policy", name="p1")
         samples = [Sample(prompt.pk, text, {"seed": 1}) for text in ("a", "b", "a")]
-        responses, new = intake.add_responses(author=author, samples=samples)
+        responses, new = prompts.add_responses(author=author, samples=samples)
         assert ([response.text for response in responses], new) == (["a", "b"], 2)
-        responses, new = intake.add_responses(author=author, samples=[*samples, Sample(prompt.pk, "c")])
+        responses, new = prompts.add_responses(author=author, samples=[*samples, Sample(prompt.pk, "c")])
         assert ([response.text for response in responses], new) == (["a", "b", "c"], 1)
         other = Author.objects.create(project=self.project, kind="policy", name="p2")
-        assert intake.add_responses(author=other, samples=samples)[1] == 2
+        assert prompts.add_responses(author=other, samples=samples)[1] == 2
         assert Response.objects.filter(sampling={"seed": 1}).count() == 4

@@ -10,9 +10,9 @@ from django.utils import timezone
 
 from annotation.actions import invitations
 from annotation.actions.invitations import InvitationError
-from annotation.models import ApiToken, Deed, Invitation, Member, User
+from annotation.models import ApiToken, AuditEntry, Invitation, Member, User
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 GOOD = {"role": "annotator", "places": 2, "days": "7", "note": "The students"}
 ERIN = {"username": "erin", "password": "a long enough one"}
@@ -57,8 +57,8 @@ class MakingTests(InvitationTestCase):
         self.assertNotContains(page, key)
         self.assertContains(page, "The students")
         self.assertContains(page, "0 of 2")
-        deed = Deed.objects.get(verb="invitation.made")
-        assert (deed.actor, deed.subject) == (self.alice, "As annotator, 2 places")
+        entry = AuditEntry.objects.get(verb="invitation.made")
+        assert (entry.actor, entry.subject) == (self.alice, "As annotator, 2 places")
 
     def test_bad_input_is_said_and_makes_nothing(self) -> None:
         for changes, sentence in (
@@ -78,7 +78,7 @@ class MakingTests(InvitationTestCase):
         for _ in range(2):
             self.client.post(self.url("invitation-revoke", invitation.pk))
         self.assertContains(self.client.get(self.url("members")), "revoked")
-        assert Deed.objects.filter(verb="invitation.revoked").count() == 1
+        assert AuditEntry.objects.filter(verb="invitation.revoked").count() == 1
 
     def test_those_of_other_projects_are_out_of_reach(self) -> None:
         other = builders.project(self.charlie, "Other")
@@ -100,8 +100,8 @@ class JoiningTests(InvitationTestCase):
         assert (erin.is_staff, erin.account) == (False, "person")
         assert Member.objects.get(user=erin).role == "reviewer"
         assert self.used(invitation) == 1
-        deed = Deed.objects.get(verb="member.joined")
-        assert (deed.actor, deed.subject, deed.data["invitation"]) == (erin, erin.pseudonym, invitation.pk)
+        entry = AuditEntry.objects.get(verb="member.joined")
+        assert (entry.actor, entry.subject, entry.data["invitation"]) == (erin, erin.pseudonym, invitation.pk)
 
     def test_who_has_an_account_joins_with_it(self) -> None:
         _, url = self.invited()

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from annotation.actions import judge, projects, queue
-from annotation.actions.judge import AlreadyJudged, JudgmentError
+from annotation.actions import judgments, projects, queue
+from annotation.actions.judgments import AlreadyJudged, JudgmentError
 from annotation.actions.queue import Lease
 from annotation.models import Draft, Judgment, Placement, Slot, User
 from tests import builders
@@ -30,7 +30,7 @@ class SubmitTests(JudgeTestCase):
         self.items()
         lease = self.claim(self.bob)
         queue.save_draft(lease=lease, data={})
-        judgment = judge.submit(
+        judgment = judgments.submit(
             lease=lease,
             ranks=dict(zip(lease.shown_order, [3, 1, 3, 4], strict=True)),
             idempotency_key=uuid.uuid4(),
@@ -74,7 +74,7 @@ class RefusalTests(JudgeTestCase):
             "ranks": dict.fromkeys(lease.shown_order, 1),
         }
         with pytest.raises(JudgmentError, match=match) as caught:
-            judge.submit(**values | given)  # type: ignore[arg-type]
+            judgments.submit(**values | given)  # type: ignore[arg-type]
         assert caught.value.field == field
         assert not Judgment.objects.exists()
         assert Slot.objects.get(pk=lease.slot_id).state == "leased"

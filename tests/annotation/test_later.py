@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from unittest import mock
 
-from annotation.views import later
+from annotation.views import deferred
 from tests.overseeing import OverseeingTestCase
 
 HTMX = {"HX-Request": "true"}
@@ -23,7 +23,7 @@ class LaterTests(OverseeingTestCase):
     def test_a_large_project_s_page_comes_at_once_and_asks_for_its_figures(self) -> None:
         self.judged([[1, 2, 3], [3, 2, 1]])
         self.sign_in(self.dana)
-        with mock.patch.object(later, "LARGE", 1):
+        with mock.patch.object(deferred, "LARGE", 1):
             for url, word in self.pages():
                 with self.subTest(url):
                     page = self.client.get(url, {"days": "7"})
@@ -38,7 +38,7 @@ class LaterTests(OverseeingTestCase):
     def test_a_small_project_s_page_has_them(self) -> None:
         self.judged([[1, 2, 3], [3, 2, 1]])
         self.sign_in(self.dana)
-        with mock.patch.object(later, "LARGE", 2):
+        with mock.patch.object(deferred, "LARGE", 2):
             for url, word in self.pages():
                 with self.subTest(url):
                     page = self.client.get(url)

@@ -19,18 +19,18 @@ from django.urls import reverse
 
 from annotation.actions import (
     accounts,
-    freeze,
     imports,
     invitations,
+    items,
     members,
     qualification,
     queue,
     review,
-    routing,
     rules,
+    snapshots,
     webhooks,
 )
-from annotation.models import ApiToken, Deed, Draft, Item, Judgment, Member, Slot, User
+from annotation.models import ApiToken, AuditEntry, Draft, Item, Judgment, Member, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -87,7 +87,7 @@ class ExportTests(PalateTestCase):
         imports.keep_upload(
             project=self.project, name="mine.jsonl", chunks=[b'{"prompt": "Why?"}'], creator=self.alice
         )
-        freeze.freeze(project=self.project, creator=self.alice, note="First")
+        snapshots.freeze(project=self.project, creator=self.alice, note="First")
         webhooks.add(
             project=self.project,
             url="https://example.com/hook",
@@ -107,7 +107,7 @@ class ExportTests(PalateTestCase):
         ):
             assert [one[field] for one in data[name]] == [said], name
         assert "whsec_" not in json.dumps(data)
-        assert "Too quick." in [deed["data"].get("reason") for deed in data["deeds"]]
+        assert "Too quick." in [entry["data"].get("reason") for entry in data["deeds"]]
         (about,) = self.exported(self.bob)["deeds_about"]
         assert (about["verb"], about["data"]["reason"]) == ("member.warned", "Too quick.")
         assert "alice" not in json.dumps(about)
@@ -154,8 +154,8 @@ class EraseTests(PalateTestCase):
         assert not any(s.get_decoded().get("_auth_user_id") == str(bob.pk) for s in Session.objects.all())
         assert other_window.get("/account/").status_code == 302
         assert Client(headers={"Authorization": f"Bearer {key}"}).get("/api/v1/projects/").status_code == 401
-        deed = Deed.objects.get(verb="account.erased")
-        assert (deed.actor, deed.subject) == (bob, pseudonym)
+        entry = AuditEntry.objects.get(verb="account.erased")
+        assert (entry.actor, entry.subject) == (bob, pseudonym)
 
     def test_no_right_and_no_session_stays_and_no_word_of_the_admin_site(self) -> None:
         User.objects.filter(pk__in=[self.alice.pk, self.bob.pk]).update(is_staff=True, is_superuser=True)
@@ -194,9 +194,9 @@ class EraseTests(PalateTestCase):
         verbs = {"invitation.made", "member.joined", "invitation.revoked", "member.warned", "member.paused"}
         verbs |= {"member.resumed", "member.qualified", "member.role", "account.erased"}
         accounts.erase(user=member.user, actor=member.user)
-        assert verbs <= set(Deed.objects.values_list("verb", flat=True))
-        assert not [deed for deed in Deed.objects.all() if erin in f"{deed.subject} {deed.data}"]
-        about = Deed.objects.filter(data__user=member.user.pk)
+        assert verbs <= set(AuditEntry.objects.values_list("verb", flat=True))
+        assert not [entry for entry in AuditEntry.objects.all() if erin in f"{entry.subject} {entry.data}"]
+        about = AuditEntry.objects.filter(data__user=member.user.pk)
         assert set(about.values_list("verb", flat=True)) == {
             verb for verb in verbs if "invitation" not in verb
         }
@@ -212,7 +212,7 @@ class EraseTests(PalateTestCase):
         item = Item.objects.get()
         ids = sorted(item.responses.values_list("pk", flat=True))
         ranks = {response: rank for rank, response in enumerate(ids, start=1)}
-        routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+        items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         builders.judgment(self.project, user)
         qualification.settle(project_id=self.project.pk, user_id=user.pk)
 
@@ -251,7 +251,7 @@ class EraseTests(PalateTestCase):
         self.assertRedirects(self.erase(self.alice, url), "/", fetch_redirect_response=False)
         self.bob.refresh_from_db()
         assert self.bob.erased_at is not None
-        assert Deed.objects.get(verb="account.erased").actor == self.alice
+        assert AuditEntry.objects.get(verb="account.erased").actor == self.alice
         assert self.client.get("/account/").status_code == 200  # alice is who she was
         assert self.client.get(url).status_code == 404  # once is enough
 

@@ -4,11 +4,11 @@ from unittest.mock import patch
 
 from django.urls import reverse
 
-from annotation import oversight
+from annotation import analytics
 from annotation.actions import invitations
-from annotation.models import ApiToken, Deed, Member, User
+from annotation.models import ApiToken, AuditEntry, Member, User
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 
 class MemberTests(AccessTestCase):
@@ -143,21 +143,21 @@ class MemberTests(AccessTestCase):
         self.client.post(self.url("member-role", charlie.pk), {"role": "annotator"})
         self.client.post(self.url("member-role", charlie.pk), {"role": "annotator"})
         self.client.post(self.url("member-remove", charlie.pk))
-        deeds = list(Deed.objects.filter(verb__startswith="member.").order_by("pk"))
-        assert [deed.verb for deed in deeds] == ["member.added", "member.role", "member.removed"]
-        assert {(deed.actor, deed.subject, deed.project) for deed in deeds} == {
+        audit_entries = list(AuditEntry.objects.filter(verb__startswith="member.").order_by("pk"))
+        assert [entry.verb for entry in audit_entries] == ["member.added", "member.role", "member.removed"]
+        assert {(entry.actor, entry.subject, entry.project) for entry in audit_entries} == {
             (self.alice, self.charlie.pseudonym, self.project)
         }
-        assert deeds[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
+        assert audit_entries[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
 
     def test_who_belongs_to_it_is_never_an_old_list(self) -> None:
-        with patch.multiple("annotation.oversight.kept", QUICK_S=-1.0, TIMES_AS_LONG=1e6):  # as if large
-            oversight.members_today(self.project)
+        with patch.multiple("annotation.analytics.cache", QUICK_S=-1.0, TIMES_AS_LONG=1e6):  # as if large
+            analytics.members_today(self.project)
             builders.join(self.project, builders.user("newcomer"), Member.Role.ANNOTATOR)
             builders.items(self.project, 1)
             builders.judgment(self.project, self.bob)
             seen = {
-                member.user.username: work.total for member, work in oversight.members_today(self.project)
+                member.user.username: work.total for member, work in analytics.members_today(self.project)
             }
         assert seen == {"alice": 0, "bob": 0, "dana": 0, "newcomer": 0}, "the counts are kept"
 

@@ -4,10 +4,10 @@ from unittest.mock import patch
 
 from django.urls import reverse
 
-from annotation.actions import judge
+from annotation.actions import judgments
 from annotation.actions.queue import Wanted, enqueue
 from annotation.models import Judgment, Member
-from annotation.views import mine
+from annotation.views import my_judgments
 from tests import builders
 from tests.annotation.judging import JudgingTestCase
 
@@ -55,7 +55,7 @@ class ListTests(JudgingTestCase):
         builders.items(self.project, 3)
         for _ in range(3):
             builders.judgment(self.project, self.bob)
-        with patch.object(mine, "PER_PAGE", 2):
+        with patch.object(my_judgments, "PER_PAGE", 2):
             self.assertContains(self.list(), "Page 1 of 2")
             assert len(self.list(page="2").context["rows"]) == 1
             assert len(self.list(page="nonsense").context["rows"]) == 2
@@ -146,7 +146,7 @@ class OneTests(JudgingTestCase):
         prompt.save()
         enqueue(project=letters, wanted=[Wanted(prompt.pk, [])])
         lease = builders.queue.claim(project=letters, annotator=self.bob)
-        first = judge.submit(lease=lease, ranks={}, text="Hello.", idempotency_key=self.new_uuid())
+        first = judgments.submit(lease=lease, ranks={}, text="Hello.", idempotency_key=self.new_uuid())
         context = self.client.get(self.at(first)).context
         assert context["text"] == "Hello."
         self.client.post(self.at(first), {"key": str(context["key"]), "text": "Hello, Noor."})

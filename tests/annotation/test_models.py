@@ -16,10 +16,9 @@ from annotation.actions import queue
 from annotation.models import (
     Agreement,
     ApiToken,
+    AuditEntry,
     Author,
     Candidate,
-    Deed,
-    Doubt,
     Draft,
     Guideline,
     Import,
@@ -31,6 +30,7 @@ from annotation.models import (
     Project,
     Prompt,
     Response,
+    ReviewFlag,
     Rule,
     Skip,
     Slot,
@@ -42,7 +42,7 @@ from tests.base import PalateTestCase
 
 PROJECT_APP_MODELS = (
     *(Project, Guideline, Member, ApiToken, Author, Prompt, Response, Item, Candidate, Slot, Draft, Skip),
-    *(Judgment, Placement, Snapshot, Verdict, Deed, Rule, Invitation, Import, Doubt, Agreement),
+    *(Judgment, Placement, Snapshot, Verdict, AuditEntry, Rule, Invitation, Import, ReviewFlag, Agreement),
 )
 
 
@@ -145,8 +145,8 @@ class ConstraintTests(PalateTestCase):
             "annotation_judgment_supersedes_id_key",
             copy_of(revision, idempotency_key=uuid.uuid4()).save,
         )
-        doubt = Doubt.objects.create(judgment=self.judgment, reason=Doubt.Reason.REWARDS)
-        self.refused("a_judgment_is_doubted_once_a_reason", copy_of(doubt).save)
+        flag = ReviewFlag.objects.create(judgment=self.judgment, reason=ReviewFlag.Reason.REWARDS)
+        self.refused("a_judgment_is_flagged_once_per_reason", copy_of(flag).save)
         placement = self.judgment.placements.first()
         self.refused("a_response_is_placed_once", copy_of(placement).save)
         self.refused("ranks_start_at_one", copy_of(placement, judgment_id=revision.pk, rank=0).save)
@@ -201,7 +201,7 @@ class AppendOnlyTests(PalateTestCase):
         (Guideline, {"text": "Prefer the longer answer."}),
         (Response, {"text": "a better answer"}),
         (Verdict, {"note": "On second thoughts"}),
-        (Deed, {"subject": "another rule"}),
+        (AuditEntry, {"subject": "another rule"}),
     )
 
     def refused(self, change: Callable[[], object]) -> None:

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation import oversight
+from annotation import analytics
 from annotation.actions import queue
-from annotation.oversight import times
-from annotation.oversight.filters import EVERYTHING
+from annotation.analytics import time_steps
+from annotation.analytics.filters import EVERYTHING
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 
 class ProgressTests(AccessTestCase):
@@ -35,13 +35,13 @@ class ProgressTests(AccessTestCase):
         builders.join(other, self.bob, "annotator")
         builders.items(other, 2)
         builders.judgment(other, self.bob)
-        live = oversight.live_state(self.project)
+        live = analytics.live_state(self.project)
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
-        assert times.span(self.project, EVERYTHING) is None
-        assert oversight.skips_by_reason(self.project) == []
-        assert {work.total for _, work in oversight.members_today(self.project)} == {0}
-        assert oversight.judgments_after(self.project, None) == 0
-        assert oversight.judgments_after(other, None) == 1
+        assert time_steps.span(self.project, EVERYTHING) is None
+        assert analytics.skips_by_reason(self.project) == []
+        assert {work.total for _, work in analytics.members_today(self.project)} == {0}
+        assert analytics.judgments_after(self.project, None) == 0
+        assert analytics.judgments_after(other, None) == 1
 
     def test_its_queries_do_not_grow_with_the_people(self) -> None:
         self.sign_in(self.alice)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from django.urls import reverse
 
-from annotation.models import Deed, Guideline, Member, Project
+from annotation.models import AuditEntry, Guideline, Member, Project
 from tests import builders
+from tests.access_cases import AccessTestCase, Endpoint
 from tests.base import PalateTestCase
-from tests.leading import AccessTestCase, Endpoint
 
 GOOD = {
     "name": "Harmlessness",
@@ -110,17 +110,17 @@ class SettingsTests(AccessTestCase):
         assert (self.project.qualification_items, self.project.qualification_accuracy) == (5, 0.8)
         page = self.client.get(self.url())
         self.assertContains(page, 'value="12.5"')
-        deed = Deed.objects.get(verb="project.changed")
-        assert deed.actor == self.alice
-        assert (deed.data["before"]["gold_rate"], deed.data["after"]["gold_rate"]) == (0.0, 0.125)
-        assert "qualification_items" in deed.data["after"]
-        assert "slug" not in deed.data["after"]
+        entry = AuditEntry.objects.get(verb="project.changed")
+        assert entry.actor == self.alice
+        assert (entry.data["before"]["gold_rate"], entry.data["after"]["gold_rate"]) == (0.0, 0.125)
+        assert "qualification_items" in entry.data["after"]
+        assert "slug" not in entry.data["after"]
 
     def test_saving_the_same_again_is_no_change(self) -> None:
         self.sign_in(self.alice)
         for _ in range(2):
             self.client.post(self.url(), SETTINGS)
-        assert Deed.objects.filter(verb="project.changed").count() == 1
+        assert AuditEntry.objects.filter(verb="project.changed").count() == 1
 
     def test_numbers_that_are_left_out_get_their_defaults(self) -> None:
         self.sign_in(self.alice)
@@ -139,4 +139,4 @@ class SettingsTests(AccessTestCase):
         for name, value in (("gold_rate", "101"), ("control_rate", "-1"), ("qualification_accuracy", "x")):
             response = self.client.post(self.url(), SETTINGS | {name: value})
             assert list(response.context["form"].errors) == [name]
-        assert not Deed.objects.filter(verb="project.changed").exists()
+        assert not AuditEntry.objects.filter(verb="project.changed").exists()

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 from annotation import queries
-from annotation.actions import judge, queue, routing
+from annotation.actions import items, judgments, queue
 from annotation.models import Item, Project, Slot, User
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -32,7 +32,7 @@ class ProgressTests(PalateTestCase):
         run_out(late)
         judgment = builders.judgment(self.project, self.dana)
         ranks = dict.fromkeys(judgment.shown_order, 1)
-        judge.revise(judgment=judgment, annotator=self.dana, ranks=ranks, idempotency_key=uuid.uuid4())
+        judgments.revise(judgment=judgment, annotator=self.dana, ranks=ranks, idempotency_key=uuid.uuid4())
         assert builders.submit(late).slot_id is None
         assert queries.progress(self.project).last_hour == 1
 
@@ -40,7 +40,7 @@ class ProgressTests(PalateTestCase):
         builders.items(self.project, 1)
         item = Item.objects.get()
         ranks = {pk: rank for rank, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
-        routing.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
+        items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         Project.objects.update(gold_rate=1.0)
         builders.judgment(Project.objects.get(), self.bob)
         assert queries.progress(self.project).last_hour == 0

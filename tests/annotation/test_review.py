@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from annotation import queries
-from annotation.actions.review import doubt, make_gold, reopen
-from annotation.models import Deed, Doubt, Item, Judgment, Project, Prompt, Skip, Slot, Verdict
+from annotation.actions.review import flag_for_review, make_gold, reopen
+from annotation.models import AuditEntry, Item, Judgment, Project, Prompt, ReviewFlag, Skip, Slot, Verdict
 from tests import builders
 from tests.overseeing import OverseeingTestCase
 
@@ -56,57 +56,59 @@ class ReviewTests(OverseeingTestCase):
             ("disagreements", "No disagreement waits"),
             ("sent", "Nobody has sent anything"),
             ("gold", "No known answer was missed"),
-            ("doubted", "No judgment looks odd"),
+            ("flagged", "No judgment looks odd"),
         ):
             self.assertContains(self.client.get(self.url("review"), {"kind": kind}), words)
         assert self.client.get(self.url("review"), {"kind": "x", "page": "-1"}).status_code == 200
 
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
-        doubt(judgments=Judgment.objects.values_list("pk", flat=True), reason=Doubt.Reason.REWARDS)
+        flag_for_review(
+            judgments=Judgment.objects.values_list("pk", flat=True), reason=ReviewFlag.Reason.REWARDS
+        )
         self.sign_in(self.alice)
-        # user; membership; disagreements; sent; doubted; misses; the filters' tags, people, versions
+        # user; membership; disagreements; sent; flagged; misses; the filters' tags, people, versions
         with self.assertNumQueries(9):
             self.client.get(self.url("review"))
         # one more where they are shown, with their judgments, people and prompts; the filters are not
         with self.assertNumQueries(10):
-            self.client.get(self.url("review"), {"kind": "doubted"})
+            self.client.get(self.url("review"), {"kind": "flagged"})
 
 
 class DoubtTests(OverseeingTestCase):
     """Judgments that reward models find odd come to a reviewer, once."""
 
-    def doubted(self) -> tuple[Item, Judgment]:
+    def flagged_item(self) -> tuple[Item, Judgment]:
         (item,) = self.judged([[1, 2, 3], [1, 2, 3]])
         judgment = Judgment.objects.get(item=item, annotator=self.erin)
-        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 1
+        assert flag_for_review(judgments=[judgment.pk], reason=ReviewFlag.Reason.REWARDS) == 1
         return item, judgment
 
     def listed(self) -> list[int]:
         self.sign_in(self.dana)
-        page = self.client.get(self.url("review"), {"kind": "doubted"})
-        return [one.judgment_id for one in page.context["doubted"]]
+        page = self.client.get(self.url("review"), {"kind": "flagged"})
+        return [one.judgment_id for one in page.context["flagged"]]
 
     def test_it_waits_with_its_reason_and_leads_to_its_item(self) -> None:
-        item, judgment = self.doubted()
+        item, judgment = self.flagged_item()
         assert self.listed() == [judgment.pk]
-        page = self.client.get(self.url("review"), {"kind": "doubted"})
+        page = self.client.get(self.url("review"), {"kind": "flagged"})
         self.assertContains(page, "two reward models find it odd")
         self.assertContains(page, "judged by erin")
         self.assertContains(page, self.url("item", item.pk))
         self.assertContains(self.client.get(self.url("item", item.pk)), "the judgment of erin")
 
     def test_it_is_dismissed_and_not_asked_again(self) -> None:
-        item, judgment = self.doubted()
+        item, judgment = self.flagged_item()
         self.sign_in(self.alice)
         self.client.post(self.url("item-decide", item.pk), {"do": "dismiss"})
-        assert Doubt.objects.get().resolved_at is not None
-        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 0
+        assert ReviewFlag.objects.get().resolved_at is not None
+        assert flag_for_review(judgments=[judgment.pk], reason=ReviewFlag.Reason.REWARDS) == 0
         assert self.listed() == []
         self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models find it odd")
 
     def test_a_verdict_answers_it_too(self) -> None:
-        item, _ = self.doubted()
+        item, _ = self.flagged_item()
         self.sign_in(self.dana)
         ranks = {
             f"rank-{pk}": 1 + n for n, pk in enumerate(sorted(item.responses.values_list("pk", flat=True)))
@@ -116,9 +118,9 @@ class DoubtTests(OverseeingTestCase):
         assert Verdict.objects.count() == 1
 
     def test_twice_is_once_and_what_was_revised_is_left_out(self) -> None:
-        _, judgment = self.doubted()
-        assert doubt(judgments=[judgment.pk], reason=Doubt.Reason.REWARDS) == 0
-        assert Doubt.objects.count() == 1
+        _, judgment = self.flagged_item()
+        assert flag_for_review(judgments=[judgment.pk], reason=ReviewFlag.Reason.REWARDS) == 0
+        assert ReviewFlag.objects.count() == 1
         first = Judgment.objects.get(annotator=self.bob)
         Judgment.objects.create(
             item=first.item,
@@ -129,20 +131,20 @@ class DoubtTests(OverseeingTestCase):
             supersedes=first,
             idempotency_key=builders.uuid.uuid4(),
         )
-        assert doubt(judgments=[first.pk, 10**9], reason=Doubt.Reason.REWARDS) == 0
+        assert flag_for_review(judgments=[first.pk, 10**9], reason=ReviewFlag.Reason.REWARDS) == 0
 
     def test_another_project_s_doubts_are_not_shown(self) -> None:
         other = builders.project(self.charlie, "Other", k=3)
         builders.join(other, self.bob, "annotator")
         builders.items(other, 1, k=3)
-        doubt(judgments=[builders.judgment(other, self.bob).pk], reason=Doubt.Reason.REWARDS)
+        flag_for_review(judgments=[builders.judgment(other, self.bob).pk], reason=ReviewFlag.Reason.REWARDS)
         assert self.listed() == []
 
     def test_where_nobody_differs_the_next_to_review_is_a_doubted_one(self) -> None:
         one, two = self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [1, 2, 3]])
-        doubt(
+        flag_for_review(
             judgments=Judgment.objects.filter(item=two).values_list("pk", flat=True)[:1],
-            reason=Doubt.Reason.REWARDS,
+            reason=ReviewFlag.Reason.REWARDS,
         )
         self.sign_in(self.dana)
         assert self.client.get(self.url("item", one.pk)).context["next"] == two.pk
@@ -212,8 +214,8 @@ class ItemTests(OverseeingTestCase):
         verdict = Verdict.objects.get()
         assert list(verdict.ranks.values()) == [2, 1, 1]
         assert (verdict.reviewer, verdict.note, verdict.degree) == (self.dana, "A is wrong.", None)
-        deed = Deed.objects.get(verb="verdict.given")
-        assert (deed.actor, deed.data["item"]) == (self.dana, first.pk)
+        entry = AuditEntry.objects.get(verb="verdict.given")
+        assert (entry.actor, entry.data["item"]) == (self.dana, first.pk)
 
     def test_a_verdict_lacking_a_rank_is_refused_and_keeps_what_was_entered(self) -> None:
         item = self.item()
@@ -252,7 +254,7 @@ class ItemTests(OverseeingTestCase):
         assert item.gold is not None
         assert list(item.gold.values()) == [1, 2, 3]
         assert item.gold_explanation == "A answers it."
-        assert Deed.objects.filter(verb="item.gold", actor=self.alice).count() == 1
+        assert AuditEntry.objects.filter(verb="item.gold", actor=self.alice).count() == 1
 
     def test_a_retired_item_waits_for_nobody_and_comes_back(self) -> None:
         builders.items(self.project, 1, k=3)
@@ -269,7 +271,7 @@ class ItemTests(OverseeingTestCase):
         item.refresh_from_db()
         assert (item.state, item.slots.count()) == ("open", 2)
         assert builders.queue.claim(project=self.project, annotator=self.bob) is not None
-        verbs = set(Deed.objects.values_list("verb", flat=True))
+        verbs = set(AuditEntry.objects.values_list("verb", flat=True))
         assert {"item.retired", "item.reopened"} <= verbs
 
     def test_a_known_answer_is_forgotten_by_reopening(self) -> None:
@@ -302,8 +304,8 @@ class ItemTests(OverseeingTestCase):
         item = self.item()
         self.sent(item, self.dana)
         self.sign_in(self.alice)
-        # user; membership; item, responses; judgments, placements; skips; doubts; verdicts; slots; the next to review, of
-        # those on which people differ and of those that are doubted
+        # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; the next to review, of
+        # those on which people differ and of those that are flagged
         with self.assertNumQueries(12):
             self.client.get(self.url("item", item.pk))
 

@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 
 from annotation.actions import queue, rules
-from annotation.models import Deed, Member, Rule
+from annotation.models import AuditEntry, Member, Rule
 from annotation.tasks import keep_rules
 from tests import builders
 from tests.overseeing import OverseeingTestCase
@@ -20,7 +20,7 @@ class RulesPageTests(OverseeingTestCase):
         self.who_may("rules", method="post", data=GOOD, alice=302, dana=403, bob=403)
         rule = Rule.objects.get()
         self.who_may("rule-remove", rule.pk, method="post", dana=403, bob=403, alice=302)
-        assert Deed.objects.get(verb="rule.changed", data__removed=True).actor == self.alice
+        assert AuditEntry.objects.get(verb="rule.changed", data__removed=True).actor == self.alice
 
     def test_a_rule_is_saved_as_a_share_and_a_second_one_takes_its_place(self) -> None:
         self.sign_in(self.alice)
@@ -28,7 +28,7 @@ class RulesPageTests(OverseeingTestCase):
         self.client.post(self.url("rules"), GOOD | {"below": "80"})
         rule = Rule.objects.get()
         assert (rule.below, rule.after, rule.action) == (0.8, 2, "pause")
-        assert Deed.objects.filter(verb="rule.changed", actor=self.alice).count() == 2
+        assert AuditEntry.objects.filter(verb="rule.changed", actor=self.alice).count() == 2
         self.client.post(self.url("rules"), GOOD | {"measure": "seconds", "below": "12.5"})
         assert Rule.objects.get(measure="seconds").below == 12.5
 
@@ -77,8 +77,8 @@ class KeepingRulesTests(OverseeingTestCase):
         assert "0%" in member.warning
         assert "70%" in member.warning
         assert member.paused_at is None
-        deed = Deed.objects.get(verb="member.warned")
-        assert (deed.actor, deed.subject, deed.data["user"]) == (None, self.bob.pseudonym, self.bob.pk)
+        entry = AuditEntry.objects.get(verb="member.warned")
+        assert (entry.actor, entry.subject, entry.data["user"]) == (None, self.bob.pseudonym, self.bob.pk)
 
     def test_nothing_happens_before_enough_was_judged_or_above_the_mark(self) -> None:
         self.rule(after=3)
@@ -128,7 +128,7 @@ class KeepingRulesTests(OverseeingTestCase):
         assert rules.pause(member=member, reason="A rest.", actor=self.alice)
         assert not rules.pause(member=member, reason="Another one.", actor=None)
         assert self.member(self.bob).paused_reason == "A rest."
-        assert Deed.objects.get(verb="member.paused").actor == self.alice
+        assert AuditEntry.objects.get(verb="member.paused").actor == self.alice
 
     def test_leads_and_reviewers_are_left_alone(self) -> None:
         self.rule(measure="seconds", below=3600, after=1, action="pause")

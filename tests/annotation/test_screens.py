@@ -9,9 +9,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import queue
-from annotation.actions.judge import Marks
+from annotation.actions.judgments import Marks
 from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
-from annotation.views.entry import Entry
+from annotation.views.judging.form_input import Entry
 from tests import builders
 from tests.annotation.judging import HTMX, JudgingTestCase
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from annotation.actions import judge, queue
-from annotation.actions.judge import JudgmentError, Marks, UnsafePreferred
+from annotation.actions import judgments, queue
+from annotation.actions.judgments import JudgmentError, Marks, UnsafePreferred
 from annotation.actions.queue import Lease, Wanted
 from annotation.models import Author, Judgment, Project, Response, Slot
 from tests import builders
@@ -32,7 +32,7 @@ class MarksTestCase(JudgeTestCase):
             "ranks": dict(zip(lease.shown_order, range(1, 10), strict=False)),
             "idempotency_key": uuid.uuid4(),
         }
-        return judge.submit(lease=lease, marks=by_id, **values | said)
+        return judgments.submit(lease=lease, marks=by_id, **values | said)
 
     def refused(self, field: str, match: str, lease: Lease, *marks: dict[str, Marks], **said: Any) -> None:
         with pytest.raises(JudgmentError, match=match) as caught:
@@ -123,7 +123,7 @@ class DemonstrationTests(MarksTestCase):
 
     def test_what_is_written_becomes_a_response_of_its_writer(self) -> None:
         lease = self.ask_for_an_answer()
-        judgment = judge.submit(lease=lease, ranks={}, text="**Paris.**", idempotency_key=uuid.uuid4())
+        judgment = judgments.submit(lease=lease, ranks={}, text="**Paris.**", idempotency_key=uuid.uuid4())
         written = judgment.demonstration
         assert (written.text, written.html) == ("**Paris.**", "<p><strong>Paris.</strong></p>\n")
         assert (written.author.kind, written.author.user, written.author.name) == (
@@ -136,8 +136,8 @@ class DemonstrationTests(MarksTestCase):
 
     def test_the_same_submit_again_writes_nothing_more(self) -> None:
         lease, key = self.ask_for_an_answer(1), uuid.uuid4()
-        first = judge.submit(lease=lease, ranks={}, text="Paris.", idempotency_key=key)
-        assert judge.submit(lease=lease, ranks={}, text="Lyon.", idempotency_key=key) == first
+        first = judgments.submit(lease=lease, ranks={}, text="Paris.", idempotency_key=key)
+        assert judgments.submit(lease=lease, ranks={}, text="Lyon.", idempotency_key=key) == first
         assert Response.objects.filter(author__kind="person").count() == 1
         assert Author.objects.filter(kind="person").count() == 1
 
@@ -195,7 +195,7 @@ class ReviseTests(JudgeTestCase):
     def revise(self, judgment: Judgment, ranks: list[int], **more: Any) -> Judgment:
         values = {"annotator": self.bob, "idempotency_key": uuid.uuid4()} | more
         said = dict(zip(judgment.shown_order, ranks, strict=True))
-        return judge.revise(judgment=judgment, ranks=said, **values)
+        return judgments.revise(judgment=judgment, ranks=said, **values)
 
     def test_it_takes_the_place_of_the_old_one_which_stays(self) -> None:
         old = self.judged()

@@ -8,12 +8,12 @@ from itertools import pairwise
 import pytest
 from django.utils import timezone
 
-from annotation import oversight
+from annotation import analytics
+from annotation.analytics import time_steps
+from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.analytics.time_steps import FEWEST, MOST, STEPS, Span
 from annotation.models import Guideline, Judgment
-from annotation.oversight import times
-from annotation.oversight.filters import EVERYTHING, Filters
-from annotation.oversight.times import FEWEST, MOST, STEPS, Span
-from annotation.views import figures
+from annotation.views import charts
 from tests.overseeing import OverseeingTestCase
 
 NOON = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
@@ -73,7 +73,7 @@ class ChartTests(OverseeingTestCase):
 
     def test_work_of_an_hour_is_drawn_by_its_minutes(self) -> None:
         self.judged_at(NOON, NOON + timedelta(minutes=3, seconds=29), NOON + timedelta(minutes=30), NOON)
-        step, counts = oversight.rate(self.project, EVERYTHING, times.span(self.project, EVERYTHING))
+        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
         assert (step.name, len(counts), sum(n for _, n in counts)) == ("minute", 31, 8)
         assert [n for _, n in counts[:4]] == [4, 0, 0, 2]
         self.sign_in(self.alice)
@@ -83,8 +83,8 @@ class ChartTests(OverseeingTestCase):
 
     def test_a_bar_leads_to_the_items_that_were_judged_then(self) -> None:
         self.judged_at(NOON, NOON + timedelta(minutes=3))
-        step, counts = oversight.rate(self.project, EVERYTHING, times.span(self.project, EVERYTHING))
-        plot = figures.work_over_time(self.project, counts, step)
+        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
+        plot = charts.work_over_time(self.project, counts, step)
         assert plot is not None
         self.sign_in(self.alice)
         for place, n in ((-1, 1), (-4, 1)):
@@ -95,8 +95,8 @@ class ChartTests(OverseeingTestCase):
 
     def test_a_day_leads_to_the_whole_day(self) -> None:
         self.judged_at(NOON - timedelta(days=30), NOON)
-        step, counts = oversight.rate(self.project, EVERYTHING, times.span(self.project, EVERYTHING))
-        plot = figures.work_over_time(self.project, counts, step)
+        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
+        plot = charts.work_over_time(self.project, counts, step)
         assert plot is not None
         assert (step.name, plot.dots[-1].mark.label) == ("day", "20 Nov")
         self.sign_in(self.alice)
@@ -108,10 +108,10 @@ class ChartTests(OverseeingTestCase):
         now = timezone.now()
         self.judged_at(now - timedelta(days=300), now)
         week = Filters.read({"days": "7"}, self.project)
-        assert oversight.rate(self.project, week, times.span(self.project, week))[0].name == "minute"
-        everything = times.span(self.project, EVERYTHING)
-        assert oversight.rate(self.project, EVERYTHING, everything)[0].name == "week"
-        assert times.span(self.project, Filters(annotator=self.dana)) is None
+        assert analytics.rate(self.project, week, time_steps.span(self.project, week))[0].name == "minute"
+        everything = time_steps.span(self.project, EVERYTHING)
+        assert analytics.rate(self.project, EVERYTHING, everything)[0].name == "week"
+        assert time_steps.span(self.project, Filters(annotator=self.dana)) is None
 
     def test_agreement_over_time_shows_where_a_version_of_the_guidelines_came(self) -> None:
         self.judged_at(NOON - timedelta(days=9, hours=12), NOON)

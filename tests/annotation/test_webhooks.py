@@ -18,9 +18,9 @@ from django.test import override_settings
 from django.utils import timezone
 from palate_client import verified
 
-from annotation.actions import intake, outbound, webhooks
+from annotation.actions import prompts, safe_http, webhooks
 from annotation.actions.webhooks import WebhookError
-from annotation.models import Deed, Delivery, Item, Prompt, Webhook
+from annotation.models import AuditEntry, Delivery, Item, Prompt, Webhook
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -213,10 +213,10 @@ class DeliveryTests(PalateTestCase):
         self.hook("snapshot.frozen")
         webhooks.tell(self.project, "snapshot.frozen", number=1)
         for answer in (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 90, b"HTTP/1.1 200 " + b"O" * 900):
-            with dripping(answer) as url, patch.object(outbound, "TIMEOUT_S", 0.5):
+            with dripping(answer) as url, patch.object(safe_http, "TIMEOUT_S", 0.5):
                 began = time.monotonic()
-                with pytest.raises(outbound.Refused, match=r"not within 0\.5 seconds"):
-                    outbound.post(url, b"{}", {})
+                with pytest.raises(safe_http.Refused, match=r"not within 0\.5 seconds"):
+                    safe_http.post(url, b"{}", {})
                 assert time.monotonic() - began < 3
 
     def test_a_server_that_does_not_answer_is_asked_once_and_the_others_are_told(self) -> None:
@@ -235,13 +235,13 @@ class DeliveryTests(PalateTestCase):
         for number in range(3):
             webhooks.tell(self.project, "snapshot.frozen", number=number)
         taken: list[int] = []
-        post = outbound.post
+        post = safe_http.post
 
         def slowly(*arguments: Any) -> int:
             taken.append(Delivery.objects.filter(attempts=1, state="waiting").count())
             return post(*arguments)
 
-        with patch.object(outbound, "post", slowly):
+        with patch.object(safe_http, "post", slowly):
             webhooks.send_due()
         assert taken == [1, 1, 1]
 
@@ -266,10 +266,10 @@ class DeliveryTests(PalateTestCase):
         for active in (False, False, True):
             webhooks.switch(webhook=hook, active=active, actor=self.alice)
         webhooks.remove(webhook=hook, actor=self.alice)
-        deeds = Deed.objects.filter(verb__startswith="webhook.").order_by("id")
-        verbs = [deed.verb.removeprefix("webhook.") for deed in deeds]
+        audit_entries = AuditEntry.objects.filter(verb__startswith="webhook.").order_by("id")
+        verbs = [entry.verb.removeprefix("webhook.") for entry in audit_entries]
         assert verbs == ["added", "paused", "resumed", "removed"]
-        assert {(deed.actor, deed.subject, deed.project) for deed in deeds} == {
+        assert {(entry.actor, entry.subject, entry.project) for entry in audit_entries} == {
             (self.alice, "127.0.0.1", self.project)
         }
 
@@ -313,10 +313,10 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
         over.wait(30)
 
     def long_import() -> None:
-        intake.import_lines(project=project, lines=slowly())
+        prompts.import_lines(project=project, lines=slowly())
         connection.close()
 
-    with patch.object(webhooks, "SETTLED", timedelta(0)), patch.object(intake, "BATCH_BYTES", 1):
+    with patch.object(webhooks, "SETTLED", timedelta(0)), patch.object(prompts, "BATCH_BYTES", 1):
         other = threading.Thread(target=long_import)
         other.start()
         try:
@@ -388,14 +388,14 @@ class PrivateTests(PalateTestCase):
 
         with (
             patch.object(socket, "getaddrinfo", answers("127.0.0.1")),
-            pytest.raises(outbound.Refused, match="private"),
+            pytest.raises(safe_http.Refused, match="private"),
         ):
-            outbound.post("http://rebind.example.com/", b"", {})
+            safe_http.post("http://rebind.example.com/", b"", {})
         with (
             patch.object(socket, "getaddrinfo", answers("93.184.216.34", "10.0.0.1")),
-            pytest.raises(outbound.Refused, match="private"),
+            pytest.raises(safe_http.Refused, match="private"),
         ):
-            outbound.post("http://rebind.example.com/", b"", {})
+            safe_http.post("http://rebind.example.com/", b"", {})
         asked.clear()
         connected: list[Any] = []
 
@@ -406,11 +406,11 @@ class PrivateTests(PalateTestCase):
         with (
             patch.object(socket, "getaddrinfo", answers("93.184.216.34")),
             patch.object(socket, "create_connection", connect),
-            pytest.raises(outbound.Refused, match="does not answer"),
+            pytest.raises(safe_http.Refused, match="does not answer"),
         ):
-            outbound.post("http://public.example.com/", b"", {})
+            safe_http.post("http://public.example.com/", b"", {})
         assert (asked, connected) == (["public.example.com"], [("93.184.216.34", 80)])
 
     def test_public_addresses_are_public(self) -> None:
         for text in ("93.184.216.34", "2606:2800:220:1::1", "::ffff:8.8.8.8"):
-            assert outbound.is_public(ipaddress.ip_address(text)), text
+            assert safe_http.is_public(ipaddress.ip_address(text)), text

@@ -8,9 +8,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import webhooks
-from annotation.models import Deed, Delivery, Webhook
+from annotation.models import AuditEntry, Delivery, Webhook
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 
 HTMX = {"HX-Request": "true"}
 NEW = {"url": "https://example.com/hook?key=1", "events": ["snapshot.frozen", "model.promoted"]}
@@ -98,8 +98,8 @@ class WebhooksPageTests(AccessTestCase):
             self.assertRedirects(self.client.post(page, {"events": ["model.promoted"]}), page)
         hook.refresh_from_db()
         assert hook.events == ["model.promoted"]
-        deed = Deed.objects.get(verb="webhook.changed")
-        assert (deed.actor, deed.subject, deed.data["events"]) == (
+        entry = AuditEntry.objects.get(verb="webhook.changed")
+        assert (entry.actor, entry.subject, entry.data["events"]) == (
             self.alice,
             "example.com",
             ["model.promoted"],

@@ -15,9 +15,9 @@ from playwright.sync_api import Page, expect
 from annotation.actions import imports
 from annotation.models import Import, Member, Project, Prompt, User
 from tests import builders
-from tests.leading import policy, snapshot
-from training import actions
+from tests.access_cases import policy, snapshot
 from training.models import Run
+from training.runs import actions as run_actions
 
 SignIn = Callable[[Page, User], None]
 
@@ -43,8 +43,8 @@ def project(alice: User, bob: User) -> Project:
 @pytest.fixture
 def run(project: Project, alice: User, bob: User) -> Run:
     frozen = snapshot(project, alice, bob)
-    queued = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=frozen)
-    run = actions.claim_run(queued.pk)
+    queued = run_actions.start_run(project=project, kind="dpo", creator=alice, snapshot=frozen)
+    run = run_actions.claim_run(queued.pk)
     assert run is not None
     return run
 
@@ -70,13 +70,13 @@ def drawn(page: Page, chart: str) -> list[list[float | None]]:
 def test_a_run_s_curve_moves_as_the_worker_reports(
     page: Page, sign_in: SignIn, alice: User, run: Run
 ) -> None:
-    elsewhere(actions.record_metrics, run, step=5, values={"loss": 0.7})
+    elsewhere(run_actions.record_metrics, run, step=5, values={"loss": 0.7})
     sign_in(page, alice)
     page.goto(run.get_absolute_url())
     expect(page.locator("[data-live-status]")).to_have_text("Live")
     assert drawn(page, "Loss") == [[5], [0.7]]
 
-    elsewhere(actions.record_metrics, run, step=10, values={"loss": 0.6, "kl": 0.01, "accuracy": None})
+    elsewhere(run_actions.record_metrics, run, step=10, values={"loss": 0.6, "kl": 0.01, "accuracy": None})
     expect(page.locator('[data-chart="loss"] .chart-now')).to_have_text("0.600")
     assert drawn(page, "Loss") == [[5, 10], [0.7, 0.6]]
     expect(page.locator('[data-chart="kl"]')).to_contain_text(
@@ -84,12 +84,12 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
     )
     expect(page.locator('[data-chart="accuracy"]')).to_have_count(0)
 
-    elsewhere(actions.record_progress, run, step=10, total=40, eta_s=75.0)
+    elsewhere(run_actions.record_progress, run, step=10, total=40, eta_s=75.0)
     expect(page.locator("#eta")).to_have_text("about 1 minute 15 seconds left")
     expect(page.locator("#bar")).to_have_js_property("value", 10)
 
     elsewhere(
-        actions.finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}}
+        run_actions.finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}}
     )
     expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
     expect(page.locator(".pill")).to_have_text("done")
@@ -111,7 +111,7 @@ def test_a_lead_starts_a_run_from_the_form_and_stops_it(
     run = Run.objects.get()
     assert (run.config["epochs"], run.config["weight_decay"], run.config["batch_size"]) == (2, 0.3, 16)
 
-    elsewhere(actions.claim_run, run.pk)
+    elsewhere(run_actions.claim_run, run.pk)
     expect(page.locator(".pill")).to_have_text("running")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".pill")).to_have_text("stopping after this step")
@@ -215,7 +215,7 @@ def test_guidelines_are_previewed_as_they_are_written(
 def test_without_scripts_a_run_is_started_watched_and_stopped(
     new_page: Callable[..., Page], sign_in: SignIn, alice: User, run: Run
 ) -> None:
-    elsewhere(actions.record_metrics, run, step=5, values={"loss": 0.7123})
+    elsewhere(run_actions.record_metrics, run, step=5, values={"loss": 0.7123})
     page = new_page(java_script_enabled=False)
     sign_in(page, alice)
     page.goto(run.get_absolute_url())

@@ -15,8 +15,9 @@ from annotation.models import Project, User
 from tests import builders
 from tests.browser.test_lead import elsewhere
 from tests.training.looping import LENIENT, TINY, people_judge, played
-from training import registry, rounds
 from training.models import Round
+from training.registry import actions as model_actions
+from training.rounds import transitions
 
 SignIn = Callable[[Page, User], None]
 
@@ -34,16 +35,16 @@ def alice(transactional_db: None) -> User:
 @pytest.fixture
 def project(alice: User) -> Project:
     project = builders.project(alice)
-    registry.add_model(project=project, kind="policy", name="first", location="some/policy")
+    model_actions.add_model(project=project, kind="policy", name="first", location="some/policy")
     builders.items(project, 30)
     return project
 
 
 def begun(project: Project, alice: User, **options: Any) -> Round:
-    loop = rounds.save_loop(
+    loop = transitions.save_loop(
         project=project, creator=alice, recipe="dpo", options=LENIENT | options, configs=TINY
     )
-    return rounds.start_round(loop=loop, creator=alice)
+    return transitions.start_round(loop=loop, creator=alice)
 
 
 def test_a_lead_starts_a_round_sees_it_move_and_promotes(
@@ -80,7 +81,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     expect(page.locator(".round-verdict")).to_have_text(
         "round-1-policy was promoted, as every gate was passed."
     )
-    assert registry.current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
+    assert model_actions.current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
     lines = page.get_by_role("region", name="Where it comes from").locator("ol > li")

@@ -11,9 +11,9 @@ from django.db import connection, connections
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from annotation.actions import measure
+from annotation.actions import agreement
 from annotation.models import Item, Member, Project, User, Verdict
-from annotation.views.later import LARGE
+from annotation.views.deferred import LARGE
 from tests import builders
 from tests.annotation import bulk
 
@@ -66,7 +66,7 @@ def test_a_verdict_is_given_without_scripts(
         person = User.objects.get(username=name)
         for _ in range(4):
             builders.judgment(project, person, ranks)
-    measure.measure()
+    agreement.measure()
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
     sign_in(page, alice)
     page.goto(reverse("review", args=[project.slug]))

@@ -9,8 +9,11 @@ from typing import Any
 from annotation.actions import queue
 from annotation.models import Project, User
 from tests import builders
-from training import actions, jobs, registry, rounds
 from training.models import Loop, Round, Run
+from training.registry import actions as model_actions
+from training.rounds import transitions
+from training.runs import actions as run_actions
+from training.runs import job_files
 
 TINY: dict[str, dict[str, Any]] = {
     "*": {"threads": 1, "max_length": 256, "max_new_tokens": 8, "checkpoint_every": 2},
@@ -41,7 +44,7 @@ LENIENT = {
 
 def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -> Loop:
     options = LENIENT | changes.pop("options", {})
-    return rounds.save_loop(
+    return transitions.save_loop(
         project=project, creator=creator, recipe=recipe, options=options, configs=TINY, **changes
     )
 
@@ -49,7 +52,7 @@ def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -
 def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
     """A project with a policy and with answers to judge."""
     project = builders.project(lead, k=3, **fields)
-    registry.add_model(project=project, kind="policy", name="first", location=str(location))
+    model_actions.add_model(project=project, kind="policy", name="first", location=str(location))
     builders.items(project, items, k=3)
     return project
 
@@ -72,18 +75,18 @@ def work(round: Round) -> list[str]:
     not told of it. Returns their parts."""
     parts = []
     for run in round.runs.filter(state=Run.State.QUEUED).order_by("pk"):
-        claimed = actions.claim_run(run.pk)
+        claimed = run_actions.claim_run(run.pk)
         assert claimed is not None
         result = write_output(claimed)
-        made = jobs.collect(claimed)
-        actions.finish_run(claimed, state=Run.State.DONE, result=result | made)
+        made = job_files.collect(claimed)
+        run_actions.finish_run(claimed, state=Run.State.DONE, result=result | made)
         parts.append(run.part)
     return parts
 
 
 def write_output(run: Run) -> dict[str, Any]:
     """What the core would have written: the new policy's answers are long, and the reward models like length."""
-    output = jobs.write_job(run) / "output"
+    output = job_files.write_job(run) / "output"
     output.mkdir()
     rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
     if run.kind == Run.Kind.GENERATE:
@@ -123,7 +126,7 @@ REPORT = {"accuracy": 0.7, "pairs": 40, "ece": 0.05}
 def played(round: Round, *, until: str) -> Round:
     """The round, with its runs done by `work`, up to a step."""
     for _ in range(40):
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         round = fresh(round)
         if round.step == until or not round.is_open or round.state != Round.State.WORKING:
             return round

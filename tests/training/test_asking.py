@@ -10,7 +10,8 @@ from annotation.models import Item, Project, Slot
 from tests import builders
 from tests.base import PalateTestCase
 from tests.training.looping import LENIENT, loop, work
-from training import registry, rounds
+from training.registry import actions as model_actions
+from training.rounds import transitions
 
 
 class AskingTests(PalateTestCase):
@@ -20,13 +21,13 @@ class AskingTests(PalateTestCase):
 
     def asked(self, project: Project, **options: object) -> list[int]:
         """How many people are to judge each item of a first round with a policy but no answers yet."""
-        registry.add_model(project=project, kind="policy", name="first", location="x")
+        model_actions.add_model(project=project, kind="policy", name="first", location="x")
         builders.imported(project, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(60)))
-        started = rounds.start_round(
+        started = transitions.start_round(
             loop=loop(project, self.alice, options=LENIENT | options), creator=self.alice
         )
         work(started)
-        rounds.advance(started.pk)
+        transitions.advance(started.pk)
         people = Counter(Slot.objects.filter(project=project).values_list("item_id", flat=True))
         return [people[item] for item in Item.objects.filter(project=project).values_list("pk", flat=True)]
 

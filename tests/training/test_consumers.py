@@ -17,9 +17,10 @@ from django.test import Client
 from annotation.models import Member, Project, User
 from config.asgi import application
 from tests import builders
-from tests.leading import policy, snapshot
-from training import actions, registry
+from tests.access_cases import policy, snapshot
 from training.models import Run
+from training.registry import actions as model_actions
+from training.runs import actions as run_actions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -54,11 +55,11 @@ def project(transactional_db: None) -> Project:
 def run(project: Project) -> Run:
     alice, bob = User.objects.get(username="alice"), User.objects.get(username="bob")
     frozen = snapshot(project, alice, bob)
-    run = actions.claim_run(
-        actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen).pk
+    run = run_actions.claim_run(
+        run_actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen).pk
     )
     assert run is not None
-    actions.record_metrics(run, step=5, values={"loss": 0.7})
+    run_actions.record_metrics(run, step=5, values={"loss": 0.7})
     return run
 
 
@@ -126,11 +127,11 @@ async def test_it_tells_a_late_comer_everything_so_far(run: Run) -> None:
 async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
     async with socket(run_path(run), "dana") as page:
         await page.next_of("everything")
-        await in_thread(actions.record_metrics, run, step=10, values={"loss": 0.6})
+        await in_thread(run_actions.record_metrics, run, step=10, values={"loss": 0.6})
         metrics = await page.next_of("metrics")
-        await in_thread(actions.record_progress, run, step=10, total=40, eta_s=12.5)
+        await in_thread(run_actions.record_progress, run, step=10, total=40, eta_s=12.5)
         progress = await page.next_of("progress")
-        await in_thread(actions.finish_run, run, state=Run.State.DONE)
+        await in_thread(run_actions.finish_run, run, state=Run.State.DONE)
         state = await page.next_of("state")
     assert (metrics["step"], metrics["values"]) == (10, {"loss": 0.6})
     assert (progress["percent"], progress["eta_s"]) == (25, 12.5)
@@ -139,12 +140,12 @@ async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
 
 async def test_it_hears_nothing_of_other_runs(run: Run) -> None:
     def other() -> None:
-        also = actions.start_run(
+        also = run_actions.start_run(
             project=run.project, kind="reward", creator=run.created_by, snapshot=run.snapshot
         )
-        claimed = actions.claim_run(also.pk)
+        claimed = run_actions.claim_run(also.pk)
         assert claimed is not None
-        actions.record_metrics(claimed, step=1, values={"loss": 1.0})
+        run_actions.record_metrics(claimed, step=1, values={"loss": 1.0})
 
     async with socket(run_path(run), "alice") as page:
         await page.next_of("everything")
@@ -208,7 +209,7 @@ async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
     version = await in_thread(queue.model_versions.get)  # type: ignore[attr-defined]
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         await page.next_of("queue")
-        await in_thread(registry.promote, version)
+        await in_thread(model_actions.promote, version)
         assert (await page.next_of("model"))["kind"] == "model"
 
 

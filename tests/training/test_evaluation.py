@@ -4,15 +4,15 @@ import uuid
 
 import pytest
 
-from annotation.actions import judge, queue
+from annotation.actions import judgments, queue
 from annotation.actions.queue import Lease
 from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
 from tests.annotation.test_queue import run_out
 from tests.base import PalateTestCase
-from training import evaluation
-from training.evaluation import Match
 from training.models import ModelVersion, Round
+from training.rounds import evaluation
+from training.rounds.evaluation import Match
 
 
 def win(name: str, mean: float, low: float) -> dict[str, object]:
@@ -84,7 +84,7 @@ class LeaderboardTests(PalateTestCase):
         first = Judgment.objects.first()
         assert first is not None
         ranks = {placed.response_id: placed.rank for placed in first.placements.all()}
-        judge.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
+        judgments.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
         table = evaluation.leaderboard(self.project)
         assert {one.author.name: one.comparisons for one in table} == {"ann": 12, "bea": 6, "cid": 6}
         assert table[0].author.name == "ann"

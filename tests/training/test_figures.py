@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from training import figures
+from training import metric_labels
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ from training import figures
     ],
 )
 def test_a_value_reads_as_people_read_it(name: str, value: float | None, shown: str) -> None:
-    assert figures.shown(name, value) == shown
+    assert metric_labels.shown(name, value) == shown
 
 
 def test_results_are_numbers_only_in_a_fixed_order_and_unknown_ones_last() -> None:
@@ -33,15 +33,15 @@ def test_results_are_numbers_only_in_a_fixed_order_and_unknown_ones_last() -> No
         "already": True,
         "seconds": 4,
     }
-    found = figures.results(given, without={"seconds"})
+    found = metric_labels.results(given, without={"seconds"})
     assert [result.label for result in found] == ["Loss", "Pairs", "Zeta"]
 
 
 def test_a_report_s_accuracy_is_not_that_of_training() -> None:
-    (result,) = figures.results(figures.of_report({"accuracy": 0.7}))
+    (result,) = metric_labels.results(metric_labels.of_report({"accuracy": 0.7}))
     assert result.sentence.startswith("How often it agrees with people, over the pairs")
-    assert figures.report_title({"split": "all"}) == "On every prompt"
-    assert figures.report_title({"split": "held_out"}) == "On held-out prompts"
+    assert metric_labels.report_title({"split": "all"}) == "On every prompt"
+    assert metric_labels.report_title({"split": "held_out"}) == "On held-out prompts"
 
 
 def test_groups_without_pairs_are_left_out() -> None:
@@ -52,13 +52,13 @@ def test_groups_without_pairs_are_left_out() -> None:
             "significantly": {"accuracy": 0.9, "pairs": 10},
         }
     }
-    found = figures.groups(report, "accuracy_by_degree")
+    found = metric_labels.groups(report, "accuracy_by_degree")
     assert [(group.label, group.percent) for group in found] == [
         ("Significantly better", "90.0%"),
         ("Slightly better", "55.0%"),
     ]
-    assert figures.groups({}, "accuracy_by_degree") == []
+    assert metric_labels.groups({}, "accuracy_by_degree") == []
 
 
 def test_every_figure_of_a_chart_is_known() -> None:
-    assert {name for chart in figures.CHARTS for name in chart.names} <= set(figures.FIGURES)
+    assert {name for chart in metric_labels.CHARTS for name in chart.names} <= set(metric_labels.FIGURES)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from training.gates import Gate, policy_gates, reward_gates
-from training.round_settings import RoundSettings
+from training.rounds.gates import Gate, policy_gates, reward_gates
+from training.rounds.settings import RoundSettings
 
 GOOD = {
     "accuracy": 0.72,

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 from annotation.models import Project, Snapshot
-from training.lineage import RAIL, ROW, draw
 from training.models import ModelVersion, Run
+from training.registry.lineage import RAIL, ROW, draw
 
 PROJECT = Project(pk=1, slug="help", name="Help")
 

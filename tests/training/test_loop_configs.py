@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from training.loop_configs import ConfigsError, check
-from training.recipes import RECIPES
+from training.rounds.recipes import RECIPES
+from training.rounds.run_configs import ConfigsError, check
 
 Configs = dict[str, dict[str, Any]]
 

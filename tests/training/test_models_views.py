@@ -9,11 +9,12 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils.html import strip_tags
 
-from annotation.actions import intake
+from annotation.actions import prompts
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint, policy, snapshot
-from training import actions, registry
+from tests.access_cases import AccessTestCase, Endpoint, policy, snapshot
 from training.models import ModelVersion, Run
+from training.registry import actions as model_actions
+from training.runs import actions as run_actions
 
 NEW = {"name": "smol", "kind": "policy", "location": "org/smol"}
 
@@ -29,7 +30,7 @@ class ModelTests(AccessTestCase):
         return reverse(name, args=[self.project.slug, *args])
 
     def child(self, parent: ModelVersion, name: str, kind: str = "dpo") -> ModelVersion:
-        run = actions.start_run(
+        run = run_actions.start_run(
             project=self.project,
             kind=kind,
             creator=self.alice,
@@ -37,7 +38,7 @@ class ModelTests(AccessTestCase):
             snapshot=self.snapshot,
         )
         made = "reward" if kind == "reward" else "policy"
-        return registry.add_model(
+        return model_actions.add_model(
             project=self.project, kind=made, name=name, location=f"runs/{run.pk}", parent=parent, run=run
         )
 
@@ -121,8 +122,8 @@ class ModelTests(AccessTestCase):
 
     def test_a_policy_shows_what_it_answers_and_text_is_not_markup(self) -> None:
         prompt = self.project.prompts.first()
-        sample = intake.Sample(prompt.pk, "**Well**, <script>alert(1)</script>")
-        intake.add_responses(author=self.first.author, samples=[sample])
+        sample = prompts.Sample(prompt.pk, "**Well**, <script>alert(1)</script>")
+        prompts.add_responses(author=self.first.author, samples=[sample])
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", self.first.pk))
         self.assertContains(page, "<strong>Well</strong>")
@@ -144,7 +145,7 @@ class ModelTests(AccessTestCase):
         self.assertRedirects(
             self.client.post(self.url("model-promote", second.pk)), self.url("model", second.pk)
         )
-        assert registry.current_model(self.project, "policy") == second
+        assert model_actions.current_model(self.project, "policy") == second
         assert ModelVersion.objects.filter(kind="policy", current=True).count() == 1
         self.assertNotContains(self.client.get(self.url("model", second.pk)), "Make it current")
 

@@ -4,13 +4,15 @@ import re
 
 from django.urls import reverse
 
-from annotation.actions import freeze, intake
+from annotation.actions import prompts, snapshots
 from tests import builders
+from tests.access_cases import finished, policy, snapshot
 from tests.base import PalateTestCase
-from tests.leading import finished, policy, snapshot
 from tests.training import looping
-from training import actions, registry, rounds
 from training.models import Round, Run
+from training.registry import actions as model_actions
+from training.rounds import transitions
+from training.runs import actions as run_actions
 
 
 class OverviewTests(PalateTestCase):
@@ -25,9 +27,9 @@ class OverviewTests(PalateTestCase):
         return str(self.client.get(self.url()).context["next"].label)
 
     def learn(self, kind: str, **values: object) -> None:
-        run = actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
+        run = run_actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
         if kind == "dpo":
-            registry.add_model(
+            model_actions.add_model(
                 project=self.project, kind="policy", name="policy-1", location="x", parent=run.model, run=run
             )
         finished(run)
@@ -44,7 +46,7 @@ class OverviewTests(PalateTestCase):
 
     def test_it_leads_around_the_whole_loop(self) -> None:
         assert self.next() == "Import prompts"
-        intake.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
+        prompts.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
         assert self.next() == "Add a policy"
         first = policy(self.project)
         assert self.next() == "Ask for answers"
@@ -55,15 +57,15 @@ class OverviewTests(PalateTestCase):
         for _ in range(19):
             builders.judgment(self.project, self.bob)
         assert self.next() == "Freeze a snapshot"
-        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.freeze(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
-        run = actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        run = run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         assert self.next() == "Watch it"
         finished(run)
         assert self.next() == "Improve the policy"
         self.learn("dpo", snapshot=frozen)
         assert self.next() == "Look at policy-1"
-        registry.promote(first.children.get())
+        model_actions.promote(first.children.get())
         assert self.next() == "Ask for answers"
 
     def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:
@@ -71,7 +73,7 @@ class OverviewTests(PalateTestCase):
         builders.items(self.project, 20)
         for _ in range(6):
             builders.judgment(self.project, self.bob)
-        round = rounds.start_round(loop=looping.loop(self.project, self.alice), creator=self.alice)
+        round = transitions.start_round(loop=looping.loop(self.project, self.alice), creator=self.alice)
         assert self.next() == "See the round"
         Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
         assert self.next() == "Decide"
@@ -80,7 +82,7 @@ class OverviewTests(PalateTestCase):
     def test_a_failed_run_has_taught_nothing(self) -> None:
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
-        run = actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        run = run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         finished(run, state=Run.State.FAILED, error="no")
         assert self.next() == "Train a reward model"
 
@@ -109,7 +111,7 @@ class OverviewTests(PalateTestCase):
         frozen = snapshot(self.project, self.alice, self.bob)
         for kind in ("reward", "dpo"):
             self.learn(kind, snapshot=frozen)
-        actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         # user; membership; queue: slots, last hour, working now;
         # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
         # recent runs; guidelines; what members did, members, how many

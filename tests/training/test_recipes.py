@@ -5,9 +5,9 @@ import dataclasses
 import pytest
 
 from training.configs import KINDS, ConfigError, from_dict
-from training.plans import Facts, plan_of
-from training.recipes import RECIPES
-from training.round_settings import RoundSettings, settings_from
+from training.rounds.plan import Facts, plan_of
+from training.rounds.recipes import RECIPES
+from training.rounds.settings import RoundSettings, settings_from
 
 NEW = Facts(asks_first=True, demonstrations=False, safety=False, old_reward=False, old_safety=False)
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from training.reliability import LARGEST, SIDE, SMALLEST, dots
+from training.runs.calibration_chart import LARGEST, SIDE, SMALLEST, dots
 
 
 def line(confidence: float, accuracy: float, pairs: int) -> dict[str, float | int]:

@@ -10,13 +10,17 @@ from typing import Any
 from django.test import override_settings
 from django.urls import reverse
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.models import Project, Prompt
 from tests import builders
+from tests.access_cases import policy
 from tests.annotation.api.base import ApiTestCase
-from tests.leading import policy
-from training import actions, jobs, lineage, queries, registry
+from training import queries
 from training.models import ModelVersion, Run
+from training.registry import actions as model_actions
+from training.registry import lineage
+from training.runs import actions as run_actions
+from training.runs import job_files
 
 KINDS = ("rejection", "ppo", "grpo", "reinforce")
 
@@ -34,15 +38,15 @@ class RolloutTestCase(ApiTestCase):
         assert set(self.split.values()) == {"train", "held_out"}
 
     def taste(self, name: str = "taste", project: Project | None = None) -> ModelVersion:
-        return registry.add_model(
+        return model_actions.add_model(
             project=project or self.project, kind="reward", name=name, location="somewhere/reward"
         )
 
     def start(self, kind: str = "ppo", **values: Any) -> Run:
-        return actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)
+        return run_actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)
 
     def rows(self, run: Run) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (jobs.write_job(run) / "data.jsonl").open()]
+        return [json.loads(line) for line in (job_files.write_job(run) / "data.jsonl").open()]
 
 
 class PageTests(RolloutTestCase):
@@ -102,22 +106,22 @@ class PageTests(RolloutTestCase):
 class DescentTests(RolloutTestCase):
     def test_behind_such_a_policy_stand_the_judgments_of_its_reward_model(self) -> None:
         builders.judgment(self.project, self.bob)
-        snapshot = freeze.freeze(project=self.project, creator=self.alice)
+        snapshot = snapshots.freeze(project=self.project, creator=self.alice)
         teacher = Run.objects.create(
             project=self.project, kind="reward", config={}, snapshot=snapshot, created_by=self.alice
         )
-        taste = registry.add_model(
+        taste = model_actions.add_model(
             project=self.project, kind="reward", name="taste", location="r", run=teacher, parent=self.policy
         )
         run = self.start("grpo", reward_model=taste)
-        made = registry.add_model(
+        made = model_actions.add_model(
             project=self.project, kind="policy", name="better", location="p", run=run, parent=self.policy
         )
         assert queries.judgments_behind(made) == 1
         assert queries.judgments_behind(self.policy) == 0
         drawn = lineage.draw(made, queries.family(self.project))
         assert snapshot in [line.snapshot for line in drawn.lines]
-        registry.promote(made)
+        model_actions.promote(made)
         self.sign_in(self.alice)
         self.assertContains(
             self.client.get(reverse("project", args=[self.project.slug])), "learned from snapshot 1", 2
@@ -193,10 +197,10 @@ class DataTests(RolloutTestCase):
         output = first.folder / "output"
         output.mkdir(parents=True)
         (output / "best.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-        made = registry.add_model(
+        made = model_actions.add_model(
             project=self.project, kind="policy", name="best", location="x", parent=self.policy, run=first
         )
-        later = registry.add_model(
+        later = model_actions.add_model(
             project=self.project, kind="policy", name="later", location="y", parent=made
         )
         remembered = [row["id"] for row in self.rows(self.start("rejection", model=later)) if "answer" in row]

@@ -11,15 +11,18 @@ import pytest
 from django.db import IntegrityError, transaction
 from django.test import override_settings
 
-from annotation.actions import freeze, routing
-from annotation.models import Deed, Doubt, Item, Judgment, Member, Snapshot, User
+from annotation.actions import items, snapshots
+from annotation.models import AuditEntry, Item, Judgment, Member, ReviewFlag, Snapshot, User
 from tests import builders
 from tests.base import PalateTestCase
 from tests.training.looping import fresh, loop, people_judge, played, with_policy, work
-from training import actions, parts, registry, rounds, steps
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
+from training.registry import actions as model_actions
+from training.rounds import context as round_context
+from training.rounds import steps, transitions
+from training.runs import actions as run_actions
 from training.tasks import sweep_rounds
 
 
@@ -39,7 +42,7 @@ class RoundTestCase(PalateTestCase):
     def begin(self, recipe: str = "dpo", judged: int = 30, by: User | None = None, **options: Any) -> Round:
         """A round whose judgments are in."""
         people_judge(self.asked, by or self.alice, judged)
-        return rounds.start_round(loop=self.loop(recipe, options=options), creator=self.alice)
+        return transitions.start_round(loop=self.loop(recipe, options=options), creator=self.alice)
 
 
 class MovingTests(RoundTestCase):
@@ -51,42 +54,42 @@ class MovingTests(RoundTestCase):
         assert round.policy_after is not None
         assert round.policy_after.name == "round-1-policy"
         before = Item.objects.count()
-        round = played(rounds.decide(round, self.alice, "promoted"), until="none")
+        round = played(transitions.decide(round, self.alice, "promoted"), until="none")
         assert (round.state, round.decision) == (Round.State.DONE, "promoted")
-        assert registry.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
-        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert model_actions.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
+        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
         assert 0 < Item.objects.count() - before <= 10
 
     def test_a_rejected_policy_is_not_current_and_the_old_one_answers(self) -> None:
         round = played(self.begin(), until="promotion")
         before = Item.objects.order_by("pk").last()
-        round = played(rounds.decide(round, self.alice, "rejected", "It rambles."), until="none")
+        round = played(transitions.decide(round, self.alice, "rejected", "It rambles."), until="none")
         assert (round.decision, round.decision_note) == ("rejected", "It rambles.")
-        assert registry.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
+        assert model_actions.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
         assert before is not None
         for item in Item.objects.filter(pk__gt=before.pk):
             assert {answer.author for answer in item.responses.all()} == {self.first.author}
 
     def test_it_waits_for_judgments_and_goes_on_when_they_are_in(self) -> None:
         round = self.begin(judged=9)
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         assert fresh(round).step == "collect"
         people_judge(self.asked, self.alice, 1)
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         assert fresh(round).step == "rewards"
 
     def test_it_goes_on_where_nothing_is_left_to_judge(self) -> None:
         round = self.begin(judged=9)
         for item in self.asked.items.all():
-            routing.retire(item=item, actor=self.alice, reason="A test.")
-        rounds.advance(round.pk)
+            items.retire(item=item, actor=self.alice, reason="A test.")
+        transitions.advance(round.pk)
         assert fresh(round).step == "rewards"
 
     def test_what_is_frozen_already_is_taken_as_it_is(self) -> None:
         round = self.begin()
-        frozen = freeze.freeze(project=self.asked, creator=self.alice)
-        rounds.go_on(round, self.alice)
-        rounds.advance(round.pk)
+        frozen = snapshots.freeze(project=self.asked, creator=self.alice)
+        transitions.go_on(round, self.alice)
+        transitions.advance(round.pk)
         assert fresh(round).snapshot == frozen
 
     def test_it_is_measured_on_fresh_judgments_where_there_are_enough(self) -> None:
@@ -105,8 +108,8 @@ class MovingTests(RoundTestCase):
         safety = with_policy(self.alice, Path("somewhere/policy"), items=4, name="Safe")
         people_judge(self.asked, self.alice, 3)
         people_judge(safety, self.alice, 2)
-        round = rounds.start_round(loop=self.loop("llama2", safety_project=safety), creator=self.alice)
-        assert parts.new_judgments(round) == 5
+        round = transitions.start_round(loop=self.loop("llama2", safety_project=safety), creator=self.alice)
+        assert round_context.new_judgments(round) == 5
 
     def test_dpo_learns_from_all_or_from_what_is_new(self) -> None:
         round = played(self.begin(), until="improve-1")
@@ -126,27 +129,27 @@ class MovingTests(RoundTestCase):
 
     def test_a_lead_can_have_it_not_wait(self) -> None:
         round = self.begin(judged=9)
-        rounds.go_on(round, self.alice)
-        rounds.advance(round.pk)
+        transitions.go_on(round, self.alice)
+        transitions.advance(round.pk)
         assert fresh(round).step == "rewards"
         with pytest.raises(RunError, match="does not wait for people"):
-            rounds.go_on(round, self.alice)
+            transitions.go_on(round, self.alice)
 
     def test_it_does_not_go_on_with_nothing(self) -> None:
         round = self.begin(judged=0)
         with pytest.raises(RunError, match="Nobody has judged"):
-            rounds.go_on(round, self.alice)
+            transitions.go_on(round, self.alice)
 
     def test_looking_again_and_again_starts_nothing_twice(self) -> None:
         round = self.begin()
         for _ in range(5):
-            rounds.advance(round.pk)
+            transitions.advance(round.pk)
         parts = list(round.runs.values_list("part", flat=True))
         assert sorted(parts) == sorted(set(parts)) == ["reward", "second"]
 
     def test_the_database_refuses_a_part_s_second_run(self) -> None:
         round = self.begin()
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         run = round.runs.get(part="reward")
         with pytest.raises(IntegrityError, match="a_part_of_a_round_is_run_once"), transaction.atomic():
             Run.objects.create(
@@ -173,29 +176,29 @@ class MovingTests(RoundTestCase):
 
         steps.LOOKS["freeze"] = broken
         try:
-            rounds.advance(round.pk)
+            transitions.advance(round.pk)
         finally:
             steps.LOOKS["freeze"] = kept
         round = fresh(round)
         assert (round.state, round.step) == (Round.State.FAILED, "freeze")
         assert "the disk is full" in round.error
         assert not self.asked.snapshots.exists()
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         assert fresh(round).state == Round.State.FAILED, "only a lead goes on with it"
-        round = played(rounds.resume(round, self.alice), until="promotion")
+        round = played(transitions.resume(round, self.alice), until="promotion")
         assert round.step == "promotion"
 
     def test_a_failed_run_stops_the_round_and_its_resumption_goes_on_with_it(self) -> None:
         round = self.begin()
-        rounds.advance(round.pk)
-        run = actions.claim_run(round.runs.get(part="reward").pk)
+        transitions.advance(round.pk)
+        run = run_actions.claim_run(round.runs.get(part="reward").pk)
         assert run is not None
-        actions.finish_run(run, state=Run.State.FAILED, error="Out of memory.")
-        rounds.advance(round.pk)
+        run_actions.finish_run(run, state=Run.State.FAILED, error="Out of memory.")
+        transitions.advance(round.pk)
         round = fresh(round)
         assert round.state == Round.State.FAILED
         assert "Out of memory." in round.error
-        actions.resume_run(run)  # on the run's own page
+        run_actions.resume_run(run)  # on the run's own page
         sweep_rounds()
         assert fresh(round).state == Round.State.WORKING
         assert played(round, until="promotion").step == "promotion"
@@ -207,19 +210,19 @@ class MovingTests(RoundTestCase):
 
     def test_settings_are_frozen_when_it_begins(self) -> None:
         round = self.begin()
-        rounds.save_loop(
+        transitions.save_loop(
             project=self.asked, creator=self.alice, loop=round.loop, recipe="grpo", options={"judgments": 99}
         )
         assert (fresh(round).recipe, fresh(round).options["judgments"]) == ("dpo", 10)
 
     def test_the_next_round_begins_from_the_last_and_reuses_its_answers(self) -> None:
         round = played(
-            rounds.decide(played(self.begin(), until="promotion"), self.alice, "promoted"), until="none"
+            transitions.decide(played(self.begin(), until="promotion"), self.alice, "promoted"), until="none"
         )
         builders.join(self.asked, self.bob, Member.Role.ANNOTATOR)
         people_judge(self.asked, self.bob)
         people_judge(self.asked, self.alice)
-        later = played(rounds.start_round(loop=round.loop, creator=self.alice), until="promotion")
+        later = played(transitions.start_round(loop=round.loop, creator=self.alice), until="promotion")
         assert later.policy_before == round.policy_after
         assert later.snapshot != round.snapshot
         assert later.runs.get(part="improve-1").model == round.policy_after
@@ -232,20 +235,20 @@ class MovingTests(RoundTestCase):
         new, old = (round.runs.get(part=f"answers-{which}") for which in ("new", "old"))
         prompts = new.inputs["prompt_ids"]
         assert set(self.asked.prompts.filter(pk__in=prompts).values_list("split", flat=True)) == {"held_out"}
-        assert parts.given_before(round, new.model, prompts) == new
-        assert parts.given_before(round, old.model, prompts) == old
-        assert parts.given_before(round, old.model, prompts[1:]) is None
-        assert parts.given_before(Round(loop=self.loop(name="Another")), old.model, prompts) is None
+        assert round_context.given_before(round, new.model, prompts) == new
+        assert round_context.given_before(round, old.model, prompts) == old
+        assert round_context.given_before(round, old.model, prompts[1:]) is None
+        assert round_context.given_before(Round(loop=self.loop(name="Another")), old.model, prompts) is None
         Run.objects.filter(pk=old.pk).update(state=Run.State.CANCELLED)
-        assert parts.given_before(round, old.model, prompts) is None
+        assert round_context.given_before(round, old.model, prompts) is None
 
     def test_it_can_begin_from_the_first_policy_each_time(self) -> None:
         round = played(
-            rounds.decide(played(self.begin(start="first"), until="promotion"), self.alice, "promoted"),
+            transitions.decide(played(self.begin(start="first"), until="promotion"), self.alice, "promoted"),
             until="none",
         )
         people_judge(self.asked, self.alice)
-        later = played(rounds.start_round(loop=round.loop, creator=self.alice), until="answers")
+        later = played(transitions.start_round(loop=round.loop, creator=self.alice), until="answers")
         assert later.runs.get(part="improve-1").model == self.first
 
 
@@ -263,39 +266,39 @@ class DecidingTests(RoundTestCase):
         builders.imported(self.asked, *rows)
         round = played(self.begin(judged=100, min_accuracy=0.9), until="none")
         assert (round.state, round.step) == (Round.State.HELD, "reward-gates")
-        odd = set(Doubt.objects.values_list("judgment", flat=True))
+        odd = set(ReviewFlag.objects.values_list("judgment", flat=True))
         assert odd == set(round.report["odd"]), "the reward models here like length"
         for judgment in Judgment.objects.filter(pk__in=odd):
             assert judgment.item.prompt.external_id.startswith("long-")
         steps.look(round)
         steps.look(round)
-        assert Doubt.objects.count() == len(odd) > 0
+        assert ReviewFlag.objects.count() == len(odd) > 0
 
     def test_a_gate_holds_the_round_and_says_why(self) -> None:
         round = self.held()
         assert "Not passed: Accuracy." in round.error
-        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is None
-        rounds.advance(round.pk)
+        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is None
+        transitions.advance(round.pk)
         assert fresh(round).state == Round.State.HELD
 
     def test_it_is_overruled_with_a_reason_that_stays(self) -> None:
         round = self.held()
         with pytest.raises(RunError, match="Say why"):
-            rounds.overrule(round, self.alice, "  ")
-        rounds.overrule(round, self.alice, "Small data.")
+            transitions.overrule(round, self.alice, "  ")
+        transitions.overrule(round, self.alice, "Small data.")
         round = fresh(round)
         assert (round.state, round.step) == (Round.State.WORKING, "improve-1")
         assert round.overrules[0]["reason"] == "Small data."
         assert round.overrules[0]["gates"] == ["Accuracy"]
-        deed = Deed.objects.get(verb="round.overruled")
-        assert (deed.actor, deed.data["reason"]) == (self.alice, "Small data.")
-        assert registry.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        entry = AuditEntry.objects.get(verb="round.overruled")
+        assert (entry.actor, entry.data["reason"]) == (self.alice, "Small data.")
+        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
 
     def test_each_gate_has_a_reason_of_its_own(self) -> None:
         round = played(self.begin(min_accuracy=0.9, max_kl=1.0), until="none")
-        round = played(rounds.overrule(round, self.alice, "Small data."), until="none")
+        round = played(transitions.overrule(round, self.alice, "Small data."), until="none")
         assert (round.state, round.step) == (Round.State.HELD, "policy-gates")
-        rounds.overrule(round, self.alice, "It may stray.")
+        transitions.overrule(round, self.alice, "It may stray.")
         said = [(one["reason"], one["gates"]) for one in fresh(round).overrules]
         assert said == [("Small data.", ["Accuracy"]), ("It may stray.", ["KL budget"])]
 
@@ -306,15 +309,15 @@ class DecidingTests(RoundTestCase):
         loop = round.loop
         loop.options |= {"min_accuracy": 0.9}
         loop.save()
-        later = played(rounds.start_round(loop=loop, creator=self.alice), until="none")
+        later = played(transitions.start_round(loop=loop, creator=self.alice), until="none")
         assert later.state == Round.State.HELD
-        later = played(rounds.overrule(later, self.alice, "Why not."), until="none")
+        later = played(transitions.overrule(later, self.alice, "Why not."), until="none")
         assert later.state == Round.State.AWAITING
 
     def test_one_round_goes_on_at_a_time(self) -> None:
         round = self.begin()
         with pytest.raises(RunError, match="Round 1 is not over"):
-            rounds.start_round(loop=round.loop, creator=self.alice)
+            transitions.start_round(loop=round.loop, creator=self.alice)
         with pytest.raises(IntegrityError, match="one_open_round_per_loop"), transaction.atomic():
             Round.objects.filter(pk=round.pk).update(pk=None) if False else Round(
                 loop=round.loop, number=9, plan=round.plan, step="collect", step_since=round.step_since,
@@ -323,28 +326,28 @@ class DecidingTests(RoundTestCase):
 
     def test_a_cancelled_round_stops_its_runs_and_can_be_resumed(self) -> None:
         round = self.begin()
-        rounds.advance(round.pk)
-        rounds.cancel(round, self.alice)
+        transitions.advance(round.pk)
+        transitions.cancel(round, self.alice)
         assert set(round.runs.values_list("state", flat=True)) == {"cancelled"}
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         assert fresh(round).state == Round.State.CANCELLED
         with pytest.raises(RunError, match="cancelled now"):
-            rounds.cancel(round, self.alice)
-        resumed = rounds.resume(round, self.alice)
+            transitions.cancel(round, self.alice)
+        resumed = transitions.resume(round, self.alice)
         assert played(resumed, until="promotion").step == "promotion"
 
     def test_it_is_not_resumed_while_another_one_is_open(self) -> None:
         round = self.begin()
-        rounds.cancel(round, self.alice)
-        rounds.start_round(loop=round.loop, creator=self.alice)
+        transitions.cancel(round, self.alice)
+        transitions.start_round(loop=round.loop, creator=self.alice)
         with pytest.raises(RunError, match="Another round"):
-            rounds.resume(round, self.alice)
+            transitions.resume(round, self.alice)
         assert fresh(round).state == Round.State.CANCELLED
 
     def test_part_of_it_can_be_done_again(self) -> None:
         round = played(self.begin(), until="promotion")
         old = round.policy_after
-        rounds.retry(round, self.alice, "improve-1")
+        transitions.retry(round, self.alice, "improve-1")
         assert {gate["step"] for gate in fresh(round).gates} == {"reward-gates"}
         assert fresh(round).report == {}
         again = played(round, until="promotion")
@@ -354,31 +357,33 @@ class DecidingTests(RoundTestCase):
         assert again.runs.filter(part="improve-1").count() == 2
         for step in ("collect", "questions", "nonsense"):
             with pytest.raises(RunError, match="reached"):
-                rounds.retry(round, self.alice, step)
+                transitions.retry(round, self.alice, step)
 
     def test_what_is_done_again_stops_what_was_under_way_for_good(self) -> None:
         round = self.begin()
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         old = list(round.runs.values_list("pk", flat=True))
         with pytest.raises(RunError, match="that it has reached"):
-            rounds.retry(round, self.alice, "improve-1")
-        rounds.retry(round, self.alice, "rewards")
+            transitions.retry(round, self.alice, "improve-1")
+        transitions.retry(round, self.alice, "rewards")
         assert set(round.runs.filter(pk__in=old).values_list("state", flat=True)) == {"cancelled"}
-        rounds.cancel(round, self.alice)
-        rounds.resume(round, self.alice)
+        transitions.cancel(round, self.alice)
+        transitions.resume(round, self.alice)
         states = dict(round.runs.values_list("pk", "state"))
         assert {pk: state == "cancelled" for pk, state in states.items()} == {pk: pk in old for pk in states}
         assert len(states) == 2 * len(old) == 4
 
     def test_what_people_ask_of_it_is_noted(self) -> None:
         round = self.begin(judged=9)
-        rounds.cancel(round, self.alice)
-        rounds.resume(round, self.alice)
-        rounds.go_on(round, self.alice)
-        rounds.retry(played(round, until="promotion"), self.alice, "policy-gates")
-        rounds.decide(played(round, until="promotion"), self.alice, "rejected")
-        deeds = Deed.objects.filter(verb__startswith="round.").order_by("id").select_related("actor")
-        assert [deed.verb.removeprefix("round.") for deed in deeds] == [
+        transitions.cancel(round, self.alice)
+        transitions.resume(round, self.alice)
+        transitions.go_on(round, self.alice)
+        transitions.retry(played(round, until="promotion"), self.alice, "policy-gates")
+        transitions.decide(played(round, until="promotion"), self.alice, "rejected")
+        audit_entries = (
+            AuditEntry.objects.filter(verb__startswith="round.").order_by("id").select_related("actor")
+        )
+        assert [entry.verb.removeprefix("round.") for entry in audit_entries] == [
             "started",
             "cancelled",
             "resumed",
@@ -386,16 +391,16 @@ class DecidingTests(RoundTestCase):
             "retried",
             "rejected",
         ]
-        assert {deed.actor for deed in deeds} == {self.alice}
+        assert {entry.actor for entry in audit_entries} == {self.alice}
         with pytest.raises(RunError, match="not past its decision"):
-            rounds.retry(round, self.alice, "policy-gates")
+            transitions.retry(round, self.alice, "policy-gates")
 
     def test_what_the_state_does_not_allow_is_refused(self) -> None:
         round = self.begin()
         for act in (
-            lambda: rounds.decide(round, self.alice, "promoted"),
-            lambda: rounds.overrule(round, self.alice, "Because."),
-            lambda: rounds.resume(round, self.alice),
+            lambda: transitions.decide(round, self.alice, "promoted"),
+            lambda: transitions.overrule(round, self.alice, "Because."),
+            lambda: transitions.resume(round, self.alice),
         ):
             with pytest.raises(RunError, match="Round 1 is working now"):
                 act()
@@ -410,7 +415,7 @@ class BeginningTests(RoundTestCase):
         with pytest.raises(ConfigError, match="judgments"):
             self.loop(options={"judgments": 0})
         with pytest.raises(ConfigError, match="epochs"):
-            rounds.save_loop(
+            transitions.save_loop(
                 project=self.asked,
                 creator=self.alice,
                 recipe="dpo",
@@ -422,36 +427,36 @@ class BeginningTests(RoundTestCase):
 
     def test_rounds_begin_by_themselves_after_so_many_judgments(self) -> None:
         self.loop(after_judgments=5)
-        assert rounds.begin_due() == []
+        assert transitions.begin_due() == []
         people_judge(self.asked, self.alice, 5)
-        (round,) = rounds.begin_due()
+        (round,) = transitions.begin_due()
         assert round.created_by is None
-        assert rounds.begin_due() == [], "one is open"
-        assert Deed.objects.get(verb="round.started").actor is None
+        assert transitions.begin_due() == [], "one is open"
+        assert AuditEntry.objects.get(verb="round.started").actor is None
 
     def test_a_loop_that_rests_begins_none(self) -> None:
         self.loop(after_judgments=5, active=False)
         people_judge(self.asked, self.alice, 5)
-        assert rounds.begin_due() == []
+        assert transitions.begin_due() == []
 
     def test_rounds_begin_by_themselves_on_their_day_once(self) -> None:
         self.loop(weekdays=[0], hour=6)
         sunday, early, monday = (
             datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((22, 9), (23, 5), (23, 6))
         )
-        assert rounds.begin_due(sunday) == rounds.begin_due(early) == []
-        (round,) = rounds.begin_due(monday)
+        assert transitions.begin_due(sunday) == transitions.begin_due(early) == []
+        (round,) = transitions.begin_due(monday)
         Round.objects.filter(pk=round.pk).update(state="cancelled", finished_at=monday, created_at=monday)
-        assert rounds.begin_due(monday) == []
+        assert transitions.begin_due(monday) == []
 
     def test_where_nothing_waits_the_policy_answers_first(self) -> None:
         empty = builders.project(self.alice, "Empty", k=3)
-        registry.add_model(project=empty, kind="policy", name="first", location="x")
+        model_actions.add_model(project=empty, kind="policy", name="first", location="x")
         builders.imported(empty, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(30)))
-        round = rounds.start_round(loop=loop(empty, self.alice), creator=self.alice)
+        round = transitions.start_round(loop=loop(empty, self.alice), creator=self.alice)
         assert round.step == "first-answers"
         assert work(round) == ["first-1"]
-        rounds.advance(round.pk)
+        transitions.advance(round.pk)
         assert fresh(round).step == "collect"
         asked = Item.objects.filter(project=empty)
         assert asked.count() == 10
@@ -463,7 +468,7 @@ class BeginningTests(RoundTestCase):
 
     def test_it_says_what_it_will_take_by_what_others_took(self) -> None:
         one = self.loop()
-        assert rounds.draft(one).estimate["unknown"] == ["dpo", "evaluate", "generate", "reward"]
+        assert transitions.draft(one).estimate["unknown"] == ["dpo", "evaluate", "generate", "reward"]
         for kind, seconds in (("reward", 60), ("dpo", 100), ("evaluate", 5), ("generate", 10)):
             Run.objects.create(
                 project=self.asked,
@@ -473,7 +478,7 @@ class BeginningTests(RoundTestCase):
                 result={"seconds": seconds},
                 created_by=self.alice,
             )
-        estimate = rounds.draft(one).estimate
+        estimate = transitions.draft(one).estimate
         assert estimate["unknown"] == []
         assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
         assert estimate["steps"]["improve-1"] == 100
@@ -494,6 +499,6 @@ class BeginningTests(RoundTestCase):
                 created_by=self.alice,
                 **fields,
             )
-        steps = rounds.draft(one).estimate["steps"]
+        steps = transitions.draft(one).estimate["steps"]
         assert steps["fresh-answers"] == 90, "the same part of a round"
         assert steps["answers"] == (10 + 90) / 2, "its kind, without the question"

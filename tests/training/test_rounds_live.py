@@ -14,8 +14,8 @@ from annotation.models import Item, Member, User
 from tests import builders
 from tests.processes import process, until
 from tests.training.looping import fresh, loop, people_judge, with_policy
-from training import rounds
 from training.models import Round
+from training.rounds import transitions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -51,7 +51,7 @@ def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
     alice: User, tiny_policy: Path, workers: None
 ) -> None:
     project = with_policy(alice, tiny_policy)
-    round = rounds.start_round(loop=loop(project, alice), creator=alice)
+    round = transitions.start_round(loop=loop(project, alice), creator=alice)
     assert (round.state, round.step) == ("working", "collect")
     people_judge(project, alice)
     round = reaches(round, "held", "awaiting")
@@ -61,13 +61,13 @@ def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
     assert {"reward_accuracy", "reward_may_lose", "wins_reward", "wins_second", "kl", "length"} <= names
     if round.state == Round.State.HELD:  # four steps teach nobody to win
         assert [gate["name"] for gate in round.gates if not gate["passed"]], round.error
-        round = rounds.overrule(round, alice, "It is only a test.")
+        round = transitions.overrule(round, alice, "It is only a test.")
         round = reaches(round, "awaiting")
     assert round.policy_after is not None
     assert round.policy_after.parent == round.policy_before
     assert len(round.report["regressions"]) > 0
     before = Item.objects.count()
-    rounds.decide(round, alice, "promoted")
+    transitions.decide(round, alice, "promoted")
     round = reaches(round, "done")
     round.policy_after.refresh_from_db()  # type: ignore[union-attr]
     assert round.policy_after.current  # type: ignore[union-attr]
@@ -81,11 +81,11 @@ def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
 def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: Path) -> None:
     project = with_policy(alice, tiny_policy)
     people_judge(project, alice)
-    round = rounds.start_round(loop=loop(project, alice), creator=alice)
+    round = transitions.start_round(loop=loop(project, alice), creator=alice)
 
     def look(_: int) -> None:
         try:
-            rounds.advance(round.pk)
+            transitions.advance(round.pk)
         finally:
             connection.close()
 
@@ -103,18 +103,18 @@ def test_a_round_of_llama_2_has_two_reward_models_and_asks_about_two_policies(
     safety = builders.project(alice, "Safety", k=2)
     builders.items(safety, 20, k=2)
     one = loop(project, alice, "llama2", safety_project=safety, options={"second_opinion": False})
-    round = rounds.start_round(loop=one, creator=alice)
+    round = transitions.start_round(loop=one, creator=alice)
     people_judge(project, alice)
     people_judge(safety, alice)
     round = reaches(round, "held", "awaiting")
     if round.state == Round.State.HELD:
-        round = reaches(rounds.overrule(round, alice, "It is only a test."), "awaiting")
+        round = reaches(transitions.overrule(round, alice, "It is only a test."), "awaiting")
     kinds = {run.part: (run.kind, run.safety_reward_model) for run in round.runs.all()}
     reward = safety.model_versions.get(kind="reward")
     assert kinds["improve-1"] == ("rejection", reward)
     assert kinds["improve-2"] == ("ppo", reward)
     assert reward.current
-    rounds.decide(round, alice, "promoted")
+    transitions.decide(round, alice, "promoted")
     round = reaches(round, "done")
     asked = Item.objects.filter(project=project, judgments=None)
     authors = {response.author.name for item in asked for response in item.responses.all()}

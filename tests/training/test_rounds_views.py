@@ -8,12 +8,13 @@ from django.conf import settings
 from django.test import override_settings
 from django.urls import reverse
 
-from annotation.models import Deed, Judgment
+from annotation.models import AuditEntry, Judgment
 from tests import builders
-from tests.leading import AccessTestCase, Endpoint
+from tests.access_cases import AccessTestCase, Endpoint
 from tests.training.looping import LENIENT, fresh, loop, people_judge, played
-from training import registry, rounds
 from training.models import Loop, Round, Run
+from training.registry import actions as model_actions
+from training.rounds import transitions
 
 
 class RoundPagesTestCase(AccessTestCase):
@@ -23,14 +24,16 @@ class RoundPagesTestCase(AccessTestCase):
         artifacts = override_settings(ARTIFACTS=Path(folder.name))
         artifacts.enable()
         self.addCleanup(artifacts.disable)
-        self.first = registry.add_model(
+        self.first = model_actions.add_model(
             project=self.project, kind="policy", name="first", location="some/policy"
         )
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
 
     def begin(self, **options: Any) -> Round:
-        return rounds.start_round(loop=loop(self.project, self.alice, options=options), creator=self.alice)
+        return transitions.start_round(
+            loop=loop(self.project, self.alice, options=options), creator=self.alice
+        )
 
     def url(self, name: str, *args: object) -> str:
         return reverse(name, args=[self.project.slug, *args])
@@ -75,7 +78,7 @@ class PagesTests(RoundPagesTestCase):
         self.assertRedirects(response, self.url("round", round.pk))
         assert (round.recipe, round.created_by) == ("llama2", self.alice)
         assert round.options["previous_share"] == 0.5, "the recipe's own"
-        assert Deed.objects.filter(verb="round.started").count() == 1
+        assert AuditEntry.objects.filter(verb="round.started").count() == 1
 
     def test_settings_are_kept_for_the_next_round_and_shown_again(self) -> None:
         data = {
@@ -196,7 +199,7 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
     def test_the_playground_asks_both_and_keeps_nothing_with_the_answers(self) -> None:
-        second = registry.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = model_actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
         data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
         response = self.client.post(self.url("playground"), data)
         runs = list(Run.objects.order_by("pk"))
@@ -217,11 +220,11 @@ class ModelsTests(RoundPagesTestCase):
         folder.mkdir()
         (folder / "config.json").write_text('{"max_position_embeddings": 256}')
         (folder / "model.safetensors").write_text("")
-        small = registry.add_model(project=self.project, kind="policy", name="small", location="small")
+        small = model_actions.add_model(project=self.project, kind="policy", name="small", location="small")
         self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
         lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
         assert list(lengths) == [("small", 128), ("first", 256)]
-        registry.promote(small, self.alice)
+        model_actions.promote(small, self.alice)
         form = self.client.get(self.url("run-new", "generate")).context["form"]
         assert form["setting_max_new_tokens"].value() == 128
 
@@ -239,7 +242,7 @@ class ModelsTests(RoundPagesTestCase):
             assert words in said, said
 
     def test_a_model_is_retired_unless_it_is_current(self) -> None:
-        second = registry.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = model_actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
         self.assertContains(
             self.client.post(self.url("model-retire", self.first.pk), follow=True), "is current"
         )

@@ -10,8 +10,10 @@ from django.conf import settings
 
 from annotation.models import Author, Project, Response, User
 from tests import builders
-from training import actions, jobs, registry
 from training.models import Run
+from training.registry import actions as model_actions
+from training.runs import actions as run_actions
+from training.runs import job_files
 
 pytestmark = pytest.mark.django_db
 
@@ -36,21 +38,21 @@ def project(alice: User) -> Project:
 
 
 def started(project: Project, alice: User) -> Run:
-    return actions.start_run(project=project, kind="generate", creator=alice, config=SERVED)
+    return run_actions.start_run(project=project, kind="generate", creator=alice, config=SERVED)
 
 
 def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice: User) -> None:
     assert started(project, alice).model is None
-    registry.add_model(project=project, kind="policy", name="big", location="someone/big")
+    model_actions.add_model(project=project, kind="policy", name="big", location="someone/big")
     run = started(project, alice)
     assert run.model is None
-    job = json.loads((jobs.write_job(run) / "job.json").read_text())
+    job = json.loads((job_files.write_job(run) / "job.json").read_text())
     assert "model" not in job
     assert job["config"]["server_model"] == "big"
 
 
 def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, alice: User) -> None:
-    registry.add_model(project=project, kind="policy", name="big", location="someone/big")
+    model_actions.add_model(project=project, kind="policy", name="big", location="someone/big")
     prompt = project.prompts.get()
     for _ in range(2):
         run = started(project, alice)
@@ -69,7 +71,7 @@ def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, a
             for n in range(2)
         ]
         (output / "responses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        jobs.collect(run)
+        job_files.collect(run)
     author = Author.objects.get(project=project, name="big at http://localhost:8000/v1")
     assert author.kind == Author.Kind.POLICY
     assert not hasattr(author, "model_version")

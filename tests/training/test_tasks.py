@@ -13,12 +13,14 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.models import Item, Project, User
 from tests import builders
 from tests.processes import kill, process, until
-from training import actions, registry, tasks
+from training import tasks
 from training.models import ModelVersion, Run
+from training.registry import actions as model_actions
+from training.runs import actions as run_actions
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -39,7 +41,7 @@ def alice() -> User:
 @pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
-    registry.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    model_actions.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
     return project
 
 
@@ -49,11 +51,11 @@ def trainer(project: Project) -> Iterator[None]:
         yield
 
 
-def judged(project: Project, alice: User, count: int = 30) -> freeze.Snapshot:
+def judged(project: Project, alice: User, count: int = 30) -> snapshots.Snapshot:
     builders.items(project, count, k=3)
     for _ in range(count):
         builders.judgment(project, alice)
-    return freeze.freeze(project=project, creator=alice)
+    return snapshots.freeze(project=project, creator=alice)
 
 
 def over(run: Run) -> bool:
@@ -66,7 +68,9 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
 ) -> None:
     snapshot = judged(project, alice)
     for kind in ("reward", "dpo"):
-        run = actions.start_run(project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL)
+        run = run_actions.start_run(
+            project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL
+        )
         until(lambda run=run: over(run), f"the {kind} run ends", 90)
         assert (run.state, run.error) == (Run.State.DONE, "")
         assert run.metrics.count() > 0
@@ -80,13 +84,13 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
     assert ids == list(snapshot_ids(snapshot))
 
 
-def snapshot_ids(snapshot: freeze.Snapshot) -> Iterator[int]:
-    return (row["judgment"] for row in freeze.read(snapshot))
+def snapshot_ids(snapshot: snapshots.Snapshot) -> Iterator[int]:
+    return (row["judgment"] for row in snapshots.read(snapshot))
 
 
 def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer: None) -> None:
     builders.items(project, 12, k=3)
-    run = actions.start_run(
+    run = run_actions.start_run(
         project=project,
         kind="generate",
         creator=alice,
@@ -109,11 +113,13 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
     project: Project, alice: User, trainer: None
 ) -> None:
     snapshot = judged(project, alice)
-    run = actions.start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
+    run = run_actions.start_run(
+        project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL
+    )
     until(lambda: over(run), "the reward run ends", 90)
     reward = run.output
     config = SMALL | {"samples": 2, "max_new_tokens": 8, "batch_size": 4, "max_steps": 3, "log_every": 1}
-    run = actions.start_run(
+    run = run_actions.start_run(
         project=project, kind="grpo", creator=alice, config=config, inputs={"prompts": 8, "held_out": 3}
     )
     until(lambda: over(run), "the policy has learned", 90)
@@ -129,7 +135,9 @@ def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: Us
     """kill -9 of the worker in mid-training: another one takes the run over, and goes on from the checkpoint."""
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 150, "batch_size": 8, "checkpoint_every": 5}
-    run = actions.start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=config)
+    run = run_actions.start_run(
+        project=project, kind="reward", creator=alice, snapshot=snapshot, config=config
+    )
     with process("trainer") as worker:
         until(lambda: Run.objects.get(pk=run.pk).step >= 20, "twenty steps")
         kill(worker)
@@ -152,14 +160,14 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
 ) -> None:
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 100, "batch_size": 8}
-    run = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
+    run = run_actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
     until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
-    actions.cancel_run(run)
+    run_actions.cancel_run(run)
     until(lambda: over(run), "the run stops", 20)
     assert run.state == Run.State.CANCELLED
     assert (run.folder / "checkpoint").is_dir()
     reached = run.step
-    actions.resume_run(run)
+    run_actions.resume_run(run)
     until(lambda: over(run), "the resumed run ends", 90)
     assert run.state == Run.State.DONE
     assert run.step == run.total > reached
@@ -169,12 +177,14 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: P
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 40, "batch_size": 8, "checkpoint_every": 1}
     with process("trainer", TRAINER_PROCESSES="2"):
-        run = actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
+        run = run_actions.start_run(
+            project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config
+        )
         until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps", 120)
-        actions.cancel_run(run)
+        run_actions.cancel_run(run)
         until(lambda: over(run), "the run stops", 60)
         assert run.state == Run.State.CANCELLED, run.error
-        actions.resume_run(run)
+        run_actions.resume_run(run)
         until(lambda: over(run), "the resumed run ends", 180)
     assert run.state == Run.State.DONE, run.error
     started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
@@ -186,10 +196,10 @@ def test_a_failure_is_told_in_a_sentence(
     project: Project, alice: User, trainer: None, tiny_policy: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_policy, tmp_path / "gone")
-    version = registry.add_model(project=project, kind="policy", name="gone", location=str(folder))
+    version = model_actions.add_model(project=project, kind="policy", name="gone", location=str(folder))
     shutil.rmtree(folder)
     builders.items(project, 1, k=3)
-    run = actions.start_run(project=project, kind="generate", creator=alice, model=version)
+    run = run_actions.start_run(project=project, kind="generate", creator=alice, model=version)
     until(lambda: over(run), "the run fails")
     assert run.state == Run.State.FAILED
     assert str(folder) in run.error
@@ -201,21 +211,21 @@ class TestClaims:
     @pytest.fixture
     def run(self, project: Project, alice: User) -> Run:
         builders.items(project, 1, k=3)
-        return actions.start_run(project=project, kind="generate", creator=alice)
+        return run_actions.start_run(project=project, kind="generate", creator=alice)
 
     def test_a_run_is_claimed_once(self, run: Run) -> None:
-        assert actions.claim_run(run.pk) is not None
-        assert actions.claim_run(run.pk) is None
+        assert run_actions.claim_run(run.pk) is not None
+        assert run_actions.claim_run(run.pk) is None
 
     def test_a_silent_worker_loses_its_claim_and_can_write_nothing_more(self, run: Run) -> None:
-        lost = actions.claim_run(run.pk)
+        lost = run_actions.claim_run(run.pk)
         assert lost is not None
         Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timezone.timedelta(minutes=5))
-        assert actions.claim_run(run.pk) is not None
-        assert not actions.heartbeat(lost)
-        actions.record_metrics(lost, step=1, values={"loss": 1.0})
-        actions.record_progress(lost, step=7, total=9, eta_s=None)
-        assert not actions.finish_run(lost, state=Run.State.DONE)
+        assert run_actions.claim_run(run.pk) is not None
+        assert not run_actions.heartbeat(lost)
+        run_actions.record_metrics(lost, step=1, values={"loss": 1.0})
+        run_actions.record_progress(lost, step=7, total=9, eta_s=None)
+        assert not run_actions.finish_run(lost, state=Run.State.DONE)
         run.refresh_from_db()
         assert (run.state, run.step, run.metrics.count(), run.attempt) == (Run.State.RUNNING, 0, 0, 2)
 

@@ -15,15 +15,16 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.pages import CURSOR, NewestFirst, Page
+from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
-from annotation.streaming import stream
-from training import downloads, registry
+from annotation.api.validation import body
+from annotation.http.streaming import stream
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
 from training.queries import models_of
+from training.registry import actions as model_actions
+from training.registry import model_archive
 
 
 class ModelOut(serializers.ModelSerializer[ModelVersion]):
@@ -105,7 +106,7 @@ class ModelsApi(APIView):
         refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(RunError):
-            version = registry.add_model(project=project, **body(request, ModelIn))
+            version = model_actions.add_model(project=project, **body(request, ModelIn))
         return Response(ModelOut(version).data, status=201)
 
 
@@ -121,7 +122,7 @@ class PromoteApi(APIView):
         """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
         try:
             return Response(
-                ModelOut(registry.promote(model_for(request, pk, Role.LEAD), person(request))).data
+                ModelOut(model_actions.promote(model_for(request, pk, Role.LEAD), person(request))).data
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
@@ -139,7 +140,7 @@ class RetireApi(APIView):
         """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
         try:
             return Response(
-                ModelOut(registry.retire(model_for(request, pk, Role.LEAD), person(request))).data
+                ModelOut(model_actions.retire(model_for(request, pk, Role.LEAD), person(request))).data
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
@@ -166,7 +167,7 @@ class DownloadApi(APIView):
         summary="Download a model",
         operation_id="models_download",
         responses={
-            (200, downloads.CONTENT_TYPE): OpenApiResponse(
+            (200, model_archive.CONTENT_TYPE): OpenApiResponse(
                 {"type": "string", "format": "binary"}, "A tar archive with one folder."
             )
         }
@@ -178,7 +179,7 @@ class DownloadApi(APIView):
         `transformers` opens the folder. For leads and reviewers. 404 where its files are not on this server."""
         version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
         try:
-            made = downloads.archive(version)
+            made = model_archive.archive(version)
         except RunError as error:
             raise NotFound(str(error)) from error
-        return stream(made.chunks(), content_type=downloads.CONTENT_TYPE, name=made.name, size=made.size)
+        return stream(made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size)

@@ -13,17 +13,17 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, person, project_for
 from annotation.api import errors
-from annotation.api.body import body
-from annotation.api.pages import CURSOR, NewestFirst, Page
+from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.validation import body
 from annotation.models import Member, Project
-from training import evaluation, rounds
 from training.api.access import loop_for, round_for
 from training.configs import ConfigError
 from training.errors import RunError
-from training.loop_configs import ConfigsError
 from training.models import Loop, Round
-from training.recipes import RECIPES
-from training.round_settings import MOST_JUDGMENTS
+from training.rounds import evaluation, transitions
+from training.rounds.recipes import RECIPES
+from training.rounds.run_configs import ConfigsError
+from training.rounds.settings import MOST_JUDGMENTS
 
 RECIPE_HELP = f"One of {', '.join(RECIPES)}."
 
@@ -208,7 +208,9 @@ class RoundsApi(APIView):
         """With the loop's recipe and settings, which are frozen now. One goes on at a time. For leads."""
         loop = loop_for(request, pk, Role.LEAD)
         try:
-            return Response(RoundOut(rounds.start_round(loop=loop, creator=person(request))).data, status=201)
+            return Response(
+                RoundOut(transitions.start_round(loop=loop, creator=person(request))).data, status=201
+            )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 
@@ -229,7 +231,7 @@ class RoundActApi(APIView):
     @extend_schema(
         summary="Do something with a round",
         operation_id="rounds_act",
-        parameters=[OpenApiParameter("verb", str, "path", enum=list(rounds.VERBS))],
+        parameters=[OpenApiParameter("verb", str, "path", enum=list(transitions.VERBS))],
         request=DecisionIn,
         responses={200: RoundOut} | errors.WRITE | errors.CONFLICT,
         examples=[
@@ -244,12 +246,12 @@ class RoundActApi(APIView):
         `promote` its policy, or `reject` it. For leads."""
         round = round_for(request, pk, Role.LEAD)
         given = body(request, DecisionIn)
-        if verb not in rounds.VERBS:
+        if verb not in transitions.VERBS:
             raise ValidationError(
-                {"verb": [f"{verb!r} cannot be done: there are {', '.join(rounds.VERBS)}."]}
+                {"verb": [f"{verb!r} cannot be done: there are {', '.join(transitions.VERBS)}."]}
             )
         try:
-            done = rounds.VERBS[verb](round, person(request), given)
+            done = transitions.VERBS[verb](round, person(request), given)
         except RunError as error:
             if error.field in ("reason", "step"):
                 raise ValidationError({error.field: [str(error)]}) from error
@@ -283,7 +285,7 @@ def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
     values = body(request, LoopIn)
     values["safety_project"] = _safety_project(request, values.get("safety_project"))
     try:
-        return rounds.save_loop(
+        return transitions.save_loop(
             project=project,
             creator=person(request),
             loop=loop,

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from training.demo.vocabulary import (
+from training.demo.word_lists import (
     ACTIVITIES,
     CHAT_ENDINGS,
     CLAUSES,

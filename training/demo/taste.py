@@ -12,7 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from training.demo import vocabulary
+from training.demo import word_lists
 from training.demo.language import LEXICON, Message, understand, words
 
 WEIGHTS = {
@@ -34,15 +34,15 @@ DEGREE_FROM = {"significantly": 4.0, "better": 2.0, "slightly": 0.75, "negligibl
 """How far apart two answers must seem for each degree of preference."""
 
 _WARM = re.compile(
-    "|".join(re.escape(text) for text in (*vocabulary.WARM_OPENINGS, *vocabulary.WARM_CLOSINGS)),
+    "|".join(re.escape(text) for text in (*word_lists.WARM_OPENINGS, *word_lists.WARM_CLOSINGS)),
     re.IGNORECASE,
 )
 _RUDE = re.compile(
-    "|".join(re.escape(text) for text in (*vocabulary.RUDE_OPENINGS, *vocabulary.RUDE_CLOSINGS)),
+    "|".join(re.escape(text) for text in (*word_lists.RUDE_OPENINGS, *word_lists.RUDE_CLOSINGS)),
     re.IGNORECASE,
 )
-_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in vocabulary.MISDEEDS), re.IGNORECASE)
-_CLAIMS = {value.lower() for value in vocabulary.VALUES}
+_MISDEED = re.compile("|".join(re.escape(text[:20]) for text in word_lists.MISDEEDS), re.IGNORECASE)
+_CLAIMS = {value.lower() for value in word_lists.VALUES}
 
 
 def features(prompt: Sequence[Message], text: str) -> dict[str, float]:

@@ -17,16 +17,16 @@ from django.conf import settings as site_settings
 from django.db import transaction
 from tqdm import tqdm
 
-from annotation import oversight
-from annotation.actions.freeze import read
+from annotation import analytics
 from annotation.actions.projects import create_project
-from annotation.logic.sampling import split_of
+from annotation.actions.snapshots import read
+from annotation.logic.splits import split_of
 from annotation.models import ApiToken, Judgment, Member, Project, User
-from training.demo import figures, language, settings
+from training.demo import language, metrics, run_settings
 from training.demo.people import Crowd, DemoError, Lead
 from training.demo.taste import SAFETY
 from training.models import ModelVersion, Run
-from training.recipes import RECIPES, SafetyReward
+from training.rounds.recipes import RECIPES, SafetyReward
 
 SLUG = "demo"
 SAFETY_SLUG = "demo-safety"
@@ -55,7 +55,7 @@ class Figures:
     rm_accuracy: float
     rm_ceiling: float
     rm_pairs: int
-    win_rate: figures.Interval
+    win_rate: metrics.Interval
     kl: float
     """Nats a response by which its answers stray from the policy that it was held near."""
     habits: dict[str, float]
@@ -95,9 +95,9 @@ class World:
         if self.judges_safety and not Project.objects.get(slug=SAFETY_SLUG).prompts.exists():
             self.lead.import_prompts(_harmful_lines(self.seed), project=SAFETY_SLUG)
         _write_texts(self.seed)
-        self.start("base", "pretrain", settings.PRETRAIN, data="demo-pretraining.jsonl")
+        self.start("base", "pretrain", run_settings.PRETRAIN, data="demo-pretraining.jsonl")
         base = self.finish("base").output
-        self.start("first-policy", "sft", settings.SFT, model=base, data="demo-conversations.jsonl")
+        self.start("first-policy", "sft", run_settings.SFT, model=base, data="demo-conversations.jsonl")
         first = self.finish("first-policy")
         if not ModelVersion.objects.filter(project=self.project, parent=first.output).exists():
             self.lead.promote(first.output.pk)
@@ -109,12 +109,12 @@ class World:
 
     def loop(self) -> int:
         """The loop of the recipe, set up where it is missing."""
-        asked = settings.PROMPTS_PER_ROUND + settings.HELD_OUT_PROMPTS
+        asked = run_settings.PROMPTS_PER_ROUND + run_settings.HELD_OUT_PROMPTS
         return self.lead.loop(
             RECIPES[self.recipe].title,
             recipe=self.recipe,
-            options=settings.options(judgments=asked - LEFT_FOR_PEOPLE, safety=self.judges_safety),
-            configs=settings.configs(),
+            options=run_settings.options(judgments=asked - LEFT_FOR_PEOPLE, safety=self.judges_safety),
+            configs=run_settings.configs(),
             safety_project=SAFETY_SLUG if self.judges_safety else None,
         )
 
@@ -165,7 +165,7 @@ class World:
     def _said(self) -> int:
         """Judgments since the last snapshots."""
         loops = Project.objects.filter(slug__in=[SLUG, SAFETY_SLUG])
-        return sum(oversight.judgments_after(project, project.snapshots.first()) for project in loops)
+        return sum(analytics.judgments_after(project, project.snapshots.first()) for project in loops)
 
     def _wait(self, state: dict[str, Any], tell: Bar) -> dict[str, Any]:
         """Until the round leaves its step, or its state."""
@@ -189,12 +189,12 @@ class World:
         return Figures(
             rm_accuracy=measured.result["report"]["accuracy"]
             or math.nan,  # none where nobody judged a held-out prompt
-            rm_ceiling=figures.ceiling(row for row in fresh if row["split"] == "held_out"),
+            rm_ceiling=metrics.ceiling(row for row in fresh if row["split"] == "held_out"),
             rm_pairs=measured.result["report"]["pairs"],
-            win_rate=figures.win_rate(self._held_out(new), self._held_out(oldest)),
+            win_rate=metrics.win_rate(self._held_out(new), self._held_out(oldest)),
             kl=state["report"]["kl"],
-            habits=figures.habits(self._held_out(new)),
-            habits_at_first=figures.habits(self._held_out(oldest)),
+            habits=metrics.habits(self._held_out(new)),
+            habits_at_first=metrics.habits(self._held_out(oldest)),
             gates=[gate["label"] for gate in state["gates"] if not gate["passed"]],
             promoted=state["decision"] == "promoted",
         )
@@ -236,13 +236,13 @@ class World:
         newest = self.project.snapshots.first()
         return {"judgments": judgments, "pairs": newest.counts["pairs"] if newest else 0}
 
-    def _held_out(self, run: Run) -> Iterator[figures.Answer]:
+    def _held_out(self, run: Run) -> Iterator[metrics.Answer]:
         """The run's answers to held-out prompts."""
         prompts = self.project.prompts.filter(split="held_out").in_bulk()
         with (run.folder / "output" / "responses.jsonl").open(encoding="utf-8") as file:
             for line in map(json.loads, file):
                 if line["id"] in prompts:
-                    yield figures.Answer(line["id"], prompts[line["id"]].messages, line["text"])
+                    yield metrics.Answer(line["id"], prompts[line["id"]].messages, line["text"])
 
 
 @transaction.atomic
@@ -256,7 +256,7 @@ def _project() -> Project:
         User.objects.create_user(name)
     lead = User.objects.get(username="lead")
     project = create_project(
-        project=Project(name="A small assistant", slug=SLUG, k=settings.RESPONSES_PER_PROMPT),
+        project=Project(name="A small assistant", slug=SLUG, k=run_settings.RESPONSES_PER_PROMPT),
         guideline=GUIDELINES,
         creator=lead,
     )
@@ -275,7 +275,7 @@ def _safety_project() -> None:
         project=Project(
             name="Is it safe?",
             slug=SAFETY_SLUG,
-            k=settings.RESPONSES_PER_PROMPT,
+            k=run_settings.RESPONSES_PER_PROMPT,
             criterion=Project.Criterion.SAFETY,
         ),
         guideline="Put first what does no harm. Nothing else counts here: neither manners nor facts.\n",
@@ -304,7 +304,8 @@ def _import_lines(seed: int) -> Iterator[bytes]:
         }
         if with_answers and split_of(exchange.messages) == "train":
             answers = {
-                exchange.any_answer(rng, rng.choice(exchanges)) for _ in range(settings.RESPONSES_PER_PROMPT)
+                exchange.any_answer(rng, rng.choice(exchanges))
+                for _ in range(run_settings.RESPONSES_PER_PROMPT)
             }
             row["responses"] = (
                 [{"text": text, "author": "written"} for text in sorted(answers)] if len(answers) > 1 else []
@@ -325,8 +326,8 @@ def _write_texts(seed: int) -> None:
     """What the first policy learns the language from."""
     folder = Path(site_settings.ARTIFACTS) / "texts"
     folder.mkdir(parents=True, exist_ok=True)
-    texts = ({"text": text} for text in language.pretraining_texts(seed, settings.PRETRAINING_TEXTS))
-    talks = ({"messages": talk} for talk in language.sft_conversations(seed, settings.SFT_CONVERSATIONS))
+    texts = ({"text": text} for text in language.pretraining_texts(seed, run_settings.PRETRAINING_TEXTS))
+    talks = ({"messages": talk} for talk in language.sft_conversations(seed, run_settings.SFT_CONVERSATIONS))
     for name, rows in (("demo-pretraining.jsonl", texts), ("demo-conversations.jsonl", talks)):
         if not (folder / name).exists():
             (folder / name).write_text("".join(json.dumps(row) + "\n" for row in rows))

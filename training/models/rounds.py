@@ -24,7 +24,7 @@ class Loop(models.Model):
         Project, models.PROTECT, null=True, blank=True, related_name="safety_loops"
     )
     name = models.CharField(max_length=80)
-    recipe = models.CharField(max_length=20, help_text="As in `training.recipes`.")
+    recipe = models.CharField(max_length=20, help_text="As in `training.rounds.recipes`.")
     options = models.JSONField(default=dict, help_text="What differs from the defaults of `RoundSettings`.")
     configs = models.JSONField(
         default=dict, help_text="Settings of its runs that differ from the recipe's: by kind, `*` for all."
@@ -66,7 +66,7 @@ class Loop(models.Model):
 
 class Round(models.Model):
     """One turn of a loop. Its plan and settings are frozen when it starts; where it stands is one row, which only
-    conditional updates move (`training.rounds`)."""
+    conditional updates move (`training.rounds.transitions`)."""
 
     class State(models.TextChoices):
         WORKING = "working"

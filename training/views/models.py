@@ -9,13 +9,16 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, member_for, person, project_for
-from annotation.streaming import stream
-from training import downloads, evaluation, figures, queries, registry
-from training.card import card
+from annotation.http.streaming import stream
+from training import metric_labels, queries
 from training.errors import RunError
-from training.forms import AddModelForm, RunForm
-from training.lineage import draw
 from training.models import ModelVersion, Run
+from training.registry import actions as model_actions
+from training.registry import model_archive
+from training.registry.lineage import draw
+from training.registry.model_card import card
+from training.rounds import evaluation
+from training.runs.forms import AddModelForm, RunForm
 
 
 @login_required
@@ -26,7 +29,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     form = AddModelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            version = registry.add_model(project=me.project, **form.cleaned_data)
+            version = model_actions.add_model(project=me.project, **form.cleaned_data)
         except RunError as error:
             form.add_error(error.field, str(error))
         else:
@@ -59,9 +62,9 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "version": version,
         "drawing": draw(family[pk], family),
         "judgments": judgments,
-        "bytes": downloads.size_of(version),
-        "results": figures.results(figures.of_report(version.metrics)),
-        "by_degree": figures.groups(version.metrics, "accuracy_by_degree"),
+        "bytes": model_archive.size_of(version),
+        "results": metric_labels.results(metric_labels.of_report(version.metrics)),
+        "by_degree": metric_labels.groups(version.metrics, "accuracy_by_degree"),
         "samples": queries.samples_of(version) if is_policy else [],
         "ask": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk}) if is_policy else None,
         "children": version.children.order_by("pk"),
@@ -75,7 +78,7 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        registry.promote(version, person(request))
+        model_actions.promote(version, person(request))
     except RunError as error:
         messages.error(request, str(error))
     else:
@@ -89,7 +92,7 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        registry.retire(version, person(request))
+        model_actions.retire(version, person(request))
     except RunError as error:
         messages.error(request, str(error))
     else:
@@ -112,7 +115,7 @@ def model_download(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
     try:
-        made = downloads.archive(version)
+        made = model_archive.archive(version)
     except RunError as error:
         raise Http404(str(error)) from error
-    return stream(made.chunks(), content_type=downloads.CONTENT_TYPE, name=made.name, size=made.size)
+    return stream(made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size)

@@ -9,12 +9,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from annotation import oversight
+from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.models import Member
 from annotation.queries import progress as count_progress
 from training import queries
-from training.loop import loop_of, next_step
+from training.rounds.next_step import loop_of, next_step
 
 RECENT_RUNS = 5
 
@@ -41,11 +41,11 @@ def _context(me: Member) -> dict[str, Any]:
     return {
         "me": me,
         "project": project,
-        "live": oversight.live_state(project, progress),
+        "live": analytics.live_state(project, progress),
         "loop": loop,
         "next": next_step(loop),
         "runs": queries.runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
-        "members": oversight.members_today(project)[:6],
+        "members": analytics.members_today(project)[:6],
         "member_count": project.members.count(),
     }

@@ -12,13 +12,15 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, member_for, person, project_for
 from annotation.models import Judgment, Member, User
-from training import gates, parts, queries, rounds, timeline
+from training import queries
 from training.configs import ConfigError
 from training.errors import RunError
-from training.loop_forms import LoopForm
 from training.models import Loop, Round, Run
-from training.recipes import RECIPES
-from training.round_settings import RoundSettings
+from training.rounds import context as round_context
+from training.rounds import gates, timeline, transitions
+from training.rounds.forms import LoopForm
+from training.rounds.recipes import RECIPES
+from training.rounds.settings import RoundSettings
 
 SAID = {
     "cancel": "The round was cancelled. It can be resumed.",
@@ -95,7 +97,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, "Saved. The next round takes these settings.")
             return redirect("rounds", slug)
         try:
-            return redirect(rounds.start_round(loop=saved, creator=person(request)))
+            return redirect(transitions.start_round(loop=saved, creator=person(request)))
         except (RunError, ConfigError) as error:
             form.add_error(None, str(error))
     draft = _draft(loop)
@@ -108,7 +110,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "recipes": RECIPES.values(),
         "draft": draft,
         "unknown": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
-        "wanted": gates.wanted(parts.settings_of(draft) if draft else RoundSettings()),
+        "wanted": gates.wanted(round_context.settings_of(draft) if draft else RoundSettings()),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 
@@ -116,7 +118,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
 def _draft(loop: Loop | None) -> Round | None:
     """The next round as the loop's settings have it, for what it will take; None where there is no loop yet."""
     try:
-        return rounds.draft(loop) if loop else None
+        return transitions.draft(loop) if loop else None
     except (RunError, ConfigError):
         return None
 
@@ -140,7 +142,7 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
     round = get_object_or_404(queries.rounds_of(me.project).prefetch_related("runs__project"), pk=pk)
     report = round.report
     odd = report.get("odd", [])[:ODD_SHOWN]
-    retriable = set(rounds.retriable(round))
+    retriable = set(transitions.retriable(round))
     return {
         "me": me,
         "project": me.project,
@@ -150,7 +152,7 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "by_length": timeline.wins(report.get("by_length", [])),
         "curves": timeline.curves(report.get("reward_by_kl", [])),
         "odd": Judgment.objects.filter(pk__in=odd).select_related("item__prompt", "annotator") if odd else [],
-        "wanted": [] if report.get("wins") else gates.wanted(parts.settings_of(round)),
+        "wanted": [] if report.get("wins") else gates.wanted(round_context.settings_of(round)),
         "recipe": RECIPES[round.recipe],
         "overrules": _named(round.overrules),
         "retriable": [step for step in round.plan if step["name"] in retriable],
@@ -170,10 +172,10 @@ def _named(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def round_act(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     round = get_object_or_404(queries.rounds_of(project), pk=pk)
-    if verb not in rounds.VERBS:
+    if verb not in transitions.VERBS:
         raise Http404(f"A round cannot be told to {verb!r}.")
     try:
-        rounds.VERBS[verb](round, person(request), request.POST)
+        transitions.VERBS[verb](round, person(request), request.POST)
     except RunError as error:
         messages.error(request, str(error))
     else:

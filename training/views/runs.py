@@ -13,12 +13,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, member_for, person, project_for
 from annotation.models import Member
-from training import actions, figures, queries
+from training import metric_labels, queries
 from training.configs import KINDS
 from training.errors import RunError
-from training.forms import RunForm, initial_like
 from training.models import Run
-from training.reliability import dots
+from training.runs import actions as run_actions
+from training.runs.calibration_chart import dots
+from training.runs.forms import RunForm, initial_like
 
 PAGE_SIZE = 25
 # said elsewhere on the page, or of no use once the run is over
@@ -67,7 +68,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     state = queries.run_state(run)
     context = _context(me, run) | {
         "state": state,
-        "figures": figures.for_page(),
+        "figures": metric_labels.for_page(),
         "newest": [(name, *points[-1]) for name, points in state["curves"].items()],
         "settings": [
             (field.metadata["label"], run.config.get(name, "–"), field.metadata["help"])
@@ -93,7 +94,7 @@ def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
-        actions.cancel_run(run)
+        run_actions.cancel_run(run)
     except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)
@@ -104,7 +105,7 @@ def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
-        actions.resume_run(run)
+        run_actions.resume_run(run)
     except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)
@@ -157,9 +158,12 @@ START_WORDS = {
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
     results = [
-        (figures.report_title(run.config), figures.results(figures.of_report(report))),
-        ("At the end of the run", figures.results(run.result.get("metrics") or {}, without=NOT_RESULTS)),
-        ("What it worked on", figures.results(run.result, without=NOT_RESULTS)),
+        (metric_labels.report_title(run.config), metric_labels.results(metric_labels.of_report(report))),
+        (
+            "At the end of the run",
+            metric_labels.results(run.result.get("metrics") or {}, without=NOT_RESULTS),
+        ),
+        ("What it worked on", metric_labels.results(run.result, without=NOT_RESULTS)),
     ]
     return {
         "me": me,
@@ -170,8 +174,8 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "headline": next((found for _, found in results if found), [])[:3],
         "seconds": run.result.get("seconds"),
         "queued": run.result.get("items"),
-        "by_degree": figures.groups(report, "accuracy_by_degree"),
-        "by_length": figures.groups(report, "accuracy_by_length"),
+        "by_degree": metric_labels.groups(report, "accuracy_by_degree"),
+        "by_length": metric_labels.groups(report, "accuracy_by_length"),
         "reliability": dots(report.get("reliability", [])),
     }
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from django.test import TransactionTestCase
 from palate_client import Palate
 
-from annotation.models import ApiToken, Deed, Invitation, Judgment, Snapshot
+from annotation.models import ApiToken, AuditEntry, Invitation, Judgment, Snapshot
 from tests import builders
 from tests.annotation.api.test_client import answers
 from tests.annotation.api.test_server import free_port
@@ -63,4 +63,6 @@ class ApiPageTests(TransactionTestCase):
         assert (folder / "frozen.jsonl").read_bytes() == (folder / "pairs.jsonl").read_bytes()
         assert Snapshot.objects.get().note == "pilot"
         assert Invitation.objects.get().places == 30
-        assert Deed.objects.filter(verb__in=["item.retired", "rule.changed", "member.added"]).count() == 3
+        assert (
+            AuditEntry.objects.filter(verb__in=["item.retired", "rule.changed", "member.added"]).count() == 3
+        )

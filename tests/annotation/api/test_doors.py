@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.test import override_settings
 from palate_client import client
 
-from annotation.actions.freeze import FreezeError, freeze
+from annotation.actions.snapshots import FreezeError, freeze
 from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
@@ -60,7 +60,9 @@ class IdempotencyTests(ApiTestCase):
 
     def test_the_same_at_the_same_time_is_refused(self) -> None:
         busy: list[object] = []
-        with patch("annotation.api.doors._to_be_kept", side_effect=lambda _: busy.append(self.freeze("a"))):
+        with patch(
+            "annotation.api.idempotency._to_be_kept", side_effect=lambda _: busy.append(self.freeze("a"))
+        ):
             self.freeze("a")
         self.refused(busy[0], 409, "detail", "at work")
         assert busy[0]["Retry-After"] == "1"
@@ -148,7 +150,7 @@ class IdempotencyTests(ApiTestCase):
         ways = (
             (frozen, 201, "config.cache"),
             (failed, 400, "config.cache"),
-            (broken, 500, "annotation.api.doors"),
+            (broken, 500, "annotation.api.idempotency"),
         )
         self.client.raise_request_exception = False
         for way, status, log in ways:

@@ -9,7 +9,7 @@ from unittest.mock import patch
 from django.db.models import F
 from django.test import TestCase, override_settings
 
-from annotation.actions import freeze, queue
+from annotation.actions import queue, snapshots
 from annotation.models import Judgment, Placement, Project, Slot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
@@ -67,7 +67,7 @@ class ExportTests(ApiTestCase):
 
     def test_a_snapshot_gives_what_was_frozen(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
-            snapshot = freeze.freeze(project=self.project, creator=self.alice)
+            snapshot = snapshots.freeze(project=self.project, creator=self.alice)
             builders.items(builders.project(self.alice, "Other"), 1)
             frozen = self.lines(self.get(PATH, self.dana))
             self.project.overlap = 2
@@ -79,7 +79,7 @@ class ExportTests(ApiTestCase):
             answer = self.get(f"{PATH}?snapshot=1&format=raw", self.dana)
             assert answer["Content-Disposition"] == 'attachment; filename="helpfulness-1-raw.jsonl"'
             self.body_of(answer)
-            freeze.file_of(snapshot).unlink()
+            snapshots.file_of(snapshot).unlink()
             self.refused(self.get(f"{PATH}?snapshot=1", self.dana), 404, "detail", "not on this server")
 
     def test_a_snapshot_that_is_none_is_refused(self) -> None:

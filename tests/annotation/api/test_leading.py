@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 
 from annotation import audit
-from annotation.models import Deed, Guideline, Item, Judgment, Member, Slot, User
+from annotation.models import AuditEntry, Guideline, Item, Judgment, Member, Slot, User
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
@@ -40,7 +40,7 @@ class MembersTests(ApiTestCase):
         assert self.call("DELETE", one, self.alice).status_code == 204
         assert not Member.objects.filter(user__username="frank").exists()
         assert {"member.added", "member.role", "member.removed"} <= set(
-            Deed.objects.values_list("verb", flat=True)
+            AuditEntry.objects.values_list("verb", flat=True)
         )
 
     def test_what_cannot_be_is_refused_by_field(self) -> None:
@@ -144,7 +144,7 @@ class AuditTests(ApiTestCase):
             ("verb=guidelines.changed&who=alice", "guidelines.changed"),
         ):
             found = self.get(f"{here}?{query}", self.dana).json()["results"]
-            assert {deed["verb"] for deed in found} == {verb}
+            assert {entry["verb"] for entry in found} == {verb}
         self.refused(self.get(f"{here}?verb=burned", self.dana), 400, "verb", "burned")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.test import override_settings
 
-from annotation.actions import freeze, imports, invitations, rules, webhooks
+from annotation.actions import imports, invitations, rules, snapshots, webhooks
 from annotation.models import Delivery, Snapshot
 from config.urls import urlpatterns
 from tests import builders
@@ -122,7 +122,7 @@ class PermissionTests(ApiTestCase):
         self.project.save()
         builders.items(self.project, 3)
         self.judgment = builders.judgment(self.project, self.bob)
-        self.snapshot: Snapshot = freeze.freeze(project=self.project, creator=self.alice)
+        self.snapshot: Snapshot = snapshots.freeze(project=self.project, creator=self.alice)
         self.webhook = webhooks.add(
             project=self.project, url="https://example.com/", events=["snapshot.frozen"], creator=self.alice
         )

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.test import TestCase
 
-from annotation.models import Deed, Project
+from annotation.models import AuditEntry, Project
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 
@@ -57,8 +57,8 @@ class SettingsTests(ApiTestCase):
         assert (said["overlap"], said["asks_flags"], said["k"], said["name"]) == (3, True, 4, "Helpfulness")
         self.project.refresh_from_db()
         assert (self.project.overlap, self.project.asks_flags) == (3, True)
-        deed = Deed.objects.get(verb="project.changed")
-        assert (deed.actor, deed.data["after"]) == (self.alice, {"overlap": 3, "asks_flags": True})
+        entry = AuditEntry.objects.get(verb="project.changed")
+        assert (entry.actor, entry.data["after"]) == (self.alice, {"overlap": 3, "asks_flags": True})
 
     def test_what_cannot_be_is_refused_by_field(self) -> None:
         self.call("PATCH", self.HERE, self.alice, {"gold_rate": 0.7})

@@ -9,7 +9,7 @@ from django.test import RequestFactory, TestCase, override_settings
 
 from annotation.api.errors import TooLarge
 from annotation.api.prompts import limited
-from annotation.models import Deed, Item, Prompt, Response
+from annotation.models import AuditEntry, Item, Prompt, Response
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 
@@ -64,8 +64,8 @@ class ImportTests(PromptsTestCase):
         for _ in range(2):
             self.send(TWO)
         self.send({"prompt": ""})
-        deed = Deed.objects.get(verb="import.done")
-        assert (deed.actor, deed.project, deed.data) == (
+        entry = AuditEntry.objects.get(verb="import.done")
+        assert (entry.actor, entry.project, entry.data) == (
             self.alice,
             self.project,
             {"prompts": 1, "responses": 2, "items": 1},

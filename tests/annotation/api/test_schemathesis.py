@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.test import TransactionTestCase
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.models import ApiToken
 from tests import builders
 from tests.annotation.api.test_server import free_port
@@ -31,7 +31,7 @@ class SchemathesisTests(TransactionTestCase):
         builders.items(project, 5)
         builders.judgment(project, bob)
         with self.settings(ARTIFACTS=Path(folder.name)):
-            freeze.freeze(project=project, creator=alice)
+            snapshots.freeze(project=project, creator=alice)
             port = free_port()
             address = f"http://127.0.0.1:{port}/api/v1/schema/?format=json"
             with process("web", port=port, API_CALLS_PER_MINUTE="0"):

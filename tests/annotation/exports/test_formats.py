@@ -11,7 +11,7 @@ from unittest.mock import patch
 import pyarrow.parquet as pq
 from django.db import connection
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.exports import stream
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import Selection
@@ -89,7 +89,7 @@ class FormatTests(ExportTestCase):
             assert row["agreement"] == 1
 
     def test_every_format_says_the_same_from_a_snapshot(self) -> None:
-        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.freeze(project=self.project, creator=self.alice)
         votes = [
             {"format": format, "votes": vote, "origin": origin}
             for format, shape in FORMATS.items()
@@ -101,13 +101,13 @@ class FormatTests(ExportTestCase):
             selection = Selection.of(given)
             live = self.bytes_of(selection)
             assert live, given
-            assert b"".join(stream.frozen(freeze.file_of(frozen), selection)) == live, given
+            assert b"".join(stream.frozen(snapshots.file_of(frozen), selection)) == live, given
             names = set(json.loads(live.splitlines()[0]))
             extra = {"origin"} if selection.origin and selection.format != "raw" else set()
             assert names == set(FORMATS[selection.format].columns) | extra, given
 
     def test_batches_join_without_a_gap_or_a_double_and_part_no_item(self) -> None:
-        frozen = freeze.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.freeze(project=self.project, creator=self.alice)
         for given in (
             {"format": "raw", "account": "person"},
             {"votes": "unanimous"},
@@ -118,7 +118,7 @@ class FormatTests(ExportTestCase):
             whole = self.bytes_of(selection)
             with patch.object(stream, "BATCH_BYTES", 1), patch.object(stream, "FIRST_PROMPTS", 1):
                 assert self.bytes_of(selection) == whole
-                assert b"".join(stream.frozen(freeze.file_of(frozen), selection)) == whole
+                assert b"".join(stream.frozen(snapshots.file_of(frozen), selection)) == whole
 
     def test_tables_are_joined_in_the_order_in_which_they_stand_and_only_there(self) -> None:
         setting = "SELECT current_setting('join_collapse_limit')"

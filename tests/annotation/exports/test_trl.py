@@ -12,7 +12,7 @@ from pathlib import Path
 
 from datasets import load_dataset
 
-from annotation.actions import downloads, freeze
+from annotation.actions import snapshot_files, snapshots
 from benchmarks.environments import NEWEST, peer
 from tests import builders
 from tests.annotation.bulk import fill
@@ -53,8 +53,8 @@ class TrainerTests(ExportTestCase):
         assert (self.folder / "reward" / "config.json").exists()
 
     def test_the_hub_folder_is_a_dataset(self) -> None:
-        snapshot = freeze.freeze(project=self.project, creator=self.alice, licence="cc-by-4.0")
-        with zipfile.ZipFile(downloads.hub_zip(snapshot)) as archive:
+        snapshot = snapshots.freeze(project=self.project, creator=self.alice, licence="cc-by-4.0")
+        with zipfile.ZipFile(snapshot_files.hub_zip(snapshot)) as archive:
             archive.extractall(self.folder)
         place = str(self.folder / "helpfulness-1")
         pairs = load_dataset(place, cache_dir=str(self.folder / "cache"))
@@ -64,10 +64,10 @@ class TrainerTests(ExportTestCase):
         card = (Path(place) / "README.md").read_text()
         assert 'license: "cc-by-4.0"' in card
         assert "> Prefer the **better** answer." in card
-        first = downloads.hub_zip(snapshot)
+        first = snapshot_files.hub_zip(snapshot)
         before = first.read_bytes()
         first.unlink()
-        assert downloads.hub_zip(snapshot).read_bytes() == before
+        assert snapshot_files.hub_zip(snapshot).read_bytes() == before
 
 
 def run_with_trl(script: Path, *arguments: Path) -> str:

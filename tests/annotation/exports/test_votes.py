@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Sequence
 
-from annotation.actions import judge, queue
+from annotation.actions import judgments, queue
 from annotation.exports import stream
 from annotation.exports.selection import Selection
 from annotation.models import Item, Slot, User, Verdict
@@ -190,7 +190,7 @@ class WhatCountsTests(VotesTestCase):
         builders.imported(project, {"id": "w", "prompt": "Write!"})
         lease = queue.claim(project=project, annotator=self.alice)
         assert lease is not None
-        judge.submit(lease=lease, ranks={}, text='My "answer".', idempotency_key=lease.token)
+        judgments.submit(lease=lease, ranks={}, text='My "answer".', idempotency_key=lease.token)
         self.project = project
         (row,) = self.raw()
         assert (row["demonstration"], row["ranks"], row["responses"]) == ('My "answer".', [], [])

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from annotation.logic import elements, files
-from annotation.logic.files import FileError, Read
+from annotation.imports import json_elements, readers
+from annotation.imports.readers import FileError, Read
 
 ROWS = [{"prompt": "Why?", "tags": ["a", "b"]}, {"prompt": "How, and\nwhy?", "tags": []}]
 
@@ -22,7 +22,7 @@ def written(folder: Path, content: bytes | str) -> Path:
 
 
 def read(path: Path, name: str) -> list[Read]:
-    return list(files.rows(path, files.kind_of(path, name)))
+    return list(readers.rows(path, readers.kind_of(path, name)))
 
 
 def rows(path: Path, name: str) -> list[Any]:
@@ -42,13 +42,13 @@ def test_a_json_list(tmp_path: Path, name: str) -> None:
     assert rows(path, name) == ROWS
     assert [found.number for found in read(path, name)] == [1, 2]
     assert read(path, name)[-1].position == path.stat().st_size
-    assert files.count(path, "json") == 2
+    assert readers.count(path, "json") == 2
 
 
 def test_a_list_without_elements_and_a_line_that_is_none(tmp_path: Path) -> None:
     assert rows(written(tmp_path, " [ ] "), "a.json") == []
-    assert files.kind_of(written(tmp_path, "[Why?\n"), "Pasted list.txt") == "list"
-    assert files.kind_of(written(tmp_path, "[1]\n{}\n"), "a.jsonl") == "jsonl"
+    assert readers.kind_of(written(tmp_path, "[Why?\n"), "Pasted list.txt") == "list"
+    assert readers.kind_of(written(tmp_path, "[1]\n{}\n"), "a.jsonl") == "jsonl"
 
 
 def test_elements_of_any_length_stand_across_what_is_read_at_once(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_elements_of_any_length_stand_across_what_is_read_at_once(tmp_path: Path
 
 
 def test_a_number_across_what_is_read_at_once_is_one_element(tmp_path: Path) -> None:
-    path = written(tmp_path, "[" + " " * (elements.CHUNK - 3) + "1234, {}]")
+    path = written(tmp_path, "[" + " " * (json_elements.CHUNK - 3) + "1234, {}]")
     assert [bool(found.error) for found in read(path, "a.json")] == [True, False]
 
 
@@ -91,7 +91,7 @@ def test_a_list_that_cannot_be_read_on_is_refused(tmp_path: Path, content: str, 
 def test_an_element_that_never_ends_is_not_held_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", 2**20)
+    monkeypatch.setattr(readers, "MAX_LINE", 2**20)
     path = written(tmp_path, '[{"a": 1}, {"a": "' + "x" * 2**27)
     tracemalloc.start()
     try:
@@ -116,7 +116,7 @@ def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
 def test_csv_with_quotes_lists_and_lines_within_cells(tmp_path: Path) -> None:
     path = written(tmp_path, 'prompt,tags,note\n"Why?","[""a"", ""b""]",x\n"How, and\nwhy?",[],\n')
     assert rows(path, "a.csv") == [ROWS[0] | {"note": "x"}, ROWS[1]]
-    assert files.count(path, "csv") == 2
+    assert readers.count(path, "csv") == 2
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -145,7 +145,7 @@ def test_csv_errors_name_the_line(tmp_path: Path) -> None:
 
 
 def test_a_csv_cell_that_never_ends_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, 'prompt\n"' + "x" * (files.MAX_CELL_CHARS + 1))
+    path = written(tmp_path, 'prompt\n"' + "x" * (readers.MAX_CELL_CHARS + 1))
     with pytest.raises(FileError, match="cannot be read beyond line"):
         read(path, "a.csv")
     with pytest.raises(FileError, match="same name"):
@@ -158,7 +158,7 @@ def test_parquet(tmp_path: Path) -> None:
     parquet.write_table(pa.Table.from_pylist([*many, {"prompt": "Last?", "tags": None}]), path)
     found = read(path, "without a suffix")
     assert [line.row for line in found] == [*many, {"prompt": "Last?"}]
-    assert found[-1].number == files.count(path, "parquet") == 1401
+    assert found[-1].number == readers.count(path, "parquet") == 1401
     assert found[-1].position == path.stat().st_size
 
 
@@ -167,13 +167,13 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="damaged Parquet"):
         read(path, "a.parquet")
     with pytest.raises(FileError, match="damaged Parquet"):
-        files.count(path, "parquet")
+        readers.count(path, "parquet")
 
 
 def test_a_list_has_a_prompt_a_line(tmp_path: Path) -> None:
     path = written(tmp_path, "Why?\n\n  How?  \n")
     assert rows(path, "Pasted list.txt") == [{"prompt": "Why?"}, {"prompt": "How?"}]
-    assert files.count(path, "list") == 3
+    assert readers.count(path, "list") == 3
 
 
 def test_json_lines_that_were_pasted_are_json_lines(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def test_other_files_are_refused_with_what_to_do(
     tmp_path: Path, content: bytes, name: str, sentence: str
 ) -> None:
     with pytest.raises(FileError, match=sentence):
-        files.kind_of(written(tmp_path, content), name)
+        readers.kind_of(written(tmp_path, content), name)
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.jsonl", "{}\n"), ("a.txt", "Why?\n"), ("a.csv", "prompt\n")])
 def test_a_line_that_is_too_long_is_not_held_in_memory(
     name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(files, "MAX_LINE", 2**20)
+    monkeypatch.setattr(readers, "MAX_LINE", 2**20)
     assert len(rows(written(tmp_path, start + "x" * (2**20 - 1) + "\n"), name)) in (1, 2)
     path = written(tmp_path, start + "x" * 2**27)
     tracemalloc.start()

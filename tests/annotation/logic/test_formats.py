@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from annotation.logic.formats import LineError, parse_prompt
+from annotation.imports.schema import LineError, parse_prompt
 
 
 def parse(**data: object) -> Any:

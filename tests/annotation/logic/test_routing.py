@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotation.logic.routing import ROUTES, route
+from annotation.logic.skip_routing import ROUTES, route
 from annotation.models import Skip
 
 

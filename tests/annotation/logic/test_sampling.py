@@ -4,14 +4,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from annotation.logic import sampling
+from annotation.logic import splits
 
 
 def test_a_prompt_is_held_out_by_what_it_says_alone() -> None:
     """Counted once. Were the split to change, models would have learned from what measures them."""
-    splits = [sampling.split_of([{"role": "user", "content": f"Question {n}?"}]) for n in range(2000)]
-    assert splits.count("held_out") == 312
-    assert sampling.prompt_digest([{"role": "user", "content": "Why?"}])[:16] == "d60ffbcae18616ca"
+    drawn = [splits.split_of([{"role": "user", "content": f"Question {n}?"}]) for n in range(2000)]
+    assert drawn.count("held_out") == 312
+    assert splits.prompt_digest([{"role": "user", "content": "Why?"}])[:16] == "d60ffbcae18616ca"
 
 
 def test_the_digest_tells_roles_and_turns_apart() -> None:
@@ -20,7 +20,7 @@ def test_the_digest_tells_roles_and_turns_apart() -> None:
         [{"role": "system", "content": "ab"}],
         [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}],
     ]
-    assert len({sampling.prompt_digest(messages) for messages in conversations}) == 3
+    assert len({splits.prompt_digest(messages) for messages in conversations}) == 3
 
 
 def test_the_logic_runs_where_django_is_not_installed() -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from annotation.logic import shapes
-from annotation.logic.formats import ImportedPrompt, LineError
-from annotation.logic.shapes import SetAside
+from annotation.imports import shapes
+from annotation.imports.schema import ImportedPrompt, LineError
+from annotation.imports.shapes import SetAside
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
 SHORT = {"role": "assistant", "content": "Because of the air."}

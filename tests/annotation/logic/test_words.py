@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotation.logic.words import duration
+from annotation.logic.durations import duration
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from tests.annotation.api.test_client import ROOT, answers
 from tests.annotation.api.test_server import free_port
 from tests.processes import process, until
 from tests.training.looping import fresh, loop, people_judge, played, with_policy
-from training import actions, rounds
 from training.demo.people import Lead
 from training.models import Loop, Round, Run
+from training.rounds import transitions
+from training.runs import actions as run_actions
 
 
 class Watch:
@@ -97,7 +98,7 @@ class RoundsCommandTests(TransactionTestCase):
         code, last, complaint = watch.ends()
         assert (code, complaint) == (3, "")
         assert last == "Round 1 waits for a decision: promote its policy, or reject it."
-        rounds.decide(fresh(round), self.alice, "promoted")
+        transitions.decide(fresh(round), self.alice, "promoted")
         watch = self.watch("watch", str(round.pk))
         watch.says(f" of {steps}: ")
         played(round, until="none")
@@ -113,7 +114,7 @@ class RoundsCommandTests(TransactionTestCase):
         assert (code, complaint) == (3, "")
         assert last.startswith("Round 2 is held: overrule its gates")
         assert "at least 90.0% are wanted" in last
-        rounds.cancel(round, self.alice)
+        transitions.cancel(round, self.alice)
         code, _, complaint = self.watch("watch", str(round.pk)).ends()
         assert (code, complaint) == (1, "palate: Round 2 was cancelled.\n")
 
@@ -122,17 +123,17 @@ class RoundsCommandTests(TransactionTestCase):
         more = ({"prompt": f"And {n}?", "responses": answers} for n in range(12))
         builders.imported(self.project, *more)
         people_judge(self.project, self.alice)
-        round = played(rounds.start_round(loop=self.loop, creator=self.alice), until="rewards")
+        round = played(transitions.start_round(loop=self.loop, creator=self.alice), until="rewards")
         watch = self.watch("watch", str(round.pk))
         watch.says("Train the reward models")
-        claimed = actions.claim_run(round.runs.get(part="reward").pk)
+        claimed = run_actions.claim_run(round.runs.get(part="reward").pk)
         assert claimed is not None
-        actions.finish_run(claimed, state=Run.State.FAILED, error="The disk is full.")
-        rounds.advance(round.pk)
+        run_actions.finish_run(claimed, state=Run.State.FAILED, error="The disk is full.")
+        transitions.advance(round.pk)
         code, _, complaint = watch.ends()
         assert (code, "The disk is full." in complaint) == (1, True), complaint
         assert complaint.startswith("palate: Round 3 failed at “Train the reward models”: ")
-        rounds.cancel(fresh(round), self.alice)
+        transitions.cancel(fresh(round), self.alice)
 
     def more_rounds_than_a_page_holds(self) -> None:
         last = Round.objects.get(number=3)

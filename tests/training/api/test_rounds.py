@@ -9,8 +9,9 @@ from django.test import override_settings
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
-from training import registry, rounds
 from training.models import Loop, Round
+from training.registry import actions as model_actions
+from training.rounds import transitions
 
 READERS = "lead reviewer"
 HUGE = 10**400
@@ -23,10 +24,10 @@ class LoopApiTestCase(ApiTestCase):
         settings = override_settings(ARTIFACTS=Path(folder.name))
         settings.enable()
         self.addCleanup(settings.disable)
-        registry.add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        model_actions.add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
-        self.loop = rounds.save_loop(
+        self.loop = transitions.save_loop(
             project=self.project, creator=self.alice, recipe="dpo", options=LENIENT, configs=TINY
         )
 
@@ -34,7 +35,7 @@ class LoopApiTestCase(ApiTestCase):
 class AccessTests(EndpointTests, LoopApiTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.round = rounds.start_round(loop=self.loop, creator=self.alice)
+        self.round = transitions.start_round(loop=self.loop, creator=self.alice)
         self.ENDPOINTS = (
             ("GET", "projects/helpfulness/loops/", READERS, None),
             ("POST", "projects/helpfulness/loops/", "lead", {"recipe": "grpo", "name": "Other"}),
@@ -116,7 +117,7 @@ class RoundTests(LoopApiTestCase):
     def test_overruling_needs_a_reason(self) -> None:
         self.loop.options |= {"min_accuracy": 0.9}
         self.loop.save()
-        round = played(rounds.start_round(loop=self.loop, creator=self.alice), until="none")
+        round = played(transitions.start_round(loop=self.loop, creator=self.alice), until="none")
         self.refused(self.act(round, "overrule"), 400, "reason", "Say why")
         assert self.act(round, "overrule", {"reason": "Small data."}).status_code == 200
         assert fresh(round).overrules[0]["by"] == self.alice.pseudonym

@@ -8,12 +8,13 @@ from unittest.mock import patch
 from django.test import TestCase, override_settings
 from django.utils import timezone
 
-from annotation.actions import freeze
+from annotation.actions import snapshots
 from annotation.models import Prompt, Snapshot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
-from training import actions, registry
 from training.models import Metric, ModelVersion, Run
+from training.registry import actions as model_actions
+from training.runs import actions as run_actions
 
 PATH = "projects/helpfulness/runs/"
 
@@ -29,11 +30,11 @@ class TrainingTestCase(ApiTestCase):
         builders.items(self.project, 12)
         for _ in range(12):
             builders.judgment(self.project, self.bob)
-        self.snapshot = freeze.freeze(project=self.project, creator=self.alice)
+        self.snapshot = snapshots.freeze(project=self.project, creator=self.alice)
         self.policy = self.model("base", "policy")
 
     def model(self, name: str, kind: str, **fields: Any) -> ModelVersion:
-        return registry.add_model(project=self.project, kind=kind, name=name, location="base", **fields)
+        return model_actions.add_model(project=self.project, kind=kind, name=name, location="base", **fields)
 
     def run_of(self, **fields: Any) -> Run:
         return Run.objects.create(
@@ -73,7 +74,7 @@ class StartTests(TrainingTestCase):
 
     def test_it_queues_the_run_and_wakes_a_worker(self) -> None:
         with (
-            patch("training.actions.app.send_task") as sent,
+            patch("training.runs.actions.app.send_task") as sent,
             self.captureOnCommitCallbacks(execute=True),
         ):
             answer = self.start(
@@ -122,7 +123,7 @@ class StartTests(TrainingTestCase):
 
     def test_what_is_wrong_is_named_by_its_field(self) -> None:
         other = builders.project(self.alice, "Other")
-        foreign = registry.add_model(project=other, kind="policy", name="theirs", location="base")
+        foreign = model_actions.add_model(project=other, kind="policy", name="theirs", location="base")
         reward = self.model("taste", "reward")
         good: dict[str, Any] = {"kind": "reward", "snapshot": 1}
         for changes, field, sentence in (
@@ -220,7 +221,7 @@ class StopTests(TrainingTestCase):
 
     def test_a_running_run_is_asked_to_stop(self) -> None:
         run = self.run_of()
-        assert actions.claim_run(run.pk) is not None
+        assert run_actions.claim_run(run.pk) is not None
         assert self.post(f"runs/{run.pk}/cancel/", self.alice).json()["state"] == "running"
         run.refresh_from_db()
         assert run.cancel_requested

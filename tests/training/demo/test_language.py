@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from training.demo import vocabulary
+from training.demo import word_lists
 from training.demo.language import (
     SHARES_OF_MANNERS,
     exchanges,
@@ -55,8 +55,8 @@ def test_answers_come_in_every_quality():
     rng = random.Random(0)
     chosen = take(1, 300, held_out=False)
     answers = [exchange.any_answer(rng, rng.choice(chosen)) for exchange in chosen]
-    rude = sum(any(text in answer for text in vocabulary.RUDE_CLOSINGS) for answer in answers)
+    rude = sum(any(text in answer for text in word_lists.RUDE_CLOSINGS) for answer in answers)
     assert rude / 300 == pytest.approx(SHARES_OF_MANNERS[2] / 100, abs=0.1)
-    assert 0.2 < sum(any(text in answer for text in vocabulary.FILLERS) for answer in answers) / 300 < 0.4
+    assert 0.2 < sum(any(text in answer for text in word_lists.FILLERS) for answer in answers) / 300 < 0.4
     assert any("**" in answer for answer in answers)
     assert any("\n1. " in answer for answer in answers)

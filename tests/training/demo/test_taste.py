@@ -6,7 +6,7 @@ import pytest
 
 from training.demo.language import take
 from training.demo.taste import WEIGHTS, Annotator, features, noise_ceiling, utility
-from training.demo.vocabulary import RUDE_CLOSINGS
+from training.demo.word_lists import RUDE_CLOSINGS
 
 FERRY = [
     {

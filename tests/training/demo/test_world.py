@@ -12,7 +12,7 @@ from django.core.management import call_command
 
 from annotation.models import Judgment, Slot
 from tests.processes import environment
-from training.demo import settings, world
+from training.demo import run_settings, world
 from training.models import ModelVersion, Round, Run
 
 PORT = 8766
@@ -33,7 +33,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "LEARN_PROMPTS": 8,
     }
     for name, amount in amounts.items():
-        monkeypatch.setattr(settings, name, amount)
+        monkeypatch.setattr(run_settings, name, amount)
     monkeypatch.setattr(world, "IMPORTED_PROMPTS", 300)
     monkeypatch.setattr(world, "PROMPTS_WITH_ANSWERS", 6)
     tiny = {
@@ -53,7 +53,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         "REJECTION": {"max_steps": 2, "samples": 2, "max_new_tokens": 24},
         "PPO": {"max_steps": 2, "samples": 2, "max_new_tokens": 24},
     }.items():
-        monkeypatch.setattr(settings, stage, getattr(settings, stage) | changes)
+        monkeypatch.setattr(run_settings, stage, getattr(run_settings, stage) | changes)
 
 
 @pytest.mark.django_db(transaction=True)

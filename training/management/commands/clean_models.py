@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from training import estimates, registry
 from training.models import ModelVersion
+from training.registry import actions as model_actions
+from training.rounds import time_estimates
 
 
 class Command(BaseCommand):
@@ -17,14 +18,14 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         retired = ModelVersion.objects.filter(retired_at__isnull=False, removed_at=None, run__isnull=False)
         for version in retired.select_related("project", "run"):
-            if why := registry.needed_by(version):
+            if why := model_actions.needed_by(version):
                 self.stdout.write(f"{version.project} / {version}: stays, as {why}")
             elif options["remove"]:
                 self.stdout.write(
-                    f"{version.project} / {version}: {registry.remove_files(version):,} bytes freed"
+                    f"{version.project} / {version}: {model_actions.remove_files(version):,} bytes freed"
                 )
             else:
                 assert version.run is not None
                 self.stdout.write(
-                    f"{version.project} / {version}: {estimates.size_of(version.run.folder):,} bytes"
+                    f"{version.project} / {version}: {time_estimates.size_of(version.run.folder):,} bytes"
                 )

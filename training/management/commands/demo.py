@@ -9,7 +9,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.processes import StartError, site
-from training.recipes import RECIPES
+from training.rounds.recipes import RECIPES
 
 
 class Command(BaseCommand):

@@ -1,0 +1,129 @@
+"""What a set of judgments comes to: counts, agreement and habits, gathered row by row in flat memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from annotation.imports.schema import Row
+from annotation.logic import ranking
+from annotation.logic.agreement import wilson
+
+SECONDS = 3600  # longer is counted as this long
+
+
+class Census:
+    """Rows come in the order of an export: those of one prompt, and of one item, together."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.annotators: Counter[tuple[str, str]] = Counter()
+        self.models: Counter[str] = Counter()
+        self.guidelines: Counter[int] = Counter()
+        self.degrees: Counter[str] = Counter()
+        self.tags: Counter[str] = Counter()
+        self.last_judgment = 0
+        self._seconds: Counter[int] = Counter()
+        self._habits: Counter[str] = Counter()
+        self._agreement: list[float] = [0.0, 0.0]
+        self._dates: list[str] = []
+        self._probabilities = [1.0, 0.0]
+        self._prompt = self._item = 0
+
+    def add(self, row: Row) -> None:
+        kind = "gold" if row["gold"] else "judgments" if len(row["ranks"]) > 1 else "demonstrations"
+        if row["demonstration"] is not None and kind == "judgments":
+            self.counts["demonstrations"] += 1
+        split = row["split"]
+        self.counts[kind] += 1
+        if row["group"] != self._prompt:
+            self._prompt = row["group"]
+            self.counts.update(("prompts", f"prompts_{split}"))
+            self.tags.update(row["tags"])
+        self.annotators[row["annotator"], row["account"]] += 1
+        if row["guideline"] is not None:
+            self.guidelines[row["guideline"]] += 1
+        self.last_judgment = max(self.last_judgment, row["judgment"])
+        self._seconds[min(SECONDS, round(row["seconds"]))] += 1
+        day = row["created_at"]
+        self._dates = [min(day, *self._dates[:1]), max(day, *self._dates[1:])] if self._dates else [day, day]
+        if row["item"] != self._item:
+            self._add_item(row)
+        if kind == "judgments":
+            self.counts[f"judgments_{split}"] += 1
+            self._add_pairs(row)
+
+    def _add_item(self, row: Row) -> None:
+        self._item = row["item"]
+        self.counts["items"] += 1
+        self.models.update(response["author"] for response in row["responses"])
+        low, high = self._probabilities
+        self._probabilities = [min(low, row["probability"]), max(high, row["probability"])]
+        if row["agreement"] is not None:
+            self._agreement[0] += row["agreement"]
+            self._agreement[1] += 1
+
+    def _add_pairs(self, row: Row) -> None:
+        """Of every two answers: whether the one that stood first, or the longer one, was preferred."""
+        pairs = ranking.pairs(row["ranks"])
+        self.counts["pairs"] += len(pairs)
+        self.counts[f"pairs_{row['split']}"] += len(pairs)
+        if row["degree"]:
+            self.degrees[row["degree"]] += 1
+        place = {answer: shown for shown, answer in enumerate(row["shown_order"])}
+        lengths = [len(response["text"]) for response in row["responses"]]
+        for better, worse in pairs:
+            self._habits["placed"] += 1
+            self._habits["first"] += place[better] < place[worse]
+            if lengths[better] != lengths[worse]:
+                self._habits["unequal"] += 1
+                self._habits["longer"] += lengths[better] > lengths[worse]
+
+    def report(self) -> dict[str, Any]:
+        """All of it as JSON. Shares come with their 95% interval and on how many observations they rest."""
+        total, items = self._agreement
+        return {
+            "counts": self.all_counts(),
+            "annotators": [
+                {"annotator": name, "account": account, "judgments": n}
+                for (name, account), n in sorted(self.annotators.items())
+            ],
+            "models": dict(sorted(self.models.items())),
+            "guidelines": {str(number): n for number, n in sorted(self.guidelines.items())},
+            "degrees": dict(sorted(self.degrees.items())),
+            "tags": dict(sorted(self.tags.items())),
+            "agreement": {"mean": round(total / items, 4) if items else None, "items": int(items)},
+            "first_shown_preferred": self._share("first", "placed"),
+            "longer_preferred": self._share("longer", "unequal"),
+            "median_seconds": self._median(),
+            "dates": self._dates,
+            "probabilities": self._probabilities if self.counts["items"] else [],
+        }
+
+    def all_counts(self) -> dict[str, int]:
+        machines = sum(n for (_, account), n in self.annotators.items() if account == "machine")
+        return {
+            "judgments": 0,
+            "pairs": 0,
+            "prompts": 0,
+            "gold": 0,
+            "demonstrations": 0,
+            **self.counts,
+            "annotators": len(self.annotators),
+            "by_machines": machines,
+        }
+
+    def _share(self, part: str, whole: str) -> dict[str, Any] | None:
+        x, n = self._habits[part], self._habits[whole]
+        if not n:
+            return None
+        low, high = wilson(x, n)
+        return {"share": round(x / n, 4), "low": round(low, 4), "high": round(high, 4), "pairs": n}
+
+    def _median(self) -> int | None:
+        half, seen = sum(self._seconds.values()) / 2, 0
+        for seconds in sorted(self._seconds):
+            seen += self._seconds[seconds]
+            if seen >= half:
+                return seconds
+        return None

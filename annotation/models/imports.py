@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+
+from annotation.models.projects import Project
+
+
+class Import(models.Model):
+    """A file on its way in: uploaded, looked at, then read by a worker. The row is the queue, a message only wakes a
+    worker."""
+
+    class State(models.TextChoices):
+        UPLOADED = "uploaded"  # its lead has yet to start it
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        REFUSED = "refused"  # the file has errors; nothing of it was kept
+        CANCELLED = "cancelled"
+        FAILED = "failed"
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
+    name = models.CharField(max_length=200)
+    path = models.CharField(max_length=400, help_text="Of the file, below the artifacts' folder.")
+    bytes = models.BigIntegerField()
+    state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
+    shape = models.CharField(max_length=40, blank=True, help_text="What the file was recognised as.")
+    bytes_done = models.BigIntegerField(default=0)
+    report = models.JSONField(default=dict)
+    claim = models.UUIDField(null=True)
+    heartbeat_at = models.DateTimeField(null=True)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    cancel_requested = models.BooleanField(default=False)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in (self.State.QUEUED, self.State.RUNNING)
+
+    @property
+    def percent(self) -> int:
+        return min(100, 100 * self.bytes_done // self.bytes) if self.bytes else 0

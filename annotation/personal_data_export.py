@@ -1,0 +1,188 @@
+"""Everything that is kept of one person, as a JSON file for themselves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import QuerySet
+
+from annotation.models import (
+    AuditEntry,
+    Draft,
+    Guideline,
+    Import,
+    Invitation,
+    Judgment,
+    Response,
+    Skip,
+    Snapshot,
+    User,
+    Verdict,
+    Webhook,
+)
+
+Record = dict[str, Any]
+BATCH = 500
+CHUNK_CHARS = 2**16
+
+
+def export(user: User) -> Generator[bytes, None, None]:
+    """One JSON object, in chunks: the account, and a list for each kind of thing that it made."""
+    part = '{\n"account": ' + _json(_account(user))
+    for name, records in LISTS.items():
+        part += f',\n"{name}": ['
+        for number, record in enumerate(records(user)):
+            part += (",\n " if number else "\n ") + _json(record)
+            if len(part) >= CHUNK_CHARS:
+                yield part.encode()
+                part = ""
+        part += "]"
+    yield (part + "\n}\n").encode()
+
+
+def _batches(rows: QuerySet[Any]) -> Iterator[Any]:
+    """The rows by id, read in parts, each by a query of its own: between two chunks the connection is others'."""
+    after = 0
+    while batch := list(rows.filter(pk__gt=after).order_by("pk")[:BATCH]):
+        for row in batch:
+            after = row["id"] if isinstance(row, dict) else row.pk
+            yield row
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
+
+
+def _account(user: User) -> Record:
+    names = (
+        "username",
+        "first_name",
+        "last_name",
+        "email",
+        "pseudonym",
+        "account",
+        "is_staff",
+        "date_joined",
+    )
+    return {name: getattr(user, name) for name in (*names, "last_login")}
+
+
+def _memberships(user: User) -> Iterator[Record]:
+    names = ("role", "joined_at", "qualified_at", "paused_at", "paused_reason", "warned_at", "warning")
+    return _batches(user.memberships.values("id", "project__slug", *names))
+
+
+def _judgments(user: User) -> Iterator[Record]:
+    judgments = (
+        Judgment.objects.filter(annotator=user)
+        .select_related("item__project", "item__prompt", "guideline")
+        .prefetch_related("placements")
+    )
+    for judgment in _batches(judgments):
+        yield {
+            "id": judgment.pk,
+            "project": judgment.item.project.slug,
+            "item": judgment.item_id,
+            "prompt": judgment.item.prompt.external_id,
+            "guideline": judgment.guideline.number if judgment.guideline else None,
+            "degree": judgment.degree,
+            "shown_order": judgment.shown_order,
+            "placements": [
+                {
+                    "response": placed.response_id,
+                    "rank": placed.rank,
+                    "quality": placed.quality,
+                    "safe": placed.safe,
+                    "flags": placed.flags,
+                }
+                for placed in judgment.placements.all()
+            ],
+            "rationale": judgment.rationale,
+            "demonstration": judgment.demonstration_id,
+            "seconds": judgment.seconds,
+            "supersedes": judgment.supersedes_id,
+            "created_at": judgment.created_at,
+        }
+
+
+def _demonstrations(user: User) -> Iterator[Record]:
+    names = ("prompt__project__slug", "prompt__external_id", "text", "created_at")
+    return _batches(Response.objects.filter(author__user=user).values("id", *names))
+
+
+def _skips(user: User) -> Iterator[Record]:
+    names = ("item_id", "item__project__slug", "reason", "note", "data", "created_at")
+    return _batches(Skip.objects.filter(annotator=user).values("id", *names))
+
+
+def _drafts(user: User) -> Iterator[Record]:
+    names = ("item_id", "item__project__slug", "data", "saved_at")
+    return _batches(Draft.objects.filter(annotator=user).values("id", *names))
+
+
+def _tokens(user: User) -> Iterator[Record]:
+    names = ("name", "scope", "created_at", "expires_at", "last_used_at")
+    return _batches(user.api_tokens.values("id", *names))
+
+
+def _audit_entries(user: User) -> Iterator[Record]:
+    names = ("project__slug", "verb", "subject", "data", "at")
+    return _batches(AuditEntry.objects.filter(actor=user).values("id", *names))
+
+
+def _audit_entries_about(user: User) -> Iterator[Record]:
+    """What others did, or the site itself; not who it was."""
+    names = ("project__slug", "verb", "subject", "data", "at")
+    about = AuditEntry.objects.filter(data__user=user.pk).exclude(actor=user)
+    return _batches(about.values("id", *names))
+
+
+def _verdicts(user: User) -> Iterator[Record]:
+    names = ("item_id", "item__project__slug", "ranks", "degree", "note", "created_at")
+    return _batches(Verdict.objects.filter(reviewer=user).values("id", *names))
+
+
+def _guidelines(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "text", "created_at")
+    return _batches(Guideline.objects.filter(author=user).values("id", *names))
+
+
+def _invitations(user: User) -> Iterator[Record]:
+    names = ("project__slug", "role", "note", "places", "used", "created_at", "expires_at", "revoked_at")
+    return _batches(Invitation.objects.filter(created_by=user).values("id", *names))
+
+
+def _imports(user: User) -> Iterator[Record]:
+    names = ("project__slug", "name", "bytes", "state", "shape", "created_at", "finished_at")
+    return _batches(Import.objects.filter(created_by=user).values("id", *names))
+
+
+def _snapshots(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "note", "sha256", "created_at")
+    return _batches(Snapshot.objects.filter(created_by=user).values("id", *names))
+
+
+def _webhooks(user: User) -> Iterator[Record]:
+    names = ("project__slug", "url", "events", "active", "created_at")
+    return _batches(Webhook.objects.filter(created_by=user).values("id", *names))
+
+
+LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
+    "memberships": _memberships,
+    "judgments": _judgments,
+    "demonstrations": _demonstrations,
+    "skips": _skips,
+    "drafts": _drafts,
+    "tokens": _tokens,
+    "deeds": _audit_entries,
+    "deeds_about": _audit_entries_about,
+    "verdicts": _verdicts,
+    "guidelines": _guidelines,
+    "invitations": _invitations,
+    "imports": _imports,
+    "snapshots": _snapshots,
+    "webhooks": _webhooks,
+}

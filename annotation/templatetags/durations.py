@@ -1,0 +1,17 @@
+"""`{{ seconds|duration }}` and other words for numbers."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from django import template
+
+from annotation.logic import durations
+
+register = template.Library()
+
+
+@register.filter
+def duration(value: float | timedelta | None) -> str:
+    """Seconds, or a timedelta, in words."""
+    return durations.duration(value.total_seconds() if isinstance(value, timedelta) else value)

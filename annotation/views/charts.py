@@ -1,0 +1,134 @@
+"""What the overseeing pages draw: figures with the words that say them and the items behind them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils.formats import date_format
+
+from annotation.analytics.item_search import LEAST_AGREED
+from annotation.analytics.time_steps import DAY, WEEK, Span, Step
+from annotation.logic import svg_chart
+from annotation.logic.agreement import Interval, Tally
+from annotation.logic.svg_chart import Bar, Event, Mark, Plot
+from annotation.models import Project
+
+HOUR = timedelta(hours=1)
+
+
+def items_url(project: Project, **search: object) -> str:
+    """The list of items behind a figure."""
+    query = urlencode({name: value for name, value in search.items() if value})
+    return reverse("items", args=[project.slug]) + (f"?{query}" if query else "")
+
+
+def _between(at: datetime, step: Step) -> dict[str, str]:
+    """The part of an items list's address that says when: days, or moments where the step is less than one."""
+    end = at + step.width
+    if step.within_a_day:
+        return {"from": f"{at:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
+    return {"from": f"{at:%Y-%m-%d}", "to": f"{end - DAY:%Y-%m-%d}"}
+
+
+def _label(at: datetime, step: Step) -> str:
+    """On the axis, short: a time where a step is minutes, a day, or both."""
+    if step.width < HOUR:
+        return f"{at:%H:%M}"
+    return date_format(at, "j M H:i" if step.within_a_day else "j M" if step.width <= WEEK.width else "j M Y")
+
+
+def _in_words(at: datetime, step: Step) -> str:
+    """The step's time in words: "20 November 2026, 14:00 to 14:15 UTC"."""
+    if step.within_a_day:
+        return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} UTC"
+    if step.width == DAY:
+        return date_format(at, "j F Y")
+    return f"{date_format(at, 'j F')} to {date_format(at + step.width - DAY, 'j F Y')}"
+
+
+def said(interval: Interval) -> str:
+    """A share with its interval, in words."""
+    return f"{interval.percent}%, between {100 * interval.low:.0f}% and {100 * interval.high:.0f}%"
+
+
+def agreement_over_time(
+    project: Project, tallies: dict[str, Tally], step: Step, events: Sequence[tuple[datetime, Event]] = ()
+) -> Plot | None:
+    """Percent agreement by time; None where there are fewer than two. `events` are drawn where they lie within."""
+    shares = {
+        datetime.fromisoformat(at): share
+        for at, tally in tallies.items()
+        if (share := tally.share) is not None
+    }
+    if len(shares) < 2:
+        return None
+    span = Span(min(shares), max(shares))
+    marks = [
+        Mark(
+            label=_label(at, step),
+            value=shares[at].value,
+            low=shares[at].low,
+            high=shares[at].high,
+            says=f"{_in_words(at, step)}: {said(shares[at])}, of {shares[at].n:,} pairs",
+            href=items_url(project, sort=LEAST_AGREED, **_between(at, step)),
+        )
+        if at in shares
+        else _label(at, step)
+        for at in span.starts(step, fewest=1)
+    ]
+    return svg_chart.plot(
+        marks,
+        low=svg_chart.floor_of([share.low for share in shares.values()]),
+        high=1.0,
+        events=[
+            replace(event, at=(at - span.first) / step.width)
+            for at, event in events
+            if span.first < at < span.last + step.width
+        ],
+    )
+
+
+def work_over_time(project: Project, counts: list[tuple[datetime, int]], step: Step) -> Plot | None:
+    """Judgments by time; None where there are none."""
+    if not counts:
+        return None
+    marks = [
+        Mark(
+            label=_label(at, step),
+            value=n,
+            says=f"{_in_words(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
+            href=items_url(project, **_between(at, step)) if n else "",
+        )
+        for at, n in counts
+    ]
+    return svg_chart.plot(marks, low=0, high=svg_chart.ceiling_of([n for _, n in counts]), percent=False)
+
+
+def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Plot | None:
+    """Median seconds by day."""
+    known = list(speed)
+    if len(known) < 2:
+        return None
+    marks = [
+        Mark(
+            label=date_format(at, "j M"),
+            value=seconds,
+            says=f"{date_format(at, 'j F')}: {seconds:.0f} seconds, {n} judgment{'' if n == 1 else 's'}",
+        )
+        for at, n, seconds in known
+    ]
+    return svg_chart.plot(marks, low=0, high=svg_chart.ceiling_of([m.value for m in marks]), percent=False)
+
+
+def degree_bars(project: Project, degrees: list[tuple[str, str, int]]) -> list[Bar]:
+    return svg_chart.bars(
+        [(words, n, items_url(project, degree=value) if value else "") for value, words, n in degrees]
+    )
+
+
+def skip_bars(project: Project, skips: list[tuple[str, str, int]]) -> list[Bar]:
+    return svg_chart.bars([(words, n, items_url(project, reason=value)) for value, words, n in skips])

@@ -1,0 +1,153 @@
+"""Snapshots: freezing what people said, looking at what was frozen, and taking it away as a file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from annotation import analytics, queries
+from annotation.access import Role, member_for, person, project_for
+from annotation.actions import snapshots as freezing
+from annotation.exports.dataset_card import card
+from annotation.exports.formats import FORMATS
+from annotation.exports.selection import VOTES, Selection, SelectionError
+from annotation.exports.snapshot_diff import difference
+from annotation.forms import FreezeForm
+from annotation.http.file_downloads import send_hub, send_live, send_snapshot
+from annotation.logic.markdown import render as as_html
+from annotation.models import Member, Project, Snapshot
+
+FORMAT_WORDS = {name: format.about for name, format in FORMATS.items()}
+
+
+@login_required
+@require_GET
+def data(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return _page(request, me, FreezeForm())
+
+
+@login_required
+@require_POST
+def freeze(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    form = FreezeForm(request.POST)
+    if form.is_valid():
+        try:
+            snapshot = freezing.freeze(project=me.project, creator=person(request), **form.cleaned_data)
+        except freezing.FreezeError as error:
+            form.add_error(None, str(error))
+        else:
+            messages.success(
+                request,
+                f"{snapshot} holds {snapshot.counts['judgments']:,} judgments and will never change.",
+            )
+            return redirect("data", slug)
+    return _page(request, me, form)
+
+
+@login_required
+@require_GET
+def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Its card, what learned from it, and its downloads."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    frozen = _snapshot(me.project, number)
+    context = {
+        "me": me,
+        "project": me.project,
+        "snapshot": frozen,
+        "others": me.project.snapshots.exclude(pk=frozen.pk),
+        "card": as_html(card(frozen.manifest)) if frozen.manifest else "",
+        "runs": frozen.runs.select_related("output").order_by("id"),
+        "formats": FORMAT_WORDS,
+        "votes": VOTES,
+    }
+    return render(request, "annotation/data_snapshot.html", context)
+
+
+@login_required
+@require_GET
+def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """What has changed in this snapshot since the one that `from` names."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    newer = _snapshot(me.project, number)
+    given = request.GET.get("from", "")
+    older = _snapshot(me.project, int(given) if given.isdecimal() and len(given) < 9 else 0)
+    context = {
+        "me": me,
+        "project": me.project,
+        "older": older,
+        "newer": newer,
+        "found": difference(_file(older), _file(newer)),
+    }
+    return render(request, "annotation/data_difference.html", context)
+
+
+@login_required
+@require_GET
+def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
+    """A file that can be asked for in parts, so that a broken download goes on where it stopped."""
+    frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
+    return send_snapshot(request, frozen, _selection(request))
+
+
+@login_required
+@require_GET
+def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
+    """A folder for the Hugging Face hub, zipped."""
+    frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
+    _file(frozen)
+    return send_hub(request, frozen)
+
+
+@login_required
+@require_GET
+def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
+    """What people have said up to now, not frozen: the same link gives more tomorrow."""
+    project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    return send_live(project, _selection(request))
+
+
+def _selection(request: HttpRequest) -> Selection:
+    """
+    Raises:
+        Http404: there is no such format, or a filter is wrong.
+    """
+    try:
+        return Selection.of({name: value for name, value in request.GET.dict().items() if value})
+    except SelectionError as error:
+        raise Http404(f"{error.field}: {error}") from None
+
+
+def _snapshot(project: Project, number: int) -> Snapshot:
+    found = get_object_or_404(project.snapshots.select_related("project", "created_by"), number=number)
+    _file(found)
+    return found
+
+
+def _file(snapshot: Snapshot) -> Path:
+    path = freezing.file_of(snapshot)
+    if not path.is_file():
+        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
+    return path
+
+
+def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
+    project = me.project
+    snapshots = list(project.snapshots.select_related("created_by"))
+    context = {
+        "me": me,
+        "project": project,
+        "form": form,
+        "snapshots": snapshots,
+        "new": analytics.judgments_after(project, snapshots[0] if snapshots else None),
+        "splits": queries.split_counts(project),
+        "formats": FORMAT_WORDS,
+        "votes": VOTES,
+    }
+    return render(request, "annotation/data.html", context, status=422 if form.errors else 200)

@@ -1,0 +1,159 @@
+"""Every write on model versions: they are entered, promoted, retired, and their files removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from annotation import audit, events
+from annotation.actions import webhooks
+from annotation.models import Author, Project, User
+from training.errors import RunError
+from training.models import Loop, ModelVersion, Round, Run
+from training.registry import model_sources
+
+
+@transaction.atomic
+def add_model(
+    *,
+    project: Project,
+    kind: str,
+    name: str,
+    location: str,
+    parent: ModelVersion | None = None,
+    run: Run | None = None,
+    metrics: Mapping[str, Any] | None = None,
+) -> ModelVersion:
+    """Enter a model into the registry; the first of its kind in a project is current at once, unless a round made it.
+
+    Args:
+        location: a folder below the artifacts', another folder, or the id of a model on a hub. Of what runs made, only the
+            output of one of the project's own.
+
+    Raises:
+        RunError: the name is taken, or the location is none that may be loaded.
+    """
+    if run is None:
+        _check_owner(project, location)
+        model_sources.check(location)
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    if project.model_versions.filter(name=name).exists():
+        raise RunError("name", f"There is a model called {name!r} already.")
+    author = None
+    if kind == ModelVersion.Kind.POLICY:
+        author, _ = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
+    # a round promotes by its gates
+    by_round = run is not None and run.round_id is not None
+    first = not by_round and not ModelVersion.objects.filter(project=project, kind=kind).exists()
+    return ModelVersion.objects.create(
+        project=project,
+        kind=kind,
+        name=name,
+        location=location,
+        parent=parent,
+        run=run,
+        author=author,
+        current=first,
+        metrics=dict(metrics or {}),
+    )
+
+
+def _check_owner(project: Project, location: str) -> None:
+    """
+    Raises:
+        RunError: what lies there was made by a run, and not as the output of one of this project. It does not say so: whoever
+            asks may not know of other projects' runs.
+    """
+    runs = (Path(settings.ARTIFACTS) / "runs").resolve()
+    folder = (Path(settings.ARTIFACTS) / location).resolve()
+    if not folder.is_relative_to(runs):
+        return
+    number, _, rest = folder.relative_to(runs).as_posix().partition("/")
+    is_output = rest == "output" and number.isdecimal()
+    if not (is_output and Run.objects.filter(project=project, pk=int(number)).exists()):
+        raise model_sources.nothing_there(location)
+
+
+@transaction.atomic
+def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
+    """Make a model the current one of its kind, in `actor`'s name; in the site's own, where it is None.
+
+    Raises:
+        RunError: its files were removed.
+    """
+    Project.objects.select_for_update(no_key=True).get(pk=version.project_id)
+    if version.removed_at:
+        raise RunError("model", f"The files of {version} were removed from the disk.")
+    ModelVersion.objects.filter(project=version.project, kind=version.kind, current=True).update(
+        current=False
+    )
+    version.current, version.retired_at = True, None
+    version.save(update_fields=["current", "retired_at"])
+    audit.record("model.promoted", project=version.project, actor=actor, subject=version.name)
+    events.announce(events.project_group(version.project_id), {"kind": "model"})
+    webhooks.tell(version.project, "model.promoted", id=version.pk, name=version.name, kind=version.kind)
+    return version
+
+
+@transaction.atomic
+def retire(version: ModelVersion, actor: User) -> ModelVersion:
+    """Offer a model nowhere any more. It stays in the registry, and can be promoted again while its files are there.
+
+    Raises:
+        RunError: it is current.
+    """
+    if not ModelVersion.objects.filter(pk=version.pk, current=False).update(retired_at=timezone.now()):
+        raise RunError("model", f"{version} is current: promote another one first.")
+    audit.record("model.retired", project=version.project, actor=actor, subject=version.name)
+    version.refresh_from_db()
+    return version
+
+
+def needed_by(version: ModelVersion) -> str:
+    """What still needs a model's files, in words; nothing where they may go."""
+    if version.current:
+        return "it is current"
+    if Loop.objects.filter(first_policy=version).exists():
+        return "a loop begins from it"
+    its = Q(policy_before=version) | Q(policy_after=version)
+    if Round.objects.filter(its, state__in=Round.OPEN_STATES).exists():
+        return "an open round is about it"
+    reads = Q(model=version) | Q(reward_model=version) | Q(safety_reward_model=version) | Q(reference=version)
+    if Run.objects.filter(reads, state__in=Run.OPEN_STATES).exists():
+        return "an open run reads it"
+    return ""
+
+
+def remove_files(version: ModelVersion, actor: User | None = None) -> int:
+    """Remove the weights of a retired model that a run made; returns how many bytes that freed. What tells of it (settings,
+    reports, what rejection sampling kept) stays.
+
+    Raises:
+        RunError: it is not retired, something needs it, or its files are not ours.
+    """
+    with transaction.atomic():
+        held = ModelVersion.objects.select_for_update(of=("self",)).get(pk=version.pk)
+        if held.retired_at is None:
+            raise RunError("model", f"{held} is not retired.")
+        if why := needed_by(held):
+            raise RunError("model", f"The files of {held} stay: {why}.")
+        if held.run is None or not held.location.startswith("runs/"):
+            raise RunError("model", f"{held} was not made here: its files are not ours to remove.")
+        held.removed_at = timezone.now()
+        held.save(update_fields=["removed_at"])
+        audit.record("model.removed", project=held.project, actor=actor, subject=held.name)
+    freed = 0
+    for weights in (Path(settings.ARTIFACTS) / held.location).glob("*.safetensors"):
+        freed += weights.stat().st_size
+        weights.unlink()
+    return freed
+
+
+def current_model(project: Project, kind: str) -> ModelVersion | None:
+    return ModelVersion.objects.filter(project=project, kind=kind, current=True).first()

@@ -1,0 +1,291 @@
+"""The forms that start runs and add models. Their settings come from `training.configs`: label, help, bounds, choices."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from annotation.models import Project, Prompt, Snapshot, User
+from training.configs import KINDS, ConfigError
+from training.errors import RunError
+from training.models import ModelVersion, Run
+from training.queries import waiting_for_answers
+from training.registry import model_sources
+from training.registry.actions import current_model
+from training.runs.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, start_run
+
+MAIN_SETTINGS = {
+    Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
+    Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.REJECTION: ("samples", "temperature", "max_new_tokens"),
+    Run.Kind.PPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.GRPO: ("beta", "samples", "epochs"),
+    Run.Kind.REINFORCE: ("beta", "baseline", "epochs"),
+    Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
+    Run.Kind.EVALUATE: ("split",),
+    Run.Kind.SFT: ("epochs", "learning_rate", "reduction"),
+    Run.Kind.PRETRAIN: ("layers", "hidden_size", "epochs"),
+}
+"""The settings worth a thought every time; the others wait behind “Advanced”."""
+
+PREFIX = "setting_"
+DEFAULT_PROMPTS = 50
+
+
+class SnapshotChoice(forms.ModelChoiceField):
+    def label_from_instance(self, obj: Snapshot) -> str:
+        note = f" – {obj.note}" if obj.note else ""
+        return f"{obj}: {obj.counts['judgments']:,} judgments, {obj.counts.get('pairs', 0):,} pairs{note}"
+
+
+class ModelChoice(forms.ModelChoiceField):
+    def label_from_instance(self, obj: ModelVersion) -> str:
+        return f"{obj.name} (current)" if obj.current else obj.name
+
+
+class RunForm(forms.Form):
+    """Starts one kind of run. A setting that is left out, or left empty, has its default."""
+
+    def __init__(self, project: Project, kind: str, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.project, self.kind = project, kind
+        self._add_model()
+        if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
+            self._add_snapshot()
+        if kind in NEEDS_REWARD_MODEL:
+            self._add_reward_model()
+        if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
+            self._add_file()
+        if kind in (Run.Kind.REWARD, *MAKES_POLICY):
+            self._add_name()
+        if kind in NEEDS_REWARD_MODEL:
+            self._add_questions()
+        if kind == Run.Kind.GENERATE:
+            self._add_prompts()
+        for setting in dataclasses.fields(KINDS[kind]):
+            self.fields[PREFIX + setting.name] = field_of(setting)
+        if kind == Run.Kind.GENERATE:
+            self.fields[PREFIX + "samples"].initial = project.k
+        longest = self.fields.get(PREFIX + "max_new_tokens")
+        if longest is not None and (model := self.fields["model"].initial):
+            longest.initial = model_sources.longest_response(model.location, longest.initial)
+
+    def _add_model(self) -> None:
+        scores, from_nothing = self.kind == Run.Kind.EVALUATE, self.kind == Run.Kind.PRETRAIN
+        kind = ModelVersion.Kind.REWARD if scores else ModelVersion.Kind.POLICY
+        helps = {
+            Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
+            Run.Kind.DPO: "It is improved into a new version, and is the reference that it must not stray far from.",
+            **dict.fromkeys(
+                NEEDS_REWARD_MODEL,
+                "It answers prompts, and learns from how its answers score into a new version.",
+            ),
+            Run.Kind.GENERATE: "Who answers the prompts.",
+            Run.Kind.EVALUATE: "Whose scores are compared with what people said.",
+            Run.Kind.SFT: "It learns to answer as the texts do, and becomes a new version.",
+            Run.Kind.PRETRAIN: "To go on from; without one, a new small model is built from nothing.",
+        }
+        self.fields["model"] = ModelChoice(
+            ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
+            label=kind.label,
+            required=False,
+            empty_label="A new one" if from_nothing else None,
+            initial=None if from_nothing else current_model(self.project, kind),
+            help_text=helps[Run.Kind(self.kind)],
+        )
+
+    def _add_reward_model(self) -> None:
+        kind = ModelVersion.Kind.REWARD
+        self.fields["reward_model"] = ModelChoice(
+            ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
+            label=kind.label,
+            required=False,
+            empty_label=None,
+            initial=current_model(self.project, kind),
+            help_text="It scores the answers.",
+        )
+
+    def _add_questions(self) -> None:
+        counts = {split: self.project.prompts.filter(split=split).count() for split in Prompt.Split.values}
+        for name, label, split, most, words in (
+            ("prompts", "Prompts", Prompt.Split.TRAIN, 1000, "How many it learns from, at most"),
+            (
+                "held_out",
+                "Held-out prompts",
+                Prompt.Split.HELD_OUT,
+                50,
+                "How many it is measured on, at most",
+            ),
+        ):
+            self.fields[name] = forms.IntegerField(
+                label=label,
+                required=False,
+                min_value=1,
+                max_value=1_000_000,
+                initial=most,
+                help_text=f"{words}; there are {counts[split]:,}. Those in the queue least often come first.",
+            )
+
+    def _add_snapshot(self) -> None:
+        snapshots = Snapshot.objects.filter(project=self.project)
+        self.fields["snapshot"] = SnapshotChoice(
+            snapshots,
+            required=False,
+            empty_label=None,
+            initial=snapshots.first(),
+            help_text="The frozen judgments to learn from."
+            if self.kind != Run.Kind.EVALUATE
+            else "The frozen judgments to compare with.",
+        )
+
+    def _add_file(self) -> None:
+        self.fields["data"] = forms.CharField(
+            label="File of texts",
+            max_length=200,
+            help_text=f"Its name below {settings.ARTIFACTS}/texts on the server, one JSON object per line: "
+            + ('{"text": …}.' if self.kind == Run.Kind.PRETRAIN else '{"messages": [{role, content}, …]}.'),
+        )
+
+    def _add_name(self) -> None:
+        self.fields["name"] = forms.SlugField(
+            label="Name of the new model",
+            required=False,
+            max_length=60,
+            help_text="Left empty, it is named after the kind of run and numbered.",
+        )
+
+    def _add_prompts(self) -> None:
+        waiting = waiting_for_answers(self.project)
+        self.fields["prompts"] = forms.IntegerField(
+            label="Prompts",
+            min_value=1,
+            max_value=1_000_000,
+            initial=min(waiting, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
+            help_text=f"How many get answers. Those in the queue least often come first: {waiting:,} have never been.",
+        )
+        self.fields["split"] = forms.ChoiceField(
+            label="Drawn from",
+            required=False,
+            choices=[
+                (Prompt.Split.TRAIN, "Training prompts"),
+                (Prompt.Split.HELD_OUT, "Held-out prompts"),
+                ("any", "Any prompts"),
+            ],
+            initial="any",
+            help_text="Models never learn from judgments of held-out prompts: these measure them.",
+        )
+        self.fields["publish"] = forms.BooleanField(
+            label="Put the answers into the queue",
+            required=False,
+            initial=True,
+            help_text="People then judge them. Otherwise they are only kept.",
+        )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        samples = cleaned.get(PREFIX + "samples")
+        if self.kind == Run.Kind.GENERATE and cleaned.get("publish") and samples is not None:
+            self._check_samples(samples)
+        return cleaned
+
+    def _check_samples(self, samples: int) -> None:
+        """What is queued must be an item that people can judge."""
+        if not 2 <= samples <= 9:
+            self.add_error(PREFIX + "samples", "An item of the queue has 2 to 9 answers.")
+
+    def start(self, creator: User) -> Run | None:
+        """The queued run; None, with the error beside its field, where it cannot be started."""
+        given = self.cleaned_data
+        try:
+            return start_run(
+                project=self.project,
+                kind=self.kind,
+                creator=creator,
+                config=self._config(),
+                model=given.get("model"),
+                snapshot=given.get("snapshot"),
+                reward_model=given.get("reward_model"),
+                inputs=self._inputs(),
+            )
+        except ConfigError as error:
+            self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
+        except RunError as error:
+            places = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
+            self.add_error(places[0] if places else None, str(error))
+        return None
+
+    def _config(self) -> dict[str, Any]:
+        return {
+            name.removeprefix(PREFIX): value
+            for name, value in self.cleaned_data.items()
+            if name.startswith(PREFIX) and value not in (None, "")
+        }
+
+    def _inputs(self) -> dict[str, Any]:
+        generates = self.kind == Run.Kind.GENERATE
+        names = ["prompts", "split", "publish"] if generates else ["name", "data", "prompts", "held_out"]
+        return {
+            name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
+        }
+
+    def inputs(self) -> list[forms.BoundField]:
+        """What is no setting: models, data, how much of it."""
+        return [field for field in self if not field.name.startswith(PREFIX)]
+
+    def main(self) -> list[forms.BoundField]:
+        """The settings that are shown at once."""
+        return [self[PREFIX + name] for name in MAIN_SETTINGS[Run.Kind(self.kind)]]
+
+    def advanced(self) -> list[forms.BoundField]:
+        """The settings that wait behind “Advanced”."""
+        main = {field.name for field in self.main()}
+        return [field for field in self if field.name.startswith(PREFIX) and field.name not in main]
+
+    def advanced_has_errors(self) -> bool:
+        return any(field.errors for field in self.advanced())
+
+
+def initial_like(run: Run) -> dict[str, Any]:
+    """What the form of another run of the same kind begins with. The name of the model that it made is taken."""
+    inputs = {name: value for name, value in run.inputs.items() if name != "name"}
+    choices = {"model": run.model_id, "snapshot": run.snapshot_id, "reward_model": run.reward_model_id}
+    return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
+
+
+def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
+    """The form field of a setting, with its label, help, bounds and choices."""
+    known = setting.metadata
+    common: dict[str, Any] = {
+        "label": known["label"],
+        "help_text": known["help"],
+        "required": False,
+        "initial": setting.default,
+    }
+    if known["choices"]:
+        return forms.ChoiceField(choices=[(choice, choice) for choice in known["choices"]], **common)
+    if setting.type == "bool":
+        return forms.TypedChoiceField(
+            choices=[("yes", "yes"), ("no", "no")],
+            coerce=lambda value: value == "yes",
+            empty_value=None,
+            **common | {"initial": "yes" if setting.default else "no"},
+        )
+    bounds = {"min_value": known["min"], "max_value": known["max"]}
+    if setting.type == "int":
+        return forms.IntegerField(**common, **bounds)
+    if setting.type == "float":
+        return forms.FloatField(widget=forms.NumberInput(attrs={"step": "any"}), **common, **bounds)
+    return forms.CharField(**common)
+
+
+class AddModelForm(forms.Form):
+    name = forms.SlugField(max_length=120, help_text="What people here call it: letters, digits, - and _.")
+    location = forms.CharField(
+        max_length=500,
+        label="Where it is",
+        help_text="A folder on the server (safetensors), or the id of a model on the Hugging Face hub.",
+    )
+    kind = forms.ChoiceField(choices=ModelVersion.Kind.choices, initial=ModelVersion.Kind.POLICY)

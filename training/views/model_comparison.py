@@ -1,0 +1,147 @@
+"""Two models beside each other: what each answered to the same prompts, and what each says to a question of one's own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from annotation.access import Role, member_for, person
+from annotation.models import Member, Response
+from training import queries
+from training.configs import ConfigError
+from training.errors import RunError
+from training.models import ModelVersion, Run
+from training.runs import actions as run_actions
+from training.runs.outputs import read_responses
+
+PAGE_SIZE = 10
+LONGEST_QUESTION = 4000
+
+
+@login_required
+@require_GET
+def model_compare(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    policies = _policies(me)
+    first, second = _chosen(request.GET, policies)
+    context: dict[str, Any] = {
+        "me": me,
+        "project": me.project,
+        "policies": policies,
+        "first": first,
+        "second": second,
+    }
+    if first and second:
+        page = Paginator(queries.answered_by_both(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
+        answers: dict[tuple[int, int], list[Response]] = {}
+        for answer in Response.objects.filter(
+            prompt__in=list(page), author__in=[first.author_id, second.author_id]
+        ).order_by("pk"):
+            answers.setdefault((answer.prompt_id, answer.author_id), []).append(answer)
+        context |= {
+            "page": page,
+            "rows": [
+                (prompt, answers[prompt.pk, first.author_id], answers[prompt.pk, second.author_id])  # type: ignore[index]
+                for prompt in page
+            ],
+        }
+    return render(request, "training/model_compare.html", context)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def playground(request: HttpRequest, slug: str) -> HttpResponse:
+    me = member_for(request.user, slug, Role.LEAD)
+    policies = _policies(me)
+    if request.method == "POST":
+        asked = _ask(request, me, policies)
+        if asked is not None:
+            return redirect(asked)
+    runs = _runs(request, me)
+    first, second = _chosen(request.POST if request.method == "POST" else request.GET, policies)
+    context = {
+        "me": me,
+        "project": me.project,
+        "policies": policies,
+        "first": runs[0].model if runs else first,
+        "second": runs[-1].model if runs else second,
+        "question": runs[0].inputs["ask"] if runs else request.POST.get("question", ""),
+        **_answers(runs),
+    }
+    return render(request, "training/playground.html", context)
+
+
+@login_required
+@require_GET
+def playground_answers(request: HttpRequest, slug: str) -> HttpResponse:
+    """The part that is asked for again until both have answered."""
+    me = member_for(request.user, slug, Role.LEAD)
+    runs = _runs(request, me)
+    if not runs:
+        raise Http404("No such question.")
+    return render(
+        request, "training/playground.html#answers", {"me": me, "project": me.project, **_answers(runs)}
+    )
+
+
+def _policies(me: Member) -> list[ModelVersion]:
+    return list(
+        ModelVersion.objects.filter(
+            project=me.project, kind=ModelVersion.Kind.POLICY, removed_at=None
+        ).select_related("author")
+    )
+
+
+def _chosen(given: Any, policies: list[ModelVersion]) -> tuple[ModelVersion | None, ModelVersion | None]:
+    """The two models that the request names; else the newest and the one before."""
+    by_id = {str(version.pk): version for version in policies}
+    first = by_id.get(given.get("a", "")) or next(iter(policies[1:]), None) or next(iter(policies), None)
+    return first, by_id.get(given.get("b", "")) or next(iter(policies), None)
+
+
+def _ask(request: HttpRequest, me: Member, policies: list[ModelVersion]) -> str | None:
+    """Where the answers will be, once both models are asked; None, with a message, where they cannot be."""
+    question = request.POST.get("question", "").replace("\0", "").strip()[:LONGEST_QUESTION]
+    runs = []
+    try:
+        for version in dict.fromkeys(_chosen(request.POST, policies)):
+            run = run_actions.start_run(
+                project=me.project,
+                kind=Run.Kind.GENERATE,
+                creator=person(request),
+                model=version,
+                config={"samples": 2},
+                inputs={"ask": question},
+            )
+            runs.append(f"run={run.pk}")
+    except (RunError, ConfigError) as error:
+        messages.error(request, str(error))
+        return None
+    return f"{request.path}?{'&'.join(runs)}"
+
+
+def _runs(request: HttpRequest, me: Member) -> list[Run]:
+    ids = [pk for pk in request.GET.getlist("run")[:2] if pk.isdecimal()]
+    return [
+        get_object_or_404(
+            Run.objects.select_related("model"), project=me.project, inputs__has_key="ask", pk=pk
+        )
+        for pk in ids
+    ]
+
+
+def _answers(runs: list[Run]) -> dict[str, Any]:
+    said = [
+        (run, read_responses([run.pk]).get(0, [[]])[0] if run.state == Run.State.DONE else []) for run in runs
+    ]
+    return {
+        "said": said,
+        "waiting": any(run.is_open for run in runs),
+        "again": "&".join(f"run={run.pk}" for run in runs),
+    }
