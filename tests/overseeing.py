@@ -65,7 +65,7 @@ class OverseeingTestCase(PalateTestCase):
                 place = items.setdefault(lease.item_id, n)
                 ranks = dict(zip(sorted(lease.shown_order), rankings[place][who], strict=True))
                 degree = (degrees[who] if degrees else "better") if self.k == 2 else None
-                builders.judge.submit(
+                builders.judgments.submit(
                     lease=lease, ranks=ranks, degree=degree, idempotency_key=builders.uuid.uuid4()
                 )
         agreement.measure()
