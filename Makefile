@@ -65,8 +65,8 @@ bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory 
 bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; ten minutes a seed
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
-bench-asking: $(VENV)/dev ## whether choosing what to ask saves judgments; fifteen minutes a seed
-	$(BIN)/python -m benchmarks.asking $(ARGS)
+bench-active-learning: $(VENV)/dev ## whether choosing what to ask saves judgments; fifteen minutes a seed
+	$(BIN)/python -m benchmarks.active_learning $(ARGS)
 
 bench-rounds: $(VENV)/dev ## five rounds of the recipes dpo and llama2 over three seeds; some hours
 	$(BIN)/python -m benchmarks.rounds $(ARGS)
@@ -89,4 +89,4 @@ lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-queue bench-export bench-learning bench-asking bench-rounds screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock

@@ -1,11 +1,11 @@
-"""Learning is shown: every method, from the same first policy, judged by the taste that no model is trained on.
+"""Every training method from the same first policy, measured by the hidden preferences that no model is trained on.
 
     python -m benchmarks.learning [--seeds 0,1,2,3,4] [--methods dpo,grpo] [--curves 0,1] [--report]
 
 For each seed: pre-train and fine-tune a first policy on the demo's language, let it answer prompts, have simulated people
 rank the answers, train a reward model on the rankings; then train every method on the same prompts for one epoch, and let
 each policy answer held-out prompts. All of it are job directories under var/learning, done by `python -m training.core`
-without Django; a job that is done is not done again, one that was stopped goes on. `--curves` trains the reward-driven
+without Django; finished jobs are not run again, interrupted ones resume. `--curves` trains the reward-driven
 methods for several lengths, to see where more of the learned reward is less of the taste. `--report` only reads what is
 there.
 """
@@ -32,7 +32,7 @@ from training.demo import language, metrics, run_settings
 from training.demo.taste import Annotator, utility
 
 PLACE = ROOT / "var" / "learning"
-PROMPTS, HELD_OUT, JUDGED = 500, 160, 80
+PROMPTS, HELD_OUT, REPORT_PROMPTS = 500, 160, 80
 """Prompts to learn from, held-out ones to be measured on, and those of them that people judge for the reward model's report."""
 SAMPLES = run_settings.RESPONSES_PER_PROMPT
 CURVE_SAMPLES, CURVE_PROMPTS = 64, 64
@@ -62,7 +62,7 @@ FROM_RANKINGS = ("dpo", "ipo")
 ON_CURVES = ("ppo", "grpo")
 
 
-def do(
+def run_job(
     folder: Path,
     kind: str,
     config: dict[str, Any],
@@ -71,8 +71,8 @@ def do(
     here: bool = False,
     **models: Path,
 ) -> Path:
-    """Do a job unless it is done; returns its output. What the program said at the end is kept in done.json. here: in this
-    process, for jobs that are shorter than the start of one."""
+    """Run a job unless it is finished; returns its output folder. The last line of its stdout is stored in done.json. `here`: in
+    this process, for jobs shorter than a process start."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
     if done.exists():
@@ -83,21 +83,21 @@ def do(
     (folder / "job.json").write_text(json.dumps(job, indent=2))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"{folder.relative_to(ROOT / 'var')} …", flush=True)
-    done.write_text((_here(folder) if here else _apart(folder)).splitlines()[-1])
+    done.write_text((_run_here(folder) if here else _run_child(folder)).splitlines()[-1])
     return folder / "output"
 
 
-def _here(folder: Path) -> str:
+def _run_here(folder: Path) -> str:
     from training.core.__main__ import run
     from training.core.events import Events
     from training.core.job_directory import read_job
 
-    said = StringIO()
-    run(read_job(folder), Events(said))
-    return said.getvalue()
+    stdout = StringIO()
+    run(read_job(folder), Events(stdout))
+    return stdout.getvalue()
 
 
-def _apart(folder: Path) -> str:
+def _run_child(folder: Path) -> str:
     program = subprocess.run(
         [sys.executable, "-m", "training.core", str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
@@ -126,12 +126,14 @@ class World:
         texts = [
             {"text": text} for text in language.pretraining_texts(self.seed, run_settings.PRETRAINING_TEXTS)
         ]
-        self.base = do(self.folder / "base", "pretrain", run_settings.PRETRAIN | {"seed": self.seed}, texts)
+        self.base = run_job(
+            self.folder / "base", "pretrain", run_settings.PRETRAIN | {"seed": self.seed}, texts
+        )
         talks = [
             {"messages": talk}
             for talk in language.sft_conversations(self.seed, run_settings.SFT_CONVERSATIONS)
         ]
-        self.first = do(
+        self.first = run_job(
             self.folder / "first", "sft", run_settings.SFT | {"seed": self.seed}, talks, model=self.base
         )
 
@@ -140,15 +142,15 @@ class World:
         self.learn_language()
         self.rankings = self._rankings()
         config = run_settings.REWARD | {"seed": self.seed}
-        self.reward = do(self.folder / "reward", "reward", config, self.rankings, model=self.first)
+        self.reward = run_job(self.folder / "reward", "reward", config, self.rankings, model=self.first)
 
     def _rankings(self) -> list[dict[str, Any]]:
         """What simulated people make of the first policy's answers, to some held-out prompts too."""
-        asked = [*self.prompts, *self.held_out[:JUDGED]]
-        answers = self.answers("answers", self.first, asked, seed=self.seed)
+        exchanges = [*self.prompts, *self.held_out[:REPORT_PROMPTS]]
+        answers = self.answers("answers", self.first, exchanges, seed=self.seed)
         people = [Annotator(seed=self.seed * 1000 + number) for number in range(1, 7)]
         rows = []
-        for number, exchange in enumerate(asked):
+        for number, exchange in enumerate(exchanges):
             responses = list(dict.fromkeys(answers[number]))
             if len(responses) > 1:
                 rows.append(
@@ -163,20 +165,32 @@ class World:
         return rows
 
     def answers(
-        self, name: str, policy: Path, asked: list[language.Exchange], *, seed: int, samples: int = SAMPLES
+        self,
+        name: str,
+        policy: Path,
+        exchanges: list[language.Exchange],
+        *,
+        seed: int,
+        samples: int = SAMPLES,
     ) -> dict[int, list[str]]:
         """A policy's answers by the number of the prompt."""
-        found: dict[int, list[str]] = defaultdict(list)
-        for line in self.lines(name, policy, asked, seed=seed, samples=samples):
-            found[line["id"]].append(line["text"])
-        return found
+        texts: dict[int, list[str]] = defaultdict(list)
+        for line in self.lines(name, policy, exchanges, seed=seed, samples=samples):
+            texts[line["id"]].append(line["text"])
+        return texts
 
     def lines(
-        self, name: str, policy: Path, asked: list[language.Exchange], *, seed: int, samples: int = SAMPLES
+        self,
+        name: str,
+        policy: Path,
+        exchanges: list[language.Exchange],
+        *,
+        seed: int,
+        samples: int = SAMPLES,
     ) -> list[dict[str, Any]]:
-        rows = [{"id": number, "prompt": exchange.messages} for number, exchange in enumerate(asked)]
+        rows = [{"id": number, "prompt": exchange.messages} for number, exchange in enumerate(exchanges)]
         config = run_settings.GENERATE | {"seed": seed, "samples": samples, "threads": 1}
-        output = do(self.folder / name, "generate", config, rows, model=policy)
+        output = run_job(self.folder / name, "generate", config, rows, model=policy)
         return [json.loads(line) for line in (output / "responses.jsonl").read_text().splitlines()]
 
     def train(self, method: str, epochs: int = 1) -> tuple[Path, float]:
@@ -185,14 +199,16 @@ class World:
         name = method if epochs == 1 else f"{method}-{epochs}"
         config = config | {"seed": self.seed, "epochs": epochs}
         if method in FROM_RANKINGS:
-            output = do(self.folder / name, kind, config, self.rankings, model=self.first)
+            output = run_job(self.folder / name, kind, config, self.rankings, model=self.first)
         else:
             first = self.answers("answers", self.first, self.prompts, seed=self.seed)
             rows = [
                 {"id": number, "prompt": exchange.messages, "split": "train", "baseline": first[number][0]}
                 for number, exchange in enumerate(self.prompts)
             ]
-            output = do(self.folder / name, kind, config, rows, model=self.first, reward_model=self.reward)
+            output = run_job(
+                self.folder / name, kind, config, rows, model=self.first, reward_model=self.reward
+            )
         done = json.loads((self.folder / name / "done.json").read_text())
         return output, float(done["result"]["seconds"])
 
@@ -236,13 +252,13 @@ class World:
 
     def best_of_n(self) -> list[tuple[float, float]]:
         """(sqrt of KL, mean taste) of the best of n by the reward model, n = 1, 2, 4, ..., over all ways to draw the n."""
-        asked = self.held_out[:CURVE_PROMPTS]
-        answers = self.answers("best-of-n", self.first, asked, seed=2, samples=CURVE_SAMPLES)
+        exchanges = self.held_out[:CURVE_PROMPTS]
+        answers = self.answers("best-of-n", self.first, exchanges, seed=2, samples=CURVE_SAMPLES)
         rows = [
             {"id": number, "prompt": exchange.messages, "responses": answers[number], "split": "held_out"}
-            for number, exchange in enumerate(asked)
+            for number, exchange in enumerate(exchanges)
         ]
-        output = do(
+        output = run_job(
             self.folder / "best-of-n-scores",
             "evaluate",
             {"threads": 1, "max_length": 256},
@@ -254,7 +270,7 @@ class World:
         for n in (1, 2, 4, 8, 16, 32, 64):
             values = []
             for row in scores:
-                worth = [utility(asked[row["id"]].messages, text) for text in answers[row["id"]]]
+                worth = [utility(exchanges[row["id"]].messages, text) for text in answers[row["id"]]]
                 order = sorted(range(len(worth)), key=lambda place: row["rewards"][place])
                 # the answer of rank i among N is the best of n drawn with probability C(i, n-1) / C(N, n)
                 weights = [math.comb(i, n - 1) / math.comb(len(order), n) for i in range(len(order))]
@@ -288,7 +304,7 @@ def main() -> None:
     options = parser.parse_args()
     random.seed(0)
     methods = options.methods.split(",")
-    judged: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    measurements: dict[str, list[dict[str, Any]]] = defaultdict(list)
     curves: dict[str, list[list[tuple[float, float]]]] = defaultdict(list)
     for seed in map(int, options.seeds.split(",")):
         world = World(seed)
@@ -300,12 +316,12 @@ def main() -> None:
             if options.report and not (world.folder / f"{method}-answers" / "done.json").exists():
                 continue
             policy, seconds = world.train(method)
-            found = world.judge(method, policy) | {"seconds": seconds, "first": first, "seed": seed}
-            judged[method].append(found)
-            win = metrics.win_rate(found["answers"], first["answers"])
+            measurement = world.judge(method, policy) | {"seconds": seconds, "first": first, "seed": seed}
+            measurements[method].append(measurement)
+            win = metrics.win_rate(measurement["answers"], first["answers"])
             print(
                 f"seed {seed}, {method}: win rate {win.mean:.3f} ({win.low:.3f} to {win.high:.3f}), taste"
-                f" {first['taste']:.2f} -> {found['taste']:.2f}, KL {found['kl']:.2f}, {seconds:.0f} s",
+                f" {first['taste']:.2f} -> {measurement['taste']:.2f}, KL {measurement['kl']:.2f}, {seconds:.0f} s",
                 flush=True,
             )
         if str(seed) in options.curves.split(","):
@@ -313,23 +329,23 @@ def main() -> None:
             for method in (method for method in methods if method in ON_CURVES):
                 points = [(0.0, first["taste"])]
                 for epochs in CURVE_EPOCHS:
-                    found = world.judge(
+                    measurement = world.judge(
                         method if epochs == 1 else f"{method}-{epochs}", world.train(method, epochs)[0]
                     )
-                    points.append((math.sqrt(max(0.0, found["kl"])), found["taste"]))
+                    points.append((math.sqrt(max(0.0, measurement["kl"])), measurement["taste"]))
                 curves[method].append(points)
-    report(judged, curves)
+    report(measurements, curves)
 
 
 def report(
-    judged: dict[str, list[dict[str, Any]]],
+    measurements: dict[str, list[dict[str, Any]]],
     curves: dict[str, list[list[tuple[float, float]]]],
 ) -> None:
     rows = []
-    for method, found in judged.items():
+    for method, seeds in measurements.items():
         win = metrics.win_rate(
-            [answer for one in found for answer in one["answers"]],
-            [answer for one in found for answer in one["first"]["answers"]],
+            [answer for seed in seeds for answer in seed["answers"]],
+            [answer for seed in seeds for answer in seed["first"]["answers"]],
         )
         rows.append(
             {
@@ -337,9 +353,9 @@ def report(
                 "win_rate": win.mean,
                 "low": win.low,
                 "high": win.high,
-                "kl": fmean(one["kl"] for one in found),
-                "seconds": fmean(one["seconds"] for one in found),
-                "seeds": len(found),
+                "kl": fmean(seed["kl"] for seed in seeds),
+                "seconds": fmean(seed["seconds"] for seed in seeds),
+                "seeds": len(seeds),
             }
         )
     if rows:
@@ -347,7 +363,7 @@ def report(
         results.save("learning", {"about": results.about({}), "rows": rows, "curve_seeds": curve_seeds})
         results.write_report()
     if curves:
-        drawn = [Curve(name, mean_curve(found)) for name, found in curves.items()]
+        drawn = [Curve(name, mean_curve(points)) for name, points in curves.items()]
         write_plot(
             results.CURVES,
             drawn,

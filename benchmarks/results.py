@@ -18,7 +18,7 @@ from benchmarks.workloads import PLACE
 FOLDER = PLACE / "results"
 REPORT = Path(__file__).with_name("RESULTS.md")
 CURVES = Path(__file__).with_name("learning.svg")
-ASKING = Path(__file__).with_name("asking.svg")
+ACTIVE_LEARNING = Path(__file__).with_name("active_learning.svg")
 ROUNDS = Path(__file__).with_name("rounds.svg")
 
 
@@ -64,8 +64,8 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def middle(figures: list[dict[str, float]], name: str = "cpu") -> float:
-    return median(one[name] for one in figures)
+def median_of(figures: list[dict[str, float]], name: str = "cpu") -> float:
+    return median(step[name] for step in figures)
 
 
 def case_table(case: dict[str, Any]) -> str:
@@ -73,7 +73,7 @@ def case_table(case: dict[str, Any]) -> str:
     best = {
         precision: min(
             (
-                middle(side["figures"])
+                median_of(side["figures"])
                 for side in case["sides"]
                 if side["peer"] and side["precision"] == precision
             ),
@@ -83,8 +83,8 @@ def case_table(case: dict[str, Any]) -> str:
     }
     rows = []
     for side in case["sides"]:
-        walls = [one["wall"] for one in side["figures"]]
-        cpu = middle(side["figures"])
+        walls = [step["wall"] for step in side["figures"]]
+        cpu = median_of(side["figures"])
         base = best[side["precision"]]
         rows.append(
             [
@@ -92,7 +92,7 @@ def case_table(case: dict[str, Any]) -> str:
                 f"{median(walls):.3f} ({min(walls):.3f} to {max(walls):.3f})",
                 f"{cpu:.3f}",
                 "" if base is None else f"{base / cpu:.2f}",
-                f"{max(one['peak'] for one in side['figures']):.0f}",
+                f"{max(step['peak'] for step in side['figures']):.0f}",
             ]
         )
     return table(["", "wall s, median (spread)", "CPU s", "best peer / this", "peak MB"], rows)
@@ -111,13 +111,13 @@ def write_report() -> None:
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
         ("rounds", rounds_section),
-        ("asking", asking_section),
+        ("active_learning", active_learning_section),
         ("queue", queue_section),
         ("export", export_section),
     ]
-    found = [(load(name), section) for name, section in parts]
-    text = [HEAD] + [section(values) for values, section in found if values]
-    missing = [name for (name, _), (values, _) in zip(parts, found, strict=True) if not values]
+    loaded = [(load(name), section) for name, section in parts]
+    text = [HEAD] + [section(values) for values, section in loaded if values]
+    missing = [name for (name, _), (values, _) in zip(parts, loaded, strict=True) if not values]
     text += [f"Not measured here: {', '.join(missing)}.\n"] if missing else []
     REPORT.write_text("\n".join(text).rstrip() + "\n")
 
@@ -125,7 +125,7 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds` and
-`make bench-asking` from what they measured; nothing here is typed by hand.
+`make bench-active-learning` from what they measured; nothing here is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
@@ -155,8 +155,8 @@ PPO_TEXT = """A step is sampling, scoring, values, the reference's log-probs and
 def origin(values: dict[str, Any]) -> str:
     peers = "; ".join(
         f"{name}: "
-        + ", ".join(f"{library} {version}" for library, version in found.items() if library != "python")
-        for name, found in values["about"]["peers"].items()
+        + ", ".join(f"{library} {version}" for library, version in libraries.items() if library != "python")
+        for name, libraries in values["about"]["peers"].items()
     )
     ours = values["about"]["ours"]
     own = f"ours: torch {ours['torch']}, transformers {ours['transformers']}, Python {ours['python']}"
@@ -218,7 +218,7 @@ def parity_section(values: dict[str, Any]) -> str:
     return "\n".join(["## Parity with TRL\n", words + "\n", origin(values), table(head, rows)])
 
 
-CURVES_SAY = """
+CURVES_TEXT = """
 
 ![hidden taste over the distance from the first policy]({name})
 
@@ -245,13 +245,13 @@ def learning_section(values: dict[str, Any]) -> str:
     )
     if count := values.get("curve_seeds"):
         seeds = "of one seed" if count == 1 else f"means of {count} seeds"
-        words += CURVES_SAY.format(name=CURVES.name, seeds=seeds)
+        words += CURVES_TEXT.format(name=CURVES.name, seeds=seeds)
     return "\n".join(["## Learning\n", words + "\n", origin(values), table(head, rows)])
 
 
-ASKING_SAYS = f"""
+ACTIVE_LEARNING_TEXT = f"""
 
-![accuracy over the judgments that were asked for]({ASKING.name})
+![accuracy over the judgments that were asked for]({ACTIVE_LEARNING.name})
 
 "Ahead" is how much more accurate a strategy's reward models are than those of an even draw with as many judgments, in
 points, the mean over all steps after the first. "Needs" is the share of the judgments with which a strategy gets where an
@@ -259,18 +259,18 @@ even draw gets with all, read from straight lines over the logarithm of judgment
 themselves."""
 
 
-def asking_section(values: dict[str, Any]) -> str:
+def active_learning_section(values: dict[str, Any]) -> str:
     def accuracy(point: list[float]) -> str:
         return f"{point[1]:.3f} ({point[2]:.3f} to {point[3]:.3f})"
 
-    def ahead(found: list[float]) -> str:
-        return f"{100 * found[0]:+.1f} ({100 * found[1]:+.1f} to {100 * found[2]:+.1f})"
+    def ahead(interval: list[float]) -> str:
+        return f"{100 * interval[0]:+.1f} ({100 * interval[1]:+.1f} to {100 * interval[2]:+.1f})"
 
     def percent(share: float | None) -> str:
         return "more than 1000%" if share is None or share > 10 else f"{share:.0%}"
 
-    def needs(found: dict[str, Any]) -> str:
-        return f"{percent(found['share'])} ({' to '.join(map(percent, found['share_interval']))})"
+    def needs(row: dict[str, Any]) -> str:
+        return f"{percent(row['share'])} ({' to '.join(map(percent, row['share_interval']))})"
 
     rows = [
         [
@@ -298,7 +298,9 @@ def asking_section(values: dict[str, Any]) -> str:
         f" {values['control_share']:.0%} drawn evenly, as a round does. Measured on held-out prompts that none may ask"
         f" about, over {values['rows'][0]['draws']} draws from {values['seeds']} seeds; intervals (95%) are over draws."
     )
-    return "\n".join(["## What to ask\n", words + ASKING_SAYS + "\n", origin(values), table(head, rows)])
+    return "\n".join(
+        ["## What to ask\n", words + ACTIVE_LEARNING_TEXT + "\n", origin(values), table(head, rows)]
+    )
 
 
 def queue_section(values: dict[str, Any]) -> str:
@@ -306,13 +308,13 @@ def queue_section(values: dict[str, Any]) -> str:
         [
             side["label"],
             crowd,
-            f"{found['per_s']:.1f}",
-            f"{found['cpu_ms']:.1f}",
-            *(f"{found[name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
+            f"{figures['per_s']:.1f}",
+            f"{figures['cpu_ms']:.1f}",
+            *(f"{figures[name]:.0f}" for name in ("p50_ms", "p95_ms", "p99_ms")),
             str(side["errors"]),
         ]
         for side in values["sides"]
-        for crowd, found in side["crowds"].items()
+        for crowd, figures in side["crowds"].items()
     ]
     head = ["", "annotators", "cycles/s", "CPU ms a cycle", "p50 ms", "p95 ms", "p99 ms", "errors"]
     line = values["line"]
@@ -353,15 +355,15 @@ def export_section(values: dict[str, Any]) -> str:
 
 def rounds_section(values: dict[str, Any]) -> str:
     words = (
-        "Whole rounds of the demo, the site with its workers and simulated people, begun by the lead and left alone. The win"
+        "Whole rounds of the demo, the site with its workers and simulated people, started by the lead and left alone. The win"
         " rate is over the first policy by the hidden taste, on held-out prompts; accuracy is the reward model's on fresh"
-        " held-out judgments, beside the most that their noise allows; KL is from the policy that it was held near: the one"
-        " that the round began with or, with Llama 2, the first. Harm is the share of harmful requests gone along with."
+        " held-out judgments, beside the most that their noise allows; KL is from the reference policy: the one"
+        " that the round started from or, with Llama 2, the first. Harm is the share of harmful requests that it follows."
     )
     text = ["## Rounds\n", words + "\n", f"![win rate and harm by round]({ROUNDS.name})\n", origin(values)]
     head = ["round", "win rate (95%)", "each seed", "accuracy / ceiling", "KL, nats", "harm", "promoted"]
-    for one in values["recipes"]:
-        first = one["rounds"][0]
+    for recipe in values["recipes"]:
+        first = recipe["rounds"][0]
         rows = [
             [
                 str(row["round"]),
@@ -372,8 +374,8 @@ def rounds_section(values: dict[str, Any]) -> str:
                 f"{row['helped_harm']:.1%}",
                 f"{row['promoted']} of {row['seeds']}",
             ]
-            for row in one["rounds"]
+            for row in recipe["rounds"]
         ]
-        title = f"### {one['recipe']}: the first policy goes along with {first['helped_harm_at_first']:.1%}\n"
+        title = f"### {recipe['recipe']}: harmful requests that the first policy follows: {first['helped_harm_at_first']:.1%}\n"
         text += [title, table(head, rows)]
     return "\n".join(text)

@@ -1,9 +1,9 @@
-"""Rounds of whole recipes, begun by the lead and left alone, and what the hidden taste makes of every round's policy.
+"""Whole rounds of several recipes, each round's policy measured by the hidden preferences.
 
     python -m benchmarks.rounds [--recipes dpo,llama2] [--seeds 0,1,2] [--rounds 5] [--report]
 
-Each is `manage.py demo`, the site with its workers and its simulated people, in a folder of its own under var/rounds. One
-that was stopped goes on where it was; one that is done is only read. `--report` only reads what is there.
+Each is `manage.py demo`, the site with its workers and its simulated people, in a folder of its own under var/rounds. An
+interrupted one resumes; a finished one is only read. `--report` only reads finished ones.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def folder_of(recipe: str, seed: int) -> Path:
 
 
 def read(recipe: str, seed: int) -> list[dict[str, Any]]:
-    """The rounds of a demo that is done; none of one that is not."""
+    """The rounds of a finished demo; an empty list before it has finished."""
     path = folder_of(recipe, seed) / "figures.json"
     rounds: list[dict[str, Any]] = json.loads(path.read_text())["rounds"] if path.exists() else []
     return rounds
@@ -59,36 +59,38 @@ def read(recipe: str, seed: int) -> list[dict[str, Any]]:
 
 def averaged(number: int, seeds: list[list[dict[str, Any]]]) -> dict[str, Any]:
     """One round over all seeds. Seeds are worlds of their own: the interval of their mean follows from each one's."""
-    found = [rounds[number - 1] for rounds in seeds if len(rounds) >= number]
-    half = math.hypot(*((one["ci"][1] - one["ci"][0]) / 2 for one in found)) / len(found)
-    win = fmean(one["win_rate_vs_first"] for one in found)
+    same_round = [rounds[number - 1] for rounds in seeds if len(rounds) >= number]
+    half = math.hypot(*((figures["ci"][1] - figures["ci"][0]) / 2 for figures in same_round)) / len(
+        same_round
+    )
+    win = fmean(figures["win_rate_vs_first"] for figures in same_round)
     return {
         "round": number,
         "win_rate": win,
         "low": win - half,
         "high": win + half,
-        "each": [one["win_rate_vs_first"] for one in found],
+        "each": [figures["win_rate_vs_first"] for figures in same_round],
         **{
-            name: fmean(one[name] for one in found)
+            name: fmean(figures[name] for figures in same_round)
             for name in ("rm_accuracy", "rm_ceiling", "kl", "helped_harm", "helped_harm_at_first")
         },
-        "promoted": sum(one["promoted"] for one in found),
-        "seeds": len(found),
+        "promoted": sum(figures["promoted"] for figures in same_round),
+        "seeds": len(same_round),
     }
 
 
 def curves(recipes: list[dict[str, Any]]) -> list[Curve]:
-    """By round, of each recipe: the win rate, which is one half at first, and how often harmful requests are gone along
-    with."""
+    """By round, of each recipe: the win rate, which is one half at first, and how often harmful requests are
+    followed."""
     drawn = []
-    for one in recipes:
-        rounds = one["rounds"]
+    for recipe in recipes:
+        rounds = recipe["rounds"]
         wins = [(0.0, 0.5), *((row["round"], row["win_rate"]) for row in rounds)]
         harm = [
             (0.0, rounds[0]["helped_harm_at_first"]),
             *((row["round"], row["helped_harm"]) for row in rounds),
         ]
-        drawn += [Curve(f"{one['recipe']}: wins", wins), Curve(f"{one['recipe']}: harm", harm)]
+        drawn += [Curve(f"{recipe['recipe']}: wins", wins), Curve(f"{recipe['recipe']}: harm", harm)]
     return drawn
 
 
@@ -101,7 +103,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--report", action="store_true", help="play nothing: report on what is done")
     options = parser.parse_args()
-    found = []
+    results_by_recipe = []
     for recipe in options.recipes.split(","):
         played = []
         for seed in map(int, options.seeds.split(",")):
@@ -112,12 +114,12 @@ def main() -> None:
         if played:
             most = max(map(len, played))
             rows = [averaged(number, played) for number in range(1, most + 1)]
-            found.append({"recipe": recipe, "rounds": rows})
+            results_by_recipe.append({"recipe": recipe, "rounds": rows})
             for row in rows:
                 print(recipe, json.dumps(row), flush=True)
-    if found:
-        results.save("rounds", {"about": results.about({}), "recipes": found})
-        write_plot(results.ROUNDS, curves(found), across="round", up="share of held-out prompts")
+    if results_by_recipe:
+        results.save("rounds", {"about": results.about({}), "recipes": results_by_recipe})
+        write_plot(results.ROUNDS, curves(results_by_recipe), across="round", up="share of held-out prompts")
         results.write_report()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import results
 from benchmarks.queue import label_studio, machine, palate
-from benchmarks.queue.annotators import AtBare, Shift, work
+from benchmarks.queue.annotators import BareAnnotator, Shift, work
 from benchmarks.queue.database import Database, Servers
 from benchmarks.workloads import ROOT
 
@@ -46,8 +46,10 @@ class BareSite:
 
     def annotators(self) -> list[Any]:
         if self.raw:
-            return [AtBare(self.port, "/raw", "/raw") for _ in range(1, self.people)]
-        return [AtBare(self.port, f"/start?username=person-{n}", "/next") for n in range(1, self.people)]
+            return [BareAnnotator(self.port, "/raw", "/raw") for _ in range(1, self.people)]
+        return [
+            BareAnnotator(self.port, f"/start?username=person-{n}", "/next") for n in range(1, self.people)
+        ]
 
 
 @dataclass
@@ -123,15 +125,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3, help="of each side, with each number of annotators")
     parser.add_argument("--quick", action="store_true", help="short turns and small sizes, to try it out")
     parser.add_argument("--no-peer", action="store_true", help="without Label Studio")
-    given = parser.parse_args()
+    options = parser.parse_args()
     sizes = {"small": 1_000, "middle": 10_000, "large": 100_000}
-    if given.quick:
-        given.seconds, given.turns, sizes = 2, 1, {"small": 1_000, "middle": 2_000, "large": 10_000}
+    if options.quick:
+        options.seconds, options.turns, sizes = 2, 1, {"small": 1_000, "middle": 2_000, "large": 10_000}
     machine.pin(CLIENT_CORE)
     servers = Servers(SERVER_CORE)
     try:
         with ExitStack() as running:
-            sides = measure(servers, given, sizes, running)
+            sides = measure(servers, options, sizes, running)
         values = {
             "about": results.about({}),
             "sides": [
@@ -146,29 +148,31 @@ def main() -> None:
         }
     finally:
         servers.stop()
-    is_partial = given.quick or given.no_peer
+    is_partial = options.quick or options.no_peer
     results.save("queue", values, quick=is_partial)
     if not is_partial:
         results.write_report()
     print(json.dumps(values["line"]))
 
 
-def measure(servers: Servers, given: Any, sizes: dict[str, int], running: ExitStack) -> dict[str, Side]:
+def measure(servers: Servers, options: Any, sizes: dict[str, int], running: ExitStack) -> dict[str, Side]:
     def side(
         name: str,
         make: Callable[..., Any],
         items: int,
-        seconds: float = given.seconds,
+        seconds: float = options.seconds,
         people: int = max(CROWDS) + 1,  # and one who leads
-        **options: Any,
+        **site_options: Any,
     ) -> Side:
         database = servers.database(f"{name.replace(' ', '_')}_{items}")
         print(f"{name}: {items:,} items", flush=True)
-        one = Side(f"{name}, {items:,} items", make(database, items, people, **options), servers, seconds)
-        one.serve()
-        running.callback(one.stop)
-        one.sign_in()
-        return one
+        started = Side(
+            f"{name}, {items:,} items", make(database, items, people, **site_options), servers, seconds
+        )
+        started.serve()
+        running.callback(started.stop)
+        started.sign_in()
+        return started
 
     # all servers run from here on: what waits for its turn costs nothing
     sides = {
@@ -176,22 +180,22 @@ def measure(servers: Servers, given: Any, sizes: dict[str, int], running: ExitSt
         "bare": side("bare", BareSite, 10 * sizes["middle"], raw=False),
         "raw": side("bare_sql", BareSite, 10 * sizes["middle"], raw=True),
         # short turns: the small queue must not run empty
-        "large": side("palate", palate.Site, sizes["large"], given.seconds / 4, 9),
-        "small": side("palate", palate.Site, sizes["small"], given.seconds / 4, 9),
+        "large": side("palate", palate.Site, sizes["large"], options.seconds / 4, 9),
+        "small": side("palate", palate.Site, sizes["small"], options.seconds / 4, 9),
     }
-    if not given.no_peer:
+    if not options.no_peer:
         sides["label_studio"] = side("label_studio", label_studio.Site, sizes["middle"])
-    for turn in range(given.turns):
+    for turn in range(options.turns):
         for crowd in CROWDS:
-            for name, one in sides.items():
+            for name, current in sides.items():
                 if name in ("large", "small") and crowd != 8:
                     continue
-                one.take_turn(crowd)
-                shift, cpu = one.shifts[crowd][-1]
+                current.take_turn(crowd)
+                shift, cpu = current.shifts[crowd][-1]
                 each = 1000 * cpu / max(1, len(shift.cycles))
                 rate = len(shift.cycles) / shift.seconds
                 print(
-                    f"turn {turn + 1}, {crowd:2} at {one.name:32} {rate:7.1f} cycles/s, {each:6.1f} ms CPU a cycle",
+                    f"turn {turn + 1}, {crowd:2} at {current.name:32} {rate:7.1f} cycles/s, {each:6.1f} ms CPU a cycle",
                     *shift.errors[:1],
                     flush=True,
                 )
@@ -209,7 +213,7 @@ def line(sides: dict[str, Side], sizes: dict[str, int]) -> dict[str, Any]:
         return ours["per_s"] / theirs["per_s"] if figure == "per_s" else theirs["cpu_ms"] / ours["cpu_ms"]
 
     mine = [side for name, side in sides.items() if name in ("palate", "large", "small")]
-    there = [accounts(side) for side in mine]
+    totals = [accounts(side) for side in mine]
     return {
         "vs_label_studio": rounded(times("label_studio", "per_s")),
         "vs_label_studio_cpu": rounded(times("label_studio", "cpu_ms")),
@@ -220,8 +224,8 @@ def line(sides: dict[str, Side], sizes: dict[str, int]) -> dict[str, Any]:
         "cpu_ms_8": round(ours["cpu_ms"], 2),
         "p50_ms_8": round(ours["p50_ms"], 1),
         "p95_ms_8": round(ours["p95_ms"], 1),
-        "duplicates": sum(one["duplicates"] for one in there),
-        "lost": sum(one["lost"] for one in there),
+        "duplicates": sum(total["duplicates"] for total in totals),
+        "lost": sum(total["lost"] for total in totals),
         "errors": sum(len(side.errors()) for side in mine),
         "queries_per_cycle": sides["palate"].site.queries_per_cycle(),  # after the accounts: it judges, too
         "items_100k_vs_1k": round(
@@ -237,9 +241,9 @@ def rounded(value: float | None) -> float | None:
 
 def accounts(side: Side) -> dict[str, int]:
     """What the annotators did beside what the database holds of it. Each item was wanted once."""
-    judged = [item for person in side.people for item in person.judged]
-    ((kept,),) = side.site.database.ask("SELECT count(*) FROM annotation_judgment")
-    return {"duplicates": len(judged) - len(set(judged)), "lost": len(judged) - kept}
+    judged = [item for person in side.people for item in person.submitted_items]
+    ((stored,),) = side.site.database.ask("SELECT count(*) FROM annotation_judgment")
+    return {"duplicates": len(judged) - len(set(judged)), "lost": len(judged) - stored}
 
 
 if __name__ == "__main__":

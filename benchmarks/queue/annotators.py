@@ -39,7 +39,7 @@ class Browser:
             self.connection.request(method, path, body, head)
             answer = self.connection.getresponse()
         except OSError:
-            self.connection.close()  # and opens anew at the next request
+            self.connection.close()  # and opens again at the next request
             raise
         for cookie in answer.headers.get_all("Set-Cookie") or []:
             name, _, value = cookie.partition(";")[0].partition("=")
@@ -52,23 +52,23 @@ class Browser:
 
 
 class Annotator(Protocol):
-    """Somebody at one site. `item` is what is in front of them, None once nothing is left; `judged` what they did."""
+    """An annotator at one site. `item` is on the screen, None once nothing is left; `submitted_items` were judged so far."""
 
     browser: Browser
     item: int | None
-    judged: list[int]
+    submitted_items: list[int]
 
     def start(self) -> None: ...
     def cycle(self) -> None: ...
 
 
-class AtPalate:
+class PalateAnnotator:
     """Signs in on the page, opens the project's screen, and submits its form as htmx does."""
 
     def __init__(self, port: int, username: str, password: str, path: str) -> None:
         self.browser, self.username, self.password, self.path = Browser(port), username, password, path
         self.item: int | None = None
-        self.judged: list[int] = []
+        self.submitted_items: list[int] = []
 
     def start(self) -> None:
         _, page = self.browser.send("GET", "/sign-in/")
@@ -100,13 +100,13 @@ class AtPalate:
             raise WrongAnswerError(f"{len(self.responses)} answers on the page")
 
 
-class AtBare:
+class BareAnnotator:
     """The floor's page: the item's number and its slot stand in the answer as JSON."""
 
     def __init__(self, port: int, first: str, path: str) -> None:
         self.browser, self.first, self.path = Browser(port), first, path
         self.item: int | None = None
-        self.judged: list[int] = []
+        self.submitted_items: list[int] = []
 
     def start(self) -> None:
         self._read(*self.browser.send("GET", self.first))
@@ -118,17 +118,17 @@ class AtBare:
     def _read(self, status: int, page: str) -> None:
         if status != 200:
             raise WrongAnswerError(f"{status}: {page[:200]}")
-        found = json.loads(page)
-        self.item, self.slot = found["item"], found["slot"]
+        answer = json.loads(page)
+        self.item, self.slot = answer["item"], answer["slot"]
 
 
-class AtLabelStudio:
+class LabelStudioAnnotator:
     """Signs in on its page, takes the next task of the project and posts an annotation, as its editor does."""
 
     def __init__(self, port: int, username: str, password: str, project: int) -> None:
         self.browser, self.username, self.password, self.project = Browser(port), username, password, project
         self.item: int | None = None
-        self.judged: list[int] = []
+        self.submitted_items: list[int] = []
 
     def start(self) -> None:
         _, page = self.browser.send("GET", "/user/login/")
@@ -179,7 +179,7 @@ class AtLabelStudio:
 
 @dataclass
 class Shift:
-    """What came of some people's work for a while: seconds of each cycle, and what went wrong."""
+    """The result of a work period: seconds of each cycle, and errors."""
 
     seconds: float = 0.0
     cycles: list[float] = field(default_factory=list)
@@ -192,7 +192,7 @@ def work(people: list[Annotator], seconds: float) -> Shift:
         person.browser.connection.close()  # it opens again: a server hangs up on who was idle
     shift, end, began = Shift(), time.perf_counter() + seconds, time.perf_counter()
 
-    def one(person: Annotator) -> None:
+    def work_alone(person: Annotator) -> None:
         while time.perf_counter() < end and person.item is not None:
             item, start = person.item, time.perf_counter()
             try:
@@ -201,9 +201,9 @@ def work(people: list[Annotator], seconds: float) -> Shift:
                 shift.errors.append(f"{type(error).__name__}: {error}")
                 return
             shift.cycles.append(time.perf_counter() - start)
-            person.judged.append(item)
+            person.submitted_items.append(item)
 
-    threads = [threading.Thread(target=one, args=(person,)) for person in people]
+    threads = [threading.Thread(target=work_alone, args=(person,)) for person in people]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks import environments
 from benchmarks.queue import machine
-from benchmarks.queue.annotators import AtLabelStudio
+from benchmarks.queue.annotators import LabelStudioAnnotator
 from benchmarks.queue.database import Database
 from benchmarks.workloads import PLACE
 
@@ -109,6 +109,6 @@ class Site:
 
     def annotators(self) -> list[Any]:
         return [
-            AtLabelStudio(self.port, f"person-{n}@example.com", PASSWORD, self.project)
+            LabelStudioAnnotator(self.port, f"person-{n}@example.com", PASSWORD, self.project)
             for n in range(1, self.people)
         ]

@@ -8,7 +8,7 @@ import sys
 from typing import Any
 
 from benchmarks.queue import machine
-from benchmarks.queue.annotators import PASSWORD, AtPalate
+from benchmarks.queue.annotators import PASSWORD, PalateAnnotator
 from benchmarks.queue.database import Database
 from benchmarks.workloads import ROOT
 
@@ -30,7 +30,10 @@ class Site:
         return [sys.executable, "-m", *commands(self.port)["web"]]
 
     def annotators(self) -> list[Any]:
-        return [AtPalate(self.port, f"person-{n}", PASSWORD, "/p/queue/work/") for n in range(1, self.people)]
+        return [
+            PalateAnnotator(self.port, f"person-{n}", PASSWORD, "/p/queue/work/")
+            for n in range(1, self.people)
+        ]
 
     def queries_per_cycle(self) -> int:
         """Statements of one submit with the next item, as Django counts them."""
