@@ -32,7 +32,7 @@ _checks: ContextVar[list[Check] | None] = ContextVar("checks", default=None)
 
 
 @contextmanager
-def noted() -> Iterator[list[Check]]:
+def record_checks() -> Iterator[list[Check]]:
     """What is asked of `member_for` within it, in order; asked again, it tells whether the same person may still do it."""
     checks: list[Check] = []
     token = _checks.set(checks)
@@ -42,7 +42,7 @@ def noted() -> Iterator[list[Check]]:
         _checks.reset(token)
 
 
-def person(request: HttpRequest) -> User:
+def current_user(request: HttpRequest) -> User:
     """The signed-in user of a view behind `login_required`."""
     return cast("User", request.user)
 

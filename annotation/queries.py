@@ -189,7 +189,7 @@ def assignments_of(user: User) -> list[Assignment]:
 
 
 @dataclass(frozen=True)
-class Desk:
+class WorkStatus:
     """What an annotator's page shows beside the item. `many_left`: there are more than `left`."""
 
     left: int
@@ -199,7 +199,7 @@ class Desk:
     draft: Any
 
 
-DESK = f"""
+WORK_STATUS = f"""
 SELECT remaining.items, remaining.many,
     (SELECT count(*) FROM annotation_judgment
      WHERE annotator_id = %(me)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
@@ -210,12 +210,12 @@ FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
 """
 
 
-def desk(project: Project, user: User, item: Item) -> Desk:
+def work_status(project: Project, user: User, item: Item) -> WorkStatus:
     values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight()}
     # said as a constant: with a limit that it does not know, PostgreSQL would plan the statement anew each time
-    found = prepared_statements.rows(DESK.replace("%(many)s", str(MANY_LEFT)), values)
+    found = prepared_statements.rows(WORK_STATUS.replace("%(many)s", str(MANY_LEFT)), values)
     left, many_left, today, guideline_number, draft = found[0]
-    return Desk(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
+    return WorkStatus(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
 
 
 _ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")

@@ -14,14 +14,21 @@ from annotation import events
 from annotation.actions import qualification
 from annotation.actions.queue import Lease
 from annotation.db import prepared_statements
-from annotation.logic.judgment_input import AlreadyJudged, JudgmentError, Marks, Said, UnsafePreferred, check
+from annotation.logic.judgment_input import (
+    AlreadyJudged,
+    JudgmentError,
+    JudgmentInput,
+    ResponseRatings,
+    UnsafePreferred,
+    check,
+)
 from annotation.logic.markdown import render
 from annotation.logic.splits import digest
 from annotation.models import Author, Item, Judgment, Placement, Project, Response, User
 
-__all__ = ["AlreadyJudged", "JudgmentError", "Marks", "UnsafePreferred", "revise", "submit"]
+__all__ = ["AlreadyJudged", "JudgmentError", "ResponseRatings", "UnsafePreferred", "revise", "submit"]
 
-NO_MARKS: Mapping[int, Marks] = {}
+NO_RATINGS: Mapping[int, ResponseRatings] = {}
 
 # One statement, and so one transaction: the slot that the annotator holds (after their lease ran out they may have taken
 # another one of the item) or else a free one is done, the judgment is kept with its placements, and the draft is gone.
@@ -73,7 +80,7 @@ def submit(
     idempotency_key: uuid.UUID,
     degree: str | None = None,
     rationale: str = "",
-    marks: Mapping[int, Marks] = NO_MARKS,
+    ratings: Mapping[int, ResponseRatings] = NO_RATINGS,
     text: str = "",
 ) -> Judgment:
     """Record what the lease's annotator said. Sending the same key again returns the judgment that was kept.
@@ -82,7 +89,7 @@ def submit(
         ranks: response id -> rank, for every response that was shown; 1 is best, equal ranks are ties. Empty where the
             item asks for an answer.
         degree: of an item of two, where it must be given: how much better the preferred one is.
-        marks: response id -> what was noted of it.
+        ratings: response id -> what was noted of it.
         text: the answer that they wrote, where the item asks for one. It becomes a response to the prompt, theirs.
 
     A judgment that comes after its lease has run out takes a free slot of its item; where others have filled them all
@@ -93,7 +100,7 @@ def submit(
         UnsafePreferred: it puts an unsafe answer above a safe one.
         AlreadyJudged: this annotator has judged this item before.
     """
-    said = Said(lease.shown_order, lease.asks, ranks, degree, rationale, marks, text)
+    said = JudgmentInput(lease.shown_order, lease.asks, ranks, degree, rationale, ratings, text)
     check(said)
     try:
         kept = _record(lease, said, idempotency_key)
@@ -109,7 +116,7 @@ def submit(
     return kept
 
 
-def _record(lease: Lease, said: Said, key: uuid.UUID) -> Judgment | None:
+def _record(lease: Lease, said: JudgmentInput, key: uuid.UUID) -> Judgment | None:
     """The judgment, kept; None where the person has judged the item before, or used the key before."""
     if said.orders:
         return _run_submit(lease, said, key, demonstration_id=None)
@@ -123,7 +130,9 @@ def _record(lease: Lease, said: Said, key: uuid.UUID) -> Judgment | None:
     return kept
 
 
-def _run_submit(lease: Lease, said: Said, key: uuid.UUID, *, demonstration_id: int | None) -> Judgment | None:
+def _run_submit(
+    lease: Lease, said: JudgmentInput, key: uuid.UUID, *, demonstration_id: int | None
+) -> Judgment | None:
     values: dict[str, Any] = {
         "me": lease.annotator_id,
         "project": lease.project_id,
@@ -193,7 +202,7 @@ def revise(
     idempotency_key: uuid.UUID,
     degree: str | None = None,
     rationale: str = "",
-    marks: Mapping[int, Marks] = NO_MARKS,
+    ratings: Mapping[int, ResponseRatings] = NO_RATINGS,
     text: str = "",
 ) -> Judgment:
     """Record a change of mind as a new judgment in the place of the annotator's current one, which stays as it was. The
@@ -207,7 +216,7 @@ def revise(
     if judgment.annotator_id != annotator.pk:
         raise JudgmentError("judgment", "This judgment is somebody else's: everybody changes their own only.")
     project = Project.objects.get(items=judgment.item_id)
-    said = Said(judgment.shown_order, project.asks, ranks, degree, rationale, marks, text)
+    said = JudgmentInput(judgment.shown_order, project.asks, ranks, degree, rationale, ratings, text)
     check(said)
     try:
         with transaction.atomic():
@@ -243,7 +252,9 @@ def _kept_revision(judgment: Judgment, key: uuid.UUID) -> Judgment | None:
     return kept
 
 
-def _revise(judgment: Judgment, annotator: User, project: Project, said: Said, key: uuid.UUID) -> Judgment:
+def _revise(
+    judgment: Judgment, annotator: User, project: Project, said: JudgmentInput, key: uuid.UUID
+) -> Judgment:
     written = None
     if not said.orders:
         written = _demonstration(project.pk, judgment.item.prompt_id, annotator, said.text)

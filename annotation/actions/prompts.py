@@ -12,7 +12,7 @@ from typing import Any
 from django.db import connection, transaction
 
 from annotation import audit, events
-from annotation.actions.queue import Wanted, enqueue
+from annotation.actions.queue import ItemSpec, enqueue
 from annotation.db import bulk_insert
 from annotation.imports.schema import ImportedPrompt, LineError, parse_prompt
 from annotation.logic.markdown import render
@@ -191,17 +191,17 @@ class _Writer:
         old = [prompts[row.external_id] for _, row in rows if row.external_id not in fresh]
         responses_of = self._responses([(prompts[row.external_id], row) for _, row in rows], old)
         standing = _standing_sets(old)
-        wanted = []
+        specs = []
         for (_, row), ids in zip(rows, responses_of, strict=True):
             prompt_id = prompts[row.external_id]
             plan = self._plan(prompt_id, row, ids)
             responses = frozenset(plan.response_ids) if plan else None
             if plan and responses is not None and responses not in standing[prompt_id]:
                 standing[prompt_id].add(responses)
-                wanted.append(plan)
+                specs.append(plan)
             elif row.external_id not in fresh:
                 self.report.unchanged += 1
-        self.report.items += len(enqueue(project=self.project, wanted=wanted))
+        self.report.items += len(enqueue(project=self.project, specs=specs))
 
     def _prompts(self, rows: list[tuple[int, ImportedPrompt]]) -> tuple[dict[str, int], set[str]]:
         """The prompts' ids by their external ones, and which of these are new."""
@@ -272,10 +272,10 @@ class _Writer:
             self.authors[name] = author.pk
         return self.authors[name]
 
-    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: list[int]) -> Wanted | None:
+    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: list[int]) -> ItemSpec | None:
         """The item that a row asks for, without the answers that are held back; None for a prompt that waits."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
-            return Wanted(prompt_id, ids if len(ids) == 1 else [])
+            return ItemSpec(prompt_id, ids if len(ids) == 1 else [])
         kept = apart([response.text for response in row.responses])
         self.report.held_back += len(ids) - len(kept)
         if len(kept) < 2:
@@ -283,7 +283,7 @@ class _Writer:
         responses = [ids[n] for n in kept]
         ranks = dense([row.gold[n] for n in kept]) if row.gold else []
         gold = dict(zip(responses, ranks, strict=True)) if ranks else None
-        return Wanted(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
+        return ItemSpec(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
 
 
 def _json(value: object) -> str:

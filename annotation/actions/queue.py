@@ -35,7 +35,7 @@ class Paused(QueueError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ItemSpec:
     """An item to be: a prompt's id, its responses' ids, and with which probability the prompt was drawn.
 
     `more`: how many people judge it beyond the project's overlap.
@@ -86,7 +86,7 @@ class Lease:
 
 
 @transaction.atomic
-def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) -> list[int]:
+def enqueue(*, project: Project, specs: Iterable[ItemSpec], priority: int = 0) -> list[int]:
     """Put items into the queue, each with `project.overlap` slots, or some more; a gold item has none that wait. Returns
     their ids.
 
@@ -96,7 +96,7 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
     Raises:
         QueueError: an item has the wrong number of responses for the project, or a gold item lacks ranks.
     """
-    plans = list(wanted)
+    plans = list(specs)
     for plan in plans:
         _check_plan(project, plan)
     items = bulk_insert.insert(
@@ -128,12 +128,12 @@ def enqueue(*, project: Project, wanted: Iterable[Wanted], priority: int = 0) ->
     return items
 
 
-def _gold(plan: Wanted) -> str | None:
+def _gold(plan: ItemSpec) -> str | None:
     """As the database keeps it."""
     return json.dumps({str(response): rank for response, rank in plan.gold.items()}) if plan.gold else None
 
 
-def _check_plan(project: Project, plan: Wanted) -> None:
+def _check_plan(project: Project, plan: ItemSpec) -> None:
     k, least, most = len(set(plan.response_ids)), 2, K_MAX
     if project.task == Project.Task.DEMONSTRATIONS:
         least, most = 0, 1

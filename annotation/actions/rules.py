@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from annotation import audit
 from annotation.actions import qualification
-from annotation.analytics.annotators import Standing, standings
+from annotation.analytics.annotators import AnnotatorStats, annotator_stats
 from annotation.analytics.filters import EVERYTHING, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
 
@@ -145,7 +145,7 @@ class Measured:
     judgments: int
 
 
-def measured(one: Standing, measure: str) -> Measured | None:
+def measured(one: AnnotatorStats, measure: str) -> Measured | None:
     """None where there is nothing to measure."""
     if measure == Rule.Measure.SECONDS:
         return Measured(one.median_seconds, one.judgments) if one.median_seconds is not None else None
@@ -169,17 +169,19 @@ def apply_to(project: Project) -> int:
     rules = list(project.rules.order_by("action", "measure"))
     lifted = _lifted(project)
     touched = 0
-    for one in standings(project, EVERYTHING):
+    for one in annotator_stats(project, EVERYTHING):
         if one.member is None or one.member.role != Member.Role.ANNOTATOR or one.member.paused_at:
             continue
         if since := lifted.get(one.user.pk):
-            again = standings(project, Filters(annotator=one.user, since=since))
-            one = next((s for s in again if s.user.pk == one.user.pk), None) or Standing(one.user, one.member)
+            again = annotator_stats(project, Filters(annotator=one.user, since=since))
+            one = next((s for s in again if s.user.pk == one.user.pk), None) or AnnotatorStats(
+                one.user, one.member
+            )
         touched += any(_apply(rule, one) for rule in rules)
     return touched
 
 
-def _apply(rule: Rule, one: Standing) -> bool:
+def _apply(rule: Rule, one: AnnotatorStats) -> bool:
     found, member = measured(one, rule.measure), one.member
     if member is None or found is None or found.judgments < rule.after or found.value >= rule.below:
         return False

@@ -93,7 +93,7 @@ NOBODY, NO_GOLD = Tally(), GoldScore()
 
 
 @dataclass(frozen=True)
-class Standing:
+class AnnotatorStats:
     """One person's work in a project. Tests are None where there is nothing to test."""
 
     user: User
@@ -138,7 +138,7 @@ def total_gold(scores: Iterable[GoldScore]) -> GoldScore:
     )
 
 
-def standings(project: Project, filters: Filters) -> list[Standing]:
+def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
     """Everybody who judged in the project, the busiest first. Five queries."""
     by = tallies(project, filters, "person", "half")
     golds = gold_scores(project, filters)
@@ -147,7 +147,7 @@ def standings(project: Project, filters: Filters) -> list[Standing]:
     members = {m.user_id: m for m in Member.objects.filter(project=project)}
     longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
     found = [
-        Standing(
+        AnnotatorStats(
             user=users[person],
             member=members.get(person),
             judgments=n,
@@ -191,7 +191,7 @@ def _drift(halves: dict[str, Tally], person: int) -> Test | None:
     )
 
 
-def _flagged(found: list[Standing]) -> list[Standing]:
+def _flagged(found: list[AnnotatorStats]) -> list[AnnotatorStats]:
     """With the names of the tests that stand out, after Holm's correction for the number of people."""
     names: dict[str, set[str]] = defaultdict(set)
     for test in ("left", "length", "drift"):

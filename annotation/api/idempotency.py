@@ -113,7 +113,7 @@ def _once(
         log.warning("no Idempotency-Key can be kept: %s", error)
         return errors.as_answer(503, KEYS_AWAY, **{"Retry-After": "5"})
     try:
-        with access.noted() as checks:
+        with access.record_checks() as checks:
             response = answer()
     except BaseException:
         _forget(place)

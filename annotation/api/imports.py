@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.api import errors
@@ -78,7 +78,7 @@ class ImportsApi(APIView):
             raise errors.TooLarge(imports.too_large(file.size))
         try:
             upload = imports.keep_upload(
-                project=project, name=file.name, chunks=file.chunks(), creator=person(request)
+                project=project, name=file.name, chunks=file.chunks(), creator=current_user(request)
             )
         except UploadError as error:
             raise ValidationError({"file": [str(error)]}) from error

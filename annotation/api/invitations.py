@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import invitations
 from annotation.api import errors
 from annotation.api.lookup import one
@@ -66,7 +66,7 @@ class InvitationsApi(APIView):
         """A link with which so many people join by themselves, with an account that they have or make. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         invitation, key = invitations.invite(
-            project=project, creator=person(request), **body(request, InvitationIn)
+            project=project, creator=current_user(request), **body(request, InvitationIn)
         )
         link = request.build_absolute_uri(reverse("join", args=[key]))
         made = {**InvitationOut(invitation).data, "link": link}
@@ -83,5 +83,5 @@ class InvitationApi(APIView):
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """Who joined by it stays. For leads."""
         invitation = one(project_for(request.user, slug, Role.LEAD).invitations.all(), pk)
-        invitations.revoke(invitation=invitation, actor=person(request))
+        invitations.revoke(invitation=invitation, actor=current_user(request))
         return Response(status=204)

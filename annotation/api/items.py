@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
@@ -106,5 +106,5 @@ class GuidelinesApi(APIView):
         """The next version, in force from the next item on; the same text again is no new one. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         before = project.guideline
-        version = write_guideline(project=project, author=person(request), **body(request, GuidelineIn))
+        version = write_guideline(project=project, author=current_user(request), **body(request, GuidelineIn))
         return Response(GuidelineOut(version).data, status=200 if version == before else 201)

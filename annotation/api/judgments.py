@@ -12,8 +12,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, member_for, person, project_for
-from annotation.actions.judgments import AlreadyJudged, JudgmentError, Marks, revise, submit
+from annotation.access import Role, current_user, member_for, project_for
+from annotation.actions.judgments import AlreadyJudged, JudgmentError, ResponseRatings, revise, submit
 from annotation.actions.snapshots import FreezeError
 from annotation.api import errors, exports
 from annotation.api.lookup import one
@@ -99,8 +99,8 @@ class Said(serializers.Serializer[Any]):
             raise ValidationError({"ranks": ["This field is required."]})
         return data | {
             "ranks": by_response(data.pop("ranks", {}), shown_order, "ranks"),
-            "marks": {
-                id: Marks(mark.get("quality"), mark.get("safe"), tuple(mark.get("flags", ())))
+            "ratings": {
+                id: ResponseRatings(mark.get("quality"), mark.get("safe"), tuple(mark.get("flags", ())))
                 for id, mark in marks.items()
             },
         }
@@ -220,7 +220,7 @@ class JudgmentsApi(APIView):
         project = project_for(request.user, slug)
         given = JudgmentIn(data=request.data)
         given.is_valid(raise_exception=True)
-        lease = lease_of(given.validated_data["ticket"], annotator=person(request), project=project)
+        lease = lease_of(given.validated_data["ticket"], annotator=current_user(request), project=project)
         try:
             judgment = submit(lease=lease, **given.what(lease.shown_order))
         except AlreadyJudged as error:
@@ -245,7 +245,7 @@ class MineApi(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """Without what you said differently later; newest first, 100 a page. For every member."""
         project = project_for(request.user, slug)
-        mine = Judgment.objects.current().filter(item__project=project, annotator=person(request))
+        mine = Judgment.objects.current().filter(item__project=project, annotator=current_user(request))
         said = mine.select_related("demonstration").prefetch_related("placements")
         return NewestFirst().answer(said, request, JudgmentOut)
 
@@ -284,7 +284,7 @@ class ReviseApi(APIView):
         given.is_valid(raise_exception=True)
         said = given.what(judgment.shown_order)
         with errors.by_field(JudgmentError):
-            newer = revise(judgment=judgment, annotator=person(request), **said)
+            newer = revise(judgment=judgment, annotator=current_user(request), **said)
         return Response(JudgmentOut(newer).data, status=201)
 
 

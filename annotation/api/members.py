@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import members, rules
 from annotation.actions.members import MemberError
 from annotation.actions.rules import RuleError
@@ -94,7 +94,9 @@ class MembersApi(APIView):
         """For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(MemberError):
-            member = members.add_member(project=project, actor=person(request), **body(request, MemberIn))
+            member = members.add_member(
+                project=project, actor=current_user(request), **body(request, MemberIn)
+            )
         return Response(MemberOut(member).data, status=201)
 
 
@@ -110,7 +112,7 @@ class MemberApi(APIView):
         """A project always keeps a lead. For leads."""
         member = _member(request, slug, pk)
         with errors.by_field(MemberError):
-            members.change_role(member=member, actor=person(request), **body(request, RoleIn))
+            members.change_role(member=member, actor=current_user(request), **body(request, RoleIn))
         return Response(MemberOut(member).data)
 
     @extend_schema(
@@ -122,7 +124,7 @@ class MemberApi(APIView):
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
         with errors.by_field(MemberError):
-            members.remove_member(member=_member(request, slug, pk), actor=person(request))
+            members.remove_member(member=_member(request, slug, pk), actor=current_user(request))
         return Response(status=204)
 
 
@@ -138,7 +140,9 @@ class AccountsApi(APIView):
         """They annotate in this project. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(MemberError):
-            made = members.create_account(project=project, actor=person(request), **body(request, AccountIn))
+            made = members.create_account(
+                project=project, actor=current_user(request), **body(request, AccountIn)
+            )
         answer = {**MemberOut(made.member).data, "password": made.password, "key": made.key}
         return Response(answer, status=201, headers={"Cache-Control": "no-store"})
 
@@ -160,7 +164,7 @@ class MemberActApi(APIView):
         if verb not in DEEDS:
             raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
         with errors.by_field(RuleError):
-            DEEDS[verb](member, person(request), reason)
+            DEEDS[verb](member, current_user(request), reason)
         return Response(MemberOut(_member(request, slug, pk)).data)
 
 

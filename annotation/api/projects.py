@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, member_for, person, project_for, require_project_creator
+from annotation.access import Role, current_user, member_for, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
 from annotation.api.validation import body
@@ -84,7 +84,7 @@ class ProjectsApi(APIView):
     )
     def get(self, request: Request) -> Response:
         """Every project that you are a member of, with your role in it."""
-        memberships = person(request).memberships.select_related("project").order_by("project__name")
+        memberships = current_user(request).memberships.select_related("project").order_by("project__name")
         return Response([_line(member.project, member.role) for member in memberships])
 
     @extend_schema(
@@ -108,10 +108,10 @@ class ProjectsApi(APIView):
     )
     def post(self, request: Request) -> Response:
         """You lead it. Settings that are left out have their defaults. For staff."""
-        require_project_creator(person(request))
+        require_project_creator(current_user(request))
         given = body(request, ProjectIn)
         guideline = given.pop("guideline")
-        project = create_project(project=Project(**given), guideline=guideline, creator=person(request))
+        project = create_project(project=Project(**given), guideline=guideline, creator=current_user(request))
         return Response(_detail(project, Role.LEAD), status=201)
 
 
@@ -139,7 +139,7 @@ class ProjectApi(APIView):
         project = project_for(request.user, slug, Role.LEAD)
         given = SettingsIn(project, data=request.data, partial=True)
         given.is_valid(raise_exception=True)
-        change_project(project=_with(project, given.validated_data), actor=person(request))
+        change_project(project=_with(project, given.validated_data), actor=current_user(request))
         return Response(_detail(project, Role.LEAD))
 
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions.prompts import import_lines
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
@@ -127,7 +127,7 @@ class PromptsApi(APIView):
         Sending the same again changes nothing. Two or more responses of a prompt become an item of the queue. For leads.
         """
         project = project_for(request.user, slug, Role.LEAD)
-        report = import_lines(project=project, lines=_lines(request), actor=person(request))
+        report = import_lines(project=project, lines=_lines(request), actor=current_user(request))
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "unchanged")}
         refused = [{"line": line, "message": message} for line, message in report.errors]
         if not refused:

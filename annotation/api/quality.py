@@ -79,7 +79,7 @@ class QualityApi(APIView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         filters = Filters.read(request.query_params, project)
         found, whole = alphas(project, filters), tallies(project, filters, "all")["all"].get("", Tally())
-        standings = annotators.standings(project, filters)
+        standings = annotators.annotator_stats(project, filters)
         figures = {
             "alpha_ordinal": found.ordinal,
             "alpha_nominal": found.nominal,

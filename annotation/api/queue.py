@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import person, project_for
+from annotation.access import current_user, project_for
 from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
 from annotation.api import errors
 from annotation.api.prompts import Message
@@ -111,7 +111,7 @@ class NextApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """Your item to judge, held for you for `lease_minutes`; asking again gives the same one. 409 says why you get none
         for now. For every member."""
-        project, annotator = project_for(request.user, slug), person(request)
+        project, annotator = project_for(request.user, slug), current_user(request)
         ticket = body(request, NextIn).get("besides")
         besides = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
@@ -157,7 +157,7 @@ class SkipApi(APIView):
         """You do not get it again; skipping it twice changes nothing. For every member."""
         project = project_for(request.user, slug)
         data = body(request, SkipIn)
-        lease = lease_of(data["ticket"], annotator=person(request), project=project)
+        lease = lease_of(data["ticket"], annotator=current_user(request), project=project)
         skip(lease=lease, reason=data["reason"], note=data.get("note", ""))
         return Response(status=204)
 
@@ -176,7 +176,7 @@ class RenewApi(APIView):
         """A whole lease from now. For every member."""
         project = project_for(request.user, slug)
         ticket = body(request, TicketIn)["ticket"]
-        lease = lease_of(ticket, annotator=person(request), project=project)
+        lease = lease_of(ticket, annotator=current_user(request), project=project)
         return Response({"held": renew(lease=lease)})
 
 
@@ -194,7 +194,7 @@ class DraftApi(APIView):
         """What you have said of an item so far; its own page shows it again. For every member."""
         project = project_for(request.user, slug)
         given = body(request, DraftIn)
-        lease = lease_of(given["ticket"], annotator=person(request), project=project)
+        lease = lease_of(given["ticket"], annotator=current_user(request), project=project)
         try:
             save_draft(lease=lease, data=given["data"])
         except QueueError as error:

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import review
 from annotation.actions.review import ReviewError
 from annotation.api import errors
@@ -133,7 +133,7 @@ class ItemActApi(APIView):
         responses = sorted(item.responses.values_list("pk", flat=True))
         ranks = by_response(given.get("ranks", {}), responses, "ranks")
         with errors.by_field(ReviewError):
-            DEEDS[verb](item, person(request), given | {"ranks": ranks})
+            DEEDS[verb](item, current_user(request), given | {"ranks": ranks})
         return Response(ItemDetail(_item(request, slug, pk)).data)
 
 

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
 from annotation.api import errors
@@ -62,7 +62,7 @@ class RulesApi(APIView):
         """It is looked at every minute, while people work. One of the same measure and action gives way to it. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(RuleError):
-            rule = rules.save_rule(project=project, actor=person(request), **body(request, RuleIn))
+            rule = rules.save_rule(project=project, actor=current_user(request), **body(request, RuleIn))
         return Response(RuleOut(rule).data)
 
 
@@ -77,5 +77,5 @@ class RuleApi(APIView):
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
         rule = one(project_for(request.user, slug, Role.LEAD).rules.select_related("project"), pk)
-        rules.remove_rule(rule=rule, actor=person(request))
+        rules.remove_rule(rule=rule, actor=current_user(request))
         return Response(status=204)

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions.snapshots import FreezeError, file_of, freeze
 from annotation.api import errors, exports
 from annotation.api.pagination import CURSOR, NewestFirst, Page
@@ -108,7 +108,7 @@ class SnapshotsApi(APIView):
         """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         try:
-            snapshot = freeze(project=project, creator=person(request), **body(request, SnapshotIn))
+            snapshot = freeze(project=project, creator=current_user(request), **body(request, SnapshotIn))
         except FreezeError as error:
             raise ValidationError({"detail": str(error)}) from error
         return Response(SnapshotOut(snapshot).data, status=201)

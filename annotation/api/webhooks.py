@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.actions import webhooks
 from annotation.api import errors
 from annotation.api.lookup import one
@@ -113,7 +113,7 @@ class WebhooksApi(APIView):
         after a longer wait. Addresses of the server's own network are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(webhooks.WebhookError):
-            webhook = webhooks.add(project=project, creator=person(request), **body(request, WebhookIn))
+            webhook = webhooks.add(project=project, creator=current_user(request), **body(request, WebhookIn))
         return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 
@@ -128,7 +128,7 @@ class WebhookApi(APIView):
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
         webhook = _webhook(request, slug, pk)
-        asked, actor = body(request, WebhookChange), person(request)
+        asked, actor = body(request, WebhookChange), current_user(request)
         if "events" in asked:
             webhooks.change(webhook=webhook, events=asked["events"], actor=actor)
         if "active" in asked:
@@ -143,7 +143,7 @@ class WebhookApi(APIView):
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
-        webhooks.remove(webhook=_webhook(request, slug, pk), actor=person(request))
+        webhooks.remove(webhook=_webhook(request, slug, pk), actor=current_user(request))
         return Response(status=204)
 
 

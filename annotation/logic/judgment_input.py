@@ -32,7 +32,7 @@ class UnsafePreferred(JudgmentError):
 
 
 @dataclass(frozen=True)
-class Marks:
+class ResponseRatings:
     """What was noted of one answer beside its rank: quality from 1 to 7, whether it is safe, and flags of `logic.flags`.
     Each is asked for or not by the project (`Project.asks`)."""
 
@@ -42,7 +42,7 @@ class Marks:
 
 
 @dataclass(frozen=True)
-class Said:
+class JudgmentInput:
     """What somebody says of the answers that they were shown, with what was asked of them (`Project.asks`)."""
 
     shown_order: Sequence[int]
@@ -50,7 +50,7 @@ class Said:
     ranks: Mapping[int, int]
     degree: str | None
     rationale: str
-    marks: Mapping[int, Marks]
+    ratings: Mapping[int, ResponseRatings]
     text: str
 
     @property
@@ -63,7 +63,7 @@ class Said:
         if not self.orders:
             return []
         ranks = dense([self.ranks[response] for response in self.shown_order])
-        marks = [self.marks.get(response, Marks()) for response in self.shown_order]
+        ratings = [self.ratings.get(response, ResponseRatings()) for response in self.shown_order]
         return [
             {
                 "response_id": response,
@@ -72,11 +72,11 @@ class Said:
                 "safe": mark.safe,
                 "flags": list(dict.fromkeys(mark.flags)),
             }
-            for response, rank, mark in zip(self.shown_order, ranks, marks, strict=True)
+            for response, rank, mark in zip(self.shown_order, ranks, ratings, strict=True)
         ]
 
 
-def check(said: Said) -> None:
+def check(said: JudgmentInput) -> None:
     """
     Raises:
         JudgmentError: it is incomplete or contradicts itself.
@@ -92,8 +92,8 @@ def check(said: Said) -> None:
     _check_rationale(said)
 
 
-def _check_text(said: Said) -> None:
-    if said.ranks or said.marks or said.degree is not None:
+def _check_text(said: JudgmentInput) -> None:
+    if said.ranks or said.ratings or said.degree is not None:
         raise JudgmentError("ranks", "Nothing is ranked here: write the answer.")
     if not said.text.strip():
         raise JudgmentError("text", "Write the answer.")
@@ -103,11 +103,11 @@ def _check_text(said: Said) -> None:
         raise JudgmentError("text", f"An answer may have at most {MAX_TEXT_CHARS:,} characters.")
 
 
-def _check_ranks(said: Said) -> None:
+def _check_ranks(said: JudgmentInput) -> None:
     k = len(said.shown_order)
     if said.text:
         raise JudgmentError("text", "No answer is written here: give every answer a rank.")
-    if unknown := (set(said.ranks) | set(said.marks)) - set(said.shown_order):
+    if unknown := (set(said.ranks) | set(said.ratings)) - set(said.shown_order):
         raise JudgmentError("ranks", f"Response {min(unknown)} does not stand in this item.")
     if missing := _letters(said, lambda response: response not in said.ranks):
         raise JudgmentError("ranks", f"Every answer needs a rank; missing: {missing}.")
@@ -115,7 +115,7 @@ def _check_ranks(said: Said) -> None:
         raise JudgmentError("ranks", f"A rank is a number from 1 to {k}.")
 
 
-def _check_degree(said: Said) -> None:
+def _check_degree(said: JudgmentInput) -> None:
     if len(said.shown_order) > 2:
         if said.degree is not None:
             raise JudgmentError("degree", "A ranking has no degree.")
@@ -128,34 +128,34 @@ def _check_degree(said: Said) -> None:
         )
 
 
-def _check_marks(said: Said) -> None:
-    marks = {response: said.marks.get(response, Marks()) for response in said.shown_order}
+def _check_marks(said: JudgmentInput) -> None:
+    ratings = {response: said.ratings.get(response, ResponseRatings()) for response in said.shown_order}
     if "quality" in said.asks:
-        if missing := _letters(said, lambda response: marks[response].quality is None):
+        if missing := _letters(said, lambda response: ratings[response].quality is None):
             raise JudgmentError(
                 "quality", f"Every answer needs a quality from 1 to {QUALITY_MAX}; missing: {missing}."
             )
-        if any(not 1 <= (mark.quality or 0) <= QUALITY_MAX for mark in marks.values()):
+        if any(not 1 <= (mark.quality or 0) <= QUALITY_MAX for mark in ratings.values()):
             raise JudgmentError("quality", f"A quality is a number from 1 to {QUALITY_MAX}.")
-    elif any(mark.quality is not None for mark in marks.values()):
+    elif any(mark.quality is not None for mark in ratings.values()):
         raise JudgmentError("quality", "This project does not ask for a quality.")
     if "safety" in said.asks:
-        if missing := _letters(said, lambda response: marks[response].safe is None):
+        if missing := _letters(said, lambda response: ratings[response].safe is None):
             raise JudgmentError("safety", f"Say of every answer whether it is safe; missing: {missing}.")
-    elif any(mark.safe is not None for mark in marks.values()):
+    elif any(mark.safe is not None for mark in ratings.values()):
         raise JudgmentError("safety", "This project does not ask whether answers are safe.")
-    given = {flag for mark in marks.values() for flag in mark.flags}
+    given = {flag for mark in ratings.values() for flag in mark.flags}
     if given and "flags" not in said.asks:
         raise JudgmentError("flags", "This project does not ask for flags.")
     if unknown := given - set(FLAGS):
         raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(FLAGS)}.")
 
 
-def _check_safety(said: Said) -> None:
+def _check_safety(said: JudgmentInput) -> None:
     """Preferred and unsafe, where the other one is safe, is what Llama 2's safety bins leave out (Touvron et al. 2023,
     arXiv:2307.09288, section 3.2.1). A tie prefers nobody."""
-    unsafe = [r for r in said.shown_order if (said.marks.get(r) or Marks()).safe is False]
-    safe = [r for r in said.shown_order if (said.marks.get(r) or Marks()).safe is True]
+    unsafe = [r for r in said.shown_order if (said.ratings.get(r) or ResponseRatings()).safe is False]
+    safe = [r for r in said.shown_order if (said.ratings.get(r) or ResponseRatings()).safe is True]
     for worse in unsafe:
         if below := [better for better in safe if said.ranks[worse] < said.ranks[better]]:
             first, second = (_letters(said, lambda r, one=one: r == one) for one in (worse, below[0]))  # type: ignore[misc]
@@ -166,7 +166,7 @@ def _check_safety(said: Said) -> None:
             )
 
 
-def _check_rationale(said: Said) -> None:
+def _check_rationale(said: JudgmentInput) -> None:
     if "\0" in said.rationale:
         raise JudgmentError("rationale", "The rationale holds a null byte.")
     if len(said.rationale) > MAX_RATIONALE_CHARS:
@@ -175,7 +175,7 @@ def _check_rationale(said: Said) -> None:
         raise JudgmentError("rationale", "Say in a few words why.")
 
 
-def _letters(said: Said, chosen: Callable[[int], bool]) -> str:
+def _letters(said: JudgmentInput, chosen: Callable[[int], bool]) -> str:
     """The letters under which these answers were shown: "B, D"."""
     return ", ".join(
         letter for letter, response in zip(LETTERS, said.shown_order, strict=False) if chosen(response)

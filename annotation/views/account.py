@@ -16,7 +16,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import personal_data_export
-from annotation.access import person, require_staff
+from annotation.access import current_user, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
 from annotation.forms import EraseForm, TokenForm
@@ -33,7 +33,7 @@ def account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         days = form.cleaned_data["days"]
         _, key = ApiToken.issue(
-            user=person(request),
+            user=current_user(request),
             name=form.cleaned_data["name"],
             scope=form.cleaned_data["scope"],
             expires_at=timezone.now() + timedelta(days=days) if days else None,
@@ -45,7 +45,7 @@ def account(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
-    token = get_object_or_404(person(request).api_tokens, pk=pk)
+    token = get_object_or_404(current_user(request).api_tokens, pk=pk)
     token.delete()
     messages.success(request, f"The token “{token.name}” is revoked: nothing can use it any more.")
     return redirect("account")
@@ -55,7 +55,7 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 @require_GET
 def account_export(request: HttpRequest) -> StreamingHttpResponse:
     """Everything that is kept of whoever asks."""
-    me = person(request)
+    me = current_user(request)
     name = f"{me.pseudonym}.json"
     response = stream(personal_data_export.export(me), content_type="application/json", name=name)
     response["Cache-Control"] = "no-store"
@@ -66,7 +66,7 @@ def account_export(request: HttpRequest) -> StreamingHttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def account_erase(request: HttpRequest) -> HttpResponse:
-    return _erase(request, person(request))
+    return _erase(request, current_user(request))
 
 
 @login_required
@@ -74,12 +74,12 @@ def account_erase(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def person_erase(request: HttpRequest, pk: int) -> HttpResponse:
     """Somebody else's account, for staff."""
-    require_staff(person(request))
+    require_staff(current_user(request))
     return _erase(request, get_object_or_404(User, pk=pk, erased_at=None))
 
 
 def _erase(request: HttpRequest, user: User) -> HttpResponse:
-    me = person(request)
+    me = current_user(request)
     form = EraseForm(request.POST if request.method == "POST" else None, user=me)
     if request.method == "POST" and form.is_valid():
         try:
@@ -99,7 +99,7 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
 
 
 def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpResponse:
-    me = person(request)
+    me = current_user(request)
     context = {
         "form": form,
         "key": key,

@@ -10,12 +10,12 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import tallies
-from annotation.analytics.annotators import Standing
+from annotation.analytics.annotators import AnnotatorStats
 from annotation.analytics.filters import EVERYTHING, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, User
 from annotation.views import HtmxRequest, charts
@@ -35,7 +35,7 @@ def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpRespo
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     try:
-        rules.pause(member=member, reason=request.POST.get("reason", ""), actor=person(request))
+        rules.pause(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
     messages.success(request, f"{member.user} is given no more work until you lift the pause.")
@@ -48,7 +48,7 @@ def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpRespon
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     try:
-        rules.warn(member=member, reason=request.POST.get("reason", ""), actor=person(request))
+        rules.warn(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
     messages.success(request, f"{member.user} reads that above their work.")
@@ -60,7 +60,7 @@ def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpRespon
 def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
-    rules.resume(member=member, actor=person(request))
+    rules.resume(member=member, actor=current_user(request))
     messages.success(request, f"{member.user} may go on. The rules look at what comes from here on.")
     return redirect("annotator", slug, username)
 
@@ -114,12 +114,12 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
 
 
 def _figures(project: Project, user: User, member: Member | None) -> dict[str, Any]:
-    everybody = annotators.standings(project, EVERYTHING)
+    everybody = annotators.annotator_stats(project, EVERYTHING)
     theirs = Filters(annotator=user)
     span = time_steps.span(project, theirs)
     step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
     return {
-        "one": next((one for one in everybody if one.user.pk == user.pk), Standing(user, member)),
+        "one": next((one for one in everybody if one.user.pk == user.pk), AnnotatorStats(user, member)),
         "step": step,
         "agreement": charts.agreement_over_time(
             project, tallies(project, theirs, "at", step=step)["at"], step

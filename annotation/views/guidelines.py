@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_guideline
 from annotation.forms import GuidelineForm
 from annotation.logic import diff, markdown
@@ -26,7 +26,9 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         request.POST if request.method == "POST" else None, initial={"text": current.text if current else ""}
     )
     if request.method == "POST" and form.is_valid():
-        version = write_guideline(project=project, text=form.cleaned_data["text"], author=person(request))
+        version = write_guideline(
+            project=project, text=form.cleaned_data["text"], author=current_user(request)
+        )
         if current and version.number == current.number:
             messages.info(request, f"Nothing changed: version {version.number} is in force.")
         else:

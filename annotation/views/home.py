@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation import queries
-from annotation.access import may_create_projects, person
+from annotation.access import current_user, may_create_projects
 from annotation.models import User
 
 CHART_HEIGHT = 48
@@ -30,7 +30,7 @@ class Bar:
 @login_required
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
-    user = person(request)
+    user = current_user(request)
     mine = queries.assignments_of(user)
     context = {
         "work": sorted((one for one in mine if not one.leads), key=lambda one: one.left == 0),

@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.forms import ImportForm
@@ -34,7 +34,7 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         try:
             upload = imports.keep_upload(
-                project=me.project, name=form.name(), chunks=form.chunks(), creator=person(request)
+                project=me.project, name=form.name(), chunks=form.chunks(), creator=current_user(request)
             )
         except UploadError as error:
             form.add_error("file" if form.cleaned_data["file"] else "text", str(error))

@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import invitations
 from annotation.actions.invitations import InvitationError
 from annotation.actions.members import MemberError
@@ -32,7 +32,9 @@ def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
     form = InvitationForm(request.POST)
     if not form.is_valid():
         return page(request, me, invitation_form=form)
-    invitation, key = invitations.invite(project=me.project, creator=person(request), **form.cleaned_data)
+    invitation, key = invitations.invite(
+        project=me.project, creator=current_user(request), **form.cleaned_data
+    )
     link = request.build_absolute_uri(reverse("join", args=[key]))
     return page(request, me, invited={"link": link, "invitation": invitation})
 
@@ -41,7 +43,7 @@ def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     invitation = get_object_or_404(project_for(request.user, slug, Role.LEAD).invitations, pk=pk)
-    invitations.revoke(invitation=invitation, actor=person(request))
+    invitations.revoke(invitation=invitation, actor=current_user(request))
     messages.success(request, "The invitation is revoked: its link opens nothing any more.")
     return redirect("members", slug)
 
@@ -58,7 +60,7 @@ def join(request: HttpRequest, key: str) -> HttpResponse:
         if request.method == "GET":
             return _open(request, key, invitation, SignUpForm())
         if request.user.is_authenticated:
-            return _welcome(request, invitations.accept(invitation=invitation, user=person(request)))
+            return _welcome(request, invitations.accept(invitation=invitation, user=current_user(request)))
         form = SignUpForm(request.POST)
         if form.is_valid():
             try:

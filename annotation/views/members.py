@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import analytics
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.members import (
     MemberError,
     NewAccount,
@@ -34,7 +34,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     form = AddMemberForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            member = add_member(project=me.project, actor=person(request), **form.cleaned_data)
+            member = add_member(project=me.project, actor=current_user(request), **form.cleaned_data)
         except MemberError as error:
             form.add_error(error.field, str(error))
         else:
@@ -52,7 +52,7 @@ def member_create(request: HttpRequest, slug: str) -> HttpResponse:
     form = NewAccountForm(request.POST)
     if form.is_valid():
         try:
-            created = create_account(project=me.project, actor=person(request), **form.cleaned_data)
+            created = create_account(project=me.project, actor=current_user(request), **form.cleaned_data)
         except MemberError as error:
             form.add_error(error.field, str(error))
         else:
@@ -67,7 +67,7 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
     )
     try:
-        change_role(member=member, role=request.POST.get("role", ""), actor=person(request))
+        change_role(member=member, role=request.POST.get("role", ""), actor=current_user(request))
     except MemberError as error:
         messages.error(request, str(error))
     else:
@@ -82,7 +82,7 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         project_for(request.user, slug, Role.LEAD).members.select_related("user"), pk=pk
     )
     try:
-        remove_member(member=member, actor=person(request))
+        remove_member(member=member, actor=current_user(request))
     except MemberError as error:
         messages.error(request, str(error))
     else:
@@ -96,7 +96,9 @@ def _with_article(role: str) -> str:
 
 def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
     """To the list; who has just given up their own lead may not see it any more."""
-    still_leads = Member.objects.filter(project__slug=slug, user=person(request), role=Role.LEAD).exists()
+    still_leads = Member.objects.filter(
+        project__slug=slug, user=current_user(request), role=Role.LEAD
+    ).exists()
     return redirect("members", slug) if still_leads else redirect("home")
 
 

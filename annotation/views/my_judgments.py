@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation import queries
-from annotation.access import member_for, person
+from annotation.access import current_user, member_for
 from annotation.actions import judgments
 from annotation.actions.judgments import JudgmentError
 from annotation.models import Judgment, Project, User
@@ -39,10 +39,10 @@ class Row:
 @require_GET
 def my_judgments(request: HttpRequest) -> HttpResponse:
     """Of the projects that one is a member of, newest first; `?project=` names one of them."""
-    projects = list(Project.objects.filter(members__user=person(request)))
+    projects = list(Project.objects.filter(members__user=current_user(request)))
     slug = request.GET.get("project", "")
     wanted = [project for project in projects if slug in ("", project.slug)]
-    page = Paginator(_mine(person(request), wanted), PER_PAGE).get_page(request.GET.get("page"))
+    page = Paginator(_mine(current_user(request), wanted), PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "projects": projects,
         "chosen": slug,
@@ -58,9 +58,9 @@ def my_judgments(request: HttpRequest) -> HttpResponse:
 def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
     """One of them on its screen, as it was said; a POST says something else instead."""
     old = get_object_or_404(
-        Judgment.objects.select_related("item__project"), pk=pk, annotator=person(request)
+        Judgment.objects.select_related("item__project"), pk=pk, annotator=current_user(request)
     )
-    me = member_for(person(request), old.item.project.slug)
+    me = member_for(current_user(request), old.item.project.slug)
     if request.method == "GET":
         newest = _history(old)[0]
         return (
@@ -70,10 +70,10 @@ def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         judgments.revise(
             judgment=old,
-            annotator=person(request),
+            annotator=current_user(request),
             ranks=entry.ranks,
             degree=entry.degree,
-            marks=entry.marks,
+            ratings=entry.marks,
             rationale=entry.rationale,
             text=entry.text or "",
             idempotency_key=read_key(request),
@@ -88,7 +88,7 @@ def _show(
     request: HttpRequest, judgment: Judgment, entry: Entry, error: JudgmentError | None = None
 ) -> HttpResponse:
     project = judgment.item.project
-    item = queries.item_to_judge(judgment.item_id, person(request))
+    item = queries.item_to_judge(judgment.item_id, current_user(request))
     context = screen.context(
         project=project,
         item=item,

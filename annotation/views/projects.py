@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
-from annotation.access import Role, member_for, person, require_project_creator
+from annotation.access import Role, current_user, member_for, require_project_creator
 from annotation.actions.projects import change_project, create_project
 from annotation.forms import NewProjectForm, ProjectForm
 
@@ -26,11 +26,13 @@ Answers are tied when you would be as happy with either.
 @login_required
 @require_http_methods(["GET", "POST"])
 def project_new(request: HttpRequest) -> HttpResponse:
-    require_project_creator(person(request))
+    require_project_creator(current_user(request))
     form = NewProjectForm(request.POST or None, initial={"guideline": FIRST_GUIDELINE})
     if request.method == "POST" and form.is_valid():
         project = create_project(
-            project=form.save(commit=False), guideline=form.cleaned_data["guideline"], creator=person(request)
+            project=form.save(commit=False),
+            guideline=form.cleaned_data["guideline"],
+            creator=current_user(request),
         )
         messages.success(request, f"{project} is ready. Next, bring in prompts.")
         return redirect(project)
@@ -45,7 +47,7 @@ def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
     name = project.name
     form = ProjectForm(request.POST if request.method == "POST" else None, instance=project)
     if request.method == "POST" and form.is_valid():
-        change_project(project=project, actor=person(request))
+        change_project(project=project, actor=current_user(request))
         messages.success(request, "The settings are saved.")
         return redirect("project-settings", slug)
     project.name = name  # the heading keeps the stored name while the form has errors

@@ -63,7 +63,7 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
     step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
     met = tallies(project, filters, "all", "at", "version", "tag", step=step)
     found = alphas(project, filters, step=step)
-    standings = annotators.standings(project, filters)
+    standings = annotators.annotator_stats(project, filters)
     whole = met["all"].get("", Tally())
     guidelines = list(Guideline.objects.filter(project=project).defer("text", "html").order_by("number"))
     return {

@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
 from annotation.analytics import annotators, item_search
@@ -118,24 +118,30 @@ def item_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def _verdict(request: HttpRequest, item: Item) -> str:
     ranks, degree = _said(request, item)
     actions.give_verdict(
-        item=item, reviewer=person(request), ranks=ranks, degree=degree, note=request.POST.get("note", "")
+        item=item,
+        reviewer=current_user(request),
+        ranks=ranks,
+        degree=degree,
+        note=request.POST.get("note", ""),
     )
     return f"Item {item.pk} is decided."
 
 
 def _gold(request: HttpRequest, item: Item) -> str:
     ranks, _ = _said(request, item)
-    actions.make_gold(item=item, actor=person(request), ranks=ranks, explanation=request.POST.get("note", ""))
+    actions.make_gold(
+        item=item, actor=current_user(request), ranks=ranks, explanation=request.POST.get("note", "")
+    )
     return f"Item {item.pk} has a known answer now, and is given to people at the project's gold rate."
 
 
 def _retire(request: HttpRequest, item: Item) -> str:
-    actions.retire(item=item, actor=person(request), reason=request.POST.get("reason", ""))
+    actions.retire(item=item, actor=current_user(request), reason=request.POST.get("reason", ""))
     return f"Item {item.pk} is out of the queue. What people said of it stays."
 
 
 def _reopen(request: HttpRequest, item: Item) -> str:
-    actions.reopen(item=item, actor=person(request))
+    actions.reopen(item=item, actor=current_user(request))
     return f"Item {item.pk} is back in the queue."
 
 

@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.actions import rules as actions
 from annotation.actions.rules import RuleError
 from annotation.models import AuditEntry, Member, Rule
@@ -33,7 +33,7 @@ def rules(request: HttpRequest, slug: str) -> HttpResponse:
 def rule_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     rule = get_object_or_404(Rule.objects.select_related("project"), pk=pk, project=me.project)
-    actions.remove_rule(rule=rule, actor=person(request))
+    actions.remove_rule(rule=rule, actor=current_user(request))
     messages.success(request, "The rule is gone. Who was warned or paused by it stays so until you lift it.")
     return redirect("rules", slug)
 
@@ -47,7 +47,7 @@ def _save(request: HttpRequest, me: Member) -> Rule:
     below = _figure("below", request.POST.get("below", ""))
     return actions.save_rule(
         project=me.project,
-        actor=person(request),
+        actor=current_user(request),
         measure=measure,
         action=request.POST.get("action", ""),
         below=below if measure == Rule.Measure.SECONDS else below / 100,

@@ -11,7 +11,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import analytics, queries
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import snapshots as freezing
 from annotation.exports.dataset_card import card
 from annotation.exports.formats import FORMATS
@@ -39,7 +39,7 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = freezing.freeze(project=me.project, creator=person(request), **form.cleaned_data)
+            snapshot = freezing.freeze(project=me.project, creator=current_user(request), **form.cleaned_data)
         except freezing.FreezeError as error:
             form.add_error(None, str(error))
         else:

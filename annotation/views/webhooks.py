@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.actions import webhooks as actions
 from annotation.actions.webhooks import WebhookError
 from annotation.forms import WebhookEventsForm, WebhookForm
@@ -38,7 +38,7 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
     form, made = WebhookForm(request.POST if request.method == "POST" else None), None
     if request.method == "POST" and form.is_valid():
         try:
-            made = actions.add(project=me.project, creator=person(request), **form.cleaned_data)
+            made = actions.add(project=me.project, creator=current_user(request), **form.cleaned_data)
         except WebhookError as error:
             form.add_error(error.field, str(error))
         else:
@@ -62,7 +62,7 @@ def webhook(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         request.POST if request.method == "POST" else None, initial={"events": found.events}
     )
     if request.method == "POST" and form.is_valid():
-        actions.change(webhook=found, events=form.cleaned_data["events"], actor=person(request))
+        actions.change(webhook=found, events=form.cleaned_data["events"], actor=current_user(request))
         messages.success(request, "Its events are saved: it is told of these from now on.")
         return redirect("webhook", slug, pk)
     context = _log(request, me, found) | {"form": form}
@@ -82,7 +82,7 @@ def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Pause it, or let it go on: `active` is `yes` or `no`."""
     _, found = _webhook(request, slug, pk)
     active = request.POST.get("active") == "yes"
-    actions.switch(webhook=found, active=active, actor=person(request))
+    actions.switch(webhook=found, active=active, actor=current_user(request))
     messages.success(
         request,
         "It goes on, with what waited for it."
@@ -96,7 +96,7 @@ def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def webhook_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     _, found = _webhook(request, slug, pk)
-    actions.remove(webhook=found, actor=person(request))
+    actions.remove(webhook=found, actor=current_user(request))
     messages.success(request, f"{found.host} is told nothing any more, and its log is gone.")
     return redirect("webhooks", slug)
 

@@ -169,7 +169,7 @@ class StandingTests(OverseeingTestCase):
     def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
         self.gold_missed_by(self.bob)
-        by = {one.user.username: one for one in annotators.standings(self.project, EVERYTHING)}
+        by = {one.user.username: one for one in annotators.annotator_stats(self.project, EVERYTHING)}
         assert set(by) == {"bob", "erin"}
         bob, erin = by["bob"], by["erin"]
         assert (bob.judgments, erin.judgments) == (3, 2)
@@ -195,7 +195,7 @@ class StandingTests(OverseeingTestCase):
             judgment = builders.judgment(self.project, self.bob, said)
             ranks = dict(zip(sorted(judgment.shown_order), gold, strict=True))
             review.make_gold(item=judgment.item, actor=self.alice, ranks=ranks, explanation="It is known.")
-        (bob,) = annotators.standings(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
         assert (bob.gold.right, bob.gold.pairs, bob.gold.missed) == (8, 11, 1)
         (miss,) = annotators.gold_misses(self.project, EVERYTHING)
         assert (miss.right, miss.pairs) == (1, 2)
@@ -206,7 +206,7 @@ class StandingTests(OverseeingTestCase):
         for judgment in Judgment.objects.filter(annotator=self.bob):
             ranks = {placed.response_id: 4 - placed.rank for placed in judgment.placements.all()}
             judgments.revise(judgment=judgment, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one for one in annotators.standings(self.project, EVERYTHING)}
+        by = {one.user.username: one for one in annotators.annotator_stats(self.project, EVERYTHING)}
         assert by["bob"].judgments == 2
         assert (by["bob"].gold.right, by["bob"].gold.pairs, by["bob"].gold.judgments) == (3, 3, 1)
 
@@ -220,10 +220,10 @@ class StandingTests(OverseeingTestCase):
         late = builders.submit(lease)
         assert late.slot_id is None
         counted = {self.erin.pk, self.dana.pk}
-        assert {one.user.pk for one in annotators.standings(self.project, EVERYTHING)} == counted
-        assert [one.user for one in annotators.standings(self.project, Filters(annotator=self.erin))] == [
-            self.erin
-        ]
+        assert {one.user.pk for one in annotators.annotator_stats(self.project, EVERYTHING)} == counted
+        assert [
+            one.user for one in annotators.annotator_stats(self.project, Filters(annotator=self.erin))
+        ] == [self.erin]
         assert [item.said for item in item_search.found(self.project, item_search.Search())] == [2]
         assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 3
         ranks = {placed.response_id: placed.rank for placed in late.placements.all()}
@@ -231,8 +231,10 @@ class StandingTests(OverseeingTestCase):
         assert set(annotators.gold_scores(self.project, EVERYTHING)) == counted
 
     def test_with_many_people_what_stands_out_by_chance_is_not_flagged(self) -> None:
-        def one(number: int, p: float) -> annotators.Standing:
-            return annotators.Standing(User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p))
+        def one(number: int, p: float) -> annotators.AnnotatorStats:
+            return annotators.AnnotatorStats(
+                User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p)
+            )
 
         crowd = [one(number, 0.009) for number in range(1, 31)]
         assert [each.flags for each in annotators._flagged(crowd)] == [frozenset()] * 30
@@ -264,7 +266,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, ranks)
-        (bob,) = annotators.standings(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
         assert bob.left is not None
         assert (bob.left.observed.value, bob.left.observed.n) == (0, 1)
 
@@ -279,7 +281,7 @@ class StandingTests(OverseeingTestCase):
                 order = sorted(lease.shown_order, key=lambda pk: length[pk], reverse=longest_first)
                 ranks = {pk: rank for rank, pk in enumerate(order, start=1)}
                 judgments.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one.length for one in annotators.standings(self.project, EVERYTHING)}
+        by = {one.user.username: one.length for one in annotators.annotator_stats(self.project, EVERYTHING)}
         bob = by["bob"]
         assert bob is not None
         assert (bob.observed.value, bob.observed.n, bob.expected) == (1, 2, 0)
@@ -287,7 +289,9 @@ class StandingTests(OverseeingTestCase):
     def test_drift_is_the_later_half_beside_the_earlier_one(self) -> None:
         alike, reverse = [[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]]
         self.judged(alike, alike, reverse, reverse)
-        bob = next(one for one in annotators.standings(self.project, EVERYTHING) if one.user == self.bob)
+        bob = next(
+            one for one in annotators.annotator_stats(self.project, EVERYTHING) if one.user == self.bob
+        )
         assert bob.drift is not None
         assert (bob.drift.observed.value, bob.drift.expected) == (0, 1)
 
@@ -297,7 +301,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, [1, 2, 3])
-        (bob,) = annotators.standings(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
         assert bob.flags == {"left"}
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from annotation.actions.queue import Wanted, enqueue
+from annotation.actions.queue import ItemSpec, enqueue
 from annotation.logic.markdown import render
 from annotation.models import Author, Draft, Judgment, Member, Prompt, Response
 from tests import builders
@@ -29,7 +29,7 @@ class DemonstrateTests(JudgingTestCase):
                 prompt=prompt, author=author, text=given, html=render(given), digest="0" * 64
             )
             responses = [made.pk]
-        enqueue(project=self.judged, wanted=[Wanted(prompt.pk, responses)])
+        enqueue(project=self.judged, specs=[ItemSpec(prompt.pk, responses)])
         return prompt
 
     def test_it_shows_an_empty_editor(self) -> None:

@@ -5,7 +5,7 @@ from unittest.mock import patch
 from django.urls import reverse
 
 from annotation.actions import judgments
-from annotation.actions.queue import Wanted, enqueue
+from annotation.actions.queue import ItemSpec, enqueue
 from annotation.models import Judgment, Member
 from annotation.views import my_judgments
 from tests import builders
@@ -144,7 +144,7 @@ class OneTests(JudgingTestCase):
         prompt = self.project.prompts.first()
         prompt.pk, prompt.project = None, letters
         prompt.save()
-        enqueue(project=letters, wanted=[Wanted(prompt.pk, [])])
+        enqueue(project=letters, specs=[ItemSpec(prompt.pk, [])])
         lease = builders.queue.claim(project=letters, annotator=self.bob)
         first = judgments.submit(lease=lease, ranks={}, text="Hello.", idempotency_key=self.new_uuid())
         context = self.client.get(self.at(first)).context

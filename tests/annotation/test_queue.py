@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import queue
-from annotation.actions.queue import Lease, QueueError, Wanted
+from annotation.actions.queue import ItemSpec, Lease, QueueError
 from annotation.models import Draft, Item, Member, Skip, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
@@ -45,7 +45,7 @@ class EnqueueTests(QueueTestCase):
         one, two, *_ = prompt.responses.values_list("pk", flat=True)
         for responses in ([one], [one, two, one]):
             with pytest.raises(QueueError, match="different responses"):
-                queue.enqueue(project=self.project, wanted=[Wanted(prompt.pk, responses)])
+                queue.enqueue(project=self.project, specs=[ItemSpec(prompt.pk, responses)])
         assert Item.objects.count() == 1
 
 

@@ -70,8 +70,8 @@ class ShowTests(JudgingTestCase):
     def test_it_counts_what_is_left_and_what_was_done_today(self) -> None:
         builders.items(self.project, 3)
         builders.judgment(self.project, self.bob)
-        desk = self.open()["desk"]
-        assert (desk.left, desk.today) == (2, 1)
+        status = self.open()["work_status"]
+        assert (status.left, status.today) == (2, 1)
 
     def test_many_are_not_counted_to_the_end(self) -> None:
         builders.items(self.project, 4)
@@ -342,7 +342,7 @@ class GuidelinesTests(JudgingTestCase):
     def test_the_screen_names_the_version_in_force(self) -> None:
         builders.items(self.project)
         write_guideline(project=self.project, text="New rules.", author=self.alice)
-        assert self.open()["desk"].guideline_number == 2
+        assert self.open()["work_status"].guideline_number == 2
         self.send(self.ranked(self.open(), 1, 2, 3, 4))
         guideline = Judgment.objects.get().guideline
         assert guideline is not None

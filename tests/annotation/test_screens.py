@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import queue
-from annotation.actions.judgments import Marks
+from annotation.actions.judgments import ResponseRatings
 from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
 from annotation.views.judging.form_input import Entry
 from tests import builders
@@ -36,9 +36,9 @@ class AheadTests(JudgingTestCase):
 
     def test_its_counters_are_those_of_when_it_is_seen(self) -> None:
         first = self.open()
-        desk = self.ahead(first).context["desk"]
-        assert (first["desk"].left, first["desk"].today) == (4, 0)
-        assert (desk.left, desk.today) == (3, 1)
+        status = self.ahead(first).context["work_status"]
+        assert (first["work_status"].left, first["work_status"].today) == (4, 0)
+        assert (status.left, status.today) == (3, 1)
 
     def test_a_submit_that_names_what_is_shown_gets_the_one_after_it(self) -> None:
         first = self.open()
@@ -247,7 +247,7 @@ class MarksTests(JudgingTestCase):
         queue.save_draft(lease=lease, data=right | {"degree": 5})
         entry = self.open()["entry"]
         assert entry.ranks == {int(a): 1}
-        assert entry.marks == {int(a): Marks(quality=3, safe=True, flags=("opinion",))}
+        assert entry.marks == {int(a): ResponseRatings(quality=3, safe=True, flags=("opinion",))}
 
     def test_a_draft_with_a_null_byte_is_kept_without_it(self) -> None:
         assert self.send(self.filled(self.open(), rationale="a\0b"), "work-draft").status_code == 204

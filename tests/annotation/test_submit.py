@@ -11,8 +11,8 @@ import pytest
 from django.utils import timezone
 
 from annotation.actions import judgments, queue
-from annotation.actions.judgments import JudgmentError, Marks, UnsafePreferred
-from annotation.actions.queue import Lease, Wanted
+from annotation.actions.judgments import JudgmentError, ResponseRatings, UnsafePreferred
+from annotation.actions.queue import ItemSpec, Lease
 from annotation.models import Author, Judgment, Project, Response, Slot
 from tests import builders
 from tests.annotation.test_judge import JudgeTestCase
@@ -25,16 +25,18 @@ class MarksTestCase(JudgeTestCase):
         self.items(k=k)
         return self.claim(self.bob)
 
-    def say(self, lease: Lease, marks: dict[str, Marks] | None = None, **said: Any) -> Judgment:
+    def say(self, lease: Lease, marks: dict[str, ResponseRatings] | None = None, **said: Any) -> Judgment:
         """Ranks 1, 2, 3, … in the order shown; marks by letter."""
         by_id = {lease.shown_order["ABC".index(letter)]: mark for letter, mark in (marks or {}).items()}
         values: dict[str, Any] = {
             "ranks": dict(zip(lease.shown_order, range(1, 10), strict=False)),
             "idempotency_key": uuid.uuid4(),
         }
-        return judgments.submit(lease=lease, marks=by_id, **values | said)
+        return judgments.submit(lease=lease, ratings=by_id, **values | said)
 
-    def refused(self, field: str, match: str, lease: Lease, *marks: dict[str, Marks], **said: Any) -> None:
+    def refused(
+        self, field: str, match: str, lease: Lease, *marks: dict[str, ResponseRatings], **said: Any
+    ) -> None:
         with pytest.raises(JudgmentError, match=match) as caught:
             self.say(lease, *marks, **said)
         assert caught.value.field == field
@@ -47,9 +49,9 @@ class AskedTests(MarksTestCase):
         judgment = self.say(
             lease,
             {
-                "A": Marks(7, True),
-                "B": Marks(4, True, ("opinion", "moral")),
-                "C": Marks(1, False, ("violent",)),
+                "A": ResponseRatings(7, True),
+                "B": ResponseRatings(4, True, ("opinion", "moral")),
+                "C": ResponseRatings(1, False, ("violent",)),
             },
         )
         kept = {p.response_id: (p.quality, p.safe, p.flags) for p in judgment.placements.all()}
@@ -61,18 +63,18 @@ class AskedTests(MarksTestCase):
 
     def test_quality_is_needed_where_it_is_asked_for(self) -> None:
         lease = self.asking(asks_quality=True)
-        self.refused("quality", "missing: B, C", lease, {"A": Marks(3)})
-        self.refused("quality", "from 1 to 7", lease, dict.fromkeys("ABC", Marks(8)))
+        self.refused("quality", "missing: B, C", lease, {"A": ResponseRatings(3)})
+        self.refused("quality", "from 1 to 7", lease, dict.fromkeys("ABC", ResponseRatings(8)))
 
     def test_flags_must_be_known(self) -> None:
         lease = self.asking(asks_flags=True)
-        self.refused("flags", "'boring' is not a flag", lease, {"A": Marks(flags=("boring",))})
+        self.refused("flags", "'boring' is not a flag", lease, {"A": ResponseRatings(flags=("boring",))})
 
     def test_what_is_not_asked_for_is_not_taken(self) -> None:
         lease = self.asking()
-        self.refused("quality", "does not ask", lease, {"A": Marks(3)})
-        self.refused("safety", "does not ask", lease, {"A": Marks(safe=True)})
-        self.refused("flags", "does not ask", lease, {"A": Marks(flags=("opinion",))})
+        self.refused("quality", "does not ask", lease, {"A": ResponseRatings(3)})
+        self.refused("safety", "does not ask", lease, {"A": ResponseRatings(safe=True)})
+        self.refused("flags", "does not ask", lease, {"A": ResponseRatings(flags=("opinion",))})
 
     def test_a_rationale_is_needed_where_it_is_required(self) -> None:
         lease = self.asking(rationale="required")
@@ -88,7 +90,7 @@ class AskedTests(MarksTestCase):
 
 
 class SafetyTests(MarksTestCase):
-    SAFE, UNSAFE = Marks(safe=True), Marks(safe=False)
+    SAFE, UNSAFE = ResponseRatings(safe=True), ResponseRatings(safe=False)
 
     def test_every_answer_needs_a_word(self) -> None:
         lease = self.asking(asks_safety=True)
@@ -118,7 +120,7 @@ class DemonstrationTests(MarksTestCase):
         self.project.refresh_from_db()
         prompt = self.project.prompts.get()
         ids = list(prompt.responses.values_list("pk", flat=True)[:responses])
-        queue.enqueue(project=self.project, wanted=[Wanted(prompt.pk, ids)])
+        queue.enqueue(project=self.project, specs=[ItemSpec(prompt.pk, ids)])
         return self.claim(self.bob)
 
     def test_what_is_written_becomes_a_response_of_its_writer(self) -> None:

@@ -6,7 +6,7 @@ import re
 
 from playwright.sync_api import Page, expect
 
-from annotation.actions.queue import Wanted, enqueue
+from annotation.actions.queue import ItemSpec, enqueue
 from annotation.models import Judgment, Placement, Project, Skip
 from tests import builders
 from tests.browser.judging import Cast, NewPage, SignIn, cast, left, order, press, said, url
@@ -167,7 +167,7 @@ class TestWriting:
             response.pk, response.prompt, response.author = None, prompt, author
             response.save()
             responses = [response.pk]
-        enqueue(project=project, wanted=[Wanted(prompt.pk, responses)])
+        enqueue(project=project, specs=[ItemSpec(prompt.pk, responses)])
         return project
 
     def test_an_answer_is_written_with_a_live_preview_and_a_count(

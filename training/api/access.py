@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from django.http import Http404
 from rest_framework.request import Request
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from training.models import Loop, ModelVersion, Round, Run
 from training.queries import models_of, rounds_of, runs_of
 
@@ -62,7 +62,7 @@ def round_for(request: Request, pk: int, *roles: Role) -> Round:
 
 
 def _visible(rows: QuerySet[Row, Row], request: Request, pk: int, word: str, *roles: Role) -> Row:
-    mine: QuerySet[Any, Any] = rows.filter(pk=pk, project__members__user=person(request))
+    mine: QuerySet[Any, Any] = rows.filter(pk=pk, project__members__user=current_user(request))
     row: Row | None = mine.select_related("project").first()
     if row is None:
         raise Http404(f"No such {word}.")

@@ -13,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
@@ -122,7 +122,7 @@ class PromoteApi(APIView):
         """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
         try:
             return Response(
-                ModelOut(model_actions.promote(model_for(request, pk, Role.LEAD), person(request))).data
+                ModelOut(model_actions.promote(model_for(request, pk, Role.LEAD), current_user(request))).data
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
@@ -140,7 +140,7 @@ class RetireApi(APIView):
         """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
         try:
             return Response(
-                ModelOut(model_actions.retire(model_for(request, pk, Role.LEAD), person(request))).data
+                ModelOut(model_actions.retire(model_for(request, pk, Role.LEAD), current_user(request))).data
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error

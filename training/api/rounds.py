@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import body
@@ -209,7 +209,7 @@ class RoundsApi(APIView):
         loop = loop_for(request, pk, Role.LEAD)
         try:
             return Response(
-                RoundOut(transitions.start_round(loop=loop, creator=person(request))).data, status=201
+                RoundOut(transitions.start_round(loop=loop, creator=current_user(request))).data, status=201
             )
         except RunError as error:
             raise errors.Conflict(str(error)) from error
@@ -251,7 +251,7 @@ class RoundActApi(APIView):
                 {"verb": [f"{verb!r} cannot be done: there are {', '.join(transitions.VERBS)}."]}
             )
         try:
-            done = transitions.VERBS[verb](round, person(request), given)
+            done = transitions.VERBS[verb](round, current_user(request), given)
         except RunError as error:
             if error.field in ("reason", "step"):
                 raise ValidationError({error.field: [str(error)]}) from error
@@ -287,7 +287,7 @@ def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
     try:
         return transitions.save_loop(
             project=project,
-            creator=person(request),
+            creator=current_user(request),
             loop=loop,
             options=values.pop("options", {}),
             configs=values.pop("configs", {}),
@@ -305,9 +305,9 @@ def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
 def _safety_project(request: Request, slug: str | None) -> Project | None:
     if slug is None:
         return None
-    led = Member.objects.filter(user=person(request), role=Role.LEAD, project__slug=slug).select_related(
-        "project"
-    )
+    led = Member.objects.filter(
+        user=current_user(request), role=Role.LEAD, project__slug=slug
+    ).select_related("project")
     if (member := led.first()) is None:
         raise ValidationError({"safety_project": [f"You lead no project called {slug!r}."]})
     return member.project

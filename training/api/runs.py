@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from annotation.access import Role, person, project_for
+from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import body
@@ -190,7 +190,7 @@ class RunsApi(APIView):
             run = run_actions.start_run(
                 project=project,
                 kind=kind,
-                creator=person(request),
+                creator=current_user(request),
                 config=data.get("config"),
                 model=_model(project, data.get("model")),
                 snapshot=_snapshot(project, data.get("snapshot")),

@@ -122,21 +122,21 @@ def ask(round: Round) -> Outcome:
     if runs := _asking_runs(round, loop.project):
         sets = AnswerSets(round, loop.project, runs)
         splits = dict(Prompt.objects.filter(pk__in=sets.prompts).values_list("pk", "split"))
-        wanted = []
+        specs = []
         for split, count in (("train", amounts.training), ("held_out", amounts.held_out)):
             here = {p: sets.weight(p, split, options.strategy) for p in sets.prompts if splits[p] == split}
             in_all = loop.project.prompts.filter(split=split).count()
             if here:
                 drawn = active_learning.draw(here, count, control_share=options.control_share, rng=rng)
-                wanted += [sets.item(one, len(here) / in_all, options, rng) for one in drawn]
-        rng.shuffle(wanted)
-        asked += len(queue.enqueue(project=loop.project, wanted=wanted, priority=round.number))
+                specs += [sets.item(one, len(here) / in_all, options, rng) for one in drawn]
+        rng.shuffle(specs)
+        asked += len(queue.enqueue(project=loop.project, specs=specs, priority=round.number))
     if loop.safety_project and (runs := _asking_runs(round, loop.safety_project)):
         sets = AnswerSets(round, loop.safety_project, runs)
         in_all = loop.safety_project.prompts.count()
         every = [active_learning.Chosen(p, 1.0, control=True) for p in sets.prompts]
-        wanted = [sets.item(one, len(every) / in_all, options, rng) for one in every]
-        asked += len(queue.enqueue(project=loop.safety_project, wanted=wanted, priority=round.number))
+        specs = [sets.item(one, len(every) / in_all, options, rng) for one in every]
+        asked += len(queue.enqueue(project=loop.safety_project, specs=specs, priority=round.number))
     round.report |= {"asked": asked}
     round.save(update_fields=["report"])
     return ON
@@ -184,7 +184,7 @@ class AnswerSets:
 
     def item(
         self, chosen: active_learning.Chosen[int], share: float, options: RoundSettings, rng: random.Random
-    ) -> queue.Wanted:
+    ) -> queue.ItemSpec:
         """An item of a prompt: k answers to rank, of both policies where two answered, or a pair to compare: outside the
         control slice the one that is hardest to tell apart."""
         by_run = [rng.sample(mine, len(mine)) for mine in self.answers[chosen.key]]
@@ -201,7 +201,7 @@ class AnswerSets:
                 picked = rng.sample(picked, 2)
         rows = [row for row, _ in picked]
         more = int(rng.random() < options.repeat_share)
-        return queue.Wanted(chosen.key, rows, min(1.0, share * chosen.probability), more)
+        return queue.ItemSpec(chosen.key, rows, min(1.0, share * chosen.probability), more)
 
 
 def let_people_compare(round: Round) -> None:
@@ -216,16 +216,16 @@ def let_people_compare(round: Round) -> None:
     found = Response.objects.filter(author__in=[new.author_id, old.author_id], prompt__in=list(answers))
     for prompt, author, sha, pk in found.values_list("prompt_id", "author_id", "digest", "pk"):
         rows[prompt, author, sha] = pk
-    wanted = []
+    specs = []
     for prompt in rng.sample(list(answers), len(answers)):
         if not all(answers[prompt]):
             continue
         ours, theirs = (rng.choice(texts) for texts in answers[prompt])
         if ours != theirs:
             pair = [rows[prompt, new.author_id, digest(ours)], rows[prompt, old.author_id, digest(theirs)]]
-            wanted.append(queue.Wanted(prompt, pair))
+            specs.append(queue.ItemSpec(prompt, pair))
     items = queue.enqueue(
-        project=round.loop.project, wanted=wanted[: settings_of(round).people_compare], priority=1000
+        project=round.loop.project, specs=specs[: settings_of(round).people_compare], priority=1000
     )
     round.report |= {"people_items": items}
     round.save(update_fields=["report"])

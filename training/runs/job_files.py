@@ -237,7 +237,7 @@ def _keep_answers(run: Run, file: Path) -> JsonObject:
     if not run.inputs.get("publish"):
         return kept
     items = queue.enqueue(
-        project=run.project, wanted=_wanted(run, by_prompt), priority=run.inputs.get("priority", 0)
+        project=run.project, specs=_item_specs(run, by_prompt), priority=run.inputs.get("priority", 0)
     )
     return kept | {"items": len(items)}
 
@@ -259,7 +259,7 @@ def _sample(answer: JsonObject, run: Run) -> Sample:
     return Sample(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
 
 
-def _wanted(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.Wanted]:
+def _item_specs(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.ItemSpec]:
     """One item per prompt: all of its answers to be ranked, or two of them to be compared. Where the policy said the same
     thing every time there is nothing to ask."""
     inputs = run.inputs
@@ -271,4 +271,4 @@ def _wanted(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.Wa
         if rng.random() < inputs.get("comparisons", 0):
             responses = rng.sample(responses, min(2, len(responses)))
         if len(responses) >= 2:
-            yield queue.Wanted(prompt_id, responses, len(by_prompt) / drawn_from)
+            yield queue.ItemSpec(prompt_id, responses, len(by_prompt) / drawn_from)

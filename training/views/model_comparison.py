@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
-from annotation.access import Role, member_for, person
+from annotation.access import Role, current_user, member_for
 from annotation.models import Member, Response
 from training import queries
 from training.configs import ConfigError
@@ -114,7 +114,7 @@ def _ask(request: HttpRequest, me: Member, policies: list[ModelVersion]) -> str 
             run = run_actions.start_run(
                 project=me.project,
                 kind=Run.Kind.GENERATE,
-                creator=person(request),
+                creator=current_user(request),
                 model=version,
                 config={"samples": 2},
                 inputs={"ask": question},

@@ -8,7 +8,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.http.streaming import stream
 from training import metric_labels, queries
 from training.errors import RunError
@@ -78,7 +78,7 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        model_actions.promote(version, person(request))
+        model_actions.promote(version, current_user(request))
     except RunError as error:
         messages.error(request, str(error))
     else:
@@ -92,7 +92,7 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        model_actions.retire(version, person(request))
+        model_actions.retire(version, current_user(request))
     except RunError as error:
         messages.error(request, str(error))
     else:

@@ -10,7 +10,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Judgment, Member, User
 from training import queries
 from training.configs import ConfigError
@@ -97,7 +97,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
             messages.success(request, "Saved. The next round takes these settings.")
             return redirect("rounds", slug)
         try:
-            return redirect(transitions.start_round(loop=saved, creator=person(request)))
+            return redirect(transitions.start_round(loop=saved, creator=current_user(request)))
         except (RunError, ConfigError) as error:
             form.add_error(None, str(error))
     draft = _draft(loop)
@@ -175,7 +175,7 @@ def round_act(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpRespon
     if verb not in transitions.VERBS:
         raise Http404(f"A round cannot be told to {verb!r}.")
     try:
-        transitions.VERBS[verb](round, person(request), request.POST)
+        transitions.VERBS[verb](round, current_user(request), request.POST)
     except RunError as error:
         messages.error(request, str(error))
     else:

@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation.access import Role, member_for, person, project_for
+from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Member
 from training import metric_labels, queries
 from training.configs import KINDS
@@ -47,7 +47,7 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
     if request.GET.get("like", "").isdecimal():
         initial = initial_like(get_object_or_404(me.project.runs, kind=kind, pk=request.GET["like"]))
     form = RunForm(me.project, kind, request.POST if request.method == "POST" else None, initial=initial)
-    if request.method == "POST" and form.is_valid() and (run := form.start(person(request))):
+    if request.method == "POST" and form.is_valid() and (run := form.start(current_user(request))):
         return redirect("run", slug, run.pk)
     context = {
         "me": me,

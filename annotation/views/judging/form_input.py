@@ -8,13 +8,13 @@ from typing import Any
 
 from django.http import QueryDict
 
-from annotation.actions.judgments import Marks
+from annotation.actions.judgments import ResponseRatings
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Judgment, Skip
 from annotation.views.judging import compare, rank
 
-NO_MARKS = Marks(quality=None, safe=None, flags=())
+NO_RATINGS = ResponseRatings(quality=None, safe=None, flags=())
 SAFE = {"safe": True, "unsafe": False}
 MAX_KEPT_CHARS = 200_000
 
@@ -25,7 +25,7 @@ class Entry:
 
     ranks: Mapping[int, int] = field(default_factory=dict)
     degree: str | None = None
-    marks: Mapping[int, Marks] = field(default_factory=dict)
+    marks: Mapping[int, ResponseRatings] = field(default_factory=dict)
     rationale: str = ""
     text: str | None = None
 
@@ -37,7 +37,7 @@ class Entry:
         return cls(
             ranks=ranks,
             degree=degree,
-            marks={response: one for response, one in marks.items() if one != NO_MARKS},
+            marks={response: one for response, one in marks.items() if one != NO_RATINGS},
             rationale=form.get("rationale", ""),
             text=form.get("text"),
         )
@@ -50,7 +50,7 @@ class Entry:
             ranks={one.response_id: one.rank for one in placements},
             degree=judgment.degree,
             marks={
-                one.response_id: Marks(quality=one.quality, safe=one.safe, flags=tuple(one.flags))
+                one.response_id: ResponseRatings(quality=one.quality, safe=one.safe, flags=tuple(one.flags))
                 for one in placements
             },
             rationale=judgment.rationale,
@@ -68,7 +68,7 @@ class Entry:
         return cls(
             ranks={response: rank for response, rank in placed.items() if rank is not None},
             degree=degree if degree in Judgment.Degree.values else None,
-            marks={response: one for response, one in marked.items() if one != NO_MARKS},
+            marks={response: one for response, one in marked.items() if one != NO_RATINGS},
             rationale=rationale if isinstance(rationale, str) else "",
             text=text if isinstance(text, str) else None,
         )
@@ -97,18 +97,18 @@ def skip_data(form: QueryDict, reason: str, shown: Sequence[int]) -> dict[str, A
     return (Entry.read(form, shown).as_data() or None) if reason == Skip.Reason.REVIEW else None
 
 
-def _marks(form: QueryDict, response: int) -> Marks:
+def _marks(form: QueryDict, response: int) -> ResponseRatings:
     quality = form.get(f"quality-{response}", "")
-    return Marks(
+    return ResponseRatings(
         quality=int(quality) if rank.SMALL_NUMBER.fullmatch(quality) else None,
         safe=SAFE.get(form.get(f"safe-{response}", "")),
         flags=tuple(flag for flag in FLAGS if flag in form.getlist(f"flags-{response}")),
     )
 
 
-def _kept(data: Mapping[str, Any]) -> Marks:
+def _kept(data: Mapping[str, Any]) -> ResponseRatings:
     safe, flags = data.get("safe"), data.get("flags")
-    return Marks(
+    return ResponseRatings(
         quality=_number(data.get("quality"), QUALITY_MAX),
         safe=safe if isinstance(safe, bool) else None,
         flags=tuple(flag for flag in FLAGS if flag in flags) if isinstance(flags, list) else (),

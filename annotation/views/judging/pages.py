@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
-from annotation.access import member_for, person, project_for
+from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
 from annotation.actions.queue import Lease, Paused, QueueError, claim, save_draft
@@ -44,7 +44,7 @@ RAN_OUT = (
 @require_http_methods(["GET", "POST"])
 def work(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item to judge now; a POST says what was judged, and is answered with the next one."""
-    me = member_for(person(request), slug)
+    me = member_for(current_user(request), slug)
     return _submit(request, me) if request.method == "POST" else _show_next(request, me)
 
 
@@ -52,7 +52,7 @@ def work(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_POST
 def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item after the one on the screen, for a page to hold until that one is judged."""
-    me = member_for(person(request), slug)
+    me = member_for(current_user(request), slug)
     try:
         lease = _lease(request, me.project)
     except QueueError as error:
@@ -63,7 +63,7 @@ def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def skip(request: HtmxRequest, slug: str) -> HttpResponse:
-    me = member_for(person(request), slug)
+    me = member_for(current_user(request), slug)
     reason = request.POST.get("reason") or "nothing"
     try:
         lease = _lease(request, me.project)
@@ -79,7 +79,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_POST
 def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     """Keeps all that was entered so far; the page sends it as it is entered."""
-    project = project_for(person(request), slug)
+    project = project_for(current_user(request), slug)
     try:
         lease = _lease(request, project)
         save_draft(lease=lease, data=Entry.read(request.POST, lease.shown_order).as_data())
@@ -93,7 +93,7 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
 def renew(request: HtmxRequest, slug: str) -> HttpResponse:
     """Another whole lease for the item on the screen, and for the one held behind it. An answer with a text says that
     the item on the screen may be somebody else's by now."""
-    project = project_for(person(request), slug)
+    project = project_for(current_user(request), slug)
     try:
         held = renew_lease(lease=_lease(request, project))
     except QueueError as error:
@@ -105,7 +105,7 @@ def renew(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_GET
 def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
     """The guidelines in force, for the drawer, and as a page of their own where no scripts run."""
-    project = project_for(person(request), slug)
+    project = project_for(current_user(request), slug)
     part = "#text" if request.htmx else ""
     context = {"project": project, "guideline": project.guideline}
     return render(request, f"annotation/judge_guidelines.html{part}", context)
@@ -115,7 +115,7 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_POST
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The answer being written, as others will see it."""
-    project_for(person(request), slug)
+    project_for(current_user(request), slug)
     html = markdown.render(request.POST.get("text", "")[:100_000])
     return render(request, "annotation/demonstrate.html#preview", {"html": html})
 
@@ -124,8 +124,8 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def back(request: HttpRequest, slug: str) -> HttpResponse:
     """To what one judged last in this project, to look at it again."""
-    project = project_for(person(request), slug)
-    mine = Judgment.objects.current().filter(annotator=person(request), item__project=project)
+    project = project_for(current_user(request), slug)
+    mine = Judgment.objects.current().filter(annotator=current_user(request), item__project=project)
     last = mine.order_by("-id").values_list("pk", flat=True).first()
     if last is None:
         messages.info(request, "There is nothing to go back to yet: you have not judged anything here.")
@@ -140,7 +140,7 @@ def _lease(request: HttpRequest, project: Project, name: str = "ticket") -> Leas
     Raises:
         QueueError: the ticket is damaged, of another project, or someone else's.
     """
-    lease = Lease.read(request.POST.get(name, ""), annotator=person(request))
+    lease = Lease.read(request.POST.get(name, ""), annotator=current_user(request))
     if lease.project_id != project.pk:
         raise QueueError("This page's ticket belongs to another project. Open the item again.")
     return lease
@@ -157,7 +157,7 @@ def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
             lease=lease,
             ranks=entry.ranks,
             degree=entry.degree,
-            marks=entry.marks,
+            ratings=entry.marks,
             rationale=entry.rationale,
             text=entry.text or "",
             idempotency_key=read_key(request),
@@ -199,7 +199,7 @@ def _go_on(request: HtmxRequest, me: Member, said: str = "", level: int = messag
 
 def _show_next(request: HtmxRequest, me: Member, error: str = "") -> HttpResponse:
     try:
-        lease = claim(project=me.project, annotator=person(request))
+        lease = claim(project=me.project, annotator=current_user(request))
     except Paused as paused:
         context = {"kind": "paused", "title": "Paused", "project": me.project, "reason": str(paused)}
         return _render(request, context)
@@ -211,7 +211,7 @@ def _show_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespons
 def _show_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpResponse:
     """The item after the one shown; where there is none, an answer without an item."""
     try:
-        lease = claim(project=me.project, annotator=person(request), besides=showing)
+        lease = claim(project=me.project, annotator=current_user(request), besides=showing)
     except Paused:
         lease = None
     if lease is None:
@@ -229,11 +229,11 @@ def _show(
     is_ahead: bool = False,
 ) -> HttpResponse:
     """The page of one item, with what was said so far: the form's, or else the draft's."""
-    item = queries.item_to_judge(lease.item_id, person(request))
-    desk = queries.desk(me.project, person(request), item)
+    item = queries.item_to_judge(lease.item_id, current_user(request))
+    work_status = queries.work_status(me.project, current_user(request), item)
     if is_ahead:  # by the time it is seen, the one before it is judged
-        desk = replace(desk, left=max(1, desk.left - 1), today=desk.today + 1)
-    said = entry or Entry.from_data(desk.draft, lease.shown_order)
+        work_status = replace(work_status, left=max(1, work_status.left - 1), today=work_status.today + 1)
+    said = entry or Entry.from_data(work_status.draft, lease.shown_order)
     context = screen.context(
         project=me.project, item=item, shown=lease.shown_order, asks=lease.asks, entry=said, error=error
     )
@@ -241,7 +241,7 @@ def _show(
         "me": me,
         "lease": lease,
         "ticket": lease.ticket(),
-        "desk": desk,
+        "work_status": work_status,
         "qualification": _qualification(me, is_ahead),
         "offers_review": isinstance(error, UnsafePreferred),
     }
@@ -266,7 +266,7 @@ def _qualification(me: Member, is_ahead: bool) -> dict[str, int] | None:
 def _show_finished(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
     context = {"kind": "finished", "title": "Finished", "project": me.project, "error": error}
     context["has_items"] = me.project.items.exists()
-    return _render(request, context | my_day(person(request)), status=422 if error else 200)
+    return _render(request, context | my_day(current_user(request)), status=422 if error else 200)
 
 
 def _render(request: HtmxRequest, context: dict[str, object], status: int = 200) -> HttpResponse:

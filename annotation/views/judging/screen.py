@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from annotation.actions.judgments import JudgmentError, Marks
+from annotation.actions.judgments import JudgmentError, ResponseRatings
 from annotation.logic import markdown
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.masking import mask
@@ -18,7 +18,7 @@ from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Item, Project, Response, Skip
 from annotation.views.judging import compare, demonstrate
-from annotation.views.judging.form_input import NO_MARKS, Entry
+from annotation.views.judging.form_input import NO_RATINGS, Entry
 
 TITLES = {"write": "Write", "improve": "Improve", "compare": "Compare", "rank": "Rank"}
 QUESTIONS = {
@@ -38,7 +38,7 @@ class Card:
     response: Response
     html: str
     rank: int | None
-    marks: Marks
+    marks: ResponseRatings
 
 
 def kind_of(answers: int) -> str:
@@ -62,7 +62,7 @@ def context(
             response=responses[pk],
             html=blind(responses[pk]),
             rank=entry.ranks.get(pk),
-            marks=entry.marks.get(pk, NO_MARKS),
+            marks=entry.marks.get(pk, NO_RATINGS),
         )
         for letter, pk in zip(LETTERS, shown, strict=False)
     ]
