@@ -9,6 +9,7 @@ ROUNDS ?= 2
 RECIPE ?= dpo
 SEED ?= 0
 SERVE ?= 1
+WORKERS ?= 3
 
 # uv installs many times faster than pip; it does not read pip's folder of wheels by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -47,8 +48,12 @@ serve: $(VENV)/site ## the site on this machine, without the demo
 browser:
 	@tests/browser/install
 
-test: $(VENV)/dev browser ## every test, on real servers, workers and a real browser
-	$(BIN)/python -m pytest $(ARGS)
+# a class or module of tests is worked off by one worker, those that take longest first
+test: $(VENV)/dev browser ## every test, on real servers, workers and a real browser (ARGS="tests/annotation -x" WORKERS=3)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+
+test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
+	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
 lint: $(VENV)/dev ## ruff, mypy, import-linter, migrations, docs
 	$(BIN)/ruff check .
@@ -89,4 +94,4 @@ lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test lint bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock

@@ -1,7 +1,8 @@
-"""A pytest plugin: real PostgreSQL and Valkey, started before Django reads its settings.
+"""A pytest plugin: real PostgreSQL and Valkey for the tests, and what each test needs, as its markers.
 
-They are the embedded ones, with flushing to disk off, under var/test; DATABASE_URL and REDIS_URL replace them.
-PALATE_TEST_VAR gives a second run of the tests, beside the first, servers of its own.
+The servers are the embedded ones, with flushing to disk off, under var/test; each worker of pytest-xdist has its own, in
+a folder of its own. They are started after collection, and only if a selected test needs them. DATABASE_URL and REDIS_URL
+replace them. PALATE_TEST_VAR is another folder than var/test, for a second run of the tests beside the first.
 """
 
 from __future__ import annotations
@@ -9,25 +10,74 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-# Django's own database is for the tests alone; no .env of the developer's may lead them elsewhere
-os.environ["PALATE_VAR"] = os.environ.get("PALATE_TEST_VAR", str(ROOT / "var" / "test"))
+# Django reads its settings after this. Its own database is for the tests alone; no .env of the developer's may lead them
+# elsewhere.
+VAR = Path(
+    os.environ.get("PALATE_TEST_VAR", ROOT / "var" / "test"), os.environ.get("PYTEST_XDIST_WORKER", "")
+)
+os.environ["PALATE_VAR"] = str(VAR.resolve())
 os.environ["EMBEDDED_DURABLE"] = "0"
+os.environ["OMP_NUM_THREADS"] = "1"  # tests, and the programs that they start, run side by side
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-
-def pytest_configure() -> None:
-    if not (os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL")):
-        from config.embedded import Embedded
-
-        Embedded(Path(os.environ["PALATE_VAR"]).resolve(), durable=False).start()
+LIVE_FIXTURES = {"site", "start", "tiny_policy"}
+EXTERNAL = bool(os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 
 
-def pytest_unconfigure() -> None:
-    if os.environ.get("CI"):  # leave nothing running behind; elsewhere the next run starts faster
-        from config.embedded import Embedded
+def pytest_configure(config: pytest.Config) -> None:
+    if EXTERNAL and config.getoption("dist") != "no":
+        raise pytest.UsageError("Workers would share the server of REDIS_URL: run in one process (-n 0).")
 
-        Embedded(Path(os.environ["PALATE_VAR"]).resolve(), durable=False).stop()
+
+def needs_database(item: pytest.Item) -> bool:
+    """Whether pytest-django gives the test a database."""
+    from django.test import TransactionTestCase
+
+    case = getattr(item, "cls", None)
+    return (
+        item.get_closest_marker("django_db") is not None
+        or bool({"db", "transactional_db"} & set(getattr(item, "fixturenames", ())))
+        or (case is not None and issubclass(case, TransactionTestCase))
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> object:
+    """Mark what needs the servers, before -m selects; then put what takes long first, for a short end."""
+    for item in items:
+        if "tests/browser/" in item.nodeid:
+            item.add_marker(pytest.mark.browser)
+            item.add_marker(pytest.mark.django_db(transaction=True))
+        if needs_database(item):
+            item.add_marker(pytest.mark.database)
+        if LIVE_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.live)
+    result = yield
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    return result
+
+
+def embedded() -> Any:
+    """The servers of this process."""
+    from config.embedded import Embedded
+
+    return Embedded(VAR.resolve(), durable=False)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    needed = any(item.get_closest_marker("database") for item in session.items)
+    if needed and not EXTERNAL and not session.config.option.collectonly:
+        embedded().start()
+
+
+@pytest.hookimpl(trylast=True)  # the last fixtures are gone by then
+def pytest_sessionfinish() -> None:
+    if os.environ.get("CI") and VAR.exists():  # elsewhere the next run starts faster
+        embedded().stop()

@@ -12,6 +12,8 @@ import pytest
 
 from tests.processes import process, until
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Any import of these raises, from wherever it is tried

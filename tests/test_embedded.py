@@ -15,6 +15,8 @@ import redis
 from config import embedded
 from config.embedded import Embedded, EmbeddedError
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).resolve().parent.parent
 
 

@@ -24,6 +24,8 @@ from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.processes import environment, kill, process, until
 
+pytestmark = pytest.mark.live
+
 ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 2000, 3, 4
 
 

@@ -23,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
 from config.embedded import Embedded
 from config.processes import CELERY, commands
+
+pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 600

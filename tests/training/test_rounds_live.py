@@ -17,7 +17,7 @@ from tests.training.looping import fresh, loop, people_judge, with_policy
 from training.models import Round
 from training.rounds import transitions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.live, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)

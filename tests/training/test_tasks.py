@@ -22,7 +22,7 @@ from training.models import ModelVersion, Run
 from training.registry import actions as model_actions
 from training.runs import actions as run_actions
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.live, pytest.mark.django_db(transaction=True)]
 
 SMALL = {"max_length": 256, "threads": 1}
 

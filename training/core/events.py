@@ -49,7 +49,7 @@ class Events:
             self._first = (step, now)
         first_step, first_time = self._first
         pace = (now - first_time) / (step - first_step) if step > first_step else None
-        left = (total if likely is None else likely) - step
+        left = max((total if likely is None else likely) - step, 0)
         eta = round(pace * left, 1) if pace is not None else None
         self._write("progress", step=step, total=total, eta_s=eta)
 

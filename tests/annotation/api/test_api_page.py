@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
 from django.test import TransactionTestCase
 from palate_client import Palate
 
@@ -17,6 +18,8 @@ from tests import builders
 from tests.annotation.api.test_client import answers
 from tests.annotation.api.test_server import free_port
 from tests.processes import process, until
+
+pytestmark = pytest.mark.live
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 

@@ -28,6 +28,8 @@ from tests.annotation.api.test_server import free_port
 from tests.annotation.bulk import fill
 from tests.processes import process, until
 
+pytestmark = pytest.mark.live
+
 ROOT = Path(__file__).resolve().parents[3]
 
 

@@ -9,6 +9,7 @@ import tempfile
 import urllib.request
 from pathlib import Path
 
+import pytest
 from django.test import TransactionTestCase
 
 from annotation.actions import snapshots
@@ -16,6 +17,8 @@ from annotation.models import ApiToken
 from tests import builders
 from tests.annotation.api.test_server import free_port
 from tests.processes import process, until
+
+pytestmark = pytest.mark.live
 
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "2")
 

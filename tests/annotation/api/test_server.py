@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -16,6 +17,8 @@ from annotation.models import ApiToken, Import, Prompt, Snapshot
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.processes import process, until
+
+pytestmark = pytest.mark.live
 
 COUNT = 6_000
 POOL = 4

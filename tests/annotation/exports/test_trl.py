@@ -10,6 +10,7 @@ import tempfile
 import zipfile
 from pathlib import Path
 
+import pytest
 from datasets import load_dataset
 
 from annotation.actions import snapshot_files, snapshots
@@ -17,6 +18,8 @@ from benchmarks.environments import NEWEST, peer
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.annotation.exports.base import ExportTestCase
+
+pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[3]
 

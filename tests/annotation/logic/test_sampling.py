@@ -27,7 +27,7 @@ def test_the_logic_runs_where_django_is_not_installed() -> None:
     code = """
 import sys
 sys.modules["django"] = None
-from annotation.logic import formats, markdown, ranking, sampling
+from annotation.logic import judgment_input, markdown, ranking, splits
 print(ranking.pairs([1, 2]))
 """
     root = Path(__file__).parents[3]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from django.test import TransactionTestCase
 from palate_client import Palate
 
@@ -24,6 +25,8 @@ from training.demo.people import Lead
 from training.models import Loop, Round, Run
 from training.rounds import transitions
 from training.runs import actions as run_actions
+
+pytestmark = pytest.mark.live
 
 
 class Watch:

@@ -24,6 +24,8 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import read_job
 
+pytestmark = pytest.mark.live
+
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 

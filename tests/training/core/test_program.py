@@ -16,6 +16,8 @@ from transformers import Gemma2Config
 
 from tests.training.core.conftest import judgments, sentence, tiny, write_job
 
+pytestmark = pytest.mark.live
+
 SIZES = {
     "hidden_size": 32,
     "intermediate_size": 48,

@@ -15,6 +15,8 @@ from tests.processes import environment
 from training.demo import run_settings, world
 from training.models import ModelVersion, Round, Run
 
+pytestmark = pytest.mark.live
+
 PORT = 8766
 
 
