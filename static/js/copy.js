@@ -1,5 +1,5 @@
-// A button that copies a field's text; where the browser does not let it, the text is selected for the person to copy.
-"use strict";
+// A button that copies a field's text; where the browser does not allow it, the text is selected for the person to copy.
+import { showToast } from "./toasts.js";
 
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copies]");
@@ -8,8 +8,8 @@ document.addEventListener("click", async (event) => {
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
-    toast("Copied.");
+    showToast("Copied.");
   } catch {
-    toast("Press Ctrl+C to copy it.", "warn");
+    showToast("Press Ctrl+C to copy it.", "warn");
   }
 });

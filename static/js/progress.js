@@ -1,21 +1,21 @@
-// The queue's numbers, live; and a word to the page's other parts when something else happened in the project.
-"use strict";
+// The queue's numbers, live, and an event for the page's other parts when anything else happens in the project.
+import { openLiveSocket } from "./live-socket.js";
 
 function showQueue(queue) {
-  const put = (name, text) => {
-    for (const place of document.querySelectorAll(`[data-live="${name}"]`)) place.textContent = text;
+  const setText = (name, text) => {
+    for (const element of document.querySelectorAll(`[data-live="${name}"]`)) element.textContent = text;
   };
-  for (const name of ["wanted", "done", "left", "leased", "last_hour"]) put(name, queue[name].toLocaleString("en"));
-  put("percent", queue.percent);
-  put("eta", queue.eta || "–");
+  for (const name of ["wanted", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString("en"));
+  setText("percent", queue.percent);
+  setText("eta", queue.eta || "–");
   for (const bar of document.querySelectorAll('[data-live="bar"]')) {
     bar.max = queue.wanted || 1;
     bar.value = queue.done;
   }
-  for (const list of document.querySelectorAll('[data-live="working"]')) list.replaceChildren(...people(queue.working));
+  for (const list of document.querySelectorAll('[data-live="working"]')) list.replaceChildren(...listOfPeople(queue.working));
 }
 
-function people(working) {
+function listOfPeople(working) {
   if (!working.length) {
     const nobody = document.createElement("li");
     nobody.className = "muted";
@@ -36,16 +36,16 @@ function people(working) {
   });
 }
 
-const watched = document.querySelector("[data-live-project]");
-if (watched) {
-  let before = null;
-  live(watched.dataset.liveProject, (event) => {
+const page = document.querySelector("[data-live-project]");
+if (page) {
+  let previous = null;
+  openLiveSocket(page.dataset.liveProject, (event) => {
     const queue = event.kind === "queue" ? event.queue : null;
     if (queue) showQueue(queue);
-    // the loop's own counts come with the page's next part; the first message tells nothing new
-    if (!queue || (before !== null && (queue.done !== before.done || queue.wanted !== before.wanted))) {
+    // the loop's own counts come with the page's next part; the first message only repeats what the page shows
+    if (!queue || (previous !== null && (queue.done !== previous.done || queue.wanted !== previous.wanted))) {
       document.body.dispatchEvent(new CustomEvent("projectchanged"));
     }
-    if (queue) before = queue;
+    if (queue) previous = queue;
   });
 }

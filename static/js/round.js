@@ -1,21 +1,21 @@
-// The loop's pages: what changed is fetched anew when something happens, unless somebody is writing.
-"use strict";
+// Pages of rounds: fetch the live part again when something happens, unless somebody is typing in it.
+import { openLiveSocket } from "./live-socket.js";
 
-const roundPage = document.querySelector("[data-round-socket]");
-let roundDue = false;
+const page = document.querySelector("[data-round-socket]");
+let scheduled = false;
 
-function fetchRound() {
+function refresh() {
   const writing = document.activeElement?.closest("#live form");
   if (writing && document.activeElement.value) return;
-  htmx.ajax("GET", roundPage.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
+  htmx.ajax("GET", page.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
 }
 
-live(roundPage.dataset.roundSocket, (event) => {
-  if (!["round", "state", "queue"].includes(event.kind) || roundDue) return;
-  // many events may come at once: one look shows them all
-  roundDue = true;
+openLiveSocket(page.dataset.roundSocket, (event) => {
+  if (!["round", "state", "queue"].includes(event.kind) || scheduled) return;
+  // many events may come at once: one request shows them all
+  scheduled = true;
   setTimeout(() => {
-    roundDue = false;
-    fetchRound();
+    scheduled = false;
+    refresh();
   }, 400);
 });

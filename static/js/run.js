@@ -1,8 +1,9 @@
 // A run's page: curves and progress as the worker reports them.
-"use strict";
+import { Charts, createElement, formatValue, newestOf } from "./charts.js";
+import { openLiveSocket } from "./live-socket.js";
 
-const runPage = document.getElementById("run");
-const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-figures").textContent));
+const page = document.getElementById("run");
+export const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-figures").textContent));
 
 function showProgress({ step, total, eta_s: left }) {
   const bar = document.getElementById("bar");
@@ -10,10 +11,10 @@ function showProgress({ step, total, eta_s: left }) {
   bar.max = total || 1;
   bar.value = step;
   if (total) document.getElementById("steps").textContent = `Step ${step.toLocaleString("en")} of ${total.toLocaleString("en")}`;
-  document.getElementById("eta").textContent = left == null ? "" : `about ${inWords(left)} left`;
+  document.getElementById("eta").textContent = left == null ? "" : `about ${durationInWords(left)} left`;
 }
 
-function inWords(seconds) {
+function durationInWords(seconds) {
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const left = Math.round(seconds);
   const place = units.findIndex(([, size]) => left >= size);
@@ -32,20 +33,20 @@ function showCurves() {
     const { label, sentence, share } = charts.figure(name);
     const [step, value] = newestOf(points);
     const row = document.createElement("tr");
-    const heading = make("th", "nowrap", label);
+    const heading = createElement("th", "nowrap", label);
     heading.scope = "row";
-    row.append(heading, make("td", "number", shown(value, share)), make("td", "number", step.toLocaleString("en")), make("td", "small muted", sentence));
+    row.append(heading, createElement("td", "number", formatValue(value, share)), createElement("td", "number", step.toLocaleString("en")), createElement("td", "small muted", sentence));
     return row;
   }));
 }
 
 function showState(state) {
-  // buttons, results and words come from the server
+  // buttons, results and texts come from the server
   if (document.getElementById("live").dataset.state !== state) refetch();
 }
 
 function refetch() {
-  htmx.ajax("GET", runPage.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
+  htmx.ajax("GET", page.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
 }
 
 function showWarning(message) {
@@ -85,4 +86,4 @@ function onEvent(event) {
 
 document.getElementById("refresh")?.remove();
 charts.set(JSON.parse(document.getElementById("run-state").textContent).curves);
-live(runPage.dataset.socket, onEvent);
+openLiveSocket(page.dataset.socket, onEvent);

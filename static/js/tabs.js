@@ -1,5 +1,4 @@
-// On a narrow screen the tabs scroll: bring the page's own into view.
-"use strict";
+// On a narrow screen the tabs scroll: bring the current page's tab into view.
 
-const hereTab = document.querySelector(".tabs [aria-current]");
-if (hereTab) hereTab.parentElement.scrollLeft = hereTab.offsetLeft - (hereTab.parentElement.clientWidth - hereTab.offsetWidth) / 2;
+const tab = document.querySelector(".tabs [aria-current]");
+if (tab) tab.parentElement.scrollLeft = tab.offsetLeft - (tab.parentElement.clientWidth - tab.offsetWidth) / 2;

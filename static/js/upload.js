@@ -1,5 +1,5 @@
 // A file dropped on the form is the form's file; a bar shows how much of it is up. Imports that move are followed.
-"use strict";
+import { openLiveSocket } from "./live-socket.js";
 
 document.addEventListener("dragover", (event) => {
   const place = event.target.closest("[data-drop]");
@@ -31,7 +31,7 @@ document.addEventListener("htmx:xhr:progress", (event) => {
 
 const imports = document.querySelector("[data-live-imports]");
 if (imports) {
-  live(imports.dataset.liveImports, (event) => {
+  openLiveSocket(imports.dataset.liveImports, (event) => {
     if (event.kind === "import") document.body.dispatchEvent(new CustomEvent("importchanged"));
   });
 }

@@ -1,5 +1,4 @@
 // Choosing two versions opens what changed between them.
-"use strict";
 
 document.addEventListener("change", (event) => {
   if (!event.target.matches("[data-version]")) return;

@@ -53,6 +53,31 @@ def order(page: Page) -> str:
     return re.sub(r"\s+", "", page.locator("#ranked").inner_text())
 
 
+def module(page: Page, name: str) -> str:
+    """The address of a module of this page, under which a test gets the same instance by `import()`."""
+    return page.evaluate(
+        """(name) => [...document.querySelectorAll("link[rel=modulepreload], script[type=module]")]
+            .map((element) => element.href || element.src).find((url) => url.includes(`/${name}.`))""",
+        name,
+    )
+
+
+def wait_for_next_item(page: Page) -> None:
+    """Until the item after this one is held, and no submit is pending."""
+    page.wait_for_function(
+        """async ([nextItem, submit]) =>
+            (await import(nextItem)).hasNextItem() && !(await import(submit)).isSubmitting()""",
+        arg=[module(page, "next-item"), module(page, "submit")],
+    )
+
+
+def wait_for_submit(page: Page) -> None:
+    """Until the server has answered."""
+    page.wait_for_function(
+        "async (submit) => !(await import(submit)).isSubmitting()", arg=module(page, "submit")
+    )
+
+
 def left(page: Page, count: int) -> None:
     expect(page.locator(".work-counts")).to_contain_text(f"{count} left")
 

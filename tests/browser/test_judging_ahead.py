@@ -5,7 +5,19 @@ from __future__ import annotations
 from playwright.sync_api import Page, Route, expect
 
 from annotation.models import Draft, Judgment, Slot
-from tests.browser.judging import Cast, SignIn, cast, left, order, press, said, saved_but_unheard, url
+from tests.browser.judging import (
+    Cast,
+    SignIn,
+    cast,
+    left,
+    order,
+    press,
+    said,
+    saved_but_unheard,
+    url,
+    wait_for_next_item,
+    wait_for_submit,
+)
 
 __all__ = ["cast"]
 
@@ -14,7 +26,7 @@ def open_with_next(page: Page, address: str) -> None:
     """The screen, once it holds the next item."""
     with page.expect_response(lambda r: r.url.endswith("/ahead/") and r.status == 200):
         page.goto(address)
-    page.wait_for_function("() => ahead !== null")
+    wait_for_next_item(page)
 
 
 def item(page: Page) -> str:
@@ -42,10 +54,10 @@ class TestAhead:
         assert not Judgment.objects.exists()
         held[0].continue_()
         page.unroute("**/work/")
-        page.wait_for_function("() => ahead !== null")
+        wait_for_next_item(page)
         press(page, "4 3 2 1 Enter 1 1 1 1")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
         assert said() == [[1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1]]
@@ -85,7 +97,7 @@ class TestAhead:
         page.unroute("**/work/")
         press(page, "Enter")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         assert said() == [[1, 2, 3, 4]]
 
     def test_a_second_submit_waits_for_the_first(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -100,8 +112,31 @@ class TestAhead:
         held[0].continue_()
         page.unroute("**/work/")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         assert said() == [[1, 2, 3, 4], [1, 1, 1, 1]]
+
+    def test_a_failed_submit_is_repeated_and_not_the_one_that_waited_for_it(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        open_with_next(page, url(cast.project(items=2)))
+        first = item(page)
+        held: list[Route] = []
+        page.route("**/work/", lambda route: held.append(route))
+        press(page, "1 2 3 4 Enter 4 3 2 1 Enter")
+        expect(page.locator('#work[aria-busy="true"]')).to_be_visible()
+        held[0].abort()
+        page.unroute("**/work/")
+        expect(page.locator("#not-saved")).to_be_visible()
+        assert item(page) == first
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
+        wait_for_submit(page)
+        assert said() == [[1, 2, 3, 4]]
+        assert order(page) == "D>C>B>A"
+        press(page, "Enter")
+        expect(page.locator(".finished")).to_be_visible()
+        assert said() == [[1, 2, 3, 4], [4, 3, 2, 1]]
 
     def test_a_refused_submit_comes_back_with_the_reason(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -119,7 +154,7 @@ class TestAhead:
         page.get_by_label("Why?").fill("A is right.")
         press(page, "Control+Enter")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         assert Judgment.objects.get().rationale == "A is right."
 
     def test_skipping_is_as_quick(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -134,9 +169,10 @@ class TestAhead:
 
     def test_a_lease_is_renewed_while_somebody_reads(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
+        page.clock.install()
         open_with_next(page, url(cast.project(items=2)))
         before = list(Slot.objects.filter(state="leased").values_list("leased_until", flat=True))
-        page.evaluate("renewedAt = -1e9")
+        page.clock.fast_forward("01:01")
         with page.expect_response(lambda r: r.url.endswith("/renew/") and r.status == 204):
             page.mouse.move(300, 300)
         after = list(Slot.objects.filter(state="leased").values_list("leased_until", flat=True))
@@ -145,14 +181,15 @@ class TestAhead:
 
     def test_an_item_held_too_long_is_asked_for_anew(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
-        open_with_next(page, url(cast.project(items=2)))
-        page.evaluate("aheadUntil = 0")
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.post_data or ""))
-        press(page, "1 2 3 4 Enter")
+        page.clock.install()
+        project = cast.project(items=2)
+        open_with_next(page, url(project))
+        page.clock.fast_forward(60_000 * project.lease_minutes)
+        with page.expect_request(lambda r: r.url.endswith("/work/") and r.method == "POST") as submit:
+            press(page, "1 2 3 4 Enter")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
-        assert "showing=" not in asked[0]
+        wait_for_submit(page)
+        assert "showing=" not in (submit.value.post_data or "")
         assert said() == [[1, 2, 3, 4]]
 
     def test_the_next_item_is_visible_within_a_tenth_of_a_second(
@@ -165,9 +202,10 @@ class TestAhead:
                 window.waits = [];
                 document.addEventListener("keydown", (event) => {
                     if (event.key !== "Enter") return;
-                    const [start, before] = [performance.now(), work().dataset.item];
+                    const item = () => document.getElementById("work").dataset.item;
+                    const [start, before] = [performance.now(), item()];
                     const look = () => {
-                        if (work().dataset.item === before) return requestAnimationFrame(look);
+                        if (item() === before) return requestAnimationFrame(look);
                         // painted: the frame after the one in which it was put on the page
                         requestAnimationFrame(() => requestAnimationFrame(() => waits.push(performance.now() - start)));
                     };
@@ -177,9 +215,8 @@ class TestAhead:
         )
         for count in range(1, 10):
             press(page, "1 2 3 4 Enter")
-            page.wait_for_function(
-                "(n) => waits.length === n && underWay === null && ahead !== null", arg=count
-            )
+            page.wait_for_function("(n) => waits.length === n", arg=count)
+            wait_for_next_item(page)
         waits = sorted(page.evaluate("waits"))
         print(f"next item visible after {[round(wait) for wait in waits]} ms")
         assert waits[len(waits) // 2] < 100, waits

@@ -9,7 +9,19 @@ from playwright.sync_api import Page, expect
 from annotation.actions.queue import ItemSpec, enqueue
 from annotation.models import Judgment, Placement, Project, Skip
 from tests import builders
-from tests.browser.judging import Cast, NewPage, SignIn, cast, left, order, press, said, url
+from tests.browser.judging import (
+    Cast,
+    NewPage,
+    SignIn,
+    cast,
+    left,
+    module,
+    order,
+    press,
+    said,
+    url,
+    wait_for_submit,
+)
 
 __all__ = ["cast"]
 
@@ -37,7 +49,7 @@ class TestMarks:
         expect(page.locator('.answer[data-letter="B"] details.flags')).to_have_attribute("open", "")
         press(page, "Space ArrowDown Escape 1")  # the first flag, and out again
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         first, second = Placement.objects.order_by("rank")
         assert (first.quality, first.safe, first.flags) == (6, True, [])
         assert (second.quality, second.safe, second.flags) == (2, False, ["fails_instruction"])
@@ -73,7 +85,7 @@ class TestMarks:
         page.get_by_role("button", name="Send to review instead").click()
         expect(page.locator(".toast")).to_contain_text("Sent to a reviewer")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         skip = Skip.objects.get()
         assert skip.reason == "review"
         assert sorted(skip.data["ranks"].values()) == [1, 2]
@@ -106,7 +118,7 @@ class TestMarks:
         expect(page.locator("#skip")).to_be_visible()
         page.get_by_role("button", name="A reviewer should look at it").click()
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         skip = Skip.objects.get()
         assert (skip.reason, skip.note, list(skip.data["ranks"].values())) == (
             "review",
@@ -145,7 +157,13 @@ class TestDifferences:
         sign_in(page, cast.bob)
         page.goto(url(project))
         took = page.evaluate(
-            "() => { const t = performance.now(); differences.open(current()); return performance.now() - t }"
+            """async (url) => {
+                const { openForAnswer } = await import(url);
+                const start = performance.now();
+                openForAnswer(document.querySelector(".answer"));
+                return performance.now() - start;
+            }""",
+            module(page, "diff"),
         )
         assert took < 3000
         expect(page.locator("#diff")).to_contain_text("0% of the words")
@@ -218,7 +236,7 @@ class TestMine:
         page.goto(url(cast.project(items=2)))
         press(page, "1 2 3 4 Enter")
         left(page, 1)
-        page.wait_for_function("() => underWay === null")
+        wait_for_submit(page)
         page.get_by_role("link", name="Back", exact=True).click()
         assert order(page) == "A>B>C>D"
         press(page, "d 1 Enter")

@@ -16,6 +16,7 @@ from annotation.actions import imports
 from annotation.models import Import, Member, Project, Prompt, User
 from tests import builders
 from tests.access_cases import policy, snapshot
+from tests.browser.judging import module
 from training.models import Run
 from training.runs import actions as run_actions
 
@@ -64,7 +65,10 @@ def elsewhere(work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 
 def drawn(page: Page, chart: str) -> list[list[float | None]]:
     """The data that a chart shows, from the chart itself."""
-    return page.evaluate("(name) => charts.cards.get(name).plot.data", chart)
+    return page.evaluate(
+        "async ([url, name]) => (await import(url)).charts.cards.get(name).plot.data",
+        [module(page, "run"), chart],
+    )
 
 
 def test_a_run_s_curve_moves_as_the_worker_reports(

@@ -113,9 +113,14 @@ def test_a_large_project_s_figures_come_by_themselves_and_without_scripts_by_a_l
 
 def test_an_axis_of_tiny_numbers_has_labels_that_differ(page: Page, site: str) -> None:
     page.goto("/sign-in/")
-    page.add_script_tag(url="/static/js/chart.js")
-    assert page.evaluate("ticks([0.00035, 0.0004, 0.00045], false)") == ["3.5e-4", "4.0e-4", "4.5e-4"]
-    assert page.evaluate("ticks([0.501, 0.502, 0.503], true)") == ["50.1%", "50.2%", "50.3%"]
-    assert page.evaluate("ticks([0, 0.5, 1], true)") == ["0%", "50%", "100%"]
-    assert page.evaluate("ticks([12341, 12342], false)") == ["12.341k", "12.342k"]
-    assert page.evaluate("ticks([0, 2, 4], false)") == ["0", "2", "4"]
+
+    def labels(values: list[float], *, percent: bool = False) -> list[str]:
+        return page.evaluate(
+            "async (args) => (await import('/static/js/charts.js')).tickLabels(...args)", [values, percent]
+        )
+
+    assert labels([0.00035, 0.0004, 0.00045]) == ["3.5e-4", "4.0e-4", "4.5e-4"]
+    assert labels([0.501, 0.502, 0.503], percent=True) == ["50.1%", "50.2%", "50.3%"]
+    assert labels([0, 0.5, 1], percent=True) == ["0%", "50%", "100%"]
+    assert labels([12341, 12342]) == ["12.341k", "12.342k"]
+    assert labels([0, 2, 4]) == ["0", "2", "4"]

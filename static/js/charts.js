@@ -1,14 +1,13 @@
-// Curves by uPlot: one card per group of figures, with what each figure means, and colours that follow the theme.
-"use strict";
+// Line charts of a run's metrics by uPlot: one card per group, with what each metric means, in the colours of the theme.
 
-class Charts {
+export class Charts {
   // known: {figures: {name: {label, sentence, share}}, charts: [{title, names, large}]}
   constructor(box, known) {
     this.box = box;
     this.known = known;
     this.curves = new Map(); // name -> Map(step -> value)
     this.cards = new Map(); // title -> {names, plot, keys, …}
-    this.due = false;
+    this.isDrawScheduled = false;
     new ResizeObserver(() => this.resize()).observe(box);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.redraw());
     new MutationObserver(() => this.redraw()).observe(document.documentElement, { attributeFilter: ["data-theme"] });
@@ -26,10 +25,10 @@ class Charts {
       this.curves.get(name).set(step, value);
     }
     // many events may come at once: one drawing shows them all
-    if (!this.due) {
-      this.due = true;
+    if (!this.isDrawScheduled) {
+      this.isDrawScheduled = true;
       requestAnimationFrame(() => {
-        this.due = false;
+        this.isDrawScheduled = false;
         this.draw();
       });
     }
@@ -37,13 +36,13 @@ class Charts {
 
   groups() {
     const left = new Set(this.curves.keys());
-    const found = [];
+    const groups = [];
     for (const { title, names, large } of this.known.charts) {
-      const here = names.filter((name) => left.delete(name));
-      if (here.length) found.push({ title, names: here, large });
+      const present = names.filter((name) => left.delete(name));
+      if (present.length) groups.push({ title, names: present, large });
     }
-    for (const name of left) found.push({ title: this.figure(name).label, names: [name], large: false });
-    return found;
+    for (const name of left) groups.push({ title: this.figure(name).label, names: [name], large: false });
+    return groups;
   }
 
   figure(name) {
@@ -64,7 +63,7 @@ class Charts {
       } else {
         card.plot.setData(this.data(group.names));
       }
-      this.showNow(card);
+      this.showValues(card);
     }
     const order = this.groups().map((group) => this.cards.get(group.title).element);
     if (order.some((element, place) => this.box.children[place] !== element)) this.box.append(...order);
@@ -91,32 +90,32 @@ class Charts {
     const element = document.createElement("figure");
     element.className = `chart-card chart-colors${large ? " is-large" : ""}`;
     element.dataset.chart = names.join(" ");
-    const head = make("div", "chart-head", make("h3", "", title));
-    const now = make("div", "chart-now");
-    head.append(now);
-    const inner = make("div", "chart-box");
-    const caption = make("figcaption", "chart-sentence", names.map((name) => this.figure(name).sentence).filter(Boolean).join(" "));
+    const head = createElement("div", "chart-head", createElement("h3", "", title));
+    const values = createElement("div", "chart-now");
+    head.append(values);
+    const inner = createElement("div", "chart-box");
+    const caption = createElement("figcaption", "chart-sentence", names.map((name) => this.figure(name).sentence).filter(Boolean).join(" "));
     element.append(head, inner, caption);
     this.box.append(element);
-    const card = { names, large, element, inner, now };
+    const card = { names, large, element, inner, values };
     card.plot = new uPlot(this.options(card), this.data(names), inner);
     return card;
   }
 
   options(card) {
     const style = getComputedStyle(card.element);
-    const color = (name) => resolved(card.element, style.getPropertyValue(name));
+    const color = (name) => resolveColor(card.element, style.getPropertyValue(name));
     const share = this.figure(card.names[0]).share;
     const axis = { stroke: color("--muted"), font: "11px system-ui", grid: { stroke: color("--chart-grid"), width: 1 }, ticks: { show: false } };
     return {
       ...this.size(card),
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
-      hooks: { setCursor: [() => this.showNow(card)] },
+      hooks: { setCursor: [() => this.showValues(card)] },
       scales: { x: { time: false }, y: share ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
       axes: [
         { ...axis, grid: { show: false }, size: 28 },
-        { ...axis, size: 48, space: 28, values: (_, splits) => ticks(splits, share) },
+        { ...axis, size: 48, space: 28, values: (_, splits) => tickLabels(splits, share) },
       ],
       series: [
         {},
@@ -129,67 +128,67 @@ class Charts {
   }
 
   data(names) {
-    const steps = [...new Set(names.flatMap((name) => [...this.curves.get(name).keys()]))].sort((a, b) => a - b);
+    const steps = [...new Set(names.flatMap((name) => [...this.curves.get(name).keys()]))].toSorted((a, b) => a - b);
     return [steps, ...names.map((name) => steps.map((step) => this.curves.get(name).get(step) ?? null))];
   }
 
   // the values under the cursor, or the newest ones
-  showNow(card) {
+  showValues(card) {
     if (!card.plot) return;
     const { idx } = card.plot.cursor;
     const lines = card.names.map((name, place) => {
       const points = this.curves.get(name);
       const step = idx == null ? null : card.plot.data[0][idx];
       const value = step == null ? newestOf(points)[1] : points.get(step);
-      const key = make("span", "chart-key");
-      if (card.names.length > 1) key.append(dash(place, card.element));
-      const strong = make("strong", "", value == null ? "–" : shown(value, this.figure(name).share));
+      const key = createElement("span", "chart-key");
+      if (card.names.length > 1) key.append(lineKey(place, card.element));
+      const strong = createElement("strong", "", value == null ? "–" : formatValue(value, this.figure(name).share));
       key.append(card.names.length > 1 ? `${this.figure(name).label} ` : "", strong);
       return key;
     });
     const step = idx == null ? null : card.plot.data[0][idx];
-    if (step != null) lines.unshift(make("span", "muted", `step ${step.toLocaleString("en")}`));
-    card.now.replaceChildren(...lines);
+    if (step != null) lines.unshift(createElement("span", "muted", `step ${step.toLocaleString("en")}`));
+    card.values.replaceChildren(...lines);
     card.element.setAttribute("aria-label", card.names.map((name) => `${this.figure(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
   }
 }
 
-function newestOf(points) {
+export function newestOf(points) {
   return [...points].reduce((last, point) => (point[0] >= last[0] ? point : last), [-1, null]);
 }
 
-function make(tag, className, content) {
+export function createElement(tag, className, content) {
   const element = document.createElement(tag);
   if (className) element.className = className;
   if (content) element.append(content);
   return element;
 }
 
-// the little line that tells which curve is which: full or dashed, in its colour
-function dash(place, card) {
+// the legend's line: full or dashed, in the curve's colour
+function lineKey(place, card) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
   svg.setAttribute("viewBox", "0 0 18 8");
   svg.setAttribute("aria-hidden", "true");
   const line = document.createElementNS("http://www.w3.org/2000/svg", "path");
   line.setAttribute("d", "M0 4H18");
-  line.setAttribute("stroke", resolved(card, getComputedStyle(card).getPropertyValue(`--series-${place + 1}`)));
+  line.setAttribute("stroke", resolveColor(card, getComputedStyle(card).getPropertyValue(`--series-${place + 1}`)));
   line.setAttribute("stroke-width", "2.5");
   if (place) line.setAttribute("stroke-dasharray", "5 3");
   svg.append(line);
   return svg;
 }
 
-// a canvas does not understand light-dark(): let an element work it out
-function resolved(place, color) {
+// a canvas does not understand light-dark(), but an element's computed style has it resolved
+function resolveColor(parent, color) {
   const probe = document.createElement("span");
   probe.style.color = color;
-  place.append(probe);
-  const found = getComputedStyle(probe).color;
+  parent.append(probe);
+  const resolved = getComputedStyle(probe).color;
   probe.remove();
-  return found;
+  return resolved;
 }
 
-function shown(value, share) {
+export function formatValue(value, share) {
   if (share) return `${(100 * value).toFixed(1)}%`;
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
@@ -197,16 +196,16 @@ function shown(value, share) {
   return size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
 }
 
-// The labels of an axis: with as many digits as it takes to tell each from its neighbour.
-function ticks(splits, share) {
+// The labels of an axis, with as many digits as it takes to tell each from its neighbour.
+export function tickLabels(splits, share) {
   for (let digits = 1; digits < 6; digits++) {
-    const labels = splits.map((value) => short(value, share, digits));
+    const labels = splits.map((value) => formatTick(value, share, digits));
     if (new Set(labels).size === labels.length) return labels;
   }
-  return splits.map((value) => short(value, share, 6));
+  return splits.map((value) => formatTick(value, share, 6));
 }
 
-function short(value, share, digits) {
+function formatTick(value, share, digits) {
   if (share) return `${(100 * value).toFixed(digits - 1)}%`;
   const size = Math.abs(value);
   if (size >= 10000) return `${Number((value / 1000).toPrecision(Math.max(3, digits)))}k`;

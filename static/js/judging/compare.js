@@ -1,0 +1,33 @@
+// The Compare screen: one press is the choice and its degree.
+import { answers, currentAnswer, letterOf, setCurrentAnswer, work } from "./dom.js";
+import * as ratings from "./ratings.js";
+import { msSinceShown } from "./screen.js";
+
+// a second press of the same button or key must not judge the item that has just come
+const PAUSE_MS = 400;
+
+export function handleKey(event) {
+  if (event.shiftKey || event.repeat || !/^[1-8]$/.test(event.key)) return false;
+  work().querySelectorAll(".degree")[Number(event.key) - 1].click();
+  return true;
+}
+
+export function findProblem(submitter) {
+  if (msSinceShown() < PAUSE_MS) return { text: "" };
+  if (!submitter?.matches(".degree")) return { text: "Press one of the eight buttons: it is the choice and its degree." };
+  return ratings.findProblem() ?? (prefersUnsafe(submitter.dataset.side) ? { isForServer: true } : null);
+}
+
+// The server refuses to prefer an unsafe answer over a safe one, and offers to send the item to a reviewer.
+function prefersUnsafe(side) {
+  const preferred = answers().find((answer) => letterOf(answer) === side);
+  const other = answers().find((answer) => letterOf(answer) !== side);
+  return preferred.classList.contains("is-unsafe") && other.querySelector('input[value="safe"]')?.checked;
+}
+
+export function start() {
+  const page = work();
+  ratings.start();
+  if (page.querySelector(".marks")) setCurrentAnswer(currentAnswer()); // shows which answer a key rates
+  setTimeout(() => page.setAttribute("data-ready", ""), PAUSE_MS);
+}

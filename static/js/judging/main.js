@@ -1,0 +1,15 @@
+// The judging screens. They work without scripts too, by plain forms; the scripts make them quick.
+import * as compare from "./compare.js";
+import * as demonstrate from "./demonstrate.js";
+import "./keys.js";
+import "./lease.js";
+import { fetchNextItem } from "./next-item.js";
+import * as rank from "./rank.js";
+import { registerScreens, startScreen } from "./screen.js";
+import { isSubmitting } from "./submit.js";
+
+const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
+
+registerScreens({ rank, compare, write: demonstrate, improve: demonstrate });
+startScreen();
+setTimeout(() => fetchNextItem(isSubmitting), FETCH_NEXT_AFTER_MS);

@@ -1,0 +1,216 @@
+// The Rank screen. The radio buttons hold the ranks; the strip of letters shows the order that they make.
+import { announce, answers, currentAnswer, goTo, judgeForm, letterOf, setCurrentAnswer, work } from "./dom.js";
+import { saveDraftSoon } from "./drafts.js";
+import * as ratings from "./ratings.js";
+
+const indices = () => answers().map((_, i) => i);
+const radios = (i) => [...answers()[i].querySelectorAll(".answer-head input[type=radio]")];
+const rankOf = (i) => Number(radios(i).find((radio) => radio.checked)?.value ?? 0); // 0: none yet
+const ranks = () => indices().map(rankOf);
+const unranked = () => indices().filter((i) => !rankOf(i));
+const letter = (i) => letterOf(answers()[i]);
+const currentIndex = () => answers().indexOf(currentAnswer());
+
+// indices from best to worst, ties together
+function levels() {
+  const used = [...new Set(ranks().filter(Boolean))].toSorted((a, b) => a - b);
+  return used.map((rank) => indices().filter((i) => rankOf(i) === rank));
+}
+
+export function summary() {
+  const order = levels().map((level) => level.map(letter).join(" and ") + (level.length > 1 ? " tied" : ""));
+  const missing = unranked().map(letter);
+  const ordered = order.length ? `Order: ${order.join(", then ")}.` : "";
+  return `${ordered} ${missing.length ? `Not ranked: ${missing.join(", ")}.` : "All are ranked."}`.trim();
+}
+
+// --- changing -------------------------------------------------------------------------------------------------
+
+function setRanks(next) {
+  next.forEach((rank, i) => radios(i).forEach((radio) => (radio.checked = Number(radio.value) === rank)));
+  if (ratings.recordChange()) showChange();
+}
+
+function showChange() {
+  ratings.show();
+  show();
+  announce(summary());
+  saveDraftSoon();
+}
+
+function setRank(i, rank) {
+  const next = ranks();
+  next[i] = rank;
+  setRanks(next);
+}
+
+function setLevels(order) {
+  const next = ranks().fill(0);
+  order.filter((level) => level.length).forEach((level, place) => level.forEach((i) => (next[i] = place + 1)));
+  setRanks(next);
+}
+
+// Past the neighbour: out of a tie first, then past the whole next level.
+function move(i, step) {
+  const order = levels();
+  const at = order.findIndex((level) => level.includes(i));
+  if (order[at].length > 1) {
+    order[at] = order[at].filter((j) => j !== i);
+    order.splice(step < 0 ? at : at + 1, 0, [i]);
+  } else if (order[at + step]) {
+    [order[at], order[at + step]] = [order[at + step], order[at]];
+  }
+  setLevels(order);
+}
+
+function tieWithAbove(i) {
+  const order = levels();
+  const at = order.findIndex((level) => level.includes(i));
+  if (at < 1) return;
+  order[at] = order[at].filter((j) => j !== i);
+  order[at - 1].push(i);
+  setLevels(order);
+}
+
+// the whole level of i joins the level above it
+function tieLevels(i) {
+  const order = levels();
+  const at = order.findIndex((level) => level.includes(i));
+  order[at - 1].push(...order[at]);
+  order.splice(at, 1);
+  setLevels(order);
+}
+
+// --- showing --------------------------------------------------------------------------------------------------
+
+export function show() {
+  answers().forEach((answer, i) => answer.classList.toggle("is-ranked", Boolean(rankOf(i))));
+  const chips = levels().flatMap((level, place) => level.map((i, n) => chip(i, n ? "=" : place ? ">" : "")));
+  document.getElementById("ranked").replaceChildren(...chips);
+  document.getElementById("tray").replaceChildren(...unranked().map((i) => chip(i, "")));
+  document.getElementById("submit").setAttribute("aria-disabled", String(unranked().length > 0));
+}
+
+function chip(i, sign) {
+  const item = document.createElement("li");
+  item.className = "chip";
+  item.dataset.i = i;
+  if (sign) {
+    const toggle = document.createElement("button");
+    toggle.type = "button";
+    toggle.className = "sign";
+    toggle.tabIndex = -1; // on the keyboard this is the key =
+    toggle.textContent = sign;
+    toggle.title = sign === "=" ? "Tied. Press to put it behind." : "Press to make it a tie.";
+    item.append(toggle);
+  }
+  const name = document.createElement("span");
+  name.textContent = letter(i);
+  item.append(name);
+  return item;
+}
+
+function goToNextUnranked(i) {
+  const missing = unranked();
+  const next = missing.find((j) => j > i) ?? missing[0];
+  goTo(answers()[next ?? i]);
+}
+
+// --- dragging -------------------------------------------------------------------------------------------------
+
+function makeDraggable(page) {
+  for (const strip of page.querySelectorAll(".chips")) {
+    new Sortable(strip, {
+      group: "ranks", draggable: ".chip", filter: ".sign", preventOnFilter: false,
+      forceFallback: true, fallbackOnBody: true, fallbackTolerance: 4, animation: 0,
+      onEnd: ({ item }) => handleDrop(Number(item.dataset.i)),
+    });
+  }
+}
+
+// Between two that are tied it joins the tie; anywhere else it gets a level of its own.
+function handleDrop(i) {
+  const order = [...document.querySelectorAll("#ranked .chip")].map((item) => Number(item.dataset.i));
+  const at = order.indexOf(i);
+  const before = ranks();
+  if (at < 0) return redrawAfter(() => setRank(i, 0));
+  const rank = (j) => (j === undefined ? 0 : before[j]);
+  const joins = rank(order[at - 1]) && rank(order[at - 1]) === rank(order[at + 1]);
+  const next = [];
+  order.forEach((j, n) => {
+    const left = order[n - 1];
+    const tied = n > 0 && (j === i || left === i ? joins : rank(left) === rank(j));
+    if (tied) next.at(-1).push(j);
+    else next.push([j]);
+  });
+  return redrawAfter(() => setLevels(next));
+}
+
+// a drop that changes no rank has still moved the letters on the page
+function redrawAfter(change) {
+  change();
+  show();
+}
+
+// --- events ---------------------------------------------------------------------------------------------------
+
+export function handleKey(event) {
+  const i = currentIndex();
+  if (/^[0-9]$/.test(event.key)) {
+    const rank = Number(event.key);
+    if (rank > answers().length) return false;
+    setRank(i, rank);
+    if (rank) goToNextUnranked(i);
+    return true;
+  }
+  if (event.key === "=" && rankOf(i)) tieWithAbove(i);
+  else if (event.key === "ArrowUp" || event.key === "ArrowDown") return arrowKey(event);
+  else if (event.key === "Enter") return enterKey(event);
+  else return false;
+  return true;
+}
+
+function arrowKey(event) {
+  const i = currentIndex();
+  if (!event.target.matches(".answer, .answer-head, .answer-head *") || !rankOf(i)) return false;
+  move(i, event.key === "ArrowUp" ? -1 : 1);
+  return true;
+}
+
+function enterKey(event) {
+  if (event.target.closest("button, a, summary") || event.repeat) return false;
+  judgeForm().requestSubmit(document.getElementById("submit"));
+  return true;
+}
+
+document.addEventListener("change", (event) => {
+  if (work().dataset.kind === "rank" && event.target.closest(".answer-head")) showChange();
+});
+
+document.addEventListener("click", (event) => {
+  const item = event.target.closest("#work .chip");
+  if (!item) return;
+  const i = Number(item.dataset.i);
+  const sign = event.target.closest(".sign")?.textContent;
+  if (sign === "=") move(i, 1);
+  else if (sign) tieLevels(i);
+  else goTo(answers()[i]);
+});
+
+// Nothing is sent before every answer has a rank; the server says the same to a page without scripts.
+export function findProblem() {
+  const missing = unranked();
+  if (!missing.length) return ratings.findProblem();
+  return { text: `Still to rank: ${missing.map(letter).join(", ")}.`, element: answers()[missing[0]] };
+}
+
+const draggable = new WeakSet(); // a #work that comes back has its strips already
+
+export function start() {
+  const page = work();
+  ratings.start();
+  if (!currentAnswer().classList.contains("is-current")) setCurrentAnswer(answers()[unranked()[0] ?? 0]);
+  show();
+  if (!draggable.has(page)) makeDraggable(page);
+  draggable.add(page);
+}

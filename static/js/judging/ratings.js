@@ -1,0 +1,117 @@
+// What is asked of an answer beside its rank: quality, safe or unsafe, flags. And undo, for every choice on a screen.
+import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
+import { saveDraftSoon } from "./drafts.js";
+import { currentScreen } from "./screen.js";
+
+const choices = () => [...judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")];
+const checkedStates = () => choices().map((input) => input.checked);
+
+// --- undo -----------------------------------------------------------------------------------------------------
+
+const histories = new WeakMap(); // by #work: earlier states, so that a screen that comes back can still be undone
+let latest = [];
+
+const pastStates = () => histories.get(work()) ?? histories.set(work(), []).get(work());
+
+// Keep the state before a change, for undo. True where something has changed.
+export function recordChange() {
+  const states = checkedStates();
+  if (String(states) === String(latest)) return false;
+  pastStates().push(latest);
+  latest = states;
+  return true;
+}
+
+function undo() {
+  if (!pastStates().length) return;
+  latest = pastStates().pop();
+  choices().forEach((input, i) => (input.checked = latest[i]));
+  show();
+  currentScreen().show?.();
+  announce(`Undone. ${currentScreen().summary?.() ?? ""}`);
+  saveDraftSoon();
+}
+
+// --- what was chosen ------------------------------------------------------------------------------------------
+
+function ratingsOf(answer) {
+  const value = (name) => answer.querySelector(`input[name^="${name}-"]:checked`)?.value;
+  return { quality: value("quality"), safe: value("safe"), flags: answer.querySelectorAll('input[name^="flags-"]:checked').length };
+}
+
+function choose(answer, name, value) {
+  const input = answer.querySelector(`input[name^="${name}-"][value="${value}"]`);
+  if (!input) return false;
+  input.checked = true;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  announce(`Answer ${letterOf(answer)}: ${name === "quality" ? `quality ${value} of 7` : value}.`);
+  return true;
+}
+
+export function show() {
+  for (const answer of answers()) {
+    const count = answer.querySelector("[data-count]");
+    if (count) count.textContent = ratingsOf(answer).flags || "";
+    answer.classList.toggle("is-unsafe", ratingsOf(answer).safe === "unsafe");
+  }
+  const button = document.getElementById("undo");
+  if (button) button.disabled = !pastStates().length;
+}
+
+function answersWithout(name) {
+  return answers().filter((answer) => answer.querySelector(`input[name^="${name}-"]`) && !ratingsOf(answer)[name]);
+}
+
+// Why the server would refuse a submit, and the element to correct; null where it would not.
+export function findProblem() {
+  for (const [name, what] of [["quality", "needs a quality from 1 to 7"], ["safe", "is to be called safe or unsafe"]]) {
+    const missing = answersWithout(name);
+    if (missing.length) return { text: `Every answer ${what}; missing: ${missing.map(letterOf).join(", ")}.`, element: missing[0] };
+  }
+  const rationale = judgeForm().querySelector("#rationale[required]");
+  if (rationale && !rationale.value.trim()) return { text: "Say in a few words why.", element: rationale };
+  return null;
+}
+
+// --- keys -----------------------------------------------------------------------------------------------------
+
+function toggleFlags(answer) {
+  const flags = answer?.querySelector("details.flags");
+  if (!flags) return false;
+  flags.open = !flags.open;
+  if (flags.open) flags.querySelector("input").focus();
+  else answer.focus({ preventScroll: true });
+  return true;
+}
+
+export function handleKey(event) {
+  const answer = currentAnswer();
+  if (!answer) return false;
+  const digit = event.shiftKey && /^Digit([1-7])$/.exec(event.code);
+  if (digit) return choose(answer, "quality", digit[1]);
+  if (event.key === "Escape" && event.target.closest("details.flags")) return toggleFlags(answer);
+  switch (event.key.toLowerCase()) {
+    case "y": return choose(answer, "safe", "safe");
+    case "n": return choose(answer, "safe", "unsafe");
+    case "f": return toggleFlags(answer);
+    case "u": undo(); return true;
+    default: return false;
+  }
+}
+
+document.addEventListener("change", (event) => {
+  if (!event.target.closest("#judge") || !event.target.matches("[type=radio], [type=checkbox]")) return;
+  if (recordChange()) show();
+});
+document.addEventListener("click", (event) => {
+  if (event.target.closest("#undo")) undo();
+  // opening one answer's flags closes the others', so that the page stays short
+  const opened = event.target.closest("details.flags");
+  if (opened) for (const flags of work().querySelectorAll("details.flags[open]")) if (flags !== opened) flags.open = false;
+});
+
+export function start() {
+  judgeForm().noValidate = true;
+  latest = checkedStates();
+  show();
+}

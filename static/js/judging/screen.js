@@ -1,0 +1,23 @@
+// Which screen is shown: that of #work's kind. A screen is a module with start(), handleKey(event), findProblem(submitter)
+// and, where it shows more than the form's own controls, show() and summary().
+import { work } from "./dom.js";
+import { watchLength } from "./long-texts.js";
+
+let screens = {};
+let shownAt = 0;
+
+export function registerScreens(byKind) {
+  screens = byKind;
+}
+
+export const currentScreen = () => screens[work().dataset.kind];
+export const msSinceShown = () => performance.now() - shownAt;
+
+export function startScreen() {
+  const { kind } = work().dataset;
+  shownAt = performance.now();
+  currentScreen()?.start();
+  for (const part of document.querySelectorAll("#keys [data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
+  work().querySelectorAll(".clamp").forEach(watchLength);
+  for (const code of work().querySelectorAll("pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+}

@@ -1,0 +1,158 @@
+// Submitting. The next item is shown at once if it is held, and the server's response holds the one after it. If the server
+// refuses or cannot be reached, the item that was submitted comes back as it was, with the reason; the key in its form makes
+// sure that it never counts twice.
+import { appendToast, showToast } from "../toasts.js";
+import { announce, goTo, judgeForm, work } from "./dom.js";
+import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
+import { fetchNextItem, holdNextItem, takeNextItem } from "./next-item.js";
+import { post } from "./request.js";
+import { currentScreen, startScreen } from "./screen.js";
+
+let pending = null; // the submit that the server has not answered yet
+let failed = null; // the submission that "Try again" repeats
+const lastSubmitted = new WeakMap(); // by form: the data of its last submit
+
+export const isSubmitting = () => pending !== null;
+
+function show(page) {
+  work().replaceWith(page);
+  document.title = page.dataset.title;
+  htmx.process(page);
+  startScreen();
+  scrollTo(0, 0);
+  page.querySelector("h1").focus({ preventScroll: true });
+}
+
+// --- sending ------------------------------------------------------------------------------------------------
+
+function formData(form, submitter) {
+  const data = new FormData(form, submitter);
+  // a skip carries what was entered so far: a reviewer sees it
+  if (form.matches("[data-skips]")) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
+  return new URLSearchParams(data);
+}
+
+// The same data sent again carries the same key, and is saved once. After a failure other data is another submit: should the
+// first one have arrived after all, the server says that it stands.
+function renewKeyIfChanged(form, body) {
+  const data = new URLSearchParams(body);
+  data.delete("key");
+  data.delete("csrfmiddlewaretoken");
+  if (lastSubmitted.has(form) && lastSubmitted.get(form) !== String(data)) {
+    form.elements.key.value = newKey();
+    body.set("key", form.elements.key.value);
+  }
+  lastSubmitted.set(form, String(data));
+}
+
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+async function submitForm(form, submitter) {
+  const page = work();
+  if (page.ariaBusy === "true") return;
+  const url = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
+  const body = formData(form, submitter);
+  if (form === judgeForm()) renewKeyIfChanged(form, body);
+  cancelDraft();
+  document.getElementById("skip").close();
+  document.getElementById("not-saved").hidden = true;
+  submitter?.classList.add("is-pressed");
+  if (pending) {
+    page.ariaBusy = "true";
+    await pending;
+    page.ariaBusy = null;
+    if (work() !== page) { // the one before it came back
+      submitter?.classList.remove("is-pressed");
+      return;
+    }
+  }
+  const next = takeNextItem();
+  if (next) {
+    body.set("showing", next.querySelector("[name=ticket]").value);
+    if (form.matches("[data-skips]")) next.querySelector("[data-today]").textContent = page.querySelector("[data-today]").textContent;
+    show(next);
+  } else {
+    page.ariaBusy = "true";
+  }
+  const submission = { form, submitter, page, next };
+  pending = draftsSent().then(() => post(url, body)).then(
+    (response) => handleResponse(response, submission),
+    () => handleFailure(submission, "The server cannot be reached. This is not saved yet; nothing is lost."),
+  ).finally(() => {
+    page.ariaBusy = null;
+    submitter?.classList.remove("is-pressed");
+    pending = null;
+  });
+  await pending;
+  if (!next) fetchNextItem(isSubmitting);
+}
+
+// --- the response -------------------------------------------------------------------------------------------
+
+function handleResponse(response, submission) {
+  response.toasts.forEach(appendToast);
+  if (response.isSaved && submission.next) holdNextItem(response.page);
+  else if (response.isSaved) show(response.page);
+  else if (response.isRefused) handleRefusal(response.page, submission);
+  else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", true);
+  else handleFailure(submission, `The server could not save this (error ${response.status}). Nothing is lost.`);
+}
+
+// Back to the item that was submitted, as it was; the next one is held again, with what was entered on it.
+function bringBack({ page, next }) {
+  if (next && work() === next) {
+    next.ariaBusy = null;
+    saveDraftNow();
+    holdNextItem(next);
+    show(page);
+  }
+}
+
+function handleRefusal(refused, submission) {
+  const { page } = submission;
+  if (refused.dataset.item !== page.dataset.item) return show(refused); // the page was no good: another item instead
+  bringBack(submission);
+  page.querySelector("#errors").replaceWith(refused.querySelector("#errors"));
+  page.querySelector("#errors").scrollIntoView({ block: "nearest" });
+}
+
+function handleFailure(submission, text, isSignedOut = false) {
+  failed = submission;
+  bringBack(submission);
+  const bar = document.getElementById("not-saved");
+  document.getElementById("skip").close();
+  bar.querySelector("span").textContent = text;
+  bar.querySelector("a").hidden = !isSignedOut;
+  bar.hidden = false;
+}
+
+// --- events -------------------------------------------------------------------------------------------------
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!work().contains(form)) return;
+  const isJudgment = form === judgeForm() && event.submitter?.name !== "reason";
+  const problem = isJudgment ? currentScreen().findProblem(event.submitter) : null;
+  if (problem && !problem.isForServer) {
+    event.preventDefault();
+    showProblem(problem);
+  } else if (form.dataset.ahead || form.matches("[data-skips]")) {
+    event.preventDefault();
+    if (problem) takeNextItem(); // the server will refuse it: do not show another item meanwhile
+    submitForm(form, event.submitter);
+  }
+});
+
+function showProblem({ text, element }) {
+  if (!text) return;
+  announce(text);
+  showToast(text, "warn");
+  if (element?.matches(".answer")) goTo(element);
+  else element?.focus();
+}
+
+document.addEventListener("click", (event) => {
+  if (event.target.closest("#not-saved button")) submitForm(failed.form, failed.submitter);
+});

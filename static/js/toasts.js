@@ -1,0 +1,27 @@
+// Short messages in the corner of the page. Those that report a failure stay until they are dismissed.
+
+const REMOVE_AFTER_MS = 6000;
+
+export function showToast(text, level = "ok") {
+  const toast = document.createElement("div");
+  toast.className = `toast ${level}`;
+  const message = document.createElement("span");
+  message.textContent = text;
+  const close = document.createElement("button");
+  close.className = "icon-button";
+  close.type = "button";
+  close.textContent = "×";
+  close.setAttribute("aria-label", "Dismiss");
+  close.dataset.dismisses = "";
+  toast.append(message, close);
+  appendToast(toast);
+}
+
+export function appendToast(toast) {
+  document.getElementById("toasts").append(toast);
+  removeLater(toast);
+}
+
+export function removeLater(toast) {
+  if (!toast.classList.contains("danger")) setTimeout(() => toast.remove(), REMOVE_AFTER_MS);
+}

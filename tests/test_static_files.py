@@ -1,0 +1,41 @@
+"""Scripts are modules, and a page asks at once for all that it will load."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+TEMPLATES, STATIC = ROOT / "templates", ROOT / "static"
+MODULE = re.compile(r"""<script type="module" src="{% static '(js/[^']+)' %}">""")
+PRELOAD = re.compile(r"""<link rel="modulepreload" href="{% static '(js/[^']+)' %}">""")
+IMPORT = re.compile(r"""(?:\bfrom|^import) "(\.[^"]+)";""", re.MULTILINE)
+PAGES = sorted(path for path in TEMPLATES.rglob("*.html") if MODULE.search(path.read_text()))
+
+
+def imports(name: str) -> set[str]:
+    """The modules that one imports, directly or through others."""
+    paths = [(STATIC / name).parent / match for match in IMPORT.findall((STATIC / name).read_text())]
+    direct = {str(path.resolve().relative_to(STATIC)) for path in paths}
+    return direct.union(*map(imports, direct))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_imported_module_is_preloaded_and_no_other(page: Path) -> None:
+    base = (TEMPLATES / "base.html").read_text()
+    in_base = {*MODULE.findall(base), *PRELOAD.findall(base)}
+    text = page.read_text()
+    needed = set[str]().union(*map(imports, MODULE.findall(text)))
+    preloaded = set(PRELOAD.findall(text))
+    assert preloaded == (needed if page.name == "base.html" else needed - in_base)
+
+
+def test_only_the_theme_and_vendored_scripts_run_outside_of_modules() -> None:
+    classic = {
+        match
+        for path in TEMPLATES.rglob("*.html")
+        for match in re.findall(r"""<script src="{% static '([^']+)' %}""", path.read_text())
+    }
+    assert {name for name in classic if not name.startswith("vendor/")} == {"js/theme.js"}
