@@ -55,9 +55,10 @@ test: $(VENV)/dev browser ## every test, on real servers, workers and a real bro
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
-lint: $(VENV)/dev ## ruff, mypy, import-linter, migrations, docs
+lint: $(VENV)/dev ## ruff, oxlint, mypy, import-linter, migrations, docs
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings static
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
