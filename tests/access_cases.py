@@ -12,8 +12,8 @@ from annotation.models import Project, Snapshot, User
 from tests import builders
 from tests.base import PalateTestCase
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
+from training.registry.actions import add_model
+from training.runs.actions import claim_run, finish_run
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class AccessTestCase(PalateTestCase):
 
 
 def policy(project: Project, name: str = "policy-0") -> ModelVersion:
-    return model_actions.add_model(project=project, kind="policy", name=name, location="somewhere/policy")
+    return add_model(project=project, kind="policy", name=name, location="somewhere/policy")
 
 
 def snapshot(project: Project, creator: User, judge: User, judgments: int = 20) -> Snapshot:
@@ -82,7 +82,7 @@ def finished(
     run: Run, *, result: dict[str, Any] | None = None, state: str = Run.State.DONE, error: str = ""
 ) -> Run:
     """The run as a worker would have left it."""
-    claimed = run_actions.claim_run(run.pk)
+    claimed = claim_run(run.pk)
     assert claimed is not None
-    run_actions.finish_run(claimed, state=state, result=result, error=error)
+    finish_run(claimed, state=state, result=result, error=error)
     return claimed

@@ -10,19 +10,19 @@ from django.contrib.auth.models import AnonymousUser
 
 from annotation.consumers import NOT_ALLOWED, readable_project
 from annotation.models import Project, User
-from training import queries
 from training.models import Run
 from training.runs.actions import run_group
+from training.runs.queries import run_state
 
 
 @database_sync_to_async
 def state_of(project: Project, pk: int) -> dict[str, Any] | None:
     run = Run.objects.filter(project=project, pk=pk).first()
-    return queries.run_state(run) if run else None
+    return run_state(run) if run else None
 
 
 class RunConsumer(AsyncJsonWebsocketConsumer):
-    """Sends `{"kind": "everything", …}` (`queries.run_state`) on connecting, then each event of the run: `progress`,
+    """Sends `{"kind": "everything", …}` (`run_state`) on connecting, then each event of the run: `progress`,
     `metrics`, `warning`, `state`. An event may tell again what the first message told; the page puts points by step."""
 
     async def connect(self) -> None:

@@ -35,8 +35,18 @@ from training.configs import KINDS
 from training.errors import RunError
 from training.models import Round, Run
 from training.rounds import transitions
-from training.runs import actions as run_actions
-from training.runs import job_files
+from training.runs.actions import (
+    claim_run,
+    finish_run,
+    hand_back,
+    heartbeat,
+    record_metrics,
+    record_progress,
+    record_warning,
+    wake_worker,
+)
+from training.runs.job_files import write_job
+from training.runs.outputs import save_output
 
 log = get_task_logger(__name__)
 
@@ -53,23 +63,23 @@ class Stop(Exception):
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
     """Work on one run until it is over. A message that comes twice finds nothing to claim."""
-    run = run_actions.claim_run(run_id)
+    run = claim_run(run_id)
     if run is None:
         return
     if run.attempt > MAX_ATTEMPTS:
-        run_actions.finish_run(
+        finish_run(
             run, state=Run.State.FAILED, error=f"Its worker died {MAX_ATTEMPTS} times. See the run's log."
         )
         return
     try:
         with _folder_to_ourselves(run) as lock:
-            job_files.write_job(run)
+            write_job(run)
             outcome = _supervise(run, lock)
     except DATABASE_AWAY:
         raise  # the row is as it was: silent by now, it is claimed again, and goes on from its checkpoint
     except Exception as error:
         log.exception("run %s failed", run.pk)
-        run_actions.finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
+        finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
         return
     outcome.close(run)
 
@@ -82,7 +92,7 @@ def sweep_runs() -> None:
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
     for run_id in Run.objects.filter(lost | silent).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-run-{run_id}", 1, timeout=10):
-            run_actions.wake_worker(run_id)
+            wake_worker(run_id)
 
 
 @shared_task(acks_late=False)
@@ -118,29 +128,27 @@ class _Outcome:
         elif self.stopped:
             run.refresh_from_db(fields=["cancel_requested"])
             if run.cancel_requested:
-                run_actions.finish_run(run, state=Run.State.CANCELLED)
+                finish_run(run, state=Run.State.CANCELLED)
             else:
-                run_actions.hand_back(run)
+                hand_back(run)
         else:
             said = (
                 self.error or f"The training process ended with code {self.exit_code}; its log: {log_of(run)}"
             )
-            run_actions.finish_run(run, state=Run.State.FAILED, error=said)
+            finish_run(run, state=Run.State.FAILED, error=said)
 
     def _keep(self, run: Run) -> None:
         """The output joins the site and the run closes in one transaction: never one without the other."""
         try:
             with transaction.atomic():
-                made = job_files.collect(run)
-                if not run_actions.finish_run(run, state=Run.State.DONE, result=self.result | made):
+                made = save_output(run)
+                if not finish_run(run, state=Run.State.DONE, result=self.result | made):
                     transaction.set_rollback(True)
         except DATABASE_AWAY:
             raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be kept", run.pk)
-            run_actions.finish_run(
-                run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}"
-            )
+            finish_run(run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}")
 
 
 def log_of(run: Run) -> Path:
@@ -163,7 +171,7 @@ def _folder_to_ourselves(run: Run) -> Iterator[int]:
             except BlockingIOError:
                 if time.monotonic() > until:
                     raise
-                run_actions.heartbeat(run)
+                heartbeat(run)
                 time.sleep(0.2)
         yield lock
     finally:
@@ -228,7 +236,7 @@ def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
         selector.register(pipe, selectors.EVENT_READ)
         while True:
             if time.monotonic() >= beat_at:
-                if not run_actions.heartbeat(run):
+                if not heartbeat(run):
                     raise Stop
                 beat_at = time.monotonic() + settings.RUN_HEARTBEAT_S
             if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
@@ -243,20 +251,16 @@ def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
 def _write_down(run: Run, event: dict[str, Any], outcome: _Outcome) -> None:
     match event["event"]:
         case "start":
-            run_actions.record_progress(
-                run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None
-            )
+            record_progress(run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None)
         case "progress":
             now = time.monotonic()
             if event["step"] >= event["total"] or now >= outcome.progress_at + PROGRESS_EVERY_S:
                 outcome.progress_at = now
-                run_actions.record_progress(
-                    run, step=event["step"], total=event["total"], eta_s=event["eta_s"]
-                )
+                record_progress(run, step=event["step"], total=event["total"], eta_s=event["eta_s"])
         case "metrics":
-            run_actions.record_metrics(run, step=event["step"], values=event["values"])
+            record_metrics(run, step=event["step"], values=event["values"])
         case "warning":
-            run_actions.record_warning(run, event["message"])
+            record_warning(run, event["message"])
         case "done":
             outcome.result = event["result"]
         case "stopped":

@@ -7,7 +7,7 @@ from annotation.models import Judgment
 from tests import builders
 from tests.access_cases import policy, snapshot
 from tests.base import PalateTestCase
-from training.runs import actions as run_actions
+from training.runs.actions import start_run
 
 
 class AdminTests(PalateTestCase):
@@ -17,7 +17,7 @@ class AdminTests(PalateTestCase):
         cls.root = builders.user("root", is_staff=True, is_superuser=True)
         policy(cls.project)
         frozen = snapshot(cls.project, cls.alice, cls.bob)
-        run_actions.start_run(project=cls.project, kind="reward", creator=cls.alice, snapshot=frozen)
+        start_run(project=cls.project, kind="reward", creator=cls.alice, snapshot=frozen)
 
     def test_every_list_and_every_row_opens(self) -> None:
         self.sign_in(self.root)

@@ -15,9 +15,9 @@ from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
 from tests.training import looping
 from training.models import Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model
 from training.rounds import transitions
-from training.runs import actions as run_actions
+from training.runs.actions import claim_run, finish_run, record_metrics, start_run
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -55,15 +55,13 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         builders.judgment(project, bob)
     projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
     frozen = snapshots.freeze(project=project, creator=alice)
-    policy = model_actions.add_model(
-        project=project, kind="policy", name="policy-0", location="somewhere/policy"
-    )
-    run = run_actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
-    claimed = run_actions.claim_run(run.pk)
+    policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
+    run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
+    claimed = claim_run(run.pk)
     assert claimed is not None
     for step in range(1, 9):
-        run_actions.record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
-    run_actions.finish_run(claimed, state=Run.State.DONE, result={"seconds": 60.0, "metrics": {"loss": 0.1}})
+        record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
+    finish_run(claimed, state=Run.State.DONE, result={"seconds": 60.0, "metrics": {"loss": 0.1}})
     begun = transitions.start_round(loop=looping.loop(project, alice), creator=alice)
     upload = imports.keep_upload(
         project=project,

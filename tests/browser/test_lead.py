@@ -18,7 +18,7 @@ from tests import builders
 from tests.access_cases import policy, snapshot
 from tests.browser.judging import module
 from training.models import Run
-from training.runs import actions as run_actions
+from training.runs.actions import claim_run, finish_run, record_metrics, record_progress, start_run
 
 SignIn = Callable[[Page, User], None]
 
@@ -44,8 +44,8 @@ def project(alice: User, bob: User) -> Project:
 @pytest.fixture
 def run(project: Project, alice: User, bob: User) -> Run:
     frozen = snapshot(project, alice, bob)
-    queued = run_actions.start_run(project=project, kind="dpo", creator=alice, snapshot=frozen)
-    run = run_actions.claim_run(queued.pk)
+    queued = start_run(project=project, kind="dpo", creator=alice, snapshot=frozen)
+    run = claim_run(queued.pk)
     assert run is not None
     return run
 
@@ -74,13 +74,13 @@ def drawn(page: Page, chart: str) -> list[list[float | None]]:
 def test_a_run_s_curve_moves_as_the_worker_reports(
     page: Page, sign_in: SignIn, alice: User, run: Run
 ) -> None:
-    elsewhere(run_actions.record_metrics, run, step=5, values={"loss": 0.7})
+    elsewhere(record_metrics, run, step=5, values={"loss": 0.7})
     sign_in(page, alice)
     page.goto(run.get_absolute_url())
     expect(page.locator("[data-live-status]")).to_have_text("Live")
     assert drawn(page, "Loss") == [[5], [0.7]]
 
-    elsewhere(run_actions.record_metrics, run, step=10, values={"loss": 0.6, "kl": 0.01, "accuracy": None})
+    elsewhere(record_metrics, run, step=10, values={"loss": 0.6, "kl": 0.01, "accuracy": None})
     expect(page.locator('[data-chart="loss"] .chart-now')).to_have_text("0.600")
     assert drawn(page, "Loss") == [[5, 10], [0.7, 0.6]]
     expect(page.locator('[data-chart="kl"]')).to_contain_text(
@@ -88,13 +88,11 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
     )
     expect(page.locator('[data-chart="accuracy"]')).to_have_count(0)
 
-    elsewhere(run_actions.record_progress, run, step=10, total=40, eta_s=75.0)
+    elsewhere(record_progress, run, step=10, total=40, eta_s=75.0)
     expect(page.locator("#eta")).to_have_text("about 1 minute 15 seconds left")
     expect(page.locator("#bar")).to_have_js_property("value", 10)
 
-    elsewhere(
-        run_actions.finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}}
-    )
+    elsewhere(finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}})
     expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
     expect(page.locator(".pill")).to_have_text("done")
     expect(page.locator("#bar")).to_have_count(0)
@@ -115,7 +113,7 @@ def test_a_lead_starts_a_run_from_the_form_and_stops_it(
     run = Run.objects.get()
     assert (run.config["epochs"], run.config["weight_decay"], run.config["batch_size"]) == (2, 0.3, 16)
 
-    elsewhere(run_actions.claim_run, run.pk)
+    elsewhere(claim_run, run.pk)
     expect(page.locator(".pill")).to_have_text("running")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".pill")).to_have_text("stopping after this step")
@@ -219,7 +217,7 @@ def test_guidelines_are_previewed_as_they_are_written(
 def test_without_scripts_a_run_is_started_watched_and_stopped(
     new_page: Callable[..., Page], sign_in: SignIn, alice: User, run: Run
 ) -> None:
-    elsewhere(run_actions.record_metrics, run, step=5, values={"loss": 0.7123})
+    elsewhere(record_metrics, run, step=5, values={"loss": 0.7123})
     page = new_page(java_script_enabled=False)
     sign_in(page, alice)
     page.goto(run.get_absolute_url())

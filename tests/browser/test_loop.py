@@ -16,7 +16,7 @@ from tests import builders
 from tests.browser.test_lead import elsewhere
 from tests.training.looping import LENIENT, TINY, people_judge, played
 from training.models import Round
-from training.registry import actions as model_actions
+from training.registry.actions import add_model, current_model
 from training.rounds import transitions
 
 SignIn = Callable[[Page, User], None]
@@ -35,7 +35,7 @@ def alice(transactional_db: None) -> User:
 @pytest.fixture
 def project(alice: User) -> Project:
     project = builders.project(alice)
-    model_actions.add_model(project=project, kind="policy", name="first", location="some/policy")
+    add_model(project=project, kind="policy", name="first", location="some/policy")
     builders.items(project, 30)
     return project
 
@@ -81,7 +81,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     expect(page.locator(".round-verdict")).to_have_text(
         "round-1-policy was promoted, as every gate was passed."
     )
-    assert model_actions.current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
+    assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
     lines = page.get_by_role("region", name="Where it comes from").locator("ol > li")

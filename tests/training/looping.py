@@ -10,10 +10,11 @@ from annotation.actions import queue
 from annotation.models import Project, User
 from tests import builders
 from training.models import Loop, Round, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model
 from training.rounds import transitions
-from training.runs import actions as run_actions
-from training.runs import job_files
+from training.runs.actions import claim_run, finish_run
+from training.runs.job_files import write_job
+from training.runs.outputs import save_output
 
 TINY: dict[str, dict[str, Any]] = {
     "*": {"threads": 1, "max_length": 256, "max_new_tokens": 8, "checkpoint_every": 2},
@@ -52,7 +53,7 @@ def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -
 def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
     """A project with a policy and with answers to judge."""
     project = builders.project(lead, k=3, **fields)
-    model_actions.add_model(project=project, kind="policy", name="first", location=str(location))
+    add_model(project=project, kind="policy", name="first", location=str(location))
     builders.items(project, items, k=3)
     return project
 
@@ -75,18 +76,18 @@ def work(round: Round) -> list[str]:
     not told of it. Returns their parts."""
     parts = []
     for run in round.runs.filter(state=Run.State.QUEUED).order_by("pk"):
-        claimed = run_actions.claim_run(run.pk)
+        claimed = claim_run(run.pk)
         assert claimed is not None
         result = write_output(claimed)
-        made = job_files.collect(claimed)
-        run_actions.finish_run(claimed, state=Run.State.DONE, result=result | made)
+        made = save_output(claimed)
+        finish_run(claimed, state=Run.State.DONE, result=result | made)
         parts.append(run.part)
     return parts
 
 
 def write_output(run: Run) -> dict[str, Any]:
     """What the core would have written: the new policy's answers are long, and the reward models like length."""
-    output = job_files.write_job(run) / "output"
+    output = write_job(run) / "output"
     output.mkdir()
     rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
     if run.kind == Run.Kind.GENERATE:

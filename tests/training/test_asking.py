@@ -10,7 +10,7 @@ from annotation.models import Item, Project, Slot
 from tests import builders
 from tests.base import PalateTestCase
 from tests.training.looping import LENIENT, loop, work
-from training.registry import actions as model_actions
+from training.registry.actions import add_model
 from training.rounds import transitions
 
 
@@ -21,7 +21,7 @@ class AskingTests(PalateTestCase):
 
     def asked(self, project: Project, **options: object) -> list[int]:
         """How many people are to judge each item of a first round with a policy but no answers yet."""
-        model_actions.add_model(project=project, kind="policy", name="first", location="x")
+        add_model(project=project, kind="policy", name="first", location="x")
         builders.imported(project, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(60)))
         started = transitions.start_round(
             loop=loop(project, self.alice, options=LENIENT | options), creator=self.alice

@@ -14,7 +14,7 @@ from tests.access_cases import policy
 from tests.base import PalateTestCase
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model, promote, remove_files, retire
 
 
 class CleaningTests(PalateTestCase):
@@ -30,7 +30,7 @@ class CleaningTests(PalateTestCase):
         self.output.mkdir(parents=True)
         for name in ("model.safetensors", "report.json", "best.jsonl"):
             (self.output / name).write_text("12345678")
-        self.made = model_actions.add_model(
+        self.made = add_model(
             project=self.project,
             kind="policy",
             name="made",
@@ -40,36 +40,36 @@ class CleaningTests(PalateTestCase):
         )
 
     def test_a_retired_model_s_weights_go_and_what_tells_of_it_stays(self) -> None:
-        model_actions.retire(self.made, self.alice)
-        assert model_actions.remove_files(self.made, self.alice) == 8
+        retire(self.made, self.alice)
+        assert remove_files(self.made, self.alice) == 8
         assert sorted(path.name for path in self.output.iterdir()) == ["best.jsonl", "report.json"]
         self.made.refresh_from_db()
         with pytest.raises(RunError, match="were removed"):
-            model_actions.promote(self.made, self.alice)
+            promote(self.made, self.alice)
         assert AuditEntry.objects.filter(verb="model.removed", actor=self.alice).exists()
 
     def test_what_is_in_use_stays(self) -> None:
         with pytest.raises(RunError, match="is not retired"):
-            model_actions.remove_files(self.made)
+            remove_files(self.made)
         with pytest.raises(RunError, match="is current"):
-            model_actions.retire(self.first, self.alice)
-        model_actions.retire(self.made, self.alice)
+            retire(self.first, self.alice)
+        retire(self.made, self.alice)
         loop = Loop.objects.create(
             project=self.project, name="a", recipe="dpo", first_policy=self.made, created_by=self.alice
         )
         with pytest.raises(RunError, match="a loop begins from it"):
-            model_actions.remove_files(self.made)
+            remove_files(self.made)
         loop.delete()
         reading = Run.objects.create(
             project=self.project, kind="generate", config={}, model=self.made, created_by=self.alice
         )
         with pytest.raises(RunError, match="an open run reads it"):
-            model_actions.remove_files(self.made)
+            remove_files(self.made)
         reading.delete()
-        assert model_actions.remove_files(self.made) == 8
+        assert remove_files(self.made) == 8
 
     def test_what_an_open_round_is_about_stays(self) -> None:
-        model_actions.retire(self.made, self.alice)
+        retire(self.made, self.alice)
         loop = Loop.objects.create(
             project=self.project, name="a", recipe="dpo", first_policy=self.first, created_by=self.alice
         )
@@ -86,28 +86,28 @@ class CleaningTests(PalateTestCase):
                 policy_after=after,
             )
             with pytest.raises(RunError, match="an open round is about it"):
-                model_actions.remove_files(self.made)
+                remove_files(self.made)
             round.delete()
 
     def test_what_an_open_run_reads_stays(self) -> None:
-        model_actions.retire(self.made, self.alice)
+        retire(self.made, self.alice)
         for part in ("reward_model", "safety_reward_model", "reference"):
             run = Run.objects.create(
                 project=self.project, kind="grpo", config={}, created_by=self.alice, **{part: self.made}
             )
             with pytest.raises(RunError, match="an open run reads it"):
-                model_actions.remove_files(self.made)
+                remove_files(self.made)
             run.delete()
 
     def test_models_from_elsewhere_are_not_ours_to_remove(self) -> None:
         added = policy(self.project, "added")
-        model_actions.retire(added, self.alice)
+        retire(added, self.alice)
         with pytest.raises(RunError, match="not made here"):
-            model_actions.remove_files(added)
+            remove_files(added)
 
     def test_promoting_brings_a_retired_model_back(self) -> None:
-        model_actions.retire(self.made, self.alice)
-        model_actions.promote(self.made, self.alice)
+        retire(self.made, self.alice)
+        promote(self.made, self.alice)
         self.made.refresh_from_db()
         assert (self.made.current, self.made.retired_at) == (True, None)
 
@@ -115,7 +115,7 @@ class CleaningTests(PalateTestCase):
         nothing = StringIO()
         call_command("clean_models", "--remove", stdout=nothing)
         assert nothing.getvalue() == ""
-        model_actions.retire(self.made, self.alice)
+        retire(self.made, self.alice)
         said = StringIO()
         call_command("clean_models", stdout=said)
         assert "made: 24 bytes" in said.getvalue()

@@ -19,8 +19,8 @@ from config.asgi import application
 from tests import builders
 from tests.access_cases import policy, snapshot
 from training.models import Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
+from training.registry.actions import promote
+from training.runs.actions import claim_run, finish_run, record_metrics, record_progress, start_run
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -55,11 +55,9 @@ def project(transactional_db: None) -> Project:
 def run(project: Project) -> Run:
     alice, bob = User.objects.get(username="alice"), User.objects.get(username="bob")
     frozen = snapshot(project, alice, bob)
-    run = run_actions.claim_run(
-        run_actions.start_run(project=project, kind="reward", creator=alice, snapshot=frozen).pk
-    )
+    run = claim_run(start_run(project=project, kind="reward", creator=alice, snapshot=frozen).pk)
     assert run is not None
-    run_actions.record_metrics(run, step=5, values={"loss": 0.7})
+    record_metrics(run, step=5, values={"loss": 0.7})
     return run
 
 
@@ -127,11 +125,11 @@ async def test_it_tells_a_late_comer_everything_so_far(run: Run) -> None:
 async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
     async with socket(run_path(run), "dana") as page:
         await page.next_of("everything")
-        await in_thread(run_actions.record_metrics, run, step=10, values={"loss": 0.6})
+        await in_thread(record_metrics, run, step=10, values={"loss": 0.6})
         metrics = await page.next_of("metrics")
-        await in_thread(run_actions.record_progress, run, step=10, total=40, eta_s=12.5)
+        await in_thread(record_progress, run, step=10, total=40, eta_s=12.5)
         progress = await page.next_of("progress")
-        await in_thread(run_actions.finish_run, run, state=Run.State.DONE)
+        await in_thread(finish_run, run, state=Run.State.DONE)
         state = await page.next_of("state")
     assert (metrics["step"], metrics["values"]) == (10, {"loss": 0.6})
     assert (progress["percent"], progress["eta_s"]) == (25, 12.5)
@@ -140,12 +138,10 @@ async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
 
 async def test_it_hears_nothing_of_other_runs(run: Run) -> None:
     def other() -> None:
-        also = run_actions.start_run(
-            project=run.project, kind="reward", creator=run.created_by, snapshot=run.snapshot
-        )
-        claimed = run_actions.claim_run(also.pk)
+        also = start_run(project=run.project, kind="reward", creator=run.created_by, snapshot=run.snapshot)
+        claimed = claim_run(also.pk)
         assert claimed is not None
-        run_actions.record_metrics(claimed, step=1, values={"loss": 1.0})
+        record_metrics(claimed, step=1, values={"loss": 1.0})
 
     async with socket(run_path(run), "alice") as page:
         await page.next_of("everything")
@@ -209,7 +205,7 @@ async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
     version = await in_thread(queue.model_versions.get)  # type: ignore[attr-defined]
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         await page.next_of("queue")
-        await in_thread(model_actions.promote, version)
+        await in_thread(promote, version)
         assert (await page.next_of("model"))["kind"] == "model"
 
 

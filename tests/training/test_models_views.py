@@ -13,8 +13,8 @@ from annotation.actions import prompts
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint, policy, snapshot
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
+from training.registry.actions import add_model, current_model
+from training.runs.actions import start_run
 
 NEW = {"name": "smol", "kind": "policy", "location": "org/smol"}
 
@@ -30,7 +30,7 @@ class ModelTests(AccessTestCase):
         return reverse(name, args=[self.project.slug, *args])
 
     def child(self, parent: ModelVersion, name: str, kind: str = "dpo") -> ModelVersion:
-        run = run_actions.start_run(
+        run = start_run(
             project=self.project,
             kind=kind,
             creator=self.alice,
@@ -38,7 +38,7 @@ class ModelTests(AccessTestCase):
             snapshot=self.snapshot,
         )
         made = "reward" if kind == "reward" else "policy"
-        return model_actions.add_model(
+        return add_model(
             project=self.project, kind=made, name=name, location=f"runs/{run.pk}", parent=parent, run=run
         )
 
@@ -145,7 +145,7 @@ class ModelTests(AccessTestCase):
         self.assertRedirects(
             self.client.post(self.url("model-promote", second.pk)), self.url("model", second.pk)
         )
-        assert model_actions.current_model(self.project, "policy") == second
+        assert current_model(self.project, "policy") == second
         assert ModelVersion.objects.filter(kind="policy", current=True).count() == 1
         self.assertNotContains(self.client.get(self.url("model", second.pk)), "Make it current")
 

@@ -10,9 +10,9 @@ from tests.access_cases import finished, policy, snapshot
 from tests.base import PalateTestCase
 from tests.training import looping
 from training.models import Round, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model, promote
 from training.rounds import transitions
-from training.runs import actions as run_actions
+from training.runs.actions import start_run
 
 
 class OverviewTests(PalateTestCase):
@@ -27,9 +27,9 @@ class OverviewTests(PalateTestCase):
         return str(self.client.get(self.url()).context["next"].label)
 
     def learn(self, kind: str, **values: object) -> None:
-        run = run_actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
+        run = start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
         if kind == "dpo":
-            model_actions.add_model(
+            add_model(
                 project=self.project, kind="policy", name="policy-1", location="x", parent=run.model, run=run
             )
         finished(run)
@@ -59,13 +59,13 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "Freeze a snapshot"
         frozen = snapshots.freeze(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
-        run = run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         assert self.next() == "Watch it"
         finished(run)
         assert self.next() == "Improve the policy"
         self.learn("dpo", snapshot=frozen)
         assert self.next() == "Look at policy-1"
-        model_actions.promote(first.children.get())
+        promote(first.children.get())
         assert self.next() == "Ask for answers"
 
     def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:
@@ -82,7 +82,7 @@ class OverviewTests(PalateTestCase):
     def test_a_failed_run_has_taught_nothing(self) -> None:
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
-        run = run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         finished(run, state=Run.State.FAILED, error="no")
         assert self.next() == "Train a reward model"
 
@@ -111,7 +111,7 @@ class OverviewTests(PalateTestCase):
         frozen = snapshot(self.project, self.alice, self.bob)
         for kind in ("reward", "dpo"):
             self.learn(kind, snapshot=frozen)
-        run_actions.start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
+        start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         # user; membership; queue: slots, last hour, working now;
         # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
         # recent runs; guidelines; what members did, members, how many

@@ -15,12 +15,11 @@ from annotation.models import Project, Prompt
 from tests import builders
 from tests.access_cases import policy
 from tests.annotation.api.base import ApiTestCase
-from training import queries
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
-from training.registry import lineage
-from training.runs import actions as run_actions
-from training.runs import job_files
+from training.registry import lineage, queries
+from training.registry.actions import add_model, promote
+from training.runs.actions import start_run
+from training.runs.job_files import write_job
 
 KINDS = ("rejection", "ppo", "grpo", "reinforce")
 
@@ -38,15 +37,15 @@ class RolloutTestCase(ApiTestCase):
         assert set(self.split.values()) == {"train", "held_out"}
 
     def taste(self, name: str = "taste", project: Project | None = None) -> ModelVersion:
-        return model_actions.add_model(
+        return add_model(
             project=project or self.project, kind="reward", name=name, location="somewhere/reward"
         )
 
     def start(self, kind: str = "ppo", **values: Any) -> Run:
-        return run_actions.start_run(project=self.project, kind=kind, creator=self.alice, **values)
+        return start_run(project=self.project, kind=kind, creator=self.alice, **values)
 
     def rows(self, run: Run) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (job_files.write_job(run) / "data.jsonl").open()]
+        return [json.loads(line) for line in (write_job(run) / "data.jsonl").open()]
 
 
 class PageTests(RolloutTestCase):
@@ -110,18 +109,18 @@ class DescentTests(RolloutTestCase):
         teacher = Run.objects.create(
             project=self.project, kind="reward", config={}, snapshot=snapshot, created_by=self.alice
         )
-        taste = model_actions.add_model(
+        taste = add_model(
             project=self.project, kind="reward", name="taste", location="r", run=teacher, parent=self.policy
         )
         run = self.start("grpo", reward_model=taste)
-        made = model_actions.add_model(
+        made = add_model(
             project=self.project, kind="policy", name="better", location="p", run=run, parent=self.policy
         )
-        assert queries.judgments_behind(made) == 1
-        assert queries.judgments_behind(self.policy) == 0
-        drawn = lineage.draw(made, queries.family(self.project))
+        assert queries.count_judgments_behind(made) == 1
+        assert queries.count_judgments_behind(self.policy) == 0
+        drawn = lineage.draw(made, queries.related_models(self.project))
         assert snapshot in [line.snapshot for line in drawn.lines]
-        model_actions.promote(made)
+        promote(made)
         self.sign_in(self.alice)
         self.assertContains(
             self.client.get(reverse("project", args=[self.project.slug])), "learned from snapshot 1", 2
@@ -197,12 +196,10 @@ class DataTests(RolloutTestCase):
         output = first.folder / "output"
         output.mkdir(parents=True)
         (output / "best.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
-        made = model_actions.add_model(
+        made = add_model(
             project=self.project, kind="policy", name="best", location="x", parent=self.policy, run=first
         )
-        later = model_actions.add_model(
-            project=self.project, kind="policy", name="later", location="y", parent=made
-        )
+        later = add_model(project=self.project, kind="policy", name="later", location="y", parent=made)
         remembered = [row["id"] for row in self.rows(self.start("rejection", model=later)) if "answer" in row]
         assert remembered == [pk for pk, split in self.split.items() if split == "train"]
         for run in (self.start("rejection"), self.start("ppo", model=later)):

@@ -19,10 +19,10 @@ from tests.training.looping import fresh, loop, people_judge, played, with_polic
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model, current_model
 from training.rounds import context as round_context
 from training.rounds import steps, transitions
-from training.runs import actions as run_actions
+from training.runs.actions import claim_run, finish_run, resume_run
 from training.tasks import sweep_rounds
 
 
@@ -56,8 +56,8 @@ class MovingTests(RoundTestCase):
         before = Item.objects.count()
         round = played(transitions.decide(round, self.alice, "promoted"), until="none")
         assert (round.state, round.decision) == (Round.State.DONE, "promoted")
-        assert model_actions.current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
-        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert current_model(self.asked, ModelVersion.Kind.POLICY) == round.policy_after
+        assert current_model(self.asked, ModelVersion.Kind.REWARD) is not None
         assert 0 < Item.objects.count() - before <= 10
 
     def test_a_rejected_policy_is_not_current_and_the_old_one_answers(self) -> None:
@@ -65,7 +65,7 @@ class MovingTests(RoundTestCase):
         before = Item.objects.order_by("pk").last()
         round = played(transitions.decide(round, self.alice, "rejected", "It rambles."), until="none")
         assert (round.decision, round.decision_note) == ("rejected", "It rambles.")
-        assert model_actions.current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
+        assert current_model(self.asked, ModelVersion.Kind.POLICY) == self.first
         assert before is not None
         for item in Item.objects.filter(pk__gt=before.pk):
             assert {answer.author for answer in item.responses.all()} == {self.first.author}
@@ -191,14 +191,14 @@ class MovingTests(RoundTestCase):
     def test_a_failed_run_stops_the_round_and_its_resumption_goes_on_with_it(self) -> None:
         round = self.begin()
         transitions.advance(round.pk)
-        run = run_actions.claim_run(round.runs.get(part="reward").pk)
+        run = claim_run(round.runs.get(part="reward").pk)
         assert run is not None
-        run_actions.finish_run(run, state=Run.State.FAILED, error="Out of memory.")
+        finish_run(run, state=Run.State.FAILED, error="Out of memory.")
         transitions.advance(round.pk)
         round = fresh(round)
         assert round.state == Round.State.FAILED
         assert "Out of memory." in round.error
-        run_actions.resume_run(run)  # on the run's own page
+        resume_run(run)  # on the run's own page
         sweep_rounds()
         assert fresh(round).state == Round.State.WORKING
         assert played(round, until="promotion").step == "promotion"
@@ -277,7 +277,7 @@ class DecidingTests(RoundTestCase):
     def test_a_gate_holds_the_round_and_says_why(self) -> None:
         round = self.held()
         assert "Not passed: Accuracy." in round.error
-        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is None
+        assert current_model(self.asked, ModelVersion.Kind.REWARD) is None
         transitions.advance(round.pk)
         assert fresh(round).state == Round.State.HELD
 
@@ -292,7 +292,7 @@ class DecidingTests(RoundTestCase):
         assert round.overrules[0]["gates"] == ["Accuracy"]
         entry = AuditEntry.objects.get(verb="round.overruled")
         assert (entry.actor, entry.data["reason"]) == (self.alice, "Small data.")
-        assert model_actions.current_model(self.asked, ModelVersion.Kind.REWARD) is not None
+        assert current_model(self.asked, ModelVersion.Kind.REWARD) is not None
 
     def test_each_gate_has_a_reason_of_its_own(self) -> None:
         round = played(self.begin(min_accuracy=0.9, max_kl=1.0), until="none")
@@ -451,7 +451,7 @@ class BeginningTests(RoundTestCase):
 
     def test_where_nothing_waits_the_policy_answers_first(self) -> None:
         empty = builders.project(self.alice, "Empty", k=3)
-        model_actions.add_model(project=empty, kind="policy", name="first", location="x")
+        add_model(project=empty, kind="policy", name="first", location="x")
         builders.imported(empty, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(30)))
         round = transitions.start_round(loop=loop(empty, self.alice), creator=self.alice)
         assert round.step == "first-answers"

@@ -13,7 +13,7 @@ from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
 from tests.training.looping import LENIENT, fresh, loop, people_judge, played
 from training.models import Loop, Round, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model, promote
 from training.rounds import transitions
 
 
@@ -24,9 +24,7 @@ class RoundPagesTestCase(AccessTestCase):
         artifacts = override_settings(ARTIFACTS=Path(folder.name))
         artifacts.enable()
         self.addCleanup(artifacts.disable)
-        self.first = model_actions.add_model(
-            project=self.project, kind="policy", name="first", location="some/policy"
-        )
+        self.first = add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
 
@@ -199,7 +197,7 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
     def test_the_playground_asks_both_and_keeps_nothing_with_the_answers(self) -> None:
-        second = model_actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = add_model(project=self.project, kind="policy", name="second", location="x/y")
         data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
         response = self.client.post(self.url("playground"), data)
         runs = list(Run.objects.order_by("pk"))
@@ -220,11 +218,11 @@ class ModelsTests(RoundPagesTestCase):
         folder.mkdir()
         (folder / "config.json").write_text('{"max_position_embeddings": 256}')
         (folder / "model.safetensors").write_text("")
-        small = model_actions.add_model(project=self.project, kind="policy", name="small", location="small")
+        small = add_model(project=self.project, kind="policy", name="small", location="small")
         self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
         lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
         assert list(lengths) == [("small", 128), ("first", 256)]
-        model_actions.promote(small, self.alice)
+        promote(small, self.alice)
         form = self.client.get(self.url("run-new", "generate")).context["form"]
         assert form["setting_max_new_tokens"].value() == 128
 
@@ -242,7 +240,7 @@ class ModelsTests(RoundPagesTestCase):
             assert words in said, said
 
     def test_a_model_is_retired_unless_it_is_current(self) -> None:
-        second = model_actions.add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = add_model(project=self.project, kind="policy", name="second", location="x/y")
         self.assertContains(
             self.client.post(self.url("model-retire", self.first.pk), follow=True), "is current"
         )

@@ -10,7 +10,14 @@ from annotation.models import Snapshot
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint, finished, policy, snapshot
 from training.models import ModelVersion, Run
-from training.runs import actions as run_actions
+from training.runs.actions import (
+    Metric,
+    claim_run,
+    record_metrics,
+    record_progress,
+    record_warning,
+    start_run,
+)
 
 REPORT = {
     "prompts": 9,
@@ -45,7 +52,7 @@ class RunTestCase(AccessTestCase):
 
     def start(self, kind: str = "reward", **values: object) -> Run:
         given = {"snapshot": self.snapshot} if kind in ("reward", "dpo") else {}
-        return run_actions.start_run(project=self.project, kind=kind, creator=self.alice, **given | values)  # type: ignore[arg-type]
+        return start_run(project=self.project, kind=kind, creator=self.alice, **given | values)  # type: ignore[arg-type]
 
 
 class AccessTests(RunTestCase):
@@ -68,9 +75,7 @@ class AccessTests(RunTestCase):
     def test_a_run_of_another_project_is_not_found(self) -> None:
         other = builders.project(self.charlie, "Other")
         policy(other)
-        theirs = run_actions.start_run(
-            project=other, kind="generate", creator=self.charlie, inputs={"prompts": 1}
-        )
+        theirs = start_run(project=other, kind="generate", creator=self.charlie, inputs={"prompts": 1})
         self.sign_in(self.alice)
         assert self.client.get(self.url("run", theirs.pk)).status_code == 404
         assert self.client.post(self.url("run-cancel", theirs.pk)).status_code == 404
@@ -212,12 +217,12 @@ class WatchTests(RunTestCase):
         return self.client.get(self.url("run", run.pk)).content.decode()
 
     def test_a_running_run_shows_its_steps_and_its_newest_figures(self) -> None:
-        run = run_actions.claim_run(self.start().pk)
+        run = claim_run(self.start().pk)
         assert run is not None
-        run_actions.record_metrics(run, step=5, values={"loss": 0.7, "accuracy": 0.5})
-        run_actions.record_metrics(run, step=10, values={"loss": 0.6132, "accuracy": 0.55})
-        run_actions.record_progress(run, step=12, total=40, eta_s=95.0)
-        run_actions.record_warning(run, "3 prompts lost their oldest tokens.")
+        record_metrics(run, step=5, values={"loss": 0.7, "accuracy": 0.5})
+        record_metrics(run, step=10, values={"loss": 0.6132, "accuracy": 0.55})
+        record_progress(run, step=12, total=40, eta_s=95.0)
+        record_warning(run, "3 prompts lost their oldest tokens.")
         page = self.page(run)
         for text in (
             "about 1 minute 35 seconds left",
@@ -267,7 +272,7 @@ class WatchTests(RunTestCase):
 
     def test_a_queued_run_is_cancelled_at_once_and_a_running_one_after_its_step(self) -> None:
         self.sign_in(self.alice)
-        queued, running = self.start(), run_actions.claim_run(self.start().pk)
+        queued, running = self.start(), claim_run(self.start().pk)
         assert running is not None
         for run in (queued, running):
             self.client.post(self.url("run-cancel", run.pk))
@@ -291,16 +296,16 @@ class WatchTests(RunTestCase):
     def test_text_of_a_run_is_not_markup(self) -> None:
         run = self.start()
         finished(run, state=Run.State.FAILED, error="<script>alert(1)</script>")
-        run_actions.Metric.objects.create(run=run, step=1, values={"</script><b>": 1.0})
+        Metric.objects.create(run=run, step=1, values={"</script><b>": 1.0})
         page = self.page(run)
         assert "<script>alert" not in page
         assert "</script><b>" not in page
 
     def test_its_queries_do_not_grow_with_the_steps(self) -> None:
-        run = run_actions.claim_run(self.start().pk)
+        run = claim_run(self.start().pk)
         assert run is not None
         for step in range(1, 20):
-            run_actions.record_metrics(run, step=step, values={"loss": 1 / step})
+            record_metrics(run, step=step, values={"loss": 1 / step})
         # user; membership; run with model, snapshot, output, creator; metrics
         with self.assertNumQueries(4):
             self.client.get(self.url("run", run.pk))

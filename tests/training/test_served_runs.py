@@ -11,9 +11,10 @@ from django.conf import settings
 from annotation.models import Author, Project, Response, User
 from tests import builders
 from training.models import Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
-from training.runs import job_files
+from training.registry.actions import add_model
+from training.runs.actions import start_run
+from training.runs.job_files import write_job
+from training.runs.outputs import save_output
 
 pytestmark = pytest.mark.django_db
 
@@ -38,21 +39,21 @@ def project(alice: User) -> Project:
 
 
 def started(project: Project, alice: User) -> Run:
-    return run_actions.start_run(project=project, kind="generate", creator=alice, config=SERVED)
+    return start_run(project=project, kind="generate", creator=alice, config=SERVED)
 
 
 def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice: User) -> None:
     assert started(project, alice).model is None
-    model_actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    add_model(project=project, kind="policy", name="big", location="someone/big")
     run = started(project, alice)
     assert run.model is None
-    job = json.loads((job_files.write_job(run) / "job.json").read_text())
+    job = json.loads((write_job(run) / "job.json").read_text())
     assert "model" not in job
     assert job["config"]["server_model"] == "big"
 
 
 def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, alice: User) -> None:
-    model_actions.add_model(project=project, kind="policy", name="big", location="someone/big")
+    add_model(project=project, kind="policy", name="big", location="someone/big")
     prompt = project.prompts.get()
     for _ in range(2):
         run = started(project, alice)
@@ -71,7 +72,7 @@ def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, a
             for n in range(2)
         ]
         (output / "responses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-        job_files.collect(run)
+        save_output(run)
     author = Author.objects.get(project=project, name="big at http://localhost:8000/v1")
     assert author.kind == Author.Kind.POLICY
     assert not hasattr(author, "model_version")

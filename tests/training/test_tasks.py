@@ -19,8 +19,17 @@ from tests import builders
 from tests.processes import kill, process, until
 from training import tasks
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
+from training.registry.actions import add_model
+from training.runs.actions import (
+    cancel_run,
+    claim_run,
+    finish_run,
+    heartbeat,
+    record_metrics,
+    record_progress,
+    resume_run,
+    start_run,
+)
 
 pytestmark = [pytest.mark.live, pytest.mark.django_db(transaction=True)]
 
@@ -41,7 +50,7 @@ def alice() -> User:
 @pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
-    model_actions.add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
     return project
 
 
@@ -68,9 +77,7 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
 ) -> None:
     snapshot = judged(project, alice)
     for kind in ("reward", "dpo"):
-        run = run_actions.start_run(
-            project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL
-        )
+        run = start_run(project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL)
         until(lambda run=run: over(run), f"the {kind} run ends", 90)
         assert (run.state, run.error) == (Run.State.DONE, "")
         assert run.metrics.count() > 0
@@ -90,7 +97,7 @@ def snapshot_ids(snapshot: snapshots.Snapshot) -> Iterator[int]:
 
 def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer: None) -> None:
     builders.items(project, 12, k=3)
-    run = run_actions.start_run(
+    run = start_run(
         project=project,
         kind="generate",
         creator=alice,
@@ -113,13 +120,11 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
     project: Project, alice: User, trainer: None
 ) -> None:
     snapshot = judged(project, alice)
-    run = run_actions.start_run(
-        project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL
-    )
+    run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
     until(lambda: over(run), "the reward run ends", 90)
     reward = run.output
     config = SMALL | {"samples": 2, "max_new_tokens": 8, "batch_size": 4, "max_steps": 3, "log_every": 1}
-    run = run_actions.start_run(
+    run = start_run(
         project=project, kind="grpo", creator=alice, config=config, inputs={"prompts": 8, "held_out": 3}
     )
     until(lambda: over(run), "the policy has learned", 90)
@@ -135,9 +140,7 @@ def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: Us
     """kill -9 of the worker in mid-training: another one takes the run over, and goes on from the checkpoint."""
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 150, "batch_size": 8, "checkpoint_every": 5}
-    run = run_actions.start_run(
-        project=project, kind="reward", creator=alice, snapshot=snapshot, config=config
-    )
+    run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=config)
     with process("trainer") as worker:
         until(lambda: Run.objects.get(pk=run.pk).step >= 20, "twenty steps")
         kill(worker)
@@ -160,14 +163,14 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
 ) -> None:
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 100, "batch_size": 8}
-    run = run_actions.start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
+    run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
     until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
-    run_actions.cancel_run(run)
+    cancel_run(run)
     until(lambda: over(run), "the run stops", 20)
     assert run.state == Run.State.CANCELLED
     assert (run.folder / "checkpoint").is_dir()
     reached = run.step
-    run_actions.resume_run(run)
+    resume_run(run)
     until(lambda: over(run), "the resumed run ends", 90)
     assert run.state == Run.State.DONE
     assert run.step == run.total > reached
@@ -177,14 +180,12 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: P
     snapshot = judged(project, alice)
     config = SMALL | {"epochs": 40, "batch_size": 8, "checkpoint_every": 1}
     with process("trainer", TRAINER_PROCESSES="2"):
-        run = run_actions.start_run(
-            project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config
-        )
+        run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
         until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps", 120)
-        run_actions.cancel_run(run)
+        cancel_run(run)
         until(lambda: over(run), "the run stops", 60)
         assert run.state == Run.State.CANCELLED, run.error
-        run_actions.resume_run(run)
+        resume_run(run)
         until(lambda: over(run), "the resumed run ends", 180)
     assert run.state == Run.State.DONE, run.error
     started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
@@ -196,10 +197,10 @@ def test_a_failure_is_told_in_a_sentence(
     project: Project, alice: User, trainer: None, tiny_policy: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_policy, tmp_path / "gone")
-    version = model_actions.add_model(project=project, kind="policy", name="gone", location=str(folder))
+    version = add_model(project=project, kind="policy", name="gone", location=str(folder))
     shutil.rmtree(folder)
     builders.items(project, 1, k=3)
-    run = run_actions.start_run(project=project, kind="generate", creator=alice, model=version)
+    run = start_run(project=project, kind="generate", creator=alice, model=version)
     until(lambda: over(run), "the run fails")
     assert run.state == Run.State.FAILED
     assert str(folder) in run.error
@@ -211,21 +212,21 @@ class TestClaims:
     @pytest.fixture
     def run(self, project: Project, alice: User) -> Run:
         builders.items(project, 1, k=3)
-        return run_actions.start_run(project=project, kind="generate", creator=alice)
+        return start_run(project=project, kind="generate", creator=alice)
 
     def test_a_run_is_claimed_once(self, run: Run) -> None:
-        assert run_actions.claim_run(run.pk) is not None
-        assert run_actions.claim_run(run.pk) is None
+        assert claim_run(run.pk) is not None
+        assert claim_run(run.pk) is None
 
     def test_a_silent_worker_loses_its_claim_and_can_write_nothing_more(self, run: Run) -> None:
-        lost = run_actions.claim_run(run.pk)
+        lost = claim_run(run.pk)
         assert lost is not None
         Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timezone.timedelta(minutes=5))
-        assert run_actions.claim_run(run.pk) is not None
-        assert not run_actions.heartbeat(lost)
-        run_actions.record_metrics(lost, step=1, values={"loss": 1.0})
-        run_actions.record_progress(lost, step=7, total=9, eta_s=None)
-        assert not run_actions.finish_run(lost, state=Run.State.DONE)
+        assert claim_run(run.pk) is not None
+        assert not heartbeat(lost)
+        record_metrics(lost, step=1, values={"loss": 1.0})
+        record_progress(lost, step=7, total=9, eta_s=None)
+        assert not finish_run(lost, state=Run.State.DONE)
         run.refresh_from_db()
         assert (run.state, run.step, run.metrics.count(), run.attempt) == (Run.State.RUNNING, 0, 0, 2)
 

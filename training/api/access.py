@@ -10,7 +10,9 @@ from rest_framework.request import Request
 
 from annotation.access import Role, current_user, project_for
 from training.models import Loop, ModelVersion, Round, Run
-from training.queries import models_of, rounds_of, runs_of
+from training.registry.queries import models_of
+from training.rounds.queries import rounds_of
+from training.runs.queries import runs_of
 
 Row = TypeVar("Row", Run, ModelVersion, Loop)
 

@@ -22,9 +22,9 @@ from annotation.http.streaming import stream
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
-from training.queries import models_of
-from training.registry import actions as model_actions
 from training.registry import model_archive
+from training.registry.actions import add_model, promote, retire
+from training.registry.queries import models_of
 
 
 class ModelOut(serializers.ModelSerializer[ModelVersion]):
@@ -106,7 +106,7 @@ class ModelsApi(APIView):
         refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.by_field(RunError):
-            version = model_actions.add_model(project=project, **body(request, ModelIn))
+            version = add_model(project=project, **body(request, ModelIn))
         return Response(ModelOut(version).data, status=201)
 
 
@@ -121,9 +121,7 @@ class PromoteApi(APIView):
     def post(self, request: Request, pk: int) -> Response:
         """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
         try:
-            return Response(
-                ModelOut(model_actions.promote(model_for(request, pk, Role.LEAD), current_user(request))).data
-            )
+            return Response(ModelOut(promote(model_for(request, pk, Role.LEAD), current_user(request))).data)
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 
@@ -139,9 +137,7 @@ class RetireApi(APIView):
     def post(self, request: Request, pk: int) -> Response:
         """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
         try:
-            return Response(
-                ModelOut(model_actions.retire(model_for(request, pk, Role.LEAD), current_user(request))).data
-            )
+            return Response(ModelOut(retire(model_for(request, pk, Role.LEAD), current_user(request))).data)
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 

@@ -20,8 +20,8 @@ from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
-from training.queries import runs_of
-from training.runs import actions as run_actions
+from training.runs.actions import NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
+from training.runs.queries import runs_of
 
 METRICS_PAGE = 5000
 
@@ -103,7 +103,7 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.SFT: InputsOfTexts,
     Run.Kind.REWARD: InputsOfTraining,
     Run.Kind.DPO: InputsOfTraining,
-    **dict.fromkeys(run_actions.NEEDS_REWARD_MODEL, InputsOfRollouts),
+    **dict.fromkeys(NEEDS_REWARD_MODEL, InputsOfRollouts),
     Run.Kind.GENERATE: InputsOfGenerate,
     Run.Kind.EVALUATE: NoInputs,
 }
@@ -187,7 +187,7 @@ class RunsApi(APIView):
         if kind not in KINDS:
             raise ValidationError({"kind": [f"{kind!r} is no kind of run: there are {', '.join(KINDS)}."]})
         try:
-            run = run_actions.start_run(
+            run = start_run(
                 project=project,
                 kind=kind,
                 creator=current_user(request),
@@ -247,7 +247,7 @@ class CancelApi(APIView):
         """At once if nobody works on it yet, else after its present step, with a checkpoint. For leads."""
         run = run_for(request, pk, Role.LEAD)
         try:
-            return Response(RunOut(run_actions.cancel_run(run)).data)
+            return Response(RunOut(cancel_run(run)).data)
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 
@@ -264,7 +264,7 @@ class ResumeApi(APIView):
         """A cancelled or failed run goes on from its last checkpoint. For leads."""
         run = run_for(request, pk, Role.LEAD)
         try:
-            return Response(RunOut(run_actions.resume_run(run)).data)
+            return Response(RunOut(resume_run(run)).data)
         except RunError as error:
             raise errors.Conflict(str(error)) from error
 

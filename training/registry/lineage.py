@@ -82,7 +82,7 @@ class Drawing:
 
 
 def draw(version: ModelVersion, family: Mapping[int, ModelVersion]) -> Drawing:
-    """family: the versions that may be behind it, by id (`queries.family`)."""
+    """family: the versions that may be behind it, by id (`queries.related_models`)."""
     order: list[Source] = []
     _visit(version, family, order)
     places = {_key(one): place for place, one in enumerate(order)}

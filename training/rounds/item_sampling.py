@@ -14,8 +14,8 @@ from training.models import ModelVersion, Round, Run
 from training.rounds import active_learning
 from training.rounds.context import ON, WAIT, Outcome, compared_runs, output_of, run_of, settings_of
 from training.rounds.settings import RoundSettings
-from training.runs.job_files import pool
 from training.runs.outputs import read_responses, read_scores
+from training.runs.queries import select_prompts
 
 JsonObject = dict[str, Any]
 OTHER_DRAWS = 1_000_000
@@ -60,7 +60,7 @@ def arguments_to_ask(round: Round, part: str) -> JsonObject | None:
         policy = (round.policy_after if round.decision == Round.Decision.PROMOTED else None) or policy
     if which == "safety":
         assert loop.safety_project is not None
-        prompts = pool(loop.safety_project, {"draw": round.pk})[: amounts.safety]
+        prompts = select_prompts(loop.safety_project, seed=round.pk)[: amounts.safety]
         if not prompts:
             return None
         ids = [prompt.pk for prompt in prompts]
@@ -81,8 +81,10 @@ def arguments_to_ask(round: Round, part: str) -> JsonObject | None:
 
 def _to_ask(round: Round, *, chooses: bool) -> list[int]:
     project, amounts = round.loop.project, amounts_of(round)
-    training = pool(project, {"split": "train", "draw": round.pk})[: amounts.training * (2 if chooses else 1)]
-    held_out = pool(project, {"split": "held_out", "draw": round.pk})[: amounts.held_out]
+    training = select_prompts(project, split="train", seed=round.pk)[
+        : amounts.training * (2 if chooses else 1)
+    ]
+    held_out = select_prompts(project, split="held_out", seed=round.pk)[: amounts.held_out]
     ids = [prompt.pk for prompt in (*training, *held_out)]
     random.Random(round.pk).shuffle(ids)  # noqa: S311 - a draw to be repeated, not a secret
     return ids

@@ -8,7 +8,8 @@ from annotation import analytics
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
-from training.queries import rounds_of, waiting_for_answers
+from training.rounds.queries import rounds_of
+from training.runs.queries import count_unqueued_prompts
 
 WORTH_FREEZING = 50
 """From so many new judgments on, a new snapshot is suggested even while people go on judging."""
@@ -69,7 +70,7 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     prompts = project.prompts.count()
     return Loop(
         prompts=prompts,
-        unanswered=waiting_for_answers(project),
+        unanswered=count_unqueued_prompts(project),
         answers=analytics.answers(project),
         queue=queue,
         annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),

@@ -25,7 +25,6 @@ from annotation.queries import progress
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
-from training.queries import demonstrations
 from training.registry import actions as model_actions
 from training.rounds import context as round_context
 from training.rounds import run_configs, steps, time_estimates
@@ -33,6 +32,7 @@ from training.rounds.plan import Facts, plan_of
 from training.rounds.recipes import RECIPES
 from training.rounds.settings import settings_from
 from training.runs import actions as run_actions
+from training.runs.queries import demonstrations
 
 log = logging.getLogger(__name__)
 

@@ -22,8 +22,8 @@ from config.celery import app
 from training.configs import KINDS, Config, GenerateConfig, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
-from training.registry import actions as model_actions
 from training.registry import model_sources
+from training.registry.actions import current_model
 
 log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ def _start_from(
 ) -> ModelVersion | None:
     wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
     if model is None and kind != Run.Kind.PRETRAIN:
-        model = model_actions.current_model(project, wanted)
+        model = current_model(project, wanted)
         if model is None:
             raise RunError(
                 "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
@@ -138,7 +138,7 @@ def _start_from(
 
 
 def _scored_by(project: Project, model: ModelVersion | None) -> ModelVersion:
-    model = model or model_actions.current_model(project, ModelVersion.Kind.REWARD)
+    model = model or current_model(project, ModelVersion.Kind.REWARD)
     if model is None:
         raise RunError("reward_model", "This project has no reward model yet: train one first.")
     if model.project_id != project.pk or model.kind != ModelVersion.Kind.REWARD:

@@ -12,10 +12,10 @@ from annotation.models import Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import ModelVersion, Run
-from training.queries import waiting_for_answers
 from training.registry import model_sources
 from training.registry.actions import current_model
 from training.runs.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, start_run
+from training.runs.queries import count_unqueued_prompts
 
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
@@ -158,7 +158,7 @@ class RunForm(forms.Form):
         )
 
     def _add_prompts(self) -> None:
-        waiting = waiting_for_answers(self.project)
+        waiting = count_unqueued_prompts(self.project)
         self.fields["prompts"] = forms.IntegerField(
             label="Prompts",
             min_value=1,

@@ -1,14 +1,27 @@
-"""What finished runs wrote into their `output/` folders."""
+"""The output of a finished run: reading the files of its `output/` folder, and saving them as models, responses and items."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import random
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
+from django.utils.text import slugify
 
-from training.models import Run
+from annotation.actions import queue
+from annotation.actions.prompts import Sample, add_responses
+from annotation.models import Author, Response
+from training.models import ModelVersion, Run
+from training.registry.actions import add_model
+from training.runs.actions import MAKES_POLICY
+from training.runs.queries import select_prompts
+
+JsonObject = dict[str, Any]
 
 
 def read_responses(run_ids: Sequence[int]) -> dict[int, list[list[str]]]:
@@ -25,6 +38,95 @@ def read_responses(run_ids: Sequence[int]) -> dict[int, list[list[str]]]:
 
 
 def read_scores(run: Run) -> dict[int, list[float]]:
-    """The rewards of an evaluation's rows, by prompt id where it scored answers and by judgment id where it scored judgments."""
+    """The rewards of an evaluation, by prompt id if it scored responses, by judgment id if it scored judgments."""
     with (run.folder / "output" / "scores.jsonl").open(encoding="utf-8") as lines:
         return {row["id"]: row["rewards"] for row in map(json.loads, lines)}
+
+
+def save_output(run: Run) -> JsonObject:
+    """Add the run's output to the site: a model version, or responses and items.
+
+    Returns what goes into `run.result`: the core's report, if there is one, and the model's name or the numbers of
+    responses and items.
+    """
+    output = run.folder / "output"
+    report = output / "report.json"
+    result: JsonObject = {"report": json.loads(report.read_text())} if report.exists() else {}
+    if "ask" in run.inputs:
+        return result
+    if run.kind == Run.Kind.GENERATE:
+        return result | _save_responses(run, output / "responses.jsonl")
+    if run.kind in (*MAKES_POLICY, Run.Kind.REWARD):
+        version = add_model(
+            project=run.project,
+            kind=ModelVersion.Kind.REWARD if run.kind == Run.Kind.REWARD else ModelVersion.Kind.POLICY,
+            name=_model_name(run),
+            location=str(output.relative_to(settings.ARTIFACTS)),
+            parent=run.model,
+            run=run,
+            metrics=result.get("report") or {},
+        )
+        return result | {"model": version.name}
+    return result
+
+
+def _model_name(run: Run) -> str:
+    name = slugify(run.inputs.get("name", ""))
+    number = ModelVersion.objects.filter(project=run.project, run__kind=run.kind).count() + 1
+    return name or f"{run.kind}-{number}"
+
+
+def _save_responses(run: Run, file: Path) -> JsonObject:
+    author = _author(run)
+    by_prompt: dict[int, list[Response]] = defaultdict(list)
+    sampled = empty = new = 0
+    with file.open(encoding="utf-8") as lines:
+        while chunk := [json.loads(line) for line in islice(lines, 2000)]:
+            for answer in chunk:
+                by_prompt[answer["id"]]  # fixes the order: that of the run's prompts, not of the database
+            samples = [_sample(answer, run) for answer in chunk if answer["text"].strip("\0 \n\t")]
+            responses, fresh = add_responses(author=author, samples=samples)
+            for response in responses:
+                by_prompt[response.prompt_id].append(response)
+            sampled += len(chunk)
+            empty += len(chunk) - len(samples)
+            new += fresh
+    counts = {"answers": sampled, "new": new, "empty": empty}
+    if not run.inputs.get("publish"):
+        return counts
+    items = queue.enqueue(
+        project=run.project, specs=_item_specs(run, by_prompt), priority=run.inputs.get("priority", 0)
+    )
+    return counts | {"items": len(items)}
+
+
+def _author(run: Run) -> Author:
+    """The author of a run's responses: its model's, or one named after the server's model, which is no model of the project."""
+    if run.model is not None and run.model.author is not None:
+        return run.model.author
+    name = f"{run.config['server_model']} at {run.config['server']}"[:200]
+    author, _ = Author.objects.get_or_create(project=run.project, kind=Author.Kind.POLICY, name=name)
+    return author
+
+
+def _sample(answer: JsonObject, run: Run) -> Sample:
+    sampling = {name: answer[name] for name in ("temperature", "seed", "token_ids", "finished")}
+    if run.round is not None:
+        sampling["round"] = run.round.number  # exports filter by it
+    return Sample(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
+
+
+def _item_specs(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.ItemSpec]:
+    """One item per prompt: all of its responses to rank, or two of them to compare. A prompt whose responses are all the
+    same gets none."""
+    inputs = run.inputs
+    probability = 1.0
+    if by_prompt and not inputs.get("prompt_ids"):
+        probability = len(by_prompt) / len(select_prompts(run.project, split=inputs.get("split")))
+    rng = random.Random(run.pk)  # noqa: S311 - reproducible, not a secret
+    for prompt_id in islice(by_prompt, inputs.get("publish_first", len(by_prompt))):
+        responses = sorted({response.pk for response in by_prompt[prompt_id]})
+        if rng.random() < inputs.get("comparisons", 0):
+            responses = rng.sample(responses, min(2, len(responses)))
+        if len(responses) >= 2:
+            yield queue.ItemSpec(prompt_id, responses, probability)

@@ -13,11 +13,11 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation.access import Role, current_user, member_for
 from annotation.models import Member, Response
-from training import queries
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import ModelVersion, Run
-from training.runs import actions as run_actions
+from training.registry.queries import shared_prompts
+from training.runs.actions import start_run
 from training.runs.outputs import read_responses
 
 PAGE_SIZE = 10
@@ -38,7 +38,7 @@ def model_compare(request: HttpRequest, slug: str) -> HttpResponse:
         "second": second,
     }
     if first and second:
-        page = Paginator(queries.answered_by_both(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
+        page = Paginator(shared_prompts(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
         answers: dict[tuple[int, int], list[Response]] = {}
         for answer in Response.objects.filter(
             prompt__in=list(page), author__in=[first.author_id, second.author_id]
@@ -111,7 +111,7 @@ def _ask(request: HttpRequest, me: Member, policies: list[ModelVersion]) -> str 
     runs = []
     try:
         for version in dict.fromkeys(_chosen(request.POST, policies)):
-            run = run_actions.start_run(
+            run = start_run(
                 project=me.project,
                 kind=Run.Kind.GENERATE,
                 creator=current_user(request),

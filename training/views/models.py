@@ -10,11 +10,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.http.streaming import stream
-from training import metric_labels, queries
+from training import metric_labels
 from training.errors import RunError
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
-from training.registry import model_archive
+from training.registry import model_archive, queries
+from training.registry.actions import add_model, promote, retire
 from training.registry.lineage import draw
 from training.registry.model_card import card
 from training.rounds import evaluation
@@ -29,7 +29,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     form = AddModelForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         try:
-            version = model_actions.add_model(project=me.project, **form.cleaned_data)
+            version = add_model(project=me.project, **form.cleaned_data)
         except RunError as error:
             form.add_error(error.field, str(error))
         else:
@@ -39,7 +39,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": me.project,
-        "versions": queries.registry(me.project),
+        "versions": queries.models_with_judgments(me.project),
         "standings": evaluation.leaderboard(me.project),
         "form": form,
     }
@@ -50,11 +50,11 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    found = next(((v, n) for v, n in queries.registry(me.project) if v.pk == pk), None)
+    found = next(((v, n) for v, n in queries.models_with_judgments(me.project) if v.pk == pk), None)
     if found is None:
         raise Http404("No such model.")
     version, judgments = found
-    family = queries.family(me.project)
+    family = queries.related_models(me.project)
     is_policy = version.kind == ModelVersion.Kind.POLICY
     context = {
         "me": me,
@@ -65,7 +65,7 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "bytes": model_archive.size_of(version),
         "results": metric_labels.results(metric_labels.of_report(version.metrics)),
         "by_degree": metric_labels.groups(version.metrics, "accuracy_by_degree"),
-        "samples": queries.samples_of(version) if is_policy else [],
+        "samples": queries.sample_responses(version) if is_policy else [],
         "ask": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk}) if is_policy else None,
         "children": version.children.order_by("pk"),
     }
@@ -78,7 +78,7 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        model_actions.promote(version, current_user(request))
+        promote(version, current_user(request))
     except RunError as error:
         messages.error(request, str(error))
     else:
@@ -92,7 +92,7 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     version = get_object_or_404(queries.models_of(project), pk=pk)
     try:
-        model_actions.retire(version, current_user(request))
+        retire(version, current_user(request))
     except RunError as error:
         messages.error(request, str(error))
     else:

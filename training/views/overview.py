@@ -13,8 +13,8 @@ from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.models import Member
 from annotation.queries import progress as count_progress
-from training import queries
 from training.rounds.next_step import loop_of, next_step
+from training.runs.queries import runs_of
 
 RECENT_RUNS = 5
 
@@ -44,7 +44,7 @@ def _context(me: Member) -> dict[str, Any]:
         "live": analytics.live_state(project, progress),
         "loop": loop,
         "next": next_step(loop),
-        "runs": queries.runs_of(project)[:RECENT_RUNS],
+        "runs": runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
         "members": analytics.members_today(project)[:6],
         "member_count": project.members.count(),

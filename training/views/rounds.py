@@ -12,13 +12,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Judgment, Member, User
-from training import queries
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round, Run
 from training.rounds import context as round_context
 from training.rounds import gates, timeline, transitions
 from training.rounds.forms import LoopForm
+from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES
 from training.rounds.settings import RoundSettings
 
@@ -51,7 +51,7 @@ def rounds_live(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _overview(me: Member) -> dict[str, Any]:
-    found = list(queries.rounds_of(me.project).prefetch_related("runs__project"))
+    found = list(rounds_of(me.project).prefetch_related("runs__project"))
     loops = [
         {
             "loop": loop,
@@ -139,7 +139,7 @@ def round_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 def _context(me: Member, pk: int) -> dict[str, Any]:
-    round = get_object_or_404(queries.rounds_of(me.project).prefetch_related("runs__project"), pk=pk)
+    round = get_object_or_404(rounds_of(me.project).prefetch_related("runs__project"), pk=pk)
     report = round.report
     odd = report.get("odd", [])[:ODD_SHOWN]
     retriable = set(transitions.retriable(round))
@@ -171,7 +171,7 @@ def _named(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
 @require_POST
 def round_act(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
-    round = get_object_or_404(queries.rounds_of(project), pk=pk)
+    round = get_object_or_404(rounds_of(project), pk=pk)
     if verb not in transitions.VERBS:
         raise Http404(f"A round cannot be told to {verb!r}.")
     try:

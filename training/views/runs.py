@@ -13,13 +13,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Member
-from training import metric_labels, queries
+from training import metric_labels
 from training.configs import KINDS
 from training.errors import RunError
 from training.models import Run
-from training.runs import actions as run_actions
+from training.runs.actions import cancel_run, resume_run
 from training.runs.calibration_chart import dots
 from training.runs.forms import RunForm, initial_like
+from training.runs.queries import run_state, runs_of
 
 PAGE_SIZE = 25
 # said elsewhere on the page, or of no use once the run is over
@@ -30,7 +31,7 @@ NOT_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 @require_GET
 def runs(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    page = Paginator(queries.runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
+    page = Paginator(runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
     context = {"me": me, "project": me.project, "page": page, "starts": START_WORDS}
     return render(request, "training/runs.html", context)
 
@@ -64,8 +65,8 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
 @require_GET
 def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    run = get_object_or_404(queries.runs_of(me.project), pk=pk)
-    state = queries.run_state(run)
+    run = get_object_or_404(runs_of(me.project), pk=pk)
+    state = run_state(run)
     context = _context(me, run) | {
         "state": state,
         "figures": metric_labels.for_page(),
@@ -85,16 +86,16 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """The parts of the page that change with the run's state."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    run = get_object_or_404(queries.runs_of(me.project), pk=pk)
+    run = get_object_or_404(runs_of(me.project), pk=pk)
     return render(request, "training/run.html#live", _context(me, run))
 
 
 @login_required
 @require_POST
 def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
+    run = get_object_or_404(runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
-        run_actions.cancel_run(run)
+        cancel_run(run)
     except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)
@@ -103,9 +104,9 @@ def run_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    run = get_object_or_404(queries.runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
+    run = get_object_or_404(runs_of(project_for(request.user, slug, Role.LEAD)), pk=pk)
     try:
-        run_actions.resume_run(run)
+        resume_run(run)
     except RunError as error:
         messages.error(request, str(error))
     return redirect("run", slug, pk)

@@ -24,7 +24,7 @@ from tests.training.looping import fresh, loop, people_judge, played, with_polic
 from training.demo.people import Lead
 from training.models import Loop, Round, Run
 from training.rounds import transitions
-from training.runs import actions as run_actions
+from training.runs.actions import claim_run, finish_run
 
 pytestmark = pytest.mark.live
 
@@ -129,9 +129,9 @@ class RoundsCommandTests(TransactionTestCase):
         round = played(transitions.start_round(loop=self.loop, creator=self.alice), until="rewards")
         watch = self.watch("watch", str(round.pk))
         watch.says("Train the reward models")
-        claimed = run_actions.claim_run(round.runs.get(part="reward").pk)
+        claimed = claim_run(round.runs.get(part="reward").pk)
         assert claimed is not None
-        run_actions.finish_run(claimed, state=Run.State.FAILED, error="The disk is full.")
+        finish_run(claimed, state=Run.State.FAILED, error="The disk is full.")
         transitions.advance(round.pk)
         code, _, complaint = watch.ends()
         assert (code, "The disk is full." in complaint) == (1, True), complaint

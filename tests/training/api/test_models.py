@@ -11,7 +11,7 @@ from tests import builders
 from tests.annotation.api.base import EndpointTests
 from tests.training.api.test_runs import TrainingTestCase
 from training.models import ModelVersion, Run
-from training.registry import actions as model_actions
+from training.registry.actions import add_model
 
 PATH = "projects/helpfulness/models/"
 HUB = {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"}
@@ -57,7 +57,7 @@ class ModelTests(TrainingTestCase):
 
     def test_they_come_by_the_page_newest_first(self) -> None:
         for number in range(120):
-            model_actions.add_model(project=self.project, **HUB | {"name": f"copy-{number}"})
+            add_model(project=self.project, **HUB | {"name": f"copy-{number}"})
         pages = self.pages(PATH, self.dana)
         assert [len(page) for page in pages] == [100, 21]
         assert (pages[0][0]["name"], pages[1][-1]["name"]) == ("copy-119", "base")

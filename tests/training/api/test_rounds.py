@@ -10,7 +10,7 @@ from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
 from training.models import Loop, Round
-from training.registry import actions as model_actions
+from training.registry.actions import add_model
 from training.rounds import transitions
 
 READERS = "lead reviewer"
@@ -24,7 +24,7 @@ class LoopApiTestCase(ApiTestCase):
         settings = override_settings(ARTIFACTS=Path(folder.name))
         settings.enable()
         self.addCleanup(settings.disable)
-        model_actions.add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
         self.loop = transitions.save_loop(

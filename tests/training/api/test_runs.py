@@ -13,8 +13,8 @@ from annotation.models import Prompt, Snapshot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
 from training.models import Metric, ModelVersion, Run
-from training.registry import actions as model_actions
-from training.runs import actions as run_actions
+from training.registry.actions import add_model
+from training.runs.actions import claim_run
 
 PATH = "projects/helpfulness/runs/"
 
@@ -34,7 +34,7 @@ class TrainingTestCase(ApiTestCase):
         self.policy = self.model("base", "policy")
 
     def model(self, name: str, kind: str, **fields: Any) -> ModelVersion:
-        return model_actions.add_model(project=self.project, kind=kind, name=name, location="base", **fields)
+        return add_model(project=self.project, kind=kind, name=name, location="base", **fields)
 
     def run_of(self, **fields: Any) -> Run:
         return Run.objects.create(
@@ -123,7 +123,7 @@ class StartTests(TrainingTestCase):
 
     def test_what_is_wrong_is_named_by_its_field(self) -> None:
         other = builders.project(self.alice, "Other")
-        foreign = model_actions.add_model(project=other, kind="policy", name="theirs", location="base")
+        foreign = add_model(project=other, kind="policy", name="theirs", location="base")
         reward = self.model("taste", "reward")
         good: dict[str, Any] = {"kind": "reward", "snapshot": 1}
         for changes, field, sentence in (
@@ -221,7 +221,7 @@ class StopTests(TrainingTestCase):
 
     def test_a_running_run_is_asked_to_stop(self) -> None:
         run = self.run_of()
-        assert run_actions.claim_run(run.pk) is not None
+        assert claim_run(run.pk) is not None
         assert self.post(f"runs/{run.pk}/cancel/", self.alice).json()["state"] == "running"
         run.refresh_from_db()
         assert run.cancel_requested

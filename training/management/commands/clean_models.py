@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from training.models import ModelVersion
-from training.registry import actions as model_actions
+from training.registry.actions import needed_by, remove_files
 from training.rounds import time_estimates
 
 
@@ -18,12 +18,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         retired = ModelVersion.objects.filter(retired_at__isnull=False, removed_at=None, run__isnull=False)
         for version in retired.select_related("project", "run"):
-            if why := model_actions.needed_by(version):
+            if why := needed_by(version):
                 self.stdout.write(f"{version.project} / {version}: stays, as {why}")
             elif options["remove"]:
-                self.stdout.write(
-                    f"{version.project} / {version}: {model_actions.remove_files(version):,} bytes freed"
-                )
+                self.stdout.write(f"{version.project} / {version}: {remove_files(version):,} bytes freed")
             else:
                 assert version.run is not None
                 self.stdout.write(

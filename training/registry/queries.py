@@ -1,0 +1,67 @@
+"""Reads of model versions, their ancestors and their responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import Q
+
+from annotation.models import Project, Prompt, Response
+from training.models import ModelVersion, Run
+
+
+def models_of(project: Project) -> Any:
+    """A project's model versions with their parents, runs and snapshots, newest first."""
+    return ModelVersion.objects.filter(project=project).select_related(
+        "parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author"
+    )
+
+
+def models_with_judgments(project: Project) -> list[tuple[ModelVersion, int]]:
+    """Every model version, newest first, with the number of judgments behind it; one query, however long the lineage."""
+    versions = list(models_of(project))
+    by_id = {version.pk: version for version in versions}
+    for version in versions:
+        if version.parent_id in by_id:  # a safety reward model comes from a policy of another project
+            version.parent = by_id[version.parent_id]
+    return [(version, count_judgments_behind(version)) for version in versions]
+
+
+def related_models(project: Project) -> dict[int, ModelVersion]:
+    """Every version that may be an ancestor of one of a project's, by id; one query.
+
+    These are the project's own, and those of projects that share a safety reward model or a policy with it.
+    """
+    lent = Run.objects.filter(project=project).values("safety_reward_model__project")
+    borrowed = ModelVersion.objects.filter(project=project).values("parent__project")
+    versions = ModelVersion.objects.filter(
+        Q(project=project) | Q(project__in=lent) | Q(project__in=borrowed)
+    ).select_related("project", "run__project", "run__snapshot__project")
+    return {version.pk: version for version in versions}
+
+
+def count_judgments_behind(version: ModelVersion) -> int:
+    """The number of judgments that a model and its ancestors learned from.
+
+    A snapshot contains the project's earlier ones, so the largest counts.
+    """
+    snapshots = [v.run.learned_from for v in version.lineage() if v.run]
+    sizes = [snapshot.counts["judgments"] for snapshot in snapshots if snapshot]
+    return max(sizes, default=0)
+
+
+def sample_responses(version: ModelVersion, limit: int = 6) -> list[Response]:
+    """A policy's first few responses, with their prompts."""
+    return list(
+        Response.objects.filter(author=version.author).select_related("prompt").order_by("id")[:limit]
+    )
+
+
+def shared_prompts(first: ModelVersion, second: ModelVersion) -> Any:
+    """Prompts to which both policies have responses, oldest first."""
+    return (
+        Prompt.objects.filter(project=first.project, responses__author=first.author)
+        .filter(responses__author=second.author)
+        .distinct()
+        .order_by("pk")
+    )

@@ -1,0 +1,97 @@
+"""Reads of runs, their metrics and the prompts and demonstrations that they work on."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from annotation.models import Judgment, Project, Prompt
+from training.models import Run
+
+
+def runs_of(project: Project) -> Any:
+    """A project's runs with the rows that a page names beside them, newest first."""
+    return Run.objects.filter(project=project).select_related(
+        "model", "snapshot", "reward_model", "output", "created_by"
+    )
+
+
+def run_state(run: Run) -> dict[str, Any]:
+    """A run's state, warnings and curves as JSON: the first message on its WebSocket."""
+    return {
+        "id": run.pk,
+        "kind": run.kind,
+        "state": run.state,
+        "step": run.step,
+        "total": run.total,
+        "percent": run.percent,
+        "eta_s": run.eta_s,
+        "error": run.error,
+        "warnings": run.warnings,
+        "curves": metric_curves(run),
+    }
+
+
+def metric_curves(run: Run) -> dict[str, list[list[float]]]:
+    """Each metric's points, `[[step, value], …]`, ordered by step."""
+    points: dict[str, list[list[float]]] = {}
+    for step, values in run.metrics.values_list("step", "values"):
+        for name, value in values.items():
+            if value is not None:
+                points.setdefault(name, []).append([step, value])
+    return points
+
+
+def previous_rejection_run(run: Run) -> Run | None:
+    """The rejection sampling whose best responses a new one also learns from.
+
+    That of the loop's last round that had one, otherwise the newest among the runs that made the policy's ancestors.
+    """
+    if run.round is not None:
+        earlier = Run.objects.filter(
+            round__loop=run.round.loop_id,
+            round__number__lt=run.round.number,
+            kind=Run.Kind.REJECTION,
+            state=Run.State.DONE,
+            superseded=False,
+        )
+        if (previous := earlier.order_by("-pk").first()) is not None:
+            return previous
+    ancestors = run.model.lineage() if run.model else []
+    return next((v.run for v in ancestors if v.run and v.run.kind == Run.Kind.REJECTION), None)
+
+
+def count_unqueued_prompts(project: Project) -> int:
+    """The number of prompts that have no item in the queue yet."""
+    return project.prompts.filter(items=None).count()
+
+
+def demonstrations(project: Project) -> Any:
+    """The current judgments in which a person wrote a response to a training prompt."""
+    return (
+        Judgment.objects.current()
+        .filter(item__project=project, demonstration__isnull=False, item__prompt__split=Prompt.Split.TRAIN)
+        .order_by("pk")
+    )
+
+
+def select_prompts(
+    project: Project, *, prompt_ids: Sequence[int] = (), split: str | None = None, seed: int = 0
+) -> list[Prompt]:
+    """The prompts that a generation draws from, in the order in which it takes them.
+
+    With `prompt_ids` these prompts, in that order. Otherwise those of `split` (of any split, if it is none of
+    `Prompt.Split`), prompts with the fewest items first and in random order among equals.
+    """
+    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags").order_by("pk")
+    if prompt_ids:
+        by_id = prompts.in_bulk(prompt_ids)
+        return [by_id[pk] for pk in prompt_ids if pk in by_id]
+    if split in Prompt.Split.values:
+        prompts = prompts.filter(split=split)
+    item_counts = Counter(project.items.values_list("prompt_id", flat=True))
+    shuffled = list(prompts)
+    random.Random(seed).shuffle(shuffled)  # noqa: S311 - reproducible, not a secret
+    return sorted(shuffled, key=lambda prompt: item_counts[prompt.pk])
