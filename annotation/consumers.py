@@ -32,7 +32,7 @@ def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
 
 
 class ProjectConsumer(AsyncJsonWebsocketConsumer):
-    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.live_state`) on connecting and after judgments, however many, at
+    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting and after judgments, however many, at
     most once a second; and passes on every other event of the project as it is."""
 
     async def connect(self) -> None:
@@ -73,5 +73,5 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return
-        queue = await database_sync_to_async(analytics.live_state)(project)
+        queue = await database_sync_to_async(analytics.queue_status)(project)
         await self.send_json({"kind": "queue", "queue": queue})

@@ -15,13 +15,13 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
-from config.body_limits import Refuse413  # noqa: E402
-from config.wsgi_pool import InThreads  # noqa: E402
+from config.body_limits import BodyLimit  # noqa: E402
+from config.wsgi_pool import WsgiPool  # noqa: E402
 from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": Refuse413(InThreads(short, long, settings.WORK_THREADS)),
+        "http": BodyLimit(WsgiPool(short, long, settings.WORK_THREADS)),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

@@ -9,11 +9,11 @@ from django.conf import settings
 FORM_BYTES = 2**20  # what a form has around its file
 
 
-class _TooMuch(Exception):
+class _BodyTooLarge(Exception):
     """More has come of a body than anything may have."""
 
 
-class Refuse413:
+class BodyLimit:
     """ASGI middleware: answers a request whose Content-Length is too large without reading its body, which Django would
     write to the disk before any view sees it; and one that does not say its length as soon as it is too long."""
 
@@ -27,14 +27,14 @@ class Refuse413:
         limit = settings.MAX_UPLOAD_BYTES + FORM_BYTES
         try:
             if _length(scope) > limit:
-                raise _TooMuch
+                raise _BodyTooLarge
             await self.app(scope, _counted(receive, limit), send)
-        except _TooMuch:  # the body is read before anything is answered
+        except _BodyTooLarge:  # the body is read before anything is answered
             await _refuse(send)
 
 
 def _counted(receive: Any, limit: int) -> Any:
-    """`receive`, which raises `_TooMuch` once more than `limit` bytes have come."""
+    """`receive`, which raises `_BodyTooLarge` once more than `limit` bytes have come."""
     seen = 0
 
     async def counted() -> Any:
@@ -42,7 +42,7 @@ def _counted(receive: Any, limit: int) -> Any:
         message = await receive()
         seen += len(message.get("body", b""))
         if seen > limit:
-            raise _TooMuch
+            raise _BodyTooLarge
         return message
 
     return counted

@@ -62,7 +62,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 
-def kept_secret() -> str:
+def load_or_create_secret() -> str:
     """One secret per machine, made on first use. Several web machines need SECRET_KEY in the environment."""
     path = VAR / "secret_key"
     if not path.exists():
@@ -71,7 +71,7 @@ def kept_secret() -> str:
     return path.read_text()
 
 
-SECRET_KEY = env.str("SECRET_KEY", default="") or kept_secret()
+SECRET_KEY = env.str("SECRET_KEY", default="") or load_or_create_secret()
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0

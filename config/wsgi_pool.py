@@ -16,7 +16,7 @@ from typing import Any
 MAX_BODY = 2**20
 
 
-class InThreads:
+class WsgiPool:
     """ASGI application: what lies under `/p/<project>/work/` is answered by `wsgi`, all else by `asgi`."""
 
     def __init__(self, wsgi: Any, asgi: Any, threads: int) -> None:

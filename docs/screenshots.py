@@ -56,9 +56,9 @@ SHOWN = {
         "demonstrate",
         "diff",
         "guidelines-drawer",
-        "mine",
+        "my-judgments",
     ),
-    *("project", "progress", "quality", "data", "run", "round-new", "round", "model"),
+    *("project", "progress", "quality", "snapshots", "run", "round-new", "round", "model"),
 }
 # keys that are pressed before the picture is taken
 PRESSED = {"diff": "a Shift+D", "guidelines-drawer": "g"}
@@ -84,9 +84,9 @@ def annotators_pages(made: dict[str, Project], annotator: User) -> Iterator[tupl
         yield name, "annotator", reverse("work", args=[project.slug])
     yield "diff", "annotator", reverse("work", args=[made["rank"].slug])
     yield "guidelines-drawer", "annotator", reverse("work", args=[made["rank"].slug])
-    yield "mine", "annotator", reverse("my-judgments")
+    yield "my-judgments", "annotator", reverse("my-judgments")
     last = Judgment.objects.current().filter(annotator=annotator).latest("id")
-    yield "mine-one", "annotator", reverse("my-judgment", args=[last.pk])
+    yield "my-judgment", "annotator", reverse("my-judgment", args=[last.pk])
     yield "account", "annotator", reverse("account")
 
 
@@ -96,7 +96,7 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
     if project is None:
         return
     for name in ("project", "progress", "quality", "review", "items", "rules", "audit", "members", "guidelines",
-                 "import", "data", "runs", "rounds", "round-new", "models", "project-settings", "webhooks"):  # fmt: skip
+                 "import", "snapshots", "runs", "rounds", "round-new", "models", "project-settings", "webhooks"):  # fmt: skip
         yield name, "lead", reverse(name, args=[SLUG])
     yield "project-new", "lead", reverse("project-new")
     item = project.items.filter(judgments__isnull=False).first()

@@ -72,7 +72,7 @@ LEAD: dict[str, Args] = {
     "guideline-diff": lambda world: [world.project.slug, 1, 2],
     "members": _project,
     "import": _project,
-    "import-look": _of("upload"),
+    "import-preview": _of("upload"),
     "progress": _project,
     "quality": _project,
     "annotator": _of("annotator"),
@@ -81,7 +81,7 @@ LEAD: dict[str, Args] = {
     "item": _of("item"),
     "rules": _project,
     "audit": _project,
-    "data": _project,
+    "snapshots": _project,
     "snapshot": lambda world: [world.project.slug, 1],
     "runs": _project,
     "run-new": lambda world: [world.project.slug, "reward"],
@@ -100,13 +100,21 @@ NO_PAGES = {
     *("invitation-make", "invitation-revoke", "import-start", "import-cancel", "annotator-pause"),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
     *("webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
-    *("person-erase", "run-cancel", "run-resume", "round-act", "model-promote", "model-retire", "data-hub"),
+    *(
+        "person-erase",
+        "run-cancel",
+        "run-resume",
+        "round-act",
+        "model-promote",
+        "model-retire",
+        "snapshot-hub",
+    ),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
-    *("project-loop", "run-live", "rounds-live", "round-live", "data-difference", "playground-answers"),
+    *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
     "webhook-log",
     # files
-    *("data-live", "data-download", "account-export", "model-card", "model-download"),
+    *("live-download", "snapshot-download", "account-export", "model-card", "model-download"),
 }
 
 

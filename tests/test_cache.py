@@ -34,7 +34,7 @@ class AwayTests(JudgingTestCase):
         builders.judgment(self.project, self.bob)
         self.sign_in(self.alice)
         self.away.enable()
-        for name in ("project", "progress", "quality", "items", "members", "models", "rounds", "data"):
+        for name in ("project", "progress", "quality", "items", "members", "models", "rounds", "snapshots"):
             assert self.client.get(reverse(name, args=[self.project.slug])).status_code == 200, name
 
     def test_who_signs_in_is_asked_to_come_back(self) -> None:

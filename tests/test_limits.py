@@ -6,7 +6,7 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.test import override_settings
 
-from config.body_limits import FORM_BYTES, Refuse413
+from config.body_limits import FORM_BYTES, BodyLimit
 
 
 def answer(length: str | None, kind: str = "http") -> tuple[list[dict[str, Any]], list[str]]:
@@ -24,7 +24,7 @@ def answer(length: str | None, kind: str = "http") -> tuple[list[dict[str, Any]]
         sent.append(message)
 
     headers = [] if length is None else [(b"content-length", length.encode())]
-    async_to_sync(Refuse413(app))({"type": kind, "headers": headers}, receive, send)
+    async_to_sync(BodyLimit(app))({"type": kind, "headers": headers}, receive, send)
     return sent, reached
 
 
@@ -61,6 +61,6 @@ def test_a_body_of_unknown_length_is_refused_as_soon_as_it_is_too_long() -> None
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    async_to_sync(Refuse413(app))({"type": "http", "headers": []}, receive, send)
+    async_to_sync(BodyLimit(app))({"type": "http", "headers": []}, receive, send)
     assert sum(pieces) == 10 * 2**20 + FORM_BYTES
     assert sent[0]["status"] == 413

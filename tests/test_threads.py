@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.wsgi_pool import MAX_BODY, InThreads
+from config.wsgi_pool import MAX_BODY, WsgiPool
 
 WORK = "/p/a-project/work/"
 
@@ -60,7 +60,7 @@ async def ask(
         "client": ("10.0.0.9", 5),
         "headers": headers,
     }
-    await InThreads(site, long_way, 2)(scope, receive, send)
+    await WsgiPool(site, long_way, 2)(scope, receive, send)
     return sent
 
 
@@ -100,7 +100,7 @@ async def test_a_request_that_is_given_up_is_not_answered() -> None:
         return {"type": "http.disconnect"}
 
     scope = {"type": "http", "path": WORK, "headers": []}
-    await InThreads(site, long_way, 1)(scope, receive, sent.append)
+    await WsgiPool(site, long_way, 1)(scope, receive, sent.append)
     assert sent == []
     assert not hasattr(site, "environ")
 

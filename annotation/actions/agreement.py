@@ -6,7 +6,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.db.models import Max
 
-from annotation.analytics.agreement import SAME, SHAPES
+from annotation.analytics.agreement import AGREEING_PAIRS, RANKINGS
 from annotation.models import Judgment
 
 DONE = "agreement:measured"
@@ -16,7 +16,7 @@ AGAIN = 200
 """Ids are given before rows can be seen: so many of the last judgments are looked at once more."""
 
 MEASURE = f"""
-WITH said AS MATERIALIZED (
+WITH judgments AS MATERIALIZED (
     SELECT judgment.id, judgment.item_id, string_agg(placement.rank::text, '' ORDER BY placement.response_id) AS ranks
     FROM (SELECT DISTINCT item_id FROM annotation_judgment WHERE id > %(after)s AND id <= %(upto)s) AS fresh
     JOIN annotation_judgment AS judgment ON judgment.item_id = fresh.item_id
@@ -24,13 +24,13 @@ WITH said AS MATERIALIZED (
     WHERE judgment.slot_id IS NOT NULL
       AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
     GROUP BY judgment.id
-), {SHAPES}
+), {RANKINGS}
 INSERT INTO annotation_agreement (item_id, project_id, share)
-SELECT a.item_id, item.project_id, sum({SAME})::float / sum(x.pairs)
-FROM said AS a
-JOIN said AS b ON b.item_id = a.item_id AND b.id > a.id AND length(b.ranks) = length(a.ranks)
-JOIN shapes AS x ON x.ranks = a.ranks
-JOIN shapes AS y ON y.ranks = b.ranks
+SELECT a.item_id, item.project_id, sum({AGREEING_PAIRS})::float / sum(x.pairs)
+FROM judgments AS a
+JOIN judgments AS b ON b.item_id = a.item_id AND b.id > a.id AND length(b.ranks) = length(a.ranks)
+JOIN rankings AS x ON x.ranks = a.ranks
+JOIN rankings AS y ON y.ranks = b.ranks
 JOIN annotation_item AS item ON item.id = a.item_id
 GROUP BY a.item_id, item.project_id
 ORDER BY a.item_id

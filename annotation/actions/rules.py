@@ -12,7 +12,7 @@ from django.utils import timezone
 from annotation import audit
 from annotation.actions import qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
-from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
 
 MAX_REASON_CHARS = 300
@@ -151,7 +151,7 @@ def measured(one: AnnotatorStats, measure: str) -> Measured | None:
         return Measured(one.median_seconds, one.judgments) if one.median_seconds is not None else None
     if measure == Rule.Measure.GOLD:
         return Measured(one.gold.share.value, one.gold.judgments) if one.gold.share else None
-    return Measured(one.agreement.value, one.met.clusters) if one.agreement else None
+    return Measured(one.agreement.value, one.tally.clusters) if one.agreement else None
 
 
 def apply_rules() -> int:
@@ -169,7 +169,7 @@ def apply_to(project: Project) -> int:
     rules = list(project.rules.order_by("action", "measure"))
     lifted = _lifted(project)
     touched = 0
-    for one in annotator_stats(project, EVERYTHING):
+    for one in annotator_stats(project, NO_FILTERS):
         if one.member is None or one.member.role != Member.Role.ANNOTATOR or one.member.paused_at:
             continue
         if since := lifted.get(one.user.pk):

@@ -1,23 +1,23 @@
-"""What leads and reviewers see of the work: how it goes, how far people agree, who does it how, and what needs a look."""
+"""Statistics for leads and reviewers: progress, agreement, annotators, and items that need review."""
 
 from annotation.analytics.overview import (
     Median,
-    answers,
     degrees,
-    judgments_after,
-    live_state,
-    members_today,
-    rate,
+    judgment_rate,
+    member_activity,
+    new_judgment_count,
+    queue_status,
+    response_count,
     skips_by_reason,
 )
 
 __all__ = [
     "Median",
-    "answers",
     "degrees",
-    "judgments_after",
-    "live_state",
-    "members_today",
-    "rate",
+    "judgment_rate",
+    "member_activity",
+    "new_judgment_count",
+    "queue_status",
+    "response_count",
     "skips_by_reason",
 ]

@@ -1,4 +1,4 @@
-"""How each person works: agreement with the others, gold, speed, and habits that have nothing to do with the answers."""
+"""Statistics of each annotator: agreement with the others, gold accuracy, speed, and position, length and drift biases."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from typing import Any
 from django.db import connection
 
 from annotation.analytics.agreement import tallies
-from annotation.analytics.cache import kept
+from annotation.analytics.cache import cached
 from annotation.analytics.filters import Filters
 from annotation.logic import bias
 from annotation.logic.agreement import GOLD_MISS, Interval, Tally, wilson
 from annotation.logic.bias import Test
 from annotation.models import Judgment, Member, Project, User
 
-# The answer that stood first, and the longest against the shortest. Lengths are taken once an item.
-WORK = """
+# One row per annotator: counts, median time, and how often they chose the first answer or the longest over the shortest.
+# Answer lengths are computed once per item.
+STATS = """
 WITH measured AS MATERIALIZED (
     SELECT candidate.item_id, length(response.text)::bigint << 40 | response.id AS size
     FROM annotation_candidate AS candidate
@@ -54,7 +55,7 @@ WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
 GROUP BY judgment.annotator_id
 """
 
-# Every judgment of an item whose answer is known: how many of its pairs are right
+# One row per judgment of a gold item: how many of its pairs are right
 GOLD = """
 SELECT judgment.id AS judgment_id, judgment.annotator_id, judgment.item_id, judgment.created_at,
        count(*) FILTER (WHERE better.rank < worse.rank)::int AS good, count(*)::int AS pairs
@@ -72,7 +73,7 @@ GROUP BY judgment.id
 
 @dataclass(frozen=True)
 class GoldScore:
-    """How somebody did on items with a known answer."""
+    """An annotator's results on gold items, in pairs and in judgments."""
 
     right: int = 0
     pairs: int = 0
@@ -81,27 +82,28 @@ class GoldScore:
 
     @property
     def share(self) -> Interval | None:
-        """Of the pairs whose order is known, the share put right; its interval counts judgments, as the pairs of one hang
-        together."""
+        """The share of gold pairs ordered correctly. The Wilson interval counts judgments, since the pairs of one judgment are
+        not independent."""
         if not self.pairs:
             return None
         share = self.right / self.pairs
         return Interval(share, *wilson(share * self.judgments, self.judgments), self.judgments)
 
 
-NOBODY, NO_GOLD = Tally(), GoldScore()
+NO_TALLY, NO_GOLD = Tally(), GoldScore()
 
 
 @dataclass(frozen=True)
 class AnnotatorStats:
-    """One person's work in a project. Tests are None where there is nothing to test."""
+    """One annotator's statistics in a project. A bias test is None where there is no data for it; `flags` names the tests that
+    are significant."""
 
     user: User
     member: Member | None = None
     judgments: int = 0
     median_seconds: float | None = None
     last: datetime | None = None
-    met: Tally = NOBODY
+    tally: Tally = NO_TALLY
     gold: GoldScore = NO_GOLD
     left: Test | None = None
     length: Test | None = None
@@ -110,13 +112,13 @@ class AnnotatorStats:
 
     @property
     def agreement(self) -> Interval | None:
-        return self.met.share
+        return self.tally.share
 
 
 def gold_scores(project: Project, filters: Filters) -> dict[int, GoldScore]:
-    """By person. One query."""
-    found: dict[int, GoldScore] = {}
-    where, values = filters.where_theirs()
+    """Gold scores by annotator id. One query."""
+    scores: dict[int, GoldScore] = {}
+    where, values = filters.where_annotator()
     query = f"""
         SELECT annotator_id, sum(good)::int, sum(pairs)::int, count(*),
                count(*) FILTER (WHERE good < {GOLD_MISS} * pairs)
@@ -124,64 +126,65 @@ def gold_scores(project: Project, filters: Filters) -> dict[int, GoldScore]:
     with connection.cursor() as cursor:
         cursor.execute(query, values | {"project": project.pk})
         for person, *counts in cursor.fetchall():
-            found[person] = GoldScore(*counts)
-    return found
+            scores[person] = GoldScore(*counts)
+    return scores
 
 
-def total_gold(scores: Iterable[GoldScore]) -> GoldScore:
-    every = list(scores)
+def total_gold_score(scores: Iterable[GoldScore]) -> GoldScore:
+    scores = list(scores)
     return GoldScore(
-        sum(s.right for s in every),
-        sum(s.pairs for s in every),
-        sum(s.judgments for s in every),
-        sum(s.missed for s in every),
+        sum(s.right for s in scores),
+        sum(s.pairs for s in scores),
+        sum(s.judgments for s in scores),
+        sum(s.missed for s in scores),
     )
 
 
 def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
-    """Everybody who judged in the project, the busiest first. Five queries."""
+    """Statistics of everybody who judged in the project, most judgments first. Five queries."""
     by = tallies(project, filters, "person", "half")
     golds = gold_scores(project, filters)
-    rows = kept(project, filters, "work", count=lambda: _work(project, filters))
+    rows = cached(project, filters, "stats", count=lambda: _stats_rows(project, filters))
     users = User.objects.in_bulk(list(rows))
     members = {m.user_id: m for m in Member.objects.filter(project=project)}
     longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
-    found = [
+    stats = [
         AnnotatorStats(
             user=users[person],
             member=members.get(person),
             judgments=n,
             median_seconds=seconds,
             last=last,
-            met=by["person"].get(str(person), NOBODY),
+            tally=by["person"].get(str(person), NO_TALLY),
             gold=golds.get(person, NO_GOLD),
-            left=bias.binomial_test(chose_first, chose_one, expected),
-            length=_against_others(person, longer),
-            drift=_drift(by["half"], person),
+            left=bias.binomial_test(chose_first, chose, expected),
+            length=_length_test(person, longer),
+            drift=_drift_test(by["half"], person),
         )
-        for person, (n, seconds, last, chose_one, chose_first, expected, *_) in rows.items()
+        for person, (n, seconds, last, chose, chose_first, expected, *_) in rows.items()
     ]
-    return sorted(_flagged(found), key=lambda one: (-one.judgments, one.user.username))
+    return sorted(_with_flags(stats), key=lambda row: (-row.judgments, row.user.username))
 
 
-def _work(project: Project, filters: Filters) -> dict[int, list[Any]]:
-    """The columns of `WORK` by person."""
-    where, values = filters.where_theirs()
+def _stats_rows(project: Project, filters: Filters) -> dict[int, list[Any]]:
+    """The columns of `STATS` by annotator id."""
+    where, values = filters.where_annotator()
     with connection.cursor() as cursor:
-        cursor.execute(WORK.format(where=where), values | {"project": project.pk})
+        cursor.execute(STATS.format(where=where), values | {"project": project.pk})
         return {person: counts for person, *counts in cursor.fetchall()}
 
 
-def _against_others(person: int, longer: dict[int, tuple[int, int]]) -> Test | None:
-    """Longer answers may be better ones: the yardstick is what the others make of them; a coin where there are none."""
-    mine = longer[person]
+def _length_test(person: int, longer: dict[int, tuple[int, int]]) -> Test | None:
+    """How often somebody chose the longer answer, compared with the other annotators (longer answers may be better); with a coin
+    where there are no others."""
+    own = longer[person]
     others = [counts for other, counts in longer.items() if other != person]
     rest = (sum(x for x, _ in others), sum(n for _, n in others))
-    return bias.difference_test(mine, rest) if rest[1] else bias.binomial_test(*mine, 0.5)
+    return bias.difference_test(own, rest) if rest[1] else bias.binomial_test(*own, 0.5)
 
 
-def _drift(halves: dict[str, Tally], person: int) -> Test | None:
-    """Agreement in the later half of somebody's judgments, against the earlier half."""
+def _drift_test(halves: dict[str, Tally], person: int) -> Test | None:
+    """Agreement in the second half of somebody's judgments, compared with the first half."""
     early, late = halves.get(f"{person}:1"), halves.get(f"{person}:2")
     if early is None or late is None or early.share is None or late.share is None:
         return None
@@ -191,22 +194,22 @@ def _drift(halves: dict[str, Tally], person: int) -> Test | None:
     )
 
 
-def _flagged(found: list[AnnotatorStats]) -> list[AnnotatorStats]:
-    """With the names of the tests that stand out, after Holm's correction for the number of people."""
+def _with_flags(stats: list[AnnotatorStats]) -> list[AnnotatorStats]:
+    """Adds the names of the significant tests, with Holm's correction for the number of annotators."""
     names: dict[str, set[str]] = defaultdict(set)
     for test in ("left", "length", "drift"):
-        values = {str(one.user.pk): t.p for one in found if (t := getattr(one, test)) is not None}
+        values = {str(row.user.pk): t.p for row in stats if (t := getattr(row, test)) is not None}
         for person in bias.holm(values):
             names[person].add(test)
-    return [replace(one, flags=frozenset(names[str(one.user.pk)])) for one in found]
+    return [replace(row, flags=frozenset(names[str(row.user.pk)])) for row in stats]
 
 
 # --- one person -----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A stretch of places in a session: how long judgments took there, and how far they agree with the others'."""
+class SessionPart:
+    """Judgments by their place in a working session: median seconds, and agreement with the others."""
 
     name: str
     judgments: int
@@ -214,30 +217,30 @@ class Stretch:
     agreement: Interval | None
 
 
-def stretches(project: Project, user: User, filters: Filters) -> list[Stretch]:
-    """Fatigue: somebody's work by its place in a session. Two queries."""
-    mine = list(
+def session_parts(project: Project, user: User, filters: Filters) -> list[SessionPart]:
+    """Fatigue: somebody's judgments by their place in a session. Two queries."""
+    judgments = list(
         Judgment.objects.current()
         .filter(item__project=project, annotator=user, slot__isnull=False)
         .filter(**({"created_at__gte": filters.since} if filters.since else {}))
         .order_by("created_at", "id")
         .values_list("id", "created_at", "seconds")
     )
-    places = bias.places_in_session([at.timestamp() for _, at, _ in mine])
-    met = tallies(project, Filters(annotator=user, since=filters.since), "judgment")["judgment"]
+    places = bias.places_in_session([at.timestamp() for _, at, _ in judgments])
+    by_judgment = tallies(project, Filters(annotator=user, since=filters.since), "judgment")["judgment"]
     seconds: dict[int, list[float]] = defaultdict(list)
     sums: dict[int, Tally] = defaultdict(Tally)
-    for (pk, _, took), place in zip(mine, places, strict=True):
-        here = bias.stretch(place)
-        seconds[here].append(took)
-        sums[here] += met.get(str(pk), NOBODY)
+    for (pk, _, took), place in zip(judgments, places, strict=True):
+        part = bias.stretch(place)
+        seconds[part].append(took)
+        sums[part] += by_judgment.get(str(pk), NO_TALLY)
     return [
-        Stretch(bias.STRETCHES[here][1], len(took), median(took), sums[here].share)
-        for here, took in sorted(seconds.items())
+        SessionPart(bias.STRETCHES[part][1], len(took), median(took), sums[part].share)
+        for part, took in sorted(seconds.items())
     ]
 
 
-SPEED = """
+SECONDS_BY_DAY = """
 SELECT date_trunc('day', judgment.created_at), count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
@@ -247,17 +250,17 @@ GROUP BY 1 ORDER BY 1
 """
 
 
-def speed(project: Project, filters: Filters) -> list[tuple[datetime, int, float]]:
-    """Day, judgments and median seconds, of the days (UTC) on which somebody worked."""
-    where, values = filters.where_theirs()
+def seconds_by_day(project: Project, filters: Filters) -> list[tuple[datetime, int, float]]:
+    """`(day, judgments, median seconds)` for each day (UTC) with judgments."""
+    where, values = filters.where_annotator()
     with connection.cursor() as cursor:
-        cursor.execute(SPEED.format(where=where), values | {"project": project.pk})
+        cursor.execute(SECONDS_BY_DAY.format(where=where), values | {"project": project.pk})
         return [(at, n, float(seconds)) for at, n, seconds in cursor.fetchall()]
 
 
 @dataclass(frozen=True)
-class Miss:
-    """A judgment of a gold item; `missed` where too little of it is right."""
+class GoldMiss:
+    """A judgment of a gold item with too few pairs right (`GOLD_MISS`)."""
 
     judgment: int
     annotator: str
@@ -268,9 +271,9 @@ class Miss:
     prompt: str
 
 
-def gold_misses(project: Project, filters: Filters, *, limit: int = 50, offset: int = 0) -> list[Miss]:
-    """The judgments that missed a known answer, newest first."""
-    where, values = filters.where_theirs()
+def gold_misses(project: Project, filters: Filters, *, limit: int = 50, offset: int = 0) -> list[GoldMiss]:
+    """Judgments that failed a gold item, newest first."""
+    where, values = filters.where_annotator()
     query = f"""
         SELECT gold.judgment_id, person.username, gold.item_id, gold.created_at, good, pairs,
                left(prompt.messages->-1->>'content', 200)
@@ -283,7 +286,7 @@ def gold_misses(project: Project, filters: Filters, *, limit: int = 50, offset: 
     values |= {"project": project.pk, "limit": limit, "offset": offset}
     with connection.cursor() as cursor:
         cursor.execute(query, values)
-        return [Miss(*row) for row in cursor.fetchall()]
+        return [GoldMiss(*row) for row in cursor.fetchall()]
 
 
 def last_judgments(project: Project, user: User, *, limit: int = 12) -> list[Judgment]:

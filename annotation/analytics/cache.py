@@ -1,4 +1,4 @@
-"""Figures of a large project are kept for a while: counting them again at every look would cost more than they change."""
+"""A cache for statistics that take long to compute in large projects."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from django.core.cache import cache
 from annotation.analytics.filters import Filters
 from annotation.models import Project
 
-Figure = TypeVar("Figure")
+Value = TypeVar("Value")
 
 QUICK_S = 0.5
-TIMES_AS_LONG = 30
+LIFETIME_FACTOR = 30
 MAX_S = 300.0
 
 
-def kept(project: Project, filters: Filters, *what: str, count: Callable[[], Figure]) -> Figure:
-    """What `count` returns, which may be as old as thirty times what it took, and five minutes at most. What is counted
-    quickly is counted anew."""
+def cached(project: Project, filters: Filters, *what: str, count: Callable[[], Value]) -> Value:
+    """The result of `count`, cached for thirty times as long as it took, at most five minutes. What takes under half a second
+    is not cached. `what` names the value within the project and the filters."""
     since = "" if filters.days or filters.since is None else filters.since.isoformat()
     name = "|".join((str(project.pk), str(project.k), filters.query, since, *what))
     key = f"analytics:{hashlib.sha256(name.encode()).hexdigest()}"
-    found: Figure | None = cache.get(key)
-    if found is None:
-        began = perf_counter()
-        found = count()
-        took = perf_counter() - began
-        if took > QUICK_S:
-            cache.set(key, found, min(MAX_S, TIMES_AS_LONG * took))
-    return found
+    value: Value | None = cache.get(key)
+    if value is None:
+        start = perf_counter()
+        value = count()
+        seconds = perf_counter() - start
+        if seconds > QUICK_S:
+            cache.set(key, value, min(MAX_S, LIFETIME_FACTOR * seconds))
+    return value

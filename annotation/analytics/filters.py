@@ -1,4 +1,4 @@
-"""What a lead looks at: a period, a person, a tag, a version of the guidelines; all in the page's address."""
+"""Filters of the analytics pages, read from the query string: period, annotator, tag, guideline version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PERIODS = {"1": "Today and yesterday", "7": "7 days", "30": "30 days", "90": "90
 
 @dataclass(frozen=True)
 class Filters:
-    """Which judgments a figure is of. `since` comes from `days`, unless a caller sets it."""
+    """Which judgments a statistic covers. `since` follows from `days`, unless a caller sets it."""
 
     days: int | None = None
     annotator: User | None = None
@@ -28,7 +28,7 @@ class Filters:
 
     @classmethod
     def read(cls, query: Mapping[str, str], project: Project) -> Filters:
-        """From a query string. What does not exist in the project filters nothing."""
+        """From a query string. Unknown values are ignored."""
         days = int(query["days"]) if query.get("days") and query["days"] in PERIODS else None
         version = query.get("version", "")
         known = version.isdecimal() and len(version) < 8
@@ -44,12 +44,12 @@ class Filters:
         )
 
     @property
-    def any(self) -> bool:
+    def is_active(self) -> bool:
         return bool(self.query)
 
     @property
     def query(self) -> str:
-        """The query string that reads back as this."""
+        """The query string that `read` turns back into these filters."""
         named = {
             "days": self.days,
             "annotator": self.annotator.username if self.annotator else None,
@@ -59,8 +59,8 @@ class Filters:
         return urlencode({name: value for name, value in named.items() if value})
 
     def where(self) -> tuple[str, dict[str, Any]]:
-        """SQL on `judgment` and `item`, beginning with AND, and its values. A person's judgments are not picked out here:
-        agreement needs the others', too."""
+        """SQL conditions on `judgment` and `item`, each beginning with AND, and their parameters. Without the annotator, since
+        agreement needs the judgments of the others too."""
         clauses, values = [], dict[str, Any]()
         if self.since:
             clauses.append("AND judgment.created_at >= %(since)s")
@@ -79,8 +79,8 @@ class Filters:
             values["version"] = self.version
         return " ".join(clauses), values
 
-    def where_theirs(self) -> tuple[str, dict[str, Any]]:
-        """As `where`, and only of the person, where one is chosen."""
+    def where_annotator(self) -> tuple[str, dict[str, Any]]:
+        """`where`, restricted to the judgments of the annotator if one is selected."""
         clauses, values = self.where()
         if self.annotator:
             clauses += " AND judgment.annotator_id = %(annotator)s"
@@ -88,15 +88,15 @@ class Filters:
         return clauses, values
 
 
-EVERYTHING = Filters()
+NO_FILTERS = Filters()
 
 TAGS = """
 SELECT DISTINCT unnest(tags) AS tag FROM annotation_prompt WHERE project_id = %(project)s ORDER BY tag LIMIT 200
 """
 
 
-def choices(project: Project) -> dict[str, Any]:
-    """What the filters' form offers: three queries."""
+def filter_choices(project: Project) -> dict[str, Any]:
+    """The options of the filter form. Three queries."""
     with connection.cursor() as cursor:
         cursor.execute(TAGS, {"project": project.pk})
         tags = [tag for (tag,) in cursor.fetchall()]

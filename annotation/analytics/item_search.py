@@ -1,4 +1,4 @@
-"""The list of items: by what it is narrowed and in which order it comes, all in the page's address."""
+"""Search and order of the item list, read from the query string."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from annotation.analytics.time_steps import DAY
 from annotation.models import Item, Judgment, Project, Skip, Slot, Verdict
 
 LEAST_AGREED = "agreement"
-"""The order in which the items on which people agree least come first."""
+"""Sort key: lowest agreement first."""
 STATES = {
     "open": "Open",
     "done": "Done",
@@ -27,9 +27,8 @@ STATES = {
 
 @dataclass(frozen=True)
 class Search:
-    """What an items list shows: items in a state, by tag and text, or the items behind a figure of another page, which
-    are those with a judgment of a person, of a degree, under a version of the guidelines, or from a moment to another, that
-    one left out (UTC)."""
+    """A search for items by state, tag and text, or by their judgments: annotator, degree, guideline version, and time from
+    `since` up to but not including `until` (UTC)."""
 
     state: str = ""
     tag: str = ""
@@ -44,7 +43,7 @@ class Search:
 
     @classmethod
     def read(cls, query: Mapping[str, str]) -> Search:
-        """From a query string; what is unknown finds everything."""
+        """From a query string; unknown values are ignored."""
 
         def text(name: str) -> str:
             return query.get(name, "").replace("\0", "").strip()[:200]
@@ -58,19 +57,19 @@ class Search:
             degree=text("degree"),
             reason=text("reason"),
             version=int(version) if version.isdecimal() and len(version) < 8 else None,
-            since=_moment(text("from")),
-            until=_moment(text("to"), ends=True),
+            since=_parse_time(text("from")),
+            until=_parse_time(text("to"), ends=True),
             sort=LEAST_AGREED if text("sort") == LEAST_AGREED else "",
         )
 
     @property
-    def narrowed(self) -> bool:
-        """Whether it leaves items out."""
+    def is_narrowed(self) -> bool:
+        """Whether any filter is set."""
         return replace(self, sort="") != Search()
 
     @property
     def when(self) -> str:
-        """From when to when, in words: days, or moments where they are not whole ones."""
+        """The time range in words: dates, or dates with times where it is not whole days."""
         whole = all(at is None or at.time() == time() for at in (self.since, self.until))
         last = self.until - DAY if self.until and whole else self.until
         if whole and self.since and self.since == last:
@@ -80,37 +79,37 @@ class Search:
         return " ".join(f"{word} {date_format(at, style)}{zone}" for word, at in ends if at)
 
     @property
-    def judged(self) -> Q | None:
-        """Which judgments an item must have one of; None where any item will do."""
-        wanted = Q()
+    def judgment_filter(self) -> Q | None:
+        """Condition that at least one judgment of the item must meet; None for none."""
+        condition = Q()
         if self.annotator:
-            wanted &= Q(annotator__username=self.annotator)
+            condition &= Q(annotator__username=self.annotator)
         if self.degree:
-            wanted &= Q(degree=self.degree)
+            condition &= Q(degree=self.degree)
         if self.version is not None:
-            wanted &= Q(guideline__number=self.version)
+            condition &= Q(guideline__number=self.version)
         if self.since:
-            wanted &= Q(created_at__gte=self.since)
+            condition &= Q(created_at__gte=self.since)
         if self.until:
-            wanted &= Q(created_at__lt=self.until)
-        return wanted or None
+            condition &= Q(created_at__lt=self.until)
+        return condition or None
 
 
-def _moment(text: str, *, ends: bool = False) -> datetime | None:
-    """Of `2026-11-20T14:05` or `2026-11-20`, in UTC; where a day `ends` something, the moment after it. None of what is
-    no time."""
+def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
+    """`2026-11-20T14:05` or `2026-11-20` as UTC; a date that `ends` a range becomes the start of the next day. None where it
+    is neither."""
     try:
-        moment = datetime.fromisoformat(text)
-        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-        return moment + DAY if ends and len(text) == len("2026-11-20") else moment
+        parsed = datetime.fromisoformat(text)
+        parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        return parsed + DAY if ends and len(text) == len("2026-11-20") else parsed
     except (ValueError, OverflowError):
         return None
 
 
-def found(project: Project, search: Search) -> QuerySet[Item]:
-    """The items, the newest first or those on which people agree least, with `said`, how many judged each, and `waits`,
-    whether it waits for somebody."""
-    # counted for the items of the page alone, where joining would count for all of them
+def search_items(project: Project, search: Search) -> QuerySet[Item]:
+    """The items found, newest first or lowest agreement first, annotated with `judgment_count`, `is_decided` and
+    `is_waiting` (whether it has a slot that is not done)."""
+    # a subquery counts for the items of the page only; a join would count for all of them
     counted = (
         Judgment.objects.filter(item=OuterRef("pk"), supersedes=None, slot__isnull=False)
         .order_by()
@@ -120,22 +119,22 @@ def found(project: Project, search: Search) -> QuerySet[Item]:
     items = (
         Item.objects.filter(project=project)
         .select_related("prompt", "agreement")
-        .annotate(said=Coalesce(Subquery(counted.values("n")), 0))
+        .annotate(judgment_count=Coalesce(Subquery(counted.values("n")), 0))
         .order_by("-id")
     )
     waiting = Slot.objects.filter(item=OuterRef("pk")).exclude(state=Slot.State.DONE)
     verdicts = Verdict.objects.filter(item=OuterRef("pk"))
-    items = items.annotate(decided=Exists(verdicts), waits=Exists(waiting))
+    items = items.annotate(is_decided=Exists(verdicts), is_waiting=Exists(waiting))
     if search.state:
         items = items.filter(_in_state(search.state))
     if search.tag:
         items = items.filter(prompt__tags__contains=[search.tag])
     if search.text:
         items = items.filter(prompt__messages__says=search.text)
-    if (judged := search.judged) is not None:
-        items = items.filter(Exists(Judgment.objects.current().filter(judged, item=OuterRef("pk"))))
+    if (condition := search.judgment_filter) is not None:
+        items = items.filter(Exists(Judgment.objects.current().filter(condition, item=OuterRef("pk"))))
     if search.sort == LEAST_AGREED:
-        # by the index of `Agreement`, which holds only items that two people judged
+        # uses the index of `Agreement`, which has only items that two people judged
         items = items.filter(agreement__project=project).order_by("agreement__share", "pk")
         if search.state != "gold":
             items = items.filter(gold__isnull=True)
@@ -148,9 +147,9 @@ def _in_state(state: str) -> Q:
     if state == "gold":
         return Q(gold__isnull=False)
     if state == "decided":
-        return Q(decided=True)
+        return Q(is_decided=True)
     if state == "done":
-        return Q(state=Item.State.OPEN, gold__isnull=True, waits=False)
+        return Q(state=Item.State.OPEN, gold__isnull=True, is_waiting=False)
     if state == "open":
-        return Q(state=Item.State.OPEN, gold__isnull=True, waits=True)
+        return Q(state=Item.State.OPEN, gold__isnull=True, is_waiting=True)
     return Q(state=state)

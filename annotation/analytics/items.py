@@ -1,16 +1,16 @@
-"""Items as reviewers meet them: those that need a look, and one with everything said about it."""
+"""Items for reviewers: those with disagreement, skips or review flags, and one item with all of its judgments."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import connection
 from django.db.models import QuerySet
 
-from annotation.analytics.agreement import MET, SAID, SAME, SHAPES
-from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.analytics.agreement import AGREEING_PAIRS, COUNTED_JUDGMENTS, JUDGMENT_PAIRS, RANKINGS
+from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import WEEK
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
@@ -18,9 +18,9 @@ from annotation.logic.ranking import LETTERS
 from annotation.models import Item, Judgment, Project, Response, ReviewFlag, Skip, Slot, Verdict
 from annotation.models.judgments import DIFFER
 
-# --- what needs a look ----------------------------------------------------------------------------------------
+# --- items that need review ----------------------------------------------------------------------------------------
 
-# of all judgments, as a worker measured it: `Agreement` and its index
+# without filters: from `Agreement`, which a worker keeps up to date, by its index
 MEASURED = """
 SELECT agreement.item_id, agreement.share, item.prompt_id
 FROM annotation_agreement AS agreement
@@ -28,13 +28,13 @@ JOIN annotation_item AS item ON item.id = agreement.item_id
 WHERE agreement.project_id = %(project)s AND agreement.share < %(below)s AND item.gold IS NULL {open}
 """
 
-# of the judgments that filters let through, counted now
+# with filters: computed from the judgments that match
 COUNTED = """
-WITH {said}, {shapes}, {met}
-SELECT met.item_id, sum(same)::float / sum(pairs) AS share, met.prompt_id
-FROM met JOIN annotation_item AS item ON item.id = met.item_id
+WITH {judgments}, {rankings}, {judgment_pairs}
+SELECT judgment_pairs.item_id, sum(same)::float / sum(pairs) AS share, judgment_pairs.prompt_id
+FROM judgment_pairs JOIN annotation_item AS item ON item.id = judgment_pairs.item_id
 WHERE true {open}
-GROUP BY met.item_id, met.prompt_id
+GROUP BY judgment_pairs.item_id, judgment_pairs.prompt_id
 HAVING sum(same)::float / sum(pairs) < %(below)s
 """
 
@@ -44,17 +44,17 @@ AND NOT EXISTS (SELECT FROM annotation_verdict AS verdict WHERE verdict.item_id 
 """
 
 WORST = """
-SELECT found.item_id, found.share, left(prompt.messages->-1->>'content', 200), prompt.tags, found.n
-FROM (SELECT *, count(*) OVER () AS n FROM ({found}) AS every
-      ORDER BY share, item_id LIMIT %(limit)s OFFSET %(offset)s) AS found
-JOIN annotation_prompt AS prompt ON prompt.id = found.prompt_id
-ORDER BY found.share, found.item_id
+SELECT worst.item_id, worst.share, left(prompt.messages->-1->>'content', 200), prompt.tags, worst.n
+FROM (SELECT *, count(*) OVER () AS n FROM ({differing}) AS differing
+      ORDER BY share, item_id LIMIT %(limit)s OFFSET %(offset)s) AS worst
+JOIN annotation_prompt AS prompt ON prompt.id = worst.prompt_id
+ORDER BY worst.share, worst.item_id
 """
 
 
 @dataclass(frozen=True)
 class Disagreement:
-    """An item on which people differ, `percent` being how far they agree."""
+    """An item with low agreement: `share` of its pairs are ordered alike."""
 
     item: int
     share: float
@@ -69,26 +69,30 @@ class Disagreement:
 def disagreements(
     project: Project, filters: Filters, *, limit: int = 50, offset: int = 0
 ) -> tuple[list[Disagreement], int]:
-    """The items without a verdict on which people differ, the worst first; and how many there are in all. One query."""
+    """The items without a verdict on which people disagree, lowest agreement first; and their total number. One query."""
     where, values = filters.where()
-    whose = ""
+    of_annotator = ""
     if filters.annotator:
-        whose = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
+        of_annotator = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
         values["annotator"] = filters.annotator.pk
-    if filters.any or filters.since:
-        met = MET.format(same=SAME, whose=whose)
-        found = COUNTED.format(said=SAID.format(where=where), shapes=SHAPES, met=met, open=OPEN)
+    if filters.is_active or filters.since:
+        differing = COUNTED.format(
+            judgments=COUNTED_JUDGMENTS.format(where=where),
+            rankings=RANKINGS,
+            judgment_pairs=JUDGMENT_PAIRS.format(agreeing_pairs=AGREEING_PAIRS, of_annotator=of_annotator),
+            open=OPEN,
+        )
     else:
-        found = MEASURED.format(open=OPEN)
+        differing = MEASURED.format(open=OPEN)
     values |= {"project": project.pk, "below": DIFFER, "limit": limit, "offset": offset} | WEEK.values
     with connection.cursor() as cursor:
-        cursor.execute(WORST.format(found=found), values)
+        cursor.execute(WORST.format(differing=differing), values)
         rows = cursor.fetchall()
     return [Disagreement(*row[:-1]) for row in rows], rows[0][-1] if rows else 0
 
 
-def sent(project: Project) -> QuerySet[Skip]:
-    """What annotators left to a reviewer and nobody has answered yet, the oldest first."""
+def review_requests(project: Project) -> QuerySet[Skip]:
+    """Skips that annotators sent to a reviewer and that are not resolved yet, oldest first."""
     return (
         Skip.objects.filter(item__project=project, reason=Skip.Reason.REVIEW, resolved_at=None)
         .select_related("annotator", "item__prompt")
@@ -97,7 +101,7 @@ def sent(project: Project) -> QuerySet[Skip]:
 
 
 def flagged_items(project: Project) -> QuerySet[ReviewFlag]:
-    """The judgments that somebody other than a person asks a reviewer to look at, the oldest first."""
+    """Judgments that reward models flagged for review and that are not resolved yet, oldest first."""
     return (
         ReviewFlag.objects.filter(judgment__item__project=project, resolved_at=None)
         .select_related("judgment__annotator", "judgment__item__prompt")
@@ -110,7 +114,7 @@ def flagged_items(project: Project) -> QuerySet[ReviewFlag]:
 
 @dataclass(frozen=True)
 class Candidate:
-    """An answer in an item's page. `strength` is Bradley and Terry's, as a percentage of the widest."""
+    """An answer on an item's page. `strength` is the Bradley-Terry strength, scaled to a bar of 0 to 100."""
 
     letter: str
     response: Response
@@ -119,8 +123,8 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What one person said of one answer."""
+class AnswerRating:
+    """One annotator's rank, quality, safety and flags for one answer."""
 
     rank: int | None
     quality: int | None = None
@@ -129,81 +133,84 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Voice:
-    """What one person said of each answer, in the order of the letters. `far`: their distance from the consensus, as a
-    share of the pairs."""
+class ItemJudgment:
+    """One annotator's judgment: a rating per answer, in the order of the letters. `distance` from the consensus is the share
+    of pairs ordered differently."""
 
     name: str
-    cells: list[Cell]
+    ratings: list[AnswerRating]
     judgment: Judgment
-    far: float | None = None
+    distance: float | None = None
 
     @property
     def ranks(self) -> list[int]:
-        return [cell.rank or 0 for cell in self.cells]
+        return [rating.rank or 0 for rating in self.ratings]
 
 
 @dataclass(frozen=True)
-class Sent:
-    """What somebody had said when they left the item to a reviewer; it does not count."""
+class ReviewRequest:
+    """What an annotator had entered when they sent the item to a reviewer; it does not count as a judgment."""
 
     skip: Skip
-    cells: list[Cell]
+    ratings: list[AnswerRating]
 
     @property
     def unsafe_preferred(self) -> bool:
-        """Whether it was refused: an unsafe answer stands above a safe one."""
+        """Whether an unsafe answer is ranked above a safe one, which is refused as a judgment."""
         return any(
             worse.safe is False and better.safe is not False and (worse.rank or 0) < (better.rank or 0)
-            for worse in self.cells
-            for better in self.cells
+            for worse in self.ratings
+            for better in self.ratings
             if worse.rank and better.rank
         )
 
 
 @dataclass(frozen=True)
-class Everything:
-    """An item with all that was said about it."""
+class ItemReview:
+    """An item with its judgments, consensus, skips, review flags and verdicts."""
 
     item: Item
     candidates: list[Candidate]
-    voices: list[Voice]
+    judgments: list[ItemJudgment]
     consensus: list[int]
     agreement: int | None
-    sent: list[Sent]
+    review_requests: list[ReviewRequest]
     skips: list[Skip]
     review_flags: list[ReviewFlag]
     verdicts: list[Verdict]
-    waits: int
+    open_slots: int
 
 
-def everything(item: Item) -> Everything:
+def item_review(item: Item) -> ItemReview:
     """Six queries: answers, judgments with their placements, skips, review flags, verdicts, slots."""
     responses = sorted(item.responses.all(), key=lambda response: response.pk)
     order = [response.pk for response in responses]
-    voices = _voices(item, order)
-    rankings = [voice.ranks for voice in voices]
-    agreed = consensus.kemeny(rankings)
-    ranks: list[int | None] = list(agreed) if agreed else [None] * len(order)
+    judgments = _judgments(item, order)
+    rankings = [judgment.ranks for judgment in judgments]
+    consensus_ranks = consensus.kemeny(rankings)
+    ranks: list[int | None] = list(consensus_ranks) if consensus_ranks else [None] * len(order)
     strengths = (
         consensus.bradley_terry(consensus.votes(rankings)) if len(rankings) > 1 else [0.0] * len(order)
     )
     widest = max(map(abs, strengths), default=0) or 1
-    met = tally([rankings]).share
+    agreement = tally([rankings]).share
     pairs = len(order) * (len(order) - 1) / 2 or 1
     skips = list(item.skips.select_related("annotator").order_by("id"))
-    return Everything(
+    return ItemReview(
         item=item,
         candidates=[
             Candidate(letter, response, rank, round(50 + 45 * strength / widest, 1))
             for letter, response, rank, strength in zip(LETTERS, responses, ranks, strengths, strict=False)
         ],
-        voices=[
-            Voice(v.name, v.cells, v.judgment, consensus.distance(v.ranks, agreed) / pairs) for v in voices
+        judgments=[
+            replace(judgment, distance=consensus.distance(judgment.ranks, consensus_ranks) / pairs)
+            for judgment in judgments
         ],
-        consensus=agreed,
-        agreement=met.percent if met else None,
-        sent=[Sent(skip, _said_before(skip, order)) for skip in skips if skip.data],
+        consensus=consensus_ranks,
+        agreement=agreement.percent if agreement else None,
+        review_requests=[
+            ReviewRequest(skip, _ratings_before_skip(skip, order)) for skip in skips if skip.data
+        ],
         skips=skips,
         review_flags=list(
             ReviewFlag.objects.filter(judgment__item=item, resolved_at=None)
@@ -211,11 +218,11 @@ def everything(item: Item) -> Everything:
             .order_by("id")
         ),
         verdicts=list(item.verdicts.select_related("reviewer").order_by("-id")),
-        waits=item.slots.exclude(state=Slot.State.DONE).count(),
+        open_slots=item.slots.exclude(state=Slot.State.DONE).count(),
     )
 
 
-def _voices(item: Item, order: list[int]) -> list[Voice]:
+def _judgments(item: Item, order: list[int]) -> list[ItemJudgment]:
     judgments = (
         Judgment.objects.current()
         .filter(item=item)
@@ -223,44 +230,47 @@ def _voices(item: Item, order: list[int]) -> list[Voice]:
         .prefetch_related("placements")
         .order_by("id")
     )
-    found = []
+    complete = []
     for judgment in judgments:
         placed = {placement.response_id: placement for placement in judgment.placements.all()}
         if order and set(placed) == set(order):
-            cells = [Cell(p.rank, p.quality, p.safe, tuple(p.flags)) for p in (placed[pk] for pk in order)]
-            found.append(Voice(judgment.annotator.username, cells, judgment))
-    return found
+            ratings = [
+                AnswerRating(p.rank, p.quality, p.safe, tuple(p.flags)) for p in (placed[pk] for pk in order)
+            ]
+            complete.append(ItemJudgment(judgment.annotator.username, ratings, judgment))
+    return complete
 
 
-def _said_before(skip: Skip, order: list[int]) -> list[Cell]:
-    """From what the screens keep beside a skip: `{"ranks": {id: rank}, "marks": {id: {"safe": …}}}`. It came from a form:
-    what is no rank or mark is left out."""
+def _ratings_before_skip(skip: Skip, order: list[int]) -> list[AnswerRating]:
+    """Ratings from the data stored with a skip: `{"ranks": {id: rank}, "marks": {id: {"safe": …}}}`. It came from a form, so
+    invalid values are dropped."""
     data = skip.data if isinstance(skip.data, dict) else {}
     ranks, marks = _mapping(data.get("ranks")), _mapping(data.get("marks"))
-    cells = []
+    ratings = []
     for pk in map(str, order):
         rank, mark = ranks.get(pk), marks.get(pk)
         safe = _mapping(mark).get("safe")
-        cells.append(
-            Cell(rank if isinstance(rank, int) else None, safe=safe if isinstance(safe, bool) else None)
+        ratings.append(
+            AnswerRating(
+                rank if isinstance(rank, int) else None, safe=safe if isinstance(safe, bool) else None
+            )
         )
-    return cells
+    return ratings
 
 
 def _mapping(part: Any) -> dict[str, Any]:
     return part if isinstance(part, dict) else {}
 
 
-def in_letters(ranks: Mapping[str, int] | None, candidates: list[Candidate]) -> list[int | None]:
-    """Ranks by response id, as a verdict or gold keeps them, in the order of the letters."""
+def ranks_by_letter(ranks: Mapping[str, int] | None, candidates: list[Candidate]) -> list[int | None]:
+    """Ranks by response id (as in a verdict or a gold answer), in the order of the letters."""
     return [(ranks or {}).get(str(candidate.response.pk)) for candidate in candidates]
 
 
 def next_to_review(project: Project, item: Item) -> int | None:
-    """The worst other item on which people differ and that nobody has decided yet, to go on with; where there is none, one
-    with a flagged judgment."""
-    worst, _ = disagreements(project, EVERYTHING, limit=2)
-    others = (one.item for one in worst if one.item != item.pk)
+    """Another item to review: the undecided one with the lowest agreement, or else one with a flagged judgment."""
+    worst, _ = disagreements(project, NO_FILTERS, limit=2)
+    others = (row.item for row in worst if row.item != item.pk)
     review_flags = (
         flagged_items(project).exclude(judgment__item=item).values_list("judgment__item", flat=True)
     )

@@ -1,4 +1,4 @@
-"""What a lead sees of the work: how it goes, who does it, and what has come since the last snapshot."""
+"""Statistics of the progress page: queue, members, judgments over time, degrees, skips."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any, cast
 from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, Max, Q
 
-from annotation.analytics.cache import kept
-from annotation.analytics.filters import EVERYTHING, Filters
-from annotation.analytics.time_steps import WEEK, Span, Step
+from annotation.analytics.cache import cached
+from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep
 from annotation.logic.durations import duration
 from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.queries import Progress, midnight, progress, working_now
@@ -25,8 +25,8 @@ class Median(Aggregate):
     output_field = FloatField()
 
 
-def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
-    """The queue as its page shows it, as JSON: counts, the time left in words, and who is working now."""
+def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any]:
+    """The queue as JSON for the progress page: counts, the time left in words, and who is working now."""
     now = now or progress(project)
     return {
         "wanted": now.wanted,
@@ -44,8 +44,8 @@ def live_state(project: Project, now: Progress | None = None) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Work:
-    """What somebody judged in a project: items, ever and since midnight (UTC); when last; and in what time."""
+class MemberActivity:
+    """A member's judgments in a project: how many in total and since midnight (UTC), the last one, and the median time."""
 
     total: int = 0
     today: int = 0
@@ -53,29 +53,36 @@ class Work:
     median: float | None = None  # seconds a judgment
 
 
-def members_today(project: Project) -> list[tuple[Member, Work]]:
-    """Everybody in the project and what they did, the busiest of today first. Who belongs to it is never old; how much they
-    judged may be (`kept`)."""
-    work = kept(project, EVERYTHING, "members", midnight().isoformat(), count=lambda: _work(project))
-    members = [
-        (member, work.get(member.user_id, Work())) for member in project.members.select_related("user")
-    ]
-    return sorted(members, key=lambda one: (-one[1].today, -one[1].total, one[0].user.username))
-
-
-def _work(project: Project) -> dict[int, Work]:
-    """By person."""
-    said = Judgment.objects.filter(item__project=project, supersedes=None).order_by().values("annotator")
-    counted = said.annotate(
-        total=Count("id"),
-        today=Count("id", filter=Q(created_at__gte=midnight())),
-        last=Max("created_at"),
-        median=Median("seconds"),
+def member_activity(project: Project) -> list[tuple[Member, MemberActivity]]:
+    """Every member with their activity, most judgments today first. The member list is current; the counts may be cached
+    (`cached`)."""
+    activity = cached(
+        project, NO_FILTERS, "members", midnight().isoformat(), count=lambda: _activity(project)
     )
-    return {row.pop("annotator"): Work(**row) for row in cast("Any", counted)}
+    members = [
+        (member, activity.get(member.user_id, MemberActivity()))
+        for member in project.members.select_related("user")
+    ]
+    return sorted(members, key=lambda row: (-row[1].today, -row[1].total, row[0].user.username))
 
 
-RATE = """
+def _activity(project: Project) -> dict[int, MemberActivity]:
+    """By annotator id."""
+    judgments = Judgment.objects.filter(item__project=project, supersedes=None)
+    counts = (
+        judgments.order_by()
+        .values("annotator")
+        .annotate(
+            total=Count("id"),
+            today=Count("id", filter=Q(created_at__gte=midnight())),
+            last=Max("created_at"),
+            median=Median("seconds"),
+        )
+    )
+    return {row.pop("annotator"): MemberActivity(**row) for row in cast("Any", counts)}
+
+
+JUDGMENT_RATE = """
 SELECT date_bin(%(step)s, judgment.created_at, %(origin)s), count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {where}
@@ -83,15 +90,16 @@ GROUP BY 1
 """
 
 
-def rate(project: Project, filters: Filters, span: Span | None) -> tuple[Step, list[tuple[datetime, int]]]:
-    """How many judgments there were by time (UTC): the step that suits the span, and each of its starts with a count,
-    those without any included."""
+def judgment_rate(
+    project: Project, filters: Filters, span: TimeSpan | None
+) -> tuple[TimeStep, list[tuple[datetime, int]]]:
+    """Judgments over time (UTC): the time step that suits the span, and the count for each step, zeros included."""
     if span is None:
         return WEEK, []
     step = span.step()
-    where, values = filters.where_theirs()
+    where, values = filters.where_annotator()
     with connection.cursor() as cursor:
-        cursor.execute(RATE.format(where=where), values | step.values | {"project": project.pk})
+        cursor.execute(JUDGMENT_RATE.format(where=where), values | step.values | {"project": project.pk})
         counts = dict(cursor.fetchall())
     return step, [(at, counts.get(at, 0)) for at in span.starts(step)]
 
@@ -117,26 +125,26 @@ GROUP BY 1 ORDER BY 1
 
 
 def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
-    """How people choose: of two answers by how much, of more how many of them they tie; `(value, in words, count)`."""
-    counts = kept(project, filters, "degrees", count=lambda: _degrees(project, filters))
+    """Distribution of degrees (two answers) or of the number of ties (more): `(value, label, count)`."""
+    counts = cached(project, filters, "degrees", count=lambda: _degrees(project, filters))
     if not counts:
         return []
     if project.k == 2:
         return [(degree.value, degree.label, counts.get(degree.value, 0)) for degree in Judgment.Degree]
-    words = {0: "No ties", 1: "One tie"}
-    return [("", words.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
+    labels = {0: "No ties", 1: "1 tie"}
+    return [("", labels.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
 
 
 def _degrees(project: Project, filters: Filters) -> dict[Any, int]:
-    where, values = filters.where_theirs()
+    where, values = filters.where_annotator()
     with connection.cursor() as cursor:
         query = DEGREES if project.k == 2 else LEVELS
         cursor.execute(query.format(where=where), values | {"project": project.pk})
         return dict(cursor.fetchall())
 
 
-def skips_by_reason(project: Project, filters: Filters = EVERYTHING) -> list[tuple[str, str, int]]:
-    """Why people skipped items, the commonest first: `(value, in words, count)`."""
+def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tuple[str, str, int]]:
+    """Skips by reason, most frequent first: `(value, label, count)`."""
     rows = Skip.objects.filter(item__project=project)
     if filters.since:
         rows = rows.filter(created_at__gte=filters.since)
@@ -144,12 +152,12 @@ def skips_by_reason(project: Project, filters: Filters = EVERYTHING) -> list[tup
         rows = rows.filter(annotator=filters.annotator)
     if filters.tag:
         rows = rows.filter(item__prompt__tags__contains=[filters.tag])
-    counted = rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason")
-    return [(reason, Skip.Reason(reason).label, n) for reason, n in counted]
+    counts = rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason")
+    return [(reason, Skip.Reason(reason).label, n) for reason, n in counts]
 
 
-def judgments_after(project: Project, snapshot: Snapshot | None) -> int:
-    """How many counted judgments, or newer revisions of them, the snapshot does not hold yet."""
+def new_judgment_count(project: Project, snapshot: Snapshot | None) -> int:
+    """How many counted judgments, or newer revisions of them, the snapshot does not have yet."""
     return (
         Judgment.objects.current()
         .filter(item__project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0)
@@ -157,5 +165,5 @@ def judgments_after(project: Project, snapshot: Snapshot | None) -> int:
     )
 
 
-def answers(project: Project) -> int:
+def response_count(project: Project) -> int:
     return Response.objects.filter(prompt__project=project).count()

@@ -1,5 +1,4 @@
-"""How charts over time are cut: into steps that follow from how long there was work, so that an hour shows its minutes and a
-year its weeks."""
+"""Time steps of charts, chosen by the length of the period: an hour is shown by the minute, a year by the week."""
 
 from __future__ import annotations
 
@@ -13,80 +12,80 @@ from annotation.analytics.filters import Filters
 from annotation.models import Project
 
 ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)
-"""A Monday: steps are counted from here, so that weeks begin on Mondays and days at midnight (UTC)."""
+"""A Monday. Steps are counted from here, so that weeks start on Mondays and days at midnight (UTC)."""
 
 DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True)
-class Step:
-    """One bar's time. `name` goes after "per": a day, 5 minutes."""
+class TimeStep:
+    """The width of one bar of a chart. `name` follows "per": day, 5 minutes."""
 
     name: str
     width: timedelta
 
     def start(self, at: datetime) -> datetime:
-        """When the step began in which `at` lies."""
+        """Start of the step that contains `at`."""
         return at - (at - ORIGIN) % self.width
 
     @property
     def within_a_day(self) -> bool:
-        """Whether it takes a time of day to say when it was."""
+        """Whether a label needs the time of day."""
         return self.width < DAY
 
     @property
     def values(self) -> dict[str, Any]:
-        """For SQL: `date_bin(%(step)s, …, %(origin)s)` is `start`."""
+        """SQL parameters: `date_bin(%(step)s, …, %(origin)s)` computes `start`."""
         return {"step": self.width, "origin": ORIGIN}
 
 
-WEEK = Step("week", timedelta(days=7))
-STEPS = (
-    Step("minute", timedelta(minutes=1)),
-    Step("5 minutes", timedelta(minutes=5)),
-    Step("15 minutes", timedelta(minutes=15)),
-    Step("hour", timedelta(hours=1)),
-    Step("6 hours", timedelta(hours=6)),
-    Step("day", DAY),
+WEEK = TimeStep("week", timedelta(days=7))
+TIME_STEPS = (
+    TimeStep("minute", timedelta(minutes=1)),
+    TimeStep("5 minutes", timedelta(minutes=5)),
+    TimeStep("15 minutes", timedelta(minutes=15)),
+    TimeStep("hour", timedelta(hours=1)),
+    TimeStep("6 hours", timedelta(hours=6)),
+    TimeStep("day", DAY),
     WEEK,
-    Step("4 weeks", timedelta(days=28)),
+    TimeStep("4 weeks", timedelta(days=28)),
 )
-# each step is at most seven of the one before, so that where one gives too many bars the next gives more than MOST / 7
-MOST, FEWEST = 60, 8
-MOST_POINTS = 31
-"""Of agreement, which needs more judgments a step before it says something."""
+# each step is at most seven times the one before: where one gives too many bars, the next gives more than MAX_STEPS / 7
+MAX_STEPS, MIN_STEPS = 60, 8
+MAX_AGREEMENT_STEPS = 31
+"""For agreement, which needs more judgments per step to be meaningful."""
 
 
 @dataclass(frozen=True)
-class Span:
-    """When the first and the last judgment was made, of those that filters let through."""
+class TimeSpan:
+    """The times of the first and the last judgment that match some filters."""
 
     first: datetime
     last: datetime
 
-    def step(self, most: int = MOST) -> Step:
-        """The finest step of which there are not more than `most`; the coarsest where all give more."""
-        return next((step for step in STEPS if len(self.starts(step, fewest=1)) <= most), STEPS[-1])
+    def step(self, most: int = MAX_STEPS) -> TimeStep:
+        """The finest step with at most `most` bars; the coarsest where all have more."""
+        return next((step for step in TIME_STEPS if len(self.starts(step, fewest=1)) <= most), TIME_STEPS[-1])
 
-    def starts(self, step: Step, fewest: int = FEWEST) -> list[datetime]:
-        """When each step began, those without any judgment included, up to the last judgment's; where they are few, some
-        before the first judgment too."""
+    def starts(self, step: TimeStep, fewest: int = MIN_STEPS) -> list[datetime]:
+        """The start of every step up to the last judgment, empty ones included; at least `fewest`, some of them before the first
+        judgment."""
         last = step.start(self.last)
         count = max(fewest, (last - step.start(self.first)) // step.width + 1)
         return [last - step.width * n for n in reversed(range(count))]
 
 
-SPAN = """
+JUDGMENT_SPAN = """
 SELECT min(judgment.created_at), max(judgment.created_at)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s {where}
 """
 
 
-def span(project: Project, filters: Filters) -> Span | None:
-    """None where nothing was judged. One query."""
-    where, values = filters.where_theirs()
+def judgment_span(project: Project, filters: Filters) -> TimeSpan | None:
+    """The span of the judgments that match; None where there are none. One query."""
+    where, values = filters.where_annotator()
     with connection.cursor() as cursor:
-        cursor.execute(SPAN.format(where=where), values | {"project": project.pk})
+        cursor.execute(JUDGMENT_SPAN.format(where=where), values | {"project": project.pk})
         first, last = cursor.fetchone()
-    return Span(first, last) if first else None
+    return TimeSpan(first, last) if first else None

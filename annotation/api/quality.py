@@ -79,13 +79,13 @@ class QualityApi(APIView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         filters = Filters.read(request.query_params, project)
         found, whole = alphas(project, filters), tallies(project, filters, "all")["all"].get("", Tally())
-        standings = annotators.annotator_stats(project, filters)
+        stats = annotators.annotator_stats(project, filters)
         figures = {
             "alpha_ordinal": found.ordinal,
             "alpha_nominal": found.nominal,
             "agreement": whole.share,
             "tau_b": whole.mean_tau,
-            "gold": annotators.total_gold(one.gold for one in standings).share,
-            "annotators": standings,
+            "gold": annotators.total_gold_score(row.gold for row in stats).share,
+            "annotators": stats,
         }
         return Response(QualityOut(figures).data)

@@ -95,7 +95,7 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
             return redirect("home")
     judgments = Judgment.objects.filter(annotator=user).count()
     context = {"form": form, "person": user, "judgments": judgments, "is_me": user == me}
-    return render(request, "annotation/erase.html", context, status=422 if form.errors else 200)
+    return render(request, "annotation/account_erase.html", context, status=422 if form.errors else 200)
 
 
 def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpResponse:

@@ -1,4 +1,4 @@
-"""One person's work: speed, agreement, habits, known answers missed; and a word with them."""
+"""One annotator: speed, agreement, biases, failed gold items; and messages to them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from annotation.actions.rules import RuleError
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import tallies
 from annotation.analytics.annotators import AnnotatorStats
-from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, User
 from annotation.views import HtmxRequest, charts
-from annotation.views.deferred import comes_later
+from annotation.views.deferred import is_deferred
 
 
 @login_required
 @require_GET
 def annotator(request: HtmxRequest, slug: str, username: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return _page(request, me, _who(me.project, username))
+    return _page(request, me, _find_user(me.project, username))
 
 
 @login_required
@@ -38,7 +38,7 @@ def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpRespo
         rules.pause(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
-    messages.success(request, f"{member.user} is given no more work until you lift the pause.")
+    messages.success(request, f"{member.user} gets no more work until you lift the pause.")
     return redirect("annotator", slug, username)
 
 
@@ -51,7 +51,7 @@ def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpRespon
         rules.warn(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
-    messages.success(request, f"{member.user} reads that above their work.")
+    messages.success(request, f"{member.user} will see your message above their work.")
     return redirect("annotator", slug, username)
 
 
@@ -61,44 +61,44 @@ def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResp
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     rules.resume(member=member, actor=current_user(request))
-    messages.success(request, f"{member.user} may go on. The rules look at what comes from here on.")
+    messages.success(request, f"{member.user} can continue. The rules apply to new judgments only.")
     return redirect("annotator", slug, username)
 
 
 def _member(project: Project, username: str) -> Member:
-    _check(username)
+    _check_username(username)
     return get_object_or_404(project.members.select_related("user", "project"), user__username=username)
 
 
-def _who(project: Project, username: str) -> User:
-    """Somebody who is in the project, or has judged in it.
+def _find_user(project: Project, username: str) -> User:
+    """A member of the project, or somebody who has judged in it.
 
     Raises:
-        Http404: they did neither.
+        Http404: there is nobody of that name.
     """
-    _check(username)
+    _check_username(username)
     user = User.objects.filter(username=username).first()
     if user is None or not (
         Member.objects.filter(project=project, user=user).exists()
         or Judgment.objects.filter(item__project=project, annotator=user).exists()
     ):
-        raise Http404("Nobody of that name works here.")
+        raise Http404("There is no annotator of that name in this project.")
     return user
 
 
-def _check(username: str) -> None:
+def _check_username(username: str) -> None:
     """
     Raises:
-        Http404: no name can be this, and PostgreSQL would not even look for it.
+        Http404: it contains NUL, which PostgreSQL refuses in a query.
     """
     if "\0" in username:
-        raise Http404("Nobody of that name works here.")
+        raise Http404("There is no annotator of that name in this project.")
 
 
 def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> HttpResponse:
     project = me.project
     member = Member.objects.filter(project=project, user=user).first()
-    page: dict[str, Any] = {"me": me, "project": project, "who": user, "member": member, "error": error}
+    page: dict[str, Any] = {"me": me, "project": project, "annotator": user, "member": member, "error": error}
     if request.htmx:
         return render(request, "annotation/annotator.html#figures", page | _figures(project, user, member))
     page |= {
@@ -109,22 +109,20 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
         .select_related("actor")
         .order_by("-id")[:10],
     }
-    page |= {"later": True} if comes_later(request, project) else _figures(project, user, member)
+    page |= {"deferred": True} if is_deferred(request, project) else _figures(project, user, member)
     return render(request, "annotation/annotator.html", page, status=422 if error else 200)
 
 
 def _figures(project: Project, user: User, member: Member | None) -> dict[str, Any]:
-    everybody = annotators.annotator_stats(project, EVERYTHING)
-    theirs = Filters(annotator=user)
-    span = time_steps.span(project, theirs)
-    step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
+    all_stats = annotators.annotator_stats(project, NO_FILTERS)
+    own = Filters(annotator=user)
+    span = time_steps.judgment_span(project, own)
+    step = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
     return {
-        "one": next((one for one in everybody if one.user.pk == user.pk), AnnotatorStats(user, member)),
+        "stats": next((row for row in all_stats if row.user.pk == user.pk), AnnotatorStats(user, member)),
         "step": step,
-        "agreement": charts.agreement_over_time(
-            project, tallies(project, theirs, "at", step=step)["at"], step
-        ),
-        "speed": charts.seconds_over_time(annotators.speed(project, theirs)[-14:]),
-        "stretches": annotators.stretches(project, user, EVERYTHING),
-        "misses": annotators.gold_misses(project, theirs, limit=10),
+        "agreement": charts.agreement_over_time(project, tallies(project, own, "at", step=step)["at"], step),
+        "speed": charts.seconds_over_time(annotators.seconds_by_day(project, own)[-14:]),
+        "session_parts": annotators.session_parts(project, user, NO_FILTERS),
+        "misses": annotators.gold_misses(project, own, limit=10),
     }

@@ -1,4 +1,4 @@
-"""What the overseeing pages draw: figures with the words that say them and the items behind them."""
+"""Charts of the analytics pages: positions, labels, descriptions and links to the items behind each point."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.formats import date_format
 
 from annotation.analytics.item_search import LEAST_AGREED
-from annotation.analytics.time_steps import DAY, WEEK, Span, Step
+from annotation.analytics.time_steps import DAY, WEEK, TimeSpan, TimeStep
 from annotation.logic import svg_chart
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Bar, Event, Mark, Plot
@@ -21,28 +21,28 @@ HOUR = timedelta(hours=1)
 
 
 def items_url(project: Project, **search: object) -> str:
-    """The list of items behind a figure."""
+    """URL of the item list with a search."""
     query = urlencode({name: value for name, value in search.items() if value})
     return reverse("items", args=[project.slug]) + (f"?{query}" if query else "")
 
 
-def _between(at: datetime, step: Step) -> dict[str, str]:
-    """The part of an items list's address that says when: days, or moments where the step is less than one."""
+def _time_range(at: datetime, step: TimeStep) -> dict[str, str]:
+    """Query parameters of the item list for one step: dates, or times where the step is shorter than a day."""
     end = at + step.width
     if step.within_a_day:
         return {"from": f"{at:%Y-%m-%dT%H:%M}", "to": f"{end:%Y-%m-%dT%H:%M}"}
     return {"from": f"{at:%Y-%m-%d}", "to": f"{end - DAY:%Y-%m-%d}"}
 
 
-def _label(at: datetime, step: Step) -> str:
-    """On the axis, short: a time where a step is minutes, a day, or both."""
+def _label(at: datetime, step: TimeStep) -> str:
+    """Short label for the axis: time, date, or both."""
     if step.width < HOUR:
         return f"{at:%H:%M}"
     return date_format(at, "j M H:i" if step.within_a_day else "j M" if step.width <= WEEK.width else "j M Y")
 
 
-def _in_words(at: datetime, step: Step) -> str:
-    """The step's time in words: "20 November 2026, 14:00 to 14:15 UTC"."""
+def _step_text(at: datetime, step: TimeStep) -> str:
+    """The step's time in full: "20 November 2026, 14:00 to 14:15 UTC"."""
     if step.within_a_day:
         return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} UTC"
     if step.width == DAY:
@@ -50,15 +50,15 @@ def _in_words(at: datetime, step: Step) -> str:
     return f"{date_format(at, 'j F')} to {date_format(at + step.width - DAY, 'j F Y')}"
 
 
-def said(interval: Interval) -> str:
-    """A share with its interval, in words."""
+def interval_text(interval: Interval) -> str:
+    """A share with its 95% interval, in words."""
     return f"{interval.percent}%, between {100 * interval.low:.0f}% and {100 * interval.high:.0f}%"
 
 
 def agreement_over_time(
-    project: Project, tallies: dict[str, Tally], step: Step, events: Sequence[tuple[datetime, Event]] = ()
+    project: Project, tallies: dict[str, Tally], step: TimeStep, events: Sequence[tuple[datetime, Event]] = ()
 ) -> Plot | None:
-    """Percent agreement by time; None where there are fewer than two. `events` are drawn where they lie within."""
+    """Percent agreement over time, with the `events` in its period; None with fewer than two points."""
     shares = {
         datetime.fromisoformat(at): share
         for at, tally in tallies.items()
@@ -66,15 +66,15 @@ def agreement_over_time(
     }
     if len(shares) < 2:
         return None
-    span = Span(min(shares), max(shares))
+    span = TimeSpan(min(shares), max(shares))
     marks = [
         Mark(
             label=_label(at, step),
             value=shares[at].value,
             low=shares[at].low,
             high=shares[at].high,
-            says=f"{_in_words(at, step)}: {said(shares[at])}, of {shares[at].n:,} pairs",
-            href=items_url(project, sort=LEAST_AGREED, **_between(at, step)),
+            says=f"{_step_text(at, step)}: {interval_text(shares[at])}, of {shares[at].n:,} pairs",
+            href=items_url(project, sort=LEAST_AGREED, **_time_range(at, step)),
         )
         if at in shares
         else _label(at, step)
@@ -92,16 +92,16 @@ def agreement_over_time(
     )
 
 
-def work_over_time(project: Project, counts: list[tuple[datetime, int]], step: Step) -> Plot | None:
-    """Judgments by time; None where there are none."""
+def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], step: TimeStep) -> Plot | None:
+    """Judgments over time; None where there are none."""
     if not counts:
         return None
     marks = [
         Mark(
             label=_label(at, step),
             value=n,
-            says=f"{_in_words(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
-            href=items_url(project, **_between(at, step)) if n else "",
+            says=f"{_step_text(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
+            href=items_url(project, **_time_range(at, step)) if n else "",
         )
         for at, n in counts
     ]
@@ -109,9 +109,9 @@ def work_over_time(project: Project, counts: list[tuple[datetime, int]], step: S
 
 
 def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Plot | None:
-    """Median seconds by day."""
-    known = list(speed)
-    if len(known) < 2:
+    """Median seconds by day; None with fewer than two days."""
+    days = list(speed)
+    if len(days) < 2:
         return None
     marks = [
         Mark(
@@ -119,7 +119,7 @@ def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Plot | No
             value=seconds,
             says=f"{date_format(at, 'j F')}: {seconds:.0f} seconds, {n} judgment{'' if n == 1 else 's'}",
         )
-        for at, n, seconds in known
+        for at, n, seconds in days
     ]
     return svg_chart.plot(marks, low=0, high=svg_chart.ceiling_of([m.value for m in marks]), percent=False)
 

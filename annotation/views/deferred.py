@@ -1,4 +1,4 @@
-"""Figures of a large project take seconds to count: its pages come at once, and ask for them then."""
+"""Deferred statistics: in a large project a page is sent without them and loads them by htmx."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from annotation.models import Project, Slot
 from annotation.views import HtmxRequest
 
 LARGE = 10_000
-"""Judgments, from which on a page does not wait for its figures."""
+"""Number of judgments from which statistics are deferred."""
 
 
-def comes_later(request: HtmxRequest, project: Project) -> bool:
-    """Whether the page is to be shown without its figures: it asks for them by htmx, or, where no scripts run, by a link
-    with `now`. One query, unless the request is such a one."""
+def is_deferred(request: HtmxRequest, project: Project) -> bool:
+    """Whether to send the page without its statistics. Requests for the statistics themselves (htmx, or a link with `now`
+    where no scripts run) are never deferred. At most one query."""
     if request.htmx or "now" in request.GET:
         return False
     return Slot.objects.filter(project=project, state=Slot.State.DONE)[LARGE : LARGE + 1].exists()

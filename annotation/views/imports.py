@@ -39,7 +39,7 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
         except UploadError as error:
             form.add_error("file" if form.cleaned_data["file"] else "text", str(error))
         else:
-            there = reverse("import-look", args=[slug, upload.pk])
+            there = reverse("import-preview", args=[slug, upload.pk])
             return HttpResponseClientRedirect(there) if request.htmx else redirect(there)
     template = "annotation/import.html#upload" if request.htmx else "annotation/import.html"
     context = _list(me) | {"form": form}
@@ -56,7 +56,7 @@ def import_list(request: HttpRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_GET
-def import_look(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
+def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
     """One file: before it is started what was understood of it, afterwards how it goes or went."""
     me = member_for(request.user, slug, Role.LEAD)
     upload = get_object_or_404(me.project.imports, pk=pk)
@@ -69,7 +69,7 @@ def import_look(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
             return redirect("import", slug)
         context |= {"look": seen, "examples": [_example(prompt) for prompt in seen.examples]}
         context["unit"] = imports.unit_of(seen.kind)
-    template = "annotation/import_look.html#state" if request.htmx else "annotation/import_look.html"
+    template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
 
 
@@ -81,7 +81,7 @@ def import_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         imports.start(upload)
     except UploadError as error:
         messages.error(request, str(error))
-    return redirect("import-look", slug, pk)
+    return redirect("import-preview", slug, pk)
 
 
 @login_required

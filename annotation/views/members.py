@@ -118,7 +118,7 @@ def page(
     context = {
         "me": me,
         "project": me.project,
-        "members": analytics.members_today(me.project),
+        "members": analytics.member_activity(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "now": timezone.now(),

@@ -49,7 +49,7 @@ def my_judgments(request: HttpRequest) -> HttpResponse:
         "page": page,
         "rows": [_row(judgment) for judgment in page],
     }
-    return render(request, "annotation/mine.html", context)
+    return render(request, "annotation/my_judgments.html", context)
 
 
 @login_required
@@ -102,7 +102,7 @@ def _show(
         "history": _history(judgment),
         "from_work": _from_work(request),
     }
-    return render(request, "annotation/mine_judgment.html", context, status=422 if error else 200)
+    return render(request, "annotation/my_judgment.html", context, status=422 if error else 200)
 
 
 def _from_work(request: HttpRequest) -> bool:

@@ -53,7 +53,7 @@ def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
     project.name = name  # the heading keeps the stored name while the form has errors
     return render(
         request,
-        "annotation/project_form.html",
+        "annotation/project_settings.html",
         {"me": me, "project": project, "form": form},
         status=422 if form.errors else 200,
     )

@@ -1,4 +1,4 @@
-"""How far people agree, and how each of them works."""
+"""Quality page: agreement between annotators, and statistics of each."""
 
 from __future__ import annotations
 
@@ -17,21 +17,20 @@ from django.views.decorators.http import require_GET
 from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.analytics import annotators, time_steps
-from annotation.analytics import filters as lens
 from annotation.analytics.agreement import Alphas, alphas, tallies
-from annotation.analytics.filters import Filters
+from annotation.analytics.filters import Filters, filter_choices
 from annotation.analytics.item_search import LEAST_AGREED
 from annotation.logic import agreement
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Event
 from annotation.models import Guideline, Project
 from annotation.views import HtmxRequest, charts
-from annotation.views.deferred import comes_later
+from annotation.views.deferred import is_deferred
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of a table of agreement: a tag, or a version of the guidelines."""
+class AgreementRow:
+    """One row of an agreement table: a tag, or a guideline version."""
 
     name: str
     href: str
@@ -43,15 +42,15 @@ class Row:
 @login_required
 @require_GET
 def quality(request: HtmxRequest, slug: str) -> HttpResponse:
-    """The page; for htmx its figures alone, where the page came without them."""
+    """The page; for htmx only its statistics, where they were deferred."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     project = me.project
     filters = Filters.read(request.GET, project)
     page = {"me": me, "project": project, "filters": filters}
     if not request.htmx:
-        page |= {"choices": lens.choices(project)}
-        if comes_later(request, project):
-            return render(request, "annotation/quality.html", page | {"later": True})
+        page |= {"choices": filter_choices(project)}
+        if is_deferred(request, project):
+            return render(request, "annotation/quality.html", page | {"deferred": True})
     page |= _figures(project, filters)
     return render(
         request, "annotation/quality.html#figures" if request.htmx else "annotation/quality.html", page
@@ -59,26 +58,26 @@ def quality(request: HtmxRequest, slug: str) -> HttpResponse:
 
 
 def _figures(project: Project, filters: Filters) -> dict[str, Any]:
-    span = time_steps.span(project, filters)
-    step = span.step(time_steps.MOST_POINTS) if span else time_steps.WEEK
-    met = tallies(project, filters, "all", "at", "version", "tag", step=step)
-    found = alphas(project, filters, step=step)
-    standings = annotators.annotator_stats(project, filters)
-    whole = met["all"].get("", Tally())
+    span = time_steps.judgment_span(project, filters)
+    step = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
+    by = tallies(project, filters, "all", "at", "version", "tag", step=step)
+    alpha = alphas(project, filters, step=step)
+    stats = annotators.annotator_stats(project, filters)
+    overall = by["all"].get("", Tally())
     guidelines = list(Guideline.objects.filter(project=project).defer("text", "html").order_by("number"))
     return {
-        "share": whole.share,
-        "tau": whole.mean_tau,
-        "tau_words": agreement.in_words(whole.mean_tau),
-        "alphas": found,
-        "alpha_words": agreement.in_words(found.ordinal.value if found.ordinal else None),
-        "gold": annotators.total_gold(one.gold for one in standings),
+        "share": overall.share,
+        "tau": overall.mean_tau,
+        "tau_words": agreement.in_words(overall.mean_tau),
+        "alphas": alpha,
+        "alpha_words": agreement.in_words(alpha.ordinal.value if alpha.ordinal else None),
+        "gold": annotators.total_gold_score(row.gold for row in stats),
         "step": step,
         "over_time": charts.agreement_over_time(
-            project, met["at"], step, _new_versions(project, guidelines, met["version"])
+            project, by["at"], step, _version_events(project, guidelines, by["version"])
         ),
-        "versions": _by_version(project, guidelines, met["version"], found),
-        "tags": _by_tag(project, met["tag"]),
+        "versions": _by_version(project, guidelines, by["version"], alpha),
+        "tags": _by_tag(project, by["tag"]),
         "least_agreed": charts.items_url(
             project,
             sort=LEAST_AGREED,
@@ -87,43 +86,45 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
             annotator=filters.annotator.username if filters.annotator else "",
         ),
         "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
-        "standings": standings,
+        "annotator_stats": stats,
     }
 
 
 def _by_version(
-    project: Project, guidelines: list[Guideline], tallies: dict[str, Tally], found: Alphas
-) -> list[Row]:
+    project: Project, guidelines: list[Guideline], tallies: dict[str, Tally], alpha: Alphas
+) -> list[AgreementRow]:
     rows = []
     for guideline in guidelines:
         pk = str(guideline.pk)
         if pk in tallies and (share := tallies[pk].share) is not None:
             href = charts.items_url(project, version=guideline.number, sort=LEAST_AGREED)
-            alpha = found.by_version.get(pk)
-            rows.append(Row(f"Version {guideline.number}", href, share, tallies[pk].mean_tau, alpha))
+            version_alpha = alpha.by_version.get(pk)
+            rows.append(
+                AgreementRow(f"Version {guideline.number}", href, share, tallies[pk].mean_tau, version_alpha)
+            )
     return rows
 
 
-def _new_versions(
+def _version_events(
     project: Project, guidelines: list[Guideline], tallies: dict[str, Tally]
 ) -> list[tuple[datetime, Event]]:
-    """When each version but the first came, with how far people agree under it and under the one before."""
-    shares = {one.pk: tallies.get(str(one.pk), Tally()).share for one in guidelines}
-    found = []
+    """The time of each guideline version after the first, with the agreement under it and under the previous one."""
+    shares = {version.pk: tallies.get(str(version.pk), Tally()).share for version in guidelines}
+    events = []
     for before, new in pairwise(guidelines):
-        says = f"v{new.number} of the guidelines, {date_format(new.created_at, 'j F Y, H:i')} UTC"
+        says = f"Guidelines version {new.number}, {date_format(new.created_at, 'j F Y, H:i')} UTC"
         here, there = shares[new.pk], shares[before.pk]
         if here and there:
-            says += f": people agree on {here.percent}% of the pairs under it, {there.percent}% under version {before.number}"
+            says += f": {here.percent}% agreement on pairs, {there.percent}% under version {before.number}"
         href = reverse("guideline-diff", args=[project.slug, before.number, new.number])
-        found.append((new.created_at, Event(f"v{new.number}", says, href)))
-    return found
+        events.append((new.created_at, Event(f"v{new.number}", says, href)))
+    return events
 
 
-def _by_tag(project: Project, tallies: dict[str, Tally]) -> list[Row]:
-    """The tags on which people differ most, first."""
+def _by_tag(project: Project, tallies: dict[str, Tally]) -> list[AgreementRow]:
+    """Agreement by tag, lowest first."""
     rows = [
-        Row(tag, charts.items_url(project, tag=tag, sort=LEAST_AGREED), share, tally.mean_tau)
+        AgreementRow(tag, charts.items_url(project, tag=tag, sort=LEAST_AGREED), share, tally.mean_tau)
         for tag, tally in tallies.items()
         if (share := tally.share) is not None
     ]

@@ -1,4 +1,4 @@
-"""What needs a reviewer, the list of all items, and one item with everything said about it."""
+"""Review pages: items that need a reviewer, the list of all items, and one item with its judgments."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from annotation.access import Role, current_user, member_for
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
 from annotation.analytics import annotators, item_search
-from annotation.analytics import filters as lens
-from annotation.analytics import items as reads
-from annotation.analytics.filters import Filters
+from annotation.analytics import items as item_reads
+from annotation.analytics.filters import Filters, filter_choices
 from annotation.models import Item, Judgment, Member, Skip
 from annotation.views.judging import compare, rank
 
 PAGE = 50
 KINDS = {
-    "disagreements": "People differ",
+    "disagreements": "Disagreements",
     "sent": "Sent by annotators",
-    "gold": "Known answers missed",
-    "flagged": "Found odd by reward models",
+    "gold": "Failed gold items",
+    "flagged": "Reward model disagrees",
 }
 
 
@@ -39,18 +38,18 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
     kind = request.GET.get("kind") if request.GET.get("kind") in KINDS else "disagreements"
     page = _number(request.GET.get("page", "1"))
     start = (page - 1) * PAGE
-    worst, differ = reads.disagreements(
+    worst, total = item_reads.disagreements(
         project, filters, limit=PAGE, offset=start if kind == "disagreements" else 0
     )
-    sent = reads.sent(project)
+    sent = item_reads.review_requests(project)
     misses = annotators.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
-    flagged_items = reads.flagged_items(project)
-    counts = {"disagreements": differ, "sent": sent.count(), "gold": None, "flagged": flagged_items.count()}
+    flagged_items = item_reads.flagged_items(project)
+    counts = {"disagreements": total, "sent": sent.count(), "gold": None, "flagged": flagged_items.count()}
     context = {
         "me": me,
         "project": project,
         "filters": filters,
-        "choices": lens.choices(project),
+        "choices": filter_choices(project),
         "kind": kind,
         "kinds": [(value, label, counts[value]) for value, label in KINDS.items()],
         "worst": worst,
@@ -59,7 +58,7 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         "flagged": flagged_items[start : start + PAGE],
         "page": page,
         "more": {
-            "disagreements": differ > start + PAGE,
+            "disagreements": total > start + PAGE,
             "sent": (counts["sent"] or 0) > start + PAGE,
             "gold": len(misses) > PAGE,
             "flagged": (counts["flagged"] or 0) > start + PAGE,
@@ -72,14 +71,14 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def items(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    wanted = item_search.Search.read(request.GET)
-    page = Paginator(item_search.found(me.project, wanted), PAGE).get_page(request.GET.get("page"))
+    search = item_search.Search.read(request.GET)
+    page = Paginator(item_search.search_items(me.project, search), PAGE).get_page(request.GET.get("page"))
     context = {
         "me": me,
         "project": me.project,
-        "search": wanted,
+        "search": search,
         "states": item_search.STATES,
-        "choices": lens.choices(me.project),
+        "choices": filter_choices(me.project),
         "reasons": Skip.Reason.choices,
         "degrees": Judgment.Degree.choices,
         "page": page,
@@ -97,26 +96,26 @@ def item(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def item_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """The button that was pressed says what is done: `do` is one of `DEEDS`."""
+    """Applies the decision whose button was pressed: `do` is a key of `DECISIONS`."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     item = _item(me, pk)
-    do = DEEDS.get(request.POST.get("do", ""))
-    if do is None:
+    decide = DECISIONS.get(request.POST.get("do", ""))
+    if decide is None:
         return _page(request, me, item, error="Press one of the buttons.")
     try:
-        said = do(request, item)
+        message = decide(request, item)
     except ReviewError as error:
         return _page(request, me, item, error=str(error))
-    messages.success(request, said)
-    following = reads.next_to_review(me.project, item) if "next" in request.POST else None
-    return redirect("item", slug, following or item.pk)
+    messages.success(request, message)
+    next_item = item_reads.next_to_review(me.project, item) if "next" in request.POST else None
+    return redirect("item", slug, next_item or item.pk)
 
 
 # --- what a button does ---------------------------------------------------------------------------------------
 
 
 def _verdict(request: HttpRequest, item: Item) -> str:
-    ranks, degree = _said(request, item)
+    ranks, degree = _read_ranking(request, item)
     actions.give_verdict(
         item=item,
         reviewer=current_user(request),
@@ -128,16 +127,16 @@ def _verdict(request: HttpRequest, item: Item) -> str:
 
 
 def _gold(request: HttpRequest, item: Item) -> str:
-    ranks, _ = _said(request, item)
+    ranks, _ = _read_ranking(request, item)
     actions.make_gold(
         item=item, actor=current_user(request), ranks=ranks, explanation=request.POST.get("note", "")
     )
-    return f"Item {item.pk} has a known answer now, and is given to people at the project's gold rate."
+    return f"Item {item.pk} is a gold item now and is shown at the project's gold rate."
 
 
 def _retire(request: HttpRequest, item: Item) -> str:
     actions.retire(item=item, actor=current_user(request), reason=request.POST.get("reason", ""))
-    return f"Item {item.pk} is out of the queue. What people said of it stays."
+    return f"Item {item.pk} is retired. Its judgments are kept."
 
 
 def _reopen(request: HttpRequest, item: Item) -> str:
@@ -147,10 +146,10 @@ def _reopen(request: HttpRequest, item: Item) -> str:
 
 def _dismiss(request: HttpRequest, item: Item) -> str:
     actions.dismiss(item=item)
-    return f"Nothing about item {item.pk} waits for a reviewer any more."
+    return f"The review requests of item {item.pk} are resolved."
 
 
-DEEDS: dict[str, Callable[[HttpRequest, Item], str]] = {
+DECISIONS: dict[str, Callable[[HttpRequest, Item], str]] = {
     "verdict": _verdict,
     "gold": _gold,
     "retire": _retire,
@@ -159,9 +158,8 @@ DEEDS: dict[str, Callable[[HttpRequest, Item], str]] = {
 }
 
 
-def _said(request: HttpRequest, item: Item) -> tuple[dict[int, int], str | None]:
-    """Response id -> rank, of those that were given one, and of an item of two the degree: `choice` is `0-better` where
-    the first of them is better."""
+def _read_ranking(request: HttpRequest, item: Item) -> tuple[dict[int, int], str | None]:
+    """Ranks by response id, and for two answers the degree: `choice` is `0-better` where the first answer is better."""
     responses = sorted(item.responses.values_list("pk", flat=True))
     if len(responses) == 2:
         return compare.read(request.POST, responses)
@@ -177,43 +175,45 @@ def _item(me: Member, pk: int) -> Item:
 
 
 def _page(request: HttpRequest, me: Member, item: Item, error: str = "") -> HttpResponse:
-    seen = reads.everything(item)
-    verdict = seen.verdicts[0] if seen.verdicts else None
+    review = item_reads.item_review(item)
+    verdict = review.verdicts[0] if review.verdicts else None
     if request.method == "POST":
-        ranks, degree = _said(request, item)
-        given = {str(pk): rank for pk, rank in ranks.items()}
-    elif request.GET.get("fill") == "consensus" and seen.consensus:
-        given, degree = {str(c.response.pk): c.rank or 1 for c in seen.candidates}, None
+        ranks, degree = _read_ranking(request, item)
+        entered = {str(pk): rank for pk, rank in ranks.items()}
+    elif request.GET.get("fill") == "consensus" and review.consensus:
+        entered, degree = {str(c.response.pk): c.rank or 1 for c in review.candidates}, None
     else:
-        given, degree = (verdict.ranks, verdict.degree) if verdict else ({}, None)
-    entered = reads.in_letters(given, seen.candidates)
+        entered, degree = (verdict.ranks, verdict.degree) if verdict else ({}, None)
+    ranks_entered = item_reads.ranks_by_letter(entered, review.candidates)
     context = {
         "me": me,
         "project": me.project,
         "item": item,
-        "seen": seen,
-        "compares": len(seen.candidates) == 2,
-        "cards": list(zip(seen.candidates, entered, strict=True)),
-        "ranks": range(1, len(seen.candidates) + 1),
-        "choices": _choices(entered, degree),
-        "verdict_ranks": reads.in_letters(verdict.ranks, seen.candidates) if verdict else None,
-        "gold_ranks": reads.in_letters(item.gold, seen.candidates) if item.gold else None,
+        "review": review,
+        "is_comparison": len(review.candidates) == 2,
+        "cards": list(zip(review.candidates, ranks_entered, strict=True)),
+        "ranks": range(1, len(review.candidates) + 1),
+        "choices": _choices(ranks_entered, degree),
+        "verdict_ranks": item_reads.ranks_by_letter(verdict.ranks, review.candidates) if verdict else None,
+        "gold_ranks": item_reads.ranks_by_letter(item.gold, review.candidates) if item.gold else None,
         "note": request.POST.get("note", ""),
-        "next": reads.next_to_review(me.project, item),
-        "unanswered": [s for s in seen.skips if s.reason == Skip.Reason.REVIEW and s.resolved_at is None],
+        "next": item_reads.next_to_review(me.project, item),
+        "open_requests": [
+            s for s in review.skips if s.reason == Skip.Reason.REVIEW and s.resolved_at is None
+        ],
         "error": error,
     }
     return render(request, "annotation/item.html", context, status=422 if error else 200)
 
 
 def _choices(entered: list[int | None], degree: str | None) -> list[dict[str, object]]:
-    """The eight of a comparison, from "A is significantly better" to "B is significantly better"."""
+    """The eight choices of a comparison, from "A is significantly better" to "B is significantly better"."""
     side = entered.index(1) if 1 in entered else None
     return [
         {
             "value": choice.value,
             "letter": choice.letter,
-            "words": choice.degree.label,
+            "label": choice.degree.label,
             "checked": (choice.side, choice.degree.value) == (side, degree),
         }
         for choice in compare.CHOICES

@@ -1,4 +1,4 @@
-"""What happens when somebody's work falls below a mark."""
+"""Rules that warn or pause annotators whose quality falls below a threshold."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rules(request: HttpRequest, slug: str) -> HttpResponse:
         rule = _save(request, me)
     except RuleError as error:
         return _page(request, me, error=error)
-    messages.success(request, f"{rule}: it is looked at every minute, while people work.")
+    messages.success(request, f"{rule}: it is checked every minute while people work.")
     return redirect("rules", slug)
 
 
@@ -34,35 +34,35 @@ def rule_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     rule = get_object_or_404(Rule.objects.select_related("project"), pk=pk, project=me.project)
     actions.remove_rule(rule=rule, actor=current_user(request))
-    messages.success(request, "The rule is gone. Who was warned or paused by it stays so until you lift it.")
+    messages.success(request, "The rule is removed. Its warnings and pauses stay until you lift them.")
     return redirect("rules", slug)
 
 
 def _save(request: HttpRequest, me: Member) -> Rule:
     """
     Raises:
-        RuleError: what was entered makes no rule.
+        RuleError: the values are not a valid rule.
     """
     measure = request.POST.get("measure", "")
-    below = _figure("below", request.POST.get("below", ""))
+    below = _parse_number("below", request.POST.get("below", ""))
     return actions.save_rule(
         project=me.project,
         actor=current_user(request),
         measure=measure,
         action=request.POST.get("action", ""),
         below=below if measure == Rule.Measure.SECONDS else below / 100,
-        after=int(_figure("after", request.POST.get("after", ""))),
+        after=int(_parse_number("after", request.POST.get("after", ""))),
     )
 
 
-def _figure(field: str, text: str) -> float:
+def _parse_number(field: str, text: str) -> float:
     try:
-        figure = float(text[:12])
+        number = float(text[:12])
     except ValueError:
         raise RuleError(field, "That is not a number.") from None
-    if not 0 <= figure < 1e6:
+    if not 0 <= number < 1e6:
         raise RuleError(field, "That number is out of range.")
-    return figure
+    return number
 
 
 def _page(request: HttpRequest, me: Member, error: RuleError | None = None) -> HttpResponse:
@@ -79,7 +79,7 @@ def _page(request: HttpRequest, me: Member, error: RuleError | None = None) -> H
         "audit_entries": AuditEntry.objects.filter(
             project=project, actor=None, verb__startswith="member."
         ).order_by("-id")[:20],
-        "given": request.POST,
+        "entered": request.POST,
         "error": error,
     }
     return render(request, "annotation/rules.html", context, status=422 if error else 200)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation import analytics, queries
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.actions import snapshots as freezing
+from annotation.actions import snapshots as snapshot_actions
 from annotation.exports.dataset_card import card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
@@ -27,7 +27,7 @@ FORMAT_WORDS = {name: format.about for name, format in FORMATS.items()}
 
 @login_required
 @require_GET
-def data(request: HttpRequest, slug: str) -> HttpResponse:
+def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return _page(request, me, FreezeForm())
 
@@ -39,15 +39,17 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = freezing.freeze(project=me.project, creator=current_user(request), **form.cleaned_data)
-        except freezing.FreezeError as error:
+            snapshot = snapshot_actions.freeze(
+                project=me.project, creator=current_user(request), **form.cleaned_data
+            )
+        except snapshot_actions.FreezeError as error:
             form.add_error(None, str(error))
         else:
             messages.success(
                 request,
                 f"{snapshot} holds {snapshot.counts['judgments']:,} judgments and will never change.",
             )
-            return redirect("data", slug)
+            return redirect("snapshots", slug)
     return _page(request, me, form)
 
 
@@ -67,7 +69,7 @@ def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "formats": FORMAT_WORDS,
         "votes": VOTES,
     }
-    return render(request, "annotation/data_snapshot.html", context)
+    return render(request, "annotation/snapshot.html", context)
 
 
 @login_required
@@ -85,7 +87,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
         "newer": newer,
         "found": difference(_file(older), _file(newer)),
     }
-    return render(request, "annotation/data_difference.html", context)
+    return render(request, "annotation/snapshot_difference.html", context)
 
 
 @login_required
@@ -131,7 +133,7 @@ def _snapshot(project: Project, number: int) -> Snapshot:
 
 
 def _file(snapshot: Snapshot) -> Path:
-    path = freezing.file_of(snapshot)
+    path = snapshot_actions.file_of(snapshot)
     if not path.is_file():
         raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
     return path
@@ -145,9 +147,9 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "project": project,
         "form": form,
         "snapshots": snapshots,
-        "new": analytics.judgments_after(project, snapshots[0] if snapshots else None),
+        "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
         "splits": queries.split_counts(project),
         "formats": FORMAT_WORDS,
         "votes": VOTES,
     }
-    return render(request, "annotation/data.html", context, status=422 if form.errors else 200)
+    return render(request, "annotation/snapshots.html", context, status=422 if form.errors else 200)

@@ -13,8 +13,8 @@ from django.core.cache import cache
 from annotation.actions import judgments, queue, review
 from annotation.analytics import annotators, item_search
 from annotation.analytics.agreement import alphas, tallies
-from annotation.analytics.cache import kept
-from annotation.analytics.filters import EVERYTHING, Filters
+from annotation.analytics.cache import cached
+from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic import agreement, bias
 from annotation.logic.agreement import Interval
 from annotation.models import Guideline, Judgment, Project, Response, User
@@ -56,7 +56,7 @@ class RankingTests(OverseeingTestCase):
             self.judge_at_random(seed)
             said = rankings(self.project)
             expected = agreement.tally([list(theirs.values()) for theirs in said.values()])
-            found = tallies(self.project, EVERYTHING, "all", "at", "person", "version")
+            found = tallies(self.project, NO_FILTERS, "all", "at", "person", "version")
             whole = found["all"][""]
             assert (whole.same, whole.pairs, whole.clusters, whole.rankings) == (
                 expected.same,
@@ -82,7 +82,7 @@ class RankingTests(OverseeingTestCase):
                 for i in range(4)
                 for j in range(i + 1, 4)
             ]
-            measured = alphas(self.project, EVERYTHING)
+            measured = alphas(self.project, NO_FILTERS)
             assert measured.ordinal is not None
             assert measured.nominal is not None
             ordinal = agreement.alpha(agreement.coincidences(units), level="ordinal")
@@ -92,7 +92,7 @@ class RankingTests(OverseeingTestCase):
 
     def test_revisions_count_once_and_late_judgments_and_gold_not_at_all(self) -> None:
         one, two = self.judged([[1, 2, 3, 4], [1, 2, 3, 4]], [[1, 2, 3, 4], [4, 3, 2, 1]])
-        assert tallies(self.project, EVERYTHING, "all")["all"][""].same == 6
+        assert tallies(self.project, NO_FILTERS, "all")["all"][""].same == 6
         first = Judgment.objects.get(item=two, annotator=self.erin)
         new = Judgment.objects.create(
             item=two,
@@ -105,10 +105,10 @@ class RankingTests(OverseeingTestCase):
         )
         for rank, response in enumerate(sorted(first.shown_order), start=1):
             new.placements.create(response_id=response, rank=rank)
-        assert tallies(self.project, EVERYTHING, "all")["all"][""].same == 12
+        assert tallies(self.project, NO_FILTERS, "all")["all"][""].same == 12
         one.gold = {"1": 1}
         one.save()
-        assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 6
+        assert tallies(self.project, NO_FILTERS, "all")["all"][""].pairs == 6
 
     def test_filters_pick_the_person_the_tag_and_the_version(self) -> None:
         self.judged([[1, 2, 3, 4], [1, 2, 3, 4]], [[1, 2, 3, 4], [4, 3, 2, 1]])
@@ -128,7 +128,7 @@ class RankingTests(OverseeingTestCase):
         builders.judgment(self.project, self.bob)
         Guideline.objects.create(project=self.project, number=2, text="", html="", author=self.alice)
         builders.judgment(self.project, self.erin)
-        found = tallies(self.project, EVERYTHING, "all", "version")
+        found = tallies(self.project, NO_FILTERS, "all", "version")
         assert found["all"][""].pairs == 6
         assert found["version"] == {}
 
@@ -137,7 +137,7 @@ class RankingTests(OverseeingTestCase):
         self.more_items(1)
         builders.judgment(self.project, self.dana, [1, 2, 3, 4])
         builders.judgment(self.project, self.alice, [4, 3, 2, 1])
-        whole, bobs = (alphas(self.project, filters) for filters in (EVERYTHING, Filters(annotator=self.bob)))
+        whole, bobs = (alphas(self.project, filters) for filters in (NO_FILTERS, Filters(annotator=self.bob)))
         assert whole.ordinal is not None
         assert bobs.ordinal is not None
         assert whole.ordinal.value < bobs.ordinal.value == 1
@@ -151,7 +151,7 @@ class ComparisonTests(OverseeingTestCase):
         # one item: A by much and A by little; the other: B by much and B by little
         values = [([1, 3], 1), ([8, 6], 1)]
         expected = agreement.alpha(agreement.coincidences(values), level="ordinal")
-        found = alphas(self.project, EVERYTHING)
+        found = alphas(self.project, NO_FILTERS)
         assert found.ordinal is not None
         assert found.ordinal.value == pytest.approx(expected)
         assert found.nominal is not None
@@ -160,7 +160,7 @@ class ComparisonTests(OverseeingTestCase):
     def test_a_little_better_is_not_the_same_as_a_little_worse(self) -> None:
         self.judged([[1, 2], [2, 1]], [[1, 2], [1, 2]], degrees=("negligibly", "negligibly"))
         expected = agreement.alpha(agreement.coincidences([([4, 5], 1), ([4, 4], 1)]), level="ordinal")
-        found = alphas(self.project, EVERYTHING)
+        found = alphas(self.project, NO_FILTERS)
         assert found.ordinal is not None
         assert found.ordinal.value == pytest.approx(expected)
 
@@ -169,7 +169,7 @@ class StandingTests(OverseeingTestCase):
     def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
         self.gold_missed_by(self.bob)
-        by = {one.user.username: one for one in annotators.annotator_stats(self.project, EVERYTHING)}
+        by = {one.user.username: one for one in annotators.annotator_stats(self.project, NO_FILTERS)}
         assert set(by) == {"bob", "erin"}
         bob, erin = by["bob"], by["erin"]
         assert (bob.judgments, erin.judgments) == (3, 2)
@@ -195,9 +195,9 @@ class StandingTests(OverseeingTestCase):
             judgment = builders.judgment(self.project, self.bob, said)
             ranks = dict(zip(sorted(judgment.shown_order), gold, strict=True))
             review.make_gold(item=judgment.item, actor=self.alice, ranks=ranks, explanation="It is known.")
-        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, NO_FILTERS)
         assert (bob.gold.right, bob.gold.pairs, bob.gold.missed) == (8, 11, 1)
-        (miss,) = annotators.gold_misses(self.project, EVERYTHING)
+        (miss,) = annotators.gold_misses(self.project, NO_FILTERS)
         assert (miss.right, miss.pairs) == (1, 2)
 
     def test_revisions_count_once(self) -> None:
@@ -206,7 +206,7 @@ class StandingTests(OverseeingTestCase):
         for judgment in Judgment.objects.filter(annotator=self.bob):
             ranks = {placed.response_id: 4 - placed.rank for placed in judgment.placements.all()}
             judgments.revise(judgment=judgment, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one for one in annotators.annotator_stats(self.project, EVERYTHING)}
+        by = {one.user.username: one for one in annotators.annotator_stats(self.project, NO_FILTERS)}
         assert by["bob"].judgments == 2
         assert (by["bob"].gold.right, by["bob"].gold.pairs, by["bob"].gold.judgments) == (3, 3, 1)
 
@@ -220,15 +220,17 @@ class StandingTests(OverseeingTestCase):
         late = builders.submit(lease)
         assert late.slot_id is None
         counted = {self.erin.pk, self.dana.pk}
-        assert {one.user.pk for one in annotators.annotator_stats(self.project, EVERYTHING)} == counted
+        assert {one.user.pk for one in annotators.annotator_stats(self.project, NO_FILTERS)} == counted
         assert [
             one.user for one in annotators.annotator_stats(self.project, Filters(annotator=self.erin))
         ] == [self.erin]
-        assert [item.said for item in item_search.found(self.project, item_search.Search())] == [2]
-        assert tallies(self.project, EVERYTHING, "all")["all"][""].pairs == 3
+        assert [
+            item.judgment_count for item in item_search.search_items(self.project, item_search.Search())
+        ] == [2]
+        assert tallies(self.project, NO_FILTERS, "all")["all"][""].pairs == 3
         ranks = {placed.response_id: placed.rank for placed in late.placements.all()}
         review.make_gold(item=late.item, actor=self.alice, ranks=ranks, explanation="It is known.")
-        assert set(annotators.gold_scores(self.project, EVERYTHING)) == counted
+        assert set(annotators.gold_scores(self.project, NO_FILTERS)) == counted
 
     def test_with_many_people_what_stands_out_by_chance_is_not_flagged(self) -> None:
         def one(number: int, p: float) -> annotators.AnnotatorStats:
@@ -237,9 +239,9 @@ class StandingTests(OverseeingTestCase):
             )
 
         crowd = [one(number, 0.009) for number in range(1, 31)]
-        assert [each.flags for each in annotators._flagged(crowd)] == [frozenset()] * 30
-        assert annotators._flagged(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
-        found = annotators._flagged([*crowd, one(31, 1e-6)])
+        assert [each.flags for each in annotators._with_flags(crowd)] == [frozenset()] * 30
+        assert annotators._with_flags(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
+        found = annotators._with_flags([*crowd, one(31, 1e-6)])
         assert [each.user.pk for each in found if each.flags] == [31]
 
     def test_to_a_day_means_its_end_and_to_a_moment_before_it(self) -> None:
@@ -253,7 +255,9 @@ class StandingTests(OverseeingTestCase):
             ({"from": moment}, 1),
             ({"from": day, "to": day}, 1),
         ):
-            assert item_search.found(self.project, item_search.Search.read(query)).count() == items, query
+            assert item_search.search_items(self.project, item_search.Search.read(query)).count() == items, (
+                query
+            )
 
     def test_pairs_of_one_known_answer_hang_together(self) -> None:
         share = annotators.GoldScore(right=30, pairs=60, judgments=10).share
@@ -266,7 +270,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, ranks)
-        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, NO_FILTERS)
         assert bob.left is not None
         assert (bob.left.observed.value, bob.left.observed.n) == (0, 1)
 
@@ -281,7 +285,7 @@ class StandingTests(OverseeingTestCase):
                 order = sorted(lease.shown_order, key=lambda pk: length[pk], reverse=longest_first)
                 ranks = {pk: rank for rank, pk in enumerate(order, start=1)}
                 judgments.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
-        by = {one.user.username: one.length for one in annotators.annotator_stats(self.project, EVERYTHING)}
+        by = {one.user.username: one.length for one in annotators.annotator_stats(self.project, NO_FILTERS)}
         bob = by["bob"]
         assert bob is not None
         assert (bob.observed.value, bob.observed.n, bob.expected) == (1, 2, 0)
@@ -290,7 +294,7 @@ class StandingTests(OverseeingTestCase):
         alike, reverse = [[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]]
         self.judged(alike, alike, reverse, reverse)
         bob = next(
-            one for one in annotators.annotator_stats(self.project, EVERYTHING) if one.user == self.bob
+            one for one in annotators.annotator_stats(self.project, NO_FILTERS) if one.user == self.bob
         )
         assert bob.drift is not None
         assert (bob.drift.observed.value, bob.drift.expected) == (0, 1)
@@ -301,7 +305,7 @@ class StandingTests(OverseeingTestCase):
             lease = queue.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, [1, 2, 3])
-        (bob,) = annotators.annotator_stats(self.project, EVERYTHING)
+        (bob,) = annotators.annotator_stats(self.project, NO_FILTERS)
         assert bob.flags == {"left"}
 
 
@@ -315,12 +319,12 @@ class KeptTests(OverseeingTestCase):
 
         cache.clear()
         with mock.patch("annotation.analytics.cache.QUICK_S", 1000.0):
-            assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [1, 2]
+            assert [cached(self.project, NO_FILTERS, "x", count=count) for _ in range(2)] == [1, 2]
         with (
             mock.patch("annotation.analytics.cache.QUICK_S", -1.0),
-            mock.patch("annotation.analytics.cache.TIMES_AS_LONG", 1e9),
+            mock.patch("annotation.analytics.cache.LIFETIME_FACTOR", 1e9),
         ):
-            assert [kept(self.project, EVERYTHING, "x", count=count) for _ in range(2)] == [3, 3]
-            assert kept(self.project, Filters(tag="other"), "x", count=count) == 4
-            assert kept(self.project, EVERYTHING, "y", count=count) == 5
+            assert [cached(self.project, NO_FILTERS, "x", count=count) for _ in range(2)] == [3, 3]
+            assert cached(self.project, Filters(tag="other"), "x", count=count) == 4
+            assert cached(self.project, NO_FILTERS, "y", count=count) == 5
         cache.clear()

@@ -35,8 +35,8 @@ class AnnotatorTests(OverseeingTestCase):
         response = self.client.get(self.url("annotator", "bob"))
         self.assertContains(response, "0 of 3 right")
         self.assertContains(response, self.url("item", missed.pk))
-        assert [part.judgments for part in response.context["stretches"]] == [3]
-        assert response.context["one"].agreement.percent == 50
+        assert [part.judgments for part in response.context["session_parts"]] == [3]
+        assert response.context["stats"].agreement.percent == 50
         self.assertNotContains(response, "A word with bob")
 
     def test_a_new_member_has_nothing_to_show_yet(self) -> None:

@@ -28,7 +28,7 @@ class DataTests(AccessTestCase):
         settings.enable()
         self.addCleanup(settings.disable)
 
-    def url(self, name: str = "data", *args: object, **query: str) -> str:
+    def url(self, name: str = "snapshots", *args: object, **query: str) -> str:
         words = "&".join(f"{key}={value}" for key, value in query.items())
         return reverse(name, args=[self.project.slug, *args]) + (f"?{words}" if words else "")
 
@@ -53,11 +53,11 @@ class DataTests(AccessTestCase):
         self.frozen()
         self.frozen()
         for name, args in (
-            ("data", ()),
-            ("data-live", ()),
+            ("snapshots", ()),
+            ("live-download", ()),
             ("snapshot", (1,)),
-            ("data-download", (1,)),
-            ("data-hub", (1,)),
+            ("snapshot-download", (1,)),
+            ("snapshot-hub", (1,)),
         ):
             self.check(Endpoint(name, args, get=200, reviewer_get=200))
         self.check(Endpoint("freeze", post=302))
@@ -101,13 +101,13 @@ class DataTests(AccessTestCase):
         self.judge(1)
         self.frozen()
         self.sign_in(self.dana)
-        response = self.client.get(self.url("data-download", 1, format="trl"))
+        response = self.client.get(self.url("snapshot-download", 1, format="trl"))
         assert 'filename="helpfulness-1-trl.jsonl"' in response["Content-Disposition"]
-        pairs = self.lines(self.url("data-download", 1, format="trl"))
+        pairs = self.lines(self.url("snapshot-download", 1, format="trl"))
         assert len(pairs) == 5  # 4 choose 2, less the tie
-        assert self.lines(self.url("data-download", 1, format="rankings"))[0]["ranks"] == [1, 2, 2, 3]
-        assert self.body(self.url("data-download", 1, format="raw", file="parquet"))[:4] == b"PAR1"
-        with zipfile.ZipFile(io.BytesIO(self.body(self.url("data-hub", 1)))) as archive:
+        assert self.lines(self.url("snapshot-download", 1, format="rankings"))[0]["ranks"] == [1, 2, 2, 3]
+        assert self.body(self.url("snapshot-download", 1, format="raw", file="parquet"))[:4] == b"PAR1"
+        with zipfile.ZipFile(io.BytesIO(self.body(self.url("snapshot-hub", 1)))) as archive:
             assert "helpfulness-1/README.md" in archive.namelist()
 
     def test_a_part_of_a_file_can_be_had(self) -> None:
@@ -115,7 +115,7 @@ class DataTests(AccessTestCase):
         snapshot = self.frozen()
         self.sign_in(self.dana)
         for format in ("trl", "raw"):
-            url = self.url("data-download", snapshot.number, format=format)
+            url = self.url("snapshot-download", snapshot.number, format=format)
             whole, etag = self.body(url), self.client.get(url)["ETag"]
             for asked, start, end in (
                 ("5-", 5, None),
@@ -135,7 +135,7 @@ class DataTests(AccessTestCase):
                 {"Range": "bytes=1-2,4-5"},
             ):
                 assert self.client.get(url, headers=headers).status_code == 200
-        other = self.client.get(self.url("data-download", snapshot.number, format="trl", split="train"))
+        other = self.client.get(self.url("snapshot-download", snapshot.number, format="trl", split="train"))
         assert other["ETag"] != etag
 
     def test_the_live_download_grows_and_the_snapshot_does_not(self) -> None:
@@ -144,8 +144,8 @@ class DataTests(AccessTestCase):
         builders.items(self.project, 2)  # the first of them is known already
         builders.judgment(self.project, self.bob)
         self.sign_in(self.alice)
-        assert len(self.lines(self.url("data-live", format="raw"))) == 2
-        assert len(self.lines(self.url("data-download", 1, format="raw"))) == 1
+        assert len(self.lines(self.url("live-download", format="raw"))) == 2
+        assert len(self.lines(self.url("snapshot-download", 1, format="raw"))) == 1
 
     def test_two_snapshots_are_compared(self) -> None:
         self.judge(2)
@@ -156,31 +156,31 @@ class DataTests(AccessTestCase):
         builders.judgment(self.project, self.dana)
         self.frozen()
         self.sign_in(self.dana)
-        found = self.client.get(f"{self.url('data-difference', 2)}?from=1").context["found"]
+        found = self.client.get(f"{self.url('snapshot-difference', 2)}?from=1").context["found"]
         assert (found.added, found.replaced, found.same, found.removed, found.new_prompts) == (1, 1, 1, 0, 1)
         assert found.annotators == [self.dana.pseudonym]
-        back = self.client.get(f"{self.url('data-difference', 1)}?from=2").context["found"]
+        back = self.client.get(f"{self.url('snapshot-difference', 1)}?from=2").context["found"]
         assert (back.added, back.removed, back.replaced) == (0, 1, 1)
         for wrong in ("", "9", "x", "-1"):
-            assert self.client.get(f"{self.url('data-difference', 2)}?from={wrong}").status_code == 404
+            assert self.client.get(f"{self.url('snapshot-difference', 2)}?from={wrong}").status_code == 404
 
     def test_what_is_not_there_is_not_found(self) -> None:
         self.judge(1)
         snapshot = self.frozen()
         self.sign_in(self.alice)
         for query in ({"format": "csv"}, {"split": "some"}, {"agreement": "2"}, {"nothing": "1"}):
-            assert self.client.get(self.url("data-live", **query)).status_code == 404, query
-        assert self.client.get(self.url("data-download", 2)).status_code == 404
+            assert self.client.get(self.url("live-download", **query)).status_code == 404, query
+        assert self.client.get(self.url("snapshot-download", 2)).status_code == 404
         snapshots.file_of(snapshot).unlink()
-        for name in ("data-download", "snapshot", "data-hub"):
+        for name in ("snapshot-download", "snapshot", "snapshot-hub"):
             assert self.client.get(self.url(name, 1)).status_code == 404
 
     def test_empty_fields_of_the_form_are_no_filters(self) -> None:
         self.judge(1)
         self.sign_in(self.alice)
-        assert len(self.lines(self.url("data-live", format="trl", split="", tag="", agreement=""))) == 5
+        assert len(self.lines(self.url("live-download", format="trl", split="", tag="", agreement=""))) == 5
 
     def test_exports_name_nobody(self) -> None:
         self.judge(1)
         self.sign_in(self.alice)
-        assert b'"bob"' not in self.body(self.url("data-live", format="raw"))
+        assert b'"bob"' not in self.body(self.url("live-download", format="raw"))

@@ -48,7 +48,7 @@ class GuidelineTests(AccessTestCase):
     def test_an_annotator_is_offered_no_page_that_is_closed_to_them(self) -> None:
         self.sign_in(self.bob)
         page = self.client.get(reverse("guideline", args=[self.project.slug, 1])).content.decode()
-        for name in ("project", "progress", "data", "guidelines"):
+        for name in ("project", "progress", "snapshots", "guidelines"):
             assert f'href="{reverse(name, args=[self.project.slug])}"' not in page, name
 
     def test_an_edit_is_the_next_version_and_old_judgments_keep_theirs(self) -> None:

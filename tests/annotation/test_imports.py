@@ -49,7 +49,7 @@ class ImportPageTestCase(AccessTestCase):
 
     def look(self, upload: Import) -> HttpResponse:
         self.sign_in(self.alice)
-        return self.client.get(self.url("import-look", upload.pk))
+        return self.client.get(self.url("import-preview", upload.pk))
 
 
 class AccessTests(ImportPageTestCase):
@@ -57,7 +57,7 @@ class AccessTests(ImportPageTestCase):
         pk = self.uploaded().pk
         self.check(Endpoint("import", get=200, post=422))
         self.check(Endpoint("import-list", get=200))
-        self.check(Endpoint("import-look", (pk,), get=200))
+        self.check(Endpoint("import-preview", (pk,), get=200))
         self.check(Endpoint("import-start", (pk,), post=302))
         self.check(Endpoint("import-cancel", (pk,), post=302))
 
@@ -65,7 +65,7 @@ class AccessTests(ImportPageTestCase):
         other = builders.project(self.alice, "Other")
         upload = imports.keep_upload(project=other, name="a.txt", chunks=[b"Why?"], creator=self.alice)
         self.sign_in(self.alice)
-        assert self.client.get(self.url("import-look", upload.pk)).status_code == 404
+        assert self.client.get(self.url("import-preview", upload.pk)).status_code == 404
         for name in ("import-start", "import-cancel"):
             assert self.client.post(self.url(name, upload.pk)).status_code == 404
         upload.refresh_from_db()
@@ -76,10 +76,10 @@ class UploadTests(ImportPageTestCase):
     def test_a_file_is_kept_and_shown_before_anything_is_imported(self) -> None:
         response = self.send(b"\n".join(builders.lines(TWO, {"prompt": "*How*?"})))
         upload = Import.objects.get()
-        self.assertRedirects(response, self.url("import-look", upload.pk))
+        self.assertRedirects(response, self.url("import-preview", upload.pk))
         assert (upload.state, upload.shape, upload.created_by) == ("uploaded", "palate", self.alice)
         assert upload.bytes == imports.file_of(upload).stat().st_size
-        page = self.client.get(self.url("import-look", upload.pk))
+        page = self.client.get(self.url("import-preview", upload.pk))
         self.assertContains(page, "Recognised as Palate")
         self.assertContains(page, "2 lines.")
         self.assertContains(page, "Because.")
@@ -88,7 +88,7 @@ class UploadTests(ImportPageTestCase):
 
     def test_with_htmx_the_browser_is_sent_on(self) -> None:
         response = self.send(b'{"prompt": "a"}', **{"HX-Request": "true"})
-        assert response["HX-Redirect"] == self.url("import-look", Import.objects.get().pk)
+        assert response["HX-Redirect"] == self.url("import-preview", Import.objects.get().pk)
 
     def test_a_pasted_list_has_a_prompt_a_line(self) -> None:
         self.sign_in(self.alice)
@@ -120,7 +120,7 @@ class UploadTests(ImportPageTestCase):
                 gzip.compress(content[:half]) + gzip.compress(content[half:]) + b"\0" * 99, name
             )
             upload = Import.objects.latest("id")
-            self.assertRedirects(response, self.url("import-look", upload.pk))
+            self.assertRedirects(response, self.url("import-preview", upload.pk))
             assert imports.file_of(upload).read_bytes() == content
             assert (upload.bytes, upload.name) == (len(content), name)
             self.assertContains(self.look(upload), "Why?")
@@ -258,7 +258,7 @@ class StartAndStopTests(ImportPageTestCase):
         upload = self.uploaded()
         imports.file_of(upload).unlink()
         self.sign_in(self.alice)
-        page = self.client.get(self.url("import-look", upload.pk), follow=True)
+        page = self.client.get(self.url("import-preview", upload.pk), follow=True)
         self.assertContains(page, "is not here any more")
 
 

@@ -151,13 +151,13 @@ class MemberTests(AccessTestCase):
         assert audit_entries[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
 
     def test_who_belongs_to_it_is_never_an_old_list(self) -> None:
-        with patch.multiple("annotation.analytics.cache", QUICK_S=-1.0, TIMES_AS_LONG=1e6):  # as if large
-            analytics.members_today(self.project)
+        with patch.multiple("annotation.analytics.cache", QUICK_S=-1.0, LIFETIME_FACTOR=1e6):  # as if large
+            analytics.member_activity(self.project)
             builders.join(self.project, builders.user("newcomer"), Member.Role.ANNOTATOR)
             builders.items(self.project, 1)
             builders.judgment(self.project, self.bob)
             seen = {
-                member.user.username: work.total for member, work in analytics.members_today(self.project)
+                member.user.username: work.total for member, work in analytics.member_activity(self.project)
             }
         assert seen == {"alice": 0, "bob": 0, "dana": 0, "newcomer": 0}, "the counts are kept"
 

@@ -5,7 +5,7 @@ from django.urls import reverse
 from annotation import analytics
 from annotation.actions import queue
 from annotation.analytics import time_steps
-from annotation.analytics.filters import EVERYTHING
+from annotation.analytics.filters import NO_FILTERS
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
 
@@ -23,10 +23,10 @@ class ProgressTests(AccessTestCase):
         queue.claim(project=self.project, annotator=self.bob)
         self.sign_in(self.dana)
         response = self.client.get(reverse("progress", args=[self.project.slug]))
-        live = response.context["live"]
-        assert (live["wanted"], live["done"], live["left"], live["leased"]) == (4, 1, 3, 1)
-        assert live["working"] == [{"name": "bob", "recent": 1}]
-        assert live["eta"] == "3 hours"
+        status = response.context["queue"]
+        assert (status["wanted"], status["done"], status["left"], status["leased"]) == (4, 1, 3, 1)
+        assert status["working"] == [{"name": "bob", "recent": 1}]
+        assert status["eta"] == "3 hours"
         assert response.context["judged"] == 1
         self.assertContains(response, "The answers are the same")
 
@@ -35,13 +35,13 @@ class ProgressTests(AccessTestCase):
         builders.join(other, self.bob, "annotator")
         builders.items(other, 2)
         builders.judgment(other, self.bob)
-        live = analytics.live_state(self.project)
+        live = analytics.queue_status(self.project)
         assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
-        assert time_steps.span(self.project, EVERYTHING) is None
+        assert time_steps.judgment_span(self.project, NO_FILTERS) is None
         assert analytics.skips_by_reason(self.project) == []
-        assert {work.total for _, work in analytics.members_today(self.project)} == {0}
-        assert analytics.judgments_after(self.project, None) == 0
-        assert analytics.judgments_after(other, None) == 1
+        assert {work.total for _, work in analytics.member_activity(self.project)} == {0}
+        assert analytics.new_judgment_count(self.project, None) == 0
+        assert analytics.new_judgment_count(other, None) == 1
 
     def test_its_queries_do_not_grow_with_the_people(self) -> None:
         self.sign_in(self.alice)

@@ -27,7 +27,7 @@ class QualityTests(OverseeingTestCase):
         self.sign_in(self.alice)
         page = self.client.get(self.url("quality"), {"annotator": "erin", "days": "7"})
         assert page.context["filters"].query == "days=7&annotator=erin"
-        assert [one.user.username for one in page.context["standings"]] == ["erin"]
+        assert [one.user.username for one in page.context["annotator_stats"]] == ["erin"]
         for odd in (
             "days=x",
             "version=%00",

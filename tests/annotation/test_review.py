@@ -179,10 +179,13 @@ class ItemTests(OverseeingTestCase):
     def test_it_shows_everybody_s_ranks_and_the_consensus(self) -> None:
         item = self.item()
         self.sign_in(self.dana)
-        seen = self.client.get(self.url("item", item.pk)).context["seen"]
-        assert {voice.name: voice.ranks for voice in seen.voices} == {"bob": [1, 2, 3], "erin": [3, 2, 1]}
-        assert seen.consensus == [1, 1, 1]
-        assert seen.agreement == 0
+        shown = self.client.get(self.url("item", item.pk)).context["review"]
+        assert {judgment.name: judgment.ranks for judgment in shown.judgments} == {
+            "bob": [1, 2, 3],
+            "erin": [3, 2, 1],
+        }
+        assert shown.consensus == [1, 1, 1]
+        assert shown.agreement == 0
         filled = self.client.get(self.url("item", item.pk), {"fill": "consensus"})
         assert [rank for _, rank in filled.context["cards"]] == [1, 1, 1]
 
@@ -197,8 +200,12 @@ class ItemTests(OverseeingTestCase):
         self.sign_in(self.alice)
         page = self.client.get(self.url("item", item.pk))
         self.assertContains(page, "unsafe preferred; refused")
-        (sent,) = page.context["seen"].sent
-        assert [(cell.rank, cell.safe) for cell in sent.cells] == [(1, False), (2, True), (None, None)]
+        (request,) = page.context["review"].review_requests
+        assert [(rating.rank, rating.safe) for rating in request.ratings] == [
+            (1, False),
+            (2, True),
+            (None, None),
+        ]
         for unsafe, safe in ((2, 1), (1, 1)):
             Skip.objects.update(
                 data={"ranks": {str(first): unsafe, str(second): safe}, "marks": data["marks"]}

@@ -10,8 +10,8 @@ from django.utils import timezone
 
 from annotation import analytics
 from annotation.analytics import time_steps
-from annotation.analytics.filters import EVERYTHING, Filters
-from annotation.analytics.time_steps import FEWEST, MOST, STEPS, Span
+from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.analytics.time_steps import MAX_STEPS, MIN_STEPS, TIME_STEPS, TimeSpan
 from annotation.models import Guideline, Judgment
 from annotation.views import charts
 from tests.overseeing import OverseeingTestCase
@@ -35,7 +35,7 @@ NOON = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
     ],
 )
 def test_the_step_follows_from_how_long_there_was_work(took: timedelta, name: str, bars: int) -> None:
-    span = Span(NOON - took, NOON)
+    span = TimeSpan(NOON - took, NOON)
     step = span.step()
     starts = span.starts(step)
     assert (step.name, len(starts)) == (name, bars)
@@ -45,20 +45,20 @@ def test_the_step_follows_from_how_long_there_was_work(took: timedelta, name: st
 def test_no_span_of_up_to_four_years_has_too_few_or_too_many_bars() -> None:
     took = timedelta(seconds=1)
     while took < timedelta(days=4 * 365):
-        span = Span(NOON - took, NOON)
+        span = TimeSpan(NOON - took, NOON)
         starts = span.starts(span.step())
-        assert FEWEST <= len(starts) <= MOST, took
+        assert MIN_STEPS <= len(starts) <= MAX_STEPS, took
         took *= 1.1
 
 
 def test_steps_are_whole_hours_days_and_weeks() -> None:
-    for step in STEPS:
+    for step in TIME_STEPS:
         assert step.start(NOON) <= NOON < step.start(NOON) + step.width
-    by_name = {step.name: step.start(NOON) for step in STEPS}
+    by_name = {step.name: step.start(NOON) for step in TIME_STEPS}
     assert by_name["hour"] == NOON.replace(second=0)
     assert by_name["day"] == NOON.replace(hour=0, second=0)
     assert by_name["week"] == datetime(2026, 11, 16, tzinfo=UTC), "a Monday"
-    assert all(wider.width % finer.width == timedelta() for finer, wider in pairwise(STEPS))
+    assert all(wider.width % finer.width == timedelta() for finer, wider in pairwise(TIME_STEPS))
 
 
 class ChartTests(OverseeingTestCase):
@@ -73,7 +73,9 @@ class ChartTests(OverseeingTestCase):
 
     def test_work_of_an_hour_is_drawn_by_its_minutes(self) -> None:
         self.judged_at(NOON, NOON + timedelta(minutes=3, seconds=29), NOON + timedelta(minutes=30), NOON)
-        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
+        step, counts = analytics.judgment_rate(
+            self.project, NO_FILTERS, time_steps.judgment_span(self.project, NO_FILTERS)
+        )
         assert (step.name, len(counts), sum(n for _, n in counts)) == ("minute", 31, 8)
         assert [n for _, n in counts[:4]] == [4, 0, 0, 2]
         self.sign_in(self.alice)
@@ -83,8 +85,10 @@ class ChartTests(OverseeingTestCase):
 
     def test_a_bar_leads_to_the_items_that_were_judged_then(self) -> None:
         self.judged_at(NOON, NOON + timedelta(minutes=3))
-        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
-        plot = charts.work_over_time(self.project, counts, step)
+        step, counts = analytics.judgment_rate(
+            self.project, NO_FILTERS, time_steps.judgment_span(self.project, NO_FILTERS)
+        )
+        plot = charts.judgments_over_time(self.project, counts, step)
         assert plot is not None
         self.sign_in(self.alice)
         for place, n in ((-1, 1), (-4, 1)):
@@ -95,8 +99,10 @@ class ChartTests(OverseeingTestCase):
 
     def test_a_day_leads_to_the_whole_day(self) -> None:
         self.judged_at(NOON - timedelta(days=30), NOON)
-        step, counts = analytics.rate(self.project, EVERYTHING, time_steps.span(self.project, EVERYTHING))
-        plot = charts.work_over_time(self.project, counts, step)
+        step, counts = analytics.judgment_rate(
+            self.project, NO_FILTERS, time_steps.judgment_span(self.project, NO_FILTERS)
+        )
+        plot = charts.judgments_over_time(self.project, counts, step)
         assert plot is not None
         assert (step.name, plot.dots[-1].mark.label) == ("day", "20 Nov")
         self.sign_in(self.alice)
@@ -108,10 +114,13 @@ class ChartTests(OverseeingTestCase):
         now = timezone.now()
         self.judged_at(now - timedelta(days=300), now)
         week = Filters.read({"days": "7"}, self.project)
-        assert analytics.rate(self.project, week, time_steps.span(self.project, week))[0].name == "minute"
-        everything = time_steps.span(self.project, EVERYTHING)
-        assert analytics.rate(self.project, EVERYTHING, everything)[0].name == "week"
-        assert time_steps.span(self.project, Filters(annotator=self.dana)) is None
+        assert (
+            analytics.judgment_rate(self.project, week, time_steps.judgment_span(self.project, week))[0].name
+            == "minute"
+        )
+        everything = time_steps.judgment_span(self.project, NO_FILTERS)
+        assert analytics.judgment_rate(self.project, NO_FILTERS, everything)[0].name == "week"
+        assert time_steps.judgment_span(self.project, Filters(annotator=self.dana)) is None
 
     def test_agreement_over_time_shows_where_a_version_of_the_guidelines_came(self) -> None:
         self.judged_at(NOON - timedelta(days=9, hours=12), NOON)
@@ -133,4 +142,4 @@ class ChartTests(OverseeingTestCase):
             self.moved(judgment, timezone.now() - timedelta(minutes=10))
         self.sign_in(self.alice)
         (event,) = self.client.get(self.url("quality")).context["over_time"].events
-        assert event.says.endswith(": people agree on 100% of the pairs under it, 0% under version 1")
+        assert event.says.endswith(": 100% agreement on pairs, 0% under version 1")

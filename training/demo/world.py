@@ -165,7 +165,7 @@ class World:
     def _said(self) -> int:
         """Judgments since the last snapshots."""
         loops = Project.objects.filter(slug__in=[SLUG, SAFETY_SLUG])
-        return sum(analytics.judgments_after(project, project.snapshots.first()) for project in loops)
+        return sum(analytics.new_judgment_count(project, project.snapshots.first()) for project in loops)
 
     def _wait(self, state: dict[str, Any], tell: Bar) -> dict[str, Any]:
         """Until the round leaves its step, or its state."""

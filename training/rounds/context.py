@@ -36,7 +36,7 @@ def projects_of(round: Round) -> list[Project]:
 def new_judgments(round: Round) -> int:
     """Judgments since the last snapshots, in all the loop's projects."""
     return sum(
-        analytics.judgments_after(project, project.snapshots.first()) for project in projects_of(round)
+        analytics.new_judgment_count(project, project.snapshots.first()) for project in projects_of(round)
     )
 
 

@@ -71,10 +71,10 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     return Loop(
         prompts=prompts,
         unanswered=count_unqueued_prompts(project),
-        answers=analytics.answers(project),
+        answers=analytics.response_count(project),
         queue=queue,
         annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),
-        new_judgments=analytics.judgments_after(project, snapshot),
+        new_judgments=analytics.new_judgment_count(project, snapshot),
         snapshot=snapshot,
         reward=current.get(ModelVersion.Kind.REWARD),
         policy=policy,
@@ -122,7 +122,7 @@ def next_step(loop: Loop) -> Step:
         return Step(
             f"{loop.new_judgments:,} new judgments {since}. Freeze them, so that models can learn from them.",
             "Freeze a snapshot",
-            "data",
+            "snapshots",
         )
     return _training(loop) or _next_round(loop)
 

@@ -71,7 +71,7 @@ def _freeze(round: Round) -> Outcome:
     creator = round.created_by or round.loop.created_by
     for name, project in zip(("snapshot", "safety_snapshot"), projects_of(round), strict=False):
         latest = project.snapshots.first()
-        if latest is None or analytics.judgments_after(project, latest):
+        if latest is None or analytics.new_judgment_count(project, latest):
             latest = snapshots.freeze(
                 project=project, creator=creator, note=f"{round.loop}, round {round.number}"
             )

@@ -123,7 +123,7 @@ def draft(loop: Loop) -> Round:
 def facts_of(loop: Loop, judgments: int) -> Facts:
     projects = [loop.project, *([loop.safety_project] if loop.safety_project else [])]
     waiting = sum(progress(project).left for project in projects)
-    new = sum(analytics.judgments_after(project, project.snapshots.first()) for project in projects)
+    new = sum(analytics.new_judgment_count(project, project.snapshots.first()) for project in projects)
     old = [model_actions.current_model(project, ModelVersion.Kind.REWARD) is not None for project in projects]
     return Facts(
         asks_first=waiting + new < judgments,
@@ -178,7 +178,7 @@ def begin_due(now: datetime | None = None) -> list[Round]:
 
 def _is_due(loop: Loop, now: datetime) -> bool:
     if loop.after_judgments:
-        new = analytics.judgments_after(loop.project, loop.project.snapshots.first())
+        new = analytics.new_judgment_count(loop.project, loop.project.snapshots.first())
         if new >= loop.after_judgments:
             return True
     today = loop.rounds.filter(created_at__date=now.date()).exists()

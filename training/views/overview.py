@@ -23,7 +23,7 @@ RECENT_RUNS = 5
 @require_GET
 def project(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return render(request, "annotation/project.html", _context(me))
+    return render(request, "training/overview.html", _context(me))
 
 
 @login_required
@@ -31,7 +31,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
 def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
     """The part of the page that is fetched again when something happens in the project."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return render(request, "annotation/project.html#loop", _context(me))
+    return render(request, "training/overview.html#loop", _context(me))
 
 
 def _context(me: Member) -> dict[str, Any]:
@@ -41,11 +41,11 @@ def _context(me: Member) -> dict[str, Any]:
     return {
         "me": me,
         "project": project,
-        "live": analytics.live_state(project, progress),
+        "queue": analytics.queue_status(project, progress),
         "loop": loop,
         "next": next_step(loop),
         "runs": runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
-        "members": analytics.members_today(project)[:6],
+        "members": analytics.member_activity(project)[:6],
         "member_count": project.members.count(),
     }
