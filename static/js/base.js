@@ -25,11 +25,11 @@ function switchTheme() {
 
 document.addEventListener("click", (event) => {
   const target = event.target;
-  const opener = target.closest("[data-opens]");
-  if (opener) document.querySelector(opener.dataset.opens)?.showModal();
-  if (target.closest("[data-closes]")) target.closest("dialog")?.close();
-  if (target.closest("[data-dismisses]")) target.closest(".toast")?.remove();
-  if (target.closest("[data-next-theme]")) switchTheme();
+  const opener = target.closest("[data-open-dialog]");
+  if (opener) document.querySelector(opener.dataset.openDialog)?.showModal();
+  if (target.closest("[data-close-dialog]")) target.closest("dialog")?.close();
+  if (target.closest("[data-dismiss]")) target.closest(".toast")?.remove();
+  if (target.closest("[data-switch-theme]")) switchTheme();
   // a click on the backdrop is a click on the dialog itself
   if (target instanceof HTMLDialogElement && target.open) target.close();
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.open = false;

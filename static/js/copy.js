@@ -2,9 +2,9 @@
 import { showToast } from "./toasts.js";
 
 document.addEventListener("click", async (event) => {
-  const button = event.target.closest("[data-copies]");
+  const button = event.target.closest("[data-copy]");
   if (!button) return;
-  const field = document.querySelector(button.dataset.copies);
+  const field = document.querySelector(button.dataset.copy);
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);

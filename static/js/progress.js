@@ -36,10 +36,10 @@ function listOfPeople(working) {
   });
 }
 
-const page = document.querySelector("[data-live-project]");
+const page = document.querySelector("[data-project-socket]");
 if (page) {
   let previous = null;
-  openLiveSocket(page.dataset.liveProject, (event) => {
+  openLiveSocket(page.dataset.projectSocket, (event) => {
     const queue = event.kind === "queue" ? event.queue : null;
     if (queue) showQueue(queue);
     // the loop's own counts come with the page's next part; the first message only repeats what the page shows

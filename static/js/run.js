@@ -86,4 +86,4 @@ function onEvent(event) {
 
 document.getElementById("refresh")?.remove();
 charts.set(JSON.parse(document.getElementById("run-state").textContent).curves);
-openLiveSocket(page.dataset.socket, onEvent);
+openLiveSocket(page.dataset.runSocket, onEvent);

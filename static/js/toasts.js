@@ -12,7 +12,7 @@ export function showToast(text, level = "ok") {
   close.type = "button";
   close.textContent = "×";
   close.setAttribute("aria-label", "Dismiss");
-  close.dataset.dismisses = "";
+  close.dataset.dismiss = "";
   toast.append(message, close);
   appendToast(toast);
 }

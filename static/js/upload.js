@@ -2,17 +2,17 @@
 import { openLiveSocket } from "./live-socket.js";
 
 document.addEventListener("dragover", (event) => {
-  const place = event.target.closest("[data-drop]");
+  const place = event.target.closest("[data-drop-zone]");
   if (!place) return;
   event.preventDefault();
   place.classList.add("is-over");
 });
 document.addEventListener("dragleave", (event) => {
-  const place = event.target.closest("[data-drop]");
+  const place = event.target.closest("[data-drop-zone]");
   if (place && !place.contains(event.relatedTarget)) place.classList.remove("is-over");
 });
 document.addEventListener("drop", (event) => {
-  const place = event.target.closest("[data-drop]");
+  const place = event.target.closest("[data-drop-zone]");
   if (!place) return;
   event.preventDefault();
   place.classList.remove("is-over");
@@ -29,9 +29,9 @@ document.addEventListener("htmx:xhr:progress", (event) => {
   bar.value = event.detail.loaded;
 });
 
-const imports = document.querySelector("[data-live-imports]");
+const imports = document.querySelector("[data-imports-socket]");
 if (imports) {
-  openLiveSocket(imports.dataset.liveImports, (event) => {
+  openLiveSocket(imports.dataset.importsSocket, (event) => {
     if (event.kind === "import") document.body.dispatchEvent(new CustomEvent("importchanged"));
   });
 }

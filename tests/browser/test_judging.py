@@ -70,7 +70,7 @@ class TestRank:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=1)))
         press(page, "1 2 2")
-        expect(page.locator("#said")).to_have_text("Order: A, then B and C tied. Not ranked: D.")
+        expect(page.locator("#announcement")).to_have_text("Order: A, then B and C tied. Not ranked: D.")
 
     def test_it_works_by_buttons_and_dragging(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -93,7 +93,7 @@ class TestRank:
         assert order(page) == "D>A=C>B"
         page.get_by_role("button", name="Undo").click()
         assert order(page) == "D>C>A>B"
-        drag(page, chip(page, "D"), page.locator("#tray"))
+        drag(page, chip(page, "D"), page.locator("#unranked"))
         assert order(page) == "C>A>B"
         page.get_by_role("button", name="Undo").click()
         page.get_by_role("button", name="Submit").click()

@@ -144,7 +144,7 @@ DROP = """(content) => {
     const transfer = new DataTransfer();
     transfer.items.add(new File([content], "prompts.jsonl"));
     const event = new DragEvent("drop", { bubbles: true, cancelable: true, dataTransfer: transfer });
-    document.querySelector("[data-drop]").dispatchEvent(event);
+    document.querySelector("[data-drop-zone]").dispatchEvent(event);
 }"""
 
 

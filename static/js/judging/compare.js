@@ -28,6 +28,6 @@ function prefersUnsafe(side) {
 export function start() {
   const page = work();
   ratings.start();
-  if (page.querySelector(".marks")) setCurrentAnswer(currentAnswer()); // shows which answer a key rates
+  if (page.querySelector(".ratings")) setCurrentAnswer(currentAnswer()); // shows which answer a key rates
   setTimeout(() => page.setAttribute("data-ready", ""), PAUSE_MS);
 }

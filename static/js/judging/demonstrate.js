@@ -26,6 +26,6 @@ document.addEventListener("input", (event) => {
   if (event.target === editor()) showLength();
 });
 document.addEventListener("click", (event) => {
-  if (!event.target.closest("[data-diff-given]")) return;
-  diff.open("the answer given", document.getElementById("given").content.textContent, "yours", editor().value);
+  if (!event.target.closest("[data-diff-original]")) return;
+  diff.open("the answer given", document.getElementById("original-text").content.textContent, "yours", editor().value);
 });

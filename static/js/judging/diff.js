@@ -140,7 +140,7 @@ export function handleKey(event) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("[data-diff]")) openForAnswer(currentAnswer());
+  if (event.target.closest("[data-open-diff]")) openForAnswer(currentAnswer());
   const button = event.target.closest("#diff-choice button");
   if (!button) return;
   openForAnswer(subject, answerByLetter(button.textContent));

@@ -31,5 +31,5 @@ document.addEventListener("focusin", (event) => {
 // --- for screen readers ---------------------------------------------------------------------------------------
 
 export function announce(text) {
-  document.getElementById("said").textContent = text;
+  document.getElementById("announcement").textContent = text;
 }

@@ -6,7 +6,7 @@ const DELAY_MS = 500;
 let timer = null;
 let lastRequest = Promise.resolve();
 
-const draftUrl = () => judgeForm()?.dataset.draft; // there is none where a judgment is edited
+const draftUrl = () => judgeForm()?.dataset.draftUrl; // there is none where a judgment is edited
 
 function formData() {
   const data = new URLSearchParams(new FormData(judgeForm()));

@@ -14,7 +14,7 @@ async function renewIfDue() {
   isRenewing = true;
   try {
     const [page, form] = [work(), judgeForm()];
-    const response = await fetch(form.dataset.renew, { method: "POST", body: new URLSearchParams({ ticket: form.elements.ticket.value }), headers: { "X-CSRFToken": csrfToken() } });
+    const response = await fetch(form.dataset.renewUrl, { method: "POST", body: new URLSearchParams({ ticket: form.elements.ticket.value }), headers: { "X-CSRFToken": csrfToken() } });
     renewedAt = performance.now();
     if (response.status === 200 && !response.redirected && page === work()) showToast(await response.text(), "warn");
   } catch {

@@ -23,10 +23,10 @@ export function takeNextItem() {
 // A submit that is pending brings the next item itself.
 export async function fetchNextItem(isSubmitting) {
   const form = judgeForm();
-  if (!form?.dataset.ahead || hasNextItem() || isSubmitting()) return;
+  if (!form?.dataset.nextUrl || hasNextItem() || isSubmitting()) return;
   const current = work();
   try {
-    const response = await post(form.dataset.ahead, new URLSearchParams({ ticket: form.elements.ticket.value }));
+    const response = await post(form.dataset.nextUrl, new URLSearchParams({ ticket: form.elements.ticket.value }));
     if (response.isSaved && current === work() && !isSubmitting() && !hasNextItem()) holdNextItem(response.page);
   } catch {
     // then the next item comes with the response to the submit

@@ -87,7 +87,7 @@ export function show() {
   answers().forEach((answer, i) => answer.classList.toggle("is-ranked", Boolean(rankOf(i))));
   const chips = levels().flatMap((level, place) => level.map((i, n) => chip(i, n ? "=" : place ? ">" : "")));
   document.getElementById("ranked").replaceChildren(...chips);
-  document.getElementById("tray").replaceChildren(...unranked().map((i) => chip(i, "")));
+  document.getElementById("unranked").replaceChildren(...unranked().map((i) => chip(i, "")));
   document.getElementById("submit").setAttribute("aria-disabled", String(unranked().length > 0));
 }
 

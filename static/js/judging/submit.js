@@ -28,7 +28,7 @@ function show(page) {
 function formData(form, submitter) {
   const data = new FormData(form, submitter);
   // a skip carries what was entered so far: a reviewer sees it
-  if (form.matches("[data-skips]")) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
+  if (form.matches("[data-skip-form]")) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
   return new URLSearchParams(data);
 }
 
@@ -71,7 +71,7 @@ async function submitForm(form, submitter) {
   const next = takeNextItem();
   if (next) {
     body.set("showing", next.querySelector("[name=ticket]").value);
-    if (form.matches("[data-skips]")) next.querySelector("[data-today]").textContent = page.querySelector("[data-today]").textContent;
+    if (form.matches("[data-skip-form]")) next.querySelector("[data-today]").textContent = page.querySelector("[data-today]").textContent;
     show(next);
   } else {
     page.ariaBusy = "true";
@@ -138,7 +138,7 @@ document.addEventListener("submit", (event) => {
   if (problem && !problem.isForServer) {
     event.preventDefault();
     showProblem(problem);
-  } else if (form.dataset.ahead || form.matches("[data-skips]")) {
+  } else if (form.dataset.nextUrl || form.matches("[data-skip-form]")) {
     event.preventDefault();
     if (problem) takeNextItem(); // the server will refuse it: do not show another item meanwhile
     submitForm(form, event.submitter);

@@ -31,10 +31,10 @@ def ready(page: Page) -> None:
 
 
 def heard(page: Page, text: str) -> None:
-    expect(page.locator("#said")).to_have_text(text)
+    expect(page.locator("#announcement")).to_have_text(text)
 
 
-class TestMarks:
+class TestRatings:
     def safety(self, cast: Cast, **fields: object) -> Project:
         asked: dict[str, object] = {"asks_safety": True, "asks_quality": True, "asks_flags": True}
         return cast.project("Safety", items=2, k=2, **(asked | fields))
@@ -267,7 +267,7 @@ class TestNine:
     ) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=1, k=9)))
-        expect(page.locator("#said")).to_have_attribute("aria-live", "polite")
+        expect(page.locator("#announcement")).to_have_attribute("aria-live", "polite")
         press(page, "3")
         heard(page, "Order: A. Not ranked: B, C, D, E, F, G, H, I.")
         expect(page.locator('.answer[data-letter="B"]')).to_be_focused()
