@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 from django.urls import reverse
-from playwright.sync_api import Locator, Page, Route, expect
+from playwright.sync_api import JSHandle, Locator, Page, Route, expect
 
 from annotation.models import Judgment, Member, Project, User
 from tests import builders
@@ -39,7 +39,7 @@ def url(project: Project) -> str:
     return reverse("work", args=[project.slug])
 
 
-def said() -> list[list[int]]:
+def saved_ranks() -> list[list[int]]:
     """The ranks of every judgment, oldest first, in the order in which the answers stood on the screen."""
     found = []
     for judgment in Judgment.objects.order_by("id"):
@@ -53,32 +53,29 @@ def order(page: Page) -> str:
     return re.sub(r"\s+", "", page.locator("#ranked").inner_text())
 
 
-def module(page: Page, name: str) -> str:
-    """The address of a module of this page, under which a test gets the same instance by `import()`."""
-    return page.evaluate(
-        """(name) => [...document.querySelectorAll("link[rel=modulepreload], script[type=module]")]
-            .map((element) => element.href || element.src).find((url) => url.includes(`/${name}.`))""",
+def module(page: Page, name: str) -> JSHandle:
+    """The page's own instance of a module, with its exports."""
+    return page.evaluate_handle(
+        """(name) => import(
+            [...document.querySelectorAll("link[rel=modulepreload], script[type=module]")]
+                .map((element) => element.href || element.src).find((url) => url.includes(`/${name}.`))
+        )""",
         name,
     )
 
 
 def wait_for_next_item(page: Page) -> None:
     """Until the item after this one is held, and no submit is pending."""
-    page.wait_for_function(
-        """async ([nextItem, submit]) =>
-            (await import(nextItem)).hasNextItem() && !(await import(submit)).isSubmitting()""",
-        arg=[module(page, "next-item"), module(page, "submit")],
-    )
+    wait_for_submit(page)
+    page.wait_for_function("(nextItem) => nextItem.hasNextItem()", arg=module(page, "next-item"))
 
 
 def wait_for_submit(page: Page) -> None:
     """Until the server has answered."""
-    page.wait_for_function(
-        "async (submit) => !(await import(submit)).isSubmitting()", arg=module(page, "submit")
-    )
+    page.wait_for_function("(submit) => !submit.isSubmitting()", arg=module(page, "submit"))
 
 
-def left(page: Page, count: int) -> None:
+def expect_left(page: Page, count: int) -> None:
     expect(page.locator(".work-counts")).to_contain_text(f"{count} left")
 
 
@@ -104,7 +101,7 @@ def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
     page.mouse.up()
 
 
-def saved_but_unheard(route: Route) -> None:
+def lose_response(route: Route) -> None:
     """The server gets it, and its answer is lost."""
     if route.request.method == "POST":
         route.fetch()

@@ -14,11 +14,11 @@ from tests.browser.judging import (
     cast,
     chip,
     drag,
-    left,
+    expect_left,
+    lose_response,
     order,
     press,
-    said,
-    saved_but_unheard,
+    saved_ranks,
     url,
 )
 
@@ -39,17 +39,17 @@ class TestRank:
         page.keyboard.press("Enter")
         page.wait_for_url("**/work/")
 
-        left(page, 4)
+        expect_left(page, 4)
         press(page, "2 1 4 3")  # each digit moves on to the next answer
         assert order(page) == "B>A>D>C"
         press(page, "Enter")
-        left(page, 3)
+        expect_left(page, 3)
         expect(page.locator("h1")).to_be_focused()
 
         press(page, "c 1 a 2 2 2")  # letters choose, the same digit is a tie; d gets the third 2
         assert order(page) == "C>A=B=D"
         press(page, "Enter")
-        left(page, 2)
+        expect_left(page, 2)
 
         press(page, "1 2 3 4 d ArrowUp ArrowUp")  # moved past two neighbours
         assert order(page) == "A>D>B>C"
@@ -60,11 +60,11 @@ class TestRank:
         press(page, "Enter")  # refused: A has none
         expect(page.locator(".toast")).to_contain_text("Still to rank: A.")
         press(page, "a 4 Enter")
-        left(page, 1)
+        expect_left(page, 1)
 
         press(page, "1 1 1 1 Enter")
         expect(page.get_by_role("heading", name="Nothing is left for you here")).to_be_focused()
-        assert said() == [[2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1]]
+        assert saved_ranks() == [[2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1]]
 
     def test_it_says_the_order_to_those_who_hear_it(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -79,7 +79,7 @@ class TestRank:
             page.locator(f'.answer[data-letter="{letter}"] input[value="{rank}"]').click()
         assert order(page) == "B>D>A=C"
         page.get_by_role("button", name="Submit").click()
-        left(page, 1)
+        expect_left(page, 1)
 
         ranked = page.locator("#ranked")
         drag(page, chip(page, "C"), ranked)
@@ -98,7 +98,7 @@ class TestRank:
         page.get_by_role("button", name="Undo").click()
         page.get_by_role("button", name="Submit").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[3, 1, 3, 2], [3, 4, 2, 1]]
+        assert saved_ranks() == [[3, 1, 3, 2], [3, 4, 2, 1]]
 
     def test_a_reload_brings_back_what_was_given(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -128,7 +128,7 @@ class TestRank:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=2)))
         press(page, "s 3")
-        left(page, 1)
+        expect_left(page, 1)
         expect(page.locator(".toast")).to_contain_text("Skipped.")
         assert Skip.objects.get().reason == "cannot_judge"
         expect(page.locator("dialog[open]")).to_have_count(0)
@@ -152,10 +152,10 @@ class TestRank:
         for letter, rank in (("A", "2"), ("B", "1"), ("C", "2"), ("D", "4")):
             page.locator(f'.answer[data-letter="{letter}"] input[value="{rank}"]').check()
         page.get_by_role("button", name="Submit").click()
-        left(page, 1)
+        expect_left(page, 1)
         page.get_by_role("button", name="Unsafe to read").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[2, 1, 2, 3]]
+        assert saved_ranks() == [[2, 1, 2, 3]]
         assert Skip.objects.get().reason == "unsafe"
 
     def test_scripts_in_a_text_do_not_run(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -189,37 +189,37 @@ class TestWhenThingsGoWrong:
         assert order(page) == "A>B>C>D"
         page.context.set_offline(False)
         page.get_by_role("button", name="Try again").click()
-        left(page, 1)
-        assert said() == [[1, 2, 3, 4]]
+        expect_left(page, 1)
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_an_answer_lost_on_its_way_back_is_not_counted_twice(
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=2)))
-        page.route("**/work/", saved_but_unheard)
+        page.route("**/work/", lose_response)
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         assert Judgment.objects.count() == 1
         page.unroute("**/work/")
         page.get_by_role("button", name="Try again").click()
-        left(page, 1)
-        assert said() == [[1, 2, 3, 4]]
+        expect_left(page, 1)
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_who_changes_their_mind_after_a_lost_answer_is_told_what_stands(
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=2)))
-        page.route("**/work/", saved_but_unheard)
+        page.route("**/work/", lose_response)
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         page.unroute("**/work/")
         press(page, "a 4 b 1")
         page.get_by_role("button", name="Submit").click()
         expect(page.locator(".toast")).to_contain_text("You have judged this item before")
-        left(page, 1)
-        assert said() == [[1, 2, 3, 4]]
+        expect_left(page, 1)
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_a_broken_server_keeps_the_page(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -230,7 +230,7 @@ class TestWhenThingsGoWrong:
         page.unroute("**/work/")
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_signed_out_meanwhile_one_signs_in_and_tries_again(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -250,15 +250,15 @@ class TestWhenThingsGoWrong:
         expect(other.get_by_role("heading", name="Good to see you")).to_be_visible()
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_enter_twice_submits_once(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=3)))
         press(page, "1 2 3 4 Enter Enter Enter")
-        left(page, 2)
+        expect_left(page, 2)
         expect(page.locator(".toast", has_text="Still to rank")).to_have_count(page.locator(".toast").count())
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_the_second_of_two_tabs_is_told(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -267,11 +267,11 @@ class TestWhenThingsGoWrong:
         other = page.context.new_page()
         other.goto(url(project))
         press(page, "1 2 3 4 Enter")
-        left(page, 1)
+        expect_left(page, 1)
         press(other, "4 3 2 1 Enter")
         expect(other.locator(".toast")).to_contain_text("You have judged this item before")
-        left(other, 1)
-        assert said() == [[1, 2, 3, 4]]
+        expect_left(other, 1)
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
 
 class TestCompare:
@@ -280,14 +280,14 @@ class TestCompare:
         page.goto(url(cast.project("Pairs", items=3, k=2)))
         page.locator("#work[data-ready]").wait_for()
         press(page, "1")
-        left(page, 2)
+        expect_left(page, 2)
         page.locator("#work[data-ready]").wait_for()
         page.get_by_role("button", name="B is slightly better").click()
-        left(page, 1)
+        expect_left(page, 1)
         page.locator("#work[data-ready]").wait_for()
         press(page, "5")
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[1, 2], [2, 1], [2, 1]]
+        assert saved_ranks() == [[1, 2], [2, 1], [2, 1]]
         degrees = Judgment.objects.order_by("id").values_list("degree", flat=True)
         assert list(degrees) == ["significantly", "slightly", "negligibly"]
 
@@ -300,10 +300,10 @@ class TestCompare:
         page.evaluate("""document.addEventListener("htmx:load", () =>
             document.querySelectorAll(".degree")[1].click())""")  # at once: the item is not even read
         page.get_by_role("button", name="A is better").dblclick()
-        left(page, 2)
+        expect_left(page, 2)
         page.locator("#work[data-ready]").wait_for()
         page.wait_for_timeout(300)  # nothing is to happen
-        left(page, 2)
+        expect_left(page, 2)
         assert Judgment.objects.count() == 1
 
     def test_a_failed_press_is_tried_again_as_it_was(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -316,7 +316,7 @@ class TestCompare:
         page.context.set_offline(False)
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert (said(), Judgment.objects.get().degree) == ([[2, 1]], "significantly")
+        assert (saved_ranks(), Judgment.objects.get().degree) == ([[2, 1]], "significantly")
 
 
 class TestScreens:

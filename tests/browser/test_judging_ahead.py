@@ -9,11 +9,11 @@ from tests.browser.judging import (
     Cast,
     SignIn,
     cast,
-    left,
+    expect_left,
+    lose_response,
     order,
     press,
-    said,
-    saved_but_unheard,
+    saved_ranks,
     url,
     wait_for_next_item,
     wait_for_submit,
@@ -49,18 +49,18 @@ class TestAhead:
         press(page, "1 2 3 4 Enter")
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
         expect(page.locator("h1")).to_be_focused()
-        left(page, 2)
+        expect_left(page, 2)
         expect(page.locator(".work-counts")).to_contain_text("1 today")
         assert not Judgment.objects.exists()
         held[0].continue_()
         page.unroute("**/work/")
         wait_for_next_item(page)
         press(page, "4 3 2 1 Enter 1 1 1 1")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1]]
+        assert saved_ranks() == [[1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1]]
         assert not Slot.objects.exclude(state="done").exists()
 
     def test_a_failed_submit_comes_back_with_its_input_and_keeps_what_was_begun(
@@ -84,21 +84,21 @@ class TestAhead:
         assert order(page) == "B>A"
         press(page, "c 2 4 Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[2, 1, 4, 3], [3, 1, 2, 4]]
+        assert saved_ranks() == [[2, 1, 4, 3], [3, 1, 2, 4]]
 
-    def test_a_submit_that_was_kept_unheard_is_not_doubled(
+    def test_a_submit_whose_response_was_lost_is_not_doubled(
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
         sign_in(page, cast.bob)
         open_with_next(page, url(cast.project(items=2)))
-        page.route("**/work/", saved_but_unheard)
+        page.route("**/work/", lose_response)
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         page.unroute("**/work/")
         press(page, "Enter")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_a_second_submit_waits_for_the_first(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -111,9 +111,9 @@ class TestAhead:
         assert len(held) == 1
         held[0].continue_()
         page.unroute("**/work/")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
-        assert said() == [[1, 2, 3, 4], [1, 1, 1, 1]]
+        assert saved_ranks() == [[1, 2, 3, 4], [1, 1, 1, 1]]
 
     def test_a_failed_submit_is_repeated_and_not_the_one_that_waited_for_it(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -132,11 +132,11 @@ class TestAhead:
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
         wait_for_submit(page)
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
         assert order(page) == "D>C>B>A"
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert said() == [[1, 2, 3, 4], [4, 3, 2, 1]]
+        assert saved_ranks() == [[1, 2, 3, 4], [4, 3, 2, 1]]
 
     def test_a_refused_submit_comes_back_with_the_reason(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -153,7 +153,7 @@ class TestAhead:
         assert order(page) == "A>B>C>D"
         page.get_by_label("Why?").fill("A is right.")
         press(page, "Control+Enter")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         assert Judgment.objects.get().rationale == "A is right."
 
@@ -165,7 +165,7 @@ class TestAhead:
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
         expect(page.locator(".toast")).to_contain_text("Skipped.")
         expect(page.locator(".work-counts")).to_contain_text("0 today")
-        left(page, 2)
+        expect_left(page, 2)
 
     def test_a_lease_is_renewed_while_somebody_reads(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -187,10 +187,10 @@ class TestAhead:
         page.clock.fast_forward(60_000 * project.lease_minutes)
         with page.expect_request(lambda r: r.url.endswith("/work/") and r.method == "POST") as submit:
             press(page, "1 2 3 4 Enter")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         assert "showing=" not in (submit.value.post_data or "")
-        assert said() == [[1, 2, 3, 4]]
+        assert saved_ranks() == [[1, 2, 3, 4]]
 
     def test_the_next_item_is_visible_within_a_tenth_of_a_second(
         self, page: Page, cast: Cast, sign_in: SignIn

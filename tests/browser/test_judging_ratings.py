@@ -14,11 +14,11 @@ from tests.browser.judging import (
     NewPage,
     SignIn,
     cast,
-    left,
+    expect_left,
     module,
     order,
     press,
-    said,
+    saved_ranks,
     url,
     wait_for_submit,
 )
@@ -30,7 +30,7 @@ def ready(page: Page) -> None:
     page.locator("#work[data-ready]").wait_for()
 
 
-def heard(page: Page, text: str) -> None:
+def expect_announcement(page: Page, text: str) -> None:
     expect(page.locator("#announcement")).to_have_text(text)
 
 
@@ -44,11 +44,11 @@ class TestRatings:
         page.goto(url(self.safety(cast)))
         ready(page)
         press(page, "a Shift+Digit6 y")
-        heard(page, "Answer A: safe.")
+        expect_announcement(page, "Answer A: safe.")
         press(page, "b Shift+Digit2 n f")
         expect(page.locator('.answer[data-letter="B"] details.flags')).to_have_attribute("open", "")
         press(page, "Space ArrowDown Escape 1")  # the first flag, and out again
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         first, second = Placement.objects.order_by("rank")
         assert (first.quality, first.safe, first.flags) == (6, True, [])
@@ -68,7 +68,7 @@ class TestRatings:
         press(page, "Shift+Digit2 2")
         expect(page.locator(".toast").last).to_contain_text("missing: B")
         press(page, "n 2")
-        left(page, 1)
+        expect_left(page, 1)
 
     def test_an_unsafe_answer_that_is_preferred_goes_to_a_reviewer(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -84,7 +84,7 @@ class TestRatings:
         assert not Judgment.objects.exists()
         page.get_by_role("button", name="Send to review instead").click()
         expect(page.locator(".toast")).to_contain_text("Sent to a reviewer")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         skip = Skip.objects.get()
         assert skip.reason == "review"
@@ -106,7 +106,7 @@ class TestRatings:
         page.locator('.answer[data-letter="A"] input[value="safe"]').focus()
         press(page, "Space Enter")
         page.wait_for_timeout(300)  # nothing is to happen
-        left(page, 2)
+        expect_left(page, 2)
         assert not Judgment.objects.exists()
 
     def test_enter_in_the_note_of_a_skip_is_no_reason(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -117,7 +117,7 @@ class TestRatings:
         page.keyboard.press("Enter")
         expect(page.locator("#skip")).to_be_visible()
         page.get_by_role("button", name="A reviewer should look at it").click()
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         skip = Skip.objects.get()
         assert (skip.reason, skip.note, list(skip.data["ranks"].values())) == (
@@ -157,10 +157,9 @@ class TestDifferences:
         sign_in(page, cast.bob)
         page.goto(url(project))
         took = page.evaluate(
-            """async (url) => {
-                const { openForAnswer } = await import(url);
+            """(diff) => {
                 const start = performance.now();
-                openForAnswer(document.querySelector(".answer"));
+                diff.openForAnswer(document.querySelector(".answer"));
                 return performance.now() - start;
             }""",
             module(page, "diff"),
@@ -235,14 +234,14 @@ class TestMine:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=2)))
         press(page, "1 2 3 4 Enter")
-        left(page, 1)
+        expect_left(page, 1)
         wait_for_submit(page)
         page.get_by_role("link", name="Back", exact=True).click()
         assert order(page) == "A>B>C>D"
         press(page, "d 1 Enter")
         expect(page.locator(".toast")).to_contain_text("Changed. What you said before is kept too.")
-        left(page, 1)
-        assert said() == [[1, 2, 3, 4], [1, 2, 3, 1]]
+        expect_left(page, 1)
+        assert saved_ranks() == [[1, 2, 3, 4], [1, 2, 3, 1]]
         page.goto("/judgments/")
         expect(page.get_by_role("row", name=re.compile("Question"))).to_contain_text("A = D > B > C")
 
@@ -258,7 +257,7 @@ class TestMine:
         ready(page)
         press(page, "2")
         expect(page.locator(".toast")).to_contain_text("Changed.")
-        assert said() == [[2, 1], [1, 2]]
+        assert saved_ranks() == [[2, 1], [1, 2]]
 
 
 class TestNine:
@@ -269,33 +268,33 @@ class TestNine:
         page.goto(url(cast.project(items=1, k=9)))
         expect(page.locator("#announcement")).to_have_attribute("aria-live", "polite")
         press(page, "3")
-        heard(page, "Order: A. Not ranked: B, C, D, E, F, G, H, I.")
+        expect_announcement(page, "Order: A. Not ranked: B, C, D, E, F, G, H, I.")
         expect(page.locator('.answer[data-letter="B"]')).to_be_focused()
         press(page, "1 4 4")
-        heard(page, "Order: B, then A, then C and D tied. Not ranked: E, F, G, H, I.")
+        expect_announcement(page, "Order: B, then A, then C and D tied. Not ranked: E, F, G, H, I.")
         press(page, "5 6 7 8 9")
-        heard(
+        expect_announcement(
             page,
             "Order: B, then A, then C and D tied, then E, then F, then G, then H, then I. All are ranked.",
         )
         press(page, "i ArrowUp")
-        heard(
+        expect_announcement(
             page,
             "Order: B, then A, then C and D tied, then E, then F, then G, then I, then H. All are ranked.",
         )
         press(page, "f =")
-        heard(
+        expect_announcement(
             page,
             "Order: B, then A, then C and D tied, then E and F tied, then G, then I, then H. All are ranked.",
         )
         press(page, "u")
-        heard(
+        expect_announcement(
             page,
             "Undone. Order: B, then A, then C and D tied, then E, then F, then G, then I, then H. All are ranked.",
         )
         press(page, "Enter")
         expect(page.get_by_role("heading", name="Nothing is left for you here")).to_be_focused()
-        assert said() == [[2, 1, 3, 3, 4, 5, 6, 8, 7]]
+        assert saved_ranks() == [[2, 1, 3, 3, 4, 5, 6, 8, 7]]
 
     def test_on_a_phone_everything_is_large_enough_for_a_finger(
         self, new_page: NewPage, cast: Cast, sign_in: SignIn

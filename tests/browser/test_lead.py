@@ -66,7 +66,7 @@ def elsewhere(work: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
 def drawn(page: Page, chart: str) -> list[list[float | None]]:
     """The data that a chart shows, from the chart itself."""
     return page.evaluate(
-        "async ([url, name]) => (await import(url)).charts.cards.get(name).plot.data",
+        "([run, name]) => run.charts.cards.get(name).plot.data",
         [module(page, "run"), chart],
     )
 
