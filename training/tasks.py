@@ -34,7 +34,8 @@ from annotation.actions.queue import QueueError
 from training.configs import KINDS
 from training.errors import RunError
 from training.models import Round, Run
-from training.rounds import transitions
+from training.rounds.schedule import start_due_rounds
+from training.rounds.transitions import advance
 from training.runs.actions import (
     claim_run,
     finish_run,
@@ -97,19 +98,19 @@ def sweep_runs() -> None:
 
 @shared_task(acks_late=False)
 def advance_round(round_id: int) -> None:
-    """Have a round do what it can do now. A message that comes twice finds nothing to do."""
-    transitions.advance(round_id)
+    """Move a round as far as it can go now; a repeated message finds nothing to do."""
+    advance(round_id)
 
 
 @shared_task(expires=30)
 def sweep_rounds() -> None:
-    """Look at every round that works, or whose failed run was resumed, and begin those whose time has come."""
-    transitions.begin_due()
+    """Start the rounds that are due, and advance those that are working or whose failed run was resumed."""
+    start_due_rounds()
     resumed = Q(state=Round.State.FAILED, runs__state__in=Run.OPEN_STATES)
     for round_id in set(
         Round.objects.filter(Q(state=Round.State.WORKING) | resumed).values_list("pk", flat=True)
     ):
-        transitions.advance(round_id)
+        advance(round_id)
 
 
 class _Outcome:

@@ -18,6 +18,7 @@ from tests.training.looping import LENIENT, TINY, people_judge, played
 from training.models import Round
 from training.registry.actions import add_model, current_model
 from training.rounds import transitions
+from training.rounds.loops import save_loop
 
 SignIn = Callable[[Page, User], None]
 
@@ -40,10 +41,8 @@ def project(alice: User) -> Project:
     return project
 
 
-def begun(project: Project, alice: User, **options: Any) -> Round:
-    loop = transitions.save_loop(
-        project=project, creator=alice, recipe="dpo", options=LENIENT | options, configs=TINY
-    )
+def start_round(project: Project, alice: User, **options: Any) -> Round:
+    loop = save_loop(project=project, creator=alice, recipe="dpo", options=LENIENT | options, configs=TINY)
     return transitions.start_round(loop=loop, creator=alice)
 
 
@@ -54,16 +53,16 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     page.goto(project.get_absolute_url())
     page.get_by_role("link", name="Loop", exact=True).click()
     page.get_by_role("link", name="Start the first round").click()
-    expect(page.get_by_role("heading", name="Of the new policy")).to_be_visible()
+    expect(page.get_by_role("heading", name="New policy")).to_be_visible()
     page.get_by_label("Judgments to wait for").fill("25")
-    page.get_by_label("Judgments to ask for").fill("10")
-    page.locator("summary", has_text="Gates").click()
+    page.get_by_label("Annotation budget").fill("10")
+    page.locator("summary", has_text="Gate thresholds").click()
     page.get_by_label("Gate: judgments").fill("5")
     page.get_by_label("Gate: length").fill("100")
     page.get_by_role("button", name="Start the round").first.click()
 
-    expect(page.get_by_text("People are judging: 0 of 25")).to_be_visible()
-    expect(page.get_by_text("How it will be decided")).to_be_visible()
+    expect(page.get_by_text("Collecting judgments: 0 of 25")).to_be_visible()
+    expect(page.get_by_role("heading", name="Gates", exact=True)).to_be_visible()
     round = Round.objects.get()
     assert round.options["judgments"] == 25
 
@@ -76,11 +75,9 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     elsewhere(played, round, until="none")
     expect(page.get_by_text("round-1-policy is ready")).to_be_visible()
     page.get_by_role("button", name="Promote round-1-policy").click()
-    expect(page.get_by_text("The new policy is the current one now.")).to_be_visible()
+    expect(page.get_by_text("The new policy is now the current one.")).to_be_visible()
     elsewhere(played, round, until="none")
-    expect(page.locator(".round-verdict")).to_have_text(
-        "round-1-policy was promoted, as every gate was passed."
-    )
+    expect(page.locator(".round-status")).to_have_text("round-1-policy was promoted; every gate was passed.")
     assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
@@ -93,15 +90,15 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
     page: Page, sign_in: SignIn, alice: User, project: Project
 ) -> None:
     people_judge(project, alice)
-    round = begun(project, alice, min_accuracy=0.9)
+    round = start_round(project, alice, min_accuracy=0.9)
     elsewhere(played, round, until="none")
     sign_in(page, alice)
     page.goto(reverse("round", args=[project.slug, round.pk]))
-    expect(page.locator(".round-verdict")).to_contain_text("A gate said no. Not passed: Accuracy.")
-    overrule = page.get_by_role("button", name="Overrule and go on")
+    expect(page.locator(".round-status")).to_contain_text("A gate was not passed. Not passed: Accuracy.")
+    overrule = page.get_by_role("button", name="Overrule and continue")
     overrule.click()
     assert page.evaluate("document.activeElement.name") == "reason", "the browser asks for the reason"
-    page.get_by_label("Why the gate may be overruled").fill("Few people, all of them careful.")
+    page.get_by_label("Reason for overruling the gate").fill("Few people, all of them careful.")
     overrule.click()
     expect(page.get_by_text("alice overruled Accuracy: “Few people, all of them careful.”")).to_be_visible()
     round.refresh_from_db()
@@ -112,7 +109,7 @@ def test_the_loop_fits_a_phone(
     new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
 ) -> None:
     people_judge(project, alice)
-    round = begun(project, alice)
+    round = start_round(project, alice)
     elsewhere(played, round, until="none")
     page = new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
     sign_in(page, alice)

@@ -1,4 +1,4 @@
-"""For the tests of rounds: a loop on a tiny policy, and people who judge whatever waits."""
+"""Helpers for the tests of rounds: loops on a tiny policy, judgments, and runs that end without a worker."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests import builders
 from training.models import Loop, Round, Run
 from training.registry.actions import add_model
 from training.rounds import transitions
+from training.rounds.loops import save_loop
 from training.runs.actions import claim_run, finish_run
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output
@@ -40,12 +41,12 @@ LENIENT = {
     "max_kl": 1e6,
     "max_length_drift": 100.0,
 }
-"""Gates that a model of ten thousand weights can pass, but for the win rate, which no such model can be sure of."""
+"""Gates that a model of ten thousand weights can pass, except for the win rate."""
 
 
 def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -> Loop:
     options = LENIENT | changes.pop("options", {})
-    return transitions.save_loop(
+    return save_loop(
         project=project, creator=creator, recipe=recipe, options=options, configs=TINY, **changes
     )
 
@@ -59,7 +60,7 @@ def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> P
 
 
 def people_judge(project: Project, person: User, most: int = 1000) -> int:
-    """They judge what waits for them; returns how much that was."""
+    """Judge up to `most` items of the queue; returns how many."""
     done = 0
     while done < most and (lease := queue.claim(project=project, annotator=person)) is not None:
         builders.submit(lease)
@@ -72,8 +73,8 @@ def fresh(round: Round) -> Round:
 
 
 def work(round: Round) -> list[str]:
-    """Every queued run of the round ends as if a worker had done it: with outputs of the right shape, and with the round
-    not told of it. Returns their parts."""
+    """End every queued run of the round as a worker would, with outputs of the right shape, but without waking the round.
+    Returns their parts."""
     parts = []
     for run in round.runs.filter(state=Run.State.QUEUED).order_by("pk"):
         claimed = claim_run(run.pk)
@@ -86,7 +87,7 @@ def work(round: Round) -> list[str]:
 
 
 def write_output(run: Run) -> dict[str, Any]:
-    """What the core would have written: the new policy's answers are long, and the reward models like length."""
+    """Write what the core would: the new policy's answers are longer, and the reward models prefer length."""
     output = write_job(run) / "output"
     output.mkdir()
     rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
@@ -125,7 +126,7 @@ REPORT = {"accuracy": 0.7, "pairs": 40, "ece": 0.05}
 
 
 def played(round: Round, *, until: str) -> Round:
-    """The round, with its runs done by `work`, up to a step."""
+    """Advance the round up to a step, its runs done by `work`."""
     for _ in range(40):
         transitions.advance(round.pk)
         round = fresh(round)

@@ -13,6 +13,7 @@ from tests.base import PalateTestCase
 from training.models import ModelVersion, Round
 from training.rounds import evaluation
 from training.rounds.evaluation import Match
+from training.rounds.leaderboard import rate_policies
 
 
 def win(name: str, mean: float, low: float) -> dict[str, object]:
@@ -20,50 +21,55 @@ def win(name: str, mean: float, low: float) -> dict[str, object]:
 
 
 def test_a_match_counts_every_pair_of_answers_and_ties_as_halves() -> None:
-    assert Match(1, new=[2.0, 0.0], old=[1.0, 1.0]).share == 0.5
-    assert Match(1, new=[1.0], old=[1.0]).share == 0.5
-    assert Match(1, new=[3.0, 2.0], old=[1.0]).share == 1.0
+    assert Match(1, new=[2.0, 0.0], old=[1.0, 1.0]).win_rate == 0.5
+    assert Match(1, new=[1.0], old=[1.0]).win_rate == 0.5
+    assert Match(1, new=[3.0, 2.0], old=[1.0]).win_rate == 1.0
     assert Match(1, new=[3.0], old=[1.0]).gain == 2.0
 
 
 def test_an_interval_is_over_prompts() -> None:
-    rate = evaluation.win_rate([1.0, 0.0, 1.0, 1.0])
+    rate = evaluation.mean_win_rate([1.0, 0.0, 1.0, 1.0])
     assert rate["mean"] == 0.75
     assert rate["low"] == pytest.approx(0.75 - 1.96 * 0.5 / 2)
     assert rate["high"] == 1.0
-    assert evaluation.win_rate([1.0]) == {"mean": 1.0, "low": 0.0, "high": 1.0, "prompts": 1}
+    assert evaluation.mean_win_rate([1.0]) == {"mean": 1.0, "low": 0.0, "high": 1.0, "prompts": 1}
 
 
 def test_scores_belong_to_the_new_policy_s_answers_first() -> None:
     answers = {1: [["new a", "new b"], ["old"]], 2: [["only new"], []]}
-    assert evaluation.matches(answers, {1: [3.0, 2.0, 1.0], 2: [9.0]}) == [Match(1, [3.0, 2.0], [1.0])]
+    assert evaluation.match_prompts(answers, {1: [3.0, 2.0, 1.0], 2: [9.0]}) == [Match(1, [3.0, 2.0], [1.0])]
 
 
-def test_it_says_when_only_the_one_that_taught_it_likes_a_policy() -> None:
+def test_it_warns_when_only_the_training_reward_model_prefers_a_policy() -> None:
     taught = win("the reward model", 0.8, 0.75)
-    assert evaluation.overoptimised([taught]) == ""
-    assert evaluation.overoptimised([taught, win("another", 0.75, 0.7)]) == ""
-    assert evaluation.overoptimised([taught, win("another", 0.6, 0.55)]) == "", "it likes it too"
-    assert evaluation.overoptimised([win("the first", 0.55, 0.51), win("another", 0.52, 0.45)]) == ""
-    assert "only 52%" in evaluation.overoptimised([taught, win("another", 0.52, 0.45)])
-    assert evaluation.overoptimised([win("the reward model", 0.52, 0.45), win("another", 0.4, 0.3)]) == ""
+    assert evaluation.overoptimisation_warning([taught]) == ""
+    assert evaluation.overoptimisation_warning([taught, win("another", 0.75, 0.7)]) == ""
+    assert evaluation.overoptimisation_warning([taught, win("another", 0.6, 0.55)]) == "", "it likes it too"
+    assert (
+        evaluation.overoptimisation_warning([win("the first", 0.55, 0.51), win("another", 0.52, 0.45)]) == ""
+    )
+    assert "only 52%" in evaluation.overoptimisation_warning([taught, win("another", 0.52, 0.45)])
+    assert (
+        evaluation.overoptimisation_warning([win("the reward model", 0.52, 0.45), win("another", 0.4, 0.3)])
+        == ""
+    )
     taught_too = win("the safety reward model", 0.4, 0.3) | {"name": "safety"}
-    assert evaluation.overoptimised([taught, taught_too]) == ""
+    assert evaluation.overoptimisation_warning([taught, taught_too]) == ""
 
 
-def test_a_judgment_is_odd_where_both_models_are_far_on_the_other_side() -> None:
+def test_a_judgment_is_disputed_where_both_models_clearly_disagree() -> None:
     ranks = {1: [1, 2], 2: [1, 2], 3: [1, 2], 4: [1, 1]}
     ours = {1: [0.0, 5.0], 2: [0.0, 5.0], 3: [2.0, 0.0], 4: [0.0, 9.0]}
     theirs = {1: [0.0, 2.0], 2: [0.0, 1.0], 3: [0.0, 9.0], 4: [0.0, 9.0]}
-    assert evaluation.odd_judgments(ranks, [ours, theirs]) == [1]
-    assert evaluation.odd_judgments(ranks, [ours]) == []
+    assert evaluation.disputed_judgments(ranks, [ours, theirs]) == [1]
+    assert evaluation.disputed_judgments(ranks, [ours]) == []
 
 
-def test_the_oddest_comes_first_and_one_that_a_model_did_not_read_is_left_out() -> None:
+def test_the_largest_gap_comes_first_and_unscored_judgments_are_left_out() -> None:
     scores = {1: [0.0, 2.0], 2: [0.0, 5.0], 3: [0.0, 3.0, 2.0]}
     ranks = {1: [1, 2], 2: [1, 2], 3: [1, 1, 2]}
-    assert evaluation.odd_judgments(ranks, [scores, scores]) == [2, 1]
-    assert evaluation.odd_judgments(ranks, [scores, {1: scores[1]}]) == [1]
+    assert evaluation.disputed_judgments(ranks, [scores, scores]) == [2, 1]
+    assert evaluation.disputed_judgments(ranks, [scores, {1: scores[1]}]) == [1]
 
 
 class LeaderboardTests(PalateTestCase):
@@ -71,7 +77,7 @@ class LeaderboardTests(PalateTestCase):
         builders.items(self.project, 3)
         for _ in range(3):
             builders.judgment(self.project, self.bob)
-        assert evaluation.leaderboard(self.project) == []
+        assert rate_policies(self.project) == []
 
     def test_what_counts_is_counted_once_and_a_tie_says_nothing(self) -> None:
         answers = [{"text": f"So says {name}.", "author": name} for name in ("ann", "bea", "cid")]
@@ -85,13 +91,13 @@ class LeaderboardTests(PalateTestCase):
         assert first is not None
         ranks = {placed.response_id: placed.rank for placed in first.placements.all()}
         judgments.revise(judgment=first, annotator=self.bob, ranks=ranks, idempotency_key=uuid.uuid4())
-        table = evaluation.leaderboard(self.project)
+        table = rate_policies(self.project)
         assert {one.author.name: one.comparisons for one in table} == {"ann": 12, "bea": 6, "cid": 6}
         assert table[0].author.name == "ann"
         assert table[0].points > 1000 > table[1].points
 
 
-class PeoplesChoiceTests(PalateTestCase):
+class HumanWinRateTests(PalateTestCase):
     def choose(self, lease: Lease, author: str) -> Judgment:
         best = Response.objects.get(pk__in=lease.shown_order, author__name=author).pk
         return builders.submit(lease, [1 if pk == best else 2 for pk in lease.shown_order])
@@ -113,10 +119,10 @@ class PeoplesChoiceTests(PalateTestCase):
         assert self.choose(late, "old").slot_id is None
         policy = ModelVersion(author=Author.objects.get(name="new"))
         items = list(Item.objects.values_list("pk", flat=True))
-        found = evaluation.people_s_choice(Round(report={"people_items": items}, policy_after=policy))
-        assert found is not None
-        assert (found["mean"], found["prompts"], found["must"]) == (0.75, 4, "keep")
-        assert evaluation.people_s_choice(Round(report={}, policy_after=policy)) is None
+        rate = evaluation.human_win_rate(Round(report={"people_items": items}, policy_after=policy))
+        assert rate is not None
+        assert (rate["mean"], rate["prompts"], rate["must"]) == (0.75, 4, "keep")
+        assert evaluation.human_win_rate(Round(report={}, policy_after=policy)) is None
 
 
 class ComparedTests(PalateTestCase):
@@ -125,8 +131,8 @@ class ComparedTests(PalateTestCase):
         won, lost = Prompt.objects.order_by("id").values_list("pk", flat=True)
         answers = {won: [["longer"], ["old"]], lost: [["longer"], ["old"]]}
         scores = {won: [1.0, 0.0], lost: [0.0, 3.0]}
-        scorers = {"reward": ("the reward model", scores), "second": ("the second opinion", scores)}
-        report = evaluation.compared(answers, scorers, safety_tag="safety")
+        scorers = {"reward": ("the reward model", scores), "second": ("the second reward model", scores)}
+        report = evaluation.compare_policies(answers, scorers, safety_tag="safety")
         assert [(wins["mean"], wins["must"]) for wins in report["wins"]] == [(0.5, "win"), (0.5, "keep")]
         assert [one["prompt"] for one in report["regressions"]] == ["Lost?", "Won?"]
         assert report["length_ratio"] == 2.0
@@ -140,10 +146,10 @@ class ComparedTests(PalateTestCase):
         liked = {asked: [1.0, 0.0], harmless: [1.0, 0.0]}
         safe = {asked: [1.0, 0.0], harmless: [0.0, 1.0]}
         scorers = {"reward": ("the reward model", liked), "safety": ("the safety reward model", safe)}
-        wins = evaluation.compared(answers, scorers, safety_tag="harm")["wins"]
+        wins = evaluation.compare_policies(answers, scorers, safety_tag="harm")["wins"]
         assert [(one["name"], one["mean"], one["prompts"]) for one in wins] == [
             ("reward", 1.0, 2),
             ("safety", 1.0, 1),
         ]
-        without = evaluation.compared(answers, scorers, safety_tag="unheard of")["wins"]
+        without = evaluation.compare_policies(answers, scorers, safety_tag="unheard of")["wins"]
         assert [one["name"] for one in without] == ["reward"]

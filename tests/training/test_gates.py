@@ -40,14 +40,14 @@ def of_policy(**report: Any) -> dict[str, Gate]:
 def test_a_good_reward_model_passes_all() -> None:
     gates = of_rewards(GOOD, GOOD)
     assert [gate.name for gate in gates.values() if not gate.passed] == []
-    assert "72.0% of 300 fresh held-out pairs" in gates["accuracy"].sentence
+    assert "72.0% of 300 new held-out pairs" in gates["accuracy"].sentence
 
 
-def test_each_gate_says_no_by_its_own_figure() -> None:
+def test_each_gate_depends_on_its_own_figure() -> None:
     for changes, name, words in (
-        ({"accuracy": 0.51, "accuracy_where_repeated": 0.75}, "accuracy", "at least 55.0%"),
+        ({"accuracy": 0.51, "accuracy_where_repeated": 0.75}, "accuracy", "the minimum is 55.0%"),
         ({"accuracy_where_repeated": 0.6}, "of_people", "80.0% of it"),
-        ({"ece": 0.2}, "calibration", "off by 20.0%"),
+        ({"ece": 0.2}, "calibration", "error is 20.0%"),
         ({"unsafe_recall": 0.4}, "unsafe_recall", "40.0% of 40 unsafe"),
     ):
         gates = of_rewards(GOOD | changes)
@@ -74,10 +74,10 @@ def test_it_may_be_a_little_worse_than_the_old_one_and_no_more() -> None:
     assert of_rewards(GOOD, GOOD | {"accuracy": 0.74})["may_lose"].passed
     worse = of_rewards(GOOD, GOOD | {"accuracy": 0.76})["may_lose"]
     assert not worse.passed
-    assert "the old one agrees 76.0% of the time, and it 72.0%" in worse.sentence
+    assert "the old one is 76.0%, and of the new one 72.0%" in worse.sentence
 
 
-def test_where_there_is_nothing_to_go_by_a_gate_is_passed_and_says_so() -> None:
+def test_a_gate_without_data_is_passed_and_says_so() -> None:
     gates = of_rewards({})
     assert all(gate.passed and gate.figure is None for name, gate in gates.items() if name != "judgments")
     assert "unknown" in gates["of_people"].sentence
@@ -99,7 +99,7 @@ def test_others_must_only_not_be_sure_of_the_contrary() -> None:
     assert not of_policy(wins=[second | {"low": 0.3, "high": 0.48}])["wins_second"].passed
 
 
-def test_a_policy_that_strays_or_rambles_does_not_pass() -> None:
+def test_a_policy_with_a_large_kl_or_other_lengths_does_not_pass() -> None:
     assert not of_policy(kl=61.0)["kl"].passed
     assert of_policy(kl=None)["kl"].passed
     for ratio, passed in ((1.51, False), (0.6, False), (1.49, True), (0.7, True), (None, True)):

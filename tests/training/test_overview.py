@@ -49,24 +49,24 @@ class OverviewTests(PalateTestCase):
         prompts.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
         assert self.next() == "Add a policy"
         first = policy(self.project)
-        assert self.next() == "Ask for answers"
+        assert self.next() == "Generate answers"
         builders.items(self.project, 20)
         assert self.next() == "Members"
         builders.judgment(self.project, self.bob)
-        assert self.next() == "See the progress"
+        assert self.next() == "View the progress"
         for _ in range(19):
             builders.judgment(self.project, self.bob)
         assert self.next() == "Freeze a snapshot"
         frozen = snapshots.freeze(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
         run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
-        assert self.next() == "Watch it"
+        assert self.next() == "View the run"
         finished(run)
         assert self.next() == "Improve the policy"
         self.learn("dpo", snapshot=frozen)
-        assert self.next() == "Look at policy-1"
+        assert self.next() == "View policy-1"
         promote(first.children.get())
-        assert self.next() == "Ask for answers"
+        assert self.next() == "Generate answers"
 
     def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:
         policy(self.project)
@@ -74,7 +74,7 @@ class OverviewTests(PalateTestCase):
         for _ in range(6):
             builders.judgment(self.project, self.bob)
         round = transitions.start_round(loop=looping.loop(self.project, self.alice), creator=self.alice)
-        assert self.next() == "See the round"
+        assert self.next() == "View the round"
         Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
         assert self.next() == "Decide"
         self.assertContains(self.client.get(self.url()), round.get_absolute_url())

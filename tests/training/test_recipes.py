@@ -5,20 +5,35 @@ import dataclasses
 import pytest
 
 from training.configs import KINDS, ConfigError, from_dict
-from training.rounds.plan import Facts, plan_of
+from training.rounds.plan import plan_steps
 from training.rounds.recipes import RECIPES
 from training.rounds.settings import RoundSettings, settings_from
+from training.rounds.steps import STEPS, step_of
+from training.rounds.steps.base import PlannedStep, RoundContext, RunStep
 
-NEW = Facts(asks_first=True, demonstrations=False, safety=False, old_reward=False, old_safety=False)
+NEW = RoundContext(
+    recipe=RECIPES["dpo"],
+    settings=RoundSettings(),
+    needs_answers=True,
+    has_demonstrations=False,
+    has_safety_project=False,
+    has_reward_model=False,
+    has_safety_model=False,
+)
 
 
-def names(recipe: str, facts: Facts = NEW, **options: object) -> list[str]:
-    return [step["name"] for step in plan_of(RECIPES[recipe], settings_from(options, recipe), facts)]
+def plan(recipe: str, context: RoundContext, options: dict[str, object]) -> list[PlannedStep]:
+    settings = settings_from(options, recipe)
+    return plan_steps(dataclasses.replace(context, recipe=RECIPES[recipe], settings=settings))
 
 
-def parts(recipe: str, facts: Facts, step: str, **options: object) -> list[str]:
-    plan = plan_of(RECIPES[recipe], settings_from(options, recipe), facts)
-    return [part["part"] for one in plan if one["name"] == step for part in one["parts"]]
+def names(recipe: str, context: RoundContext = NEW, **options: object) -> list[str]:
+    return [step["name"] for step in plan(recipe, context, options)]
+
+
+def parts(recipe: str, context: RoundContext, name: str, **options: object) -> list[str]:
+    steps = plan(recipe, context, options)
+    return [part["part"] for step in steps if step["name"] == name for part in step["parts"]]
 
 
 def test_every_recipe_s_stages_have_settings_that_their_runs_know() -> None:
@@ -43,7 +58,7 @@ def test_a_first_round_asks_people_before_it_waits_for_them() -> None:
             "questions",
         ),
     ]
-    later = dataclasses.replace(NEW, asks_first=False)
+    later = dataclasses.replace(NEW, needs_answers=False)
     assert names("dpo", later)[0] == "collect"
     assert names("dpo", later, budget=0)[-1] == "promotion"
     assert "score" not in names("dpo", strategy="uniform")
@@ -51,20 +66,22 @@ def test_a_first_round_asks_people_before_it_waits_for_them() -> None:
 
 
 def test_llama_2_takes_two_methods_two_reward_models_and_two_policies() -> None:
-    facts = dataclasses.replace(NEW, safety=True, old_reward=True, old_safety=True)
-    assert parts("llama2", facts, "rewards") == ["reward", "safety", "second"]
-    assert "measure-old-safety" in parts("llama2", facts, "measure")
-    assert [name for name in names("llama2", facts) if name.startswith("improve")] == [
+    context = dataclasses.replace(NEW, has_safety_project=True, has_reward_model=True, has_safety_model=True)
+    assert parts("llama2", context, "rewards") == ["reward", "safety", "second"]
+    assert "measure-old-safety" in parts("llama2", context, "measure")
+    assert [name for name in names("llama2", context) if name.startswith("improve")] == [
         "improve-1",
         "improve-2",
     ]
-    assert parts("llama2", facts, "fresh-answers") == ["fresh-1", "fresh-before", "fresh-safety"]
+    assert parts("llama2", context, "fresh-answers") == ["fresh-1", "fresh-before", "fresh-safety"]
     assert parts("llama2", NEW, "rewards") == ["reward", "second"]
 
 
 def test_instructgpt_learns_from_demonstrations_where_there_are_any() -> None:
     assert parts("instructgpt", NEW, "improve-2") == []
-    assert parts("instructgpt", dataclasses.replace(NEW, demonstrations=True), "improve-2") == ["improve-2"]
+    assert parts("instructgpt", dataclasses.replace(NEW, has_demonstrations=True), "improve-2") == [
+        "improve-2"
+    ]
 
 
 def test_several_temperatures_are_several_runs_side_by_side() -> None:
@@ -88,3 +105,43 @@ def test_what_does_not_fit_is_named() -> None:
             settings_from(options, recipe)
         assert caught.value.field == field
     assert settings_from({"start": "base"}, "instructgpt") == RoundSettings(start="base")
+
+
+def test_every_planned_step_and_part_is_known_to_the_registry() -> None:
+    context = dataclasses.replace(
+        NEW, has_demonstrations=True, has_safety_project=True, has_reward_model=True, has_safety_model=True
+    )
+    seen = set()
+    for recipe in RECIPES:
+        planned = plan(recipe, context, {"people_compare": 5, "previous_share": 0.5})
+        for planned_step in planned:
+            step = step_of(planned_step["name"])
+            seen.add(step.name)
+            assert planned_step["does"] == step.does
+            assert bool(planned_step["parts"]) == isinstance(step, RunStep)
+            for part in planned_step["parts"]:
+                assert isinstance(step, RunStep)
+                assert step.part_label(part)
+    assert seen == set(STEPS)
+
+
+def test_the_steps_of_stored_plans_keep_their_names() -> None:
+    assert {name: step.does for name, step in STEPS.items()} == {
+        "first-answers": "runs",
+        "first-questions": "ask",
+        "collect": "collect",
+        "freeze": "freeze",
+        "rewards": "runs",
+        "measure": "runs",
+        "reward-gates": "reward_gates",
+        "improve": "runs",
+        "answers": "runs",
+        "compare": "runs",
+        "people": "people",
+        "policy-gates": "policy_gates",
+        "promotion": "decide",
+        "fresh-answers": "runs",
+        "score": "runs",
+        "questions": "ask",
+    }
+    assert step_of("improve-12") is STEPS["improve"]

@@ -6,6 +6,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -20,8 +21,16 @@ from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model, current_model
-from training.rounds import context as round_context
-from training.rounds import steps, transitions
+from training.rounds import transitions
+from training.rounds.loops import save_loop
+from training.rounds.plan import draft_round
+from training.rounds.schedule import start_due_rounds
+from training.rounds.steps import step_of
+from training.rounds.steps.base import StepResult
+from training.rounds.steps.collect import Freeze, count_new_judgments
+from training.rounds.steps.comparison import earlier_answers
+from training.rounds.steps.improve import ImprovePolicy
+from training.rounds.steps.reward_models import last_seen_judgment
 from training.runs.actions import claim_run, finish_run, resume_run
 from training.tasks import sweep_rounds
 
@@ -88,7 +97,7 @@ class MovingTests(RoundTestCase):
     def test_what_is_frozen_already_is_taken_as_it_is(self) -> None:
         round = self.begin()
         frozen = snapshots.freeze(project=self.asked, creator=self.alice)
-        transitions.go_on(round, self.alice)
+        transitions.skip_waiting(round, self.alice)
         transitions.advance(round.pk)
         assert fresh(round).snapshot == frozen
 
@@ -102,14 +111,14 @@ class MovingTests(RoundTestCase):
                 last_judgment=10 * number,
                 created_by=self.alice,
             )
-            assert steps._fresh_after(round, safety=False) == after
+            assert last_seen_judgment(round, round.snapshot) == after
 
     def test_judgments_of_the_safety_project_are_new_ones_too(self) -> None:
         safety = with_policy(self.alice, Path("somewhere/policy"), items=4, name="Safe")
         people_judge(self.asked, self.alice, 3)
         people_judge(safety, self.alice, 2)
         round = transitions.start_round(loop=self.loop("llama2", safety_project=safety), creator=self.alice)
-        assert round_context.new_judgments(round) == 5
+        assert count_new_judgments(round) == 5
 
     def test_dpo_learns_from_all_or_from_what_is_new(self) -> None:
         round = played(self.begin(), until="improve-1")
@@ -123,22 +132,21 @@ class MovingTests(RoundTestCase):
             )
         for learn_from, after in (("all", None), ("new", 20)):
             round.options["learn_from"] = learn_from
-            arguments = steps._improve(round, "improve-1")
-            assert arguments is not None
-            assert arguments["inputs"].get("after") == after
+            arguments = ImprovePolicy().run_arguments(round, "improve-1")
+            assert arguments.inputs.get("after") == after
 
     def test_a_lead_can_have_it_not_wait(self) -> None:
         round = self.begin(judged=9)
-        transitions.go_on(round, self.alice)
+        transitions.skip_waiting(round, self.alice)
         transitions.advance(round.pk)
         assert fresh(round).step == "rewards"
         with pytest.raises(RunError, match="does not wait for people"):
-            transitions.go_on(round, self.alice)
+            transitions.skip_waiting(round, self.alice)
 
     def test_it_does_not_go_on_with_nothing(self) -> None:
         round = self.begin(judged=0)
-        with pytest.raises(RunError, match="Nobody has judged"):
-            transitions.go_on(round, self.alice)
+        with pytest.raises(RunError, match="no judgments yet"):
+            transitions.skip_waiting(round, self.alice)
 
     def test_looking_again_and_again_starts_nothing_twice(self) -> None:
         round = self.begin()
@@ -168,17 +176,14 @@ class MovingTests(RoundTestCase):
 
     def test_what_breaks_in_the_middle_of_a_step_leaves_the_round_as_it_was(self) -> None:
         round = self.begin()
-        kept = steps.LOOKS["freeze"]
+        freeze = Freeze.check
 
-        def broken(round: Round) -> steps.Outcome:
-            kept(round)
+        def broken(step: Freeze, round: Round) -> StepResult:
+            freeze(step, round)
             raise OSError("the disk is full")
 
-        steps.LOOKS["freeze"] = broken
-        try:
+        with patch.object(Freeze, "check", broken):
             transitions.advance(round.pk)
-        finally:
-            steps.LOOKS["freeze"] = kept
         round = fresh(round)
         assert (round.state, round.step) == (Round.State.FAILED, "freeze")
         assert "the disk is full" in round.error
@@ -210,7 +215,7 @@ class MovingTests(RoundTestCase):
 
     def test_settings_are_frozen_when_it_begins(self) -> None:
         round = self.begin()
-        transitions.save_loop(
+        save_loop(
             project=self.asked, creator=self.alice, loop=round.loop, recipe="grpo", options={"judgments": 99}
         )
         assert (fresh(round).recipe, fresh(round).options["judgments"]) == ("dpo", 10)
@@ -235,12 +240,12 @@ class MovingTests(RoundTestCase):
         new, old = (round.runs.get(part=f"answers-{which}") for which in ("new", "old"))
         prompts = new.inputs["prompt_ids"]
         assert set(self.asked.prompts.filter(pk__in=prompts).values_list("split", flat=True)) == {"held_out"}
-        assert round_context.given_before(round, new.model, prompts) == new
-        assert round_context.given_before(round, old.model, prompts) == old
-        assert round_context.given_before(round, old.model, prompts[1:]) is None
-        assert round_context.given_before(Round(loop=self.loop(name="Another")), old.model, prompts) is None
+        assert earlier_answers(round, new.model, prompts) == new
+        assert earlier_answers(round, old.model, prompts) == old
+        assert earlier_answers(round, old.model, prompts[1:]) is None
+        assert earlier_answers(Round(loop=self.loop(name="Another")), old.model, prompts) is None
         Run.objects.filter(pk=old.pk).update(state=Run.State.CANCELLED)
-        assert round_context.given_before(round, old.model, prompts) is None
+        assert earlier_answers(round, old.model, prompts) is None
 
     def test_it_can_begin_from_the_first_policy_each_time(self) -> None:
         round = played(
@@ -258,7 +263,7 @@ class DecidingTests(RoundTestCase):
         assert (round.state, round.step) == (Round.State.HELD, "reward-gates")
         return round
 
-    def test_what_both_reward_models_find_odd_comes_to_a_reviewer_once(self) -> None:
+    def test_judgments_that_both_reward_models_dispute_come_to_a_reviewer_once(self) -> None:
         rows = [
             {"id": f"long-{n}", "prompt": f"How long is {n}?", "responses": ["A." * 9, "B." * 5, "C."]}
             for n in range(8)
@@ -270,8 +275,8 @@ class DecidingTests(RoundTestCase):
         assert odd == set(round.report["odd"]), "the reward models here like length"
         for judgment in Judgment.objects.filter(pk__in=odd):
             assert judgment.item.prompt.external_id.startswith("long-")
-        steps.look(round)
-        steps.look(round)
+        step_of(round.step).check(round)
+        step_of(round.step).check(round)
         assert ReviewFlag.objects.count() == len(odd) > 0
 
     def test_a_gate_holds_the_round_and_says_why(self) -> None:
@@ -316,7 +321,7 @@ class DecidingTests(RoundTestCase):
 
     def test_one_round_goes_on_at_a_time(self) -> None:
         round = self.begin()
-        with pytest.raises(RunError, match="Round 1 is not over"):
+        with pytest.raises(RunError, match="Round 1 is still open"):
             transitions.start_round(loop=round.loop, creator=self.alice)
         with pytest.raises(IntegrityError, match="one_open_round_per_loop"), transaction.atomic():
             Round.objects.filter(pk=round.pk).update(pk=None) if False else Round(
@@ -349,7 +354,7 @@ class DecidingTests(RoundTestCase):
         old = round.policy_after
         transitions.retry(round, self.alice, "improve-1")
         assert {gate["step"] for gate in fresh(round).gates} == {"reward-gates"}
-        assert fresh(round).report == {}
+        assert fresh(round).report == {"odd": []}, "of the reward models' gates, which are not repeated"
         again = played(round, until="promotion")
         assert again.policy_after != old
         assert again.policy_after is not None
@@ -358,6 +363,20 @@ class DecidingTests(RoundTestCase):
         for step in ("collect", "questions", "nonsense"):
             with pytest.raises(RunError, match="reached"):
                 transitions.retry(round, self.alice, step)
+
+    def test_a_retry_of_the_gates_keeps_the_human_comparison_and_one_from_before_repeats_it(self) -> None:
+        round = played(self.begin(people_compare=4), until="people")
+        items = fresh(round).report["people_items"]
+        assert len(items) == 4
+        transitions.skip_waiting(round, self.alice)
+        round = played(round, until="promotion")
+        assert {"people_items", "wins"} <= set(round.report)
+        transitions.retry(round, self.alice, "policy-gates")
+        assert fresh(round).report == {"odd": [], "people_items": items}
+        round = played(round, until="promotion")
+        transitions.retry(round, self.alice, "improve-1")
+        round = played(round, until="people")
+        assert not set(items) & set(fresh(round).report["people_items"])
 
     def test_what_is_done_again_stops_what_was_under_way_for_good(self) -> None:
         round = self.begin()
@@ -377,7 +396,7 @@ class DecidingTests(RoundTestCase):
         round = self.begin(judged=9)
         transitions.cancel(round, self.alice)
         transitions.resume(round, self.alice)
-        transitions.go_on(round, self.alice)
+        transitions.skip_waiting(round, self.alice)
         transitions.retry(played(round, until="promotion"), self.alice, "policy-gates")
         transitions.decide(played(round, until="promotion"), self.alice, "rejected")
         audit_entries = (
@@ -392,7 +411,7 @@ class DecidingTests(RoundTestCase):
             "rejected",
         ]
         assert {entry.actor for entry in audit_entries} == {self.alice}
-        with pytest.raises(RunError, match="not past its decision"):
+        with pytest.raises(RunError, match="before its decision"):
             transitions.retry(round, self.alice, "policy-gates")
 
     def test_what_the_state_does_not_allow_is_refused(self) -> None:
@@ -415,39 +434,39 @@ class BeginningTests(RoundTestCase):
         with pytest.raises(ConfigError, match="judgments"):
             self.loop(options={"judgments": 0})
         with pytest.raises(ConfigError, match="epochs"):
-            transitions.save_loop(
+            save_loop(
                 project=self.asked,
                 creator=self.alice,
                 recipe="dpo",
                 options={},
                 configs={"dpo": {"epochs": 0}},
             )
-        with pytest.raises(RunError, match="project of its own"):
+        with pytest.raises(RunError, match="must be another project"):
             self.loop(safety_project=self.asked)
 
     def test_rounds_begin_by_themselves_after_so_many_judgments(self) -> None:
         self.loop(after_judgments=5)
-        assert transitions.begin_due() == []
+        assert start_due_rounds() == []
         people_judge(self.asked, self.alice, 5)
-        (round,) = transitions.begin_due()
+        (round,) = start_due_rounds()
         assert round.created_by is None
-        assert transitions.begin_due() == [], "one is open"
+        assert start_due_rounds() == [], "one is open"
         assert AuditEntry.objects.get(verb="round.started").actor is None
 
     def test_a_loop_that_rests_begins_none(self) -> None:
         self.loop(after_judgments=5, active=False)
         people_judge(self.asked, self.alice, 5)
-        assert transitions.begin_due() == []
+        assert start_due_rounds() == []
 
     def test_rounds_begin_by_themselves_on_their_day_once(self) -> None:
         self.loop(weekdays=[0], hour=6)
         sunday, early, monday = (
             datetime(2026, 11, day, hour, tzinfo=UTC) for day, hour in ((22, 9), (23, 5), (23, 6))
         )
-        assert transitions.begin_due(sunday) == transitions.begin_due(early) == []
-        (round,) = transitions.begin_due(monday)
+        assert start_due_rounds(sunday) == start_due_rounds(early) == []
+        (round,) = start_due_rounds(monday)
         Round.objects.filter(pk=round.pk).update(state="cancelled", finished_at=monday, created_at=monday)
-        assert transitions.begin_due(monday) == []
+        assert start_due_rounds(monday) == []
 
     def test_where_nothing_waits_the_policy_answers_first(self) -> None:
         empty = builders.project(self.alice, "Empty", k=3)
@@ -468,7 +487,7 @@ class BeginningTests(RoundTestCase):
 
     def test_it_says_what_it_will_take_by_what_others_took(self) -> None:
         one = self.loop()
-        assert transitions.draft(one).estimate["unknown"] == ["dpo", "evaluate", "generate", "reward"]
+        assert draft_round(one).estimate["unknown"] == ["dpo", "evaluate", "generate", "reward"]
         for kind, seconds in (("reward", 60), ("dpo", 100), ("evaluate", 5), ("generate", 10)):
             Run.objects.create(
                 project=self.asked,
@@ -478,7 +497,7 @@ class BeginningTests(RoundTestCase):
                 result={"seconds": seconds},
                 created_by=self.alice,
             )
-        estimate = transitions.draft(one).estimate
+        estimate = draft_round(one).estimate
         assert estimate["unknown"] == []
         assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
         assert estimate["steps"]["improve-1"] == 100
@@ -499,6 +518,6 @@ class BeginningTests(RoundTestCase):
                 created_by=self.alice,
                 **fields,
             )
-        steps = transitions.draft(one).estimate["steps"]
+        steps = draft_round(one).estimate["steps"]
         assert steps["fresh-answers"] == 90, "the same part of a round"
         assert steps["answers"] == (10 + 90) / 2, "its kind, without the question"

@@ -114,21 +114,21 @@ class PagesTests(RoundPagesTestCase):
     def test_a_second_round_is_refused_while_one_is_open(self) -> None:
         self.begin()
         response = self.client.post(self.url("round-new"), {"recipe": "dpo"})
-        self.assertContains(response, "Round 1 is not over yet", status_code=422)
+        self.assertContains(response, "Round 1 is still open", status_code=422)
         assert Round.objects.count() == 1
 
     def test_what_a_lead_decides_by_is_said_before_it_starts_and_while_it_goes_on(self) -> None:
-        said = "It agrees with people on at least 72% of fresh judgments."
-        self.assertContains(self.client.get(self.url("round-new")), "on at least 55% of fresh judgments")
+        requirement = "Accuracy of at least 72% on new held-out judgments."
+        self.assertContains(self.client.get(self.url("round-new")), "Accuracy of at least 55% on new")
         round = self.begin(min_accuracy=0.72)
-        self.assertContains(self.client.get(self.url("round", round.pk)), said)
+        self.assertContains(self.client.get(self.url("round", round.pk)), requirement)
         page = self.client.get(self.url("round-new"))
-        self.assertContains(page, said)
-        self.assertContains(page, "Round 1</a> is not over yet")
+        self.assertContains(page, requirement)
+        self.assertContains(page, "Round 1</a> is still open")
         self.assertNotContains(page, "Start the round")
-        self.assertNotContains(page, "Not counted, as none has run here yet: .")
+        self.assertNotContains(page, "Not included, as there are no earlier runs: .")
         self.assertContains(
-            page, "Not counted, as none has run here yet: DPO, Evaluation, Answers, Reward model."
+            page, "Not included, as there are no earlier runs: DPO, Evaluation, Answers, Reward model."
         )
 
     def test_odd_judgments_lead_to_their_items(self) -> None:
@@ -137,12 +137,12 @@ class PagesTests(RoundPagesTestCase):
         Round.objects.filter(pk=round.pk).update(report={"odd": [odd.pk]})
         page = self.client.get(self.url("round", round.pk))
         self.assertContains(page, self.url("item", odd.item_id))
-        self.assertContains(page, "1 judgment that both reward models find odd")
+        self.assertContains(page, "1 judgment with which both reward models disagree")
 
     def test_a_held_round_shows_why_and_is_overruled_with_a_reason(self) -> None:
         round = played(self.begin(min_accuracy=0.9), until="none")
         page = self.client.get(self.url("round", round.pk))
-        self.assertContains(page, "It agrees with people on 70.0% of 40")
+        self.assertContains(page, "It agrees with annotators on 70.0% of 40")
         self.assertContains(page, "not passed")
         act = self.url("round-act", round.pk, "overrule")
         self.assertContains(self.client.post(act, {"reason": ""}, follow=True), "Say why")
@@ -158,7 +158,7 @@ class PagesTests(RoundPagesTestCase):
             "is ready",
             "Promote round-1-policy",
             "the reward model",
-            "Where the new policy lost most",
+            "Largest regressions",
         ):
             self.assertContains(page, words)
         self.client.post(self.url("round-act", round.pk, "reject"), {"note": "Too curt."})
@@ -235,7 +235,7 @@ class ModelsTests(RoundPagesTestCase):
             "SHA-256",
             "- **first**",
             "Settings: `adam_beta1=0.9`",
-            "- Passed: By the reward",
+            "- Passed: Win rate over the old policy, by the reward model",
         ):
             assert words in said, said
 

@@ -10,7 +10,7 @@ from training.rounds import active_learning
 WEIGHTS = {f"p{n}": 1.0 + 3.0 * (n < 5) for n in range(20)}
 
 
-def test_it_draws_exactly_as_many_as_asked_and_none_twice() -> None:
+def test_it_draws_exactly_count_keys_and_none_twice() -> None:
     for count in (1, 7, 19):
         drawn = active_learning.draw(WEIGHTS, count, control_share=0.3, rng=random.Random(count))
         assert len({one.key for one in drawn}) == len(drawn) == count
@@ -22,7 +22,7 @@ def test_it_takes_all_where_there_are_too_few() -> None:
     assert {one.probability for one in drawn} == {1.0}
 
 
-def test_the_probability_that_it_states_is_that_with_which_it_draws() -> None:
+def test_the_stated_probability_is_the_frequency() -> None:
     rng = random.Random(1)
     times, seen, stated = 6000, Counter[str](), {}
     for _ in range(times):
@@ -34,7 +34,7 @@ def test_the_probability_that_it_states_is_that_with_which_it_draws() -> None:
         assert seen[key] / times == pytest.approx(probability, abs=0.025)
 
 
-def test_the_control_slice_is_an_even_draw() -> None:
+def test_the_controls_are_a_uniform_sample() -> None:
     rng = random.Random(2)
     times, seen = 8000, Counter[str]()
     for _ in range(times):
@@ -45,11 +45,11 @@ def test_the_control_slice_is_an_even_draw() -> None:
         assert seen[key] / times == pytest.approx(0.5 * 6 / 20, abs=0.02)
 
 
-def test_chances_add_up_and_none_is_above_one() -> None:
-    chances = active_learning.inclusion({"a": 100.0, "b": 1.0, "c": 1.0, "d": 0.0}, 2)
-    assert chances["a"] == 1.0
-    assert sum(chances.values()) == pytest.approx(2)
-    assert chances["b"] == chances["c"] > chances["d"] > 0
+def test_inclusion_probabilities_add_up_and_none_is_above_one() -> None:
+    probabilities = active_learning.inclusion_probabilities({"a": 100.0, "b": 1.0, "c": 1.0, "d": 0.0}, 2)
+    assert probabilities["a"] == 1.0
+    assert sum(probabilities.values()) == pytest.approx(2)
+    assert probabilities["b"] == probabilities["c"] > probabilities["d"] > 0
 
 
 def test_what_a_reward_model_cannot_tell_apart_is_uncertain() -> None:
@@ -61,13 +61,15 @@ def test_what_a_reward_model_cannot_tell_apart_is_uncertain() -> None:
     assert active_learning.closest_pair([0.0, 5.0, 5.5, -4.0]) == (1, 2)
 
 
-def test_what_asking_is_worth_is_its_strategys_business() -> None:
+def test_the_weight_depends_on_the_strategy() -> None:
     sure_but_at_odds = [[30.0, -30.0], [-30.0, 30.0]]
     unsure_but_agreed = [[1.0, 1.0], [1.0, 1.0]]
-    assert active_learning.worth("uncertain", unsure_but_agreed) == pytest.approx(1.02)
-    assert active_learning.worth("uncertain", sure_but_at_odds) == pytest.approx(0.02)
-    assert active_learning.worth("disagreement", unsure_but_agreed) == pytest.approx(0.02)
-    assert active_learning.worth("disagreement", sure_but_at_odds) == pytest.approx(1.02)
+    assert active_learning.weight("uncertain", unsure_but_agreed) == pytest.approx(1.02)
+    assert active_learning.weight("uncertain", sure_but_at_odds) == pytest.approx(0.02)
+    assert active_learning.weight("disagreement", unsure_but_agreed) == pytest.approx(0.02)
+    assert active_learning.weight("disagreement", sure_but_at_odds) == pytest.approx(1.02)
     # with one model there is nobody to differ with
-    assert active_learning.worth("disagreement", unsure_but_agreed[:1]) == pytest.approx(1.02)
-    assert active_learning.worth("uniform", sure_but_at_odds) == active_learning.worth("uncertain", []) == 1.0
+    assert active_learning.weight("disagreement", unsure_but_agreed[:1]) == pytest.approx(1.02)
+    assert (
+        active_learning.weight("uniform", sure_but_at_odds) == active_learning.weight("uncertain", []) == 1.0
+    )

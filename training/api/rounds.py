@@ -1,4 +1,4 @@
-"""Loops and their rounds: set one up, begin a round, follow it, decide."""
+"""Loops and their rounds: set up a loop, start a round, read its state, decide about it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,12 @@ from training.api.access import loop_for, round_for
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round
-from training.rounds import evaluation, transitions
+from training.rounds import transitions
+from training.rounds.leaderboard import rate_policies
+from training.rounds.loops import save_loop
 from training.rounds.recipes import RECIPES
 from training.rounds.run_configs import ConfigsError
-from training.rounds.settings import MOST_JUDGMENTS
+from training.rounds.settings import MAX_JUDGMENTS
 
 RECIPE_HELP = f"One of {', '.join(RECIPES)}."
 
@@ -32,7 +34,7 @@ class LoopOut(serializers.ModelSerializer[Loop]):
     project: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     safety_project: Any = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     recipe = serializers.CharField(help_text=RECIPE_HELP)
-    options = serializers.DictField(help_text="What differs from the recipe's defaults.")
+    options = serializers.DictField(help_text="Settings that differ from the recipe's defaults.")
     configs = serializers.DictField()
     weekdays = serializers.ListField(child=serializers.IntegerField())
 
@@ -56,23 +58,21 @@ class LoopIn(serializers.Serializer[Any]):
         help_text="Settings of the rounds' runs, by kind of run; `*` for all kinds.",
     )
     safety_project = serializers.SlugField(
-        required=False, allow_null=True, help_text="Where people judge what is safe."
+        required=False, allow_null=True, help_text="The project whose annotators judge safety."
     )
     after_judgments = serializers.IntegerField(
         required=False,
         allow_null=True,
         min_value=1,
-        max_value=MOST_JUDGMENTS,
-        help_text="A round begins once so many are new.",
+        max_value=MAX_JUDGMENTS,
+        help_text="A round starts after this many new judgments.",
     )
     weekdays = serializers.ListField(
         child=serializers.IntegerField(min_value=0, max_value=6),
         required=False,
-        help_text="A round begins on these days, 0 being Monday.",
+        help_text="A round starts on these days; 0 is Monday.",
     )
-    hour = serializers.IntegerField(
-        required=False, min_value=0, max_value=23, help_text="From this hour, UTC."
-    )
+    hour = serializers.IntegerField(required=False, min_value=0, max_value=23, help_text="Start hour, UTC.")
     active = serializers.BooleanField(required=False)
 
 
@@ -81,7 +81,7 @@ class RoundOut(serializers.ModelSerializer[Round]):
     project = serializers.SlugField(source="loop.project.slug", read_only=True)
     state = serializers.CharField(help_text=f"One of {', '.join(Round.State.values)}.")
     plan = serializers.ListField(child=serializers.DictField(), help_text="Its steps, in order.")
-    step = serializers.CharField(help_text="The name of the step at which it stands.")
+    step = serializers.CharField(help_text="The name of the current step.")
     options = serializers.DictField(help_text="Every setting, as frozen at the start.")
     estimate = serializers.DictField()
     gates = serializers.ListField(child=serializers.DictField())
@@ -90,7 +90,7 @@ class RoundOut(serializers.ModelSerializer[Round]):
     snapshot = serializers.IntegerField(
         source="snapshot.number", default=None, read_only=True, allow_null=True
     )
-    runs = serializers.SerializerMethodField(help_text="The id of the run of each part.")
+    runs = serializers.SerializerMethodField(help_text="The ids of the runs, by part of the plan.")
 
     class Meta:
         model = Round
@@ -119,12 +119,12 @@ class RoundPage(Page):
 
 class DecisionIn(serializers.Serializer[Any]):
     reason = serializers.CharField(
-        required=False, allow_blank=True, max_length=2000, help_text="overrule: needed."
+        required=False, allow_blank=True, max_length=2000, help_text="overrule: required."
     )
     note = serializers.CharField(
         required=False, allow_blank=True, max_length=2000, help_text="promote, reject."
     )
-    step = serializers.CharField(required=False, max_length=40, help_text="retry: the step to begin with.")
+    step = serializers.CharField(required=False, max_length=40, help_text="retry: the step to repeat from.")
 
 
 class LoopsApi(APIView):
@@ -135,7 +135,7 @@ class LoopsApi(APIView):
         tags=["rounds"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """In the order in which they were made. For leads and reviewers."""
+        """Oldest first. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         return Response(LoopOut(project.loops.select_related("project", "safety_project"), many=True).data)
 
@@ -154,9 +154,9 @@ class LoopsApi(APIView):
         tags=["rounds"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """A recipe, its settings, and when rounds begin by themselves. For leads."""
+        """A recipe, its settings, and when rounds start automatically. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        return Response(LoopOut(_saved(request, project, None)).data, status=201)
+        return Response(LoopOut(_save(request, project, None)).data, status=201)
 
 
 class LoopApi(APIView):
@@ -178,9 +178,9 @@ class LoopApi(APIView):
         tags=["rounds"],
     )
     def put(self, request: Request, pk: int) -> Response:
-        """From the next round on; an open round keeps what it was begun with. For leads."""
+        """Applies from the next round on; an open round keeps its settings. For leads."""
         loop = loop_for(request, pk, Role.LEAD)
-        return Response(LoopOut(_saved(request, loop.project, loop)).data)
+        return Response(LoopOut(_save(request, loop.project, loop)).data)
 
 
 class RoundsApi(APIView):
@@ -194,18 +194,18 @@ class RoundsApi(APIView):
     def get(self, request: Request, pk: int) -> Response:
         """Newest first, 100 a page. For leads and reviewers."""
         loop = loop_for(request, pk, Role.LEAD, Role.REVIEWER)
-        found = loop.rounds.select_related("loop__project", "snapshot").prefetch_related("runs")
-        return NewestFirst().answer(found, request, RoundOut)
+        rounds = loop.rounds.select_related("loop__project", "snapshot").prefetch_related("runs")
+        return NewestFirst().answer(rounds, request, RoundOut)
 
     @extend_schema(
-        summary="Begin a round",
+        summary="Start a round",
         operation_id="rounds_start",
         request=None,
         responses={201: RoundOut} | errors.WRITE | errors.CONFLICT,
         tags=["rounds"],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """With the loop's recipe and settings, which are frozen now. One goes on at a time. For leads."""
+        """With the loop's recipe and settings, frozen now. A loop has one open round at a time. For leads."""
         loop = loop_for(request, pk, Role.LEAD)
         try:
             return Response(
@@ -223,69 +223,71 @@ class RoundApi(APIView):
         tags=["rounds"],
     )
     def get(self, request: Request, pk: int) -> Response:
-        """Where it stands, its gates and why, and what its evaluation found. For leads and reviewers."""
+        """Its current step, its gates and the evaluation of its policy. For leads and reviewers."""
         return Response(RoundOut(round_for(request, pk, Role.LEAD, Role.REVIEWER)).data)
 
 
 class RoundActApi(APIView):
     @extend_schema(
-        summary="Do something with a round",
+        summary="Change the state of a round",
         operation_id="rounds_act",
-        parameters=[OpenApiParameter("verb", str, "path", enum=list(transitions.VERBS))],
+        parameters=[OpenApiParameter("verb", str, "path", enum=list(transitions.TRANSITIONS))],
         request=DecisionIn,
         responses={200: RoundOut} | errors.WRITE | errors.CONFLICT,
         examples=[
             OpenApiExample(
-                "overrule", {"reason": "The old one was measured on easier prompts."}, request_only=True
+                "overrule", {"reason": "The old model was evaluated on easier prompts."}, request_only=True
             )
         ],
         tags=["rounds"],
     )
     def post(self, request: Request, pk: int, verb: str) -> Response:
-        """`cancel` it; `resume` it; `retry` from a step; `go-on` without waiting for people; `overrule` a gate that said no;
-        `promote` its policy, or `reject` it. For leads."""
+        """`cancel` it; `resume` it; `retry` from a step; `go-on` without waiting for more judgments; `overrule` a gate that was
+        not passed; `promote` its policy, or `reject` it. For leads."""
         round = round_for(request, pk, Role.LEAD)
-        given = body(request, DecisionIn)
-        if verb not in transitions.VERBS:
+        data = body(request, DecisionIn)
+        if verb not in transitions.TRANSITIONS:
             raise ValidationError(
-                {"verb": [f"{verb!r} cannot be done: there are {', '.join(transitions.VERBS)}."]}
+                {"verb": [f"there is no action {verb!r}: there are {', '.join(transitions.TRANSITIONS)}."]}
             )
         try:
-            done = transitions.VERBS[verb](round, current_user(request), given)
+            changed = transitions.TRANSITIONS[verb](round, current_user(request), data)
         except RunError as error:
             if error.field in ("reason", "step"):
                 raise ValidationError({error.field: [str(error)]}) from error
             raise errors.Conflict(str(error)) from error
-        return Response(RoundOut(done).data)
+        return Response(RoundOut(changed).data)
 
 
-class StandingOut(serializers.Serializer[Any]):
+class PolicyRatingOut(serializers.Serializer[Any]):
     author = serializers.CharField(source="author.name", help_text="The policy's name.")
-    points = serializers.FloatField(help_text="400 points are a factor of ten in the odds; 1000 is the mean.")
-    low = serializers.FloatField(help_text="Of the 95% interval.")
+    points = serializers.FloatField(
+        help_text="Elo points: 400 are a factor of ten in the odds; the mean is 1000."
+    )
+    low = serializers.FloatField(help_text="Lower bound of the 95% interval.")
     high = serializers.FloatField()
-    comparisons = serializers.IntegerField(help_text="Of its answers with those of others.")
+    comparisons = serializers.IntegerField(help_text="Comparisons of its answers with another policy's.")
 
 
 class LeaderboardApi(APIView):
     @extend_schema(
-        summary="Policies by what people chose",
+        summary="Ratings of policies by human preference",
         operation_id="leaderboard",
-        responses={200: StandingOut(many=True)} | errors.READ,
+        responses={200: PolicyRatingOut(many=True)} | errors.READ,
         tags=["models"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Bradley-Terry strengths from all judgments in which answers of different policies met, best first, with intervals
-        drawn over judgments. For leads and reviewers."""
+        """Bradley-Terry ratings from all judgments that compare answers of different policies, best first; the intervals are a
+        bootstrap over judgments. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return Response(StandingOut(evaluation.leaderboard(project), many=True).data)
+        return Response(PolicyRatingOut(rate_policies(project), many=True).data)
 
 
-def _saved(request: Request, project: Project, loop: Loop | None) -> Loop:
+def _save(request: Request, project: Project, loop: Loop | None) -> Loop:
     values = body(request, LoopIn)
     values["safety_project"] = _safety_project(request, values.get("safety_project"))
     try:
-        return transitions.save_loop(
+        return save_loop(
             project=project,
             creator=current_user(request),
             loop=loop,

@@ -81,7 +81,7 @@ class World:
         lead = User.objects.get(username="lead")
         keys = {name: _key(User.objects.get(username=name)) for name in CROWD}
         crowds = [Crowd(address, SLUG, keys, seed)]
-        if RECIPES[recipe].of(SafetyReward):
+        if RECIPES[recipe].stages_of(SafetyReward):
             _safety_project()
             crowds.append(Crowd(address, SAFETY_SLUG, keys, seed + 500, cares=SAFETY))
         return cls(project, seed, recipe, Lead(address, SLUG, _key(lead)), crowds)

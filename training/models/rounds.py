@@ -1,4 +1,4 @@
-"""The loop of a project, and its rounds."""
+"""Loops and their rounds: how a project's policy is improved, time after time."""
 
 from __future__ import annotations
 
@@ -12,31 +12,34 @@ from django.db.models import Q
 from django.urls import reverse
 
 from annotation.models import Project, Snapshot
-from training.models.runs import ModelVersion
+from training.models.runs import ModelVersion, Run
 
 
 class Loop(models.Model):
-    """How a project's policy is improved, round after round: by which recipe, with which settings, and when."""
+    """How a project's policy is improved: the recipe, its settings, and when rounds start."""
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="loops", db_index=False)
-    # judgments of what is safe, from which a second reward model learns
+    # a project whose annotators judge safety; the safety reward model is trained on its judgments
     safety_project = models.ForeignKey(
         Project, models.PROTECT, null=True, blank=True, related_name="safety_loops"
     )
     name = models.CharField(max_length=80)
-    recipe = models.CharField(max_length=20, help_text="As in `training.rounds.recipes`.")
-    options = models.JSONField(default=dict, help_text="What differs from the defaults of `RoundSettings`.")
-    configs = models.JSONField(
-        default=dict, help_text="Settings of its runs that differ from the recipe's: by kind, `*` for all."
+    recipe = models.CharField(max_length=20, help_text="A key of `training.rounds.recipes.RECIPES`.")
+    options = models.JSONField(
+        default=dict, help_text="`RoundSettings` that differ from the recipe's defaults."
     )
-    # where the first round began: what policies are compared with, and rounds may start from again
+    configs = models.JSONField(
+        default=dict,
+        help_text="Run settings that differ from the recipe's, by kind of run; `*` for all kinds.",
+    )
+    # the policy that the first round started from; rounds may start from it again or take it as the KL reference
     first_policy = models.ForeignKey(ModelVersion, models.PROTECT, related_name="+")
-    active = models.BooleanField(default=True, help_text="Whether rounds start by themselves.")
+    active = models.BooleanField(default=True, help_text="Whether rounds start automatically.")
     after_judgments = models.PositiveIntegerField(
         null=True,
         blank=True,
         validators=[MinValueValidator(1)],
-        help_text="A round starts once so many judgments are new.",
+        help_text="A round starts after this many new judgments.",
     )
     weekdays = ArrayField(
         models.PositiveSmallIntegerField(validators=[MaxValueValidator(6)]),
@@ -63,16 +66,21 @@ class Loop(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def projects(self) -> list[Project]:
+        """The project, and the safety project where there is one."""
+        return [self.project, *([self.safety_project] if self.safety_project else [])]
+
 
 class Round(models.Model):
-    """One turn of a loop. Its plan and settings are frozen when it starts; where it stands is one row, which only
-    conditional updates move (`training.rounds.transitions`)."""
+    """One iteration of a loop. Its plan and settings are frozen when it starts; `step` and `state` are changed by
+    `training.rounds.transitions` only, under a row lock."""
 
     class State(models.TextChoices):
         WORKING = "working"
-        HELD = "held"  # a gate said no: a lead decides
-        FAILED = "failed"  # a run of it failed, or was cancelled
-        AWAITING = "awaiting"  # a lead promotes, or not
+        HELD = "held"  # a gate did not pass: a lead decides
+        FAILED = "failed"  # one of its runs failed or was cancelled
+        AWAITING = "awaiting"  # a lead promotes or rejects the policy
         CANCELLED = "cancelled"
         DONE = "done"
 
@@ -85,29 +93,31 @@ class Round(models.Model):
     loop = models.ForeignKey(Loop, models.PROTECT, related_name="rounds", db_index=False)
     number = models.PositiveIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.WORKING)
-    plan = models.JSONField(help_text="Its steps, in order: name, title, what it does, and its runs.")
+    plan = models.JSONField(help_text="Its steps in order, each a `PlannedStep`.")
     step = models.CharField(max_length=40)
     step_since = models.DateTimeField()
     recipe = models.CharField(max_length=20)
-    options = models.JSONField(help_text="Every setting, resolved.")
+    options = models.JSONField(help_text="Every field of `RoundSettings`, resolved.")
     configs = models.JSONField(default=dict)
-    estimate = models.JSONField(default=dict, help_text="Seconds and bytes, expected before the start.")
+    estimate = models.JSONField(
+        default=dict, help_text="Expected seconds and bytes, estimated before the start."
+    )
     snapshot = models.ForeignKey(Snapshot, models.PROTECT, null=True, related_name="rounds")
     safety_snapshot = models.ForeignKey(Snapshot, models.PROTECT, null=True, related_name="safety_rounds")
     policy_before = models.ForeignKey(ModelVersion, models.PROTECT, related_name="rounds_before")
     policy_after = models.ForeignKey(ModelVersion, models.PROTECT, null=True, related_name="rounds_after")
     gates = models.JSONField(
-        default=list, help_text="Each with its figure, threshold, and why it passed or not."
+        default=list, help_text="Results of its gates: figure, threshold, passed, and the reason."
     )
-    report = models.JSONField(default=dict, help_text="What the evaluation found.")
+    report = models.JSONField(default=dict, help_text="The evaluation of the new policy.")
     overrules = models.JSONField(
-        default=list, help_text="Gates that a lead overruled: who, by pseudonym, when and why."
+        default=list, help_text="Gates that a lead overruled: who (a pseudonym), when and why."
     )
     decision = models.CharField(max_length=8, choices=Decision, blank=True)
     decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     decision_note = models.TextField(blank=True)
     error = models.TextField(blank=True)
-    # null: it started by itself
+    # null: started by the loop's schedule
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True)
@@ -139,11 +149,19 @@ class Round(models.Model):
         return self.state in self.OPEN_STATES
 
     @property
-    def place(self) -> int:
-        """Where in the plan it stands, from 0."""
+    def step_index(self) -> int:
+        """The index of the current step in the plan."""
         return next(n for n, step in enumerate(self.plan) if step["name"] == self.step)
 
     @property
-    def now(self) -> dict[str, Any]:
-        """The step of the plan at which it stands."""
-        return dict(self.plan[self.place])
+    def current_step(self) -> dict[str, Any]:
+        """The plan's entry of the current step."""
+        return dict(self.plan[self.step_index])
+
+    def run_of(self, part: str) -> Run | None:
+        """The run of a part of the plan, if it was started; a retry's replaces the earlier one's."""
+        return self.runs.filter(part=part, superseded=False).select_related("output").first()
+
+    def output_of(self, part: str) -> ModelVersion | None:
+        """The model that the run of a part made."""
+        return getattr(self.run_of(part), "output", None)

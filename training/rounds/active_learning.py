@@ -1,7 +1,6 @@
-"""What to ask people next: which prompts, with which probability, and which of their answers. Plain Python.
+"""Active learning: which prompts to send to annotators, and which of their answers. Plain Python.
 
-The probability with which a prompt was chosen is known exactly, so that figures over what was asked can be weighted back to
-figures over all prompts.
+Each prompt's inclusion probability is exact, so that statistics over the sample can be weighted back to all prompts.
 """
 
 from __future__ import annotations
@@ -12,17 +11,18 @@ from bisect import bisect_right
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, combinations
+from statistics import fmean
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
 
-LEAST = 0.02
-"""What asking is worth at least, so that no prompt is out of reach."""
+MIN_WEIGHT = 0.02
+"""So that every prompt can be drawn."""
 
 
 @dataclass(frozen=True)
-class Chosen(Generic[Key]):
-    """One that was drawn. control: it stands for an even draw, whatever its weight."""
+class Draw(Generic[Key]):
+    """A key in the sample. control: it belongs to the random sample, which ignores the weights."""
 
     key: Key
     probability: float
@@ -31,25 +31,25 @@ class Chosen(Generic[Key]):
 
 def draw(
     weights: Mapping[Key, float], count: int, *, control_share: float, rng: random.Random
-) -> list[Chosen[Key]]:
-    """`count` different keys, or all if there are fewer: in part evenly, for the rest by weight.
+) -> list[Draw[Key]]:
+    """`count` different keys, or all if there are fewer: a share of them uniformly, the others by weight.
 
-    Each key's chance is a mixture of the two, and one draw keeps to it (`systematic`). A key that was drawn then belongs to
-    the control slice with the even part's share of its chance, so that the slice is an even draw from all keys.
+    A key's inclusion probability is the mixture of the two (`systematic_sample`). A key in the sample is a control with
+    the uniform part's share of its probability, so that the controls are a uniform sample of all keys.
     """
     if count >= len(weights):
-        return [Chosen(key, 1.0, control=rng.random() < control_share) for key in weights]
-    even = control_share * count / len(weights)
-    rest = inclusion(weights, (1 - control_share) * count)
-    mixed = inclusion({key: even + rest[key] for key in weights}, count)
+        return [Draw(key, 1.0, control=rng.random() < control_share) for key in weights]
+    uniform = control_share * count / len(weights)
+    rest = inclusion_probabilities(weights, (1 - control_share) * count)
+    mixed = inclusion_probabilities({key: uniform + rest[key] for key in weights}, count)
     return [
-        Chosen(key, mixed[key], control=rng.random() < even / mixed[key])
-        for key in systematic(mixed, rng=rng)
+        Draw(key, mixed[key], control=rng.random() < uniform / mixed[key])
+        for key in systematic_sample(mixed, rng=rng)
     ]
 
 
-def inclusion(weights: Mapping[Key, float], count: float) -> dict[Key, float]:
-    """Chances in proportion to the weights, none above 1, that add up to `count`."""
+def inclusion_probabilities(weights: Mapping[Key, float], count: float) -> dict[Key, float]:
+    """Probabilities proportional to the weights, each at most 1, with the sum `count`."""
     certain: set[Key] = set()
     while True:
         left = {key: max(weight, 1e-9) for key, weight in weights.items() if key not in certain}
@@ -60,12 +60,12 @@ def inclusion(weights: Mapping[Key, float], count: float) -> dict[Key, float]:
         certain |= over
 
 
-def systematic(chances: Mapping[Key, float], *, rng: random.Random) -> list[Key]:
-    """Keys drawn with exactly these chances, as many as these add up to (Madow 1949): in random order on a line, each as
-    long as its chance, with a ruler laid along it that has a mark at every 1."""
-    order = list(chances)
+def systematic_sample(probabilities: Mapping[Key, float], *, rng: random.Random) -> list[Key]:
+    """Systematic sampling (Madow 1949): a sample with exactly these inclusion probabilities, of the size of their sum. The
+    keys are laid on a line in random order, each as long as its probability, and picked at every 1 from a random offset."""
+    order = list(probabilities)
     rng.shuffle(order)
-    ends = list(accumulate(chances[key] for key in order))
+    ends = list(accumulate(probabilities[key] for key in order))
     count = round(ends[-1])
     offset = rng.random()
     marks = [offset + number for number in range(count)]
@@ -76,34 +76,33 @@ def systematic(chances: Mapping[Key, float], *, rng: random.Random) -> list[Key]
 STRATEGIES = ("uniform", "uncertain", "disagreement")
 
 
-def worth(strategy: str, opinions: Sequence[Sequence[float]]) -> float:
-    """What asking about a prompt's answers is worth, from 0 to about 1. opinions: their rewards by the reward model, and by
-    the second opinion where there is one."""
-    if strategy == "uniform" or not opinions:
+def weight(strategy: str, scores: Sequence[Sequence[float]]) -> float:
+    """A prompt's weight in the draw, from 0 to about 1. scores: of its answers, by the reward model and, if there is one, by
+    the second reward model."""
+    if strategy == "uniform" or not scores:
         return 1.0
-    if strategy == "disagreement" and len(opinions) > 1:
-        return LEAST + disagreement(opinions[0], opinions[1])
-    return LEAST + uncertainty(opinions[0])
+    if strategy == "disagreement" and len(scores) > 1:
+        return MIN_WEIGHT + disagreement(scores[0], scores[1])
+    return MIN_WEIGHT + uncertainty(scores[0])
 
 
 def uncertainty(rewards: Sequence[float]) -> float:
-    """How little a reward model can tell answers apart: the mean over their pairs of 4 p (1 - p), from 0 to 1, p being
-    the probability that one is preferred."""
-    chances = [_sigmoid(a - b) for a, b in combinations(rewards, 2)]
-    return sum(4 * p * (1 - p) for p in chances) / len(chances) if chances else 0.0
+    """The mean of 4 p (1 - p) over pairs of answers, from 0 to 1; p is the probability that one is preferred."""
+    probabilities = [_sigmoid(a - b) for a, b in combinations(rewards, 2)]
+    return fmean(4 * p * (1 - p) for p in probabilities) if probabilities else 0.0
 
 
-def disagreement(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """How far two reward models differ on which answers are preferred: the mean over pairs, from 0 to 1."""
-    both = [
-        (_sigmoid(ours[i] - ours[j]), _sigmoid(theirs[i] - theirs[j]))
-        for i, j in combinations(range(len(ours)), 2)
+def disagreement(first: Sequence[float], second: Sequence[float]) -> float:
+    """The mean difference, over pairs of answers, between two reward models' probabilities that one is preferred."""
+    gaps = [
+        abs(_sigmoid(first[i] - first[j]) - _sigmoid(second[i] - second[j]))
+        for i, j in combinations(range(len(first)), 2)
     ]
-    return sum(abs(p - q) for p, q in both) / len(both) if both else 0.0
+    return fmean(gaps) if gaps else 0.0
 
 
 def closest_pair(rewards: Sequence[float]) -> tuple[int, int]:
-    """The places of the two answers that are hardest to tell apart."""
+    """The indices of the two answers with the closest rewards."""
     return min(
         combinations(range(len(rewards)), 2), key=lambda pair: abs(rewards[pair[0]] - rewards[pair[1]])
     )

@@ -1,42 +1,34 @@
-"""What a new policy is worth beside the old one: read from what the runs of a round wrote, and from what people chose."""
+"""The new policy compared with the old one: win rates by reward models and by annotators, lengths, regressions, and how the
+reward grew with the KL; and the judgments with which the reward models disagree."""
 
 from __future__ import annotations
 
 import math
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
-from django.core.cache import cache
-from django.db import connection
-
-from annotation.logic.consensus import bradley_terry
-from annotation.models import Author, Judgment, Project, Prompt
+from annotation.models import Judgment, Prompt
 from training.models import Round, Run
 
 JsonObject = dict[str, Any]
-REGRESSIONS = 12
+MAX_REGRESSIONS = 12
 LENGTHS = ((0, 100, "up to 100 characters"), (100, 300, "100 to 300"), (300, 10**9, "more than 300"))
-RESAMPLES = 100
-
-
-# --- new beside old -------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Match:
-    """One prompt with the rewards of the new policy's answers and of the old one's."""
+    """One prompt, with a reward model's scores of the new policy's answers and of the old one's."""
 
     prompt_id: int
     new: list[float]
     old: list[float]
 
     @property
-    def share(self) -> float:
-        """Over all pairs of a new and an old answer, how often the new one scores higher; ties count one half."""
+    def win_rate(self) -> float:
+        """Share of the pairs of a new and an old answer in which the new one scores higher; a tie counts one half."""
         return fmean(0.5 if n == o else float(n > o) for n in self.new for o in self.old)
 
     @property
@@ -44,101 +36,102 @@ class Match:
         return fmean(self.new) - fmean(self.old)
 
 
-def matches(answers: Mapping[int, list[list[str]]], scores: Mapping[int, list[float]]) -> list[Match]:
-    """answers: the new policy's and the old one's by prompt. Prompts that only one of them answered are left out."""
-    found = []
+def match_prompts(answers: Mapping[int, list[list[str]]], scores: Mapping[int, list[float]]) -> list[Match]:
+    """answers: the new policy's and the old one's by prompt; scores: of these, in that order. Prompts that only one policy
+    answered are left out."""
+    matches = []
     for prompt_id, (new, old) in answers.items():
         rewards = scores.get(prompt_id)
         if rewards and new and old:
-            found.append(Match(prompt_id, rewards[: len(new)], rewards[len(new) :]))
-    return found
+            matches.append(Match(prompt_id, rewards[: len(new)], rewards[len(new) :]))
+    return matches
 
 
-def win_rate(shares: Sequence[float]) -> JsonObject:
-    """The mean of prompts' shares with its 95% interval; from 0 to 1 where there are too few to have one."""
-    if len(shares) < 2:
-        return {"mean": fmean(shares) if shares else 0.5, "low": 0.0, "high": 1.0, "prompts": len(shares)}
-    mean = fmean(shares)
-    half = 1.96 * stdev(shares) / math.sqrt(len(shares))
-    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "prompts": len(shares)}
+def mean_win_rate(rates: Sequence[float]) -> JsonObject:
+    """The mean of the prompts' win rates with its 95% interval, which is [0, 1] for fewer than two."""
+    if len(rates) < 2:
+        return {"mean": fmean(rates) if rates else 0.5, "low": 0.0, "high": 1.0, "prompts": len(rates)}
+    mean = fmean(rates)
+    half = 1.96 * stdev(rates) / math.sqrt(len(rates))
+    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "prompts": len(rates)}
 
 
-def compared(
+def compare_policies(
     answers: Mapping[int, list[list[str]]],
     scorers: Mapping[str, tuple[str, Mapping[int, list[float]]]],
     *,
     safety_tag: str,
 ) -> JsonObject:
-    """The report on a new policy.
+    """The report on a new policy (`Round.report`).
 
     Args:
         answers: the new policy's answers and the old one's, by prompt.
-        scorers: by name, what a reward model is called and its rewards of these answers, the new policy's first. The
-            first one taught the policy; it decides tags, lengths and regressions. The one called `safety` compares on the
-            prompts with this tag, the like of which it learned from.
+        scorers: by name, a reward model's label and its scores of these answers. The policy was trained with the first one,
+            which decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag only,
+            as it was trained on such prompts.
     """
     prompts = Prompt.objects.in_bulk(list(answers))
     wins = []
-    for place, (name, (by, scores)) in enumerate(scorers.items()):
-        seen = matches(answers, scores)
+    for place, (name, (label, scores)) in enumerate(scorers.items()):
+        matches = match_prompts(answers, scores)
         if name == "safety":
-            seen = [match for match in seen if safety_tag in prompts[match.prompt_id].tags]
-            if not seen:
+            matches = [match for match in matches if safety_tag in prompts[match.prompt_id].tags]
+            if not matches:
                 continue
-        rate = win_rate([match.share for match in seen])
-        wins.append({"name": name, "by": by, "above": 0.5, "must": "keep" if place else "win"} | rate)
-    taught = matches(answers, next(iter(scorers.values()))[1])
+        rate = mean_win_rate([match.win_rate for match in matches])
+        wins.append({"name": name, "by": label, "above": 0.5, "must": "keep" if place else "win"} | rate)
+    first = match_prompts(answers, next(iter(scorers.values()))[1])
     new_length = [len(text) for new, old in answers.values() if new and old for text in new]
     old_length = [len(text) for new, old in answers.values() if new and old for text in old]
     return {
         "wins": wins,
-        "by_tag": _by_tag(taught, prompts),
-        "by_length": _by_length(taught, answers),
-        "regressions": _regressions(taught, answers, prompts),
+        "by_tag": _by_tag(first, prompts),
+        "by_length": _by_length(first, answers),
+        "regressions": _regressions(first, answers, prompts),
         "length": {"new": _mean(new_length), "old": _mean(old_length)},
         "length_ratio": fmean(new_length) / fmean(old_length) if new_length and old_length else None,
-        "overoptimised": overoptimised(wins),
+        "overoptimised": overoptimisation_warning(wins),
     }
 
 
-def overoptimised(wins: Sequence[Mapping[str, Any]]) -> str:
-    """A sentence where the reward model that taught the policy likes it and another one, which did not teach it, does not;
-    else nothing."""
+def overoptimisation_warning(wins: Sequence[Mapping[str, Any]]) -> str:
+    """A sentence if the reward model that the policy was trained with prefers it and another does not; else empty."""
     first, *others = wins
     for other in others:
         if other["name"] == "safety":
             continue
         if first["low"] > 0.5 and other["low"] <= 0.5 and first["mean"] - other["mean"] > 0.1:
             return (
-                f"By {first['by']} it wins {100 * first['mean']:.0f}%, by {other['by']} only {100 * other['mean']:.0f}%: it "
-                "may have learned to please the one that taught it. Train less, or hold it closer to its reference."
+                f"The win rate by {first['by']} is {100 * first['mean']:.0f}%, by {other['by']} only"
+                f" {100 * other['mean']:.0f}%: the policy may have overfitted to the reward model that it was trained with."
+                " Train fewer steps, or with a larger KL penalty."
             )
     return ""
 
 
-def _by_tag(found: Sequence[Match], prompts: Mapping[int, Prompt]) -> list[JsonObject]:
-    shares: dict[str, list[float]] = defaultdict(list)
-    for match in found:
+def _by_tag(matches: Sequence[Match], prompts: Mapping[int, Prompt]) -> list[JsonObject]:
+    rates: dict[str, list[float]] = defaultdict(list)
+    for match in matches:
         for tag in prompts[match.prompt_id].tags:
-            shares[tag].append(match.share)
-    return [{"label": tag} | win_rate(shares[tag]) for tag in sorted(shares)]
+            rates[tag].append(match.win_rate)
+    return [{"label": tag} | mean_win_rate(rates[tag]) for tag in sorted(rates)]
 
 
-def _by_length(found: Sequence[Match], answers: Mapping[int, list[list[str]]]) -> list[JsonObject]:
-    """By how long the old policy's answers were."""
-    shares: dict[str, list[float]] = defaultdict(list)
-    for match in found:
+def _by_length(matches: Sequence[Match], answers: Mapping[int, list[list[str]]]) -> list[JsonObject]:
+    """By the length of the old policy's answers."""
+    rates: dict[str, list[float]] = defaultdict(list)
+    for match in matches:
         length = fmean(len(text) for text in answers[match.prompt_id][1])
         label = next(label for low, high, label in LENGTHS if low <= length < high)
-        shares[label].append(match.share)
-    return [{"label": label} | win_rate(shares[label]) for _, _, label in LENGTHS if label in shares]
+        rates[label].append(match.win_rate)
+    return [{"label": label} | mean_win_rate(rates[label]) for _, _, label in LENGTHS if label in rates]
 
 
 def _regressions(
-    found: Sequence[Match], answers: Mapping[int, list[list[str]]], prompts: Mapping[int, Prompt]
+    matches: Sequence[Match], answers: Mapping[int, list[list[str]]], prompts: Mapping[int, Prompt]
 ) -> list[JsonObject]:
-    """The prompts on which the new policy lost most, each with the new policy's worst answer and the old one's best."""
-    worst = sorted(found, key=lambda match: match.gain)[:REGRESSIONS]
+    """The prompts with the largest loss of reward, each with the new policy's worst answer and the old one's best."""
+    worst = sorted(matches, key=lambda match: match.gain)[:MAX_REGRESSIONS]
     return [
         {
             "prompt": prompts[match.prompt_id].messages[-1]["content"],
@@ -151,8 +144,8 @@ def _regressions(
 
 
 def reward_by_kl(runs: Iterable[Run]) -> list[JsonObject]:
-    """Of each run that follows a gradient, how the reward grew with the divergence: `[{run, points: [[kl, reward], …]}]`."""
-    found = []
+    """The reward over the KL of each run that measured both: `[{run, name, points: [[kl, reward], …]}]`."""
+    curves = []
     for run in runs:
         points = []
         for values in run.metrics.values_list("values", flat=True):
@@ -160,121 +153,47 @@ def reward_by_kl(runs: Iterable[Run]) -> list[JsonObject]:
             if values.get("kl") is not None and reward is not None:
                 points.append([max(0.0, values["kl"]), reward])
         if points:
-            found.append({"run": run.pk, "name": str(run), "points": points})
-    return found
+            curves.append({"run": run.pk, "name": str(run), "points": points})
+    return curves
 
 
-def odd_judgments(
-    ranks: Mapping[int, list[int]], scorers: Sequence[Mapping[int, list[float]]], *, far: float = 1.5
-) -> list[int]:
-    """Judgments that every one of the reward models finds odd: the answer put first scores lower than another by `far`
-    logits or more, the oddest first."""
-    if len(scorers) < 2:
-        return []
-    odd = []
-    for judgment, placed in ranks.items():
-        gaps = [_oddity(placed, scores[judgment]) for scores in scorers if judgment in scores]
-        if len(gaps) == len(scorers) and min(gaps) >= far:
-            odd.append((min(gaps), judgment))
-    return [judgment for _, judgment in sorted(odd, reverse=True)]
-
-
-def _oddity(ranks: Sequence[int], rewards: Sequence[float]) -> float:
-    best = [reward for rank, reward in zip(ranks, rewards, strict=True) if rank == min(ranks)]
-    others = [reward for rank, reward in zip(ranks, rewards, strict=True) if rank != min(ranks)]
-    return max(others) - max(best) if others else 0.0
-
-
-# --- what people chose ----------------------------------------------------------------------------------------
-
-CHOSEN = """
-SELECT better.judgment_id, preferred.author_id, other.author_id
-FROM annotation_placement AS better
-JOIN annotation_placement AS worse ON worse.judgment_id = better.judgment_id AND better.rank < worse.rank
-JOIN annotation_response AS preferred ON preferred.id = better.response_id
-JOIN annotation_response AS other ON other.id = worse.response_id AND other.author_id <> preferred.author_id
-JOIN annotation_judgment AS judgment ON judgment.id = better.judgment_id
-JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-ORDER BY better.judgment_id
-"""
-
-
-@dataclass(frozen=True)
-class Standing:
-    """One policy's place: Elo-like points (400 a factor of ten, 1000 the mean) with a 95% interval, over how many of its
-    comparisons with other policies."""
-
-    author: Author
-    points: float
-    low: float
-    high: float
-    comparisons: int
-
-
-def leaderboard(project: Project) -> list[Standing]:
-    """Everybody whose answers people preferred, or not, to another's: best first. Intervals are drawn over judgments."""
-    newest = (
-        Judgment.objects.filter(item__project=project).order_by("-pk").values_list("pk", flat=True).first()
-    )
-    key = f"leaderboard-{project.pk}-{project.created_at.timestamp()}-{newest}"
-    rows: list[tuple[int, float, float, float, int]] | None = cache.get(key)
-    if rows is None:
-        rows = _standings(project)
-        cache.set(key, rows, timeout=3600)
-    authors = Author.objects.in_bulk([row[0] for row in rows])
-    return [Standing(authors[author], points, low, high, n) for author, points, low, high, n in rows]
-
-
-def _standings(project: Project) -> list[tuple[int, float, float, float, int]]:
-    with connection.cursor() as cursor:
-        cursor.execute(CHOSEN, {"project": project.pk})
-        chosen: list[tuple[int, int, int]] = cursor.fetchall()
-    places = {author: n for n, author in enumerate(sorted({a for _, *both in chosen for a in both}))}
-    if len(places) < 2:
-        return []
-    by_judgment: dict[int, list[tuple[int, int]]] = defaultdict(list)
-    counts: dict[int, int] = defaultdict(int)
-    for judgment, better, worse in chosen:
-        by_judgment[judgment].append((places[better], places[worse]))
-        counts[better] += 1
-        counts[worse] += 1
-    judged = list(by_judgment.values())
-    points = _points(judged, len(places))
-    rng = random.Random(0)  # noqa: S311 - a draw to be repeated, not a secret
-    drawn = [_points(rng.choices(judged, k=len(judged)), len(places)) for _ in range(RESAMPLES)]
-    found = []
-    for author, place in places.items():
-        spread = sorted(one[place] for one in drawn)
-        low, high = spread[int(0.025 * RESAMPLES)], spread[int(0.975 * RESAMPLES) - 1]
-        found.append((author, points[place], low, high, counts[author]))
-    return sorted(found, key=lambda row: -row[1])
-
-
-def _points(judged: Iterable[Sequence[tuple[int, int]]], count: int) -> list[float]:
-    wins = [[0.0] * count for _ in range(count)]
-    for pairs in judged:
-        for better, worse in pairs:
-            wins[better][worse] += 1
-    return [1000 + 400 * strength / math.log(10) for strength in bradley_terry(wins, rounds=100)]
-
-
-def people_s_choice(round: Round) -> JsonObject | None:
-    """How often people preferred the new policy's answer, blind, in the round's own comparisons; None without any."""
+def human_win_rate(round: Round) -> JsonObject | None:
+    """How often annotators preferred the new policy's answer in the round's human comparison; None without any."""
     items = round.report.get("people_items") or []
     new = round.policy_after.author_id if round.policy_after else None
     by_item: dict[int, list[float]] = defaultdict(list)
-    said = Judgment.objects.current().filter(item__in=items, slot__isnull=False)
-    for judgment in said.prefetch_related("placements__response"):
+    judgments = Judgment.objects.current().filter(item__in=items, slot__isnull=False)
+    for judgment in judgments.prefetch_related("placements__response"):
         rank = {placed.response.author_id == new: placed.rank for placed in judgment.placements.all()}
         by_item[judgment.item_id].append(
             0.5 if rank[True] == rank[False] else float(rank[True] < rank[False])
         )
     if not by_item:
         return None
-    rate = win_rate([fmean(shares) for shares in by_item.values()])
-    return {"name": "people", "by": "people, blind", "above": 0.5, "must": "keep"} | rate
+    rate = mean_win_rate([fmean(rates) for rates in by_item.values()])
+    return {"name": "people", "by": "annotators (blind)", "above": 0.5, "must": "keep"} | rate
+
+
+def disputed_judgments(
+    ranks: Mapping[int, list[int]], scorers: Sequence[Mapping[int, list[float]]], *, min_gap: float = 1.5
+) -> list[int]:
+    """Judgments with which every one of several reward models disagrees: another answer scores higher than the one ranked
+    first, by `min_gap` logits or more. Largest gap first."""
+    if len(scorers) < 2:
+        return []
+    disputed = []
+    for judgment, judgment_ranks in ranks.items():
+        gaps = [_reward_gap(judgment_ranks, scores[judgment]) for scores in scorers if judgment in scores]
+        if len(gaps) == len(scorers) and min(gaps) >= min_gap:
+            disputed.append((min(gaps), judgment))
+    return [judgment for _, judgment in sorted(disputed, reverse=True)]
+
+
+def _reward_gap(ranks: Sequence[int], rewards: Sequence[float]) -> float:
+    """The highest reward of an answer not ranked first, less the highest of those ranked first."""
+    best = [reward for rank, reward in zip(ranks, rewards, strict=True) if rank == min(ranks)]
+    others = [reward for rank, reward in zip(ranks, rewards, strict=True) if rank != min(ranks)]
+    return max(others) - max(best) if others else 0.0
 
 
 def _mean(values: Sequence[float]) -> float | None:

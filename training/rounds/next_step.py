@@ -1,4 +1,4 @@
-"""Where a project stands in the loop, and what to do next."""
+"""The state of a project's loop, and the next step that the overview page suggests."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
 from training.runs.queries import count_unqueued_prompts
 
-WORTH_FREEZING = 50
-"""From so many new judgments on, a new snapshot is suggested even while people go on judging."""
+SNAPSHOT_SUGGESTED_AFTER = 50
+"""New judgments after which a snapshot is suggested, even if the queue is not empty."""
 
 
 @dataclass(frozen=True)
-class Loop:
-    """The loop of one project, one step after the other."""
+class LoopStatus:
+    """What there is in a project, in the order of the status."""
 
     prompts: int
     unanswered: int
@@ -30,20 +30,20 @@ class Loop:
     policy: ModelVersion | None
     policies: int
     candidate: ModelVersion | None
-    """The newest policy, where it came after the current one."""
+    """The newest policy, if a run made it after the current one."""
     trained: frozenset[str]
-    """The kinds of run that learn, or have learned, from the newest snapshot."""
+    """The kinds of run that were or are being trained on the newest snapshot."""
     open_runs: tuple[Run, ...]
     round: Round | None
-    """The round that is going on."""
+    """The open round."""
 
     def is_open(self, kind: str) -> bool:
         return any(run.kind == kind for run in self.open_runs)
 
 
 @dataclass(frozen=True)
-class Step:
-    """What a lead would sensibly do now. `url` is a URL's name; `run` and `model` are what the page is about."""
+class NextStep:
+    """What a lead should do now. url: the name of a URL; run, model: the object of the page, if it has one."""
 
     sentence: str
     label: str = ""
@@ -53,7 +53,7 @@ class Step:
     model: ModelVersion | None = None
 
 
-def loop_of(project: Project, queue: Progress) -> Loop:
+def loop_status(project: Project, queue: Progress) -> LoopStatus:
     snapshot = project.snapshots.first()
     versions = list(
         ModelVersion.objects.filter(project=project).select_related(
@@ -64,11 +64,11 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     policy = current.get(ModelVersion.Kind.POLICY)
     policies = [version for version in versions if version.kind == ModelVersion.Kind.POLICY]
     newest = policies[0] if policies else None
-    learning = Run.objects.none()
+    runs = Run.objects.none()
     if snapshot:
-        learning = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
+        runs = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
     prompts = project.prompts.count()
-    return Loop(
+    return LoopStatus(
         prompts=prompts,
         unanswered=count_unqueued_prompts(project),
         answers=analytics.response_count(project),
@@ -80,7 +80,7 @@ def loop_of(project: Project, queue: Progress) -> Loop:
         policy=policy,
         policies=len(policies),
         candidate=newest if newest and policy and newest.pk > policy.pk and newest.run_id else None,
-        trained=frozenset(learning.values_list("kind", flat=True)),
+        trained=frozenset(runs.values_list("kind", flat=True)),
         open_runs=tuple(
             Run.objects.filter(project=project, state__in=Run.OPEN_STATES).select_related("project")
         ),
@@ -88,76 +88,82 @@ def loop_of(project: Project, queue: Progress) -> Loop:
     )
 
 
-def next_step(loop: Loop) -> Step:
-    """The first thing in the order of the loop that is not done."""
-    if loop.prompts == 0:
-        return Step(
-            "Everything starts with prompts: what people would ask the model.", "Import prompts", "import"
+def next_step(status: LoopStatus) -> NextStep:
+    """The first thing, in the order of the loop, that is not done yet."""
+    if status.prompts == 0:
+        return NextStep(
+            "Start with prompts: questions that users would ask the model.", "Import prompts", "import"
         )
-    if loop.round and loop.round.state != Round.State.WORKING:
-        return Step(
-            f"{loop.round} waits for you. Its page shows why, and what you can do.", "Decide", run=loop.round
+    if status.round and status.round.state != Round.State.WORKING:
+        return NextStep(
+            f"{status.round} waits for your decision. Its page shows the reason and the options.",
+            "Decide",
+            run=status.round,
         )
-    if loop.round and any(run.round_id == loop.round.pk for run in loop.open_runs):
-        return Step(
-            f"{loop.round} is at work: {loop.round.now['title']}. Its page shows how it goes.",
-            "Watch the round",
-            run=loop.round,
+    if status.round and any(run.round_id == status.round.pk for run in status.open_runs):
+        return NextStep(
+            f"{status.round} is running: {status.round.current_step['title']}.",
+            "View the round",
+            run=status.round,
         )
-    if loop.open_runs:
-        run = loop.open_runs[0]
-        return Step(f"{run} is at work. Its page shows how it goes.", "Watch it", run=run)
-    if loop.queue.wanted == 0:
-        return _first_answers(loop)
-    if loop.queue.done == 0:
-        return Step("Answers wait to be judged. Tell your annotators, or add some.", "Members", "members")
-    if loop.round:
-        return Step(
-            f"{loop.round} goes on by itself: people are judging, {loop.queue.left:,} are left.",
-            "See the round",
-            run=loop.round,
+    if status.open_runs:
+        run = status.open_runs[0]
+        return NextStep(f"{run} is in progress.", "View the run", run=run)
+    if status.queue.wanted == 0:
+        return _first_answers(status)
+    if status.queue.done == 0:
+        return NextStep(
+            "There are answers to judge. Tell your annotators, or add some.", "Members", "members"
         )
-    if loop.new_judgments >= WORTH_FREEZING or (loop.new_judgments and not loop.queue.left):
-        since = f"since {loop.snapshot}".lower() if loop.snapshot else "and none frozen yet"
-        return Step(
-            f"{loop.new_judgments:,} new judgments {since}. Freeze them, so that models can learn from them.",
+    if status.round:
+        return NextStep(
+            f"{status.round} continues automatically: annotators are working, {status.queue.left:,} judgments are left.",
+            "View the round",
+            run=status.round,
+        )
+    if status.new_judgments >= SNAPSHOT_SUGGESTED_AFTER or (status.new_judgments and not status.queue.left):
+        since = f"since {status.snapshot}".lower() if status.snapshot else "and none frozen yet"
+        return NextStep(
+            f"{status.new_judgments:,} new judgments {since}. Freeze them in a snapshot to train models on them.",
             "Freeze a snapshot",
             "snapshots",
         )
-    return _training(loop) or _next_round(loop)
+    return _training(status) or _next_round(status)
 
 
-def _first_answers(loop: Loop) -> Step:
-    if loop.policy:
-        return Step(
-            f"{loop.prompts:,} prompts have no answers to compare. Let {loop.policy} answer them.",
-            "Ask for answers",
+def _first_answers(status: LoopStatus) -> NextStep:
+    if status.policy:
+        return NextStep(
+            f"{status.prompts:,} prompts have no answers to compare. Generate answers with {status.policy}.",
+            "Generate answers",
             "run-new",
             kind=Run.Kind.GENERATE,
         )
-    return Step(
-        "Prompts need answers to compare: add the policy that shall give them, or import prompts with responses.",
+    return NextStep(
+        "The prompts need answers to compare: add a policy to generate them, or import prompts with responses.",
         "Add a policy",
         "models",
     )
 
 
-def _training(loop: Loop) -> Step | None:
-    """What is left to learn from the newest snapshot."""
-    if loop.snapshot is None:
+def _training(status: LoopStatus) -> NextStep | None:
+    """The training that the newest snapshot still lacks."""
+    if status.snapshot is None:
         return None
-    if loop.policy is None:
-        return Step(f"{loop.snapshot} is ready, but there is no policy to train.", "Add a policy", "models")
-    if Run.Kind.REWARD not in loop.trained:
-        return Step(
-            f"No reward model has learned from {loop.snapshot} yet.",
+    if status.policy is None:
+        return NextStep(
+            f"{status.snapshot} is ready, but there is no policy to train.", "Add a policy", "models"
+        )
+    if Run.Kind.REWARD not in status.trained:
+        return NextStep(
+            f"No reward model was trained on {status.snapshot} yet.",
             "Train a reward model",
             "run-new",
             kind=Run.Kind.REWARD,
         )
-    if Run.Kind.DPO not in loop.trained:
-        return Step(
-            f"The policy has not learned from {loop.snapshot} yet.",
+    if Run.Kind.DPO not in status.trained:
+        return NextStep(
+            f"The policy was not trained on {status.snapshot} yet.",
             "Improve the policy",
             "run-new",
             kind=Run.Kind.DPO,
@@ -165,23 +171,23 @@ def _training(loop: Loop) -> Step | None:
     return None
 
 
-def _next_round(loop: Loop) -> Step:
-    if loop.candidate:
-        return Step(
-            f"{loop.candidate} is newer than {loop.policy}, which is current. Look at its answers, and promote it if "
+def _next_round(status: LoopStatus) -> NextStep:
+    if status.candidate:
+        return NextStep(
+            f"{status.candidate} is newer than {status.policy}, the current policy. Check its answers, and promote it if "
             "they are better.",
-            f"Look at {loop.candidate}",
-            model=loop.candidate,
+            f"View {status.candidate}",
+            model=status.candidate,
         )
-    if not loop.queue.left and loop.policy:
-        return Step(
-            f"The queue is empty. Ask {loop.policy} for new answers: that is the next round.",
-            "Ask for answers",
+    if not status.queue.left and status.policy:
+        return NextStep(
+            f"The queue is empty. Generate new answers with {status.policy} for the next round.",
+            "Generate answers",
             "run-new",
             kind=Run.Kind.GENERATE,
         )
-    return Step(
-        f"People are judging: {loop.queue.left:,} of {loop.queue.wanted:,} are left. Nothing to do but wait.",
-        "See the progress",
+    return NextStep(
+        f"Annotators are working: {status.queue.left:,} of {status.queue.wanted:,} judgments are left.",
+        "View the progress",
         "progress",
     )

@@ -1,7 +1,7 @@
-"""The recipes of the loop: each is a short list of stages. Adding a recipe is adding one such list.
+"""The recipes of a loop, each a short list of stages. A new recipe is a new list.
 
-A round does what stands around them in every recipe: it waits for judgments, freezes them, measures the reward models and
-lets the gates decide, lets the new policy answer beside the old one, has it promoted or not, and asks people anew.
+The steps around the stages are the same in every recipe (`training.rounds.steps`): judgments are collected and frozen, the
+reward models and the new policy are evaluated and pass gates, a lead decides, and new answers go to annotators.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from training.configs.fields import Value
 
 @dataclass(frozen=True)
 class Stage:
-    """One kind of run in a recipe, with the settings in which it differs from that kind's defaults."""
+    """One kind of run in a recipe, with the settings that differ from that kind's defaults."""
 
     kind: str
     title: str
@@ -23,15 +23,15 @@ class Stage:
 
 @dataclass(frozen=True)
 class Demonstrations(Stage):
-    """Fine-tuning on the answers that people wrote. Left out of a round where there are none."""
+    """Fine-tuning on the answers that annotators wrote. Left out of a round without any."""
 
     kind: str = "sft"
-    title: str = "Learn from demonstrations"
+    title: str = "Fine-tune on demonstrations"
 
 
 @dataclass(frozen=True)
 class Reward(Stage):
-    """A reward model, from all judgments."""
+    """A reward model, trained on all judgments."""
 
     kind: str = "reward"
     title: str = "Train the reward model"
@@ -39,7 +39,7 @@ class Reward(Stage):
 
 @dataclass(frozen=True)
 class SafetyReward(Stage):
-    """A second reward model, from the judgments of the loop's safety project. Left out where there is none."""
+    """A second reward model, trained on the judgments of the loop's safety project. Left out of a loop without one."""
 
     kind: str = "reward"
     title: str = "Train the safety reward model"
@@ -47,12 +47,12 @@ class SafetyReward(Stage):
 
 @dataclass(frozen=True)
 class Improve(Stage):
-    """A method that improves the policy; where there are several, each goes on from the one before."""
+    """A method that improves the policy. Of several, each starts from the result of the one before."""
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """options: `RoundSettings` that the recipe's paper chose otherwise than we do."""
+    """options: `RoundSettings` in which the recipe's paper differs from our defaults."""
 
     name: str
     title: str
@@ -60,7 +60,7 @@ class Recipe:
     stages: tuple[Stage, ...]
     options: Mapping[str, Value] = field(default_factory=dict)
 
-    def of(self, kind: type[Stage]) -> list[Stage]:
+    def stages_of(self, kind: type[Stage]) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, kind)]
 
 
@@ -70,19 +70,19 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "dpo",
             "DPO",
-            "The policy learns from the preferences themselves (Rafailov et al. 2023). The quickest, and the steadiest.",
+            "The policy is trained on the preferences directly (Rafailov et al. 2023). The fastest and most stable recipe.",
             (Reward(), Improve("dpo", "Improve the policy by DPO")),
         ),
         Recipe(
             "llama2",
             "Llama 2",
-            "Reward models with margins, one for safety; the best of several answers, with those of earlier rounds; then "
-            "PPO, held near the first policy. People are asked about the newest policy and the one before (Touvron et al. "
-            "2023).",
+            "Reward models with margins, one of them for safety; rejection sampling, with the best answers of earlier rounds; "
+            "then PPO with the first policy as KL reference. Annotators see answers of the newest policy and of the one "
+            "before (Touvron et al. 2023).",
             (
                 Reward(config={"margin": "small"}),
                 SafetyReward(config={"margin": "small", "safety_weight": 1.0}),
-                Improve("rejection", "Learn from the best of several answers"),
+                Improve("rejection", "Improve the policy by rejection sampling"),
                 Improve("ppo", "Improve the policy by PPO", {"whiten_scores": True}),
             ),
             {"previous_share": 0.5, "reference": "first"},
@@ -90,8 +90,8 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "instructgpt",
             "InstructGPT",
-            "Fine-tuning on demonstrations, a reward model from whole rankings, then PPO against where it began (Ouyang et "
-            "al. 2022).",
+            "Fine-tuning on demonstrations, a reward model trained on whole rankings, then PPO with the fine-tuned policy as "
+            "KL reference (Ouyang et al. 2022).",
             (
                 Demonstrations(),
                 Reward(config={"margin": "none"}),
@@ -101,25 +101,26 @@ RECIPES: dict[str, Recipe] = {
         Recipe(
             "grpo",
             "GRPO",
-            "Each prompt is answered several times, and the answers' scores are compared with each other (Shao et al. 2024).",
+            "Several answers to each prompt; each answer's score is compared with the others' (Shao et al. 2024).",
             (Reward(), Improve("grpo", "Improve the policy by GRPO")),
         ),
         Recipe(
             "rejection",
             "Rejection sampling",
-            "Fine-tuning on the best of several answers, with the best of earlier rounds.",
-            (Reward(), Improve("rejection", "Learn from the best of several answers")),
+            "Fine-tuning on the best of several answers to each prompt, with the best of earlier rounds.",
+            (Reward(), Improve("rejection", "Improve the policy by rejection sampling")),
         ),
         Recipe(
             "reinforce",
             "REINFORCE",
-            "The plainest gradient: answers that score above a prompt's others become likelier (Ahmadian et al. 2024).",
+            "The simplest policy gradient: answers that score above the prompt's others become more likely (Ahmadian et al. "
+            "2024).",
             (Reward(), Improve("reinforce", "Improve the policy by REINFORCE")),
         ),
         Recipe(
             "binary",
             "Preferred to a baseline",
-            "The reward is 1 where the answer is preferred to the prompt's stored baseline, else 0.",
+            "REINFORCE with a reward of 1 where the answer is preferred to the prompt's stored baseline, else 0.",
             (Reward(), Improve("reinforce", "Improve the policy by REINFORCE", {"reward": "binary"})),
         ),
     )

@@ -1,4 +1,4 @@
-"""What a loop says of its runs' settings: those of each kind of run and, under `*`, of all kinds that have them."""
+"""A loop's settings for its runs: by kind of run and, under `*`, for all kinds that have the setting."""
 
 from __future__ import annotations
 
@@ -22,45 +22,50 @@ class ConfigsError(ConfigError):
 
 
 def check(configs: Configs, stages: Iterable[Stage]) -> None:
-    """Whether every run of the stages could start.
+    """Check that every run of the stages can start.
 
     Raises:
-        ConfigsError: a setting is unknown, out of its bounds, or not to be had with another one that a run would have.
+        ConfigsError: a setting is unknown, out of its bounds, or conflicts with another one of a run.
     """
     _check_common(configs.get("*", {}))
     runs = [(stage.kind, stage.config) for stage in stages]
-    others = configs.keys() - {"*"} - {kind for kind, _ in runs}
-    for kind, of_stage in [*runs, *((kind, {}) for kind in sorted(others))]:
+    unused = configs.keys() - {"*"} - {kind for kind, _ in runs}
+    for kind, stage_config in [*runs, *((kind, {}) for kind in sorted(unused))]:
         try:
-            from_dict(kind, merged(configs, kind, of_stage))
+            from_dict(kind, merged(configs, kind, stage_config))
         except ConfigError as error:
-            raise _where_it_stands(configs, kind, error) from error
+            raise _located(configs, kind, error) from error
 
 
-def _where_it_stands(configs: Configs, kind: str, error: ConfigError) -> ConfigsError:
-    """A run's error, at the place in the loop's settings where it can be mended."""
+def _located(configs: Configs, kind: str, error: ConfigError) -> ConfigsError:
+    """A run's error, with the kind in the loop's settings where the value comes from."""
     is_common = error.field in configs.get("*", {}) and error.field not in configs.get(kind, {})
-    return _of_all(error, kind) if is_common else ConfigsError(kind, error)
+    return _common_error(error, kind) if is_common else ConfigsError(kind, error)
 
 
-def _of_all(error: ConfigError, kind: str) -> ConfigsError:
+def _common_error(error: ConfigError, kind: str) -> ConfigsError:
     return ConfigsError("*", ConfigError(error.field, f"in a {kind} run it {error.message}"))
 
 
-def merged(configs: Configs, kind: str, of_stage: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a run: the loop's for all kinds, the recipe's, the loop's for this kind."""
+def merged(configs: Configs, kind: str, stage_config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of a run: the loop's for all kinds, overridden by the recipe's, then by the loop's for this kind."""
     known = KINDS[kind].__dataclass_fields__ if kind in KINDS else {}
     common = {name: value for name, value in configs.get("*", {}).items() if name in known}
-    return common | dict(of_stage) | dict(configs.get(kind, {}))
+    return common | dict(stage_config) | dict(configs.get(kind, {}))
 
 
 def _check_common(config: Mapping[str, Any]) -> None:
     for name, value in config.items():
-        having = [(kind, item) for kind, one in KINDS.items() for item in fields(one) if item.name == name]
-        if not having:
+        items = [
+            (kind, item)
+            for kind, config_class in KINDS.items()
+            for item in fields(config_class)
+            if item.name == name
+        ]
+        if not items:
             raise ConfigsError("*", ConfigError(name, "no kind of run has such a setting."))
-        for kind, item in having:
+        for kind, item in items:
             try:
                 checked(item, value)
             except ConfigError as error:
-                raise _of_all(error, kind) from None
+                raise _common_error(error, kind) from None

@@ -1,206 +1,221 @@
-"""What a lead chooses about a round: what people are asked, where it starts, and what its gates let pass."""
+"""The settings of a round: where it starts, what annotators get, and the thresholds of its gates."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from training.configs.fields import ConfigError, Value, checked, setting
 from training.rounds.recipes import RECIPES, Demonstrations
 
-MOST_JUDGMENTS = 10_000_000
+if TYPE_CHECKING:
+    from training.models import Round
+
+MAX_JUDGMENTS = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class RoundSettings:
-    """What a lead chooses about a round. A loop keeps what differs from these defaults, a round all of it."""
+    """What a lead sets for a round. A loop stores what differs from the recipe's defaults, a round stores all of it."""
 
     judgments: int = setting(
         200,
         "Judgments to wait for",
-        "New ones, since the last snapshot. The round also goes on when the queue is empty.",
+        "New judgments since the last snapshot. The round also continues when the queue is empty.",
         min=1,
-        max=MOST_JUDGMENTS,
+        max=MAX_JUDGMENTS,
     )
     budget: int = setting(
         300,
-        "Judgments to ask for",
-        "How many judgments of the new policy's answers are put into the queue at the end.",
+        "Annotation budget",
+        "Judgments that the round requests at the end, for answers of the current policy.",
         min=0,
-        max=10_000_000,
+        max=MAX_JUDGMENTS,
     )
     held_out_share: float = setting(
         0.2,
         "Held-out share",
-        "Of what is asked, how much is about held-out prompts: these measure the models and train none.",
+        "Share of the items with held-out prompts: their judgments evaluate the models and train none.",
         min=0.0,
         max=1.0,
     )
     strategy: str = setting(
         "uncertain",
-        "What to ask",
-        "Where the reward model is unsure, as it can hardly tell a prompt's answers apart; where it and the second opinion"
-        " differ; or all prompts alike.",
+        "Sampling strategy",
+        "Which prompts are sent to annotators: those whose answers the reward model can hardly tell apart; those on which it"
+        " and the second reward model disagree; or any.",
         choices=("uncertain", "disagreement", "uniform"),
     )
     control_share: float = setting(
         0.25,
-        "Control share",
-        "Of what is asked, how much is drawn evenly whatever the strategy, so that figures can be trusted.",
+        "Random sample",
+        "Share of the items picked at random, ignoring the strategy, for unbiased statistics.",
         min=0.0,
         max=1.0,
     )
     comparisons: float = setting(
         0.2,
-        "Comparisons",
-        "Share of the items that ask to compare two answers, with a degree.",
+        "Pairwise comparisons",
+        "Share of the items with two answers to compare, with a degree of preference, instead of a ranking.",
         min=0.0,
         max=1.0,
     )
     repeat_share: float = setting(
         0.1,
-        "Judged once more",
-        "Share of the items that one person more than usual judges: where people agree with each other is what a reward"
-        " model is measured against.",
+        "Repeated items",
+        "Share of the items that get one annotator more than usual: the agreement between annotators is what a reward model"
+        " is compared with.",
         min=0.0,
         max=1.0,
     )
     temperatures: str = setting(
         "1.0",
         "Temperatures",
-        "At which the new policy answers, separated by commas: each prompt gets answers at all of them.",
+        "Sampling temperatures of the new answers, separated by commas: each prompt gets answers at all of them.",
     )
     previous_share: float = setting(
         0.0,
-        "Answers of the policy before",
-        "Share of the prompts asked that get answers of the policy before too, as in Llama 2.",
+        "Previous policy",
+        "Share of the prompts that also get answers of the previous policy, as in Llama 2.",
         min=0.0,
         max=1.0,
     )
     safety_share: float = setting(
         0.3,
         "Safety share",
-        "Of what is asked, how much goes to the safety project, where the loop has one.",
+        "Share of the budget for the safety project, where the loop has one.",
         min=0.0,
         max=0.9,
     )
     safety_tag: str = setting(
         "safety",
         "Safety tag",
-        "Prompts with this tag are scored by the safety reward model, whatever it says of the answer.",
+        "For prompts with this tag, the safety reward model's score always counts.",
     )
     start: str = setting(
         "last",
-        "A round starts from",
-        "The last round's policy, as Llama 2; the loop's first policy, each time anew, with all that was said since (Bai et"
-        " al. 2022); or the base model that this one was made from, as Llama 3, with a recipe that has demonstrations.",
+        "Starting policy",
+        "The policy of the last round, as in Llama 2; the loop's first policy, trained on all judgments so far (Bai et al."
+        " 2022); or its base model, as in Llama 3, with a recipe that has demonstrations.",
         choices=("last", "first", "base"),
     )
     reference: str = setting(
         "start",
-        "Held near",
-        "What the policy must not stray far from.",
+        "KL reference",
+        "The policy from which the KL divergence of the new one is measured and penalised.",
         choices=("start", "first"),
     )
     learn_from: str = setting(
         "all",
-        "DPO learns from",
-        "All that was ever said, as reward models do; or what is new since the last round: the choices between answers of"
-        " the policy that is being improved.",
+        "DPO training data",
+        "All judgments, as for the reward models; or only the new ones since the last round, on answers of the policy that"
+        " is being improved.",
         choices=("all", "new"),
     )
     learn_prompts: int = setting(
         500,
-        "Prompts to learn from",
-        "By methods that learn from the policy's own answers.",
+        "Training prompts",
+        "For methods that train on the policy's own answers.",
         min=1,
         max=10_000_000,
     )
     second_opinion: bool = setting(
         True,
-        "Second opinion",
-        "Train another reward model on the judgments that the first never sees: where the two part, the policy may have"
-        " learned to please the first alone.",
+        "Second reward model",
+        "Train another reward model on the held-out judgments, which the first never sees. A policy that only the first one"
+        " prefers has probably overfitted to it.",
     )
     evaluation_prompts: int = setting(
         100,
-        "Prompts to compare on",
-        "Held-out prompts that the new and the old policy answer, twice each.",
+        "Evaluation prompts",
+        "Held-out prompts on which the new and the old policy are compared, with two answers each.",
         min=2,
         max=100_000,
     )
     people_compare: int = setting(
         0,
-        "Comparisons by people",
-        "So many of these pairs, old and new, are put in front of people, who do not know which is which; the round waits"
-        " for them. 0: none.",
+        "Human comparisons",
+        "Pairs of a new and an old answer that annotators compare, without being told which is which; the round waits for"
+        " them. 0: none.",
         min=0,
         max=100_000,
     )
     promote_alone: bool = setting(
         False,
-        "Promote by itself",
-        "Promote the new policy where every gate was passed, without asking.",
+        "Promote automatically",
+        "Promote the new policy without a lead's decision if every gate was passed.",
     )
-    # --- the gates ---
+    # --- thresholds of the gates (`training.rounds.gates`) ---
     min_judgments: int = setting(
-        50, "Gate: judgments", "Fewest judgments to train on.", min=1, max=10_000_000
+        50, "Gate: judgments", "Minimum number of training judgments.", min=1, max=MAX_JUDGMENTS
     )
     min_accuracy: float = setting(
-        0.55, "Gate: accuracy", "Lowest accuracy of the reward model on fresh judgments.", min=0.0, max=1.0
+        0.55, "Gate: accuracy", "Minimum accuracy of the reward model on new judgments.", min=0.0, max=1.0
     )
     of_people: float = setting(
         0.85,
-        "Gate: beside people",
-        "Lowest share of the annotators' own agreement, where several judged the same answers.",
+        "Gate: human agreement",
+        "Minimum accuracy as a share of the annotators' agreement with each other, where several judged the same answers.",
         min=0.0,
         max=2.0,
     )
     may_lose: float = setting(
         0.03,
-        "Gate: beside the old one",
-        "How much less accurate than the old reward model the new one may be, on the same fresh judgments.",
+        "Gate: accuracy loss",
+        "Maximum loss of accuracy against the old reward model, on the same new judgments.",
         min=0.0,
         max=1.0,
     )
     max_calibration: float = setting(
-        0.15, "Gate: calibration", "Highest calibration error.", min=0.0, max=1.0
+        0.15, "Gate: calibration", "Maximum calibration error.", min=0.0, max=1.0
     )
     min_unsafe_recall: float = setting(
         0.6,
-        "Gate: unsafe found",
-        "Lowest share of unsafe answers found, where there are labels.",
+        "Gate: unsafe recall",
+        "Minimum share of the unsafe answers that are detected, where there are labels.",
         min=0.0,
         max=1.0,
     )
     max_kl: float = setting(
         60.0,
         "Gate: KL",
-        "Nats a response by which its answers may stray from the policy that it was held near.",
+        "Maximum KL from the reference policy, in nats per response.",
         min=0.0,
         max=1e6,
     )
     max_length_drift: float = setting(
-        1.5, "Gate: length", "How many times longer, or shorter, the answers may become.", min=1.0, max=100.0
+        1.5,
+        "Gate: length",
+        "Maximum factor by which the answers become longer or shorter.",
+        min=1.0,
+        max=100.0,
     )
 
     def to_dict(self) -> dict[str, Value]:
         return dataclasses.asdict(self)
 
     @property
-    def sampled_at(self) -> list[float]:
-        """The temperatures, as numbers."""
+    def sampling_temperatures(self) -> list[float]:
         return [float(part) for part in self.temperatures.split(",")]
 
 
-MAIN = ("judgments", "budget", "start", "strategy")
-"""The settings worth a thought every time."""
+MAIN_SETTINGS = ("judgments", "budget", "start", "strategy")
+"""Those that a form shows first."""
+
+
+def settings_of(round: Round) -> RoundSettings:
+    """The settings that were frozen when a round started."""
+    return RoundSettings(**round.options)
 
 
 def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
-    """The checked settings: the recipe's own where nothing is given. Raises ConfigError naming the field."""
+    """The checked settings, with the recipe's defaults for those left out.
+
+    Raises:
+        ConfigError: a setting is unknown, out of its bounds, or does not go with the recipe.
+    """
     if recipe and recipe not in RECIPES:
         raise ConfigError("recipe", f"there is no recipe called {recipe!r}; there are {', '.join(RECIPES)}.")
     fields = {item.name: item for item in dataclasses.fields(RoundSettings)}
@@ -209,15 +224,13 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
         if name not in fields:
             raise ConfigError(str(name), "a round has no such setting.")
         resolved[name] = checked(fields[name], value)
-    found = RoundSettings(**resolved)
+    settings = RoundSettings(**resolved)
     try:
-        temperatures = found.sampled_at
+        temperatures = settings.sampling_temperatures
     except ValueError:
         temperatures = []
-    if not 1 <= len(temperatures) <= 9 or not all(0 < one <= 10 for one in temperatures):
+    if not 1 <= len(temperatures) <= 9 or not all(0 < temperature <= 10 for temperature in temperatures):
         raise ConfigError("temperatures", "must be one to nine numbers from 0 to 10, separated by commas.")
-    if found.start == "base" and recipe and not RECIPES[recipe].of(Demonstrations):
-        raise ConfigError(
-            "start", "the base model can only be taken by a recipe that learns from demonstrations."
-        )
-    return found
+    if settings.start == "base" and recipe and not RECIPES[recipe].stages_of(Demonstrations):
+        raise ConfigError("start", "the base model needs a recipe that trains on demonstrations.")
+    return settings

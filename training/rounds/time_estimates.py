@@ -1,4 +1,4 @@
-"""What a round will take, from what the same parts of earlier rounds took, or else runs of the same kinds."""
+"""How long a plan will take and how much disk it will use, estimated from earlier runs."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from typing import Any
 
 from annotation.models import Project
 from training.models import Run
+from training.rounds.steps.base import PlannedStep
 
-LOOKED_AT = 5
-"""Runs of a kind, the newest, that are averaged."""
+RECENT_RUNS = 5
+"""The newest runs that are averaged."""
 
 
-def of(project: Project, plan: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def estimate_plan(project: Project, plan: Sequence[PlannedStep]) -> dict[str, Any]:
     """Seconds and bytes: `{"seconds", "bytes", "unknown": [kinds never run here], "steps": {name: seconds}}`. The parts of a
-    step run side by side, so the longest counts; waiting for people is not in it."""
+    step run side by side, so the longest counts; waiting for annotators is left out."""
     parts = [part for step in plan for part in step["parts"]]
-    known = {part["part"]: _experience(project, part["kind"], part["part"]) for part in parts}
-    by_step = {
-        step["name"]: max(known[part["part"]][0] for part in step["parts"])
+    costs = {part["part"]: _mean_cost(project, part["kind"], part["part"]) for part in parts}
+    seconds = {
+        step["name"]: max(costs[part["part"]][0] for part in step["parts"])
         for step in plan
-        if step["parts"] and all(known[part["part"]] for part in step["parts"])
+        if step["parts"] and all(costs[part["part"]] for part in step["parts"])
     }
     return {
-        "seconds": round(sum(by_step.values())),
-        "bytes": sum(known[part["part"]][1] for part in parts if known[part["part"]]),
-        "unknown": sorted({part["kind"] for part in parts if not known[part["part"]]}),
-        "steps": by_step,
+        "seconds": round(sum(seconds.values())),
+        "bytes": sum(costs[part["part"]][1] for part in parts if costs[part["part"]]),
+        "unknown": sorted({part["kind"] for part in parts if not costs[part["part"]]}),
+        "steps": seconds,
     }
 
 
-def _experience(project: Project, kind: str, part: str) -> Any:
-    """The mean seconds and bytes of the newest runs that were this part of a round, or else of any of its kind but questions
-    from the playground; None where there were none."""
+def _mean_cost(project: Project, kind: str, part: str) -> Any:
+    """(seconds, bytes), averaged over recent runs of the same part or, without any, of the same kind, the playground's left
+    out; None without any."""
     of_kind = Run.objects.filter(project=project, kind=kind, state=Run.State.DONE, result__has_key="seconds")
     of_kind = of_kind.exclude(inputs__has_key="ask").order_by("-pk")
-    done = list(of_kind.filter(part=part)[:LOOKED_AT]) or list(of_kind[:LOOKED_AT])
-    if not done:
+    runs = list(of_kind.filter(part=part)[:RECENT_RUNS]) or list(of_kind[:RECENT_RUNS])
+    if not runs:
         return None
-    seconds = fmean(run.result["seconds"] for run in done)
-    return seconds, round(fmean(size_of(run.folder) for run in done))
+    return fmean(run.result["seconds"] for run in runs), round(fmean(folder_size(run.folder) for run in runs))
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 where it is gone."""
+def folder_size(folder: Path) -> int:
+    """Bytes of all files below a folder; 0 if it does not exist."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0

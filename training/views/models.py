@@ -17,7 +17,7 @@ from training.registry import model_archive, queries
 from training.registry.actions import add_model, promote, retire
 from training.registry.lineage import draw
 from training.registry.model_card import card
-from training.rounds import evaluation
+from training.rounds.leaderboard import rate_policies
 from training.runs.forms import AddModelForm, RunForm
 
 
@@ -40,7 +40,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
         "me": me,
         "project": me.project,
         "versions": queries.models_with_judgments(me.project),
-        "standings": evaluation.leaderboard(me.project),
+        "ratings": rate_policies(me.project),
         "form": form,
     }
     return render(request, "training/models.html", context, status=422 if form.errors else 200)

@@ -13,7 +13,7 @@ from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.models import Member
 from annotation.queries import progress as count_progress
-from training.rounds.next_step import loop_of, next_step
+from training.rounds.next_step import loop_status, next_step
 from training.runs.queries import runs_of
 
 RECENT_RUNS = 5
@@ -37,13 +37,13 @@ def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
 def _context(me: Member) -> dict[str, Any]:
     project = me.project
     progress = count_progress(project)
-    loop = loop_of(project, progress)
+    status = loop_status(project, progress)
     return {
         "me": me,
         "project": project,
         "queue": analytics.queue_status(project, progress),
-        "loop": loop,
-        "next": next_step(loop),
+        "loop": status,
+        "next": next_step(status),
         "runs": runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
         "members": analytics.member_activity(project)[:6],

@@ -1,4 +1,4 @@
-"""The loop: its rounds as a timeline, beginning one, deciding about one."""
+"""The loop's rounds: their timelines, starting one, and what a lead decides about one."""
 
 from __future__ import annotations
 
@@ -15,24 +15,26 @@ from annotation.models import Judgment, Member, User
 from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Loop, Round, Run
-from training.rounds import context as round_context
-from training.rounds import gates, timeline, transitions
+from training.rounds import charts, transitions
 from training.rounds.forms import LoopForm
+from training.rounds.gates import describe_gates
+from training.rounds.plan import draft_round
 from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES
-from training.rounds.settings import RoundSettings
+from training.rounds.settings import RoundSettings, settings_of
+from training.rounds.timeline import build_timeline, status_sentence
 
-SAID = {
+SUCCESS_MESSAGES = {
     "cancel": "The round was cancelled. It can be resumed.",
-    "resume": "The round goes on.",
-    "retry": "That part of the round is done again.",
-    "go-on": "The round goes on with what people have said.",
-    "overrule": "The gate was overruled; your reason is kept with the round.",
-    "promote": "The new policy is the current one now.",
-    "reject": "The old policy stays current.",
+    "resume": "The round continues.",
+    "retry": "The round continues from the selected step.",
+    "go-on": "The round continues with the judgments so far.",
+    "overrule": "The gate was overruled. Your reason is kept with the round.",
+    "promote": "The new policy is now the current one.",
+    "reject": "The old policy remains the current one.",
 }
 
-ODD_SHOWN = 8
+MAX_DISPUTED_SHOWN = 8
 
 
 @login_required
@@ -45,56 +47,59 @@ def rounds_page(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def rounds_live(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part of the page that is fetched again when something happens in the project."""
+    """The part of the page that is refreshed when something happens in the project."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return render(request, "training/rounds.html#live", _overview(me))
 
 
 def _overview(me: Member) -> dict[str, Any]:
-    found = list(rounds_of(me.project).prefetch_related("runs__project"))
+    rounds = list(rounds_of(me.project).prefetch_related("runs__project"))
     loops = [
         {
             "loop": loop,
             "recipe": RECIPES[loop.recipe],
-            "open": next((_shown(one) for one in found if one.loop_id == loop.pk and one.is_open), None),
-            "over": [_summary(one) for one in found if one.loop_id == loop.pk and not one.is_open],
+            "open": next(
+                (_details(item) for item in rounds if item.loop_id == loop.pk and item.is_open), None
+            ),
+            "closed": [_summary(item) for item in rounds if item.loop_id == loop.pk and not item.is_open],
         }
         for loop in me.project.loops.select_related("safety_project")
     ]
     return {"me": me, "project": me.project, "loops": loops, "recipes": RECIPES.values()}
 
 
-def _shown(round: Round) -> dict[str, Any]:
+def _details(round: Round) -> dict[str, Any]:
     return {
         "round": round,
-        "steps": timeline.of(round),
-        "verdict": timeline.verdict(round),
-        "can": timeline.can(round),
+        "steps": build_timeline(round),
+        "status": status_sentence(round),
+        "allowed": transitions.allowed_transitions(round),
     }
 
 
 def _summary(round: Round) -> dict[str, Any]:
     gates = {gate["name"]: gate for gate in round.gates}
-    wins = next(iter(timeline.wins(round.report.get("wins", []))), None)
+    win_rate = next(iter(charts.win_rate_bars(round.report.get("wins", []))), None)
     return {
         "round": round,
-        "verdict": timeline.verdict(round),
+        "status": status_sentence(round),
         "accuracy": gates.get("reward_accuracy", {}).get("figure"),
-        "wins": wins,
+        "win_rate": win_rate,
     }
 
 
 @login_required
 @require_http_methods(["GET", "POST"])
 def round_new(request: HttpRequest, slug: str) -> HttpResponse:
-    """Recipe, settings and data in one form; it keeps them as the loop's, and begins a round."""
+    """One form for the loop's recipe, settings and schedule. It saves them, and starts a round unless told not to."""
     me = member_for(request.user, slug, Role.LEAD)
-    wanted = request.GET.get("loop", "")
-    loop = get_object_or_404(me.project.loops, pk=wanted) if wanted.isdecimal() else me.project.loops.first()
+    loop_id = request.GET.get("loop", "")
+    loops = me.project.loops
+    loop = get_object_or_404(loops, pk=loop_id) if loop_id.isdecimal() else loops.first()
     form = LoopForm(me, loop, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid() and (saved := form.save()):
         if "only_save" in request.POST:
-            messages.success(request, "Saved. The next round takes these settings.")
+            messages.success(request, "Saved. The next round uses these settings.")
             return redirect("rounds", slug)
         try:
             return redirect(transitions.start_round(loop=saved, creator=current_user(request)))
@@ -109,16 +114,16 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "open": loop.rounds.filter(state__in=Round.OPEN_STATES).first() if loop else None,
         "recipes": RECIPES.values(),
         "draft": draft,
-        "unknown": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
-        "wanted": gates.wanted(round_context.settings_of(draft) if draft else RoundSettings()),
+        "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
+        "gate_thresholds": describe_gates(settings_of(draft) if draft else RoundSettings()),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 
 
 def _draft(loop: Loop | None) -> Round | None:
-    """The next round as the loop's settings have it, for what it will take; None where there is no loop yet."""
+    """The next round with the loop's settings; None if there is no loop yet."""
     try:
-        return transitions.draft(loop) if loop else None
+        return draft_round(loop) if loop else None
     except (RunError, ConfigError):
         return None
 
@@ -133,7 +138,7 @@ def round_page(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def round_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """The part of the page that is fetched again when the round moves."""
+    """The part of the page that is refreshed when the round changes."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return render(request, "training/round.html#live", _context(me, pk))
 
@@ -141,30 +146,32 @@ def round_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def _context(me: Member, pk: int) -> dict[str, Any]:
     round = get_object_or_404(rounds_of(me.project).prefetch_related("runs__project"), pk=pk)
     report = round.report
-    odd = report.get("odd", [])[:ODD_SHOWN]
-    retriable = set(transitions.retriable(round))
+    disputed = report.get("odd", [])[:MAX_DISPUTED_SHOWN]
+    retriable = set(transitions.retriable_steps(round))
     return {
         "me": me,
         "project": me.project,
-        **_shown(round),
-        "wins": timeline.wins(report.get("wins", [])),
-        "by_tag": timeline.wins(report.get("by_tag", [])),
-        "by_length": timeline.wins(report.get("by_length", [])),
-        "curves": timeline.curves(report.get("reward_by_kl", [])),
-        "odd": Judgment.objects.filter(pk__in=odd).select_related("item__prompt", "annotator") if odd else [],
-        "wanted": [] if report.get("wins") else gates.wanted(round_context.settings_of(round)),
+        **_details(round),
+        "win_rates": charts.win_rate_bars(report.get("wins", [])),
+        "by_tag": charts.win_rate_bars(report.get("by_tag", [])),
+        "by_length": charts.win_rate_bars(report.get("by_length", [])),
+        "curves": charts.reward_curves(report.get("reward_by_kl", [])),
+        "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
+        if disputed
+        else [],
+        "gate_thresholds": [] if report.get("wins") else describe_gates(settings_of(round)),
         "recipe": RECIPES[round.recipe],
-        "overrules": _named(round.overrules),
+        "overrules": _with_usernames(round.overrules),
         "retriable": [step for step in round.plan if step["name"] in retriable],
-        "settings": LoopForm.described(round.options),
+        "settings": LoopForm.describe(round.options),
     }
 
 
-def _named(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """With the names of those who have not left since."""
-    people = User.objects.filter(pseudonym__in={one["by"] for one in overrules}, erased_at=None)
-    names = {user.pseudonym: user.username for user in people}
-    return [one | {"by": names.get(one["by"], one["by"])} for one in overrules]
+def _with_usernames(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """With usernames in place of pseudonyms, except for erased accounts."""
+    users = User.objects.filter(pseudonym__in={item["by"] for item in overrules}, erased_at=None)
+    names = {user.pseudonym: user.username for user in users}
+    return [item | {"by": names.get(item["by"], item["by"])} for item in overrules]
 
 
 @login_required
@@ -172,12 +179,12 @@ def _named(overrules: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def round_act(request: HttpRequest, slug: str, pk: int, verb: str) -> HttpResponse:
     project = project_for(request.user, slug, Role.LEAD)
     round = get_object_or_404(rounds_of(project), pk=pk)
-    if verb not in transitions.VERBS:
-        raise Http404(f"A round cannot be told to {verb!r}.")
+    if verb not in transitions.TRANSITIONS:
+        raise Http404(f"There is no action {verb!r} on a round.")
     try:
-        transitions.VERBS[verb](round, current_user(request), request.POST)
+        transitions.TRANSITIONS[verb](round, current_user(request), request.POST)
     except RunError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, SAID[verb])
+        messages.success(request, SUCCESS_MESSAGES[verb])
     return redirect(round)

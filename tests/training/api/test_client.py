@@ -93,7 +93,7 @@ class RoundsCommandTests(TransactionTestCase):
         watch = self.watch("start", "helpfulness", "--watch")
         watch.says("Round 1 has begun")
         steps = len(Round.objects.get().plan)
-        watch.says(f"1 of {steps}: People judge")
+        watch.says(f"1 of {steps}: Collect judgments")
         people_judge(self.project, self.alice)
         round = played(Round.objects.get(), until="rewards")
         watch.says(f"3 of {steps}: Train the reward models")

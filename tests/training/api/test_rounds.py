@@ -12,6 +12,7 @@ from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
 from training.models import Loop, Round
 from training.registry.actions import add_model
 from training.rounds import transitions
+from training.rounds.loops import save_loop
 
 READERS = "lead reviewer"
 HUGE = 10**400
@@ -27,7 +28,7 @@ class LoopApiTestCase(ApiTestCase):
         add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
         people_judge(self.project, self.alice)
-        self.loop = transitions.save_loop(
+        self.loop = save_loop(
             project=self.project, creator=self.alice, recipe="dpo", options=LENIENT, configs=TINY
         )
 
@@ -107,12 +108,12 @@ class RoundTests(LoopApiTestCase):
         assert {gate["name"] for gate in told["gates"]} >= {"reward_accuracy", "wins_reward"}
         done = self.act(round, "promote", {"note": "Good."})
         assert (done.status_code, done.json()["decision"]) == (200, "promoted")
-        self.refused(self.act(round, "promote"), 409, "detail", "cannot be done")
+        self.refused(self.act(round, "promote"), 409, "detail", "not possible")
 
     def test_one_round_goes_on_at_a_time(self) -> None:
         self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
         again = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
-        self.refused(again, 409, "detail", "is not over yet")
+        self.refused(again, 409, "detail", "is still open")
 
     def test_overruling_needs_a_reason(self) -> None:
         self.loop.options |= {"min_accuracy": 0.9}
@@ -122,7 +123,7 @@ class RoundTests(LoopApiTestCase):
         assert self.act(round, "overrule", {"reason": "Small data."}).status_code == 200
         assert fresh(round).overrules[0]["by"] == self.alice.pseudonym
         self.refused(self.act(round, "retry", {"step": "collect"}), 400, "step", "has reached")
-        self.refused(self.act(round, "explode"), 400, "verb", "cannot be done")
+        self.refused(self.act(round, "explode"), 400, "verb", "no action")
 
     def test_the_leaderboard_ranks_who_people_prefer(self) -> None:
         assert self.get("projects/helpfulness/leaderboard/", self.alice).json() == []

@@ -6,7 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from training.models import ModelVersion
 from training.registry.actions import needed_by, remove_files
-from training.rounds import time_estimates
+from training.rounds.time_estimates import folder_size
 
 
 class Command(BaseCommand):
@@ -24,6 +24,4 @@ class Command(BaseCommand):
                 self.stdout.write(f"{version.project} / {version}: {remove_files(version):,} bytes freed")
             else:
                 assert version.run is not None
-                self.stdout.write(
-                    f"{version.project} / {version}: {time_estimates.size_of(version.run.folder):,} bytes"
-                )
+                self.stdout.write(f"{version.project} / {version}: {folder_size(version.run.folder):,} bytes")

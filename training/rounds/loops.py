@@ -1,0 +1,73 @@
+"""Saving a loop: its recipe, its settings and its schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+
+from annotation import audit
+from annotation.models import Project, User
+from training.errors import RunError
+from training.models import Loop, ModelVersion
+from training.registry.actions import current_model
+from training.rounds import run_configs
+from training.rounds.recipes import RECIPES
+from training.rounds.settings import settings_from
+
+
+def save_loop(
+    *,
+    project: Project,
+    creator: User,
+    loop: Loop | None = None,
+    name: str = "",
+    recipe: str,
+    options: Mapping[str, Any],
+    configs: Mapping[str, Mapping[str, Any]] | None = None,
+    safety_project: Project | None = None,
+    after_judgments: int | None = None,
+    weekdays: list[int] | None = None,
+    hour: int = 6,
+    active: bool = True,
+) -> Loop:
+    """Create a loop, or change one: an open round keeps the settings that it started with.
+
+    Args:
+        options: `RoundSettings` that differ from the recipe's defaults.
+        configs: settings of its runs, by kind of run; `*` for all kinds.
+
+    Raises:
+        RunError: the project has no policy, or the name is taken.
+        ConfigError: a setting is unknown or out of its bounds; a `ConfigsError` for a setting of its runs.
+    """
+    settings_from(options, recipe)
+    run_configs.check(configs or {}, RECIPES[recipe].stages)
+    if loop is None:
+        loop = Loop(project=project, created_by=creator, first_policy=required_policy(project))
+    loop.name = name or loop.name or RECIPES[recipe].title
+    if Loop.objects.filter(project=project, name=loop.name).exclude(pk=loop.pk).exists():
+        raise RunError("name", f"There is a loop called {loop.name!r} already.")
+    if safety_project == project:
+        raise RunError("safety_project", "The safety project must be another project.")
+    loop.recipe, loop.options = recipe, dict(options)
+    loop.configs = {kind: dict(config) for kind, config in (configs or {}).items()}
+    loop.safety_project, loop.after_judgments = safety_project, after_judgments
+    loop.weekdays, loop.hour, loop.active = sorted(set(weekdays or [])), hour, active
+    with transaction.atomic():
+        loop.save()
+        audit.record("loop.changed", project=project, actor=creator, subject=loop.name, recipe=recipe)
+    return loop
+
+
+def required_policy(project: Project) -> ModelVersion:
+    """The project's current policy.
+
+    Raises:
+        RunError: it has none.
+    """
+    policy = current_model(project, ModelVersion.Kind.POLICY)
+    if policy is None:
+        raise RunError("policy", "This project has no policy yet: add one on the Models page.")
+    return policy

@@ -1,0 +1,180 @@
+"""The base classes of a round's steps, and what they plan and return."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field, replace
+from itertools import chain, count
+from typing import Any, ClassVar, TypedDict
+
+from annotation.models import Project, Snapshot
+from training.models import ModelVersion, Round, Run
+from training.rounds import run_configs
+from training.rounds.recipes import Recipe, SafetyReward
+from training.rounds.settings import RoundSettings
+from training.runs.actions import start_run
+
+
+class PlannedPart(TypedDict):
+    """A run of a step, as `Round.plan` stores it: its name within the round (`Run.part`), its kind, and the settings that
+    differ from that kind's defaults."""
+
+    part: str
+    kind: str
+    config: dict[str, Any]
+
+
+class PlannedStep(TypedDict):
+    """A step, as `Round.plan` stores it. Its parts run side by side."""
+
+    name: str
+    title: str
+    does: str
+    parts: list[PlannedPart]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RoundContext:
+    """What the plan of a new round depends on."""
+
+    recipe: Recipe
+    settings: RoundSettings
+    needs_answers: bool
+    """Too few judgments are made or pending: the current policy generates answers first."""
+    has_demonstrations: bool
+    has_safety_project: bool
+    has_reward_model: bool
+    """A current one, with which the new one is compared."""
+    has_safety_model: bool
+
+    @property
+    def trains_safety_model(self) -> bool:
+        return self.has_safety_project and bool(self.recipe.stages_of(SafetyReward))
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """Whether the round moves to the next step; if not, the state in which it stays, and why."""
+
+    advance: bool
+    state: str = Round.State.WORKING
+    reason: str = ""
+
+
+ADVANCE = StepResult(advance=True)
+WAIT = StepResult(advance=False)
+
+
+class Step(ABC):
+    """One step of a round. The classes hold no state: a round is a row, and `STEPS` has one instance of each."""
+
+    name: ClassVar[str]
+    """As in `Round.step`; never changed, as old rows have it."""
+    title: ClassVar[str]
+    help: ClassVar[str] = ""
+    does: ClassVar[str]
+    """The kind of step, for users of the API."""
+    can_retry: ClassVar[bool] = True
+    waits_for_people: ClassVar[bool] = False
+    """A lead can have the round move on without waiting."""
+    report_keys: ClassVar[tuple[str, ...]] = ()
+    """What it writes into `Round.report`; a retry removes it."""
+    expands_gates: ClassVar[bool] = False
+    """The page shows its gates even after they were passed."""
+
+    def is_needed(self, context: RoundContext) -> bool:
+        return True
+
+    def title_for(self, context: RoundContext) -> str:
+        return self.title
+
+    def parts(self, context: RoundContext) -> list[PlannedPart]:
+        return []
+
+    def plan(self, context: RoundContext) -> list[PlannedStep]:
+        """Its entries in the plan of a new round: none or one, or several where methods follow one another."""
+        if not self.is_needed(context):
+            return []
+        return [
+            {
+                "name": self.name,
+                "title": self.title_for(context),
+                "does": self.does,
+                "parts": self.parts(context),
+            }
+        ]
+
+    def enter(self, round: Round) -> None:  # noqa: B027 - most steps need nothing to begin with
+        """Prepare the step, in the transaction that moves the round to it."""
+
+    @abstractmethod
+    def check(self, round: Round) -> StepResult:
+        """Whether the step is done, called until it is; a step without runs or people does its work here."""
+
+    def result(self, round: Round) -> str:
+        """What the page says of the step when it is done."""
+        return "done"
+
+
+@dataclass(frozen=True)
+class RunArguments:
+    """Arguments of `start_run` that a step sets for one of its parts. `config` overrides the plan's and the loop's."""
+
+    project: Project
+    model: ModelVersion | None
+    snapshot: Snapshot | None = None
+    reward_model: ModelVersion | None = None
+    safety_reward_model: ModelVersion | None = None
+    reference: ModelVersion | None = None
+    inputs: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+class RunStep(Step):
+    """A step whose work is runs. It is done when all of them are; a part with nothing to do has no run."""
+
+    does = "runs"
+
+    @abstractmethod
+    def run_arguments(self, round: Round, part: str) -> RunArguments | None:
+        """The arguments of a part's run; None if there is nothing to do."""
+
+    @abstractmethod
+    def part_label(self, part: PlannedPart) -> str:
+        """What the page calls the part."""
+
+    def enter(self, round: Round) -> None:
+        for part in round.current_step["parts"]:
+            if round.run_of(part["part"]) is None:
+                self._start(round, part)
+
+    def _start(self, round: Round, part: PlannedPart) -> None:
+        arguments = self.run_arguments(round, part["part"])
+        if arguments is None:
+            return
+        config = {"seed": round.number} | run_configs.merged(round.configs, part["kind"], part["config"])
+        start_run(
+            kind=part["kind"],
+            creator=round.created_by or round.loop.created_by,
+            round=round,
+            part=part["part"],
+            **vars(replace(arguments, config=config | arguments.config)),
+        )
+
+    def check(self, round: Round) -> StepResult:
+        parts = [part["part"] for part in round.current_step["parts"]]
+        runs = list(round.runs.filter(part__in=parts, superseded=False))
+        stopped = [run for run in runs if run.state in (Run.State.FAILED, Run.State.CANCELLED)]
+        if stopped:
+            reason = f"{stopped[0]}: {stopped[0].error or 'It was cancelled.'}"
+            return StepResult(advance=False, state=Round.State.FAILED, reason=reason)
+        return ADVANCE if all(run.state == Run.State.DONE for run in runs) else WAIT
+
+
+def new_model_name(round: Round, stem: str) -> str:
+    """`round-N-stem`, or `round-N-stem-2` and so on where a model of the round's projects has that name already."""
+    name = f"round-{round.number}-{stem}"
+    models = ModelVersion.objects.filter(project__in=round.loop.projects)
+    taken = set(models.values_list("name", flat=True))
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)

@@ -1,0 +1,50 @@
+"""Collecting judgments, and freezing them into the round's snapshots."""
+
+from __future__ import annotations
+
+from annotation import analytics
+from annotation.actions import snapshots
+from annotation.queries import progress
+from training.models import Round
+from training.rounds.settings import settings_of
+from training.rounds.steps.base import ADVANCE, WAIT, Step, StepResult
+
+
+def count_new_judgments(round: Round) -> int:
+    """Judgments since the last snapshots of the loop's projects."""
+    return sum(
+        analytics.new_judgment_count(project, project.snapshots.first()) for project in round.loop.projects
+    )
+
+
+class Collect(Step):
+    name = "collect"
+    title = "Collect judgments"
+    help = "Waits until there are enough new judgments, or the queue is empty."
+    does = "collect"
+    can_retry = False
+    waits_for_people = True
+
+    def check(self, round: Round) -> StepResult:
+        new = count_new_judgments(round)
+        pending = sum(progress(project).left for project in round.loop.projects)
+        return ADVANCE if new >= settings_of(round).judgments or (new and not pending) else WAIT
+
+
+class Freeze(Step):
+    name = "freeze"
+    title = "Freeze a snapshot"
+    help = "Copies the judgments so far into an immutable file."
+    does = "freeze"
+
+    def check(self, round: Round) -> StepResult:
+        creator = round.created_by or round.loop.created_by
+        for field, project in zip(("snapshot", "safety_snapshot"), round.loop.projects, strict=False):
+            latest = project.snapshots.first()
+            if latest is None or analytics.new_judgment_count(project, latest):
+                latest = snapshots.freeze(
+                    project=project, creator=creator, note=f"{round.loop}, round {round.number}"
+                )
+            setattr(round, field, latest)
+        round.save(update_fields=["snapshot", "safety_snapshot"])
+        return ADVANCE

@@ -1,0 +1,136 @@
+"""The gates of the reward models and of the policy: what they are computed from, and what happens when all pass."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from annotation.actions import review, snapshots
+from annotation.models import ReviewFlag, Snapshot, User
+from training.models import Round, Run
+from training.registry.actions import promote
+from training.rounds import evaluation
+from training.rounds.gates import Gate, policy_gates, reward_gates
+from training.rounds.settings import settings_of
+from training.rounds.steps.base import ADVANCE, Step, StepResult
+from training.rounds.steps.comparison import compared_runs
+from training.rounds.steps.improve import improvement_runs, new_policy
+from training.runs.outputs import read_responses, read_scores
+
+MAX_DISPUTED = 50
+"""Judgments that one round sends to reviewers."""
+SCORERS = {
+    "reward": "the reward model",
+    "second": "the second reward model",
+    "safety": "the safety reward model",
+}
+
+
+class GateStep(Step):
+    """A step that holds the round where a gate is not passed, until a lead decides."""
+
+    @abstractmethod
+    def evaluate(self, round: Round) -> list[Gate]:
+        """Compute the gates, and add to `round.report` what they are computed from."""
+
+    def on_pass(self, round: Round, actor: User | None = None) -> None:
+        """What follows when all gates are passed, or `actor` overrules those that are not."""
+
+    def check(self, round: Round) -> StepResult:
+        gates = [gate.to_dict() | {"step": self.name} for gate in self.evaluate(round)]
+        round.gates = [gate for gate in round.gates if gate["step"] != self.name] + gates
+        round.save(update_fields=["gates", "report", "policy_after"])
+        failed = [gate["label"] for gate in gates if not gate["passed"]]
+        if failed:
+            reason = f"Not passed: {', '.join(failed)}."
+            return StepResult(advance=False, state=Round.State.HELD, reason=reason)
+        self.on_pass(round)
+        return ADVANCE
+
+
+class RewardGates(GateStep):
+    name = "reward-gates"
+    title = "Reward model gates"
+    help = "Checks whether the reward models are good enough to train a policy with."
+    does = "reward_gates"
+    report_keys = ("odd",)
+
+    def evaluate(self, round: Round) -> list[Gate]:
+        disputed = _disputed_judgments(round)
+        review.flag_for_review(judgments=disputed, reason=ReviewFlag.Reason.REWARDS)
+        round.report |= {"odd": disputed}
+        return [
+            *self._gates_of(round, "reward", round.snapshot, ""),
+            *self._gates_of(round, "safety", round.safety_snapshot, "Safety: "),
+        ]
+
+    @staticmethod
+    def _gates_of(round: Round, model: str, snapshot: Snapshot | None, prefix: str) -> list[Gate]:
+        new = round.run_of(f"measure-{model}")
+        if new is None or snapshot is None:
+            return []
+        gates = reward_gates(
+            new=_report(new) or {},
+            old=_report(round.run_of(f"measure-old-{model}")),
+            judgments=snapshot.counts.get("judgments_train", 0),
+            settings=settings_of(round),
+            fresh=bool(new.inputs.get("after")),
+        )
+        return [replace(gate, name=f"{model}_{gate.name}", label=prefix + gate.label) for gate in gates]
+
+    def on_pass(self, round: Round, actor: User | None = None) -> None:
+        """The reward models score answers from now on."""
+        for part in ("reward", "safety"):
+            if (model := round.output_of(part)) is not None:
+                promote(model, actor)
+
+
+def _report(run: Run | None) -> Mapping[str, Any] | None:
+    return (run.result.get("report") or {}) if run else None
+
+
+def _disputed_judgments(round: Round) -> list[int]:
+    """Judgments with which both reward models disagree."""
+    runs = [round.run_of("measure-reward"), round.run_of("measure-second")]
+    if round.snapshot is None or not all(runs):
+        return []
+    scores = [read_scores(run) for run in runs if run]
+    ranks = {
+        row["judgment"]: list(row["ranks"])
+        for row in snapshots.read(round.snapshot)
+        if row["judgment"] in scores[0]
+    }
+    return evaluation.disputed_judgments(ranks, scores)[:MAX_DISPUTED]
+
+
+class PolicyGates(GateStep):
+    name = "policy-gates"
+    title = "Policy gates"
+    help = "Checks whether the new policy is better than the old one, within the KL and length limits."
+    does = "policy_gates"
+    expands_gates = True
+    report_keys = (
+        *("wins", "by_tag", "by_length", "regressions", "length", "length_ratio", "overoptimised"),
+        *("kl", "reward_by_kl"),
+    )
+
+    def evaluate(self, round: Round) -> list[Gate]:
+        round.policy_after = new_policy(round)
+        settings = settings_of(round)
+        scorers = {
+            name: (label, read_scores(run))
+            for name, label in SCORERS.items()
+            if (run := round.run_of(f"compare-{name}")) is not None
+        }
+        report = evaluation.compare_policies(
+            read_responses(compared_runs(round)), scorers, safety_tag=settings.safety_tag
+        )
+        if (humans := evaluation.human_win_rate(round)) is not None:
+            report["wins"].append(humans)
+        answers = round.run_of("answers-new")
+        report["kl"] = answers.result.get("kl") if answers else None
+        report["reward_by_kl"] = evaluation.reward_by_kl(improvement_runs(round))
+        round.report |= report
+        return policy_gates(report=report, settings=settings)

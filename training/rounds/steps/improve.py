@@ -1,0 +1,107 @@
+"""Improving the policy, by one method after another; which policy it starts from, and which is the KL reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from training.models import ModelVersion, Round, Run
+from training.rounds.recipes import Demonstrations, Improve
+from training.rounds.settings import settings_of
+from training.rounds.steps.base import (
+    PlannedPart,
+    PlannedStep,
+    RoundContext,
+    RunArguments,
+    RunStep,
+    new_model_name,
+)
+from training.rounds.steps.reward_models import last_seen_judgment
+
+
+def starting_policy(round: Round) -> ModelVersion:
+    """The policy that the first method improves (`RoundSettings.start`)."""
+    first = round.loop.first_policy
+    match settings_of(round).start:
+        case "first":
+            return first
+        case "base":
+            return first.parent or first
+    return round.policy_before
+
+
+def reference_policy(round: Round) -> ModelVersion:
+    """The policy from which the KL of the new one is measured (`RoundSettings.reference`): the loop's first policy, or the
+    one that the round starts from, after fine-tuning on demonstrations if it begins with that."""
+    if settings_of(round).reference == "first":
+        return round.loop.first_policy
+    first = round.run_of("improve-1")
+    if first is not None and first.kind == Run.Kind.SFT and first.output is not None:
+        return first.output
+    return starting_policy(round)
+
+
+def improvement_runs(round: Round) -> list[Run]:
+    """The runs of the round's methods, in their order."""
+    names = [step["name"] for step in round.plan if step["name"].startswith("improve-")]
+    return [run for name in names if (run := round.run_of(name)) is not None]
+
+
+def new_policy(round: Round) -> ModelVersion | None:
+    """What the last method made."""
+    names = [step["name"] for step in round.plan if step["name"].startswith("improve-")]
+    return round.output_of(names[-1]) if names else None
+
+
+class ImprovePolicy(RunStep):
+    """In a plan: `improve-1`, `improve-2` and so on, each with one part of the same name."""
+
+    name = "improve"
+    title = "Improve the policy"
+
+    def plan(self, context: RoundContext) -> list[PlannedStep]:
+        stages = [
+            *(context.recipe.stages_of(Demonstrations) if context.has_demonstrations else []),
+            *context.recipe.stages_of(Improve),
+        ]
+        return [
+            {
+                "name": f"improve-{number}",
+                "title": stage.title,
+                "does": self.does,
+                "parts": [
+                    {"part": f"improve-{number}", "kind": stage.kind, "config": dict(stage.config)},
+                ],
+            }
+            for number, stage in enumerate(stages, start=1)
+        ]
+
+    def part_label(self, part: PlannedPart) -> str:
+        return "Policy"
+
+    def run_arguments(self, round: Round, part: str) -> RunArguments:
+        steps = [step for step in round.plan if step["name"].startswith("improve-")]
+        number = int(part.removeprefix("improve-"))
+        kind = steps[number - 1]["parts"][0]["kind"]
+        previous = round.output_of(f"improve-{number - 1}") if number > 1 else None
+        is_last = number == len(steps)
+        inputs: dict[str, Any] = {"name": new_model_name(round, "policy" if is_last else kind)}
+        arguments: dict[str, Any] = {"inputs": inputs}
+        settings = settings_of(round)
+        if kind == Run.Kind.SFT:
+            inputs["demonstrations"] = True
+        elif kind == Run.Kind.DPO:
+            arguments["snapshot"] = round.snapshot
+            if settings.learn_from == "new":
+                assert round.snapshot is not None
+                inputs["after"] = last_seen_judgment(round, round.snapshot)
+        else:
+            inputs |= {
+                "prompts": settings.learn_prompts,
+                "held_out": settings.evaluation_prompts,
+                "safety_tag": settings.safety_tag,
+            }
+            arguments["reward_model"] = round.output_of("reward")
+            arguments["safety_reward_model"] = round.output_of("safety")
+        if kind not in (Run.Kind.SFT, Run.Kind.REJECTION) and settings.reference == "first":
+            arguments["reference"] = round.loop.first_policy
+        return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
