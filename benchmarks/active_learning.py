@@ -174,7 +174,7 @@ class LabeledWorld(World):
                 second = self.learn(apart, self.second_pool[: int(SECOND_SHARE * count)], seed=draw)
                 opinions.append(self.score(apart / "scores", second, candidates))
             weights = {
-                number: active_learning.worth(strategy, [scores[number] for scores in opinions])
+                number: active_learning.weight(strategy, [scores[number] for scores in opinions])
                 for number in candidates
             }
             drawn = active_learning.draw(weights, batch, control_share=RoundSettings().control_share, rng=rng)

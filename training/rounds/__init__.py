@@ -1,0 +1,1 @@
+"""Rounds of a loop: recipes and settings, the steps and gates of a round, and how it moves from state to state."""
