@@ -118,7 +118,7 @@ def submit(
 
 def _record(lease: Lease, said: JudgmentInput, key: uuid.UUID) -> Judgment | None:
     """The judgment, kept; None where the person has judged the item before, or used the key before."""
-    if said.orders:
+    if said.is_ranking:
         return _run_submit(lease, said, key, demonstration_id=None)
     with transaction.atomic():
         prompt_id = Item.objects.values_list("prompt_id", flat=True).get(pk=lease.item_id)
@@ -256,7 +256,7 @@ def _revise(
     judgment: Judgment, annotator: User, project: Project, said: JudgmentInput, key: uuid.UUID
 ) -> Judgment:
     written = None
-    if not said.orders:
+    if not said.is_ranking:
         written = _demonstration(project.pk, judgment.item.prompt_id, annotator, said.text)
     newer = Judgment.objects.create(
         item_id=judgment.item_id,

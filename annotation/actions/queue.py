@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -18,11 +17,10 @@ from django.utils import timezone
 from annotation import events
 from annotation.actions import items, qualification
 from annotation.db import bulk_insert, prepared_statements
+from annotation.logic.limits import MAX_RESPONSES, MAX_SKIP_NOTE_CHARS, MIN_RESPONSES
+from annotation.logic.storable_text import storage_problem
 from annotation.models import Candidate, Draft, Item, Judgment, Project, Skip, Slot, User
-from annotation.models.projects import K_MAX
 
-MAX_NOTE_CHARS = 2_000
-HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 _dice = random.SystemRandom()
 
 
@@ -134,7 +132,7 @@ def _gold(plan: ItemSpec) -> str | None:
 
 
 def _check_plan(project: Project, plan: ItemSpec) -> None:
-    k, least, most = len(set(plan.response_ids)), 2, K_MAX
+    k, least, most = len(set(plan.response_ids)), MIN_RESPONSES, MAX_RESPONSES
     if project.task == Project.Task.DEMONSTRATIONS:
         least, most = 0, 1
     if k != len(plan.response_ids) or not least <= k <= most:
@@ -391,10 +389,8 @@ def _json(data: Any) -> str:
         QueueError: PostgreSQL cannot keep it: a text with a null byte or half of a surrogate pair, an infinite number.
     """
     for text in _texts(data):
-        if "\0" in text:
-            raise QueueError("The text holds a null byte.")
-        if HALF_A_PAIR.search(text):
-            raise QueueError("The text holds half of a character (a lone surrogate).")
+        if problem := storage_problem(text):
+            raise QueueError(f"The text {problem}.")
     try:
         return json.dumps(data, allow_nan=False)
     except ValueError:
@@ -427,8 +423,8 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
     """
     if reason not in Skip.Reason.values:
         raise QueueError(f"{reason!r} is not a reason to skip: {', '.join(Skip.Reason.values)}.")
-    if len(note) > MAX_NOTE_CHARS:
-        raise QueueError(f"A note may have at most {MAX_NOTE_CHARS:,} characters.")
+    if len(note) > MAX_SKIP_NOTE_CHARS:
+        raise QueueError(f"A note may have at most {MAX_SKIP_NOTE_CHARS:,} characters.")
     _json([note, data])
     theirs = Q(item_id=lease.item_id, annotator_id=lease.annotator_id)
     with transaction.atomic():

@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from annotation import audit
 from annotation.actions import items
+from annotation.logic.limits import MAX_REVIEW_NOTE_CHARS
 from annotation.logic.ranking import dense
+from annotation.logic.storable_text import storage_problem
 from annotation.models import Item, Judgment, ReviewFlag, Skip, Slot, User, Verdict
-
-MAX_NOTE_CHARS = 10_000
 
 
 class ReviewError(Exception):
@@ -143,10 +143,10 @@ def _checked(item: Item, ranks: Mapping[int, int]) -> dict[str, int]:
 
 
 def _text(field: str, text: str) -> str:
-    if "\0" in text:
-        raise ReviewError(field, f"The {field} holds a null byte.")
-    if len(text) > MAX_NOTE_CHARS:
-        raise ReviewError(field, f"The {field} may have at most {MAX_NOTE_CHARS:,} characters.")
+    if problem := storage_problem(text):
+        raise ReviewError(field, f"The {field} {problem}.")
+    if len(text) > MAX_REVIEW_NOTE_CHARS:
+        raise ReviewError(field, f"The {field} may have at most {MAX_REVIEW_NOTE_CHARS:,} characters.")
     return text.strip()
 
 

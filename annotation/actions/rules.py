@@ -13,9 +13,8 @@ from annotation import audit
 from annotation.actions import qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
 from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
-
-MAX_REASON_CHARS = 300
 
 
 class RuleError(Exception):

@@ -6,7 +6,7 @@ order of prompt, item and judgment, so that all rows of one prompt stand togethe
 
 from __future__ import annotations
 
-from annotation.logic.ranking import MARGINS
+from annotation.logic.degrees import MARGINS
 
 
 def margin_of(degree: str) -> str:

@@ -5,6 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from annotation.logic.degrees import LABELS
 from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
@@ -21,10 +22,10 @@ class Judgment(models.Model):
     them (see the migration), and a revision points at the judgment that it replaces."""
 
     class Degree(models.TextChoices):
-        SIGNIFICANTLY = "significantly", "Significantly better"
-        BETTER = "better", "Better"
-        SLIGHTLY = "slightly", "Slightly better"
-        NEGLIGIBLY = "negligibly", "Negligibly better / unsure"
+        SIGNIFICANTLY = "significantly", LABELS["significantly"]
+        BETTER = "better", LABELS["better"]
+        SLIGHTLY = "slightly", LABELS["slightly"]
+        NEGLIGIBLY = "negligibly", LABELS["negligibly"]
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
     # null: it came after its lease had run out and others had filled the item's slots; kept, and not counted

@@ -8,6 +8,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 
+from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.models.projects import Project
 
 
@@ -44,9 +45,11 @@ class Member(models.Model):
     )
     # set: they are given no more work until a lead lifts it
     paused_at = models.DateTimeField(null=True, blank=True)
-    paused_reason = models.CharField(max_length=300, blank=True)
+    paused_reason = models.CharField(max_length=MAX_REASON_CHARS, blank=True)
     warned_at = models.DateTimeField(null=True, blank=True)
-    warning = models.CharField(max_length=300, blank=True, help_text="What they are told above their work.")
+    warning = models.CharField(
+        max_length=MAX_REASON_CHARS, blank=True, help_text="What they are told above their work."
+    )
 
     class Meta:
         constraints = [

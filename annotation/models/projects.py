@@ -6,7 +6,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-K_MIN, K_MAX = 2, 9
+from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 
 
 def _share(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
@@ -44,7 +44,7 @@ class Project(models.Model):
     k = models.PositiveSmallIntegerField(
         "answers per prompt",
         default=4,
-        validators=[MinValueValidator(K_MIN), MaxValueValidator(K_MAX)],
+        validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)],
         help_text="How many answers stand side by side. Two are compared, with a degree; three to nine are ranked.",
     )
     overlap = models.PositiveSmallIntegerField(
@@ -88,7 +88,9 @@ class Project(models.Model):
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=models.Q(k__gte=K_MIN, k__lte=K_MAX), name="k_is_2_to_9"),
+            models.CheckConstraint(
+                condition=models.Q(k__gte=MIN_RESPONSES, k__lte=MAX_RESPONSES), name="k_is_2_to_9"
+            ),
             models.CheckConstraint(condition=models.Q(overlap__gte=1), name="overlap_is_positive"),
             models.CheckConstraint(condition=models.Q(lease_minutes__gte=1), name="lease_is_positive"),
             models.CheckConstraint(

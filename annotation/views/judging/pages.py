@@ -26,6 +26,7 @@ from annotation.actions.queue import Lease, Paused, QueueError, claim, save_draf
 from annotation.actions.queue import renew as renew_lease
 from annotation.actions.queue import skip as skip_item
 from annotation.logic import markdown
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
 from annotation.views.home import my_day
@@ -116,7 +117,7 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The answer being written, as others will see it."""
     project_for(current_user(request), slug)
-    html = markdown.render(request.POST.get("text", "")[:100_000])
+    html = markdown.render(request.POST.get("text", "")[:MAX_TEXT_CHARS])
     return render(request, "annotation/demonstrate.html#preview", {"html": html})
 
 
