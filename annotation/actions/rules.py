@@ -52,7 +52,7 @@ def resume(*, member: Member, actor: User) -> None:
     locked = Member.objects.select_for_update(of=("self",)).select_related("project").get(pk=member.pk)
     if not locked.paused_at and not locked.warned_at:
         return
-    waived = bool(locked.paused_at and not locked.qualified_at and qualification.is_behind(locked))
+    waived = bool(locked.paused_at and not locked.qualified_at and qualification.is_finished(locked))
     if waived:
         locked.qualified_at = timezone.now()
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""

@@ -12,7 +12,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import current_user, project_for
-from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
+from annotation.actions.drafts import save_draft
+from annotation.actions.leases import Lease, claim, renew
+from annotation.actions.queue import QueueError
+from annotation.actions.skips import skip
 from annotation.api import errors
 from annotation.api.prompts import Message
 from annotation.api.validation import body
@@ -115,9 +118,9 @@ class NextApi(APIView):
         for now. For every member."""
         project, annotator = project_for(request.user, slug), current_user(request)
         ticket = body(request, NextIn).get("besides")
-        besides = lease_of(ticket, annotator=annotator, project=project) if ticket else None
+        on_screen = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
-            lease = claim(project=project, annotator=annotator, besides=besides)
+            lease = claim(project=project, annotator=annotator, on_screen=on_screen)
         except QueueError as error:
             raise errors.Conflict(str(error)) from error
         return Response(status=204) if lease is None else Response(_shown(project, annotator, lease))

@@ -214,7 +214,7 @@ class EraseTests(PalateTestCase):
         ranks = {response: rank for rank, response in enumerate(ids, start=1)}
         items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         builders.judgment(self.project, user)
-        qualification.settle(project_id=self.project.pk, user_id=user.pk)
+        qualification.decide(project_id=self.project.pk, user_id=user.pk)
 
     def test_nobody_can_claim_what_was_erased(self) -> None:
         builders.items(self.project, 1)

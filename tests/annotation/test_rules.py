@@ -5,7 +5,7 @@ from unittest import mock
 
 import pytest
 
-from annotation.actions import queue, rules
+from annotation.actions import leases, rules
 from annotation.models import AuditEntry, Member, Rule
 from annotation.tasks import keep_rules
 from tests import builders
@@ -104,8 +104,8 @@ class KeepingRulesTests(OverseeingTestCase):
         assert member.paused_at is not None
         assert member.warned_at is None
         self.more_items(1)
-        with pytest.raises(queue.Paused, match="agreement with others is 0%"):
-            queue.claim(project=self.project, annotator=self.bob)
+        with pytest.raises(leases.Paused, match="agreement with others is 0%"):
+            leases.claim(project=self.project, annotator=self.bob)
 
     def test_who_may_go_on_is_measured_by_what_comes_after(self) -> None:
         self.rule(action="pause")

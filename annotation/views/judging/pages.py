@@ -21,10 +21,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import queries
 from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
+from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
-from annotation.actions.queue import Lease, Paused, QueueError, claim, save_draft
-from annotation.actions.queue import renew as renew_lease
-from annotation.actions.queue import skip as skip_item
+from annotation.actions.leases import Lease, Paused, claim
+from annotation.actions.leases import renew as renew_lease
+from annotation.actions.queue import QueueError
+from annotation.actions.skips import skip as skip_item
 from annotation.logic import markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
@@ -212,7 +214,7 @@ def _show_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespons
 def _show_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpResponse:
     """The item after the one shown; where there is none, an answer without an item."""
     try:
-        lease = claim(project=me.project, annotator=current_user(request), besides=showing)
+        lease = claim(project=me.project, annotator=current_user(request), on_screen=showing)
     except Paused:
         lease = None
     if lease is None:
