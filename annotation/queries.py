@@ -58,12 +58,9 @@ def progress(project: Project) -> Progress:
         done=Count("id", filter=Q(state=Slot.State.DONE)),
         leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
     )
-    last_hour = Judgment.objects.filter(
-        item__project=project,
-        created_at__gte=timezone.now() - timedelta(hours=1),
-        slot__gold=False,
-        supersedes=None,
-    ).count()
+    since = timezone.now() - timedelta(hours=1)
+    judgments = Judgment.objects.originals().filter(item__project=project, slot__gold=False)
+    last_hour = judgments.filter(created_at__gte=since).count()
     return Progress(**counts, last_hour=last_hour)
 
 

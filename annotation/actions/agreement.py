@@ -8,6 +8,7 @@ from django.db.models import Max
 
 from annotation.analytics.agreement import AGREEING_PAIRS, RANKINGS
 from annotation.models import Judgment
+from annotation.models.judgments import is_current
 
 DONE = "agreement:measured"
 """In the cache: up to which judgment items were measured. Where it is lost, all are measured again."""
@@ -22,7 +23,7 @@ WITH judgments AS MATERIALIZED (
     JOIN annotation_judgment AS judgment ON judgment.item_id = fresh.item_id
     JOIN annotation_placement AS placement ON placement.judgment_id = judgment.id
     WHERE judgment.slot_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
+      AND {is_current()}
     GROUP BY judgment.id
 ), {RANKINGS}
 INSERT INTO annotation_agreement (item_id, project_id, share)

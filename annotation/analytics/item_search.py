@@ -111,7 +111,8 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     `is_waiting` (whether it has a slot that is not done)."""
     # a subquery counts for the items of the page only; a join would count for all of them
     counted = (
-        Judgment.objects.filter(item=OuterRef("pk"), supersedes=None, slot__isnull=False)
+        Judgment.objects.originals()
+        .filter(item=OuterRef("pk"), slot__isnull=False)
         .order_by()
         .values("item")
         .annotate(n=Count("pk"))

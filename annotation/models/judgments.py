@@ -11,10 +11,23 @@ from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
 
 
+def is_current(alias: str = "judgment", *, up_to: str = "") -> str:
+    """SQL: whether no later revision superseded a judgment, given its alias in the statement; with `up_to`, none with an id
+    up to that one."""
+    limit = f" AND later.id <= {up_to}" if up_to else ""
+    return (
+        f"NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = {alias}.id{limit})"
+    )
+
+
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def current(self) -> JudgmentQuerySet:
-        """Without those that a later revision replaced."""
+        """Without judgments that a later revision superseded; `is_current` is the same in SQL."""
         return self.filter(superseded_by=None)
+
+    def originals(self) -> JudgmentQuerySet:
+        """Without revisions: one judgment for each item that an annotator submitted."""
+        return self.filter(supersedes=None)
 
 
 class Judgment(models.Model):
