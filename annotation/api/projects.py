@@ -164,7 +164,7 @@ def _detail(project: Project, role: str) -> dict[str, Any]:
         **_line(project, role),
         **SettingsIn(project).data,
         "progress": {
-            "wanted": now.wanted,
+            "wanted": now.total,
             "done": now.done,
             "leased": now.leased,
             "left": now.left,

@@ -47,7 +47,7 @@ class GoldTests(GoldTestCase):
             assert self.claim(person).item_id == gold.pk
             builders.judgment(self.project, person)
             assert self.claim(person).item_id != gold.pk
-        assert queries.progress(self.project).wanted == 2
+        assert queries.progress(self.project).total == 2
         assert queries.progress(self.project).done == 0
 
     def test_one_that_ran_out_or_was_skipped_goes_to_nobody_else(self) -> None:
@@ -330,7 +330,7 @@ class RoutingTests(GoldTestCase):
         item = Item.objects.get()
         assert (item.state, item.retired_reason) == ("retired", "The answers are the same (skipped 2 times)")
         assert self.nothing_for(self.alice)
-        assert queries.progress(self.project).wanted == 0
+        assert queries.progress(self.project).total == 0
 
     def test_who_has_it_on_the_screen_may_still_say_something(self) -> None:
         builders.items(self.project, 1)

@@ -26,7 +26,7 @@ class HomeTests(PalateTestCase):
         self.sign_in(self.bob)
         response = self.get()
         [one] = response.context["work"]
-        assert (one.left, one.done, one.wanted, one.percent) == (2, 1, 3, 33)
+        assert (one.left, one.done, one.total, one.percent) == (2, 1, 3, 33)
         self.assertContains(response, "Start ranking")
         self.assertContains(response, reverse("work", args=[self.project.slug]))
         self.assertNotContains(response, "New project")

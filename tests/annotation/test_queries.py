@@ -17,11 +17,11 @@ class ProgressTests(PalateTestCase):
         self.project.save()
         builders.items(self.project, 2)
         empty = queries.progress(self.project)
-        assert (empty.wanted, empty.done, empty.left, empty.percent, empty.eta) == (4, 0, 4, 0, None)
+        assert (empty.total, empty.done, empty.left, empty.percent, empty.eta) == (4, 0, 4, 0, None)
         builders.judgment(self.project, self.bob)
         lease = leases.claim(project=self.project, annotator=self.bob)
         now = queries.progress(self.project)
-        assert (now.wanted, now.done, now.left, now.leased, now.last_hour, now.percent) == (4, 1, 3, 1, 1, 25)
+        assert (now.total, now.done, now.left, now.leased, now.last_hour, now.percent) == (4, 1, 3, 1, 1, 25)
         assert now.eta == timedelta(hours=3)
         run_out(lease)
         assert queries.progress(self.project).leased == 0

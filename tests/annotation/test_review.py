@@ -305,7 +305,7 @@ class ItemTests(OverseeingTestCase):
             (False, "open", None),
             (True, "done", self.bob.pk),
         ]
-        assert queries.progress(self.project).wanted == 2
+        assert queries.progress(self.project).total == 2
 
     def test_its_queries_do_not_grow_with_what_was_said(self) -> None:
         item = self.item()

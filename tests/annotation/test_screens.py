@@ -198,7 +198,7 @@ class MarksTests(JudgingTestCase):
     def test_an_unsafe_answer_preferred_to_a_safe_one_is_refused_and_offered_to_a_reviewer(self) -> None:
         context = self.open()
         response = self.send(self.filled(context, safe=("unsafe", "safe")))
-        self.assertContains(response, "A is marked unsafe and cannot stand above B", status_code=422)
+        self.assertContains(response, "A is marked unsafe and cannot be ranked above B", status_code=422)
         self.assertContains(response, "Send to review instead", status_code=422)
         assert not Judgment.objects.exists()
 
