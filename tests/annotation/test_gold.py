@@ -201,7 +201,7 @@ class QualificationTests(GoldTestCase):
         self.begin(accuracy=1.0)
         skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         builders.judgment(self.project, self.bob)
-        assert "you had 50%" in self.member(self.bob).paused_reason
+        assert "yours was 50%" in self.member(self.bob).paused_reason
 
     def test_what_was_changed_counts_as_it_is_now(self) -> None:
         self.begin(accuracy=1.0)
@@ -271,7 +271,7 @@ class QualificationTests(GoldTestCase):
     def test_without_gold_nobody_can_begin(self) -> None:
         builders.items(self.project, 1)
         self.settings(qualification_items=2)
-        with pytest.raises(Paused, match="nothing in it yet"):
+        with pytest.raises(Paused, match="has no items yet"):
             self.claim(self.bob)
 
 

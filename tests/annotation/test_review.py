@@ -273,11 +273,11 @@ class ItemTests(OverseeingTestCase):
         item.refresh_from_db()
         assert (item.state, item.retired_reason) == ("retired", "Broken table.")
         assert not item.slots.exclude(state=Slot.State.DONE).exists()
-        assert builders.queue.claim(project=self.project, annotator=self.bob) is None
+        assert builders.leases.claim(project=self.project, annotator=self.bob) is None
         self.client.post(url, {"do": "reopen"})
         item.refresh_from_db()
         assert (item.state, item.slots.count()) == ("open", 2)
-        assert builders.queue.claim(project=self.project, annotator=self.bob) is not None
+        assert builders.leases.claim(project=self.project, annotator=self.bob) is not None
         verbs = set(AuditEntry.objects.values_list("verb", flat=True))
         assert {"item.retired", "item.reopened"} <= verbs
 
@@ -297,7 +297,7 @@ class ItemTests(OverseeingTestCase):
         Project.objects.filter(pk=self.project.pk).update(gold_rate=1.0)
         self.project.refresh_from_db()
         builders.judgment(self.project, self.bob)
-        builders.queue.claim(project=self.project, annotator=self.dana)
+        builders.leases.claim(project=self.project, annotator=self.dana)
         reopen(item=item, actor=self.alice)
         slots = Slot.objects.order_by("gold", "state").values_list("gold", "state", "annotator")
         assert list(slots) == [

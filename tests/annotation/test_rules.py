@@ -7,7 +7,7 @@ import pytest
 
 from annotation.actions import leases, rules
 from annotation.models import AuditEntry, Member, Rule
-from annotation.tasks import keep_rules
+from annotation.tasks import apply_rules
 from tests import builders
 from tests.overseeing import OverseeingTestCase
 
@@ -70,8 +70,8 @@ class KeepingRulesTests(OverseeingTestCase):
     def test_the_clock_warns_who_misses_known_answers_once_and_the_site_did_it(self) -> None:
         self.rule()
         self.gold_missed_by(self.bob, times=2)
-        keep_rules()
-        keep_rules()
+        apply_rules()
+        apply_rules()
         member = self.member(self.bob)
         assert member.warned_at is not None
         assert "0%" in member.warning

@@ -100,7 +100,9 @@ class SafetyTests(MarksTestCase):
     def test_an_unsafe_answer_cannot_stand_above_a_safe_one(self) -> None:
         lease = self.asking(asks_safety=True)
         marks = {"A": self.SAFE, "B": self.UNSAFE, "C": self.SAFE}
-        with pytest.raises(UnsafePreferred, match="B is marked unsafe and cannot be ranked above C") as caught:
+        with pytest.raises(
+            UnsafePreferred, match="B is marked unsafe and cannot be ranked above C"
+        ) as caught:
             self.say(lease, marks)
         assert caught.value.field == "safety"
         assert not Judgment.objects.exists()
