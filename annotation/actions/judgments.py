@@ -100,7 +100,7 @@ def submit(
         UnsafePreferred: it ranks an unsafe answer above a safe one.
         AlreadyJudged: this annotator has judged this item before.
     """
-    values = JudgmentInput(lease.shown_order, lease.asks, ranks, degree, rationale, ratings, text)
+    values = JudgmentInput(lease.shown_order, lease.extra_questions, ranks, degree, rationale, ratings, text)
     check(values)
     try:
         judgment = _record(lease, values, idempotency_key)
@@ -216,7 +216,9 @@ def revise(
     if judgment.annotator_id != annotator.pk:
         raise JudgmentError("judgment", "This judgment is somebody else's: you can change only your own.")
     project = Project.objects.get(items=judgment.item_id)
-    values = JudgmentInput(judgment.shown_order, project.asks, ranks, degree, rationale, ratings, text)
+    values = JudgmentInput(
+        judgment.shown_order, project.extra_questions, ranks, degree, rationale, ratings, text
+    )
     check(values)
     try:
         with transaction.atomic():

@@ -26,7 +26,7 @@ class Paused(QueueError):
 @dataclass(frozen=True)
 class Lease:
     """One annotator's hold on one slot. It travels through the page as a signed ticket, so that a judgment that arrives
-    after the lease has expired still proves what was shown to whom, and what the project asked for (`Project.asks`)."""
+    after the lease has expired still proves what was shown to whom, with which questions (`Project.extra_questions`)."""
 
     slot_id: int
     item_id: int
@@ -35,7 +35,7 @@ class Lease:
     token: str
     shown_order: list[int]
     opened_at: float
-    asks: list[str] = field(default_factory=list)
+    extra_questions: list[str] = field(default_factory=list)
 
     def ticket(self) -> str:
         return signing.dumps(asdict(self), salt="lease", compress=True)
@@ -233,7 +233,7 @@ def _execute_claim(
             token=str(token),
             shown_order=list(shown_order),
             opened_at=(opened_at or timezone.now()).timestamp(),
-            asks=project.asks,
+            extra_questions=project.extra_questions,
         )
         return _Claim(qualified, lease)
     raise QueueError("The queue is busy. Try again.")

@@ -109,7 +109,7 @@ def _manifest(project: Project, census: Census, *, number: int, note: str, licen
             "task": project.task,
             "k": project.k,
             "overlap": project.overlap,
-            "asks": project.asks,
+            "asks": project.extra_questions,
             "gold_rate": project.gold_rate,
             "control_rate": project.control_rate,
         },

@@ -131,7 +131,7 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     if search.tag:
         items = items.filter(prompt__tags__contains=[search.tag])
     if search.text:
-        items = items.filter(prompt__messages__says=search.text)
+        items = items.filter(prompt__messages__any_message_contains=search.text)
     if (condition := search.judgment_filter) is not None:
         items = items.filter(Exists(Judgment.objects.current().filter(condition, item=OuterRef("pk"))))
     if search.sort == LEAST_AGREED:

@@ -141,7 +141,7 @@ def _shown(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
         "prompt": item.prompt.messages,
         "answers": [{"label": label, "id": id, "text": texts[id]} for label, id in shown],
         "degrees": Judgment.Degree.values if len(texts) == 2 else [],
-        "asks": lease.asks,
+        "asks": lease.extra_questions,
         "guideline_version": guideline.number if guideline else None,
         "lease_minutes": project.lease_minutes,
     }

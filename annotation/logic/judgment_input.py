@@ -38,7 +38,7 @@ class UnsafePreferred(JudgmentError):
 @dataclass(frozen=True)
 class ResponseRatings:
     """What an annotator enters for one answer beside its rank: quality from 1 to 7, whether it is safe, and flags
-    (`response_flags.FLAGS`). The project decides which of them it asks for (`Project.asks`)."""
+    (`response_flags.FLAGS`). The project decides which of them it needs (`Project.extra_questions`)."""
 
     quality: int | None = None
     safe: bool | None = None
@@ -51,11 +51,11 @@ class JudgmentInput:
 
     Attributes:
         shown_order: the ids of the item's responses, as they were on the screen.
-        asks: what the project asks for beside the ranks (`Project.asks`).
+        extra_questions: what the project asks beside the ranks (`Project.extra_questions`).
     """
 
     shown_order: Sequence[int]
-    asks: Collection[str]
+    extra_questions: Collection[str]
     ranks: Mapping[int, int]
     degree: str | None
     rationale: str
@@ -143,7 +143,7 @@ def _check_degree(judgment: JudgmentInput) -> None:
 
 def _check_ratings(judgment: JudgmentInput) -> None:
     ratings = {response: judgment.ratings_of(response) for response in judgment.shown_order}
-    if "quality" in judgment.asks:
+    if "quality" in judgment.extra_questions:
         if missing := _letters(judgment, lambda response: ratings[response].quality is None):
             raise JudgmentError(
                 "quality", f"Every answer needs a quality from 1 to {QUALITY_MAX}; missing: {missing}."
@@ -152,13 +152,13 @@ def _check_ratings(judgment: JudgmentInput) -> None:
             raise JudgmentError("quality", f"A quality is a number from 1 to {QUALITY_MAX}.")
     elif any(rating.quality is not None for rating in ratings.values()):
         raise JudgmentError("quality", "This project does not ask for a quality.")
-    if "safety" in judgment.asks:
+    if "safety" in judgment.extra_questions:
         if missing := _letters(judgment, lambda response: ratings[response].safe is None):
             raise JudgmentError("safety", f"Say of every answer whether it is safe; missing: {missing}.")
     elif any(rating.safe is not None for rating in ratings.values()):
         raise JudgmentError("safety", "This project does not ask whether answers are safe.")
     flags = {flag for rating in ratings.values() for flag in rating.flags}
-    if flags and "flags" not in judgment.asks:
+    if flags and "flags" not in judgment.extra_questions:
         raise JudgmentError("flags", "This project does not ask for flags.")
     if unknown := flags - set(FLAGS):
         raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(FLAGS)}.")
@@ -187,7 +187,7 @@ def _check_rationale(judgment: JudgmentInput) -> None:
         raise JudgmentError("rationale", f"The rationale {problem}.")
     if len(judgment.rationale) > MAX_RATIONALE_CHARS:
         raise JudgmentError("rationale", f"A rationale may have at most {MAX_RATIONALE_CHARS:,} characters.")
-    if "required rationale" in judgment.asks and not judgment.rationale.strip():
+    if "required rationale" in judgment.extra_questions and not judgment.rationale.strip():
         raise JudgmentError("rationale", "Say in a few words why.")
 
 

@@ -105,7 +105,7 @@ class SettingsTests(AccessTestCase):
         self.assertRedirects(self.client.post(self.url(), SETTINGS | given), self.url())
         self.project.refresh_from_db()
         assert (self.project.task, self.project.rationale) == ("demonstrations", "required")
-        assert self.project.asks == ["quality", "safety", "rationale", "required rationale"]
+        assert self.project.extra_questions == ["quality", "safety", "rationale", "required rationale"]
         assert (self.project.gold_rate, self.project.control_rate) == (0.125, 0.2)
         assert (self.project.qualification_items, self.project.qualification_accuracy) == (5, 0.8)
         page = self.client.get(self.url())

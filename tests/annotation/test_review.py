@@ -93,7 +93,7 @@ class DoubtTests(OverseeingTestCase):
         item, judgment = self.flagged_item()
         assert self.listed() == [judgment.pk]
         page = self.client.get(self.url("review"), {"kind": "flagged"})
-        self.assertContains(page, "two reward models find it odd")
+        self.assertContains(page, "two reward models disagree with it")
         self.assertContains(page, "judged by erin")
         self.assertContains(page, self.url("item", item.pk))
         self.assertContains(self.client.get(self.url("item", item.pk)), "the judgment of erin")
@@ -105,7 +105,7 @@ class DoubtTests(OverseeingTestCase):
         assert ReviewFlag.objects.get().resolved_at is not None
         assert flag_for_review(judgments=[judgment.pk], reason=ReviewFlag.Reason.REWARDS) == 0
         assert self.listed() == []
-        self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models find it odd")
+        self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models disagree with it")
 
     def test_a_verdict_answers_it_too(self) -> None:
         item, _ = self.flagged_item()

@@ -238,7 +238,12 @@ def _show(
         work_status = replace(work_status, left=max(1, work_status.left - 1), today=work_status.today + 1)
     said = entry or Entry.from_data(work_status.draft, lease.shown_order)
     context = screen.context(
-        project=me.project, item=item, shown=lease.shown_order, asks=lease.asks, entry=said, error=error
+        project=me.project,
+        item=item,
+        shown=lease.shown_order,
+        extra_questions=lease.extra_questions,
+        entry=said,
+        error=error,
     )
     context |= {
         "me": me,
