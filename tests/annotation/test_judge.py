@@ -138,7 +138,7 @@ class TwiceTests(JudgeTestCase):
         self.items(overlap=2)
         lease = self.claim(self.bob)
         first = builders.submit(lease)
-        with pytest.raises(AlreadyJudged, match="that judgment stands"):
+        with pytest.raises(AlreadyJudged, match="that judgment stays"):
             builders.submit(lease, [4, 3, 2, 1])
         assert Judgment.objects.get() == first
 

@@ -59,7 +59,7 @@ class WebhooksPageTests(AccessTestCase):
         for change, field, sentence in (
             ({"url": ""}, "url", "This field is required."),
             ({"url": "ftp://example.com/"}, "url", "begins with https:// or http://"),
-            ({"url": "http://127.0.0.1/"}, "url", "leads into a private network"),
+            ({"url": "http://127.0.0.1/"}, "url", "is in a private network"),
             ({"url": "https://example.com/" + "a" * 500}, "url", "at most 500 characters"),
             ({"events": []}, "events", "Choose at least one."),
             ({"events": ["rain"]}, "events", "rain is not one of the available choices"),

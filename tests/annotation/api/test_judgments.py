@@ -163,7 +163,7 @@ class SubmitTests(QueueTestCase):
     def test_another_judgment_of_the_same_item_is_a_conflict(self) -> None:
         item = self.take(self.bob)
         assert self.post(PATH, self.bob, self.body(item)).status_code == 201
-        self.refused(self.post(PATH, self.bob, self.body(item)), 409, "detail", "that judgment stands")
+        self.refused(self.post(PATH, self.bob, self.body(item)), 409, "detail", "that judgment stays")
         assert Judgment.objects.count() == 1
 
     def test_a_late_judgment_is_kept_and_says_that_it_does_not_count(self) -> None:
