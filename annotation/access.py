@@ -1,4 +1,4 @@
-"""Who may do what. A view's first line loads its object through one of these; after it nobody checks again."""
+"""Access control. A view's first line loads its object through one of these functions; after it nothing is checked again."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ EVERYBODY = (Role.LEAD, Role.REVIEWER, Role.ANNOTATOR)
 
 _MEMBER = prepared_statements.Columns(Member, "member")
 _PROJECT = prepared_statements.Columns(Project, "project")
-# every page of a project begins with it
+# runs at the start of every page of a project
 MEMBER = f"""
 SELECT {_MEMBER}, {_PROJECT}
 FROM annotation_member AS member JOIN annotation_project AS project ON project.id = member.project_id
 WHERE project.slug = %(slug)s AND member.user_id = %(user)s
 """
 
-# a project, and the roles of which one is needed in it
+# a project's slug, and the roles of which the user needs one
 Check = tuple[str, tuple[str, ...]]
 _checks: ContextVar[list[Check] | None] = ContextVar("checks", default=None)
 
 
 @contextmanager
 def record_checks() -> Iterator[list[Check]]:
-    """What is asked of `member_for` within it, in order; asked again, it tells whether the same person may still do it."""
+    """Record the checks that `member_for` makes within the context, in order, so that they can be repeated later."""
     checks: list[Check] = []
     token = _checks.set(checks)
     try:
@@ -48,27 +48,29 @@ def current_user(request: HttpRequest) -> User:
 
 
 def member_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Member:
-    """The user's membership in a project, with the project, if they have one of the roles in it (any role, if none is
-    named).
+    """The user's membership in a project, with the project loaded.
+
+    Args:
+        roles: of which the user needs one; any role will do if none is named.
 
     Raises:
-        Http404: there is no such project, or they are not a member: outsiders cannot tell which.
-        PermissionDenied: they are a member in another role.
+        Http404: there is no such project, or the user is not a member: outsiders cannot tell which.
+        PermissionDenied: the user is a member in another role.
     """
     if (checks := _checks.get()) is not None:
         checks.append((slug, roles))
-    found = prepared_statements.rows(MEMBER, {"slug": slug, "user": user.pk})
-    if not found:
+    rows = prepared_statements.rows(MEMBER, {"slug": slug, "user": user.pk})
+    if not rows:
         raise Http404("No such project.")
-    member = _MEMBER.build(found[0][: len(_MEMBER)])
-    member.project = _PROJECT.build(found[0][len(_MEMBER) :])
+    member = _MEMBER.build(rows[0][: len(_MEMBER)])
+    member.project = _PROJECT.build(rows[0][len(_MEMBER) :])
     if member.role not in (roles or EVERYBODY):
         raise PermissionDenied(f"This needs the role of {' or '.join(roles)} in {member.project}.")
     return member
 
 
 def project_for(user: User | AnonymousUser, slug: str, *roles: Role) -> Project:
-    """The project of `member_for`, which says who gets it."""
+    """The project of `member_for`, with the same checks."""
     return member_for(user, slug, *roles).project
 
 
@@ -83,4 +85,4 @@ def require_project_creator(user: User) -> None:
 
 def require_staff(user: User) -> None:
     if not user.is_staff:
-        raise PermissionDenied("This is for staff: ask an administrator.")
+        raise PermissionDenied("This is for staff only: ask an administrator.")

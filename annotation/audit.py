@@ -1,4 +1,4 @@
-"""The audit trail: who did what. Called by actions, in their own transaction, so that no entry is noted that was not done."""
+"""The audit trail: actions record entries in their own transaction, so that none is recorded that was rolled back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from annotation.models import AuditEntry, Project, User
 
 THE_SITE = "-"
-"""Whom to ask for where nobody acted but the site itself."""
+"""The value of `actor` that selects entries of the site itself."""
 
 VERBS = {
     "project.created": "created the project",
@@ -27,14 +27,14 @@ VERBS = {
     "invitation.revoked": "revoked an invitation",
     "import.done": "imported prompts",
     "webhook.added": "added a webhook",
-    "webhook.changed": "changed what a webhook is told of",
+    "webhook.changed": "changed the events of a webhook",
     "webhook.paused": "paused a webhook",
-    "webhook.resumed": "had a webhook go on",
+    "webhook.resumed": "resumed a webhook",
     "webhook.removed": "removed a webhook",
     "item.retired": "took an item out of the queue",
-    "item.restricted": "left an item to reviewers",
+    "item.restricted": "restricted an item to reviewers",
     "item.reopened": "put an item back into the queue",
-    "item.gold": "gave an item its known answer",
+    "item.gold": "set an item's known answer",
     "verdict.given": "decided an item",
     "rule.changed": "changed the rules",
     "snapshot.frozen": "froze a snapshot",
@@ -57,16 +57,16 @@ VERBS = {
 def record(
     verb: str, *, project: Project | None, actor: User | None, subject: str, **data: Any
 ) -> AuditEntry:
-    """Note a entry. `actor` is None where the site itself acted; `data` holds what changed, as JSON."""
+    """Record an entry. `actor` is None if the site itself acted; `data` holds the changes, as JSON."""
     assert verb in VERBS, verb
     return AuditEntry.objects.create(
         project=project, actor=actor, verb=verb, subject=subject[:200], data=data
     )
 
 
-def audit_entries(project: Project, *, who: str = "", verb: str = "") -> QuerySet[AuditEntry]:
-    """Newest first, with their actors: all, or those of a user and of a kind."""
-    found = AuditEntry.objects.filter(project=project).select_related("actor").order_by("-id")
-    if who:
-        found = found.filter(actor=None) if who == THE_SITE else found.filter(actor__username=who)
-    return found.filter(verb=verb) if verb in VERBS else found
+def audit_entries(project: Project, *, actor: str = "", verb: str = "") -> QuerySet[AuditEntry]:
+    """A project's entries, newest first, with their actors; of one user name, or of one verb."""
+    entries = AuditEntry.objects.filter(project=project).select_related("actor").order_by("-id")
+    if actor:
+        entries = entries.filter(actor=None) if actor == THE_SITE else entries.filter(actor__username=actor)
+    return entries.filter(verb=verb) if verb in VERBS else entries

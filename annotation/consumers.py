@@ -1,4 +1,4 @@
-"""A project's pages, live: the queue's numbers, and a word when something else happened."""
+"""WebSocket consumer of a project's pages: the queue's progress, and the project's events."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from annotation.events import project_group
 from annotation.models import Project, User
 
 NOT_ALLOWED = 4403
-"""The close code of a socket that was refused, or whose owner left the project: the page does not try again."""
+"""The close code of a socket whose user may not read the project; the page does not reconnect."""
 
-AT_MOST_EVERY_S = 1.0
+MIN_INTERVAL_S = 1.0
 
 
 @database_sync_to_async
 def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
-    """The project, if the user may read its progress and its runs."""
+    """The project, if the user may read its progress and runs."""
     try:
         return project_for(user, slug, Role.LEAD, Role.REVIEWER)
     except (Http404, PermissionDenied):
@@ -32,8 +32,8 @@ def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
 
 
 class ProjectConsumer(AsyncJsonWebsocketConsumer):
-    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting and after judgments, however many, at
-    most once a second; and passes on every other event of the project as it is."""
+    """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting and after judgments, at most once a
+    second, and forwards every other event of the project."""
 
     async def connect(self) -> None:
         self.waiting: asyncio.Task[None] | None = None
@@ -44,7 +44,7 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
             await self.close(code=NOT_ALLOWED)
             return
         self.group = project_group(project.pk)
-        # first listen, then look: what happens in between is not missed
+        # subscribe before reading the state, so that no event in between is missed
         await self.channel_layer.group_add(self.group, self.channel_name)
         await self.accept()
         await self.send_queue()
@@ -63,12 +63,12 @@ class ProjectConsumer(AsyncJsonWebsocketConsumer):
             self.waiting = asyncio.create_task(self.send_queue_soon())
 
     async def send_queue_soon(self) -> None:
-        await asyncio.sleep(AT_MOST_EVERY_S)
-        self.waiting = None  # what comes from here on is not in what is read now
+        await asyncio.sleep(MIN_INTERVAL_S)
+        self.waiting = None  # later events are not in the state that is read now
         await self.send_queue()
 
     async def send_queue(self) -> None:
-        """The numbers as they are; who is not in the project any more is sent away."""
+        """Send the current progress; close the socket if the user has left the project."""
         project = await readable_project(self.user, self.slug)
         if project is None:
             await self.close(code=NOT_ALLOWED)

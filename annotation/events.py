@@ -1,5 +1,7 @@
-"""What pages learn as it happens. Events leave from actions, after commit, and are best effort: a page that missed one
-reads the state from the database when it connects."""
+"""Live events for open pages, sent by actions after commit.
+
+Best effort: a page that missed an event reads the state from the database when it connects.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +22,12 @@ def project_group(project_id: int) -> str:
 
 
 def announce(group: str, event: dict[str, Any]) -> None:
-    """Send `event` to every page that listens to `group`, once the transaction is committed."""
+    """Send an event to every page that listens to a group, after the transaction has committed."""
 
     def send() -> None:
         layer: Any = get_channel_layer()
         try:
-            # what the layer's own `group_send` does, without an event loop and a connection made for each call
+            # as the layer's `group_send`, without an event loop and a new connection for each call
             message = layer.serialize({"type": "announce", "event": event})
             _publisher().publish(f"asgi__group__{group}", message)
         except Exception:
@@ -36,7 +38,7 @@ def announce(group: str, event: dict[str, Any]) -> None:
 
 @cache
 def _publisher() -> Redis:
-    """Keeps its connections, and gives each thread its own."""
+    """A client with a connection pool, which gives each thread its own connection."""
     layers: Any = settings.CHANNEL_LAYERS
     (host,) = layers["default"]["CONFIG"]["hosts"]
     return Redis.from_url(host)

@@ -14,6 +14,7 @@ from django.db.models import Field
 
 from annotation.actions.imports import too_large
 from annotation.actions.projects import SETTINGS
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -92,7 +93,7 @@ class NewProjectForm(ProjectForm):
     guideline = forms.CharField(
         label="Guidelines",
         strip=True,
-        max_length=100_000,
+        max_length=MAX_TEXT_CHARS,
         widget=forms.Textarea(attrs={"rows": 14}),
         help_text="What annotators go by, in Markdown. You can change it later: every change is a numbered version.",
         error_messages={
@@ -104,7 +105,7 @@ class NewProjectForm(ProjectForm):
 class GuidelineForm(forms.Form):
     text = forms.CharField(
         label="Guidelines",
-        max_length=100_000,
+        max_length=MAX_TEXT_CHARS,
         widget=forms.Textarea(attrs={"rows": 18}),
         help_text="Markdown.",
         error_messages={"required": "Guidelines cannot be empty."},

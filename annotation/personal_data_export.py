@@ -1,4 +1,4 @@
-"""Everything that is kept of one person, as a JSON file for themselves."""
+"""The personal data of one user, as a JSON file for themselves."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CHUNK_CHARS = 2**16
 
 
 def export(user: User) -> Generator[bytes, None, None]:
-    """One JSON object, in chunks: the account, and a list for each kind of thing that it made."""
+    """One JSON object in chunks of bytes: the account, and a list for each kind of record."""
     part = '{\n"account": ' + _json(_account(user))
     for name, records in LISTS.items():
         part += f',\n"{name}": ['
@@ -44,7 +44,7 @@ def export(user: User) -> Generator[bytes, None, None]:
 
 
 def _batches(rows: QuerySet[Any]) -> Iterator[Any]:
-    """The rows by id, read in parts, each by a query of its own: between two chunks the connection is others'."""
+    """The rows by id, in batches of one query each, so that no connection is held between two chunks."""
     after = 0
     while batch := list(rows.filter(pk__gt=after).order_by("pk")[:BATCH]):
         for row in batch:
@@ -92,13 +92,13 @@ def _judgments(user: User) -> Iterator[Record]:
             "shown_order": judgment.shown_order,
             "placements": [
                 {
-                    "response": placed.response_id,
-                    "rank": placed.rank,
-                    "quality": placed.quality,
-                    "safe": placed.safe,
-                    "flags": placed.flags,
+                    "response": placement.response_id,
+                    "rank": placement.rank,
+                    "quality": placement.quality,
+                    "safe": placement.safe,
+                    "flags": placement.flags,
                 }
-                for placed in judgment.placements.all()
+                for placement in judgment.placements.all()
             ],
             "rationale": judgment.rationale,
             "demonstration": judgment.demonstration_id,
@@ -134,7 +134,7 @@ def _audit_entries(user: User) -> Iterator[Record]:
 
 
 def _audit_entries_about(user: User) -> Iterator[Record]:
-    """What others did, or the site itself; not who it was."""
+    """Actions of others, or of the site itself, on the user; without the actor."""
     names = ("project__slug", "verb", "subject", "data", "at")
     about = AuditEntry.objects.filter(data__user=user.pk).exclude(actor=user)
     return _batches(about.values("id", *names))

@@ -1,4 +1,4 @@
-"""Reading: what pages, exports and trainings need to know of the queue and of what people said."""
+"""Reads that pages and trainings share: progress, assignments, an annotator's page, webhooks."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from annotation.models import (
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a project's queue is, in wanted judgments."""
+    """How many of a project's judgments are done. `total` is the number of its slots."""
 
-    wanted: int
+    total: int
     done: int
     leased: int
     last_hour: int
 
     @property
     def left(self) -> int:
-        return self.wanted - self.done
+        return self.total - self.done
 
     @property
     def percent(self) -> int:
-        return 100 * self.done // self.wanted if self.wanted else 0
+        return 100 * self.done // self.total if self.total else 0
 
     @property
     def eta(self) -> timedelta | None:
@@ -54,27 +54,24 @@ class Progress:
 
 def progress(project: Project) -> Progress:
     counts = project.slots.filter(gold=False).aggregate(
-        wanted=Count("id"),
+        total=Count("id"),
         done=Count("id", filter=Q(state=Slot.State.DONE)),
         leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
     )
-    last_hour = Judgment.objects.filter(
-        item__project=project,
-        created_at__gte=timezone.now() - timedelta(hours=1),
-        slot__gold=False,
-        supersedes=None,
-    ).count()
+    since = timezone.now() - timedelta(hours=1)
+    judgments = Judgment.objects.originals().filter(item__project=project, slot__gold=False)
+    last_hour = judgments.filter(created_at__gte=since).count()
     return Progress(**counts, last_hour=last_hour)
 
 
 def midnight() -> datetime:
-    """When today began (UTC)."""
+    """The start of today (UTC)."""
     return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 @dataclass(frozen=True)
 class Day:
-    """What someone did since midnight (UTC)."""
+    """An annotator's judgments since midnight (UTC)."""
 
     judgments: int
     median_seconds: float | None
@@ -82,20 +79,20 @@ class Day:
 
 
 def day_of(user: User) -> Day:
-    mine = list(
+    judgments = list(
         Judgment.objects.filter(annotator=user, created_at__gte=midnight()).values_list(
             "created_at", "seconds"
         )
     )
     by_hour = [0] * 24
-    for at, _ in mine:
+    for at, _ in judgments:
         by_hour[at.hour] += 1
-    seconds = sorted(s for _, s in mine)
-    return Day(len(mine), seconds[len(seconds) // 2] if seconds else None, by_hour)
+    seconds = sorted(s for _, s in judgments)
+    return Day(len(judgments), seconds[len(seconds) // 2] if seconds else None, by_hour)
 
 
 def working_now(project: Project) -> QuerySet[Member]:
-    """Members with when they last submitted in the last quarter of an hour, and how many they did."""
+    """Members who submitted in the last 15 minutes, with the time of their last judgment and how many there were."""
     since = timezone.now() - timedelta(minutes=15)
     recent = (
         Judgment.objects.filter(item__project=project, created_at__gte=since, annotator=OuterRef("user"))
@@ -111,9 +108,9 @@ def working_now(project: Project) -> QuerySet[Member]:
 
 
 MANY_LEFT = 100
-# What one person can still judge in one project. It looks in the order of the claim, so that the claim's index serves it
-# too, and stops after some slots: past them it is enough to know that there are many.
-LEFT = """
+# How many items a member can still judge. It reads slots in the order of the claim, so that the claim's index serves it
+# too, and stops after %(many)s slots: beyond them it is enough to know that there are many.
+ITEMS_LEFT = """
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s IS TRUE AS many FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
@@ -132,7 +129,7 @@ CROSS JOIN LATERAL (
         ORDER BY slot.restricted DESC, slot.priority DESC, slot.random_key, slot.id
         LIMIT %(many)s) AS slots) AS remaining
 """
-# a membership, and whether the person wrote answers in the project, which are not for them to order
+# a membership, and whether the member wrote answers in the project, which they must not rank
 MEMBER = """
 SELECT project_id, user_id, role, EXISTS (
     SELECT FROM annotation_author AS author
@@ -143,15 +140,21 @@ FROM annotation_member AS member
 
 @dataclass(frozen=True)
 class Assignment:
-    """A project of someone's, with how many items are left in it for them, and how far it is. `many_left`: there are
-    more than `left`; `started`: an item waits for them in the middle of it; `paused`: they are given nothing for now."""
+    """A project that a user is a member of, how many items are left in it for them, and its progress.
+
+    Attributes:
+        paused: they get no items for now.
+        many_left: there are more than `left`.
+        total, done: the project's judgments.
+        started: they hold a lease on an item.
+    """
 
     project: Project
     role: str
     paused: bool
     left: int
     many_left: bool
-    wanted: int
+    total: int
     done: int
     started: bool
 
@@ -161,25 +164,25 @@ class Assignment:
 
     @property
     def percent(self) -> int:
-        return 100 * self.done // self.wanted if self.wanted else 0
+        return 100 * self.done // self.total if self.total else 0
 
 
 ASSIGNMENTS = f"""
-SELECT member.project_id, remaining.items, remaining.many, wanted.slots, wanted.done,
-    EXISTS (SELECT FROM annotation_slot AS held
-            WHERE held.project_id = member.project_id AND held.annotator_id = member.user_id AND held.state = 'leased')
-FROM ({MEMBER} WHERE user_id = %(me)s) AS member
-{LEFT}
+SELECT member.project_id, remaining.items, remaining.many, progress.total, progress.done,
+    EXISTS (SELECT FROM annotation_slot AS slot
+            WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased')
+FROM ({MEMBER} WHERE user_id = %(user)s) AS member
+{ITEMS_LEFT}
 CROSS JOIN LATERAL (
-    SELECT count(*) AS slots, count(*) FILTER (WHERE state = 'done') AS done
-    FROM annotation_slot WHERE project_id = member.project_id AND NOT gold) AS wanted
+    SELECT count(*) AS total, count(*) FILTER (WHERE state = 'done') AS done
+    FROM annotation_slot WHERE project_id = member.project_id AND NOT gold) AS progress
 """
 
 
 def assignments_of(user: User) -> list[Assignment]:
-    """The projects that someone is a member of, by name, in two queries however many there are."""
+    """The projects that a user is a member of, by name; always two queries."""
     with connection.cursor() as cursor:
-        cursor.execute(ASSIGNMENTS, {"me": user.pk, "many": 10 * MANY_LEFT})
+        cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": 10 * MANY_LEFT})
         counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
         Assignment(member.project, member.role, member.paused_at is not None, *counts[member.project_id])
@@ -190,7 +193,8 @@ def assignments_of(user: User) -> list[Assignment]:
 
 @dataclass(frozen=True)
 class WorkStatus:
-    """What an annotator's page shows beside the item. `many_left`: there are more than `left`."""
+    """An annotator's counts in a project, the guidelines' version and the item's draft, for the page of one item.
+    `many_left`: there are more than `left`."""
 
     left: int
     many_left: bool
@@ -202,19 +206,19 @@ class WorkStatus:
 WORK_STATUS = f"""
 SELECT remaining.items, remaining.many,
     (SELECT count(*) FROM annotation_judgment
-     WHERE annotator_id = %(me)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
+     WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
     (SELECT max(number) FROM annotation_guideline WHERE project_id = %(project)s),
-    (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(me)s)
-FROM ({MEMBER} WHERE user_id = %(me)s AND project_id = %(project)s) AS member
-{LEFT}
+    (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(user)s)
+FROM ({MEMBER} WHERE user_id = %(user)s AND project_id = %(project)s) AS member
+{ITEMS_LEFT}
 """
 
 
 def work_status(project: Project, user: User, item: Item) -> WorkStatus:
-    values = {"project": project.pk, "me": user.pk, "item": item.pk, "midnight": midnight()}
-    # said as a constant: with a limit that it does not know, PostgreSQL would plan the statement anew each time
-    found = prepared_statements.rows(WORK_STATUS.replace("%(many)s", str(MANY_LEFT)), values)
-    left, many_left, today, guideline_number, draft = found[0]
+    values = {"project": project.pk, "user": user.pk, "item": item.pk, "midnight": midnight()}
+    # the limit as a constant: with a parameter, PostgreSQL would plan the statement again each time
+    statement = WORK_STATUS.replace("%(many)s", str(MANY_LEFT))
+    left, many_left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
     return WorkStatus(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
 
 
@@ -232,24 +236,24 @@ WHERE item.id = %(item)s
 
 
 def item_to_judge(item_id: int, annotator: User) -> Item:
-    """An item with all that its page shows: its prompt and its responses.
+    """An item with its prompt and responses, as its page needs them.
 
     Raises:
         Item.DoesNotExist
     """
-    found = prepared_statements.rows(ITEM, {"item": item_id})
-    if not found:
+    rows = prepared_statements.rows(ITEM, {"item": item_id})
+    if not rows:
         raise Item.DoesNotExist(f"There is no item {item_id}.")
     item_end, prompt_end = len(_ITEM), len(_ITEM) + len(_PROMPT)
-    item = _ITEM.build(found[0][:item_end])
-    item.prompt = _PROMPT.build(found[0][item_end:prompt_end])
-    responses = [_RESPONSE.build(row[prompt_end:]) for row in found if row[prompt_end] is not None]
+    item = _ITEM.build(rows[0][:item_end])
+    item.prompt = _PROMPT.build(rows[0][item_end:prompt_end])
+    responses = [_RESPONSE.build(row[prompt_end:]) for row in rows if row[prompt_end] is not None]
     item._prefetched_objects_cache = {"responses": responses}  # type: ignore[attr-defined]
     return item
 
 
 def split_counts(project: Project) -> dict[str, Any]:
-    """How many prompts there are in each split."""
+    """The number of prompts by split."""
     return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}
 
 
@@ -257,8 +261,8 @@ def split_counts(project: Project) -> dict[str, Any]:
 
 
 def webhooks_of(project: Project) -> list[tuple[Webhook, Delivery | None]]:
-    """A project's webhooks, each with the last message to it."""
+    """A project's webhooks, each with its newest delivery."""
     newest = Delivery.objects.filter(webhook=OuterRef("pk")).order_by("-pk").values("pk")[:1]
     webhooks = list(project.webhooks.annotate(newest=Subquery(newest)))
-    last = Delivery.objects.defer("body").in_bulk([one.newest for one in webhooks if one.newest])
-    return [(one, last.get(one.newest)) for one in webhooks]
+    last = Delivery.objects.defer("body").in_bulk([webhook.newest for webhook in webhooks if webhook.newest])
+    return [(webhook, last.get(webhook.newest)) for webhook in webhooks]

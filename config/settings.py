@@ -245,9 +245,9 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
     "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
     "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
-    "keep-rules": {"task": "annotation.tasks.keep_rules", "schedule": 60.0},
+    "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},
     "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
-    "forget-messages": {"task": "annotation.tasks.forget_messages", "schedule": 3600.0},
+    "delete-old-deliveries": {"task": "annotation.tasks.delete_old_deliveries", "schedule": 3600.0},
     "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")

@@ -9,8 +9,8 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 
-from annotation.actions import judgments, projects, prompts, queue
-from annotation.actions.queue import Lease
+from annotation.actions import judgments, leases, projects, prompts
+from annotation.actions.leases import Lease
 from annotation.models import Judgment, Member, Project, User
 
 
@@ -67,7 +67,7 @@ def judgment(
     project: Project, annotator: User, ranks: Sequence[int] | None = None, degree: str | None = None
 ) -> Judgment:
     """The annotator's next item, judged: `ranks` in the order of the responses' ids (1, 2, 3, … if left out)."""
-    lease = queue.claim(project=project, annotator=annotator)
+    lease = leases.claim(project=project, annotator=annotator)
     assert lease is not None, "nothing left in the queue"
     responses = sorted(lease.shown_order)
     ranks = ranks or range(1, len(responses) + 1)

@@ -60,7 +60,7 @@ class OverseeingTestCase(PalateTestCase):
         items: dict[int, int] = {}
         for who, person in enumerate((self.bob, self.erin)):
             for n in range(len(rankings)):
-                lease = builders.queue.claim(project=self.project, annotator=person)
+                lease = builders.leases.claim(project=self.project, annotator=person)
                 assert lease is not None
                 place = items.setdefault(lease.item_id, n)
                 ranks = dict(zip(sorted(lease.shown_order), rankings[place][who], strict=True))
@@ -68,7 +68,7 @@ class OverseeingTestCase(PalateTestCase):
                 builders.judgments.submit(
                     lease=lease, ranks=ranks, degree=degree, idempotency_key=builders.uuid.uuid4()
                 )
-        agreement.measure()
+        agreement.update()
         found = Item.objects.in_bulk(list(items))
         return [found[pk] for pk in items]
 

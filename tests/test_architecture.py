@@ -109,7 +109,7 @@ def test_the_arrows_between_the_rooms_hold() -> None:
 
 
 def test_margins_are_the_same_on_both_sides_of_the_wall() -> None:
-    from annotation.logic.ranking import MARGINS
+    from annotation.logic.degrees import MARGINS
     from training.configs import MARGINS as CORES
 
     assert CORES["small"] == MARGINS

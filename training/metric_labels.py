@@ -6,6 +6,8 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from annotation.logic import degrees
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -261,10 +263,7 @@ class Group:
 
 
 GROUP_LABELS = {
-    "significantly": "Significantly better",
-    "better": "Better",
-    "slightly": "Slightly better",
-    "negligibly": "Negligibly better / unsure",
+    **degrees.LABELS,
     "none": "Rankings (no degree)",
     "shorter_preferred": "The shorter answer was preferred",
     "longer_preferred": "The longer answer was preferred",

@@ -1,1 +1,1 @@
-"""Every write that spans rows. Each takes keyword arguments, raises a named error, returns what it made."""
+"""Writes that span rows: keyword arguments, a named error, one transaction with its audit entry."""

@@ -1,4 +1,4 @@
-"""Erasing an account: what says who somebody was goes, what they said stays under their pseudonym."""
+"""Erasing accounts: personal data is deleted, judgments stay under the pseudonym."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions.members import MemberError, keep_a_lead
+from annotation.actions.members import MemberError, require_other_lead
 from annotation.models import AuditEntry, Draft, Invitation, Member, Slot, User
 
 
 class AccountError(Exception):
-    """Why an account stays, in a sentence."""
+    """Why an account cannot be erased, in a sentence."""
 
 
 def erase(*, user: User, actor: User) -> None:
-    """Make an account nobody's: no name, no way to sign in, no membership, token, session or draft. Their judgments stay,
-    and nobody can ever claim them.
+    """Erase an account: its name, password, memberships, tokens, sessions and drafts. Its judgments stay, without an owner.
 
     Raises:
-        AccountError: they are a project's only lead or the site's only administrator, or an administrator whom only
-            another one may erase; or they were erased before.
+        AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the
+            actor is not; or the account was erased before.
     """
     pseudonym = user.pseudonym
     with transaction.atomic():
         user = _locked(user)
         if user.erased_at is not None:
             raise AccountError("This account was erased before.")
-        _keep_an_administrator(user, actor)
+        _require_other_administrator(user, actor)
         _leave_projects(user)
-        _clear(user)
+        _delete_personal_data(user)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
     _end_sessions(user)
 
 
 def _locked(user: User) -> User:
-    """The account, and with it those of all administrators: two may leave at the same moment."""
+    """The account, locked together with those of all administrators: two of them may leave at the same moment."""
     rows = User.objects.select_for_update().filter(Q(pk=user.pk) | Q(is_superuser=True)).order_by("pk")
     return next(row for row in rows if row.pk == user.pk)
 
 
-def _keep_an_administrator(user: User, actor: User) -> None:
-    """
+def _require_other_administrator(user: User, actor: User) -> None:
+    """Refuse to erase an administrator's account for others, or the last one.
+
     Raises:
-        AccountError: it takes an administrator to erase this one, or there would be none.
+        AccountError
     """
     if not user.is_superuser:
         return
@@ -59,13 +59,14 @@ def _keep_an_administrator(user: User, actor: User) -> None:
 
 
 def _leave_projects(user: User) -> None:
-    """
+    """Delete the user's memberships.
+
     Raises:
         AccountError: a project would be left without a lead.
     """
     for member in Member.objects.filter(user=user).select_related("project"):
         try:
-            keep_a_lead(member, leaves_lead=member.role == Member.Role.LEAD)
+            require_other_lead(member, leaves_lead=member.role == Member.Role.LEAD)
         except MemberError:
             raise AccountError(
                 f"{user.username} is the only lead of {member.project}. Make somebody else a lead of it first."
@@ -73,10 +74,10 @@ def _leave_projects(user: User) -> None:
         member.delete()
 
 
-def _clear(user: User) -> None:
+def _delete_personal_data(user: User) -> None:
     user.api_tokens.all().delete()
     joined = AuditEntry.objects.filter(verb="member.joined", data__user=user.pk)
-    # who an invitation was for stands in its note
+    # the note of an invitation may name the person it was for
     Invitation.objects.filter(pk__in=list(joined.values_list("data__invitation", flat=True))).update(note="")
     Draft.objects.filter(annotator=user).delete()
     Slot.objects.filter(annotator=user).release()
@@ -94,7 +95,7 @@ def _clear(user: User) -> None:
 
 
 def _end_sessions(user: User) -> None:
-    """The new password hash has ended them all; what they hold goes too."""
+    """Delete the user's sessions. The new password hash has ended them already; this deletes their data."""
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
         if session.get_decoded().get("_auth_user_id") == str(user.pk):
             SessionStore(session.session_key).delete()  # from the cache as well

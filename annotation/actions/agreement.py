@@ -1,4 +1,4 @@
-"""How far people agree on each item, kept beside it: a list of the items on which they agree least is read from an index."""
+"""Percent agreement of each item, stored beside it, so that lists by agreement are read from an index."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from django.db.models import Max
 
 from annotation.analytics.agreement import AGREEING_PAIRS, RANKINGS
 from annotation.models import Judgment
+from annotation.models.judgments import is_current
 
-DONE = "agreement:measured"
-"""In the cache: up to which judgment items were measured. Where it is lost, all are measured again."""
+CURSOR = "agreement:measured"
+"""The cache key of the last judgment whose item was measured. If it is lost, all items are measured again."""
 BATCH = 5_000
-AGAIN = 200
-"""Ids are given before rows can be seen: so many of the last judgments are looked at once more."""
+OVERLAP = 200
+"""How many of the judgments before the cursor are read again: ids are assigned before their rows become visible."""
 
-MEASURE = f"""
+UPDATE = f"""
 WITH judgments AS MATERIALIZED (
     SELECT judgment.id, judgment.item_id, string_agg(placement.rank::text, '' ORDER BY placement.response_id) AS ranks
-    FROM (SELECT DISTINCT item_id FROM annotation_judgment WHERE id > %(after)s AND id <= %(upto)s) AS fresh
-    JOIN annotation_judgment AS judgment ON judgment.item_id = fresh.item_id
+    FROM (SELECT DISTINCT item_id FROM annotation_judgment WHERE id > %(after)s AND id <= %(upto)s) AS changed
+    JOIN annotation_judgment AS judgment ON judgment.item_id = changed.item_id
     JOIN annotation_placement AS placement ON placement.judgment_id = judgment.id
-    WHERE judgment.slot_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
+    WHERE judgment.slot_id IS NOT NULL AND {is_current()}
     GROUP BY judgment.id
 ), {RANKINGS}
 INSERT INTO annotation_agreement (item_id, project_id, share)
@@ -38,16 +38,16 @@ ON CONFLICT (item_id) DO UPDATE SET share = excluded.share WHERE annotation_agre
 """
 
 
-def measure() -> int:
-    """Measure the items with new judgments, of all projects. Returns how many judgments were new, up to `AGAIN` older ones
-    included."""
+def update() -> int:
+    """Measure the items with new judgments, in all projects. Returns how many judgments were new, with up to `OVERLAP`
+    older ones."""
     newest = Judgment.objects.aggregate(newest=Max("pk"))["newest"] or 0
-    before = cache.get(DONE, 0)
-    began = done = max(0, before - AGAIN) if before <= newest else 0
+    cursor_before = cache.get(CURSOR, 0)
+    start = done = max(0, cursor_before - OVERLAP) if cursor_before <= newest else 0
     while done < newest:
         upto = min(newest, done + BATCH)
         with connection.cursor() as cursor:
-            cursor.execute(MEASURE, {"after": done, "upto": upto})
+            cursor.execute(UPDATE, {"after": done, "upto": upto})
         done = upto
-        cache.set(DONE, done, timeout=None)
-    return newest - began
+        cache.set(CURSOR, done, timeout=None)
+    return newest - start

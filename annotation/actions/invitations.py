@@ -1,5 +1,7 @@
-"""Links with which people join a project by themselves. Whoever has one may use it, so it can be used up, expires, and can be
-revoked."""
+"""Invitations: links with which users join a project.
+
+Whoever has a link may use it, so it has a limited number of places, expires, and can be revoked.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +17,14 @@ from annotation.models import ApiToken, Invitation, Member, Project, User
 
 
 class InvitationError(Exception):
-    """Why a link does not open a project, in a sentence for the person who followed it."""
+    """Why an invitation cannot be used, in a sentence for the person who followed the link."""
 
 
 @transaction.atomic
 def invite(
     *, project: Project, creator: User, role: str, places: int = 1, days: int = 7, note: str = ""
 ) -> tuple[Invitation, str]:
-    """A new invitation and the key in its link, which cannot be had again."""
+    """Create an invitation. Returns it with the key of its link, which is not stored."""
     key = secrets.token_urlsafe(24)
     invitation = Invitation.objects.create(
         project=project,
@@ -47,7 +49,7 @@ def invite(
 
 @transaction.atomic
 def revoke(*, invitation: Invitation, actor: User) -> None:
-    """Nobody can use the link from now on; who has joined by it stays. Revoking twice changes nothing."""
+    """Revoke an invitation; members who joined by it stay. Revoking twice changes nothing."""
     live = Invitation.objects.filter(pk=invitation.pk, revoked_at=None)
     if live.update(revoked_at=timezone.now()):
         audit.record(
@@ -56,18 +58,19 @@ def revoke(*, invitation: Invitation, actor: User) -> None:
 
 
 def find(key: str) -> Invitation | None:
-    """The invitation of a link, whatever has become of it."""
-    found = Invitation.objects.select_related("project", "created_by").filter(digest=ApiToken.digest_of(key))
-    return found.first()
+    """The invitation of a link, usable or not."""
+    invitations = Invitation.objects.select_related("project", "created_by")
+    return invitations.filter(digest=ApiToken.digest_of(key)).first()
 
 
 def check(invitation: Invitation) -> None:
-    """
+    """Check that an invitation can be used.
+
     Raises:
-        InvitationError: it cannot be used any more.
+        InvitationError: it was revoked, has expired, or all its places are taken.
     """
     if invitation.revoked_at is not None:
-        raise InvitationError("This invitation was taken back.")
+        raise InvitationError("This invitation was revoked.")
     if invitation.expires_at <= timezone.now():
         raise InvitationError("This invitation has expired.")
     if invitation.used >= invitation.places:
@@ -76,22 +79,22 @@ def check(invitation: Invitation) -> None:
 
 @transaction.atomic
 def accept(*, invitation: Invitation, user: User) -> Member:
-    """Let the user into the project. Who is in it already stays as they are, and takes no place.
+    """Add the user to the project. An existing member keeps their role and takes no place.
 
     Raises:
         InvitationError: the invitation cannot be used any more.
     """
-    # the last place goes to one of two who come at once
+    # locked: the last place goes to one of two who come at once
     rows = Invitation.objects.select_for_update(of=("self",)).select_related("project")
     locked = rows.get(pk=invitation.pk)
-    there = Member.objects.filter(project=locked.project, user=user).first()
-    if there:
-        return there
+    existing = Member.objects.filter(project=locked.project, user=user).first()
+    if existing:
+        return existing
     check(locked)
     member, added = Member.objects.get_or_create(
         project=locked.project, user=user, defaults={"role": locked.role}
     )
-    if added:  # and not by somebody else's hand in this very moment
+    if added:  # not by a lead at the same moment
         locked.used += 1
         locked.save(update_fields=["used"])
         audit.record(
@@ -108,11 +111,11 @@ def accept(*, invitation: Invitation, user: User) -> Member:
 
 
 def sign_up(*, invitation: Invitation, username: str, password: str) -> Member:
-    """An account for somebody new, and their place in the project: both or neither.
+    """Create an account and add it to the project, in one transaction.
 
     Raises:
         InvitationError: the invitation cannot be used any more.
-        MemberError: the name is taken, or has signs that a name may not have.
+        MemberError: the name is taken, too long, or has characters that are not allowed.
     """
     check_username(username)
     try:
@@ -124,6 +127,6 @@ def sign_up(*, invitation: Invitation, username: str, password: str) -> Member:
 
 
 def _subject(invitation: Invitation) -> str:
-    """Without the note, which may name people: the trail keeps for good what stands in it."""
+    """The subject of audit entries, without the note, which may name people."""
     places = "1 place" if invitation.places == 1 else f"{invitation.places} places"
     return f"As {invitation.role}, {places}"

@@ -1,4 +1,4 @@
-"""Who belongs to a project. It always keeps a lead."""
+"""Members of a project: adding, removing, roles and new accounts. A project always has a lead."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from django.db import IntegrityError, transaction
 from annotation import audit, events
 from annotation.models import ApiToken, Member, Project, User
 
-LONGEST_NAME = User._meta.get_field("username").max_length or 0
+MAX_USERNAME_CHARS = User._meta.get_field("username").max_length or 0
 
 
 class MemberError(Exception):
-    """What cannot be done with a member, in a sentence for the lead; `field` names what to mend."""
+    """Why a change of members is refused, in a sentence; `field` names what to correct."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -26,20 +26,18 @@ class MemberError(Exception):
 
 @transaction.atomic
 def add_member(*, project: Project, username: str, role: str, actor: User) -> Member:
-    """Let somebody who has an account into the project.
+    """Add a user to the project by their name.
 
     Raises:
-        MemberError: nobody is called that, they belong to the project already, or there is no such role.
+        MemberError: there is no such user, they are a member already, or there is no such role.
     """
     _check_role(role)
     user = User.objects.filter(username=username, is_active=True).first()
     if user is None:
-        raise MemberError(
-            "username", f"Nobody here is called {username!r}. Create an account for them below."
-        )
+        raise MemberError("username", f"There is no user {username!r}. Create an account for them below.")
     member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
     if not added:
-        raise MemberError("username", f"{username} belongs to this project already, as {member.role}.")
+        raise MemberError("username", f"{username} is a member of this project already, as {member.role}.")
     _record("member.added", member, actor, role=role)
     events.announce(events.project_group(project.pk), {"kind": "member"})
     return member
@@ -47,7 +45,7 @@ def add_member(*, project: Project, username: str, role: str, actor: User) -> Me
 
 @dataclass(frozen=True)
 class NewAccount:
-    """`password`, and for a machine the `key` of a token that may annotate, are kept nowhere but as hashes."""
+    """A new member with their password and, for a machine, the key of an API token; both are stored only as hashes."""
 
     member: Member
     password: str
@@ -57,10 +55,10 @@ class NewAccount:
 def create_account(
     *, project: Project, username: str, actor: User, account: str = User.Account.PERSON
 ) -> NewAccount:
-    """A new account that annotates in the project: for a person, or for a script or an AI labeler.
+    """Create an account that annotates in the project: for a person, or for a script or an AI labeler.
 
     Raises:
-        MemberError: the name is taken, or has signs that a name may not have.
+        MemberError: the name is taken, too long, or has characters that are not allowed.
     """
     check_username(username)
     password = secrets.token_urlsafe(12)
@@ -83,27 +81,29 @@ def create_account(
 
 
 def check_username(username: str) -> None:
-    """
+    """Check a name in the form in which it is stored, NFKC.
+
     Raises:
-        MemberError: as it is kept (its NFKC form), it is too long, or has signs that a name may not have.
+        MemberError: it is too long, or has characters that are not allowed.
     """
-    kept = User.normalize_username(username)
-    if len(kept) > LONGEST_NAME:
-        raise MemberError("username", f"A name may have {LONGEST_NAME} letters; written out, this has more.")
+    normalized = User.normalize_username(username)
+    if len(normalized) > MAX_USERNAME_CHARS:
+        raise MemberError("username", f"A name may have at most {MAX_USERNAME_CHARS} characters.")
     try:
-        UnicodeUsernameValidator()(kept)
+        UnicodeUsernameValidator()(normalized)
     except ValidationError as error:
         raise MemberError("username", " ".join(error.messages)) from None
 
 
 @transaction.atomic
 def change_role(*, member: Member, role: str, actor: User) -> Member:
-    """
+    """Change a member's role.
+
     Raises:
         MemberError: there is no such role, or the project would be left without a lead.
     """
     _check_role(role)
-    keep_a_lead(member, leaves_lead=role != Member.Role.LEAD)
+    require_other_lead(member, leaves_lead=role != Member.Role.LEAD)
     before = member.role
     member.role = role
     member.save(update_fields=["role"])
@@ -114,18 +114,18 @@ def change_role(*, member: Member, role: str, actor: User) -> Member:
 
 @transaction.atomic
 def remove_member(*, member: Member, actor: User) -> None:
-    """Take somebody out of the project; what they judged stays.
+    """Remove a member from the project; their judgments stay.
 
     Raises:
         MemberError: the project would be left without a lead.
     """
-    keep_a_lead(member, leaves_lead=True)
+    require_other_lead(member, leaves_lead=True)
     _record("member.removed", member, actor, role=member.role)
     member.delete()
 
 
 def _record(verb: str, member: Member, actor: User, **data: str) -> None:
-    """The trail names people by pseudonym, so that nothing of somebody who is erased later stays in it."""
+    """Record an entry that identifies the member by pseudonym, so that erasing an account leaves no name in the trail."""
     audit.record(
         verb,
         project=member.project,
@@ -138,15 +138,16 @@ def _record(verb: str, member: Member, actor: User, **data: str) -> None:
 
 def _check_role(role: str) -> None:
     if role not in Member.Role.values:
-        raise MemberError("role", f"{role!r} is no role: there are {', '.join(Member.Role.values)}.")
+        raise MemberError("role", f"{role!r} is not a role: there are {', '.join(Member.Role.values)}.")
 
 
-def keep_a_lead(member: Member, *, leaves_lead: bool) -> None:
-    """
+def require_other_lead(member: Member, *, leaves_lead: bool) -> None:
+    """Refuse a change that would leave a project without a lead.
+
     Raises:
-        MemberError: the project would be left without a lead.
+        MemberError
     """
-    # two leads may leave at the same moment; not a lock for which an import would have to be over
+    # two leads may leave at the same moment; `no_key`, so as not to wait for an import
     Project.objects.select_for_update(no_key=True).get(pk=member.project_id)
     others = Member.objects.filter(project_id=member.project_id, role=Member.Role.LEAD).exclude(pk=member.pk)
     if leaves_lead and not others.exists():

@@ -1,3 +1,5 @@
+"""Projects and their guidelines: creating them, changing settings, writing new versions."""
+
 from __future__ import annotations
 
 from django.db import transaction
@@ -8,7 +10,7 @@ from annotation import audit
 from annotation.logic.markdown import render
 from annotation.models import Guideline, Member, Project, User
 
-# what a lead may change
+# the fields that a lead may change
 SETTINGS = (
     *("name", "criterion", "task", "k", "asks_quality", "asks_flags", "asks_safety", "rationale"),
     *(
@@ -24,7 +26,7 @@ SETTINGS = (
 
 @transaction.atomic
 def create_project(*, project: Project, guideline: str, creator: User) -> Project:
-    """Save a new project with version 1 of its guidelines; who creates it leads it."""
+    """Save a new project with version 1 of its guidelines and its creator as lead."""
     project.slug = project.slug or free_slug(project.name)
     project.save()
     Member.objects.create(project=project, user=creator, role=Member.Role.LEAD)
@@ -35,7 +37,7 @@ def create_project(*, project: Project, guideline: str, creator: User) -> Projec
 
 @transaction.atomic
 def change_project(*, project: Project, actor: User) -> None:
-    """Save a project's settings, and note those that are new."""
+    """Save a project's settings, and record the changes."""
     before = model_to_dict(Project.objects.get(pk=project.pk))
     project.save()
     after = model_to_dict(project)
@@ -52,6 +54,7 @@ def change_project(*, project: Project, actor: User) -> None:
 
 
 def free_slug(name: str) -> str:
+    """An unused slug for a project's name."""
     base = slugify(name)[:50] or "project"
     taken = set(Project.objects.filter(slug__startswith=base).values_list("slug", flat=True))
     numbered = (f"{base}-{n}" for n in range(2, len(taken) + 3))
@@ -60,8 +63,8 @@ def free_slug(name: str) -> str:
 
 @transaction.atomic
 def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
-    """The next version of the guidelines; earlier judgments keep pointing at theirs."""
-    # two editors get two numbers; not a lock for which an import would have to be over
+    """Save the next version of the guidelines; the same text again changes nothing. Earlier judgments keep their version."""
+    # two editors get two numbers; `no_key`, so as not to wait for an import
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.guideline
     if latest and latest.text == text:

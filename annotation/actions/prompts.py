@@ -17,7 +17,7 @@ from annotation.db import bulk_insert
 from annotation.imports.schema import ImportedPrompt, LineError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
-from annotation.logic.similarity import apart
+from annotation.logic.similarity import distinct
 from annotation.logic.splits import digest, split_of
 from annotation.models import Author, Item, Project, Prompt, Response, User
 
@@ -276,7 +276,7 @@ class _Writer:
         """The item that a row asks for, without the answers that are held back; None for a prompt that waits."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
             return ItemSpec(prompt_id, ids if len(ids) == 1 else [])
-        kept = apart([response.text for response in row.responses])
+        kept = distinct([response.text for response in row.responses])
         self.report.held_back += len(ids) - len(kept)
         if len(kept) < 2:
             return None

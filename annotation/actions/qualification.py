@@ -1,4 +1,4 @@
-"""The qualification: until somebody has judged enough gold items, and well enough, they get nothing else."""
+"""The qualification: annotators get gold items only until they have judged enough of them well enough."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from annotation.logic.agreement import gold_pairs
 from annotation.models import Item, Judgment, Member, Project, Skip, Slot, User
 
 
-def wants_more(*, project: Project, user: User) -> bool:
-    """Whether they were given fewer gold items than the qualification has."""
-    given = Slot.objects.filter(project=project, annotator=user, item__gold__isnull=False)
-    # one that was taken from annotators while they held it is not given to them again
-    slots = given.exclude(state=Slot.State.LEASED, restricted=True).count()
+def needs_more_items(*, project: Project, user: User) -> bool:
+    """Whether the annotator has received fewer gold items than the qualification has."""
+    received = Slot.objects.filter(project=project, annotator=user, item__gold__isnull=False)
+    # an item that was restricted while they held it does not come back to them
+    slots = received.exclude(state=Slot.State.LEASED, restricted=True).count()
     skips = Skip.objects.filter(item__project=project, item__gold__isnull=False, annotator=user).count()
     return slots + skips < project.qualification_items
 
 
 @transaction.atomic
-def settle(*, project_id: int, user_id: int, nothing_left: bool = False) -> bool | None:
-    """Let a member pass or fail, once they have dealt with every item of their qualification: True where they passed,
-    False where they did not and are paused; None while it goes on, or where nobody waits for it.
+def decide(*, project_id: int, user_id: int, no_items_left: bool = False) -> bool | None:
+    """Let a member pass or fail once they have judged or skipped every item of their qualification: True if they passed,
+    False if they failed and are paused; None while it is unfinished, or if they need none.
 
-    Of each gold item the share of its known pairs that they ordered the same way counts; a skipped one counts nothing.
+    The accuracy is the mean over the items of the share of known pairs that they ordered correctly; a skipped item is 0.
 
     Args:
-        nothing_left: there is no item for them any more, so what they have done is all of it.
+        no_items_left: there are no more items for them, so the qualification is as long as what they have done.
     """
     member = (
         Member.objects.select_for_update(of=("self",))
@@ -46,10 +46,10 @@ def settle(*, project_id: int, user_id: int, nothing_left: bool = False) -> bool
     if member is None:
         return None
     project = member.project
-    dealt_with, needed = _dealt_with(member), _there_are(member)
-    if nothing_left and not _holds_one(member):
-        needed = min(needed, dealt_with)
-    if needed == 0 or dealt_with < needed:
+    finished, needed = _finished_items(member), _required_items(member)
+    if no_items_left and not _has_leased_item(member):
+        needed = min(needed, finished)
+    if needed == 0 or finished < needed:
         return None
     judgments = (
         Judgment.objects.current()
@@ -58,15 +58,15 @@ def settle(*, project_id: int, user_id: int, nothing_left: bool = False) -> bool
         .prefetch_related("placements")
         .order_by("id")[: project.qualification_items]
     )
-    accuracy = sum(_share_right(judgment) for judgment in judgments) / max(needed, len(judgments))
+    accuracy = sum(_accuracy(judgment) for judgment in judgments) / max(needed, len(judgments))
     passed = accuracy >= project.qualification_accuracy
     if passed:
         member.qualified_at = timezone.now()
     else:
         member.paused_at = timezone.now()
         member.paused_reason = (
-            f"The qualification asks for {project.qualification_accuracy:.0%} of what is known to be right; "
-            f"you had {accuracy:.0%}. Ask the project's lead."
+            f"The qualification needs an accuracy of {project.qualification_accuracy:.0%}; "
+            f"yours was {accuracy:.0%}. Ask the project's lead."
         )
     member.save(update_fields=["qualified_at", "paused_at", "paused_reason"])
     audit.record(
@@ -82,37 +82,38 @@ def settle(*, project_id: int, user_id: int, nothing_left: bool = False) -> bool
     return passed
 
 
-def is_behind(member: Member) -> bool:
-    """Whether a member has dealt with every item of their qualification, whatever came of it."""
-    return 0 < _there_are(member) <= _dealt_with(member)
+def is_finished(member: Member) -> bool:
+    """Whether a member has judged or skipped every item of their qualification, passed or not."""
+    return 0 < _required_items(member) <= _finished_items(member)
 
 
-def _dealt_with(member: Member) -> int:
+def _finished_items(member: Member) -> int:
     """How many gold items they judged or skipped."""
-    theirs = {
+    by_member = {
         "item__project": member.project_id,
         "item__gold__isnull": False,
         "annotator": member.user_id,
     }
-    return Judgment.objects.current().filter(**theirs).count() + Skip.objects.filter(**theirs).count()
+    return Judgment.objects.current().filter(**by_member).count() + Skip.objects.filter(**by_member).count()
 
 
-def _there_are(member: Member) -> int:
-    """How many gold items their qualification has: of those that annotators get, and those they have dealt with."""
-    said = Judgment.objects.filter(item=OuterRef("pk"), annotator=member.user_id)
+def _required_items(member: Member) -> int:
+    """How many items their qualification has: gold items that annotators get, and those that they judged or skipped."""
+    judged = Judgment.objects.filter(item=OuterRef("pk"), annotator=member.user_id)
     skipped = Skip.objects.filter(item=OuterRef("pk"), annotator=member.user_id)
-    golds = Item.objects.filter(project=member.project_id, gold__isnull=False)
-    theirs = golds.filter(Q(state=Item.State.OPEN) | Exists(said) | Exists(skipped))
-    return min(member.project.qualification_items, theirs.count())
+    gold_items = Item.objects.filter(project=member.project_id, gold__isnull=False)
+    available = gold_items.filter(Q(state=Item.State.OPEN) | Exists(judged) | Exists(skipped))
+    return min(member.project.qualification_items, available.count())
 
 
-def _holds_one(member: Member) -> bool:
-    """Whether a gold item is in their hands, to be dealt with."""
-    held = Slot.objects.filter(project=member.project_id, annotator=member.user_id, state=Slot.State.LEASED)
-    return held.filter(item__gold__isnull=False, restricted=False).exists()
+def _has_leased_item(member: Member) -> bool:
+    """Whether they hold a lease on a gold item."""
+    leased = Slot.objects.filter(project=member.project_id, annotator=member.user_id, state=Slot.State.LEASED)
+    return leased.filter(item__gold__isnull=False, restricted=False).exists()
 
 
-def _share_right(judgment: Judgment) -> float:
+def _accuracy(judgment: Judgment) -> float:
+    """The share of the known pairs of a gold item that a judgment orders correctly."""
     assert judgment.item.gold is not None
     gold = {int(response): rank for response, rank in judgment.item.gold.items()}
     ranks = {placement.response_id: placement.rank for placement in judgment.placements.all()}

@@ -1,4 +1,4 @@
-"""Warnings and pauses: by a lead, or by the rules that a lead set."""
+"""Warnings and pauses of annotators: by a lead, or by the rules that a lead set."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from annotation import audit
 from annotation.actions import qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
 from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.logic.limits import MAX_REASON_CHARS
+from annotation.logic.storable_text import storage_problem
 from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
-
-MAX_REASON_CHARS = 300
 
 
 class RuleError(Exception):
-    """What cannot be done, in a sentence for the lead; `field` names what to mend."""
+    """Why a pause, a warning or a rule is refused, in a sentence; `field` names what to correct."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -31,12 +31,12 @@ class RuleError(Exception):
 
 @transaction.atomic
 def pause(*, member: Member, reason: str, actor: User | None) -> bool:
-    """Give somebody no more work until a lead lifts it. False where they are paused already.
+    """Give a member no more items until a lead lifts the pause. False if they are paused already.
 
     Raises:
         RuleError: there is no reason, or it is too long.
     """
-    reason = _reason(reason)
+    reason = _checked_reason(reason)
     locked = Member.objects.select_for_update().get(pk=member.pk)
     if locked.paused_at:
         return False
@@ -48,12 +48,12 @@ def pause(*, member: Member, reason: str, actor: User | None) -> bool:
 
 @transaction.atomic
 def resume(*, member: Member, actor: User) -> None:
-    """Lift a pause and a warning. The rules look only at what comes from here on; who has done the qualification and did
-    not pass it has it behind them."""
+    """Lift a pause and a warning; the rules measure only what comes after. A member who failed the qualification counts as
+    qualified from now on."""
     locked = Member.objects.select_for_update(of=("self",)).select_related("project").get(pk=member.pk)
     if not locked.paused_at and not locked.warned_at:
         return
-    waived = bool(locked.paused_at and not locked.qualified_at and qualification.is_behind(locked))
+    waived = bool(locked.paused_at and not locked.qualified_at and qualification.is_finished(locked))
     if waived:
         locked.qualified_at = timezone.now()
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""
@@ -63,20 +63,20 @@ def resume(*, member: Member, actor: User) -> None:
 
 @transaction.atomic
 def warn(*, member: Member, reason: str, actor: User | None) -> None:
-    """Tell somebody something above their work, until it is lifted.
+    """Show a member a warning above their work until a lead lifts it.
 
     Raises:
-        RuleError: there is nothing to tell, or it is too long.
+        RuleError: there is no reason, or it is too long.
     """
-    reason = _reason(reason)
+    reason = _checked_reason(reason)
     Member.objects.filter(pk=member.pk).update(warned_at=timezone.now(), warning=reason)
     _record("member.warned", member, actor, reason)
 
 
-def _reason(reason: str) -> str:
+def _checked_reason(reason: str) -> str:
     reason = reason.strip()
-    if not reason or "\0" in reason:
-        raise RuleError("reason", "Say why: they read it above their work.")
+    if not reason or storage_problem(reason):
+        raise RuleError("reason", "Give a reason: they read it above their work.")
     if len(reason) > MAX_REASON_CHARS:
         raise RuleError("reason", f"The reason may have at most {MAX_REASON_CHARS} characters.")
     return reason
@@ -99,21 +99,19 @@ def _record(verb: str, member: Member, actor: User | None, reason: str, **data: 
 
 @transaction.atomic
 def save_rule(*, project: Project, actor: User, measure: str, action: str, below: float, after: int) -> Rule:
-    """One rule for each measure and action: a second one takes the first one's place.
+    """Create or replace the rule for a measure and an action.
 
     Raises:
-        RuleError: the measure or the action is unknown, or a number makes no sense.
+        RuleError: the measure or the action is unknown, or a number is out of range.
     """
     if measure not in Rule.Measure.values:
-        raise RuleError("measure", f"{measure!r} is no measure: {', '.join(Rule.Measure.values)}.")
+        raise RuleError("measure", f"{measure!r} is not a measure: {', '.join(Rule.Measure.values)}.")
     if action not in Rule.Action.values:
-        raise RuleError("action", f"{action!r} is no action: {', '.join(Rule.Action.values)}.")
+        raise RuleError("action", f"{action!r} is not an action: {', '.join(Rule.Action.values)}.")
     if measure == Rule.Measure.SECONDS and not 0 < below <= 3600:
-        raise RuleError("below", "The mark is a number of seconds, from 1 to 3,600.")
+        raise RuleError("below", "The threshold is a number of seconds, from 1 to 3,600.")
     if measure != Rule.Measure.SECONDS and not 0 < below <= 1:
-        raise RuleError(
-            "below", f"The mark is a percentage, from 1 to 100: this would be {100 * below:,.4g}."
-        )
+        raise RuleError("below", f"The threshold is a percentage, from 1 to 100, not {100 * below:,.4g}.")
     if not 1 <= after <= 10_000:
         raise RuleError("after", "The number of judgments is from 1 to 10,000.")
     rule, _ = Rule.objects.update_or_create(
@@ -126,66 +124,72 @@ def save_rule(*, project: Project, actor: User, measure: str, action: str, below
 @transaction.atomic
 def remove_rule(*, rule: Rule, actor: User) -> None:
     audit.record(
-        "rule.changed", project=rule.project, actor=actor, subject=f"no longer: {rule}"[:200], removed=True
+        "rule.changed", project=rule.project, actor=actor, subject=f"removed: {rule}"[:200], removed=True
     )
     rule.delete()
 
 
-# --- what they do ---------------------------------------------------------------------------------------------
+# --- applying them --------------------------------------------------------------------------------------------
 
 LOOK_BACK = timedelta(minutes=10)
-"""A project is looked at while somebody works in it; a clock that stood still for a while misses nothing."""
+"""Projects are checked while somebody works in them. The sweep runs far more often, so a missed run costs nothing."""
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What a rule looks at: the value, and on how many judgments it rests."""
+class Measurement:
+    """The value that a rule is compared with, and the number of judgments that it is based on."""
 
     value: float
     judgments: int
 
 
-def measured(one: AnnotatorStats, measure: str) -> Measured | None:
-    """None where there is nothing to measure."""
+def measurement(stats: AnnotatorStats, measure: str) -> Measurement | None:
+    """An annotator's value of a measure; None if there is no data."""
     if measure == Rule.Measure.SECONDS:
-        return Measured(one.median_seconds, one.judgments) if one.median_seconds is not None else None
+        if stats.median_seconds is None:
+            return None
+        return Measurement(stats.median_seconds, stats.judgments)
     if measure == Rule.Measure.GOLD:
-        return Measured(one.gold.share.value, one.gold.judgments) if one.gold.share else None
-    return Measured(one.agreement.value, one.tally.clusters) if one.agreement else None
+        return Measurement(stats.gold.share.value, stats.gold.judgments) if stats.gold.share else None
+    return Measurement(stats.agreement.value, stats.tally.clusters) if stats.agreement else None
 
 
 def apply_rules() -> int:
-    """Look at every project with rules in which somebody judged lately; returns how many were warned or paused."""
+    """Apply the rules of every project in which somebody judged lately. Returns how many annotators were warned or paused."""
     since = timezone.now() - LOOK_BACK
-    busy = Judgment.objects.filter(created_at__gte=since).values("item__project")
+    active = Judgment.objects.filter(created_at__gte=since).values("item__project")
     return sum(
-        apply_to(project) for project in Project.objects.filter(rules__isnull=False, pk__in=busy).distinct()
+        apply_to_project(project)
+        for project in Project.objects.filter(rules__isnull=False, pk__in=active).distinct()
     )
 
 
-def apply_to(project: Project) -> int:
-    """Warn and pause the project's annotators by its rules; returns how many it was. Whom a lead let go on is measured by
-    what they did since."""
+def apply_to_project(project: Project) -> int:
+    """Warn and pause the project's annotators by its rules. Returns how many. An annotator whose pause or warning a lead
+    lifted is measured by their judgments since then."""
     rules = list(project.rules.order_by("action", "measure"))
-    lifted = _lifted(project)
-    touched = 0
-    for one in annotator_stats(project, NO_FILTERS):
-        if one.member is None or one.member.role != Member.Role.ANNOTATOR or one.member.paused_at:
+    lifted = _lifted_at(project)
+    affected = 0
+    for stats in annotator_stats(project, NO_FILTERS):
+        if stats.member is None or stats.member.role != Member.Role.ANNOTATOR or stats.member.paused_at:
             continue
-        if since := lifted.get(one.user.pk):
-            again = annotator_stats(project, Filters(annotator=one.user, since=since))
-            one = next((s for s in again if s.user.pk == one.user.pk), None) or AnnotatorStats(
-                one.user, one.member
-            )
-        touched += any(_apply(rule, one) for rule in rules)
-    return touched
+        if since := lifted.get(stats.user.pk):
+            stats = _stats_since(project, stats, since)
+        affected += any(_apply(rule, stats) for rule in rules)
+    return affected
 
 
-def _apply(rule: Rule, one: AnnotatorStats) -> bool:
-    found, member = measured(one, rule.measure), one.member
-    if member is None or found is None or found.judgments < rule.after or found.value >= rule.below:
+def _stats_since(project: Project, stats: AnnotatorStats, since: datetime) -> AnnotatorStats:
+    later = annotator_stats(project, Filters(annotator=stats.user, since=since))
+    mine = (entry for entry in later if entry.user.pk == stats.user.pk)
+    return next(mine, AnnotatorStats(stats.user, stats.member))
+
+
+def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
+    measured, member = measurement(stats, rule.measure), stats.member
+    if member is None or measured is None or measured.judgments < rule.after or measured.value >= rule.below:
         return False
-    sentence = _sentence(rule, found)
+    sentence = _sentence(rule, measured)
     if rule.action == Rule.Action.PAUSE:
         return pause(member=member, reason=sentence, actor=None)
     if member.warned_at:
@@ -194,11 +198,11 @@ def _apply(rule: Rule, one: AnnotatorStats) -> bool:
     return True
 
 
-def _sentence(rule: Rule, found: Measured) -> str:
-    """What they are told."""
+def _sentence(rule: Rule, measured: Measurement) -> str:
+    """The reason that the annotator reads."""
     if rule.measure == Rule.Measure.SECONDS:
         return (
-            f"Your median time is {found.value:.0f} seconds a judgment, over {found.judgments}; "
+            f"Your median time is {measured.value:.0f} seconds a judgment, over {measured.judgments}; "
             f"at least {rule.below:.0f} are expected. Please take your time."
         )
     what = (
@@ -207,12 +211,12 @@ def _sentence(rule: Rule, found: Measured) -> str:
         else "agreement with others"
     )
     return (
-        f"Your {what} is {100 * found.value:.0f}%, over {found.judgments} items; at least {100 * rule.below:.0f}% is "
+        f"Your {what} is {100 * measured.value:.0f}%, over {measured.judgments} items; at least {100 * rule.below:.0f}% is "
         "expected. Please read the guidelines once more."
     )
 
 
-def _lifted(project: Project) -> Mapping[int, datetime]:
-    """When a lead last let each person go on."""
+def _lifted_at(project: Project) -> Mapping[int, datetime]:
+    """By user, when a lead last lifted their pause or warning."""
     audit_entries = AuditEntry.objects.filter(project=project, verb="member.resumed").order_by("id")
     return {entry.data["user"]: entry.at for entry in audit_entries if "user" in entry.data}

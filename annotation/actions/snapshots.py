@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions import webhooks
+from annotation.actions import webhook_delivery
 from annotation.exports import stream
 from annotation.exports.selection import Selection
 from annotation.exports.statistics import Census
@@ -64,7 +64,7 @@ def freeze(*, project: Project, creator: User, note: str = "", licence: str = ""
     )
     audit.record("snapshot.frozen", project=project, actor=creator, subject=str(snapshot), sha256=sha256)
     events.announce(events.project_group(project.pk), {"kind": "snapshot"})
-    webhooks.tell(project, "snapshot.frozen", number=number, sha256=sha256, counts=snapshot.counts)
+    webhook_delivery.notify(project, "snapshot.frozen", number=number, sha256=sha256, counts=snapshot.counts)
     return snapshot
 
 
@@ -109,7 +109,7 @@ def _manifest(project: Project, census: Census, *, number: int, note: str, licen
             "task": project.task,
             "k": project.k,
             "overlap": project.overlap,
-            "asks": project.asks,
+            "asks": project.extra_questions,
             "gold_rate": project.gold_rate,
             "control_rate": project.control_rate,
         },

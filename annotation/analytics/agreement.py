@@ -19,12 +19,13 @@ from annotation.analytics.time_steps import WEEK, TimeStep
 from annotation.logic import agreement
 from annotation.logic.agreement import Coincidences, Interval, Tally
 from annotation.models import Project
+from annotation.models.judgments import is_current
 
 BLOCKS = 20
-"""Blocks of items for the bootstrap interval of alpha."""
+"""Blocks of items for the jackknife interval of alpha."""
 
 # Judgments that hold a slot and are not superseded by a later revision, of items without a gold answer.
-COUNTED_JUDGMENTS = """
+COUNTED_JUDGMENTS = f"""
 judgments AS MATERIALIZED (
     SELECT judgment.id, judgment.item_id, judgment.annotator_id, judgment.guideline_id, judgment.created_at,
            judgment.degree, item.prompt_id,
@@ -33,8 +34,8 @@ judgments AS MATERIALIZED (
     JOIN annotation_item AS item ON item.id = judgment.item_id
     JOIN annotation_placement AS placement ON placement.judgment_id = judgment.id
     WHERE item.project_id = %(project)s AND item.gold IS NULL AND judgment.slot_id IS NOT NULL
-      AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-      {where}
+      AND {is_current()}
+      {{where}}
     GROUP BY judgment.id, item.id
 )"""
 

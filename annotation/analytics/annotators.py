@@ -18,10 +18,11 @@ from annotation.logic import bias
 from annotation.logic.agreement import GOLD_MISS, Interval, Tally, wilson
 from annotation.logic.bias import Test
 from annotation.models import Judgment, Member, Project, User
+from annotation.models.judgments import is_current
 
 # One row per annotator: counts, median time, and how often they chose the first answer or the longest over the shortest.
 # Answer lengths are computed once per item.
-STATS = """
+STATS = f"""
 WITH measured AS MATERIALIZED (
     SELECT candidate.item_id, length(response.text)::bigint << 40 | response.id AS size
     FROM annotation_candidate AS candidate
@@ -50,13 +51,13 @@ CROSS JOIN LATERAL (
            min(rank) FILTER (WHERE response_id = lengths.shortest) AS shortest
     FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-  {where}
+  AND {is_current()}
+  {{where}}
 GROUP BY judgment.annotator_id
 """
 
 # One row per judgment of a gold item: how many of its pairs are right
-GOLD = """
+GOLD = f"""
 SELECT judgment.id AS judgment_id, judgment.annotator_id, judgment.item_id, judgment.created_at,
        count(*) FILTER (WHERE better.rank < worse.rank)::int AS good, count(*)::int AS pairs
 FROM annotation_judgment AS judgment
@@ -65,8 +66,8 @@ JOIN annotation_placement AS better ON better.judgment_id = judgment.id
 JOIN annotation_placement AS worse ON worse.judgment_id = judgment.id
 WHERE item.project_id = %(project)s AND item.gold IS NOT NULL AND judgment.slot_id IS NOT NULL
   AND (item.gold->>better.response_id::text)::int < (item.gold->>worse.response_id::text)::int
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-  {where}
+  AND {is_current()}
+  {{where}}
 GROUP BY judgment.id
 """
 
@@ -240,12 +241,12 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
     ]
 
 
-SECONDS_BY_DAY = """
+SECONDS_BY_DAY = f"""
 SELECT date_trunc('day', judgment.created_at), count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
-  {where}
+  AND {is_current()}
+  {{where}}
 GROUP BY 1 ORDER BY 1
 """
 

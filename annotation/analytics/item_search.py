@@ -111,7 +111,8 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     `is_waiting` (whether it has a slot that is not done)."""
     # a subquery counts for the items of the page only; a join would count for all of them
     counted = (
-        Judgment.objects.filter(item=OuterRef("pk"), supersedes=None, slot__isnull=False)
+        Judgment.objects.originals()
+        .filter(item=OuterRef("pk"), slot__isnull=False)
         .order_by()
         .values("item")
         .annotate(n=Count("pk"))
@@ -130,7 +131,7 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
     if search.tag:
         items = items.filter(prompt__tags__contains=[search.tag])
     if search.text:
-        items = items.filter(prompt__messages__says=search.text)
+        items = items.filter(prompt__messages__any_message_contains=search.text)
     if (condition := search.judgment_filter) is not None:
         items = items.filter(Exists(Judgment.objects.current().filter(condition, item=OuterRef("pk"))))
     if search.sort == LEAST_AGREED:

@@ -16,7 +16,7 @@ from annotation.logic import consensus
 from annotation.logic.agreement import tally
 from annotation.logic.ranking import LETTERS
 from annotation.models import Item, Judgment, Project, Response, ReviewFlag, Skip, Slot, Verdict
-from annotation.models.judgments import DIFFER
+from annotation.models.judgments import DISAGREEMENT
 
 # --- items that need review ----------------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ def disagreements(
         )
     else:
         differing = MEASURED.format(open=OPEN)
-    values |= {"project": project.pk, "below": DIFFER, "limit": limit, "offset": offset} | WEEK.values
+    values |= {"project": project.pk, "below": DISAGREEMENT, "limit": limit, "offset": offset} | WEEK.values
     with connection.cursor() as cursor:
         cursor.execute(WORST.format(differing=differing), values)
         rows = cursor.fetchall()

@@ -14,6 +14,7 @@ from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep
 from annotation.logic.durations import duration
 from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
+from annotation.models.judgments import is_current
 from annotation.queries import Progress, midnight, progress, working_now
 
 
@@ -29,7 +30,7 @@ def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any
     """The queue as JSON for the progress page: counts, the time left in words, and who is working now."""
     now = now or progress(project)
     return {
-        "wanted": now.wanted,
+        "wanted": now.total,
         "done": now.done,
         "left": now.left,
         "leased": now.leased,
@@ -68,7 +69,7 @@ def member_activity(project: Project) -> list[tuple[Member, MemberActivity]]:
 
 def _activity(project: Project) -> dict[int, MemberActivity]:
     """By annotator id."""
-    judgments = Judgment.objects.filter(item__project=project, supersedes=None)
+    judgments = Judgment.objects.originals().filter(item__project=project)
     counts = (
         judgments.order_by()
         .values("annotator")
@@ -104,22 +105,22 @@ def judgment_rate(
     return step, [(at, counts.get(at, 0)) for at in span.starts(step)]
 
 
-DEGREES = """
+DEGREES = f"""
 SELECT judgment.degree, count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND judgment.degree IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id) {where}
+  AND {is_current()} {{where}}
 GROUP BY 1
 """
 
-LEVELS = """
+LEVELS = f"""
 SELECT placed.k - placed.levels, count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 CROSS JOIN LATERAL (
     SELECT count(*) AS k, count(DISTINCT rank) AS levels
     FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND placed.k > 2
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id) {where}
+  AND {is_current()} {{where}}
 GROUP BY 1 ORDER BY 1
 """
 

@@ -56,4 +56,7 @@ class AuditApi(APIView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         wanted = Wanted(data=request.query_params)
         wanted.is_valid(raise_exception=True)
-        return NewestFirst().answer(audit_entries(project, **wanted.validated_data), request, DeedOut)
+        entries = audit_entries(
+            project, actor=wanted.validated_data["who"], verb=wanted.validated_data["verb"]
+        )
+        return NewestFirst().answer(entries, request, DeedOut)

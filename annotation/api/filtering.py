@@ -27,7 +27,7 @@ def by_prompt(request: Request, to_prompt: str = "") -> dict[str, Any]:
     lookups: dict[str, Any] = {
         "split": by_choice(request, "split", Prompt.Split.values),
         "tags__contains": [tag] if (tag := _words(request, "tag")) is not None else None,
-        "messages__says": _words(request, "text"),
+        "messages__any_message_contains": _words(request, "text"),
     }
     return {f"{to_prompt}{lookup}": value for lookup, value in lookups.items() if value is not None}
 

@@ -16,6 +16,7 @@ from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import body
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Item, Slot
 
 
@@ -51,7 +52,7 @@ class GuidelineOut(serializers.ModelSerializer[Guideline]):
 
 
 class GuidelineIn(serializers.Serializer[Any]):
-    text = serializers.CharField(max_length=100_000, help_text="In Markdown.")
+    text = serializers.CharField(max_length=MAX_TEXT_CHARS, help_text="In Markdown.")
 
 
 def with_counts(items: QuerySet[Item]) -> QuerySet[Item]:

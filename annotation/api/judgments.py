@@ -20,6 +20,7 @@ from annotation.api.lookup import one
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
 from annotation.http.file_downloads import send_live, send_snapshot
+from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import ApiToken, Judgment, Placement, Project
@@ -69,7 +70,7 @@ class Said(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Of two answers, where it must be given.",
     )
-    rationale = serializers.CharField(required=False, allow_blank=True, max_length=10_000)
+    rationale = serializers.CharField(required=False, allow_blank=True, max_length=MAX_RATIONALE_CHARS)
     marks = serializers.DictField(
         child=MarksIn(),
         required=False,
@@ -78,7 +79,7 @@ class Said(serializers.Serializer[Any]):
     text = serializers.CharField(
         required=False,
         allow_blank=True,
-        max_length=100_000,
+        max_length=MAX_TEXT_CHARS,
         trim_whitespace=False,
         help_text="The answer that you wrote, where the item shows none or one.",
     )
@@ -107,7 +108,9 @@ class Said(serializers.Serializer[Any]):
 
 
 class JudgmentIn(Said):
-    ticket = serializers.CharField(max_length=4000, help_text="From `next`: proof of what was shown to whom.")
+    ticket = serializers.CharField(
+        max_length=MAX_TICKET_CHARS, help_text="From `next`: proof of what was shown to whom."
+    )
 
 
 class PlacementOut(serializers.ModelSerializer[Placement]):

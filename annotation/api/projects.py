@@ -17,6 +17,7 @@ from annotation.access import Role, current_user, member_for, project_for, requi
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
 from annotation.api.validation import body
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Member, Project
 from annotation.queries import progress
 
@@ -68,7 +69,9 @@ class SettingsIn(serializers.ModelSerializer[Project]):
 
 
 class ProjectIn(SettingsIn):
-    guideline = serializers.CharField(max_length=100_000, help_text="What annotators go by, in Markdown.")
+    guideline = serializers.CharField(
+        max_length=MAX_TEXT_CHARS, help_text="What annotators go by, in Markdown."
+    )
 
     class Meta:
         model = Project
@@ -161,7 +164,7 @@ def _detail(project: Project, role: str) -> dict[str, Any]:
         **_line(project, role),
         **SettingsIn(project).data,
         "progress": {
-            "wanted": now.wanted,
+            "wanted": now.total,
             "done": now.done,
             "leased": now.leased,
             "left": now.left,

@@ -12,10 +12,15 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import current_user, project_for
-from annotation.actions.queue import Lease, QueueError, claim, renew, save_draft, skip
+from annotation.actions.drafts import save_draft
+from annotation.actions.leases import Lease, claim, renew
+from annotation.actions.queue import QueueError
+from annotation.actions.skips import skip
 from annotation.api import errors
 from annotation.api.prompts import Message
 from annotation.api.validation import body
+from annotation.logic.degrees import LABELS
+from annotation.logic.limits import MAX_SKIP_NOTE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Project, Skip, User
@@ -48,22 +53,22 @@ class NextOut(serializers.Serializer[Any]):
 
 
 class TicketIn(serializers.Serializer[Any]):
-    ticket = serializers.CharField(max_length=4000, help_text="From `next`.")
+    ticket = serializers.CharField(max_length=MAX_TICKET_CHARS, help_text="From `next`.")
 
 
 class SkipIn(TicketIn):
     reason = serializers.ChoiceField(Skip.Reason.choices)
-    note = serializers.CharField(required=False, allow_blank=True, max_length=2000)
+    note = serializers.CharField(required=False, allow_blank=True, max_length=MAX_SKIP_NOTE_CHARS)
 
 
 class DraftIn(TicketIn):
     data = serializers.JSONField(  # type: ignore[assignment]
-        help_text="Whatever your page needs to go on; at most 100,000 characters."
+        help_text=f"Any JSON, whatever your page needs to continue; at most {MAX_TEXT_CHARS:,} characters."
     )
 
     def validate_data(self, data: Any) -> Any:
-        if len(str(data)) > 100_000:
-            raise ValidationError("At most 100,000 characters are kept.")
+        if len(str(data)) > MAX_TEXT_CHARS:
+            raise ValidationError(f"At most {MAX_TEXT_CHARS:,} characters are kept.")
         return data
 
 
@@ -74,7 +79,7 @@ class RenewOut(serializers.Serializer[Any]):
 class NextIn(serializers.Serializer[Any]):
     besides = serializers.CharField(
         required=False,
-        max_length=4000,
+        max_length=MAX_TICKET_CHARS,
         help_text="The ticket of the item that you have now: the answer is the one after it, under a lease of its own.",
     )
 
@@ -87,7 +92,7 @@ _EXAMPLE = {
         {"label": "A", "id": 1032, "text": "Lyon, I think."},
         {"label": "B", "id": 1031, "text": "Paris."},
     ],
-    "degrees": ["significantly", "better", "slightly", "negligibly"],
+    "degrees": list(LABELS),
     "asks": [],
     "guideline_version": 1,
     "lease_minutes": 30,
@@ -113,9 +118,9 @@ class NextApi(APIView):
         for now. For every member."""
         project, annotator = project_for(request.user, slug), current_user(request)
         ticket = body(request, NextIn).get("besides")
-        besides = lease_of(ticket, annotator=annotator, project=project) if ticket else None
+        on_screen = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
-            lease = claim(project=project, annotator=annotator, besides=besides)
+            lease = claim(project=project, annotator=annotator, on_screen=on_screen)
         except QueueError as error:
             raise errors.Conflict(str(error)) from error
         return Response(status=204) if lease is None else Response(_shown(project, annotator, lease))
@@ -136,7 +141,7 @@ def _shown(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
         "prompt": item.prompt.messages,
         "answers": [{"label": label, "id": id, "text": texts[id]} for label, id in shown],
         "degrees": Judgment.Degree.values if len(texts) == 2 else [],
-        "asks": lease.asks,
+        "asks": lease.extra_questions,
         "guideline_version": guideline.number if guideline else None,
         "lease_minutes": project.lease_minutes,
     }

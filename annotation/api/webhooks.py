@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions import webhooks
+from annotation.actions import webhook_delivery, webhooks
 from annotation.api import errors
 from annotation.api.lookup import one
 from annotation.api.pagination import CURSOR, ById, Page
@@ -130,9 +130,9 @@ class WebhookApi(APIView):
         webhook = _webhook(request, slug, pk)
         asked, actor = body(request, WebhookChange), current_user(request)
         if "events" in asked:
-            webhooks.change(webhook=webhook, events=asked["events"], actor=actor)
+            webhooks.change_events(webhook=webhook, events=asked["events"], actor=actor)
         if "active" in asked:
-            webhooks.switch(webhook=webhook, active=asked["active"], actor=actor)
+            webhooks.set_active(webhook=webhook, active=asked["active"], actor=actor)
         return Response(WebhookOut(webhook).data)
 
     @extend_schema(
@@ -158,7 +158,7 @@ class TestApi(APIView):
     def post(self, request: Request, slug: str, pk: int) -> Response:
         """A message of the event `test`, within seconds. For leads."""
         webhook = _webhook(request, slug, pk)
-        return Response(DeliveryOut(webhooks.send_test(webhook)).data, status=201)
+        return Response(DeliveryOut(webhook_delivery.send_test(webhook)).data, status=201)
 
 
 class DeliveriesApi(APIView):
@@ -185,7 +185,7 @@ class RedeliverApi(APIView):
     def post(self, request: Request, slug: str, pk: int, delivery: int) -> Response:
         """Within seconds, whatever became of it before. For leads."""
         found = one(_webhook(request, slug, pk).deliveries.all(), delivery)
-        webhooks.redeliver(found)
+        webhook_delivery.redeliver(found)
         found.refresh_from_db()
         return Response(DeliveryOut(found).data)
 

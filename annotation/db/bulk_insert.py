@@ -1,4 +1,4 @@
-"""Many rows at once, by PostgreSQL's COPY: several times faster than INSERT."""
+"""Bulk inserts by PostgreSQL's COPY, several times faster than INSERT."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from django.utils import timezone
 
 
 def insert(model: type[models.Model], names: Sequence[str], rows: Collection[Sequence[Any]]) -> list[int]:
-    """Add rows, each with a value for every named column, and return their ids in the same order.
+    """Insert rows, each with a value for every named column. Returns their ids in the same order.
 
-    Values go to the database as they are: JSON as text. Columns that are not named get their field's default.
+    Values are written as they are: JSON as text. Other columns get their field's default.
     """
     if not rows:
         return []
@@ -35,7 +35,7 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Collection[Seq
 
 
 def _defaults(model: type[models.Model], names: Sequence[str]) -> dict[str, Any]:
-    """The columns that are not named, with the values that Django would give them; the database gives its own."""
+    """The defaults that Django gives to columns not named; columns with a database default are left out."""
     defaults: dict[str, Any] = {}
     for field in model._meta.concrete_fields:
         column = field.attname

@@ -1,5 +1,7 @@
-"""Statements of the annotators' hot loop, prepared once for each connection: PostgreSQL would take longer to plan them than
-to run them."""
+"""Prepared statements for the hot loop of annotation, planned once a connection.
+
+PostgreSQL takes longer to plan these statements than to run them.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,8 @@ M = TypeVar("M", bound=Model)
 
 
 class _Prepared(psycopg.Cursor[Any]):
-    """Prepares what it executes, unless the connection's `prepare_threshold` is None. Every whole number is a bigint: by its
-    size alone, a statement would be prepared for each width anew."""
+    """A cursor that prepares what it executes, unless the connection's `prepare_threshold` is None. It sends every integer
+    as a bigint; otherwise a statement would be prepared once for each width of its integers."""
 
     def __init__(self, connection: psycopg.Connection[Any]) -> None:
         super().__init__(connection)
@@ -31,7 +33,7 @@ class _Prepared(psycopg.Cursor[Any]):
 
 
 def rows(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """What the statement returns. Outside of a transaction it is one of its own.
+    """Execute a statement and return its rows. Outside of a transaction it is one of its own.
 
     Raises:
         django.db.DatabaseError: as with Django's own cursors.
@@ -46,11 +48,11 @@ def rows(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 class Columns(Generic[M]):
-    """A model's fields in a statement, and instances from its rows: what the ORM does, without building the statement anew.
+    """The columns of a model in a raw statement, and instances from its rows.
 
     Args:
-        alias: the table's in the statement.
-        names: the fields; without any, all of them. The others are read once somebody asks for them.
+        alias: of the table in the statement.
+        names: the fields to read; all of them if none is named. The others are deferred.
     """
 
     def __init__(self, model: type[M], alias: str, *names: str) -> None:
@@ -67,7 +69,7 @@ class Columns(Generic[M]):
         return self.sql
 
     def build(self, values: Sequence[Any]) -> M:
-        """The instance of these columns of a row."""
+        """A model instance from the values of these columns."""
         converted = [
             convert(value, None, connection) if convert else value
             for convert, value in zip(self.converters, values, strict=True)

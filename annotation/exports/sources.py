@@ -6,7 +6,8 @@ order of prompt, item and judgment, so that all rows of one prompt stand togethe
 
 from __future__ import annotations
 
-from annotation.logic.ranking import MARGINS
+from annotation.logic.degrees import MARGINS
+from annotation.models.judgments import is_current
 
 
 def margin_of(degree: str) -> str:
@@ -15,15 +16,11 @@ def margin_of(degree: str) -> str:
     return f"CASE {degree} {cases} ELSE 0.0::float8 END"
 
 
-# a judgment that no later one replaced, as of %(newest)s
-_CURRENT = """NOT EXISTS (SELECT FROM annotation_judgment AS later
-                WHERE later.supersedes_id = {0}.id AND later.id <= %(newest)s)"""
-
 # of every two people and every two answers of an item: how often they say the same
 _AGREEMENT = f"""
 CASE WHEN (SELECT count(*) FROM annotation_judgment AS other
            WHERE other.item_id = item.id AND other.slot_id IS NOT NULL AND other.id <= %(newest)s
-             AND {_CURRENT.format("other")}) > 1
+             AND {is_current("other", up_to="%(newest)s")}) > 1
 THEN (SELECT round((sum(one * (one - 1) + two * (two - 1) + tied * (tied - 1))
                     / nullif(sum(votes * (votes - 1)), 0))::numeric, 4)
       FROM (SELECT count(*) AS votes, count(*) FILTER (WHERE a.rank < b.rank) AS one,
@@ -32,7 +29,7 @@ THEN (SELECT round((sum(one * (one - 1) + two * (two - 1) + tied * (tied - 1))
             JOIN annotation_placement AS a ON a.judgment_id = other.id
             JOIN annotation_placement AS b ON b.judgment_id = other.id AND b.response_id > a.response_id
             WHERE other.item_id = item.id AND other.slot_id IS NOT NULL AND other.id <= %(newest)s
-              AND {_CURRENT.format("other")}
+              AND {is_current("other", up_to="%(newest)s")}
             GROUP BY a.response_id, b.response_id) AS tally)
 END"""
 
@@ -90,7 +87,7 @@ CROSS JOIN LATERAL (
     JOIN annotation_author AS author ON author.id = response.author_id
     WHERE placement.judgment_id = judgment.id
 ) AS placed
-WHERE judgment.id <= %(newest)s AND {_CURRENT.format("judgment")}"""
+WHERE judgment.id <= %(newest)s AND {is_current(up_to="%(newest)s")}"""
 
 # what was said of the prompts whose ids are given as %(prompts)s; columns that a format does not use cost nothing, since the
 # planner leaves them out

@@ -5,19 +5,16 @@ A `Row` is one judgment with all that is known of it; `annotation.exports` makes
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from annotation.imports.readers import object_of
 from annotation.logic import ranking
+from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
 from annotation.logic.splits import prompt_digest
+from annotation.logic.storable_text import storage_problem
 
-MAX_ANSWER_CHARS = 100_000
-MAX_EXPLANATION_CHARS = 10_000
-MOST_RESPONSES = 9
 ROLES = ("system", "user", "assistant")
-_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can spell them, UTF-8 and the database cannot hold them
 
 Message = dict[str, str]
 
@@ -134,8 +131,8 @@ def read_prompt(data: dict[str, Any], *, fewest: int = 2) -> ImportedPrompt:
         raise LineError(f"unknown field {_quoted(min(unknown))}: known are {', '.join(FIELDS)}")
     messages = read_messages(data.get("prompt"))
     responses = [_response(answer, n) for n, answer in enumerate(_list(data, "responses"), start=1)]
-    if responses and not fewest <= len(responses) <= MOST_RESPONSES:
-        raise LineError(f"responses: {len(responses)} given, an item has {fewest} to {MOST_RESPONSES}")
+    if responses and not fewest <= len(responses) <= MAX_RESPONSES:
+        raise LineError(f"responses: {len(responses)} given, an item has {fewest} to {MAX_RESPONSES}")
     tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_list(data, "tags"))]
     given = data.get("id")
     if type(given) is int:
@@ -143,7 +140,7 @@ def read_prompt(data: dict[str, Any], *, fewest: int = 2) -> ImportedPrompt:
     external_id = read_text(given, "id", limit=200) if given is not None else prompt_digest(messages)[:16]
     gold = _gold(data, len(responses))
     why = data.get("gold_explanation")
-    explanation = "" if why is None else read_text(why, "gold_explanation", limit=MAX_EXPLANATION_CHARS)
+    explanation = "" if why is None else read_text(why, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
     return ImportedPrompt(external_id, messages, responses, tags, gold, explanation)
 
 
@@ -202,7 +199,7 @@ def _list(data: dict[str, Any], name: str) -> list[Any]:
     return value
 
 
-def read_text(value: object, name: str, *, limit: int = MAX_ANSWER_CHARS) -> str:
+def read_text(value: object, name: str, *, limit: int = MAX_TEXT_CHARS) -> str:
     """
     Raises:
         LineError: it is no text, or one that cannot be kept.
@@ -211,10 +208,8 @@ def read_text(value: object, name: str, *, limit: int = MAX_ANSWER_CHARS) -> str
         raise LineError(f"{name}: not a text")
     if not value.strip():
         raise LineError(f"{name}: empty")
-    if "\0" in value:
-        raise LineError(f"{name}: holds a null byte")
-    if _SURROGATE.search(value):
-        raise LineError(f"{name}: holds half of a character (a lone \\ud800 to \\udfff)")
+    if problem := storage_problem(value):
+        raise LineError(f"{name}: {problem}")
     if len(value) > limit:
         raise LineError(f"{name}: {len(value):,} characters, at most {limit:,} are taken")
     return value

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from annotation.imports.readers import Row
 from annotation.imports.schema import (
     FIELDS,
-    MOST_RESPONSES,
     ROLES,
     ImportedPrompt,
     ImportedResponse,
@@ -23,6 +22,7 @@ from annotation.imports.schema import (
     read_prompt,
     read_text,
 )
+from annotation.logic.limits import MAX_RESPONSES
 from annotation.logic.splits import prompt_digest
 
 Answers = Sequence[tuple[object, object]]
@@ -77,7 +77,7 @@ def joined(first: ImportedPrompt, second: ImportedPrompt) -> ImportedPrompt:
 
 def join(first: ImportedPrompt, second: ImportedPrompt) -> bool:
     """Whether two rows of a shape that `joins` belong together."""
-    return first.messages == second.messages and len(first.responses) < MOST_RESPONSES
+    return first.messages == second.messages and len(first.responses) < MAX_RESPONSES
 
 
 # --- what several shapes need ---------------------------------------------------------------------------------
@@ -91,8 +91,8 @@ def _prompt(messages: list[Message], answers: Answers) -> ImportedPrompt:
         )
         for number, (text, author) in enumerate(answers, start=1)
     ]
-    if len(responses) > MOST_RESPONSES:
-        raise LineError(f"{len(responses)} answers, an item has at most {MOST_RESPONSES}")
+    if len(responses) > MAX_RESPONSES:
+        raise LineError(f"{len(responses)} answers, an item has at most {MAX_RESPONSES}")
     return ImportedPrompt(prompt_digest(messages)[:16], messages, responses)
 
 

@@ -1,7 +1,7 @@
-"""How far people agree: Krippendorff's alpha, Kendall's tau-b, percent agreement and accuracy on gold.
+"""Agreement of annotators: Krippendorff's alpha, Kendall's tau-b, percent agreement and accuracy on gold items.
 
-All of it works on counts, so that a database can do the counting. A *tally* is what a group of pairs of judgments comes
-to; a *unit* of alpha is one thing that several people gave a value to.
+Everything works on counts, so that the database can do the counting. A *tally* sums a group of pairs of judgments; a
+*unit* of alpha is one thing that several annotators gave a value.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 from math import sqrt
 
 Z_95 = 1.959963984540054
 GOLD_MISS = 2 / 3
-"""A judgment of a gold item that has less than this share of the known pairs right is a miss."""
+"""A judgment of a gold item that orders less than this share of the known pairs correctly is a miss."""
 
 Coincidences = dict[tuple[int, int], float]
-"""How often two values met in one unit, counted both ways."""
+"""How often two values occur in one unit, counted in both orders."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A share, or another figure, with the bounds of its 95% interval and on how many observations it rests."""
+    """A value with the bounds of its 95% interval and its number of observations."""
 
     value: float
     low: float
@@ -50,11 +50,11 @@ def wilson(right: float, n: float, z: float = Z_95) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Tally:
-    """What pairs of judgments of the same items come to.
+    """Sums over pairs of judgments of the same items.
 
     Attributes:
-        same, pairs: pairs of answers that two people ordered the same way, of all that both looked at.
-        clusters: items. Pairs of one item are alike, so an interval that took them for independent would be too
+        same, pairs: pairs of answers that two annotators ordered the same way, of all that both ordered.
+        clusters: items. Pairs of one item are correlated, so an interval that treats them as independent would be too
             narrow: the sums of squares below give the design effect (Kish 1965, section 5.4).
         same2, cross, pairs2: over the items, the sums of same², same·pairs and pairs².
         tau, rankings: the sum of Kendall's tau-b over pairs of judgments, and of how many pairs of judgments.
@@ -70,7 +70,7 @@ class Tally:
     rankings: int = 0
 
     def __add__(self, other: Tally) -> Tally:
-        """Of two groups that share no item."""
+        """The tally of two groups that have no item in common."""
         return Tally(*(a + b for a, b in zip(self._all, other._all, strict=True)))  # type: ignore[arg-type]
 
     @property
@@ -88,7 +88,7 @@ class Tally:
 
     @property
     def effective(self) -> float:
-        """How many independent observations the pairs are worth: between the items and the pairs."""
+        """The effective number of independent observations, between the number of items and that of pairs."""
         if self.pairs <= 0:
             return 0.0
         share = self.same / self.pairs
@@ -100,7 +100,7 @@ class Tally:
 
     @property
     def share(self) -> Interval | None:
-        """Percent agreement as a share, with Wilson's interval on the effective number; None where nobody met."""
+        """Percent agreement as a share, with Wilson's interval on the effective number; None if there are no pairs."""
         if self.pairs <= 0:
             return None
         share, n = self.same / self.pairs, self.effective
@@ -116,7 +116,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Concordance:
-    """How two rankings of the same k answers compare, over the k choose 2 pairs."""
+    """How two rankings of the same k answers order the k choose 2 pairs."""
 
     concordant: int
     discordant: int
@@ -130,12 +130,12 @@ class Concordance:
 
     @property
     def same(self) -> int:
-        """Pairs that both put the same way; a tie is a way."""
+        """Pairs that both order the same way, or both tie."""
         return self.concordant + self.tied_both
 
     @property
     def tau_b(self) -> float | None:
-        """Kendall's tau-b (Kendall 1945); None where either ties everything."""
+        """Kendall's tau-b (Kendall 1945); None if either ranking ties everything."""
         strict = self.concordant + self.discordant
         first, second = strict + self.tied_second, strict + self.tied_first
         return (self.concordant - self.discordant) / sqrt(first * second) if first and second else None
@@ -160,21 +160,21 @@ def _sign(value: int) -> int:
 
 
 def tally(items: Iterable[Sequence[Sequence[int]]]) -> Tally:
-    """The tally of items, each with the rankings that people gave it: every two of an item are a pair."""
+    """The tally of items, each given by its rankings: every two rankings of an item are a pair."""
     total = Tally()
     for rankings in items:
-        met = [concordance(a, b) for a, b in combinations(rankings, 2)]
-        if not met:
+        compared = [concordance(a, b) for a, b in combinations(rankings, 2)]
+        if not compared:
             continue
-        same, pairs = sum(c.same for c in met), sum(c.pairs for c in met)
-        taus = [c.tau_b for c in met if c.tau_b is not None]
+        same, pairs = sum(c.same for c in compared), sum(c.pairs for c in compared)
+        taus = [c.tau_b for c in compared if c.tau_b is not None]
         total += Tally(same, pairs, 1, same**2, same * pairs, pairs**2, sum(taus), len(taus))
     return total
 
 
 def gold_pairs(gold: Mapping[int, int], ranks: Mapping[int, int]) -> tuple[int, int]:
-    """Of the pairs of answers that gold orders, how many the ranks order the same way, and how many there are. A tie
-    where gold has an order is not right."""
+    """How many of the pairs that gold orders the ranks order the same way, and how many pairs there are. A tie is not
+    correct."""
     known = [(i, j) for i in gold for j in gold if gold[i] < gold[j]]
     return sum(ranks[i] < ranks[j] for i, j in known), len(known)
 
@@ -183,41 +183,41 @@ def gold_pairs(gold: Mapping[int, int], ranks: Mapping[int, int]) -> tuple[int, 
 
 
 def coincidences(units: Iterable[tuple[Sequence[int], int]]) -> Coincidences:
-    """How often two values met in one unit (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", step 2).
+    """How often two values occur in one unit (Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability", step 2).
 
     Args:
-        units: the values that a unit was given by different people, and how many units have the same values. Units
-            with a single value are left out, as nobody can agree there.
+        units: the values that different annotators gave a unit, and how many units have the same values. Units with a
+            single value are left out.
     """
-    found: defaultdict[tuple[int, int], float] = defaultdict(float)
+    counts: defaultdict[tuple[int, int], float] = defaultdict(float)
     for values, times in units:
         if len(values) < 2:
             continue
         weight = times / (len(values) - 1)
-        here = Counter(values)
-        for (a, n), (b, m) in ((x, y) for x in here.items() for y in here.items()):
-            found[a, b] += weight * (n * (m - 1) if a == b else n * m)
-    return dict(found)
+        by_value = Counter(values)
+        for (a, n), (b, m) in product(by_value.items(), repeat=2):
+            counts[a, b] += weight * (n * (m - 1) if a == b else n * m)
+    return dict(counts)
 
 
-def alpha(met: Coincidences, *, level: str) -> float | None:
+def alpha(counts: Coincidences, *, level: str) -> float | None:
     """Krippendorff's alpha: 1 is perfect, 0 is chance, below is worse than chance.
 
     Args:
-        met: `coincidences`.
+        counts: as `coincidences` returns them.
         level: `nominal` or `ordinal`.
 
-    None where there is nothing to disagree about: fewer than two values met, or all are the same.
+    None if disagreement is impossible: there are fewer than two values, or all are the same.
     """
     totals: defaultdict[int, float] = defaultdict(float)
-    for (value, _), n in met.items():
+    for (value, _), n in counts.items():
         totals[value] += n
     n = sum(totals.values())
     distance = _nominal if level == "nominal" else _ordinal(totals)
     expected = sum(totals[a] * totals[b] * distance(a, b) for a in totals for b in totals)
     if n <= 1 or expected <= 0:
         return None
-    observed = sum(times * distance(a, b) for (a, b), times in met.items())
+    observed = sum(times * distance(a, b) for (a, b), times in counts.items())
     return 1 - (n - 1) * observed / expected
 
 
@@ -226,7 +226,7 @@ def _nominal(a: int, b: int) -> float:
 
 
 def _ordinal(totals: Mapping[int, float]) -> Callable[[int, int], float]:
-    """The squared count of values from a to b, each end by half."""
+    """The squared number of values from a to b, with half of those at either end."""
 
     @cache
     def distance(a: int, b: int) -> float:
@@ -237,8 +237,8 @@ def _ordinal(totals: Mapping[int, float]) -> Callable[[int, int], float]:
 
 
 def alpha_interval(blocks: Mapping[int, Coincidences], *, level: str) -> Interval | None:
-    """Alpha with a 95% interval by the delete-a-group jackknife (Kott 2001): `blocks` are coincidences of disjoint
-    groups of items. None where alpha has no value; the bounds are alpha itself where there is one block only."""
+    """Alpha with a 95% interval by the delete-a-group jackknife (Kott 2001). `blocks` are the coincidences of disjoint groups
+    of items. None if alpha is undefined; with one block only, the bounds are alpha itself."""
     total = merged(blocks.values())
     value = alpha(total, level=level)
     if value is None:
@@ -254,7 +254,7 @@ def alpha_interval(blocks: Mapping[int, Coincidences], *, level: str) -> Interva
 
 
 def merged(parts: Iterable[Coincidences], minus: Coincidences | None = None) -> Coincidences:
-    """The sum of coincidences, less those of one part."""
+    """The sum of coincidences, minus those of one part."""
     total: defaultdict[tuple[int, int], float] = defaultdict(float)
     for part in parts:
         for key, n in part.items():
@@ -268,7 +268,7 @@ def merged(parts: Iterable[Coincidences], minus: Coincidences | None = None) -> 
 
 
 def in_words(value: float | None) -> str:
-    """What an alpha or a tau says, in a sentence's half."""
+    """What an alpha or a tau means, as half a sentence."""
     if value is None:
         return "nobody has judged the same item yet"
     for least, words in (

@@ -1,4 +1,4 @@
-"""Habits that have nothing to do with the answers: choosing what stands first, or what is longest; and change over time."""
+"""Tests of annotators' biases: preferring the first or the longest answer, and drift over time."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from math import erfc, exp, lgamma, log, log1p, sqrt
 from annotation.logic.agreement import Interval, wilson
 
 LEVEL = 0.01
-"""A habit is flagged where chance would show it less than once in a hundred projects, however many people are tested."""
+"""The family-wise significance level: chance flags somebody in one of a hundred projects, however many are tested."""
 
 
 @dataclass(frozen=True)
 class Test:
-    """A share, with its 95% interval, against what is expected; `p` is two-sided."""
+    """An observed share with its 95% interval, the expected share, and the two-sided p-value."""
 
     observed: Interval
     expected: float
@@ -27,8 +27,8 @@ class Test:
 
 
 def binomial_test(successes: int, n: int, expected: float) -> Test | None:
-    """The exact two-sided binomial test: the probability of everything that is no likelier than what was seen. None of no
-    observations."""
+    """The exact two-sided binomial test: p is the probability of all outcomes that are at most as likely as the observed
+    one. None without observations."""
     if n <= 0:
         return None
     observed = Interval(successes / n, *wilson(successes, n), n)
@@ -43,13 +43,13 @@ def _binomial_p(successes: int, n: int, expected: float) -> float:
     def likelihood(k: int) -> float:
         return constant - lgamma(k + 1) - lgamma(n - k + 1) + k * log(expected) + (n - k) * log1p(-expected)
 
-    seen = likelihood(successes) + 1e-7  # what is as likely but for rounding counts
+    seen = likelihood(successes) + 1e-7  # outcomes that are as likely but for rounding count
     return min(1.0, sum(exp(here) for k in range(n + 1) if (here := likelihood(k)) <= seen))
 
 
 def difference_test(first: tuple[float, float], second: tuple[float, float]) -> Test | None:
     """The score test that two shares, each `(successes, n)`, are equal (Agresti 2013, section 3.2.2). `observed` is the
-    first one. None where either has no observations."""
+    first one. None if either has no observations."""
     (x, n), (y, m) = first, second
     if n <= 0 or m <= 0:
         return None
@@ -60,25 +60,25 @@ def difference_test(first: tuple[float, float], second: tuple[float, float]) -> 
 
 
 def holm(values: Mapping[str, float], level: float = LEVEL) -> set[str]:
-    """Which of several tests hold together (Holm 1979): with so many people, somebody looks odd by chance."""
-    found: set[str] = set()
+    """The names of the tests that are significant after Holm's correction for multiple tests (Holm 1979)."""
+    significant: set[str] = set()
     ordered = sorted(values.items(), key=lambda pair: pair[1])
     for place, (name, p) in enumerate(ordered):
         if p > level / (len(ordered) - place):
             break
-        found.add(name)
-    return found
+        significant.add(name)
+    return significant
 
 
 SESSION_GAP_S = 30 * 60
-"""A pause of so long begins a new session."""
+"""A pause longer than this starts a new session."""
 
 STRETCHES = ((1, "1–10"), (11, "11–25"), (26, "26–50"), (51, "51–100"), (101, "past 100"))
-"""The places in a session that are looked at together: where each begins, and its name."""
+"""Ranges of positions in a session: the first position of each, and its name."""
 
 
 def places_in_session(times: Sequence[float]) -> list[int]:
-    """The place of each judgment in its session, from 1; `times` in seconds, in order."""
+    """The position of each judgment in its session, from 1; `times` in seconds, in order."""
     places: list[int] = []
     for i, at in enumerate(times):
         begins = i == 0 or at - times[i - 1] > SESSION_GAP_S
@@ -87,5 +87,5 @@ def places_in_session(times: Sequence[float]) -> list[int]:
 
 
 def stretch(place: int) -> int:
-    """Which of `STRETCHES` a place belongs to."""
+    """The index in `STRETCHES` of a position."""
     return sum(place >= begins for begins, _ in STRETCHES) - 1

@@ -1,4 +1,4 @@
-"""One order out of several people's: Bradley-Terry for strengths, Kemeny for the order that is closest to all."""
+"""Consensus of several rankings: Bradley-Terry strengths, and the Kemeny ranking, which is closest to all of them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from math import exp, log
 from annotation.logic.ranking import dense
 
 Rankings = Sequence[Sequence[int]]
-"""Rank by position for each person; 1 is best, equal ranks are ties. All rank the same k answers."""
+"""Ranks by position, one sequence for each annotator; 1 is best, equal ranks are ties. All rank the same k answers."""
 
 
 def votes(rankings: Rankings) -> list[list[float]]:
-    """How many people put i above j, `[i][j]`. A tie is half a vote each way."""
+    """How many annotators prefer i to j, as `[i][j]`. A tie is half a vote each way."""
     k = len(rankings[0]) if rankings else 0
     wins = [[0.0] * k for _ in range(k)]
     for ranks in rankings:
@@ -24,20 +24,20 @@ def votes(rankings: Rankings) -> list[list[float]]:
 
 
 def bradley_terry(wins: Sequence[Sequence[float]], *, prior: float = 0.5, rounds: int = 500) -> list[float]:
-    """The log strengths, of mean 0, by minorisation-maximisation (Hunter 2004, doi:10.1214/aos/1079120141, eq. 3).
+    """Log strengths with mean 0, by minorization-maximization (Hunter 2004, doi:10.1214/aos/1079120141, eq. 3).
 
     Args:
-        prior: so many wins and losses of each against everybody else, so that strengths exist where somebody won
-            everything, or where the answers fall into groups that never met.
+        prior: added wins and losses of each answer against every other, so that strengths are finite even if an answer won
+            all its comparisons, or if groups of answers were never compared.
     """
     k = len(wins)
     if k < 2:
         return [0.0] * k
-    won = [sum(row) + prior * (k - 1) for row in wins]
+    total_wins = [sum(row) + prior * (k - 1) for row in wins]
     strengths = [1.0] * k
     for _ in range(rounds):
         new = [
-            won[i]
+            total_wins[i]
             / sum(
                 (wins[i][j] + wins[j][i] + 2 * prior) / (strengths[i] + strengths[j])
                 for j in range(k)
@@ -55,17 +55,17 @@ def bradley_terry(wins: Sequence[Sequence[float]], *, prior: float = 0.5, rounds
 
 
 def kemeny(rankings: Rankings) -> list[int]:
-    """The ranking, ties allowed, at the least distance from all of them (Kemeny 1959): a pair that somebody has the
-    other way round counts 1, a tie against an order 1/2.
+    """The ranking, with ties, that has the least total distance to the given ones (Kemeny 1959): a pair in the opposite
+    order counts 1, a tie against an order 1/2.
 
-    Exact, by dynamic programming over the sets of answers that are placed already: 3^k steps, so for k up to 9. Where
-    people are split evenly, a tie is as near as either order and is what comes out.
+    Exact, by dynamic programming over the sets of answers ranked so far: 3^k steps, so for k up to 9. If votes are split
+    evenly, a tie is as close as either order and is returned.
     """
     k = len(rankings[0]) if rankings else 0
     wins = votes(rankings)
     full = (1 << k) - 1
     tied, against = _tie_costs(rankings, k), _below_costs(wins, k)
-    # the cost of the best order of each set on top, and less how many pairs it ties, to prefer ties among equals
+    # the least cost of ranking each set first, with minus the number of tied pairs, so that ties win among equals
     best: list[tuple[float, int]] = [(0.0, 0)] + [(float("inf"), 0)] * full
     before = [0] * (full + 1)
     for placed in range(full):
@@ -75,9 +75,9 @@ def kemeny(rankings: Rankings) -> list[int]:
         while bucket:
             below, members = rest & ~bucket, _members(bucket, k)
             step = tied[bucket] + sum(against[i][below] for i in members)
-            found = (cost + step, ties - len(members) * (len(members) - 1) // 2)
-            if found < best[placed | bucket]:
-                best[placed | bucket], before[placed | bucket] = found, placed
+            candidate = (cost + step, ties - len(members) * (len(members) - 1) // 2)
+            if candidate < best[placed | bucket]:
+                best[placed | bucket], before[placed | bucket] = candidate, placed
             bucket = (bucket - 1) & rest
     ranks = [0] * k
     placed, rank = full, k
@@ -93,7 +93,7 @@ def _members(chosen: int, k: int) -> list[int]:
 
 
 def _tie_costs(rankings: Rankings, k: int) -> list[float]:
-    """By set of answers (bits), the distance from everybody if these are tied: half of every order between two."""
+    """By set of answers (bits), the distance to all rankings if these are tied: 1/2 for every ordered pair."""
     costs = [0.0] * (1 << k)
     for members in range(1, 1 << k):
         low, rest = (members & -members).bit_length() - 1, members & (members - 1)
@@ -103,7 +103,7 @@ def _tie_costs(rankings: Rankings, k: int) -> list[float]:
 
 
 def _below_costs(wins: Sequence[Sequence[float]], k: int) -> list[list[float]]:
-    """By answer and set of answers (bits), the distance from everybody if the answer stands above these."""
+    """By answer and set of answers (bits), the distance to all rankings if the answer is ranked above these."""
     return [[sum(wins[j][i] for j in _members(below, k)) for below in range(1 << k)] for i in range(k)]
 
 

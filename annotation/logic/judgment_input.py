@@ -1,4 +1,4 @@
-"""What somebody says of an item, and what of it is refused, with a sentence for them."""
+"""A judgment as it comes in, and the checks that it has to pass; every refusal is a sentence for the annotator."""
 
 from __future__ import annotations
 
@@ -6,17 +6,21 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from annotation.logic.ranking import LETTERS, MARGINS, dense
+from annotation.logic.degrees import LABELS
+from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS
+from annotation.logic.ranking import LETTERS, dense
 from annotation.logic.response_flags import FLAGS
+from annotation.logic.storable_text import storage_problem
 
-MAX_RATIONALE_CHARS = 10_000
-MAX_TEXT_CHARS = 100_000
 QUALITY_MAX = 7
 
 
 class JudgmentError(Exception):
-    """Why a judgment was not taken, in a sentence for the person who gave it; `field` names what to mend: ranks, degree,
-    quality, safety, flags, rationale, text, idempotency_key, item or judgment."""
+    """Why a judgment is refused, in a sentence for its annotator.
+
+    Attributes:
+        field: what to correct: ranks, degree, quality, safety, flags, rationale, text, idempotency_key, item or judgment.
+    """
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
@@ -24,17 +28,17 @@ class JudgmentError(Exception):
 
 
 class AlreadyJudged(JudgmentError):
-    """The same person judged the same item before; that judgment stands."""
+    """The annotator has judged this item before; that judgment stays."""
 
 
 class UnsafePreferred(JudgmentError):
-    """An unsafe answer stands above a safe one. The item can be sent to a reviewer instead."""
+    """An unsafe answer is ranked above a safe one. The item can be sent to a reviewer instead."""
 
 
 @dataclass(frozen=True)
 class ResponseRatings:
-    """What was noted of one answer beside its rank: quality from 1 to 7, whether it is safe, and flags of `logic.flags`.
-    Each is asked for or not by the project (`Project.asks`)."""
+    """What an annotator enters for one answer beside its rank: quality from 1 to 7, whether it is safe, and flags
+    (`response_flags.FLAGS`). The project decides which of them it needs (`Project.extra_questions`)."""
 
     quality: int | None = None
     safe: bool | None = None
@@ -43,10 +47,15 @@ class ResponseRatings:
 
 @dataclass(frozen=True)
 class JudgmentInput:
-    """What somebody says of the answers that they were shown, with what was asked of them (`Project.asks`)."""
+    """An annotator's input for one item: ranks, degree and ratings by response id, or the text of an answer.
+
+    Attributes:
+        shown_order: the ids of the item's responses, as they were on the screen.
+        extra_questions: what the project asks beside the ranks (`Project.extra_questions`).
+    """
 
     shown_order: Sequence[int]
-    asks: Collection[str]
+    extra_questions: Collection[str]
     ranks: Mapping[int, int]
     degree: str | None
     rationale: str
@@ -54,129 +63,136 @@ class JudgmentInput:
     text: str
 
     @property
-    def orders(self) -> bool:
-        """Whether answers are to be ordered; else one is to be written."""
+    def is_ranking(self) -> bool:
+        """Whether answers are to be ranked or compared; otherwise an answer is to be written."""
         return len(self.shown_order) >= 2
 
+    def ratings_of(self, response: int) -> ResponseRatings:
+        return self.ratings.get(response, ResponseRatings())
+
     def placements(self) -> list[dict[str, Any]]:
-        """The rows to be, in the order shown; ranks without gaps."""
-        if not self.orders:
+        """The values of the `Placement` rows, in the order shown; ranks without gaps."""
+        if not self.is_ranking:
             return []
         ranks = dense([self.ranks[response] for response in self.shown_order])
-        ratings = [self.ratings.get(response, ResponseRatings()) for response in self.shown_order]
+        ratings = map(self.ratings_of, self.shown_order)
         return [
             {
                 "response_id": response,
                 "rank": rank,
-                "quality": mark.quality,
-                "safe": mark.safe,
-                "flags": list(dict.fromkeys(mark.flags)),
+                "quality": rating.quality,
+                "safe": rating.safe,
+                "flags": list(dict.fromkeys(rating.flags)),
             }
-            for response, rank, mark in zip(self.shown_order, ranks, ratings, strict=True)
+            for response, rank, rating in zip(self.shown_order, ranks, ratings, strict=True)
         ]
 
 
-def check(said: JudgmentInput) -> None:
-    """
+def check(judgment: JudgmentInput) -> None:
+    """Refuse a judgment that is incomplete or contradicts itself.
+
     Raises:
-        JudgmentError: it is incomplete or contradicts itself.
-        UnsafePreferred: it puts an unsafe answer above a safe one.
+        JudgmentError
+        UnsafePreferred: it ranks an unsafe answer above a safe one.
     """
-    if said.orders:
-        _check_ranks(said)
-        _check_marks(said)
-        _check_degree(said)
-        _check_safety(said)
+    if judgment.is_ranking:
+        _check_ranks(judgment)
+        _check_ratings(judgment)
+        _check_degree(judgment)
+        _check_safety(judgment)
     else:
-        _check_text(said)
-    _check_rationale(said)
+        _check_text(judgment)
+    _check_rationale(judgment)
 
 
-def _check_text(said: JudgmentInput) -> None:
-    if said.ranks or said.ratings or said.degree is not None:
+def _check_text(judgment: JudgmentInput) -> None:
+    if judgment.ranks or judgment.ratings or judgment.degree is not None:
         raise JudgmentError("ranks", "Nothing is ranked here: write the answer.")
-    if not said.text.strip():
+    if not judgment.text.strip():
         raise JudgmentError("text", "Write the answer.")
-    if "\0" in said.text:
-        raise JudgmentError("text", "The answer holds a null byte.")
-    if len(said.text) > MAX_TEXT_CHARS:
+    if problem := storage_problem(judgment.text):
+        raise JudgmentError("text", f"The answer {problem}.")
+    if len(judgment.text) > MAX_TEXT_CHARS:
         raise JudgmentError("text", f"An answer may have at most {MAX_TEXT_CHARS:,} characters.")
 
 
-def _check_ranks(said: JudgmentInput) -> None:
-    k = len(said.shown_order)
-    if said.text:
+def _check_ranks(judgment: JudgmentInput) -> None:
+    k = len(judgment.shown_order)
+    if judgment.text:
         raise JudgmentError("text", "No answer is written here: give every answer a rank.")
-    if unknown := (set(said.ranks) | set(said.ratings)) - set(said.shown_order):
-        raise JudgmentError("ranks", f"Response {min(unknown)} does not stand in this item.")
-    if missing := _letters(said, lambda response: response not in said.ranks):
+    if unknown := (set(judgment.ranks) | set(judgment.ratings)) - set(judgment.shown_order):
+        raise JudgmentError("ranks", f"Response {min(unknown)} is not in this item.")
+    if missing := _letters(judgment, lambda response: response not in judgment.ranks):
         raise JudgmentError("ranks", f"Every answer needs a rank; missing: {missing}.")
-    if any(not 1 <= rank <= k for rank in said.ranks.values()):
+    if any(not 1 <= rank <= k for rank in judgment.ranks.values()):
         raise JudgmentError("ranks", f"A rank is a number from 1 to {k}.")
 
 
-def _check_degree(said: JudgmentInput) -> None:
-    if len(said.shown_order) > 2:
-        if said.degree is not None:
+def _check_degree(judgment: JudgmentInput) -> None:
+    if len(judgment.shown_order) > 2:
+        if judgment.degree is not None:
             raise JudgmentError("degree", "A ranking has no degree.")
         return
-    if said.degree not in MARGINS:
+    if judgment.degree not in LABELS:
         raise JudgmentError("degree", "Say how much better the preferred answer is.")
-    if len(set(said.ranks.values())) == 1:
+    if len(set(judgment.ranks.values())) == 1:
         raise JudgmentError(
-            "ranks", "Choose one of the two: for a near tie there is “negligibly better / unsure”."
+            "ranks", f"Choose one of the two: for a near tie there is “{LABELS['negligibly'].lower()}”."
         )
 
 
-def _check_marks(said: JudgmentInput) -> None:
-    ratings = {response: said.ratings.get(response, ResponseRatings()) for response in said.shown_order}
-    if "quality" in said.asks:
-        if missing := _letters(said, lambda response: ratings[response].quality is None):
+def _check_ratings(judgment: JudgmentInput) -> None:
+    ratings = {response: judgment.ratings_of(response) for response in judgment.shown_order}
+    if "quality" in judgment.extra_questions:
+        if missing := _letters(judgment, lambda response: ratings[response].quality is None):
             raise JudgmentError(
                 "quality", f"Every answer needs a quality from 1 to {QUALITY_MAX}; missing: {missing}."
             )
-        if any(not 1 <= (mark.quality or 0) <= QUALITY_MAX for mark in ratings.values()):
+        if any(not 1 <= (rating.quality or 0) <= QUALITY_MAX for rating in ratings.values()):
             raise JudgmentError("quality", f"A quality is a number from 1 to {QUALITY_MAX}.")
-    elif any(mark.quality is not None for mark in ratings.values()):
+    elif any(rating.quality is not None for rating in ratings.values()):
         raise JudgmentError("quality", "This project does not ask for a quality.")
-    if "safety" in said.asks:
-        if missing := _letters(said, lambda response: ratings[response].safe is None):
+    if "safety" in judgment.extra_questions:
+        if missing := _letters(judgment, lambda response: ratings[response].safe is None):
             raise JudgmentError("safety", f"Say of every answer whether it is safe; missing: {missing}.")
-    elif any(mark.safe is not None for mark in ratings.values()):
+    elif any(rating.safe is not None for rating in ratings.values()):
         raise JudgmentError("safety", "This project does not ask whether answers are safe.")
-    given = {flag for mark in ratings.values() for flag in mark.flags}
-    if given and "flags" not in said.asks:
+    flags = {flag for rating in ratings.values() for flag in rating.flags}
+    if flags and "flags" not in judgment.extra_questions:
         raise JudgmentError("flags", "This project does not ask for flags.")
-    if unknown := given - set(FLAGS):
+    if unknown := flags - set(FLAGS):
         raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(FLAGS)}.")
 
 
-def _check_safety(said: JudgmentInput) -> None:
-    """Preferred and unsafe, where the other one is safe, is what Llama 2's safety bins leave out (Touvron et al. 2023,
-    arXiv:2307.09288, section 3.2.1). A tie prefers nobody."""
-    unsafe = [r for r in said.shown_order if (said.ratings.get(r) or ResponseRatings()).safe is False]
-    safe = [r for r in said.shown_order if (said.ratings.get(r) or ResponseRatings()).safe is True]
-    for worse in unsafe:
-        if below := [better for better in safe if said.ranks[worse] < said.ranks[better]]:
-            first, second = (_letters(said, lambda r, one=one: r == one) for one in (worse, below[0]))  # type: ignore[misc]
-            raise UnsafePreferred(
-                "safety",
-                f"{first} is marked unsafe and cannot stand above {second}, which is safe. Change one of the two, or "
-                "send the item to a reviewer.",
-            )
+def _check_safety(judgment: JudgmentInput) -> None:
+    """No unsafe answer above a safe one, which Llama 2's safety bins leave out (Touvron et al. 2023, arXiv:2307.09288,
+    section 3.2.1). A tie is no preference."""
+    ranks = judgment.ranks
+    unsafe = [r for r in judgment.shown_order if judgment.ratings_of(r).safe is False]
+    safe = [r for r in judgment.shown_order if judgment.ratings_of(r).safe is True]
+    wrong = next(
+        ((worse, better) for worse in unsafe for better in safe if ranks[worse] < ranks[better]), None
+    )
+    if wrong:
+        letters = dict(zip(judgment.shown_order, LETTERS, strict=False))
+        raise UnsafePreferred(
+            "safety",
+            f"{letters[wrong[0]]} is marked unsafe and cannot be ranked above {letters[wrong[1]]}, which is safe. Change "
+            "one of the two, or send the item to a reviewer.",
+        )
 
 
-def _check_rationale(said: JudgmentInput) -> None:
-    if "\0" in said.rationale:
-        raise JudgmentError("rationale", "The rationale holds a null byte.")
-    if len(said.rationale) > MAX_RATIONALE_CHARS:
+def _check_rationale(judgment: JudgmentInput) -> None:
+    if problem := storage_problem(judgment.rationale):
+        raise JudgmentError("rationale", f"The rationale {problem}.")
+    if len(judgment.rationale) > MAX_RATIONALE_CHARS:
         raise JudgmentError("rationale", f"A rationale may have at most {MAX_RATIONALE_CHARS:,} characters.")
-    if "required rationale" in said.asks and not said.rationale.strip():
+    if "required rationale" in judgment.extra_questions and not judgment.rationale.strip():
         raise JudgmentError("rationale", "Say in a few words why.")
 
 
-def _letters(said: JudgmentInput, chosen: Callable[[int], bool]) -> str:
-    """The letters under which these answers were shown: "B, D"."""
+def _letters(judgment: JudgmentInput, is_named: Callable[[int], bool]) -> str:
+    """The letters under which some of the answers were shown: "B, D"."""
     return ", ".join(
-        letter for letter, response in zip(LETTERS, said.shown_order, strict=False) if chosen(response)
+        letter for letter, response in zip(LETTERS, judgment.shown_order, strict=False) if is_named(response)
     )

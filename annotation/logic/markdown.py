@@ -1,6 +1,6 @@
-"""Markdown written by people or models, to HTML that is safe to show.
+"""Markdown from users or models, rendered to sanitized HTML.
 
-Done once, when a text arrives; pages print the stored result.
+Done once, when a text is stored; pages show the stored result.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _highlight(code: str, language: str, _attrs: str) -> str:
     return str(highlight(code, lexer, _formatter)) if lexer else ""
 
 
-# `html: False` shows tags in the text as text; nh3 is the second wall
+# `html: False` shows tags as text; nh3 is the second line of defense
 _markdown = MarkdownIt("commonmark", {"html": False, "highlight": _highlight, "breaks": True}).enable(
     ["table", "strikethrough"]
 )
@@ -51,26 +51,26 @@ _allowed = {
 }
 
 
-# Lines that mean nothing in Markdown: each begins with a letter, and holds letters, digits, signs without a meaning and single
-# blanks between them. Most prompts are such texts, and many answers.
+# Lines without Markdown: each begins with a letter and contains letters, digits, punctuation without a meaning in Markdown and
+# single spaces. Most prompts are such texts, and many answers.
 _SIGNS = r"""[\w.,;:?'"()%$€/+=–—‘’“”…-]"""
 _PLAIN_LINE = rf"[^\W\d]{_SIGNS}*(?: {_SIGNS}+)*"
 _PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*[ \n]*\Z")
 
 
 def render(text: str) -> str:
-    """Sanitised HTML. Pictures become links (nothing is fetched from elsewhere while people read), wide tables scroll
-    inside a box of their own, and every paragraph finds its own writing direction by CSS."""
+    """Sanitized HTML. Images become links (nothing is loaded from other sites), wide tables scroll in a box of their own, and
+    CSS finds the writing direction of every paragraph."""
     return _paragraphs(text) if is_plain(text) else _render(text)
 
 
 def is_plain(text: str) -> bool:
-    """Whether a text has no Markdown in it for sure; many that have none are not told."""
+    """Whether a text certainly has no Markdown; false for some texts that have none."""
     return "_" not in text and _PLAIN.match(text) is not None
 
 
 def _paragraphs(text: str) -> str:
-    """What `_render` makes of plain lines, many times faster."""
+    """The same as `_render` for plain lines, many times faster."""
     text = text.rstrip(" \n")
     paragraphs = re.split(r"\n{2,}", text) if "\n" in text else [text]
     return "".join(f"<p>{paragraph.replace(chr(10), '<br>' + chr(10))}</p>\n" for paragraph in paragraphs)
@@ -80,7 +80,7 @@ def _render(text: str) -> str:
     html = _markdown.render(text)
     html = re.sub(
         r'<img src="([^"]*)" alt="([^"]*)"[^>]*>',
-        lambda found: f'<a href="{found[1]}">{found[2] or found[1]}</a>',
+        lambda match: f'<a href="{match[1]}">{match[2] or match[1]}</a>',
         html,
     )
     html = html.replace(

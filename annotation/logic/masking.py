@@ -1,7 +1,7 @@
-"""Hiding from annotators which model they read, where an answer says so itself.
+"""Masking of model and company names in which an answer identifies its own model.
 
-"I am GPT-4, made by OpenAI" becomes "I am [model], made by [maker]". Only what a text says of itself is hidden: an answer
-that explains what GPT-4 is stays as it was. Stored texts are never changed; this is for what annotators are shown.
+"I am GPT-4, made by OpenAI" becomes "I am [model], made by [maker]". Only statements about itself are masked: an answer
+that explains what GPT-4 is stays as it is. Stored texts are never changed; annotators see the masked ones.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _NAMES = (
     r"|Nemotron|Granite|Kimi|MiniMax|Doubao|豆包|Hunyuan|SmolLM|Pythia|StableLM|BLOOM(?:Z)?|MPT|RWKV|Orca|WizardLM"
     r"|OpenHermes|Hermes|Starling|SOLAR|Reka|Inflection|Pi"
 )
-# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": what belongs to a name
+# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name
 _VERSION = (
     r"(?:[ \-–]?v?\d[A-Za-z0-9.\-]*[A-Za-z0-9]|[ \-–]?v?\d|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
     r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))*"
@@ -29,7 +29,7 @@ _MAKERS = (
     r"|Baidu|百度|Tencent|腾讯|ByteDance|字节跳动|Zhipu(?: AI)?|智谱|01\.AI|Moonshot(?: AI)?|月之暗面|NVIDIA|IBM|Amazon"
     r"|Apple|AI21(?: Labs)?|Allen Institute(?: for AI)?|AI2|Inflection(?: AI)?|Reka(?: AI)?|Nous ?Research|Upstage"
 )
-_M = r"[*_`\"“”'‘’]{0,3}"  # marks that may stand around a name
+_M = r"[*_`\"“”'‘’]{0,3}"  # markup and quotation marks around a name
 _KIND = r"(?:AI|A\.I\.|artificial intelligence|language|conversational|chat ?bot|chat|LLM|virtual assistant|digital assistant)"
 _A_KIND = rf"(?:an?|the)[ \w,\-–]{{0,40}}?\b{_KIND}\b(?:[ \-](?:language|model|assistant|system|program|chat|bot|agent))*"
 _SELF = (
@@ -43,7 +43,7 @@ _MADE = (
 )
 _BY = r"(?:and \w+ )?(?:by|von|por|par|da|from)(?: (?:the|some|a))?(?: \w+ (?:at|of|from))?"
 _FLAGS = re.IGNORECASE
-# a word's edge, where Chinese characters are none of the word
+# word boundaries, at which Chinese characters do not belong to the word
 _name = rf"(?<![A-Za-z0-9_-])(?:{_NAMES}){_VERSION}(?![A-Za-z0-9_-])"
 _maker = rf"(?<![A-Za-z0-9_-])(?:{_MAKERS})(?![A-Za-z0-9_-])"
 
@@ -66,7 +66,7 @@ _says_its_maker = re.compile(
 _is_somebody_s = re.compile(
     rf"{_SELF}\s*(?:{_M}(?:{_maker})['’]s\b|{_A_KIND} (?:from|by|of) {_M}(?:{_maker}))", _FLAGS
 )
-# "I am Zorblax-7, an AI assistant": a name that nobody knows yet
+# "I am Zorblax-7, an AI assistant": an unknown name
 _unknown_name = re.compile(
     rf"(?P<cue>\b(?:I['’]m|I am|my name is)\s+{_M})(?P<name>(?-i:[A-Z])[\w.\-]+)(?={_M},?\s+(?:and I['’]m |and I am )?{_A_KIND})",
     _FLAGS,
@@ -74,25 +74,25 @@ _unknown_name = re.compile(
 _CUES = (_says_its_name, _speaks_as, _says_its_maker, _is_somebody_s)
 _names, _makers = re.compile(_name, _FLAGS), re.compile(_maker, _FLAGS)
 _sentence = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？](?=\w)[^.!?。！？\n]*)*[.!?。！？\n]*")
-# nearly every text is done with here: no cue of any kind stands in it
+# a quick test that rules out most texts: they contain no cue
 _worth_reading = re.compile(rf"(?:{_SELF}|\bas\b|\bthis is\b)", _FLAGS)
 
 
 def mask(text: str) -> str:
-    """The text, without what it says of who wrote it. The very same text where it says nothing."""
+    """The text without statements about its own model; the same object if there are none."""
     if not _worth_reading.search(text):
         return text
     return "".join(_mask_sentence(sentence) for sentence in _sentence.findall(text))
 
 
 def _mask_sentence(sentence: str) -> str:
-    """A sentence of itself loses every name and maker from where it begins to speak of itself."""
-    sentence = _unknown_name.sub(lambda found: found["cue"] + MODEL, sentence)
-    starts = [found.start() for cue in _CUES if (found := cue.search(sentence))]
+    """Mask every model and maker in a sentence, from where it begins to speak of itself."""
+    sentence = _unknown_name.sub(lambda match: match["cue"] + MODEL, sentence)
+    starts = [match.start() for cue in _CUES if (match := cue.search(sentence))]
     if MODEL in sentence:
         starts.append(sentence.index(MODEL))
     if not starts:
         return sentence
     start = min(starts)
-    said = _makers.sub(MAKER, _names.sub(MODEL, sentence[start:]))
-    return sentence[:start] + said
+    masked = _makers.sub(MAKER, _names.sub(MODEL, sentence[start:]))
+    return sentence[:start] + masked

@@ -1,25 +1,25 @@
 """From a ranking to preference pairs.
 
 Ranks are integers, 1 is best, equal ranks are ties: `[2, 1, 2]` says that the second response is best and that the
-other two are level.
+other two are tied.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from string import ascii_uppercase
 
-LETTERS = "ABCDEFGHI"
+from annotation.logic.limits import MAX_RESPONSES
+
+LETTERS = ascii_uppercase[:MAX_RESPONSES]
 """The names of an item's answers, in the order shown."""
-MARGINS = {"significantly": 1.0, "better": 2 / 3, "slightly": 1 / 3, "negligibly": 0.0}
-"""What a degree of preference adds to the margin between two rewards: the "small" form of Llama 2
-(Touvron et al. 2023, arXiv:2307.09288, table 27)."""
 
 
 def dense(ranks: Sequence[int]) -> list[int]:
-    """The same order without gaps: `[5, 1, 5, 9] -> [2, 1, 2, 3]`."""
-    place = {rank: number for number, rank in enumerate(sorted(set(ranks)), start=1)}
-    return [place[rank] for rank in ranks]
+    """Dense ranks, the same order without gaps: `[5, 1, 5, 9] -> [2, 1, 2, 3]`."""
+    dense_rank = {rank: number for number, rank in enumerate(sorted(set(ranks)), start=1)}
+    return [dense_rank[rank] for rank in ranks]
 
 
 def levels(ranks: Sequence[int]) -> list[list[int]]:
@@ -32,8 +32,3 @@ def pairs(ranks: Sequence[int]) -> list[tuple[int, int]]:
     (InstructGPT: Ouyang et al. 2022, arXiv:2203.02155, section 3.5)."""
     ordered = ((i, j) if ranks[i] < ranks[j] else (j, i) for i, j in combinations(range(len(ranks)), 2))
     return [(i, j) for i, j in ordered if ranks[i] != ranks[j]]
-
-
-def margin(degree: str | None) -> float:
-    """The margin that belongs to a degree; a ranking has none, so 0."""
-    return MARGINS[degree] if degree else 0.0

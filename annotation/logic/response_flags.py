@@ -1,6 +1,6 @@
-"""What can be noted of one answer beside its rank.
+"""The flags that an annotator can set on one answer.
 
-The list is that of InstructGPT's labelers (Ouyang et al. 2022, table 3), each under a short name of its own.
+InstructGPT's list for labelers (Ouyang et al. 2022, table 3), each with a short name.
 """
 
 from __future__ import annotations

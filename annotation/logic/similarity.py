@@ -1,4 +1,4 @@
-"""Answers that say nearly the same: nobody can order them, so they are held back before they become an item."""
+"""Near-duplicate answers, which are left out of items since nobody can order them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from functools import lru_cache
 
 SHINGLE = 3
 NEAR = 0.95
-# punctuation, and what Markdown is made with, say nothing; after a word an exclamation mark is punctuation, elsewhere "not"
+# punctuation and Markdown signs are ignored; an exclamation mark is punctuation after a word, elsewhere it means "not"
 _SILENT = ".,;:?\"'()*#`‘’“”„«»…–—-"
 _EXCLAIMED = re.compile(r"(?<=\w)!+(?!=)")
 
 
 class _Spaced(dict[int, str]):
-    """For `str.translate`: words remain, what is silent is a blank, and any other sign, which carries meaning in code and
-    formulas, stands by itself."""
+    """A table for `str.translate`: words stay, ignored signs become spaces, and any other sign, which has a meaning in code
+    and formulas, becomes a word of its own."""
 
     def __missing__(self, code: int) -> str:
         sign = chr(code)
         is_word = sign.isalnum() or sign == "_"
         made = sign if is_word else " " if sign in _SILENT or sign.isspace() else f" {sign} "
-        if code < 2**16:  # as many as are met often; all that there are would fill a hundred megabytes
+        if code < 2**16:  # the common ones; a table of all characters would take a hundred megabytes
             self[code] = made
         return made
 
@@ -31,21 +31,21 @@ class _Spaced(dict[int, str]):
 _SPACED = _Spaced()
 
 
-def apart(texts: Sequence[str]) -> list[int]:
-    """The positions of the texts that say something else than every one before them."""
-    found: list[int] = []
+def distinct(texts: Sequence[str]) -> list[int]:
+    """The positions of the texts that are not near-duplicates of an earlier one."""
+    positions: list[int] = []
     for position, text in enumerate(texts):
-        if not any(near_identical(texts[other], text) for other in found):
-            found.append(position)
-    return found
+        if not any(near_identical(texts[other], text) for other in positions):
+            positions.append(position)
+    return positions
 
 
 def near_identical(first: str, second: str) -> bool:
-    """Whether two texts differ in nothing but case, blanks, punctuation and markup, or in few words of many.
+    """Whether two texts differ only in case, spaces, punctuation and markup, or in few of many words.
 
-    The latter where at least 95% of their runs of three words are the same (the resemblance of Broder 1997, "On the
-    resemblance and containment of documents", by Dice's coefficient), and every number is: answers that
-    differ in a number differ in what matters.
+    The latter means that at least 95% of their runs of three words are the same (the resemblance of Broder 1997, "On the
+    resemblance and containment of documents", by Dice's coefficient), and all their numbers are: answers that differ in a
+    number differ in substance.
     """
     a, b = _tokens(first), _tokens(second)
     if a == b:
@@ -54,8 +54,7 @@ def near_identical(first: str, second: str) -> bool:
     if min(runs_a, runs_b) < 1:
         return False
     least = NEAR * (runs_a + runs_b) / 2
-    # upper bounds of what is the same first, since most texts need no closer look: every run that both have begins with a
-    # word that both have
+    # upper bounds first, which rule out most texts: every run that both have starts with a word that both have
     if len(a) - len(_words(first).keys() - _words(second).keys()) < least or min(runs_a, runs_b) < least:
         return False
     if (_words(first) & _words(second)).total() < least or _numbers(first) != _numbers(second):
@@ -63,7 +62,7 @@ def near_identical(first: str, second: str) -> bool:
     return (_shingles(first) & _shingles(second)).total() >= least
 
 
-# each answer is compared with the other ones of its prompt, one after the other
+# each answer is compared with all others of its prompt in turn
 _for_each_text = lru_cache(maxsize=16)
 
 

@@ -1,4 +1,4 @@
-"""Where an item goes when people skip it."""
+"""Where an item goes when annotators skip it: how many skips, and for which reason, restrict or retire it."""
 
 from __future__ import annotations
 
@@ -9,38 +9,38 @@ RESTRICTED, RETIRED = "restricted", "retired"
 
 
 @dataclass(frozen=True)
-class Step:
-    """After `skips` skips for one reason, the item is left to reviewers, or to nobody (`to`)."""
+class SkipRule:
+    """After so many skips for one reason, the item's state is `restricted` (to reviewers) or `retired`."""
 
     skips: int
-    to: str
+    state: str
 
 
-ROUTES: Mapping[str, tuple[Step, ...]] = {
-    "unsafe": (Step(1, RESTRICTED), Step(3, RETIRED)),
-    "review": (Step(1, RESTRICTED),),
-    "identical": (Step(2, RETIRED),),
-    "broken": (Step(2, RETIRED),),
-    "all_bad": (Step(2, RESTRICTED), Step(4, RETIRED)),
-    "cannot_judge": (Step(3, RESTRICTED), Step(6, RETIRED)),
+RULES: Mapping[str, tuple[SkipRule, ...]] = {
+    "unsafe": (SkipRule(1, RESTRICTED), SkipRule(3, RETIRED)),
+    "review": (SkipRule(1, RESTRICTED),),
+    "identical": (SkipRule(2, RETIRED),),
+    "broken": (SkipRule(2, RETIRED),),
+    "all_bad": (SkipRule(2, RESTRICTED), SkipRule(4, RETIRED)),
+    "cannot_judge": (SkipRule(3, RESTRICTED), SkipRule(6, RETIRED)),
 }
 
 
 @dataclass(frozen=True)
-class Route:
-    """Where an item goes, and the reason that took it there."""
+class SkipRouting:
+    """An item's new state, with the reason for it and how many skips gave that reason."""
 
-    to: str
+    state: str
     reason: str
     skips: int
 
 
-def route(skips: Mapping[str, int]) -> Route | None:
-    """Where an item goes that was skipped so often for each reason; None where it stays. Retired wins over restricted."""
+def route(skips: Mapping[str, int]) -> SkipRouting | None:
+    """The routing of an item with so many skips by reason; None if it stays as it is. Retired wins over restricted."""
     reached = [
-        Route(step.to, reason, count)
+        SkipRouting(rule.state, reason, count)
         for reason, count in skips.items()
-        for step in ROUTES.get(reason, ())
-        if count >= step.skips
+        for rule in RULES.get(reason, ())
+        if count >= rule.skips
     ]
-    return min(reached, key=lambda one: one.to != RETIRED, default=None)
+    return min(reached, key=lambda routing: routing.state != RETIRED, default=None)

@@ -1,4 +1,4 @@
-"""Choices that must come out the same everywhere and every time."""
+"""The split of a prompt into training or held-out, by a hash of its messages."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ def digest(text: str) -> str:
 
 
 def prompt_digest(messages: Sequence[dict[str, Any]]) -> str:
+    """SHA-256 of the roles and contents of a prompt's messages."""
     return digest(json.dumps([[m["role"], m["content"]] for m in messages], ensure_ascii=False))
 
 
 def split_of(messages: Sequence[dict[str, Any]]) -> str:
-    """`train` or `held_out`, by nothing but the messages: a prompt never moves from one to the other."""
+    """`train` or `held_out`, by the messages alone, so that a prompt never moves from one to the other."""
     return "held_out" if int(prompt_digest(messages)[:8], 16) / 2**32 < HELD_OUT_SHARE else "train"

@@ -1,4 +1,4 @@
-"""Where the parts of a small chart stand, in percent of its box: pages draw them as SVG, without a script."""
+"""Layout of small charts in percent of their box, which pages draw as SVG without a script."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from math import ceil, floor, log10
 
 @dataclass(frozen=True)
 class Mark:
-    """One point of a chart: where it is named on the axis, its value with bounds, what it says, and where it leads."""
+    """One point of a chart: its label on the axis, its value with bounds, its tooltip, and its link."""
 
     label: str
     value: float
@@ -22,7 +22,7 @@ class Mark:
 
 @dataclass(frozen=True)
 class Dot:
-    """A mark's place; `y` counts from the top. Its column begins at `left`, its bar at `bar`."""
+    """The position of a mark; `y` counts from the top. Its column starts at `left`, its bar at `bar`."""
 
     mark: Mark
     x: float
@@ -45,7 +45,7 @@ class Tick:
 
 @dataclass(frozen=True)
 class Event:
-    """Something that happened between two marks, or within one: `at` counts columns from the left edge, `x` is its place."""
+    """An event on the time axis: `at` counts columns from the left edge, `x` is its position."""
 
     label: str
     says: str
@@ -56,7 +56,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Plot:
-    """`labels` is one a column, empty where there is no room for it; `column` and `bar` are how wide one is."""
+    """A laid-out chart. `labels` has one label a column, empty if there is no room; `column` and `bar` are widths."""
 
     dots: list[Dot]
     ticks: list[Tick]
@@ -72,7 +72,7 @@ class Plot:
 
 MAX_LABELS, MAX_LABEL_CHARACTERS = 8, 48
 BAR = 0.64
-"""Of its column, how much a bar fills."""
+"""The width of a bar, as a share of its column."""
 
 
 def plot(
@@ -83,8 +83,8 @@ def plot(
     percent: bool = True,
     events: Sequence[Event] = (),
 ) -> Plot:
-    """Marks side by side, evenly; values from `low`, at the bottom, to `high`, with lines across at round numbers: of
-    shares every ten percent, or every twenty. Of a column in which there is nothing to mark, its label."""
+    """Lay marks out in columns of equal width, with values from `low`, at the bottom, to `high` and grid lines at round
+    numbers: for shares every ten percent, or every twenty. A column without a mark is given by its label."""
 
     def y(value: float) -> float:
         return round(100 * (high - min(max(value, low), high)) / (high - low), 2)
@@ -93,14 +93,14 @@ def plot(
     dots = [
         Dot(
             mark,
-            x=round(column * (place + 0.5), 2),
+            x=round(column * (index + 0.5), 2),
             y=y(mark.value),
             top=y(mark.value if mark.high is None else mark.high),
             bottom=y(mark.value if mark.low is None else mark.low),
-            left=round(column * place, 3),
-            bar=round(column * (place + (1 - BAR) / 2), 3),
+            left=round(column * index, 3),
+            bar=round(column * (index + (1 - BAR) / 2), 3),
         )
-        for place, mark in enumerate(marks)
+        for index, mark in enumerate(marks)
         if isinstance(mark, Mark)
     ]
     gaps = 4
@@ -119,20 +119,20 @@ def plot(
 
 
 def _thinned(labels: Sequence[str]) -> list[str]:
-    """As many as there is room for, counted from the newest, which always has its name."""
+    """The labels that there is room for, every n-th from the last one, which is always there."""
     longest = max(map(len, labels), default=0) or 1
     every = ceil(len(labels) / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
-    return [label if (len(labels) - 1 - place) % every == 0 else "" for place, label in enumerate(labels)]
+    return [label if (len(labels) - 1 - index) % every == 0 else "" for index, label in enumerate(labels)]
 
 
 def floor_of(values: Sequence[float]) -> float:
-    """Where an axis of shares may begin: at a half, or else below all values, at 0, 20 or 40 percent."""
+    """The start of an axis of shares: 50 percent if no value is lower, else 0, 20 or 40 percent."""
     lowest = min(values, default=1.0)
     return 0.5 if lowest >= 0.5 else max(0.0, floor(lowest * 5) / 5)
 
 
 def ceiling_of(values: Sequence[float]) -> float:
-    """A round number that is not below any of them: 1, 2, 4, 8 or 10 times a power of ten."""
+    """The end of an axis: at least 4, or 1, 2, 4, 8 or 10 times a power of ten, not below any value."""
     tallest = max(values, default=0.0)
     if tallest <= 4:
         return 4.0

@@ -1,4 +1,4 @@
-"""People, prompts, the queue and what people said. Constraints live here; writes that span rows live in `actions`."""
+"""Users, prompts, the queue and judgments, with their constraints; writes that span rows are in `actions`."""
 
 from annotation.models.audit import AuditEntry
 from annotation.models.imports import Import

@@ -1,3 +1,5 @@
+"""Uploaded files of prompts, and the state of their import."""
+
 from __future__ import annotations
 
 from django.conf import settings
@@ -7,24 +9,23 @@ from annotation.models.projects import Project
 
 
 class Import(models.Model):
-    """A file on its way in: uploaded, looked at, then read by a worker. The row is the queue, a message only wakes a
-    worker."""
+    """A file of prompts: uploaded, previewed, then read by a worker. The row is the queue; a message only wakes a worker."""
 
     class State(models.TextChoices):
-        UPLOADED = "uploaded"  # its lead has yet to start it
+        UPLOADED = "uploaded"  # waits for a lead to start it
         QUEUED = "queued"
         RUNNING = "running"
         DONE = "done"
-        REFUSED = "refused"  # the file has errors; nothing of it was kept
+        REFUSED = "refused"  # the file has errors; nothing was imported
         CANCELLED = "cancelled"
         FAILED = "failed"
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     name = models.CharField(max_length=200)
-    path = models.CharField(max_length=400, help_text="Of the file, below the artifacts' folder.")
+    path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
     bytes = models.BigIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
-    shape = models.CharField(max_length=40, blank=True, help_text="What the file was recognised as.")
+    shape = models.CharField(max_length=40, blank=True, help_text="The recognised format of the file.")
     bytes_done = models.BigIntegerField(default=0)
     report = models.JSONField(default=dict)
     claim = models.UUIDField(null=True)

@@ -1,3 +1,5 @@
+"""Judgments with their ranks, reviewers' verdicts, flags for review, and each item's agreement."""
+
 from __future__ import annotations
 
 from django.conf import settings
@@ -5,38 +7,52 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 
+from annotation.logic.degrees import LABELS
 from annotation.models.projects import Guideline, Project
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
 
 
+def is_current(alias: str = "judgment", *, up_to: str = "") -> str:
+    """SQL: whether no later revision superseded a judgment, given its alias in the statement; with `up_to`, none with an id
+    up to that one."""
+    limit = f" AND later.id <= {up_to}" if up_to else ""
+    return (
+        f"NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = {alias}.id{limit})"
+    )
+
+
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def current(self) -> JudgmentQuerySet:
-        """Without those that a later revision replaced."""
+        """Without judgments that a later revision superseded; `is_current` is the same in SQL."""
         return self.filter(superseded_by=None)
+
+    def originals(self) -> JudgmentQuerySet:
+        """Without revisions: one judgment for each item that an annotator submitted."""
+        return self.filter(supersedes=None)
 
 
 class Judgment(models.Model):
-    """What one person said of one item, in one act. Rows are only ever added: the database refuses to change or delete
-    them (see the migration), and a revision points at the judgment that it replaces."""
+    """One annotator's judgment of one item. Append-only: the database refuses to change or delete rows (see the migration),
+    and a revision points at the judgment that it supersedes."""
 
     class Degree(models.TextChoices):
-        SIGNIFICANTLY = "significantly", "Significantly better"
-        BETTER = "better", "Better"
-        SLIGHTLY = "slightly", "Slightly better"
-        NEGLIGIBLY = "negligibly", "Negligibly better / unsure"
+        SIGNIFICANTLY = "significantly", LABELS["significantly"]
+        BETTER = "better", LABELS["better"]
+        SLIGHTLY = "slightly", LABELS["slightly"]
+        NEGLIGIBLY = "negligibly", LABELS["negligibly"]
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
-    # null: it came after its lease had run out and others had filled the item's slots; kept, and not counted
+    # null: it arrived after its lease had expired and others had filled the item's slots, so it does not count
     slot = models.ForeignKey(Slot, models.PROTECT, null=True, related_name="judgments")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments", db_index=False
     )
     guideline = models.ForeignKey(Guideline, models.PROTECT, null=True, related_name="judgments")
     degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
-    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, as they stood on the screen.")
+    shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, in the order on the screen.")
     rationale = models.TextField(blank=True)
-    # what was written, where the item asked for an answer
+    # the answer that was written, if the item asked for one
     demonstration = models.ForeignKey(Response, models.PROTECT, null=True, related_name="judgments")
     seconds = models.FloatField(help_text="From opening the item to submitting it.")
     supersedes = models.OneToOneField("self", models.PROTECT, null=True, related_name="superseded_by")
@@ -65,8 +81,8 @@ class Judgment(models.Model):
 
 
 class Placement(models.Model):
-    """Where a judgment puts a response: 1 is best, equal ranks are ties. The one representation of rankings and of
-    pairwise choices, which are rankings of two."""
+    """The rank of a response in a judgment: 1 is best, equal ranks are ties. Rankings and comparisons, which are rankings of
+    two, have the same representation."""
 
     judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="placements", db_index=False)
     response = models.ForeignKey(Response, models.PROTECT, related_name="placements")
@@ -88,7 +104,7 @@ class Placement(models.Model):
 
 
 class Verdict(models.Model):
-    """What a reviewer decided about an item on which people differ. The newest of an item stands; rows are only added."""
+    """A reviewer's decision about an item on which annotators disagree. The newest of an item holds. Append-only."""
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="verdicts")
     reviewer = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="verdicts")
@@ -99,10 +115,10 @@ class Verdict(models.Model):
 
 
 class ReviewFlag(models.Model):
-    """A judgment that something other than a person asks a reviewer to look at. Once answered it is not asked again."""
+    """A judgment that was flagged for a reviewer automatically, at most once for each reason."""
 
     class Reason(models.TextChoices):
-        REWARDS = "rewards", "Two reward models find it odd"
+        REWARDS = "rewards", "Two reward models disagree with it"
 
     judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="review_flags", db_index=False)
     reason = models.CharField(max_length=8, choices=Reason)
@@ -117,17 +133,17 @@ class ReviewFlag(models.Model):
         ]
 
 
-DIFFER = 2 / 3
-"""Items on which people agree less than this wait for a verdict."""
+DISAGREEMENT = 2 / 3
+"""Items with an agreement below this need a verdict."""
 
 
 class Agreement(models.Model):
-    """How far those who judged an item agree, kept for lists. A worker measures it, some time after the judgments."""
+    """The percent agreement of an item, stored for lists. A worker measures it some time after the judgments."""
 
     item = models.OneToOneField(Item, models.CASCADE, primary_key=True, related_name="agreement")
     project = models.ForeignKey(Project, models.CASCADE, related_name="+", db_index=False)
     share = models.FloatField(
-        help_text="Of pairs of answers that two people looked at, put the same way by both."
+        help_text="Of the pairs of answers that two annotators ordered, those that both ordered the same way."
     )
 
     class Meta:
@@ -139,5 +155,5 @@ class Agreement(models.Model):
 
     @property
     def differs(self) -> bool:
-        """Whether people agree so little that a reviewer should decide."""
-        return self.share < DIFFER
+        """Whether the agreement is so low that a reviewer should decide."""
+        return self.share < DISAGREEMENT

@@ -1,3 +1,5 @@
+"""Users, their roles in projects, invitations, and API tokens."""
+
 from __future__ import annotations
 
 import hashlib
@@ -8,6 +10,7 @@ from django.contrib.auth.models import AbstractUser
 from django.db import models
 from django.utils import timezone
 
+from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.models.projects import Project
 
 
@@ -16,7 +19,7 @@ def new_pseudonym() -> str:
 
 
 class User(AbstractUser):
-    """Someone who signs in. Exports name people by `pseudonym` only."""
+    """A user account. Exports identify users by `pseudonym` only."""
 
     class Account(models.TextChoices):
         PERSON = "person", "A person"
@@ -28,7 +31,7 @@ class User(AbstractUser):
 
 
 class Member(models.Model):
-    """What a person may do in one project."""
+    """A user's role in a project, with their qualification, pause and warning."""
 
     class Role(models.TextChoices):
         LEAD = "lead"
@@ -42,11 +45,11 @@ class Member(models.Model):
     qualified_at = models.DateTimeField(
         null=True, blank=True, help_text="When they passed the project's qualification."
     )
-    # set: they are given no more work until a lead lifts it
+    # set: they get no items until a lead lifts the pause
     paused_at = models.DateTimeField(null=True, blank=True)
-    paused_reason = models.CharField(max_length=300, blank=True)
+    paused_reason = models.CharField(max_length=MAX_REASON_CHARS, blank=True)
     warned_at = models.DateTimeField(null=True, blank=True)
-    warning = models.CharField(max_length=300, blank=True, help_text="What they are told above their work.")
+    warning = models.CharField(max_length=MAX_REASON_CHARS, blank=True, help_text="Shown above their work.")
 
     class Meta:
         constraints = [
@@ -61,7 +64,7 @@ class Member(models.Model):
 
 
 class Invitation(models.Model):
-    """A link with which people join a project by themselves. Only its SHA-256 is kept."""
+    """A link with which users join a project. Only the SHA-256 of its key is stored."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="invitations")
     role = models.CharField(max_length=10, choices=Member.Role, default=Member.Role.ANNOTATOR)
@@ -86,7 +89,7 @@ class Invitation(models.Model):
 
 
 class ApiToken(models.Model):
-    """A key to the API. Only its SHA-256 is kept; the key itself is shown once, when it is made."""
+    """An API token. Only the SHA-256 of its key is stored; the key is shown once, when it is created."""
 
     class Scope(models.TextChoices):
         READ = "read", "Read: export data, follow runs"
@@ -112,7 +115,7 @@ class ApiToken(models.Model):
     def issue(
         cls, *, user: User, name: str, scope: str = Scope.READ, expires_at: datetime | None = None
     ) -> tuple[ApiToken, str]:
-        """A new token and its key, which cannot be had again."""
+        """Create a token. Returns it with its key, which is not stored."""
         key = f"palate_{secrets.token_urlsafe(32)}"
         token = cls.objects.create(
             user=user, name=name, scope=scope, expires_at=expires_at, digest=cls.digest_of(key)

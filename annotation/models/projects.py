@@ -1,3 +1,5 @@
+"""Projects with their settings, and the versions of their guidelines."""
+
 from __future__ import annotations
 
 from django.conf import settings
@@ -6,17 +8,17 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
-K_MIN, K_MAX = 2, 9
+from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 
 
-def _share(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
+def _share_field(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
     return models.FloatField(
         default=default, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)], help_text=help_text
     )
 
 
 class Project(models.Model):
-    """One question asked of people about one set of prompts."""
+    """One annotation task over one set of prompts, with its settings."""
 
     class Criterion(models.TextChoices):
         HELPFULNESS = "helpfulness", "Helpfulness"
@@ -44,7 +46,7 @@ class Project(models.Model):
     k = models.PositiveSmallIntegerField(
         "answers per prompt",
         default=4,
-        validators=[MinValueValidator(K_MIN), MaxValueValidator(K_MAX)],
+        validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)],
         help_text="How many answers stand side by side. Two are compared, with a degree; three to nine are ranked.",
     )
     overlap = models.PositiveSmallIntegerField(
@@ -57,7 +59,7 @@ class Project(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
         help_text="How long an item waits for the person who opened it before others may have it.",
     )
-    # --- what is asked beside the order ---
+    # --- questions beside the ranks ---
     asks_quality = models.BooleanField(
         "quality, 1 to 7", default=False, help_text="Of every answer, before the ranking."
     )
@@ -72,9 +74,11 @@ class Project(models.Model):
         help_text="Of every answer. An unsafe answer cannot be preferred to a safe one.",
     )
     rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
-    # --- how work is handed out ---
-    gold_rate = _share("Of what is handed out, how much has a known answer, to see how well people judge.")
-    control_rate = _share(
+    # --- how items are given out ---
+    gold_rate = _share_field(
+        "Of what is handed out, how much has a known answer, to see how well people judge."
+    )
+    control_rate = _share_field(
         "Of what is handed out, how much is drawn evenly from all that waits, whatever its priority."
     )
     qualification_items = models.PositiveSmallIntegerField(
@@ -82,13 +86,15 @@ class Project(models.Model):
         validators=[MaxValueValidator(100)],
         help_text="How many items with a known answer somebody judges before their real work begins; 0 for none.",
     )
-    qualification_accuracy = _share("How much of them must be right.", default=0.7)
+    qualification_accuracy = _share_field("How much of them must be right.", default=0.7)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
         ordering = ["name"]
         constraints = [
-            models.CheckConstraint(condition=models.Q(k__gte=K_MIN, k__lte=K_MAX), name="k_is_2_to_9"),
+            models.CheckConstraint(
+                condition=models.Q(k__gte=MIN_RESPONSES, k__lte=MAX_RESPONSES), name="k_is_2_to_9"
+            ),
             models.CheckConstraint(condition=models.Q(overlap__gte=1), name="overlap_is_positive"),
             models.CheckConstraint(condition=models.Q(lease_minutes__gte=1), name="lease_is_positive"),
             models.CheckConstraint(
@@ -102,16 +108,17 @@ class Project(models.Model):
         return self.name
 
     def clean(self) -> None:
-        """
+        """Check settings against each other.
+
         Raises:
-            ValidationError: its settings cannot all be so.
+            ValidationError
         """
-        together = self.gold_rate + self.control_rate
-        if together > 1:
+        total = self.gold_rate + self.control_rate
+        if total > 1:
             raise ValidationError(
                 {
-                    "control_rate": f"Gold items and the control slice are {100 * together:.4g}% of what is handed out "
-                    "together: at most 100% can be."
+                    "control_rate": f"Gold items and the random sample are {100 * total:.4g}% of all items together, which "
+                    "is more than 100%."
                 }
             )
 
@@ -119,25 +126,25 @@ class Project(models.Model):
         return reverse("project", args=[self.slug])
 
     @property
-    def asks(self) -> list[str]:
-        """What is asked beside the order: of `quality`, `flags`, `safety`, `rationale` and `required rationale`."""
-        asked = {
+    def extra_questions(self) -> list[str]:
+        """What annotators answer beside the ranks: of `quality`, `flags`, `safety`, `rationale`, `required rationale`."""
+        enabled = {
             "quality": self.asks_quality,
             "flags": self.asks_flags,
             "safety": self.asks_safety,
             "rationale": self.rationale != self.Rationale.NONE,
             "required rationale": self.rationale == self.Rationale.REQUIRED,
         }
-        return [name for name, is_asked in asked.items() if is_asked]
+        return [name for name, is_enabled in enabled.items() if is_enabled]
 
     @property
     def guideline(self) -> Guideline | None:
-        """The version in force."""
+        """The current version."""
         return self.guidelines.order_by("-number").first()
 
 
 class Guideline(models.Model):
-    """A numbered version of what annotators are told. Never changes: an edit is the next number."""
+    """A version of the guidelines for annotators. Append-only: an edit is the next version."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="guidelines", db_index=False)
     number = models.PositiveIntegerField()

@@ -1,3 +1,5 @@
+"""Prompts, responses, and the authors of responses."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -10,7 +12,7 @@ from annotation.models.projects import Project
 
 
 class Author(models.Model):
-    """Who wrote a response. A model version in `training` points here, so that `annotation` need not know of models."""
+    """The author of a response. A model version in `training` points here, so that `annotation` does not depend on it."""
 
     class Kind(models.TextChoices):
         POLICY = "policy"
@@ -20,7 +22,7 @@ class Author(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="authors", db_index=False)
     kind = models.CharField(max_length=10, choices=Kind)
     name = models.CharField(max_length=200)
-    # of a person's demonstrations: they are never given back to them to be ranked
+    # the annotator who wrote these responses, who never gets them to rank
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="authors"
     )
@@ -35,20 +37,20 @@ class Author(models.Model):
 
 
 @models.JSONField.register_lookup
-class Says(models.Lookup[Any]):
-    """Of messages: these words stand in one of them, in any case."""
+class AnyMessageContains(models.Lookup[Any]):
+    """Whether one of the messages contains a text, ignoring case."""
 
-    lookup_name = "says"
+    lookup_name = "any_message_contains"
     prepare_rhs = False
 
     def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         messages, values = self.process_lhs(compiler, connection)
-        said = f"SELECT FROM jsonb_array_elements({messages}) AS m WHERE strpos(lower(m ->> 'content'), lower(%s)) > 0"
-        return f"EXISTS ({said})", (*values, self.rhs)
+        matches = f"SELECT FROM jsonb_array_elements({messages}) AS m WHERE strpos(lower(m ->> 'content'), lower(%s)) > 0"
+        return f"EXISTS ({matches})", (*values, self.rhs)
 
 
 class Prompt(models.Model):
-    """A conversation that waits for an answer."""
+    """A conversation whose next message is to be written: the responses are the candidates."""
 
     class Split(models.TextChoices):
         TRAIN = "train"
@@ -74,12 +76,12 @@ class Prompt(models.Model):
 
     @property
     def turns(self) -> list[dict[str, str]]:
-        """What a page shows: `[{role, html}, …]`."""
+        """The messages as HTML, `[{role, html}, …]`."""
         return [{"role": m["role"], "html": h} for m, h in zip(self.messages, self.html, strict=True)]
 
 
 class Response(models.Model):
-    """One answer to a prompt. Never changes."""
+    """One answer to a prompt. Append-only."""
 
     prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="responses", db_index=False)
     author = models.ForeignKey(Author, models.PROTECT, related_name="responses")

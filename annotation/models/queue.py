@@ -1,3 +1,5 @@
+"""Items, their slots, drafts and skips."""
+
 from __future__ import annotations
 
 from django.conf import settings
@@ -11,13 +13,13 @@ from annotation.models.prompts import Prompt, Response
 
 
 class Item(models.Model):
-    """A prompt and what people are asked about it: to order its k responses; with none, to write one; with a single one,
-    to make it better."""
+    """A prompt with its k responses, to be ranked; with no response, one is to be written, and with one, it is to be
+    improved."""
 
     class State(models.TextChoices):
         OPEN = "open"
         RESTRICTED = "restricted"  # for reviewers and leads only
-        RETIRED = "retired"  # for nobody any more
+        RETIRED = "retired"  # for nobody
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="items")
     prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="items")
@@ -26,8 +28,8 @@ class Item(models.Model):
     probability = models.FloatField(default=1.0)
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     retired_reason = models.CharField(max_length=200, blank=True)
-    # the ranks that are right, by response id as a string: {"12": 1, "13": 2}. Such an item has no slots that wait: one is
-    # made for each person who is given it
+    # the correct ranks by response id, as a string: {"12": 1, "13": 2}. Such an item has no open slots: a slot is created
+    # for each annotator who gets it
     gold = models.JSONField(null=True, blank=True)
     gold_explanation = models.TextField(blank=True, help_text="Why; reviewers read it.")
     created_at = models.DateTimeField(auto_now_add=True)
@@ -45,7 +47,7 @@ class Item(models.Model):
 
 
 class Candidate(models.Model):
-    """A response that stands in an item."""
+    """A response of an item."""
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="candidates", db_index=False)
     response = models.ForeignKey(Response, models.PROTECT, related_name="+")
@@ -56,10 +58,10 @@ class Candidate(models.Model):
 
 class SlotQuerySet(models.QuerySet["Slot"]):
     def release(self) -> None:
-        """End the leases among them: a slot that was made for one person is gone, the others are free again."""
-        held = self.filter(state=Slot.State.LEASED)
-        held.filter(gold=True).delete()
-        held.update(
+        """End the leases among these slots: gold slots are deleted, the others are open again."""
+        leased = self.filter(state=Slot.State.LEASED)
+        leased.filter(gold=True).delete()
+        leased.update(
             state=Slot.State.OPEN,
             annotator=None,
             token=None,
@@ -71,10 +73,10 @@ class SlotQuerySet(models.QuerySet["Slot"]):
 
 
 class Slot(models.Model):
-    """One wanted judgment: an item has exactly as many as its overlap asks for, so it can never get more. A gold item has
-    none that wait: one is made for each person who is given it.
+    """A place for one judgment: an item has exactly as many slots as its overlap, so it can never get more judgments. A gold
+    item has no open ones: a slot is created for each annotator who gets it.
 
-    `open -> leased -> done`. A lease that has run out is as good as open.
+    `open -> leased -> done`. A slot whose lease has expired counts as open.
     """
 
     class State(models.TextChoices):
@@ -87,19 +89,20 @@ class Slot(models.Model):
     state = models.CharField(max_length=6, choices=State, default=State.OPEN)
     priority = models.SmallIntegerField(default=0)
     random_key = models.FloatField(db_default=Random())
-    # a second draw for the control slice: the queue's own order says nothing about it, so what is left of it stays even
+    # drawn independently of the queue's order, so that what is left of the control slice stays uniform
     control_key = models.FloatField(db_default=Random())
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="slots"
     )
     token = models.UUIDField(null=True, blank=True)
     leased_until = models.DateTimeField(null=True, blank=True)
-    # when its item came on the screen; null while the slot is held ahead, for the page after this one
+    # when its item came on the screen; null while the slot is claimed ahead, for the next page
     opened_at = models.DateTimeField(null=True, blank=True)
-    restricted = models.BooleanField(default=False, help_text="As its item is: for reviewers and leads only.")
-    control = models.BooleanField(default=False, help_text="Handed out as part of the uniform control slice.")
+    restricted = models.BooleanField(default=False, help_text="As its item: for reviewers and leads only.")
+    control = models.BooleanField(default=False, help_text="Given out as part of the uniform control slice.")
     gold = models.BooleanField(
-        default=False, help_text="Made for one person and an item whose answer is known; no wanted judgment."
+        default=False,
+        help_text="Created for one annotator and a gold item; does not count towards the overlap.",
     )
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
 
@@ -123,7 +126,7 @@ class Slot(models.Model):
             ),
         ]
         indexes = [
-            # the claim's own indexes, in the order in which it looks
+            # the indexes of the claim, in its order
             models.Index(
                 fields=["project", "-restricted", "-priority", "random_key", "id"],
                 name="slots_to_claim",
@@ -142,7 +145,7 @@ class Slot(models.Model):
 
 
 class Draft(models.Model):
-    """What an annotator had on the screen before submitting; gone once they submit or skip."""
+    """What an annotator has entered for an item; deleted when they submit or skip."""
 
     item = models.ForeignKey(Item, models.CASCADE, related_name="drafts", db_index=False)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="drafts")
@@ -154,7 +157,7 @@ class Draft(models.Model):
 
 
 class Skip(models.Model):
-    """Someone could not judge an item, and why. Their slot is open again, for somebody else."""
+    """An annotator skipped an item, with the reason."""
 
     class Reason(models.TextChoices):
         ALL_BAD = "all_bad", "All answers are bad"
@@ -168,7 +171,7 @@ class Skip(models.Model):
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")
     reason = models.CharField(max_length=12, choices=Reason)
     note = models.TextField(blank=True)
-    # what they had said, where it was refused or they sent it to a reviewer
+    # what they had entered, if they sent the item to a reviewer
     data = models.JSONField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -1,3 +1,5 @@
+"""Rules that warn or pause annotators."""
+
 from __future__ import annotations
 
 from django.core.validators import MinValueValidator
@@ -7,7 +9,7 @@ from annotation.models.projects import Project
 
 
 class Rule(models.Model):
-    """What a lead wants to happen when somebody's work falls below a mark."""
+    """A warning or a pause for annotators whose measure falls below a threshold."""
 
     class Measure(models.TextChoices):
         GOLD = "gold", "Accuracy on gold items"
@@ -26,7 +28,7 @@ class Rule(models.Model):
     after = models.PositiveSmallIntegerField(
         default=10,
         validators=[MinValueValidator(1)],
-        help_text="Not before so many judgments that can be measured.",
+        help_text="Not before so many measured judgments.",
     )
     action = models.CharField(max_length=5, choices=Action)
 

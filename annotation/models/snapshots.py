@@ -1,3 +1,5 @@
+"""Frozen sets of judgments."""
+
 from __future__ import annotations
 
 from django.conf import settings
@@ -7,8 +9,8 @@ from annotation.models.projects import Project
 
 
 class Snapshot(models.Model):
-    """A frozen set of judgments, as a file whose SHA-256 is kept. Never changes: what is trained on it can be traced to
-    every judgment, by the ids that its lines carry."""
+    """A frozen set of judgments: a file and its SHA-256. Append-only; each line has the id of its judgment, so that a model
+    can be traced to the judgments that it was trained on."""
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="snapshots", db_index=False)
     number = models.PositiveIntegerField()
@@ -16,10 +18,8 @@ class Snapshot(models.Model):
     counts = models.JSONField(help_text="Judgments, pairs, prompts and annotators, by split.")
     last_judgment = models.BigIntegerField(help_text="The newest judgment in it.")
     sha256 = models.CharField(max_length=64)
-    path = models.CharField(max_length=400, help_text="Of the file, below the artifacts' folder.")
-    manifest = models.JSONField(
-        default=dict, help_text="What it is, how it came about, and what its file holds."
-    )
+    path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
+    manifest = models.JSONField(default=dict, help_text="Description, selection and contents of the file.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,3 +1,5 @@
+"""Webhooks and the deliveries to them."""
+
 from __future__ import annotations
 
 from urllib.parse import urlsplit
@@ -13,20 +15,20 @@ EVENTS = {
     "judgment.created": "somebody judged an item, or revised a judgment",
     "items.created": "items came into the queue",
     "snapshot.frozen": "a snapshot was frozen",
-    "round.changed": "a round went on, or ended",
+    "round.changed": "a round changed its step, or ended",
     "model.promoted": "a model became the current one",
 }
 
 
 class Webhook(models.Model):
-    """An address that is told of what happens in a project. Its secret signs every message; it is shown once."""
+    """An address that receives a project's events. Its secret signs every message, and is shown once."""
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="webhooks")
     url = models.URLField("address", max_length=500)
     events = ArrayField(models.CharField(max_length=40), help_text="As in `EVENTS`.")
     secret = models.CharField(max_length=64, editable=False)
     active = models.BooleanField(default=True)
-    # how far it has been told: judging and importing write no messages, a sweep finds what is new
+    # the last rows that it was notified of: judging and importing write no messages, a sweep finds new rows
     last_judgment = models.BigIntegerField(default=0, editable=False)
     last_item = models.BigIntegerField(default=0, editable=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -40,12 +42,12 @@ class Webhook(models.Model):
 
     @property
     def host(self) -> str:
-        """What may be said of its address to everybody: there may be a key in the rest."""
+        """The part of its address that may be shown to everybody: the rest may contain a key."""
         return urlsplit(self.url).hostname or ""
 
 
 class Delivery(models.Model):
-    """One message to one webhook, and what became of it. The row is the queue; it is also the log."""
+    """One message to one webhook, and its result. The rows are the queue and the log."""
 
     class State(models.TextChoices):
         WAITING = "waiting"
@@ -59,7 +61,7 @@ class Delivery(models.Model):
     attempts = models.PositiveSmallIntegerField(default=0)
     next_at = models.DateTimeField(default=timezone.now)
     status = models.PositiveSmallIntegerField(null=True)
-    answer = models.CharField(max_length=300, blank=True, help_text="How what it answered begins.")
+    answer = models.CharField(max_length=300, blank=True, help_text="The start of the response.")
     problem = models.CharField(max_length=300, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     tried_at = models.DateTimeField(null=True)

@@ -24,7 +24,9 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": project,
-        "page": Paginator(audit_entries(project, who=who, verb=verb), PAGE).get_page(request.GET.get("page")),
+        "page": Paginator(audit_entries(project, actor=who, verb=verb), PAGE).get_page(
+            request.GET.get("page")
+        ),
         "who": who,
         "verb": verb,
         "the_site": THE_SITE,

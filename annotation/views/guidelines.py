@@ -13,6 +13,7 @@ from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_guideline
 from annotation.forms import GuidelineForm
 from annotation.logic import diff, markdown
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Project
 
 
@@ -84,5 +85,5 @@ def guideline_diff(request: HttpRequest, slug: str, older: int, newer: int) -> H
 def markdown_preview(request: HttpRequest) -> HttpResponse:
     """The text as annotators will see it; for the forms that hold guidelines."""
     text = request.POST.get("text") or request.POST.get("guideline") or ""
-    html = markdown.render(text[:100_000])
+    html = markdown.render(text[:MAX_TEXT_CHARS])
     return render(request, "annotation/guidelines.html#preview", {"html": html})

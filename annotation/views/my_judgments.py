@@ -93,7 +93,7 @@ def _show(
         project=project,
         item=item,
         shown=judgment.shown_order,
-        asks=project.asks,
+        extra_questions=project.extra_questions,
         entry=entry,
         error=error,
     )

@@ -18,6 +18,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation import queries
 from annotation.access import Role, current_user, member_for
+from annotation.actions import webhook_delivery
 from annotation.actions import webhooks as actions
 from annotation.actions.webhooks import WebhookError
 from annotation.forms import WebhookEventsForm, WebhookForm
@@ -47,7 +48,7 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
         "me": me,
         "project": me.project,
         "webhooks": queries.webhooks_of(me.project),
-        "most": actions.MOST_WEBHOOKS,
+        "most": actions.MAX_WEBHOOKS,
         "form": form,
         "made": made,
     }
@@ -62,7 +63,7 @@ def webhook(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         request.POST if request.method == "POST" else None, initial={"events": found.events}
     )
     if request.method == "POST" and form.is_valid():
-        actions.change(webhook=found, events=form.cleaned_data["events"], actor=current_user(request))
+        actions.change_events(webhook=found, events=form.cleaned_data["events"], actor=current_user(request))
         messages.success(request, "Its events are saved: it is told of these from now on.")
         return redirect("webhook", slug, pk)
     context = _log(request, me, found) | {"form": form}
@@ -82,7 +83,7 @@ def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Pause it, or let it go on: `active` is `yes` or `no`."""
     _, found = _webhook(request, slug, pk)
     active = request.POST.get("active") == "yes"
-    actions.switch(webhook=found, active=active, actor=current_user(request))
+    actions.set_active(webhook=found, active=active, actor=current_user(request))
     messages.success(
         request,
         "It goes on, with what waited for it."
@@ -105,7 +106,7 @@ def webhook_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def webhook_test(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
     me, found = _webhook(request, slug, pk)
-    actions.send_test(found)
+    webhook_delivery.send_test(found)
     return _sent(request, me, found)
 
 
@@ -113,7 +114,7 @@ def webhook_test(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def webhook_redeliver(request: HtmxRequest, slug: str, pk: int, delivery: int) -> HttpResponse:
     me, found = _webhook(request, slug, pk)
-    actions.redeliver(get_object_or_404(found.deliveries, pk=delivery))
+    webhook_delivery.redeliver(get_object_or_404(found.deliveries, pk=delivery))
     return _sent(request, me, found)
 
 
@@ -148,6 +149,6 @@ def _log(request: HttpRequest, me: Member, webhook: Webhook) -> dict[str, Any]:
         "lines": [(one, json.dumps(one.body, ensure_ascii=False, indent=1)) for one in page],
         "state": state,
         "states": Delivery.State.choices,
-        "attempts": actions.ATTEMPTS,
+        "attempts": webhook_delivery.MAX_ATTEMPTS,
         "moving": webhook.active and any(one.state == "waiting" and one.next_at < soon for one in page),
     }

@@ -27,7 +27,7 @@ django.setup()
 from django.db import connection  # noqa: E402  (models must be ready first)
 from django.utils import timezone  # noqa: E402
 
-from annotation.actions.queue import Lease  # noqa: E402
+from annotation.actions.leases import Lease  # noqa: E402
 from annotation.models import Project, Slot, User  # noqa: E402
 
 CSRF = "c" * 32

@@ -10,7 +10,7 @@ from unittest import mock
 import pytest
 from django.core.cache import cache
 
-from annotation.actions import judgments, queue, review
+from annotation.actions import judgments, leases, review
 from annotation.analytics import annotators, item_search
 from annotation.analytics.agreement import alphas, tallies
 from annotation.analytics.cache import cached
@@ -45,7 +45,7 @@ class RankingTests(OverseeingTestCase):
         crowd: list[User] = [self.bob, self.erin, self.dana, self.alice]
         for _ in range(40):
             person = draw.choice(crowd)
-            lease = queue.claim(project=self.project, annotator=person)
+            lease = leases.claim(project=self.project, annotator=person)
             if lease is None:
                 continue
             ranks = {response: draw.randint(1, 4) for response in lease.shown_order}
@@ -212,7 +212,7 @@ class StandingTests(OverseeingTestCase):
 
     def test_late_judgments_count_in_nothing(self) -> None:
         self.more_items(1)
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
         run_out(lease)
         for person in (self.erin, self.dana):
@@ -267,7 +267,7 @@ class StandingTests(OverseeingTestCase):
     def test_a_tie_for_the_best_is_no_choice_of_the_first(self) -> None:
         builders.items(self.project, 2, k=3)
         for ranks in ([2, 1, 3], [1, 1, 2]):
-            lease = queue.claim(project=self.project, annotator=self.bob)
+            lease = leases.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, ranks)
         (bob,) = annotators.annotator_stats(self.project, NO_FILTERS)
@@ -281,7 +281,7 @@ class StandingTests(OverseeingTestCase):
         builders.imported(self.project, *rows, same)
         length = {answer.pk: len(answer.text) for answer in Response.objects.all()}
         for person, longest_first in ((self.bob, True), (self.erin, False)):
-            while lease := queue.claim(project=self.project, annotator=person):
+            while lease := leases.claim(project=self.project, annotator=person):
                 order = sorted(lease.shown_order, key=lambda pk: length[pk], reverse=longest_first)
                 ranks = {pk: rank for rank, pk in enumerate(order, start=1)}
                 judgments.submit(lease=lease, ranks=ranks, idempotency_key=uuid.uuid4())
@@ -302,7 +302,7 @@ class StandingTests(OverseeingTestCase):
     def test_who_always_takes_the_first_answer_stands_out(self) -> None:
         builders.items(self.project, 14, k=3)
         for _ in range(14):
-            lease = queue.claim(project=self.project, annotator=self.bob)
+            lease = leases.claim(project=self.project, annotator=self.bob)
             assert lease is not None
             builders.submit(lease, [1, 2, 3])
         (bob,) = annotators.annotator_stats(self.project, NO_FILTERS)

@@ -16,10 +16,10 @@ from django.db import IntegrityError, connections
 from django.db.models import Count
 from django.test import Client, TransactionTestCase
 
-from annotation.actions import queue
+from annotation.actions import leases
 from annotation.actions.judgments import AlreadyJudged
+from annotation.actions.leases import Lease
 from annotation.actions.prompts import import_lines
-from annotation.actions.queue import Lease
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.processes import environment, kill, process, until
@@ -138,7 +138,7 @@ class ConcurrencyTests(TransactionTestCase):
         builders.items(self.project, 10)
         bob = self.people[0]
         for _ in range(10):
-            lease = queue.claim(project=self.project, annotator=bob)
+            lease = leases.claim(project=self.project, annotator=bob)
             assert lease is not None
 
             def tab(ranks: list[int], lease: Lease = lease) -> str:
@@ -159,7 +159,7 @@ class ConcurrencyTests(TransactionTestCase):
         builders.items(self.project, 10)
         bob = self.people[0]
         for _ in range(10):
-            lease, key = queue.claim(project=self.project, annotator=bob), uuid.uuid4()
+            lease, key = leases.claim(project=self.project, annotator=bob), uuid.uuid4()
 
             def click(_: int, lease: Lease | None = lease, key: uuid.UUID = key) -> int:
                 assert lease is not None

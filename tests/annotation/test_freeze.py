@@ -9,7 +9,7 @@ import pytest
 from django.db import DatabaseError, transaction
 from django.test import override_settings
 
-from annotation.actions import queue, snapshots
+from annotation.actions import leases, snapshots
 from annotation.actions.snapshots import FreezeError
 from annotation.models import Snapshot
 from tests import builders
@@ -60,7 +60,7 @@ class FreezeTests(PalateTestCase):
 
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.items(self.project, 1)
-        late = queue.claim(project=self.project, annotator=self.bob)
+        late = leases.claim(project=self.project, annotator=self.bob)
         run_out(late)
         counted = builders.judgment(self.project, self.dana)
         builders.submit(late)

@@ -8,8 +8,8 @@ from unittest.mock import patch
 import pytest
 
 from annotation import queries
-from annotation.actions import items, judgments, queue, rules
-from annotation.actions.queue import Paused
+from annotation.actions import items, judgments, leases, rules, skips
+from annotation.actions.leases import Paused
 from annotation.models import AuditEntry, Author, Item, Member, Project, Skip, Slot, User
 from tests import builders
 from tests.annotation.test_queue import QueueTestCase, run_out
@@ -47,7 +47,7 @@ class GoldTests(GoldTestCase):
             assert self.claim(person).item_id == gold.pk
             builders.judgment(self.project, person)
             assert self.claim(person).item_id != gold.pk
-        assert queries.progress(self.project).wanted == 2
+        assert queries.progress(self.project).total == 2
         assert queries.progress(self.project).done == 0
 
     def test_one_that_ran_out_or_was_skipped_goes_to_nobody_else(self) -> None:
@@ -57,7 +57,7 @@ class GoldTests(GoldTestCase):
         run_out(self.claim(self.bob))
         self.settings(gold_rate=0.0)
         assert self.nothing_for(self.dana)
-        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         assert not Slot.objects.exists()
 
     def test_its_time_begins_when_it_is_on_the_screen_too(self) -> None:
@@ -65,11 +65,11 @@ class GoldTests(GoldTestCase):
         self.gold(3)
         self.settings(gold_rate=1.0)
         first = self.claim(self.bob)
-        second = queue.claim(project=self.project, annotator=self.bob, besides=first)
+        second = leases.claim(project=self.project, annotator=self.bob, on_screen=first)
         assert second is not None
         assert Slot.objects.get(pk=second.slot_id).opened_at is None
         builders.submit(first)
-        assert queue.claim(project=self.project, annotator=self.bob, besides=second)
+        assert leases.claim(project=self.project, annotator=self.bob, on_screen=second)
         assert Slot.objects.get(pk=second.slot_id).opened_at is not None
 
     def test_a_restricted_one_that_is_held_is_not_in_the_way(self) -> None:
@@ -124,9 +124,9 @@ class ControlTests(GoldTestCase):
         Slot.objects.filter(pk=near.pk).update(control_key=0.2, random_key=0.9)
         Slot.objects.filter(pk=far.pk).update(control_key=0.6, random_key=0.1, priority=5)
         self.settings(control_rate=1.0)
-        with patch.object(queue, "_dice") as dice:
+        with patch.object(leases, "_random") as random:
             for drawn, expected in ((0.1, near), (0.5, far), (0.7, near)):
-                dice.random.return_value = drawn
+                random.random.return_value = drawn
                 assert self.claim(self.bob).slot_id == expected.pk
                 Slot.objects.filter(pk=expected.pk).release()
 
@@ -135,7 +135,7 @@ class ControlTests(GoldTestCase):
         self.settings(control_rate=1.0)
         lease = self.claim(self.bob)
         assert Slot.objects.get().control
-        queue.skip(lease=lease, reason="cannot_judge")
+        skips.skip(lease=lease, reason="cannot_judge")
         assert not Slot.objects.get().control
 
     def test_one_that_ran_out_is_of_it_no_more(self) -> None:
@@ -180,28 +180,28 @@ class QualificationTests(GoldTestCase):
         for _ in range(2):
             builders.judgment(self.project, self.bob, [4, 3, 2, 1])
         assert self.member(self.bob).qualified_at is None
-        with pytest.raises(Paused, match="asks for 70% of what is known to be right; you had 0%"):
+        with pytest.raises(Paused, match="needs an accuracy of 70%; yours was 0%"):
             self.claim(self.bob)
         assert AuditEntry.objects.get(verb="member.paused").data["accuracy"] == 0
 
     def test_no_more_is_held_ahead_than_it_has(self) -> None:
         self.begin()
         first = self.claim(self.bob)
-        second = queue.claim(project=self.project, annotator=self.bob, besides=first)
+        second = leases.claim(project=self.project, annotator=self.bob, on_screen=first)
         builders.submit(first, [1, 1, 1, 1])
-        assert queue.claim(project=self.project, annotator=self.bob, besides=second) is None
+        assert leases.claim(project=self.project, annotator=self.bob, on_screen=second) is None
 
     def test_one_that_was_skipped_is_one_of_them(self) -> None:
         self.begin()
-        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         second = self.claim(self.bob)
-        assert queue.claim(project=self.project, annotator=self.bob, besides=second) is None
+        assert leases.claim(project=self.project, annotator=self.bob, on_screen=second) is None
 
     def test_a_skipped_one_counts_as_not_right(self) -> None:
         self.begin(accuracy=1.0)
-        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         builders.judgment(self.project, self.bob)
-        assert "you had 50%" in self.member(self.bob).paused_reason
+        assert "yours was 50%" in self.member(self.bob).paused_reason
 
     def test_what_was_changed_counts_as_it_is_now(self) -> None:
         self.begin(accuracy=1.0)
@@ -214,7 +214,7 @@ class QualificationTests(GoldTestCase):
     def test_to_skip_the_last_one_ends_it(self) -> None:
         self.begin(accuracy=0.5)
         builders.judgment(self.project, self.bob)
-        queue.skip(lease=self.claim(self.bob), reason="cannot_judge")
+        skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         assert self.member(self.bob).qualified_at is not None
 
     def test_reviewers_need_none(self) -> None:
@@ -271,7 +271,7 @@ class QualificationTests(GoldTestCase):
     def test_without_gold_nobody_can_begin(self) -> None:
         builders.items(self.project, 1)
         self.settings(qualification_items=2)
-        with pytest.raises(Paused, match="nothing in it yet"):
+        with pytest.raises(Paused, match="has no items yet"):
             self.claim(self.bob)
 
 
@@ -308,7 +308,7 @@ class OwnAnswersTests(GoldTestCase):
 
 class RoutingTests(GoldTestCase):
     def skip(self, user: User, reason: str) -> None:
-        queue.skip(lease=self.claim(user), reason=reason)
+        skips.skip(lease=self.claim(user), reason=reason)
 
     def test_unsafe_to_read_is_for_reviewers_at_once(self) -> None:
         builders.items(self.project, 1)
@@ -330,7 +330,7 @@ class RoutingTests(GoldTestCase):
         item = Item.objects.get()
         assert (item.state, item.retired_reason) == ("retired", "The answers are the same (skipped 2 times)")
         assert self.nothing_for(self.alice)
-        assert queries.progress(self.project).wanted == 0
+        assert queries.progress(self.project).total == 0
 
     def test_who_has_it_on_the_screen_may_still_say_something(self) -> None:
         builders.items(self.project, 1)
@@ -343,7 +343,7 @@ class RoutingTests(GoldTestCase):
         lease = self.claim(self.bob)
         for reason in ("First.", "Second."):
             items.retire(item=Item.objects.get(), actor=self.alice, reason=reason)
-        queue.skip(lease=lease, reason="review")
+        skips.skip(lease=lease, reason="review")
         item = Item.objects.get()
         assert (item.state, item.retired_reason) == ("retired", "First.")
         assert AuditEntry.objects.filter(verb="item.retired").count() == 1
@@ -371,7 +371,7 @@ class RoutingTests(GoldTestCase):
 
     def test_a_skip_keeps_its_note_and_what_was_said(self) -> None:
         builders.items(self.project, 1)
-        queue.skip(lease=self.claim(self.bob), reason="review", note=" B lies. ", data={"ranks": {"1": 1}})
+        skips.skip(lease=self.claim(self.bob), reason="review", note=" B lies. ", data={"ranks": {"1": 1}})
         skip = Skip.objects.get()
         assert (skip.note, skip.data) == ("B lies.", {"ranks": {"1": 1}})
 
@@ -380,9 +380,9 @@ class RenewTests(GoldTestCase):
     def test_it_renews_what_is_on_the_screen_and_what_is_held_ahead(self) -> None:
         builders.items(self.project, 2)
         lease = self.claim(self.bob)
-        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         before = dict(Slot.objects.values_list("pk", "leased_until"))
-        assert queue.renew(lease=lease)
+        assert leases.renew(lease=lease)
         after = dict(Slot.objects.values_list("pk", "leased_until"))
         assert all(after[pk] > before[pk] for pk in (lease.slot_id, ahead.slot_id))
 
@@ -391,21 +391,21 @@ class RenewTests(GoldTestCase):
         lease = self.claim(self.bob)
         run_out(lease)
         self.claim(self.dana)
-        assert not queue.renew(lease=lease)
+        assert not leases.renew(lease=lease)
 
     def test_what_is_held_ahead_says_nothing_of_what_was_lost(self) -> None:
         builders.items(self.project, 2)
         lease = self.claim(self.bob)
-        assert queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        assert leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         run_out(lease)
         assert self.claim(self.dana).slot_id == lease.slot_id
-        assert not queue.renew(lease=lease)
+        assert not leases.renew(lease=lease)
 
     def test_one_that_ran_out_is_renewed_while_nobody_has_the_item(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         run_out(lease)
-        assert queue.renew(lease=lease)
+        assert leases.renew(lease=lease)
         assert self.nothing_for(self.dana)
 
 
@@ -414,10 +414,10 @@ class DiceTests(GoldTestCase):
         builders.items(self.project, 3)
         (gold,) = self.gold(1)
         self.settings(gold_rate=0.3, control_rate=0.2)
-        with patch.object(queue, "_dice") as dice:
-            dice.random.return_value = 0.29
+        with patch.object(leases, "_random") as random:
+            random.random.return_value = 0.29
             assert self.claim(self.bob).item_id == gold.pk
-            dice.random.return_value = 0.31
+            random.random.return_value = 0.31
             assert Slot.objects.get(pk=self.claim(self.dana).slot_id).control
-            dice.random.return_value = 0.51
+            random.random.return_value = 0.51
             assert not Slot.objects.get(pk=self.claim(self.alice).slot_id).control

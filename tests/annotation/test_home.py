@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.actions import queue
+from annotation.actions import leases
 from annotation.models import Member
 from tests import builders
 from tests.base import PalateTestCase
@@ -26,14 +26,14 @@ class HomeTests(PalateTestCase):
         self.sign_in(self.bob)
         response = self.get()
         [one] = response.context["work"]
-        assert (one.left, one.done, one.wanted, one.percent) == (2, 1, 3, 33)
+        assert (one.left, one.done, one.total, one.percent) == (2, 1, 3, 33)
         self.assertContains(response, "Start ranking")
         self.assertContains(response, reverse("work", args=[self.project.slug]))
         self.assertNotContains(response, "New project")
 
     def test_it_leads_back_to_an_open_item(self) -> None:
         builders.items(self.project, 2)
-        queue.claim(project=self.project, annotator=self.bob)
+        leases.claim(project=self.project, annotator=self.bob)
         self.sign_in(self.bob)
         response = self.get()
         self.assertContains(response, "Continue")
@@ -42,7 +42,7 @@ class HomeTests(PalateTestCase):
     def test_it_does_not_count_what_others_hold_or_finished(self) -> None:
         builders.items(self.project, 3)
         builders.judgment(self.project, self.dana)
-        queue.claim(project=self.project, annotator=self.dana)
+        leases.claim(project=self.project, annotator=self.dana)
         self.sign_in(self.bob)
         [one] = self.get().context["work"]
         assert one.left == 1

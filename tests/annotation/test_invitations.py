@@ -135,7 +135,7 @@ class JoiningTests(InvitationTestCase):
         for changes, sentence in (
             ({"used": 1}, "All places of this invitation are taken."),
             ({"expires_at": past}, "This invitation has expired."),
-            ({"revoked_at": past}, "This invitation was taken back."),
+            ({"revoked_at": past}, "This invitation was revoked."),
         ):
             invitation, url = self.invited()
             Invitation.objects.filter(pk=invitation.pk).update(**changes)

@@ -4,9 +4,9 @@ import uuid
 
 import pytest
 
-from annotation.actions import judgments, projects, queue
+from annotation.actions import drafts, judgments, leases, projects
 from annotation.actions.judgments import AlreadyJudged, JudgmentError
-from annotation.actions.queue import Lease
+from annotation.actions.leases import Lease
 from annotation.models import Draft, Judgment, Placement, Slot, User
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -15,7 +15,7 @@ from tests.base import PalateTestCase
 
 class JudgeTestCase(PalateTestCase):
     def claim(self, user: User) -> Lease:
-        lease = queue.claim(project=self.project, annotator=user)
+        lease = leases.claim(project=self.project, annotator=user)
         assert lease is not None
         return lease
 
@@ -29,7 +29,7 @@ class SubmitTests(JudgeTestCase):
     def test_it_keeps_what_was_said_and_what_was_shown(self) -> None:
         self.items()
         lease = self.claim(self.bob)
-        queue.save_draft(lease=lease, data={})
+        drafts.save_draft(lease=lease, data={})
         judgment = judgments.submit(
             lease=lease,
             ranks=dict(zip(lease.shown_order, [3, 1, 3, 4], strict=True)),
@@ -138,7 +138,7 @@ class TwiceTests(JudgeTestCase):
         self.items(overlap=2)
         lease = self.claim(self.bob)
         first = builders.submit(lease)
-        with pytest.raises(AlreadyJudged, match="that judgment stands"):
+        with pytest.raises(AlreadyJudged, match="that judgment stays"):
             builders.submit(lease, [4, 3, 2, 1])
         assert Judgment.objects.get() == first
 

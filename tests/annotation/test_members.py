@@ -45,8 +45,8 @@ class MemberTests(AccessTestCase):
     def test_it_says_who_is_unknown_or_here_already(self) -> None:
         self.sign_in(self.alice)
         for data, sentence in (
-            ({"username": "nobody", "role": "annotator"}, "Nobody here is called"),
-            ({"username": "bob", "role": "lead"}, "bob belongs to this project already, as annotator."),
+            ({"username": "nobody", "role": "annotator"}, "There is no user"),
+            ({"username": "bob", "role": "lead"}, "bob is a member of this project already, as annotator."),
             ({"username": "charlie", "role": "king"}, "king is not one of the available choices"),
         ):
             self.assertContains(self.client.post(self.url(), data), sentence, status_code=422)
@@ -57,7 +57,7 @@ class MemberTests(AccessTestCase):
         User.objects.filter(pk=self.charlie.pk).update(is_active=False)
         self.sign_in(self.alice)
         response = self.client.post(self.url(), {"username": "charlie", "role": "annotator"})
-        self.assertContains(response, "Nobody here is called", status_code=422)
+        self.assertContains(response, "There is no user", status_code=422)
 
     def test_it_changes_a_role(self) -> None:
         self.sign_in(self.alice)

@@ -33,12 +33,12 @@ class ListTests(JudgingTestCase):
 
     def test_it_says_what_was_said(self) -> None:
         builders.items(self.project, 1)
-        lease = builders.queue.claim(project=self.project, annotator=self.bob)
+        lease = builders.leases.claim(project=self.project, annotator=self.bob)
         builders.submit(lease, [2, 1, 2, 4])
         pairs = builders.project(self.alice, "Pairs", k=2)
         builders.join(pairs, self.bob, Member.Role.ANNOTATOR)
         builders.items(pairs, 1)
-        builders.submit(builders.queue.claim(project=pairs, annotator=self.bob), [2, 1], degree="slightly")
+        builders.submit(builders.leases.claim(project=pairs, annotator=self.bob), [2, 1], degree="slightly")
         assert [row.said for row in self.list().context["rows"]] == ["B is slightly better", "B > A = C > D"]
 
     def test_one_project_can_be_asked_for(self) -> None:
@@ -73,7 +73,7 @@ class OneTests(JudgingTestCase):
     def setUp(self) -> None:
         super().setUp()
         builders.items(self.project, 2)
-        lease = builders.queue.claim(project=self.project, annotator=self.bob)
+        lease = builders.leases.claim(project=self.project, annotator=self.bob)
         self.mine = builders.submit(lease, [2, 1, 3, 4])
 
     def at(self, judgment: Judgment | None = None) -> str:
@@ -145,7 +145,7 @@ class OneTests(JudgingTestCase):
         prompt.pk, prompt.project = None, letters
         prompt.save()
         enqueue(project=letters, specs=[ItemSpec(prompt.pk, [])])
-        lease = builders.queue.claim(project=letters, annotator=self.bob)
+        lease = builders.leases.claim(project=letters, annotator=self.bob)
         first = judgments.submit(lease=lease, ranks={}, text="Hello.", idempotency_key=self.new_uuid())
         context = self.client.get(self.at(first)).context
         assert context["text"] == "Hello."

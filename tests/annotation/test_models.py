@@ -12,7 +12,7 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions import queue
+from annotation.actions import drafts, leases, skips
 from annotation.models import (
     Agreement,
     ApiToken,
@@ -121,10 +121,10 @@ class ConstraintTests(PalateTestCase):
             {"state": "open", "annotator": None, "shown_order": None, "gold": True},
         ):
             self.refused("a_slot_is_open_leased_or_done", lambda change=impossible: a_slot.update(**change))
-        lease = queue.claim(project=self.project, annotator=self.dana)
-        queue.save_draft(lease=lease, data={})
+        lease = leases.claim(project=self.project, annotator=self.dana)
+        drafts.save_draft(lease=lease, data={})
         self.refused("one_draft_per_item", copy_of(Draft.objects.get()).save)
-        queue.skip(lease=lease, reason="broken")
+        skips.skip(lease=lease, reason="broken")
         self.refused("nobody_skips_an_item_twice", copy_of(Skip.objects.get()).save)
 
     def judgments(self) -> None:

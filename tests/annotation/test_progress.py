@@ -3,7 +3,7 @@ from __future__ import annotations
 from django.urls import reverse
 
 from annotation import analytics
-from annotation.actions import queue
+from annotation.actions import leases, skips
 from annotation.analytics import time_steps
 from annotation.analytics.filters import NO_FILTERS
 from tests import builders
@@ -17,10 +17,10 @@ class ProgressTests(AccessTestCase):
     def test_it_counts_the_queue_the_days_the_people_and_the_skips(self) -> None:
         builders.items(self.project, 4)
         builders.judgment(self.project, self.bob)
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
-        queue.skip(lease=lease, reason="identical")
-        queue.claim(project=self.project, annotator=self.bob)
+        skips.skip(lease=lease, reason="identical")
+        leases.claim(project=self.project, annotator=self.bob)
         self.sign_in(self.dana)
         response = self.client.get(reverse("progress", args=[self.project.slug]))
         status = response.context["queue"]

@@ -105,7 +105,7 @@ class SettingsTests(AccessTestCase):
         self.assertRedirects(self.client.post(self.url(), SETTINGS | given), self.url())
         self.project.refresh_from_db()
         assert (self.project.task, self.project.rationale) == ("demonstrations", "required")
-        assert self.project.asks == ["quality", "safety", "rationale", "required rationale"]
+        assert self.project.extra_questions == ["quality", "safety", "rationale", "required rationale"]
         assert (self.project.gold_rate, self.project.control_rate) == (0.125, 0.2)
         assert (self.project.qualification_items, self.project.qualification_accuracy) == (5, 0.8)
         page = self.client.get(self.url())
@@ -135,7 +135,7 @@ class SettingsTests(AccessTestCase):
     def test_gold_and_control_cannot_be_more_than_everything(self) -> None:
         self.sign_in(self.alice)
         response = self.client.post(self.url(), SETTINGS | {"gold_rate": "60", "control_rate": "60"})
-        self.assertContains(response, "are 120% of what is handed out together", status_code=422)
+        self.assertContains(response, "are 120% of all items together", status_code=422)
         for name, value in (("gold_rate", "101"), ("control_rate", "-1"), ("qualification_accuracy", "x")):
             response = self.client.post(self.url(), SETTINGS | {name: value})
             assert list(response.context["form"].errors) == [name]

@@ -4,7 +4,7 @@ import uuid
 from datetime import timedelta
 
 from annotation import queries
-from annotation.actions import items, judgments, queue
+from annotation.actions import items, judgments, leases, skips
 from annotation.models import Item, Project, Slot, User
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -17,18 +17,18 @@ class ProgressTests(PalateTestCase):
         self.project.save()
         builders.items(self.project, 2)
         empty = queries.progress(self.project)
-        assert (empty.wanted, empty.done, empty.left, empty.percent, empty.eta) == (4, 0, 4, 0, None)
+        assert (empty.total, empty.done, empty.left, empty.percent, empty.eta) == (4, 0, 4, 0, None)
         builders.judgment(self.project, self.bob)
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         now = queries.progress(self.project)
-        assert (now.wanted, now.done, now.left, now.leased, now.last_hour, now.percent) == (4, 1, 3, 1, 1, 25)
+        assert (now.total, now.done, now.left, now.leased, now.last_hour, now.percent) == (4, 1, 3, 1, 1, 25)
         assert now.eta == timedelta(hours=3)
         run_out(lease)
         assert queries.progress(self.project).leased == 0
 
     def test_a_change_of_mind_and_a_judgment_that_came_late_are_no_pace(self) -> None:
         builders.items(self.project, 1)
-        late = queue.claim(project=self.project, annotator=self.bob)
+        late = leases.claim(project=self.project, annotator=self.bob)
         run_out(late)
         judgment = builders.judgment(self.project, self.dana)
         ranks = dict.fromkeys(judgment.shown_order, 1)
@@ -55,10 +55,10 @@ class ProgressTests(PalateTestCase):
         builders.items(self.project, 3)
         assert self.left_for(self.bob) == 3
         builders.judgment(self.project, self.bob)
-        queue.skip(lease=queue.claim(project=self.project, annotator=self.bob), reason="broken")
+        skips.skip(lease=leases.claim(project=self.project, annotator=self.bob), reason="broken")
         assert self.left_for(self.bob) == 1
         assert self.left_for(self.dana) == 3
         Slot.objects.filter(state="open").update(priority=1)
-        while queue.claim(project=self.project, annotator=self.bob) is not None:
+        while leases.claim(project=self.project, annotator=self.bob) is not None:
             builders.judgment(self.project, self.bob)
         assert self.left_for(self.bob) == 0

@@ -7,8 +7,9 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.actions import queue
-from annotation.actions.queue import ItemSpec, Lease, QueueError
+from annotation.actions import drafts, leases, queue, skips
+from annotation.actions.leases import Lease
+from annotation.actions.queue import ItemSpec, QueueError
 from annotation.models import Draft, Item, Member, Skip, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
@@ -21,12 +22,12 @@ def run_out(lease: Lease) -> None:
 
 class QueueTestCase(PalateTestCase):
     def claim(self, user: User) -> Lease:
-        lease = queue.claim(project=self.project, annotator=user)
+        lease = leases.claim(project=self.project, annotator=user)
         assert lease is not None
         return lease
 
     def nothing_for(self, user: User) -> bool:
-        return queue.claim(project=self.project, annotator=user) is None
+        return leases.claim(project=self.project, annotator=user) is None
 
     def set_overlap(self, overlap: int) -> None:
         self.project.overlap = overlap
@@ -78,7 +79,7 @@ class ClaimTests(QueueTestCase):
             candidates = Item.objects.get(pk=lease.item_id).candidates.values_list("response_id", flat=True)
             assert ids == sorted(candidates)
             orders.add(tuple(ids.index(id) for id in lease.shown_order))
-            queue.skip(lease=lease, reason="cannot_judge")
+            skips.skip(lease=lease, reason="cannot_judge")
         assert len(orders) > 5
 
     def test_the_urgent_come_first(self) -> None:
@@ -149,14 +150,14 @@ class ClaimTests(QueueTestCase):
     def test_it_is_one_statement(self) -> None:
         builders.items(self.project, 1)
         with self.assertNumQueries(1):
-            queue.claim(project=self.project, annotator=self.bob)
+            leases.claim(project=self.project, annotator=self.bob)
 
     def test_the_next_one_is_never_the_item_on_the_screen(self) -> None:
         """Though others are wanted for it, too."""
         self.set_overlap(3)
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
-        assert queue.claim(project=self.project, annotator=self.bob, besides=lease) is None
+        assert leases.claim(project=self.project, annotator=self.bob, on_screen=lease) is None
 
     def test_an_item_judged_too_late_to_count_is_not_given_again(self) -> None:
         """Its judgment stands without a slot; the slot that falls free later is for somebody else."""
@@ -165,7 +166,7 @@ class ClaimTests(QueueTestCase):
         run_out(late)
         danas = self.claim(self.dana)
         builders.submit(late)
-        queue.skip(lease=danas, reason="cannot_judge")
+        skips.skip(lease=danas, reason="cannot_judge")
         assert self.nothing_for(self.bob)
         assert self.claim(self.alice).item_id == late.item_id
 
@@ -194,8 +195,8 @@ class SkipTests(QueueTestCase):
     def test_it_gives_the_item_to_somebody_else_and_never_again_to_the_same(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
-        queue.save_draft(lease=lease, data={"ranks": {}})
-        queue.skip(lease=lease, reason="all_bad")
+        drafts.save_draft(lease=lease, data={"ranks": {}})
+        skips.skip(lease=lease, reason="all_bad")
         assert Skip.objects.get().reason == "all_bad"
         assert not Draft.objects.exists()
         assert self.nothing_for(self.bob)
@@ -204,9 +205,9 @@ class SkipTests(QueueTestCase):
     def test_skipping_twice_changes_nothing(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
-        queue.skip(lease=lease, reason="all_bad")
+        skips.skip(lease=lease, reason="all_bad")
         danas = self.claim(self.dana)
-        queue.skip(lease=lease, reason="broken")
+        skips.skip(lease=lease, reason="broken")
         assert Skip.objects.get().reason == "all_bad"
         assert self.claim(self.dana).token == danas.token
 
@@ -214,7 +215,7 @@ class SkipTests(QueueTestCase):
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         with pytest.raises(QueueError, match="'bored' is not a reason"):
-            queue.skip(lease=lease, reason="bored")
+            skips.skip(lease=lease, reason="bored")
         assert Slot.objects.get(pk=lease.slot_id).state == "leased"
 
     def test_a_skip_after_the_lease_ran_out_counts_too(self) -> None:
@@ -223,7 +224,7 @@ class SkipTests(QueueTestCase):
         lease = self.claim(self.bob)
         run_out(lease)
         danas = self.claim(self.dana)
-        queue.skip(lease=lease, reason="unsafe")
+        skips.skip(lease=lease, reason="unsafe")
         assert self.nothing_for(self.bob)
         assert self.claim(self.dana).token == danas.token
 
@@ -231,7 +232,7 @@ class SkipTests(QueueTestCase):
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         builders.submit(lease)
-        queue.skip(lease=lease, reason="unsafe")
+        skips.skip(lease=lease, reason="unsafe")
         assert not Skip.objects.exists()
         assert Slot.objects.get().state == "done"
 
@@ -241,14 +242,14 @@ class DraftTests(QueueTestCase):
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         for rank in (1, 2):
-            queue.save_draft(lease=lease, data={"ranks": {"1": rank}})
+            drafts.save_draft(lease=lease, data={"ranks": {"1": rank}})
         assert Draft.objects.get().data == {"ranks": {"1": 2}}
 
     def test_it_keeps_the_item_in_their_hands(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         run_out(lease)
-        queue.save_draft(lease=lease, data={"ranks": {}})
+        drafts.save_draft(lease=lease, data={"ranks": {}})
         assert self.nothing_for(self.dana)
 
     def test_it_keeps_nothing_without_the_lease(self) -> None:
@@ -256,12 +257,12 @@ class DraftTests(QueueTestCase):
         lease = self.claim(self.bob)
         run_out(lease)
         self.claim(self.dana)
-        queue.save_draft(lease=lease, data={"ranks": {}})
+        drafts.save_draft(lease=lease, data={"ranks": {}})
         assert not Draft.objects.exists()
 
     def test_it_is_gone_after_the_judgment(self) -> None:
         builders.items(self.project, 1)
-        queue.save_draft(lease=self.claim(self.bob), data={"ranks": {}})
+        drafts.save_draft(lease=self.claim(self.bob), data={"ranks": {}})
         builders.judgment(self.project, self.bob)
         assert not Draft.objects.exists()
 

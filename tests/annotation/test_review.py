@@ -93,7 +93,7 @@ class DoubtTests(OverseeingTestCase):
         item, judgment = self.flagged_item()
         assert self.listed() == [judgment.pk]
         page = self.client.get(self.url("review"), {"kind": "flagged"})
-        self.assertContains(page, "two reward models find it odd")
+        self.assertContains(page, "two reward models disagree with it")
         self.assertContains(page, "judged by erin")
         self.assertContains(page, self.url("item", item.pk))
         self.assertContains(self.client.get(self.url("item", item.pk)), "the judgment of erin")
@@ -105,7 +105,7 @@ class DoubtTests(OverseeingTestCase):
         assert ReviewFlag.objects.get().resolved_at is not None
         assert flag_for_review(judgments=[judgment.pk], reason=ReviewFlag.Reason.REWARDS) == 0
         assert self.listed() == []
-        self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models find it odd")
+        self.assertNotContains(self.client.get(self.url("item", item.pk)), "reward models disagree with it")
 
     def test_a_verdict_answers_it_too(self) -> None:
         item, _ = self.flagged_item()
@@ -273,11 +273,11 @@ class ItemTests(OverseeingTestCase):
         item.refresh_from_db()
         assert (item.state, item.retired_reason) == ("retired", "Broken table.")
         assert not item.slots.exclude(state=Slot.State.DONE).exists()
-        assert builders.queue.claim(project=self.project, annotator=self.bob) is None
+        assert builders.leases.claim(project=self.project, annotator=self.bob) is None
         self.client.post(url, {"do": "reopen"})
         item.refresh_from_db()
         assert (item.state, item.slots.count()) == ("open", 2)
-        assert builders.queue.claim(project=self.project, annotator=self.bob) is not None
+        assert builders.leases.claim(project=self.project, annotator=self.bob) is not None
         verbs = set(AuditEntry.objects.values_list("verb", flat=True))
         assert {"item.retired", "item.reopened"} <= verbs
 
@@ -297,7 +297,7 @@ class ItemTests(OverseeingTestCase):
         Project.objects.filter(pk=self.project.pk).update(gold_rate=1.0)
         self.project.refresh_from_db()
         builders.judgment(self.project, self.bob)
-        builders.queue.claim(project=self.project, annotator=self.dana)
+        builders.leases.claim(project=self.project, annotator=self.dana)
         reopen(item=item, actor=self.alice)
         slots = Slot.objects.order_by("gold", "state").values_list("gold", "state", "annotator")
         assert list(slots) == [
@@ -305,7 +305,7 @@ class ItemTests(OverseeingTestCase):
             (False, "open", None),
             (True, "done", self.bob.pk),
         ]
-        assert queries.progress(self.project).wanted == 2
+        assert queries.progress(self.project).total == 2
 
     def test_its_queries_do_not_grow_with_what_was_said(self) -> None:
         item = self.item()

@@ -5,9 +5,9 @@ from unittest import mock
 
 import pytest
 
-from annotation.actions import queue, rules
+from annotation.actions import leases, rules
 from annotation.models import AuditEntry, Member, Rule
-from annotation.tasks import keep_rules
+from annotation.tasks import apply_rules
 from tests import builders
 from tests.overseeing import OverseeingTestCase
 
@@ -70,8 +70,8 @@ class KeepingRulesTests(OverseeingTestCase):
     def test_the_clock_warns_who_misses_known_answers_once_and_the_site_did_it(self) -> None:
         self.rule()
         self.gold_missed_by(self.bob, times=2)
-        keep_rules()
-        keep_rules()
+        apply_rules()
+        apply_rules()
         member = self.member(self.bob)
         assert member.warned_at is not None
         assert "0%" in member.warning
@@ -104,8 +104,8 @@ class KeepingRulesTests(OverseeingTestCase):
         assert member.paused_at is not None
         assert member.warned_at is None
         self.more_items(1)
-        with pytest.raises(queue.Paused, match="agreement with others is 0%"):
-            queue.claim(project=self.project, annotator=self.bob)
+        with pytest.raises(leases.Paused, match="agreement with others is 0%"):
+            leases.claim(project=self.project, annotator=self.bob)
 
     def test_who_may_go_on_is_measured_by_what_comes_after(self) -> None:
         self.rule(action="pause")

@@ -8,7 +8,7 @@ from typing import Any
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.actions import queue
+from annotation.actions import drafts
 from annotation.actions.judgments import ResponseRatings
 from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
 from annotation.views.judging.form_input import Entry
@@ -198,7 +198,7 @@ class MarksTests(JudgingTestCase):
     def test_an_unsafe_answer_preferred_to_a_safe_one_is_refused_and_offered_to_a_reviewer(self) -> None:
         context = self.open()
         response = self.send(self.filled(context, safe=("unsafe", "safe")))
-        self.assertContains(response, "A is marked unsafe and cannot stand above B", status_code=422)
+        self.assertContains(response, "A is marked unsafe and cannot be ranked above B", status_code=422)
         self.assertContains(response, "Send to review instead", status_code=422)
         assert not Judgment.objects.exists()
 
@@ -242,9 +242,9 @@ class MarksTests(JudgingTestCase):
             {"ranks": {a: 77}, "marks": {b: {"quality": 99, "flags": [["x"], "odd"]}}, "degree": "hugely"},
         ):
             with self.subTest(wrong):
-                queue.save_draft(lease=lease, data=wrong)
+                drafts.save_draft(lease=lease, data=wrong)
                 assert self.open()["entry"] == Entry()
-        queue.save_draft(lease=lease, data=right | {"degree": 5})
+        drafts.save_draft(lease=lease, data=right | {"degree": 5})
         entry = self.open()["entry"]
         assert entry.ranks == {int(a): 1}
         assert entry.marks == {int(a): ResponseRatings(quality=3, safe=True, flags=("opinion",))}

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from annotation.actions import judgments, queue
+from annotation.actions import judgments, leases, queue
 from annotation.actions.judgments import JudgmentError, ResponseRatings, UnsafePreferred
-from annotation.actions.queue import ItemSpec, Lease
+from annotation.actions.leases import Lease
+from annotation.actions.queue import ItemSpec
 from annotation.models import Author, Judgment, Project, Response, Slot
 from tests import builders
 from tests.annotation.test_judge import JudgeTestCase
@@ -99,7 +100,9 @@ class SafetyTests(MarksTestCase):
     def test_an_unsafe_answer_cannot_stand_above_a_safe_one(self) -> None:
         lease = self.asking(asks_safety=True)
         marks = {"A": self.SAFE, "B": self.UNSAFE, "C": self.SAFE}
-        with pytest.raises(UnsafePreferred, match="B is marked unsafe and cannot stand above C") as caught:
+        with pytest.raises(
+            UnsafePreferred, match="B is marked unsafe and cannot be ranked above C"
+        ) as caught:
             self.say(lease, marks)
         assert caught.value.field == "safety"
         assert not Judgment.objects.exists()
@@ -169,22 +172,22 @@ class TimeTests(JudgeTestCase):
     def test_what_is_held_ahead_is_not_open_before_it_is_on_the_screen(self) -> None:
         self.items(3)
         lease = self.claim(self.bob)
-        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         assert ahead.item_id != lease.item_id
         assert Slot.objects.get(pk=ahead.slot_id).opened_at is None
         assert self.claim(self.bob).item_id == lease.item_id
         builders.submit(lease)
-        third = queue.claim(project=self.project, annotator=self.bob, besides=ahead)
+        third = leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
         assert third.item_id not in (lease.item_id, ahead.item_id)
         assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
 
     def test_what_was_held_ahead_is_timed_from_when_it_was_on_the_screen(self) -> None:
         self.items(2)
         lease = self.claim(self.bob)
-        ahead = queue.claim(project=self.project, annotator=self.bob, besides=lease)
+        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         assert ahead is not None
         builders.submit(lease)
-        queue.claim(project=self.project, annotator=self.bob, besides=ahead)
+        leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
         fetched = replace(ahead, opened_at=ahead.opened_at - 3600)
         assert builders.submit(fetched).seconds < 60
 

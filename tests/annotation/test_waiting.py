@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from annotation.actions import invitations, members, projects, prompts, queue, review, snapshots
+from annotation.actions import invitations, leases, members, projects, prompts, review, snapshots
 from annotation.models import Invitation, Item, Judgment, Member, Project, User
 from tests import builders
 
@@ -62,7 +62,7 @@ def test_a_judgment_comes_in_while_a_reviewer_decides_the_item(project: Project,
     bob = builders.user("bob")
     builders.join(project, bob, Member.Role.ANNOTATOR)
     builders.items(project, 1)
-    lease = queue.claim(project=project, annotator=bob)
+    lease = leases.claim(project=project, annotator=bob)
     assert lease is not None
     item = Item.objects.get()
     ranks = {pk: n for n, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}

@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils import timezone
 from palate_client import verified
 
-from annotation.actions import prompts, safe_http, webhooks
+from annotation.actions import prompts, safe_http, webhook_delivery, webhooks
 from annotation.actions.webhooks import WebhookError
 from annotation.models import AuditEntry, Delivery, Item, Prompt, Webhook
 from tests import builders
@@ -67,12 +67,12 @@ class DeliveryTests(PalateTestCase):
 
     def settle(self) -> None:
         """Rows count as settled at once."""
-        self.enterContext(patch.object(webhooks, "SETTLED", timedelta(0)))
+        self.enterContext(patch.object(webhook_delivery, "SETTLE_TIME", timedelta(0)))
 
     def test_a_message_is_signed_and_noted(self) -> None:
         hook = self.hook("snapshot.frozen")
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
-        assert webhooks.send_due() == 1
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        assert webhook_delivery.send_due() == 1
         ((headers, body),) = self.receiver.heard
         assert verified(hook.secret, body, headers["Palate-Signature"])
         assert not verified("another", body, headers["Palate-Signature"])
@@ -86,14 +86,14 @@ class DeliveryTests(PalateTestCase):
         )
         delivery = Delivery.objects.get()
         assert (delivery.state, delivery.status, delivery.attempts) == ("delivered", 204, 1)
-        assert webhooks.send_due() == 0
+        assert webhook_delivery.send_due() == 0
 
     def test_what_nobody_wants_to_know_is_not_told(self) -> None:
         self.hook("snapshot.frozen")
-        webhooks.tell(self.project, "model.promoted", model="m")
-        webhooks.tell(builders.project(self.alice, "Other"), "snapshot.frozen", number=1)
+        webhook_delivery.notify(self.project, "model.promoted", model="m")
+        webhook_delivery.notify(builders.project(self.alice, "Other"), "snapshot.frozen", number=1)
         Webhook.objects.update(active=False)
-        webhooks.tell(self.project, "snapshot.frozen", number=2)
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=2)
         assert not Delivery.objects.exists()
 
     def test_judgments_and_items_are_told_once_in_batches(self) -> None:
@@ -101,9 +101,9 @@ class DeliveryTests(PalateTestCase):
         self.hook("judgment.created", "items.created")
         builders.items(self.project, 150)
         judgment = builders.judgment(self.project, self.bob)
-        while webhooks.gather():
+        while webhook_delivery.notify_of_new_rows():
             pass
-        webhooks.send_due()
+        webhook_delivery.send_due()
         by_event: dict[str, list[Any]] = {}
         for said in self.told():
             by_event.setdefault(said["event"], []).append(said["data"])
@@ -122,47 +122,47 @@ class DeliveryTests(PalateTestCase):
                 ]
             }
         ]
-        assert webhooks.gather() == 0
+        assert webhook_delivery.notify_of_new_rows() == 0
 
     def test_a_webhook_is_not_told_of_what_was_before_it(self) -> None:
         self.settle()
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
         self.hook("judgment.created", "items.created")
-        assert webhooks.gather() == 0
+        assert webhook_delivery.notify_of_new_rows() == 0
 
     def test_what_does_not_arrive_is_sent_again_after_longer_and_longer_waits(self) -> None:
         self.hook("snapshot.frozen")
         self.receiver.status = 500
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
         waits = []
-        for _ in range(webhooks.ATTEMPTS):
+        for _ in range(webhook_delivery.MAX_ATTEMPTS):
             Delivery.objects.update(next_at=timezone.now())
-            assert webhooks.send_due() == 1
+            assert webhook_delivery.send_due() == 1
             delivery = Delivery.objects.get()
             waits.append((delivery.next_at - timezone.now()).total_seconds())
         assert waits[:4] == pytest.approx([15, 60, 240, 960], abs=3)
         assert timedelta(days=3.7) < timedelta(seconds=sum(waits[:-1])) < timedelta(days=4)
         assert (delivery.state, delivery.status, delivery.problem) == ("failed", 500, "It answered 500.")
-        assert len(self.receiver.heard) == webhooks.ATTEMPTS
+        assert len(self.receiver.heard) == webhook_delivery.MAX_ATTEMPTS
         self.receiver.status = 200
-        webhooks.redeliver(delivery)
-        webhooks.send_due()
+        webhook_delivery.redeliver(delivery)
+        webhook_delivery.send_due()
         assert Delivery.objects.get().state == "delivered"
 
     def test_how_it_was_answered_is_noted(self) -> None:
         self.hook("snapshot.frozen")
         self.receiver.status, self.receiver.text = 500, b"No\n such\0 \xff\x1b " + b"word " * 300
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
-        webhooks.send_due()
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.send_due()
         delivery = Delivery.objects.get()
         assert delivery.answer == ("No such \N{REPLACEMENT CHARACTER} " + "word " * 100)[:300]
         assert delivery.tried_at is not None
         assert delivery.delivered_at is None
 
     def test_a_test_arrives_whatever_it_is_told_of(self) -> None:
-        webhooks.send_test(self.hook("model.promoted"))
-        webhooks.send_due()
+        webhook_delivery.send_test(self.hook("model.promoted"))
+        webhook_delivery.send_due()
         ((headers, _),) = self.receiver.heard
         assert headers["Palate-Event"] == "test"
         assert self.told()[0]["data"] == {}
@@ -174,30 +174,30 @@ class DeliveryTests(PalateTestCase):
         builders.items(self.project, 2)
         builders.judgment(self.project, self.bob)
         both = ["judgment.created", "items.created"]
-        webhooks.change(webhook=hook, events=both, actor=self.alice)
+        webhooks.change_events(webhook=hook, events=both, actor=self.alice)
         builders.judgment(self.project, self.bob)
-        while webhooks.gather():
+        while webhook_delivery.notify_of_new_rows():
             pass
         told = {one.event: one.body["data"] for one in Delivery.objects.all()}
         assert len(told["items.created"]["items"]) == 2  # it listened to these all along
         assert len(told["judgment.created"]["judgments"]) == 1
-        with pytest.raises(WebhookError, match="no event"):
-            webhooks.change(webhook=hook, events=["rain"], actor=self.alice)
+        with pytest.raises(WebhookError, match="not an event"):
+            webhooks.change_events(webhook=hook, events=["rain"], actor=self.alice)
 
     def test_the_log_forgets_what_is_over_and_old(self) -> None:
         hook = self.hook("snapshot.frozen")
-        old, waiting, new = (webhooks.send_test(hook) for _ in range(3))
+        old, waiting, new = (webhook_delivery.send_test(hook) for _ in range(3))
         long_ago = timezone.now() - timedelta(days=31)
         Delivery.objects.filter(pk__in=[old.pk, waiting.pk]).update(created_at=long_ago)
         Delivery.objects.filter(pk__in=[old.pk, new.pk]).update(state="delivered")
-        assert webhooks.forget() == 1
+        assert webhook_delivery.delete_old_deliveries() == 1
         assert set(Delivery.objects.values_list("pk", flat=True)) == {waiting.pk, new.pk}
 
     def test_a_redirect_is_not_followed(self) -> None:
         self.hook("snapshot.frozen")
         self.receiver.status = 307
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
-        webhooks.send_due()
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.send_due()
         assert Delivery.objects.get().problem == "It answered 307."
         assert len(self.receiver.heard) == 1
 
@@ -205,13 +205,13 @@ class DeliveryTests(PalateTestCase):
         self.hook("snapshot.frozen")
         self.receiver.server.shutdown()
         self.receiver.server.server_close()
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
-        webhooks.send_due()
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.send_due()
         assert "does not answer" in Delivery.objects.get().problem
 
     def test_a_server_that_answers_a_byte_at_a_time_is_given_up(self) -> None:
         self.hook("snapshot.frozen")
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
         for answer in (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 90, b"HTTP/1.1 200 " + b"O" * 900):
             with dripping(answer) as url, patch.object(safe_http, "TIMEOUT_S", 0.5):
                 began = time.monotonic()
@@ -224,8 +224,8 @@ class DeliveryTests(PalateTestCase):
         Webhook.objects.filter(pk=hook.pk).update(url="http://127.0.0.1:1/")
         self.hook("snapshot.frozen")
         for number in range(3):
-            webhooks.tell(self.project, "snapshot.frozen", number=number)
-        assert webhooks.send_due() == 4
+            webhook_delivery.notify(self.project, "snapshot.frozen", number=number)
+        assert webhook_delivery.send_due() == 4
         assert len(self.receiver.heard) == 3
         assert sorted(hook.deliveries.values_list("attempts", flat=True)) == [0, 0, 1]
 
@@ -233,7 +233,7 @@ class DeliveryTests(PalateTestCase):
         """Sending takes its time: what another worker would take up meanwhile is told twice."""
         self.hook("snapshot.frozen")
         for number in range(3):
-            webhooks.tell(self.project, "snapshot.frozen", number=number)
+            webhook_delivery.notify(self.project, "snapshot.frozen", number=number)
         taken: list[int] = []
         post = safe_http.post
 
@@ -242,29 +242,29 @@ class DeliveryTests(PalateTestCase):
             return post(*arguments)
 
         with patch.object(safe_http, "post", slowly):
-            webhooks.send_due()
+            webhook_delivery.send_due()
         assert taken == [1, 1, 1]
 
     def test_of_what_happens_while_it_is_paused_it_is_not_told(self) -> None:
         self.settle()
         hook = self.hook("judgment.created", "items.created", "snapshot.frozen")
-        webhooks.tell(self.project, "snapshot.frozen", number=1)
-        webhooks.switch(webhook=hook, active=False, actor=self.alice)
+        webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        webhooks.set_active(webhook=hook, active=False, actor=self.alice)
         builders.items(self.project, 2)
         builders.judgment(self.project, self.bob)
-        assert webhooks.send_due() == 0
+        assert webhook_delivery.send_due() == 0
         for _ in range(2):
-            webhooks.switch(webhook=hook, active=True, actor=self.alice)
-        assert webhooks.gather() == 0
+            webhooks.set_active(webhook=hook, active=True, actor=self.alice)
+        assert webhook_delivery.notify_of_new_rows() == 0
         builders.judgment(self.project, self.bob)
-        assert webhooks.gather() == 1
-        webhooks.send_due()
+        assert webhook_delivery.notify_of_new_rows() == 1
+        webhook_delivery.send_due()
         assert [said["event"] for said in self.told()] == ["snapshot.frozen", "judgment.created"]
 
     def test_what_is_done_with_a_webhook_is_noted_without_the_keys_in_its_address(self) -> None:
         hook = self.hook("snapshot.frozen")
         for active in (False, False, True):
-            webhooks.switch(webhook=hook, active=active, actor=self.alice)
+            webhooks.set_active(webhook=hook, active=active, actor=self.alice)
         webhooks.remove(webhook=hook, actor=self.alice)
         audit_entries = AuditEntry.objects.filter(verb__startswith="webhook.").order_by("id")
         verbs = [entry.verb.removeprefix("webhook.") for entry in audit_entries]
@@ -316,7 +316,7 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
         prompts.import_lines(project=project, lines=slowly())
         connection.close()
 
-    with patch.object(webhooks, "SETTLED", timedelta(0)), patch.object(prompts, "BATCH_BYTES", 1):
+    with patch.object(webhook_delivery, "SETTLE_TIME", timedelta(0)), patch.object(prompts, "BATCH_BYTES", 1):
         other = threading.Thread(target=long_import)
         other.start()
         try:
@@ -325,11 +325,11 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
                 project=project, external_id="quick", messages=[], html=[], split="train"
             )
             Item.objects.create(project=project, prompt=prompt)
-            assert webhooks.gather() == 0
+            assert webhook_delivery.notify_of_new_rows() == 0
         finally:
             over.set()
             other.join()
-        assert webhooks.gather() == 1
+        assert webhook_delivery.notify_of_new_rows() == 1
     told = [item["external_id"] for item in hook.deliveries.get().body["data"]["items"]]
     assert told == ["slow", "quick"]
 

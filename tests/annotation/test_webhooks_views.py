@@ -59,7 +59,7 @@ class WebhooksPageTests(AccessTestCase):
         for change, field, sentence in (
             ({"url": ""}, "url", "This field is required."),
             ({"url": "ftp://example.com/"}, "url", "begins with https:// or http://"),
-            ({"url": "http://127.0.0.1/"}, "url", "leads into a private network"),
+            ({"url": "http://127.0.0.1/"}, "url", "is in a private network"),
             ({"url": "https://example.com/" + "a" * 500}, "url", "at most 500 characters"),
             ({"events": []}, "events", "Choose at least one."),
             ({"events": ["rain"]}, "events", "rain is not one of the available choices"),
@@ -68,7 +68,7 @@ class WebhooksPageTests(AccessTestCase):
             assert response.status_code == 422, change
             assert sentence in str(response.context["form"].errors[field]), (change, field)
             self.assertContains(response, f"id_{field}_error", status_code=422)
-        with patch.object(webhooks, "MOST_WEBHOOKS", 0):
+        with patch.object(webhooks, "MAX_WEBHOOKS", 0):
             self.assertContains(self.client.post(self.url(), NEW), "may have 0 webhooks", status_code=422)
         assert not Webhook.objects.exists()
 
@@ -76,7 +76,7 @@ class WebhooksPageTests(AccessTestCase):
         told, silent = self.hook(), self.hook(url="https://silent.example.com/")
         self.message(told, state="delivered")
         self.message(told, state="failed", problem="It answered 500.")
-        webhooks.switch(webhook=silent, active=False, actor=self.alice)
+        webhooks.set_active(webhook=silent, active=False, actor=self.alice)
         self.sign_in(self.alice)
         # user; membership; webhooks, their last messages
         with self.assertNumQueries(4):
@@ -164,7 +164,7 @@ class WebhooksPageTests(AccessTestCase):
         self.message(hook)
         self.assertContains(self.client.get(log, {"page": 1}), "log/?page=1")
         self.assertContains(self.client.get(log), "every 3s")
-        webhooks.switch(webhook=hook, active=False, actor=self.alice)
+        webhooks.set_active(webhook=hook, active=False, actor=self.alice)
         self.assertNotContains(self.client.get(log), "every 3s")
 
     def test_a_message_is_sent_again(self) -> None:

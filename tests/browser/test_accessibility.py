@@ -10,7 +10,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from annotation.actions import imports, invitations, projects, snapshots, webhooks
+from annotation.actions import imports, invitations, projects, snapshots, webhook_delivery, webhooks
 from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
 from tests.training import looping
@@ -75,7 +75,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     )
     refused = {"status": 500, "answer": "No " * 100, "problem": "It answered 500.", "attempts": 9}
     Delivery.objects.create(webhook=hook, event="test", body={"a": 1}, state="failed", **refused)
-    webhooks.send_test(hook)
+    webhook_delivery.send_test(hook)
     pairs = builders.project(alice, "Pairs", k=2, **asked)
     letters = builders.project(alice, "Letters", task="demonstrations")
     for other in (pairs, letters):

@@ -79,7 +79,7 @@ class TestRatings:
         ready(page)
         first = page.locator("#work").get_attribute("data-item")
         press(page, "a n b y 2")
-        expect(page.locator("#errors")).to_contain_text("A is marked unsafe and cannot stand above B")
+        expect(page.locator("#errors")).to_contain_text("A is marked unsafe and cannot be ranked above B")
         assert page.locator("#work").get_attribute("data-item") == first
         assert not Judgment.objects.exists()
         page.get_by_role("button", name="Send to review instead").click()

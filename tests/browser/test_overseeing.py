@@ -66,7 +66,7 @@ def test_a_verdict_is_given_without_scripts(
         person = User.objects.get(username=name)
         for _ in range(4):
             builders.judgment(project, person, ranks)
-    agreement.measure()
+    agreement.update()
     page = new_page(java_script_enabled=False, viewport={"width": 390, "height": 844})
     sign_in(page, alice)
     page.goto(reverse("review", args=[project.slug]))

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from annotation.actions import queue
+from annotation.actions import leases
 from annotation.models import Project, User
 from tests import builders
 from training.models import Loop, Round, Run
@@ -62,7 +62,7 @@ def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> P
 def people_judge(project: Project, person: User, most: int = 1000) -> int:
     """Judge up to `most` items of the queue; returns how many."""
     done = 0
-    while done < most and (lease := queue.claim(project=project, annotator=person)) is not None:
+    while done < most and (lease := leases.claim(project=project, annotator=person)) is not None:
         builders.submit(lease)
         done += 1
     return done

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
-from annotation.actions import judgments, queue
-from annotation.actions.queue import Lease
+from annotation.actions import judgments, leases
+from annotation.actions.leases import Lease
 from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -103,7 +103,7 @@ class HumanWinRateTests(PalateTestCase):
         return builders.submit(lease, [1 if pk == best else 2 for pk in lease.shown_order])
 
     def claim(self, user: User) -> Lease:
-        lease = queue.claim(project=self.project, annotator=user)
+        lease = leases.claim(project=self.project, annotator=user)
         assert lease is not None
         return lease
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from annotation.logic.ranking import pairs
 from training.demo import word_lists
 from training.demo.language import LEXICON, Message, understand, words
 
@@ -150,11 +151,8 @@ def noise_ceiling(
         utilities = [utility(prompt, text) for text in responses]
         for _ in range(repeats):
             ranks = again._ranks(again._perceive(utilities))
-            for i in range(len(ranks)):
-                for j in range(i):
-                    if ranks[i] != ranks[j]:
-                        better, worse = (i, j) if ranks[i] < ranks[j] else (j, i)
-                        gap = utilities[better] - utilities[worse]
-                        agree += 0.5 if gap == 0 else float(gap > 0)
-                        count += 1
+            for better, worse in pairs(ranks):
+                gap = utilities[better] - utilities[worse]
+                agree += 0.5 if gap == 0 else float(gap > 0)
+                count += 1
     return agree / count if count else math.nan

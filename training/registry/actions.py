@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions import webhooks
+from annotation.actions import webhook_delivery
 from annotation.models import Author, Project, User
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
@@ -97,7 +97,9 @@ def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
     version.save(update_fields=["current", "retired_at"])
     audit.record("model.promoted", project=version.project, actor=actor, subject=version.name)
     events.announce(events.project_group(version.project_id), {"kind": "model"})
-    webhooks.tell(version.project, "model.promoted", id=version.pk, name=version.name, kind=version.kind)
+    webhook_delivery.notify(
+        version.project, "model.promoted", id=version.pk, name=version.name, kind=version.kind
+    )
     return version
 
 

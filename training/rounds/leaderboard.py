@@ -13,10 +13,11 @@ from django.db import connection
 
 from annotation.logic.consensus import bradley_terry
 from annotation.models import Author, Judgment, Project
+from annotation.models.judgments import is_current
 
 RESAMPLES = 100
 """Bootstrap samples behind an interval."""
-PREFERENCES = """
+PREFERENCES = f"""
 SELECT better.judgment_id, preferred.author_id, other.author_id
 FROM annotation_placement AS better
 JOIN annotation_placement AS worse ON worse.judgment_id = better.judgment_id AND better.rank < worse.rank
@@ -25,7 +26,7 @@ JOIN annotation_response AS other ON other.id = worse.response_id AND other.auth
 JOIN annotation_judgment AS judgment ON judgment.id = better.judgment_id
 JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
-  AND NOT EXISTS (SELECT FROM annotation_judgment AS later WHERE later.supersedes_id = judgment.id)
+  AND {is_current()}
 ORDER BY better.judgment_id
 """
 

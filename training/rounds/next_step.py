@@ -109,7 +109,7 @@ def next_step(status: LoopStatus) -> NextStep:
     if status.open_runs:
         run = status.open_runs[0]
         return NextStep(f"{run} is in progress.", "View the run", run=run)
-    if status.queue.wanted == 0:
+    if status.queue.total == 0:
         return _first_answers(status)
     if status.queue.done == 0:
         return NextStep(
@@ -187,7 +187,7 @@ def _next_round(status: LoopStatus) -> NextStep:
             kind=Run.Kind.GENERATE,
         )
     return NextStep(
-        f"Annotators are working: {status.queue.left:,} of {status.queue.wanted:,} judgments are left.",
+        f"Annotators are working: {status.queue.left:,} of {status.queue.total:,} judgments are left.",
         "View the progress",
         "progress",
     )

@@ -15,7 +15,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions import webhooks
+from annotation.actions import webhook_delivery
 from annotation.actions.queue import QueueError
 from annotation.actions.snapshots import FreezeError
 from annotation.models import User
@@ -327,4 +327,4 @@ def _announce(round: Round) -> None:
     event = {"kind": "round", "round": round.pk, "state": round.state, "step": round.step}
     for project in round.loop.projects:
         events.announce(events.project_group(project.pk), event)
-        webhooks.tell(project, "round.changed", loop=round.loop_id, number=round.number, **event)
+        webhook_delivery.notify(project, "round.changed", loop=round.loop_id, number=round.number, **event)

@@ -16,8 +16,8 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from annotation import events
+from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 from annotation.models import Project, Prompt, Snapshot, User
-from annotation.models.projects import K_MAX, K_MIN
 from config.celery import app
 from training.configs import KINDS, Config, GenerateConfig, from_dict
 from training.errors import RunError
@@ -166,7 +166,11 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
         text_file(inputs.get("data", ""))
     if "ask" in inputs and not str(inputs["ask"]).strip():
         raise RunError("ask", "Write what the models shall be asked.")
-    if isinstance(config, GenerateConfig) and inputs.get("publish") and not K_MIN <= config.samples <= K_MAX:
+    if (
+        isinstance(config, GenerateConfig)
+        and inputs.get("publish")
+        and not MIN_RESPONSES <= config.samples <= MAX_RESPONSES
+    ):
         raise RunError("samples", "An item of the queue has 2 to 9 answers.")
     makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
     if makes_model and project.model_versions.filter(name=inputs.get("name")).exists():

@@ -17,7 +17,6 @@ class Choice:
     side: int
     degree: Degree
     key: int
-    words: str
 
     @property
     def value(self) -> str:
@@ -32,15 +31,9 @@ class Choice:
         return f"{self.letter} is {self.degree.label.lower()}"
 
 
-_WORDS = {
-    Degree.SIGNIFICANTLY: "Significantly",
-    Degree.BETTER: "Better",
-    Degree.SLIGHTLY: "Slightly",
-    Degree.NEGLIGIBLY: "Negligibly / unsure",
-}
 # from "A is significantly better" on the left, through the unsure middle, to "B is significantly better"
 CHOICES = [
-    Choice(side, degree, key, _WORDS[degree])
+    Choice(side, degree, key)
     for key, (side, degree) in enumerate(
         [(0, d) for d in Degree] + [(1, d) for d in reversed(Degree)], start=1
     )

@@ -10,6 +10,7 @@ from django.http import QueryDict
 
 from annotation.actions.judgments import ResponseRatings
 from annotation.logic.judgment_input import QUALITY_MAX
+from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Judgment, Skip
 from annotation.views.judging import compare, rank
@@ -89,7 +90,7 @@ class Entry:
 
 
 def skip_note(form: QueryDict) -> str:
-    return form.get("note", "").replace("\0", "").strip()[:2000]
+    return form.get("note", "").replace("\0", "").strip()[:MAX_SKIP_NOTE_CHARS]
 
 
 def skip_data(form: QueryDict, reason: str, shown: Sequence[int]) -> dict[str, Any] | None:

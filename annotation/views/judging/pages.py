@@ -21,11 +21,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import queries
 from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
+from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
-from annotation.actions.queue import Lease, Paused, QueueError, claim, save_draft
-from annotation.actions.queue import renew as renew_lease
-from annotation.actions.queue import skip as skip_item
+from annotation.actions.leases import Lease, Paused, claim
+from annotation.actions.leases import renew as renew_lease
+from annotation.actions.queue import QueueError
+from annotation.actions.skips import skip as skip_item
 from annotation.logic import markdown
+from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
 from annotation.views.home import my_day
@@ -116,7 +119,7 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The answer being written, as others will see it."""
     project_for(current_user(request), slug)
-    html = markdown.render(request.POST.get("text", "")[:100_000])
+    html = markdown.render(request.POST.get("text", "")[:MAX_TEXT_CHARS])
     return render(request, "annotation/demonstrate.html#preview", {"html": html})
 
 
@@ -211,7 +214,7 @@ def _show_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespons
 def _show_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpResponse:
     """The item after the one shown; where there is none, an answer without an item."""
     try:
-        lease = claim(project=me.project, annotator=current_user(request), besides=showing)
+        lease = claim(project=me.project, annotator=current_user(request), on_screen=showing)
     except Paused:
         lease = None
     if lease is None:
@@ -235,7 +238,12 @@ def _show(
         work_status = replace(work_status, left=max(1, work_status.left - 1), today=work_status.today + 1)
     said = entry or Entry.from_data(work_status.draft, lease.shown_order)
     context = screen.context(
-        project=me.project, item=item, shown=lease.shown_order, asks=lease.asks, entry=said, error=error
+        project=me.project,
+        item=item,
+        shown=lease.shown_order,
+        extra_questions=lease.extra_questions,
+        entry=said,
+        error=error,
     )
     context |= {
         "me": me,

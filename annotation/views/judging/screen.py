@@ -50,11 +50,11 @@ def context(
     project: Project,
     item: Item,
     shown: Sequence[int],
-    asks: Collection[str],
+    extra_questions: Collection[str],
     entry: Entry,
     error: JudgmentError | None = None,
 ) -> dict[str, object]:
-    """What the templates of an item need. `item` comes from `queries.item_to_judge`; `asks` is as `Project.asks`."""
+    """What the templates of an item need. `item` comes from `queries.item_to_judge`; `extra_questions` is as in `Project`."""
     responses = {response.pk: response for response in item.responses.all()}
     cards = [
         Card(
@@ -83,8 +83,8 @@ def context(
         "entry": entry,
         "text": demonstrate.start(entry.text, [card.response for card in cards]),
         "html": markdown.render(entry.text) if entry.text else "",
-        "asks": asks,
-        "asks_marks": not {"quality", "safety", "flags"}.isdisjoint(asks),
+        "extra_questions": extra_questions,
+        "asks_ratings": not {"quality", "safety", "flags"}.isdisjoint(extra_questions),
         "error": error,
         "reasons": Skip.Reason.choices,
         "keys": {name: f"⇧{key}" if key in LETTERS[: len(cards)] else key for name, key in ACTIONS.items()},

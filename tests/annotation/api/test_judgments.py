@@ -9,7 +9,7 @@ from unittest.mock import patch
 from django.db.models import F
 from django.test import TestCase, override_settings
 
-from annotation.actions import queue, snapshots
+from annotation.actions import leases, queue, snapshots
 from annotation.models import Judgment, Placement, Project, Slot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
@@ -89,7 +89,7 @@ class ExportTests(ApiTestCase):
 
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.imported(self.project, {"id": "new", "prompt": "New?", "responses": ["a", "b"]})
-        late = queue.claim(project=self.project, annotator=self.bob)
+        late = leases.claim(project=self.project, annotator=self.bob)
         run_out(late)
         builders.judgment(self.project, self.dana)
         builders.submit(late)
@@ -163,12 +163,12 @@ class SubmitTests(QueueTestCase):
     def test_another_judgment_of_the_same_item_is_a_conflict(self) -> None:
         item = self.take(self.bob)
         assert self.post(PATH, self.bob, self.body(item)).status_code == 201
-        self.refused(self.post(PATH, self.bob, self.body(item)), 409, "detail", "that judgment stands")
+        self.refused(self.post(PATH, self.bob, self.body(item)), 409, "detail", "that judgment stays")
         assert Judgment.objects.count() == 1
 
     def test_a_late_judgment_is_kept_and_says_that_it_does_not_count(self) -> None:
         item = self.take(self.bob)
-        run_out(queue.claim(project=self.project, annotator=self.bob))
+        run_out(leases.claim(project=self.project, annotator=self.bob))
         while self.take(self.dana)["item"] != item["item"]:
             self.post(PATH, self.dana, self.body(self.take(self.dana)))
         answer = self.post(PATH, self.bob, self.body(item))
@@ -277,7 +277,7 @@ class NextTests(QueueTestCase):
         )
         answer = self.post("projects/helpfulness/next/", self.bob)
         item = answer.json()
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert [a["id"] for a in item["answers"]] == lease.shown_order
         assert [a["label"] for a in item["answers"]] == ["A", "B"]
         assert {a["text"] for a in item["answers"]} == {"\u202bمرحبا", "<b>"}

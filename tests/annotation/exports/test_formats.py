@@ -15,7 +15,7 @@ from annotation.actions import snapshots
 from annotation.exports import stream
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import Selection
-from annotation.logic import ranking
+from annotation.logic import degrees, ranking
 from annotation.models import Judgment
 from tests import builders
 from tests.annotation.exports.base import ExportTestCase
@@ -55,7 +55,7 @@ class FormatTests(ExportTestCase):
                 "prompt": row["messages"],
                 "chosen": [{"role": "assistant", "content": row["responses"][better]["text"]}],
                 "rejected": [{"role": "assistant", "content": row["responses"][worse]["text"]}],
-                "margin": ranking.margin(row["degree"]),
+                "margin": degrees.margin(row["degree"]),
             }
             for row in self.raw()
             for better, worse in pairs_of(row)
@@ -77,7 +77,7 @@ class FormatTests(ExportTestCase):
             assert row["ranks"] == [judgment.placements.get(response=id).rank for id in ids]
             assert [ids[place] for place in row["shown_order"]] == judgment.shown_order
             assert row["ranking"] == ranking.levels(row["ranks"])
-            assert row["margin"] == ranking.margin(row["degree"])
+            assert row["margin"] == degrees.margin(row["degree"])
             assert row["group"] == judgment.item.prompt_id
             assert row["annotator"] == judgment.annotator.pseudonym
             assert (row["account"], row["gold"], row["control"], row["verdict"]) == (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Sequence
 
-from annotation.actions import judgments, queue
+from annotation.actions import judgments, leases
 from annotation.exports import stream
 from annotation.exports.selection import Selection
 from annotation.models import Item, Slot, User, Verdict
@@ -149,7 +149,7 @@ class WhatCountsTests(VotesTestCase):
         assert len(self.pairs(control="true")) == 3
 
     def test_a_late_judgment_stands_in_raw_only(self) -> None:
-        late = queue.claim(project=self.project, annotator=self.bob)
+        late = leases.claim(project=self.project, annotator=self.bob)
         run_out(late)
         Slot.objects.filter(state="open").delete()
         builders.judgment(self.project, self.dana)
@@ -188,7 +188,7 @@ class WhatCountsTests(VotesTestCase):
     def test_an_answer_that_was_written_is_sft(self) -> None:
         project = builders.project(self.alice, "Write", task="demonstrations")
         builders.imported(project, {"id": "w", "prompt": "Write!"})
-        lease = queue.claim(project=project, annotator=self.alice)
+        lease = leases.claim(project=project, annotator=self.alice)
         assert lease is not None
         judgments.submit(lease=lease, ranks={}, text='My "answer".', idempotency_key=lease.token)
         self.project = project

@@ -61,9 +61,3 @@ class TestLevels:
         levels = ranking.levels(ranks)
         assert sorted(place for level in levels for place in level) == list(range(len(ranks)))
         assert [ranks[level[0]] for level in levels] == sorted(set(ranks))
-
-
-def test_a_margin_grows_with_the_degree() -> None:
-    degrees = ("negligibly", "slightly", "better", "significantly")
-    assert [ranking.margin(degree) for degree in degrees] == [0.0, 1 / 3, 2 / 3, 1.0]
-    assert ranking.margin(None) == 0.0

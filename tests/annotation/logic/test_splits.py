@@ -27,7 +27,8 @@ def test_the_logic_runs_where_django_is_not_installed() -> None:
     code = """
 import sys
 sys.modules["django"] = None
-from annotation.logic import judgment_input, markdown, ranking, splits
+from annotation.imports import schema
+from annotation.logic import markdown, ranking, splits
 print(ranking.pairs([1, 2]))
 """
     root = Path(__file__).parents[3]

@@ -16,8 +16,8 @@ from tests.overseeing import OverseeingTestCase
 
 class MeasureTests(OverseeingTestCase):
     def setUp(self) -> None:
-        cache.delete(agreement.DONE)
-        self.addCleanup(cache.delete, agreement.DONE)
+        cache.delete(agreement.CURSOR)
+        self.addCleanup(cache.delete, agreement.CURSOR)
 
     def shares(self) -> dict[int, float]:
         return dict(Agreement.objects.values_list("item", "share"))
@@ -35,18 +35,18 @@ class MeasureTests(OverseeingTestCase):
         builders.items(self.project, 1, k=3)
         for person, ranks in ((self.bob, [1, 2, 3]), (self.erin, [1, 2, 3]), (self.dana, [3, 2, 1])):
             builders.judgment(self.project, person, ranks)
-        agreement.measure()
+        agreement.update()
         assert list(self.shares().values()) == [1 / 3]
 
     def test_an_item_that_one_person_judged_has_none(self) -> None:
         builders.items(self.project, 1, k=3)
         builders.judgment(self.project, self.bob)
-        agreement.measure()
+        agreement.update()
         assert self.shares() == {}
 
     def test_only_what_is_new_is_measured_and_a_revision_is(self) -> None:
         (item,) = self.judged([[1, 2, 3], [3, 2, 1]])
-        agreement.measure()
+        agreement.update()
         assert self.shares() == {item.pk: 0.0}
         first = Judgment.objects.get(item=item, annotator=self.erin)
         new = Judgment.objects.create(
@@ -60,30 +60,30 @@ class MeasureTests(OverseeingTestCase):
         )
         for rank, response in enumerate(sorted(first.shown_order), start=1):
             new.placements.create(response_id=response, rank=rank)
-        with mock.patch.object(agreement, "AGAIN", 0):
-            assert agreement.measure() == new.pk - first.pk
-            assert agreement.measure() == 0
+        with mock.patch.object(agreement, "OVERLAP", 0):
+            assert agreement.update() == new.pk - first.pk
+            assert agreement.update() == 0
         assert self.shares() == {item.pk: 1.0}
 
     def test_in_parts_and_again_it_comes_to_the_same(self) -> None:
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 3)
         with mock.patch.object(agreement, "BATCH", 1):
-            agreement.measure()
+            agreement.update()
         assert list(self.shares().values()) == [0.0] * 3
-        agreement.measure()
+        agreement.update()
         assert list(self.shares().values()) == [0.0] * 3
 
     def test_a_cache_of_another_database_is_not_believed(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]])
-        cache.set(agreement.DONE, Judgment.objects.latest("pk").pk + 10_000)
-        agreement.measure()
+        cache.set(agreement.CURSOR, Judgment.objects.latest("pk").pk + 10_000)
+        agreement.update()
         assert list(self.shares().values()) == [1.0]
 
 
 class LeastAgreedTests(OverseeingTestCase):
     def setUp(self) -> None:
-        cache.delete(agreement.DONE)
-        self.addCleanup(cache.delete, agreement.DONE)
+        cache.delete(agreement.CURSOR)
+        self.addCleanup(cache.delete, agreement.CURSOR)
 
     def listed(self, **query: object) -> list[int]:
         self.sign_in(self.dana)
@@ -97,8 +97,8 @@ class LeastAgreedTests(OverseeingTestCase):
         assert self.listed() == [worst.pk, mild.pk, same.pk]
         Agreement.objects.all().delete()
         assert self.listed() == [], "nothing was measured yet"
-        cache.delete(agreement.DONE)
-        agreement.measure()
+        cache.delete(agreement.CURSOR)
+        agreement.update()
         assert self.listed() == [worst.pk, mild.pk, same.pk]
         page = self.client.get(self.url("items"), {"sort": "agreement"})
         for percent in ("0%", "33%", "100%"):
@@ -108,7 +108,7 @@ class LeastAgreedTests(OverseeingTestCase):
 
     def test_an_item_with_a_known_answer_is_none_of_them(self) -> None:
         one, two = self.judged([[1, 2, 3], [3, 2, 1]], [[1, 2, 3], [3, 2, 1]])
-        agreement.measure()
+        agreement.update()
         ranks = {pk: n for n, pk in enumerate(sorted(one.responses.values_list("pk", flat=True)), start=1)}
         review.make_gold(item=Item.objects.get(pk=one.pk), actor=self.alice, ranks=ranks, explanation="So.")
         assert self.listed() == [two.pk]
@@ -121,13 +121,13 @@ class LeastAgreedTests(OverseeingTestCase):
         for person in (self.bob, self.erin):
             builders.join(other, person, "annotator")
             builders.judgment(other, person)
-        agreement.measure()
+        agreement.update()
         assert Agreement.objects.count() == 2
         assert self.listed() == [mine.pk]
 
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [3, 2, 1]]] * 6)
-        agreement.measure()
+        agreement.update()
         self.sign_in(self.alice)
         # user; membership; how many, items; the filters' tags, people, versions
         with self.assertNumQueries(7):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotation.logic.skip_routing import ROUTES, route
+from annotation.logic.skip_routing import RULES, route
 from annotation.models import Skip
 
 
@@ -19,12 +19,12 @@ from annotation.models import Skip
 )
 def test_an_item_leaves_after_so_many_skips(reason: str, where: list[str]) -> None:
     for skips, to in enumerate(where, start=1):
-        found = route({reason: skips})
-        assert (found.to if found else "open") == to, skips
+        routing = route({reason: skips})
+        assert (routing.state if routing else "open") == to, skips
 
 
 def test_every_reason_leads_somewhere() -> None:
-    assert set(ROUTES) == set(Skip.Reason.values)
+    assert set(RULES) == set(Skip.Reason.values)
 
 
 def test_reasons_do_not_add_up() -> None:
@@ -33,6 +33,6 @@ def test_reasons_do_not_add_up() -> None:
 
 def test_retired_wins_over_restricted() -> None:
     for skips in ({"unsafe": 1, "broken": 2}, {"broken": 2, "unsafe": 1}):
-        found = route(skips)
-        assert found is not None
-        assert (found.to, found.reason, found.skips) == ("retired", "broken", 2)
+        routing = route(skips)
+        assert routing is not None
+        assert (routing.state, routing.reason, routing.skips) == ("retired", "broken", 2)

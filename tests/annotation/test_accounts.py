@@ -19,14 +19,16 @@ from django.urls import reverse
 
 from annotation.actions import (
     accounts,
+    drafts,
     imports,
     invitations,
     items,
+    leases,
     members,
     qualification,
-    queue,
     review,
     rules,
+    skips,
     snapshots,
     webhooks,
 )
@@ -53,12 +55,12 @@ class ExportTests(PalateTestCase):
         builders.items(self.project, 4)
         judgment = builders.judgment(self.project, self.bob)
         builders.judgment(self.project, self.dana)
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
-        queue.skip(lease=lease, reason="cannot_judge")
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        skips.skip(lease=lease, reason="cannot_judge")
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
-        queue.save_draft(lease=lease, data={"ranks": {}})
+        drafts.save_draft(lease=lease, data={"ranks": {}})
         _, key = ApiToken.issue(user=self.bob, name="notebook")
         data = self.exported(self.bob)
         assert data["account"]["username"] == "bob"
@@ -129,9 +131,9 @@ class EraseTests(PalateTestCase):
     def test_my_name_goes_and_my_judgments_stay_under_the_pseudonym(self) -> None:
         builders.items(self.project, 3)
         judgment = builders.judgment(self.project, self.bob)
-        lease = queue.claim(project=self.project, annotator=self.bob)
+        lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
-        queue.save_draft(lease=lease, data={})
+        drafts.save_draft(lease=lease, data={})
         _, key = ApiToken.issue(user=self.bob, name="notebook")
         User.objects.filter(pk=self.bob.pk).update(email="bob@example.org", first_name="Bob")
         other_window = Client()
@@ -214,7 +216,7 @@ class EraseTests(PalateTestCase):
         ranks = {response: rank for rank, response in enumerate(ids, start=1)}
         items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         builders.judgment(self.project, user)
-        qualification.settle(project_id=self.project.pk, user_id=user.pk)
+        qualification.decide(project_id=self.project.pk, user_id=user.pk)
 
     def test_nobody_can_claim_what_was_erased(self) -> None:
         builders.items(self.project, 1)

@@ -1,0 +1,275 @@
+"""Leases on slots: an annotator claims one, renews it, and loses it when it expires or they skip the item."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from django.core import signing
+from django.db import IntegrityError
+from django.utils import timezone
+
+from annotation.actions import qualification
+from annotation.actions.queue import QueueError
+from annotation.db import prepared_statements
+from annotation.models import Project, User
+
+_random = random.SystemRandom()
+
+
+class Paused(QueueError):
+    """The annotator gets no items for now; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """One annotator's hold on one slot. It travels through the page as a signed ticket, so that a judgment that arrives
+    after the lease has expired still proves what was shown to whom, with which questions (`Project.extra_questions`)."""
+
+    slot_id: int
+    item_id: int
+    project_id: int
+    annotator_id: int
+    token: str
+    shown_order: list[int]
+    opened_at: float
+    extra_questions: list[str] = field(default_factory=list)
+
+    def ticket(self) -> str:
+        return signing.dumps(asdict(self), salt="lease", compress=True)
+
+    @classmethod
+    def read(cls, ticket: str, *, annotator: User) -> Lease:
+        """The lease of a ticket.
+
+        Raises:
+            QueueError: the signature is wrong, or the ticket is another annotator's.
+        """
+        try:
+            lease = cls(**signing.loads(ticket, salt="lease"))
+        except (signing.BadSignature, TypeError):
+            raise QueueError("This page's ticket is damaged. Open the item again.") from None
+        if lease.annotator_id != annotator.pk:
+            raise QueueError("This item was given to someone else. Open your own from the home page.")
+        return lease
+
+
+# --- claiming -------------------------------------------------------------------------------------------------
+
+# An annotator never gets an item in which they have a slot, a judgment, a skip or an answer of their own. OFFSET 0 keeps
+# PostgreSQL from turning these into joins, which would begin with everything that the annotator ever judged.
+NEW_TO_ANNOTATOR = """
+    NOT EXISTS (SELECT FROM annotation_slot AS other
+                WHERE other.item_id = {item} AND other.annotator_id = %(annotator)s OFFSET 0)
+    AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
+                    WHERE judgment.item_id = {item} AND judgment.annotator_id = %(annotator)s
+                      AND judgment.supersedes_id IS NULL OFFSET 0)
+    AND NOT EXISTS (SELECT FROM annotation_skip AS skip
+                    WHERE skip.item_id = {item} AND skip.annotator_id = %(annotator)s OFFSET 0)
+    AND NOT ((SELECT writes FROM member) AND EXISTS (
+        SELECT FROM annotation_candidate AS candidate
+        JOIN annotation_response AS response ON response.id = candidate.response_id
+        JOIN annotation_author AS author ON author.id = response.author_id
+        WHERE candidate.item_id = {item} AND author.user_id = %(annotator)s OFFSET 0))
+"""
+MEMBER = """
+member AS (
+    SELECT role <> 'annotator' AS reviews, paused_at IS NOT NULL AS paused, paused_reason,
+        role <> 'annotator' OR qualified_at IS NOT NULL OR NOT %(qualifies)s AS qualified,
+        EXISTS (SELECT FROM annotation_author WHERE user_id = %(annotator)s AND project_id = %(project)s) AS writes
+    FROM annotation_member WHERE project_id = %(project)s AND user_id = %(annotator)s)
+"""
+# starts the clock of the item on the screen, if it was claimed ahead
+START_CLOCK = """
+started AS (
+    UPDATE annotation_slot SET opened_at = statement_timestamp()
+    WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
+"""
+FREE_SLOT = """
+    (SELECT free.id FROM annotation_slot AS free
+     WHERE free.project_id = %(project)s AND free.state <> 'done' AND NOT free.gold
+       AND (free.state = 'open' OR free.leased_until < statement_timestamp())
+       AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
+       AND {new}
+       AND {where}
+     ORDER BY {order}
+     LIMIT 1 FOR UPDATE SKIP LOCKED)
+"""
+_NEW = NEW_TO_ANNOTATOR.format(item="free.item_id")
+_FREE_BY_PRIORITY = FREE_SLOT.format(
+    new=_NEW, where="true", order="free.restricted DESC, free.priority DESC, free.random_key, free.id"
+)
+# the first control key from a random number on, then from 0: uniform over the slots, whatever their priority
+_FREE_AT_RANDOM = ",".join(
+    FREE_SLOT.format(new=_NEW, where=where, order="free.control_key, free.id")
+    for where in ("free.control_key >= %(control_key)s", "free.control_key < %(control_key)s")
+)
+# One statement, so that no two people can get the same slot. An annotator who holds a lease gets the same item again, in
+# the same order; otherwise a free slot. A member always gets one row, without a slot if nothing is left for them.
+_CLAIM = """
+WITH {member}, {start_clock},
+claimed AS (
+    UPDATE annotation_slot AS slot
+    SET state = 'leased',
+        annotator_id = %(annotator)s,
+        token = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.token ELSE gen_random_uuid() END,
+        leased_until = statement_timestamp() + make_interval(mins => %(minutes)s::int),
+        opened_at = COALESCE(CASE WHEN slot.annotator_id = %(annotator)s THEN slot.opened_at END,
+                             CASE WHEN %(on_screen)s = 0 THEN statement_timestamp() END),
+        control = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.control ELSE %(control)s END,
+        shown_order = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.shown_order ELSE COALESCE((
+            SELECT array_agg(candidate.response_id ORDER BY random())
+            FROM annotation_candidate AS candidate WHERE candidate.item_id = slot.item_id), '{{}}')
+        END
+    WHERE NOT (SELECT paused FROM member) AND slot.id = COALESCE(
+        (SELECT leased.id FROM annotation_slot AS leased
+         WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s AND leased.state = 'leased'
+           AND leased.id <> %(on_screen)s AND leased.restricted <= (SELECT reviews FROM member)
+         ORDER BY leased.opened_at, leased.id LIMIT 1 FOR UPDATE),
+        {free_slot})
+    RETURNING slot.id, slot.item_id, slot.token, slot.shown_order, slot.opened_at)
+SELECT member.paused, member.paused_reason, member.qualified,
+    claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
+FROM member LEFT JOIN claimed ON true
+"""
+CLAIM_BY_PRIORITY = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_BY_PRIORITY)
+CLAIM_AT_RANDOM = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_AT_RANDOM)
+# A new slot on a gold item that is new to the annotator, unless they hold another lease, which a claim would return.
+CLAIM_GOLD = f"""
+WITH {MEMBER}, {START_CLOCK},
+claimed AS (
+    INSERT INTO annotation_slot (item_id, project_id, state, priority, restricted, control, gold, annotator_id, token,
+                                 leased_until, opened_at, shown_order)
+    SELECT item.id, item.project_id, 'leased', 0, false, false, true, %(annotator)s, gen_random_uuid(),
+        statement_timestamp() + make_interval(mins => %(minutes)s::int),
+        CASE WHEN %(on_screen)s = 0 THEN statement_timestamp() END,
+        (SELECT array_agg(candidate.response_id ORDER BY random())
+         FROM annotation_candidate AS candidate WHERE candidate.item_id = item.id)
+    FROM annotation_item AS item
+    WHERE item.project_id = %(project)s AND item.gold IS NOT NULL AND item.state = 'open'
+      AND NOT (SELECT paused FROM member)
+      AND NOT EXISTS (SELECT FROM annotation_slot AS leased
+                      WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s
+                        AND leased.state = 'leased' AND leased.id <> %(on_screen)s
+                        AND leased.restricted <= (SELECT reviews FROM member))
+      AND {NEW_TO_ANNOTATOR.format(item="item.id")}
+    ORDER BY random() LIMIT 1
+    RETURNING id, item_id, token, shown_order, opened_at)
+SELECT member.paused, member.paused_reason, member.qualified,
+    claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
+FROM member LEFT JOIN claimed ON true
+"""
+
+
+def claim(*, project: Project, annotator: User, on_screen: Lease | None = None) -> Lease | None:
+    """Lease an item to the annotator; None when nothing is left for them.
+
+    Claiming again returns the same lease. With `on_screen`, the lease of the item that they see now, it claims the item
+    after that one, under a lease of its own; the time on task of that item starts when it comes on the screen.
+
+    A part `project.gold_rate` of the items are gold, and a part `project.control_rate` are drawn uniformly from all free
+    slots. Until an annotator has passed the project's qualification they get gold items only.
+
+    Raises:
+        Paused: they get nothing for now.
+        QueueError: they are not a member.
+    """
+    draw = _random.random()
+    if draw < project.gold_rate:
+        gold = _execute_claim(CLAIM_GOLD, project, annotator, on_screen)
+        if gold.lease:
+            return gold.lease
+    is_control = project.gold_rate <= draw < project.gold_rate + project.control_rate
+    statement = CLAIM_AT_RANDOM if is_control else CLAIM_BY_PRIORITY
+    claimed = _execute_claim(statement, project, annotator, on_screen, is_control)
+    if claimed.lease is None and not claimed.qualified:
+        return _claim_for_qualification(project, annotator, on_screen)
+    return claimed.lease
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """What a claim statement returned: the lease, and whether the annotator has qualified."""
+
+    qualified: bool
+    lease: Lease | None
+
+
+def _execute_claim(
+    statement: str, project: Project, annotator: User, on_screen: Lease | None, control: bool = False
+) -> _Claim:
+    """
+    Raises:
+        Paused, QueueError
+    """
+    parameters: dict[str, Any] = {
+        "annotator": annotator.pk,
+        "project": project.pk,
+        "minutes": project.lease_minutes,
+        "qualifies": project.qualification_items > 0,
+        "on_screen": on_screen.slot_id if on_screen else 0,
+        "control": control,
+        "control_key": _random.random(),
+    }
+    for _ in range(3):
+        try:
+            rows = prepared_statements.rows(statement, parameters)
+        except IntegrityError:
+            continue  # two tabs claimed two slots of one item at once: the second gets the first one's lease
+        if not rows:
+            raise QueueError(f"You are not a member of {project}.")
+        paused, reason, qualified, slot_id, item_id, token, shown_order, opened_at = rows[0]
+        if paused:
+            raise Paused(reason or "A lead has paused your work here.")
+        if slot_id is None:
+            return _Claim(qualified, None)
+        lease = Lease(
+            slot_id=slot_id,
+            item_id=item_id,
+            project_id=project.pk,
+            annotator_id=annotator.pk,
+            token=str(token),
+            shown_order=list(shown_order),
+            opened_at=(opened_at or timezone.now()).timestamp(),
+            extra_questions=project.extra_questions,
+        )
+        return _Claim(qualified, lease)
+    raise QueueError("The queue is busy. Try again.")
+
+
+def _claim_for_qualification(project: Project, annotator: User, on_screen: Lease | None) -> Lease | None:
+    """The next gold item of an annotator who has not qualified yet.
+
+    Raises:
+        Paused: they have judged all that there are for them and did not pass, or there are none.
+    """
+    if qualification.needs_more_items(project=project, user=annotator):
+        claimed = _execute_claim(CLAIM_GOLD, project, annotator, on_screen)
+        if claimed.lease:
+            return claimed.lease
+    if on_screen is not None:
+        return None
+    if qualification.decide(project_id=project.pk, user_id=annotator.pk, no_items_left=True) is None:
+        raise Paused("This project starts with a qualification, which has no items yet. Ask its lead.")
+    return claim(project=project, annotator=annotator)
+
+
+# --- renewing -------------------------------------------------------------------------------------------------
+
+RENEW = """
+UPDATE annotation_slot AS slot
+SET leased_until = statement_timestamp() + make_interval(mins => project.lease_minutes)
+FROM annotation_project AS project
+WHERE slot.annotator_id = %(annotator)s AND slot.project_id = %(project)s AND slot.state = 'leased'
+  AND project.id = slot.project_id
+RETURNING slot.id, slot.token
+"""
+
+
+def renew(*, lease: Lease) -> bool:
+    """Extend the annotator's leases, on the item on the screen and on the one claimed ahead, to their full time from now.
+    False if the lease has expired and somebody else may have the item: a judgment of it is stored all the same."""
+    leased = prepared_statements.rows(RENEW, {"annotator": lease.annotator_id, "project": lease.project_id})
+    return (lease.slot_id, uuid.UUID(lease.token)) in leased

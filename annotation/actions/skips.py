@@ -1,0 +1,67 @@
+"""Skips: an annotator gives an item back with a reason, and enough skips take it out of the queue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q
+
+from annotation.actions import items, qualification
+from annotation.actions.leases import Lease
+from annotation.actions.queue import QueueError
+from annotation.logic import skip_routing
+from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
+from annotation.logic.storable_text import UnstorableError, dump_json
+from annotation.models import Draft, Item, Judgment, Skip, Slot
+
+
+def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None:
+    """Release the annotator's slot, for somebody else, and record why; enough skips for the same reason take the item away
+    from annotators (`logic.skip_routing`). Skipping twice changes nothing, nor does skipping an item already judged.
+
+    Args:
+        note: the annotator's own words.
+        data: what they had entered, any JSON, if they send the item to a reviewer.
+
+    Raises:
+        QueueError: the reason is unknown, or the note or the data cannot be stored.
+    """
+    if reason not in Skip.Reason.values:
+        raise QueueError(f"{reason!r} is not a reason to skip: {', '.join(Skip.Reason.values)}.")
+    if len(note) > MAX_SKIP_NOTE_CHARS:
+        raise QueueError(f"A note may have at most {MAX_SKIP_NOTE_CHARS:,} characters.")
+    try:
+        dump_json([note, data])
+    except UnstorableError as error:
+        raise QueueError(str(error)) from None
+    by_annotator = Q(item_id=lease.item_id, annotator_id=lease.annotator_id)
+    with transaction.atomic():
+        # two people who skip at once are counted one after the other
+        item = Item.objects.select_for_update(no_key=True).get(pk=lease.item_id)
+        if Judgment.objects.filter(by_annotator).exists():
+            return
+        Slot.objects.filter(by_annotator).release()
+        _, added = Skip.objects.get_or_create(
+            item=item,
+            annotator_id=lease.annotator_id,
+            defaults={"reason": reason, "note": note.strip(), "data": data},
+        )
+        Draft.objects.filter(by_annotator).delete()
+        if added:
+            _route(item)
+        if item.gold is not None:
+            qualification.decide(project_id=lease.project_id, user_id=lease.annotator_id)
+
+
+def _route(item: Item) -> None:
+    """Restrict the item to reviewers, or retire it, if it was skipped often enough."""
+    counts = item.skips.filter(resolved_at=None).order_by().values_list("reason").annotate(n=Count("id"))
+    routing = skip_routing.route(dict(counts))
+    if routing is None:
+        return
+    reason = f"{Skip.Reason(routing.reason).label} (skipped {routing.skips} times)"
+    if routing.state == skip_routing.RETIRED:
+        items.retire(item=item, actor=None, reason=reason)
+    elif item.state == Item.State.OPEN:
+        items.restrict(item=item, actor=None, reason=reason)

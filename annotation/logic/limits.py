@@ -1,0 +1,16 @@
+"""How many answers an item may have, and how many characters a text."""
+
+from __future__ import annotations
+
+MIN_RESPONSES, MAX_RESPONSES = 2, 9
+"""Of an item whose answers are ordered. SQL packs its ranks into one digit each (`analytics.agreement`)."""
+
+MAX_TEXT_CHARS = 100_000
+"""A message of a prompt, an answer, the guidelines, the JSON of a draft."""
+MAX_RATIONALE_CHARS = 10_000
+MAX_REVIEW_NOTE_CHARS = 10_000
+"""What a reviewer writes: the note of a verdict, the explanation of a known answer, the reason for retiring an item."""
+MAX_SKIP_NOTE_CHARS = 2_000
+MAX_REASON_CHARS = 300
+"""The reason of a warning or a pause, which its annotator reads."""
+MAX_TICKET_CHARS = 4_000
