@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import connection
 
 from config.processes import commands
+from tests.patience import HANGS_S
 
 
 def environment() -> dict[str, str]:
@@ -55,7 +56,7 @@ def kill(child: subprocess.Popen[bytes]) -> None:
     child.wait()
 
 
-def until(happened: Callable[[], object], what: str, seconds: float = 60) -> None:
+def until(happened: Callable[[], object], what: str, seconds: float = HANGS_S) -> None:
     """Wait for something; says what did not happen."""
     end = time.monotonic() + seconds
     while not happened():

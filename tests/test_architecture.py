@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.patience import HANGS_S
 from tests.processes import process, until
 
 pytestmark = pytest.mark.live
@@ -29,7 +30,9 @@ sys.meta_path.insert(0, Blocked())
 
 def run(code: str, *, without: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
     code = BLOCK.format(names=without) + code
-    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=HANGS_S
+    )
 
 
 def test_the_web_tier_works_where_torch_is_not_installed() -> None:
@@ -63,7 +66,7 @@ def test_the_running_web_process_has_no_torch_in_its_memory() -> None:
 
         until(answers, "the web process answers")
         for path in ("/sign-in/", "/api/v1/schema/"):
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=20) as page:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=HANGS_S) as page:
                 assert page.status == 200
         mapped = Path(f"/proc/{web.pid}/maps").read_text()
     assert "libpython" in mapped or "python" in mapped

@@ -65,14 +65,17 @@ class TimeSpan:
 
     def step(self, most: int = MAX_STEPS) -> TimeStep:
         """The finest step with at most `most` bars; the coarsest where all have more."""
-        return next((step for step in TIME_STEPS if len(self.starts(step, fewest=1)) <= most), TIME_STEPS[-1])
+        return next((step for step in TIME_STEPS if self.count(step) <= most), TIME_STEPS[-1])
+
+    def count(self, step: TimeStep) -> int:
+        """The number of steps from the first judgment's to the last one's."""
+        return (step.start(self.last) - step.start(self.first)) // step.width + 1
 
     def starts(self, step: TimeStep, fewest: int = MIN_STEPS) -> list[datetime]:
         """The start of every step up to the last judgment, empty ones included; at least `fewest`, some of them before the first
         judgment."""
         last = step.start(self.last)
-        count = max(fewest, (last - step.start(self.first)) // step.width + 1)
-        return [last - step.width * n for n in reversed(range(count))]
+        return [last - step.width * n for n in reversed(range(max(fewest, self.count(step))))]
 
 
 JUDGMENT_SPAN = """

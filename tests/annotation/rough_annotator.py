@@ -29,6 +29,7 @@ from django.utils import timezone  # noqa: E402
 
 from annotation.actions.leases import Lease  # noqa: E402
 from annotation.models import Project, Slot, User  # noqa: E402
+from tests.patience import HANGS_S  # noqa: E402
 
 CSRF = "c" * 32
 tally: Counter[str] = Counter(twice=0, late=0, dropped=0, again=0, cut=0)
@@ -48,11 +49,11 @@ class Annotator:
         self.line = self.new_line()
 
     def new_line(self) -> http.client.HTTPConnection:
-        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANGS_S)
 
     def ask(self, method: str, form: dict[str, object] | None = None) -> str:
         """The page; sent again until there is an answer, as a page does by itself."""
-        end = time.monotonic() + 90
+        end = time.monotonic() + HANGS_S
         while True:
             try:
                 self.line.request(method, self.path, urlencode(form or {}), self.headers)

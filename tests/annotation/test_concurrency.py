@@ -22,6 +22,7 @@ from annotation.actions.leases import Lease
 from annotation.actions.prompts import import_lines
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
+from tests.patience import HANGS_S
 from tests.processes import environment, kill, process, until
 
 pytestmark = pytest.mark.live
@@ -100,11 +101,11 @@ class ConcurrencyTests(TransactionTestCase):
             self.addCleanup(team.kill)
         with ThreadPoolExecutor(TEAMS) as listeners:
             heard = [listeners.submit(teams.read, team) for team in running]
-            until(lambda: Judgment.objects.count() > ITEMS, "a third of the work", 200)
+            until(lambda: Judgment.objects.count() > ITEMS, "a third of the work")
             kill(doomed)  # -9, with sixteen people in the middle of something
             self.enterContext(web(ports[0]))
             for one in heard:
-                one.result(timeout=300)
+                one.result(timeout=HANGS_S)
         assert [team.returncode for team in running] == [0] * TEAMS
 
         counted = Judgment.objects.filter(slot__isnull=False)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import pytest
@@ -18,6 +20,7 @@ from annotation.models import Member, Project, User
 from config.asgi import application
 from tests import builders
 from tests.access_cases import policy, snapshot
+from tests.patience import HANGS_S
 from training.models import Run
 from training.registry.actions import promote
 from training.runs.actions import claim_run, finish_run, record_metrics, record_progress, start_run
@@ -83,10 +86,10 @@ class Socket:
 
     async def connect(self) -> None:
         await self.wire.send_input({"type": "websocket.connect"})
-        self.allowed = (await self.wire.receive_output(timeout=5))["type"] == "websocket.accept"
+        self.allowed = (await self.wire.receive_output(timeout=HANGS_S))["type"] == "websocket.accept"
 
     async def receive(self) -> dict[str, Any]:
-        return json.loads((await self.wire.receive_output(timeout=5))["text"])
+        return json.loads((await self.wire.receive_output(timeout=HANGS_S))["text"])
 
     async def next_of(self, kind: str) -> dict[str, Any]:
         while (event := await self.receive())["kind"] != kind:
@@ -95,7 +98,7 @@ class Socket:
 
     async def disconnect(self) -> None:
         await self.wire.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self.wire.wait(timeout=5)
+        await self.wire.wait(timeout=HANGS_S)
 
 
 @asynccontextmanager
@@ -190,15 +193,28 @@ async def test_a_project_tells_its_queue_at_once_and_after_a_judgment(queue: Pro
     assert (second["done"], second["working"]) == (2, [{"name": "bob", "recent": 2}])
 
 
-async def test_many_judgments_at_once_are_told_together(queue: Project) -> None:
+async def test_many_judgments_at_once_are_told_together(
+    queue: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bob = await in_thread(User.objects.get, username="bob")
+    a_second = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        await a_second.wait()
+
+    monkeypatch.setattr(
+        "annotation.consumers.asyncio", SimpleNamespace(sleep=sleep, create_task=asyncio.create_task)
+    )
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         await page.next_of("queue")
         for _ in range(3):
             await in_thread(builders.judgment, queue, bob)
-        told = (await page.next_of("queue"))["queue"]
-        assert told["done"] == 3
-        assert await page.wire.receive_nothing(timeout=1.5)
+        # told at once, and after what was said of the judgments
+        await in_thread(promote, await in_thread(queue.model_versions.get))  # type: ignore[attr-defined]
+        await page.next_of("model")
+        a_second.set()
+        assert (await page.next_of("queue"))["queue"]["done"] == 3
+        assert await page.wire.receive_nothing(timeout=0.5)
 
 
 async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
@@ -215,5 +231,5 @@ async def test_who_leaves_the_project_is_sent_away(queue: Project) -> None:
         await page.next_of("queue")
         await in_thread(queue.members.filter(user__username="dana").delete)
         await in_thread(builders.judgment, queue, bob)
-        closed = await page.wire.receive_output(timeout=5)
+        closed = await page.wire.receive_output(timeout=HANGS_S)
     assert (closed["type"], closed["code"]) == ("websocket.close", 4403)

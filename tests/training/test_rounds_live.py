@@ -37,13 +37,13 @@ def workers() -> Iterator[None]:
         yield
 
 
-def reaches(round: Round, *states: str, seconds: float = 300) -> Round:
+def reaches(round: Round, *states: str) -> Round:
     def there() -> bool:
         now = fresh(round)
         assert now.state in states or now.state == "working", (now.state, now.step, now.error, now.gates)
         return now.state in states
 
-    until(there, f"round {round.pk} is {' or '.join(states)}: {fresh(round).step}", seconds)
+    until(there, f"round {round.pk} is {' or '.join(states)}: {fresh(round).step}")
     return fresh(round)
 
 

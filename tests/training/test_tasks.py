@@ -78,7 +78,7 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
     snapshot = judged(project, alice)
     for kind in ("reward", "dpo"):
         run = start_run(project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL)
-        until(lambda run=run: over(run), f"the {kind} run ends", 90)
+        until(lambda run=run: over(run), f"the {kind} run ends")
         assert (run.state, run.error) == (Run.State.DONE, "")
         assert run.metrics.count() > 0
         version = run.output
@@ -105,7 +105,7 @@ def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer
         inputs={"prompts": 5, "publish": True},
     )
     before = Item.objects.count()
-    until(lambda: over(run), "the answers are there", 90)
+    until(lambda: over(run), "the answers are there")
     assert (run.state, run.error) == (Run.State.DONE, "")
     assert run.result["answers"] == 15
     made = Item.objects.order_by("id")[before:]
@@ -121,13 +121,13 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
 ) -> None:
     snapshot = judged(project, alice)
     run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
-    until(lambda: over(run), "the reward run ends", 90)
+    until(lambda: over(run), "the reward run ends")
     reward = run.output
     config = SMALL | {"samples": 2, "max_new_tokens": 8, "batch_size": 4, "max_steps": 3, "log_every": 1}
     run = start_run(
         project=project, kind="grpo", creator=alice, config=config, inputs={"prompts": 8, "held_out": 3}
     )
-    until(lambda: over(run), "the policy has learned", 90)
+    until(lambda: over(run), "the policy has learned")
     assert (run.state, run.error) == (Run.State.DONE, "")
     assert run.reward_model == reward
     assert run.metrics.get(step=1).values["kl"] == 0
@@ -149,7 +149,7 @@ def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: Us
     reached = run.step
     assert reached < run.total
     with process("worker"), process("trainer"):  # the sweep lives in `worker`: no message is left to deliver
-        until(lambda: over(run), "the run ends", 90)
+        until(lambda: over(run), "the run ends")
     assert (run.state, run.error) == (Run.State.DONE, "")
     assert run.attempt == 2
     assert run.step == run.total
@@ -166,12 +166,12 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
     run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
     until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
     cancel_run(run)
-    until(lambda: over(run), "the run stops", 20)
+    until(lambda: over(run), "the run stops")
     assert run.state == Run.State.CANCELLED
     assert (run.folder / "checkpoint").is_dir()
     reached = run.step
     resume_run(run)
-    until(lambda: over(run), "the resumed run ends", 90)
+    until(lambda: over(run), "the resumed run ends")
     assert run.state == Run.State.DONE
     assert run.step == run.total > reached
 
@@ -181,12 +181,12 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: P
     config = SMALL | {"epochs": 40, "batch_size": 8, "checkpoint_every": 1}
     with process("trainer", TRAINER_PROCESSES="2"):
         run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
-        until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps", 120)
+        until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
         cancel_run(run)
-        until(lambda: over(run), "the run stops", 60)
+        until(lambda: over(run), "the run stops")
         assert run.state == Run.State.CANCELLED, run.error
         resume_run(run)
-        until(lambda: over(run), "the resumed run ends", 180)
+        until(lambda: over(run), "the resumed run ends")
     assert run.state == Run.State.DONE, run.error
     started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
     assert [event["resumed_from"] is None for event in started] == [True, False]

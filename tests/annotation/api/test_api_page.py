@@ -17,6 +17,7 @@ from annotation.models import ApiToken, AuditEntry, Invitation, Judgment, Snapsh
 from tests import builders
 from tests.annotation.api.test_client import answers
 from tests.annotation.api.test_server import free_port
+from tests.patience import HANGS_S
 from tests.processes import process, until
 
 pytestmark = pytest.mark.live
@@ -51,14 +52,14 @@ class ApiPageTests(TransactionTestCase):
         port = free_port()
         url = f"http://127.0.0.1:{port}"
         with process("web", port=port), process("importer"), Palate(url, token) as palate:
-            until(lambda: answers(palate), "the site to answer", 120)
+            until(lambda: answers(palate), "the site to answer")
             done = subprocess.run(
                 ["bash", "-c", script(url, token)],
                 cwd=folder,
                 env=os.environ,
                 capture_output=True,
                 text=True,
-                timeout=120,
+                timeout=HANGS_S,
             )
         assert done.returncode == 0, f"{done.stdout[-1500:]}\n{done.stderr[-1500:]}"
         assert Judgment.objects.count() == 2

@@ -26,6 +26,7 @@ from annotation.models import ApiToken, Judgment, Project, Prompt, Snapshot, Use
 from tests import builders
 from tests.annotation.api.test_server import free_port
 from tests.annotation.bulk import fill
+from tests.patience import HANGS_S
 from tests.processes import process, until
 
 pytestmark = pytest.mark.live
@@ -49,7 +50,7 @@ class ClientTests(TransactionTestCase):
             process("importer"),
             Palate(self.url, self.token) as palate,
         ):
-            until(lambda: answers(palate), "the site to answer", 120)
+            until(lambda: answers(palate), "the site to answer")
             self.commands(palate)
             self.examples()
             self.downloads_go_on(palate)
@@ -69,7 +70,7 @@ class ClientTests(TransactionTestCase):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANGS_S,
         )
 
     def commands(self, palate: Palate) -> None:

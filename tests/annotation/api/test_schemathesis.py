@@ -16,6 +16,7 @@ from annotation.actions import snapshots
 from annotation.models import ApiToken
 from tests import builders
 from tests.annotation.api.test_server import free_port
+from tests.patience import HANGS_S
 from tests.processes import process, until
 
 pytestmark = pytest.mark.live
@@ -51,11 +52,11 @@ class SchemathesisTests(TransactionTestCase):
                 *("--checks", "not_a_server_error,status_code_conformance,content_type_conformance"),
                 *("--phases", "examples,fuzzing", "--max-examples", EXAMPLES, "--seed", "1"),
                 *("--generation-database", "none", "--suppress-health-check", "all", "--no-color"),
-                *("--request-timeout", "20"),
+                *("--request-timeout", str(HANGS_S)),
             ],
             capture_output=True,
             text=True,
-            timeout=900,
+            timeout=HANGS_S,
             env=os.environ | {"SCHEMATHESIS_HOOKS": str(Path(__file__).with_name("schemathesis_hooks.py"))},
         )
         assert done.returncode == 0, f"as {who}:\n{done.stdout[-6000:]}\n{done.stderr[-1000:]}"
@@ -63,7 +64,7 @@ class SchemathesisTests(TransactionTestCase):
 
 def fetched(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=20) as answer:
+        with urllib.request.urlopen(address, timeout=HANGS_S) as answer:
             return answer.status == 200
     except OSError:
         return False

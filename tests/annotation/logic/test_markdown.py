@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import re
-import time
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +8,7 @@ from hypothesis import strategies as st
 
 from annotation.logic import markdown
 from annotation.logic.markdown import render
+from tests.patience import ends
 
 ATTACKS = [
     "<script>alert(1)</script>",
@@ -136,16 +136,15 @@ class TestRendering:
         ids=range(15),
     )
     def test_100_kilobytes_of_anything_are_rendered_in_a_moment(self, text: str) -> None:
-        start = time.process_time()
-        render(text)
-        assert time.process_time() - start < 20
+        with ends():
+            render(text)
 
 
 LETTERS = st.sampled_from(list("abcZé190   .,;:?'\"()%$€/+=–—‘’“”…-\n\n"))
 SIGNS = st.sampled_from(list("ab 1.\n*_`<>&[]!~|#\\\t\r\u2028ßमрªǅ٣)("))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.text(LETTERS, max_size=60) | st.text(SIGNS, max_size=30))
 def test_a_plain_text_comes_out_as_the_renderer_would_have_it(text: str) -> None:
     text = "A" + text

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from annotation.logic.masking import mask
+from tests.patience import ends
 
 
 @pytest.mark.parametrize(
@@ -61,9 +60,8 @@ def test_it_leaves_facts_and_people_alone(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I am " * 20_000, "as a " * 20_000, "I'm an " + "AI " * 30_000, "." * 100_000, "a.b" * 30_000]
+    "text", ["I am " * 80_000, "as a " * 80_000, "I'm an " + "AI " * 120_000, "." * 400_000, "a.b" * 120_000]
 )
-def test_100_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
-    start = time.process_time()
-    mask(text)
-    assert time.process_time() - start < 2
+def test_400_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
+    with ends():
+        mask(text)

@@ -19,6 +19,7 @@ from annotation.models import ApiToken, User
 from tests import builders
 from tests.annotation.api.test_client import ROOT, answers
 from tests.annotation.api.test_server import free_port
+from tests.patience import HANGS_S
 from tests.processes import process, until
 from tests.training.looping import fresh, loop, people_judge, played, with_policy
 from training.demo.people import Lead
@@ -58,8 +59,8 @@ class Watch:
 
     def ends(self) -> tuple[int, str, str]:
         """Its exit code, its last line, and what it complained of."""
-        code = self.child.wait(60)
-        self.reader.join(10)
+        code = self.child.wait(HANGS_S)
+        self.reader.join(HANGS_S)
         assert self.child.stderr is not None
         return code, self.lines[-1] if self.lines else "", self.child.stderr.read()
 
@@ -77,7 +78,7 @@ class RoundsCommandTests(TransactionTestCase):
     @contextmanager
     def site(self) -> Iterator[None]:
         with process("web", port=int(self.url.rpartition(":")[2])), Palate(self.url, self.token) as palate:
-            until(lambda: answers(palate), "the site to answer", 120)
+            until(lambda: answers(palate), "the site to answer")
             yield
 
     def watch(self, *arguments: str) -> Watch:

@@ -24,6 +24,7 @@ from transformers import (
     Qwen3Config,
 )
 
+from tests.patience import HANGS_S
 from training.core import rollout_loop
 from training.core.attention import attend_here
 from training.core.rollouts import Rollout
@@ -178,7 +179,7 @@ def do(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, 
 
     def do(folder: Path) -> tuple[int, list[dict[str, Any]]]:
         process = start(folder)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=HANGS_S)
         events = [json.loads(line) for line in out.splitlines()]
         assert process.returncode != 1, err
         return process.returncode, events

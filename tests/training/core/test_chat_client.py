@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from tests.patience import HANGS_S
 from tests.training.core.conftest import write_job
 from training.configs import ConfigError, GenerateConfig, from_dict
-from training.core.chat_client import Answer, answer_all
+from training.core.chat_client import FIRST_DELAY_S, Answer, answer_all
 from training.core.data import Prompt
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -28,7 +29,8 @@ class Http:
     def __init__(self) -> None:
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
-        self.times: list[float] = []
+        self.pauses: list[float] = []
+        """Seconds for which the client meant to wait; nobody does wait."""
         self.under_way = self.most_under_way = 0
         self.answer: Callable[[dict[str, Any]], tuple[int, dict[str, str], Any]] = as_vllm
         lock = threading.Lock()
@@ -40,7 +42,6 @@ class Http:
                 with lock:
                     outer.requests.append(request | {"path": self.path})
                     outer.headers.append(dict(self.headers))
-                    outer.times.append(time.monotonic())
                     outer.under_way += 1
                     outer.most_under_way = max(outer.most_under_way, outer.under_way)
                 status, headers, body = outer.answer(request)
@@ -89,8 +90,12 @@ def as_a_plain_server(request: dict[str, Any]) -> tuple[int, dict[str, str], Any
 
 @pytest.fixture
 def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
-    monkeypatch.setattr("training.core.chat_client.FIRST_DELAY_S", 0.02)
     http = Http()
+
+    async def sleep(seconds: float) -> None:
+        http.pauses.append(seconds)
+
+    monkeypatch.setattr("training.core.chat_client.asyncio.sleep", sleep)
     yield http
     http.server.shutdown()
     http.server.server_close()
@@ -186,8 +191,7 @@ def test_retry_after_is_honoured(http: Http):
     answers = iter([(429, {"Retry-After": "0.6"}, b"slow down"), (503, {"Retry-After": "0"}, b"")])
     http.answer = lambda request: next(answers, None) or as_vllm(request)
     assert len(ask(http)[0]) == 2
-    assert http.times[1] - http.times[0] >= 0.6
-    assert http.times[2] - http.times[1] < 0.6
+    assert http.pauses == [0.6, 0.0]
 
 
 def test_pauses_grow_between_failures_and_end_in_a_sentence(http: Http):
@@ -197,16 +201,22 @@ def test_pauses_grow_between_failures_and_end_in_a_sentence(http: Http):
     ) as raised:
         ask(http, retries=4)
     assert raised.value.setting == "server"
-    pauses = [later - sooner for sooner, later in zip(http.times, http.times[1:], strict=False)]
-    assert len(pauses) == 4
-    assert 0.01 <= pauses[0] < pauses[3]
-    assert pauses[3] >= 0.08  # 0.02 doubled three times, at least a half of it
+    assert len(http.pauses) == 4
+    for number, pause in enumerate(http.pauses):
+        assert 0.5 <= pause / (FIRST_DELAY_S * 2**number) <= 1.5, "doubled each time, a half more or less"
 
 
 def test_a_request_that_takes_too_long_is_made_again(http: Http):
-    slow = iter([1.0])
-    http.answer = lambda request: (time.sleep(next(slow, 0)), as_vllm(request))[1]
-    assert len(ask(http, timeout_s=0.4)[0]) == 2
+    over = threading.Event()
+
+    def not_the_first(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if len(http.requests) == 1:
+            over.wait()
+        return as_vllm(request)
+
+    http.answer = not_the_first
+    assert len(ask(http, timeout_s=2)[0]) == 2
+    over.set()
     assert len(http.requests) == 2
 
 
@@ -266,19 +276,31 @@ def test_the_key_goes_to_its_own_server_only(http: Http, monkeypatch: pytest.Mon
 
 
 def test_as_many_prompts_are_under_way_as_was_said(http: Http):
-    http.answer = lambda request: (time.sleep(0.1), as_vllm(request))[1]
-    assert set(ask(http, prompts=7, concurrency=3)) == set(range(7))
+    three = threading.Barrier(3)
+
+    def together(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        three.wait(HANGS_S)
+        time.sleep(0.02)  # a fourth has time to come
+        return as_vllm(request)
+
+    http.answer = together
+    assert set(ask(http, prompts=9, concurrency=3)) == set(range(9))
     assert http.most_under_way == 3
 
 
 def test_being_told_to_stop_does_not_wait_for_the_server(http: Http):
-    http.answer = lambda request: (time.sleep(5), as_vllm(request))[1]
-    events = Events(io.StringIO())
-    threading.Timer(0.3, lambda: setattr(events, "stop_asked", True)).start()
-    started = time.monotonic()
+    events, over = Events(io.StringIO()), threading.Event()
+
+    def never(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        events.stop_asked = True
+        over.wait()
+        return as_vllm(request)
+
+    http.answer = never
     with pytest.raises(Stopped):
         ask(http, events=events)
-    assert time.monotonic() - started < 3
+    assert http.under_way == 1
+    over.set()
 
 
 @pytest.mark.parametrize(
@@ -301,19 +323,20 @@ def test_a_run_against_a_server_is_stopped_and_goes_on_without_asking_twice(
     rows = [{"id": f"p{n}", "prompt": [{"role": "user", "content": f"q{n}\u2028?"}]} for n in range(8)]
     config = {"server": http.url, "server_model": "m", "samples": 2, "concurrency": 1, "max_new_tokens": 4}
     write_job(tmp_path, "generate", rows, config=config)
-    enough = threading.Event()
+    enough, over = threading.Event(), threading.Event()
 
     def first_few(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if len(http.requests) == 4:
             enough.set()
-            time.sleep(8)
+            over.wait()
         return as_vllm(request)
 
     http.answer = first_few
     process = start(tmp_path)
-    assert enough.wait(90)
+    assert enough.wait(HANGS_S)
     process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANGS_S)
+    over.set()
     assert process.returncode == 3
     with (tmp_path / "checkpoint" / "responses" / "served.jsonl").open("a") as kept:
         kept.write('[{"id": "p3", "sam')  # as a crash in mid-line leaves it

@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from tests.patience import HANGS_S
 from tests.training.core.conftest import ROOT, judgments, sentence, sharp, write_job
 from training.core.__main__ import run
 from training.core.distributed import share
@@ -95,7 +96,7 @@ def alone(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     write(folder, policy_folder)
     done = subprocess.run(
         [sys.executable, "-c", DRIVER, *(str(folder / name) for name in JOBS)],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=200,
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
@@ -112,7 +113,7 @@ def together(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     driver.write_text(DRIVER)
     done = subprocess.run(
         [*TORCHRUN, str(driver), *(str(folder / name) for name in [*JOBS, "generate"])],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=300,
+        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (folder / "said").write_text(done.stdout)
@@ -182,7 +183,7 @@ def test_sigterm_reaches_all_and_one_process_can_go_on_from_their_checkpoint(
         if event["event"] == "progress" and event["step"] == 12:
             process.send_signal(signal.SIGTERM)
             break
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=HANGS_S)
     assert process.returncode != 0
     assert not (tmp_path / "changed" / "output").exists()
     step = json.loads((tmp_path / "changed" / "checkpoint" / "manifest.json").read_text())["step"]
@@ -191,7 +192,7 @@ def test_sigterm_reaches_all_and_one_process_can_go_on_from_their_checkpoint(
     for name in ("changed", "alone"):
         subprocess.run(
             [sys.executable, "-m", "training.core", str(tmp_path / name)],
-            env=ENVIRONMENT, capture_output=True, check=True, timeout=100,
+            env=ENVIRONMENT, capture_output=True, check=True, timeout=HANGS_S,
         )  # fmt: skip
     ours, theirs = (tensors(tmp_path / name / "output") for name in ("changed", "alone"))
     assert all(torch.allclose(ours[key], theirs[key], rtol=0, atol=1e-4) for key in theirs)

@@ -14,6 +14,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import Gemma2Config
 
+from tests.patience import HANGS_S
 from tests.training.core.conftest import judgments, sentence, tiny, write_job
 
 pytestmark = pytest.mark.live
@@ -175,7 +176,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
         if event["event"] == "progress" and event["step"] == 10:
             process.send_signal(sign)
             break
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANGS_S)
     assert process.returncode == (3 if sign == signal.SIGTERM else -signal.SIGKILL)
     assert not (folder / "output").exists()
 

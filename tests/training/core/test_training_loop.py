@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.patience import HANGS_S
 from tests.training.core.conftest import (
     ARCHITECTURES,
     ROOT,
@@ -232,7 +233,7 @@ def test_a_run_that_runs_out_of_memory_says_so(policy_folder: Path, tmp_path: Pa
         "sys.exit(main([sys.argv[1]]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=120,
+        [sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=HANGS_S,
         env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
