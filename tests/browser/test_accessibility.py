@@ -13,7 +13,7 @@ from playwright.sync_api import Page
 from annotation.actions import imports, invitations, projects, snapshots, webhook_delivery, webhooks
 from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
-from tests.training import looping
+from tests.training import round_helpers
 from training.models import Run
 from training.registry.actions import add_model
 from training.rounds import transitions
@@ -62,7 +62,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     for step in range(1, 9):
         record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
     finish_run(claimed, state=Run.State.DONE, result={"seconds": 60.0, "metrics": {"loss": 0.1}})
-    begun = transitions.start_round(loop=looping.loop(project, alice), creator=alice)
+    started = transitions.start_round(loop=round_helpers.make_loop(project, alice), creator=alice)
     upload = imports.keep_upload(
         project=project,
         name="prompts.jsonl",
@@ -95,7 +95,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         lead=alice.pk,
         run=run.pk,
         model=policy.pk,
-        round=begun.pk,
+        round=started.pk,
         upload=upload.pk,
         webhook=hook.pk,
         invitation=key,

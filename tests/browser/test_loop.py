@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from annotation.models import Project, User
 from tests import builders
 from tests.browser.test_lead import elsewhere
-from tests.training.looping import LENIENT, TINY, people_judge, played
+from tests.training.round_helpers import LENIENT, TINY, judge_items, play
 from training.models import Round
 from training.registry.actions import add_model, current_model
 from training.rounds import transitions
@@ -67,16 +67,16 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     assert round.options["judgments"] == 25
 
     expect(page.locator("[data-live-status]")).to_have_text("Live")
-    elsewhere(people_judge, project, alice)
-    elsewhere(played, round, until="improve-1")
+    elsewhere(judge_items, project, alice)
+    elsewhere(play, round, until="improve-1")
     expect(page.locator("[aria-current=step] h3")).to_have_text("Improve the policy by DPO")
     expect(page.get_by_text("gates passed")).to_have_text("6 of 6 gates passed")
 
-    elsewhere(played, round, until="none")
+    elsewhere(play, round, until="none")
     expect(page.get_by_text("round-1-policy is ready")).to_be_visible()
     page.get_by_role("button", name="Promote round-1-policy").click()
     expect(page.get_by_text("The new policy is now the current one.")).to_be_visible()
-    elsewhere(played, round, until="none")
+    elsewhere(play, round, until="none")
     expect(page.locator(".round-status")).to_have_text("round-1-policy was promoted; every gate was passed.")
     assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
@@ -89,9 +89,9 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
 def test_a_lead_overrules_a_gate_and_must_say_why(
     page: Page, sign_in: SignIn, alice: User, project: Project
 ) -> None:
-    people_judge(project, alice)
+    judge_items(project, alice)
     round = start_round(project, alice, min_accuracy=0.9)
-    elsewhere(played, round, until="none")
+    elsewhere(play, round, until="none")
     sign_in(page, alice)
     page.goto(reverse("round", args=[project.slug, round.pk]))
     expect(page.locator(".round-status")).to_contain_text("A gate was not passed. Not passed: Accuracy.")
@@ -108,9 +108,9 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
 def test_the_loop_fits_a_phone(
     new_page: Callable[..., Page], sign_in: SignIn, alice: User, project: Project
 ) -> None:
-    people_judge(project, alice)
+    judge_items(project, alice)
     round = start_round(project, alice)
-    elsewhere(played, round, until="none")
+    elsewhere(play, round, until="none")
     page = new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
     sign_in(page, alice)
     made = Round.objects.select_related("policy_after__project").get().policy_after

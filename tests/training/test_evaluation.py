@@ -79,7 +79,7 @@ class LeaderboardTests(PalateTestCase):
             builders.judgment(self.project, self.bob)
         assert rate_policies(self.project) == []
 
-    def test_what_counts_is_counted_once_and_a_tie_says_nothing(self) -> None:
+    def test_a_judgment_counts_once_and_a_tie_not_at_all(self) -> None:
         answers = [{"text": f"So says {name}.", "author": name} for name in ("ann", "bea", "cid")]
         answers.append({"text": "Another word of hers.", "author": "ann"})
         builders.imported(
@@ -107,7 +107,7 @@ class HumanWinRateTests(PalateTestCase):
         assert lease is not None
         return lease
 
-    def test_it_is_how_often_they_took_the_new_one(self) -> None:
+    def test_it_is_how_often_annotators_preferred_the_new_answer(self) -> None:
         answers = [{"text": f"The {name} one.", "author": name} for name in ("new", "old")]
         builders.imported(
             self.project, *({"id": f"e{n}", "prompt": f"Is it {n}?", "responses": answers} for n in range(4))

@@ -42,13 +42,13 @@ from pathlib import Path
 from django.db.models import F
 from annotation.models import ApiToken, Slot
 from tests import builders
-from tests.training.looping import loop, with_policy
+from tests.training.round_helpers import make_loop, project_with_policy
 alice = builders.user("alice", is_staff=True)
-project = with_policy(alice, Path("{policy}"))
+project = project_with_policy(alice, Path("{policy}"))
 Slot.objects.update(random_key=F("item_id") / 1e6)  # in both sites the same is said, in the same order
 for _ in range(30):
     builders.judgment(project, alice)
-made = loop(project, alice, options={{"second_opinion": False, "strategy": "uniform", "budget": 6}})
+made = make_loop(project, alice, options={{"second_opinion": False, "strategy": "uniform", "budget": 6}})
 print("key", ApiToken.issue(user=alice, name="faults", scope=ApiToken.Scope.LEAD)[1], made.pk)
 """
 

@@ -8,7 +8,7 @@ from annotation.actions import prompts, snapshots
 from tests import builders
 from tests.access_cases import finished, policy, snapshot
 from tests.base import PalateTestCase
-from tests.training import looping
+from tests.training import round_helpers
 from training.models import Round, Run
 from training.registry.actions import add_model, promote
 from training.rounds import transitions
@@ -73,7 +73,9 @@ class OverviewTests(PalateTestCase):
         builders.items(self.project, 20)
         for _ in range(6):
             builders.judgment(self.project, self.bob)
-        round = transitions.start_round(loop=looping.loop(self.project, self.alice), creator=self.alice)
+        round = transitions.start_round(
+            loop=round_helpers.make_loop(self.project, self.alice), creator=self.alice
+        )
         assert self.next() == "View the round"
         Round.objects.filter(pk=round.pk).update(state=Round.State.HELD)
         assert self.next() == "Decide"

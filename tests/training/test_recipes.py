@@ -44,7 +44,7 @@ def test_every_recipe_s_stages_have_settings_that_their_runs_know() -> None:
             from_dict(stage.kind, dict(stage.config))
 
 
-def test_a_first_round_asks_people_before_it_waits_for_them() -> None:
+def test_a_first_round_sends_items_to_annotators_before_it_waits() -> None:
     assert names("dpo") == [
         *("first-answers", "first-questions", "collect", "freeze", "rewards", "measure", "reward-gates"),
         *(
@@ -92,7 +92,7 @@ def test_several_temperatures_are_several_runs_side_by_side() -> None:
     ]
 
 
-def test_what_does_not_fit_is_named() -> None:
+def test_an_invalid_setting_is_named() -> None:
     for options, recipe, field in (
         ({"judgments": 0}, "dpo", "judgments"),
         ({"colour": 1}, "dpo", "colour"),

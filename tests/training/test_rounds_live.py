@@ -13,7 +13,7 @@ from django.db import connection
 from annotation.models import Item, Member, User
 from tests import builders
 from tests.processes import process, until
-from tests.training.looping import fresh, loop, people_judge, with_policy
+from tests.training.round_helpers import judge_items, make_loop, project_with_policy, reload
 from training.models import Round
 from training.rounds import transitions
 
@@ -39,21 +39,21 @@ def workers() -> Iterator[None]:
 
 def reaches(round: Round, *states: str) -> Round:
     def there() -> bool:
-        now = fresh(round)
+        now = reload(round)
         assert now.state in states or now.state == "working", (now.state, now.step, now.error, now.gates)
         return now.state in states
 
-    until(there, f"round {round.pk} is {' or '.join(states)}: {fresh(round).step}")
-    return fresh(round)
+    until(there, f"round {round.pk} is {' or '.join(states)}: {reload(round).step}")
+    return reload(round)
 
 
 def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
     alice: User, tiny_policy: Path, workers: None
 ) -> None:
-    project = with_policy(alice, tiny_policy)
-    round = transitions.start_round(loop=loop(project, alice), creator=alice)
+    project = project_with_policy(alice, tiny_policy)
+    round = transitions.start_round(loop=make_loop(project, alice), creator=alice)
     assert (round.state, round.step) == ("working", "collect")
-    people_judge(project, alice)
+    judge_items(project, alice)
     round = reaches(round, "held", "awaiting")
     assert round.snapshot is not None
     assert round.snapshot.counts["judgments"] == 30
@@ -79,9 +79,9 @@ def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
 
 
 def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: Path) -> None:
-    project = with_policy(alice, tiny_policy)
-    people_judge(project, alice)
-    round = transitions.start_round(loop=loop(project, alice), creator=alice)
+    project = project_with_policy(alice, tiny_policy)
+    judge_items(project, alice)
+    round = transitions.start_round(loop=make_loop(project, alice), creator=alice)
 
     def look(_: int) -> None:
         try:
@@ -91,7 +91,7 @@ def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: P
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(look, range(24)))
-    assert fresh(round).step == "rewards"
+    assert reload(round).step == "rewards"
     assert sorted(round.runs.values_list("part", flat=True)) == ["reward", "second"]
     assert project.snapshots.count() == 1
 
@@ -99,13 +99,13 @@ def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: P
 def test_a_round_of_llama_2_has_two_reward_models_and_asks_about_two_policies(
     alice: User, tiny_policy: Path, workers: None
 ) -> None:
-    project = with_policy(alice, tiny_policy)
+    project = project_with_policy(alice, tiny_policy)
     safety = builders.project(alice, "Safety", k=2)
     builders.items(safety, 20, k=2)
-    one = loop(project, alice, "llama2", safety_project=safety, options={"second_opinion": False})
+    one = make_loop(project, alice, "llama2", safety_project=safety, options={"second_opinion": False})
     round = transitions.start_round(loop=one, creator=alice)
-    people_judge(project, alice)
-    people_judge(safety, alice)
+    judge_items(project, alice)
+    judge_items(safety, alice)
     round = reaches(round, "held", "awaiting")
     if round.state == Round.State.HELD:
         round = reaches(transitions.overrule(round, alice, "It is only a test."), "awaiting")

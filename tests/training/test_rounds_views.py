@@ -11,7 +11,7 @@ from django.urls import reverse
 from annotation.models import AuditEntry, Judgment
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
-from tests.training.looping import LENIENT, fresh, loop, people_judge, played
+from tests.training.round_helpers import LENIENT, judge_items, make_loop, play, reload
 from training.models import Loop, Round, Run
 from training.registry.actions import add_model, promote
 from training.rounds import transitions
@@ -26,11 +26,11 @@ class RoundPagesTestCase(AccessTestCase):
         self.addCleanup(artifacts.disable)
         self.first = add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
-        people_judge(self.project, self.alice)
+        judge_items(self.project, self.alice)
 
-    def begin(self, **options: Any) -> Round:
+    def start_round(self, **options: Any) -> Round:
         return transitions.start_round(
-            loop=loop(self.project, self.alice, options=options), creator=self.alice
+            loop=make_loop(self.project, self.alice, options=options), creator=self.alice
         )
 
     def url(self, name: str, *args: object) -> str:
@@ -39,7 +39,7 @@ class RoundPagesTestCase(AccessTestCase):
 
 class AccessTests(RoundPagesTestCase):
     def test_leads_act_and_reviewers_read(self) -> None:
-        round = self.begin()
+        round = self.start_round()
         self.check(Endpoint("rounds", get=200, reviewer_get=200))
         self.check(Endpoint("rounds-live", get=200, reviewer_get=200))
         self.check(Endpoint("round-new", get=200, post=422))
@@ -51,8 +51,8 @@ class AccessTests(RoundPagesTestCase):
         self.check(Endpoint("model-card", (self.first.pk,), get=200, reviewer_get=200))
         self.check(Endpoint("model-retire", (self.first.pk,), post=302))
 
-    def test_what_is_not_there_is_not_found(self) -> None:
-        round = self.begin()
+    def test_missing_objects_are_404(self) -> None:
+        round = self.start_round()
         self.sign_in(self.alice)
         other = builders.project(self.alice, "Other")
         assert self.client.get(reverse("round", args=[other.slug, round.pk])).status_code == 404
@@ -65,12 +65,12 @@ class PagesTests(RoundPagesTestCase):
         super().setUp()
         self.sign_in(self.alice)
 
-    def test_who_begins_finds_the_way(self) -> None:
+    def test_the_empty_page_links_to_the_form(self) -> None:
         page = self.client.get(self.url("rounds"))
         self.assertContains(page, "Start the first round")
         self.assertContains(page, self.url("round-new"))
 
-    def test_a_first_round_begins_with_nothing_but_a_recipe(self) -> None:
+    def test_a_first_round_needs_only_a_recipe(self) -> None:
         response = self.client.post(self.url("round-new"), {"recipe": "llama2"})
         round = Round.objects.get()
         self.assertRedirects(response, self.url("round", round.pk))
@@ -78,7 +78,7 @@ class PagesTests(RoundPagesTestCase):
         assert round.options["previous_share"] == 0.5, "the recipe's own"
         assert AuditEntry.objects.filter(verb="round.started").count() == 1
 
-    def test_settings_are_kept_for_the_next_round_and_shown_again(self) -> None:
+    def test_settings_are_saved_for_the_next_round(self) -> None:
         data = {
             "recipe": "dpo",
             "setting_judgments": "77",
@@ -94,15 +94,15 @@ class PagesTests(RoundPagesTestCase):
         assert form["setting_budget"].value() is None
         assert not Round.objects.exists()
 
-    def test_what_is_wrong_is_said_beside_its_field(self) -> None:
+    def test_an_invalid_setting_is_reported_at_its_field(self) -> None:
         response = self.client.post(self.url("round-new"), {"recipe": "dpo", "setting_temperatures": "hot"})
         assert response.status_code == 422
         assert "setting_temperatures" in response.context["form"].errors
         self.assertContains(response, "separated by commas", status_code=422)
         assert not Loop.objects.exists()
 
-    def test_what_does_not_fit_of_what_only_scripts_set_is_said_above(self) -> None:
-        one = loop(self.project, self.alice)
+    def test_an_invalid_setting_without_a_field_is_reported_above_the_form(self) -> None:
+        one = make_loop(self.project, self.alice)
         one.configs = {"*": {"epochs": "x"}}
         one.save()
         response = self.client.post(self.url("round-new"), {"recipe": "dpo"})
@@ -112,15 +112,15 @@ class PagesTests(RoundPagesTestCase):
         assert not Round.objects.exists()
 
     def test_a_second_round_is_refused_while_one_is_open(self) -> None:
-        self.begin()
+        self.start_round()
         response = self.client.post(self.url("round-new"), {"recipe": "dpo"})
         self.assertContains(response, "Round 1 is still open", status_code=422)
         assert Round.objects.count() == 1
 
-    def test_what_a_lead_decides_by_is_said_before_it_starts_and_while_it_goes_on(self) -> None:
+    def test_the_gates_are_described_before_the_start_and_while_it_is_open(self) -> None:
         requirement = "Accuracy of at least 72% on new held-out judgments."
         self.assertContains(self.client.get(self.url("round-new")), "Accuracy of at least 55% on new")
-        round = self.begin(min_accuracy=0.72)
+        round = self.start_round(min_accuracy=0.72)
         self.assertContains(self.client.get(self.url("round", round.pk)), requirement)
         page = self.client.get(self.url("round-new"))
         self.assertContains(page, requirement)
@@ -131,28 +131,28 @@ class PagesTests(RoundPagesTestCase):
             page, "Not included, as there are no earlier runs: DPO, Evaluation, Answers, Reward model."
         )
 
-    def test_odd_judgments_lead_to_their_items(self) -> None:
-        round = self.begin()
+    def test_disputed_judgments_link_to_their_items(self) -> None:
+        round = self.start_round()
         odd = Judgment.objects.filter(item__project=self.project).latest("pk")
         Round.objects.filter(pk=round.pk).update(report={"odd": [odd.pk]})
         page = self.client.get(self.url("round", round.pk))
         self.assertContains(page, self.url("item", odd.item_id))
         self.assertContains(page, "1 judgment with which both reward models disagree")
 
-    def test_a_held_round_shows_why_and_is_overruled_with_a_reason(self) -> None:
-        round = played(self.begin(min_accuracy=0.9), until="none")
+    def test_a_held_round_shows_the_reason_and_is_overruled(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9), until="none")
         page = self.client.get(self.url("round", round.pk))
         self.assertContains(page, "It agrees with annotators on 70.0% of 40")
         self.assertContains(page, "not passed")
         act = self.url("round-act", round.pk, "overrule")
         self.assertContains(self.client.post(act, {"reason": ""}, follow=True), "Say why")
-        assert fresh(round).state == Round.State.HELD
+        assert reload(round).state == Round.State.HELD
         self.client.post(act, {"reason": "It will do."})
-        assert fresh(round).step == "improve-1"
+        assert reload(round).step == "improve-1"
         self.assertContains(self.client.get(self.url("round", round.pk)), "It will do.")
 
-    def test_a_round_that_awaits_is_promoted_or_not_from_its_page(self) -> None:
-        round = played(self.begin(), until="promotion")
+    def test_a_lead_promotes_or_rejects_from_the_page(self) -> None:
+        round = play(self.start_round(), until="promotion")
         page = self.client.get(self.url("round", round.pk))
         for words in (
             "is ready",
@@ -162,13 +162,13 @@ class PagesTests(RoundPagesTestCase):
         ):
             self.assertContains(page, words)
         self.client.post(self.url("round-act", round.pk, "reject"), {"note": "Too curt."})
-        round = played(fresh(round), until="none")
+        round = play(reload(round), until="none")
         self.assertContains(self.client.get(self.url("round", round.pk)), "Too curt.")
         self.assertContains(self.client.get(self.url("rounds")), "was not promoted")
         assert self.client.get(self.url("round-new")).context["draft"].number == 2
 
     def test_reviewers_see_no_buttons(self) -> None:
-        round = played(self.begin(), until="promotion")
+        round = play(self.start_round(), until="promotion")
         self.sign_in(self.dana)
         for name, args in (("round", (round.pk,)), ("rounds", ())):
             self.assertNotContains(
@@ -176,7 +176,7 @@ class PagesTests(RoundPagesTestCase):
             )
 
     def test_its_queries_do_not_grow_with_the_runs(self) -> None:
-        round = played(self.begin(), until="promotion")
+        round = play(self.start_round(), until="promotion")
         # user; membership; the round; its runs; their project
         with self.assertNumQueries(5):
             self.client.get(self.url("round", round.pk))
@@ -188,7 +188,7 @@ class ModelsTests(RoundPagesTestCase):
         self.sign_in(self.alice)
 
     def test_two_models_stand_side_by_side(self) -> None:
-        round = played(self.begin(), until="promotion")
+        round = play(self.start_round(), until="promotion")
         assert round.policy_after is not None
         page = self.client.get(self.url("model-compare"), {"a": self.first.pk, "b": round.policy_after.pk})
         assert len(page.context["rows"]) == min(10, LENIENT["evaluation_prompts"], 4)
@@ -196,7 +196,7 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in ours} == {self.first.author}
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
-    def test_the_playground_asks_both_and_keeps_nothing_with_the_answers(self) -> None:
+    def test_the_playground_asks_both_and_stores_no_responses(self) -> None:
         second = add_model(project=self.project, kind="policy", name="second", location="x/y")
         data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
         response = self.client.post(self.url("playground"), data)
@@ -226,8 +226,8 @@ class ModelsTests(RoundPagesTestCase):
         form = self.client.get(self.url("run-new", "generate")).context["form"]
         assert form["setting_max_new_tokens"].value() == 128
 
-    def test_a_card_tells_what_a_model_is(self) -> None:
-        round = played(self.begin(), until="promotion")
+    def test_a_card_describes_the_model(self) -> None:
+        round = play(self.start_round(), until="promotion")
         assert round.policy_after is not None
         said = self.client.get(self.url("model-card", round.policy_after.pk)).content.decode()
         for words in (

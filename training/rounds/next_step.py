@@ -17,7 +17,7 @@ SNAPSHOT_SUGGESTED_AFTER = 50
 
 @dataclass(frozen=True)
 class LoopStatus:
-    """What there is in a project, in the order of the status."""
+    """What there is in a project, in the order of the loop."""
 
     prompts: int
     unanswered: int

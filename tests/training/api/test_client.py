@@ -21,7 +21,7 @@ from tests.annotation.api.test_client import ROOT, answers
 from tests.annotation.api.test_server import free_port
 from tests.patience import HANGS_S
 from tests.processes import process, until
-from tests.training.looping import fresh, loop, people_judge, played, with_policy
+from tests.training.round_helpers import judge_items, make_loop, play, project_with_policy, reload
 from training.demo.people import Lead
 from training.models import Loop, Round, Run
 from training.rounds import transitions
@@ -70,8 +70,8 @@ class RoundsCommandTests(TransactionTestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(self.settings(ARTIFACTS=self.folder))
         self.alice: User = builders.user("alice", is_staff=True)
-        self.project = with_policy(self.alice, Path("some/policy"))
-        self.loop: Loop = loop(self.project, self.alice)
+        self.project = project_with_policy(self.alice, Path("some/policy"))
+        self.loop: Loop = make_loop(self.project, self.alice)
         self.url = f"http://127.0.0.1:{free_port()}"
         self.token = ApiToken.issue(user=self.alice, name="t", scope="lead")[1]
 
@@ -95,25 +95,25 @@ class RoundsCommandTests(TransactionTestCase):
         watch.says("Round 1 has begun")
         steps = len(Round.objects.get().plan)
         watch.says(f"1 of {steps}: Collect judgments")
-        people_judge(self.project, self.alice)
-        round = played(Round.objects.get(), until="rewards")
+        judge_items(self.project, self.alice)
+        round = play(Round.objects.get(), until="rewards")
         watch.says(f"3 of {steps}: Train the reward models")
-        played(round, until="promotion")
+        play(round, until="promotion")
         code, last, complaint = watch.ends()
         assert (code, complaint) == (3, "")
         assert last == "Round 1 waits for a decision: promote its policy, or reject it."
-        transitions.decide(fresh(round), self.alice, "promoted")
+        transitions.decide(reload(round), self.alice, "promoted")
         watch = self.watch("watch", str(round.pk))
         watch.says(f" of {steps}: ")
-        played(round, until="none")
+        play(round, until="none")
         assert watch.ends() == (0, "Round 1 is done: its policy was promoted.", "")
 
     def held_and_cancelled(self) -> None:
         Loop.objects.update(options=self.loop.options | {"min_accuracy": 0.9})
-        people_judge(self.project, self.alice)
+        judge_items(self.project, self.alice)
         watch = self.watch("start", "helpfulness", "--watch", "--loop", str(self.loop.pk))
         watch.says("Round 2 has begun")
-        round = played(Round.objects.get(number=2), until="none")
+        round = play(Round.objects.get(number=2), until="none")
         code, last, complaint = watch.ends()
         assert (code, complaint) == (3, "")
         assert last.startswith("Round 2 is held: overrule its gates")
@@ -126,8 +126,8 @@ class RoundsCommandTests(TransactionTestCase):
         answers = ["The ferry leaves.", "Twelve crowns.", "Ask again, please."]
         more = ({"prompt": f"And {n}?", "responses": answers} for n in range(12))
         builders.imported(self.project, *more)
-        people_judge(self.project, self.alice)
-        round = played(transitions.start_round(loop=self.loop, creator=self.alice), until="rewards")
+        judge_items(self.project, self.alice)
+        round = play(transitions.start_round(loop=self.loop, creator=self.alice), until="rewards")
         watch = self.watch("watch", str(round.pk))
         watch.says("Train the reward models")
         claimed = claim_run(round.runs.get(part="reward").pk)
@@ -137,7 +137,7 @@ class RoundsCommandTests(TransactionTestCase):
         code, _, complaint = watch.ends()
         assert (code, "The disk is full." in complaint) == (1, True), complaint
         assert complaint.startswith("palate: Round 3 failed at “Train the reward models”: ")
-        transitions.cancel(fresh(round), self.alice)
+        transitions.cancel(reload(round), self.alice)
 
     def more_rounds_than_a_page_holds(self) -> None:
         last = Round.objects.get(number=3)

@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
-from tests.training.looping import LENIENT, TINY, fresh, people_judge, played
+from tests.training.round_helpers import LENIENT, TINY, judge_items, play, reload
 from training.models import Loop, Round
 from training.registry.actions import add_model
 from training.rounds import transitions
@@ -27,7 +27,7 @@ class LoopApiTestCase(ApiTestCase):
         self.addCleanup(settings.disable)
         add_model(project=self.project, kind="policy", name="first", location="some/policy")
         builders.items(self.project, 30)
-        people_judge(self.project, self.alice)
+        judge_items(self.project, self.alice)
         self.loop = save_loop(
             project=self.project, creator=self.alice, recipe="dpo", options=LENIENT, configs=TINY
         )
@@ -64,7 +64,7 @@ class RoundTests(LoopApiTestCase):
         assert (changed.json()["recipe"], changed.json()["name"]) == ("grpo", "Weekly")
         assert not Loop.objects.get(pk=pk).active
 
-    def test_what_is_wrong_is_named_by_its_field(self) -> None:
+    def test_an_invalid_value_is_reported_at_its_field(self) -> None:
         other = builders.project(self.charlie, "Theirs")
         for changes, field, words in (
             ({"recipe": "alchemy"}, "recipe", "no recipe called"),
@@ -93,24 +93,24 @@ class RoundTests(LoopApiTestCase):
         self.refused(answer, 400, "configs", "a whole number, not inf")
         assert Loop.objects.count() == 1
 
-    def test_what_holds_for_all_kinds_of_runs_is_kept(self) -> None:
+    def test_settings_for_all_kinds_of_runs_are_saved(self) -> None:
         body = {"name": "New", "recipe": "grpo", "configs": {"*": {"epochs": 2, "samples": 4}}}
         made = self.post("projects/helpfulness/loops/", self.alice, body)
         assert (made.status_code, made.json()["configs"]) == (201, body["configs"])
 
-    def test_a_round_is_begun_followed_and_promoted(self) -> None:
-        begun = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
-        assert begun.status_code == 201
-        round = played(Round.objects.get(pk=begun.json()["id"]), until="promotion")
-        told = self.get(f"rounds/{round.pk}/", self.dana).json()
-        assert (told["state"], told["step"]) == ("awaiting", "promotion")
-        assert told["runs"]["improve-1"] == round.runs.get(part="improve-1").pk
-        assert {gate["name"] for gate in told["gates"]} >= {"reward_accuracy", "wins_reward"}
+    def test_a_round_is_started_read_and_promoted(self) -> None:
+        started = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
+        assert started.status_code == 201
+        round = play(Round.objects.get(pk=started.json()["id"]), until="promotion")
+        body = self.get(f"rounds/{round.pk}/", self.dana).json()
+        assert (body["state"], body["step"]) == ("awaiting", "promotion")
+        assert body["runs"]["improve-1"] == round.runs.get(part="improve-1").pk
+        assert {gate["name"] for gate in body["gates"]} >= {"reward_accuracy", "wins_reward"}
         done = self.act(round, "promote", {"note": "Good."})
         assert (done.status_code, done.json()["decision"]) == (200, "promoted")
         self.refused(self.act(round, "promote"), 409, "detail", "not possible")
 
-    def test_one_round_goes_on_at_a_time(self) -> None:
+    def test_a_loop_has_one_open_round(self) -> None:
         self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
         again = self.post(f"loops/{self.loop.pk}/rounds/", self.alice)
         self.refused(again, 409, "detail", "is still open")
@@ -118,14 +118,14 @@ class RoundTests(LoopApiTestCase):
     def test_overruling_needs_a_reason(self) -> None:
         self.loop.options |= {"min_accuracy": 0.9}
         self.loop.save()
-        round = played(transitions.start_round(loop=self.loop, creator=self.alice), until="none")
+        round = play(transitions.start_round(loop=self.loop, creator=self.alice), until="none")
         self.refused(self.act(round, "overrule"), 400, "reason", "Say why")
         assert self.act(round, "overrule", {"reason": "Small data."}).status_code == 200
-        assert fresh(round).overrules[0]["by"] == self.alice.pseudonym
+        assert reload(round).overrules[0]["by"] == self.alice.pseudonym
         self.refused(self.act(round, "retry", {"step": "collect"}), 400, "step", "has reached")
         self.refused(self.act(round, "explode"), 400, "verb", "no action")
 
-    def test_the_leaderboard_ranks_who_people_prefer(self) -> None:
+    def test_the_leaderboard_ranks_by_preference(self) -> None:
         assert self.get("projects/helpfulness/leaderboard/", self.alice).json() == []
         texts = {"good": "Certainly.", "poor": "No."}
         builders.imported(

@@ -24,7 +24,7 @@ Configs = dict[str, dict[str, Any]]
         ({"*": {"margin": "small"}, "dpo": {"loss": "ipo"}}, "*", "margin: in a dpo run it IPO aims"),
     ],
 )
-def test_what_no_run_could_have_is_named_where_it_stands(configs: Configs, kind: str, sentence: str) -> None:
+def test_an_invalid_setting_is_located(configs: Configs, kind: str, sentence: str) -> None:
     with pytest.raises(ConfigsError, match=sentence) as refused:
         check(configs, RECIPES["dpo"].stages)
     assert refused.value.kind == kind
@@ -40,5 +40,5 @@ def test_what_no_run_could_have_is_named_where_it_stands(configs: Configs, kind:
         {"ppo": {"samples": 4}},
     ],
 )
-def test_what_goes_together_is_taken(configs: Configs) -> None:
+def test_a_valid_combination_is_accepted(configs: Configs) -> None:
     check(configs, RECIPES["dpo"].stages)

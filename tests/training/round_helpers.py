@@ -44,14 +44,14 @@ LENIENT = {
 """Gates that a model of ten thousand weights can pass, except for the win rate."""
 
 
-def loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -> Loop:
+def make_loop(project: Project, creator: User, recipe: str = "dpo", **changes: Any) -> Loop:
     options = LENIENT | changes.pop("options", {})
     return save_loop(
         project=project, creator=creator, recipe=recipe, options=options, configs=TINY, **changes
     )
 
 
-def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
+def project_with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
     """A project with a policy and with answers to judge."""
     project = builders.project(lead, k=3, **fields)
     add_model(project=project, kind="policy", name="first", location=str(location))
@@ -59,7 +59,7 @@ def with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> P
     return project
 
 
-def people_judge(project: Project, person: User, most: int = 1000) -> int:
+def judge_items(project: Project, person: User, most: int = 1000) -> int:
     """Judge up to `most` items of the queue; returns how many."""
     done = 0
     while done < most and (lease := leases.claim(project=project, annotator=person)) is not None:
@@ -68,11 +68,11 @@ def people_judge(project: Project, person: User, most: int = 1000) -> int:
     return done
 
 
-def fresh(round: Round) -> Round:
+def reload(round: Round) -> Round:
     return Round.objects.select_related("loop__project", "policy_after").get(pk=round.pk)
 
 
-def work(round: Round) -> list[str]:
+def finish_runs(round: Round) -> list[str]:
     """End every queued run of the round as a worker would, with outputs of the right shape, but without waking the round.
     Returns their parts."""
     parts = []
@@ -125,12 +125,12 @@ def _write(path: Path, rows: list[dict[str, Any]]) -> None:
 REPORT = {"accuracy": 0.7, "pairs": 40, "ece": 0.05}
 
 
-def played(round: Round, *, until: str) -> Round:
+def play(round: Round, *, until: str) -> Round:
     """Advance the round up to a step, its runs done by `work`."""
     for _ in range(40):
         transitions.advance(round.pk)
-        round = fresh(round)
+        round = reload(round)
         if round.step == until or not round.is_open or round.state != Round.State.WORKING:
             return round
-        work(round)
+        finish_runs(round)
     raise AssertionError(f"never at {until}: {round.step}, {round.state}")
