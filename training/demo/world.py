@@ -57,12 +57,12 @@ class Figures:
     rm_pairs: int
     win_rate: metrics.Interval
     kl: float
-    """Nats a response by which its answers stray from the policy that it was held near."""
+    """KL from the reference, in nats per response."""
     habits: dict[str, float]
     habits_at_first: dict[str, float]
     """Of the first policy, on the same prompts."""
     gates: list[str]
-    """Those that said no."""
+    """The labels of those that were not passed."""
     promoted: bool
 
 
@@ -130,18 +130,20 @@ class World:
         return self._figures(state, first)
 
     def _further(self, state: dict[str, Any]) -> dict[str, Any]:
-        """What the people of the demo do about a round that is not over, and what it is then."""
+        """Decide what an open round waits for; returns its new state."""
         if state["state"] == "failed":
             raise DemoError(f"Round {state['number']} failed: {state['error']}")
         if state["state"] == "held":
             return self.lead.act(
-                state["id"], "overrule", reason=f"The demo goes on to show what follows. {state['error']}"
+                state["id"], "overrule", reason=f"The demo continues, to show what follows. {state['error']}"
             )
         if state["state"] == "awaiting":
-            # it would have been promoted by itself, had every gate been passed
+            # with every gate passed it would have been promoted automatically
             wins = next(gate for gate in state["gates"] if gate["name"] == "wins_reward")
             return self.lead.act(
-                state["id"], "promote" if wins["passed"] else "reject", note="After a gate that said no."
+                state["id"],
+                "promote" if wins["passed"] else "reject",
+                note="A gate was not passed and was overruled.",
             )
         title = next(step["title"] for step in state["plan"] if step["name"] == state["step"])
         with bar(f"Round {state['number']}: {title}", 0) as tell:

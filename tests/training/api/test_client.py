@@ -117,7 +117,7 @@ class RoundsCommandTests(TransactionTestCase):
         code, last, complaint = watch.ends()
         assert (code, complaint) == (3, "")
         assert last.startswith("Round 2 is held: overrule its gates")
-        assert "at least 90.0% are wanted" in last
+        assert "the minimum is 90.0%" in last
         transitions.cancel(round, self.alice)
         code, _, complaint = self.watch("watch", str(round.pk)).ends()
         assert (code, complaint) == (1, "palate: Round 2 was cancelled.\n")

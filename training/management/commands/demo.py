@@ -70,7 +70,7 @@ class Command(BaseCommand):
             )
             if figures.gates:
                 fate = "promoted" if figures.promoted else "not promoted"
-                self.stdout.write(f"         gates that said no: {', '.join(figures.gates)}; {fate}")
+                self.stdout.write(f"         gates not passed: {', '.join(figures.gates)}; {fate}")
             self.stdout.write(f"         {_shares(figures.habits)}; KL {figures.kl:.1f} nats a response")
             done.append(
                 {
