@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, cast
+from io import BytesIO
+from typing import IO, Any, cast
 
 from django import forms
 from django.conf import settings
@@ -12,7 +12,7 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Field
 
-from annotation.actions.imports import too_large
+from annotation.actions.imports import too_large_message
 from annotation.actions.projects import SETTINGS
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User, Webhook
@@ -215,7 +215,7 @@ class ImportForm(forms.Form):
         label="A file of prompts",
         required=False,
         max_length=1000,
-        help_text="JSON Lines, a JSON list, CSV or Parquet, in any of the shapes below; also packed, as .gz.",
+        help_text="JSON Lines, a JSON list, CSV or Parquet, in any of the formats below; also compressed with gzip (.gz).",
         widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.txt,.csv,.tsv,.parquet,.gz"}),
         error_messages={"empty": "The file is empty."},
     )
@@ -230,7 +230,7 @@ class ImportForm(forms.Form):
     def clean_file(self) -> UploadedFile | None:
         file: UploadedFile | None = self.cleaned_data["file"]
         if file and (file.size or 0) > settings.MAX_UPLOAD_BYTES:
-            raise forms.ValidationError(too_large(file.size or 0))
+            raise forms.ValidationError(too_large_message(file.size or 0))
         return file
 
     def clean(self) -> dict[str, Any]:
@@ -242,9 +242,8 @@ class ImportForm(forms.Form):
     def name(self) -> str:
         return self.cleaned_data["file"].name if self.cleaned_data["file"] else "Pasted list.txt"
 
-    def chunks(self) -> Iterator[bytes]:
-        file: UploadedFile | None = self.cleaned_data["file"]
-        return file.chunks() if file else iter([self.cleaned_data["text"].encode()])
+    def content(self) -> IO[bytes]:
+        return self.cleaned_data["file"] or BytesIO(self.cleaned_data["text"].encode())
 
 
 class TokenForm(forms.Form):

@@ -12,7 +12,7 @@ def read_import(import_id: int) -> None:
     """Import one file. A message delivered twice finds nothing to claim."""
     upload = imports.claim(import_id)
     if upload is not None:
-        imports.work(upload)
+        imports.run_import(upload)
 
 
 @shared_task(expires=30)

@@ -181,13 +181,13 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": [
         "rest_framework.permissions.IsAuthenticated",
-        "annotation.api.authentication.ScopeAllows",
+        "annotation.api.authentication.TokenScopePermission",
     ],
-    "DEFAULT_THROTTLE_CLASSES": ["annotation.api.throttling.PerCaller"],
-    "DEFAULT_PARSER_CLASSES": ["annotation.api.parsers.JSON"],
+    "DEFAULT_THROTTLE_CLASSES": ["annotation.api.throttling.CallerThrottle"],
+    "DEFAULT_PARSER_CLASSES": ["annotation.api.parsers.JsonParser"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "annotation.api.errors.handle",
+    "EXCEPTION_HANDLER": "annotation.api.errors.handle_exception",
     # `?format=` names the shape of an export, not a renderer
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
@@ -214,7 +214,7 @@ SPECTACULAR_SETTINGS = {
     ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "annotation.api.schema.complete",
+        "annotation.api.schema.add_common_responses",
     ],
     "ENUM_NAME_OVERRIDES": {"ItemState": "annotation.models.Item.State"},
     "SERVE_INCLUDE_SCHEMA": False,

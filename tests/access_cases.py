@@ -75,7 +75,7 @@ def snapshot(project: Project, creator: User, judge: User, judgments: int = 20) 
     builders.items(project, judgments)
     for _ in range(judgments):
         builders.judgment(project, judge)
-    return snapshots.freeze(project=project, creator=creator)
+    return snapshots.create_snapshot(project=project, creator=creator)
 
 
 def finished(

@@ -1,6 +1,6 @@
-"""Files of prompts: kept when they are uploaded, looked at before anything happens, and taken in by a worker.
+"""Imports of files of prompts: upload, preview, and reading by a worker.
 
-The row is the queue: a message only wakes a worker, and a sweep sends again what was lost.
+The row of the import is the queue: a Celery message only wakes a worker, and a sweep replaces lost messages.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from django.conf import settings
 from django.core.cache import cache
@@ -25,11 +25,11 @@ from django.utils import timezone
 
 from annotation import audit, events
 from annotation.actions import prompts
-from annotation.actions.prompts import ImportReport, Parsed
-from annotation.imports import decompression, readers, shapes
-from annotation.imports.readers import FileError, Read
-from annotation.imports.schema import ImportedPrompt, LineError
-from annotation.imports.shapes import SetAside, Shape
+from annotation.actions.prompts import ImportReport, ParsedRow
+from annotation.imports import dataset_formats, decompression, file_types
+from annotation.imports.dataset_formats import DATASET_FORMATS, DatasetFormat, NotComparable
+from annotation.imports.file_rows import FileError, FileRow
+from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from annotation.models import Import, Project, User
 from config.celery import app
 
@@ -37,54 +37,53 @@ log = logging.getLogger(__name__)
 
 State = Import.State
 MAX_ATTEMPTS = 3
-FORGOTTEN_AFTER = timedelta(days=1)
-HEAD_ROWS = 1000
+DISCARDED_AFTER = timedelta(days=1)
+"""Uploads that nobody started are deleted then."""
+PREVIEW_ROWS = 1000
 EXAMPLES = 3
 
 
 class UploadError(Exception):
-    """Why a file was not kept or not started, in a sentence for the lead."""
+    """Why a file was not accepted, started or cancelled, in a sentence for the lead."""
 
 
 class Cancelled(Exception):
-    """The lead has stopped the import, or it is another worker's by now."""
+    """The lead cancelled the import, or another worker has claimed it."""
 
 
-# --- what a lead asks for -------------------------------------------------------------------------------------
+# --- for pages and the API ------------------------------------------------------------------------------------
 
 
-def keep_upload(*, project: Project, name: str, chunks: Iterable[bytes], creator: User) -> Import:
-    """Write a file to the disk, as it comes and unpacked, and say what shape its rows have. Nothing is imported yet.
+def save_upload(*, project: Project, name: str, file: IO[bytes], creator: User) -> Import:
+    """Write an uploaded file to disk, decompressed, and detect its format. Nothing is imported yet.
 
     Raises:
-        UploadError: it is empty, too large or of no known shape, or the disk refused it. Nothing of it is kept.
+        UploadError: it is empty, too large or of unknown format, or could not be written. The file is deleted.
     """
     name = name.replace("\0", "")[-200:]
     path = Path("imports") / uuid.uuid4().hex
     target = Path(settings.ARTIFACTS) / path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(target, decompression.unpacked(chunks))
-        shape = _shape_of(target, name)
+        size = _write(target, decompression.read_decompressed(file))
+        format = _detect_format(target, name)
     except BaseException as error:
         with suppress(OSError):
             target.unlink()
         if isinstance(error, OSError):
-            raise UploadError(f"The file could not be kept: {error.strerror}.") from error
-        if isinstance(error, FileError | LineError):
+            raise UploadError(f"The file could not be saved: {error.strerror}.") from error
+        if isinstance(error, FileError | RowError):
             sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
             raise UploadError(f"{name} cannot be imported. {sentence}") from error
         raise
     return Import.objects.create(
-        project=project, name=name, path=str(path), bytes=size, shape=shape.name, created_by=creator
+        project=project, name=name, path=str(path), bytes=size, shape=format.name, created_by=creator
     )
 
 
-def too_large(size: int) -> str:
-    return (
-        f"The file has {filesizeformat(size)}; at most {filesizeformat(settings.MAX_UPLOAD_BYTES)} are taken at once. "
-        "Split it, and import the parts one after the other."
-    )
+def too_large_message(size: int) -> str:
+    limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
+    return f"The file has {filesizeformat(size)}; the limit is {limit}. Split it, and import the parts one by one."
 
 
 def _write(target: Path, chunks: Iterable[bytes]) -> int:
@@ -94,8 +93,8 @@ def _write(target: Path, chunks: Iterable[bytes]) -> int:
             size += len(chunk)
             if size > settings.MAX_UPLOAD_BYTES:
                 raise UploadError(
-                    f"There is more than {filesizeformat(settings.MAX_UPLOAD_BYTES)} in the file, the most that is taken at "
-                    "once. Split it, and import the parts one after the other."
+                    f"The file's content is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the limit. "
+                    "Split it, and import the parts one by one."
                 )
             file.write(chunk)
     if not size:
@@ -103,20 +102,20 @@ def _write(target: Path, chunks: Iterable[bytes]) -> int:
     return size
 
 
-def _shape_of(path: Path, name: str) -> Shape:
+def _detect_format(path: Path, name: str) -> DatasetFormat:
     """
     Raises:
-        FileError, LineError: the file cannot be read, or has rows of no known shape.
+        FileError, RowError: the file cannot be read, or its format is unknown.
     """
     errors = []
-    kind = readers.kind_of(path, name)
-    for read in islice(readers.rows(path, kind), HEAD_ROWS):
-        if read.row is not None:
-            return shapes.recognise(read.row)
-        errors.append(read)
+    file_type = file_types.detect_file_type(path, name)
+    for row in islice(file_types.read_rows(path, file_type), PREVIEW_ROWS):
+        if row.values is not None:
+            return dataset_formats.detect_format(row.values)
+        errors.append(row)
     if errors:
-        raise FileError(f"{unit_of(kind).capitalize()} {errors[0].number}: {errors[0].error}")
-    raise FileError("There is nothing in it.")
+        raise FileError(f"{row_unit(file_type).capitalize()} {errors[0].number}: {errors[0].error}")
+    raise FileError("It has no rows.")
 
 
 @transaction.atomic
@@ -124,126 +123,133 @@ def start(upload: Import) -> None:
     """Queue an uploaded file and wake a worker.
 
     Raises:
-        UploadError: it was started or discarded before.
+        UploadError: it was started or discarded already.
     """
     if not Import.objects.filter(pk=upload.pk, state=State.UPLOADED).update(state=State.QUEUED):
-        raise UploadError(f"{upload.name} was started or discarded before.")
+        raise UploadError(f"{upload.name} was started or discarded already.")
     upload.refresh_from_db()
     transaction.on_commit(lambda: wake_worker(upload.pk))
     _announce(upload)
 
 
 def cancel(upload: Import) -> None:
-    """Stop an import: at once if nobody reads it yet, else within seconds, and nothing of it stays.
+    """Cancel an import: at once if no worker reads it yet, else within seconds. Nothing of it is imported.
 
     Raises:
-        UploadError: it is over already.
+        UploadError: it has ended already.
     """
     waiting = Import.objects.filter(pk=upload.pk, state__in=[State.UPLOADED, State.QUEUED])
     if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
-        file_of(upload).unlink(missing_ok=True)
+        upload_path(upload).unlink(missing_ok=True)
     elif not Import.objects.filter(pk=upload.pk, state=State.RUNNING).update(cancel_requested=True):
-        raise UploadError(f"The import of {upload.name} is over.")
+        raise UploadError(f"The import of {upload.name} has ended already.")
     upload.refresh_from_db()
     _announce(upload)
 
 
-def unit_of(kind: str) -> str:
-    """What the rows of such a file are called."""
-    return readers.UNITS.get(kind, "line")
+def row_unit(file_type: str) -> str:
+    """What rows of this file type are called: line, row or element."""
+    return file_types.UNITS.get(file_type, "line")
 
 
-def file_of(upload: Import) -> Path:
+def upload_path(upload: Import) -> Path:
     return Path(settings.ARTIFACTS) / upload.path
 
 
-# --- looking before it starts ---------------------------------------------------------------------------------
+# --- preview --------------------------------------------------------------------------------------------------
 
 
 @dataclass
-class Look:
-    """The first rows of a file: what was made of some, and what is wrong with any. `rows`: how many there are in all,
-    where that could be told quickly; `read`: of how many the errors are."""
+class ImportPreview:
+    """The first rows of a file: some as examples, and every error among the first `rows_read`. `total_rows` is None where
+    counting would take long."""
 
-    shape: str
-    kind: str
-    rows: int | None = None
-    read: int = 0
+    format: str
+    file_type: str
+    total_rows: int | None = None
+    rows_read: int = 0
     examples: list[ImportedPrompt] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
-    set_aside: int = 0
+    not_comparable: int = 0
 
 
-def look(upload: Import) -> Look:
+def preview_upload(upload: Import) -> ImportPreview:
     """
     Raises:
-        UploadError: the file is not there any more.
+        UploadError: the file is missing.
     """
-    path = file_of(upload)
+    path = upload_path(upload)
     if not path.exists():
-        raise UploadError(f"{upload.name} is not here any more: upload it again.")
-    kind = readers.kind_of(path, upload.name)
-    seen = Look(shapes.BY_NAME[upload.shape].title, kind)
+        raise UploadError(f"{upload.name} is not on the server any more: upload it again.")
+    file_type = file_types.detect_file_type(path, upload.name)
+    preview = ImportPreview(DATASET_FORMATS[upload.shape].title, file_type)
     try:
-        for row in islice(_parsed(upload, kind), HEAD_ROWS):
-            seen.read += 1
+        for row in islice(_parse_rows(upload, file_type), PREVIEW_ROWS):
+            preview.rows_read += 1
             if row.error:
-                seen.errors.append((row.number, row.error))
-            elif row.aside:
-                seen.set_aside += 1
-            elif row.prompt and len(seen.examples) < EXAMPLES:
-                seen.examples.append(row.prompt)
-        seen.rows = readers.count(path, kind)
+                preview.errors.append((row.number, row.error))
+            elif row.not_comparable:
+                preview.not_comparable += 1
+            elif row.prompt and len(preview.examples) < EXAMPLES:
+                preview.examples.append(row.prompt)
+        preview.total_rows = file_types.count_rows(path, file_type)
     except FileError as error:
-        seen.errors.append((seen.read + 1, str(error)))
-    return seen
+        preview.errors.append((preview.rows_read + 1, str(error)))
+    return preview
 
 
-def _parsed(upload: Import, kind: str) -> Iterator[Parsed]:
-    """The rows of a file, as its shape reads them.
+def _parse_rows(upload: Import, file_type: str) -> Iterator[ParsedRow]:
+    """The rows of a file, converted from its format.
 
     Raises:
         FileError: it cannot be read any further.
     """
-    shape = shapes.BY_NAME[upload.shape]
-    fewest = prompts.fewest_responses(upload.project)
-    rows = (_row(read, shape, fewest) for read in readers.rows(file_of(upload), kind))
-    return _joined(rows) if shape.joins else rows
+    format = DATASET_FORMATS[upload.shape]
+    min_responses = prompts.min_responses(upload.project)
+    file_rows = file_types.read_rows(upload_path(upload), file_type)
+    rows = (_parse_row(row, format, min_responses) for row in file_rows)
+    return _merge_rows(rows) if format.one_response_per_row else rows
 
 
-def _row(read: Read, shape: Shape, fewest: int) -> Parsed:
-    if read.row is None:
-        return Parsed(read.number, read.position, error=read.error)
+def _parse_row(row: FileRow, format: DatasetFormat, min_responses: int) -> ParsedRow:
+    if row.values is None:
+        return ParsedRow(row.number, row.position, error=row.error)
     try:
-        prompt = shapes.read(shape, read.row, fewest=fewest)
-    except SetAside as why:
-        return Parsed(read.number, read.position, aside=str(why))
-    except LineError as error:
-        return Parsed(read.number, read.position, error=str(error))
-    return Parsed(read.number, read.position, prompt, named=shape is shapes.PALATE)
+        prompt = dataset_formats.convert_row(format, row.values, min_responses=min_responses)
+    except NotComparable as reason:
+        return ParsedRow(row.number, row.position, not_comparable=str(reason))
+    except RowError as error:
+        return ParsedRow(row.number, row.position, error=str(error))
+    return ParsedRow(row.number, row.position, prompt, unique_id=format is dataset_formats.PALATE)
 
 
-def _joined(rows: Iterable[Parsed]) -> Iterator[Parsed]:
-    """Rows that follow each other with the same prompt, as one."""
-    held: Parsed | None = None
+def _merge_rows(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
+    """Consecutive rows with the same prompt, merged."""
+    pending: ParsedRow | None = None
     for row in rows:
-        if held and held.prompt and row.prompt and shapes.join(held.prompt, row.prompt):
-            held = Parsed(held.number, row.position, shapes.joined(held.prompt, row.prompt))
+        if (
+            pending
+            and pending.prompt
+            and row.prompt
+            and dataset_formats.can_merge(pending.prompt, row.prompt)
+        ):
+            merged = dataset_formats.merge(pending.prompt, row.prompt)
+            pending = ParsedRow(pending.number, row.position, merged)
             continue
-        if held:
-            yield held
-        held = row
-    if held:
-        yield held
+        if pending:
+            yield pending
+        pending = row
+    if pending:
+        yield pending
 
 
-# --- what a worker does ---------------------------------------------------------------------------------------
+# --- for workers ----------------------------------------------------------------------------------------------
 
 
 def claim(import_id: int) -> Import | None:
-    """Take an import that is queued, or whose worker has been silent for too long; None if another worker has it."""
+    """Claim an import that is queued, or whose worker's heartbeat is too old; None if another worker has it."""
     now = timezone.now()
-    claimed = Import.objects.filter(Q(state=State.QUEUED) | _silent(), pk=import_id).update(
+    claimed = Import.objects.filter(Q(state=State.QUEUED) | _is_stale(), pk=import_id).update(
         state=State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, bytes_done=0, attempt=F("attempt") + 1
     )
     if not claimed:
@@ -253,17 +259,20 @@ def claim(import_id: int) -> Import | None:
     return upload
 
 
-def work(upload: Import) -> None:
-    """Read a claimed import to its end. Everything of it is in one transaction, its own last word too: a worker that dies
-    on the way leaves nothing behind, and the next one begins anew."""
+def run_import(upload: Import) -> None:
+    """Read a claimed import to its end. Its rows and its final state are written in one transaction: a worker that dies
+    leaves nothing behind, and the next one starts from the beginning."""
     if upload.attempt > MAX_ATTEMPTS:
         _finish(upload, State.FAILED, reason=f"Its worker died {MAX_ATTEMPTS} times.")
         return
     try:
-        with _Pulse(upload) as pulse, transaction.atomic():
-            kind = readers.kind_of(file_of(upload), upload.name)
-            report = prompts.take(project=upload.project, rows=_parsed(upload, kind), on_batch=pulse.at)
-            _close(upload, report, unit_of(kind))
+        with _Heartbeat(upload) as heartbeat, transaction.atomic():
+            file_type = file_types.detect_file_type(upload_path(upload), upload.name)
+            rows = _parse_rows(upload, file_type)
+            report = prompts.import_rows(
+                project=upload.project, rows=rows, on_batch=heartbeat.report_position
+            )
+            _complete(upload, report, row_unit(file_type))
     except Cancelled:
         _finish(upload, State.CANCELLED)
     except FileError as error:
@@ -273,10 +282,10 @@ def work(upload: Import) -> None:
         _finish(upload, State.FAILED, reason=f"{type(error).__name__}: {error}")
 
 
-def _close(upload: Import, report: ImportReport, unit: str) -> None:
+def _complete(upload: Import, report: ImportReport, unit: str) -> None:
     """
     Raises:
-        Cancelled: the lead has stopped it, or it is another worker's by now.
+        Cancelled: the lead cancelled it, or another worker has claimed it.
     """
     state = State.REFUSED if report.errors else State.DONE
     if not _finish(upload, state, unless_cancelled=True, unit=unit, **report.to_dict()):
@@ -289,44 +298,45 @@ def _close(upload: Import, report: ImportReport, unit: str) -> None:
 
 
 def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **report: Any) -> bool:
-    rows = _of(upload).filter(cancel_requested=False) if unless_cancelled else _of(upload)
-    closed = rows.update(
+    rows = _claimed_row(upload)
+    if unless_cancelled:
+        rows = rows.filter(cancel_requested=False)
+    finished = rows.update(
         state=state,
         report=report,
         claim=None,
         finished_at=timezone.now(),
         bytes_done=F("bytes") if state == State.DONE else F("bytes_done"),
     )
-    if closed:
-        transaction.on_commit(lambda: file_of(upload).unlink(missing_ok=True))
+    if finished:
+        transaction.on_commit(lambda: upload_path(upload).unlink(missing_ok=True))
         upload.refresh_from_db()
         _announce(upload)
-    return bool(closed)
+    return bool(finished)
 
 
-class _Pulse:
-    """Says from a thread of its own, and so outside of the import's transaction, that it is worked on and how far it is;
-    and hears there that it is to stop."""
+class _Heartbeat:
+    """A thread that writes the heartbeat and the progress outside of the import's transaction, and notices a cancellation."""
 
     def __init__(self, upload: Import) -> None:
         self.upload = upload
         self.position = 0
         self.stop = False
-        self.over = threading.Event()
+        self.ended = threading.Event()
         self.thread = threading.Thread(target=self._beat, daemon=True)
 
-    def __enter__(self) -> _Pulse:
+    def __enter__(self) -> _Heartbeat:
         self.thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.over.set()
+        self.ended.set()
         self.thread.join()
 
-    def at(self, position: int) -> None:
+    def report_position(self, position: int) -> None:
         """
         Raises:
-            Cancelled: the lead has stopped it, or another worker has it.
+            Cancelled: the lead cancelled it, or another worker has claimed it.
         """
         self.position = position
         if self.stop:
@@ -334,41 +344,41 @@ class _Pulse:
 
     def _beat(self) -> None:
         try:
-            while not self.over.wait(min(1.0, settings.RUN_HEARTBEAT_S)):
-                with suppress(Exception):  # a database that is away for a moment is asked again
-                    alive = _of(self.upload).filter(cancel_requested=False)
+            while not self.ended.wait(min(1.0, settings.RUN_HEARTBEAT_S)):
+                with suppress(Exception):  # the database may be unavailable for a moment
+                    alive = _claimed_row(self.upload).filter(cancel_requested=False)
                     self.stop = not alive.update(heartbeat_at=timezone.now(), bytes_done=self.position)
         finally:
             connections.close_all()
 
 
 def sweep() -> None:
-    """Wake workers for imports whose message was lost or whose worker fell silent; and drop what nobody started."""
+    """Wake workers for imports whose message was lost or whose worker died; and discard uploads that nobody started."""
     now = timezone.now()
     lost = Q(state=State.QUEUED, created_at__lt=now - timedelta(seconds=3))
-    for pk in Import.objects.filter(lost | _silent()).order_by("pk").values_list("pk", flat=True):
+    for pk in Import.objects.filter(lost | _is_stale()).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-import-{pk}", 1, timeout=10):
             wake_worker(pk)
-    for upload in Import.objects.filter(state=State.UPLOADED, created_at__lt=now - FORGOTTEN_AFTER):
+    for upload in Import.objects.filter(state=State.UPLOADED, created_at__lt=now - DISCARDED_AFTER):
         with suppress(UploadError):
             cancel(upload)
 
 
 def wake_worker(import_id: int) -> None:
-    """Send the message that wakes a worker. If the broker is away nothing is lost: the sweep sends it again."""
+    """Send the message that wakes a worker. If the broker is unavailable, the sweep sends it again."""
     try:
         app.send_task("annotation.tasks.read_import", [import_id], retry=False)
     except Exception:
         log.warning("could not wake a worker for import %s", import_id, exc_info=True)
 
 
-def _silent() -> Q:
+def _is_stale() -> Q:
     stale = timezone.now() - timedelta(seconds=settings.RUN_STALE_S)
     return Q(state=State.RUNNING, heartbeat_at__lt=stale)
 
 
-def _of(upload: Import) -> QuerySet[Import]:
-    """The import's row, as long as this worker's claim on it holds."""
+def _claimed_row(upload: Import) -> QuerySet[Import]:
+    """The import's row, as long as this worker's claim on it is valid."""
     return Import.objects.filter(pk=upload.pk, claim=upload.claim, state=State.RUNNING)
 
 

@@ -1,4 +1,4 @@
-"""Prompts and responses coming in, from people's files or from a policy."""
+"""Import of prompts and responses, from files or from a policy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db import connection, transaction
 from annotation import audit, events
 from annotation.actions.queue import ItemSpec, enqueue
 from annotation.db import bulk_insert
-from annotation.imports.schema import ImportedPrompt, LineError, parse_prompt
+from annotation.imports.prompt_schema import ImportedPrompt, RowError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
 from annotation.logic.similarity import distinct
@@ -22,7 +22,7 @@ from annotation.logic.splits import digest, split_of
 from annotation.models import Author, Item, Project, Prompt, Response, User
 
 ResponseKey = tuple[int, int, str]
-"""The prompt's id, the author's, and the digest of the text: several authors may say the same."""
+"""Prompt id, author id and digest of the text: two authors may write the same text."""
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
@@ -32,8 +32,8 @@ BATCH_BYTES = 2**22
 class ImportReport:
     """What an import did, or why it did nothing: with errors, nothing was imported.
 
-    `held_back`: answers that say nearly the same as another one of their item, which goes without them. `set_aside`: rows
-    that nothing could be made of, by the reason. `more_errors`: those beyond the first hundred.
+    `held_back`: answers left out of their item because they nearly equal another one. `set_aside`: how many rows were
+    not comparable, by reason. `more_errors`: how many errors there are beyond `MAX_ERRORS`.
     """
 
     prompts: int = 0
@@ -56,73 +56,73 @@ class ImportReport:
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """One row of a file, or what is wrong with it, or why it is set aside. `number` is its line, `position` how many bytes
-    have been read with it. `named`: the file gives it its id, which no other row may have."""
+class ParsedRow:
+    """One row of a file: its prompt, or what is wrong with it, or why it is not comparable. `number` is its line, `position`
+    how many bytes of the file end with it. `unique_id`: no other row of the file may have the prompt's id."""
 
     number: int
     position: int
     prompt: ImportedPrompt | None = None
     error: str = ""
-    aside: str = ""
-    named: bool = False
+    not_comparable: str = ""
+    unique_id: bool = False
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One response of a policy, with what is known of how it was sampled."""
+class SampledResponse:
+    """One response of a policy, with its sampling parameters."""
 
     prompt_id: int
     text: str
     sampling: dict[str, Any] = field(default_factory=dict)
 
 
-def fewest_responses(project: Project) -> int:
-    """Of a row that has any: one is enough where people write answers, and make it better."""
+def min_responses(project: Project) -> int:
+    """How many responses a row with any needs: one suffices where annotators write answers, and improve it."""
     return 1 if project.task == Project.Task.DEMONSTRATIONS else 2
 
 
 @transaction.atomic
 def import_lines(*, project: Project, lines: Iterable[bytes], actor: User | None = None) -> ImportReport:
-    """Import prompts in Palate's own shape, each with or without responses, one JSON object per line: see `take`. Where
-    something new came in, it is noted that the `actor` brought it."""
-    report = take(project=project, rows=_parsed(lines, fewest_responses(project)))
+    """Import JSON Lines in Palate's own format: see `import_rows`. What is new is recorded as imported by `actor`."""
+    report = import_rows(project=project, rows=_parse_lines(lines, min_responses(project)))
     counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}
     if actor is not None and any(counts.values()):
         audit.record("import.done", project=project, actor=actor, subject="through the API", **counts)
     return report
 
 
-def _parsed(lines: Iterable[bytes], fewest: int) -> Iterator[Parsed]:
+def _parse_lines(lines: Iterable[bytes], min_responses: int) -> Iterator[ParsedRow]:
     position = 0
     for number, line in enumerate(lines, start=1):
         position += len(line)
         try:
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if text:
-                yield Parsed(number, position, parse_prompt(text, fewest=fewest), named=True)
+                prompt = parse_prompt(text, min_responses=min_responses)
+                yield ParsedRow(number, position, prompt, unique_id=True)
         except UnicodeDecodeError:
-            yield Parsed(number, position, error="not UTF-8 text")
-        except LineError as error:
-            yield Parsed(number, position, error=str(error))
+            yield ParsedRow(number, position, error="not UTF-8 text")
+        except RowError as error:
+            yield ParsedRow(number, position, error=str(error))
 
 
-def take(
-    *, project: Project, rows: Iterable[Parsed], on_batch: Callable[[int], None] = lambda position: None
+def import_rows(
+    *, project: Project, rows: Iterable[ParsedRow], on_batch: Callable[[int], None] = lambda position: None
 ) -> ImportReport:
-    """Take in the rows of a file, all of them or none.
+    """Import the rows of a file, all of them or, if one is invalid, none.
 
-    A prompt whose id is known is left as it is, so the same file may be sent again; responses that are new join it. Every
-    set of two or more responses becomes an item of the queue, once; in a project that asks for demonstrations, every
-    prompt does.
+    A prompt whose id exists already is not changed, so that the same file can be imported again; new responses are added to
+    it. Every set of two or more responses becomes an item of the queue, once; in a project of demonstrations, every prompt
+    does.
 
     Args:
-        on_batch: is told after some megabytes how far the file has been read; what it raises undoes everything.
+        on_batch: called every few megabytes with the position in the file; an exception from it rolls back the import.
     """
     report = ImportReport()
     writer = _Writer(project, report)
     with transaction.atomic():
-        _one_import_at_a_time(project)
+        _lock_imports(project)
         for batch, position in _batches(rows, report):
             if not report.errors:
                 writer.write(batch)
@@ -135,49 +135,49 @@ def take(
     return report
 
 
-def _one_import_at_a_time(project: Project) -> None:
-    """The same file sent twice at once is imported once. Not a lock on the project's row, for which everybody who judges
-    or edits would have to wait."""
+def _lock_imports(project: Project) -> None:
+    """One import at a time in a project, so that a file sent twice at once is imported once. An advisory lock: with one on
+    the project's row, everybody who judges would wait."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtext('import'), %s)", [project.pk])
-        # foreign keys are checked as rows come, not all of them at the end: a million checks would wait in memory
+        # foreign keys are checked row by row: a million checks deferred to the commit would fill the memory
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def _batches(
-    rows: Iterable[Parsed], report: ImportReport
+    rows: Iterable[ParsedRow], report: ImportReport
 ) -> Iterator[tuple[list[tuple[int, ImportedPrompt]], int]]:
-    """The rows that are well formed, with their numbers, some megabytes at a time: a file of any length fits into memory.
-    What is wrong with the others goes into the report."""
-    seen: dict[str, int] = {}
+    """The valid rows with their numbers, in batches of `BATCH_BYTES`, and the position after each batch. Errors go into the
+    report."""
+    line_of_id: dict[str, int] = {}
     batch: list[tuple[int, ImportedPrompt]] = []
     start = position = 0
-    asides: Counter[str] = Counter()
+    not_comparable: Counter[str] = Counter()
     for row in rows:
         position = row.position
-        if row.aside:
-            asides[row.aside] += 1
+        if row.not_comparable:
+            not_comparable[row.not_comparable] += 1
         elif row.prompt is None:
             report.add_error(row.number, row.error)
-        elif row.named and row.prompt.external_id in seen:
-            first = seen[row.prompt.external_id]
-            report.add_error(row.number, f"id: {row.prompt.external_id!r} stands in line {first} already")
+        elif row.unique_id and row.prompt.external_id in line_of_id:
+            first = line_of_id[row.prompt.external_id]
+            report.add_error(row.number, f"id: {row.prompt.external_id!r} is the id of line {first} already")
         else:
-            if row.named:
-                seen[row.prompt.external_id] = row.number
+            if row.unique_id:
+                line_of_id[row.prompt.external_id] = row.number
             batch.append((row.number, row.prompt))
         if position - start >= BATCH_BYTES:
             yield batch, position
             batch, start = [], position
-    report.set_aside = dict(asides.most_common())
+    report.set_aside = dict(not_comparable.most_common())
     if batch:
         yield batch, position
-    elif not position or not (seen or asides or report.errors or start):
+    elif not position or not (line_of_id or not_comparable or report.errors or start):
         report.add_error(1, "the file is empty")
 
 
 class _Writer:
-    """Writes batches of one file into a project."""
+    """Writes the batches of one file into a project."""
 
     def __init__(self, project: Project, report: ImportReport) -> None:
         self.project = project
@@ -185,40 +185,37 @@ class _Writer:
         self.authors: dict[str, int] = {}
 
     def write(self, rows: list[tuple[int, ImportedPrompt]]) -> None:
-        prompts, fresh = self._prompts(rows)
+        prompts, new = self._write_prompts(rows)
         if self.report.errors:
             return
-        old = [prompts[row.external_id] for _, row in rows if row.external_id not in fresh]
-        responses_of = self._responses([(prompts[row.external_id], row) for _, row in rows], old)
-        standing = _standing_sets(old)
+        known = [prompts[row.external_id] for _, row in rows if row.external_id not in new]
+        responses_of = self._write_responses([(prompts[row.external_id], row) for _, row in rows], known)
+        existing = _existing_items(known)
         specs = []
         for (_, row), ids in zip(rows, responses_of, strict=True):
             prompt_id = prompts[row.external_id]
-            plan = self._plan(prompt_id, row, ids)
-            responses = frozenset(plan.response_ids) if plan else None
-            if plan and responses is not None and responses not in standing[prompt_id]:
-                standing[prompt_id].add(responses)
-                specs.append(plan)
-            elif row.external_id not in fresh:
+            spec = self._item_spec(prompt_id, row, ids)
+            if spec and (responses := frozenset(spec.response_ids)) not in existing[prompt_id]:
+                existing[prompt_id].add(responses)
+                specs.append(spec)
+            elif row.external_id not in new:
                 self.report.unchanged += 1
         self.report.items += len(enqueue(project=self.project, specs=specs))
 
-    def _prompts(self, rows: list[tuple[int, ImportedPrompt]]) -> tuple[dict[str, int], set[str]]:
-        """The prompts' ids by their external ones, and which of these are new."""
+    def _write_prompts(self, rows: list[tuple[int, ImportedPrompt]]) -> tuple[dict[str, int], set[str]]:
+        """The prompts' ids by external id, and which external ids are new."""
         known = {
             external_id: (pk, messages)
             for pk, external_id, messages in self.project.prompts.filter(
                 external_id__in={row.external_id for _, row in rows}
             ).values_list("pk", "external_id", "messages")
         }
-        fresh: dict[str, ImportedPrompt] = {}
+        new: dict[str, ImportedPrompt] = {}
         for number, row in rows:
             if row.external_id not in known:
-                fresh.setdefault(row.external_id, row)
+                new.setdefault(row.external_id, row)
             elif known[row.external_id][1] != row.messages:
-                self.report.add_error(
-                    number, f"id: {row.external_id!r} is known already, with another prompt"
-                )
+                self.report.add_error(number, f"id: {row.external_id!r} exists already, with another prompt")
         if self.report.errors:
             return {}, set()
         added = bulk_insert.insert(
@@ -233,35 +230,37 @@ class _Writer:
                     row.tags,
                     split_of(row.messages),
                 )
-                for row in fresh.values()
+                for row in new.values()
             ],
         )
         self.report.prompts += len(added)
         prompts = {external_id: pk for external_id, (pk, _) in known.items()}
-        return prompts | dict(zip(fresh, added, strict=True)), set(fresh)
+        return prompts | dict(zip(new, added, strict=True)), set(new)
 
-    def _responses(self, rows: list[tuple[int, ImportedPrompt]], old: list[int]) -> list[list[int]]:
-        """The ids of each row's responses; those that are new are added."""
+    def _write_responses(
+        self, rows: list[tuple[int, ImportedPrompt]], known_prompts: list[int]
+    ) -> list[list[int]]:
+        """The ids of each row's responses; new ones are inserted."""
         keys = [
-            [(prompt_id, self._author(one.author), digest(one.text)) for one in row.responses]
+            [(prompt_id, self._author(response.author), digest(response.text)) for response in row.responses]
             for prompt_id, row in rows
         ]
         ids: dict[ResponseKey, int] = {}
-        if old:
-            held = Response.objects.filter(prompt__in=set(old), author__in=self.authors.values())
+        if known_prompts:
+            known = Response.objects.filter(prompt__in=set(known_prompts), author__in=self.authors.values())
             ids = {
                 (prompt, author, text): pk
-                for pk, prompt, author, text in held.values_list("pk", "prompt", "author", "digest")
+                for pk, prompt, author, text in known.values_list("pk", "prompt", "author", "digest")
             }
-        texts = (one.text for _, row in rows for one in row.responses)
-        fresh = {key: text for key, text in zip(chain(*keys), texts, strict=True) if key not in ids}
+        texts = (response.text for _, row in rows for response in row.responses)
+        new = {key: text for key, text in zip(chain(*keys), texts, strict=True) if key not in ids}
         added = bulk_insert.insert(
             Response,
             ("prompt_id", "author_id", "digest", "text", "html"),
-            [(*key, text, render(text)) for key, text in fresh.items()],
+            [(*key, text, render(text)) for key, text in new.items()],
         )
         self.report.responses += len(added)
-        ids.update(zip(fresh, added, strict=True))
+        ids.update(zip(new, added, strict=True))
         return [[ids[key] for key in of_row] for of_row in keys]
 
     def _author(self, name: str) -> int:
@@ -272,16 +271,16 @@ class _Writer:
             self.authors[name] = author.pk
         return self.authors[name]
 
-    def _plan(self, prompt_id: int, row: ImportedPrompt, ids: list[int]) -> ItemSpec | None:
-        """The item that a row asks for, without the answers that are held back; None for a prompt that waits."""
+    def _item_spec(self, prompt_id: int, row: ImportedPrompt, ids: list[int]) -> ItemSpec | None:
+        """The item to make from a row, without near-identical answers; None where there are too few to compare."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
             return ItemSpec(prompt_id, ids if len(ids) == 1 else [])
-        kept = distinct([response.text for response in row.responses])
-        self.report.held_back += len(ids) - len(kept)
-        if len(kept) < 2:
+        chosen = distinct([response.text for response in row.responses])
+        self.report.held_back += len(ids) - len(chosen)
+        if len(chosen) < 2:
             return None
-        responses = [ids[n] for n in kept]
-        ranks = dense([row.gold[n] for n in kept]) if row.gold else []
+        responses = [ids[n] for n in chosen]
+        ranks = dense([row.gold[n] for n in chosen]) if row.gold else []
         gold = dict(zip(responses, ranks, strict=True)) if ranks else None
         return ItemSpec(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
 
@@ -290,15 +289,15 @@ def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def add_responses(*, author: Author, samples: Sequence[Sample]) -> tuple[list[Response], int]:
-    """Keep responses; a text that the author gave to the same prompt before is not kept again. Returns the responses,
-    without doubles, and how many of them are new."""
+def add_responses(*, author: Author, samples: Sequence[SampledResponse]) -> tuple[list[Response], int]:
+    """Store responses, each text once per prompt and author. Returns the responses without duplicates, and how many of them
+    are new."""
     rows = {(s.prompt_id, digest(s.text)): s for s in samples}
     known = {
         (r.prompt_id, r.digest): r
         for r in Response.objects.filter(author=author, prompt_id__in={s.prompt_id for s in samples})
     }
-    fresh = Response.objects.bulk_create(
+    new = Response.objects.bulk_create(
         (
             Response(
                 prompt_id=prompt_id,
@@ -313,18 +312,18 @@ def add_responses(*, author: Author, samples: Sequence[Sample]) -> tuple[list[Re
         ),
         batch_size=2000,
     )
-    return [known[key] for key in rows if key in known] + fresh, len(fresh)
+    return [known[key] for key in rows if key in known] + new, len(new)
 
 
-def _standing_sets(prompt_ids: Sequence[int]) -> defaultdict[int, set[frozenset[int]]]:
-    """By prompt, the sets of responses that stand in an item already; the empty one of an item without any."""
-    standing: defaultdict[int, set[frozenset[int]]] = defaultdict(set)
+def _existing_items(prompt_ids: Sequence[int]) -> defaultdict[int, set[frozenset[int]]]:
+    """The existing items by prompt, each as the set of its response ids (empty for a demonstration)."""
+    items: defaultdict[int, set[frozenset[int]]] = defaultdict(set)
     if not prompt_ids:
-        return standing
+        return items
     members: dict[tuple[int, int], set[int]] = defaultdict(set)
     rows = Item.objects.filter(prompt__in=set(prompt_ids)).values_list("prompt", "pk", "candidates__response")
     for prompt_id, item_id, response_id in rows:
         members[prompt_id, item_id].update([] if response_id is None else [response_id])
     for (prompt_id, _), responses in members.items():
-        standing[prompt_id].add(frozenset(responses))
-    return standing
+        items[prompt_id].add(frozenset(responses))
+    return items

@@ -1,4 +1,4 @@
-"""Freezing what people said into a file that never changes."""
+"""Snapshots: all judgments of a project in a file that never changes, with its SHA-256 and a manifest."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from django.utils import timezone
 from annotation import audit, events
 from annotation.actions import webhook_delivery
 from annotation.exports import stream
+from annotation.exports.judgment_row import JudgmentRow
 from annotation.exports.selection import Selection
-from annotation.exports.statistics import Census
-from annotation.imports.schema import Row
+from annotation.exports.statistics import SnapshotStatistics
 from annotation.models import Project, Snapshot, User
 
 EVERYTHING = Selection(format="raw", gold="include", counted=True)
 
 
-class FreezeError(Exception):
-    """Why nothing was frozen, in a sentence for the lead."""
+class SnapshotError(Exception):
+    """Why a snapshot or an export of it could not be made, in a sentence for the lead."""
 
 
-def file_of(snapshot: Snapshot) -> Path:
+def snapshot_path(snapshot: Snapshot) -> Path:
     return Path(settings.ARTIFACTS) / snapshot.path
 
 
 @transaction.atomic
-def freeze(*, project: Project, creator: User, note: str = "", licence: str = "") -> Snapshot:
-    """Write every counted judgment to a file, one JSON object (`logic.formats.Row`) a line, and keep its SHA-256 with a
-    manifest: counts, agreement, habits, guidelines, and how it was collected.
+def create_snapshot(*, project: Project, creator: User, note: str = "", licence: str = "") -> Snapshot:
+    """Write every counted judgment to a file, one `JudgmentRow` per line, and store its SHA-256 and a manifest: statistics,
+    guidelines, and the settings of the project.
 
     Raises:
-        FreezeError: there is nothing to freeze, or the disk refused the file.
+        SnapshotError: there are no judgments, or the file could not be written.
     """
-    # numbers are given one after the other; not a lock for which an import would have to be over
+    # numbers are consecutive; NO KEY UPDATE does not wait for an import's foreign keys
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.snapshots.first()
     number = latest.number + 1 if latest else 1
     path = Path("snapshots") / project.slug / f"{number:04d}.jsonl"
-    census, sha256 = _write(project, Path(settings.ARTIFACTS) / path)
-    manifest = _manifest(project, census, number=number, note=note, licence=licence) | {
+    statistics, sha256 = _write(project, Path(settings.ARTIFACTS) / path)
+    manifest = _manifest(project, statistics, number=number, note=note, licence=licence) | {
         "file": path.name,
         "sha256": sha256,
     }
@@ -55,9 +55,9 @@ def freeze(*, project: Project, creator: User, note: str = "", licence: str = ""
         project=project,
         number=number,
         note=note,
-        counts=census.all_counts(),
+        counts=statistics.all_counts(),
         manifest=manifest,
-        last_judgment=census.last_judgment,
+        last_judgment=statistics.last_judgment,
         sha256=sha256,
         path=str(path),
         created_by=creator,
@@ -68,34 +68,36 @@ def freeze(*, project: Project, creator: User, note: str = "", licence: str = ""
     return snapshot
 
 
-def _write(project: Project, target: Path) -> tuple[Census, str]:
-    census, sha256 = Census(), hashlib.sha256()
+def _write(project: Project, target: Path) -> tuple[SnapshotStatistics, str]:
+    statistics, sha256 = SnapshotStatistics(), hashlib.sha256()
     partial = target.with_suffix(".partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            for chunk in stream.live(project, EVERYTHING):
+            for chunk in stream.export_project(project, EVERYTHING):
                 file.write(chunk)
                 sha256.update(chunk)
                 for line in chunk.splitlines():
-                    census.add(json.loads(line))
+                    statistics.add(json.loads(line))
             file.flush()
             os.fsync(file.fileno())
-        if not census.last_judgment:
-            raise FreezeError("There are no judgments to freeze yet.")
+        if not statistics.last_judgment:
+            raise SnapshotError("There are no judgments yet.")
         partial.rename(target)
     except OSError as error:
-        raise FreezeError(
+        raise SnapshotError(
             f"The snapshot's file could not be written: {error.strerror} ({partial})."
         ) from error
     finally:
         with suppress(OSError):
             partial.unlink()
-    return census, sha256.hexdigest()
+    return statistics, sha256.hexdigest()
 
 
-def _manifest(project: Project, census: Census, *, number: int, note: str, licence: str) -> dict[str, Any]:
-    report = census.report()
+def _manifest(
+    project: Project, statistics: SnapshotStatistics, *, number: int, note: str, licence: str
+) -> dict[str, Any]:
+    report = statistics.report()
     texts = dict(project.guidelines.values_list("number", "text"))
     return {
         "number": number,
@@ -121,14 +123,13 @@ def _manifest(project: Project, census: Census, *, number: int, note: str, licen
     }
 
 
-def read(snapshot: Snapshot) -> Iterator[Row]:
-    """The rankings that a snapshot holds to learn from, as they were frozen: without gold items, whose answers were known
-    before, and demonstrations, which rank nothing."""
-    return (row for row in read_all(snapshot) if len(row["ranks"]) > 1 and not row["gold"])
+def read_rankings(snapshot: Snapshot) -> Iterator[JudgmentRow]:
+    """The rankings in a snapshot for training: without gold items, whose answers were known, and demonstrations."""
+    return (row for row in read_judgments(snapshot) if len(row["ranks"]) > 1 and not row["gold"])
 
 
-def read_all(snapshot: Snapshot) -> Iterator[Row]:
+def read_judgments(snapshot: Snapshot) -> Iterator[JudgmentRow]:
     """Every judgment of a snapshot."""
-    with file_of(snapshot).open(encoding="utf-8", newline="\n") as file:
+    with snapshot_path(snapshot).open(encoding="utf-8", newline="\n") as file:
         for line in file:
             yield json.loads(line)

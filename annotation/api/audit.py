@@ -1,4 +1,4 @@
-"""The audit trail: who did what in a project."""
+"""The audit trail of a project."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from annotation.audit import THE_SITE, VERBS, audit_entries
 from annotation.models import AuditEntry
 
 
-class DeedOut(serializers.ModelSerializer[AuditEntry]):
+class AuditEntryOut(serializers.ModelSerializer[AuditEntry]):
     actor = serializers.CharField(
-        source="actor.username", default=None, allow_null=True, help_text="Null where the site itself acted."
+        source="actor.username", default=None, allow_null=True, help_text="Null if the site itself acted."
     )
     verb = serializers.ChoiceField(sorted(VERBS.items()))
 
@@ -28,35 +28,35 @@ class DeedOut(serializers.ModelSerializer[AuditEntry]):
         fields = ("id", "at", "actor", "verb", "subject", "data")
 
 
-class DeedPage(Page):
-    results = DeedOut(many=True)
+class AuditEntryPage(Page):
+    results = AuditEntryOut(many=True)
 
 
-class Wanted(serializers.Serializer[Any]):
+class AuditFilter(serializers.Serializer[Any]):
     who = serializers.CharField(default="", allow_blank=True, max_length=150)
     verb = serializers.ChoiceField(sorted(VERBS), default="", allow_blank=True)
 
 
 class AuditApi(APIView):
     @extend_schema(
-        summary="Who did what",
+        summary="The audit trail",
         operation_id="audit_list",
         parameters=[
             OpenApiParameter(
-                "who", str, description=f"Only what this user did; `{THE_SITE}` for the site itself."
+                "who", str, description=f"Only entries of this user; `{THE_SITE}` for the site itself."
             ),
-            OpenApiParameter("verb", str, enum=sorted(VERBS), description="Only audit_entries of this kind."),
+            OpenApiParameter("verb", str, enum=sorted(VERBS), description="Only entries with this verb."),
             CURSOR,
         ],
-        responses={200: DeedPage} | errors.WRITE,
+        responses={200: AuditEntryPage} | errors.WRITE,
         tags=["people"],
     )
     def get(self, request: Request, slug: str) -> Response:
         """Newest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        wanted = Wanted(data=request.query_params)
-        wanted.is_valid(raise_exception=True)
+        filters = AuditFilter(data=request.query_params)
+        filters.is_valid(raise_exception=True)
         entries = audit_entries(
-            project, actor=wanted.validated_data["who"], verb=wanted.validated_data["verb"]
+            project, actor=filters.validated_data["who"], verb=filters.validated_data["verb"]
         )
-        return NewestFirst().answer(entries, request, DeedOut)
+        return NewestFirst().page_response(entries, request, AuditEntryOut)

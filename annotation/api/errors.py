@@ -1,4 +1,4 @@
-"""Every error is a problem (RFC 9457): `detail` says in a sentence what is wrong, `errors` by the name of the field."""
+"""Errors as problem details (RFC 9457): `detail` is a sentence, `errors` has the errors by field."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ log = logging.getLogger(__name__)
 PROBLEM = "application/problem+json"
 
 
-class DatabaseAway(APIException):
+class DatabaseUnavailable(APIException):
     status_code = 503
-    default_detail = "The database does not answer. Nothing was changed: send the same again in a moment."
+    default_detail = "The database is not available. Nothing was changed: repeat the request in a moment."
     wait = 5  # becomes Retry-After
 
 
@@ -42,28 +42,30 @@ class TooLarge(APIException):
 
 
 @contextmanager
-def by_field(kind: Any) -> Iterator[None]:
-    """What an action refuses within the context, with an error of this kind, is refused with its sentence under the field
-    that it names."""
+def as_field_errors(error_class: Any) -> Iterator[None]:
+    """A context in which errors of an action, of a class with the attribute `field`, become validation errors of that
+    field."""
     try:
         yield
-    except kind as error:
+    except error_class as error:
         raise ValidationError({error.field: [str(error)]}) from error
 
 
-def handle(error: Exception, context: dict[str, Any]) -> Response | None:
-    """REST framework's answer as a problem; a 503 while the database is away, a 413 for more than is read into memory."""
+def handle_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    """REST framework's response as a problem; 503 while the database is unavailable, 413 for a body that is too large."""
     if isinstance(error, (OperationalError, InterfaceError, PoolTimeout)):
         log.error("the database did not answer", exc_info=error)
-        error = DatabaseAway()
+        error = DatabaseUnavailable()
     if isinstance(error, RequestDataTooBig):
         megabytes = settings.DATA_UPLOAD_MAX_MEMORY_SIZE // 2**20
-        error = TooLarge(f"At most {megabytes} MB are taken here. Send more prompts as lines: {NDJSON}.")
-    answer = exception_handler(error, context)
-    if answer is not None:
-        answer.data = problem_of(answer.status_code, answer.data)
-        answer.content_type = PROBLEM
-    return answer
+        error = TooLarge(
+            f"The limit of a JSON body is {megabytes} MB. Send more prompts as JSON Lines: {NDJSON}."
+        )
+    response = exception_handler(error, context)
+    if response is not None:
+        response.data = problem_from(response.status_code, response.data)
+        response.content_type = PROBLEM
+    return response
 
 
 def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
@@ -75,46 +77,46 @@ def problem(status: int, detail: str, **more: Any) -> dict[str, Any]:
     } | more
 
 
-def problem_of(status: int, data: Any) -> dict[str, Any]:
-    """From what REST framework says: `{"detail": sentence}`, sentences by field, or a list of either."""
-    data = _sendable(data)
+def problem_from(status: int, data: Any) -> dict[str, Any]:
+    """A problem from REST framework's error data: `{"detail": sentence}`, sentences by field, or a list of either."""
+    data = _escape_surrogates(data)
     if isinstance(data, dict) and set(data) == {"detail"}:
-        said = data["detail"]
-        return problem(status, str(said[0] if isinstance(said, list) else said))
+        detail = data["detail"]
+        return problem(status, str(detail[0] if isinstance(detail, list) else detail))
     errors = data if isinstance(data, dict) else {"body": data}
-    errors = {"body" if name == "non_field_errors" else name: said for name, said in errors.items()}
+    errors = {"body" if name == "non_field_errors" else name: value for name, value in errors.items()}
     return problem(status, "; ".join(_sentences(errors))[:1000], errors=errors)
 
 
-def _sendable(said: Any) -> Any:
-    """The same with halves of surrogate pairs spelled out: JSON can bring them in, but no UTF-8 can take them out."""
-    if isinstance(said, dict):
-        return {_sendable(key): _sendable(value) for key, value in said.items()}
-    if isinstance(said, (list, tuple)):
-        return [_sendable(one) for one in said]
-    return said.encode(errors="backslashreplace").decode() if isinstance(said, str) else said
+def _escape_surrogates(data: Any) -> Any:
+    """The same data with lone surrogates escaped: JSON can contain them, UTF-8 cannot."""
+    if isinstance(data, dict):
+        return {_escape_surrogates(key): _escape_surrogates(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_escape_surrogates(element) for element in data]
+    return data.encode(errors="backslashreplace").decode() if isinstance(data, str) else data
 
 
 def _sentences(errors: Any, name: str = "") -> list[str]:
     if isinstance(errors, dict):
         return [
             sentence
-            for key, said in errors.items()
-            for sentence in _sentences(said, f"{name}.{key}" if name else str(key))
+            for key, value in errors.items()
+            for sentence in _sentences(value, f"{name}.{key}" if name else str(key))
         ]
     if isinstance(errors, list):
-        return [sentence for said in errors for sentence in _sentences(said, name)]
+        return [sentence for value in errors for sentence in _sentences(value, name)]
     return [f"{name}: {errors}"]
 
 
-def as_answer(status: int, detail: str, **headers: str) -> HttpResponse:
-    """A problem, where REST framework is not at work."""
+def problem_response(status: int, detail: str, **headers: str) -> HttpResponse:
+    """A problem as a plain Django response, outside of REST framework's views."""
     return JsonResponse(problem(status, detail), status=status, content_type=PROBLEM, headers=headers)
 
 
 @extend_schema(exclude=True)
-class NoSuchAddress(APIView):
-    """What answers for every address below /api/ that is none."""
+class UnknownAddressApi(APIView):
+    """The response to unknown addresses below /api/."""
 
     authentication_classes = ()
     permission_classes = (AllowAny,)
@@ -123,11 +125,11 @@ class NoSuchAddress(APIView):
         raise NotFound("There is nothing at this address: see /api/v1/docs/.")
 
 
-# --- how the OpenAPI document describes them -------------------------------------------------------------------
+# --- OpenAPI ----------------------------------------------------------------------------------------------------
 
 
 class Detail(serializers.Serializer[Any]):
-    type = serializers.CharField(help_text="about:blank: the status says it.")
+    type = serializers.CharField(help_text="about:blank: see the status.")
     title = serializers.CharField(help_text="The status in words.")
     status = serializers.IntegerField()
     detail = serializers.CharField(help_text="What is wrong, in a sentence.")
@@ -147,9 +149,9 @@ def _documented(status: int, serializer: Any, description: str) -> dict[tuple[in
 
 UNAUTHORIZED = _documented(401, Detail, "Not signed in, or the token is unknown or has expired.")
 FORBIDDEN = _documented(403, Detail, "Another role is needed, or a token with a wider scope.")
-NOT_FOUND = _documented(404, Detail, "There is no such thing, or you are not a member of its project.")
+NOT_FOUND = _documented(404, Detail, "It does not exist, or you are not a member of its project.")
 BAD_FIELDS = _documented(400, Problem, "What is wrong, by the name of the field.")
-CONFLICT = _documented(409, Detail, "It contradicts what is there.")
+CONFLICT = _documented(409, Detail, "It conflicts with the current state.")
 TOO_LARGE = _documented(413, Detail, "The body is too large.")
 
 READ = UNAUTHORIZED | FORBIDDEN | NOT_FOUND

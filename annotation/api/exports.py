@@ -1,4 +1,4 @@
-"""What people said, going out: live, and from snapshots."""
+"""Parameters of exports, shared by live exports and snapshots."""
 
 from __future__ import annotations
 
@@ -20,35 +20,39 @@ RENDERERS = (JSONRenderer, NDJSONRenderer, ParquetRenderer)
 ZIP_RENDERERS = (JSONRenderer, ZipRenderer)
 
 
-def selection_of(request: Request, *besides: str) -> Selection:
+def read_selection(request: Request, *other_parameters: str) -> Selection:
     """
     Raises:
-        ValidationError: a parameter is unknown or has no such value.
+        ValidationError: a parameter is unknown or invalid.
     """
-    given = {name: value for name, value in request.query_params.dict().items() if name not in besides}
-    with errors.by_field(SelectionError):
-        return Selection.of(given)
+    parameters = {
+        name: value for name, value in request.query_params.dict().items() if name not in other_parameters
+    }
+    with errors.as_field_errors(SelectionError):
+        return Selection.from_parameters(parameters)
 
 
-def snapshot_of(project: Project, number: str | int, field: str | None = None) -> Snapshot:
+def get_snapshot(project: Project, number: str | int, field: str | None = None) -> Snapshot:
     """
     Raises:
-        NotFound: there is no such snapshot, or its file is gone.
-        ValidationError: there is no such snapshot, and `field` is where its number came from.
+        NotFound: there is no such snapshot, or its file is missing.
+        ValidationError: there is no such snapshot, and its number was in the parameter `field`.
     """
     text = str(number)
-    known = text.isascii() and text.isdecimal() and len(text) < 9
-    snapshot = project.snapshots.select_related("project").filter(number=int(text)).first() if known else None
+    is_number = text.isascii() and text.isdecimal() and len(text) < 9
+    snapshot = (
+        project.snapshots.select_related("project").filter(number=int(text)).first() if is_number else None
+    )
     if snapshot is None and field:
-        raise ValidationError({field: [f"{text[:40]!r} is the number of no snapshot of this project."]})
+        raise ValidationError({field: [f"{text[:40]!r} is not the number of a snapshot of this project."]})
     if snapshot is None:
         raise NotFound("No such snapshot.")
-    if not snapshots.file_of(snapshot).is_file():
+    if not snapshots.snapshot_path(snapshot).is_file():
         raise NotFound(f"The file of {snapshot} is not on this server.")
     return snapshot
 
 
-# --- how the OpenAPI document describes them -------------------------------------------------------------------
+# --- OpenAPI ----------------------------------------------------------------------------------------------------
 
 
 def _parameter(name: str, type: Any, description: str, **more: Any) -> OpenApiParameter:
@@ -56,7 +60,7 @@ def _parameter(name: str, type: Any, description: str, **more: Any) -> OpenApiPa
 
 
 _SHORT = {"type": "string", "minLength": 1, "maxLength": 200}
-_MOMENT = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
+_DATETIME = {"anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]}
 _NUMBER = {"type": "integer", "minimum": 0, "maximum": 999_999_999}
 SELECTION = [
     _parameter(
@@ -71,7 +75,7 @@ SELECTION = [
         "votes",
         str,
         " ".join(f"`{name}`: {words}" for name, words in VOTES.items())
-        + " What a reviewer decided stands above `majority` and `bradley-terry`.",
+        + " A reviewer's verdict overrides `majority` and `bradley-terry`.",
         enum=list(VOTES),
         default="all",
     ),
@@ -85,27 +89,30 @@ SELECTION = [
     _parameter("tag", _SHORT, "Only prompts with this tag."),
     _parameter("annotator", _SHORT, "Only the judgments of this pseudonym."),
     _parameter(
-        "account", str, "Only people's, or only scripts' and AI labelers' judgments.", enum=list(ACCOUNTS)
+        "account", str, "Only judgments by people, or only by scripts and AI labelers.", enum=list(ACCOUNTS)
     ),
     _parameter("model", _SHORT, "Only items with an answer of this author."),
     _parameter("guideline", _NUMBER, "Only under this version of the guidelines."),
     _parameter("round", _NUMBER, "Only items with answers that were sampled in this round."),
-    _parameter("since", _MOMENT, "Only from this date or moment (UTC) on."),
-    _parameter("until", _MOMENT, "Only up to the end of this date, or before this moment."),
+    _parameter("since", _DATETIME, "Only from this date or time (UTC) on."),
+    _parameter("until", _DATETIME, "Only up to the end of this date, or before this time."),
     _parameter(
         "agreement",
         {"type": "number", "minimum": 0, "maximum": 1},
-        "Only items of which at least this share of two people's views agree. Items with a single judgment have none.",
+        "Only items whose agreement between annotators is at least this. Items with a single judgment have none.",
     ),
-    _parameter("control", str, "`true`: only the uniform control slice.", enum=["true", "false"]),
+    _parameter("control", str, "`true`: only the random sample (control).", enum=["true", "false"]),
     _parameter(
         "gold",
         str,
-        "Items with a known answer, which training formats leave out and `raw` has unless told otherwise.",
+        "Items with a known answer: excluded by default from training formats, included in `raw`.",
         enum=list(GOLD),
     ),
     _parameter(
-        "counted", str, "`true`: leaves out of `raw` what came too late to count.", enum=["true", "false"]
+        "counted",
+        str,
+        "`true`: leaves out of `raw` the judgments that came too late to count.",
+        enum=["true", "false"],
     ),
 ]
 _TRL = {
@@ -116,12 +123,12 @@ _TRL = {
 }
 EXAMPLES = [OpenApiExample("trl", _TRL, response_only=True, media_type=NDJSON, status_codes=["200"])]
 _BINARY = {"type": "string", "format": "binary"}
-FILE_ANSWER: dict[Any, Any] = {
+FILE_RESPONSE: dict[Any, Any] = {
     (200, NDJSON): OpenApiResponse({"type": "string"}, "JSON Lines, streamed."),
     (200, FILES["parquet"]): OpenApiResponse(_BINARY, "Parquet, streamed."),
 }
 RANGES: dict[Any, Any] = {
-    206: OpenApiResponse(description="The part that `Range` asks for."),
-    304: OpenApiResponse(description="`If-None-Match` names this very file."),
-    416: OpenApiResponse(description="`Range` lies outside of the file."),
+    206: OpenApiResponse(description="The part that `Range` requests."),
+    304: OpenApiResponse(description="`If-None-Match` has the ETag of this file."),
+    416: OpenApiResponse(description="`Range` is outside of the file."),
 }

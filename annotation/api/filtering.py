@@ -1,4 +1,4 @@
-"""Which of the prompts, or of their items, a list is to hold."""
+"""Filters of lists of prompts and items."""
 
 from __future__ import annotations
 
@@ -13,38 +13,38 @@ from annotation.models import Prompt
 
 PARAMETERS = [
     OpenApiParameter("split", str, enum=Prompt.Split.values),
-    OpenApiParameter("tag", str, description="Only of prompts with this tag."),
-    OpenApiParameter("text", str, description="Only of prompts in which these words stand, in any case."),
+    OpenApiParameter("tag", str, description="Only prompts with this tag."),
+    OpenApiParameter("text", str, description="Only prompts that contain this text, ignoring case."),
 ]
 
 
-def by_prompt(request: Request, to_prompt: str = "") -> dict[str, Any]:
-    """What `filter` takes; `to_prompt` leads from a row to its prompt.
+def prompt_filters(request: Request, to_prompt: str = "") -> dict[str, Any]:
+    """Lookups for `QuerySet.filter`; `to_prompt` is the prefix from a row to its prompt.
 
     Raises:
-        ValidationError: a filter has no such value.
+        ValidationError: a filter is invalid.
     """
     lookups: dict[str, Any] = {
-        "split": by_choice(request, "split", Prompt.Split.values),
-        "tags__contains": [tag] if (tag := _words(request, "tag")) is not None else None,
-        "messages__any_message_contains": _words(request, "text"),
+        "split": choice_parameter(request, "split", Prompt.Split.values),
+        "tags__contains": [tag] if (tag := _text_parameter(request, "tag")) is not None else None,
+        "messages__any_message_contains": _text_parameter(request, "text"),
     }
     return {f"{to_prompt}{lookup}": value for lookup, value in lookups.items() if value is not None}
 
 
-def by_choice(request: Request, name: str, choices: Sequence[str]) -> str | None:
+def choice_parameter(request: Request, name: str, choices: Sequence[str]) -> str | None:
     """
     Raises:
-        ValidationError: it is none of them.
+        ValidationError: it is not one of the choices.
     """
-    given = request.query_params.get(name)
-    if given is not None and given not in choices:
-        raise ValidationError({name: [f"{given[:40]!r} is none of: {', '.join(choices)}."]})
-    return given
+    value = request.query_params.get(name)
+    if value is not None and value not in choices:
+        raise ValidationError({name: [f"{value[:40]!r} is none of: {', '.join(choices)}."]})
+    return value
 
 
-def _words(request: Request, name: str) -> str | None:
-    given = request.query_params.get(name)
-    if given is not None and "\0" in given:
+def _text_parameter(request: Request, name: str) -> str | None:
+    value = request.query_params.get(name)
+    if value is not None and "\0" in value:
         raise ValidationError({name: ["It holds a null byte."]})
-    return given
+    return value

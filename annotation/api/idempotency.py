@@ -1,4 +1,4 @@
-"""What every door of the API has around it: `Idempotency-Key` on the way in, an ETag on the way out."""
+"""The wrapper of every API view: `Idempotency-Key` for POST, `ETag` for GET, `Content-Length` for bodies."""
 
 from __future__ import annotations
 
@@ -19,59 +19,68 @@ from rest_framework.request import Request
 
 from annotation import access
 from annotation.api import errors
-from annotation.api.parsers import Lines
+from annotation.api.parsers import JsonLinesParser
 
 log = logging.getLogger(__name__)
-Answer = Callable[[], HttpResponseBase]
+GetResponse = Callable[[], HttpResponseBase]
 Checks = list[access.Check]
-KEPT_S = 24 * 3600
-# longer than any POST takes: sent again with a key that is free once more, it would be done twice. What fails frees its key
-# at once; only a process that is killed leaves it taken, so it is not for days
-AT_WORK_S = 3600
-LARGEST = 2**20
-NOT_KEPT = (401, 403, 429)
-WITHOUT_A_LENGTH = "Send Content-Length: only JSON Lines are read in chunks."
-KEYS_AWAY = "No Idempotency-Key can be kept now. Nothing was changed: send the same again in a moment."
-WITHHELD = "This was done before. Its answer held a secret, which is kept nowhere: remove what was made, and make it anew."
+EXPIRY_S = 24 * 3600
+# longer than any POST takes: after it, a repeated request would be executed twice. A failed request releases its key at
+# once; only a killed process leaves it locked, so this is not days
+LOCK_S = 3600
+MAX_BODY = 2**20
+NOT_STORED = (401, 403, 429)
+LENGTH_REQUIRED = "Send Content-Length: only JSON Lines may be chunked."
+KEYS_UNAVAILABLE = (
+    "Idempotency-Keys cannot be stored now. Nothing was changed: repeat the request in a moment."
+)
+NOT_REPLAYED = (
+    "This request was executed before. Its response contained a secret, which is not stored: delete what it created, and "
+    "create it again with another key."
+)
 
 
-def guarded(module: str) -> list[URLPattern]:
-    """A module's URL patterns, each door with its guard."""
+def load_api_urls(module: str) -> list[URLPattern]:
+    """A module's URL patterns, with every view wrapped."""
     patterns: list[URLPattern] = import_module(module).urlpatterns
     for pattern in patterns:
-        if not hasattr(pattern.callback, "is_guarded"):
-            pattern.callback = _guard(pattern.callback)
+        if not hasattr(pattern.callback, "is_wrapped"):
+            pattern.callback = _wrap_view(pattern.callback)
     return patterns
 
 
-def _guard(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+def _wrap_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     @wraps(view)
-    def called(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        def answer() -> HttpResponseBase:
+    def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        def get_response() -> HttpResponseBase:
             response: Any = view(request, *args, **kwargs)
             return response.render() if hasattr(response, "render") else response
 
-        if _is_of_no_length(view, request):
-            return errors.as_answer(411, WITHOUT_A_LENGTH)
+        if _lacks_length(view, request):
+            return errors.problem_response(411, LENGTH_REQUIRED)
         if request.method == "POST" and "Idempotency-Key" in request.headers:
-            return _once(
-                request, answer, lambda kept, checks: _let_in(view, request, kept, checks, *args, **kwargs)
+            return _execute_once(
+                request,
+                get_response,
+                lambda stored, checks: _replay(view, request, stored, checks, *args, **kwargs),
             )
-        response = answer()
-        return _conditional(request, response) if request.method in ("GET", "HEAD") else response
+        response = get_response()
+        return _add_etag(request, response) if request.method in ("GET", "HEAD") else response
 
-    called.is_guarded = True  # type: ignore[attr-defined]
-    return called
-
-
-def _is_of_no_length(view: Any, request: HttpRequest) -> bool:
-    """Whether it has a body in chunks, which REST framework would take for none."""
-    as_it_comes = Lines in view.cls.parser_classes and request.content_type in Lines.NAMES
-    return "Transfer-Encoding" in request.headers and not as_it_comes
+    wrapped.is_wrapped = True  # type: ignore[attr-defined]
+    return wrapped
 
 
-def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
-    """With an ETag; without its body where the client has it already."""
+def _lacks_length(view: Any, request: HttpRequest) -> bool:
+    """Whether the body is chunked, which REST framework would read as empty."""
+    may_be_chunked = (
+        JsonLinesParser in view.cls.parser_classes and request.content_type in JsonLinesParser.MEDIA_TYPES
+    )
+    return "Transfer-Encoding" in request.headers and not may_be_chunked
+
+
+def _add_etag(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """The response with an ETag; 304 without a body if the client has it already."""
     if response.status_code != 200 or not isinstance(response, HttpResponse) or response.has_header("ETag"):
         return response
     patch_cache_control(response, private=True, no_cache=True)
@@ -79,99 +88,105 @@ def _conditional(request: HttpRequest, response: HttpResponseBase) -> HttpRespon
     return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 
-def _let_in(
-    view: Any, request: HttpRequest, kept: HttpResponse, checks: Checks, *args: Any, **kwargs: Any
+def _replay(
+    view: Any, request: HttpRequest, stored: HttpResponse, checks: Checks, *args: Any, **kwargs: Any
 ) -> HttpResponseBase:
-    """What was kept, for who would be let in at this door now: somebody whose token is revoked, or who is no member with the
-    role any more, is told that instead."""
-    door = view.cls(**view.initkwargs)
+    """The stored response, if the caller still has access: the view's authentication and permissions, and the checks of
+    membership that the first request passed, are repeated."""
+    instance = view.cls(**view.initkwargs)
 
     def post(request: Request, *_: Any, **__: Any) -> HttpResponse:
         for slug, roles in checks:
             access.member_for(request.user, slug, *map(access.Role, roles))
-        return kept
+        return stored
 
-    door.post = post
-    door.setup(request, *args, **kwargs)
-    response: Any = door.dispatch(request, *args, **kwargs)
+    instance.post = post
+    instance.setup(request, *args, **kwargs)
+    response: Any = instance.dispatch(request, *args, **kwargs)
     return response.render() if hasattr(response, "render") else response
 
 
-def _once(
-    request: HttpRequest, answer: Answer, let_in: Callable[[HttpResponse, Checks], HttpResponseBase]
+def _execute_once(
+    request: HttpRequest,
+    get_response: GetResponse,
+    replay: Callable[[HttpResponse, Checks], HttpResponseBase],
 ) -> HttpResponseBase:
-    """The answer; given the same key again, the same answer, and nothing is done."""
+    """The response; for a repeated key, the stored response, without executing the request again."""
     key = request.headers["Idempotency-Key"]
     if not re.fullmatch(r"[!-~]{1,200}", key):
-        return errors.as_answer(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
-    place, what = _place(request, key), _fingerprint(request)
+        return errors.problem_response(400, "Idempotency-Key: give 1 to 200 visible ASCII characters.")
+    cache_key, fingerprint = _cache_key(request, key), _fingerprint(request)
     try:
-        if not cache.add(place, {"what": what}, AT_WORK_S):
-            before = cache.get(place)
-            return let_in(_again(before, what), before["checks"] if before and "checks" in before else [])
+        if not cache.add(cache_key, {"fingerprint": fingerprint}, LOCK_S):
+            entry = cache.get(cache_key) or {}
+            return replay(_stored_response(entry, fingerprint), entry.get("checks", []))
     except RedisError as error:
-        log.warning("no Idempotency-Key can be kept: %s", error)
-        return errors.as_answer(503, KEYS_AWAY, **{"Retry-After": "5"})
+        log.warning("Idempotency-Keys cannot be stored: %s", error)
+        return errors.problem_response(503, KEYS_UNAVAILABLE, **{"Retry-After": "5"})
     try:
         with access.record_checks() as checks:
-            response = answer()
+            response = get_response()
     except BaseException:
-        _forget(place)
+        _release(cache_key)
         raise
-    if not isinstance(response, HttpResponse) or not _to_be_kept(response):
-        _forget(place)
+    if not isinstance(response, HttpResponse) or not _should_store(response):
+        _release(cache_key)
         return response
-    holds_a_secret = "no-store" in response.headers.get("Cache-Control", "")
-    again = errors.as_answer(409, WITHHELD) if holds_a_secret else response
-    kept = {
-        "what": what,
+    has_secret = "no-store" in response.headers.get("Cache-Control", "")
+    stored = errors.problem_response(409, NOT_REPLAYED) if has_secret else response
+    entry = {
+        "fingerprint": fingerprint,
         "checks": checks,
-        "status": again.status_code,
-        "type": again.headers.get("Content-Type"),
-        "body": again.content,
+        "status": stored.status_code,
+        "type": stored.headers.get("Content-Type"),
+        "body": stored.content,
     }
-    cache.set(place, kept, KEPT_S)
+    cache.set(cache_key, entry, EXPIRY_S)
     return response
 
 
-def _forget(place: str) -> None:
+def _release(cache_key: str) -> None:
     try:
-        cache.delete(place)
+        cache.delete(cache_key)
     except RedisError as error:
-        log.warning("an Idempotency-Key is not given back: %s", error)
+        log.warning("an Idempotency-Key cannot be released: %s", error)
 
 
-def _again(kept: dict[str, Any] | None, what: str) -> HttpResponse:
-    if kept is not None and kept["what"] != what:
-        return errors.as_answer(422, "This Idempotency-Key was used for something else.")
-    if kept is None or "status" not in kept:
-        return errors.as_answer(
-            409, "The same Idempotency-Key is at work: ask again in a moment.", **{"Retry-After": "1"}
+def _stored_response(entry: dict[str, Any], fingerprint: str) -> HttpResponse:
+    """The response of the first request; 422 if that was another request, 409 while it is being executed."""
+    if entry.get("fingerprint", fingerprint) != fingerprint:
+        return errors.problem_response(422, "This Idempotency-Key was used for another request.")
+    if "status" not in entry:
+        return errors.problem_response(
+            409,
+            "The request with this Idempotency-Key is being executed: repeat it in a moment.",
+            **{"Retry-After": "1"},
         )
     return HttpResponse(
-        kept["body"],
-        status=kept["status"],
-        headers={"Content-Type": kept["type"] or "", "Idempotency-Replayed": "true"},
+        entry["body"],
+        status=entry["status"],
+        headers={"Content-Type": entry["type"] or "", "Idempotency-Replayed": "true"},
     )
 
 
-def _to_be_kept(response: HttpResponse) -> bool:
+def _should_store(response: HttpResponse) -> bool:
     return (
         response.status_code < 500
-        and response.status_code not in NOT_KEPT
-        and len(response.content) <= LARGEST
+        and response.status_code not in NOT_STORED
+        and len(response.content) <= MAX_BODY
     )
 
 
-def _place(request: HttpRequest, key: str) -> str:
-    """Of the caller and their key: nobody sees another's answer."""
+def _cache_key(request: HttpRequest, key: str) -> str:
+    """A hash of the caller's credentials and the key, so that nobody gets another's response."""
     caller = request.headers.get("Authorization") or request.COOKIES.get("sessionid", "")
     return "idempotency:" + hashlib.sha256(f"{caller}\n{key}".encode()).hexdigest()
 
 
 def _fingerprint(request: HttpRequest) -> str:
-    """Of what is to be done. A long body is read as it comes, so only its length counts."""
+    """SHA-256 of the URL and the body; detects a key reused for another request. Of a long body, which is not read into
+    memory, only the length counts."""
     length = int(request.META.get("CONTENT_LENGTH") or 0)
-    body = request.body if length <= LARGEST and "Transfer-Encoding" not in request.headers else b""
+    body = request.body if length <= MAX_BODY and "Transfer-Encoding" not in request.headers else b""
     text = f"{request.get_full_path()}\n{length}\n".encode()
     return hashlib.sha256(text + body).hexdigest()

@@ -1,4 +1,4 @@
-"""Files of prompts, in any shape that is known: kept at once, read by a worker."""
+"""Import of files of prompts, in the background."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ from annotation.access import Role, current_user, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.api import errors
-from annotation.api.lookup import one
+from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.models import Import
 
 
-class FileOut(serializers.ModelSerializer[Import]):
-    """`report`, once it is over: how many `prompts`, `responses` and `items` are new, how many rows were `unchanged`, what
-    was `held_back` and `set_aside`; or `errors`, `[[row, sentence], …]`, or the `reason`, and then nothing was taken."""
+class ImportFileOut(serializers.ModelSerializer[Import]):
+    """`report`, when it has ended: how many `prompts`, `responses` and `items` are new, how many rows were `unchanged`, how many
+    answers `held_back` as near-identical, and rows `set_aside` as not comparable; or `errors`, `[[row, sentence], …]`, or the
+    `reason` why nothing was imported."""
 
     percent = serializers.IntegerField()
     report = serializers.DictField()
@@ -36,15 +37,15 @@ class FileOut(serializers.ModelSerializer[Import]):
         fields = ("id", "name", "bytes", "shape", "state", "percent", "report", "created_at", "finished_at")
 
 
-class FilePage(Page):
-    results = FileOut(many=True)
+class ImportFilePage(Page):
+    results = ImportFileOut(many=True)
 
 
-class FileIn(serializers.Serializer[Any]):
+class ImportFileIn(serializers.Serializer[Any]):
     file = serializers.FileField(
         max_length=1000,
-        help_text="JSON Lines, a JSON list, CSV or Parquet, as it is or packed by gzip; the shapes of common public datasets"
-        " are recognised.",
+        help_text="JSON Lines, a JSON list, CSV or Parquet, optionally compressed with gzip; the formats of common public"
+        " datasets are recognised.",
     )
 
 
@@ -52,70 +53,70 @@ class ImportsApi(APIView):
     parser_classes = (MultiPartParser,)
 
     @extend_schema(
-        summary="Files that were imported",
+        summary="The project's imports",
         operation_id="imports_list",
         parameters=[CURSOR],
-        responses={200: FilePage} | errors.WRITE,
+        responses={200: ImportFilePage} | errors.WRITE,
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first, 100 a page. For leads."""
+        """Newest first, 100 per page. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        return NewestFirst().answer(project.imports.all(), request, FileOut)
+        return NewestFirst().page_response(project.imports.all(), request, ImportFileOut)
 
     @extend_schema(
         summary="Import a file",
         operation_id="imports_start",
-        request={"multipart/form-data": FileIn},
-        responses={202: FileOut} | errors.WRITE | errors.TOO_LARGE,
+        request={"multipart/form-data": ImportFileIn},
+        responses={202: ImportFileOut} | errors.WRITE | errors.TOO_LARGE,
         tags=["prompts"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """It is read in the background: all of it is taken or, with errors, nothing. For leads."""
+        """It is read in the background. If one row is invalid, nothing is imported. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        file = body(request, FileIn)["file"]
+        file = validate_body(request, ImportFileIn)["file"]
         if file.size > settings.MAX_UPLOAD_BYTES:
-            raise errors.TooLarge(imports.too_large(file.size))
+            raise errors.TooLarge(imports.too_large_message(file.size))
         try:
-            upload = imports.keep_upload(
-                project=project, name=file.name, chunks=file.chunks(), creator=current_user(request)
+            upload = imports.save_upload(
+                project=project, name=file.name, file=file, creator=current_user(request)
             )
         except UploadError as error:
             raise ValidationError({"file": [str(error)]}) from error
         imports.start(upload)
-        there = reverse("api-import", args=[slug, upload.pk])
-        return Response(FileOut(upload).data, status=202, headers={"Location": there})
+        location = reverse("api-import", args=[slug, upload.pk])
+        return Response(ImportFileOut(upload).data, status=202, headers={"Location": location})
 
 
 class ImportApi(APIView):
     @extend_schema(
-        summary="How an import goes, or went",
+        summary="The state of an import",
         operation_id="imports_get",
-        responses={200: FileOut} | errors.READ,
+        responses={200: ImportFileOut} | errors.READ,
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
-        return Response(FileOut(_import(request, slug, pk)).data)
+        return Response(ImportFileOut(_import(request, slug, pk)).data)
 
 
 class CancelImportApi(APIView):
     @extend_schema(
-        summary="Stop an import",
+        summary="Cancel an import",
         operation_id="imports_cancel",
         request=None,
-        responses={200: FileOut} | errors.READ | errors.CONFLICT,
+        responses={200: ImportFileOut} | errors.READ | errors.CONFLICT,
         tags=["prompts"],
     )
     def post(self, request: Request, slug: str, pk: int) -> Response:
-        """Within seconds; nothing of it stays. For leads."""
+        """Takes effect within seconds; nothing is imported. For leads."""
         upload = _import(request, slug, pk)
         try:
             imports.cancel(upload)
         except UploadError as error:
             raise errors.Conflict(str(error)) from error
-        return Response(FileOut(upload).data)
+        return Response(ImportFileOut(upload).data)
 
 
 def _import(request: Request, slug: str, pk: int) -> Import:
-    return one(project_for(request.user, slug, Role.LEAD).imports.all(), pk)
+    return get_or_404(project_for(request.user, slug, Role.LEAD).imports.all(), pk)

@@ -1,4 +1,4 @@
-"""Links to join a project by."""
+"""Invitations: links for joining a project."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rest_framework.views import APIView
 from annotation.access import Role, current_user, project_for
 from annotation.actions import invitations
 from annotation.api import errors
-from annotation.api.lookup import one
-from annotation.api.validation import body
+from annotation.api.lookup import get_or_404
+from annotation.api.validation import validate_body
 from annotation.models import Invitation, Member
 
 
@@ -26,7 +26,7 @@ class InvitationOut(serializers.ModelSerializer[Invitation]):
 
 
 class NewInvitationOut(InvitationOut):
-    link = serializers.URLField(help_text="Where people join. It is shown this once.")
+    link = serializers.URLField(help_text="The link for joining. It is shown only once.")
 
     class Meta:
         model = Invitation
@@ -36,10 +36,10 @@ class NewInvitationOut(InvitationOut):
 class InvitationIn(serializers.Serializer[Any]):
     role = serializers.ChoiceField(Member.Role.choices, default=Member.Role.ANNOTATOR)
     places = serializers.IntegerField(
-        default=1, min_value=1, max_value=1000, help_text="How many may use it."
+        default=1, min_value=1, max_value=1000, help_text="How many people may use it."
     )
     days = serializers.IntegerField(default=7, min_value=1, max_value=90, help_text="Until it expires.")
-    note = serializers.CharField(default="", allow_blank=True, max_length=120, help_text="Who it is for.")
+    note = serializers.CharField(default="", allow_blank=True, max_length=120, help_text="For whom it is.")
 
 
 class InvitationsApi(APIView):
@@ -50,7 +50,7 @@ class InvitationsApi(APIView):
         tags=["people"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first, those that are used up, expired or revoked among them. For leads."""
+        """Newest first, including used, expired and revoked ones. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         return Response(InvitationOut(project.invitations.order_by("-id"), many=True).data)
 
@@ -63,25 +63,25 @@ class InvitationsApi(APIView):
         tags=["people"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """A link with which so many people join by themselves, with an account that they have or make. For leads."""
+        """Creates a link with which people join by themselves, with an existing or a new account. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         invitation, key = invitations.invite(
-            project=project, creator=current_user(request), **body(request, InvitationIn)
+            project=project, creator=current_user(request), **validate_body(request, InvitationIn)
         )
         link = request.build_absolute_uri(reverse("join", args=[key]))
-        made = {**InvitationOut(invitation).data, "link": link}
-        return Response(made, status=201, headers={"Cache-Control": "no-store"})
+        created = {**InvitationOut(invitation).data, "link": link}
+        return Response(created, status=201, headers={"Cache-Control": "no-store"})
 
 
 class InvitationApi(APIView):
     @extend_schema(
         summary="Revoke an invitation",
         operation_id="invitations_revoke",
-        responses={204: OpenApiResponse(description="Its link opens nothing any more.")} | errors.READ,
+        responses={204: OpenApiResponse(description="Its link is invalid from now on.")} | errors.READ,
         tags=["people"],
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
-        """Who joined by it stays. For leads."""
-        invitation = one(project_for(request.user, slug, Role.LEAD).invitations.all(), pk)
+        """Members who joined by it stay. For leads."""
+        invitation = get_or_404(project_for(request.user, slug, Role.LEAD).invitations.all(), pk)
         invitations.revoke(invitation=invitation, actor=current_user(request))
         return Response(status=204)

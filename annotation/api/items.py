@@ -1,4 +1,4 @@
-"""The items of the queue, and the guidelines."""
+"""Items of the queue, and guidelines."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotation.access import Role, current_user, project_for
 from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Item, Slot
 
@@ -23,8 +23,8 @@ from annotation.models import Guideline, Item, Slot
 class ItemOut(serializers.ModelSerializer[Item]):
     prompt_id = serializers.CharField(source="prompt.external_id")
     responses = serializers.SerializerMethodField(help_text="Their ids.")
-    gold = serializers.SerializerMethodField(help_text="Whether its answer is known.")
-    wanted = serializers.IntegerField(help_text="Judgments.")
+    gold = serializers.SerializerMethodField(help_text="Whether it has a known answer.")
+    wanted = serializers.IntegerField(help_text="How many judgments it needs.")
     done = serializers.IntegerField()
 
     class Meta:
@@ -56,7 +56,7 @@ class GuidelineIn(serializers.Serializer[Any]):
 
 
 def with_counts(items: QuerySet[Item]) -> QuerySet[Item]:
-    """With all that `ItemOut` tells."""
+    """The items with the counts that `ItemOut` shows."""
     return (
         items.select_related("prompt")
         .prefetch_related("candidates")
@@ -77,11 +77,13 @@ class ItemsApi(APIView):
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """In the order in which they came in, 100 a page. For leads and reviewers."""
+        """In the order of their ids, 100 per page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        state = filtering.by_choice(request, "state", Item.State.values)
-        items = Item.objects.filter(project=project, **filtering.by_prompt(request, "prompt__"))
-        return ById().answer(with_counts(items.filter(state=state) if state else items), request, ItemOut)
+        state = filtering.choice_parameter(request, "state", Item.State.values)
+        items = Item.objects.filter(project=project, **filtering.prompt_filters(request, "prompt__"))
+        return ById().page_response(
+            with_counts(items.filter(state=state) if state else items), request, ItemOut
+        )
 
 
 class GuidelinesApi(APIView):
@@ -97,15 +99,17 @@ class GuidelinesApi(APIView):
         return Response(GuidelineOut(project.guidelines.order_by("-number"), many=True).data)
 
     @extend_schema(
-        summary="Write the guidelines anew",
+        summary="Write a new version of the guidelines",
         operation_id="guidelines_write",
         request=GuidelineIn,
         responses={201: GuidelineOut, 200: GuidelineOut} | errors.WRITE,
         tags=["projects"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """The next version, in force from the next item on; the same text again is no new one. For leads."""
+        """Takes effect from the next item on. An unchanged text creates no new version. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         before = project.guideline
-        version = write_guideline(project=project, author=current_user(request), **body(request, GuidelineIn))
+        version = write_guideline(
+            project=project, author=current_user(request), **validate_body(request, GuidelineIn)
+        )
         return Response(GuidelineOut(version).data, status=200 if version == before else 201)

@@ -1,4 +1,4 @@
-"""What people said, going out; a judgment coming in; and a change of mind."""
+"""Judgments: export, submission, revision."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, ResponseRatings, revise, submit
-from annotation.actions.snapshots import FreezeError
+from annotation.actions.snapshots import SnapshotError
 from annotation.api import errors, exports
-from annotation.api.lookup import one
+from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
-from annotation.http.file_downloads import send_live, send_snapshot
+from annotation.http.file_downloads import send_live_export, send_snapshot_export
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
@@ -41,14 +41,14 @@ class RanksField(serializers.Field[dict[str, int], Any, Any, Any]):
     shown."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
-        given = dict(zip(LETTERS, data, strict=False)) if isinstance(data, list) else data
-        if not isinstance(given, dict) or len(data) > len(LETTERS):
+        ranks = dict(zip(LETTERS, data, strict=False)) if isinstance(data, list) else data
+        if not isinstance(ranks, dict) or len(data) > len(LETTERS):
             raise ValidationError(
                 "Give each answer's rank by its label, by its id, or all in the order shown."
             )
-        if not all(type(rank) is int for rank in given.values()):
+        if not all(type(rank) is int for rank in ranks.values()):
             raise ValidationError("A rank is a whole number; 1 is best, equal ranks are ties.")
-        return {str(key): rank for key, rank in given.items()}
+        return {str(key): rank for key, rank in ranks.items()}
 
     def to_representation(self, value: Any) -> Any:
         return value
@@ -62,7 +62,7 @@ class MarksIn(serializers.Serializer[Any]):
     )
 
 
-class Said(serializers.Serializer[Any]):
+class JudgmentIn(serializers.Serializer[Any]):
     ranks = RanksField(required=False, help_text="Every answer's rank: 1 is best, equal ranks are ties.")
     degree = serializers.ChoiceField(
         Judgment.Degree.choices,
@@ -84,14 +84,14 @@ class Said(serializers.Serializer[Any]):
         help_text="The answer that you wrote, where the item shows none or one.",
     )
     idempotency_key = serializers.UUIDField(
-        help_text="Yours, one per judgment. After a lost connection send the same again: it counts once."
+        help_text="A key of yours, one per judgment. After a lost connection repeat the request: it counts once."
     )
 
-    def what(self, shown_order: list[int]) -> dict[str, Any]:
+    def arguments(self, shown_order: list[int]) -> dict[str, Any]:
         """The arguments of `judge.submit`, by the ids of what was shown.
 
         Raises:
-            ValidationError: a label or an id does not stand in the item.
+            ValidationError: a label or an id is not in the item.
         """
         data = dict(self.validated_data)
         data.pop("ticket", None)
@@ -107,9 +107,9 @@ class Said(serializers.Serializer[Any]):
         }
 
 
-class JudgmentIn(Said):
+class SubmissionIn(JudgmentIn):
     ticket = serializers.CharField(
-        max_length=MAX_TICKET_CHARS, help_text="From `next`: proof of what was shown to whom."
+        max_length=MAX_TICKET_CHARS, help_text="From `next`: what was shown, to whom."
     )
 
 
@@ -124,11 +124,11 @@ class PlacementOut(serializers.ModelSerializer[Placement]):
 
 class JudgmentOut(serializers.ModelSerializer[Judgment]):
     counted = serializers.SerializerMethodField(
-        help_text="False: it came after its lease had run out, and others had filled the item's places."
+        help_text="False: it came after its lease had expired, and others had filled the item's slots."
     )
     shown_order = serializers.ListField(child=serializers.IntegerField())
     text = serializers.CharField(
-        source="demonstration.text", default=None, allow_null=True, help_text="What was written."
+        source="demonstration.text", default=None, allow_null=True, help_text="The answer that was written."
     )
     placements = PlacementOut(many=True)
 
@@ -153,35 +153,35 @@ class JudgmentsApi(APIView):
         parameters=[
             *exports.SELECTION,
             OpenApiParameter(
-                "snapshot", int, description="The number of a snapshot; without it, what is there now."
+                "snapshot", int, description="The number of a snapshot; without it, the current judgments."
             ),
         ],
-        responses=exports.FILE_ANSWER | exports.RANGES | errors.WRITE,
+        responses=exports.FILE_RESPONSE | exports.RANGES | errors.WRITE,
         examples=exports.EXAMPLES,
         tags=["judgments"],
     )
     def get(self, request: Request, slug: str) -> HttpResponseBase:
-        """Everything that people said, without what a later revision replaced, in the order of prompt, item and judgment.
-        People appear by pseudonym.
+        """All judgments, without those that were revised, in the order of prompt, item and judgment. Annotators appear by
+        pseudonym.
 
-        A judgment that came too late to count stands in `raw` only. Of a snapshot, the answer has an ETag and takes `Range`,
-        so that a broken download goes on where it stopped. For leads and reviewers.
+        Judgments that came too late to count are in `raw` only. Exports of a snapshot have an ETag and support `Range`, so
+        that an interrupted download can be resumed. For leads and reviewers.
         """
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        selection = exports.selection_of(request, "snapshot")
+        selection = exports.read_selection(request, "snapshot")
         number = request.query_params.get("snapshot")
         if number is None:
-            return send_live(project, selection)
-        snapshot = exports.snapshot_of(project, number, "snapshot")
+            return send_live_export(project, selection)
+        snapshot = exports.get_snapshot(project, number, "snapshot")
         try:
-            return send_snapshot(request, snapshot, selection)
-        except FreezeError as error:
+            return send_snapshot_export(request, snapshot, selection)
+        except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
 
     @extend_schema(
         summary="Submit a judgment",
         operation_id="judgments_submit",
-        request=JudgmentIn,
+        request=SubmissionIn,
         responses={201: JudgmentOut} | errors.WRITE | errors.CONFLICT,
         examples=[
             OpenApiExample(
@@ -206,7 +206,7 @@ class JudgmentsApi(APIView):
                 request_only=True,
             ),
             OpenApiExample(
-                "an answer that was asked for",
+                "a demonstration",
                 {
                     "ticket": "eyJzbG90X2lkIjo…",
                     "text": "Paris is the capital of France.",
@@ -218,14 +218,16 @@ class JudgmentsApi(APIView):
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Judge the item that `next` gave. Sending the same key again answers with the judgment that was kept; another
-        judgment of the same item is a conflict. For every member."""
+        """Judge the item from `next`. Repeating the same key returns the stored judgment; another judgment of the same item is
+        a conflict. For every member."""
         project = project_for(request.user, slug)
-        given = JudgmentIn(data=request.data)
-        given.is_valid(raise_exception=True)
-        lease = lease_of(given.validated_data["ticket"], annotator=current_user(request), project=project)
+        serializer = SubmissionIn(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        lease = lease_of(
+            serializer.validated_data["ticket"], annotator=current_user(request), project=project
+        )
         try:
-            judgment = submit(lease=lease, **given.what(lease.shown_order))
+            judgment = submit(lease=lease, **serializer.arguments(lease.shown_order))
         except AlreadyJudged as error:
             raise errors.Conflict(str(error)) from error
         except JudgmentError as error:
@@ -237,20 +239,20 @@ class JudgmentPage(Page):
     results = JudgmentOut(many=True)
 
 
-class MineApi(APIView):
+class MyJudgmentsApi(APIView):
     @extend_schema(
-        summary="What you said",
+        summary="Your judgments",
         operation_id="judgments_mine",
         parameters=[CURSOR],
         responses={200: JudgmentPage} | errors.WRITE,
         tags=["judgments"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Without what you said differently later; newest first, 100 a page. For every member."""
+        """Without those that you revised; newest first, 100 per page. For every member."""
         project = project_for(request.user, slug)
         mine = Judgment.objects.current().filter(item__project=project, annotator=current_user(request))
-        said = mine.select_related("demonstration").prefetch_related("placements")
-        return NewestFirst().answer(said, request, JudgmentOut)
+        judgments = mine.select_related("demonstration").prefetch_related("placements")
+        return NewestFirst().page_response(judgments, request, JudgmentOut)
 
 
 class JudgmentApi(APIView):
@@ -261,11 +263,11 @@ class JudgmentApi(APIView):
         tags=["judgments"],
     )
     def get(self, request: Request, slug: str, pk: int) -> Response:
-        """Your own; leads and reviewers see everybody's."""
+        """Your own; leads and reviewers see all."""
         member = member_for(request.user, slug)
         judgment = _judgment(member.project, pk)
         if member.role == Role.ANNOTATOR and judgment.annotator_id != member.user_id:
-            raise PermissionDenied("This judgment is somebody else's: leads and reviewers see it.")
+            raise PermissionDenied("This judgment is another annotator's: only leads and reviewers see it.")
         return Response(JudgmentOut(judgment).data)
 
 
@@ -273,39 +275,39 @@ class ReviseApi(APIView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
-        summary="Change your mind",
+        summary="Revise a judgment",
         operation_id="judgments_revise",
-        request=Said,
+        request=JudgmentIn,
         responses={201: JudgmentOut} | errors.WRITE,
         tags=["queue"],
     )
     def post(self, request: Request, slug: str, pk: int) -> Response:
-        """A new judgment in the place of your own, which is kept as it was. For every member."""
+        """Adds a judgment that replaces your own, which is kept unchanged. For every member."""
         project = project_for(request.user, slug)
         judgment = _judgment(project, pk)
-        given = Said(data=request.data)
-        given.is_valid(raise_exception=True)
-        said = given.what(judgment.shown_order)
-        with errors.by_field(JudgmentError):
-            newer = revise(judgment=judgment, annotator=current_user(request), **said)
+        serializer = JudgmentIn(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        arguments = serializer.arguments(judgment.shown_order)
+        with errors.as_field_errors(JudgmentError):
+            newer = revise(judgment=judgment, annotator=current_user(request), **arguments)
         return Response(JudgmentOut(newer).data, status=201)
 
 
 def _judgment(project: Project, pk: int) -> Judgment:
-    said = Judgment.objects.filter(item__project=project)
-    return one(said.select_related("demonstration", "item").prefetch_related("placements"), pk)
+    judgments = Judgment.objects.filter(item__project=project)
+    return get_or_404(judgments.select_related("demonstration", "item").prefetch_related("placements"), pk)
 
 
-def by_response(given: dict[str, Any], shown_order: list[int], field: str) -> dict[int, Any]:
-    """By response id, from what was given by label or by id.
+def by_response(values: dict[str, Any], shown_order: list[int], field: str) -> dict[int, Any]:
+    """The values by response id, from values by label or by id.
 
     Raises:
-        ValidationError: a label or an id does not stand in the item, or one answer is named twice.
+        ValidationError: a label or an id is not in the item, or an answer is named twice.
     """
     ids = dict(zip(LETTERS, shown_order, strict=False)) | {str(id): id for id in shown_order}
-    if unknown := [key for key in given if key not in ids]:
-        raise ValidationError({field: [f"{unknown[0][:40]!r} does not stand in this item."]})
-    named = {ids[key]: value for key, value in given.items()}
-    if len(named) < len(given):
+    if unknown := [key for key in values if key not in ids]:
+        raise ValidationError({field: [f"{unknown[0][:40]!r} is not in this item."]})
+    result = {ids[key]: value for key, value in values.items()}
+    if len(result) < len(values):
         raise ValidationError({field: ["An answer is ranked twice, by its label and by its id."]})
-    return named
+    return result

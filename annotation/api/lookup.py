@@ -1,4 +1,4 @@
-"""One row by the id in an address."""
+"""Lookup of an object by the id in a URL."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import TypeVar
 from django.db import models
 from django.http import Http404
 
-Row = TypeVar("Row", bound=models.Model)
+ModelT = TypeVar("ModelT", bound=models.Model)
 
 
-def one(rows: models.QuerySet[Row], pk: int) -> Row:
+def get_or_404(objects: models.QuerySet[ModelT], pk: int) -> ModelT:
     """
     Raises:
-        Http404: it is not among the rows, or no id at all.
+        Http404: there is no object with this id, or it is beyond the range of ids.
     """
-    found = rows.filter(pk=pk).first() if pk < 2**63 else None
-    if found is None:
-        raise Http404(f"No such {rows.model._meta.verbose_name}.")
-    return found
+    object = objects.filter(pk=pk).first() if pk < 2**63 else None
+    if object is None:
+        raise Http404(f"No such {objects.model._meta.verbose_name}.")
+    return object

@@ -1,4 +1,4 @@
-"""Who belongs to a project, in which role; and a word with them."""
+"""Members of a project: roles, accounts, warnings and pauses."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from annotation.actions import members, rules
 from annotation.actions.members import MemberError
 from annotation.actions.rules import RuleError
 from annotation.api import errors
-from annotation.api.lookup import one
-from annotation.api.validation import body
+from annotation.api.lookup import get_or_404
+from annotation.api.validation import validate_body
 from annotation.models import Member, User
 
-DEEDS: dict[str, Callable[[Member, User, str], object]] = {
+ACTIONS: dict[str, Callable[[Member, User, str], object]] = {
     "pause": lambda member, actor, reason: rules.pause(member=member, actor=actor, reason=reason),
     "warn": lambda member, actor, reason: rules.warn(member=member, actor=actor, reason=reason),
     "resume": lambda member, actor, reason: rules.resume(member=member, actor=actor),
@@ -42,9 +42,9 @@ class MemberOut(serializers.ModelSerializer[Member]):
 
 
 class NewAccountOut(MemberOut):
-    password = serializers.CharField(help_text="To sign in with. It is shown this once.")
+    password = serializers.CharField(help_text="For signing in. It is shown only once.")
     key = serializers.CharField(
-        help_text="For a machine: of a token that may annotate. It is shown this once."
+        help_text="For a machine: an API token with the scope `annotate`. It is shown only once."
     )
 
     class Meta:
@@ -57,7 +57,7 @@ class RoleIn(serializers.Serializer[Any]):
 
 
 class MemberIn(RoleIn):
-    username = serializers.CharField(max_length=150, help_text="Of somebody who has an account.")
+    username = serializers.CharField(max_length=150, help_text="Of an existing account.")
 
 
 class AccountIn(serializers.Serializer[Any]):
@@ -67,7 +67,7 @@ class AccountIn(serializers.Serializer[Any]):
 
 class ReasonIn(serializers.Serializer[Any]):
     reason = serializers.CharField(
-        default="", allow_blank=True, help_text="They read it above their work. Not for `resume`."
+        default="", allow_blank=True, help_text="Shown to the member. Not for `resume`."
     )
 
 
@@ -84,7 +84,7 @@ class MembersApi(APIView):
         return Response(MemberOut(project.members.select_related("user").order_by("pk"), many=True).data)
 
     @extend_schema(
-        summary="Let somebody into the project",
+        summary="Add a member",
         operation_id="members_add",
         request=MemberIn,
         responses={201: MemberOut} | errors.WRITE,
@@ -93,16 +93,16 @@ class MembersApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        with errors.by_field(MemberError):
+        with errors.as_field_errors(MemberError):
             member = members.add_member(
-                project=project, actor=current_user(request), **body(request, MemberIn)
+                project=project, actor=current_user(request), **validate_body(request, MemberIn)
             )
         return Response(MemberOut(member).data, status=201)
 
 
 class MemberApi(APIView):
     @extend_schema(
-        summary="Give a member another role",
+        summary="Change a member's role",
         operation_id="members_change",
         request=RoleIn,
         responses={200: MemberOut} | errors.WRITE,
@@ -111,63 +111,63 @@ class MemberApi(APIView):
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
         member = _member(request, slug, pk)
-        with errors.by_field(MemberError):
-            members.change_role(member=member, actor=current_user(request), **body(request, RoleIn))
+        with errors.as_field_errors(MemberError):
+            members.change_role(member=member, actor=current_user(request), **validate_body(request, RoleIn))
         return Response(MemberOut(member).data)
 
     @extend_schema(
-        summary="Take somebody out of the project",
+        summary="Remove a member",
         operation_id="members_remove",
-        responses={204: OpenApiResponse(description="They are out. What they judged stays.")} | errors.WRITE,
+        responses={204: OpenApiResponse(description="Removed. Their judgments stay.")} | errors.WRITE,
         tags=["people"],
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """A project always keeps a lead. For leads."""
-        with errors.by_field(MemberError):
+        with errors.as_field_errors(MemberError):
             members.remove_member(member=_member(request, slug, pk), actor=current_user(request))
         return Response(status=204)
 
 
 class AccountsApi(APIView):
     @extend_schema(
-        summary="Make an account for a new member",
+        summary="Create an account for a new member",
         operation_id="members_create",
         request=AccountIn,
         responses={201: NewAccountOut} | errors.WRITE,
         tags=["people"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """They annotate in this project. For leads."""
+        """The new member is an annotator. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        with errors.by_field(MemberError):
-            made = members.create_account(
-                project=project, actor=current_user(request), **body(request, AccountIn)
+        with errors.as_field_errors(MemberError):
+            new = members.create_account(
+                project=project, actor=current_user(request), **validate_body(request, AccountIn)
             )
-        answer = {**MemberOut(made.member).data, "password": made.password, "key": made.key}
-        return Response(answer, status=201, headers={"Cache-Control": "no-store"})
+        data = {**MemberOut(new.member).data, "password": new.password, "key": new.key}
+        return Response(data, status=201, headers={"Cache-Control": "no-store"})
 
 
 class MemberActApi(APIView):
     @extend_schema(
-        summary="Pause or warn somebody, or let them go on",
+        summary="Pause, warn or resume a member",
         operation_id="members_act",
-        parameters=[OpenApiParameter("verb", str, OpenApiParameter.PATH, enum=list(DEEDS))],
+        parameters=[OpenApiParameter("verb", str, OpenApiParameter.PATH, enum=list(ACTIONS))],
         request=ReasonIn,
         responses={200: MemberOut} | errors.WRITE,
         tags=["people"],
     )
     def post(self, request: Request, slug: str, pk: int, verb: str) -> Response:
-        """`pause`: they get no more work until somebody lifts it. `warn`: they read it above their work. `resume` lifts both,
-        and the rules look at what comes from then on. For leads."""
+        """`pause`: they get no items until resumed. `warn`: the reason is shown above their work. `resume` ends both, and rules
+        consider only later judgments. For leads."""
         member = _member(request, slug, pk)
-        reason = body(request, ReasonIn)["reason"]
-        if verb not in DEEDS:
-            raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
-        with errors.by_field(RuleError):
-            DEEDS[verb](member, current_user(request), reason)
+        reason = validate_body(request, ReasonIn)["reason"]
+        if verb not in ACTIONS:
+            raise ValidationError({"verb": [f"{verb!r} is not one of the verbs: {', '.join(ACTIONS)}."]})
+        with errors.as_field_errors(RuleError):
+            ACTIONS[verb](member, current_user(request), reason)
         return Response(MemberOut(_member(request, slug, pk)).data)
 
 
 def _member(request: Request, slug: str, pk: int) -> Member:
     project = project_for(request.user, slug, Role.LEAD)
-    return one(project.members.select_related("user", "project"), pk)
+    return get_or_404(project.members.select_related("user", "project"), pk)

@@ -1,4 +1,4 @@
-"""Long lists, a page at a time."""
+"""Cursor pagination of lists."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rest_framework.pagination import Cursor, CursorPagination
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-CURSOR = OpenApiParameter("cursor", str, description="As `next` and `previous` give it.")
+CURSOR = OpenApiParameter("cursor", str, description="From `next` or `previous`.")
 
 
 class ById(CursorPagination):
-    """Pages of 100 in the order in which the rows came in: what arrives meanwhile moves nothing."""
+    """Pages of 100 in the order of ids, stable while rows are added."""
 
     ordering = "id"
     page_size = 100
@@ -25,24 +25,24 @@ class ById(CursorPagination):
         cursor = super().decode_cursor(request)
         position = str(cursor.position) if cursor and cursor.position is not None else "0"
         if not (position.isascii() and position.isdigit() and len(position) < 19):
-            raise ValidationError({"cursor": ["Follow the links “next” and “previous” as they were given."]})
+            raise ValidationError({"cursor": ["Follow the links “next” and “previous” unchanged."]})
         return cursor
 
-    def answer(
+    def page_response(
         self, rows: QuerySet[Any], request: Request, serializer: type[serializers.BaseSerializer[Any]]
     ) -> Response:
-        """A page of the rows, each as the serializer writes it."""
+        """One page of the rows, serialized."""
         return self.get_paginated_response(serializer(self.paginate_queryset(rows, request), many=True).data)
 
 
 class NewestFirst(ById):
-    """The same from the other end. What arrives meanwhile is on no page that is still to come."""
+    """Pages of 100, newest first. Rows added meanwhile appear on no later page."""
 
     ordering = "-id"
 
 
 class Page(serializers.Serializer[Any]):
-    """What every list answers; subclasses add `results`."""
+    """The fields of every page; subclasses add `results`."""
 
     next = serializers.URLField(allow_null=True)
     previous = serializers.URLField(allow_null=True)

@@ -1,3 +1,5 @@
+"""Parsers of request bodies."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -9,8 +11,8 @@ from rest_framework.parsers import BaseParser, JSONParser
 from annotation.api.renderers import NDJSON
 
 
-class JSON(JSONParser):
-    """REST framework's, without its 500 for a body of a hundred thousand brackets."""
+class JsonParser(JSONParser):
+    """REST framework's parser, with a 400 instead of a 500 for deeply nested JSON."""
 
     def parse(
         self,
@@ -24,9 +26,9 @@ class JSON(JSONParser):
             raise ParseError("JSON parse error - nested too deeply") from None
 
 
-class Lines(BaseParser):
-    """Says that JSON Lines are welcome, under any of their `NAMES`; they are read one by one, straight from the request, and
-    may come in chunks."""
+class JsonLinesParser(BaseParser):
+    """Accepts JSON Lines under their `MEDIA_TYPES`. The view reads the lines from the request itself, so that a body may be
+    chunked and of any length."""
 
     media_type = NDJSON
-    NAMES = (NDJSON, "application/jsonl", "application/jsonlines")
+    MEDIA_TYPES = (NDJSON, "application/jsonl", "application/jsonlines")

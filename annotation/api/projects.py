@@ -1,4 +1,4 @@
-"""Projects: yours, a new one, one with its settings and how far it is."""
+"""Projects: list, creation, settings and progress."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from rest_framework.views import APIView
 from annotation.access import Role, current_user, member_for, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Member, Project
 from annotation.queries import progress
 
 
-class ProjectLine(serializers.ModelSerializer[Project]):
+class ProjectSummary(serializers.ModelSerializer[Project]):
     role = serializers.ChoiceField(Member.Role.choices, help_text="Yours.")
 
     class Meta:
@@ -31,7 +31,7 @@ class ProjectLine(serializers.ModelSerializer[Project]):
 
 
 class ProgressOut(serializers.Serializer[Any]):
-    """In wanted judgments."""
+    """Counts of slots: one per required judgment."""
 
     wanted = serializers.IntegerField()
     done = serializers.IntegerField()
@@ -42,9 +42,9 @@ class ProgressOut(serializers.Serializer[Any]):
     eta_s = serializers.FloatField(allow_null=True, help_text="At the pace of the last hour.")
 
 
-class ProjectDetail(ProjectLine):
+class ProjectDetail(ProjectSummary):
     progress = ProgressOut()
-    guideline = serializers.CharField(allow_null=True, help_text="Markdown, the version in force.")
+    guideline = serializers.CharField(allow_null=True, help_text="Markdown, the current version.")
     guideline_version = serializers.IntegerField(allow_null=True)
 
     class Meta:
@@ -62,7 +62,7 @@ class SettingsIn(serializers.ModelSerializer[Project]):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         project = copy(self.instance) if self.instance else Project()
         try:
-            _with(project, attrs).clean()
+            _apply_settings(project, attrs).clean()
         except ModelError as error:
             raise ValidationError(error.message_dict) from error
         return attrs
@@ -70,7 +70,7 @@ class SettingsIn(serializers.ModelSerializer[Project]):
 
 class ProjectIn(SettingsIn):
     guideline = serializers.CharField(
-        max_length=MAX_TEXT_CHARS, help_text="What annotators go by, in Markdown."
+        max_length=MAX_TEXT_CHARS, help_text="The first guidelines, in Markdown."
     )
 
     class Meta:
@@ -82,13 +82,13 @@ class ProjectsApi(APIView):
     @extend_schema(
         summary="Your projects",
         operation_id="projects_list",
-        responses={200: ProjectLine(many=True)} | errors.UNAUTHORIZED,
+        responses={200: ProjectSummary(many=True)} | errors.UNAUTHORIZED,
         tags=["projects"],
     )
     def get(self, request: Request) -> Response:
         """Every project that you are a member of, with your role in it."""
         memberships = current_user(request).memberships.select_related("project").order_by("project__name")
-        return Response([_line(member.project, member.role) for member in memberships])
+        return Response([_summary(member.project, member.role) for member in memberships])
 
     @extend_schema(
         summary="Create a project",
@@ -110,11 +110,11 @@ class ProjectsApi(APIView):
         tags=["projects"],
     )
     def post(self, request: Request) -> Response:
-        """You lead it. Settings that are left out have their defaults. For staff."""
+        """You become its lead. Settings that are left out have their defaults. For staff."""
         require_project_creator(current_user(request))
-        given = body(request, ProjectIn)
-        guideline = given.pop("guideline")
-        project = create_project(project=Project(**given), guideline=guideline, creator=current_user(request))
+        data = validate_body(request, ProjectIn)
+        guideline = data.pop("guideline")
+        project = create_project(project=Project(**data), guideline=guideline, creator=current_user(request))
         return Response(_detail(project, Role.LEAD), status=201)
 
 
@@ -126,7 +126,7 @@ class ProjectApi(APIView):
         tags=["projects"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """What people are asked, what they are told, and how far the queue is."""
+        """Its settings, guidelines and progress. For every member."""
         member = member_for(request.user, slug)
         return Response(_detail(member.project, member.role))
 
@@ -138,39 +138,41 @@ class ProjectApi(APIView):
         tags=["projects"],
     )
     def patch(self, request: Request, slug: str) -> Response:
-        """What is left out stays. For leads."""
+        """Settings that are left out stay unchanged. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        given = SettingsIn(project, data=request.data, partial=True)
-        given.is_valid(raise_exception=True)
-        change_project(project=_with(project, given.validated_data), actor=current_user(request))
+        serializer = SettingsIn(project, data=request.data, partial=True)
+        serializer.is_valid(raise_exception=True)
+        change_project(
+            project=_apply_settings(project, serializer.validated_data), actor=current_user(request)
+        )
         return Response(_detail(project, Role.LEAD))
 
 
-def _line(project: Project, role: str) -> dict[str, Any]:
+def _summary(project: Project, role: str) -> dict[str, Any]:
     project.role = role  # type: ignore[attr-defined]
-    return dict(ProjectLine(project).data)
+    return dict(ProjectSummary(project).data)
 
 
-def _with(project: Project, settings: dict[str, Any]) -> Project:
-    """The project, with these settings; what is none of them is left alone."""
+def _apply_settings(project: Project, settings: dict[str, Any]) -> Project:
+    """The project with these settings; other keys are ignored."""
     for name in settings.keys() & set(SETTINGS):
         setattr(project, name, settings[name])
     return project
 
 
 def _detail(project: Project, role: str) -> dict[str, Any]:
-    now, guideline = progress(project), project.guideline
+    counts, guideline = progress(project), project.guideline
     return {
-        **_line(project, role),
+        **_summary(project, role),
         **SettingsIn(project).data,
         "progress": {
-            "wanted": now.total,
-            "done": now.done,
-            "leased": now.leased,
-            "left": now.left,
-            "last_hour": now.last_hour,
-            "percent": now.percent,
-            "eta_s": now.eta.total_seconds() if now.eta else None,
+            "wanted": counts.total,
+            "done": counts.done,
+            "leased": counts.leased,
+            "left": counts.left,
+            "last_hour": counts.last_hour,
+            "percent": counts.percent,
+            "eta_s": counts.eta.total_seconds() if counts.eta else None,
         },
         "guideline": guideline.text if guideline else None,
         "guideline_version": guideline.number if guideline else None,

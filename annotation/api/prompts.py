@@ -1,4 +1,4 @@
-"""Prompts and their responses: coming in by the file, read back by the page."""
+"""Prompts and their responses: import and list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from annotation.access import Role, current_user, project_for
 from annotation.actions.prompts import import_lines
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
-from annotation.api.parsers import JSON, Lines
+from annotation.api.parsers import JsonLinesParser, JsonParser
 from annotation.api.renderers import NDJSON
 from annotation.models import Prompt
 from annotation.models import Response as Answer
@@ -53,7 +53,7 @@ class PromptPage(Page):
 
 
 class PromptIn(serializers.Serializer[Any]):
-    """For the OpenAPI document: `logic.formats.parse_prompt` is what reads it."""
+    """For the OpenAPI document only: `imports.prompt_schema.parse_prompt` validates prompts."""
 
     id = serializers.CharField(required=False, help_text="Left out, a hash of the prompt is the id.")
     prompt = serializers.JSONField(
@@ -70,21 +70,21 @@ class LineErrorOut(serializers.Serializer[Any]):
     message = serializers.CharField()
 
 
-class ImportOut(serializers.Serializer[Any]):
+class ImportReportOut(serializers.Serializer[Any]):
     prompts = serializers.IntegerField(help_text="How many are new.")
     responses = serializers.IntegerField()
-    items = serializers.IntegerField(help_text="How many were put into the queue.")
-    unchanged = serializers.IntegerField(help_text="How many lines said nothing new.")
+    items = serializers.IntegerField(help_text="How many were added to the queue.")
+    unchanged = serializers.IntegerField(help_text="How many lines changed nothing.")
     errors = LineErrorOut(many=True)  # type: ignore[assignment]
 
 
-class RefusedOut(errors.Detail):
+class ImportRefusedOut(errors.Detail):
     errors = LineErrorOut(many=True, required=False)  # type: ignore[assignment]
 
 
 _REFUSED = OpenApiResponse(
-    RefusedOut,
-    "Nothing was taken: `errors` names the lines, or `detail` says why the body could not be read.",
+    ImportRefusedOut,
+    "Nothing was imported: `errors` names the lines, or `detail` says why the body could not be read.",
 )
 _EXAMPLE = {
     "id": "q1",
@@ -95,7 +95,7 @@ _EXAMPLE = {
 
 
 class PromptsApi(APIView):
-    parser_classes = (JSON, Lines)
+    parser_classes = (JsonParser, JsonLinesParser)
 
     @extend_schema(
         summary="The project's prompts",
@@ -105,16 +105,16 @@ class PromptsApi(APIView):
         tags=["prompts"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """In the order in which they came in, 100 a page, with their responses. For leads and reviewers."""
+        """In the order of their ids, 100 per page, with their responses. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        prompts = Prompt.objects.filter(project=project, **filtering.by_prompt(request))
-        return ById().answer(prompts.prefetch_related("responses__author"), request, PromptOut)
+        prompts = Prompt.objects.filter(project=project, **filtering.prompt_filters(request))
+        return ById().page_response(prompts.prefetch_related("responses__author"), request, PromptOut)
 
     @extend_schema(
         summary="Import prompts and responses",
         operation_id="prompts_import",
         request={NDJSON: PromptIn, "application/json": PromptIn(many=True)},
-        responses={200: ImportOut, (400, errors.PROBLEM): _REFUSED} | errors.READ | errors.TOO_LARGE,
+        responses={200: ImportReportOut, (400, errors.PROBLEM): _REFUSED} | errors.READ | errors.TOO_LARGE,
         examples=[
             OpenApiExample("a line", _EXAMPLE, request_only=True, media_type=NDJSON),
             OpenApiExample("a list", [_EXAMPLE], request_only=True, media_type="application/json"),
@@ -122,27 +122,27 @@ class PromptsApi(APIView):
         tags=["prompts"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """One JSON object a line, or a JSON list of them: all of it is taken or, with errors, nothing.
+        """One JSON object per line, or a JSON list of them. If one is invalid, nothing is imported.
 
-        Sending the same again changes nothing. Two or more responses of a prompt become an item of the queue. For leads.
+        Repeating the request changes nothing. Two or more responses of a prompt become an item of the queue. For leads.
         """
         project = project_for(request.user, slug, Role.LEAD)
-        report = import_lines(project=project, lines=_lines(request), actor=current_user(request))
+        report = import_lines(project=project, lines=_read_lines(request), actor=current_user(request))
         counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "unchanged")}
         refused = [{"line": line, "message": message} for line, message in report.errors]
         if not refused:
             return Response({**counts, "errors": []})
         lines = len(refused) + report.more_errors
-        words = errors.problem(
-            400, f"Nothing was taken: {lines:,} line{'s are' if lines > 1 else ' is'} wrong."
+        problem = errors.problem(
+            400, f"Nothing was imported: {lines:,} line{'s are' if lines > 1 else ' is'} invalid."
         )
-        return Response({**words, **counts, "errors": refused}, status=400, content_type=errors.PROBLEM)
+        return Response({**problem, **counts, "errors": refused}, status=400, content_type=errors.PROBLEM)
 
 
-def _lines(request: Request) -> Iterable[bytes]:
+def _read_lines(request: Request) -> Iterable[bytes]:
     content_type = (request.content_type or "").partition(";")[0].strip().lower()
-    if content_type in Lines.NAMES:
-        return limited(request._request)
+    if content_type in JsonLinesParser.MEDIA_TYPES:
+        return _read_limited(request._request)
     if content_type != "application/json":
         raise UnsupportedMediaType(
             content_type,
@@ -153,17 +153,17 @@ def _lines(request: Request) -> Iterable[bytes]:
     return (json.dumps(element).encode() for element in request.data)
 
 
-def limited(body: HttpRequest) -> Iterator[bytes]:
+def _read_limited(body: HttpRequest) -> Iterator[bytes]:
     """The body's lines.
 
     Raises:
-        TooLarge: there is more of it than an import may have.
+        TooLarge: the body is larger than `MAX_IMPORT_BYTES`.
     """
     limit = settings.MAX_IMPORT_BYTES
     if int(body.META.get("CONTENT_LENGTH") or 0) > limit:
         raise errors.TooLarge(_too_large(limit))
     read = 0
-    while line := body.readline(limit - read + 1):  # the last one may be of any length
+    while line := body.readline(limit - read + 1):  # a line may be of any length
         read += len(line)
         if read > limit:
             raise errors.TooLarge(_too_large(limit))
@@ -171,4 +171,4 @@ def limited(body: HttpRequest) -> Iterator[bytes]:
 
 
 def _too_large(limit: int) -> str:
-    return f"An import may have {limit / 2**20:.0f} MB. Send it in parts: nothing of this one was taken."
+    return f"The limit of an import is {limit / 2**20:.0f} MB. Send it in parts: nothing of this one was imported."

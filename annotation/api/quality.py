@@ -1,4 +1,4 @@
-"""How far people agree, and how each of them works: the figures of the Quality page."""
+"""Agreement and annotator statistics: the figures of the Quality page."""
 
 from __future__ import annotations
 
@@ -38,19 +38,23 @@ class AnnotatorOut(serializers.Serializer[Any]):
     median_seconds = serializers.FloatField(allow_null=True, help_text="For a judgment.")
     agreement = IntervalOut(allow_null=True, help_text="With others, on pairs of answers.")
     gold = IntervalOut(source="gold.share", allow_null=True, help_text="On items with a known answer.")
-    left = HabitOut(allow_null=True, help_text="How often the first answer shown is chosen.")
-    length = HabitOut(allow_null=True, help_text="How often the longer answer is, against the others.")
-    drift = HabitOut(allow_null=True, help_text="Agreement later, against earlier.")
+    left = HabitOut(allow_null=True, help_text="How often the answer shown first is preferred.")
+    length = HabitOut(
+        allow_null=True, help_text="How often the longer answer is preferred, compared with other annotators."
+    )
+    drift = HabitOut(allow_null=True, help_text="Agreement in the second half compared with the first half.")
     flags = serializers.ListField(
         child=serializers.ChoiceField(["left", "length", "drift"]),
-        help_text="Which of the three stand out, after Holm's correction for the number of people.",
+        help_text="Which of the three are significant, after Holm's correction for the number of annotators.",
     )
 
 
 class QualityOut(serializers.Serializer[Any]):
     alpha_ordinal = IntervalOut(allow_null=True, help_text="Krippendorff's, of ranks and degrees.")
     alpha_nominal = IntervalOut(allow_null=True, help_text="The same, of which of two answers is better.")
-    agreement = IntervalOut(allow_null=True, help_text="Pairs that two people put the same way, of all.")
+    agreement = IntervalOut(
+        allow_null=True, help_text="Share of pairs of answers that two people order the same way."
+    )
     tau_b = serializers.FloatField(
         allow_null=True, help_text="Kendall's, the mean over two people's rankings."
     )
@@ -60,11 +64,11 @@ class QualityOut(serializers.Serializer[Any]):
 
 class QualityApi(APIView):
     @extend_schema(
-        summary="How far people agree",
+        summary="Agreement and annotator statistics",
         operation_id="quality_get",
         parameters=[
             OpenApiParameter(
-                "days", str, enum=[days for days in PERIODS if days], description="The last ones only."
+                "days", str, enum=[days for days in PERIODS if days], description="Only the last days."
             ),
             OpenApiParameter("annotator", str, description="Only items that this user judged."),
             OpenApiParameter("tag", str, description="Only prompts with this tag."),
@@ -74,7 +78,7 @@ class QualityApi(APIView):
         tags=["projects"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """The figures of the Quality page. A filter that fits nothing in the project filters nothing. For leads and
+        """The figures of the Quality page. A filter without a match is ignored. For leads and
         reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         filters = Filters.read(request.query_params, project)

@@ -1,4 +1,4 @@
-"""The people's own queue, for scripts and AI labelers: take an item, give it back."""
+"""The annotation queue, for scripts and AI labelers: next item, skip, renew, draft."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip
 from annotation.api import errors
 from annotation.api.prompts import Message
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.logic.degrees import LABELS
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.masking import mask
@@ -34,19 +34,19 @@ class ShownAnswer(serializers.Serializer[Any]):
 
 
 class NextOut(serializers.Serializer[Any]):
-    ticket = serializers.CharField(help_text="Send it back with the judgment, or with the skip.")
+    ticket = serializers.CharField(help_text="Send it with the judgment, or with the skip.")
     item = serializers.IntegerField()
     prompt = Message(many=True)
     answers = ShownAnswer(
         many=True,
-        help_text="Shuffled, and blind to who wrote them. With none, write the answer; with one, write a better one.",
+        help_text="Shuffled, without their authors. If there are none, write the answer; if there is one, improve it.",
     )
     degrees = serializers.ListField(
-        child=serializers.CharField(), help_text="One of these must be given; empty where none is wanted."
+        child=serializers.CharField(), help_text="One of these is required; empty if none is."
     )
     asks = serializers.ListField(
         child=serializers.CharField(),
-        help_text="What is asked beside the order: of quality, safety, flags, rationale, required rationale.",
+        help_text="What else is asked: any of quality, safety, flags, rationale, required rationale.",
     )
     guideline_version = serializers.IntegerField(allow_null=True)
     lease_minutes = serializers.IntegerField()
@@ -63,24 +63,24 @@ class SkipIn(TicketIn):
 
 class DraftIn(TicketIn):
     data = serializers.JSONField(  # type: ignore[assignment]
-        help_text=f"Any JSON, whatever your page needs to continue; at most {MAX_TEXT_CHARS:,} characters."
+        help_text=f"Whatever your client needs to restore the draft; at most {MAX_TEXT_CHARS:,} characters."
     )
 
     def validate_data(self, data: Any) -> Any:
         if len(str(data)) > MAX_TEXT_CHARS:
-            raise ValidationError(f"At most {MAX_TEXT_CHARS:,} characters are kept.")
+            raise ValidationError(f"At most {MAX_TEXT_CHARS:,} characters are saved.")
         return data
 
 
 class RenewOut(serializers.Serializer[Any]):
-    held = serializers.BooleanField(help_text="False: somebody else may have the item by now.")
+    held = serializers.BooleanField(help_text="False: someone else may have the item now.")
 
 
 class NextIn(serializers.Serializer[Any]):
     besides = serializers.CharField(
         required=False,
         max_length=MAX_TICKET_CHARS,
-        help_text="The ticket of the item that you have now: the answer is the one after it, under a lease of its own.",
+        help_text="The ticket of your current item: the response is the item after it, with its own lease.",
     )
 
 
@@ -107,28 +107,28 @@ class NextApi(APIView):
         summary="Take the next item",
         operation_id="queue_next",
         request=NextIn,
-        responses={200: NextOut, 204: OpenApiResponse(description="Nothing is left for you.")}
+        responses={200: NextOut, 204: OpenApiResponse(description="There are no items left for you.")}
         | errors.WRITE
         | errors.CONFLICT,
         examples=[OpenApiExample("an item", _EXAMPLE, response_only=True, status_codes=["200"])],
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Your item to judge, held for you for `lease_minutes`; asking again gives the same one. 409 says why you get none
+        """Your item to judge, leased for `lease_minutes`; repeating the request returns the same one. 409 says why you get none
         for now. For every member."""
         project, annotator = project_for(request.user, slug), current_user(request)
-        ticket = body(request, NextIn).get("besides")
+        ticket = validate_body(request, NextIn).get("besides")
         on_screen = lease_of(ticket, annotator=annotator, project=project) if ticket else None
         try:
             lease = claim(project=project, annotator=annotator, on_screen=on_screen)
         except QueueError as error:
             raise errors.Conflict(str(error)) from error
-        return Response(status=204) if lease is None else Response(_shown(project, annotator, lease))
+        return Response(status=204) if lease is None else Response(_item_data(project, annotator, lease))
 
 
-def _shown(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
-    """What the page shows, as data. Answers are read without what they say of the model that wrote them; a single one, to
-    be made better, is given as it is, since its text becomes part of what is written."""
+def _item_data(project: Project, annotator: User, lease: Lease) -> dict[str, Any]:
+    """What the page shows, as data. Names of models are masked in answers; a single answer, to be improved, is not masked,
+    since its text becomes part of what is written."""
     item = item_to_judge(lease.item_id, annotator)
     texts = {response.pk: response.text for response in item.responses.all()}
     if len(texts) > 1:
@@ -151,17 +151,17 @@ class SkipApi(APIView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
-        summary="Give an item back",
+        summary="Skip an item",
         operation_id="queue_skip",
         request=SkipIn,
-        responses={204: OpenApiResponse(description="It is somebody else's now.")} | errors.WRITE,
+        responses={204: OpenApiResponse(description="It goes to someone else.")} | errors.WRITE,
         examples=[OpenApiExample("not mine to judge", _SKIP, request_only=True)],
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """You do not get it again; skipping it twice changes nothing. For every member."""
+        """You do not get it again; repeating the request changes nothing. For every member."""
         project = project_for(request.user, slug)
-        data = body(request, SkipIn)
+        data = validate_body(request, SkipIn)
         lease = lease_of(data["ticket"], annotator=current_user(request), project=project)
         skip(lease=lease, reason=data["reason"], note=data.get("note", ""))
         return Response(status=204)
@@ -171,7 +171,7 @@ class RenewApi(APIView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
-        summary="Keep an item for longer",
+        summary="Renew the lease of an item",
         operation_id="queue_renew",
         request=TicketIn,
         responses={200: RenewOut} | errors.WRITE,
@@ -180,7 +180,7 @@ class RenewApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """A whole lease from now. For every member."""
         project = project_for(request.user, slug)
-        ticket = body(request, TicketIn)["ticket"]
+        ticket = validate_body(request, TicketIn)["ticket"]
         lease = lease_of(ticket, annotator=current_user(request), project=project)
         return Response({"held": renew(lease=lease)})
 
@@ -189,29 +189,29 @@ class DraftApi(APIView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
-        summary="Keep a draft",
+        summary="Save a draft",
         operation_id="queue_draft",
         request=DraftIn,
-        responses={204: OpenApiResponse(description="Kept, if you still hold the item.")} | errors.WRITE,
+        responses={204: OpenApiResponse(description="Saved, if your lease is valid.")} | errors.WRITE,
         tags=["queue"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """What you have said of an item so far; its own page shows it again. For every member."""
+        """Your input for an item so far; the web page restores it. For every member."""
         project = project_for(request.user, slug)
-        given = body(request, DraftIn)
-        lease = lease_of(given["ticket"], annotator=current_user(request), project=project)
+        data = validate_body(request, DraftIn)
+        lease = lease_of(data["ticket"], annotator=current_user(request), project=project)
         try:
-            save_draft(lease=lease, data=given["data"])
+            save_draft(lease=lease, data=data["data"])
         except QueueError as error:
             raise ValidationError({"data": [str(error)]}) from error
         return Response(status=204)
 
 
 def lease_of(ticket: str, *, annotator: User, project: Project) -> Lease:
-    """The lease that a ticket of `next` stands for.
+    """The lease of a ticket from `next`.
 
     Raises:
-        ValidationError: it is damaged, somebody else's, or of another project.
+        ValidationError: it is invalid, another user's, or of another project.
     """
     try:
         lease = Lease.read(ticket, annotator=annotator)

@@ -1,3 +1,5 @@
+"""Renderers that let clients request exports by `Accept`."""
+
 from __future__ import annotations
 
 import json
@@ -12,7 +14,7 @@ NDJSON = "application/x-ndjson"
 
 
 class NDJSONRenderer(BaseRenderer):
-    """Lets a client ask for `Accept: application/x-ndjson`; what it renders itself are errors, as one line of JSON."""
+    """Allows `Accept: application/x-ndjson`. Views stream the data themselves; this renders errors, as one line of JSON."""
 
     media_type = NDJSON
     format = "ndjson"

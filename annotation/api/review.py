@@ -1,4 +1,4 @@
-"""What reviewers do with an item: decide it, make its answer known, take it out of the queue or put it back."""
+"""Review of an item: verdict, gold ranks, retiring and reopening."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from annotation.actions.review import ReviewError
 from annotation.api import errors
 from annotation.api.items import ItemOut, with_counts
 from annotation.api.judgments import JudgmentOut, RanksField, by_response
-from annotation.api.lookup import one
-from annotation.api.validation import body
+from annotation.api.lookup import get_or_404
+from annotation.api.validation import validate_body
 from annotation.models import Item, Judgment, User, Verdict
 
 
@@ -32,7 +32,7 @@ class VerdictOut(serializers.ModelSerializer[Verdict]):
 
 
 class ItemDetail(ItemOut):
-    judgments = serializers.SerializerMethodField(help_text="Those that stand, oldest first.")
+    judgments = serializers.SerializerMethodField(help_text="Current ones, oldest first.")
     verdict = serializers.SerializerMethodField(help_text="The newest one.")
 
     class Meta:
@@ -40,15 +40,15 @@ class ItemDetail(ItemOut):
         fields = (*ItemOut.Meta.fields, "judgments", "verdict")
 
     def get_judgments(self, item: Item) -> list[dict[str, Any]]:
-        said = Judgment.objects.current().filter(item=item).order_by("pk").prefetch_related("placements")
-        return list(JudgmentOut(said.select_related("item", "demonstration"), many=True).data)
+        judgments = Judgment.objects.current().filter(item=item).order_by("pk").prefetch_related("placements")
+        return list(JudgmentOut(judgments.select_related("item", "demonstration"), many=True).data)
 
     def get_verdict(self, item: Item) -> dict[str, Any] | None:
         newest = item.verdicts.order_by("-pk").first()
         return dict(VerdictOut(newest).data) if newest else None
 
 
-class DeedIn(serializers.Serializer[Any]):
+class ItemActionIn(serializers.Serializer[Any]):
     ranks = RanksField(
         required=False, help_text="For `verdict` and `gold`: by response id, or in the order of `responses`."
     )
@@ -60,39 +60,36 @@ class DeedIn(serializers.Serializer[Any]):
     )
     note = serializers.CharField(required=False, allow_blank=True, help_text="For `verdict`.")
     explanation = serializers.CharField(
-        required=False, allow_blank=True, help_text="For `gold`: why this is the right answer."
+        required=False, allow_blank=True, help_text="For `gold`: why these are the correct ranks."
     )
     reason = serializers.CharField(
-        required=False, allow_blank=True, help_text="For `retire`: why nobody should judge it any more."
+        required=False, allow_blank=True, help_text="For `retire`: why it is taken out of the queue."
     )
 
 
-Said = dict[str, Any]
-
-
-def _verdict(item: Item, actor: User, said: Said) -> None:
+def _verdict(item: Item, actor: User, data: dict[str, Any]) -> None:
     review.give_verdict(
-        item=item, reviewer=actor, ranks=said["ranks"], degree=said.get("degree"), note=said.get("note", "")
+        item=item, reviewer=actor, ranks=data["ranks"], degree=data.get("degree"), note=data.get("note", "")
     )
 
 
-def _gold(item: Item, actor: User, said: Said) -> None:
-    review.make_gold(item=item, actor=actor, ranks=said["ranks"], explanation=said.get("explanation", ""))
+def _gold(item: Item, actor: User, data: dict[str, Any]) -> None:
+    review.make_gold(item=item, actor=actor, ranks=data["ranks"], explanation=data.get("explanation", ""))
 
 
-def _retire(item: Item, actor: User, said: Said) -> None:
-    review.retire(item=item, actor=actor, reason=said.get("reason", ""))
+def _retire(item: Item, actor: User, data: dict[str, Any]) -> None:
+    review.retire(item=item, actor=actor, reason=data.get("reason", ""))
 
 
-def _reopen(item: Item, actor: User, said: Said) -> None:
+def _reopen(item: Item, actor: User, data: dict[str, Any]) -> None:
     review.reopen(item=item, actor=actor)
 
 
-def _dismiss(item: Item, actor: User, said: Said) -> None:
+def _dismiss(item: Item, actor: User, data: dict[str, Any]) -> None:
     review.dismiss(item=item)
 
 
-DEEDS: dict[str, Callable[[Item, User, Said], None]] = {
+ACTIONS: dict[str, Callable[[Item, User, dict[str, Any]], None]] = {
     "verdict": _verdict,
     "gold": _gold,
     "retire": _retire,
@@ -103,7 +100,7 @@ DEEDS: dict[str, Callable[[Item, User, Said], None]] = {
 
 class ItemApi(APIView):
     @extend_schema(
-        summary="One item, and what was said of it",
+        summary="One item with its judgments",
         operation_id="items_retrieve",
         responses={200: ItemDetail} | errors.READ,
         tags=["prompts"],
@@ -115,28 +112,28 @@ class ItemApi(APIView):
 
 class ItemActApi(APIView):
     @extend_schema(
-        summary="Do something with an item",
+        summary="Act on an item",
         operation_id="items_act",
-        parameters=[OpenApiParameter("verb", str, "path", enum=list(DEEDS))],
-        request=DeedIn,
+        parameters=[OpenApiParameter("verb", str, "path", enum=list(ACTIONS))],
+        request=ItemActionIn,
         responses={200: ItemDetail} | errors.WRITE,
         examples=[OpenApiExample("retire", {"reason": "All answers are the same."}, request_only=True)],
         tags=["prompts"],
     )
     def post(self, request: Request, slug: str, pk: int, verb: str) -> Response:
-        """`verdict`: decide it; `gold`: make its answer known; `retire` it from the queue; `reopen` it; `dismiss` what waits
-        for a reviewer about it. For leads and reviewers."""
+        """`verdict`: decide its ranks; `gold`: set its known ranks; `retire` it from the queue; `reopen` it; `dismiss` its
+        skips and review flags. For leads and reviewers."""
         item = _item(request, slug, pk)
-        given = body(request, DeedIn)
-        if verb not in DEEDS:
-            raise ValidationError({"verb": [f"{verb!r} cannot be done: there are {', '.join(DEEDS)}."]})
+        data = validate_body(request, ItemActionIn)
+        if verb not in ACTIONS:
+            raise ValidationError({"verb": [f"{verb!r} is not one of the verbs: {', '.join(ACTIONS)}."]})
         responses = sorted(item.responses.values_list("pk", flat=True))
-        ranks = by_response(given.get("ranks", {}), responses, "ranks")
-        with errors.by_field(ReviewError):
-            DEEDS[verb](item, current_user(request), given | {"ranks": ranks})
+        ranks = by_response(data.get("ranks", {}), responses, "ranks")
+        with errors.as_field_errors(ReviewError):
+            ACTIONS[verb](item, current_user(request), data | {"ranks": ranks})
         return Response(ItemDetail(_item(request, slug, pk)).data)
 
 
 def _item(request: Request, slug: str, pk: int) -> Item:
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return one(with_counts(Item.objects.filter(project=project)), pk)
+    return get_or_404(with_counts(Item.objects.filter(project=project)), pk)

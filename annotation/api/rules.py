@@ -1,4 +1,4 @@
-"""What happens when somebody's work falls below a mark."""
+"""Rules that warn or pause annotators below a threshold."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from annotation.access import Role, current_user, project_for
 from annotation.actions import rules
 from annotation.actions.rules import RuleError
 from annotation.api import errors
-from annotation.api.lookup import one
-from annotation.api.validation import body
+from annotation.api.lookup import get_or_404
+from annotation.api.validation import validate_body
 from annotation.models import Rule
 
 
@@ -27,7 +27,7 @@ class RuleOut(serializers.ModelSerializer[Rule]):
 
 class RuleIn(serializers.Serializer[Any]):
     measure = serializers.ChoiceField(Rule.Measure.choices)
-    below = serializers.FloatField(help_text="The mark: a share from 0 to 1, or seconds.")
+    below = serializers.FloatField(help_text="The threshold: a share from 0 to 1, or seconds.")
     after = serializers.IntegerField(default=10, help_text=Rule._meta.get_field("after").help_text)
     action = serializers.ChoiceField(Rule.Action.choices)
 
@@ -51,7 +51,7 @@ class RulesApi(APIView):
         responses={200: RuleOut} | errors.WRITE,
         examples=[
             OpenApiExample(
-                "pause who misses known answers",
+                "pause annotators who fail gold items",
                 {"measure": "gold", "below": 0.6, "after": 20, "action": "pause"},
                 request_only=True,
             )
@@ -59,10 +59,12 @@ class RulesApi(APIView):
         tags=["people"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """It is looked at every minute, while people work. One of the same measure and action gives way to it. For leads."""
+        """Checked every minute. It replaces a rule with the same measure and action. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        with errors.by_field(RuleError):
-            rule = rules.save_rule(project=project, actor=current_user(request), **body(request, RuleIn))
+        with errors.as_field_errors(RuleError):
+            rule = rules.save_rule(
+                project=project, actor=current_user(request), **validate_body(request, RuleIn)
+            )
         return Response(RuleOut(rule).data)
 
 
@@ -70,12 +72,11 @@ class RuleApi(APIView):
     @extend_schema(
         summary="Remove a rule",
         operation_id="rules_remove",
-        responses={204: OpenApiResponse(description="Who was warned or paused by it stays so.")}
-        | errors.READ,
+        responses={204: OpenApiResponse(description="Existing warnings and pauses stay.")} | errors.READ,
         tags=["people"],
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
-        rule = one(project_for(request.user, slug, Role.LEAD).rules.select_related("project"), pk)
+        rule = get_or_404(project_for(request.user, slug, Role.LEAD).rules.select_related("project"), pk)
         rules.remove_rule(rule=rule, actor=current_user(request))
         return Response(status=204)

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says of all operations alike."""
+"""Parts of the OpenAPI document that all operations share."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from annotation.api.errors import PROBLEM
 
 
 class ApiTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """How the OpenAPI document describes the tokens."""
+    """The OpenAPI security scheme of API tokens."""
 
     target_class = "annotation.api.authentication.ApiTokenAuthentication"
     name = "token"
@@ -26,43 +26,42 @@ class ApiTokenScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped
 
 _EVERYWHERE = {
     "400": "The body, or a parameter, cannot be read.",
-    "404": "There is nothing at this address.",
-    "406": "The answer cannot be had as what `Accept` asks for.",
-    "429": "More calls in a minute than one caller may make. `Retry-After` says in how many seconds to come back.",
-    "503": "The database is away, or what keeps `Idempotency-Key`s. Nothing was changed: send the same again.",
+    "404": "There is nothing at this URL.",
+    "406": "The response is not available in the format that `Accept` requests.",
+    "429": "Too many calls in a minute. `Retry-After` says in how many seconds to try again.",
+    "503": "The database, or the store of `Idempotency-Key`s, is unavailable. Nothing was changed: repeat the request.",
 }
 _WITH_BODY = {
-    "409": "It contradicts what is there; or the same `Idempotency-Key` is at work right now.",
-    "411": "The body comes in chunks: send `Content-Length`.",
+    "409": "It conflicts with the current state; or the request with this `Idempotency-Key` is being executed.",
+    "411": "The body is chunked: send `Content-Length`.",
     "413": "The body is too large.",
     "415": "The body is of an unknown type.",
-    "422": "The `Idempotency-Key` was used for something else.",
+    "422": "The `Idempotency-Key` was used for another request.",
 }
 IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "schema": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": "^[!-~]+$"},
-    "description": "Yours, one per thing to do. Sending the same again within a day answers with what was answered before, "
-    "and does nothing.",
+    "description": "A key of yours, one per request. Repeating the request within a day returns the first response, "
+    "without executing it again.",
 }
 
 
-def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """A postprocessing hook of drf-spectacular: the answers that every operation can give, and the header that every POST
-    takes."""
+def add_common_responses(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A postprocessing hook of drf-spectacular: responses that every operation can give, and the header of every POST."""
     for operations in result["paths"].values():
         for method, operation in operations.items():
-            answers = operation["responses"]
-            known = _EVERYWHERE | (_WITH_BODY if method in ("post", "put", "patch", "delete") else {})
-            for status, words in known.items():
-                answers.setdefault(status, _problem(words))
+            responses = operation["responses"]
+            common = _EVERYWHERE | (_WITH_BODY if method in ("post", "put", "patch", "delete") else {})
+            for status, description in common.items():
+                responses.setdefault(status, _problem(description))
             if method == "post":
                 operation.setdefault("parameters", []).append(IDEMPOTENCY_KEY)
-            if method == "get" and "application/json" in answers.get("200", {}).get("content", {}):
-                answers.setdefault("304", {"description": "`If-None-Match` names what you have already."})
+            if method == "get" and "application/json" in responses.get("200", {}).get("content", {}):
+                responses.setdefault("304", {"description": "`If-None-Match` has the current ETag."})
     return result
 
 
-def _problem(words: str) -> dict[str, Any]:
+def _problem(description: str) -> dict[str, Any]:
     content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {"description": words, "content": content}
+    return {"description": description, "content": content}

@@ -1,3 +1,5 @@
+"""Snapshots: creation, dataset card, exports, comparison."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -11,13 +13,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions.snapshots import FreezeError, file_of, freeze
+from annotation.actions.snapshots import SnapshotError, create_snapshot, snapshot_path
 from annotation.api import errors, exports
 from annotation.api.pagination import CURSOR, NewestFirst, Page
-from annotation.api.validation import body
-from annotation.exports.dataset_card import card
-from annotation.exports.snapshot_diff import difference
-from annotation.http.file_downloads import send_hub, send_snapshot
+from annotation.api.validation import validate_body
+from annotation.exports.dataset_card import render_card
+from annotation.exports.snapshot_diff import compare_snapshots
+from annotation.http.file_downloads import send_hub_archive, send_snapshot_export
 from annotation.models import Snapshot
 
 
@@ -37,15 +39,15 @@ class SnapshotPage(Page):
 
 
 class SnapshotDetail(SnapshotOut):
-    manifest = serializers.DictField(help_text="What it is, how it was collected, and what its file holds.")
-    card = serializers.SerializerMethodField(help_text="The data card, in Markdown.")
+    manifest = serializers.DictField(help_text="Statistics, guidelines, and how it was collected.")
+    card = serializers.SerializerMethodField(help_text="The dataset card, in Markdown.")
 
     class Meta:
         model = Snapshot
         fields = (*SnapshotOut.Meta.fields, "manifest", "card")
 
     def get_card(self, snapshot: Snapshot) -> str:
-        return card(snapshot.manifest) if snapshot.manifest else ""
+        return render_card(snapshot.manifest) if snapshot.manifest else ""
 
 
 class SnapshotIn(serializers.Serializer[Snapshot]):
@@ -60,24 +62,28 @@ class ExampleOut(serializers.Serializer[Any]):
     judgment = serializers.IntegerField()
     item = serializers.IntegerField()
     annotator = serializers.CharField()
-    prompt = serializers.CharField(help_text="How its last message begins.")
+    prompt = serializers.CharField(help_text="The beginning of its last message.")
     ranks = serializers.ListField(child=serializers.IntegerField())
     fields = serializers.ListField(  # type: ignore[assignment]
-        child=serializers.CharField(), help_text="What has changed of the same judgment."
+        child=serializers.CharField(), help_text="The columns that changed."
     )
 
 
 class DifferenceOut(serializers.Serializer[Any]):
-    """In judgments."""
+    """Counts of judgments."""
 
     added = serializers.IntegerField()
     removed = serializers.IntegerField()
     replaced = serializers.IntegerField(help_text="By a newer revision of the same person.")
-    changed = serializers.IntegerField(help_text="The same judgment, with something else known around it.")
+    changed = serializers.IntegerField(
+        help_text="The same judgment with other columns, such as the agreement."
+    )
     same = serializers.IntegerField()
     new_prompts = serializers.IntegerField()
     new_pairs = serializers.IntegerField()
-    annotators = serializers.ListField(child=serializers.CharField(), help_text="Who appears here only.")
+    annotators = serializers.ListField(
+        child=serializers.CharField(), help_text="Annotators in this snapshot only."
+    )
     examples = ExampleOut(many=True)
 
 
@@ -90,12 +96,12 @@ class SnapshotsApi(APIView):
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Newest first, 100 a page. For leads and reviewers."""
+        """Newest first, 100 per page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return NewestFirst().answer(project.snapshots.all(), request, SnapshotOut)
+        return NewestFirst().page_response(project.snapshots.all(), request, SnapshotOut)
 
     @extend_schema(
-        summary="Freeze a snapshot",
+        summary="Create a snapshot",
         operation_id="snapshots_freeze",
         request=SnapshotIn,
         responses={201: SnapshotOut} | errors.WRITE,
@@ -108,23 +114,25 @@ class SnapshotsApi(APIView):
         """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         try:
-            snapshot = freeze(project=project, creator=current_user(request), **body(request, SnapshotIn))
-        except FreezeError as error:
+            snapshot = create_snapshot(
+                project=project, creator=current_user(request), **validate_body(request, SnapshotIn)
+            )
+        except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
         return Response(SnapshotOut(snapshot).data, status=201)
 
 
 class SnapshotApi(APIView):
     @extend_schema(
-        summary="One snapshot and its data card",
+        summary="One snapshot and its dataset card",
         operation_id="snapshots_retrieve",
         responses={200: SnapshotDetail} | errors.READ,
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str, number: int) -> Response:
-        """With its manifest: counts, agreement, habits, guidelines, and how it was collected. For leads and reviewers."""
+        """With its manifest: counts, agreement, bias, guidelines, and how it was collected. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return Response(SnapshotDetail(exports.snapshot_of(project, number)).data)
+        return Response(SnapshotDetail(exports.get_snapshot(project, number)).data)
 
 
 class SnapshotFileApi(APIView):
@@ -134,17 +142,17 @@ class SnapshotFileApi(APIView):
         summary="Export a snapshot",
         operation_id="snapshots_export",
         parameters=exports.SELECTION,
-        responses=exports.FILE_ANSWER | exports.RANGES | errors.WRITE,
+        responses=exports.FILE_RESPONSE | exports.RANGES | errors.WRITE,
         examples=exports.EXAMPLES,
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str, number: int) -> HttpResponseBase:
-        """The same bytes each time, with an ETag; `Range` goes on where a download broke off. For leads and reviewers."""
+        """The same bytes every time, with an ETag; an interrupted download is resumed with `Range`. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        snapshot = exports.snapshot_of(project, number)
+        snapshot = exports.get_snapshot(project, number)
         try:
-            return send_snapshot(request, snapshot, exports.selection_of(request))
-        except FreezeError as error:
+            return send_snapshot_export(request, snapshot, exports.read_selection(request))
+        except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
 
 
@@ -152,7 +160,7 @@ class SnapshotHubApi(APIView):
     renderer_classes = exports.ZIP_RENDERERS
 
     @extend_schema(
-        summary="A folder for the hub",
+        summary="A folder for the Hugging Face hub",
         operation_id="snapshots_hub",
         responses={
             (200, "application/zip"): OpenApiResponse({"type": "string", "format": "binary"}, "Zipped.")
@@ -162,19 +170,19 @@ class SnapshotHubApi(APIView):
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str, number: int) -> HttpResponseBase:
-        """The data card as README.md, the manifest, and Parquet files by format and split: unpacked,
+        """The dataset card as README.md, the manifest, and Parquet files by format and split: unpacked,
         `datasets.load_dataset(folder)` opens it. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        snapshot = exports.snapshot_of(project, number)
+        snapshot = exports.get_snapshot(project, number)
         try:
-            return send_hub(request, snapshot)
-        except FreezeError as error:
+            return send_hub_archive(request, snapshot)
+        except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
 
 
 class DifferenceApi(APIView):
     @extend_schema(
-        summary="What has changed since another snapshot",
+        summary="Compare with another snapshot",
         operation_id="snapshots_difference",
         parameters=[
             OpenApiParameter("from", int, required=True, description="The number of the other snapshot.")
@@ -183,8 +191,8 @@ class DifferenceApi(APIView):
         tags=["snapshots"],
     )
     def get(self, request: Request, slug: str, number: int) -> Response:
-        """From the other one to this one, with examples. For leads and reviewers."""
+        """Changes from the other snapshot to this one, with examples. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        newer = exports.snapshot_of(project, number)
-        older = exports.snapshot_of(project, request.query_params.get("from", ""), "from")
-        return Response(DifferenceOut(difference(file_of(older), file_of(newer))).data)
+        newer = exports.get_snapshot(project, number)
+        older = exports.get_snapshot(project, request.query_params.get("from", ""), "from")
+        return Response(DifferenceOut(compare_snapshots(snapshot_path(older), snapshot_path(newer))).data)

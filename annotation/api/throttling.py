@@ -1,3 +1,5 @@
+"""The rate limit of API calls."""
+
 from __future__ import annotations
 
 import logging
@@ -12,16 +14,15 @@ from rest_framework.throttling import BaseThrottle
 
 from annotation.models import ApiToken
 
-if TYPE_CHECKING:  # the views import their default classes, this among them
+if TYPE_CHECKING:  # views import this class: it is one of REST framework's defaults
     from rest_framework.views import APIView
 
 log = logging.getLogger(__name__)
 WINDOW_S = 60
 
 
-class PerCaller(BaseThrottle):
-    """So many calls in a minute for each token, or for each person who is signed in; any number while nothing can count
-    them."""
+class CallerThrottle(BaseThrottle):
+    """`API_CALLS_PER_MINUTE` for each token, or for each signed-in user; unlimited while Redis is unavailable."""
 
     def allow_request(self, request: Request, view: APIView) -> bool:
         limit = settings.API_CALLS_PER_MINUTE
@@ -29,14 +30,14 @@ class PerCaller(BaseThrottle):
             return True
         token = request.auth
         caller = f"token-{token.pk}" if isinstance(token, ApiToken) else f"user-{request.user.pk}"
-        place = f"calls:{caller}:{int(time.time()) // WINDOW_S}"
+        key = f"calls:{caller}:{int(time.time()) // WINDOW_S}"
         try:
-            cache.add(place, 0, 2 * WINDOW_S)
-            return cache.incr(place) <= limit
+            cache.add(key, 0, 2 * WINDOW_S)
+            return cache.incr(key) <= limit
         except RedisError as error:
             log.warning("calls are not counted: %s", error)
             return True
 
     def wait(self) -> float:
-        """Seconds until the next minute begins."""
+        """Seconds until the next minute."""
         return WINDOW_S - time.time() % WINDOW_S

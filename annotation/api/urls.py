@@ -1,14 +1,16 @@
+"""URLs of the API of projects, judgments and exports."""
+
 from __future__ import annotations
 
 from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 
-from annotation.api import schema  # noqa: F401 - its class registers itself
+from annotation.api import schema  # noqa: F401 - registers its extension
 from annotation.api.audit import AuditApi
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.invitations import InvitationApi, InvitationsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
-from annotation.api.judgments import JudgmentApi, JudgmentsApi, MineApi, ReviseApi
+from annotation.api.judgments import JudgmentApi, JudgmentsApi, MyJudgmentsApi, ReviseApi
 from annotation.api.members import AccountsApi, MemberActApi, MemberApi, MembersApi
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
@@ -53,7 +55,7 @@ urlpatterns = [
     path(f"{PROJECT}items/<int:pk>/", ItemApi.as_view(), name="api-item"),
     path(f"{PROJECT}items/<int:pk>/<slug:verb>/", ItemActApi.as_view(), name="api-item-act"),
     path(f"{PROJECT}judgments/", JudgmentsApi.as_view(), name="api-judgments"),
-    path(f"{PROJECT}judgments/mine/", MineApi.as_view(), name="api-judgments-mine"),
+    path(f"{PROJECT}judgments/mine/", MyJudgmentsApi.as_view(), name="api-judgments-mine"),
     path(f"{PROJECT}judgments/<int:pk>/", JudgmentApi.as_view(), name="api-judgment"),
     path(f"{PROJECT}judgments/<int:pk>/revise/", ReviseApi.as_view(), name="api-judgment-revise"),
     path(f"{PROJECT}next/", NextApi.as_view(), name="api-next"),

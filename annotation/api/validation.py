@@ -1,4 +1,4 @@
-"""What a call brings with it."""
+"""Validation of request bodies."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from rest_framework.request import Request
 from rest_framework.serializers import BaseSerializer
 
 
-def body(request: Request, shape: type[BaseSerializer[Any]]) -> dict[str, Any]:
-    """The body, checked and completed by the serializer.
+def validate_body(request: Request, serializer_class: type[BaseSerializer[Any]]) -> dict[str, Any]:
+    """The body, validated by the serializer, with its defaults.
 
     Raises:
-        ValidationError: it has another shape, by the names of the fields.
+        ValidationError: what is wrong, by field.
     """
-    given = shape(data=request.data)
-    given.is_valid(raise_exception=True)
-    return dict(given.validated_data)
+    serializer = serializer_class(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)

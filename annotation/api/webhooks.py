@@ -1,4 +1,4 @@
-"""Addresses that are told of what happens in a project."""
+"""Webhooks of a project, and their deliveries."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from rest_framework.views import APIView
 from annotation.access import Role, current_user, project_for
 from annotation.actions import webhook_delivery, webhooks
 from annotation.api import errors
-from annotation.api.lookup import one
+from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, ById, Page
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.models import Delivery, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -37,7 +37,9 @@ class WebhookOut(serializers.ModelSerializer[Webhook]):
 
 
 class NewWebhookOut(WebhookOut):
-    secret = serializers.CharField(help_text="What signs its messages. It is shown this once.")
+    secret = serializers.CharField(
+        help_text="The key of the signatures of its messages. It is shown only once."
+    )
 
     class Meta:
         model = Webhook
@@ -45,20 +47,20 @@ class NewWebhookOut(WebhookOut):
 
 
 class WebhookIn(serializers.Serializer[Any]):
-    url = serializers.CharField(max_length=500, help_text="https://… or http://…, out on the internet.")
+    url = serializers.CharField(max_length=500, help_text="https://… or http://…, a public address.")
     events = _EVENTS
 
 
 class WebhookChange(serializers.Serializer[Any]):
     active = serializers.BooleanField(
-        required=False, help_text="False: messages wait, and nothing new is noted, not even afterwards."
+        required=False, help_text="False: messages wait, and new events are not recorded."
     )
     events = serializers.ListField(
         child=serializers.ChoiceField(list(EVENTS.items())),
         required=False,
         min_length=1,
         max_length=len(EVENTS),
-        help_text="All that it is told of from now on.",
+        help_text="The events sent from now on.",
     )
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
@@ -109,17 +111,19 @@ class WebhooksApi(APIView):
         tags=["webhooks"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """It is told by POST of what happens from now on; what does not arrive is sent again, over nearly four days, each time
-        after a longer wait. Addresses of the server's own network are refused. For leads."""
+        """Sends a POST for each event from now on; failed deliveries are retried over nearly four days, with growing delays.
+        Addresses of the server's own network are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        with errors.by_field(webhooks.WebhookError):
-            webhook = webhooks.add(project=project, creator=current_user(request), **body(request, WebhookIn))
+        with errors.as_field_errors(webhooks.WebhookError):
+            webhook = webhooks.add(
+                project=project, creator=current_user(request), **validate_body(request, WebhookIn)
+            )
         return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 
 class WebhookApi(APIView):
     @extend_schema(
-        summary="Pause a webhook, let it go on, change its events",
+        summary="Pause or resume a webhook, or change its events",
         operation_id="webhooks_change",
         request=WebhookChange,
         responses={200: WebhookOut} | errors.WRITE,
@@ -128,17 +132,17 @@ class WebhookApi(APIView):
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """For leads."""
         webhook = _webhook(request, slug, pk)
-        asked, actor = body(request, WebhookChange), current_user(request)
-        if "events" in asked:
-            webhooks.change_events(webhook=webhook, events=asked["events"], actor=actor)
-        if "active" in asked:
-            webhooks.set_active(webhook=webhook, active=asked["active"], actor=actor)
+        data, actor = validate_body(request, WebhookChange), current_user(request)
+        if "events" in data:
+            webhooks.change_events(webhook=webhook, events=data["events"], actor=actor)
+        if "active" in data:
+            webhooks.set_active(webhook=webhook, active=data["active"], actor=actor)
         return Response(WebhookOut(webhook).data)
 
     @extend_schema(
         summary="Remove a webhook",
         operation_id="webhooks_remove",
-        responses={204: OpenApiResponse(description="It is gone, and its log with it.")} | errors.READ,
+        responses={204: OpenApiResponse(description="Removed, with its log.")} | errors.READ,
         tags=["webhooks"],
     )
     def delete(self, request: Request, slug: str, pk: int) -> Response:
@@ -149,7 +153,7 @@ class WebhookApi(APIView):
 
 class TestApi(APIView):
     @extend_schema(
-        summary="Send a webhook a test",
+        summary="Test a webhook",
         operation_id="webhooks_test",
         request=None,
         responses={201: DeliveryOut} | errors.READ,
@@ -163,32 +167,32 @@ class TestApi(APIView):
 
 class DeliveriesApi(APIView):
     @extend_schema(
-        summary="What a webhook was told",
+        summary="The deliveries of a webhook",
         operation_id="webhooks_deliveries",
         parameters=[CURSOR],
         responses={200: DeliveryPage} | errors.WRITE,
         tags=["webhooks"],
     )
     def get(self, request: Request, slug: str, pk: int) -> Response:
-        """Oldest first, 100 a page, with what became of it. For leads."""
-        return ById().answer(_webhook(request, slug, pk).deliveries.all(), request, DeliveryOut)
+        """Oldest first, 100 per page, with their results. For leads."""
+        return ById().page_response(_webhook(request, slug, pk).deliveries.all(), request, DeliveryOut)
 
 
 class RedeliverApi(APIView):
     @extend_schema(
-        summary="Send a message again",
+        summary="Redeliver a message",
         operation_id="webhooks_redeliver",
         request=None,
         responses={200: DeliveryOut} | errors.READ,
         tags=["webhooks"],
     )
     def post(self, request: Request, slug: str, pk: int, delivery: int) -> Response:
-        """Within seconds, whatever became of it before. For leads."""
-        found = one(_webhook(request, slug, pk).deliveries.all(), delivery)
-        webhook_delivery.redeliver(found)
-        found.refresh_from_db()
-        return Response(DeliveryOut(found).data)
+        """Within seconds, whatever its state. For leads."""
+        message = get_or_404(_webhook(request, slug, pk).deliveries.all(), delivery)
+        webhook_delivery.redeliver(message)
+        message.refresh_from_db()
+        return Response(DeliveryOut(message).data)
 
 
 def _webhook(request: Request, slug: str, pk: int) -> Webhook:
-    return one(project_for(request.user, slug, Role.LEAD).webhooks.all(), pk)
+    return get_or_404(project_for(request.user, slug, Role.LEAD).webhooks.all(), pk)

@@ -1,1 +1,1 @@
-"""What people said, on its way out: in every format, live or from a snapshot, made by PostgreSQL and passed on as bytes."""
+"""Exports of judgments: every format, from the tables or from a snapshot, written by PostgreSQL as JSON lines."""

@@ -1,4 +1,4 @@
-"""A data card: what a snapshot is, in the words of a README that the Hugging Face hub and people both read."""
+"""The dataset card of a snapshot: a README in Markdown with front matter for the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 Manifest = Mapping[str, Any]
 
 
-def readme(manifest: Manifest, configs: Mapping[str, Sequence[str]] = {}) -> str:
-    """The card in Markdown, from a snapshot's manifest. `configs`: which splits there is a file of, by format."""
-    return _front_matter(manifest, configs) + card(manifest)
+def render_readme(manifest: Manifest, configs: Mapping[str, Sequence[str]] = {}) -> str:
+    """The card with front matter, from a snapshot's manifest. `configs`: the splits that have a file, by format."""
+    return _front_matter(manifest, configs) + render_card(manifest)
 
 
-def card(manifest: Manifest) -> str:
+def render_card(manifest: Manifest) -> str:
     project, census = manifest["project"], manifest["census"]
     counts = census["counts"]
     parts = [
@@ -26,14 +26,14 @@ def card(manifest: Manifest) -> str:
             f"`{manifest['sha256']}`."
         ),
         "## How it was collected",
-        _collected(project, census),
+        _describe_collection(project, census),
         "## What is in it",
-        _table(counts),
+        _counts_table(counts),
         "## Agreement and habits",
-        _quality(census),
+        _describe_quality(census),
         "## Guidelines",
         "What annotators went by. The text is the project's own.",
-        *(_guideline(one) for one in manifest["guidelines"]),
+        *(_quote_guideline(guideline) for guideline in manifest["guidelines"]),
         "## Splits",
         (
             "A hash of the prompt's messages decides between `train` and the held-out split (`test` in files for `datasets`), "
@@ -58,17 +58,17 @@ def _front_matter(manifest: Manifest, configs: Mapping[str, Sequence[str]]) -> s
     return "\n".join([*lines, "---", ""]) + "\n"
 
 
-def _collected(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
+def _describe_collection(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
     first, last = (day[:10] for day in census["dates"])
     counts = census["counts"]
-    asked = (
+    task = (
         f"{project['k']} answers side by side"
         if project["task"] == "preferences"
         else "answers to be written"
     )
     sentences = [
         (
-            f"Between {first} and {last}, in the open-source app Palate. People saw {asked}, in an order shuffled for each of "
+            f"Between {first} and {last}, in the open-source app Palate. People saw {task}, in an order shuffled for each of "
             f"them and kept, without knowing who wrote them; criterion: {project['criterion']}. The project asked for "
             f"{project['overlap']} judgment{'s' if project['overlap'] > 1 else ''} of each item."
         ),
@@ -89,7 +89,7 @@ def _collected(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
         else "",
         f"The median judgment took {census['median_seconds']} seconds. Annotators appear by pseudonym.",
         "Answers by author: "
-        + ", ".join(f"{_plain(name)} ({n:,})" for name, n in census["models"].items())
+        + ", ".join(f"{_escape_markdown(name)} ({n:,})" for name, n in census["models"].items())
         + "."
         if census["models"]
         else "",
@@ -97,7 +97,7 @@ def _collected(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
     return " ".join(sentence for sentence in sentences if sentence)
 
 
-def _table(counts: Mapping[str, int]) -> str:
+def _counts_table(counts: Mapping[str, int]) -> str:
     rows = [
         ("Judgments", "judgments"),
         ("Pairs", "pairs"),
@@ -113,7 +113,7 @@ def _table(counts: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _quality(census: Mapping[str, Any]) -> str:
+def _describe_quality(census: Mapping[str, Any]) -> str:
     agreement = census["agreement"]
     lines = []
     if agreement["items"]:
@@ -127,18 +127,18 @@ def _quality(census: Mapping[str, Any]) -> str:
         ("first_shown_preferred", "the answer that was shown first"),
         ("longer_preferred", "the longer answer"),
     ):
-        if share := census[name]:
+        if preference := census[name]:
             lines.append(
-                f"- Of two answers, {words} was preferred {share['share']:.1%} of the time "
-                f"(95% interval {share['low']:.1%} to {share['high']:.1%}, {share['pairs']:,} pairs)."
+                f"- Of two answers, {words} was preferred {preference['share']:.1%} of the time "
+                f"(95% interval {preference['low']:.1%} to {preference['high']:.1%}, {preference['pairs']:,} pairs)."
             )
     return "\n".join(lines)
 
 
-def _guideline(guideline: Mapping[str, Any]) -> str:
+def _quote_guideline(guideline: Mapping[str, Any]) -> str:
     quoted = "\n".join(f"> {line}" for line in guideline["text"].splitlines())
     return f"### Version {guideline['number']} ({guideline['judgments']:,} judgments)\n\n{quoted}"
 
 
-def _plain(name: str) -> str:
+def _escape_markdown(name: str) -> str:
     return "".join(f"\\{sign}" if sign in "\\`*_{}[]<>()#+-.!|" else sign for sign in name)

@@ -1,4 +1,4 @@
-"""What is asked of an export: a format, and which judgments."""
+"""The parameters of an export: its format, and filters of judgments."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from typing import Any
 from annotation.exports.formats import FORMATS
 
 VOTES = {
-    "all": "Every judgment speaks for itself.",
-    "majority": "One answer of an item stands above another where more people say so than the opposite.",
-    "bradley-terry": "An item's answers stand in the order of their Bradley-Terry strengths.",
-    "unanimous": "Only what everybody says who judged the item.",
+    "all": "Every judgment on its own.",
+    "majority": "Of two answers, the one that more people prefer is better.",
+    "bradley-terry": "Answers are ordered by their Bradley-Terry strengths.",
+    "unanimous": "Only preferences shared by everybody who judged the item.",
 }
 FILES = {"jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 GOLD = ("exclude", "include", "only")
 SPLITS = ("train", "held_out")
 ACCOUNTS = ("person", "machine")
-LONGEST = 200
+MAX_CHARS = 200
 
 
 class SelectionError(ValueError):
@@ -33,7 +33,7 @@ class SelectionError(ValueError):
 
 @dataclass(frozen=True)
 class Selection:
-    """One export. Left out, a filter lets everything through; `gold` defaults by the format (`of` says how)."""
+    """The parameters of one export. A filter that is None selects everything."""
 
     format: str = "trl"
     file: str = "jsonl"
@@ -54,39 +54,39 @@ class Selection:
     counted: bool = False
 
     @classmethod
-    def of(cls, given: Mapping[str, str]) -> Selection:
-        """From the parameters of an address.
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Selection:
+        """From the query parameters of a URL. Formats for training leave out gold items by default.
 
         Raises:
-            SelectionError: one of them is unknown or has no such value.
+            SelectionError: a parameter is unknown or invalid.
         """
-        if unknown := set(given) - {field.name for field in fields(cls)}:
+        if unknown := set(parameters) - {field.name for field in fields(cls)}:
             name = min(unknown)
             raise SelectionError(name[:40], f"There is no parameter {name[:40]!r}.")
-        format = _one_of(given, "format", FORMATS, "trl")
+        format = _choice(parameters, "format", FORMATS, "trl")
         return cls(
             format=format,
-            file=_one_of(given, "file", FILES, "jsonl"),
-            votes=_votes(given, format),
-            origin=_yes(given, "origin"),
-            split=_one_of(given, "split", SPLITS, ""),
-            tag=_text(given, "tag"),
-            annotator=_text(given, "annotator"),
-            account=_one_of(given, "account", ACCOUNTS, ""),
-            model=_text(given, "model"),
-            guideline=_whole(given, "guideline"),
-            round=_whole(given, "round"),
-            since=_moment(given, "since"),
-            until=_moment(given, "until", end_of_day=True),
-            agreement=_share(given, "agreement"),
-            control=_yes(given, "control"),
-            gold=_one_of(given, "gold", GOLD, "exclude" if FORMATS[format].trains else "include"),
-            counted=_yes(given, "counted"),
+            file=_choice(parameters, "file", FILES, "jsonl"),
+            votes=_votes(parameters, format),
+            origin=_flag(parameters, "origin"),
+            split=_choice(parameters, "split", SPLITS, ""),
+            tag=_text(parameters, "tag"),
+            annotator=_text(parameters, "annotator"),
+            account=_choice(parameters, "account", ACCOUNTS, ""),
+            model=_text(parameters, "model"),
+            guideline=_integer(parameters, "guideline"),
+            round=_integer(parameters, "round"),
+            since=_datetime(parameters, "since"),
+            until=_datetime(parameters, "until", end_of_day=True),
+            agreement=_fraction(parameters, "agreement"),
+            control=_flag(parameters, "control"),
+            gold=_choice(parameters, "gold", GOLD, "exclude" if FORMATS[format].for_training else "include"),
+            counted=_flag(parameters, "counted"),
         )
 
     @property
-    def is_everything(self) -> bool:
-        """Whether it is all that a snapshot holds, as it stands there."""
+    def is_whole_snapshot(self) -> bool:
+        """Whether it selects a snapshot's lines unchanged."""
         return replace(self, file="jsonl", counted=False, origin=False) == Selection(
             format="raw", gold="include"
         )
@@ -95,8 +95,8 @@ class Selection:
         return asdict(self)
 
 
-def _one_of(given: Mapping[str, str], name: str, known: Iterable[str], default: str) -> Any:
-    value = given.get(name)
+def _choice(parameters: Mapping[str, str], name: str, known: Iterable[str], default: str) -> Any:
+    value = parameters.get(name)
     if value is None:
         return default or None
     if value not in known:
@@ -104,45 +104,45 @@ def _one_of(given: Mapping[str, str], name: str, known: Iterable[str], default: 
     return value
 
 
-def _votes(given: Mapping[str, str], format: str) -> str:
-    votes: str = _one_of(given, "votes", VOTES, "all")
+def _votes(parameters: Mapping[str, str], format: str) -> str:
+    votes: str = _choice(parameters, "votes", VOTES, "all")
     if votes != "all" and FORMATS[format].rows in ("raw", "duels", "prompts"):
-        raise SelectionError("votes", f"The format {format} has everybody's votes as they are.")
+        raise SelectionError("votes", f"The format {format} cannot pool votes.")
     return votes
 
 
-def _yes(given: Mapping[str, str], name: str) -> bool:
-    return bool(_one_of(given, name, ("true", "false"), "false") == "true")
+def _flag(parameters: Mapping[str, str], name: str) -> bool:
+    return bool(_choice(parameters, name, ("true", "false"), "false") == "true")
 
 
-def _text(given: Mapping[str, str], name: str) -> str | None:
-    value = given.get(name)
-    if value is not None and ("\0" in value or not 0 < len(value) <= LONGEST):
-        raise SelectionError(name, f"Give 1 to {LONGEST} characters, without a null byte.")
+def _text(parameters: Mapping[str, str], name: str) -> str | None:
+    value = parameters.get(name)
+    if value is not None and ("\0" in value or not 0 < len(value) <= MAX_CHARS):
+        raise SelectionError(name, f"Give 1 to {MAX_CHARS} characters, without a null byte.")
     return value
 
 
-def _whole(given: Mapping[str, str], name: str) -> int | None:
-    value = given.get(name)
+def _integer(parameters: Mapping[str, str], name: str) -> int | None:
+    value = parameters.get(name)
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise SelectionError(name, f"{value[:40]!r} is no whole number.")
+        raise SelectionError(name, f"{value[:40]!r} is not a whole number.")
     return int(value)
 
 
-def _share(given: Mapping[str, str], name: str) -> float | None:
-    value = given.get(name)
+def _fraction(parameters: Mapping[str, str], name: str) -> float | None:
+    value = parameters.get(name)
     if value is None:
         return None
     if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?|\.[0-9]{1,9}", value):
-        raise SelectionError(name, f"{value[:40]!r} is no number from 0 to 1.")
+        raise SelectionError(name, f"{value[:40]!r} is not a number from 0 to 1.")
     return float(value)
 
 
-def _moment(given: Mapping[str, str], name: str, *, end_of_day: bool = False) -> datetime | None:
-    """A date is its first moment (UTC) or, with `end_of_day`, the first one after it."""
-    value = given.get(name)
+def _datetime(parameters: Mapping[str, str], name: str, *, end_of_day: bool = False) -> datetime | None:
+    """A date is its start (UTC) or, with `end_of_day`, the start of the next day."""
+    value = parameters.get(name)
     if value is None:
         return None
     try:
@@ -153,5 +153,5 @@ def _moment(given: Mapping[str, str], name: str, *, end_of_day: bool = False) ->
         return at if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise SelectionError(
-            name, f"{value[:40]!r} is no date: give 2026-01-31 or 2026-01-31T12:00:00Z."
+            name, f"{value[:40]!r} is not a date: give 2026-01-31 or 2026-01-31T12:00:00Z."
         ) from None

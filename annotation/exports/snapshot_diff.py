@@ -1,4 +1,4 @@
-"""What one snapshot has that another has not, read side by side in flat memory: both are in the same order."""
+"""The difference between two snapshots: both files have the same order, so they are merged in flat memory."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Rows = dict[int, dict[str, Any]]
 
 
 @dataclass
-class Difference:
-    """Counts of judgments. `replaced`: a newer revision of the same person stands in the second; `changed`: the same
-    judgment, with something else known around it."""
+class SnapshotDifference:
+    """Counts of judgments. `replaced`: the newer snapshot has a revision of it; `changed`: the same judgment with other
+    columns, such as a verdict or the agreement."""
 
     added: int = 0
     removed: int = 0
@@ -28,25 +28,25 @@ class Difference:
     examples: list[dict[str, Any]] = field(default_factory=list)
 
 
-def difference(old: Path, new: Path) -> Difference:
-    """From the older file to the newer one; `annotators` are those who appear in the newer one only."""
-    found = Difference()
+def compare_snapshots(old: Path, new: Path) -> SnapshotDifference:
+    """From the older file to the newer one; `annotators` are those in the newer one only."""
+    result = SnapshotDifference()
     people: tuple[set[str], set[str]] = (set(), set())
     before, after = _groups(old), _groups(new)
     left, right = next(before, None), next(after, None)
     while left or right:
         if left and (right is None or left[0] < right[0]):
-            _compare(found, left[1], {}, people)
+            _compare_group(result, left[1], {}, people)
             left = next(before, None)
         elif right and (left is None or right[0] < left[0]):
-            found.new_prompts += 1
-            _compare(found, {}, right[1], people)
+            result.new_prompts += 1
+            _compare_group(result, {}, right[1], people)
             right = next(after, None)
         elif left and right:
-            _compare(found, left[1], right[1], people)
+            _compare_group(result, left[1], right[1], people)
             left, right = next(before, None), next(after, None)
-    found.annotators = sorted(people[1] - people[0])
-    return found
+    result.annotators = sorted(people[1] - people[0])
+    return result
 
 
 def _groups(path: Path) -> Iterator[tuple[int, Rows]]:
@@ -64,26 +64,28 @@ def _groups(path: Path) -> Iterator[tuple[int, Rows]]:
         yield group, rows
 
 
-def _compare(found: Difference, old: Rows, new: Rows, people: tuple[set[str], set[str]]) -> None:
+def _compare_group(
+    result: SnapshotDifference, old: Rows, new: Rows, people: tuple[set[str], set[str]]
+) -> None:
     for side, rows in zip(people, (old, new), strict=True):
         side.update(row["annotator"] for row in rows.values())
-    # the newest revision of a judgment may replace several before it, of which the older snapshot has one
-    mine = {(row["item"], row["annotator"]) for row in old.values()}
-    theirs = {(row["item"], row["annotator"]) for row in new.values()}
+    # a revision may replace several earlier ones, of which the older snapshot has one
+    judged_before = {(row["item"], row["annotator"]) for row in old.values()}
+    judged_now = {(row["item"], row["annotator"]) for row in new.values()}
     for id, row in new.items():
         if id in old:
             kind = "same" if row == old[id] else "changed"
-        elif (row["item"], row["annotator"]) in mine:
+        elif (row["item"], row["annotator"]) in judged_before:
             kind = "replaced"
         else:
             kind = "added"
-            found.new_pairs += sum(a < b for a in row["ranks"] for b in row["ranks"])
-        setattr(found, kind, getattr(found, kind) + 1)
-        if kind != "same" and len(found.examples) < EXAMPLES:
-            found.examples.append(_example(kind, row, old.get(id)))
+            result.new_pairs += sum(a < b for a in row["ranks"] for b in row["ranks"])
+        setattr(result, kind, getattr(result, kind) + 1)
+        if kind != "same" and len(result.examples) < EXAMPLES:
+            result.examples.append(_example(kind, row, old.get(id)))
     for id, row in old.items():
-        if id not in new and (row["item"], row["annotator"]) not in theirs:
-            found.removed += 1
+        if id not in new and (row["item"], row["annotator"]) not in judged_now:
+            result.removed += 1
 
 
 def _example(kind: str, row: dict[str, Any], before: dict[str, Any] | None) -> dict[str, Any]:

@@ -1,30 +1,32 @@
-"""Where rows come from: the tables, as they are now, or the lines of a snapshot.
+"""SQL for the judgments of a batch, from the tables (`LIVE`) or from the lines of a snapshot (`SNAPSHOT`).
 
-Both give the relation `said`, one row per judgment, with the same columns; every format is made from it. Rows are in the
-order of prompt, item and judgment, so that all rows of one prompt stand together.
+Both define the relation `judgments`, one row per judgment, with the same columns; every format is made from it. Exports are
+in the order of prompt (`group`), item and judgment, so that all rows of one prompt are together.
 """
 
 from __future__ import annotations
 
+from annotation.exports.judgment_row import ROW_TYPES, Type
 from annotation.logic.degrees import MARGINS
 from annotation.models.judgments import is_current
 
 
 def margin_of(degree: str) -> str:
-    """SQL: the margin of a degree; of a ranking, which has none, 0."""
+    """SQL of the margin of a degree; 0 for a ranking, which has no degree."""
     cases = " ".join(f"WHEN '{name}' THEN {margin!r}::float8" for name, margin in MARGINS.items())
     return f"CASE {degree} {cases} ELSE 0.0::float8 END"
 
 
-# of every two people and every two answers of an item: how often they say the same
+# over all pairs of annotators and pairs of answers of an item: how often both order them the same way
 _AGREEMENT = f"""
 CASE WHEN (SELECT count(*) FROM annotation_judgment AS other
            WHERE other.item_id = item.id AND other.slot_id IS NOT NULL AND other.id <= %(newest)s
              AND {is_current("other", up_to="%(newest)s")}) > 1
-THEN (SELECT round((sum(one * (one - 1) + two * (two - 1) + tied * (tied - 1))
+THEN (SELECT round((sum(first_wins * (first_wins - 1) + second_wins * (second_wins - 1) + ties * (ties - 1))
                     / nullif(sum(votes * (votes - 1)), 0))::numeric, 4)
-      FROM (SELECT count(*) AS votes, count(*) FILTER (WHERE a.rank < b.rank) AS one,
-                   count(*) FILTER (WHERE a.rank > b.rank) AS two, count(*) FILTER (WHERE a.rank = b.rank) AS tied
+      FROM (SELECT count(*) AS votes, count(*) FILTER (WHERE a.rank < b.rank) AS first_wins,
+                   count(*) FILTER (WHERE a.rank > b.rank) AS second_wins,
+                   count(*) FILTER (WHERE a.rank = b.rank) AS ties
             FROM annotation_judgment AS other
             JOIN annotation_placement AS a ON a.judgment_id = other.id
             JOIN annotation_placement AS b ON b.judgment_id = other.id AND b.response_id > a.response_id
@@ -45,20 +47,57 @@ _LEVELS = """
  FROM (SELECT rank, json_agg(place - 1 ORDER BY place) AS level
        FROM unnest(placed.ranks) WITH ORDINALITY AS r (rank, place) GROUP BY rank) AS levels)"""
 
-# what the `raw` format has and a snapshot keeps: all that is known of one judgment (`logic.formats.Row`)
-ROW = f"""
-SELECT judgment.id AS judgment, project.slug AS project, prompt.id AS "group", item.id AS item,
-    prompt.external_id AS prompt_id, prompt.split, prompt.tags, item.probability, placed.round, prompt.messages,
-    coalesce(placed.responses, '[]') AS responses, coalesce(to_json(placed.ranks), '[]') AS ranks,
-    coalesce({_LEVELS}, '[]') AS ranking, judgment.degree, {margin_of("judgment.degree")} AS margin,
-    coalesce((SELECT json_agg(array_position(placed.ids, shown.id) - 1 ORDER BY shown.place)
+# the columns of a raw row (`JudgmentRow`), from the tables
+_ROW_SQL = {
+    "judgment": "judgment.id",
+    "project": "project.slug",
+    "group": "prompt.id",
+    "item": "item.id",
+    "prompt_id": "prompt.external_id",
+    "split": "prompt.split",
+    "tags": "prompt.tags",
+    "probability": "item.probability",
+    "round": "placed.round",
+    "messages": "prompt.messages",
+    "responses": "coalesce(placed.responses, '[]')",
+    "ranks": "coalesce(to_json(placed.ranks), '[]')",
+    "ranking": f"coalesce({_LEVELS}, '[]')",
+    "degree": "judgment.degree",
+    "margin": margin_of("judgment.degree"),
+    "shown_order": """coalesce((SELECT json_agg(array_position(placed.ids, shown.id) - 1 ORDER BY shown.place)
               FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place)
-              WHERE placed.ids IS NOT NULL), '[]') AS shown_order,
-    written.text AS demonstration, annotator.pseudonym AS annotator, annotator.account, guideline.number AS guideline,
-    judgment.rationale, round(judgment.seconds::numeric, 1) AS seconds, judgment.slot_id IS NOT NULL AS counted,
-    coalesce(slot.gold, item.gold IS NOT NULL) AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
-    {_VERDICT} AS verdict, judgment.supersedes_id AS supersedes,
-    to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS created_at"""
+              WHERE placed.ids IS NOT NULL), '[]')""",
+    "demonstration": "written.text",
+    "annotator": "annotator.pseudonym",
+    "account": "annotator.account",
+    "guideline": "guideline.number",
+    "rationale": "judgment.rationale",
+    "seconds": "round(judgment.seconds::numeric, 1)",
+    "counted": "judgment.slot_id IS NOT NULL",
+    "gold": "coalesce(slot.gold, item.gold IS NOT NULL)",
+    "control": "coalesce(slot.control, false)",
+    "agreement": _AGREEMENT,
+    "verdict": _VERDICT,
+    "supersedes": "judgment.supersedes_id",
+    "created_at": """to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""",
+}
+_ROW = "SELECT " + ", ".join(f'{_ROW_SQL[name]} AS "{name}"' for name in ROW_TYPES)
+# columns of `judgments` that are those of a raw row; the other ones have another type there
+_SAME_AS_ROW = (
+    *(
+        "judgment",
+        "group",
+        "item",
+        "prompt_id",
+        "split",
+        "round",
+        "messages",
+        "degree",
+        "rationale",
+        "demonstration",
+    ),
+    *("annotator", "account", "guideline", "counted", "gold", "control", "agreement", "project"),
+)
 
 _TABLES = f"""
 FROM batch
@@ -89,39 +128,45 @@ CROSS JOIN LATERAL (
 ) AS placed
 WHERE judgment.id <= %(newest)s AND {is_current(up_to="%(newest)s")}"""
 
-# what was said of the prompts whose ids are given as %(prompts)s; columns that a format does not use cost nothing, since the
-# planner leaves them out
+# judgments of the prompts with the ids %(prompts)s. The planner leaves out columns that a format does not use
 LIVE = f"""
 batch AS MATERIALIZED (SELECT unnest(%(prompts)s::bigint[]) AS id),
-said AS NOT MATERIALIZED (
-    SELECT judgment.id AS judgment, prompt.id AS prompt, item.id AS item, prompt.external_id AS prompt_id, prompt.split,
-        prompt.tags::text[] AS tags, placed.round, prompt.messages, placed.texts, placed.quoted, placed.models, placed.ranks,
-        placed.quality, judgment.degree, judgment.rationale, written.text AS demonstration, annotator.pseudonym AS annotator,
-        annotator.account, guideline.number AS guideline, judgment.slot_id IS NOT NULL AS counted,
-        coalesce(slot.gold, item.gold IS NOT NULL) AS gold, coalesce(slot.control, false) AS control, {_AGREEMENT} AS agreement,
+judgments AS NOT MATERIALIZED (
+    SELECT {", ".join(f'{_ROW_SQL[name]} AS "{name}"' for name in _SAME_AS_ROW)},
+        prompt.tags::text[] AS tags, placed.texts, placed.quoted, placed.models, placed.ranks, placed.quality,
         (SELECT array_agg((verdict.ranks ->> id::text)::int ORDER BY place)
          FROM (SELECT ranks FROM annotation_verdict WHERE item_id = item.id ORDER BY id DESC LIMIT 1) AS verdict,
               unnest(placed.ids) WITH ORDINALITY AS p (id, place)) AS verdict,
         ARRAY(SELECT array_position(placed.ids, id) - 1
-              FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place) ORDER BY place) AS shown,
-        judgment.created_at, project.slug AS project,
-        (SELECT row_to_json(whole)::text FROM ({ROW}) AS whole) AS line
+              FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place) ORDER BY place) AS shown_order,
+        judgment.created_at, (SELECT row_to_json(raw)::text FROM ({_ROW}) AS raw) AS line
     {_TABLES})"""
 
-# the same columns from a snapshot's lines, given as %(lines)s
-FROZEN = """
-said AS NOT MATERIALIZED (
-    SELECT r.judgment, r."group" AS prompt, r.item, r.prompt_id, r.split, r.tags, r.round, r.messages,
+
+def _record_type(type: Type) -> str:
+    """The PostgreSQL type that a column of a snapshot's line is read as."""
+    if isinstance(type, str):
+        return {"string": "text", "int64": "bigint", "float64": "numeric", "bool": "boolean"}[type]
+    if isinstance(type, list) and isinstance(type[0], str):
+        return f"{_record_type(type[0])}[]"
+    return "jsonb"
+
+
+_RECORD = {
+    name: _record_type(ROW_TYPES[name])
+    for name in (*_SAME_AS_ROW, "tags", "responses", "ranks", "shown_order", "verdict")
+} | {"created_at": "timestamptz"}
+
+# judgments from the lines %(lines)s
+SNAPSHOT = f"""
+judgments AS NOT MATERIALIZED (
+    SELECT {", ".join(f'r."{name}"' for name in _SAME_AS_ROW)}, r.tags,
         ARRAY(SELECT e ->> 'text' FROM jsonb_array_elements(r.responses) AS e) AS texts,
         ARRAY(SELECT (e -> 'text')::text FROM jsonb_array_elements(r.responses) AS e) AS quoted,
         ARRAY(SELECT e ->> 'author' FROM jsonb_array_elements(r.responses) AS e) AS models,
         r.ranks, ARRAY(SELECT (e ->> 'quality')::int FROM jsonb_array_elements(r.responses) AS e) AS quality,
-        r.degree, r.rationale, r.demonstration, r.annotator, r.account, r.guideline, r.counted, r.gold, r.control, r.agreement,
         (SELECT array_agg(v::int) FROM jsonb_array_elements_text(nullif(r.verdict, 'null') -> 'ranks') AS v) AS verdict,
-        r.shown_order AS shown, r.created_at, r.project, line
+        r.shown_order, r.created_at, line
     FROM unnest(%(lines)s::text[]) AS line
     CROSS JOIN LATERAL jsonb_to_record(line::jsonb) AS r (
-        judgment bigint, "group" bigint, item bigint, prompt_id text, split text, tags text[], round int, messages jsonb,
-        responses jsonb, ranks int[], shown_order int[], degree text, rationale text, demonstration text,
-        annotator text, account text, guideline int, counted boolean, gold boolean, control boolean, agreement numeric,
-        verdict jsonb, created_at timestamptz, project text))"""
+        {", ".join(f'"{name}" {type}' for name, type in _RECORD.items())}))"""

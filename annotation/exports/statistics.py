@@ -1,19 +1,20 @@
-"""What a set of judgments comes to: counts, agreement and habits, gathered row by row in flat memory."""
+"""Statistics of a snapshot: counts, agreement and position and length bias, accumulated row by row."""
 
 from __future__ import annotations
 
 from collections import Counter
 from typing import Any
 
-from annotation.imports.schema import Row
+from annotation.exports.judgment_row import JudgmentRow
 from annotation.logic import ranking
 from annotation.logic.agreement import wilson
 
-SECONDS = 3600  # longer is counted as this long
+MAX_SECONDS = 3600
+"""Longer times are counted as this."""
 
 
-class Census:
-    """Rows come in the order of an export: those of one prompt, and of one item, together."""
+class SnapshotStatistics:
+    """Accumulates rows in the order of an export, where those of one prompt, and of one item, are together."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
@@ -24,13 +25,13 @@ class Census:
         self.tags: Counter[str] = Counter()
         self.last_judgment = 0
         self._seconds: Counter[int] = Counter()
-        self._habits: Counter[str] = Counter()
+        self._preferences: Counter[str] = Counter()
         self._agreement: list[float] = [0.0, 0.0]
         self._dates: list[str] = []
         self._probabilities = [1.0, 0.0]
         self._prompt = self._item = 0
 
-    def add(self, row: Row) -> None:
+    def add(self, row: JudgmentRow) -> None:
         kind = "gold" if row["gold"] else "judgments" if len(row["ranks"]) > 1 else "demonstrations"
         if row["demonstration"] is not None and kind == "judgments":
             self.counts["demonstrations"] += 1
@@ -44,7 +45,7 @@ class Census:
         if row["guideline"] is not None:
             self.guidelines[row["guideline"]] += 1
         self.last_judgment = max(self.last_judgment, row["judgment"])
-        self._seconds[min(SECONDS, round(row["seconds"]))] += 1
+        self._seconds[min(MAX_SECONDS, round(row["seconds"]))] += 1
         day = row["created_at"]
         self._dates = [min(day, *self._dates[:1]), max(day, *self._dates[1:])] if self._dates else [day, day]
         if row["item"] != self._item:
@@ -53,7 +54,7 @@ class Census:
             self.counts[f"judgments_{split}"] += 1
             self._add_pairs(row)
 
-    def _add_item(self, row: Row) -> None:
+    def _add_item(self, row: JudgmentRow) -> None:
         self._item = row["item"]
         self.counts["items"] += 1
         self.models.update(response["author"] for response in row["responses"])
@@ -63,8 +64,8 @@ class Census:
             self._agreement[0] += row["agreement"]
             self._agreement[1] += 1
 
-    def _add_pairs(self, row: Row) -> None:
-        """Of every two answers: whether the one that stood first, or the longer one, was preferred."""
+    def _add_pairs(self, row: JudgmentRow) -> None:
+        """For each pair of answers: whether the one shown first, or the longer one, was preferred."""
         pairs = ranking.pairs(row["ranks"])
         self.counts["pairs"] += len(pairs)
         self.counts[f"pairs_{row['split']}"] += len(pairs)
@@ -73,14 +74,14 @@ class Census:
         place = {answer: shown for shown, answer in enumerate(row["shown_order"])}
         lengths = [len(response["text"]) for response in row["responses"]]
         for better, worse in pairs:
-            self._habits["placed"] += 1
-            self._habits["first"] += place[better] < place[worse]
+            self._preferences["placed"] += 1
+            self._preferences["first"] += place[better] < place[worse]
             if lengths[better] != lengths[worse]:
-                self._habits["unequal"] += 1
-                self._habits["longer"] += lengths[better] > lengths[worse]
+                self._preferences["unequal"] += 1
+                self._preferences["longer"] += lengths[better] > lengths[worse]
 
     def report(self) -> dict[str, Any]:
-        """All of it as JSON. Shares come with their 95% interval and on how many observations they rest."""
+        """Everything as JSON. Shares have a 95% interval and the number of pairs."""
         total, items = self._agreement
         return {
             "counts": self.all_counts(),
@@ -93,8 +94,8 @@ class Census:
             "degrees": dict(sorted(self.degrees.items())),
             "tags": dict(sorted(self.tags.items())),
             "agreement": {"mean": round(total / items, 4) if items else None, "items": int(items)},
-            "first_shown_preferred": self._share("first", "placed"),
-            "longer_preferred": self._share("longer", "unequal"),
+            "first_shown_preferred": self._preference("first", "placed"),
+            "longer_preferred": self._preference("longer", "unequal"),
             "median_seconds": self._median(),
             "dates": self._dates,
             "probabilities": self._probabilities if self.counts["items"] else [],
@@ -113,8 +114,8 @@ class Census:
             "by_machines": machines,
         }
 
-    def _share(self, part: str, whole: str) -> dict[str, Any] | None:
-        x, n = self._habits[part], self._habits[whole]
+    def _preference(self, part: str, total: str) -> dict[str, Any] | None:
+        x, n = self._preferences[part], self._preferences[total]
         if not n:
             return None
         low, high = wilson(x, n)

@@ -1,7 +1,7 @@
 """Exports as chunks of bytes, in flat memory however many rows there are.
 
-Read in batches of some megabytes, each by a query of its own: no connection and no transaction waits for a slow reader.
-PostgreSQL makes the lines, and they pass through as they are. The same judgments give the same bytes.
+Each batch of a few megabytes is one query, so that no connection and no transaction waits for a slow client. PostgreSQL
+writes the lines; Python does not parse them. The same judgments give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,86 +18,86 @@ from django.db.models import Max
 
 from annotation.exports import sources
 from annotation.exports.formats import FORMATS
-from annotation.exports.parquet import as_parquet
-from annotation.exports.query import lines_query, values_of, votes_query
+from annotation.exports.parquet_writer import convert_to_parquet
+from annotation.exports.query import lines_query, votes_query
 from annotation.exports.selection import Selection
 from annotation.logic import consensus
 from annotation.logic.ranking import dense
 from annotation.models import Judgment, Project
 
-# PostgreSQL thinks for milliseconds before each batch, whatever its size; still larger ones are slower again
+# planning a query takes milliseconds, whatever the size of the batch; larger batches are slower again
 BATCH_BYTES = 2**22
-# the first lines come soon; and after many prompts of which there is nothing to tell, a batch still fits into memory
-FIRST_PROMPTS, MOST_PROMPTS = 20, 2000
+# a small first batch, so that the first lines arrive soon; an upper limit, for batches after prompts without judgments
+FIRST_PROMPTS, MAX_PROMPTS = 20, 2000
 Chunks = Generator[bytes, None, None]
 
 
-def live(project: Project, selection: Selection) -> Chunks:
-    """What people have said up to now, without what comes in after the start, nor what a later revision replaced."""
-    return _as_file(_live(project, selection), selection)
+def export_project(project: Project, selection: Selection) -> Chunks:
+    """The project's judgments up to now: without those that arrive after the start, or that a revision has replaced."""
+    return _convert(_export_tables(project, selection), selection)
 
 
-def frozen(path: Path, selection: Selection) -> Chunks:
-    """What a snapshot's file holds."""
-    lines = _whole_file(path) if selection.is_everything else _frozen(path, selection)
-    return _as_file(lines, selection)
+def export_snapshot(path: Path, selection: Selection) -> Chunks:
+    """The judgments in a snapshot's file."""
+    lines = _read_file(path) if selection.is_whole_snapshot else _export_file(path, selection)
+    return _convert(lines, selection)
 
 
-def _as_file(lines: Chunks, selection: Selection) -> Chunks:
-    return as_parquet(lines, selection) if selection.file == "parquet" else lines
+def _convert(lines: Chunks, selection: Selection) -> Chunks:
+    return convert_to_parquet(lines, selection) if selection.file == "parquet" else lines
 
 
-def _live(project: Project, selection: Selection) -> Chunks:
+def _export_tables(project: Project, selection: Selection) -> Chunks:
     newest = Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0
     after, limit = 0, FIRST_PROMPTS
     while prompts := list(
         project.prompts.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit]
     ):
-        text = _lines(selection, sources.LIVE, prompts=prompts, newest=newest)
+        text = _query_lines(selection, sources.LIVE, prompts=prompts, newest=newest)
         if text:
             yield text.encode()
         after = prompts[-1]
-        # twice as many as before, or as many as a batch has room for
-        limit = max(1, min(2 * limit, MOST_PROMPTS, len(prompts) * BATCH_BYTES // max(1, len(text))))
+        # twice as many as before, or as many as fit into a batch
+        limit = max(1, min(2 * limit, MAX_PROMPTS, len(prompts) * BATCH_BYTES // max(1, len(text))))
 
 
-def _frozen(path: Path, selection: Selection) -> Chunks:
+def _export_file(path: Path, selection: Selection) -> Chunks:
     for lines in _batches(path):
-        text = _lines(selection, sources.FROZEN, lines=lines)
+        text = _query_lines(selection, sources.SNAPSHOT, lines=lines)
         if text:
             yield text.encode()
 
 
-def _lines(selection: Selection, source: str, **batch: Any) -> str:
-    values = values_of(selection, **batch)
-    with _joined_as_written() as cursor, psycopg.Cursor(cursor.connection) as plain:
+def _query_lines(selection: Selection, source: str, **batch: Any) -> str:
+    values = selection.values() | batch
+    with _fixed_join_order() as cursor, psycopg.Cursor(cursor.connection) as plain:
         if selection.votes != "all":
-            values["consensus"] = _consensus(selection, source, values)
-        # the driver itself, and its binary format: megabytes of text come over as they are. Not prepared: a plan for
-        # batches in general may be a bad one
+            values["consensus"] = _pool_votes(selection, source, values)
+        # the driver's own cursor, in binary format: megabytes of text arrive without conversion. Not prepared: a generic
+        # plan may be a bad one
         query = lines_query(selection, source)
-        found: Any = plain.execute(query, values, binary=True, prepare=False).fetchone()
-    return found[0] or ""
+        row: Any = plain.execute(query, values, binary=True, prepare=False).fetchone()
+    return row[0] or ""
 
 
 @contextmanager
-def _joined_as_written() -> Iterator[Any]:
-    """A cursor for queries whose tables are joined in the order in which they stand there, the batch first. For so many
-    tables PostgreSQL's own order is a matter of luck, and once at a third of the speed."""
+def _fixed_join_order() -> Iterator[Any]:
+    """A cursor whose queries join tables in the order in which they are written, the batch first. For so many tables the
+    planner's own order varies with its statistics, and was up to three times slower."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL join_collapse_limit = 1")
         yield cursor
-        # there may be a transaction around this one
+        # there may be an outer transaction
         cursor.execute("SET LOCAL join_collapse_limit TO DEFAULT")
 
 
 def _batches(path: Path) -> Iterator[list[str]]:
-    """The file's lines, a batch at once, the lines of one prompt always together."""
+    """The file's lines in batches, with all lines of a prompt in the same batch."""
     batch: list[str] = []
     size, group = 0, ""
     with path.open(encoding="utf-8", newline="\n") as file:
         for line in file:
-            # only where a batch is full does it matter whose line this is
+            # the group matters only at the end of a batch: parsing every line would be slow
             if size >= BATCH_BYTES and (group := group or _group(batch[-1])) != _group(line):
                 yield batch
                 batch, size, group = [], 0, ""
@@ -111,25 +111,25 @@ def _group(line: str) -> str:
     return str(json.loads(line)["group"])
 
 
-def _whole_file(path: Path) -> Chunks:
+def _read_file(path: Path) -> Chunks:
     with path.open("rb") as file:
         while chunk := file.read(BATCH_BYTES):
             yield chunk
 
 
-def _consensus(selection: Selection, source: str, values: dict[str, Any]) -> str:
-    """The order that each item's votes come to, as JSON for the query."""
+def _pool_votes(selection: Selection, source: str, values: dict[str, Any]) -> str:
+    """The ranks that each item's votes are pooled to, as JSON for the query."""
     with connection.cursor() as cursor:
         cursor.execute(votes_query(selection, source), values)
-        found = cursor.fetchall()
-    decided = (_decide(selection, item, rankings, verdict) for item, rankings, verdict in found)
-    return json.dumps([one for one in decided if one])
+        items = cursor.fetchall()
+    pooled = (_pool_item(selection, item, rankings, verdict) for item, rankings, verdict in items)
+    return json.dumps([item for item in pooled if item])
 
 
-def _decide(
+def _pool_item(
     selection: Selection, item: int, rankings: Any, verdict: list[int] | None
 ) -> dict[str, Any] | None:
-    """None where all have to agree and do not. What a reviewer decided stands above all votes but unanimous ones."""
+    """None where votes must be unanimous and are not. A reviewer's verdict replaces the votes, except unanimous ones."""
     votes = selection.votes
     rankings = json.loads(rankings) if isinstance(rankings, str) else rankings
     if votes == "unanimous":
@@ -143,14 +143,14 @@ def _decide(
         points = [
             sum((wins[i][j] > wins[j][i]) - (wins[i][j] < wins[j][i]) for j in range(k)) for i in range(k)
         ]
-        return {"item": item, "ranks": _ranks_of(points)}
+        return {"item": item, "ranks": _ranks_by_score(points)}
     strengths = [round(strength, 6) for strength in consensus.bradley_terry(wins)]
-    return {"item": item, "ranks": _ranks_of(strengths), "strengths": strengths}
+    return {"item": item, "ranks": _ranks_by_score(strengths), "strengths": strengths}
 
 
 def unanimous(rankings: list[list[int]], rows: str) -> list[int] | None:
-    """What all agree on, as ranks, for lines of this kind (`Format.rows`): for whole rankings the order, for the best
-    answers who comes first; else an order in which every pair that all put the same way stands that way."""
+    """The ranks that all votes agree on, for lines of this kind (`Format.rows`): of whole rankings, the ranking; of best
+    answers, which ones are first; else ranks that order every pair as all votes do."""
     first = rankings[0]
     if all(ranks == first for ranks in rankings):
         return first
@@ -158,13 +158,13 @@ def unanimous(rankings: list[list[int]], rows: str) -> list[int] | None:
         return None
     answers = range(len(first))
     if rows == "best":
-        best = [all(ranks[one] == 1 for ranks in rankings) for one in answers]
+        best = [all(ranks[answer] == 1 for ranks in rankings) for answer in answers]
         return [1 if is_best else 2 for is_best in best] if any(best) else None
-    won = [[all(ranks[i] < ranks[j] for ranks in rankings) for j in answers] for i in answers]
-    # who beats another beats all whom that one beats, so more is won and less lost
-    return _ranks_of([sum(won[i]) - sum(won[j][i] for j in answers) for i in answers])
+    beats = [[all(ranks[i] < ranks[j] for ranks in rankings) for j in answers] for i in answers]
+    # an answer that beats another beats all that the other beats: it has more wins and fewer losses
+    return _ranks_by_score([sum(beats[i]) - sum(beats[j][i] for j in answers) for i in answers])
 
 
-def _ranks_of(scores: list[float] | list[int]) -> list[int]:
+def _ranks_by_score(scores: list[float] | list[int]) -> list[int]:
     order = sorted(set(scores), reverse=True)
     return [order.index(score) + 1 for score in scores]

@@ -1,4 +1,4 @@
-"""Exports as answers to a request: what pages and the API send alike."""
+"""HTTP responses with exports, for pages and the API."""
 
 from __future__ import annotations
 
@@ -7,28 +7,29 @@ from django.http import HttpRequest, HttpResponseBase
 from annotation.actions import snapshot_files
 from annotation.exports import stream
 from annotation.exports.selection import FILES, Selection
-from annotation.http.streaming import send_file
-from annotation.http.streaming import stream as streamed
+from annotation.http.streaming import send_file, stream_response
 from annotation.models import Project, Snapshot
 
 
-def send_live(project: Project, selection: Selection) -> HttpResponseBase:
+def send_live_export(project: Project, selection: Selection) -> HttpResponseBase:
     name = f"{project.slug}-{selection.format}.{selection.file}"
-    return streamed(stream.live(project, selection), content_type=_type(selection), name=name)
+    return stream_response(
+        stream.export_project(project, selection), content_type=_content_type(selection), name=name
+    )
 
 
-def send_snapshot(request: HttpRequest, snapshot: Snapshot, selection: Selection) -> HttpResponseBase:
-    """Its file must be there: see `freeze.file_of`."""
+def send_snapshot_export(request: HttpRequest, snapshot: Snapshot, selection: Selection) -> HttpResponseBase:
+    """The snapshot's file must exist."""
     return send_file(
         request,
         snapshot_files.export_file(snapshot, selection),
         etag=snapshot_files.etag(snapshot, selection),
-        content_type=_type(selection),
+        content_type=_content_type(selection),
         name=f"{snapshot_files.hub_name(snapshot)}-{selection.format}.{selection.file}",
     )
 
 
-def send_hub(request: HttpRequest, snapshot: Snapshot) -> HttpResponseBase:
+def send_hub_archive(request: HttpRequest, snapshot: Snapshot) -> HttpResponseBase:
     return send_file(
         request,
         snapshot_files.hub_zip(snapshot),
@@ -38,5 +39,5 @@ def send_hub(request: HttpRequest, snapshot: Snapshot) -> HttpResponseBase:
     )
 
 
-def _type(selection: Selection) -> str:
+def _content_type(selection: Selection) -> str:
     return FILES[selection.file] + ("; charset=utf-8" if selection.file == "jsonl" else "")

@@ -1,4 +1,4 @@
-"""Long downloads from an asynchronous server, with flat memory; a broken one goes on where it stopped."""
+"""Streaming responses and resumable file downloads from an asynchronous server, in flat memory."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHt
 FILE_CHUNK = 2**18
 
 
-async def in_threads(chunks: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
-    """The chunks, each made in the request's own thread when the one before it is sent. Given a plain generator, Django
-    would read it to its end before it sends anything."""
+async def iterate_in_threads(chunks: Generator[bytes, None, None]) -> AsyncIterator[bytes]:
+    """The chunks, each made in the request's thread after the one before it was sent. Django would read a synchronous
+    generator to its end before sending anything."""
 
     def chunk() -> bytes | None:
         part = next(chunks, None)
         if not connection.in_atomic_block:
-            close_old_connections()  # the reader may take its time: meanwhile the connection is others'
+            close_old_connections()  # the client may be slow: meanwhile others can use the connection
         return part
 
     try:
@@ -31,32 +31,34 @@ async def in_threads(chunks: Generator[bytes, None, None]) -> AsyncIterator[byte
         await sync_to_async(chunks.close)()
 
 
-def stream(
+def stream_response(
     chunks: Generator[bytes, None, None], *, content_type: str, name: str, size: int | None = None
 ) -> StreamingHttpResponse:
-    """size: how many bytes it will be, where that is known: then readers see how far they are."""
+    """A download. `size`: its length in bytes, where it is known, so that clients can show progress."""
     length = {} if size is None else {"Content-Length": str(size)}
     return StreamingHttpResponse(
-        in_threads(chunks), content_type=content_type, headers={"Content-Disposition": _as(name)} | length
+        iterate_in_threads(chunks),
+        content_type=content_type,
+        headers={"Content-Disposition": _attachment(name)} | length,
     )
 
 
 def send_file(
     request: HttpRequest, path: Path, *, etag: str, content_type: str, name: str
 ) -> HttpResponseBase:
-    """A file that never changes, or the part of it that is asked for by `Range` (RFC 9110, section 14).
+    """A file that never changes, or the part of it that `Range` requests (RFC 9110, section 14).
 
-    A range counts only if `If-Range`, where it is given, names this very file. Several ranges at once are answered with the
-    whole file, as the standard allows.
+    A range is ignored if there is an `If-Range` header with another ETag. Requests of several ranges get the whole file, as the
+    standard allows.
     """
-    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": _as(name)}
-    if matches(request, etag):
+    headers = {"ETag": etag, "Accept-Ranges": "bytes", "Content-Disposition": _attachment(name)}
+    if etag_matches(request, etag):
         return HttpResponse(status=304, headers={"ETag": etag})
     size = path.stat().st_size
     start, end = 0, size
-    asked = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("Range", ""))
-    if asked and any(asked.groups()) and request.headers.get("If-Range", etag) == etag:
-        first, last = asked.groups()
+    requested = re.fullmatch(r"bytes=(\d{0,18})-(\d{0,18})", request.headers.get("Range", ""))
+    if requested and any(requested.groups()) and request.headers.get("If-Range", etag) == etag:
+        first, last = requested.groups()
         if first:
             start, end = int(first), min(size, int(last) + 1) if last else size
         else:
@@ -65,20 +67,20 @@ def send_file(
             return HttpResponse(status=416, headers=headers | {"Content-Range": f"bytes */{size}"})
         headers["Content-Range"] = f"bytes {start}-{end - 1}/{size}"
     return StreamingHttpResponse(
-        in_threads(_part(path, start, end)),
+        iterate_in_threads(_read_part(path, start, end)),
         status=206 if "Content-Range" in headers else 200,
         content_type=content_type,
         headers=headers | {"Content-Length": str(end - start)},
     )
 
 
-def matches(request: HttpRequest, etag: str) -> bool:
-    """Whether the client has this already, by `If-None-Match`."""
+def etag_matches(request: HttpRequest, etag: str) -> bool:
+    """Whether the client has this version already, by `If-None-Match`."""
     known = request.headers.get("If-None-Match", "")
     return known.strip() == "*" or etag in [tag.strip().removeprefix("W/") for tag in known.split(",")]
 
 
-def _part(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
+def _read_part(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
     with path.open("rb") as file:
         file.seek(start)
         while start < end and (chunk := file.read(min(FILE_CHUNK, end - start))):
@@ -86,5 +88,5 @@ def _part(path: Path, start: int, end: int) -> Generator[bytes, None, None]:
             yield chunk
 
 
-def _as(name: str) -> str:
+def _attachment(name: str) -> str:
     return f'attachment; filename="{name}"'

@@ -1,43 +1,33 @@
-"""Files that come in packed by gzip."""
+"""Decompression of uploaded gzip files."""
 
 from __future__ import annotations
 
+import gzip
 import zlib
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterator
+from typing import IO
 
-from annotation.imports.readers import FileError
+from annotation.imports.file_rows import FileError
 
-GZIP = b"\x1f\x8b"
-PIECE = 2**20  # bytes unpacked at once: a few bytes may hold a thousand times as many
+MAGIC = b"\x1f\x8b"
+PIECE = 2**20
+"""Bytes decompressed at once: gzip can hold a thousand times its size, so whoever reads the pieces sets the limit."""
 
 
-def unpacked(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks as they are or, of a gzip file, what is packed in them, piece by piece: who reads them bounds how much.
+def read_decompressed(file: IO[bytes]) -> Iterator[bytes]:
+    """The file's content, decompressed if it is gzip, piece by piece. The file must be seekable.
 
     Raises:
-        FileError: the file is damaged or cut off.
+        FileError: the gzip file is damaged or cut off.
     """
-    stream = iter(chunks)
-    head = b""
-    while len(head) < len(GZIP) and (chunk := next(stream, b"")):
-        head += chunk
-    whole = chain([head], stream)
-    return _gunzipped(whole) if head.startswith(GZIP) else whole
-
-
-def _gunzipped(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """A gzip file is one packed member after the other, each with a checksum at its end, and perhaps zeros after them."""
-    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
+    file.seek(0)
+    head = file.read(len(MAGIC))
+    file.seek(0)
+    source = gzip.GzipFile(fileobj=file) if head == MAGIC else file
     try:
-        for packed in chunks:
-            left = packed
-            while left := left.lstrip(b"\0") if member.eof else left:
-                if member.eof:
-                    member = zlib.decompressobj(zlib.MAX_WBITS | 16)
-                yield member.decompress(left, PIECE)
-                left = member.unconsumed_tail or member.unused_data
-    except zlib.error:
-        raise FileError("It is a damaged gzip file: pack it again.") from None
-    if not member.eof:
-        raise FileError("It is a gzip file without its end: it was cut off on the way.")
+        while piece := source.read(PIECE):
+            yield piece
+    except EOFError:
+        raise FileError("It is a gzip file without its end: the upload was cut off.") from None
+    except (gzip.BadGzipFile, zlib.error):
+        raise FileError("It is a damaged gzip file: compress it again.") from None

@@ -20,7 +20,7 @@ from annotation.access import current_user, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
 from annotation.forms import EraseForm, TokenForm
-from annotation.http.streaming import stream
+from annotation.http.streaming import stream_response
 from annotation.models import ApiToken, Judgment, User
 
 
@@ -57,7 +57,7 @@ def account_export(request: HttpRequest) -> StreamingHttpResponse:
     """Everything that is kept of whoever asks."""
     me = current_user(request)
     name = f"{me.pseudonym}.json"
-    response = stream(personal_data_export.export(me), content_type="application/json", name=name)
+    response = stream_response(personal_data_export.export(me), content_type="application/json", name=name)
     response["Cache-Control"] = "no-store"
     return response
 

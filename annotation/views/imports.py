@@ -16,8 +16,8 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import imports
 from annotation.actions.imports import UploadError
 from annotation.forms import ImportForm
-from annotation.imports.schema import ImportedPrompt
-from annotation.imports.shapes import BY_NAME
+from annotation.imports.dataset_formats import DATASET_FORMATS
+from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
 from annotation.models import Import, Member, Project
 from annotation.views import HtmxRequest
@@ -33,8 +33,8 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
     form = ImportForm(*((request.POST, request.FILES) if request.method == "POST" else ()))
     if request.method == "POST" and form.is_valid():
         try:
-            upload = imports.keep_upload(
-                project=me.project, name=form.name(), chunks=form.chunks(), creator=current_user(request)
+            upload = imports.save_upload(
+                project=me.project, name=form.name(), file=form.content(), creator=current_user(request)
             )
         except UploadError as error:
             form.add_error("file" if form.cleaned_data["file"] else "text", str(error))
@@ -63,12 +63,12 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
     context: dict[str, Any] = {"me": me, "project": me.project, "upload": upload, "title": title_of(upload)}
     if upload.state == Import.State.UPLOADED:
         try:
-            seen = imports.look(upload)
+            preview = imports.preview_upload(upload)
         except UploadError as error:
             messages.error(request, str(error))
             return redirect("import", slug)
-        context |= {"look": seen, "examples": [_example(prompt) for prompt in seen.examples]}
-        context["unit"] = imports.unit_of(seen.kind)
+        context |= {"preview": preview, "examples": [_example(prompt) for prompt in preview.examples]}
+        context["unit"] = imports.row_unit(preview.file_type)
     template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
 
@@ -104,8 +104,8 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 
 
 def title_of(upload: Import) -> str:
-    """The shape's name, as people write it."""
-    return BY_NAME[upload.shape].title if upload.shape in BY_NAME else ""
+    """The title of the file's format."""
+    return DATASET_FORMATS[upload.shape].title if upload.shape in DATASET_FORMATS else ""
 
 
 def _list(me: Member) -> dict[str, Any]:

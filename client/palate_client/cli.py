@@ -16,7 +16,7 @@ from palate_client.errors import PalateError
 from palate_client.labeling import Item, Judgment, Skip
 
 WAITS = 3
-"""The exit code of a round that was followed until it waits for a person."""
+"""The exit code if a round waits for a decision."""
 SELECTION = (
     *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
     *("agreement", "gold"),
@@ -24,13 +24,13 @@ SELECTION = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0; 1 with what is wrong on standard error; or `WAITS`."""
+    """Run the command; returns its exit code: 0; 1 with an error message on standard error; or `WAITS`."""
     parsed = _parser().parse_args(arguments)
     try:
         with Palate(parsed.url, parsed.token) as palate:
             code: int | None = parsed.run(palate, parsed)
     except PalateError as error:
-        _complain(error)
+        _print_error(error)
         return 1
     except OSError as error:
         print(f"palate: {error}", file=sys.stderr)
@@ -49,107 +49,111 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("import", help="send a file of prompts and responses")
     command.add_argument("project")
     command.add_argument(
-        "file", type=Path, help="JSON Lines, a JSON list, CSV or Parquet, packed by gzip or not"
+        "file", type=Path, help="JSON Lines, a JSON list, CSV or Parquet, optionally compressed with gzip"
     )
     command.set_defaults(run=_import)
 
-    command = commands.add_parser("export", help="save what people said")
+    command = commands.add_parser("export", help="save an export of judgments")
     command.add_argument("project")
     command.add_argument("file", type=Path, help=".jsonl, or .parquet for Parquet")
     command.add_argument("--format", default="trl", help="trl, rankings, raw, kto, sft, … (default trl)")
-    command.add_argument("--snapshot", type=int, help="of this snapshot; otherwise what is there now")
-    command.add_argument("--origin", action="store_true", help="say of each row where it comes from")
-    command.add_argument("--control", action="store_true", help="only the uniform control slice")
+    command.add_argument("--snapshot", type=int, help="of this snapshot; otherwise the current judgments")
+    command.add_argument("--origin", action="store_true", help="add each row's origin")
+    command.add_argument("--control", action="store_true", help="only the random sample (control)")
     for name in SELECTION:
         command.add_argument(f"--{name}")
     command.set_defaults(run=_export)
 
-    command = commands.add_parser("label", help="let a function of yours judge items")
+    command = commands.add_parser("label", help="let a Python function judge items")
     command.add_argument("project")
-    command.add_argument("function", help="file.py:name; it takes an Item and gives a Judgment or a Skip")
-    command.add_argument("--limit", type=int, help="judge at most so many")
+    command.add_argument("function", help="file.py:name; it takes an Item and returns a Judgment or a Skip")
+    command.add_argument("--limit", type=int, help="the maximum number of items")
     command.set_defaults(run=_label)
 
     command = commands.add_parser("rounds", help="start a round of a loop, or follow one")
     acts = command.add_subparsers(required=True, metavar="act")
-    act = acts.add_parser("start", help="begin a round")
+    act = acts.add_parser("start", help="start a round")
     act.add_argument("project")
-    act.add_argument("--loop", type=int, help="its id; otherwise the project's only loop")
-    act.add_argument("--watch", action="store_true", help="and follow it")
+    act.add_argument("--loop", type=int, help="its id; by default the project's only loop")
+    act.add_argument("--watch", action="store_true", help="follow it")
     act.set_defaults(run=_start_round)
-    act = acts.add_parser("watch", help="follow a round until it is over or waits for a person")
+    act = acts.add_parser("watch", help="follow a round until it has ended or waits for a decision")
     act.add_argument("round", type=int)
     act.set_defaults(run=_watch_round)
     return parser
 
 
-def _import(palate: Palate, given: argparse.Namespace) -> None:
+def _import(palate: Palate, arguments: argparse.Namespace) -> None:
     with tqdm(total=100, unit="%", disable=None) as bar:
         counts = palate.import_file(
-            given.project, given.file, on_change=lambda now: bar.update(now["percent"] - bar.n)
+            arguments.project, arguments.file, on_change=lambda now: bar.update(now["percent"] - bar.n)
         )
     print(
         f"New prompts: {counts['prompts']:,}, responses: {counts['responses']:,}, items: {counts['items']:,}. "
-        f"Rows that said nothing new: {counts['unchanged']:,}."
+        f"Unchanged rows: {counts['unchanged']:,}."
     )
 
 
-def _export(palate: Palate, given: argparse.Namespace) -> None:
-    selection: dict[str, Any] = {name: getattr(given, name) for name in SELECTION}
+def _export(palate: Palate, arguments: argparse.Namespace) -> None:
+    selection: dict[str, Any] = {name: getattr(arguments, name) for name in SELECTION}
     selection |= {
-        "format": given.format,
-        "file": "parquet" if given.file.suffix == ".parquet" else None,
-        "origin": given.origin or None,
-        "control": given.control or None,
+        "format": arguments.format,
+        "file": "parquet" if arguments.file.suffix == ".parquet" else None,
+        "origin": arguments.origin or None,
+        "control": arguments.control or None,
     }
     with _bar(None) as bar:
-        palate.export(given.project, given.file, snapshot=given.snapshot, on_bytes=bar.update, **selection)
-    print(f"{given.file}: {given.file.stat().st_size:,} bytes")
+        palate.export(
+            arguments.project, arguments.file, snapshot=arguments.snapshot, on_bytes=bar.update, **selection
+        )
+    print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
 
 
-def _label(palate: Palate, given: argparse.Namespace) -> None:
-    function = _loaded(given.function)
-    with tqdm(total=given.limit, unit=" items", disable=None) as bar:
-        judged = palate.label(given.project, function, limit=given.limit, on_item=bar.update)
+def _label(palate: Palate, arguments: argparse.Namespace) -> None:
+    function = _load_function(arguments.function)
+    with tqdm(total=arguments.limit, unit=" items", disable=None) as bar:
+        judged = palate.label(arguments.project, function, limit=arguments.limit, on_item=bar.update)
     print(f"{judged:,} items judged.")
 
 
-def _start_round(palate: Palate, given: argparse.Namespace) -> int:
-    loop = given.loop
+def _start_round(palate: Palate, arguments: argparse.Namespace) -> int:
+    loop = arguments.loop
     if loop is None:
-        loops = palate.loops(given.project)
+        loops = palate.loops(arguments.project)
         if len(loops) != 1:
-            raise PalateError(0, f"{given.project} has {len(loops)} loops: name one with --loop.")
+            raise PalateError(0, f"{arguments.project} has {len(loops)} loops: name one with --loop.")
         loop = loops[0]["id"]
     started = palate.start_round(loop)
-    print(f"Round {started['number']} has begun (id {started['id']}).")
-    return _follow(palate, started["id"]) if given.watch else 0
+    print(f"Round {started['number']} has started (id {started['id']}).")
+    return _follow(palate, started["id"]) if arguments.watch else 0
 
 
-def _watch_round(palate: Palate, given: argparse.Namespace) -> int:
-    return _follow(palate, given.round)
+def _watch_round(palate: Palate, arguments: argparse.Namespace) -> int:
+    return _follow(palate, arguments.round)
 
 
 def _follow(palate: Palate, id: int) -> int:
-    """Print each step as it begins, and at the end what has become of the round. Returns the exit code.
+    """Print each step when it starts, and the result of the round. Returns the exit code.
 
     Raises:
         PalateError: it failed or was cancelled.
     """
-    over = palate.watch_round(id, on_change=_print_step)
-    name = f"Round {over['number']}"
-    if over["state"] == "failed":
-        raise PalateError(0, f"{name} failed at “{_step(over)[1]}”: {over['error']}")
-    if over["state"] == "cancelled":
+    final = palate.watch_round(id, on_change=_print_step)
+    name = f"Round {final['number']}"
+    if final["state"] == "failed":
+        raise PalateError(0, f"{name} failed at “{_step(final)[1]}”: {final['error']}")
+    if final["state"] == "cancelled":
         raise PalateError(0, f"{name} was cancelled.")
-    if over["state"] == "done":
-        print(f"{name} is done: its policy was {'' if over['decision'] == 'promoted' else 'not '}promoted.")
+    if final["state"] == "done":
+        print(f"{name} is done: its policy was {'' if final['decision'] == 'promoted' else 'not '}promoted.")
         return 0
-    if over["state"] == "awaiting":
+    if final["state"] == "awaiting":
         print(f"{name} waits for a decision: promote its policy, or reject it.")
     else:
         no = [
-            gate["sentence"] for gate in over["gates"] if gate["step"] == over["step"] and not gate["passed"]
+            gate["sentence"]
+            for gate in final["gates"]
+            if gate["step"] == final["step"] and not gate["passed"]
         ]
         print(f"{name} is held: overrule its gates, do a step again, or cancel it. {' '.join(no)}")
     return WAITS
@@ -162,34 +166,34 @@ def _print_step(round: Json) -> None:
 
 
 def _step(round: Json) -> tuple[int, str]:
-    """The number and the title of the step at which it stands."""
+    """Number and title of its current step."""
     return next(
         (n, step["title"]) for n, step in enumerate(round["plan"], 1) if step["name"] == round["step"]
     )
 
 
-def _loaded(name: str) -> Callable[[Item], Judgment | Skip]:
+def _load_function(name: str) -> Callable[[Item], Judgment | Skip]:
     """`file.py:function`."""
     path, _, function = name.rpartition(":")
     if not path or not Path(path).is_file():
-        raise PalateError(0, f"{name!r} is no file.py:function.")
+        raise PalateError(0, f"{name!r} is not file.py:function.")
     spec = importlib.util.spec_from_file_location("palate_annotator", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    found: Callable[[Item], Judgment | Skip] | None = getattr(module, function, None)
-    if not callable(found):
+    loaded: Callable[[Item], Judgment | Skip] | None = getattr(module, function, None)
+    if not callable(loaded):
         raise PalateError(0, f"{path} has no function {function!r}.")
-    return found
+    return loaded
 
 
 def _bar(total: int | None) -> Any:
-    """Shown where somebody looks, on a terminal."""
+    """A progress bar, shown only on a terminal."""
     return tqdm(total=total, unit="B", unit_scale=True, disable=None)
 
 
-def _complain(error: PalateError) -> None:
+def _print_error(error: PalateError) -> None:
     print(f"palate: {error}", file=sys.stderr)
     if isinstance(error.errors, list):
         for line in error.errors[:20]:

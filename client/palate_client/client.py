@@ -1,3 +1,5 @@
+"""The client of the HTTP API."""
+
 from __future__ import annotations
 
 import gzip
@@ -20,33 +22,33 @@ from palate_client.labeling import Item, Judgment, Skip
 Json = dict[str, Any]
 Progress = Callable[[int], object]
 ATTEMPTS = 6
-AT_WORK_S = 600
-"""About so long one waits for what the site has begun already."""
-OVER = ("done", "cancelled", "awaiting", "held", "failed")
-"""States in which a round waits for a person, or is over."""
+IN_PROGRESS_S = 600
+"""How long to wait for a request that the site is still executing."""
+FINAL_STATES = ("done", "cancelled", "awaiting", "held", "failed")
+"""States in which a round has ended, or waits for a decision."""
 
 
-def _nothing(_: int) -> None:
+def _ignore_progress(_: int) -> None:
     pass
 
 
 class Palate:
-    """One site, as one person or script sees it.
+    """A client of one site, with one user's token.
 
-    What does not come through, because the connection broke or the site was busy, is sent again; nothing happens twice.
+    Requests that fail because the connection broke or the site was busy are repeated; nothing is executed twice.
 
     Args:
-        url: of the site; `PALATE_URL` where it is left out.
-        token: from the account page; `PALATE_TOKEN` where it is left out.
+        url: of the site; `PALATE_URL` by default.
+        token: from the account page; `PALATE_TOKEN` by default.
 
-    Every call raises `PalateError` where the site refuses it.
+    Every method raises `PalateError` if the site refuses the request.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout_s: float = 60) -> None:
         url = url or os.environ.get("PALATE_URL") or "http://localhost:8000"
         token = token or os.environ.get("PALATE_TOKEN")
         if not token:
-            raise PalateError(0, "No token: make one on your account page, and set PALATE_TOKEN.")
+            raise PalateError(0, "No token: create one on your account page, and set PALATE_TOKEN.")
         self._api = url.rstrip("/").removesuffix("/api/v1") + "/api/v1"
         headers = {"Authorization": f"Bearer {token}"}
         self._http = httpx2.Client(headers=headers, timeout=timeout_s, follow_redirects=False)
@@ -60,7 +62,7 @@ class Palate:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- projects, and what comes in -----------------------------------------------------------------------
+    # --- projects and imports -------------------------------------------------------------------------------
 
     def projects(self) -> list[Json]:
         return self._list("/projects/")
@@ -74,12 +76,12 @@ class Palate:
         slug: str,
         prompts: Path | str | Iterable[Mapping[str, Any]],
         *,
-        on_bytes: Progress = _nothing,
+        on_bytes: Progress = _ignore_progress,
     ) -> Json:
-        """Send a file of JSON lines (packed, where its name ends with .gz), or prompts one by one: all are taken or, with
-        errors, none. Returns how many are new.
+        """Import a file of JSON Lines (gzip, if its name ends with .gz), or an iterable of prompts. If one is invalid, nothing
+        is imported. Returns how many are new.
 
-        Sending the same again changes nothing. Iterables are read once: they are sent again only if they are lists.
+        Repeating an import changes nothing. After a broken connection, iterables are sent again only if they are lists.
         """
         headers = {"Content-Type": "application/x-ndjson"}
 
@@ -88,8 +90,8 @@ class Palate:
                 on_bytes(len(chunk))
                 yield chunk
 
-        again = isinstance(prompts, (Path, str, list, tuple))
-        answer = self._send("POST", f"/projects/{slug}/prompts/", content=body, headers=headers, again=again)
+        retry = isinstance(prompts, (Path, str, list, tuple))
+        answer = self._send("POST", f"/projects/{slug}/prompts/", content=body, headers=headers, retry=retry)
         return dict(answer.json())
 
     def import_file(
@@ -100,26 +102,28 @@ class Palate:
         every_s: float = 0.5,
         on_change: Callable[[Json], object] = lambda _: None,
     ) -> Json:
-        """Send a file in any shape that the site knows (JSON Lines, a JSON list, CSV, Parquet; packed by gzip or not), and
-        wait until a worker has read it: all is taken or, with errors, nothing. Returns what came of it.
+        """Upload a file in any format that the site knows (JSON Lines, a JSON list, CSV, Parquet, also with gzip), and wait
+        until a worker has imported it. If one row is invalid, nothing is imported. Returns the import's report.
 
-        Sending the same again changes nothing.
+        Repeating an import changes nothing.
         """
         place = f"/projects/{slug}/imports/"
-        # a boundary of our own: what is sent again must be the same, byte for byte
+        # a fixed boundary: a repeated request must have the same bytes
         headers = {"Content-Type": f"multipart/form-data; boundary={uuid.uuid4().hex}"}
-        found: Json = self._send("POST", place, file=Path(path), headers=headers, again=True).json()
-        while found["state"] in ("queued", "running"):
-            on_change(found)
+        upload: Json = self._send("POST", place, file=Path(path), headers=headers, retry=True).json()
+        while upload["state"] in ("queued", "running"):
+            on_change(upload)
             time.sleep(every_s)
-            found = self._json("GET", f"{place}{found['id']}/")
-        on_change(found)
-        report: Json = found["report"]
-        if found["state"] != "done":
-            why = report.get("reason") or f"it was {found['state']}, and nothing of it taken."
+            upload = self._json("GET", f"{place}{upload['id']}/")
+        on_change(upload)
+        report: Json = upload["report"]
+        if upload["state"] != "done":
+            why = report.get("reason") or f"it was {upload['state']}, and nothing was imported."
             unit = report.get("unit", "line")
-            rows = [{"line": row, "unit": unit, "message": said} for row, said in report.get("errors", [])]
-            raise PalateError(0, f"{found['name']}: {why}", rows)
+            rows = [
+                {"line": row, "unit": unit, "message": sentence} for row, sentence in report.get("errors", [])
+            ]
+            raise PalateError(0, f"{upload['name']}: {why}", rows)
         return report
 
     def prompts(self, slug: str, **filters: str) -> Iterator[Json]:
@@ -129,7 +133,7 @@ class Palate:
     def items(self, slug: str, **filters: str) -> Iterator[Json]:
         return self._pages(f"/projects/{slug}/items/", filters)
 
-    # --- what goes out -------------------------------------------------------------------------------------
+    # --- exports and snapshots ------------------------------------------------------------------------------
 
     def export(
         self,
@@ -137,21 +141,21 @@ class Palate:
         path: Path | str,
         *,
         snapshot: int | None = None,
-        on_bytes: Progress = _nothing,
+        on_bytes: Progress = _ignore_progress,
         **selection: Any,
     ) -> Path:
         """Save an export: `format`, `file`, `votes`, `split` and the other filters are those of the API.
 
-        Of a snapshot, a download that broke off goes on where it stopped; of what is there now it begins again. The file is
-        there only when it is whole. Returns its path.
+        An interrupted download is resumed for a snapshot, and restarted for a live export. The file appears when it is
+        complete. Returns its path.
         """
         target = Path(path)
         partial = target.with_name(f"{target.name}.part")
-        given = {name: _word(value) for name, value in selection.items() if value is not None}
+        parameters = {name: _parameter_text(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
         for attempt in range(ATTEMPTS):
             try:
-                self._download(place, given, partial, on_bytes)
+                self._download(place, parameters, partial, on_bytes)
             except (httpx2.TransportError, httpx2.StreamError) as error:
                 if attempt + 1 == ATTEMPTS:
                     raise PalateError(0, f"The connection broke: {error}") from error
@@ -164,10 +168,10 @@ class Palate:
 
     def rows(self, slug: str, *, snapshot: int | None = None, **selection: Any) -> Iterator[Json]:
         """The lines of an export, one by one."""
-        given = {name: _word(value) for name, value in selection.items() if value is not None}
+        parameters = {name: _parameter_text(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
         try:
-            with self._http.stream("GET", self._api + place, params=given) as answer:
+            with self._http.stream("GET", self._api + place, params=parameters) as answer:
                 _raise_for(answer)
                 for line in _lines(answer.iter_bytes()):
                     if line:
@@ -180,7 +184,7 @@ class Palate:
         return list(self._pages(f"/projects/{slug}/snapshots/"))
 
     def freeze(self, slug: str, *, note: str = "", licence: str = "") -> Json:
-        """A snapshot of what people have said up to now."""
+        """Create a snapshot of the judgments up to now."""
         return self._json("POST", f"/projects/{slug}/snapshots/", {"note": note, "licence": licence})
 
     # --- judging -------------------------------------------------------------------------------------------
@@ -191,22 +195,22 @@ class Palate:
         annotator: Callable[[Item], Judgment | Skip],
         *,
         limit: int | None = None,
-        on_item: Progress = _nothing,
+        on_item: Progress = _ignore_progress,
     ) -> int:
-        """Let a function judge items of the people's queue until nothing is left for it, or `limit` are judged. Returns how
-        many were judged. The token should be of an account for machines, so that its judgments are marked as such."""
+        """Let a function judge items of the queue until none is left for it, or `limit` are judged. Returns how many were
+        judged. Use the token of a machine's account, so that exports mark its judgments."""
         judged = 0
         while limit is None or judged < limit:
-            found = self._send("POST", f"/projects/{slug}/next/", again=True)
-            if found.status_code == 204:
+            response = self._send("POST", f"/projects/{slug}/next/", retry=True)
+            if response.status_code == 204:
                 break
-            item = Item.of(found.json())
-            said = annotator(item)
-            if isinstance(said, Skip):
-                body = {"ticket": item.ticket, "reason": said.reason, "note": said.note}
-                self._send("POST", f"/projects/{slug}/skip/", data=body, again=True)
+            item = Item.from_json(response.json())
+            result = annotator(item)
+            if isinstance(result, Skip):
+                body = {"ticket": item.ticket, "reason": result.reason, "note": result.note}
+                self._send("POST", f"/projects/{slug}/skip/", data=body, retry=True)
             else:
-                self._send("POST", f"/projects/{slug}/judgments/", data=said.body(item), again=True)
+                self._send("POST", f"/projects/{slug}/judgments/", data=result.body(item), retry=True)
                 judged += 1
             on_item(1)
         return judged
@@ -229,31 +233,31 @@ class Palate:
     def watch_round(
         self, id: int, *, every_s: float = 2.0, on_change: Callable[[Json], None] = lambda _: None
     ) -> Json:
-        """Follow a round until it is over, or waits for a person; returns it as it is then."""
+        """Follow a round until it has ended or waits for a decision; returns its last state."""
         before: tuple[Any, Any] | None = None
         while True:
             now = self.round(id)
             if (now["state"], now["step"]) != before:
                 before = now["state"], now["step"]
                 on_change(now)
-            if now["state"] in OVER:
+            if now["state"] in FINAL_STATES:
                 return now
             time.sleep(every_s)
 
-    # --- how it is sent ------------------------------------------------------------------------------------
+    # --- HTTP -----------------------------------------------------------------------------------------------
 
     def _json(self, method: str, path: str, data: Any = None) -> Json:
-        return dict(self._send(method, path, data=data, again=True).json())
+        return dict(self._send(method, path, data=data, retry=True).json())
 
     def _list(self, path: str) -> list[Json]:
-        return list(self._send("GET", path, again=True).json())
+        return list(self._send("GET", path, retry=True).json())
 
-    def _pages(self, path: str, given: Mapping[str, str] | None = None) -> Iterator[Json]:
-        address: str | None = str(httpx2.URL(self._api + path, params=dict(given or {})))
-        while address:
-            page = self._send("GET", address, again=True).json()
+    def _pages(self, path: str, parameters: Mapping[str, str] | None = None) -> Iterator[Json]:
+        url: str | None = str(httpx2.URL(self._api + path, params=dict(parameters or {})))
+        while url:
+            page = self._send("GET", url, retry=True).json()
             yield from page["results"]
-            address = page["next"]
+            url = page["next"]
 
     def _send(
         self,
@@ -264,25 +268,25 @@ class Palate:
         content: Callable[[], Iterator[bytes]] | None = None,
         file: Path | None = None,
         headers: Mapping[str, str] | None = None,
-        again: bool,
+        retry: bool,
     ) -> httpx2.Response:
-        """Send until an answer comes. A POST carries a key of its own, so that the site does it once."""
-        sent = dict(headers or {})
+        """Send a request, repeatedly if needed. A POST has an idempotency key, so that the site executes it once."""
+        all_headers = dict(headers or {})
         if method == "POST":
-            sent["Idempotency-Key"] = str(uuid.uuid4())
-        address = path if path.startswith("http") else self._api + path
+            all_headers["Idempotency-Key"] = str(uuid.uuid4())
+        url = path if path.startswith("http") else self._api + path
         attempt, pauses = 0, _pauses()
         while True:
-            last = attempt + 1 == ATTEMPTS or not again
+            last = attempt + 1 == ATTEMPTS or not retry
             try:
                 with file.open("rb") if file else nullcontext() as opened:
                     answer = self._http.request(
                         method,
-                        address,
+                        url,
                         json=data,
                         content=content() if content else None,
                         files={"file": (file.name, opened)} if file and opened else None,
-                        headers=sent,
+                        headers=all_headers,
                     )
             except httpx2.TransportError as error:
                 if last:
@@ -291,64 +295,64 @@ class Palate:
                 attempt += 1
                 continue
             if answer.status_code in (429, 503) and not last:
-                time.sleep(min(60, _asked_pause(answer) or 2**attempt))
+                time.sleep(min(60, _retry_after(answer) or 2**attempt))
                 attempt += 1
                 continue
-            # the site is still at what was sent before: it can be reached, so that this is no attempt in vain
-            at_work = answer.status_code == 409 and "Retry-After" in answer.headers
-            if at_work and again and (pause := next(pauses, None)):
+            # the site is still executing the first request; since it can be reached, this does not count as an attempt
+            in_progress = answer.status_code == 409 and "Retry-After" in answer.headers
+            if in_progress and retry and (pause := next(pauses, None)):
                 time.sleep(pause)
                 continue
             _raise_for(answer)
             return answer
 
-    def _download(self, place: str, given: Mapping[str, str], partial: Path, on_bytes: Progress) -> None:
-        """Fetch what of the file is not there yet."""
-        etag = _kept_etag(partial)
+    def _download(self, place: str, parameters: Mapping[str, str], partial: Path, on_bytes: Progress) -> None:
+        """Download the missing part of the file."""
+        etag = _read_etag(partial)
         have = partial.stat().st_size if etag and partial.exists() else 0
-        # the plain form from the first byte on, so that a later range is of the same bytes
+        # uncompressed, so that a later range has the same bytes
         headers = {"Accept-Encoding": "identity"}
         if have:
             headers |= {"Range": f"bytes={have}-", "If-Range": etag}
-        with self._http.stream("GET", self._api + place, params=dict(given), headers=headers) as answer:
-            if answer.status_code == 416:  # it was whole already
+        with self._http.stream("GET", self._api + place, params=dict(parameters), headers=headers) as answer:
+            if answer.status_code == 416:  # it was complete already
                 return
             _raise_for(answer)
             with partial.open("ab" if answer.status_code == 206 else "wb") as file:
-                # opened first: a name must never stand beside bytes of another file
-                _keep_etag(partial, answer.headers.get("ETag", ""))
+                # after opening, which truncates: the ETag must never belong to other bytes
+                _write_etag(partial, answer.headers.get("ETag", ""))
                 on_bytes(file.tell())
                 for chunk in answer.iter_bytes():
                     file.write(chunk)
                     on_bytes(len(chunk))
 
 
-def _asked_pause(answer: httpx2.Response) -> float | None:
-    """The seconds that the site, or what stands before it, asks for; none where it names a date."""
-    asked = answer.headers.get("Retry-After", "")
-    return float(asked) if re.fullmatch(r"[0-9]{1,9}", asked) else None
+def _retry_after(answer: httpx2.Response) -> float | None:
+    """The seconds in the header Retry-After, from the site or a proxy; None if it is a date."""
+    seconds = answer.headers.get("Retry-After", "")
+    return float(seconds) if re.fullmatch(r"[0-9]{1,9}", seconds) else None
 
 
 def _pauses() -> Iterator[float]:
-    """In seconds, longer and longer, until the time is up that begins with the first."""
-    end, pause = time.monotonic() + AT_WORK_S, 1.0
+    """Growing pauses in seconds, until `IN_PROGRESS_S` have passed since the first."""
+    end, pause = time.monotonic() + IN_PROGRESS_S, 1.0
     while time.monotonic() < end:
         yield pause
         pause = min(30, 2 * pause)
 
 
 def _etag_file(partial: Path) -> Path:
-    """Beside what has come of a file: of which file it is."""
+    """The file with the ETag of a partial download."""
     return partial.with_name(f"{partial.name}.etag")
 
 
-def _kept_etag(partial: Path) -> str:
-    kept = _etag_file(partial)
-    return kept.read_text() if kept.exists() and partial.exists() else ""
+def _read_etag(partial: Path) -> str:
+    file = _etag_file(partial)
+    return file.read_text() if file.exists() and partial.exists() else ""
 
 
-def _keep_etag(partial: Path, etag: str) -> None:
-    """Of which file the part is. An export of what is there now has no ETag: what has come of it cannot go on later."""
+def _write_etag(partial: Path, etag: str) -> None:
+    """Store the ETag of the partial download. A live export has none: its download cannot be resumed."""
     if etag:
         _etag_file(partial).write_text(etag)
     else:
@@ -362,7 +366,7 @@ def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes
                 while chunk := file.read(2**16):
                     yield chunk
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise PalateError(0, f"{prompts} cannot be unpacked: {error}") from error
+                raise PalateError(0, f"{prompts} cannot be decompressed: {error}") from error
     else:
         for prompt in prompts:
             yield json.dumps(prompt, ensure_ascii=False).encode() + b"\n"
@@ -380,7 +384,7 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield b"".join(begun)
 
 
-def _word(value: Any) -> str:
+def _parameter_text(value: Any) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 

@@ -1,4 +1,4 @@
-"""What a scripted or AI annotator is shown, and what it says."""
+"""Items, and the judgments or skips that a scripted or AI annotator returns."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Answer:
 
 @dataclass(frozen=True)
 class Item:
-    """A prompt and the answers to put in order; with no answer, or a single one, write the answer, or a better one.
+    """A prompt and the answers to rank; without answers, write one; with a single answer, improve it.
 
-    `degrees`: where it is not empty, one of them must be given. `asks`: what is asked beside the order, of quality, safety,
-    flags, rationale and required rationale.
+    `degrees`: if not empty, one of them is required. `asks`: what else is asked, any of quality, safety, flags, rationale and
+    required rationale.
     """
 
     id: int
@@ -32,7 +32,7 @@ class Item:
     ticket: str
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Item:
+    def from_json(cls, data: Mapping[str, Any]) -> Item:
         answers = [Answer(**answer) for answer in data["answers"]]
         return cls(data["item"], data["prompt"], answers, data["degrees"], data["asks"], data["ticket"])
 
@@ -46,8 +46,8 @@ class Marks:
 
 @dataclass(frozen=True)
 class Judgment:
-    """`ranks` by label or in the order shown; 1 is best, equal ranks are ties. `degree` of two answers. `text` where one is
-    to be written."""
+    """`ranks` by label or in the order shown; 1 is best, equal ranks are ties. `degree` of two answers. `text`: the answer that
+    was written."""
 
     ranks: Mapping[str, int] | Sequence[int] = field(default_factory=dict)
     degree: str | None = None
@@ -56,7 +56,7 @@ class Judgment:
     text: str = ""
 
     def body(self, item: Item) -> dict[str, Any]:
-        """What is sent, with a key of its own, so that it counts once however often it is sent."""
+        """The request body, with an idempotency key, so that it counts once however often it is sent."""
         body: dict[str, Any] = {
             "ticket": item.ticket,
             "ranks": dict(self.ranks) if isinstance(self.ranks, Mapping) else list(self.ranks),

@@ -1,3 +1,5 @@
+"""Verification of webhook signatures."""
+
 from __future__ import annotations
 
 import hashlib
@@ -7,11 +9,11 @@ import time
 
 
 def verified(secret: str, body: bytes, header: str, *, tolerance_s: float = 300) -> bool:
-    """Whether a webhook's message is Palate's own and not older than `tolerance_s`: `header` is its `Palate-Signature`.
-    Raises nothing, whatever stands in it."""
+    """Whether a webhook's message has a valid signature and is not older than `tolerance_s`: `header` is its
+    `Palate-Signature`. Never raises an error."""
     parts = dict(part.partition("=")[::2] for part in header.split(","))
     at = parts.get("t", "")
-    # anybody can send a header: it may hold a number of thousands of digits, and signs beyond ASCII
+    # the header is untrusted: the number may have thousands of digits, the signature non-ASCII characters
     if not re.fullmatch(r"[0-9]{1,20}", at) or abs(time.time() - int(at)) > tolerance_s:
         return False
     expected = hmac.new(secret.encode(), f"{at}.".encode() + body, hashlib.sha256).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +87,10 @@ class ExportTests(PalateTestCase):
         ranks = {pk: n for n, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
         review.give_verdict(item=item, reviewer=self.alice, ranks=ranks, note="So it is.")
         invitations.invite(project=self.project, creator=self.alice, role="annotator", note="The students")
-        imports.keep_upload(
-            project=self.project, name="mine.jsonl", chunks=[b'{"prompt": "Why?"}'], creator=self.alice
+        imports.save_upload(
+            project=self.project, name="mine.jsonl", file=BytesIO(b'{"prompt": "Why?"}'), creator=self.alice
         )
-        snapshots.freeze(project=self.project, creator=self.alice, note="First")
+        snapshots.create_snapshot(project=self.project, creator=self.alice, note="First")
         webhooks.add(
             project=self.project,
             url="https://example.com/hook",

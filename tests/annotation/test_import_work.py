@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def project(alice: User) -> Project:
 
 def queued(project: Project, content: bytes, name: str = "prompts.jsonl") -> Import:
     lead = project.members.get(role=Member.Role.LEAD).user
-    upload = imports.keep_upload(project=project, name=name, chunks=[content], creator=lead)
+    upload = imports.save_upload(project=project, name=name, file=BytesIO(content), creator=lead)
     imports.start(upload)
     return upload
 
@@ -57,7 +58,7 @@ def read(project: Project, content: bytes, name: str = "prompts.jsonl") -> Impor
     """The import, as a worker left it."""
     claimed = imports.claim(queued(project, content, name).pk)
     assert claimed is not None
-    imports.work(claimed)
+    imports.run_import(claimed)
     claimed.refresh_from_db()
     return claimed
 
@@ -76,7 +77,7 @@ def test_it_takes_a_file_in_and_says_so(project: Project, alice: User) -> None:
         "unchanged": 0,
     }
     assert done.finished_at is not None
-    assert not imports.file_of(done).exists()
+    assert not imports.upload_path(done).exists()
     entry = AuditEntry.objects.get(verb="import.done")
     assert (entry.actor, entry.subject, entry.data["prompts"]) == (alice, "prompts.jsonl", 2)
 
@@ -94,7 +95,7 @@ def test_a_wrong_line_and_nothing_comes_in(project: Project) -> None:
     refused = read(project, lines(TWO, {"prompt": ""}, TWO) + b"\n{")
     assert refused.state == "refused"
     assert refused.report["errors"][0] == [2, "prompt: empty"]
-    assert refused.report["errors"][1] == [3, "id: 'q1' stands in line 1 already"]
+    assert refused.report["errors"][1] == [3, "id: 'q1' is the id of line 1 already"]
     assert refused.report["errors"][2][0] == 4
     assert nothing_came_in()
     assert not AuditEntry.objects.filter(verb="import.done").exists()
@@ -155,7 +156,7 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
 ) -> None:
     claimed = imports.claim(queued(project, lines(TWO)).pk)
     assert claimed is not None
-    take = prompts.take
+    take = prompts.import_rows
 
     def stopped(**arguments: Any) -> prompts.ImportReport:
         report = take(**arguments)
@@ -168,8 +169,8 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
         imports.cancel(Import.objects.get())
         connection.close()
 
-    monkeypatch.setattr(prompts, "take", stopped)
-    imports.work(claimed)
+    monkeypatch.setattr(prompts, "import_rows", stopped)
+    imports.run_import(claimed)
     claimed.refresh_from_db()
     assert claimed.state == "cancelled"
     assert nothing_came_in()
@@ -249,9 +250,9 @@ def test_who_lost_the_file_to_another_worker_leaves_nothing_behind(project: Proj
     Import.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
     other = imports.claim(upload.pk)
     assert other is not None
-    imports.work(slow)
+    imports.run_import(slow)
     assert nothing_came_in()
-    imports.work(other)
+    imports.run_import(other)
     assert Prompt.objects.count() == 1
     upload.refresh_from_db()
     assert (upload.state, upload.attempt) == ("done", 2)
@@ -263,7 +264,7 @@ def test_a_file_that_kills_its_workers_is_given_up(project: Project) -> None:
         claimed = imports.claim(upload.pk)
         assert claimed is not None
         Import.objects.update(heartbeat_at=timezone.now() - timedelta(minutes=5))
-    imports.work(claimed)
+    imports.run_import(claimed)
     upload.refresh_from_db()
     assert (upload.state, upload.report["reason"]) == ("failed", "Its worker died 3 times.")
 
@@ -312,7 +313,7 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    imports.work(claimed)
+    imports.run_import(claimed)
     watcher.join()
     upload.refresh_from_db()
     assert upload.state == "cancelled"
@@ -329,7 +330,7 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     imports.claim(silent.pk)
     Import.objects.filter(pk=silent.pk).update(heartbeat_at=long_ago)
     lead = project.members.get().user
-    forgotten = imports.keep_upload(project=project, name="a.txt", chunks=[b"a"], creator=lead)
+    forgotten = imports.save_upload(project=project, name="a.txt", file=BytesIO(b"a"), creator=lead)
     Import.objects.filter(pk=forgotten.pk).update(created_at=timezone.now() - timedelta(days=2))
     woken: list[int] = []
     monkeypatch.setattr(imports, "wake_worker", woken.append)
@@ -337,7 +338,7 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     imports.sweep()  # the second one does not wake them again at once
     assert woken == [lost.pk, silent.pk]
     forgotten.refresh_from_db()
-    assert (forgotten.state, imports.file_of(forgotten).exists()) == ("cancelled", False)
+    assert (forgotten.state, imports.upload_path(forgotten).exists()) == ("cancelled", False)
     fresh.refresh_from_db()
     assert fresh.state == "queued"
 

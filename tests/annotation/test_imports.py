@@ -6,6 +6,7 @@ import gzip
 import json
 import tracemalloc
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -43,8 +44,8 @@ class ImportPageTestCase(AccessTestCase):
 
     def uploaded(self, *rows: Mapping[str, object]) -> Import:
         content = b"\n".join(builders.lines(*(rows or [TWO])))
-        return imports.keep_upload(
-            project=self.project, name="prompts.jsonl", chunks=[content], creator=self.alice
+        return imports.save_upload(
+            project=self.project, name="prompts.jsonl", file=BytesIO(content), creator=self.alice
         )
 
     def look(self, upload: Import) -> HttpResponse:
@@ -63,7 +64,7 @@ class AccessTests(ImportPageTestCase):
 
     def test_files_of_other_projects_are_out_of_reach(self) -> None:
         other = builders.project(self.alice, "Other")
-        upload = imports.keep_upload(project=other, name="a.txt", chunks=[b"Why?"], creator=self.alice)
+        upload = imports.save_upload(project=other, name="a.txt", file=BytesIO(b"Why?"), creator=self.alice)
         self.sign_in(self.alice)
         assert self.client.get(self.url("import-preview", upload.pk)).status_code == 404
         for name in ("import-start", "import-cancel"):
@@ -78,9 +79,9 @@ class UploadTests(ImportPageTestCase):
         upload = Import.objects.get()
         self.assertRedirects(response, self.url("import-preview", upload.pk))
         assert (upload.state, upload.shape, upload.created_by) == ("uploaded", "palate", self.alice)
-        assert upload.bytes == imports.file_of(upload).stat().st_size
+        assert upload.bytes == imports.upload_path(upload).stat().st_size
         page = self.client.get(self.url("import-preview", upload.pk))
-        self.assertContains(page, "Recognised as Palate")
+        self.assertContains(page, "Format: Palate")
         self.assertContains(page, "2 lines.")
         self.assertContains(page, "Because.")
         self.assertContains(page, "<em>How</em>")
@@ -93,7 +94,7 @@ class UploadTests(ImportPageTestCase):
     def test_a_pasted_list_has_a_prompt_a_line(self) -> None:
         self.sign_in(self.alice)
         page = self.client.post(self.url(), {"text": "Why is it?\nHow is it?\n"}, follow=True)
-        self.assertContains(page, "Recognised as Palate")
+        self.assertContains(page, "Format: Palate")
         self.assertContains(page, "Why is it?")
         assert Import.objects.get().name == "Pasted list.txt"
 
@@ -105,7 +106,7 @@ class UploadTests(ImportPageTestCase):
         parquet.write_table(table, self.folder / "hh.parquet")
         response = self.send((self.folder / "hh.parquet").read_bytes(), "train-00000")
         assert list(Import.objects.values_list("shape", flat=True)) == ["hh-rlhf", "table"]
-        self.assertContains(self.client.get(response.url), "Recognised as HH-RLHF")
+        self.assertContains(self.client.get(response.url), "Format: HH-RLHF")
         self.assertContains(self.client.get(response.url), "1 row.")
 
     def test_a_packed_file_is_kept_unpacked(self) -> None:
@@ -121,7 +122,7 @@ class UploadTests(ImportPageTestCase):
             )
             upload = Import.objects.latest("id")
             self.assertRedirects(response, self.url("import-preview", upload.pk))
-            assert imports.file_of(upload).read_bytes() == content
+            assert imports.upload_path(upload).read_bytes() == content
             assert (upload.bytes, upload.name) == (len(content), name)
             self.assertContains(self.look(upload), "Why?")
 
@@ -145,7 +146,7 @@ class UploadTests(ImportPageTestCase):
             assert tracemalloc.get_traced_memory()[1] < 2**24
         finally:
             tracemalloc.stop()
-        self.assertContains(response, "There is more than 2.0\xa0MB in the file", status_code=422)
+        self.assertContains(response, "content is larger than 2.0\xa0MB", status_code=422)
         assert largest[0] <= 2**21
         assert not Import.objects.exists()
         assert not [path for path in self.folder.rglob("*") if path.is_file()]
@@ -164,7 +165,7 @@ class UploadTests(ImportPageTestCase):
         rows = json.dumps([{"prompt": f"{n}?"} for n in range(1200)])
         self.send(rows[:-1].encode(), "a.json")
         page = self.look(Import.objects.get())
-        self.assertContains(page, "it was cut off after element 1,200")
+        self.assertContains(page, "the file was cut off after element 1,200")
         self.assertContains(page, "1 of the first 1,000 elements is wrong")
         self.assertNotContains(page, "Start the import")
 
@@ -187,14 +188,14 @@ class UploadTests(ImportPageTestCase):
         lines = b"\n".join(builders.lines(TWO))
         for content, name, sentence in (
             (b"", "a.jsonl", "The file is empty."),
-            (b"\n \n", "a.jsonl", "There is nothing in it."),
-            (b'{"question": "Why?"}', "a.jsonl", "No known shape: its columns are question"),
+            (b"\n \n", "a.jsonl", "It has no rows."),
+            (b'{"question": "Why?"}', "a.jsonl", "Unknown format: its columns are question"),
             (b"nonsense", "a.jsonl", "Line 1: not JSON"),
             (b"PAR1nonsense", "a.parquet", "damaged Parquet file"),
             (b"\x1f\x8b\x00", "a.jsonl.gz", "without its end"),
             (gzip.compress(lines)[:-9], "a.jsonl.gz", "without its end"),
             (gzip.compress(lines)[:-8] + b"\0" * 8, "a.jsonl.gz", "damaged gzip file"),
-            (gzip.compress(gzip.compress(lines)), "a.jsonl.gz", "packed twice"),
+            (gzip.compress(gzip.compress(lines)), "a.jsonl.gz", "compressed twice"),
             (b"PK\x03\x04", "a.zip", "zip archive"),
             (b"[1, 2]", "a.json", "Element 1: not a JSON object"),
             (b'[{"prompt": "a"', "a.json", "Element 1 cannot be read"),
@@ -210,14 +211,14 @@ class UploadTests(ImportPageTestCase):
     @override_settings(MAX_UPLOAD_BYTES=10)
     def test_a_file_that_is_too_large_is_refused_with_both_sizes(self) -> None:
         response = self.send(b'{"prompt": "Long enough?"}\n')
-        self.assertContains(response, "at most 10\xa0bytes are taken", status_code=422)
-        with pytest.raises(imports.UploadError, match="more than 10"):
+        self.assertContains(response, "the limit is 10\xa0bytes", status_code=422)
+        with pytest.raises(imports.UploadError, match="larger than 10"):
             self.uploaded()
         assert not [path for path in self.folder.rglob("*") if path.is_file()]
 
     def test_a_full_disk_is_said(self) -> None:
         (self.folder / "imports").write_text("a file where the folder should be")
-        self.assertContains(self.send(b'{"prompt": "a"}'), "could not be kept", status_code=422)
+        self.assertContains(self.send(b'{"prompt": "a"}'), "could not be saved", status_code=422)
         assert not Import.objects.exists()
 
 
@@ -229,7 +230,7 @@ class StartAndStopTests(ImportPageTestCase):
         upload.refresh_from_db()
         assert upload.state == "queued"
         page = self.client.post(self.url("import-start", upload.pk), follow=True)
-        self.assertContains(page, "was started or discarded before")
+        self.assertContains(page, "was started or discarded already")
         self.assertContains(page, "It waits for a worker")
         self.assertContains(page, "every 1s")
 
@@ -238,9 +239,9 @@ class StartAndStopTests(ImportPageTestCase):
         self.sign_in(self.alice)
         self.assertRedirects(self.client.post(self.url("import-cancel", upload.pk)), self.url())
         upload.refresh_from_db()
-        assert (upload.state, imports.file_of(upload).exists()) == ("cancelled", False)
+        assert (upload.state, imports.upload_path(upload).exists()) == ("cancelled", False)
         page = self.client.post(self.url("import-cancel", upload.pk), follow=True)
-        self.assertContains(page, "is over")
+        self.assertContains(page, "has ended already")
         page = self.client.post(self.url("import-start", upload.pk), follow=True)
         self.assertContains(page, "Stopped; nothing was imported")
 
@@ -256,10 +257,10 @@ class StartAndStopTests(ImportPageTestCase):
 
     def test_a_file_that_has_gone_is_said(self) -> None:
         upload = self.uploaded()
-        imports.file_of(upload).unlink()
+        imports.upload_path(upload).unlink()
         self.sign_in(self.alice)
         page = self.client.get(self.url("import-preview", upload.pk), follow=True)
-        self.assertContains(page, "is not here any more")
+        self.assertContains(page, "is not on the server any more")
 
 
 class ListTests(ImportPageTestCase):

@@ -81,6 +81,6 @@ def test_a_project_is_worked_on_while_a_file_comes_in(project: Project, alice: U
         member = invitations.accept(invitation=Invitation.objects.get(pk=invitation.pk), user=bob)
         members.change_role(member=member, role="lead", actor=alice)
         projects.write_guideline(project=project, text="Prefer the shorter one.", author=alice)
-        snapshots.freeze(project=project, creator=alice, note="")
+        snapshots.create_snapshot(project=project, creator=alice, note="")
     assert project.guideline is not None
     assert project.guideline.number == 2

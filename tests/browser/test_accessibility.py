@@ -4,6 +4,7 @@ the Rank screen weighs."""
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     for _ in range(8):
         builders.judgment(project, bob)
     projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
-    frozen = snapshots.freeze(project=project, creator=alice)
+    frozen = snapshots.create_snapshot(project=project, creator=alice)
     policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
     run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
     claimed = claim_run(run.pk)
@@ -63,10 +64,10 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
         record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
     finish_run(claimed, state=Run.State.DONE, result={"seconds": 60.0, "metrics": {"loss": 0.1}})
     started = transitions.start_round(loop=round_helpers.make_loop(project, alice), creator=alice)
-    upload = imports.keep_upload(
+    upload = imports.save_upload(
         project=project,
         name="prompts.jsonl",
-        chunks=[b'{"prompt": "Why?", "responses": ["a", "b"]}\n'],
+        file=BytesIO(b'{"prompt": "Why?", "responses": ["a", "b"]}\n'),
         creator=alice,
     )
     _, key = invitations.invite(project=project, creator=alice, role=Member.Role.ANNOTATOR)

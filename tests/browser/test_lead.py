@@ -157,14 +157,14 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     expect(page.locator("#upload .error")).to_contain_text("No known shape")
 
     page.evaluate(DROP, json.dumps({"prompt": "Why?", "chosen": "Because of it.", "rejected": "No idea."}))
-    expect(page.get_by_role("heading", name="Recognised as TRL preferences")).to_be_visible()
+    expect(page.get_by_role("heading", name="Format: TRL preferences")).to_be_visible()
     expect(page.locator(".sample-answer")).to_have_count(2)
     page.get_by_role("button", name="Start the import").click()
     expect(page.locator("#state-title")).to_have_text("It waits for a worker")
 
     claimed = imports.claim(Import.objects.get().pk)
     assert claimed is not None
-    elsewhere(imports.work, claimed)
+    elsewhere(imports.run_import, claimed)
     expect(page.locator("#state-title")).to_have_text("It is imported")
     expect(page.locator("#state")).to_contain_text("items added to the queue")
     assert Prompt.objects.count() == 1
@@ -178,10 +178,10 @@ def test_without_scripts_a_list_is_pasted_looked_at_and_discarded(
     page.goto(reverse("import", args=[project.slug]))
     page.get_by_text("Or paste a list of prompts").click()
     page.get_by_label("Or paste a list").fill("Why?\nHow?")
-    page.get_by_role("button", name="Upload and look").click()
+    page.get_by_role("button", name="Upload and preview").click()
     expect(page.locator("main")).to_contain_text("2 lines.")
     page.get_by_role("button", name="Discard").click()
-    expect(page.locator("#imports")).to_contain_text("Nothing was kept.")
+    expect(page.locator("#imports")).to_contain_text("Nothing was imported.")
 
 
 def test_somebody_joins_by_a_link_that_was_copied(

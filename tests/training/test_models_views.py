@@ -122,7 +122,7 @@ class ModelTests(AccessTestCase):
 
     def test_a_policy_shows_what_it_answers_and_text_is_not_markup(self) -> None:
         prompt = self.project.prompts.first()
-        sample = prompts.Sample(prompt.pk, "**Well**, <script>alert(1)</script>")
+        sample = prompts.SampledResponse(prompt.pk, "**Well**, <script>alert(1)</script>")
         prompts.add_responses(author=self.first.author, samples=[sample])
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", self.first.pk))

@@ -57,7 +57,7 @@ class OverviewTests(PalateTestCase):
         for _ in range(19):
             builders.judgment(self.project, self.bob)
         assert self.next() == "Freeze a snapshot"
-        frozen = snapshots.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
         run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         assert self.next() == "View the run"

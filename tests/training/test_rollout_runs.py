@@ -105,7 +105,7 @@ class PageTests(RolloutTestCase):
 class DescentTests(RolloutTestCase):
     def test_behind_such_a_policy_stand_the_judgments_of_its_reward_model(self) -> None:
         builders.judgment(self.project, self.bob)
-        snapshot = snapshots.freeze(project=self.project, creator=self.alice)
+        snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
         teacher = Run.objects.create(
             project=self.project, kind="reward", config={}, snapshot=snapshot, created_by=self.alice
         )

@@ -105,7 +105,7 @@ class MovingTests(RoundTestCase):
 
     def test_an_up_to_date_snapshot_is_reused(self) -> None:
         round = self.start_round()
-        frozen = snapshots.freeze(project=self.policy_project, creator=self.alice)
+        frozen = snapshots.create_snapshot(project=self.policy_project, creator=self.alice)
         transitions.skip_waiting(round, self.alice)
         transitions.advance(round.pk)
         assert reload(round).snapshot == frozen

@@ -64,7 +64,7 @@ def judged(project: Project, alice: User, count: int = 30) -> snapshots.Snapshot
     builders.items(project, count, k=3)
     for _ in range(count):
         builders.judgment(project, alice)
-    return snapshots.freeze(project=project, creator=alice)
+    return snapshots.create_snapshot(project=project, creator=alice)
 
 
 def over(run: Run) -> bool:
@@ -92,7 +92,7 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
 
 
 def snapshot_ids(snapshot: snapshots.Snapshot) -> Iterator[int]:
-    return (row["judgment"] for row in snapshots.read(snapshot))
+    return (row["judgment"] for row in snapshots.read_rankings(snapshot))
 
 
 def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer: None) -> None:

@@ -17,8 +17,8 @@ from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
-from annotation.api.validation import body
-from annotation.http.streaming import stream
+from annotation.api.validation import validate_body
+from annotation.http.streaming import stream_response
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
@@ -85,7 +85,7 @@ class ModelsApi(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """Newest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return NewestFirst().answer(models_of(project), request, ModelOut)
+        return NewestFirst().page_response(models_of(project), request, ModelOut)
 
     @extend_schema(
         summary="Add a model",
@@ -105,8 +105,8 @@ class ModelsApi(APIView):
         """The first of its kind is current at once. Pickled weights, and models that bring code of their own, are
         refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        with errors.by_field(RunError):
-            version = add_model(project=project, **body(request, ModelIn))
+        with errors.as_field_errors(RunError):
+            version = add_model(project=project, **validate_body(request, ModelIn))
         return Response(ModelOut(version).data, status=201)
 
 
@@ -178,4 +178,6 @@ class DownloadApi(APIView):
             made = model_archive.archive(version)
         except RunError as error:
             raise NotFound(str(error)) from error
-        return stream(made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size)
+        return stream_response(
+            made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size
+        )

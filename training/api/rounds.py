@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.models import Member, Project
 from training.api.access import loop_for, round_for
 from training.configs import ConfigError
@@ -195,7 +195,7 @@ class RoundsApi(APIView):
         """Newest first, 100 a page. For leads and reviewers."""
         loop = loop_for(request, pk, Role.LEAD, Role.REVIEWER)
         rounds = loop.rounds.select_related("loop__project", "snapshot").prefetch_related("runs")
-        return NewestFirst().answer(rounds, request, RoundOut)
+        return NewestFirst().page_response(rounds, request, RoundOut)
 
     @extend_schema(
         summary="Start a round",
@@ -245,7 +245,7 @@ class RoundActApi(APIView):
         """`cancel` it; `resume` it; `retry` from a step; `go-on` without waiting for more judgments; `overrule` a gate that was
         not passed; `promote` its policy, or `reject` it. For leads."""
         round = round_for(request, pk, Role.LEAD)
-        data = body(request, DecisionIn)
+        data = validate_body(request, DecisionIn)
         if verb not in transitions.TRANSITIONS:
             raise ValidationError(
                 {"verb": [f"there is no action {verb!r}: there are {', '.join(transitions.TRANSITIONS)}."]}
@@ -284,7 +284,7 @@ class LeaderboardApi(APIView):
 
 
 def _save(request: Request, project: Project, loop: Loop | None) -> Loop:
-    values = body(request, LoopIn)
+    values = validate_body(request, LoopIn)
     values["safety_project"] = _safety_project(request, values.get("safety_project"))
     try:
         return save_loop(

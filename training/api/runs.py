@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, ById, Page
-from annotation.api.validation import body
+from annotation.api.validation import validate_body
 from annotation.models import Project, Prompt, Snapshot
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
@@ -148,7 +148,7 @@ class RunsApi(APIView):
     def get(self, request: Request, slug: str) -> Response:
         """Oldest first, 100 a page. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return ById().answer(runs_of(project).select_related("project"), request, RunOut)
+        return ById().page_response(runs_of(project).select_related("project"), request, RunOut)
 
     @extend_schema(
         summary="Start a run",
@@ -182,7 +182,7 @@ class RunsApi(APIView):
     def post(self, request: Request, slug: str) -> Response:
         """Put a run into the workers' queue. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        data = body(request, RunIn)
+        data = validate_body(request, RunIn)
         kind = data["kind"]
         if kind not in KINDS:
             raise ValidationError({"kind": [f"{kind!r} is no kind of run: there are {', '.join(KINDS)}."]})

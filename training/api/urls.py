@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path, re_path
 
-from annotation.api.errors import NoSuchAddress
+from annotation.api.errors import UnknownAddressApi
 from training.api.models import DownloadApi, LineageApi, ModelsApi, PromoteApi, RetireApi
 from training.api.rounds import LeaderboardApi, LoopApi, LoopsApi, RoundActApi, RoundApi, RoundsApi
 from training.api.runs import CancelApi, MetricsApi, ResumeApi, RunApi, RunsApi
@@ -25,5 +25,5 @@ urlpatterns = [
     path("rounds/<int:pk>/", RoundApi.as_view(), name="api-round"),
     path("rounds/<int:pk>/<slug:verb>/", RoundActApi.as_view(), name="api-round-act"),
     # last, because it answers for whatever is left
-    re_path("^", NoSuchAddress.as_view()),
+    re_path("^", UnknownAddressApi.as_view()),
 ]

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
-from annotation.imports.schema import Message, Row
+from annotation.exports.judgment_row import JudgmentRow
+from annotation.imports.prompt_schema import Message
 from annotation.logic.ranking import pairs
 from training.demo.language import understand
 from training.demo.taste import features, utility
@@ -31,7 +32,7 @@ class Interval:
     prompts: int
 
 
-def ceiling(rows: Iterable[Row]) -> float:
+def ceiling(rows: Iterable[JudgmentRow]) -> float:
     """How often the noiseless taste agrees with the noisy judgments' own pairs: no model can be expected to do better on
     them. Pairs of equal utility count one half."""
     agreed = []

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from annotation import analytics
 from annotation.actions.projects import create_project
-from annotation.actions.snapshots import read
+from annotation.actions.snapshots import read_rankings
 from annotation.logic.splits import split_of
 from annotation.models import ApiToken, Judgment, Member, Project, User
 from training.demo import language, metrics, run_settings
@@ -185,7 +185,9 @@ class World:
         rounds = self.lead.rounds(self.loop())
         measured = Run.objects.get(pk=state["runs"]["measure-reward"])
         assert measured.snapshot is not None
-        fresh = (row for row in read(measured.snapshot) if row["judgment"] > measured.inputs["after"])
+        fresh = (
+            row for row in read_rankings(measured.snapshot) if row["judgment"] > measured.inputs["after"]
+        )
         new = Run.objects.get(pk=state["runs"]["answers-new"])
         oldest = Run.objects.get(pk=rounds[0]["runs"]["answers-old"])
         return Figures(

@@ -17,7 +17,7 @@ from django.utils import timezone
 from annotation import audit, events
 from annotation.actions import webhook_delivery
 from annotation.actions.queue import QueueError
-from annotation.actions.snapshots import FreezeError
+from annotation.actions.snapshots import SnapshotError
 from annotation.models import User
 from training.configs import ConfigError
 from training.errors import RunError
@@ -88,7 +88,7 @@ def _advance_once(round_id: int) -> bool:
             return False
     except DatabaseError:
         raise  # nothing was changed; the next message or sweep tries again
-    except (RunError, ConfigError, QueueError, FreezeError, OSError, ValueError, KeyError) as error:
+    except (RunError, ConfigError, QueueError, SnapshotError, OSError, ValueError, KeyError) as error:
         log.exception("round %s failed", round_id)
         with transaction.atomic():
             round = _try_lock(round_id, Round.State.WORKING)

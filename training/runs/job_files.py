@@ -59,7 +59,7 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
     splits = {split: split for split in Prompt.Split.values}
     if run.inputs.get("swap"):
         splits = {"train": "held_out", "held_out": "train"}
-    for row in snapshots.read(run.snapshot):
+    for row in snapshots.read_rankings(run.snapshot):
         if row["judgment"] <= after or len(row["responses"]) < 2:
             continue  # a demonstration has nothing to compare
         safe = [response.get("safe") for response in row["responses"]]

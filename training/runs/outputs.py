@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils.text import slugify
 
 from annotation.actions import queue
-from annotation.actions.prompts import Sample, add_responses
+from annotation.actions.prompts import SampledResponse, add_responses
 from annotation.models import Author, Response
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
@@ -109,11 +109,11 @@ def _author(run: Run) -> Author:
     return author
 
 
-def _sample(answer: JsonObject, run: Run) -> Sample:
+def _sample(answer: JsonObject, run: Run) -> SampledResponse:
     sampling = {name: answer[name] for name in ("temperature", "seed", "token_ids", "finished")}
     if run.round is not None:
         sampling["round"] = run.round.number  # exports filter by it
-    return Sample(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
+    return SampledResponse(prompt_id=answer["id"], text=answer["text"].replace("\0", ""), sampling=sampling)
 
 
 def _item_specs(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queue.ItemSpec]:

@@ -9,7 +9,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.http.streaming import stream
+from annotation.http.streaming import stream_response
 from training import metric_labels
 from training.errors import RunError
 from training.models import ModelVersion, Run
@@ -118,4 +118,6 @@ def model_download(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase
         made = model_archive.archive(version)
     except RunError as error:
         raise Http404(str(error)) from error
-    return stream(made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size)
+    return stream_response(
+        made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size
+    )

@@ -44,17 +44,17 @@ class TokenTests(ApiTestCase):
     def test_a_token_that_was_revoked_is_refused(self) -> None:
         token, key = ApiToken.issue(user=self.bob, name="t")
         token.delete()
-        self.refused(self.with_header(f"Bearer {key}"), 401, "detail", "not known")
+        self.refused(self.with_header(f"Bearer {key}"), 401, "detail", "is unknown")
 
     def test_a_token_of_someone_who_left_is_refused(self) -> None:
         key = self.key_of(self.bob, "lead")
         self.bob.is_active = False
         self.bob.save()
-        self.refused(self.with_header(f"Bearer {key}"), 401, "detail", "not known")
+        self.refused(self.with_header(f"Bearer {key}"), 401, "detail", "is unknown")
 
     def test_the_digest_of_a_key_is_no_key(self) -> None:
         token, _ = ApiToken.issue(user=self.bob, name="t")
-        self.refused(self.with_header(f"Bearer {token.digest}"), 401, "detail", "not known")
+        self.refused(self.with_header(f"Bearer {token.digest}"), 401, "detail", "is unknown")
 
     def test_its_use_is_noted_at_most_once_a_minute(self) -> None:
         token, key = ApiToken.issue(user=self.bob, name="t")

@@ -169,9 +169,9 @@ class ClientTests(TransactionTestCase):
             hasty._http.event_hooks = {"response": [lambda answer: seen.append(answer.status_code)]}
             with transaction.atomic():
                 Project.objects.select_for_update(no_key=True).get(pk=self.project.pk)
-                with patch.object(client, "AT_WORK_S", 2):
+                with patch.object(client, "IN_PROGRESS_S", 2):
                     refused = raised(lambda: hasty.freeze("helpfulness"))
-                assert (refused.status, "at work" in str(refused)) == (409, True), refused
+                assert (refused.status, "being executed" in str(refused)) == (409, True), refused
                 seen.clear()
                 frozen = pool.submit(hasty.freeze, "helpfulness", note="once")
                 until(lambda: frozen.done() or seen.count(409) > 1, "the site to be at work")
@@ -185,7 +185,7 @@ class ClientTests(TransactionTestCase):
         for wrong, status, words in (
             (lambda: palate.project("nothing"), 404, "No such project"),
             (lambda: palate.export("helpfulness", self.folder / "n", format="csv"), 400, "format: 'csv'"),
-            (lambda: Palate(self.url, "palate_x").projects(), 401, "not known"),
+            (lambda: Palate(self.url, "palate_x").projects(), 401, "is unknown"),
             (lambda: palate.label("helpfulness", lambda item: Said(ranks={"Z": 1})), 400, "ranks: 'Z'"),
         ):
             refused = raised(wrong)

@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.test import override_settings
 from palate_client import client
 
-from annotation.actions.snapshots import FreezeError, freeze
+from annotation.actions.snapshots import SnapshotError, create_snapshot
 from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
@@ -56,15 +56,15 @@ class IdempotencyTests(ApiTestCase):
 
     def test_the_same_key_for_something_else_is_refused(self) -> None:
         self.freeze("a")
-        self.refused(self.freeze("b"), 422, "detail", "used for something else")
+        self.refused(self.freeze("b"), 422, "detail", "used for another request")
 
     def test_the_same_at_the_same_time_is_refused(self) -> None:
         busy: list[object] = []
         with patch(
-            "annotation.api.idempotency._to_be_kept", side_effect=lambda _: busy.append(self.freeze("a"))
+            "annotation.api.idempotency._should_store", side_effect=lambda _: busy.append(self.freeze("a"))
         ):
             self.freeze("a")
-        self.refused(busy[0], 409, "detail", "at work")
+        self.refused(busy[0], 409, "detail", "being executed")
         assert busy[0]["Retry-After"] == "1"
 
     def test_what_takes_long_is_not_begun_again_while_anybody_waits_for_it(self) -> None:
@@ -73,7 +73,7 @@ class IdempotencyTests(ApiTestCase):
         (seconds,) = (
             call.args[2] for call in added.call_args_list if call.args[0].startswith("idempotency:")
         )
-        assert seconds == 3600 > 2 * client.AT_WORK_S
+        assert seconds == 3600 > 2 * client.IN_PROGRESS_S
 
     def test_what_was_refused_for_who_asked_is_not_kept(self) -> None:
         self.freeze("a", key="palate_x")
@@ -117,7 +117,7 @@ class IdempotencyTests(ApiTestCase):
         assert made["Cache-Control"] == "no-store"
         secret = made.json()["secret"]
         written: list[object] = []
-        self.refused(add(), 409, "detail", "held a secret")
+        self.refused(add(), 409, "detail", "contained a secret")
         assert Webhook.objects.count() == 1
         with patch.object(cache, "set", lambda *arguments: written.append(arguments)):
             self.own = str(uuid.uuid4())
@@ -135,13 +135,13 @@ class IdempotencyTests(ApiTestCase):
 
     def test_what_was_done_is_answered_also_where_the_answer_cannot_be_kept(self) -> None:
         def frozen(**arguments: object) -> Snapshot:
-            made = freeze(**arguments)  # type: ignore[arg-type]
+            made = create_snapshot(**arguments)  # type: ignore[arg-type]
             away.enable()
             return made
 
         def failed(**_: object) -> Snapshot:
             away.enable()
-            raise FreezeError("There is nothing to freeze.")
+            raise SnapshotError("There are no judgments yet.")
 
         def broken(**_: object) -> Snapshot:
             away.enable()
@@ -156,7 +156,7 @@ class IdempotencyTests(ApiTestCase):
         for way, status, log in ways:
             away = override_settings(CACHES=AWAY)
             with (
-                patch("annotation.api.snapshots.freeze", way),
+                patch("annotation.api.snapshots.create_snapshot", way),
                 self.assertLogs(log, "WARNING") as logged,
             ):
                 answer = self.freeze("a", own=str(status))
@@ -166,7 +166,7 @@ class IdempotencyTests(ApiTestCase):
 
     def test_what_failed_may_be_tried_again(self) -> None:
         with (
-            patch("annotation.api.snapshots.freeze", side_effect=RuntimeError),
+            patch("annotation.api.snapshots.create_snapshot", side_effect=RuntimeError),
             pytest.raises(RuntimeError),
         ):
             self.freeze("a")
@@ -220,7 +220,7 @@ class BodyTests(ApiTestCase):
             ("PATCH", "projects/helpfulness/"),
         ):
             answer = self.call(method, door, self.alice, {"note": "a" * 1000})
-            self.refused(answer, 413, "detail", "At most")
+            self.refused(answer, 413, "detail", "The limit")
         assert not Snapshot.objects.exists()
 
 

@@ -33,7 +33,7 @@ class ImportTests(ApiTestCase):
         """As a worker does."""
         upload = imports.claim(pk)
         assert upload is not None
-        imports.work(upload)
+        imports.run_import(upload)
 
     def test_a_file_is_kept_read_and_reported_on(self) -> None:
         answer = self.send("prompts.jsonl.gz", gzip.compress(LINES))
@@ -76,14 +76,16 @@ class ImportTests(ApiTestCase):
         )
         self.refused(answer, 400, "file", "No file")
         with override_settings(MAX_UPLOAD_BYTES=10):
-            self.refused(self.send("long.jsonl", LINES), 413, "detail", "at most 10")
+            self.refused(self.send("long.jsonl", LINES), 413, "detail", "the limit is 10")
         assert not Import.objects.exists()
 
     def test_it_is_stopped_once(self) -> None:
         sent = self.send("prompts.jsonl", LINES).json()
         assert self.post(f"{self.here}{sent['id']}/cancel/", self.alice).json()["state"] == "cancelled"
         assert imports.claim(sent["id"]) is None
-        self.refused(self.post(f"{self.here}{sent['id']}/cancel/", self.alice), 409, "detail", "is over")
+        self.refused(
+            self.post(f"{self.here}{sent['id']}/cancel/", self.alice), 409, "detail", "has ended already"
+        )
 
     def test_another_project_s_import_is_not_there(self) -> None:
         sent = self.send("prompts.jsonl", LINES).json()

@@ -67,7 +67,7 @@ class ExportTests(ApiTestCase):
 
     def test_a_snapshot_gives_what_was_frozen(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
-            snapshot = snapshots.freeze(project=self.project, creator=self.alice)
+            snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
             builders.items(builders.project(self.alice, "Other"), 1)
             frozen = self.lines(self.get(PATH, self.dana))
             self.project.overlap = 2
@@ -79,13 +79,13 @@ class ExportTests(ApiTestCase):
             answer = self.get(f"{PATH}?snapshot=1&format=raw", self.dana)
             assert answer["Content-Disposition"] == 'attachment; filename="helpfulness-1-raw.jsonl"'
             self.body_of(answer)
-            snapshots.file_of(snapshot).unlink()
+            snapshots.snapshot_path(snapshot).unlink()
             self.refused(self.get(f"{PATH}?snapshot=1", self.dana), 404, "detail", "not on this server")
 
     def test_a_snapshot_that_is_none_is_refused(self) -> None:
         for number in ("1", "0", "-1", "x", "", "9" * 30, "1.5", "%00", "²"):
             answer = self.get(f"{PATH}?snapshot={number}", self.dana)
-            self.refused(answer, 400, "snapshot", "is the number of no snapshot")
+            self.refused(answer, 400, "snapshot", "is not the number of a snapshot")
 
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.imported(self.project, {"id": "new", "prompt": "New?", "responses": ["a", "b"]})
@@ -181,9 +181,9 @@ class SubmitTests(QueueTestCase):
             ({"ranks": {"A": 1, "B": 2, "C": 3}}, "ranks", "missing: D"),
             ({"ranks": {}}, "ranks", "missing: A, B, C, D"),
             ({"ranks": [1, 2]}, "ranks", "missing: C, D"),
-            ({"ranks": [1, 2, 3, 4, 5]}, "ranks", "'E' does not stand"),
-            ({"ranks": {"A": 1, "B": 2, "C": 3, "Z": 4}}, "ranks", "'Z' does not stand"),
-            ({"ranks": {"A": 1, "B": 2, "C": 3, "999999": 4}}, "ranks", "'999999' does not stand"),
+            ({"ranks": [1, 2, 3, 4, 5]}, "ranks", "'E' is not in this item"),
+            ({"ranks": {"A": 1, "B": 2, "C": 3, "Z": 4}}, "ranks", "'Z' is not in this item"),
+            ({"ranks": {"A": 1, "B": 2, "C": 3, "999999": 4}}, "ranks", "'999999' is not in this item"),
             ({"ranks": {"A": 1, str(item["answers"][0]["id"]): 2}}, "ranks", "ranked twice"),
             ({"ranks": [1, 2, 3, 0]}, "ranks", "from 1 to 4"),
             ({"ranks": [1, 2, 3, 5]}, "ranks", "from 1 to 4"),

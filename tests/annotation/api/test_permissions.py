@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from io import BytesIO
 from typing import Any
 
 from django.db import transaction
@@ -122,14 +123,14 @@ class PermissionTests(ApiTestCase):
         self.project.save()
         builders.items(self.project, 3)
         self.judgment = builders.judgment(self.project, self.bob)
-        self.snapshot: Snapshot = snapshots.freeze(project=self.project, creator=self.alice)
+        self.snapshot: Snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
         self.webhook = webhooks.add(
             project=self.project, url="https://example.com/", events=["snapshot.frozen"], creator=self.alice
         )
         self.delivery = Delivery.objects.create(webhook=self.webhook, event="snapshot.frozen", body={})
         self.eve = builders.join(self.project, builders.user("eve"), "annotator")
-        self.upload = imports.keep_upload(
-            project=self.project, name="x.jsonl", chunks=[b'{"prompt": "x"}'], creator=self.alice
+        self.upload = imports.save_upload(
+            project=self.project, name="x.jsonl", file=BytesIO(b'{"prompt": "x"}'), creator=self.alice
         )
 
         self.invitation, _ = invitations.invite(project=self.project, creator=self.alice, role="annotator")
@@ -219,7 +220,7 @@ class PermissionTests(ApiTestCase):
         mine = f"projects/helpfulness/judgments/{self.judgment.pk}/"
         assert len(self.get(mine, self.bob).json()["placements"]) == 4
         eve = self.eve.user
-        self.refused(self.get(mine, eve), 403, "detail", "somebody else's")
+        self.refused(self.get(mine, eve), 403, "detail", "another annotator")
         answer = self.post(
             f"{mine}revise/", eve, {"ranks": [1, 2, 3, 4], "idempotency_key": str(uuid.uuid4())}
         )

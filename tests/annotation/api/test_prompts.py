@@ -8,7 +8,7 @@ import pytest
 from django.test import RequestFactory, TestCase, override_settings
 
 from annotation.api.errors import TooLarge
-from annotation.api.prompts import limited
+from annotation.api.prompts import _read_limited
 from annotation.models import AuditEntry, Item, Prompt, Response
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
@@ -117,7 +117,7 @@ class ImportTests(PromptsTestCase):
     @override_settings(MAX_IMPORT_BYTES=1000)
     def test_a_body_that_is_too_large_is_refused_and_nothing_comes_in(self) -> None:
         rows = [{"prompt": f"{n} " + "x" * 50} for n in range(30)]
-        self.refused(self.send(*rows), 413, "detail", "nothing of this one was taken")
+        self.refused(self.send(*rows), 413, "detail", "nothing of this one was imported")
         assert not Prompt.objects.exists()
 
     @override_settings(MAX_IMPORT_BYTES=1000)
@@ -127,7 +127,7 @@ class ImportTests(PromptsTestCase):
         request = RequestFactory().generic("POST", "/", rows, content_type=NDJSON)
         request.META["CONTENT_LENGTH"] = ""
         with pytest.raises(TooLarge):
-            list(limited(request))
+            list(_read_limited(request))
 
     @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
     def test_a_list_that_is_too_large_is_pointed_to_lines(self) -> None:

@@ -35,7 +35,7 @@ class SchemathesisTests(TransactionTestCase):
         builders.items(project, 5)
         builders.judgment(project, bob)
         with self.settings(ARTIFACTS=Path(folder.name)):
-            snapshots.freeze(project=project, creator=alice)
+            snapshots.create_snapshot(project=project, creator=alice)
             port = free_port()
             address = f"http://127.0.0.1:{port}/api/v1/schema/?format=json"
             with process("web", port=port, API_CALLS_PER_MINUTE="0"):

@@ -21,7 +21,7 @@ class ExportTestCase(PalateTestCase):
         self.addCleanup(settings.disable)
 
     def bytes_of(self, selection: Selection | None = None, **given: str) -> bytes:
-        return b"".join(stream.live(self.project, selection or Selection.of(given)))
+        return b"".join(stream.export_project(self.project, selection or Selection.from_parameters(given)))
 
     def lines(self, **given: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.bytes_of(**given).decode().split("\n") if line]

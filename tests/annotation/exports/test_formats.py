@@ -89,7 +89,7 @@ class FormatTests(ExportTestCase):
             assert row["agreement"] == 1
 
     def test_every_format_says_the_same_from_a_snapshot(self) -> None:
-        frozen = snapshots.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)
         votes = [
             {"format": format, "votes": vote, "origin": origin}
             for format, shape in FORMATS.items()
@@ -98,27 +98,27 @@ class FormatTests(ExportTestCase):
             if vote == "all" or shape.rows not in ("raw", "duels", "prompts")
         ]
         for given in votes:
-            selection = Selection.of(given)
+            selection = Selection.from_parameters(given)
             live = self.bytes_of(selection)
             assert live, given
-            assert b"".join(stream.frozen(snapshots.file_of(frozen), selection)) == live, given
+            assert b"".join(stream.export_snapshot(snapshots.snapshot_path(frozen), selection)) == live, given
             names = set(json.loads(live.splitlines()[0]))
             extra = {"origin"} if selection.origin and selection.format != "raw" else set()
             assert names == set(FORMATS[selection.format].columns) | extra, given
 
     def test_batches_join_without_a_gap_or_a_double_and_part_no_item(self) -> None:
-        frozen = snapshots.freeze(project=self.project, creator=self.alice)
+        frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)
         for given in (
             {"format": "raw", "account": "person"},
             {"votes": "unanimous"},
             {"format": "prompts"},
             {"format": "sft"},
         ):
-            selection = Selection.of(given)
+            selection = Selection.from_parameters(given)
             whole = self.bytes_of(selection)
             with patch.object(stream, "BATCH_BYTES", 1), patch.object(stream, "FIRST_PROMPTS", 1):
                 assert self.bytes_of(selection) == whole
-                assert b"".join(stream.frozen(snapshots.file_of(frozen), selection)) == whole
+                assert b"".join(stream.export_snapshot(snapshots.snapshot_path(frozen), selection)) == whole
 
     def test_tables_are_joined_in_the_order_in_which_they_stand_and_only_there(self) -> None:
         setting = "SELECT current_setting('join_collapse_limit')"

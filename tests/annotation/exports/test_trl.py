@@ -56,7 +56,7 @@ class TrainerTests(ExportTestCase):
         assert (self.folder / "reward" / "config.json").exists()
 
     def test_the_hub_folder_is_a_dataset(self) -> None:
-        snapshot = snapshots.freeze(project=self.project, creator=self.alice, licence="cc-by-4.0")
+        snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice, licence="cc-by-4.0")
         with zipfile.ZipFile(snapshot_files.hub_zip(snapshot)) as archive:
             archive.extractall(self.folder)
         place = str(self.folder / "helpfulness-1")

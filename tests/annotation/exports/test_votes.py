@@ -222,7 +222,7 @@ class OrderTests(ExportTestCase):
 
     def test_what_comes_in_meanwhile_is_left_for_the_next_time(self) -> None:
         fill(self.project, self.bob, 200)
-        chunks = stream.live(self.project, Selection.of({"format": "rankings"}))
+        chunks = stream.export_project(self.project, Selection.from_parameters({"format": "rankings"}))
         first = next(chunks).count(b"\n")
         fill(self.project, self.dana, 5)
         assert first + sum(chunk.count(b"\n") for chunk in chunks) == 200
@@ -232,7 +232,7 @@ class OrderTests(ExportTestCase):
         for file in ("jsonl", "parquet"):
             self.bytes_of(file=file)  # what is loaded for the first time is not of the export
             tracemalloc.start()
-            for _ in stream.live(self.project, Selection.of({"file": file})):
+            for _ in stream.export_project(self.project, Selection.from_parameters({"file": file})):
                 pass
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()

@@ -30,7 +30,7 @@ class TrainingTestCase(ApiTestCase):
         builders.items(self.project, 12)
         for _ in range(12):
             builders.judgment(self.project, self.bob)
-        self.snapshot = snapshots.freeze(project=self.project, creator=self.alice)
+        self.snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
         self.policy = self.model("base", "policy")
 
     def model(self, name: str, kind: str, **fields: Any) -> ModelVersion:

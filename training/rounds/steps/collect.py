@@ -42,7 +42,7 @@ class Freeze(Step):
         for field, project in zip(("snapshot", "safety_snapshot"), round.loop.projects, strict=False):
             latest = project.snapshots.first()
             if latest is None or analytics.new_judgment_count(project, latest):
-                latest = snapshots.freeze(
+                latest = snapshots.create_snapshot(
                     project=project, creator=creator, note=f"{round.loop}, round {round.number}"
                 )
             setattr(round, field, latest)

@@ -99,7 +99,7 @@ def _disputed_judgments(round: Round) -> list[int]:
     scores = [read_scores(run) for run in runs if run]
     ranks = {
         row["judgment"]: list(row["ranks"])
-        for row in snapshots.read(round.snapshot)
+        for row in snapshots.read_rankings(round.snapshot)
         if row["judgment"] in scores[0]
     }
     return evaluation.disputed_judgments(ranks, scores)[:MAX_DISPUTED]

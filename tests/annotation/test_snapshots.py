@@ -38,7 +38,7 @@ class DataTests(AccessTestCase):
             builders.judgment(self.project, self.bob, [1, 2, 2, 3])
 
     def frozen(self) -> Snapshot:
-        return snapshots.freeze(project=self.project, creator=self.alice)
+        return snapshots.create_snapshot(project=self.project, creator=self.alice)
 
     def body(self, url: str, **headers: str) -> bytes:
         response = self.client.get(url, headers=headers)
@@ -70,14 +70,14 @@ class DataTests(AccessTestCase):
         self.assertRedirects(self.client.post(self.url("freeze"), given), self.url())
         snapshot = Snapshot.objects.get()
         assert (snapshot.number, snapshot.note, snapshot.counts["judgments"]) == (1, "first", 2)
-        assert hashlib.sha256(snapshots.file_of(snapshot).read_bytes()).hexdigest() == snapshot.sha256
+        assert hashlib.sha256(snapshots.snapshot_path(snapshot).read_bytes()).hexdigest() == snapshot.sha256
         assert snapshot.manifest["licence"] == "cc-by-4.0"
         self.assertContains(self.client.get(self.url()), "0 judgments since snapshot 1")
 
     def test_nothing_to_freeze_is_said(self) -> None:
         self.sign_in(self.alice)
         response = self.client.post(self.url("freeze"))
-        self.assertContains(response, "There are no judgments to freeze yet.", status_code=422)
+        self.assertContains(response, "There are no judgments yet.", status_code=422)
         response = self.client.post(self.url("freeze"), {"note": "n" * 201})
         self.assertContains(response, "at most 200 characters", status_code=422)
         assert not Snapshot.objects.exists()
@@ -171,7 +171,7 @@ class DataTests(AccessTestCase):
         for query in ({"format": "csv"}, {"split": "some"}, {"agreement": "2"}, {"nothing": "1"}):
             assert self.client.get(self.url("live-download", **query)).status_code == 404, query
         assert self.client.get(self.url("snapshot-download", 2)).status_code == 404
-        snapshots.file_of(snapshot).unlink()
+        snapshots.snapshot_path(snapshot).unlink()
         for name in ("snapshot-download", "snapshot", "snapshot-hub"):
             assert self.client.get(self.url(name, 1)).status_code == 404
 

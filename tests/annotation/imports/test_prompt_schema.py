@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from annotation.imports.schema import LineError, parse_prompt
+from annotation.imports.prompt_schema import RowError, parse_prompt
 
 
 def parse(**data: object) -> Any:
@@ -90,7 +90,7 @@ class TestParse:
         ],
     )
     def test_it_says_what_is_wrong(self, line: str, sentence: str) -> None:
-        with pytest.raises(LineError, match=sentence) as caught:
+        with pytest.raises(RowError, match=sentence) as caught:
             parse_prompt(line)
         assert len(str(caught.value)) < 300
         str(caught.value).encode()

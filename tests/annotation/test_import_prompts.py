@@ -7,7 +7,7 @@ from unittest.mock import patch
 import pytest
 
 from annotation.actions import prompts
-from annotation.actions.prompts import ImportReport, Sample
+from annotation.actions.prompts import ImportReport, SampledResponse
 from annotation.logic.splits import split_of
 from annotation.models import Author, Candidate, Item, Prompt, Response, Slot
 from tests import builders
@@ -116,7 +116,7 @@ class ImportTests(ImportTestCase):
         rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(30)]
         with patch("annotation.actions.prompts.BATCH_BYTES", 300):
             report = self.send(*rows, rows[0])
-            assert report.errors == [(31, "id: 'q0' stands in line 1 already")]
+            assert report.errors == [(31, "id: 'q0' is the id of line 1 already")]
             assert self.nothing_came_in()
             assert self.send(*rows) == ImportReport(prompts=30, responses=60, items=30)
             assert self.send(*rows) == ImportReport(unchanged=30)
@@ -132,14 +132,16 @@ class RefusalTests(ImportTestCase):
         assert self.nothing_came_in()
 
     def test_an_id_may_stand_in_one_line_only(self) -> None:
-        assert self.send(TWO, TWO | {"prompt": "How?"}).errors == [(2, "id: 'q1' stands in line 1 already")]
+        assert self.send(TWO, TWO | {"prompt": "How?"}).errors == [
+            (2, "id: 'q1' is the id of line 1 already")
+        ]
         assert self.nothing_came_in()
 
     def test_an_id_keeps_its_prompt(self) -> None:
         self.send(TWO)
         before = self.rows()
         report = self.send({"id": "q0", "prompt": "New?"}, TWO | {"prompt": "Another?"})
-        assert report.errors == [(2, "id: 'q1' is known already, with another prompt")]
+        assert report.errors == [(2, "id: 'q1' exists already, with another prompt")]
         assert report.prompts == 0
         assert self.rows() == before
 
@@ -164,10 +166,12 @@ class AddResponsesTests(ImportTestCase):
         self.send({"id": "q1", "prompt": "Why?"})
         prompt = Prompt.objects.get()
         author = Author.objects.create(project=self.project, kind="policy", name="p1")
-        samples = [Sample(prompt.pk, text, {"seed": 1}) for text in ("a", "b", "a")]
+        samples = [SampledResponse(prompt.pk, text, {"seed": 1}) for text in ("a", "b", "a")]
         responses, new = prompts.add_responses(author=author, samples=samples)
         assert ([response.text for response in responses], new) == (["a", "b"], 2)
-        responses, new = prompts.add_responses(author=author, samples=[*samples, Sample(prompt.pk, "c")])
+        responses, new = prompts.add_responses(
+            author=author, samples=[*samples, SampledResponse(prompt.pk, "c")]
+        )
         assert ([response.text for response in responses], new) == (["a", "b", "c"], 1)
         other = Author.objects.create(project=self.project, kind="policy", name="p2")
         assert prompts.add_responses(author=other, samples=samples)[1] == 2

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from annotation.imports import json_elements, readers
-from annotation.imports.readers import FileError, Read
+from annotation.imports import csv_reader, file_rows, file_types, json_list_reader
+from annotation.imports.file_rows import FileError, FileRow
 
 ROWS = [{"prompt": "Why?", "tags": ["a", "b"]}, {"prompt": "How, and\nwhy?", "tags": []}]
 
@@ -21,18 +21,18 @@ def written(folder: Path, content: bytes | str) -> Path:
     return path
 
 
-def read(path: Path, name: str) -> list[Read]:
-    return list(readers.rows(path, readers.kind_of(path, name)))
+def read(path: Path, name: str) -> list[FileRow]:
+    return list(file_types.read_rows(path, file_types.detect_file_type(path, name)))
 
 
 def rows(path: Path, name: str) -> list[Any]:
-    return [found.row for found in read(path, name)]
+    return [row.values for row in read(path, name)]
 
 
 def test_json_lines(tmp_path: Path) -> None:
     path = written(tmp_path, "\ufeff" + "\n\n".join(json.dumps(row) for row in ROWS))
     assert rows(path, "a.jsonl") == ROWS
-    assert [found.number for found in read(path, "a.jsonl")] == [1, 3]
+    assert [row.number for row in read(path, "a.jsonl")] == [1, 3]
     assert read(path, "a.jsonl")[-1].position == path.stat().st_size
 
 
@@ -40,15 +40,15 @@ def test_json_lines(tmp_path: Path) -> None:
 def test_a_json_list(tmp_path: Path, name: str) -> None:
     path = written(tmp_path, "\ufeff \n" + json.dumps(ROWS, indent=1) + "\n")
     assert rows(path, name) == ROWS
-    assert [found.number for found in read(path, name)] == [1, 2]
+    assert [row.number for row in read(path, name)] == [1, 2]
     assert read(path, name)[-1].position == path.stat().st_size
-    assert readers.count(path, "json") == 2
+    assert file_types.count_rows(path, "json") == 2
 
 
 def test_a_list_without_elements_and_a_line_that_is_none(tmp_path: Path) -> None:
     assert rows(written(tmp_path, " [ ] "), "a.json") == []
-    assert readers.kind_of(written(tmp_path, "[Why?\n"), "Pasted list.txt") == "list"
-    assert readers.kind_of(written(tmp_path, "[1]\n{}\n"), "a.jsonl") == "jsonl"
+    assert file_types.detect_file_type(written(tmp_path, "[Why?\n"), "Pasted list.txt") == "list"
+    assert file_types.detect_file_type(written(tmp_path, "[1]\n{}\n"), "a.jsonl") == "jsonl"
 
 
 def test_elements_of_any_length_stand_across_what_is_read_at_once(tmp_path: Path) -> None:
@@ -57,13 +57,13 @@ def test_elements_of_any_length_stand_across_what_is_read_at_once(tmp_path: Path
 
 
 def test_a_number_across_what_is_read_at_once_is_one_element(tmp_path: Path) -> None:
-    path = written(tmp_path, "[" + " " * (json_elements.CHUNK - 3) + "1234, {}]")
-    assert [bool(found.error) for found in read(path, "a.json")] == [True, False]
+    path = written(tmp_path, "[" + " " * (json_list_reader.CHUNK - 3) + "1234, {}]")
+    assert [bool(row.error) for row in read(path, "a.json")] == [True, False]
 
 
 def test_wrong_elements_are_named_and_the_others_read(tmp_path: Path) -> None:
     found = read(written(tmp_path, b'[{"prompt": "a"}, 7, {"prompt": "\xff"}, {"prompt": "b"}]'), "a.json")
-    assert [(one.number, one.error) for one in found] == [
+    assert [(row.number, row.error) for row in found] == [
         (1, ""),
         (2, "not a JSON object: each element is {…}"),
         (3, "not UTF-8 text"),
@@ -76,10 +76,10 @@ def test_wrong_elements_are_named_and_the_others_read(tmp_path: Path) -> None:
     [
         ('[{"a": 1}, {"a" 2}, {}]', "Element 2 cannot be read: Expecting ':' delimiter"),
         ('[{"a": 1}, {"a": 2', "Element 2 cannot be read"),
-        ('[{"a": 1}', "The list has no end: it was cut off after element 1"),
+        ('[{"a": 1}', "The list has no end: the file was cut off after element 1"),
         ('[{"a": 1},', "Element 2 cannot be read"),
-        ('[{"a": 1} {"a": 2}]', "After element 1 stands neither"),
-        ('[{"a": 1}] {"a": 2}', "Something stands after the end"),
+        ('[{"a": 1} {"a": 2}]', "After element 1 there is neither"),
+        ('[{"a": 1}] {"a": 2}', "There is something after the end"),
         ("[" * 100_000, "Element 1 cannot be read: it is nested too deeply"),
     ],
 )
@@ -91,7 +91,7 @@ def test_a_list_that_cannot_be_read_on_is_refused(tmp_path: Path, content: str, 
 def test_an_element_that_never_ends_is_not_held_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "MAX_LINE", 2**20)
+    monkeypatch.setattr(file_rows, "MAX_LINE", 2**20)
     path = written(tmp_path, '[{"a": 1}, {"a": "' + "x" * 2**27)
     tracemalloc.start()
     try:
@@ -105,7 +105,7 @@ def test_an_element_that_never_ends_is_not_held_in_memory(
 def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
     path = written(tmp_path, b'{"prompt": "a"}\n{\n[1]\n\xff\n' + b"[" * 100_000 + b"\n")
     found = read(path, "a.jsonl")
-    assert [line.number for line in found] == [1, 2, 3, 4, 5]
+    assert [row.number for row in found] == [1, 2, 3, 4, 5]
     assert found[0].error == ""
     assert "not JSON" in found[1].error
     assert "not a JSON object" in found[2].error
@@ -116,7 +116,7 @@ def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
 def test_csv_with_quotes_lists_and_lines_within_cells(tmp_path: Path) -> None:
     path = written(tmp_path, 'prompt,tags,note\n"Why?","[""a"", ""b""]",x\n"How, and\nwhy?",[],\n')
     assert rows(path, "a.csv") == [ROWS[0] | {"note": "x"}, ROWS[1]]
-    assert readers.count(path, "csv") == 2
+    assert file_types.count_rows(path, "csv") == 2
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
@@ -137,7 +137,7 @@ def test_a_csv_cell_is_a_list_only_where_it_must_be(tmp_path: Path) -> None:
 
 def test_csv_errors_name_the_line(tmp_path: Path) -> None:
     found = read(written(tmp_path, b"prompt,b\none\na,b,c\n\xff,b\n\n"), "a.csv")
-    assert [(line.number, line.error) for line in found] == [
+    assert [(row.number, row.error) for row in found] == [
         (2, "1 cells, but the file has 2 columns"),
         (3, "3 cells, but the file has 2 columns"),
         (4, "not UTF-8 text"),
@@ -145,7 +145,7 @@ def test_csv_errors_name_the_line(tmp_path: Path) -> None:
 
 
 def test_a_csv_cell_that_never_ends_is_refused(tmp_path: Path) -> None:
-    path = written(tmp_path, 'prompt\n"' + "x" * (readers.MAX_CELL_CHARS + 1))
+    path = written(tmp_path, 'prompt\n"' + "x" * (csv_reader.MAX_CELL_CHARS + 1))
     with pytest.raises(FileError, match="cannot be read beyond line"):
         read(path, "a.csv")
     with pytest.raises(FileError, match="same name"):
@@ -157,8 +157,8 @@ def test_parquet(tmp_path: Path) -> None:
     many = ROWS * 700
     parquet.write_table(pa.Table.from_pylist([*many, {"prompt": "Last?", "tags": None}]), path)
     found = read(path, "without a suffix")
-    assert [line.row for line in found] == [*many, {"prompt": "Last?"}]
-    assert found[-1].number == readers.count(path, "parquet") == 1401
+    assert [row.values for row in found] == [*many, {"prompt": "Last?"}]
+    assert found[-1].number == file_types.count_rows(path, "parquet") == 1401
     assert found[-1].position == path.stat().st_size
 
 
@@ -167,13 +167,13 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="damaged Parquet"):
         read(path, "a.parquet")
     with pytest.raises(FileError, match="damaged Parquet"):
-        readers.count(path, "parquet")
+        file_types.count_rows(path, "parquet")
 
 
 def test_a_list_has_a_prompt_a_line(tmp_path: Path) -> None:
     path = written(tmp_path, "Why?\n\n  How?  \n")
     assert rows(path, "Pasted list.txt") == [{"prompt": "Why?"}, {"prompt": "How?"}]
-    assert readers.count(path, "list") == 3
+    assert file_types.count_rows(path, "list") == 3
 
 
 def test_json_lines_that_were_pasted_are_json_lines(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_json_lines_that_were_pasted_are_json_lines(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "name", "sentence"),
     [
-        (b"\x1f\x8b\x08", "a.jsonl.gz", "packed twice"),
+        (b"\x1f\x8b\x08", "a.jsonl.gz", "compressed twice"),
         (b"PK\x03\x04", "a.jsonl", "zip archive"),
         (b"prompt", "a.parquet", "not a Parquet file"),
     ],
@@ -192,14 +192,14 @@ def test_other_files_are_refused_with_what_to_do(
     tmp_path: Path, content: bytes, name: str, sentence: str
 ) -> None:
     with pytest.raises(FileError, match=sentence):
-        readers.kind_of(written(tmp_path, content), name)
+        file_types.detect_file_type(written(tmp_path, content), name)
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.jsonl", "{}\n"), ("a.txt", "Why?\n"), ("a.csv", "prompt\n")])
 def test_a_line_that_is_too_long_is_not_held_in_memory(
     name: str, start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(readers, "MAX_LINE", 2**20)
+    monkeypatch.setattr(file_rows, "MAX_LINE", 2**20)
     assert len(rows(written(tmp_path, start + "x" * (2**20 - 1) + "\n"), name)) in (1, 2)
     path = written(tmp_path, start + "x" * 2**27)
     tracemalloc.start()

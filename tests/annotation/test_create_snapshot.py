@@ -10,7 +10,7 @@ from django.db import DatabaseError, transaction
 from django.test import override_settings
 
 from annotation.actions import leases, snapshots
-from annotation.actions.snapshots import FreezeError
+from annotation.actions.snapshots import SnapshotError
 from annotation.models import Snapshot
 from tests import builders
 from tests.annotation.test_queue import run_out
@@ -27,7 +27,7 @@ class FreezeTests(PalateTestCase):
         self.addCleanup(settings.disable)
 
     def freeze(self, note: str = "") -> Snapshot:
-        return snapshots.freeze(project=self.project, creator=self.alice, note=note)
+        return snapshots.create_snapshot(project=self.project, creator=self.alice, note=note)
 
     def files(self) -> list[str]:
         return sorted(path.name for path in self.artifacts.rglob("*") if not path.is_dir())
@@ -38,10 +38,10 @@ class FreezeTests(PalateTestCase):
         builders.judgment(self.project, self.bob, [1, 1, 2, 2])
         newest = builders.judgment(self.project, self.dana)
         snapshot = self.freeze("before the pilot")
-        data = snapshots.file_of(snapshot).read_bytes()
+        data = snapshots.snapshot_path(snapshot).read_bytes()
         assert snapshot.sha256 == hashlib.sha256(data).hexdigest()
         rows = [json.loads(line) for line in data.splitlines()]
-        assert rows == list(snapshots.read(snapshot))
+        assert rows == list(snapshots.read_rankings(snapshot))
         rows.sort(key=lambda row: row["judgment"])
         assert [row["ranks"] for row in rows] == [[1, 2, 3, 4], [1, 1, 2, 2], [1, 2, 3, 4]]
         assert {row["annotator"] for row in rows} == {self.bob.pseudonym, self.dana.pseudonym}
@@ -64,18 +64,18 @@ class FreezeTests(PalateTestCase):
         run_out(late)
         counted = builders.judgment(self.project, self.dana)
         builders.submit(late)
-        assert [row["judgment"] for row in snapshots.read(self.freeze())] == [counted.pk]
+        assert [row["judgment"] for row in snapshots.read_rankings(self.freeze())] == [counted.pk]
 
     def test_an_earlier_snapshot_stays_as_it_was(self) -> None:
         builders.items(self.project, 2)
         builders.judgment(self.project, self.bob)
         first = self.freeze()
-        before = snapshots.file_of(first).read_bytes()
+        before = snapshots.snapshot_path(first).read_bytes()
         builders.judgment(self.project, self.bob)
         second = self.freeze()
         assert (first.number, second.number) == (1, 2)
-        assert snapshots.file_of(first).read_bytes() == before
-        assert set(before.splitlines()) < set(snapshots.file_of(second).read_bytes().splitlines())
+        assert snapshots.snapshot_path(first).read_bytes() == before
+        assert set(before.splitlines()) < set(snapshots.snapshot_path(second).read_bytes().splitlines())
 
     def test_the_same_judgments_give_the_same_file(self) -> None:
         builders.items(self.project, 1)
@@ -94,7 +94,7 @@ class FreezeTests(PalateTestCase):
                 change()
 
     def test_there_must_be_something_to_freeze(self) -> None:
-        with pytest.raises(FreezeError, match="no judgments"):
+        with pytest.raises(SnapshotError, match="no judgments"):
             self.freeze()
         assert not Snapshot.objects.exists()
         assert self.files() == []
@@ -106,7 +106,7 @@ class FreezeTests(PalateTestCase):
         folder = self.artifacts / "snapshots" / self.project.slug
         folder.mkdir(parents=True)
         (folder / "0001.partial").symlink_to("/dev/full")
-        with pytest.raises(FreezeError, match="No space left on device"):
+        with pytest.raises(SnapshotError, match="No space left on device"):
             self.freeze()
         assert not Snapshot.objects.exists()
         assert self.files() == []
@@ -116,7 +116,7 @@ class FreezeTests(PalateTestCase):
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
         (self.artifacts / "snapshots").write_text("a file stands in the way")
-        with pytest.raises(FreezeError, match="could not be written"):
+        with pytest.raises(SnapshotError, match="could not be written"):
             self.freeze()
         assert not Snapshot.objects.exists()
         assert self.files() == ["snapshots"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from annotation.imports import shapes
-from annotation.imports.schema import ImportedPrompt, LineError
-from annotation.imports.shapes import SetAside
+from annotation.imports import dataset_formats
+from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable
+from annotation.imports.prompt_schema import ImportedPrompt, RowError
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
 SHORT = {"role": "assistant", "content": "Because of the air."}
@@ -78,14 +78,14 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
-def taken(row: dict[str, Any]) -> ImportedPrompt:
-    return shapes.read(shapes.recognise(row), row)
+def converted(row: dict[str, Any]) -> ImportedPrompt:
+    return dataset_formats.convert_row(dataset_formats.detect_format(row), row)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_it_is_recognised_and_both_answers_are_read(name: str) -> None:
-    assert shapes.recognise(ROWS[name]).name == name
-    prompt = taken(ROWS[name])
+    assert dataset_formats.detect_format(ROWS[name]).name == name
+    prompt = converted(ROWS[name])
     assert prompt.messages == [USER]
     assert [response.text for response in prompt.responses] == [SHORT["content"], LONG["content"]]
     assert prompt.gold is None  # what a file prefers is no judgment
@@ -101,38 +101,40 @@ def test_it_is_recognised_and_both_answers_are_read(name: str) -> None:
     ],
 )
 def test_models_are_named_where_the_file_names_them(name: str, authors: list[str]) -> None:
-    assert [response.author for response in taken(ROWS[name]).responses] == authors
+    assert [response.author for response in converted(ROWS[name]).responses] == authors
 
 
 def test_a_table_may_name_its_models() -> None:
     row = ROWS["table"] | {"model_1": "small", "model_2": "large"}
-    assert [response.author for response in taken(row).responses] == ["small", "large"]
+    assert [response.author for response in converted(row).responses] == ["small", "large"]
 
 
 def test_trl_as_texts() -> None:
     row = {"prompt": "The sky is", "chosen": " blue.", "rejected": " green."}
-    assert [response.text for response in taken(row).responses] == [" blue.", " green."]
+    assert [response.text for response in converted(row).responses] == [" blue.", " green."]
 
 
 def test_trl_as_whole_texts_parts_at_the_last_blank_in_common() -> None:
-    prompt = taken({"chosen": "The sky is blue.", "rejected": "The sky is black."})
+    prompt = converted({"chosen": "The sky is blue.", "rejected": "The sky is black."})
     assert prompt.messages == [{"role": "user", "content": "The sky is"}]
     assert [response.text for response in prompt.responses] == ["blue.", "black."]
 
 
 def test_prompts_with_other_columns_are_prompts() -> None:
-    assert shapes.recognise({"prompt": "Why?", "source": "web"}).name == "prompts"
-    assert taken({"prompt": [USER], "source": "web"}).responses == []
+    assert dataset_formats.detect_format({"prompt": "Why?", "source": "web"}).name == "prompts"
+    assert converted({"prompt": [USER], "source": "web"}).responses == []
 
 
 def test_rows_of_one_answer_are_joined() -> None:
     row = {"prompt": USER["content"], "response": SHORT["content"], "helpfulness": 3}
-    shape = shapes.recognise(row)
-    assert (shape.name, shape.joins) == ("helpsteer2", True)
-    one, other = (shapes.read(shape, row | {"response": text}) for text in ("a", "b"))
-    assert shapes.join(one, other)
-    assert [response.text for response in shapes.joined(one, other).responses] == ["a", "b"]
-    assert not shapes.join(one, shapes.read(shape, row | {"prompt": "Another?"}))
+    format = dataset_formats.detect_format(row)
+    assert (format.name, format.one_response_per_row) == ("helpsteer2", True)
+    first, second = (dataset_formats.convert_row(format, row | {"response": text}) for text in ("a", "b"))
+    assert dataset_formats.can_merge(first, second)
+    assert [response.text for response in dataset_formats.merge(first, second).responses] == ["a", "b"]
+    assert not dataset_formats.can_merge(
+        first, dataset_formats.convert_row(format, row | {"prompt": "Another?"})
+    )
 
 
 def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> None:
@@ -144,7 +146,7 @@ def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> 
         "model_a": "a",
         "model_b": "b",
     }
-    prompt = taken(row)
+    prompt = converted(row)
     assert prompt.messages == [USER, SHORT, more]
     assert [response.text for response in prompt.responses] == ["It is black.", LONG["content"]]
 
@@ -158,19 +160,19 @@ def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> 
             {"chosen": HH + "Yes.", "rejected": "\n\nHuman: Else?\n\nAssistant: No."},
             "differ before the answer",
         ),
-        ({"chosen": HH + "Yes.", "rejected": HH + ""}, "says nothing"),
-        ({"chosen": "One thing.", "rejected": "Another thing."}, "no beginning in common"),
+        ({"chosen": HH + "Yes.", "rejected": HH + ""}, "a turn is empty"),
+        ({"chosen": "One thing.", "rejected": "Another thing."}, "no common prefix"),
     ],
 )
 def test_what_cannot_be_compared_is_set_aside(row: dict[str, str], why: str) -> None:
-    with pytest.raises(SetAside, match=why):
-        taken(row)
+    with pytest.raises(NotComparable, match=why):
+        converted(row)
 
 
 @pytest.mark.parametrize(
     ("row", "sentence"),
     [
-        ({"question": "Why?", "answer": "So."}, "no known shape: its columns are answer, question"),
+        ({"question": "Why?", "answer": "So."}, "unknown format: its columns are answer, question"),
         ({}, "its columns are none"),
         ({"instruction": "Why?", "completions": "x"}, "completions: not a list"),
         ({"instruction": "Why?", "completions": [1]}, r"completions\[0\]: not an object"),
@@ -187,14 +189,14 @@ def test_what_cannot_be_compared_is_set_aside(row: dict[str, str], why: str) -> 
     ],
 )
 def test_what_is_wrong_is_said_with_its_column(row: dict[str, Any], sentence: str) -> None:
-    with pytest.raises(LineError, match=sentence):
-        taken(row)
+    with pytest.raises(RowError, match=sentence):
+        converted(row)
 
 
-def test_the_same_prompt_has_the_same_name_in_every_shape() -> None:
-    assert len({taken(row).external_id for row in ROWS.values()}) == 1
+def test_the_same_prompt_has_the_same_name_in_every_format() -> None:
+    assert len({converted(row).external_id for row in ROWS.values()}) == 1
 
 
-def test_every_shape_has_a_name_of_its_own() -> None:
-    assert len(shapes.BY_NAME) == len(shapes.SHAPES)
-    assert max(map(len, shapes.BY_NAME)) <= 40  # the column that keeps it
+def test_every_format_is_found_by_its_name() -> None:
+    assert all(name == format.name for name, format in DATASET_FORMATS.items())
+    assert max(map(len, DATASET_FORMATS)) <= 40  # the column that keeps it

@@ -1,4 +1,4 @@
-"""Lines of JSON as a Parquet file, row group by row group."""
+"""Conversion of JSON lines into a Parquet file, one row group at a time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Generator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from annotation.exports.formats import FORMATS, ORIGIN, ORIGIN_OF_PAIR, Type
+from annotation.exports.formats import FORMATS, ORIGIN, ORIGIN_OF_PAIR
+from annotation.exports.judgment_row import Type
 from annotation.exports.selection import Selection
 
 if TYPE_CHECKING:
@@ -15,9 +16,11 @@ if TYPE_CHECKING:
 GROUP_BYTES = 4 * 2**20
 
 
-def as_parquet(chunks: Generator[bytes, None, None], selection: Selection) -> Generator[bytes, None, None]:
+def convert_to_parquet(
+    chunks: Generator[bytes, None, None], selection: Selection
+) -> Generator[bytes, None, None]:
     """The same rows, a row group for every four megabytes of JSON. Each of `chunks` ends with a newline."""
-    # twenty megabytes of library that only this needs
+    # 20 MB of library that nothing else in the web process needs
     import pyarrow as pa
     import pyarrow.json
     import pyarrow.parquet
@@ -26,14 +29,14 @@ def as_parquet(chunks: Generator[bytes, None, None], selection: Selection) -> Ge
     options = pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="error")
     sink = _Sink()
     with pa.parquet.ParquetWriter(sink, schema, compression="zstd") as writer:
-        for group in _groups(chunks):
-            # one block: a line must not be longer than a block
+        for group in _row_groups(chunks):
+            # a line must fit into a block
             reading = pa.json.ReadOptions(use_threads=False, block_size=len(group))
             writer.write_table(
                 pa.json.read_json(BytesIO(group), read_options=reading, parse_options=options).cast(schema)
             )
-            yield sink.taken()
-    yield sink.taken()
+            yield sink.take()
+    yield sink.take()
 
 
 def schema_of(selection: Selection) -> pa.Schema:
@@ -43,21 +46,21 @@ def schema_of(selection: Selection) -> pa.Schema:
     columns: dict[str, Type] = {name: column.type for name, column in format.columns.items()}
     if selection.origin and format.rows != "raw":
         origin = ORIGIN | (ORIGIN_OF_PAIR if format.rows == "pairs" else {})
-        columns["origin"] = {name: type for name, (type, _) in origin.items()}
-    return pa.schema([(name, _arrow(type)) for name, type in columns.items()])
+        columns["origin"] = {name: column.type for name, column in origin.items()}
+    return pa.schema([(name, _arrow_type(type)) for name, type in columns.items()])
 
 
-def _arrow(type: Type) -> Any:
+def _arrow_type(type: Type) -> Any:
     import pyarrow as pa
 
     if isinstance(type, list):
-        return pa.list_(_arrow(type[0]))
+        return pa.list_(_arrow_type(type[0]))
     if isinstance(type, dict):
-        return pa.struct([(name, _arrow(inner)) for name, inner in type.items()])
+        return pa.struct([(name, _arrow_type(inner)) for name, inner in type.items()])
     return {"string": pa.string(), "int64": pa.int64(), "float64": pa.float64(), "bool": pa.bool_()}[type]
 
 
-def _groups(chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+def _row_groups(chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
     group = bytearray()
     for chunk in chunks:
         group += chunk
@@ -69,21 +72,21 @@ def _groups(chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None
 
 
 class _Sink(BytesIO):
-    """A file that hands over what was written to it; the writer never looks back."""
+    """A write-only file whose content is taken out piece by piece; the writer never seeks."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._before = 0
+        self._offset = 0
 
     def tell(self) -> int:
-        return self._before + super().tell()
+        return self._offset + super().tell()
 
-    def taken(self) -> bytes:
+    def take(self) -> bytes:
         data = self.getvalue()
-        self._before += len(data)
+        self._offset += len(data)
         self.seek(0)
         self.truncate()
         return data
 
     def close(self) -> None:
-        """The writer closes what it writes to; what is left must still be taken."""
+        """Does nothing: the writer closes its file before the last piece is taken."""

@@ -1,0 +1,47 @@
+"""A row read from an uploaded file, the error for a file that cannot be read, and the limits that keep memory flat."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+JsonObject = dict[str, Any]
+
+MAX_LINE = 2**25
+"""Bytes (characters of a CSV file or a JSON list) of one row: more than the largest row that can be stored."""
+NOT_UTF8 = re.compile("[\udc80-\udcff]")
+"""What the error handler `surrogateescape` turns undecodable bytes into."""
+
+
+class FileError(ValueError):
+    """Why the whole file cannot be read, in a sentence."""
+
+
+@dataclass(frozen=True)
+class FileRow:
+    """One row as it stands in the file, or what is wrong with it. `number` counts from 1: lines, or what
+    `file_types.UNITS` says; `position` is how many bytes of the file have been read."""
+
+    number: int
+    values: JsonObject | None
+    position: int
+    error: str = ""
+
+
+def parse_json_object(text: str) -> JsonObject:
+    """One JSON object.
+
+    Raises:
+        ValueError: it is not valid JSON, or not an object; the message says why.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"not JSON: {error}") from None
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError("not a JSON object: each line is {…}")
+    return data

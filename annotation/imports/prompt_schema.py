@@ -1,0 +1,162 @@
+"""Palate's own format of imported prompts: a JSON object with a prompt, responses, tags and gold ranks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from annotation.imports.file_rows import JsonObject, parse_json_object
+from annotation.logic import ranking
+from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
+from annotation.logic.splits import prompt_digest
+from annotation.logic.storable_text import storage_problem
+
+ROLES = ("system", "user", "assistant")
+
+Message = dict[str, str]
+
+
+class RowError(ValueError):
+    """What is wrong with one row, in a sentence that names the field."""
+
+
+@dataclass(frozen=True)
+class ImportedResponse:
+    """A response and the name of the model or person who wrote it."""
+
+    text: str
+    author: str = "imported"
+
+
+@dataclass(frozen=True)
+class ImportedPrompt:
+    """A prompt with its responses. `gold`: the rank of each response, where the correct order is known."""
+
+    external_id: str
+    messages: list[Message]
+    responses: list[ImportedResponse] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    gold: list[int] | None = None
+    gold_explanation: str = ""
+
+
+FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation")
+
+
+def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
+    """One line of a file in Palate's own format: see `read_prompt`.
+
+    Raises:
+        RowError: with the field and what is wrong with it.
+    """
+    try:
+        data = parse_json_object(line)
+    except ValueError as error:
+        raise RowError(str(error)) from None
+    return read_prompt(data, min_responses=min_responses)
+
+
+def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
+    """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"}], "tags"?: [text], "gold"?: [rank
+    of each response], "gold_explanation"?: text}`.
+
+    Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing. Where there
+    are responses, there must be at least `min_responses`.
+
+    Raises:
+        RowError: with the field and what is wrong with it.
+    """
+    if unknown := set(data) - set(FIELDS):
+        raise RowError(f"unknown field {_quoted(min(unknown))}: the fields are {', '.join(FIELDS)}")
+    messages = read_messages(data.get("prompt"))
+    responses = [
+        _read_response(response, n) for n, response in enumerate(_read_list(data, "responses"), start=1)
+    ]
+    if responses and not min_responses <= len(responses) <= MAX_RESPONSES:
+        raise RowError(f"responses: {len(responses)} given, an item has {min_responses} to {MAX_RESPONSES}")
+    tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_read_list(data, "tags"))]
+    id = data.get("id")
+    if type(id) is int:
+        id = str(id)
+    external_id = read_text(id, "id", limit=200) if id is not None else prompt_digest(messages)[:16]
+    gold = _read_gold(data, len(responses))
+    explanation = data.get("gold_explanation")
+    if explanation is not None:
+        explanation = read_text(explanation, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
+    return ImportedPrompt(external_id, messages, responses, tags, gold, explanation or "")
+
+
+def _read_gold(data: JsonObject, k: int) -> list[int] | None:
+    ranks = data.get("gold")
+    if ranks is None:
+        return None
+    if k < 2 or not isinstance(ranks, list) or len(ranks) != k:
+        raise RowError("gold: not a list with a rank for each of two or more responses")
+    if not all(type(rank) is int and 1 <= rank <= k for rank in ranks):
+        raise RowError(f"gold: a rank is a number from 1 to {k}")
+    return ranking.dense(ranks)
+
+
+def read_messages(value: object) -> list[Message]:
+    """A text as one user message; or a conversation whose last message is the user's.
+
+    Raises:
+        RowError: it is neither.
+    """
+    if isinstance(value, str):
+        return [{"role": "user", "content": read_text(value, "prompt")}]
+    if not isinstance(value, list) or not value:
+        raise RowError("prompt: missing; give a text, or a list of {role, content}")
+    messages = []
+    for n, message in enumerate(value):
+        if not isinstance(message, dict) or set(message) != {"role", "content"}:
+            raise RowError(f"prompt[{n}]: not a {{role, content}} object")
+        if message["role"] not in ROLES:
+            raise RowError(f"prompt[{n}].role: {_quoted(message['role'])} is none of {', '.join(ROLES)}")
+        messages.append(
+            {"role": message["role"], "content": read_text(message["content"], f"prompt[{n}].content")}
+        )
+    if messages[-1]["role"] != "user":
+        raise RowError("prompt: its last message must be the user's")
+    return messages
+
+
+def _read_response(value: object, number: int) -> ImportedResponse:
+    if isinstance(value, str):
+        return ImportedResponse(read_text(value, f"responses[{number}]"))
+    if isinstance(value, dict) and "text" in value and set(value) <= {"text", "author"}:
+        text = read_text(value["text"], f"responses[{number}].text")
+        return ImportedResponse(
+            text, read_text(value.get("author", "imported"), f"responses[{number}].author", limit=200)
+        )
+    raise RowError(f"responses[{number}]: not a text, nor a {{text, author}} object")
+
+
+def _read_list(data: JsonObject, name: str) -> list[Any]:
+    value = data.get(name)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise RowError(f"{name}: not a list")
+    return value
+
+
+def read_text(value: object, name: str, *, limit: int = MAX_TEXT_CHARS) -> str:
+    """A text of at most `limit` characters.
+
+    Raises:
+        RowError: it is not a text, or one that cannot be stored.
+    """
+    if not isinstance(value, str):
+        raise RowError(f"{name}: not a text")
+    if not value.strip():
+        raise RowError(f"{name}: empty")
+    if problem := storage_problem(value):
+        raise RowError(f"{name}: {problem}")
+    if len(value) > limit:
+        raise RowError(f"{name}: {len(value):,} characters, at most {limit:,} are taken")
+    return value
+
+
+def _quoted(value: object) -> str:
+    return repr(value)[:60]
