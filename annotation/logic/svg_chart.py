@@ -1,45 +1,77 @@
-"""Layout of small charts in percent of their box, which pages draw as SVG without a script."""
+"""Layout of static charts in percent of their box, which `plot.html` draws as SVG without a script.
+
+Each point has a text and may have a link. The live curves of runs are drawn in the browser instead.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import ceil, floor, log10
 
+MAX_LABELS, MAX_LABEL_CHARACTERS = 8, 48
+BAR_SHARE_OF_COLUMN = 0.64
+
 
 @dataclass(frozen=True)
-class Mark:
-    """One point of a chart: its label on the axis, its value with bounds, its tooltip, and its link."""
+class Point:
+    """A value with its bounds, the text that describes it, and a link to what it is made of.
 
-    label: str
+    `label` names its column on the x axis; `x` is its place on a numeric one. `radius` is in pixels.
+    """
+
     value: float
-    says: str
+    description: str
+    label: str = ""
+    x: float = 0.0
     low: float | None = None
     high: float | None = None
     href: str = ""
+    radius: float = 4.5
 
 
 @dataclass(frozen=True)
-class Dot:
-    """The position of a mark; `y` counts from the top. Its column starts at `left`, its bar at `bar`."""
+class Axis:
+    """A linear axis from `low` to `high`, with ticks at the ends of `gaps` equal parts."""
 
-    mark: Mark
+    low: float
+    high: float
+    gaps: int = 2
+    percent: bool = False
+    name: str = ""
+
+    def position(self, value: float) -> float:
+        """Percent of the axis below a value; what is off the axis is placed at its end."""
+        return 100 * (min(max(value, self.low), self.high) - self.low) / (self.high - self.low)
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Value and label of each tick, from low to high."""
+        values = [self.low + (self.high - self.low) * n / self.gaps for n in range(self.gaps + 1)]
+        return [(value, f"{100 * value:.0f}%" if self.percent else f"{value:.3g}") for value in values]
+
+
+@dataclass(frozen=True)
+class PlacedPoint:
+    """A point with its position; `y`, `top` and `bottom` count from the top. Its column starts at `left`, its bar at `bar`."""
+
+    point: Point
     x: float
     y: float
     top: float
     bottom: float
-    left: float
-    bar: float
+    left: float = 0.0
+    bar: float = 0.0
 
     @property
     def height(self) -> float:
+        """Height of its bar."""
         return round(100 - self.y, 2)
 
 
 @dataclass(frozen=True)
 class Tick:
-    y: float
+    at: float
     label: str
 
 
@@ -48,90 +80,110 @@ class Event:
     """An event on the time axis: `at` counts columns from the left edge, `x` is its position."""
 
     label: str
-    says: str
+    description: str
     href: str = ""
     at: float = 0.0
     x: float = 0.0
 
 
 @dataclass(frozen=True)
-class Plot:
-    """A laid-out chart. `labels` has one label a column, empty if there is no room; `column` and `bar` are widths."""
+class Chart:
+    """`kind` is line, bars or scatter. `column` and `bar` are widths; `lines` join two points each."""
 
-    dots: list[Dot]
-    ticks: list[Tick]
-    labels: list[str]
-    column: float
-    bar: float
-    events: list[Event] = field(default_factory=list)
-
-    @property
-    def segments(self) -> list[tuple[Dot, Dot]]:
-        return list(pairwise(self.dots))
-
-
-MAX_LABELS, MAX_LABEL_CHARACTERS = 8, 48
-BAR = 0.64
-"""The width of a bar, as a share of its column."""
+    kind: str
+    points: list[PlacedPoint]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    lines: Sequence[tuple[PlacedPoint, PlacedPoint]] = ()
+    events: Sequence[Event] = ()
+    column: float = 0.0
+    bar: float = 0.0
+    x_name: str = ""
+    y_name: str = ""
+    diagonal: bool = False
 
 
-def plot(
-    marks: Sequence[Mark | str],
+def column_chart(
+    points: Sequence[Point | str],
     *,
     low: float,
     high: float,
-    percent: bool = True,
+    percent: bool = False,
+    bars: bool = False,
     events: Sequence[Event] = (),
-) -> Plot:
-    """Lay marks out in columns of equal width, with values from `low`, at the bottom, to `high` and grid lines at round
-    numbers: for shares every ten percent, or every twenty. A column without a mark is given by its label."""
+) -> Chart:
+    """Points in columns of equal width, joined by a line or as bars; of an empty column only its label.
 
-    def y(value: float) -> float:
-        return round(100 * (high - min(max(value, low), high)) / (high - low), 2)
-
-    column = 100 / (len(marks) or 1)
-    dots = [
-        Dot(
-            mark,
-            x=round(column * (index + 0.5), 2),
-            y=y(mark.value),
-            top=y(mark.value if mark.high is None else mark.high),
-            bottom=y(mark.value if mark.low is None else mark.low),
-            left=round(column * index, 3),
-            bar=round(column * (index + (1 - BAR) / 2), 3),
+    The y axis goes from `low` to `high`, with ticks at round numbers: of percentages every ten, or every twenty.
+    """
+    tenths = round((high - low) * 10)
+    y = Axis(low, high, (tenths if tenths <= 5 else tenths // 2) if percent else 4, percent)
+    column = 100 / (len(points) or 1)
+    placed = [
+        replace(
+            _place(point, column * (n + 0.5), y),
+            left=round(column * n, 3),
+            bar=round(column * (n + (1 - BAR_SHARE_OF_COLUMN) / 2), 3),
         )
-        for index, mark in enumerate(marks)
-        if isinstance(mark, Mark)
+        for n, point in enumerate(points)
+        if isinstance(point, Point)
     ]
-    gaps = 4
-    if percent:
-        tenths = round((high - low) * 10)
-        gaps = tenths if tenths <= 5 else tenths // 2
-    lines = [low + (high - low) * n / gaps for n in reversed(range(gaps + 1))]
-    return Plot(
-        dots,
-        [Tick(y(line), f"{100 * line:.0f}%" if percent else f"{line:g}") for line in lines],
-        _thinned([mark.label if isinstance(mark, Mark) else mark for mark in marks]),
-        round(column, 3),
-        round(column * BAR, 3),
+    labels = _thinned([point.label if isinstance(point, Point) else point for point in points])
+    return Chart(
+        "bars" if bars else "line",
+        placed,
+        [Tick(round(column * (n + 0.5), 2), label) for n, label in enumerate(labels) if label],
+        _y_ticks(y),
+        [] if bars else list(pairwise(placed)),
         [replace(event, x=round(column * event.at, 2)) for event in events],
+        round(column, 3),
+        round(column * BAR_SHARE_OF_COLUMN, 3),
     )
 
 
+def scatter_chart(
+    series: Sequence[Sequence[Point]], *, x: Axis, y: Axis, joined: bool = False, diagonal: bool = False
+) -> Chart:
+    """Points on two numeric axes; `joined` draws a line through each series, `diagonal` where both are equal."""
+    placed = [[_place(point, x.position(point.x), y) for point in points] for points in series]
+    return Chart(
+        "scatter",
+        [point for points in placed for point in points],
+        [Tick(round(x.position(value), 2), label) for value, label in x.ticks()],
+        _y_ticks(y),
+        [line for points in placed for line in pairwise(points)] if joined else [],
+        x_name=x.name,
+        y_name=y.name,
+        diagonal=diagonal,
+    )
+
+
+def _place(point: Point, x: float, y: Axis) -> PlacedPoint:
+    value, low, high = (
+        round(100 - y.position(point.value if bound is None else bound), 2)
+        for bound in (point.value, point.low, point.high)
+    )
+    return PlacedPoint(point, round(x, 2), value, top=high, bottom=low)
+
+
+def _y_ticks(y: Axis) -> list[Tick]:
+    return [Tick(round(100 - y.position(value), 2), label) for value, label in reversed(y.ticks())]
+
+
 def _thinned(labels: Sequence[str]) -> list[str]:
-    """The labels that there is room for, every n-th from the last one, which is always there."""
+    """The labels that there is room for, every n-th from the last one, which is always there; the others are empty."""
     longest = max(map(len, labels), default=0) or 1
     every = ceil(len(labels) / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
-    return [label if (len(labels) - 1 - index) % every == 0 else "" for index, label in enumerate(labels)]
+    return [label if (len(labels) - 1 - n) % every == 0 else "" for n, label in enumerate(labels)]
 
 
-def floor_of(values: Sequence[float]) -> float:
-    """The start of an axis of shares: 50 percent if no value is lower, else 0, 20 or 40 percent."""
+def percent_axis_low(values: Sequence[float]) -> float:
+    """The start of an axis of percentages: 50 percent if no value is lower, else 0, 20 or 40 percent."""
     lowest = min(values, default=1.0)
     return 0.5 if lowest >= 0.5 else max(0.0, floor(lowest * 5) / 5)
 
 
-def ceiling_of(values: Sequence[float]) -> float:
+def count_axis_high(values: Sequence[float]) -> float:
     """The end of an axis: at least 4, or 1, 2, 4, 8 or 10 times a power of ten, not below any value."""
     tallest = max(values, default=0.0)
     if tallest <= 4:
@@ -142,17 +194,17 @@ def ceiling_of(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Bar:
-    """One line of a bar chart; `percent` is of the longest."""
+    """One line of a horizontal bar chart; `length` is in percent of the longest, `percent` of the total."""
 
     label: str
     count: int
-    percent: float
-    share: int
+    length: float
+    percent: int
     href: str = ""
 
 
-def bars(counts: Sequence[tuple[str, int, str]]) -> list[Bar]:
-    """From `(label, count, href)`, in their order. `share` is the percentage of all."""
+def horizontal_bars(counts: Sequence[tuple[str, int, str]]) -> list[Bar]:
+    """Bars of `(label, count, href)`, in their order."""
     longest, total = max((n for _, n, _ in counts), default=0) or 1, sum(n for _, n, _ in counts) or 1
     return [
         Bar(label, n, round(100 * n / longest, 1), round(100 * n / total), href) for label, n, href in counts

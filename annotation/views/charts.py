@@ -14,7 +14,7 @@ from annotation.analytics.item_search import LEAST_AGREED
 from annotation.analytics.time_steps import DAY, WEEK, TimeSpan, TimeStep
 from annotation.logic import svg_chart
 from annotation.logic.agreement import Interval, Tally
-from annotation.logic.svg_chart import Bar, Event, Mark, Plot
+from annotation.logic.svg_chart import Bar, Chart, Event, Point, column_chart, horizontal_bars
 from annotation.models import Project
 
 HOUR = timedelta(hours=1)
@@ -57,7 +57,7 @@ def interval_text(interval: Interval) -> str:
 
 def agreement_over_time(
     project: Project, tallies: dict[str, Tally], step: TimeStep, events: Sequence[tuple[datetime, Event]] = ()
-) -> Plot | None:
+) -> Chart | None:
     """Percent agreement over time, with the `events` in its period; None with fewer than two points."""
     shares = {
         datetime.fromisoformat(at): share
@@ -67,23 +67,24 @@ def agreement_over_time(
     if len(shares) < 2:
         return None
     span = TimeSpan(min(shares), max(shares))
-    marks = [
-        Mark(
+    points = [
+        Point(
             label=_label(at, step),
             value=shares[at].value,
             low=shares[at].low,
             high=shares[at].high,
-            says=f"{_step_text(at, step)}: {interval_text(shares[at])}, of {shares[at].n:,} pairs",
+            description=f"{_step_text(at, step)}: {interval_text(shares[at])}, of {shares[at].n:,} pairs",
             href=items_url(project, sort=LEAST_AGREED, **_time_range(at, step)),
         )
         if at in shares
         else _label(at, step)
         for at in span.starts(step, fewest=1)
     ]
-    return svg_chart.plot(
-        marks,
-        low=svg_chart.floor_of([share.low for share in shares.values()]),
+    return column_chart(
+        points,
+        low=svg_chart.percent_axis_low([share.low for share in shares.values()]),
         high=1.0,
+        percent=True,
         events=[
             replace(event, at=(at - span.first) / step.width)
             for at, event in events
@@ -92,43 +93,43 @@ def agreement_over_time(
     )
 
 
-def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], step: TimeStep) -> Plot | None:
+def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], step: TimeStep) -> Chart | None:
     """Judgments over time; None where there are none."""
     if not counts:
         return None
-    marks = [
-        Mark(
+    points = [
+        Point(
             label=_label(at, step),
             value=n,
-            says=f"{_step_text(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
+            description=f"{_step_text(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
             href=items_url(project, **_time_range(at, step)) if n else "",
         )
         for at, n in counts
     ]
-    return svg_chart.plot(marks, low=0, high=svg_chart.ceiling_of([n for _, n in counts]), percent=False)
+    return column_chart(points, low=0, high=svg_chart.count_axis_high([n for _, n in counts]), bars=True)
 
 
-def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Plot | None:
+def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Chart | None:
     """Median seconds by day; None with fewer than two days."""
     days = list(speed)
     if len(days) < 2:
         return None
-    marks = [
-        Mark(
+    points = [
+        Point(
             label=date_format(at, "j M"),
             value=seconds,
-            says=f"{date_format(at, 'j F')}: {seconds:.0f} seconds, {n} judgment{'' if n == 1 else 's'}",
+            description=f"{date_format(at, 'j F')}: {seconds:.0f} seconds, {n} judgment{'' if n == 1 else 's'}",
         )
         for at, n, seconds in days
     ]
-    return svg_chart.plot(marks, low=0, high=svg_chart.ceiling_of([m.value for m in marks]), percent=False)
+    return column_chart(points, low=0, high=svg_chart.count_axis_high([point.value for point in points]))
 
 
 def degree_bars(project: Project, degrees: list[tuple[str, str, int]]) -> list[Bar]:
-    return svg_chart.bars(
+    return horizontal_bars(
         [(words, n, items_url(project, degree=value) if value else "") for value, words, n in degrees]
     )
 
 
 def skip_bars(project: Project, skips: list[tuple[str, str, int]]) -> list[Bar]:
-    return svg_chart.bars([(words, n, items_url(project, reason=value)) for value, words, n in skips])
+    return horizontal_bars([(words, n, items_url(project, reason=value)) for value, words, n in skips])

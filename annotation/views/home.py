@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,20 +9,8 @@ from django.views.decorators.http import require_GET
 
 from annotation import queries
 from annotation.access import current_user, may_create_projects
+from annotation.logic.svg_chart import Point, column_chart, count_axis_high
 from annotation.models import User
-
-CHART_HEIGHT = 48
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One hour of the day's chart, in the units of its drawing."""
-
-    hour: int
-    count: int
-    x: int
-    y: float
-    height: float
 
 
 @login_required
@@ -43,9 +29,11 @@ def home(request: HttpRequest) -> HttpResponse:
 def my_day(user: User) -> dict[str, object]:
     """What the card "My day" shows."""
     day = queries.day_of(user)
-    most = max(day.by_hour) or 1
-    bars = []
-    for hour, count in enumerate(day.by_hour):
-        height = max(2.0, CHART_HEIGHT * count / most)
-        bars.append(Bar(hour, count, 12 * hour, CHART_HEIGHT - height, height))
-    return {"day": day, "bars": bars}
+    hours = [
+        Point(count, f"{hour}:00: {count:,} judgment{'' if count == 1 else 's'}", f"{hour}:00")
+        if count
+        else f"{hour}:00"
+        for hour, count in enumerate(day.by_hour)
+    ]
+    chart = column_chart(hours, low=0, high=count_axis_high(day.by_hour), bars=True)
+    return {"day": day, "chart": chart}

@@ -112,12 +112,14 @@ def _version_events(
     shares = {version.pk: tallies.get(str(version.pk), Tally()).share for version in guidelines}
     events = []
     for before, new in pairwise(guidelines):
-        says = f"Guidelines version {new.number}, {date_format(new.created_at, 'j F Y, H:i')} UTC"
+        description = f"Guidelines version {new.number}, {date_format(new.created_at, 'j F Y, H:i')} UTC"
         here, there = shares[new.pk], shares[before.pk]
         if here and there:
-            says += f": {here.percent}% agreement on pairs, {there.percent}% under version {before.number}"
+            description += (
+                f": {here.percent}% agreement on pairs, {there.percent}% under version {before.number}"
+            )
         href = reverse("guideline-diff", args=[project.slug, before.number, new.number])
-        events.append((new.created_at, Event(f"v{new.number}", says, href)))
+        events.append((new.created_at, Event(f"v{new.number}", description, href)))
     return events
 
 

@@ -91,8 +91,9 @@ class HomeTests(PalateTestCase):
         self.sign_in(self.bob)
         response = self.get()
         assert response.context["day"].judgments == 2
-        assert sum(bar.count for bar in response.context["bars"]) == 2
-        assert max(bar.height for bar in response.context["bars"]) == 48
+        hours = response.context["chart"].points
+        assert sum(hour.point.value for hour in hours) == 2
+        assert [hour.height for hour in hours] == [25 * hour.point.value for hour in hours], "of four"
 
     def test_it_does_not_ask_more_of_the_database_for_more_projects(self) -> None:
         for n in range(3):

@@ -92,10 +92,10 @@ class ChartTests(OverseeingTestCase):
         assert plot is not None
         self.sign_in(self.alice)
         for place, n in ((-1, 1), (-4, 1)):
-            page = self.client.get(plot.dots[place].mark.href)
-            assert page.context["page"].paginator.count == n, plot.dots[place].mark.href
+            page = self.client.get(plot.points[place].point.href)
+            assert page.context["page"].paginator.count == n, plot.points[place].point.href
         self.assertContains(page, "Judged from 20 November 2026, 12:00 UTC to 20 November 2026, 12:01 UTC")
-        assert plot.dots[-2].mark.href == "", "nothing was judged then"
+        assert plot.points[-2].point.href == "", "nothing was judged then"
 
     def test_a_day_leads_to_the_whole_day(self) -> None:
         self.judged_at(NOON - timedelta(days=30), NOON)
@@ -104,9 +104,9 @@ class ChartTests(OverseeingTestCase):
         )
         plot = charts.judgments_over_time(self.project, counts, step)
         assert plot is not None
-        assert (step.name, plot.dots[-1].mark.label) == ("day", "20 Nov")
+        assert (step.name, plot.points[-1].point.label) == ("day", "20 Nov")
         self.sign_in(self.alice)
-        page = self.client.get(plot.dots[-1].mark.href)
+        page = self.client.get(plot.points[-1].point.href)
         assert page.context["page"].paginator.count == 1
         self.assertContains(page, "Judged on 20 November 2026<")
 
@@ -128,7 +128,9 @@ class ChartTests(OverseeingTestCase):
         self.moved(new, NOON - timedelta(days=5))
         self.sign_in(self.alice)
         plot = self.client.get(self.url("quality")).context["over_time"]
-        assert [(dot.x, dot.mark.value) for dot in plot.dots] == [(5.0, 1.0), (95.0, 0.0)], "of ten days"
+        assert [(placed.x, placed.point.value) for placed in plot.points] == [(5.0, 1.0), (95.0, 0.0)], (
+            "of ten days"
+        )
         (event,) = plot.events
         assert event.label == "v2"
         assert event.x == pytest.approx(45, abs=0.05)
@@ -142,4 +144,4 @@ class ChartTests(OverseeingTestCase):
             self.moved(judgment, timezone.now() - timedelta(minutes=10))
         self.sign_in(self.alice)
         (event,) = self.client.get(self.url("quality")).context["over_time"].events
-        assert event.says.endswith(": 100% agreement on pairs, 0% under version 1")
+        assert event.description.endswith(": 100% agreement on pairs, 0% under version 1")

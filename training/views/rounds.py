@@ -79,7 +79,7 @@ def _details(round: Round) -> dict[str, Any]:
 
 def _summary(round: Round) -> dict[str, Any]:
     gates = {gate["name"]: gate for gate in round.gates}
-    win_rate = next(iter(charts.win_rate_bars(round.report.get("wins", []))), None)
+    win_rate = next(iter(charts.win_rates(round.report.get("wins", []))), None)
     return {
         "round": round,
         "status": status_sentence(round),
@@ -152,10 +152,11 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "me": me,
         "project": me.project,
         **_details(round),
-        "win_rates": charts.win_rate_bars(report.get("wins", [])),
-        "by_tag": charts.win_rate_bars(report.get("by_tag", [])),
-        "by_length": charts.win_rate_bars(report.get("by_length", [])),
-        "curves": charts.reward_curves(report.get("reward_by_kl", [])),
+        "win_rates": charts.win_rates(report.get("wins", [])),
+        "by_tag": charts.win_rates(report.get("by_tag", [])),
+        "by_length": charts.win_rates(report.get("by_length", [])),
+        "reward_by_kl": charts.reward_by_kl(report.get("reward_by_kl", [])),
+        "last_rewards": charts.last_rewards(report.get("reward_by_kl", [])),
         "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
         if disputed
         else [],

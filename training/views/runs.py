@@ -18,7 +18,7 @@ from training.configs import KINDS
 from training.errors import RunError
 from training.models import Run
 from training.runs.actions import cancel_run, resume_run
-from training.runs.calibration_chart import dots
+from training.runs.calibration_chart import calibration_chart
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
 
@@ -177,7 +177,8 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "queued": run.result.get("items"),
         "by_degree": metric_labels.groups(report, "accuracy_by_degree"),
         "by_length": metric_labels.groups(report, "accuracy_by_length"),
-        "reliability": dots(report.get("reliability", [])),
+        "calibration": [line for line in report.get("reliability", []) if line["pairs"]],
+        "calibration_chart": calibration_chart(report.get("reliability", [])),
     }
 
 
