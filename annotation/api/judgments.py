@@ -88,7 +88,7 @@ class JudgmentIn(serializers.Serializer[Any]):
     )
 
     def arguments(self, shown_order: list[int]) -> dict[str, Any]:
-        """The arguments of `judge.submit`, by the ids of what was shown.
+        """The arguments of `submit` and `revise`, by response id.
 
         Raises:
             ValidationError: a label or an id is not in the item.

@@ -25,7 +25,7 @@ from annotation.models import Prompt
 from annotation.models import Response as Answer
 
 
-class Message(serializers.Serializer[Any]):
+class MessageOut(serializers.Serializer[Any]):
     role = serializers.CharField(help_text="system, user or assistant.")
     content = serializers.CharField()
 
@@ -40,7 +40,7 @@ class AnswerOut(serializers.ModelSerializer[Answer]):
 
 class PromptOut(serializers.ModelSerializer[Prompt]):
     id = serializers.CharField(source="external_id")
-    prompt = Message(source="messages", many=True)
+    prompt = MessageOut(source="messages", many=True)
     responses = AnswerOut(many=True)
 
     class Meta:

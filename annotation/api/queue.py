@@ -17,7 +17,7 @@ from annotation.actions.leases import Lease, claim, renew
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip
 from annotation.api import errors
-from annotation.api.prompts import Message
+from annotation.api.prompts import MessageOut
 from annotation.api.validation import validate_body
 from annotation.logic.degrees import LABELS
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
@@ -36,7 +36,7 @@ class ShownAnswer(serializers.Serializer[Any]):
 class NextOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(help_text="Send it with the judgment, or with the skip.")
     item = serializers.IntegerField()
-    prompt = Message(many=True)
+    prompt = MessageOut(many=True)
     answers = ShownAnswer(
         many=True,
         help_text="Shuffled, without their authors. If there are none, write the answer; if there is one, improve it.",

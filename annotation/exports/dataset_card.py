@@ -15,8 +15,8 @@ def render_readme(manifest: Manifest, configs: Mapping[str, Sequence[str]] = {})
 
 
 def render_card(manifest: Manifest) -> str:
-    project, census = manifest["project"], manifest["census"]
-    counts = census["counts"]
+    project, statistics = manifest["project"], manifest["census"]
+    counts = statistics["counts"]
     parts = [
         f"# {project['name']}, snapshot {manifest['number']}",
         manifest["note"],
@@ -26,11 +26,11 @@ def render_card(manifest: Manifest) -> str:
             f"`{manifest['sha256']}`."
         ),
         "## How it was collected",
-        _describe_collection(project, census),
+        _describe_collection(project, statistics),
         "## What is in it",
         _counts_table(counts),
         "## Agreement and habits",
-        _describe_quality(census),
+        _describe_quality(statistics),
         "## Guidelines",
         "What annotators went by. The text is the project's own.",
         *(_quote_guideline(guideline) for guideline in manifest["guidelines"]),
@@ -58,9 +58,9 @@ def _front_matter(manifest: Manifest, configs: Mapping[str, Sequence[str]]) -> s
     return "\n".join([*lines, "---", ""]) + "\n"
 
 
-def _describe_collection(project: Mapping[str, Any], census: Mapping[str, Any]) -> str:
-    first, last = (day[:10] for day in census["dates"])
-    counts = census["counts"]
+def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
+    first, last = (day[:10] for day in statistics["dates"])
+    counts = statistics["counts"]
     task = (
         f"{project['k']} answers side by side"
         if project["task"] == "preferences"
@@ -84,14 +84,14 @@ def _describe_collection(project: Mapping[str, Any], census: Mapping[str, Any]) 
         f"A uniform control slice is {100 * project['control_rate']:.0f}% of what was handed out (`control`)."
         if project["control_rate"]
         else "",
-        f"Prompts were drawn with probabilities from {census['probabilities'][0]:g} to {census['probabilities'][1]:g}."
-        if census["probabilities"] and census["probabilities"][0] < 1
+        f"Prompts were drawn with probabilities from {statistics['probabilities'][0]:g} to {statistics['probabilities'][1]:g}."
+        if statistics["probabilities"] and statistics["probabilities"][0] < 1
         else "",
-        f"The median judgment took {census['median_seconds']} seconds. Annotators appear by pseudonym.",
+        f"The median judgment took {statistics['median_seconds']} seconds. Annotators appear by pseudonym.",
         "Answers by author: "
-        + ", ".join(f"{_escape_markdown(name)} ({n:,})" for name, n in census["models"].items())
+        + ", ".join(f"{_escape_markdown(name)} ({n:,})" for name, n in statistics["models"].items())
         + "."
-        if census["models"]
+        if statistics["models"]
         else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
@@ -113,8 +113,8 @@ def _counts_table(counts: Mapping[str, int]) -> str:
     return "\n".join(lines)
 
 
-def _describe_quality(census: Mapping[str, Any]) -> str:
-    agreement = census["agreement"]
+def _describe_quality(statistics: Mapping[str, Any]) -> str:
+    agreement = statistics["agreement"]
     lines = []
     if agreement["items"]:
         lines.append(
@@ -127,7 +127,7 @@ def _describe_quality(census: Mapping[str, Any]) -> str:
         ("first_shown_preferred", "the answer that was shown first"),
         ("longer_preferred", "the longer answer"),
     ):
-        if preference := census[name]:
+        if preference := statistics[name]:
             lines.append(
                 f"- Of two answers, {words} was preferred {preference['share']:.1%} of the time "
                 f"(95% interval {preference['low']:.1%} to {preference['high']:.1%}, {preference['pairs']:,} pairs)."

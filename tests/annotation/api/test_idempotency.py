@@ -1,4 +1,4 @@
-"""What every door has around it: keys of the caller's own, ETags, and a limit of calls."""
+"""The wrapper of every API view: idempotency keys and ETags; and the limits of bodies and calls."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class IdempotencyTests(ApiTestCase):
         self.key = self.key_of(self.alice, "lead")
         self.own = str(uuid.uuid4())
 
-    def freeze(self, note: str = "", own: str = "", key: str = "") -> object:
+    def create_snapshot(self, note: str = "", own: str = "", key: str = "") -> object:
         headers = {"Idempotency-Key": own or self.own, "Authorization": f"Bearer {key or self.key}"}
         return self.client.post(
             f"/api/v1/{SNAPSHOTS}", {"note": note}, content_type="application/json", headers=headers
         )
 
     def test_the_same_key_does_it_once_and_answers_the_same(self) -> None:
-        first, again = self.freeze("a"), self.freeze("a")
+        first, again = self.create_snapshot("a"), self.create_snapshot("a")
         assert first.status_code == again.status_code == 201
         assert first.json() == again.json()
         assert again["Idempotency-Replayed"] == "true"
@@ -49,58 +49,59 @@ class IdempotencyTests(ApiTestCase):
         assert Snapshot.objects.count() == 1
 
     def test_another_key_and_another_caller_do_it_again(self) -> None:
-        self.freeze("a")
-        self.freeze("a", own="another")
-        self.freeze("a", key=self.key_of(self.alice, "lead"))
+        self.create_snapshot("a")
+        self.create_snapshot("a", own="another")
+        self.create_snapshot("a", key=self.key_of(self.alice, "lead"))
         assert Snapshot.objects.count() == 3
 
     def test_the_same_key_for_something_else_is_refused(self) -> None:
-        self.freeze("a")
-        self.refused(self.freeze("b"), 422, "detail", "used for another request")
+        self.create_snapshot("a")
+        self.refused(self.create_snapshot("b"), 422, "detail", "used for another request")
 
     def test_the_same_at_the_same_time_is_refused(self) -> None:
         busy: list[object] = []
         with patch(
-            "annotation.api.idempotency._should_store", side_effect=lambda _: busy.append(self.freeze("a"))
+            "annotation.api.idempotency._should_store",
+            side_effect=lambda _: busy.append(self.create_snapshot("a")),
         ):
-            self.freeze("a")
+            self.create_snapshot("a")
         self.refused(busy[0], 409, "detail", "being executed")
         assert busy[0]["Retry-After"] == "1"
 
     def test_what_takes_long_is_not_begun_again_while_anybody_waits_for_it(self) -> None:
         with patch.object(cache, "add", side_effect=cache.add) as added:
-            self.freeze("a")
+            self.create_snapshot("a")
         (seconds,) = (
             call.args[2] for call in added.call_args_list if call.args[0].startswith("idempotency:")
         )
         assert seconds == 3600 > 2 * client.IN_PROGRESS_S
 
     def test_what_was_refused_for_who_asked_is_not_kept(self) -> None:
-        self.freeze("a", key="palate_x")
-        assert self.freeze("a", key="palate_x").status_code == 401
-        self.refused(self.freeze("a", own="é"), 400, "detail", "visible ASCII")
+        self.create_snapshot("a", key="palate_x")
+        assert self.create_snapshot("a", key="palate_x").status_code == 401
+        self.refused(self.create_snapshot("a", own="é"), 400, "detail", "visible ASCII")
 
     def test_who_may_not_come_in_any_more_is_not_answered_from_memory(self) -> None:
-        self.freeze("a")
+        self.create_snapshot("a")
         token = ApiToken.objects.get(digest=ApiToken.digest_of(self.key))
         token.scope = "read"
         token.save()
-        self.refused(self.freeze("a"), 403, "detail", "This token may only read")
+        self.refused(self.create_snapshot("a"), 403, "detail", "This token may only read")
         token.delete()
         for note in ("a", "b"):
-            self.refused(self.freeze(note), 401, "detail", "may have been revoked")
+            self.refused(self.create_snapshot(note), 401, "detail", "may have been revoked")
 
     def test_who_is_no_member_with_the_role_any_more_is_not_answered_from_memory(self) -> None:
-        self.freeze("a")
+        self.create_snapshot("a")
         eve = builders.user("eve")
         builders.join(self.project, eve, Member.Role.LEAD)
         mine = Member.objects.filter(project=self.project, user=self.alice)
         mine.update(role=Member.Role.REVIEWER)
-        self.refused(self.freeze("a"), 403, "detail", "needs the role of lead")
+        self.refused(self.create_snapshot("a"), 403, "detail", "needs the role of lead")
         mine.delete()
-        self.refused(self.freeze("a"), 404, "detail", "No such project")
+        self.refused(self.create_snapshot("a"), 404, "detail", "No such project")
         builders.join(self.project, self.alice, Member.Role.LEAD)
-        assert self.freeze("a")["Idempotency-Replayed"] == "true"
+        assert self.create_snapshot("a")["Idempotency-Replayed"] == "true"
         assert Snapshot.objects.count() == 1
 
     def test_an_answer_with_a_secret_is_not_kept(self) -> None:
@@ -127,11 +128,11 @@ class IdempotencyTests(ApiTestCase):
 
     def test_while_no_key_can_be_kept_nothing_is_done(self) -> None:
         with self.settings(CACHES=AWAY):
-            answer = self.freeze("a")
+            answer = self.create_snapshot("a")
         self.refused(answer, 503, "detail", "Nothing was changed")
         assert answer["Retry-After"] == "5"
         assert not Snapshot.objects.exists()
-        assert self.freeze("a").status_code == 201
+        assert self.create_snapshot("a").status_code == 201
 
     def test_what_was_done_is_answered_also_where_the_answer_cannot_be_kept(self) -> None:
         def frozen(**arguments: object) -> Snapshot:
@@ -159,7 +160,7 @@ class IdempotencyTests(ApiTestCase):
                 patch("annotation.api.snapshots.create_snapshot", way),
                 self.assertLogs(log, "WARNING") as logged,
             ):
-                answer = self.freeze("a", own=str(status))
+                answer = self.create_snapshot("a", own=str(status))
             away.disable()
             assert (answer.status_code, len(logged.output)) == (status, 1)
         assert Snapshot.objects.count() == 1
@@ -169,8 +170,8 @@ class IdempotencyTests(ApiTestCase):
             patch("annotation.api.snapshots.create_snapshot", side_effect=RuntimeError),
             pytest.raises(RuntimeError),
         ):
-            self.freeze("a")
-        assert self.freeze("a").status_code == 201
+            self.create_snapshot("a")
+        assert self.create_snapshot("a").status_code == 201
 
 
 class EtagTests(ApiTestCase):
@@ -213,7 +214,7 @@ class BodyTests(ApiTestCase):
                 assert r"\ud800" in json.loads(answer.content)["detail"]
 
     @override_settings(DATA_UPLOAD_MAX_MEMORY_SIZE=1000)
-    def test_a_body_that_is_too_large_is_refused_at_every_door(self) -> None:
+    def test_a_body_that_is_too_large_is_refused_by_every_view(self) -> None:
         for method, door in (
             ("POST", SNAPSHOTS),
             ("POST", "projects/helpfulness/judgments/"),
