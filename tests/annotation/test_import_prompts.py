@@ -68,9 +68,11 @@ class ImportTests(ImportTestCase):
         assert list(authors) == [("4", "A"), ("5", "B")], "the first who says it stands in the item"
 
     def test_the_same_file_again_changes_nothing_when_others_say_the_same_since(self) -> None:
-        def two(prompt: str, one: str, first: str, other: str, second: str) -> dict[str, object]:
-            said = [{"text": first, "author": one}, {"text": second, "author": other}]
-            return {"id": prompt, "prompt": f"{prompt}?", "responses": said}
+        def two(
+            prompt: str, first_author: str, first: str, second_author: str, second: str
+        ) -> dict[str, object]:
+            responses = [{"text": first, "author": first_author}, {"text": second, "author": second_author}]
+            return {"id": prompt, "prompt": f"{prompt}?", "responses": responses}
 
         file = [two("q1", "A", "Yes", "A", "No"), two("q2", "A", "x", "B", "y")]
         self.send(*file)

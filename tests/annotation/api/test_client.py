@@ -227,14 +227,14 @@ def test_it_needs_nothing_of_the_site() -> None:
     assert done.stdout == "[]\n"
 
 
-class Moody(BaseHTTPRequestHandler):
-    """A site behind something that names a date to come back at, and that breaks off in mid-line."""
+class UnreliableSite(BaseHTTPRequestHandler):
+    """A site that answers 503 with a date in Retry-After, and then breaks off in mid-line."""
 
-    asked = 0
+    requests = 0
 
     def do_GET(self) -> None:
-        Moody.asked += 1
-        if Moody.asked == 1:
+        UnreliableSite.requests += 1
+        if UnreliableSite.requests == 1:
             self.send_response(503)
             self.send_header("Retry-After", "Wed, 21 Oct 2026 07:28:00 GMT")
             self.send_header("Content-Length", "0")
@@ -251,11 +251,11 @@ class Moody(BaseHTTPRequestHandler):
 
 
 def test_a_date_to_come_back_at_is_no_number_and_a_broken_connection_is_said() -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Moody) as site:
+    with ThreadingHTTPServer(("127.0.0.1", 0), UnreliableSite) as site:
         threading.Thread(target=site.serve_forever, daemon=True).start()
         with Palate(f"http://127.0.0.1:{site.server_port}", "palate_t") as palate:
             assert palate.projects() == []
-            assert Moody.asked == 2
+            assert UnreliableSite.requests == 2
             lines = palate.rows("x")
             assert next(lines) == {"prompt": 1}
             assert "The connection broke" in str(raised(lambda: next(lines)))

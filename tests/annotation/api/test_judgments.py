@@ -122,7 +122,7 @@ class SubmitTests(QueueTestCase):
     def setUp(self) -> None:
         builders.items(self.project, 2)
 
-    def kept(self) -> dict[int, int]:
+    def stored_ranks(self) -> dict[int, int]:
         return dict(Placement.objects.values_list("response_id", "rank"))
 
     def test_ranks_go_by_label_by_id_or_in_the_order_shown(self) -> None:
@@ -158,7 +158,7 @@ class SubmitTests(QueueTestCase):
         assert first.status_code == again.status_code == 201
         assert first.json() == again.json()
         assert Judgment.objects.count() == 1
-        assert sorted(self.kept().values()) == [1, 2, 3, 4]
+        assert sorted(self.stored_ranks().values()) == [1, 2, 3, 4]
 
     def test_another_judgment_of_the_same_item_is_a_conflict(self) -> None:
         item = self.take(self.bob)

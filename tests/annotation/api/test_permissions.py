@@ -1,4 +1,4 @@
-"""Who may go through which door of the API: a table with a line for every door that the URL list has."""
+"""Who may call which view of the API: a table with a row for every view and method."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests import builders
 from tests.annotation.api.base import ApiTestCase
 
 LEAD, LOOKS, ALL = "lead", "lead reviewer", "lead reviewer annotator"
-# door and method: which roles of the project may, and which scope a token needs for it
+# view and method: which roles of the project may, and which scope a token needs for it
 RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-projects", "GET"): (ALL + " outsider", "read"),
     ("api-project", "GET"): (ALL, "read"),
@@ -77,7 +77,7 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-loops", "POST"): (LEAD, "lead"),
     ("api-leaderboard", "GET"): (LOOKS, "read"),
 }
-# doors to things of which this story has none: 404 for everybody, and what they refuse is tested where they are at home
+# views of objects that this setup does not have: 404 for everybody; their own tests cover the rest
 ELSEWHERE = {
     *(
         "api-run",
@@ -95,21 +95,21 @@ OPEN = {"api-schema", "api-docs"}
 STAFF = {("api-projects", "POST")}
 
 
-def doors() -> dict[str, tuple[str, set[str]]]:
-    """Every named address below /api/: its pattern and the methods that it knows."""
-    found = {}
+def api_views() -> dict[str, tuple[str, set[str]]]:
+    """Every named URL below /api/: its pattern and its methods."""
+    views = {}
     for place in urlpatterns:
         if str(place.pattern).startswith("api/"):
-            for door in place.url_patterns:  # type: ignore[union-attr]
-                if door.name:
-                    view = door.callback.cls
+            for pattern in place.url_patterns:  # type: ignore[union-attr]
+                if pattern.name:
+                    view = pattern.callback.cls
                     methods = {
                         name
                         for name in ("GET", "POST", "PUT", "PATCH", "DELETE")
                         if hasattr(view, name.lower())
                     }
-                    found[door.name] = (str(door.pattern), methods)
-    return found
+                    views[pattern.name] = (str(pattern.pattern), methods)
+    return views
 
 
 class PermissionTests(ApiTestCase):
@@ -160,20 +160,22 @@ class PermissionTests(ApiTestCase):
         return {"lead": self.alice, "reviewer": self.dana, "annotator": self.bob, "outsider": self.charlie}
 
     def test_every_door_has_a_rule(self) -> None:
-        there = {(name, method) for name, (_, methods) in doors().items() for method in methods}
+        there = {(name, method) for name, (_, methods) in api_views().items() for method in methods}
         ruled = {
             (name, method)
             for name, method in there
             if (name, method) in RULES.keys() | STAFF or name in ELSEWHERE | OPEN
         }
         assert there == ruled, f"without a rule: {sorted(there - ruled)}"
-        assert set(RULES) <= there, f"rules without a door: {sorted(set(RULES) - there)}"
+        assert set(RULES) <= there, f"rules without a view: {sorted(set(RULES) - there)}"
 
     def test_the_rules_hold(self) -> None:
-        known = doors()
+        known = api_views()
         for (name, method), (roles, _) in RULES.items():
             for role, user in self.people().items():
-                with transaction.atomic():  # what a call does is undone: the next door finds all as it was
+                with (
+                    transaction.atomic()
+                ):  # what a call does is undone: the next view finds everything unchanged
                     answer = self.call(method, self.path(name, known[name][0]), user, {})
                     transaction.set_rollback(True)
                 if role in roles.split():
@@ -184,7 +186,7 @@ class PermissionTests(ApiTestCase):
             assert self.call(method, self.path(name, known[name][0]), None, {}).status_code == 401
 
     def test_staff_alone_go_through_some(self) -> None:
-        known = doors()
+        known = api_views()
         for name, method in STAFF:
             path = self.path(name, known[name][0])
             for user in self.people().values():
@@ -197,7 +199,7 @@ class PermissionTests(ApiTestCase):
             assert self.call(method, path, None, {}).status_code == 401
 
     def test_a_token_does_what_its_scope_allows(self) -> None:
-        known = doors()
+        known = api_views()
         width = ["read", "annotate", "lead"]
         for (name, method), (roles, needed) in RULES.items():
             if method == "DELETE" or "lead" not in roles:
@@ -208,7 +210,7 @@ class PermissionTests(ApiTestCase):
                 assert refused == (width.index(scope) < width.index(needed)), (name, method, scope)
 
     def test_what_is_not_there_is_404(self) -> None:
-        known = doors()
+        known = api_views()
         for name in ELSEWHERE:
             pattern, methods = known[name]
             path = pattern.replace("<int:pk>", "999999").replace("<slug:verb>", "cancel")

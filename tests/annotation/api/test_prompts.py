@@ -164,25 +164,25 @@ class ListTests(PromptsTestCase):
         Prompt.objects.filter(external_id="q3").update(split="held_out")
         items = "projects/helpfulness/items/"
 
-        def found(query: str) -> list[str]:
+        def filtered_ids(query: str) -> list[str]:
             ids = [prompt["id"] for prompt in self.get(f"{PATH}?{query}", self.dana).json()["results"]]
             listed = self.get(f"{items}?{query}", self.dana).json()["results"]
             assert [item["prompt_id"] for item in listed] == ids
             return ids
 
-        assert found("") == ["q1", "q2", "q3"]
-        assert found("split=held_out") == ["q3"]
-        assert found("tag=causes") == ["q1", "q2"]
-        assert found("tag=cause") == []
-        assert found("text=why%20not") == ["q2"]
-        assert found("text=100%25") == ["q2"]
-        assert found("tag=causes&text=why&split=train") == ["q1", "q2"]
-        assert found("text=user") == [], "a role is not said"
+        assert filtered_ids("") == ["q1", "q2", "q3"]
+        assert filtered_ids("split=held_out") == ["q3"]
+        assert filtered_ids("tag=causes") == ["q1", "q2"]
+        assert filtered_ids("tag=cause") == []
+        assert filtered_ids("text=why%20not") == ["q2"]
+        assert filtered_ids("text=100%25") == ["q2"]
+        assert filtered_ids("tag=causes&text=why&split=train") == ["q1", "q2"]
+        assert filtered_ids("text=user") == [], "a role is not said"
         Prompt.objects.filter(external_id="q3").update(
             messages=[{"role": "user", "content": 'Say "hi"\nÉTÉ \\ 100_%'}]
         )
         for text in ('say "hi"', 'hi"\n', "été \\", "100_%"):
-            assert found(f"text={quote(text)}") == ["q3"], text
+            assert filtered_ids(f"text={quote(text)}") == ["q3"], text
         for query, field, words in (
             ("split=test", "split", "none of: train, held_out"),
             ("tag=%00", "tag", "null byte"),

@@ -14,18 +14,18 @@ NEW = {"url": "https://example.com/hook", "events": ["snapshot.frozen"]}
 class WebhookTests(EndpointTests, ApiTestCase, TestCase):
     def setUp(self) -> None:
         self.hook = webhooks.add(project=self.project, creator=self.alice, **NEW)
-        self.one = f"{PATH}{self.hook.pk}/"
+        self.webhook_path = f"{PATH}{self.hook.pk}/"
         self.ENDPOINTS = (
             ("GET", PATH, "lead", None),
             ("POST", PATH, "lead", NEW),
-            ("PATCH", self.one, "lead", {"active": True}),
-            ("POST", f"{self.one}test/", "lead", None),
-            ("GET", f"{self.one}deliveries/", "lead", None),
-            ("DELETE", self.one, "lead", None),
+            ("PATCH", self.webhook_path, "lead", {"active": True}),
+            ("POST", f"{self.webhook_path}test/", "lead", None),
+            ("GET", f"{self.webhook_path}deliveries/", "lead", None),
+            ("DELETE", self.webhook_path, "lead", None),
         )
 
     def patch(self, body: object):
-        return self.call("PATCH", self.one, self.alice, body)
+        return self.call("PATCH", self.webhook_path, self.alice, body)
 
     def test_the_secret_is_told_once(self) -> None:
         made = self.post(PATH, self.alice, NEW).json()
@@ -44,8 +44,8 @@ class WebhookTests(EndpointTests, ApiTestCase, TestCase):
         assert (self.hook.events, self.hook.active) == (["round.changed", "snapshot.frozen"], True)
 
     def test_a_test_is_sent_and_the_log_has_how_it_was_answered(self) -> None:
-        made = self.post(f"{self.one}test/", self.alice)
+        made = self.post(f"{self.webhook_path}test/", self.alice)
         assert (made.status_code, made.json()["event"], made.json()["state"]) == (201, "test", "waiting")
         Delivery.objects.update(state="failed", status=500, answer="Not today.")
-        (told,) = self.get(f"{self.one}deliveries/", self.alice).json()["results"]
+        (told,) = self.get(f"{self.webhook_path}deliveries/", self.alice).json()["results"]
         assert (told["status"], told["answer"]) == (500, "Not today.")

@@ -25,7 +25,7 @@ class VotesTestCase(ExportTestCase):
         for person in self.people[2:]:
             builders.join(self.project, person, "annotator")
 
-    def judged(self, *rankings: Sequence[int]) -> None:
+    def submit_rankings(self, *rankings: Sequence[int]) -> None:
         for person, ranks in zip(self.people, rankings, strict=False):
             builders.judgment(self.project, person, ranks)
 
@@ -38,7 +38,7 @@ class VotesTestCase(ExportTestCase):
 
 class ConsensusTests(VotesTestCase):
     def test_the_majority_decides_pair_by_pair(self) -> None:
-        self.judged([1, 2, 3], [1, 3, 2], [2, 1, 1])
+        self.submit_rankings([1, 2, 3], [1, 3, 2], [2, 1, 1])
         assert len(self.pairs()) == 3 + 3 + 2
         # A>B by two to one, A>C by two to one; B and C are level
         assert self.pairs(votes="majority") == ["A>B", "A>C"]
@@ -46,17 +46,17 @@ class ConsensusTests(VotesTestCase):
         assert (origin["votes"], origin["agreement"], origin["judgment"]) == (3, 0.6667, None)
 
     def test_a_circle_stays_a_circle(self) -> None:
-        self.judged([1, 2, 3], [3, 1, 2], [2, 3, 1])
+        self.submit_rankings([1, 2, 3], [3, 1, 2], [2, 3, 1])
         assert self.pairs(votes="majority") == ["A>B", "B>C", "C>A"]
         assert self.lines(votes="majority", format="rankings")[0]["ranks"] == [1, 1, 1]
 
     def test_unanimous_is_what_nobody_denies_nor_ties(self) -> None:
-        self.judged([1, 2, 3], [1, 3, 2], [1, 2, 2])
+        self.submit_rankings([1, 2, 3], [1, 3, 2], [1, 2, 2])
         assert self.pairs(votes="unanimous") == ["A>B", "A>C"]
         assert self.pairs(votes="unanimous", annotator=self.bob.pseudonym) == ["A>B", "A>C", "B>C"]
 
     def test_what_is_unanimous_of_an_order_is_told_in_every_format(self) -> None:
-        self.judged([1, 2, 3], [1, 3, 2], [1, 2, 2])  # A before both, and of B and C nothing
+        self.submit_rankings([1, 2, 3], [1, 3, 2], [1, 2, 2])  # A before both, and of B and C nothing
         assert self.lines(votes="unanimous", format="rankings") == [], "on no whole order"
         (best,) = self.lines(votes="unanimous", format="sft")
         assert best["completion"][0]["content"] == "Answer A to 0."
@@ -71,12 +71,12 @@ class ConsensusTests(VotesTestCase):
         assert whole["ranks"] == [1, 2, 3]
 
     def test_nobody_is_put_first_by_all_who_is_not_put_first_by_each(self) -> None:
-        self.judged([1, 2, 3], [2, 3, 1])  # all put A before B; C is first once
+        self.submit_rankings([1, 2, 3], [2, 3, 1])  # all put A before B; C is first once
         assert self.pairs(votes="unanimous") == ["A>B"]
         assert self.lines(votes="unanimous", format="sft") == []
 
     def test_bradley_terry_makes_one_order(self) -> None:
-        self.judged([1, 2, 3], [1, 2, 3], [3, 2, 1])
+        self.submit_rankings([1, 2, 3], [1, 2, 3], [3, 2, 1])
         assert self.pairs(votes="bradley-terry") == ["A>B", "A>C", "B>C"]
         scored = self.lines(votes="bradley-terry", format="ultrafeedback")
         assert scored[1]["score_chosen"] > 0 > scored[1]["score_rejected"]
@@ -99,7 +99,7 @@ class ConsensusTests(VotesTestCase):
         assert preference["overall_preference"] == -1
 
     def test_a_reviewers_verdict_stands_above_the_votes(self) -> None:
-        self.judged([1, 2, 3], [1, 2, 3])
+        self.submit_rankings([1, 2, 3], [1, 2, 3])
         item = Item.objects.get()
         a, b, c = sorted(item.responses.values_list("pk", flat=True))
         Verdict.objects.create(item=item, reviewer=self.dana, ranks={str(a): 3, str(b): 2, str(c): 1})
@@ -109,7 +109,7 @@ class ConsensusTests(VotesTestCase):
         assert self.raw()[0]["verdict"] == {"ranks": [3, 2, 1], "degree": None, "note": ""}
 
     def test_agreement_is_of_every_two_people_and_answers(self) -> None:
-        self.judged([1, 2, 3], [1, 2, 3], [1, 3, 2])
+        self.submit_rankings([1, 2, 3], [1, 2, 3], [1, 3, 2])
         # of three pairs of people: one agrees on all three pairs, two on two of three
         assert {row["agreement"] for row in self.raw()} == {0.7778}
         assert self.pairs(agreement="0.8") == []
@@ -122,7 +122,7 @@ class WhatCountsTests(VotesTestCase):
         Item.objects.update(gold={str(id): rank for rank, id in enumerate(ids, start=1)})
 
     def test_gold_is_marked_in_raw_and_left_out_of_training(self) -> None:
-        self.judged([1, 2, 3])
+        self.submit_rankings([1, 2, 3])
         self.give_a_known_answer()
         Slot.objects.filter(state="done").update(gold=True)
         assert self.pairs() == []
@@ -130,20 +130,20 @@ class WhatCountsTests(VotesTestCase):
         assert len(self.pairs(gold="only")) == len(self.pairs(gold="include")) == 3
 
     def test_what_was_said_before_an_answer_was_known_still_trains(self) -> None:
-        self.judged([1, 2, 3])
+        self.submit_rankings([1, 2, 3])
         self.give_a_known_answer()
         assert len(self.pairs()) == 3
         assert [row["gold"] for row in self.raw()] == [False]
 
     def test_machines_are_told_from_people(self) -> None:
         User.objects.filter(pk=self.dana.pk).update(account="machine")
-        self.judged([1, 2, 3], [1, 2, 3])
+        self.submit_rankings([1, 2, 3], [1, 2, 3])
         assert [row["account"] for row in self.raw()] == ["person", "machine"]
         assert len(self.pairs(account="machine")) == 3
         assert self.lines(account="machine", origin="true")[0]["origin"]["annotator"] == self.dana.pseudonym
 
     def test_the_control_slice(self) -> None:
-        self.judged([1, 2, 3], [1, 2, 3])
+        self.submit_rankings([1, 2, 3], [1, 2, 3])
         Slot.objects.filter(annotator=self.bob).update(control=True)
         assert [row["control"] for row in self.raw()] == [True, False]
         assert len(self.pairs(control="true")) == 3
@@ -175,7 +175,7 @@ class WhatCountsTests(VotesTestCase):
         Slot.objects.create(item=item, project=self.project, priority=9)
         judgment = builders.judgment(self.project, self.bob)
         assert judgment.item_id == item.pk
-        self.judged([1, 2, 3])
+        self.submit_rankings([1, 2, 3])
         assert [row["round"] for row in self.raw()] == [None, 2]
         assert len(self.raw(round="2")) == len(self.lines(round="2")) == 1
 
