@@ -1,4 +1,4 @@
-"""What administrators see at /admin/. What was said or frozen is read-only there as everywhere."""
+"""Django admin. Judgments, snapshots and other append-only data are read-only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from annotation.models import (
 
 
 class ReadOnly:
-    """Of a model that only actions write."""
+    """For models that are written by actions only."""
 
     def has_add_permission(self, request: HttpRequest, *_: Any) -> bool:
         return False
@@ -61,12 +61,12 @@ class PersonAdmin(UserAdmin):
 class ProjectAdmin(admin.ModelAdmin):
     list_display = ("name", "slug", "criterion", "k", "overlap", "created_at")
     search_fields = ("name", "slug")
-    # what stands in the queue depends on these; the project's settings page knows when they may change
+    # queued items depend on these; the project's settings page checks when they may change
     readonly_fields = ("slug", "k")
     inlines = (MemberInline,)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # a project begins with a lead and guidelines: see the page for new projects
+        return False  # new projects need a lead and guidelines: see the page for new projects
 
     def has_delete_permission(self, request: HttpRequest, obj: Project | None = None) -> bool:
         return False
@@ -79,7 +79,7 @@ class ApiTokenAdmin(admin.ModelAdmin):
     exclude = ("digest",)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False  # a key is shown to its owner once, when it is made
+        return False  # a key is shown only to its owner, when it is created
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False

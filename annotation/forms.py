@@ -1,4 +1,4 @@
-"""What the lead's pages take in."""
+"""Forms of the annotation pages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from annotation.models.webhooks import EVENTS
 
 
 class PercentField(forms.FloatField):
-    """A share from 0 to 1, which people write from 0 to 100."""
+    """A share from 0 to 1, entered as a percentage from 0 to 100."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(min_value=0, max_value=100, required=False, **kwargs)
@@ -34,35 +34,35 @@ class PercentField(forms.FloatField):
 
 
 class ProjectForm(forms.ModelForm):
-    """A project's settings. What would contradict the items that stand in its queue is for new items only. A number that
-    is left out gets its default."""
+    """Project settings. Changes that would contradict queued items apply to new items only. Empty numbers get their
+    defaults."""
 
     SHARES = {
         "gold_rate": "Gold items (%)",
-        "control_rate": "Control slice (%)",
-        "qualification_accuracy": "Right answers needed (%)",
+        "control_rate": "Random sample (%)",
+        "qualification_accuracy": "Required accuracy (%)",
     }
 
     class Meta:
         model = Project
         fields = SETTINGS
         labels = {
-            "task": "What people do",
+            "task": "Task",
             "k": "Answers per prompt",
-            "asks_quality": "Ask for the quality of every answer, 1 to 7",
-            "asks_flags": "Ask for flags",
-            "asks_safety": "Ask whether every answer is safe",
-            "rationale": "Reasons in words",
+            "asks_quality": "Quality rating of each answer, 1 to 7",
+            "asks_flags": "Flags",
+            "asks_safety": "Safety rating of each answer",
+            "rationale": "Written reasons",
             "overlap": "Judgments per item",
-            "lease_minutes": "Lease (minutes)",
-            "qualification_items": "Items in the qualification",
+            "lease_minutes": "Minutes before an idle item is given to someone else",
+            "qualification_items": "Qualification items",
         }
         help_texts = {
-            "name": "What people see in their list of projects.",
-            "criterion": "What “better” means here. The guidelines say it in full.",
-            "task": "Order two or more answers to a prompt; or write an answer, or make the given one better.",
-            "asks_quality": "Beside the order: how good each answer is by itself.",
-            "rationale": "Why they judged as they did. It costs time: ask for it where you will read it.",
+            "name": "Shown in lists of projects.",
+            "criterion": "What “better” means. The guidelines give the details.",
+            "task": "Rank or compare answers to a prompt; or write an answer, or improve one.",
+            "asks_quality": "In addition to the ranking.",
+            "rationale": "Why annotators judged as they did. It takes them time: ask only if you will read it.",
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -73,7 +73,7 @@ class ProjectForm(forms.ModelForm):
             self.fields[name].required = False
         if self.instance.pk and self.instance.items.exists():
             for name in ("task", "k", "overlap"):
-                self.fields[name].help_text += " A change is for new items only."
+                self.fields[name].help_text += " Changes apply to new items only."
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -95,7 +95,7 @@ class NewProjectForm(ProjectForm):
         strip=True,
         max_length=MAX_TEXT_CHARS,
         widget=forms.Textarea(attrs={"rows": 14}),
-        help_text="What annotators go by, in Markdown. You can change it later: every change is a numbered version.",
+        help_text="Instructions for annotators, in Markdown. Later changes create numbered versions.",
         error_messages={
             "required": "Annotators need guidelines: say in a few sentences what makes an answer better."
         },
@@ -120,11 +120,11 @@ class AddMemberForm(forms.Form):
 class NewAccountForm(forms.Form):
     username = forms.CharField(label="User name", max_length=150, help_text="Letters, digits and @ . + - _")
     account = forms.ChoiceField(
-        label="It is for",
+        label="Type",
         choices=User.Account.choices,
         initial=User.Account.PERSON,
         required=False,
-        help_text="What a machine says stays apart from what people say.",
+        help_text="Judgments of machines are kept apart from those of people.",
     )
 
     def clean_account(self) -> str:
@@ -132,14 +132,14 @@ class NewAccountForm(forms.Form):
 
 
 class InvitationForm(forms.Form):
-    """A link to join by. `days` becomes a number."""
+    """An invitation link. `days` is cleaned to a number."""
 
-    role = forms.ChoiceField(label="They join as", choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+    role = forms.ChoiceField(label="Role", choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
     places = forms.IntegerField(
-        label="How many people may use it", initial=1, min_value=1, max_value=1000, help_text="1 to 1,000."
+        label="Number of people", initial=1, min_value=1, max_value=1000, help_text="1 to 1,000."
     )
     days = forms.TypedChoiceField(
-        label="It expires",
+        label="Expires",
         choices=[("1", "tomorrow"), ("7", "in a week"), ("30", "in 30 days"), ("90", "in 90 days")],
         initial="7",
         coerce=int,
@@ -150,13 +150,13 @@ class InvitationForm(forms.Form):
 
 
 class SignUpForm(forms.Form):
-    """An account of one's own, by an invitation."""
+    """A new account, created with an invitation."""
 
     username = forms.CharField(
         label="User name",
         max_length=150,
         validators=[UnicodeUsernameValidator()],
-        help_text="What you are called here. Exports never show it.",
+        help_text="Never shown in exports.",
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
     password = forms.CharField(
@@ -177,7 +177,7 @@ class SignUpForm(forms.Form):
 
 
 class EraseForm(forms.Form):
-    """The password of the one who erases: a signed-in screen that was left alone is not enough."""
+    """Asks for the password again, in case somebody else uses an unattended session."""
 
     password = forms.CharField(
         label="Your password",
@@ -201,15 +201,18 @@ class FreezeForm(forms.Form):
     note = forms.CharField(
         required=False,
         max_length=Snapshot._meta.get_field("note").max_length,
-        help_text="What it is for; you will thank yourself later.",
+        help_text="What the snapshot is for.",
     )
     licence = forms.CharField(
-        label="Licence", required=False, max_length=100, help_text="For the data card, as in “cc-by-4.0”."
+        label="Licence",
+        required=False,
+        max_length=100,
+        help_text="For the data card, for example “cc-by-4.0”.",
     )
 
 
 class ImportForm(forms.Form):
-    """A file, or a list that was pasted: one prompt a line."""
+    """A file, or a pasted list with one prompt per line."""
 
     file = forms.FileField(
         label="A file of prompts",
@@ -223,7 +226,7 @@ class ImportForm(forms.Form):
         label="Or paste a list",
         required=False,
         max_length=5_000_000,
-        help_text="One prompt a line.",
+        help_text="One prompt per line.",
         widget=forms.Textarea(attrs={"rows": 4}),
     )
 
@@ -247,16 +250,16 @@ class ImportForm(forms.Form):
 
 
 class TokenForm(forms.Form):
-    """A new key to the API. `days` becomes a number; None is for ever."""
+    """A new API token. `days` is cleaned to a number; None means that it never expires."""
 
     name = forms.CharField(
         max_length=80, help_text="What will use it: “notebook”, “nightly export”, “AI labeler”."
     )
     scope = forms.ChoiceField(
-        label="It may", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, widget=forms.RadioSelect
+        label="Scope", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, widget=forms.RadioSelect
     )
     days = forms.TypedChoiceField(
-        label="It expires",
+        label="Expires",
         choices=[
             ("7", "in a week"),
             ("30", "in 30 days"),
@@ -273,7 +276,7 @@ class TokenForm(forms.Form):
 
 class WebhookEventsForm(forms.Form):
     events = forms.MultipleChoiceField(
-        label="It is told of",
+        label="Events",
         choices=EVENTS.items(),
         widget=forms.CheckboxSelectMultiple,
         error_messages={"required": "Choose at least one."},
@@ -282,8 +285,8 @@ class WebhookEventsForm(forms.Form):
 
 class WebhookForm(WebhookEventsForm):
     url = forms.CharField(
-        label="Address",
+        label="URL",
         max_length=Webhook._meta.get_field("url").max_length,
-        help_text="https://… or http://…, out on the internet.",
+        help_text="A public https:// or http:// URL.",
         widget=forms.URLInput(attrs={"placeholder": "https://"}),
     )

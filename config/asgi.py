@@ -8,7 +8,7 @@ from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
-long, short = get_asgi_application(), get_wsgi_application()
+django_asgi, django_wsgi = get_asgi_application(), get_wsgi_application()
 
 from channels.auth import AuthMiddlewareStack  # noqa: E402  (models must be ready first)
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
@@ -21,7 +21,7 @@ from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": BodyLimit(WsgiPool(short, long, settings.WORK_THREADS)),
+        "http": BodyLimit(WsgiPool(django_wsgi, django_asgi, settings.WORK_THREADS)),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )

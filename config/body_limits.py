@@ -1,4 +1,4 @@
-"""What is refused before it is read: a body that is larger than anything we take."""
+"""Refuses request bodies that are too large before they are read."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 from django.conf import settings
 
-FORM_BYTES = 2**20  # what a form has around its file
+FORM_BYTES = 2**20  # overhead of a form around its file
 
 
 class _BodyTooLarge(Exception):
-    """More has come of a body than anything may have."""
+    """The body is larger than the limit."""
 
 
 class BodyLimit:
-    """ASGI middleware: answers a request whose Content-Length is too large without reading its body, which Django would
-    write to the disk before any view sees it; and one that does not say its length as soon as it is too long."""
+    """ASGI middleware: answers 413 to a request whose Content-Length is too large without reading its body, which Django
+    would write to disk before any view sees it; a body without a length is cut off once it exceeds the limit."""
 
     def __init__(self, app: Any) -> None:
         self.app = app
@@ -28,34 +28,34 @@ class BodyLimit:
         try:
             if _length(scope) > limit:
                 raise _BodyTooLarge
-            await self.app(scope, _counted(receive, limit), send)
-        except _BodyTooLarge:  # the body is read before anything is answered
+            await self.app(scope, _limited(receive, limit), send)
+        except _BodyTooLarge:  # nothing was sent yet: the body is read before the response starts
             await _refuse(send)
 
 
-def _counted(receive: Any, limit: int) -> Any:
-    """`receive`, which raises `_BodyTooLarge` once more than `limit` bytes have come."""
-    seen = 0
+def _limited(receive: Any, limit: int) -> Any:
+    """`receive` that raises `_BodyTooLarge` after more than `limit` bytes."""
+    received = 0
 
-    async def counted() -> Any:
-        nonlocal seen
+    async def limited() -> Any:
+        nonlocal received
         message = await receive()
-        seen += len(message.get("body", b""))
-        if seen > limit:
+        received += len(message.get("body", b""))
+        if received > limit:
             raise _BodyTooLarge
         return message
 
-    return counted
+    return limited
 
 
 async def _refuse(send: Any) -> None:
     limit = settings.MAX_UPLOAD_BYTES // 2**20
-    text = f"Too large: at most {limit} MB are taken at once. Nothing was kept.\n".encode()
+    text = f"Too large: the limit is {limit} MB. Nothing was stored.\n".encode()
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 413, "headers": headers})
     await send({"type": "http.response.body", "body": text})
 
 
 def _length(scope: dict[str, Any]) -> int:
-    given = dict(scope["headers"]).get(b"content-length", b"")
-    return int(given) if given.isdigit() else 0
+    length = dict(scope["headers"]).get(b"content-length", b"")
+    return int(length) if length.isdigit() else 0

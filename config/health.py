@@ -1,3 +1,5 @@
+"""Health check, and the page for server errors."""
+
 from __future__ import annotations
 
 import sys
@@ -11,21 +13,24 @@ from redis.exceptions import RedisError
 
 
 def healthz(request: HttpRequest) -> JsonResponse:
-    """Whether this process can reach the database and the broker; 503 when it cannot."""
+    """Whether this process can reach the database and the broker: 200 or 503."""
     state = {"database": _works(_database), "broker": _works(_broker)}
     return JsonResponse(state, status=200 if all(state.values()) else 503)
 
 
-def broken(request: HttpRequest) -> HttpResponse:
-    """What people see of an error that nothing foresaw; a 503 where it is only that Redis is away."""
-    is_away = isinstance(sys.exc_info()[1], RedisError)
-    return HttpResponse(render_to_string("500.html", {"is_away": is_away}), status=503 if is_away else 500)
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Page for unhandled exceptions: 500, or 503 if Redis is unavailable."""
+    is_unavailable = isinstance(sys.exc_info()[1], RedisError)
+    return HttpResponse(
+        render_to_string("500.html", {"is_unavailable": is_unavailable}),
+        status=503 if is_unavailable else 500,
+    )
 
 
 def _works(check: Callable[[], None]) -> bool:
     try:
         check()
-    except Exception:  # noqa: BLE001 - whatever is wrong, the answer is no
+    except Exception:  # noqa: BLE001 - any failure means unavailable
         return False
     return True
 

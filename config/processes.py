@@ -1,5 +1,4 @@
-"""The site's processes on one machine: web, a worker for small work with the clock, and workers for imports,
-webhooks and trainings."""
+"""Starts the site's processes on one machine: web server, and Celery workers for short tasks, imports, webhooks and runs."""
 
 from __future__ import annotations
 
@@ -36,7 +35,7 @@ class StartError(RuntimeError):
 
 
 def commands(port: int) -> dict[str, list[str]]:
-    """Each process's name and its command line."""
+    """Command lines by process name."""
     web = [
         "uvicorn",
         "config.asgi:application",
@@ -50,25 +49,25 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
-        # an import may take an hour, and a webhook's server its time: nothing else waits for them
+        # imports and webhooks can be slow: queues of their own, so that nothing else waits for them
         "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
         "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
         "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "2", "--hostname", "trainer@%h"],
     }
 
 
-COLLECTED = {"STATIC_COLLECTED": "1"}
+STATIC_ENVIRONMENT = {"STATIC_COLLECTED": "1"}
 
 
 def collect_static() -> None:
-    """Collect and compress styles and scripts, for a web process with `COLLECTED` in its environment.
+    """Collect and compress styles and scripts, for a web process with `STATIC_ENVIRONMENT` in its environment.
 
     Raises:
         StartError: it failed.
     """
     command = [sys.executable, "manage.py", "collectstatic", "--no-input", "--verbosity", "0"]
     done = subprocess.run(
-        command, cwd=settings.BASE_DIR, env=os.environ | COLLECTED, capture_output=True, text=True
+        command, cwd=settings.BASE_DIR, env=os.environ | STATIC_ENVIRONMENT, capture_output=True, text=True
     )
     if done.returncode:
         raise StartError(f"Styles and scripts could not be collected: {done.stderr.strip()[-500:]}")
@@ -98,11 +97,11 @@ def site(port: int) -> Iterator[str]:
             process = subprocess.Popen(
                 [sys.executable, "-m", *command],
                 cwd=settings.BASE_DIR,
-                env=os.environ | COLLECTED,
+                env=os.environ | STATIC_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C is ours to handle: workers are told to stop in order
+                start_new_session=True,  # Ctrl-C is handled here, so that the workers stop in order
                 preexec_fn=_end_with_parent,
             )
             running[name] = process
@@ -112,7 +111,7 @@ def site(port: int) -> Iterator[str]:
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ask a process to leave, and make it after ten seconds."""
+    """Terminate a process; kill it after ten seconds."""
     process.terminate()
     with suppress(subprocess.TimeoutExpired):
         process.wait(10)

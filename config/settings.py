@@ -1,4 +1,4 @@
-"""Every setting of the site, in one file. What differs between machines comes from the environment (see docs/settings.md)."""
+"""Django settings. Settings that differ between machines come from the environment (see docs/settings.md)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
 
-# --- where things lie -----------------------------------------------------------------------------------------
+# --- paths -----------------------------------------------------------------------------------------------------
 VAR = Path(env.str("PALATE_VAR", default=str(BASE_DIR / "var"))).resolve()
 VAR.mkdir(parents=True, exist_ok=True)
-# snapshots, job directories and models: on several machines, one folder that they share
+# snapshots, job directories and models; shared if there are several machines
 ARTIFACTS = Path(env.str("ARTIFACTS", default=str(VAR / "artifacts"))).resolve()
 
-# --- the servers: embedded unless told otherwise --------------------------------------------------------------
+# --- servers: embedded by default -----------------------------------------------------------------------------
 embedded_servers = Embedded(VAR, durable=env.bool("EMBEDDED_DURABLE", default=True))
 EMBEDDED = (
     embedded_servers
@@ -33,22 +33,22 @@ EMBEDDED = (
 DATABASES = {"default": env.db_url("DATABASE_URL", default=embedded_servers.database_url)}
 DATABASES["default"]["OPTIONS"] = {
     "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=16), "timeout": 20},
-    # the annotators' statements are prepared; not behind a pooler that gives each transaction another connection
+    # prepared statements for the annotators' queries; off behind a transaction-level connection pooler
     "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", default=True) else None,
 }
-# of each web process, for the annotators' pages: few threads wait less for one another than many
+# per web process, for the annotators' requests: few threads contend less than many
 WORK_THREADS = env.int("WORK_THREADS", default=4)
 REDIS_URL = env.str("REDIS_URL", default=embedded_servers.redis_url)
 
 
 def redis_database(number: int) -> str:
-    """The same server, another of its numbered databases."""
+    """URL of a numbered database on the Redis server."""
     if REDIS_URL.startswith("unix://"):
         return f"{REDIS_URL}?db={number}"
     return f"{REDIS_URL.rstrip('/')}/{number}"
 
 
-CACHES = {"default": {"BACKEND": "config.cache.Cache", "LOCATION": redis_database(2)}}
+CACHES = {"default": {"BACKEND": "config.cache.FailSoftCache", "LOCATION": redis_database(2)}}
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
@@ -63,7 +63,7 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
 
 def load_or_create_secret() -> str:
-    """One secret per machine, made on first use. Several web machines need SECRET_KEY in the environment."""
+    """A secret per machine, created on first use. Several web machines need SECRET_KEY in the environment."""
     path = VAR / "secret_key"
     if not path.exists():
         path.touch(mode=0o600)
@@ -79,12 +79,12 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
-# whether webhooks may go to addresses of this network
+# whether webhooks may be sent to private network addresses
 WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
-# of one token, or of one person who is signed in; 0 for any number
+# per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)
 MAX_IMPORT_BYTES = env.int("MAX_IMPORT_BYTES", default=200 * 2**20)
-# a file that is uploaded on the Import page and read in the background
+# files uploaded on the Import page, which are read in the background
 MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=2 * 2**30)
 
 # --- the application ------------------------------------------------------------------------------------------
@@ -144,7 +144,7 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR / "static"))).resolve()
 STATIC_ROOT.mkdir(parents=True, exist_ok=True)
-# collected beforehand: compressed, and under names that change with the content, so that browsers keep them for ever
+# collected: compressed and with hashed names, so that browsers can cache them for ever
 STATIC_COLLECTED = env.bool("STATIC_COLLECTED", default=False)
 WHITENOISE_USE_FINDERS = not STATIC_COLLECTED
 STORAGES = {
@@ -188,7 +188,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "annotation.api.errors.handle_exception",
-    # `?format=` names the shape of an export, not a renderer
+    # `?format=` selects an export format, not a renderer
     "URL_FORMAT_OVERRIDE": None,
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
@@ -198,19 +198,19 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "TAGS": [
-        {"name": "projects", "description": "What is asked, by which guidelines, and how well people agree."},
+        {"name": "projects", "description": "Projects, their guidelines, and agreement."},
         {
             "name": "people",
-            "description": "Who belongs to a project, how they come and go, and who did what.",
+            "description": "Members, invitations, and the audit trail.",
         },
-        {"name": "prompts", "description": "Prompts and responses coming in, and the queue made of them."},
-        {"name": "queue", "description": "Judging, by people and scripts alike."},
-        {"name": "judgments", "description": "What was said, live."},
-        {"name": "snapshots", "description": "What was said, frozen: the same bytes every time."},
-        {"name": "models", "description": "What was trained, and where it comes from."},
-        {"name": "runs", "description": "Training: begun, followed, stopped, gone on with."},
-        {"name": "rounds", "description": "The whole loop, round after round."},
-        {"name": "webhooks", "description": "Being told of what happens."},
+        {"name": "prompts", "description": "Importing prompts and responses, and the queue of items."},
+        {"name": "queue", "description": "Claiming and judging items, for people and scripts."},
+        {"name": "judgments", "description": "Current judgments."},
+        {"name": "snapshots", "description": "Immutable snapshots of judgments."},
+        {"name": "models", "description": "Model versions and their lineage."},
+        {"name": "runs", "description": "Training runs: start, follow, stop, resume."},
+        {"name": "rounds", "description": "Rounds of the training loop."},
+        {"name": "webhooks", "description": "Notifications of project events."},
     ],
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
@@ -251,10 +251,10 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
-# a running training writes its heartbeat this often, and is taken for dead after some silent ones
+# interval of a run's heartbeat, and after how long without one it counts as dead
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)
 RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
-# one for each accelerator of a worker; torchrun starts them where there are several
+# processes per run, one per accelerator; several are started with torchrun
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 
 LOGGING = {

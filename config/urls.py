@@ -1,3 +1,5 @@
+"""Root URL configuration."""
+
 from __future__ import annotations
 
 from django.contrib import admin
@@ -6,7 +8,7 @@ from django.urls import include, path
 from annotation.api.idempotency import load_api_urls
 from config.health import healthz
 
-handler500 = "config.health.broken"
+handler500 = "config.health.server_error"
 urlpatterns = [
     path("", include("annotation.urls")),
     path("", include("training.urls")),

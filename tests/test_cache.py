@@ -42,7 +42,7 @@ class AwayTests(JudgingTestCase):
         self.client.raise_request_exception = False
         given = {"username": "bob", "password": "correct horse"}
         answer = self.client.post(reverse("login"), given)
-        self.assertContains(answer, "Not just now", status_code=503)
+        self.assertContains(answer, "Temporarily unavailable", status_code=503)
 
     def test_the_site_says_so(self) -> None:
         answer = self.client.get("/healthz")

@@ -30,7 +30,7 @@ def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any
     """The queue as JSON for the progress page: counts, the time left in words, and who is working now."""
     now = now or progress(project)
     return {
-        "wanted": now.total,
+        "total": now.total,
         "done": now.done,
         "left": now.left,
         "leased": now.leased,

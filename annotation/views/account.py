@@ -1,4 +1,4 @@
-"""One's own account: the tokens that scripts sign in with, taking one's data away, and leaving."""
+"""Account pages: API tokens, data export and erasure."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from annotation.models import ApiToken, Judgment, User
 @never_cache
 @require_http_methods(["GET", "POST"])
 def account(request: HttpRequest) -> HttpResponse:
-    """A new token is answered with the page itself, not a redirect: its key stands on it this once."""
+    """A new token is returned on the page itself, without a redirect: its key is shown only once."""
     form = TokenForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         days = form.cleaned_data["days"]
@@ -47,14 +47,14 @@ def account(request: HttpRequest) -> HttpResponse:
 def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token = get_object_or_404(current_user(request).api_tokens, pk=pk)
     token.delete()
-    messages.success(request, f"The token “{token.name}” is revoked: nothing can use it any more.")
+    messages.success(request, f"The token “{token.name}” is revoked.")
     return redirect("account")
 
 
 @login_required
 @require_GET
 def account_export(request: HttpRequest) -> StreamingHttpResponse:
-    """Everything that is kept of whoever asks."""
+    """All data stored about the current user."""
     me = current_user(request)
     name = f"{me.pseudonym}.json"
     response = stream_response(personal_data_export.export(me), content_type="application/json", name=name)
@@ -89,9 +89,11 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
         else:
             if user == me:
                 logout(request)
-                messages.success(request, "Your account is erased. What you judged stays, under a pseudonym.")
+                messages.success(
+                    request, "Your account is erased. Your judgments are kept under a pseudonym."
+                )
                 return redirect("login")
-            messages.success(request, f"The account {user.username} is erased. What they judged stays.")
+            messages.success(request, f"The account {user.username} is erased. Its judgments are kept.")
             return redirect("home")
     judgments = Judgment.objects.filter(annotator=user).count()
     context = {"form": form, "person": user, "judgments": judgments, "is_me": user == me}

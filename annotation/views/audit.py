@@ -1,4 +1,4 @@
-"""Who did what in a project, the newest first."""
+"""Audit trail page of a project."""
 
 from __future__ import annotations
 

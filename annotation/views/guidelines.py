@@ -1,4 +1,4 @@
-"""What annotators go by: editing it, looking at it beforehand, and its earlier versions."""
+"""Guidelines pages: edit, preview, versions and their differences."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
             project=project, text=form.cleaned_data["text"], author=current_user(request)
         )
         if current and version.number == current.number:
-            messages.info(request, f"Nothing changed: version {version.number} is in force.")
+            messages.info(request, f"No changes: version {version.number} is still the current one.")
         else:
-            messages.success(request, f"Version {version.number} is in force from the next item on.")
+            messages.success(request, f"Version {version.number} applies from the next item.")
         return redirect("guidelines", slug)
     context = {
         "me": me,
@@ -46,7 +46,7 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def _versions(project: Project) -> QuerySet[Guideline]:
-    """Newest first, each with how many judgments were made by it."""
+    """Newest first, each annotated with its number of judgments."""
     counted = Count("judgments", filter=Q(judgments__superseded_by=None))
     return project.guidelines.select_related("author").annotate(judged=counted).order_by("-number")
 
@@ -54,7 +54,7 @@ def _versions(project: Project) -> QuerySet[Guideline]:
 @login_required
 @require_GET
 def guideline(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """One version. Everybody in the project may read what their judgments were made by."""
+    """One version. Every member may read the guidelines of their judgments."""
     me = member_for(request.user, slug)
     version = get_object_or_404(me.project.guidelines.select_related("author"), number=number)
     return render(request, "annotation/guideline.html", {"me": me, "project": me.project, "version": version})
@@ -63,7 +63,7 @@ def guideline(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @login_required
 @require_GET
 def guideline_diff(request: HttpRequest, slug: str, older: int, newer: int) -> HttpResponse:
-    """What changed between two versions. Everybody in the project may see what became of what they go by."""
+    """The differences between two versions, for every member."""
     me = member_for(request.user, slug)
     numbers = sorted([older, newer])
     before, after = (
@@ -83,7 +83,7 @@ def guideline_diff(request: HttpRequest, slug: str, older: int, newer: int) -> H
 @login_required
 @require_POST
 def markdown_preview(request: HttpRequest) -> HttpResponse:
-    """The text as annotators will see it; for the forms that hold guidelines."""
+    """Rendered Markdown, for forms with guidelines."""
     text = request.POST.get("text") or request.POST.get("guideline") or ""
     html = markdown.render(text[:MAX_TEXT_CHARS])
     return render(request, "annotation/guidelines.html#preview", {"html": html})

@@ -1,4 +1,4 @@
-"""The first page after signing in: what there is to do, how my day went, and what I lead."""
+"""Home page: items to judge, today's work, and projects one leads."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from annotation.models import User
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     user = current_user(request)
-    mine = queries.assignments_of(user)
+    assignments = queries.assignments_of(user)
     context = {
-        "work": sorted((one for one in mine if not one.leads), key=lambda one: one.left == 0),
-        "led": [one for one in mine if one.leads],
+        "work": sorted((each for each in assignments if not each.leads), key=lambda each: each.left == 0),
+        "led": [each for each in assignments if each.leads],
         "may_create": may_create_projects(user),
     }
     return render(request, "annotation/home.html", context | my_day(user))
 
 
 def my_day(user: User) -> dict[str, object]:
-    """What the card "My day" shows."""
+    """Context of the card "My day"."""
     day = queries.day_of(user)
     hours = [
         Point(count, f"{hour}:00: {count:,} judgment{'' if count == 1 else 's'}", f"{hour}:00")

@@ -1,4 +1,4 @@
-"""Bringing prompts in, with or without answers: upload a file, look at what was understood, start it, watch it."""
+"""Import pages: upload a file of prompts, preview it, start the import and follow it."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
         except UploadError as error:
             form.add_error("file" if form.cleaned_data["file"] else "text", str(error))
         else:
-            there = reverse("import-preview", args=[slug, upload.pk])
-            return HttpResponseClientRedirect(there) if request.htmx else redirect(there)
+            url = reverse("import-preview", args=[slug, upload.pk])
+            return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
     template = "annotation/import.html#upload" if request.htmx else "annotation/import.html"
     context = _list(me) | {"form": form}
     return render(request, template, context, status=422 if form.errors else 200)
@@ -49,7 +49,7 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def import_list(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part of the page that moves."""
+    """The list of imports, which the page reloads."""
     me = member_for(request.user, slug, Role.LEAD)
     return render(request, "annotation/import.html#list", _list(me))
 
@@ -57,7 +57,7 @@ def import_list(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
-    """One file: before it is started what was understood of it, afterwards how it goes or went."""
+    """One file: a preview before it is started, its progress and result afterwards."""
     me = member_for(request.user, slug, Role.LEAD)
     upload = get_object_or_404(me.project.imports, pk=pk)
     context: dict[str, Any] = {"me": me, "project": me.project, "upload": upload, "title": title_of(upload)}
@@ -96,9 +96,9 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         is_over = upload.state == Import.State.CANCELLED
         messages.success(
             request,
-            f"Nothing of {upload.name} is imported."
+            f"{upload.name} is discarded; nothing was imported."
             if is_over
-            else f"The import of {upload.name} is being stopped: nothing of it will stay.",
+            else f"The import of {upload.name} is being stopped; nothing will be imported.",
         )
     return redirect("import", slug)
 
@@ -126,7 +126,7 @@ def _counts(project: Project) -> dict[str, int]:
 
 
 def _example(prompt: ImportedPrompt) -> dict[str, Any]:
-    """A row as annotators will see it, long texts cut."""
+    """A row as annotators will see it, with long texts shortened."""
     answers = [
         {
             "author": answer.author,

@@ -1,4 +1,4 @@
-"""Invitations: a lead makes and revokes them; whoever opens one signs up, or joins with the account they have."""
+"""Invitations: leads create and revoke them; people who open one sign up, or join with their account."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ BACKEND = "annotation.backends.AccountBackend"
 @require_POST
 @never_cache
 def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answers with the page itself, not a redirect: the link stands on it this once."""
+    """Returns the page itself, without a redirect: the link is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
     form = InvitationForm(request.POST)
     if not form.is_valid():
@@ -44,7 +44,7 @@ def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     invitation = get_object_or_404(project_for(request.user, slug, Role.LEAD).invitations, pk=pk)
     invitations.revoke(invitation=invitation, actor=current_user(request))
-    messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+    messages.success(request, "The invitation is revoked: its link no longer works.")
     return redirect("members", slug)
 
 
@@ -52,10 +52,10 @@ def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def join(request: HttpRequest, key: str) -> HttpResponse:
-    """For whoever has the link: that they do is all that is asked of them."""
+    """For anyone who has the link; no further permission is needed."""
     invitation = invitations.find(key)
     if invitation is None:
-        return _closed(request, "This is not an invitation of ours. Is the link complete?", status=404)
+        return _closed(request, "This invitation does not exist. Is the link complete?", status=404)
     try:
         if request.method == "GET":
             return _open(request, key, invitation, SignUpForm())
@@ -80,16 +80,16 @@ def _open(request: HttpRequest, key: str, invitation: Invitation, form: SignUpFo
     Raises:
         InvitationError: it cannot be used any more.
     """
-    there = Member.objects.filter(project=invitation.project, user=request.user.pk).first()
-    if there:
-        return _welcome(request, there)
+    member = Member.objects.filter(project=invitation.project, user=request.user.pk).first()
+    if member:
+        return _welcome(request, member)
     invitations.check(invitation)
     context = {"invitation": invitation, "form": form, "key": key}
     return render(request, "annotation/join.html", context, status=422 if form.errors else 200)
 
 
 def _welcome(request: HttpRequest, member: Member) -> HttpResponse:
-    messages.success(request, f"You are in {member.project}, as {member.role}.")
+    messages.success(request, f"You joined {member.project} as {member.role}.")
     return redirect("home")
 
 

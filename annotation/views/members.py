@@ -1,4 +1,4 @@
-"""Who belongs to a project, and in which role."""
+"""Members page: roles, invitations and new accounts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @never_cache
 def member_create(request: HttpRequest, slug: str) -> HttpResponse:
-    """Answers with the page itself, not a redirect: the password stands on it this once."""
+    """Returns the page itself, without a redirect: the password is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
     form = NewAccountForm(request.POST)
     if form.is_valid():
@@ -86,7 +86,7 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except MemberError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{member.user} left the project. What they judged stays.")
+        messages.success(request, f"{member.user} left the project. Their judgments are kept.")
     return _back(request, slug, member)
 
 
@@ -95,7 +95,7 @@ def _with_article(role: str) -> str:
 
 
 def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
-    """To the list; who has just given up their own lead may not see it any more."""
+    """Back to the list, or home for leads who have just given up their role."""
     still_leads = Member.objects.filter(
         project__slug=slug, user=current_user(request), role=Role.LEAD
     ).exists()
@@ -112,7 +112,7 @@ def page(
     created: NewAccount | None = None,
     invited: dict[str, Any] | None = None,
 ) -> HttpResponse:
-    """The list, with what was just made: its password, or its link, stands on it this once."""
+    """The page, with the password or link that was just created, which is shown only once."""
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
     invitation_form = invitation_form or InvitationForm()
     context = {
@@ -128,5 +128,5 @@ def page(
         "created": created,
         "invited": invited,
     }
-    wrong = add_form.errors or account_form.errors or invitation_form.errors
-    return render(request, "annotation/members.html", context, status=422 if wrong else 200)
+    errors = add_form.errors or account_form.errors or invitation_form.errors
+    return render(request, "annotation/members.html", context, status=422 if errors else 200)

@@ -1,4 +1,4 @@
-"""What one said oneself: a list to look through, and each judgment open to a change, which is a new revision."""
+"""One's own judgments: a list, and a page for each on which it can be changed by a new revision."""
 
 from __future__ import annotations
 
@@ -19,30 +19,32 @@ from annotation.actions import judgments
 from annotation.actions.judgments import JudgmentError
 from annotation.models import Judgment, Project, User
 from annotation.views.judging import compare, rank, screen
-from annotation.views.judging.form_input import Entry
+from annotation.views.judging.form_input import FormInput
 from annotation.views.judging.pages import read_key
 
 PER_PAGE = 25
 
 
 @dataclass(frozen=True)
-class Row:
-    """One line of the list; `said` is what was said, in a few words."""
+class JudgmentRow:
+    """One row of the list; `summary` is the judgment in a few words."""
 
     judgment: Judgment
     kind: str
-    said: str
+    summary: str
 
 
 @login_required
 @never_cache
 @require_GET
 def my_judgments(request: HttpRequest) -> HttpResponse:
-    """Of the projects that one is a member of, newest first; `?project=` names one of them."""
+    """In the projects one is a member of, newest first; `?project=` selects one of them."""
     projects = list(Project.objects.filter(members__user=current_user(request)))
     slug = request.GET.get("project", "")
-    wanted = [project for project in projects if slug in ("", project.slug)]
-    page = Paginator(_mine(current_user(request), wanted), PER_PAGE).get_page(request.GET.get("page"))
+    selected = [project for project in projects if slug in ("", project.slug)]
+    page = Paginator(_judgments_of(current_user(request), selected), PER_PAGE).get_page(
+        request.GET.get("page")
+    )
     context = {
         "projects": projects,
         "chosen": slug,
@@ -56,7 +58,7 @@ def my_judgments(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "POST"])
 def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
-    """One of them on its screen, as it was said; a POST says something else instead."""
+    """One judgment on its screen; a POST stores a new revision."""
     old = get_object_or_404(
         Judgment.objects.select_related("item__project"), pk=pk, annotator=current_user(request)
     )
@@ -64,28 +66,30 @@ def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "GET":
         newest = _history(old)[0]
         return (
-            _show(request, newest, Entry.of(newest)) if newest == old else redirect("my-judgment", newest.pk)
+            _page(request, newest, FormInput.of(newest))
+            if newest == old
+            else redirect("my-judgment", newest.pk)
         )
-    entry = Entry.read(request.POST, old.shown_order)
+    entry = FormInput.read(request.POST, old.shown_order)
     try:
         judgments.revise(
             judgment=old,
             annotator=current_user(request),
             ranks=entry.ranks,
             degree=entry.degree,
-            ratings=entry.marks,
+            ratings=entry.ratings,
             rationale=entry.rationale,
             text=entry.text or "",
             idempotency_key=read_key(request),
         )
     except JudgmentError as error:
-        return _show(request, old, entry, error)
-    messages.success(request, "Changed. What you said before is kept too.")
+        return _page(request, old, entry, error)
+    messages.success(request, "Saved as a new revision.")
     return redirect("work", me.project.slug) if _from_work(request) else redirect("my-judgments")
 
 
-def _show(
-    request: HttpRequest, judgment: Judgment, entry: Entry, error: JudgmentError | None = None
+def _page(
+    request: HttpRequest, judgment: Judgment, entry: FormInput, error: JudgmentError | None = None
 ) -> HttpResponse:
     project = judgment.item.project
     item = queries.item_to_judge(judgment.item_id, current_user(request))
@@ -94,7 +98,7 @@ def _show(
         item=item,
         shown=judgment.shown_order,
         extra_questions=project.extra_questions,
-        entry=entry,
+        form_input=entry,
         error=error,
     )
     context |= {
@@ -109,7 +113,7 @@ def _from_work(request: HttpRequest) -> bool:
     return "work" in (request.GET.get("from"), request.POST.get("from"))
 
 
-def _mine(user: User, projects: list[Project]) -> QuerySet[Judgment]:
+def _judgments_of(user: User, projects: list[Project]) -> QuerySet[Judgment]:
     return (
         Judgment.objects.current()
         .filter(annotator=user, item__project__in=projects)
@@ -120,7 +124,7 @@ def _mine(user: User, projects: list[Project]) -> QuerySet[Judgment]:
 
 
 def _history(judgment: Judgment) -> list[Judgment]:
-    """Every revision of what was said of this item, the newest first."""
+    """All revisions of the judgment, newest first."""
     return list(
         Judgment.objects.filter(item_id=judgment.item_id, annotator_id=judgment.annotator_id)
         .select_related("item__project", "demonstration", "guideline")
@@ -129,14 +133,14 @@ def _history(judgment: Judgment) -> list[Judgment]:
     )
 
 
-def _row(judgment: Judgment) -> Row:
-    entry = Entry.of(judgment)
+def _row(judgment: Judgment) -> JudgmentRow:
+    entry = FormInput.of(judgment)
     kind = screen.kind_of(len(judgment.shown_order))
     choice = compare.chosen(entry.ranks, entry.degree, judgment.shown_order)
     if kind in ("write", "improve"):
-        said = (entry.text or "")[:120]
+        summary = (entry.text or "")[:120]
     elif kind == "compare" and choice:
-        said = choice.sentence
+        summary = choice.sentence
     else:
-        said = rank.in_words(entry.ranks, judgment.shown_order)
-    return Row(judgment, screen.TITLES[kind], said)
+        summary = rank.in_words(entry.ranks, judgment.shown_order)
+    return JudgmentRow(judgment, screen.TITLES[kind], summary)

@@ -1,4 +1,4 @@
-"""Projects: a new one, and the settings of one. Its landing page, with the loop, is `training.views.overview`."""
+"""New projects and project settings. The project's overview page is `training.views.overview`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from annotation.forms import NewProjectForm, ProjectForm
 FIRST_GUIDELINE = """\
 Prefer the answer that **helps the person more**.
 
-1. It does what was asked, all of it.
+1. It does everything that was asked.
 2. What it says is true.
 3. It is clear, and no longer than it needs to be.
 
@@ -34,7 +34,7 @@ def project_new(request: HttpRequest) -> HttpResponse:
             guideline=form.cleaned_data["guideline"],
             creator=current_user(request),
         )
-        messages.success(request, f"{project} is ready. Next, bring in prompts.")
+        messages.success(request, f"{project} is ready. Next, import prompts.")
         return redirect(project)
     return render(request, "annotation/project_new.html", {"form": form}, status=422 if form.errors else 200)
 

@@ -1,4 +1,4 @@
-"""Snapshots: freezing what people said, looking at what was frozen, and taking it away as a file."""
+"""Data pages: create snapshots, compare them, and download judgments in all export formats."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(
                 request,
-                f"{snapshot} holds {snapshot.counts['judgments']:,} judgments and will never change.",
+                f"{snapshot} is created, with {snapshot.counts['judgments']:,} judgments.",
             )
             return redirect("snapshots", slug)
     return _page(request, me, form)
@@ -56,7 +56,7 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """Its card, what learned from it, and its downloads."""
+    """A snapshot: data card, runs trained on it, and downloads."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     frozen = _snapshot(me.project, number)
     context = {
@@ -75,17 +75,17 @@ def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @login_required
 @require_GET
 def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """What has changed in this snapshot since the one that `from` names."""
+    """The differences from the snapshot number in `from`."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     newer = _snapshot(me.project, number)
-    given = request.GET.get("from", "")
-    older = _snapshot(me.project, int(given) if given.isdecimal() and len(given) < 9 else 0)
+    number_text = request.GET.get("from", "")
+    older = _snapshot(me.project, int(number_text) if number_text.isdecimal() and len(number_text) < 9 else 0)
     context = {
         "me": me,
         "project": me.project,
         "older": older,
         "newer": newer,
-        "found": compare_snapshots(_file(older), _file(newer)),
+        "difference": compare_snapshots(_file(older), _file(newer)),
     }
     return render(request, "annotation/snapshot_difference.html", context)
 
@@ -93,7 +93,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
 @login_required
 @require_GET
 def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
-    """A file that can be asked for in parts, so that a broken download goes on where it stopped."""
+    """An export file; supports range requests, so that interrupted downloads can be resumed."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
     return send_snapshot_export(request, frozen, _selection(request))
 
@@ -101,7 +101,7 @@ def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpRespo
 @login_required
 @require_GET
 def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
-    """A folder for the Hugging Face hub, zipped."""
+    """A dataset folder for the Hugging Face hub, zipped."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
     _file(frozen)
     return send_hub_archive(request, frozen)
@@ -110,7 +110,7 @@ def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBa
 @login_required
 @require_GET
 def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
-    """What people have said up to now, not frozen: the same link gives more tomorrow."""
+    """An export of the judgments up to now, without a snapshot."""
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return send_live_export(project, _selection(request))
 
@@ -127,9 +127,9 @@ def _selection(request: HttpRequest) -> Selection:
 
 
 def _snapshot(project: Project, number: int) -> Snapshot:
-    found = get_object_or_404(project.snapshots.select_related("project", "created_by"), number=number)
-    _file(found)
-    return found
+    snapshot = get_object_or_404(project.snapshots.select_related("project", "created_by"), number=number)
+    _file(snapshot)
+    return snapshot
 
 
 def _file(snapshot: Snapshot) -> Path:

@@ -1,4 +1,4 @@
-"""Who is told of what happens in a project, and what became of each message."""
+"""Webhook pages: events, state, and a log of messages."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ from annotation.models.webhooks import EVENTS
 from annotation.views import HtmxRequest
 
 PAGE = 20
-SOON = timedelta(seconds=15)  # a message that is due within it is worth looking again for
+SOON = timedelta(seconds=15)  # the page polls while a message is due within this time
 
 
 @login_required
 @never_cache
 @require_http_methods(["GET", "POST"])
 def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
-    """A new webhook is answered with the page itself, not a redirect: its secret stands on it this once."""
+    """A new webhook is returned on the page itself, without a redirect: its secret is shown only once."""
     me = member_for(request.user, slug, Role.LEAD)
-    form, made = WebhookForm(request.POST if request.method == "POST" else None), None
+    form, created = WebhookForm(request.POST if request.method == "POST" else None), None
     if request.method == "POST" and form.is_valid():
         try:
-            made = actions.add(project=me.project, creator=current_user(request), **form.cleaned_data)
+            created = actions.add(project=me.project, creator=current_user(request), **form.cleaned_data)
         except WebhookError as error:
             form.add_error(error.field, str(error))
         else:
@@ -50,7 +50,7 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
         "webhooks": queries.webhooks_of(me.project),
         "most": actions.MAX_WEBHOOKS,
         "form": form,
-        "made": made,
+        "created": created,
     }
     return render(request, "annotation/webhooks.html", context, status=422 if form.errors else 200)
 
@@ -58,37 +58,39 @@ def webhooks(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "POST"])
 def webhook(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    me, found = _webhook(request, slug, pk)
+    me, webhook = _webhook(request, slug, pk)
     form = WebhookEventsForm(
-        request.POST if request.method == "POST" else None, initial={"events": found.events}
+        request.POST if request.method == "POST" else None, initial={"events": webhook.events}
     )
     if request.method == "POST" and form.is_valid():
-        actions.change_events(webhook=found, events=form.cleaned_data["events"], actor=current_user(request))
-        messages.success(request, "Its events are saved: it is told of these from now on.")
+        actions.change_events(
+            webhook=webhook, events=form.cleaned_data["events"], actor=current_user(request)
+        )
+        messages.success(request, "The events are saved.")
         return redirect("webhook", slug, pk)
-    context = _log(request, me, found) | {"form": form}
+    context = _log(request, me, webhook) | {"form": form}
     return render(request, "annotation/webhook.html", context, status=422 if form.errors else 200)
 
 
 @login_required
 @require_GET
 def webhook_log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    me, found = _webhook(request, slug, pk)
-    return render(request, "annotation/webhook.html#log", _log(request, me, found))
+    me, webhook = _webhook(request, slug, pk)
+    return render(request, "annotation/webhook.html#log", _log(request, me, webhook))
 
 
 @login_required
 @require_POST
 def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """Pause it, or let it go on: `active` is `yes` or `no`."""
-    _, found = _webhook(request, slug, pk)
+    """Pauses or resumes a webhook: `active` is `yes` or `no`."""
+    _, webhook = _webhook(request, slug, pk)
     active = request.POST.get("active") == "yes"
-    actions.set_active(webhook=found, active=active, actor=current_user(request))
+    actions.set_active(webhook=webhook, active=active, actor=current_user(request))
     messages.success(
         request,
-        "It goes on, with what waited for it."
+        "Resumed. Queued messages are being sent."
         if active
-        else "It is paused: what is written already waits, and of what happens now it is not told.",
+        else "Paused. Queued messages wait, and new events are not sent.",
     )
     return redirect("webhook", slug, pk)
 
@@ -96,26 +98,26 @@ def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    _, found = _webhook(request, slug, pk)
-    actions.remove(webhook=found, actor=current_user(request))
-    messages.success(request, f"{found.host} is told nothing any more, and its log is gone.")
+    _, webhook = _webhook(request, slug, pk)
+    actions.remove(webhook=webhook, actor=current_user(request))
+    messages.success(request, f"The webhook for {webhook.host} and its log are removed.")
     return redirect("webhooks", slug)
 
 
 @login_required
 @require_POST
 def webhook_test(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
-    me, found = _webhook(request, slug, pk)
-    webhook_delivery.send_test(found)
-    return _sent(request, me, found)
+    me, webhook = _webhook(request, slug, pk)
+    webhook_delivery.send_test(webhook)
+    return _sent(request, me, webhook)
 
 
 @login_required
 @require_POST
 def webhook_redeliver(request: HtmxRequest, slug: str, pk: int, delivery: int) -> HttpResponse:
-    me, found = _webhook(request, slug, pk)
-    webhook_delivery.redeliver(get_object_or_404(found.deliveries, pk=delivery))
-    return _sent(request, me, found)
+    me, webhook = _webhook(request, slug, pk)
+    webhook_delivery.redeliver(get_object_or_404(webhook.deliveries, pk=delivery))
+    return _sent(request, me, webhook)
 
 
 def _webhook(request: HttpRequest, slug: str, pk: int) -> tuple[Member, Webhook]:
@@ -124,10 +126,10 @@ def _webhook(request: HttpRequest, slug: str, pk: int) -> tuple[Member, Webhook]
 
 
 def _sent(request: HtmxRequest, me: Member, webhook: Webhook) -> HttpResponse:
-    """The log, which follows the message by itself; without scripts, the page."""
+    """The log, which reloads itself; without scripts, the page."""
     if request.htmx:
         return render(request, "annotation/webhook.html#log", _log(request, me, webhook))
-    messages.success(request, "It is sent within seconds.")
+    messages.success(request, "It will be sent within seconds.")
     return redirect(f"{reverse('webhook', args=[me.project.slug, webhook.pk])}?{request.GET.urlencode()}")
 
 
@@ -146,9 +148,10 @@ def _log(request: HttpRequest, me: Member, webhook: Webhook) -> dict[str, Any]:
         "events": EVENTS,
         "now": now,
         "page": page,
-        "lines": [(one, json.dumps(one.body, ensure_ascii=False, indent=1)) for one in page],
+        "lines": [(delivery, json.dumps(delivery.body, ensure_ascii=False, indent=1)) for delivery in page],
         "state": state,
         "states": Delivery.State.choices,
         "attempts": webhook_delivery.MAX_ATTEMPTS,
-        "moving": webhook.active and any(one.state == "waiting" and one.next_at < soon for one in page),
+        "moving": webhook.active
+        and any(delivery.state == "waiting" and delivery.next_at < soon for delivery in page),
     }

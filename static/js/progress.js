@@ -5,11 +5,11 @@ function showQueue(queue) {
   const setText = (name, text) => {
     for (const element of document.querySelectorAll(`[data-live="${name}"]`)) element.textContent = text;
   };
-  for (const name of ["wanted", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString("en"));
+  for (const name of ["total", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString("en"));
   setText("percent", queue.percent);
   setText("eta", queue.eta || "–");
   for (const bar of document.querySelectorAll('[data-live="bar"]')) {
-    bar.max = queue.wanted || 1;
+    bar.max = queue.total || 1;
     bar.value = queue.done;
   }
   for (const list of document.querySelectorAll('[data-live="working"]')) list.replaceChildren(...listOfPeople(queue.working));
@@ -43,7 +43,7 @@ if (page) {
     const queue = event.kind === "queue" ? event.queue : null;
     if (queue) showQueue(queue);
     // the loop's own counts come with the page's next part; the first message only repeats what the page shows
-    if (!queue || (previous !== null && (queue.done !== previous.done || queue.wanted !== previous.wanted))) {
+    if (!queue || (previous !== null && (queue.done !== previous.done || queue.total !== previous.total))) {
       document.body.dispatchEvent(new CustomEvent("projectchanged"));
     }
     if (queue) previous = queue;

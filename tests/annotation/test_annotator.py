@@ -37,7 +37,7 @@ class AnnotatorTests(OverseeingTestCase):
         self.assertContains(response, self.url("item", missed.pk))
         assert [part.judgments for part in response.context["session_parts"]] == [3]
         assert response.context["stats"].agreement.percent == 50
-        self.assertNotContains(response, "A word with bob")
+        self.assertNotContains(response, "Message to bob")
 
     def test_a_new_member_has_nothing_to_show_yet(self) -> None:
         self.sign_in(self.alice)

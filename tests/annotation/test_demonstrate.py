@@ -54,7 +54,7 @@ class DemonstrateTests(JudgingTestCase):
     def test_an_answer_to_be_made_better_stands_in_the_editor(self) -> None:
         self.ask("Dear *colleague*,")
         response = self.client.get(self.url())
-        self.assertContains(response, "Make this answer better")
+        self.assertContains(response, "Improve this answer")
         assert (response.context["kind"], response.context["text"]) == ("improve", "Dear *colleague*,")
         self.assertContains(response, "<em>colleague</em>")
 

@@ -58,7 +58,7 @@ class HomeTests(PalateTestCase):
         builders.items(self.project, 1)
         Member.objects.filter(user=self.bob).update(paused_at=timezone.now())
         self.sign_in(self.bob)
-        self.assertContains(self.get(), "You are given no items here for now")
+        self.assertContains(self.get(), "You get no items here for now")
         self.assertContains(self.get(), "See why")
         self.assertNotContains(self.get(), "Start ranking")
 

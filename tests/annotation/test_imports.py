@@ -156,7 +156,7 @@ class UploadTests(ImportPageTestCase):
         self.send(json.dumps(rows, indent=2).encode(), "a.json")
         page = self.look(Import.objects.get())
         self.assertContains(page, "4 elements.")
-        self.assertContains(page, "3 of the first 4 elements are wrong")
+        self.assertContains(page, "3 of the first 4 elements are invalid")
         for place, words in ((2, "prompt: empty"), (3, "not a JSON object"), (4, "responses: 1 given")):
             self.assertContains(page, f'<td class="number">{place}</td><td>{words}')
         self.assertNotContains(page, "Start the import")
@@ -171,7 +171,7 @@ class UploadTests(ImportPageTestCase):
 
     def test_what_is_wrong_in_the_first_rows_is_said_and_it_cannot_be_started(self) -> None:
         page = self.look(self.uploaded(TWO, {"prompt": ""}, TWO | {"id": "q2", "responses": ["a"]}))
-        self.assertContains(page, "2 of the first 3 lines are wrong")
+        self.assertContains(page, "2 of the first 3 lines are invalid")
         self.assertContains(page, "prompt: empty")
         self.assertContains(page, "responses: 1 given")
         self.assertNotContains(page, "Start the import")
@@ -243,7 +243,7 @@ class StartAndStopTests(ImportPageTestCase):
         page = self.client.post(self.url("import-cancel", upload.pk), follow=True)
         self.assertContains(page, "has ended already")
         page = self.client.post(self.url("import-start", upload.pk), follow=True)
-        self.assertContains(page, "Stopped; nothing was imported")
+        self.assertContains(page, "Cancelled: nothing was imported")
 
     def test_one_that_is_read_is_asked_to_stop(self) -> None:
         upload = self.uploaded()

@@ -94,7 +94,7 @@ class JoiningTests(InvitationTestCase):
         invitation, url = self.invited(role="reviewer")
         self.assertContains(self.client.get(url), "alice invites you")
         page = self.client.post(url, ERIN, follow=True)
-        self.assertContains(page, "You are in Helpfulness, as reviewer.")
+        self.assertContains(page, "You joined Helpfulness as reviewer.")
         erin = User.objects.get(username="erin")
         assert erin.check_password(ERIN["password"])
         assert (erin.is_staff, erin.account) == (False, "person")

@@ -1,4 +1,4 @@
-"""How far people agree on each item is kept beside it, whatever happens to a run of the worker."""
+"""Agreement on each item is kept beside it, whatever happens to a run of the worker."""
 
 from __future__ import annotations
 

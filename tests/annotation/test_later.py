@@ -15,9 +15,9 @@ class LaterTests(OverseeingTestCase):
 
     def pages(self) -> list[tuple[str, str]]:
         return [
-            (self.url("progress"), "Ties in a ranking"),
+            (self.url("progress"), "Ties per ranking"),
             (self.url("quality"), "Gold accuracy"),
-            (self.url("annotator", "bob"), "Through a session"),
+            (self.url("annotator", "bob"), "Within a session"),
         ]
 
     def test_a_large_project_s_page_comes_at_once_and_asks_for_its_figures(self) -> None:

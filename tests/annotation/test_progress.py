@@ -60,5 +60,5 @@ class ProgressTests(AccessTestCase):
         url = reverse("progress", args=[self.project.slug])
         response = self.client.get(url, {"days": "7", "annotator": "dana"}, headers={"HX-Request": "true"})
         self.assertNotContains(response, "<html")
-        self.assertContains(response, "0 in all")
+        self.assertContains(response, "0 total")
         assert self.client.get(url, {"days": "7", "annotator": "bob"}).context["judged"] == 1

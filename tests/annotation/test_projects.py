@@ -88,7 +88,7 @@ class SettingsTests(AccessTestCase):
     def test_it_says_what_a_change_is_for_once_there_are_items(self) -> None:
         builders.items(self.project, 1)
         self.sign_in(self.alice)
-        self.assertContains(self.client.get(self.url()), "A change is for new items only.", count=3)
+        self.assertContains(self.client.get(self.url()), "Changes apply to new items only.", count=3)
 
     def test_everything_that_is_asked_and_how_work_is_handed_out_is_saved_and_noted(self) -> None:
         self.sign_in(self.alice)

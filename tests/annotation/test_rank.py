@@ -176,7 +176,7 @@ class SubmitTests(JudgingTestCase):
 
     def test_a_damaged_key_keeps_what_was_entered(self) -> None:
         response = self.send({**self.ranked(self.open(), 1, 2, 3, 4), "key": "nonsense"})
-        self.assertContains(response, "This page is damaged", status_code=422)
+        self.assertContains(response, "This page is invalid", status_code=422)
         assert [card.rank for card in response.context["cards"]] == [1, 2, 3, 4]
 
     def test_the_same_submit_twice_counts_once(self) -> None:
@@ -213,13 +213,13 @@ class SubmitTests(JudgingTestCase):
         empty = builders.project(self.alice, "Empty")
         builders.join(empty, self.bob, "annotator")
         response = self.client.get(reverse("work", args=[empty.slug]))
-        self.assertContains(response, "Nothing is here yet")
+        self.assertContains(response, "No items yet")
         self.assertNotContains(response, "through every item")
 
     def test_the_last_item_is_followed_by_my_day(self) -> None:
         for _ in range(2):
             response = self.send(self.ranked(self.open(), 1, 2, 3, 4))
-        self.assertContains(response, "Nothing is left for you here")
+        self.assertContains(response, "No items left for you")
         assert response.context["day"].judgments == 2
         self.assertContains(response, 'data-title="Finished')
 
@@ -273,7 +273,7 @@ class SkipTests(JudgingTestCase):
     def test_everything_skipped_ends_the_work(self) -> None:
         for _ in range(2):
             response = self.send(self.form(self.open(), reason="all_bad"), "work-skip")
-        self.assertContains(response, "Nothing is left for you here")
+        self.assertContains(response, "No items left for you")
 
 
 class DraftTests(JudgingTestCase):

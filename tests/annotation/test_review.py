@@ -53,10 +53,10 @@ class ReviewTests(OverseeingTestCase):
     def test_where_nothing_waits_it_says_what_would(self) -> None:
         self.sign_in(self.alice)
         for kind, words in (
-            ("disagreements", "No disagreement waits"),
-            ("sent", "Nobody has sent anything"),
-            ("gold", "No known answer was missed"),
-            ("flagged", "No judgment looks odd"),
+            ("disagreements", "No disagreements"),
+            ("sent", "Nothing sent to review"),
+            ("gold", "No failed gold items"),
+            ("flagged", "No flagged judgments"),
         ):
             self.assertContains(self.client.get(self.url("review"), {"kind": kind}), words)
         assert self.client.get(self.url("review"), {"kind": "x", "page": "-1"}).status_code == 200

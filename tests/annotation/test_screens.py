@@ -11,7 +11,7 @@ from django.utils import timezone
 from annotation.actions import drafts
 from annotation.actions.judgments import ResponseRatings
 from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
-from annotation.views.judging.form_input import Entry
+from annotation.views.judging.form_input import FormInput
 from tests import builders
 from tests.annotation.judging import HTMX, JudgingTestCase
 
@@ -116,7 +116,7 @@ class RenewTests(JudgingTestCase):
         context = self.open()
         Slot.objects.filter(annotator=self.bob).update(annotator=self.dana)
         response = self.renew(context)
-        self.assertContains(response, "Somebody else may have this item by now.")
+        self.assertContains(response, "This item may have been given to somebody else.")
 
     def test_a_damaged_ticket_is_refused(self) -> None:
         assert self.send({"ticket": "x"}, "work-renew").status_code == 422
@@ -191,7 +191,7 @@ class MarksTests(JudgingTestCase):
             response = self.send(self.filled(context, **{field: ""}))
             self.assertContains(response, sentence, status_code=422)
             card = response.context["cards"][0]
-            assert (card.marks.quality, card.marks.safe) == (6, True)
+            assert (card.ratings.quality, card.ratings.safe) == (6, True)
             self.assertContains(response, "is-chosen", count=1, status_code=422)
         assert not Judgment.objects.exists()
 
@@ -220,17 +220,17 @@ class MarksTests(JudgingTestCase):
         context = self.open()
         assert self.send(self.filled(context, choice=""), "work-draft").status_code == 204
         again = self.open()
-        assert [card.marks for card in again["cards"]] == [
-            type(card.marks)(*values)
+        assert [card.ratings for card in again["cards"]] == [
+            type(card.ratings)(*values)
             for card, values in zip(
                 again["cards"], [(6, True, ()), (2, False, ("hallucination", "harmful_advice"))], strict=True
             )
         ]
-        assert again["entry"].rationale == "A is true."
+        assert again["form_input"].rationale == "A is true."
 
     def test_a_draft_may_spell_a_null_byte(self) -> None:
         assert self.send(self.filled(self.open(), rationale=r"a \u0000 b"), "work-draft").status_code == 204
-        assert self.open()["entry"].rationale == r"a \u0000 b"
+        assert self.open()["form_input"].rationale == r"a \u0000 b"
 
     def test_of_a_draft_that_a_script_kept_what_does_not_fit_is_left_out(self) -> None:
         lease = self.open()["lease"]
@@ -243,11 +243,11 @@ class MarksTests(JudgingTestCase):
         ):
             with self.subTest(wrong):
                 drafts.save_draft(lease=lease, data=wrong)
-                assert self.open()["entry"] == Entry()
+                assert self.open()["form_input"] == FormInput()
         drafts.save_draft(lease=lease, data=right | {"degree": 5})
-        entry = self.open()["entry"]
+        entry = self.open()["form_input"]
         assert entry.ranks == {int(a): 1}
-        assert entry.marks == {int(a): ResponseRatings(quality=3, safe=True, flags=("opinion",))}
+        assert entry.ratings == {int(a): ResponseRatings(quality=3, safe=True, flags=("opinion",))}
 
     def test_a_draft_with_a_null_byte_is_kept_without_it(self) -> None:
         assert self.send(self.filled(self.open(), rationale="a\0b"), "work-draft").status_code == 204
@@ -313,8 +313,8 @@ class BannerTests(JudgingTestCase):
             Item.objects.filter(pk=item.pk).update(gold=ranks)
         Slot.objects.all().delete()
         response = self.client.get(self.url())
-        self.assertContains(response, "Item 1 of 3")
-        self.assertContains(self.send(self.ranked(response.context, 1, 2, 3, 4)), "Item 2 of 3")
+        self.assertContains(response, "Qualification item 1 of 3")
+        self.assertContains(self.send(self.ranked(response.context, 1, 2, 3, 4)), "Qualification item 2 of 3")
         self.member(qualified_at=timezone.now() - timedelta(minutes=2))
         builders.items(self.project, 5)
         self.assertNotContains(self.client.get(self.url()), "before your real work begins")
@@ -329,7 +329,7 @@ class BannerTests(JudgingTestCase):
         Item.objects.filter(pk=known.pk).update(gold=ranks)
         Slot.objects.filter(item=known).delete()
         response = self.client.get(self.url())
-        self.assertContains(response, "Item 1 of 1")
+        self.assertContains(response, "Qualification item 1 of 1")
         response = self.send(self.ranked(response.context, 1, 2, 3, 4))
         self.assertContains(response, "You have passed the qualification")
         self.assertNotContains(response, "before your real work begins")
@@ -347,7 +347,7 @@ class BackTests(JudgingTestCase):
         builders.items(self.project, 1)
         builders.judgment(self.project, self.dana)
         response = self.client.get(self.url("work-back"), follow=True)
-        self.assertContains(response, "nothing to go back to")
+        self.assertContains(response, "have not judged anything in this project")
 
     def test_it_is_for_members(self) -> None:
         self.sign_in(self.charlie)
@@ -373,4 +373,4 @@ class WithoutScriptsTests(JudgingTestCase):
         form = self.form(self.open(), reason="review", note="Both are odd.")
         self.assertRedirects(self.client.post(self.url("work-skip"), form), self.url())
         assert Skip.objects.get().reason == "review"
-        self.assertContains(self.client.get(self.url(), headers=HTMX), "Nothing is left for you here")
+        self.assertContains(self.client.get(self.url(), headers=HTMX), "No items left for you")

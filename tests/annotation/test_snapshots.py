@@ -65,14 +65,14 @@ class DataTests(AccessTestCase):
     def test_it_freezes_with_a_note_and_a_licence(self) -> None:
         self.judge(2)
         self.sign_in(self.alice)
-        self.assertContains(self.client.get(self.url()), "2 judgments to freeze")
+        self.assertContains(self.client.get(self.url()), "2 new judgments")
         given = {"note": "first", "licence": "cc-by-4.0"}
         self.assertRedirects(self.client.post(self.url("freeze"), given), self.url())
         snapshot = Snapshot.objects.get()
         assert (snapshot.number, snapshot.note, snapshot.counts["judgments"]) == (1, "first", 2)
         assert hashlib.sha256(snapshots.snapshot_path(snapshot).read_bytes()).hexdigest() == snapshot.sha256
         assert snapshot.manifest["licence"] == "cc-by-4.0"
-        self.assertContains(self.client.get(self.url()), "0 judgments since snapshot 1")
+        self.assertContains(self.client.get(self.url()), "0 new judgments since snapshot 1")
 
     def test_nothing_to_freeze_is_said(self) -> None:
         self.sign_in(self.alice)

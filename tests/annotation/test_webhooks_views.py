@@ -178,14 +178,14 @@ class WebhooksPageTests(AccessTestCase):
         assert (message.state, message.attempts) == ("waiting", 0)
         assert message.next_at <= timezone.now()
         response = self.client.post(again, headers=HTMX)
-        self.assertContains(response, "about to be sent")
+        self.assertContains(response, "sending soon")
         self.assertNotContains(response, "<html")
 
     def test_a_test_is_sent(self) -> None:
         hook = self.hook("model.promoted")
         self.sign_in(self.alice)
         response = self.client.post(self.url("webhook-test", hook.pk), headers=HTMX)
-        self.assertContains(response, "about to be sent")
+        self.assertContains(response, "sending soon")
         message = Delivery.objects.get()
         assert (message.webhook, message.event, message.state) == (hook, "test", "waiting")
         assert (message.body["event"], message.body["project"]) == ("test", "helpfulness")

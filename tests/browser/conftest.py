@@ -19,7 +19,7 @@ from django.test import Client
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from annotation.models import User
-from config.processes import COLLECTED, collect_static
+from config.processes import STATIC_ENVIRONMENT, collect_static
 from tests.processes import process, until
 
 FLAGS = (
@@ -43,7 +43,7 @@ def site(django_db_setup: None) -> Iterator[str]:
             return False
 
     collect_static()
-    with process("web", port=port, **COLLECTED):
+    with process("web", port=port, **STATIC_ENVIRONMENT):
         until(answers, "the site answers")
         yield address
 

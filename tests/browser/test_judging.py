@@ -63,7 +63,7 @@ class TestRank:
         expect_left(page, 1)
 
         press(page, "1 1 1 1 Enter")
-        expect(page.get_by_role("heading", name="Nothing is left for you here")).to_be_focused()
+        expect(page.get_by_role("heading", name="No items left for you")).to_be_focused()
         assert saved_ranks() == [[2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1]]
 
     def test_it_says_the_order_to_those_who_hear_it(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -247,7 +247,7 @@ class TestWhenThingsGoWrong:
         other.fill("#id_username", "bob")
         other.fill("#id_password", "correct horse")
         other.get_by_role("button", name="Sign in").click()
-        expect(other.get_by_role("heading", name="Good to see you")).to_be_visible()
+        expect(other.get_by_role("heading", name="Welcome")).to_be_visible()
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".finished")).to_be_visible()
         assert saved_ranks() == [[1, 2, 3, 4]]

@@ -214,7 +214,7 @@ class TestWriting:
         editor = page.get_by_label("Your answer")
         given = editor.input_value()
         editor.fill(given + " Really.")
-        page.get_by_role("button", name="What have I changed?").click()
+        page.get_by_role("button", name="Show my changes").click()
         expect(page.locator("#diff-right ins")).to_contain_text("Really.")
         press(page, "Escape")
         page.get_by_role("button", name="Submit").click()
@@ -293,7 +293,7 @@ class TestNine:
             "Undone. Order: B, then A, then C and D tied, then E, then F, then G, then I, then H. All are ranked.",
         )
         press(page, "Enter")
-        expect(page.get_by_role("heading", name="Nothing is left for you here")).to_be_focused()
+        expect(page.get_by_role("heading", name="No items left for you")).to_be_focused()
         assert saved_ranks() == [[2, 1, 3, 3, 4, 5, 6, 8, 7]]
 
     def test_on_a_phone_everything_is_large_enough_for_a_finger(

@@ -134,9 +134,9 @@ def test_the_overview_follows_the_queue_and_says_what_is_next(
     elsewhere(builders.judgment, project, bob)
     expect(page.locator('[data-live="done"]')).to_have_text("2")
     expect(page.locator(".next")).to_contain_text("2 new judgments")
-    page.get_by_role("link", name="Freeze a snapshot").click()
+    page.get_by_role("link", name="Create snapshot").click()
     page.get_by_label("Note").fill("the first")
-    page.get_by_role("button", name="Freeze a snapshot").click()
+    page.get_by_role("button", name="Create snapshot").click()
     expect(page.get_by_role("rowheader", name="Snapshot 1")).to_contain_text("the first")
 
 
@@ -160,7 +160,7 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     expect(page.get_by_role("heading", name="Format: TRL preferences")).to_be_visible()
     expect(page.locator(".sample-answer")).to_have_count(2)
     page.get_by_role("button", name="Start the import").click()
-    expect(page.locator("#state-title")).to_have_text("It waits for a worker")
+    expect(page.locator("#state-title")).to_have_text("Waiting for a worker")
 
     claimed = imports.claim(Import.objects.get().pk)
     assert claimed is not None
@@ -190,7 +190,7 @@ def test_somebody_joins_by_a_link_that_was_copied(
     page = new_page(permissions=["clipboard-read", "clipboard-write"])
     sign_in(page, alice)
     page.goto(reverse("members", args=[project.slug]))
-    page.get_by_role("button", name="Make the link").click()
+    page.get_by_role("button", name="Create link").click()
     page.get_by_role("button", name="Copy").click()
     expect(page.locator(".toast")).to_contain_text("Copied.")
     link = page.evaluate("navigator.clipboard.readText()")

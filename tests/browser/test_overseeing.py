@@ -74,7 +74,7 @@ def test_a_verdict_is_given_without_scripts(
     item = Item.objects.get(pk=int(page.url.rstrip("/").rsplit("/", 1)[1]))
     for rank, response in enumerate(sorted(item.responses.values_list("pk", flat=True)), start=1):
         page.locator(f'input[name="rank-{response}"][value="{rank}"]').check(force=True)
-    page.get_by_role("button", name="Give the verdict").click()
+    page.get_by_role("button", name="Save verdict").click()
     # and the next one opens
     expect(page.locator("h1")).not_to_contain_text(f"Item {item.pk} ")
     assert list(Verdict.objects.get().ranks.values()) == [1, 2, 3]
@@ -107,7 +107,7 @@ def test_a_large_project_s_figures_come_by_themselves_and_without_scripts_by_a_l
     plain = new_page(java_script_enabled=False)
     sign_in(plain, alice)
     plain.goto(reverse("progress", args=[project.slug]))
-    plain.get_by_role("link", name="Show the figures").click()
+    plain.get_by_role("link", name="Show statistics").click()
     expect(plain.get_by_role("heading", name="Judgments per minute")).to_be_visible()
 
 

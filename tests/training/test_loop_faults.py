@@ -31,7 +31,7 @@ from config.processes import CELERY, commands
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 600
+START_TIMEOUT_S = 600
 COMMANDS = {
     "beat": ["celery", "--app", "config", "--quiet", "beat", "--loglevel", "INFO"],
     "worker": [*CELERY, "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
@@ -139,7 +139,7 @@ class Site:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
         )
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + START_TIMEOUT_S
         while True:
             try:
                 with urllib.request.urlopen(request, timeout=30) as answer:
@@ -155,7 +155,7 @@ class Site:
         """The round, from its start to its end; its lead promotes whatever comes."""
         round = self.ask(f"loops/{self.loop}/rounds/", {})
         pk, seen = round["id"], None
-        end = time.monotonic() + PATIENCE_S
+        end = time.monotonic() + START_TIMEOUT_S
         while round["state"] != "done":
             assert time.monotonic() < end, (round["state"], round["step"], round["error"])
             assert round["state"] != "failed", (round["step"], round["error"])

@@ -96,7 +96,7 @@ class OverviewTests(PalateTestCase):
         assert (loop.prompts, loop.answers, loop.queue.done, loop.new_judgments) == (20, 80, 20, 0)
         self.assertContains(page, "Snapshot 1")
         self.assertContains(page, "policy-0")
-        self.assertContains(page, "Guidelines, version 1")
+        self.assertContains(page, "Guidelines version 1")
         self.assertContains(page, '<progress class="progress" data-live="bar" value="20" max="20"')
 
     def test_a_reviewer_is_offered_nothing_that_only_a_lead_may_do(self) -> None:

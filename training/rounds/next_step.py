@@ -122,10 +122,10 @@ def next_step(status: LoopStatus) -> NextStep:
             run=status.round,
         )
     if status.new_judgments >= SNAPSHOT_SUGGESTED_AFTER or (status.new_judgments and not status.queue.left):
-        since = f"since {status.snapshot}".lower() if status.snapshot else "and none frozen yet"
+        since = f"since {status.snapshot}".lower() if status.snapshot else "and no snapshot yet"
         return NextStep(
-            f"{status.new_judgments:,} new judgments {since}. Freeze them in a snapshot to train models on them.",
-            "Freeze a snapshot",
+            f"{status.new_judgments:,} new judgments {since}. Create a snapshot to train models on them.",
+            "Create snapshot",
             "snapshots",
         )
     return _training(status) or _next_round(status)

@@ -1,4 +1,4 @@
-"""What the Compare screen sends: one press that says which of the two is better, and by how much."""
+"""The Compare screen: eight choices of which answer is better, and by how much."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _BY_VALUE = {choice.value: choice for choice in CHOICES}
 
 
 def read(form: Mapping[str, str], shown: Sequence[int]) -> tuple[dict[int, int], str | None]:
-    """Response id -> rank, and the degree; no ranks where no button was pressed."""
+    """Ranks by response id, and the degree; no ranks where no button was pressed."""
     choice = _BY_VALUE.get(form.get("choice", ""))
     if choice is None:
         return {}, None
@@ -51,7 +51,7 @@ def read(form: Mapping[str, str], shown: Sequence[int]) -> tuple[dict[int, int],
 
 
 def chosen(ranks: Mapping[int, int], degree: str | None, shown: Sequence[int]) -> Choice | None:
-    """The button that says this; None where none does."""
+    """The choice that these ranks and this degree stand for; None where there is none."""
     if len(shown) != 2 or len(set(ranks.values())) != 2:
         return None
     side = 0 if ranks.get(shown[0], 9) < ranks.get(shown[1], 9) else 1

@@ -1,4 +1,4 @@
-"""What the Demonstrate screen starts from: an empty page, or an answer that is to be made better."""
+"""The Demonstrate screen: an empty editor, or an answer to improve."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from annotation.models import Response
 
 
-def start(written: str | None, given: Sequence[Response]) -> str:
-    """The text in the editor: what was written so far, or else the answer given, just as it is, whatever it says of who wrote
-    it: it becomes part of what is written. The copy to read beside it is blind, as any answer (`screen.blind`)."""
-    if written is not None:
-        return written
-    return given[0].text if given else ""
+def initial_text(entered: str | None, responses: Sequence[Response]) -> str:
+    """The text in the editor: what was entered so far, or else the answer to improve, unmasked, since it becomes part of the
+    new text. The copy shown beside it is masked like any answer (`screen.masked_html`)."""
+    if entered is not None:
+        return entered
+    return responses[0].text if responses else ""

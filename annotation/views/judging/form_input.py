@@ -1,4 +1,4 @@
-"""What is on an annotator's screen: as the form sends it, as a draft keeps it, as a judgment says it."""
+"""Input of an annotator's screen: read from a form, a draft or a judgment."""
 
 from __future__ import annotations
 
@@ -17,76 +17,78 @@ from annotation.views.judging import compare, rank
 
 NO_RATINGS = ResponseRatings(quality=None, safe=None, flags=())
 SAFE = {"safe": True, "unsafe": False}
-MAX_KEPT_CHARS = 200_000
+MAX_DRAFT_CHARS = 200_000
 
 
 @dataclass(frozen=True)
-class Entry:
-    """All that can be said of one item. `text` is None where nothing was written yet."""
+class FormInput:
+    """Everything entered for one item. `text` is None where nothing was written yet."""
 
     ranks: Mapping[int, int] = field(default_factory=dict)
     degree: str | None = None
-    marks: Mapping[int, ResponseRatings] = field(default_factory=dict)
+    ratings: Mapping[int, ResponseRatings] = field(default_factory=dict)
     rationale: str = ""
     text: str | None = None
 
     @classmethod
-    def read(cls, form: QueryDict, shown: Sequence[int]) -> Entry:
-        """What the form says of the answers shown. What makes no sense counts as not given."""
+    def read(cls, form: QueryDict, shown: Sequence[int]) -> FormInput:
+        """From a submitted form. Invalid values count as not entered."""
         ranks, degree = compare.read(form, shown) if len(shown) == 2 else (rank.read(form, shown), None)
-        marks = {response: _marks(form, response) for response in shown}
+        ratings = {response: _read_ratings(form, response) for response in shown}
         return cls(
             ranks=ranks,
             degree=degree,
-            marks={response: one for response, one in marks.items() if one != NO_RATINGS},
+            ratings={response: rating for response, rating in ratings.items() if rating != NO_RATINGS},
             rationale=form.get("rationale", ""),
             text=form.get("text"),
         )
 
     @classmethod
-    def of(cls, judgment: Judgment) -> Entry:
-        """What a judgment says; its placements are read, and its demonstration."""
+    def of(cls, judgment: Judgment) -> FormInput:
+        """From a stored judgment, with its placements and its demonstration."""
         placements = list(judgment.placements.all())
         return cls(
-            ranks={one.response_id: one.rank for one in placements},
+            ranks={placement.response_id: placement.rank for placement in placements},
             degree=judgment.degree,
-            marks={
-                one.response_id: ResponseRatings(quality=one.quality, safe=one.safe, flags=tuple(one.flags))
-                for one in placements
+            ratings={
+                placement.response_id: ResponseRatings(
+                    quality=placement.quality, safe=placement.safe, flags=tuple(placement.flags)
+                )
+                for placement in placements
             },
             rationale=judgment.rationale,
             text=judgment.demonstration.text if judgment.demonstration else None,
         )
 
     @classmethod
-    def from_data(cls, data: object, shown: Sequence[int]) -> Entry:
-        """A kept draft, of those answers that are shown. A script may have kept anything: what does not fit is left out."""
-        kept = _dict(data)
-        ranks, marks = _dict(kept.get("ranks")), _dict(kept.get("marks"))
+    def from_data(cls, data: object, shown: Sequence[int]) -> FormInput:
+        """From a stored draft, for the answers shown. Scripts can store anything as a draft: invalid values are dropped."""
+        stored = _dict(data)
+        ranks, marks = _dict(stored.get("ranks")), _dict(stored.get("marks"))
         placed = {response: _number(ranks.get(str(response)), len(shown)) for response in shown}
-        marked = {response: _kept(_dict(marks.get(str(response)))) for response in shown}
-        degree, rationale, text = kept.get("degree"), kept.get("rationale"), kept.get("text")
+        rated = {response: _stored_ratings(_dict(marks.get(str(response)))) for response in shown}
+        degree, rationale, text = stored.get("degree"), stored.get("rationale"), stored.get("text")
         return cls(
             ranks={response: rank for response, rank in placed.items() if rank is not None},
             degree=degree if degree in Judgment.Degree.values else None,
-            marks={response: one for response, one in marked.items() if one != NO_RATINGS},
+            ratings={response: rating for response, rating in rated.items() if rating != NO_RATINGS},
             rationale=rationale if isinstance(rationale, str) else "",
             text=text if isinstance(text, str) else None,
         )
 
     def as_data(self) -> dict[str, Any]:
-        """As JSON that the database can hold, for a draft or beside a skip; without what was not said."""
+        """As JSON for a draft or a skip; empty values are left out."""
         data: dict[str, Any] = {
-            "ranks": {str(response): given for response, given in self.ranks.items()},
+            "ranks": {str(response): rank for response, rank in self.ranks.items()},
             "degree": self.degree,
             "marks": {
-                str(response): {"quality": one.quality, "safe": one.safe, "flags": list(one.flags)}
-                for response, one in self.marks.items()
+                str(response): {"quality": rating.quality, "safe": rating.safe, "flags": list(rating.flags)}
+                for response, rating in self.ratings.items()
             },
-            "rationale": self.rationale.replace("\0", "")[:MAX_KEPT_CHARS],
-            "text": None if self.text is None else self.text.replace("\0", "")[:MAX_KEPT_CHARS],
+            "rationale": self.rationale.replace("\0", "")[:MAX_DRAFT_CHARS],
+            "text": None if self.text is None else self.text.replace("\0", "")[:MAX_DRAFT_CHARS],
         }
-        return {name: said for name, said in data.items() if said not in (None, {}, "")}
+        return {name: value for name, value in data.items() if value not in (None, {}, "")}
 
 
 def skip_note(form: QueryDict) -> str:
@@ -94,11 +96,11 @@ def skip_note(form: QueryDict) -> str:
 
 
 def skip_data(form: QueryDict, reason: str, shown: Sequence[int]) -> dict[str, Any] | None:
-    """What was said before the skip: kept where a reviewer is to look at it."""
-    return (Entry.read(form, shown).as_data() or None) if reason == Skip.Reason.REVIEW else None
+    """What was entered before the skip; stored if the item is sent to a reviewer."""
+    return (FormInput.read(form, shown).as_data() or None) if reason == Skip.Reason.REVIEW else None
 
 
-def _marks(form: QueryDict, response: int) -> ResponseRatings:
+def _read_ratings(form: QueryDict, response: int) -> ResponseRatings:
     quality = form.get(f"quality-{response}", "")
     return ResponseRatings(
         quality=int(quality) if rank.SMALL_NUMBER.fullmatch(quality) else None,
@@ -107,7 +109,7 @@ def _marks(form: QueryDict, response: int) -> ResponseRatings:
     )
 
 
-def _kept(data: Mapping[str, Any]) -> ResponseRatings:
+def _stored_ratings(data: Mapping[str, Any]) -> ResponseRatings:
     safe, flags = data.get("safe"), data.get("flags")
     return ResponseRatings(
         quality=_number(data.get("quality"), QUALITY_MAX),

@@ -1,4 +1,4 @@
-"""What the Rank screen sends: a rank for every answer, as `rank-<response id>`."""
+"""The Rank screen: one rank per answer, in fields `rank-<response id>`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ SMALL_NUMBER = re.compile("[0-9]{1,3}")
 
 
 def read(form: Mapping[str, str], shown: Sequence[int]) -> dict[int, int]:
-    """Response id -> rank, of those that were given one. What is no small number counts as not given."""
-    given = {response: form.get(f"rank-{response}", "") for response in shown}
-    return {response: int(rank) for response, rank in given.items() if SMALL_NUMBER.fullmatch(rank)}
+    """Ranks by response id. What is not a small number counts as not entered."""
+    values = {response: form.get(f"rank-{response}", "") for response in shown}
+    return {response: int(rank) for response, rank in values.items() if SMALL_NUMBER.fullmatch(rank)}
 
 
 def in_words(ranks: Mapping[int, int], shown: Sequence[int]) -> str:

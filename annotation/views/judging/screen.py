@@ -1,7 +1,6 @@
-"""One item as annotators see it: what is asked, the conversation, the answers, and what was said of them so far.
+"""Template context of one item on an annotator's screen.
 
-What is asked follows from how many answers there are: none, write one; a single one, make it better; two, compare them;
-more, rank them.
+The task follows from the number of answers: none, write one; one, improve it; two, compare them; more, rank them.
 """
 
 from __future__ import annotations
@@ -18,27 +17,27 @@ from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Item, Project, Response, Skip
 from annotation.views.judging import compare, demonstrate
-from annotation.views.judging.form_input import NO_RATINGS, Entry
+from annotation.views.judging.form_input import NO_RATINGS, FormInput
 
 TITLES = {"write": "Write", "improve": "Improve", "compare": "Compare", "rank": "Rank"}
 QUESTIONS = {
     "write": "Write the ideal answer",
-    "improve": "Make this answer better",
+    "improve": "Improve this answer",
     "compare": "Which answer is better?",
 }
-# what the keys D, F and G do stands under Shift where an answer has that letter
+# the keys D, F and G need Shift where an answer has that letter
 ACTIONS = {"diff": "D", "flags": "F", "guidelines": "G"}
 
 
 @dataclass(frozen=True)
 class Card:
-    """One answer on the screen; `rank` and `marks` are what was entered for it so far."""
+    """One answer on the screen, with the rank and the ratings entered so far."""
 
     letter: str
     response: Response
     html: str
     rank: int | None
-    marks: ResponseRatings
+    ratings: ResponseRatings
 
 
 def kind_of(answers: int) -> str:
@@ -51,18 +50,18 @@ def context(
     item: Item,
     shown: Sequence[int],
     extra_questions: Collection[str],
-    entry: Entry,
+    form_input: FormInput,
     error: JudgmentError | None = None,
 ) -> dict[str, object]:
-    """What the templates of an item need. `item` comes from `queries.item_to_judge`; `extra_questions` is as in `Project`."""
+    """Context of the item templates. `item` comes from `queries.item_to_judge`, `extra_questions` from the lease."""
     responses = {response.pk: response for response in item.responses.all()}
     cards = [
         Card(
             letter=letter,
             response=responses[pk],
-            html=blind(responses[pk]),
-            rank=entry.ranks.get(pk),
-            marks=entry.marks.get(pk, NO_RATINGS),
+            html=masked_html(responses[pk]),
+            rank=form_input.ranks.get(pk),
+            ratings=form_input.ratings.get(pk, NO_RATINGS),
         )
         for letter, pk in zip(LETTERS, shown, strict=False)
     ]
@@ -79,10 +78,10 @@ def context(
         "qualities": range(1, QUALITY_MAX + 1),
         "flags": FLAGS.items(),
         "choices": compare.CHOICES,
-        "chosen": compare.chosen(entry.ranks, entry.degree, shown),
-        "entry": entry,
-        "text": demonstrate.start(entry.text, [card.response for card in cards]),
-        "html": markdown.render(entry.text) if entry.text else "",
+        "chosen": compare.chosen(form_input.ranks, form_input.degree, shown),
+        "form_input": form_input,
+        "text": demonstrate.initial_text(form_input.text, [card.response for card in cards]),
+        "html": markdown.render(form_input.text) if form_input.text else "",
         "extra_questions": extra_questions,
         "asks_ratings": not {"quality", "safety", "flags"}.isdisjoint(extra_questions),
         "error": error,
@@ -92,7 +91,7 @@ def context(
     }
 
 
-def blind(response: Response) -> str:
-    """The answer's HTML, without what it says of the model that wrote it."""
+def masked_html(response: Response) -> str:
+    """The answer's HTML, with mentions of the model that wrote it masked."""
     masked = mask(response.text)
     return response.html if masked == response.text else markdown.render(masked)
