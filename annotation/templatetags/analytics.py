@@ -1,4 +1,4 @@
-"""Figures in the overseeing pages."""
+"""Template filters of the analytics and review pages: numbers, audit entries and query strings."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from annotation.logic.response_flags import FLAGS
 
 register = template.Library()
 
-# a template gives an empty text where a figure does not exist
-NOTHING: tuple[object, ...] = (None, "")
+# a template passes an empty string for a missing value
+MISSING: tuple[object, ...] = (None, "")
 
 
 @register.filter
 def percent(value: object) -> str:
-    """`0.613 -> "61.3"`, as a length in percent; nothing of None."""
-    return "" if value in NOTHING else f"{100 * float(str(value)):.1f}"
+    """`0.613 -> "61.3"`, for lengths in CSS and SVG; empty for None."""
+    return "" if value in MISSING else f"{100 * float(str(value)):.1f}"
 
 
 @register.filter
-def whole(value: object) -> str:
+def as_percent(value: object) -> str:
     """`0.613 -> "61%"`."""
-    return "" if value in NOTHING else f"{100 * float(str(value)):.0f}%"
+    return "" if value in MISSING else f"{100 * float(str(value)):.0f}%"
 
 
 @register.filter
-def figure(value: object) -> str:
-    """`0.4193 -> "0.42"`, with a true minus."""
-    return "" if value in NOTHING else f"{float(str(value)):.2f}".replace("-", "−")
+def decimal(value: object) -> str:
+    """`0.4193 -> "0.42"`, with a typographic minus."""
+    return "" if value in MISSING else f"{float(str(value)):.2f}".replace("-", "−")
 
 
 @register.filter
 def on_scale(value: float) -> float:
-    """An alpha or tau from -0.2 to 1 as a place from 0 to 100."""
+    """Position of an alpha or tau from -0.2 to 1 on a scale from 0 to 100."""
     return round(100 * (min(1.0, max(-0.2, value)) + 0.2) / 1.2, 1)
 
 
 @register.filter
-def entry(verb: str) -> str:
+def event_label(verb: str) -> str:
     return VERBS.get(verb, verb)
 
 
 @register.filter
-def details(data: dict[str, Any]) -> str:
-    """What an audited entry changed, on one line."""
+def event_details(data: dict[str, Any]) -> str:
+    """The data of an audit entry, on one line."""
     shown = {
         name: value for name, value in data.items() if name not in ("user", "item", "member") and value != ""
     }
@@ -63,20 +63,20 @@ def details(data: dict[str, Any]) -> str:
 
 
 @register.filter
-def flag_words(flags: Sequence[str]) -> str:
-    """Flags by their names, as the screens write them."""
+def flag_labels(flags: Sequence[str]) -> str:
+    """Flags by their labels."""
     return ", ".join(FLAGS.get(flag, flag) for flag in flags)
 
 
 @register.filter
-def last_words(messages: Sequence[dict[str, Any]]) -> str:
-    """How a conversation ends."""
+def last_message(messages: Sequence[dict[str, Any]]) -> str:
+    """The last message of a conversation, shortened."""
     return str(messages[-1]["content"])[:200] if messages else ""
 
 
 @register.simple_tag
 def query(current: QueryDict, **changes: object) -> str:
-    """`?…` with some of its parts changed; an empty value drops one, and the page number goes with any change."""
-    kept = {name: value for name, value in current.items() if name != "page"}
-    kept |= {name: str(value) for name, value in changes.items()}
-    return "?" + urlencode({name: value for name, value in kept.items() if value})
+    """The query string with some parameters changed; empty values and the page number are dropped."""
+    parameters = {name: value for name, value in current.items() if name != "page"}
+    parameters |= {name: str(value) for name, value in changes.items()}
+    return "?" + urlencode({name: value for name, value in parameters.items() if value})

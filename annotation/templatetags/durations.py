@@ -1,4 +1,4 @@
-"""`{{ seconds|duration }}` and other words for numbers."""
+"""Template filter `{{ seconds|duration }}`."""
 
 from __future__ import annotations
 

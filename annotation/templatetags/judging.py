@@ -1,4 +1,4 @@
-"""Parts of an answer's card that would be many small steps for a template."""
+"""Template tag for the radio buttons of an answer's card, which is faster than template code."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ register = template.Library()
 def choices(
     name: str, response_id: int, values: Iterable[int], chosen: int | None, more: str = ""
 ) -> SafeString:
-    """A radio button `<name>-<response id>` for every value; `more` is a further attribute of each. The two texts are the
-    template's own, all else is numbers: nothing needs escaping."""
+    """A radio button named `<name>-<response id>` per value; `more` is another attribute of each. The texts come from the
+    template and everything else is a number, so nothing needs escaping."""
     return mark_safe(  # noqa: S308
         "".join(
             f'<label><input type="radio" name="{name}-{response_id:d}" value="{value:d}"'
