@@ -76,7 +76,7 @@ urlpatterns = [
     path("p/<slug:slug>/import/<int:pk>/start/", imports.import_start, name="import-start"),
     path("p/<slug:slug>/import/<int:pk>/cancel/", imports.import_cancel, name="import-cancel"),
     path("p/<slug:slug>/progress/", progress.progress, name="progress"),
-    # --- overseeing -------------------------------------------------------------------------------------------
+    # --- analytics and review ---------------------------------------------------------------------------------
     path("p/<slug:slug>/quality/", quality.quality, name="quality"),
     path("p/<slug:slug>/people/<str:username>/", annotator.annotator, name="annotator"),
     path("p/<slug:slug>/people/<str:username>/pause/", annotator.annotator_pause, name="annotator-pause"),

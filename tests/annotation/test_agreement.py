@@ -19,8 +19,8 @@ from annotation.logic import agreement, bias
 from annotation.logic.agreement import Interval
 from annotation.models import Guideline, Judgment, Project, Response, User
 from tests import builders
+from tests.analytics import AnalyticsTestCase
 from tests.annotation.test_queue import run_out
-from tests.overseeing import OverseeingTestCase
 
 
 def rankings(project: Project) -> dict[int, dict[int, list[int]]]:
@@ -34,7 +34,7 @@ def rankings(project: Project) -> dict[int, dict[int, list[int]]]:
     return found
 
 
-class RankingTests(OverseeingTestCase):
+class RankingTests(AnalyticsTestCase):
     k = 4
 
     def judge_at_random(self, seed: int) -> None:
@@ -143,7 +143,7 @@ class RankingTests(OverseeingTestCase):
         assert whole.ordinal.value < bobs.ordinal.value == 1
 
 
-class ComparisonTests(OverseeingTestCase):
+class ComparisonTests(AnalyticsTestCase):
     k = 2
 
     def test_alpha_is_of_the_degrees_on_both_sides(self) -> None:
@@ -165,7 +165,7 @@ class ComparisonTests(OverseeingTestCase):
         assert found.ordinal.value == pytest.approx(expected)
 
 
-class StandingTests(OverseeingTestCase):
+class StandingTests(AnalyticsTestCase):
     def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
         self.gold_missed_by(self.bob)
@@ -309,7 +309,7 @@ class StandingTests(OverseeingTestCase):
         assert bob.flags == {"left"}
 
 
-class KeptTests(OverseeingTestCase):
+class KeptTests(AnalyticsTestCase):
     def test_what_took_long_is_kept_for_a_while_and_what_was_quick_is_not(self) -> None:
         counted: list[int] = []
 

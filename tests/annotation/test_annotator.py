@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from annotation.models import AuditEntry, Member
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 
-class AnnotatorTests(OverseeingTestCase):
+class AnnotatorTests(AnalyticsTestCase):
     def member(self, user: object) -> Member:
         return Member.objects.get(project=self.project, user=user)
 

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from annotation import audit
 from tests import builders
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 
-class AuditTests(OverseeingTestCase):
+class AuditTests(AnalyticsTestCase):
     def test_leads_and_reviewers_see_it(self) -> None:
         self.who_may("audit", alice=200, dana=200, bob=403)
 

@@ -11,10 +11,10 @@ from annotation.actions import agreement, review
 from annotation.models import Agreement, Item, Judgment
 from annotation.tasks import measure_agreement
 from tests import builders
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 
-class MeasureTests(OverseeingTestCase):
+class MeasureTests(AnalyticsTestCase):
     def setUp(self) -> None:
         cache.delete(agreement.CURSOR)
         self.addCleanup(cache.delete, agreement.CURSOR)
@@ -80,7 +80,7 @@ class MeasureTests(OverseeingTestCase):
         assert list(self.shares().values()) == [1.0]
 
 
-class LeastAgreedTests(OverseeingTestCase):
+class LeastAgreedTests(AnalyticsTestCase):
     def setUp(self) -> None:
         cache.delete(agreement.CURSOR)
         self.addCleanup(cache.delete, agreement.CURSOR)

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from annotation.models import Prompt
 from tests import builders
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 
-class QualityTests(OverseeingTestCase):
+class QualityTests(AnalyticsTestCase):
     def test_leads_and_reviewers_see_it(self) -> None:
         self.who_may("quality", alice=200, dana=200, bob=403)
 

@@ -4,10 +4,10 @@ from annotation import queries
 from annotation.actions.review import flag_for_review, make_gold, reopen
 from annotation.models import AuditEntry, Item, Judgment, Project, Prompt, ReviewFlag, Skip, Slot, Verdict
 from tests import builders
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 
-class ReviewTests(OverseeingTestCase):
+class ReviewTests(AnalyticsTestCase):
     def test_leads_and_reviewers_see_it(self) -> None:
         self.who_may("review", alice=200, dana=200, bob=403)
 
@@ -75,7 +75,7 @@ class ReviewTests(OverseeingTestCase):
             self.client.get(self.url("review"), {"kind": "flagged"})
 
 
-class DoubtTests(OverseeingTestCase):
+class DoubtTests(AnalyticsTestCase):
     """Judgments that reward models find odd come to a reviewer, once."""
 
     def flagged_item(self) -> tuple[Item, Judgment]:
@@ -151,7 +151,7 @@ class DoubtTests(OverseeingTestCase):
         assert self.client.get(self.url("item", two.pk)).context["next"] is None
 
 
-class ItemTests(OverseeingTestCase):
+class ItemTests(AnalyticsTestCase):
     def item(self) -> Item:
         return self.judged([[1, 2, 3], [3, 2, 1]])[0]
 
@@ -349,7 +349,7 @@ class ItemTests(OverseeingTestCase):
             assert skip.resolved_at is not None, data
 
 
-class CompareItemTests(OverseeingTestCase):
+class CompareItemTests(AnalyticsTestCase):
     k = 2
 
     def test_of_two_answers_a_verdict_is_one_press_with_its_degree(self) -> None:
@@ -365,7 +365,7 @@ class CompareItemTests(OverseeingTestCase):
         assert [c["value"] for c in page.context["choices"] if c["checked"]] == ["1-slightly"]
 
 
-class ItemsTests(OverseeingTestCase):
+class ItemsTests(AnalyticsTestCase):
     def test_leads_and_reviewers_see_it(self) -> None:
         self.who_may("items", alice=200, dana=200, bob=403)
 

@@ -9,12 +9,12 @@ from annotation.actions import leases, rules
 from annotation.models import AuditEntry, Member, Rule
 from annotation.tasks import apply_rules
 from tests import builders
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 GOOD = {"measure": "gold", "action": "pause", "below": "70", "after": "2"}
 
 
-class RulesPageTests(OverseeingTestCase):
+class RulesPageTests(AnalyticsTestCase):
     def test_reviewers_read_and_leads_write(self) -> None:
         self.who_may("rules", alice=200, dana=200, bob=403)
         self.who_may("rules", method="post", data=GOOD, alice=302, dana=403, bob=403)
@@ -58,7 +58,7 @@ class RulesPageTests(OverseeingTestCase):
         assert self.client.post(self.url("rule-remove", rule.pk)).status_code == 404
 
 
-class KeepingRulesTests(OverseeingTestCase):
+class KeepingRulesTests(AnalyticsTestCase):
     def rule(self, **fields: object) -> Rule:
         return Rule.objects.create(
             project=self.project, **({"measure": "gold", "action": "warn", "below": 0.7, "after": 2} | fields)

@@ -1,4 +1,4 @@
-"""For the tests of the pages that oversee the work: people who judge the same items, and who may open what."""
+"""Base class for tests of the analytics and review pages: two annotators judge the same items."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests import builders
 from tests.base import PalateTestCase
 
 
-class OverseeingTestCase(PalateTestCase):
+class AnalyticsTestCase(PalateTestCase):
     """Bob and Erin annotate the same items."""
 
     k = 3

@@ -14,7 +14,7 @@ from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import MAX_STEPS, MIN_STEPS, TIME_STEPS, TimeSpan
 from annotation.models import Guideline, Judgment
 from annotation.views import charts
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 NOON = datetime(2026, 11, 20, 12, 0, 30, tzinfo=UTC)
 
@@ -61,7 +61,7 @@ def test_steps_are_whole_hours_days_and_weeks() -> None:
     assert all(wider.width % finer.width == timedelta() for finer, wider in pairwise(TIME_STEPS))
 
 
-class ChartTests(OverseeingTestCase):
+class ChartTests(AnalyticsTestCase):
     """Items that Bob and Erin judged, at times that the test says."""
 
     def judged_at(self, *at: datetime) -> None:

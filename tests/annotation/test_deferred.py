@@ -5,12 +5,12 @@ from __future__ import annotations
 from unittest import mock
 
 from annotation.views import deferred
-from tests.overseeing import OverseeingTestCase
+from tests.analytics import AnalyticsTestCase
 
 HTMX = {"HX-Request": "true"}
 
 
-class LaterTests(OverseeingTestCase):
+class LaterTests(AnalyticsTestCase):
     """The three pages, and a word of each one's figures."""
 
     def pages(self) -> list[tuple[str, str]]:
