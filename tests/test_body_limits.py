@@ -32,7 +32,7 @@ def answer(length: str | None, kind: str = "http") -> tuple[list[dict[str, Any]]
 def test_a_body_that_is_too_large_is_refused_before_it_is_read() -> None:
     sent, reached = answer(str(10 * 2**20 + FORM_BYTES + 1))
     assert sent[0]["status"] == 413
-    assert b"at most 10 MB" in sent[1]["body"]
+    assert b"limit is 10 MB" in sent[1]["body"]
     assert not reached
 
 

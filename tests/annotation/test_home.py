@@ -51,7 +51,7 @@ class HomeTests(PalateTestCase):
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
         self.sign_in(self.bob)
-        self.assertContains(self.get(), "Nothing is left for you")
+        self.assertContains(self.get(), "No items left for you")
         self.assertNotContains(self.get(), "Start ranking")
 
     def test_who_is_paused_is_not_asked_to_start(self) -> None:

@@ -149,7 +149,7 @@ class JoiningTests(InvitationTestCase):
 
     def test_an_unknown_link_is_not_found(self) -> None:
         for method in (self.client.get, self.client.post):
-            self.assertContains(method("/join/nothing/"), "not an invitation of ours", status_code=404)
+            self.assertContains(method("/join/nothing/"), "This invitation does not exist", status_code=404)
         assert self.client.put(self.invited()[1]).status_code == 405
 
     def test_a_bad_name_or_password_makes_nothing(self) -> None:

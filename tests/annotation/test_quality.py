@@ -18,7 +18,7 @@ class QualityTests(AnalyticsTestCase):
         assert response.context["share"].percent == 56
         assert [row.name for row in response.context["versions"]] == ["Version 1"]
         assert [row.name for row in response.context["tags"]] == ["coding"]
-        self.assertContains(response, "they put 56% the same way")
+        self.assertContains(response, "56% are ordered the same way")
         self.assertContains(response, self.url("annotator", "erin"))
         self.assertContains(response, f"{self.url('items')}?tag=coding")
 

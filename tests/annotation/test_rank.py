@@ -206,7 +206,7 @@ class SubmitTests(JudgingTestCase):
         mine.update(leased_until=timezone.now() - timedelta(hours=1))
         mine.update(state="done", annotator=self.dana)
         response = self.send(self.ranked(context, 1, 2, 3, 4))
-        self.assertContains(response, "it does not count")
+        self.assertContains(response, "does not count")
         assert Judgment.objects.get().slot is None
 
     def test_a_project_without_items_does_not_say_that_they_are_done(self) -> None:

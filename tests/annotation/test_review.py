@@ -96,7 +96,7 @@ class DoubtTests(AnalyticsTestCase):
         self.assertContains(page, "two reward models disagree with it")
         self.assertContains(page, "judged by erin")
         self.assertContains(page, self.url("item", item.pk))
-        self.assertContains(self.client.get(self.url("item", item.pk)), "the judgment of erin")
+        self.assertContains(self.client.get(self.url("item", item.pk)), "judgment by erin")
 
     def test_it_is_dismissed_and_not_asked_again(self) -> None:
         item, judgment = self.flagged_item()

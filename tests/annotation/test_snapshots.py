@@ -156,10 +156,10 @@ class DataTests(AccessTestCase):
         builders.judgment(self.project, self.dana)
         self.frozen()
         self.sign_in(self.dana)
-        found = self.client.get(f"{self.url('snapshot-difference', 2)}?from=1").context["found"]
-        assert (found.added, found.replaced, found.same, found.removed, found.new_prompts) == (1, 1, 1, 0, 1)
-        assert found.annotators == [self.dana.pseudonym]
-        back = self.client.get(f"{self.url('snapshot-difference', 1)}?from=2").context["found"]
+        difference = self.client.get(f"{self.url('snapshot-difference', 2)}?from=1").context["difference"]
+        assert (difference.added, difference.replaced, difference.same, difference.removed, difference.new_prompts) == (1, 1, 1, 0, 1)
+        assert difference.annotators == [self.dana.pseudonym]
+        back = self.client.get(f"{self.url('snapshot-difference', 1)}?from=2").context["difference"]
         assert (back.added, back.removed, back.replaced) == (0, 1, 1)
         for wrong in ("", "9", "x", "-1"):
             assert self.client.get(f"{self.url('snapshot-difference', 2)}?from={wrong}").status_code == 404

@@ -117,13 +117,13 @@ class WebhooksPageTests(AccessTestCase):
             self.assertRedirects(response, self.url("webhook", hook.pk))
             hook.refresh_from_db()
             assert hook.active == (active == "yes")
-            assert ("Go on" in response.text) == (active == "no")
+            assert ("Resume" in response.text) == (active == "no")
 
     def test_it_is_removed_with_its_log(self) -> None:
         self.message(self.hook())
         self.sign_in(self.alice)
         response = self.client.post(self.url("webhook-remove", Webhook.objects.get().pk), follow=True)
-        self.assertContains(response, "example.com is told nothing any more")
+        self.assertContains(response, "The webhook for example.com and its log are removed")
         self.assertNotContains(response, "key=1")
         assert not Webhook.objects.exists()
         assert not Delivery.objects.exists()
@@ -141,7 +141,7 @@ class WebhooksPageTests(AccessTestCase):
             "attempt 9 of 9",
             "&lt;b&gt;down&lt;/b&gt; for now",
             "It does not answer.",
-            "again 59\xa0minutes from now",
+            "retry 59\xa0minutes from now",
             "é",
         ):
             self.assertContains(response, words)
