@@ -157,7 +157,13 @@ class DataTests(AccessTestCase):
         self.frozen()
         self.sign_in(self.dana)
         difference = self.client.get(f"{self.url('snapshot-difference', 2)}?from=1").context["difference"]
-        assert (difference.added, difference.replaced, difference.same, difference.removed, difference.new_prompts) == (1, 1, 1, 0, 1)
+        assert (
+            difference.added,
+            difference.replaced,
+            difference.same,
+            difference.removed,
+            difference.new_prompts,
+        ) == (1, 1, 1, 0, 1)
         assert difference.annotators == [self.dana.pseudonym]
         back = self.client.get(f"{self.url('snapshot-difference', 1)}?from=2").context["difference"]
         assert (back.added, back.removed, back.replaced) == (0, 1, 1)
