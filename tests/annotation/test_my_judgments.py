@@ -39,7 +39,10 @@ class ListTests(JudgingTestCase):
         builders.join(pairs, self.bob, Member.Role.ANNOTATOR)
         builders.items(pairs, 1)
         builders.submit(builders.leases.claim(project=pairs, annotator=self.bob), [2, 1], degree="slightly")
-        assert [row.summary for row in self.list().context["rows"]] == ["B is slightly better", "B > A = C > D"]
+        assert [row.summary for row in self.list().context["rows"]] == [
+            "B is slightly better",
+            "B > A = C > D",
+        ]
 
     def test_one_project_can_be_asked_for(self) -> None:
         other = builders.project(self.alice, "Other")

@@ -24,7 +24,7 @@ class ProgressTests(AccessTestCase):
         self.sign_in(self.dana)
         response = self.client.get(reverse("progress", args=[self.project.slug]))
         status = response.context["queue"]
-        assert (status["wanted"], status["done"], status["left"], status["leased"]) == (4, 1, 3, 1)
+        assert (status["total"], status["done"], status["left"], status["leased"]) == (4, 1, 3, 1)
         assert status["working"] == [{"name": "bob", "recent": 1}]
         assert status["eta"] == "3 hours"
         assert response.context["judged"] == 1
@@ -36,7 +36,7 @@ class ProgressTests(AccessTestCase):
         builders.items(other, 2)
         builders.judgment(other, self.bob)
         live = analytics.queue_status(self.project)
-        assert (live["wanted"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
+        assert (live["total"], live["done"], live["last_hour"], live["working"]) == (0, 0, 0, [])
         assert time_steps.judgment_span(self.project, NO_FILTERS) is None
         assert analytics.skips_by_reason(self.project) == []
         assert {work.total for _, work in analytics.member_activity(self.project)} == {0}

@@ -189,7 +189,7 @@ async def test_a_project_tells_its_queue_at_once_and_after_a_judgment(queue: Pro
         first = (await page.next_of("queue"))["queue"]
         await in_thread(builders.judgment, queue, bob)
         second = (await page.next_of("queue"))["queue"]
-    assert (first["done"], first["wanted"]) == (1, 3)
+    assert (first["done"], first["total"]) == (1, 3)
     assert (second["done"], second["working"]) == (2, [{"name": "bob", "recent": 2}])
 
 
