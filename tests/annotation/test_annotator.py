@@ -46,7 +46,7 @@ class AnnotatorTests(AnalyticsTestCase):
     def test_a_pause_needs_a_reason_and_is_audited(self) -> None:
         self.sign_in(self.alice)
         page = self.client.post(self.url("annotator-pause", "bob"), {"reason": "  "})
-        self.assertContains(page, "Say why", status_code=422)
+        self.assertContains(page, "Give a reason", status_code=422)
         assert self.member(self.bob).paused_at is None
         assert self.client.post(self.url("annotator-pause", "bob"), {"reason": "x" * 301}).status_code == 422
         self.client.post(self.url("annotator-pause", "bob"), {"reason": "Too quick."})

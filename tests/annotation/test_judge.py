@@ -87,7 +87,7 @@ class RefusalTests(JudgeTestCase):
     def test_it_refuses_a_response_of_another_item(self) -> None:
         self.items()
         order = self.claim(self.bob).shown_order
-        self.refused("ranks", "Response 999999 does not stand", ranks=dict.fromkeys([*order, 999999], 1))
+        self.refused("ranks", "Response 999999 is not in this item", ranks=dict.fromkeys([*order, 999999], 1))
 
     def test_it_refuses_ranks_that_are_none(self) -> None:
         self.items()
