@@ -20,7 +20,7 @@ from annotation.logic.agreement import Interval
 from annotation.models import Guideline, Judgment, Project, Response, User
 from tests import builders
 from tests.analytics import AnalyticsTestCase
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 
 
 def rankings(project: Project) -> dict[int, dict[int, list[int]]]:
@@ -214,7 +214,7 @@ class StandingTests(AnalyticsTestCase):
         self.more_items(1)
         lease = leases.claim(project=self.project, annotator=self.bob)
         assert lease is not None
-        run_out(lease)
+        expire(lease)
         for person in (self.erin, self.dana):
             builders.judgment(self.project, person)
         late = builders.submit(lease)

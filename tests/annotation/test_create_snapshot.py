@@ -13,7 +13,7 @@ from annotation.actions import leases, snapshots
 from annotation.actions.snapshots import SnapshotError
 from annotation.models import Snapshot
 from tests import builders
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
 
 
@@ -61,7 +61,7 @@ class FreezeTests(PalateTestCase):
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.items(self.project, 1)
         late = leases.claim(project=self.project, annotator=self.bob)
-        run_out(late)
+        expire(late)
         counted = builders.judgment(self.project, self.dana)
         builders.submit(late)
         assert [row["judgment"] for row in snapshots.read_rankings(self.freeze())] == [counted.pk]

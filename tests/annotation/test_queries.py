@@ -7,7 +7,7 @@ from annotation import queries
 from annotation.actions import items, judgments, leases, skips
 from annotation.models import Item, Project, Slot, User
 from tests import builders
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
 
 
@@ -23,13 +23,13 @@ class ProgressTests(PalateTestCase):
         now = queries.progress(self.project)
         assert (now.total, now.done, now.left, now.leased, now.last_hour, now.percent) == (4, 1, 3, 1, 1, 25)
         assert now.eta == timedelta(hours=3)
-        run_out(lease)
+        expire(lease)
         assert queries.progress(self.project).leased == 0
 
     def test_a_change_of_mind_and_a_judgment_that_came_late_are_no_pace(self) -> None:
         builders.items(self.project, 1)
         late = leases.claim(project=self.project, annotator=self.bob)
-        run_out(late)
+        expire(late)
         judgment = builders.judgment(self.project, self.dana)
         ranks = dict.fromkeys(judgment.shown_order, 1)
         judgments.revise(judgment=judgment, annotator=self.dana, ranks=ranks, idempotency_key=uuid.uuid4())

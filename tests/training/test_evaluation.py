@@ -8,7 +8,7 @@ from annotation.actions import judgments, leases
 from annotation.actions.leases import Lease
 from annotation.models import Author, Item, Judgment, Prompt, Response, User
 from tests import builders
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
 from training.models import ModelVersion, Round
 from training.rounds import evaluation
@@ -113,7 +113,7 @@ class HumanWinRateTests(PalateTestCase):
             self.project, *({"id": f"e{n}", "prompt": f"Is it {n}?", "responses": answers} for n in range(4))
         )
         late = self.claim(self.alice)
-        run_out(late)
+        expire(late)
         for best in ("new", "new", "old", "new"):
             self.choose(self.claim(self.bob), best)
         assert self.choose(late, "old").slot_id is None

@@ -13,7 +13,7 @@ from annotation.actions import leases, queue, snapshots
 from annotation.models import Judgment, Placement, Project, Slot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 
 PATH = "projects/helpfulness/judgments/"
 
@@ -90,7 +90,7 @@ class ExportTests(ApiTestCase):
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.imported(self.project, {"id": "new", "prompt": "New?", "responses": ["a", "b"]})
         late = leases.claim(project=self.project, annotator=self.bob)
-        run_out(late)
+        expire(late)
         builders.judgment(self.project, self.dana)
         builders.submit(late)
         assert len(self.lines(self.get(PATH, self.dana))) == 11 + 1
@@ -168,7 +168,7 @@ class SubmitTests(QueueTestCase):
 
     def test_a_late_judgment_is_kept_and_says_that_it_does_not_count(self) -> None:
         item = self.take(self.bob)
-        run_out(leases.claim(project=self.project, annotator=self.bob))
+        expire(leases.claim(project=self.project, annotator=self.bob))
         while self.take(self.dana)["item"] != item["item"]:
             self.post(PATH, self.dana, self.body(self.take(self.dana)))
         answer = self.post(PATH, self.bob, self.body(item))

@@ -12,7 +12,7 @@ from annotation.models import Item, Slot, User, Verdict
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.annotation.exports.base import ExportTestCase, revise
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 
 
 class VotesTestCase(ExportTestCase):
@@ -150,7 +150,7 @@ class WhatCountsTests(VotesTestCase):
 
     def test_a_late_judgment_stands_in_raw_only(self) -> None:
         late = leases.claim(project=self.project, annotator=self.bob)
-        run_out(late)
+        expire(late)
         Slot.objects.filter(state="open").delete()
         builders.judgment(self.project, self.dana)
         builders.submit(late)

@@ -1,34 +1,30 @@
-"""What is said beside the order, answers that people write, and changes of mind."""
+"""The questions beside the ranks, and answers that people write."""
 
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.utils import timezone
 
-from annotation.actions import judgments, leases, queue
+from annotation.actions import judgments, queue
 from annotation.actions.judgments import JudgmentError, ResponseRatings, UnsafePreferred
 from annotation.actions.leases import Lease
 from annotation.actions.queue import ItemSpec
 from annotation.models import Author, Judgment, Project, Response, Slot
-from tests import builders
-from tests.annotation.test_judge import JudgeTestCase
+from tests.annotation.test_judgments import JudgeTestCase
 
 
-class MarksTestCase(JudgeTestCase):
+class RatingsTestCase(JudgeTestCase):
     def asking(self, k: int = 3, **asked: object) -> Lease:
         Project.objects.filter(pk=self.project.pk).update(**asked)
         self.project.refresh_from_db()
         self.items(k=k)
         return self.claim(self.bob)
 
-    def say(self, lease: Lease, marks: dict[str, ResponseRatings] | None = None, **said: Any) -> Judgment:
-        """Ranks 1, 2, 3, … in the order shown; marks by letter."""
-        by_id = {lease.shown_order["ABC".index(letter)]: mark for letter, mark in (marks or {}).items()}
+    def say(self, lease: Lease, ratings: dict[str, ResponseRatings] | None = None, **said: Any) -> Judgment:
+        """Ranks 1, 2, 3, … in the order shown; ratings by letter."""
+        by_id = {lease.shown_order["ABC".index(letter)]: rating for letter, rating in (ratings or {}).items()}
         values: dict[str, Any] = {
             "ranks": dict(zip(lease.shown_order, range(1, 10), strict=False)),
             "idempotency_key": uuid.uuid4(),
@@ -36,15 +32,15 @@ class MarksTestCase(JudgeTestCase):
         return judgments.submit(lease=lease, ratings=by_id, **values | said)
 
     def refused(
-        self, field: str, match: str, lease: Lease, *marks: dict[str, ResponseRatings], **said: Any
+        self, field: str, match: str, lease: Lease, *ratings: dict[str, ResponseRatings], **said: Any
     ) -> None:
         with pytest.raises(JudgmentError, match=match) as caught:
-            self.say(lease, *marks, **said)
+            self.say(lease, *ratings, **said)
         assert caught.value.field == field
         assert not Judgment.objects.exists()
 
 
-class AskedTests(MarksTestCase):
+class QuestionTests(RatingsTestCase):
     def test_it_keeps_what_is_noted_of_each_answer(self) -> None:
         lease = self.asking(asks_quality=True, asks_flags=True, asks_safety=True)
         judgment = self.say(
@@ -90,7 +86,7 @@ class AskedTests(MarksTestCase):
         assert Judgment.objects.count() == 1
 
 
-class SafetyTests(MarksTestCase):
+class SafetyTests(RatingsTestCase):
     SAFE, UNSAFE = ResponseRatings(safe=True), ResponseRatings(safe=False)
 
     def test_every_answer_needs_a_word(self) -> None:
@@ -99,15 +95,15 @@ class SafetyTests(MarksTestCase):
 
     def test_an_unsafe_answer_cannot_stand_above_a_safe_one(self) -> None:
         lease = self.asking(asks_safety=True)
-        marks = {"A": self.SAFE, "B": self.UNSAFE, "C": self.SAFE}
+        ratings = {"A": self.SAFE, "B": self.UNSAFE, "C": self.SAFE}
         with pytest.raises(
             UnsafePreferred, match="B is marked unsafe and cannot be ranked above C"
         ) as caught:
-            self.say(lease, marks)
+            self.say(lease, ratings)
         assert caught.value.field == "safety"
         assert not Judgment.objects.exists()
         tied = dict(zip(lease.shown_order, (1, 2, 2), strict=True))
-        assert self.say(lease, marks, ranks=tied).placements.filter(safe=False).count() == 1
+        assert self.say(lease, ratings, ranks=tied).placements.filter(safe=False).count() == 1
 
     def test_of_two_unsafe_answers_one_may_be_better(self) -> None:
         lease = self.asking(k=2, asks_safety=True)
@@ -115,7 +111,7 @@ class SafetyTests(MarksTestCase):
         assert Judgment.objects.count() == 1
 
 
-class DemonstrationTests(MarksTestCase):
+class DemonstrationTests(RatingsTestCase):
     def ask_for_an_answer(self, responses: int = 0) -> Lease:
         self.items(k=4)
         Slot.objects.all().delete()
@@ -158,78 +154,3 @@ class DemonstrationTests(MarksTestCase):
 
     def test_a_ranking_takes_no_text(self) -> None:
         self.refused("text", "No answer is written here", self.asking(), text="Paris.")
-
-
-class TimeTests(JudgeTestCase):
-    def test_time_on_task_runs_from_the_first_opening_whatever_is_loaded_again(self) -> None:
-        self.items()
-        lease = self.claim(self.bob)
-        Slot.objects.filter(pk=lease.slot_id).update(opened_at=timezone.now() - timedelta(minutes=3))
-        again = self.claim(self.bob)
-        assert again.opened_at < lease.opened_at
-        assert 180 <= builders.submit(again).seconds < 200
-
-    def test_what_is_held_ahead_is_not_open_before_it_is_on_the_screen(self) -> None:
-        self.items(3)
-        lease = self.claim(self.bob)
-        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
-        assert ahead.item_id != lease.item_id
-        assert Slot.objects.get(pk=ahead.slot_id).opened_at is None
-        assert self.claim(self.bob).item_id == lease.item_id
-        builders.submit(lease)
-        third = leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
-        assert third.item_id not in (lease.item_id, ahead.item_id)
-        assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
-
-    def test_what_was_held_ahead_is_timed_from_when_it_was_on_the_screen(self) -> None:
-        self.items(2)
-        lease = self.claim(self.bob)
-        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
-        assert ahead is not None
-        builders.submit(lease)
-        leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
-        fetched = replace(ahead, opened_at=ahead.opened_at - 3600)
-        assert builders.submit(fetched).seconds < 60
-
-
-class ReviseTests(JudgeTestCase):
-    def judged(self) -> Judgment:
-        self.items(overlap=2)
-        return builders.submit(self.claim(self.bob), [1, 2, 3, 4])
-
-    def revise(self, judgment: Judgment, ranks: list[int], **more: Any) -> Judgment:
-        values = {"annotator": self.bob, "idempotency_key": uuid.uuid4()} | more
-        said = dict(zip(judgment.shown_order, ranks, strict=True))
-        return judgments.revise(judgment=judgment, ranks=said, **values)
-
-    def test_it_takes_the_place_of_the_old_one_which_stays(self) -> None:
-        old = self.judged()
-        newer = self.revise(old, [4, 3, 2, 1], rationale="I misread B.")
-        assert list(Judgment.objects.current()) == [newer]
-        assert (newer.supersedes, newer.slot_id, newer.seconds) == (old, old.slot_id, old.seconds)
-        best = newer.shown_order[-1]
-        assert newer.placements.get(rank=1).response_id == best
-        assert old.placements.get(response_id=best).rank == 4
-
-    def test_only_one_s_own(self) -> None:
-        with pytest.raises(JudgmentError, match="somebody else's"):
-            self.revise(self.judged(), [1, 1, 1, 1], annotator=self.dana)
-        assert Judgment.objects.count() == 1
-
-    def test_the_same_submit_again_gives_the_same_revision(self) -> None:
-        old, key = self.judged(), uuid.uuid4()
-        first = self.revise(old, [2, 1, 3, 4], idempotency_key=key)
-        assert self.revise(old, [4, 4, 4, 4], idempotency_key=key) == first
-        assert Judgment.objects.count() == 2
-
-    def test_an_old_one_is_not_revised_twice(self) -> None:
-        old = self.judged()
-        newer = self.revise(old, [2, 1, 3, 4])
-        with pytest.raises(JudgmentError, match="changed this judgment before") as caught:
-            self.revise(old, [4, 3, 2, 1])
-        assert caught.value.field == "judgment"
-        assert self.revise(newer, [4, 3, 2, 1]).supersedes == newer
-
-    def test_what_is_refused_at_first_is_refused_again(self) -> None:
-        with pytest.raises(JudgmentError, match="from 1 to 4"):
-            self.revise(self.judged(), [1, 2, 3, 5])

@@ -1,15 +1,21 @@
+"""Submitting judgments, once and late, their time on task, and revising them."""
+
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from annotation.actions import drafts, judgments, leases, projects
 from annotation.actions.judgments import AlreadyJudged, JudgmentError
 from annotation.actions.leases import Lease
 from annotation.models import Draft, Judgment, Placement, Slot, User
 from tests import builders
-from tests.annotation.test_queue import run_out
+from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
 
 
@@ -154,13 +160,13 @@ class LateTests(JudgeTestCase):
     def test_it_counts_when_nobody_took_the_slot_meanwhile(self) -> None:
         self.items()
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         assert builders.submit(lease).slot_id == lease.slot_id
 
     def test_it_takes_another_slot_of_the_item(self) -> None:
         self.items(overlap=2)
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         danas = self.claim(self.dana)
         while danas.slot_id != lease.slot_id:  # either slot may have been hers; make it Bob's
             Slot.objects.filter(pk=danas.slot_id).update(
@@ -175,16 +181,16 @@ class LateTests(JudgeTestCase):
     def test_it_takes_a_slot_that_another_one_let_run_out(self) -> None:
         self.items()
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         danas = self.claim(self.dana)
-        run_out(danas)
+        expire(danas)
         assert builders.submit(lease).slot_id == lease.slot_id
         assert builders.submit(danas).slot_id is None
 
     def test_it_is_kept_without_a_slot_when_others_filled_them(self) -> None:
         self.items()
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         builders.judgment(self.project, self.dana)
         judgment = builders.submit(lease)
         assert judgment.slot_id is None
@@ -194,7 +200,7 @@ class LateTests(JudgeTestCase):
     def test_it_does_not_take_a_slot_from_someone_at_work(self) -> None:
         self.items()
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         danas = self.claim(self.dana)
         assert builders.submit(lease).slot_id is None
         assert builders.submit(danas).slot_id == danas.slot_id
@@ -203,7 +209,7 @@ class LateTests(JudgeTestCase):
         """Bob's lease ran out, Dana has that slot, Bob has another one of the same item, and his first tab submits."""
         self.items(overlap=3)
         lease = self.claim(self.bob)
-        run_out(lease)
+        expire(lease)
         Slot.objects.exclude(pk=lease.slot_id).update(priority=-1)
         danas = self.claim(self.dana)
         assert danas.slot_id == lease.slot_id
@@ -213,3 +219,78 @@ class LateTests(JudgeTestCase):
         with pytest.raises(AlreadyJudged):
             builders.submit(again)
         assert Slot.objects.filter(state="open").count() == 1
+
+
+class TimeTests(JudgeTestCase):
+    def test_time_on_task_runs_from_the_first_opening_whatever_is_loaded_again(self) -> None:
+        self.items()
+        lease = self.claim(self.bob)
+        Slot.objects.filter(pk=lease.slot_id).update(opened_at=timezone.now() - timedelta(minutes=3))
+        again = self.claim(self.bob)
+        assert again.opened_at < lease.opened_at
+        assert 180 <= builders.submit(again).seconds < 200
+
+    def test_what_is_held_ahead_is_not_open_before_it_is_on_the_screen(self) -> None:
+        self.items(3)
+        lease = self.claim(self.bob)
+        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
+        assert ahead.item_id != lease.item_id
+        assert Slot.objects.get(pk=ahead.slot_id).opened_at is None
+        assert self.claim(self.bob).item_id == lease.item_id
+        builders.submit(lease)
+        third = leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
+        assert third.item_id not in (lease.item_id, ahead.item_id)
+        assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
+
+    def test_what_was_held_ahead_is_timed_from_when_it_was_on_the_screen(self) -> None:
+        self.items(2)
+        lease = self.claim(self.bob)
+        ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
+        assert ahead is not None
+        builders.submit(lease)
+        leases.claim(project=self.project, annotator=self.bob, on_screen=ahead)
+        fetched = replace(ahead, opened_at=ahead.opened_at - 3600)
+        assert builders.submit(fetched).seconds < 60
+
+
+class ReviseTests(JudgeTestCase):
+    def judged(self) -> Judgment:
+        self.items(overlap=2)
+        return builders.submit(self.claim(self.bob), [1, 2, 3, 4])
+
+    def revise(self, judgment: Judgment, ranks: list[int], **more: Any) -> Judgment:
+        values = {"annotator": self.bob, "idempotency_key": uuid.uuid4()} | more
+        said = dict(zip(judgment.shown_order, ranks, strict=True))
+        return judgments.revise(judgment=judgment, ranks=said, **values)
+
+    def test_it_takes_the_place_of_the_old_one_which_stays(self) -> None:
+        old = self.judged()
+        newer = self.revise(old, [4, 3, 2, 1], rationale="I misread B.")
+        assert list(Judgment.objects.current()) == [newer]
+        assert (newer.supersedes, newer.slot_id, newer.seconds) == (old, old.slot_id, old.seconds)
+        best = newer.shown_order[-1]
+        assert newer.placements.get(rank=1).response_id == best
+        assert old.placements.get(response_id=best).rank == 4
+
+    def test_only_one_s_own(self) -> None:
+        with pytest.raises(JudgmentError, match="somebody else's"):
+            self.revise(self.judged(), [1, 1, 1, 1], annotator=self.dana)
+        assert Judgment.objects.count() == 1
+
+    def test_the_same_submit_again_gives_the_same_revision(self) -> None:
+        old, key = self.judged(), uuid.uuid4()
+        first = self.revise(old, [2, 1, 3, 4], idempotency_key=key)
+        assert self.revise(old, [4, 4, 4, 4], idempotency_key=key) == first
+        assert Judgment.objects.count() == 2
+
+    def test_an_old_one_is_not_revised_twice(self) -> None:
+        old = self.judged()
+        newer = self.revise(old, [2, 1, 3, 4])
+        with pytest.raises(JudgmentError, match="changed this judgment before") as caught:
+            self.revise(old, [4, 3, 2, 1])
+        assert caught.value.field == "judgment"
+        assert self.revise(newer, [4, 3, 2, 1]).supersedes == newer
+
+    def test_what_is_refused_at_first_is_refused_again(self) -> None:
+        with pytest.raises(JudgmentError, match="from 1 to 4"):
+            self.revise(self.judged(), [1, 2, 3, 5])
