@@ -41,13 +41,13 @@ class Project(models.Model):
         max_length=14,
         choices=Task,
         default=Task.PREFERENCES,
-        help_text="An item is a prompt with two or more answers to order, or any prompt, to be answered.",
+        help_text="Rank two or more answers to each prompt, or write an answer to it.",
     )
     k = models.PositiveSmallIntegerField(
         "answers per prompt",
         default=4,
         validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)],
-        help_text="How many answers stand side by side. Two are compared, with a degree; three to nine are ranked.",
+        help_text="Answers shown side by side. Two are compared, with a degree; three to nine are ranked.",
     )
     overlap = models.PositiveSmallIntegerField(
         default=1,
@@ -57,36 +57,34 @@ class Project(models.Model):
     lease_minutes = models.PositiveSmallIntegerField(
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
-        help_text="How long an item waits for the person who opened it before others may have it.",
+        help_text="How long an item is reserved for the annotator who opened it.",
     )
     # --- questions beside the ranks ---
     asks_quality = models.BooleanField(
-        "quality, 1 to 7", default=False, help_text="Of every answer, before the ranking."
+        "quality, 1 to 7", default=False, help_text="For every answer, before the ranking."
     )
     asks_flags = models.BooleanField(
         "flags",
         default=False,
-        help_text="InstructGPT's list: what is wrong with an answer, or notable in it.",
+        help_text="InstructGPT's list of problems and features of an answer.",
     )
     asks_safety = models.BooleanField(
         "safe or unsafe",
         default=False,
-        help_text="Of every answer. An unsafe answer cannot be preferred to a safe one.",
+        help_text="For every answer. An unsafe answer cannot be ranked above a safe one.",
     )
     rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
     # --- how items are given out ---
-    gold_rate = _share_field(
-        "Of what is handed out, how much has a known answer, to see how well people judge."
-    )
-    control_rate = _share_field(
-        "Of what is handed out, how much is drawn evenly from all that waits, whatever its priority."
-    )
+    gold_rate = _share_field("Share of items with a known answer, to measure annotators' accuracy.")
+    control_rate = _share_field("Share of items picked at random from the queue, ignoring priority.")
     qualification_items = models.PositiveSmallIntegerField(
         default=0,
         validators=[MaxValueValidator(100)],
-        help_text="How many items with a known answer somebody judges before their real work begins; 0 for none.",
+        help_text="How many items with a known answer an annotator judges before their real work; 0 for none.",
     )
-    qualification_accuracy = _share_field("How much of them must be right.", default=0.7)
+    qualification_accuracy = _share_field(
+        "Share of their known pairs that must be ordered correctly.", default=0.7
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
