@@ -28,7 +28,7 @@ class MembersTests(ApiTestCase):
 
     def test_what_cannot_be_is_refused_by_field(self) -> None:
         for body, field, words in (
-            ({"username": "nobody", "role": "annotator"}, "username", "Nobody here"),
+            ({"username": "nobody", "role": "annotator"}, "username", "There is no user"),
             ({"username": "bob", "role": "annotator"}, "username", "already"),
             ({"username": "bob", "role": "king"}, "role", "king"),
         ):
@@ -68,5 +68,5 @@ class MembersTests(ApiTestCase):
         assert warned["warning"] == "Slower, please."
         free = self.post(f"{here}resume/", self.alice).json()
         assert (free["paused_at"], free["warned_at"], free["warning"]) == (None, None, "")
-        self.refused(self.post(f"{here}pause/", self.alice), 400, "reason", "Say why")
+        self.refused(self.post(f"{here}pause/", self.alice), 400, "reason", "Give a reason")
         self.refused(self.post(f"{here}hug/", self.alice), 400, "verb", "pause, warn, resume")
