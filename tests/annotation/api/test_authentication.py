@@ -104,7 +104,7 @@ class ErrorTests(ApiTestCase):
 
     def test_a_lost_database_is_said_and_may_be_tried_again(self) -> None:
         with (
-            patch("annotation.api.projects.person", side_effect=OperationalError("server closed")),
+            patch("annotation.api.projects.current_user", side_effect=OperationalError("server closed")),
             self.assertLogs("annotation.api.errors", "ERROR"),
         ):
             answer = self.get("projects/", self.bob)

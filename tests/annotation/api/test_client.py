@@ -99,7 +99,7 @@ class ClientTests(TransactionTestCase):
         again = gzip.compress((self.folder / "prompts.jsonl").read_bytes())
         (self.folder / "again.jsonl.gz").write_bytes(again)
         done = self.palate("-m", "palate_client", "import", "helpfulness", "again.jsonl.gz")
-        assert "said nothing new: 12." in done.stdout, done.stderr
+        assert "Unchanged rows: 12." in done.stdout, done.stderr
         (self.folder / "list.json").write_text(
             json.dumps([{"prompt": "A list?", "responses": ["a", "b", "c"]}])
         )

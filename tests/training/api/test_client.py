@@ -92,7 +92,7 @@ class RoundsCommandTests(TransactionTestCase):
 
     def promoted(self) -> None:
         watch = self.watch("start", "helpfulness", "--watch")
-        watch.says("Round 1 has begun")
+        watch.says("Round 1 has started")
         steps = len(Round.objects.get().plan)
         watch.says(f"1 of {steps}: Collect judgments")
         judge_items(self.project, self.alice)
@@ -112,7 +112,7 @@ class RoundsCommandTests(TransactionTestCase):
         Loop.objects.update(options=self.loop.options | {"min_accuracy": 0.9})
         judge_items(self.project, self.alice)
         watch = self.watch("start", "helpfulness", "--watch", "--loop", str(self.loop.pk))
-        watch.says("Round 2 has begun")
+        watch.says("Round 2 has started")
         round = play(Round.objects.get(number=2), until="none")
         code, last, complaint = watch.ends()
         assert (code, complaint) == (3, "")
