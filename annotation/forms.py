@@ -54,11 +54,12 @@ class ProjectForm(forms.ModelForm):
             "asks_safety": "Safety rating of each answer",
             "rationale": "Written reasons",
             "overlap": "Judgments per item",
-            "lease_minutes": "Minutes before an idle item is given to someone else",
+            "lease_minutes": "Idle time limit (minutes)",
             "qualification_items": "Qualification items",
         }
         help_texts = {
             "name": "Shown in lists of projects.",
+            "lease_minutes": "Time before an idle item is given to someone else.",
             "criterion": "What “better” means. The guidelines give the details.",
             "task": "Rank or compare answers to a prompt; or write an answer, or improve one.",
             "asks_quality": "In addition to the ranking.",
