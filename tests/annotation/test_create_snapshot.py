@@ -26,7 +26,7 @@ class FreezeTests(PalateTestCase):
         settings.enable()
         self.addCleanup(settings.disable)
 
-    def freeze(self, note: str = "") -> Snapshot:
+    def create_snapshot(self, note: str = "") -> Snapshot:
         return snapshots.create_snapshot(project=self.project, creator=self.alice, note=note)
 
     def files(self) -> list[str]:
@@ -37,7 +37,7 @@ class FreezeTests(PalateTestCase):
         builders.judgment(self.project, self.bob, [1, 2, 3, 4])
         builders.judgment(self.project, self.bob, [1, 1, 2, 2])
         newest = builders.judgment(self.project, self.dana)
-        snapshot = self.freeze("before the pilot")
+        snapshot = self.create_snapshot("before the pilot")
         data = snapshots.snapshot_path(snapshot).read_bytes()
         assert snapshot.sha256 == hashlib.sha256(data).hexdigest()
         rows = [json.loads(line) for line in data.splitlines()]
@@ -64,15 +64,15 @@ class FreezeTests(PalateTestCase):
         expire(late)
         counted = builders.judgment(self.project, self.dana)
         builders.submit(late)
-        assert [row["judgment"] for row in snapshots.read_rankings(self.freeze())] == [counted.pk]
+        assert [row["judgment"] for row in snapshots.read_rankings(self.create_snapshot())] == [counted.pk]
 
     def test_an_earlier_snapshot_stays_as_it_was(self) -> None:
         builders.items(self.project, 2)
         builders.judgment(self.project, self.bob)
-        first = self.freeze()
+        first = self.create_snapshot()
         before = snapshots.snapshot_path(first).read_bytes()
         builders.judgment(self.project, self.bob)
-        second = self.freeze()
+        second = self.create_snapshot()
         assert (first.number, second.number) == (1, 2)
         assert snapshots.snapshot_path(first).read_bytes() == before
         assert set(before.splitlines()) < set(snapshots.snapshot_path(second).read_bytes().splitlines())
@@ -80,12 +80,12 @@ class FreezeTests(PalateTestCase):
     def test_the_same_judgments_give_the_same_file(self) -> None:
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
-        assert self.freeze().sha256 == self.freeze().sha256
+        assert self.create_snapshot().sha256 == self.freeze().sha256
 
     def test_the_database_refuses_to_change_or_delete_it(self) -> None:
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
-        snapshot = self.freeze()
+        snapshot = self.create_snapshot()
         for change in (
             lambda: Snapshot.objects.update(sha256="0" * 64),
             lambda: Snapshot.objects.filter(pk=snapshot.pk).delete(),
@@ -95,7 +95,7 @@ class FreezeTests(PalateTestCase):
 
     def test_there_must_be_something_to_freeze(self) -> None:
         with pytest.raises(SnapshotError, match="no judgments"):
-            self.freeze()
+            self.create_snapshot()
         assert not Snapshot.objects.exists()
         assert self.files() == []
 
@@ -107,16 +107,16 @@ class FreezeTests(PalateTestCase):
         folder.mkdir(parents=True)
         (folder / "0001.partial").symlink_to("/dev/full")
         with pytest.raises(SnapshotError, match="No space left on device"):
-            self.freeze()
+            self.create_snapshot()
         assert not Snapshot.objects.exists()
         assert self.files() == []
-        assert self.freeze().number == 1
+        assert self.create_snapshot().number == 1
 
     def test_a_folder_that_cannot_be_made_leaves_nothing(self) -> None:
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
         (self.artifacts / "snapshots").write_text("a file stands in the way")
         with pytest.raises(SnapshotError, match="could not be written"):
-            self.freeze()
+            self.create_snapshot()
         assert not Snapshot.objects.exists()
         assert self.files() == ["snapshots"]
