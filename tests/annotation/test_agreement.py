@@ -165,7 +165,7 @@ class ComparisonTests(AnalyticsTestCase):
         assert found.ordinal.value == pytest.approx(expected)
 
 
-class StandingTests(AnalyticsTestCase):
+class AnnotatorStatsTests(AnalyticsTestCase):
     def test_first_answers_lengths_gold_and_agreement_are_counted_by_person(self) -> None:
         self.judged([[1, 2, 3], [1, 2, 3]], [[1, 2, 3], [3, 2, 1]])
         self.gold_missed_by(self.bob)
@@ -233,15 +233,15 @@ class StandingTests(AnalyticsTestCase):
         assert set(annotators.gold_scores(self.project, NO_FILTERS)) == counted
 
     def test_with_many_people_what_stands_out_by_chance_is_not_flagged(self) -> None:
-        def one(number: int, p: float) -> annotators.AnnotatorStats:
+        def flagged_left(number: int, p: float) -> annotators.AnnotatorStats:
             return annotators.AnnotatorStats(
                 User(pk=number), left=bias.Test(Interval(0.6, 0.5, 0.7, 100), 0.5, p)
             )
 
-        crowd = [one(number, 0.009) for number in range(1, 31)]
+        crowd = [flagged_left(number, 0.009) for number in range(1, 31)]
         assert [each.flags for each in annotators._with_flags(crowd)] == [frozenset()] * 30
         assert annotators._with_flags(crowd[:1])[0].flags == {"left"}, "alone it is no chance"
-        found = annotators._with_flags([*crowd, one(31, 1e-6)])
+        found = annotators._with_flags([*crowd, flagged_left(31, 1e-6)])
         assert [each.user.pk for each in found if each.flags] == [31]
 
     def test_to_a_day_means_its_end_and_to_a_moment_before_it(self) -> None:
@@ -309,7 +309,7 @@ class StandingTests(AnalyticsTestCase):
         assert bob.flags == {"left"}
 
 
-class KeptTests(AnalyticsTestCase):
+class CachedTests(AnalyticsTestCase):
     def test_what_took_long_is_kept_for_a_while_and_what_was_quick_is_not(self) -> None:
         counted: list[int] = []
 

@@ -35,7 +35,7 @@ class Teams:
 
     def __init__(self, project_id: int) -> None:
         self.project_id = project_id
-        self.kept: list[str] = []
+        self.acknowledged: list[str] = []
         self.tally: Counter[str] = Counter()
 
     def start(self, port: int, people: list[User]) -> subprocess.Popen[str]:
@@ -58,7 +58,7 @@ class Teams:
         for line in team.stdout:
             match line.split():
                 case ["kept", key]:
-                    self.kept.append(key)
+                    self.acknowledged.append(key)
                 case ["tally", *counts]:
                     self.tally.update({name: int(n) for name, n in (part.split("=") for part in counts)})
         team.wait()
@@ -115,7 +115,7 @@ class ConcurrencyTests(TransactionTestCase):
         assert set(per_item.values_list("n", "people")) == {(OVERLAP, OVERLAP)}
         # every submit that was acknowledged is there, once
         there = {str(key) for key in Judgment.objects.values_list("idempotency_key", flat=True)}
-        assert set(teams.kept) <= there
+        assert set(teams.acknowledged) <= there
         assert Judgment.objects.values("item", "annotator").distinct().count() == Judgment.objects.count()
         assert not Judgment.objects.annotate(n=Count("placements")).exclude(n=4).exists()
         # and the rough handling did happen

@@ -254,7 +254,7 @@ class TimeTests(JudgeTestCase):
 
 
 class ReviseTests(JudgeTestCase):
-    def judged(self) -> Judgment:
+    def judgment(self) -> Judgment:
         self.items(overlap=2)
         return builders.submit(self.claim(self.bob), [1, 2, 3, 4])
 
@@ -264,7 +264,7 @@ class ReviseTests(JudgeTestCase):
         return judgments.revise(judgment=judgment, ranks=said, **values)
 
     def test_it_takes_the_place_of_the_old_one_which_stays(self) -> None:
-        old = self.judged()
+        old = self.judgment()
         newer = self.revise(old, [4, 3, 2, 1], rationale="I misread B.")
         assert list(Judgment.objects.current()) == [newer]
         assert (newer.supersedes, newer.slot_id, newer.seconds) == (old, old.slot_id, old.seconds)
@@ -274,17 +274,17 @@ class ReviseTests(JudgeTestCase):
 
     def test_only_one_s_own(self) -> None:
         with pytest.raises(JudgmentError, match="somebody else's"):
-            self.revise(self.judged(), [1, 1, 1, 1], annotator=self.dana)
+            self.revise(self.judgment(), [1, 1, 1, 1], annotator=self.dana)
         assert Judgment.objects.count() == 1
 
     def test_the_same_submit_again_gives_the_same_revision(self) -> None:
-        old, key = self.judged(), uuid.uuid4()
+        old, key = self.judgment(), uuid.uuid4()
         first = self.revise(old, [2, 1, 3, 4], idempotency_key=key)
         assert self.revise(old, [4, 4, 4, 4], idempotency_key=key) == first
         assert Judgment.objects.count() == 2
 
     def test_an_old_one_is_not_revised_twice(self) -> None:
-        old = self.judged()
+        old = self.judgment()
         newer = self.revise(old, [2, 1, 3, 4])
         with pytest.raises(JudgmentError, match="changed this judgment before") as caught:
             self.revise(old, [4, 3, 2, 1])
@@ -293,4 +293,4 @@ class ReviseTests(JudgeTestCase):
 
     def test_what_is_refused_at_first_is_refused_again(self) -> None:
         with pytest.raises(JudgmentError, match="from 1 to 4"):
-            self.revise(self.judged(), [1, 2, 3, 5])
+            self.revise(self.judgment(), [1, 2, 3, 5])

@@ -75,7 +75,7 @@ class ReviewTests(AnalyticsTestCase):
             self.client.get(self.url("review"), {"kind": "flagged"})
 
 
-class DoubtTests(AnalyticsTestCase):
+class ReviewFlagTests(AnalyticsTestCase):
     """Judgments that reward models find odd come to a reviewer, once."""
 
     def flagged_item(self) -> tuple[Item, Judgment]:

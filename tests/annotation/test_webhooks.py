@@ -62,7 +62,7 @@ class DeliveryTests(PalateTestCase):
     def hook(self, *events: str) -> Webhook:
         return webhooks.add(project=self.project, url=self.receiver.url, events=events, creator=self.alice)
 
-    def told(self) -> list[Any]:
+    def received(self) -> list[Any]:
         return [json.loads(body) for _, body in self.receiver.heard]
 
     def settle(self) -> None:
@@ -105,7 +105,7 @@ class DeliveryTests(PalateTestCase):
             pass
         webhook_delivery.send_due()
         by_event: dict[str, list[Any]] = {}
-        for said in self.told():
+        for said in self.received():
             by_event.setdefault(said["event"], []).append(said["data"])
         assert [len(data["items"]) for data in by_event["items.created"]] == [100, 50]
         assert len(Item.objects.all()) == 150
@@ -165,7 +165,7 @@ class DeliveryTests(PalateTestCase):
         webhook_delivery.send_due()
         ((headers, _),) = self.receiver.heard
         assert headers["Palate-Event"] == "test"
-        assert self.told()[0]["data"] == {}
+        assert self.received()[0]["data"] == {}
         assert Delivery.objects.get().state == "delivered"
 
     def test_of_an_event_that_is_added_later_it_is_told_from_then_on(self) -> None:
@@ -258,7 +258,7 @@ class DeliveryTests(PalateTestCase):
         builders.judgment(self.project, self.bob)
         assert webhook_delivery.notify_of_new_rows() == 1
         webhook_delivery.send_due()
-        assert [said["event"] for said in self.told()] == ["snapshot.frozen", "judgment.created"]
+        assert [said["event"] for said in self.received()] == ["snapshot.frozen", "judgment.created"]
 
     def test_what_is_done_with_a_webhook_is_noted_without_the_keys_in_its_address(self) -> None:
         hook = self.hook("snapshot.frozen")

@@ -52,11 +52,11 @@ lines = st.lists(st.sampled_from(["a b", "a c", "", "d", "e f g h", "e f x h"]),
 def test_both_texts_can_be_read_from_it(old: str, new: str) -> None:
     found = diff.lines(old, new, context=100)
 
-    def told(*kinds: str) -> list[str]:
+    def text_of(*kinds: str) -> list[str]:
         return ["".join(piece.text for piece in line.pieces) for line in found if line.kind in kinds]
 
     if found:
-        assert told("same", "old") == old.splitlines()
-        assert told("same", "new") == new.splitlines()
+        assert text_of("same", "old") == old.splitlines()
+        assert text_of("same", "new") == new.splitlines()
     else:
         assert old.splitlines() == new.splitlines()

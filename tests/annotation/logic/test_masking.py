@@ -7,7 +7,7 @@ from tests.patience import ends
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("text", "shown"),
     [
         ("I am GPT-4, made by OpenAI.", "I am [model], made by [maker]."),
         ("I'm ChatGPT and I can help.", "I'm [model] and I can help."),
@@ -34,8 +34,8 @@ from tests.patience import ends
         ("Sure.\nI am GPT-3.5.\n\nNow, the answer.", "Sure.\nI am [model].\n\nNow, the answer."),
     ],
 )  # fmt: skip
-def test_it_hides_what_a_text_says_of_itself(said: str, shown: str) -> None:
-    assert mask(said) == shown
+def test_it_hides_what_a_text_says_of_itself(text: str, shown: str) -> None:
+    assert mask(text) == shown
 
 
 @pytest.mark.parametrize(
