@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.patience import HANGS_S
 from tests.training.core.conftest import ROOT, judgments, sentence, sharp, write_job
 from training.core.__main__ import run
-from training.core.distributed import share
+from training.core.distributed import partition
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import read_job
@@ -204,7 +204,7 @@ def test_work_is_dealt_out_evenly_whole_and_in_order(monkeypatch: pytest.MonkeyP
     parts = []
     for number in range(3):
         monkeypatch.setenv("RANK", str(number))
-        parts.append(share(items, sizes))
+        parts.append(partition(items, sizes))
     assert parts == [["a"], ["b", "f"], ["c", "d", "e"]], "9, 10 and 9"
 
 

@@ -31,9 +31,9 @@ class Head(nn.Module):
 @pytest.fixture(params=[0, 2, 100], ids=["all made again", "two chunks kept", "all kept"])
 def chunked(request, monkeypatch):
     """Chunks of four rows, so many of which wait for the way back."""
-    monkeypatch.setattr(logprobs, "CHUNK", ROWS * WORDS)
-    monkeypatch.setattr(logprobs, "FEWEST_ROWS", 1)
-    monkeypatch.setattr(logprobs, "KEPT", request.param * ROWS * WORDS)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", ROWS * WORDS)
+    monkeypatch.setattr(logprobs, "MIN_CHUNK_ROWS", 1)
+    monkeypatch.setattr(logprobs, "MAX_STORED_LOGITS", request.param * ROWS * WORDS)
     return request.param
 
 
@@ -144,9 +144,9 @@ def test_a_real_models_projection_goes_the_same_way(monkeypatch):
     hidden = torch.randn(70, policy.config.hidden_size, generator=random, dtype=torch.float64)
     label = torch.randint(policy.config.vocab_size, (70,), generator=random)
     whole = label_logprobs(policy, hidden, label)
-    monkeypatch.setattr(logprobs, "CHUNK", 1)
-    monkeypatch.setattr(logprobs, "FEWEST_ROWS", 7)
-    monkeypatch.setattr(logprobs, "KEPT", 0)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 1)
+    monkeypatch.setattr(logprobs, "MIN_CHUNK_ROWS", 7)
+    monkeypatch.setattr(logprobs, "MAX_STORED_LOGITS", 0)
     again = label_logprobs(policy, hidden, label)
     assert torch.allclose(whole, again, rtol=1e-12)
     grads = [torch.autograd.grad(values.sum(), policy.lm_head.weight)[0] for values in (whole, again)]

@@ -18,11 +18,11 @@ from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.job_directory import read_job
-from training.core.preference_groups import encode
+from training.core.preference_groups import group_rankings
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.tokenization import Encoder
-from training.core.train_reward import score
-from training.core.training_loop import Loop
+from training.core.train_reward import score_groups
+from training.core.training_loop import TrainingLoop
 
 OVERFITTING = {
     "batch_size": 6, "epochs": 12, "learning_rate": 3e-3, "schedule": "constant", "warmup_min_steps": 0,
@@ -71,14 +71,14 @@ def test_misses_are_counted_from_the_best(source: Path, tmp_path: Path):
     """An equal loss is a miss, a lower one ends the count, and no step is counted twice."""
     folder = write_job(tmp_path, "reward", judgments(4), model=str(source))
     model = RewardModel(tiny_llama().base_model)
-    loop = Loop(read_job(folder), RewardConfig(), model, examples=4, events=Recorded())
+    loop = TrainingLoop(read_job(folder), RewardConfig(), model, examples=4, events=Recorded())
     best = EarlyStopping(loop, patience=2)
     seen = []
-    for loop.done, loss in enumerate([3.0, 2.0, 2.5, 1.0, 1.0, 1.0, math.nan], start=1):
+    for loop.steps_done, loss in enumerate([3.0, 2.0, 2.5, 1.0, 1.0, 1.0, math.nan], start=1):
         with torch.no_grad():
-            model.weight.fill_(loop.done)
-        best.note(loss)
-        best.note(loss)
+            model.weight.fill_(loop.steps_done)
+        best.record(loss)
+        best.record(loss)
         seen.append((best.best_step, best.exhausted))
     assert [step for step, _ in seen] == [1, 2, 2, 4, 4, 4, 4]
     assert [exhausted for _, exhausted in seen] == [False] * 5 + [True] * 2
@@ -102,7 +102,7 @@ def test_a_run_that_goes_to_its_end_keeps_the_best_weights_too(source: Path, tmp
 def test_a_run_ended_anywhere_stops_at_the_same_step_with_the_same_weights(
     gently: bool, stopped_early, source: Path, tmp_path: Path
 ):
-    """Between a checkpoint and its check, right after a check, before the last one and after it."""
+    """CheckStop a checkpoint and its check, right after a check, before the last one and after it."""
     whole, result, events = stopped_early
     checks = [n for n, event in enumerate(events) if "held_out_loss" in event.get("values", {})]
     saved = [n for n, event in enumerate(events) if event["event"] == "progress" and event["step"] % 4 == 0]
@@ -155,8 +155,8 @@ def test_reference_responses_score_zero_on_average(more: dict, source: Path, tmp
     model = load_reward_model(str(folder / "output"), precision=config.get("precision", "float32"))
     rankings = [one for one in read_rankings(folder / "data.jsonl") if not one.held_out]
     passes = Passes(model.trunk, "shared", 8192, 100)
-    judged = encode(rankings, Encoder(tokenizer, 100))
-    rewards = [reward for found in score(model, judged, passes, lambda: None) for reward in found]
+    judged = group_rankings(rankings, Encoder(tokenizer, 100))
+    rewards = [reward for found in score_groups(model, judged, passes, lambda: None) for reward in found]
     assert abs(result["report"]["bias"]) > 1e-3
     assert sum(rewards) / len(rewards) == pytest.approx(0, abs=1e-6)
 
