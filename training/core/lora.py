@@ -1,4 +1,4 @@
-"""LoRA (Hu et al. 2021) through peft: W + (alpha / rank) B A, of which only B and A are learned.
+"""Low-rank adapters through peft: W + (alpha / rank) B A, of which only B and A are learned (LoRA, Hu et al. 2021).
 
 The adapters are injected into the model in place, so references to the model or its trunk stay valid, and merged into its
 matrices at the end, so the output is a plain model. Left out: dropout, quantised models.

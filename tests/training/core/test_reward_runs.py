@@ -102,7 +102,7 @@ def test_a_run_that_goes_to_its_end_keeps_the_best_weights_too(source: Path, tmp
 def test_a_run_ended_anywhere_stops_at_the_same_step_with_the_same_weights(
     gently: bool, stopped_early, source: Path, tmp_path: Path
 ):
-    """CheckStop a checkpoint and its check, right after a check, before the last one and after it."""
+    """Between a checkpoint and its check, right after a check, before the last one and after it."""
     whole, result, events = stopped_early
     checks = [n for n, event in enumerate(events) if "held_out_loss" in event.get("values", {})]
     saved = [n for n, event in enumerate(events) if event["event"] == "progress" and event["step"] % 4 == 0]
