@@ -166,7 +166,7 @@ def test_models_that_cannot_share_a_prompt_are_refused_by_a_sentence():
 def test_a_model_whose_numbers_differ_is_refused_whatever_its_settings_say():
     trunk = tiny_llama().base_model
     trunk.config._attn_implementation = "sdpa"  # which knows nothing of trees
-    with pytest.raises(BadInput, match="other numbers"):
+    with pytest.raises(BadInput, match="different numbers in the layout shared"):
         check_shared_layout(trunk, 64)
 
 

@@ -187,9 +187,7 @@ def test_ipo_takes_no_margin():
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["the start as reference", "another reference"])
-def test_told_to_stop_while_the_reference_reads_a_run_leaves_a_checkpoint(
-    other: bool, models, tmp_path: Path
-):
+def test_a_stop_while_the_reference_is_run_leaves_a_checkpoint(other: bool, models, tmp_path: Path):
     """And ends with the weights of a run that was let alone."""
     config = {"batch_size": 3, "max_steps": 2, "max_length": 64, "batch_tokens": 64}
     more = {"reference": str(models[1])} if other else {}

@@ -162,7 +162,7 @@ def test_a_prompt_too_large_for_the_memory_allowed_goes_alone(softer):
     assert [one.token_ids for one in alone] == [one.token_ids for one in sample(softer, ends=ENDS)]
 
 
-def test_memory_is_given_back_once_half_of_the_responses_have_ended():
+def test_memory_is_released_once_half_of_the_responses_have_ended():
     policy = tiny_llama()
     cohort = Cohort([[1, 5, 6], [1, 7]], 4, 10, policy.device)
     with torch.no_grad():
@@ -265,7 +265,7 @@ def divergence_of(reference: Path, policy: Path, folder: Path) -> tuple[float, l
     return kl, [json.loads(line) for line in (job.output / "responses.jsonl").open()]
 
 
-def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Path):
+def test_responses_report_their_kl_from_a_reference(tokenizer, tmp_path: Path):
     policy, other = tiny_llama(), tiny_gpt2()
     save_policy(policy, tokenizer, tmp_path / "policy")
     save_policy(other, tokenizer, tmp_path / "other")
@@ -286,6 +286,6 @@ def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Pa
     assert kl > 1
 
 
-def test_answers_do_not_stray_from_the_policy_that_gave_them(tokenizer, tmp_path: Path):
+def test_responses_have_no_kl_from_their_own_policy(tokenizer, tmp_path: Path):
     save_policy(tiny_llama(), tokenizer, tmp_path)
     assert divergence_of(tmp_path, tmp_path, tmp_path / "near")[0] == pytest.approx(0, abs=1e-4)

@@ -124,7 +124,7 @@ def test_a_reward_model_of_another_vocabulary_cannot_be_the_value_model(models: 
     tastes.reward_model(300).save(theirs, tmp_path / "other")
     config = TINY | {"max_steps": 1}
     job = tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config, reward_model="other")
-    with pytest.raises(BadInput, match="start it from the policy") as caught:
+    with pytest.raises(BadInput, match="set value_start to policy") as caught:
         tastes.here(job)
     assert caught.value.setting == "value_start"
     job = tastes.job(

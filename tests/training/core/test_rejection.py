@@ -35,7 +35,7 @@ def test_the_divergence_of_the_best_of_k():
     assert best_of_k_divergence(64) == pytest.approx(3.174508, abs=1e-5)
 
 
-def test_the_best_of_every_prompts_responses_is_kept(
+def test_the_best_of_every_prompts_responses_is_learned(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[list[RolloutGroup], torch.Tensor]] = []

@@ -162,7 +162,7 @@ def test_a_safety_model_parts_safe_from_unsafe_at_zero(source: Path, tmp_path: P
 
 def test_safety_without_labels_is_refused_and_contradictions_are_warned_of(source: Path, tmp_path: Path):
     config = {"safety_weight": 1.0, "max_length": 100, "max_steps": 1}
-    with pytest.raises(BadInput, match="says what is safe"):
+    with pytest.raises(BadInput, match="has a safety label"):
         do_here(write_job(tmp_path / "a", "reward", judgments(4), model=str(source), config=config))
     rows = [
         row | {"safe": [row["ranks"][place] > 1 for place in range(len(row["ranks"]))]}

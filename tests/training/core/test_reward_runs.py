@@ -48,7 +48,7 @@ def test_a_run_stops_after_so_many_checks_without_a_lower_loss(stopped_early):
     assert max(event["step"] for event in events if event["event"] == "progress") == last
 
 
-def test_the_best_weights_are_the_ones_kept(stopped_early, source: Path, tmp_path: Path):
+def test_the_best_weights_are_restored(stopped_early, source: Path, tmp_path: Path):
     """They are those of a run that was never meant to go any further."""
     folder, result, events = stopped_early
     config = OVERFITTING | {"max_steps": result["best_step"], "patience": 0}
@@ -142,7 +142,7 @@ def test_patience_needs_checks_and_held_out_judgments(source: Path, tmp_path: Pa
     assert caught.value.field == "patience"
     rows = [row | {"split": "train"} for row in judgments(4)]
     config = {"patience": 2, "evaluate_every": 1}
-    with pytest.raises(BadInput, match="no held-out judgments") as refused:
+    with pytest.raises(BadInput, match="Early stopping needs held-out judgments") as refused:
         do_here(write_job(tmp_path, "reward", rows, model=str(source), config=config))
     assert refused.value.setting == "patience"
 
@@ -161,7 +161,7 @@ def test_reference_responses_score_zero_on_average(more: dict, source: Path, tmp
     assert sum(rewards) / len(rewards) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_reward_model_that_is_trained_on_is_shifted_anew(stopped_early, tmp_path: Path, tokenizer):
+def test_a_reward_model_that_is_trained_further_is_centred_again(stopped_early, tmp_path: Path, tokenizer):
     """Its old bias is not counted twice."""
     folder = stopped_early[0]
     config = OVERFITTING | {"max_steps": 1, "patience": 0, "learning_rate": 1e-9}

@@ -164,7 +164,7 @@ def test_a_run_out_of_patience_keeps_its_best_weights(models: Path, tmp_path: Pa
     job = tastes.job(tmp_path, "reinforce", models, rows, config | {"epochs": 30, "patience": 2})
     result, events = tastes.here(job)
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
-    assert "had not risen for 2 checks" in warning
+    assert "did not rise in 2 evaluations" in warning
     checks = tastes.values(events, "held_out_reward")
     assert len(checks) < 30
     assert checks[-2] < max(checks) - 0.1, "the last weights are not the best"
@@ -219,7 +219,7 @@ def test_a_run_stopped_at_any_moment_ends_with_the_same_weights(kind: str, model
         assert best[0] == best[1]
 
 
-def test_told_to_stop_while_it_samples_a_run_leaves_a_checkpoint(models: Path, tmp_path: Path):
+def test_a_stop_while_sampling_leaves_a_checkpoint(models: Path, tmp_path: Path):
     job = tastes.job(tmp_path, "grpo", models, tastes.prompts(10), TINY)
     with pytest.raises(Stopped):
         tastes.here(job, tastes.Interrupted(2))
@@ -309,7 +309,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
     [
         (
             {"config": {"patience": 2, "evaluate_every": 1}, "rows": 4},
-            "nothing to have patience with",
+            "Early stopping needs held-out prompts",
             "patience",
         ),
         ({"config": {"max_new_tokens": 130, "max_length": 200}}, "lower max_new_tokens", "max_new_tokens"),
