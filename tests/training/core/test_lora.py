@@ -128,7 +128,7 @@ class Interrupted(Events):
         super().__init__(Path("/dev/null").open("w"))  # noqa: SIM115
         self.step, self.after_it = step, after_it
 
-    def progress(self, step: int, total: int, likely: float | None = None) -> None:
+    def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
         self.reached = step
         self.stop_requested = step == self.step and not self.after_it
 

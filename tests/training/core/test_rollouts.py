@@ -283,7 +283,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
     """Back to the last checkpoint, which has the rollout and the state that goes from one to the next."""
 
     class Killed(Events):
-        def progress(self, step: int, total: int, likely: float | None = None) -> None:
+        def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
             if step == 8:
                 raise KeyboardInterrupt
 
