@@ -229,9 +229,10 @@ class World:
         """Nats a response: mean of log pi - log first over answers sampled from pi at temperature 1."""
         import torch
 
-        from training.core.batching import response_logprobs, shared
+        from training.core.batching import shared_layout
+        from training.core.logprobs import response_logprobs
         from training.core.model_loading import load_policy, load_tokenizer
-        from training.core.tokenization import Encoder, Group
+        from training.core.tokenization import EncodedGroup, Encoder
 
         torch.set_num_threads(1)
         first = load_policy(str(self.first))
@@ -242,9 +243,9 @@ class World:
         differences = []
         with torch.no_grad():
             for number, answers in by_prompt.items():
-                prompt = encoder.prompt(self.held_out[number].messages, room=200)
-                group = Group(prompt, [line["token_ids"] for line in answers])
-                theirs = response_logprobs(first, shared([group])).tolist()
+                prompt = encoder.encode_prompt(self.held_out[number].messages, max_tokens=200)
+                group = EncodedGroup(prompt, [line["token_ids"] for line in answers])
+                theirs = response_logprobs(first, shared_layout([group])).tolist()
                 differences += [
                     sum(line["logprobs"]) - other for line, other in zip(answers, theirs, strict=True)
                 ]

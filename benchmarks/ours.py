@@ -24,11 +24,11 @@ import torch
 from benchmarks.gate import Gate, serve
 from benchmarks.workloads import Case, rankings, text
 from training.core import batching, sampling, train_dpo, train_reward
-from training.core.__main__ import DOERS, keep_freed_memory, run
+from training.core.__main__ import JOB_HANDLERS, keep_freed_memory, run
 from training.core.events import Events
 from training.core.job_directory import Job, read_job
 from training.core.model_loading import load_policy
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 
 FOREVER = 1_000_000
 
@@ -104,7 +104,7 @@ def setup(spec: dict[str, Any]) -> list[dict[str, Any]]:
     torch.set_num_threads(1)
     keep_freed_memory()
     if spec.get("packed"):
-        batching.shared = packed
+        batching.shared_layout = packed
     vocabulary = json.loads((Path(spec["models"]) / "policy" / "config.json").read_text())["vocab_size"]
     found: list[dict[str, Any]] = spec.get("rows") or rankings(
         Case(**spec["case"]), vocabulary, spec.get("seed", 0)
@@ -112,13 +112,13 @@ def setup(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-_shared = batching.shared
+_shared = batching.shared_layout
 
 
 def packed(groups: Any, device: Any = "cpu") -> Any:
     """No padding, but no sharing either: each response after a copy of its prompt, end to end."""
     return _shared(
-        [Group(prompt, [response]) for prompt, responses in groups for response in responses], device
+        [EncodedGroup(prompt, [response]) for prompt, responses in groups for response in responses], device
     )
 
 
@@ -135,7 +135,7 @@ def dpo(spec: dict[str, Any], gate: Gate) -> None:
     """A DPO run on the rankings; a step includes the reference's pass over them, which a run makes but once."""
     rows = setup(spec)
     again: list[Any] = []
-    original = train_dpo.logprobs_of
+    original = train_dpo.summed_logprobs
 
     def logprobs_of(*args: Any, **kwargs: Any) -> Any:
         found = original(*args, **kwargs)
@@ -145,7 +145,7 @@ def dpo(spec: dict[str, Any], gate: Gate) -> None:
             again[0]()
         return found
 
-    train_dpo.logprobs_of = logprobs_of
+    train_dpo.summed_logprobs = logprobs_of
     job = write_job("dpo", spec, rows, training_config(spec, rows, reduction="pair"), model="policy")
     run(job, AtTheGate(gate, lambda: again[0]()))
 
@@ -241,5 +241,5 @@ def large_product(size: int = 2048) -> float:
 BUILDERS = {"reward": reward, "dpo": dpo, "rollouts": rollouts, "generate": generate, "floor": floor}
 
 if __name__ == "__main__":
-    assert DOERS
+    assert JOB_HANDLERS
     serve(sys.argv[1], BUILDERS)

@@ -28,7 +28,7 @@ from benchmarks.workloads import FIRST_WORD, PLACE, SHARP, make_models
 from training.configs import MARGINS
 from training.core import attention, batching
 from training.core.events import Events
-from training.core.training_loop import Loop
+from training.core.training_loop import TrainingLoop
 
 LOSS, COSINE, PARAMETERS = 1e-5, 1e-6, 1e-5
 """Most that may lie between the two: relative, from one, and absolute."""
@@ -78,9 +78,9 @@ def ours(kind: str, rows: list[dict[str, Any]], models: Path, steps: int) -> dic
     names = {"model": "reward"} if kind == "reward" else {"model": "policy", "reference": "reference"}
     config |= {"margin": "small"} if kind == "reward" else {"beta": 0.1}
     found: dict[str, Any] = {"losses": [], "gradients": {}}
-    original = Loop.step
+    original = TrainingLoop.step
 
-    def step(self: Loop, values: dict[str, float], *, tokens: int) -> None:
+    def step(self: TrainingLoop, values: dict[str, float], *, tokens: int) -> None:
         found["losses"].append(values["loss"])
         if not found["gradients"]:
             found["gradients"] = {
@@ -91,7 +91,7 @@ def ours(kind: str, rows: list[dict[str, Any]], models: Path, steps: int) -> dic
         found["model"] = self.model
         original(self, values, tokens=tokens)
 
-    with patch.object(Loop, "step", step):
+    with patch.object(TrainingLoop, "step", step):
         run(write_job(kind, spec, rows, config, **names), Events(StringIO()))
     found["parameters"] = {name: value.detach() for name, value in found.pop("model").named_parameters()}
     for part in ("gradients", "parameters"):
@@ -131,24 +131,29 @@ def leaking_mask() -> Iterator[None]:
     """Every response also sees the responses before it. The check at the start of a run would refuse it."""
 
     def one_branch(groups: tuple[attention.Branches, ...], device: torch.device) -> attention.Tree:
-        return attention.tree(tuple(attention.Branches(a, b, ends[-1:]) for a, b, ends in groups), device)
+        return attention.build_tree(
+            tuple(attention.Branches(a, b, ends[-1:]) for a, b, ends in groups), device
+        )
 
-    with patch.object(batching, "tree", one_branch), patch.object(batching, "check_sharing", lambda *_: None):
+    with (
+        patch.object(batching, "build_tree", one_branch),
+        patch.object(batching, "check_shared_layout", lambda *_: None),
+    ):
         yield
 
 
 @contextmanager
 def wrong_positions() -> Iterator[None]:
     """Positions run on through the packed row, so that a second response seems to follow the first."""
-    original = batching.shared
+    original = batching.shared_layout
 
     def running_on(*args: Any) -> batching.Batch:
         batch = original(*args)
         return batch._replace(position_ids=torch.arange(batch.input_ids.shape[1])[None])
 
     with (
-        patch.object(batching, "shared", running_on),
-        patch.object(batching, "check_sharing", lambda *_: None),
+        patch.object(batching, "shared_layout", running_on),
+        patch.object(batching, "check_shared_layout", lambda *_: None),
     ):
         yield
 

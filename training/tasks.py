@@ -182,7 +182,7 @@ def _folder_to_ourselves(run: Run) -> Iterator[int]:
 def _program(run: Run) -> list[str]:
     """The command that does the job: one process, or one for each of the worker's accelerators."""
     program = ["-m", "training.core", str(run.folder)]
-    if KINDS[run.kind].spreads and settings.TRAINER_PROCESSES > 1:
+    if KINDS[run.kind].distributable and settings.TRAINER_PROCESSES > 1:
         spread = ["--standalone", "--nproc-per-node", str(settings.TRAINER_PROCESSES)]
         program = ["-m", "torch.distributed.run", *spread, *program]
     return [sys.executable, *program]

@@ -15,7 +15,7 @@ class Config:
 
     kind: ClassVar[str]
     title: ClassVar[str]
-    spreads: ClassVar[bool] = False
+    distributable: ClassVar[bool] = False
     """Whether a run can be spread over several processes."""
 
     seed: int = setting(

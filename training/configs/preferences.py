@@ -23,7 +23,7 @@ MARGINS: dict[str, dict[str, float]] = {
 class JudgmentsConfig(TrainingConfig):
     """What every kind of run has that learns from judgments."""
 
-    spreads: ClassVar[bool] = True
+    distributable: ClassVar[bool] = True
 
     layout: str = layout_setting()
     batch_size: int = setting(

@@ -15,7 +15,7 @@ class PretrainConfig(TrainingConfig):
 
     kind: ClassVar[str] = "pretrain"
     title: ClassVar[str] = "Pre-training"
-    spreads: ClassVar[bool] = True
+    distributable: ClassVar[bool] = True
 
     learning_rate: float = setting(
         1e-3,
@@ -73,7 +73,7 @@ class SFTConfig(TrainingConfig):
 
     kind: ClassVar[str] = "sft"
     title: ClassVar[str] = "Supervised fine-tuning"
-    spreads: ClassVar[bool] = True
+    distributable: ClassVar[bool] = True
 
     layout: str = layout_setting()
     learning_rate: float = setting(

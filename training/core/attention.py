@@ -1,18 +1,19 @@
-"""How a model attends here: one function, hooked in through transformers' attention interface, for three situations.
+"""The attention function that models use here, registered with transformers' attention interface; it has three cases.
 
-Plain rows go through PyTorch's scaled dot-product attention. A `Tree` (each prompt once, its responses side by side)
-has every response attend to its prompt and to itself, and to no other response. A cache of shared prompts, while
-responses are sampled, is `kv_cache`'s business.
+Plain rows use PyTorch's scaled dot-product attention. In a `Tree` (each prompt once, its responses side by side) every
+response attends to its prompt and to itself, and to no other response. With a cache of shared prompts, while responses are
+sampled, the attention is `kv_cache.shared_attention`.
 
-The tree on a processor is a cascade: prompts attend to themselves, all responses of a prompt attend to it in one dense
-call, each response attends to itself, and the two partial results of a response are merged by their log-sum-exps. The
-backward pass runs the same kernels with the merged output and log-sum-exp, which makes it exact: softmax weights are
-exp(score - logsumexp), whatever part of the keys a call looks at. On an accelerator the tree is a block mask for
+On a CPU the tree is a cascade: prompts attend to themselves, all responses of a prompt attend to it in one dense call, each
+response attends to itself, and the two partial results of a response are merged by their log-sum-exps. The backward pass
+runs the same kernels with the merged output and log-sum-exp, which makes it exact: softmax weights are
+exp(score - logsumexp), whatever part of the keys a call covers. On an accelerator the tree is a block mask for
 FlexAttention.
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -22,12 +23,13 @@ from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 
-from training.core.kv_cache import SharedCache, shared_attention
+from training.core.kv_cache import SharedPromptCache, shared_attention
 
-NAME = "palate"
+ATTENTION_NAME = "palate"
+"""The name under which transformers knows the attention function."""
 
 NO_MASK = torch.ones(1, 1, 1, 1)
-"""Passed where a tree or a cache says what is seen: transformers hands a mask of four dimensions on as it is, and so
+"""Passed where a tree or a cache defines what is visible: transformers passes a mask of four dimensions on unchanged, and
 builds none of its own."""
 
 _forward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
@@ -37,7 +39,7 @@ _backward = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
 class Branches(NamedTuple):
     """One prompt and its responses within a packed row of T tokens, as positions from 0.
 
-    start, split: the prompt is start..split. ends: each response reaches from where the one before ended to its end.
+    start, split: the prompt is start..split. ends: the end of each response, which starts at the end of the one before.
     """
 
     start: int
@@ -46,14 +48,14 @@ class Branches(NamedTuple):
 
 
 class Tree(NamedTuple):
-    """Which tokens of a packed row may see which. mask: FlexAttention's, on accelerators; None on processors."""
+    """Which tokens of a packed row attend to which. mask: FlexAttention's block mask on accelerators, None on CPUs."""
 
     groups: tuple[Branches, ...]
     mask: Any = None
 
 
-def tree(groups: tuple[Branches, ...], device: torch.device) -> Tree:
-    """The tree of a packed row whose groups stand end to end."""
+def build_tree(groups: tuple[Branches, ...], device: torch.device) -> Tree:
+    """The tree of a packed row whose groups follow each other without gaps."""
     return Tree(groups, None if device.type == "cpu" else block_mask(groups, device))
 
 
@@ -65,20 +67,19 @@ def attention(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     tree: Tree | None = None,
-    shared_cache: SharedCache | None = None,
+    shared_cache: SharedPromptCache | None = None,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """(B, T, heads, D) from (B, heads, T, D) queries and (B, kv heads, T, D) keys and values.
 
-    On a processor it computes in float32 at least, out of reach of autocast: PyTorch's attention kernel for processors
-    is several times slower in bfloat16.
+    On a CPU it computes in float32 or wider, with autocast off: PyTorch's CPU attention kernel is several times slower in
+    bfloat16.
     """
     if shared_cache is not None:
         return shared_attention(module.layer_idx, query, scaling, shared_cache), None
-    wide = torch.float32 if query.device.type == "cpu" else value.dtype
-    wide = torch.promote_types(value.dtype, wide)
+    dtype = torch.promote_types(value.dtype, torch.float32) if query.device.type == "cpu" else value.dtype
     with torch.autocast(query.device.type, enabled=False):
-        query, key, value = query.to(wide), key.to(wide), value.to(wide)
+        query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
         if tree is None:
             output, _ = sdpa_attention_forward(
                 module, query, key, value, attention_mask, scaling=scaling, **options
@@ -86,7 +87,7 @@ def attention(
             return output, None
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
         if tree.mask is not None:
-            output = _flex()(
+            output = _compiled_flex_attention()(
                 query,
                 key,
                 value,
@@ -95,21 +96,21 @@ def attention(
                 enable_gqa=key.shape[1] != query.shape[1],
             )
         else:
-            shared = query.shape[1] // key.shape[1]
-            if shared > 1:
-                key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+            ratio = query.shape[1] // key.shape[1]
+            if ratio > 1:
+                key, value = key.repeat_interleave(ratio, 1), value.repeat_interleave(ratio, 1)
             output = Cascade.apply(query, key, value, tree.groups, scale)  # type: ignore[no-untyped-call]
     return output.transpose(1, 2), None
 
 
 class Cascade(torch.autograd.Function):
-    """Attention along a tree on a processor; see the head of this file."""
+    """Attention along a tree on a CPU; see the docstring of this module."""
 
     @staticmethod
     def forward(
         ctx: Any, query: Tensor, key: Tensor, value: Tensor, groups: tuple[Branches, ...], scale: float
     ) -> Tensor:
-        output = _like(query)
+        output = _empty_like(query)
         sums = query.new_empty(query.shape[:3])  # log-sum-exps, (B, heads, T)
 
         def attend(queries: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor]:
@@ -128,8 +129,8 @@ class Cascade(torch.autograd.Function):
             responses = slice(split, ends[-1])
             on_prompt, prompt_sums = attend(responses, prompt, False)
             own_sums = sums[:, :, responses]
-            share = torch.sigmoid(prompt_sums - own_sums).unsqueeze(-1)
-            output[:, :, responses].lerp_(on_prompt, share)
+            prompt_weight = torch.sigmoid(prompt_sums - own_sums).unsqueeze(-1)
+            output[:, :, responses].lerp_(on_prompt, prompt_weight)
             sums[:, :, responses] = torch.logaddexp(own_sums, prompt_sums)
         ctx.save_for_backward(query, key, value, output, sums)
         ctx.groups, ctx.scale = groups, scale
@@ -139,10 +140,10 @@ class Cascade(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         query, key, value, output, sums = ctx.saved_tensors
-        to_query, to_key, to_value = _like(query), _like(key), _like(value)
+        grad_query, grad_key, grad_value = _empty_like(query), _empty_like(key), _empty_like(value)
 
         def gradients(queries: slice, keys: slice, causal: bool) -> tuple[Tensor, Tensor, Tensor]:
-            found: tuple[Tensor, Tensor, Tensor] = _backward(
+            grads: tuple[Tensor, Tensor, Tensor] = _backward(
                 grad[:, :, queries],
                 query[:, :, queries],
                 key[:, :, keys],
@@ -153,32 +154,32 @@ class Cascade(torch.autograd.Function):
                 causal,
                 scale=ctx.scale,
             )
-            return found
+            return grads
 
         for start, split, ends in ctx.groups:
             for own in (slice(start, split), *_spans(split, ends)):
-                to_query[:, :, own], to_key[:, :, own], to_value[:, :, own] = gradients(own, own, True)
+                grad_query[:, :, own], grad_key[:, :, own], grad_value[:, :, own] = gradients(own, own, True)
             if ends:
                 responses, prompt = slice(split, ends[-1]), slice(start, split)
                 of_query, of_key, of_value = gradients(responses, prompt, False)
-                to_query[:, :, responses] += of_query
-                to_key[:, :, prompt] += of_key
-                to_value[:, :, prompt] += of_value
-        return to_query, to_key, to_value, None, None
+                grad_query[:, :, responses] += of_query
+                grad_key[:, :, prompt] += of_key
+                grad_value[:, :, prompt] += of_value
+        return grad_query, grad_key, grad_value, None, None
 
 
 def _spans(split: int, ends: tuple[int, ...]) -> list[slice]:
     return [slice(start, end) for start, end in zip((split, *ends), ends, strict=False)]
 
 
-def _like(tensor: Tensor) -> Tensor:
-    """Room for (B, heads, T, D) values whose heads lie together in memory, as the next projection wants them."""
+def _empty_like(tensor: Tensor) -> Tensor:
+    """An empty (B, heads, T, D) tensor whose heads of a token are adjacent in memory, as the next projection reads them."""
     batch, heads, length, width = tensor.shape
     return tensor.new_empty(batch, length, heads, width).transpose(1, 2)
 
 
 def block_mask(groups: tuple[Branches, ...], device: torch.device) -> Any:
-    """FlexAttention's mask of a tree: a token sees what stands before it in its own prompt and its own response."""
+    """FlexAttention's mask of a tree: a token attends to the earlier ones of its own prompt and its own response."""
     from torch.nn.attention.flex_attention import create_block_mask
 
     group_of, branch_of = [], []
@@ -189,34 +190,30 @@ def block_mask(groups: tuple[Branches, ...], device: torch.device) -> Any:
         group_of += [number] * ((ends[-1] if ends else split) - start)
     group, branch = torch.tensor(group_of, device=device), torch.tensor(branch_of, device=device)
 
-    def sees(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+    def is_visible(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
         visible = (branch[key] == 0) | (branch[key] == branch[query])
         return (group[query] == group[key]) & visible & (key <= query)
 
     length = len(group_of)
-    return create_block_mask(sees, None, None, length, length, device=device)
+    return create_block_mask(is_visible, None, None, length, length, device=device)
 
 
-_compiled: list[Any] = []
-
-
-def _flex() -> Any:
+@cache
+def _compiled_flex_attention() -> Any:
     from torch.nn.attention.flex_attention import flex_attention
 
-    if not _compiled:
-        _compiled.append(torch.compile(flex_attention, dynamic=True))
-    return _compiled[0]
+    return torch.compile(flex_attention, dynamic=True)
 
 
-def attend_here(model: Any) -> Any:
-    """`model`, made to attend through `attention`, unless it can only attend in a way of its own."""
+def install_attention(model: Any) -> Any:
+    """`model`, set to use `attention`, unless it supports only an attention of its own."""
     if model.config._attn_implementation == "sdpa":
-        model.config._attn_implementation = NAME
+        model.config._attn_implementation = ATTENTION_NAME
     return model
 
 
-def peculiarity(model: Any, length: int) -> str | None:
-    """What makes a model's attention more than softmax over all earlier tokens of a row of `length`, or None."""
+def unsupported_attention(model: Any, length: int) -> str | None:
+    """What a model's attention has beyond softmax over all earlier tokens in sequences of `length` tokens, or None."""
     config = model.config.get_text_config()
     window = getattr(config, "sliding_window", None)
     kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
@@ -235,8 +232,8 @@ def peculiarity(model: Any, length: int) -> str | None:
         "position biases (ALiBi)": bool(getattr(config, "alibi", False)) or config.model_type == "bloom",
         "attention sinks": config.model_type == "gpt_oss",
     }
-    return next((reason for reason, found in reasons.items() if found), None)
+    return next((reason for reason, applies in reasons.items() if applies), None)
 
 
-AttentionInterface.register(NAME, attention)
-AttentionMaskInterface.register(NAME, sdpa_mask)
+AttentionInterface.register(ATTENTION_NAME, attention)
+AttentionMaskInterface.register(ATTENTION_NAME, sdpa_mask)

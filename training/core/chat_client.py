@@ -1,13 +1,18 @@
-"""Responses from an OpenAI-compatible server (vLLM and the like) instead of a model of our own.
+"""A client for OpenAI-compatible servers (vLLM and the like), which generate responses instead of a model of our own.
 
-Chat completions: the server has the chat template and the tokenizer, so a prompt goes there as messages, and ids come
-back only where the server tells them (vLLM's `return_token_ids`). Some servers know less than others: a field that one
-refuses by name is left out from then on, and where fewer responses come than were asked for, it is asked again.
+It uses chat completions: the server has the chat template and the tokenizer, so a prompt is sent as messages, and token ids
+are known only if the server returns them (vLLM's `return_token_ids`). Servers differ in the fields that they accept: one
+that is refused by name is left out from then on. If fewer responses arrive than requested, the rest is requested again.
 
-The key comes from the environment, `PALATE_API_KEY`, and is sent to no server but the one that `PALATE_API_SERVER` names
-by its base URL: whoever may start a run must not be able to have the key sent elsewhere.
+The API key is in the environment, `PALATE_API_KEY`, and is sent only to the server with the base URL `PALATE_API_SERVER`:
+whoever may start a run can name any server, and must not be able to have the key sent there.
 
-Left out: streaming, the older completions endpoint, tools and pictures.
+Our own instead of the openai package, which costs 2.2 s of CPU to import (httpx2: 0.3 s) and 27 MB, and lacks what runs
+depend on: its timeout is per read, not per attempt, so a server that sends slowly never times out; it does not retry after
+a Retry-After of more than 120 s, and its pauses never exceed 8 s; it has no limit on the size of an answer; and it sends
+OPENAI_ORG_ID and OPENAI_PROJECT_ID to any server.
+
+Left out: streaming, the older completions endpoint, tools and images.
 """
 
 from __future__ import annotations
@@ -30,19 +35,22 @@ from training.core.data import Prompt
 from training.core.errors import BadInput
 from training.core.events import Events
 
-KEY, KEYS_SERVER = "PALATE_API_KEY", "PALATE_API_SERVER"
+KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
 
-PASSING = {408, 409, 425, 429}
-"""Statuses after which the same request may succeed; so may those from 500 up."""
+RETRIED_STATUSES = {408, 409, 425, 429}
+"""Statuses after which the same request may succeed, besides those from 500 up."""
 
-FIRST_DELAY_S, LONGEST_DELAY_S, LONGEST_ASKED_DELAY_S = 0.5, 60.0, 600.0
-LONGEST_ANSWER = 64 * 2**20
-"""Bytes of one answer; no honest one comes near."""
+OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "logprobs", "seed", "n")
+"""Fields of a request that a server may refuse."""
+
+FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
+MAX_BODY_BYTES = 64 * 2**20
+"""Size of an answer at most; responses are far smaller."""
 
 
 @dataclass
-class Answer:
-    """One response as the server gave it. ids and logprobs are None where it did not tell them."""
+class Completion:
+    """One response from the server. token_ids and logprobs are None if the server did not return them."""
 
     text: str
     finished: bool
@@ -50,45 +58,45 @@ class Answer:
     token_ids: list[int] | None
     logprobs: list[float] | None
     tokens: float
-    """How many it has, as far as the server said; one of several responses has its share of their sum."""
+    """Number of tokens as far as the server reported it; an equal part of the total for one of several responses."""
 
 
-def answer_all(
+def complete_prompts(
     prompts: Sequence[tuple[Prompt, list[int]]],
     config: GenerateConfig,
     events: Events,
-    keep: Callable[[Prompt, list[Answer]], None],
+    store: Callable[[Prompt, list[Completion]], None],
 ) -> None:
-    """Have the server answer every prompt, and `keep` called with each one's responses as they come.
+    """Request responses to every prompt, and call `store` with those of each prompt as they arrive.
 
-    prompts: each with the seeds of its `samples` responses. Up to `concurrency` are under way at once. Raises Stopped soon
-    after SIGTERM, and BadInput in one sentence for what asking again cannot cure.
+    prompts: each with the seeds of its `samples` responses. Up to `concurrency` are requested at a time. Raises Stopped soon
+    after SIGTERM, and BadInput for errors that retrying does not solve.
     """
-    asyncio.run(_answer_all(prompts, config, events, keep))
+    asyncio.run(_complete_prompts(prompts, config, events, store))
 
 
-async def _answer_all(
+async def _complete_prompts(
     prompts: Sequence[tuple[Prompt, list[int]]],
     config: GenerateConfig,
     events: Events,
-    keep: Callable[[Prompt, list[Answer]], None],
+    store: Callable[[Prompt, list[Completion]], None],
 ) -> None:
     waiting = iter(prompts)
     limits = httpx2.Limits(max_connections=config.concurrency)
-    async with httpx2.AsyncClient(headers=_headers(config.server), limits=limits, timeout=None) as client:
-        server = Server(client, config)
+    async with httpx2.AsyncClient(headers=_auth_headers(config.server), limits=limits, timeout=None) as http:
+        client = ChatClient(http, config)
 
         async def work() -> None:
             for prompt, seeds in waiting:
-                keep(prompt, await server.answers(prompt, seeds))
+                store(prompt, await client.complete(prompt, seeds))
 
         workers = {asyncio.create_task(work()) for _ in range(min(config.concurrency, len(prompts)))}
         try:
-            going = workers
-            while going:
-                events.leave_if_asked()
-                over, going = await asyncio.wait(going, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
-                for worker in over:
+            pending = workers
+            while pending:
+                events.raise_if_stopped()
+                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                for worker in done:
                     worker.result()
         finally:
             for worker in workers:
@@ -96,59 +104,59 @@ async def _answer_all(
             await asyncio.gather(*workers, return_exceptions=True)
 
 
-class Server:
-    """One server and what was learned of it: `left_out` are the fields that it refused."""
+class ChatClient:
+    """Chat completions of one server. refused_fields: optional fields that this server has refused."""
 
-    def __init__(self, client: httpx2.AsyncClient, config: GenerateConfig) -> None:
-        self.client, self.config = client, config
+    def __init__(self, http: httpx2.AsyncClient, config: GenerateConfig) -> None:
+        self.http, self.config = http, config
         self.url = config.server.rstrip("/") + "/chat/completions"
-        self.left_out: set[str] = set()
+        self.refused_fields: set[str] = set()
 
-    async def answers(self, prompt: Prompt, seeds: Sequence[int]) -> list[Answer]:
-        """A response for each of the seeds; those that come with one request have its first."""
-        found: list[Answer] = []
-        while len(found) < len(seeds):
-            more = len(seeds) - len(found)
-            found += await self._ask(prompt, seeds[len(found)], 1 if "n" in self.left_out else more)
-        return found
+    async def complete(self, prompt: Prompt, seeds: Sequence[int]) -> list[Completion]:
+        """A response for each of the seeds; those of one request have its first seed."""
+        completions: list[Completion] = []
+        while len(completions) < len(seeds):
+            missing = 1 if "n" in self.refused_fields else len(seeds) - len(completions)
+            completions += await self._request(prompt, seeds[len(completions)], missing)
+        return completions
 
-    async def _ask(self, prompt: Prompt, seed: int, count: int) -> list[Answer]:
-        """At least one response and at most `count`."""
+    async def _request(self, prompt: Prompt, seed: int, count: int) -> list[Completion]:
+        """At least one response and at most `count`, after retries where needed."""
         failures = 0
         while True:
-            request = self._request(prompt, seed, count)
+            fields = self._fields(prompt, seed, count)
             failure, delay = "", None
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    status, headers, body = await self._post(request)
+                    status, headers, body = await self._post(fields)
             except TimeoutError:
                 failure = f"it took longer than timeout_s = {self.config.timeout_s:g} seconds"
             except httpx2.TransportError as error:
                 failure = str(error) or type(error).__name__
             except (httpx2.InvalidURL, httpx2.RequestError) as error:
-                raise self._wrong(f"cannot be asked: {error}") from None
+                raise self._server_error(f"cannot be reached: {error}") from None
             else:
                 if status == 200:
-                    return self._read(body, seed, count)
-                said = _said(body)
-                if refused := self._refused(status, said, request):
-                    self.left_out.add(refused)
+                    return self._parse(body, seed, count)
+                message = _error_message(body)
+                if refused := self._refused_field(status, message, fields):
+                    self.refused_fields.add(refused)
                     count = 1 if refused == "n" else count
                     continue
-                if status not in PASSING and status < 500:
-                    raise self._refusal(status, said, prompt)
-                failure, delay = f"it answered {status}: {said}", _asked_delay(headers)
+                if status not in RETRIED_STATUSES and status < 500:
+                    raise self._request_error(status, message, prompt)
+                failure, delay = f"it answered {status}: {message}", _retry_after(headers)
             failures += 1
             if failures > self.config.retries:
-                raise self._wrong(
-                    f"did not answer in {failures} tries (retries = {self.config.retries}); the last time {failure}"
+                raise self._server_error(
+                    f"did not answer in {failures} attempts (retries = {self.config.retries}); the last time {failure}"
                 )
-            await asyncio.sleep(_delay(failures) if delay is None else delay)
+            await asyncio.sleep(_backoff(failures) if delay is None else delay)
 
-    def _request(self, prompt: Prompt, seed: int, count: int) -> dict[str, Any]:
-        """What is asked for: nothing cut off the distribution, whatever the server's defaults."""
+    def _fields(self, prompt: Prompt, seed: int, count: int) -> dict[str, Any]:
+        """The body of a request: samples from the whole distribution, whatever the server's defaults."""
         config = self.config
-        extras: dict[str, Any] = {
+        optional: dict[str, Any] = {
             "n": count,
             "seed": seed,
             "logprobs": True,
@@ -157,157 +165,157 @@ class Server:
             "return_token_ids": True,
         }
         if count == 1:
-            del extras["n"]
-        longest = "max_completion_tokens" if "max_tokens" in self.left_out else "max_tokens"
+            del optional["n"]
+        limit = "max_completion_tokens" if "max_tokens" in self.refused_fields else "max_tokens"
         return {
             "model": config.server_model,
             "messages": prompt.prompt,
             "temperature": config.temperature,
-            longest: config.max_new_tokens,
-        } | {name: value for name, value in extras.items() if name not in self.left_out}
+            limit: config.max_new_tokens,
+        } | {name: value for name, value in optional.items() if name not in self.refused_fields}
 
-    async def _post(self, request: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
-        async with self.client.stream("POST", self.url, json=request) as response:
+    async def _post(self, fields: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
+        async with self.http.stream("POST", self.url, json=fields) as response:
             body = bytearray()
             async for chunk in response.aiter_bytes():
                 body += chunk
-                if len(body) > LONGEST_ANSWER:
-                    raise self._wrong(f"sent an answer of more than {LONGEST_ANSWER // 2**20} MiB")
+                if len(body) > MAX_BODY_BYTES:
+                    raise self._server_error(f"sent an answer of more than {MAX_BODY_BYTES // 2**20} MiB")
             return response.status_code, response.headers, bytes(body)
 
-    def _refused(self, status: int, said: str, request: dict[str, Any]) -> str | None:
-        """The field of the request that the server does not know, where it names one that is not essential."""
+    def _refused_field(self, status: int, message: str, fields: dict[str, Any]) -> str | None:
+        """The field of the request that the server does not accept, if its message names one that may be left out."""
         if status not in (400, 422):
             return None
-        if "max_tokens" in request and "max_completion_tokens" in said:
+        if "max_tokens" in fields and "max_completion_tokens" in message:
             return "max_tokens"
-        optional = ("return_token_ids", "top_k", "top_p", "logprobs", "seed", "n")
-        named = (name for name in optional if name in request and _names(name, said))
+        named = (name for name in OPTIONAL_FIELDS if name in fields and _is_named(name, message))
         return next(named, None)
 
-    def _read(self, body: bytes, seed: int, count: int) -> list[Answer]:
+    def _parse(self, body: bytes, seed: int, count: int) -> list[Completion]:
         try:
-            whole = json.loads(body)
+            answer = json.loads(body)
         except ValueError:
-            raise self._wrong(
-                f"did not answer with JSON but with {_shown(body)}; is this the base URL of an OpenAI-compatible API? It"
-                " usually ends in /v1"
+            raise self._server_error(
+                f"did not answer with JSON but with {_excerpt(body)}; is this the base URL of an OpenAI-compatible API?"
+                " It usually ends in /v1"
             ) from None
-        choices = whole.get("choices") if isinstance(whole, dict) else None
+        choices = answer.get("choices") if isinstance(answer, dict) else None
         if not isinstance(choices, list):
-            raise self._wrong(f"answered without a list of choices: {_shown(body)}")
+            raise self._server_error(f"answered without a list of choices: {_excerpt(body)}")
         if not 1 <= len(choices) <= count:
-            raise self._wrong(f"gave {len(choices)} responses where {count} were asked for")
-        usage = whole.get("usage")
-        spent = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        share = spent / len(choices) if type(spent) is int else 0.0
-        return [self._answer(choice, seed, share) for choice in choices]
+            raise self._server_error(f"returned {len(choices)} responses for a request of {count}")
+        usage = answer.get("usage")
+        total = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        tokens = total / len(choices) if type(total) is int else 0.0
+        return [self._parse_choice(choice, seed, tokens) for choice in choices]
 
-    def _answer(self, choice: Any, seed: int, share: float) -> Answer:
+    def _parse_choice(self, choice: Any, seed: int, tokens: float) -> Completion:
         message = choice.get("message") if isinstance(choice, dict) else None
         text = message.get("content", False) if isinstance(message, dict) else False
         if not isinstance(text, str | None):
-            raise self._wrong(
-                f"gave a choice without a message of text: {_shown(json.dumps(choice).encode())}"
+            raise self._server_error(
+                f"returned a choice without a text message: {_excerpt(json.dumps(choice).encode())}"
             )
         ids = choice.get("token_ids")
         if not (isinstance(ids, list) and ids and all(type(token) is int and token >= 0 for token in ids)):
             ids = None
-        # the server's are of the model as it is, ours of what was sampled from: the same at these temperatures only
-        logprobs = _logprobs(choice.get("logprobs")) if self.config.temperature in (0.0, 1.0) else None
+        # the server's are of the model's own distribution, ours of the one sampled from: equal at these temperatures only
+        logprobs = _parse_logprobs(choice.get("logprobs")) if self.config.temperature in (0.0, 1.0) else None
         if ids is None or logprobs is None or len(ids) != len(logprobs):
             logprobs = None
         finished = choice.get("finish_reason") == "stop"
-        return Answer(text or "", finished, seed, ids, logprobs, len(ids) if ids else share)
+        return Completion(text or "", finished, seed, ids, logprobs, len(ids) if ids else tokens)
 
-    def _refusal(self, status: int, said: str, prompt: Prompt) -> BadInput:
-        """The sentence for a request that the server turned down."""
-        config, low = self.config, said.lower()
+    def _request_error(self, status: int, message: str, prompt: Prompt) -> BadInput:
+        """The error for a request that the server refused."""
+        config, lowered = self.config, message.lower()
         if status in (401, 403):
-            return self._wrong(
-                f"refuses the API key ({status}): set {KEY} in the worker's environment, and {KEYS_SERVER} to the base URL"
-                " that it is for"
+            return self._server_error(
+                f"refuses the API key ({status}): set {KEY_VARIABLE} in the worker's environment, and {SERVER_VARIABLE} to"
+                " the base URL that it belongs to"
             )
         if status == 413 or any(
-            words in low for words in ("context length", "maximum context", "context window", "too long")
+            words in lowered for words in ("context length", "maximum context", "context window", "too long")
         ):
             return BadInput(
                 f"Line {prompt.line} of data.jsonl with max_new_tokens = {config.max_new_tokens} does not fit the server's"
-                f" model: {said}",
+                f" model: {message}",
                 setting="max_new_tokens",
                 line=prompt.line,
             )
-        if "model" in low or "pinned" in low:
+        if "model" in lowered or "pinned" in lowered:
             return BadInput(
-                f"The server {config.server} has no server_model {config.server_model} ({status}): {said}",
+                f"The server {config.server} has no server_model {config.server_model} ({status}): {message}",
                 setting="server_model",
             )
         if status == 404:
-            return self._wrong("has no chat completions there (404); a base URL usually ends in /v1")
-        return self._wrong(f"refuses the request ({status}): {said}")
+            return self._server_error("has no chat completions there (404); a base URL usually ends in /v1")
+        return self._server_error(f"refuses the request ({status}): {message}")
 
-    def _wrong(self, what: str) -> BadInput:
-        return BadInput(f"The server {self.config.server} {what}.", setting="server")
-
-
-def _names(field: str, said: str) -> bool:
-    """Whether a refusal names the field: between quotation marks or, as OpenAI does, after what it was supplied."""
-    quoted = any(mark + field + mark in said for mark in "'\"`")
-    return quoted or bool(re.search(rf"supplied: .*\b{field}\b", said))
+    def _server_error(self, predicate: str) -> BadInput:
+        return BadInput(f"The server {self.config.server} {predicate}.", setting="server")
 
 
-def _headers(server: str) -> dict[str, str]:
-    """The key, where it is meant for this server."""
-    key, meant = os.environ.get(KEY, ""), os.environ.get(KEYS_SERVER, "")
-    return {"Authorization": f"Bearer {key}"} if key and meant.rstrip("/") == server.rstrip("/") else {}
+def _is_named(field: str, message: str) -> bool:
+    """Whether an error message names the field: in quotation marks or, as OpenAI does, after "supplied:"."""
+    is_quoted = any(mark + field + mark in message for mark in "'\"`")
+    return is_quoted or bool(re.search(rf"supplied: .*\b{field}\b", message))
 
 
-def _delay(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: twice as long each time, by chance a half more or less so that those
-    who were turned away together do not come back together."""
-    longest = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
-    return longest * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+def _auth_headers(server: str) -> dict[str, str]:
+    """The API key, if it belongs to this server."""
+    key, key_server = os.environ.get(KEY_VARIABLE, ""), os.environ.get(SERVER_VARIABLE, "")
+    return {"Authorization": f"Bearer {key}"} if key and key_server.rstrip("/") == server.rstrip("/") else {}
 
 
-def _asked_delay(headers: httpx2.Headers) -> float | None:
-    """Seconds that the server wants us to wait (Retry-After, as a number or a date), within reason."""
-    asked = headers.get("retry-after", "")
+def _backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubled each time, times a random factor from 0.5 to 1.5, so that
+    clients that failed together do not retry together."""
+    delay = min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+    return delay * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+
+
+def _retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds that the Retry-After header, a number or a date, tells to wait, at most `MAX_RETRY_AFTER_S`; None without."""
+    value = headers.get("retry-after", "")
     try:
-        seconds = float(asked)
+        seconds = float(value)
     except ValueError:
         try:
-            when = parsedate_to_datetime(asked)
+            when = parsedate_to_datetime(value)
         except ValueError:
             return None
-        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - datetime.now(
-            UTC
-        ).timestamp()
-    return min(max(seconds, 0.0), LONGEST_ASKED_DELAY_S) if seconds == seconds else None
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        seconds = when.timestamp() - datetime.now(UTC).timestamp()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None
 
 
-def _logprobs(given: Any) -> list[float] | None:
-    content = given.get("content") if isinstance(given, dict) else None
+def _parse_logprobs(value: Any) -> list[float] | None:
+    content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, list):
         return None
-    values: list[Any] = [one.get("logprob") if isinstance(one, dict) else None for one in content]
+    numbers: list[Any] = [token.get("logprob") if isinstance(token, dict) else None for token in content]
     return (
-        [float(value) for value in values] if all(type(value) in (int, float) for value in values) else None
+        [float(number) for number in numbers]
+        if all(type(number) in (int, float) for number in numbers)
+        else None
     )
 
 
-def _said(body: bytes) -> str:
-    """What a server says is wrong, in whichever of the usual places."""
+def _error_message(body: bytes) -> str:
+    """The message of an error answer, from whichever of the usual places it is in."""
     try:
-        told: Any = json.loads(body)
+        content: Any = json.loads(body)
     except ValueError:
-        return _shown(body)
+        return _excerpt(body)
     for name in ("error", "message", "detail"):
-        if isinstance(told, dict) and name in told:
-            told = told[name]
-    return _shown((told if isinstance(told, str) else json.dumps(told)).encode())
+        if isinstance(content, dict) and name in content:
+            content = content[name]
+    return _excerpt((content if isinstance(content, str) else json.dumps(content)).encode())
 
 
-def _shown(body: bytes) -> str:
-    """The beginning of an answer, on one line."""
+def _excerpt(body: bytes) -> str:
+    """The start of an answer, on one line."""
     text = " ".join(body[:1000].decode("utf-8", "replace").split())
     return (text if len(text) <= 200 else text[:200] + "…") or "nothing"

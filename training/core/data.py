@@ -1,4 +1,4 @@
-"""Reading `data.jsonl`: every line checked, every fault told with its line number."""
+"""Reading and validating `data.jsonl`; errors name the line. The format is described in docs/job-format.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Conversation:
-    """A prompt with the one answer to learn."""
+    """A prompt, and the answer to learn."""
 
     line: int
     prompt: list[Message]
@@ -26,10 +26,10 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Ranking:
-    """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie.
+    """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie; None if they are only to be scored.
 
-    probability: of a choice between two, the share of people who prefer the first; the ranks say the same then.
-    safe: for each response, whether it was called safe, None where nobody said.
+    probability: of a choice between two, the fraction of people who prefer the first; the ranks then agree with it.
+    safe: for each response, its safety label, or None without one.
     """
 
     line: int
@@ -46,7 +46,7 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Prompt:
-    """Something to be answered."""
+    """A prompt to generate responses for."""
 
     line: int
     id: str | int
@@ -54,8 +54,9 @@ class Prompt:
 
 
 @dataclass(frozen=True)
-class Question:
-    """A prompt for the policy to answer and learn from; with an `answer`, a response that an earlier round kept."""
+class RolloutPrompt:
+    """A prompt that the policy samples responses to and learns from; with an `answer`, the best response of an earlier
+    round."""
 
     line: int
     id: str | int
@@ -75,15 +76,15 @@ def read_texts(path: Path) -> list[str]:
 
 def read_conversations(path: Path) -> list[Conversation]:
     """The conversations of an sft job."""
-    found = []
+    conversations = []
     for line, row in _rows(path):
         messages = _messages(row, "messages", line)
         if messages[-1]["role"] != "assistant":
-            raise _bad(line, "the last message must be the assistant's, as it is the one learned")
+            raise _error(line, "the last message must be the assistant's, as it is the one learned")
         if len(messages) < 2:
-            raise _bad(line, "a conversation needs a message before the assistant's")
-        found.append(Conversation(line, messages[:-1], messages[-1]["content"]))
-    return found
+            raise _error(line, "a conversation needs a message before the assistant's")
+        conversations.append(Conversation(line, messages[:-1], messages[-1]["content"]))
+    return conversations
 
 
 def read_prompts(path: Path) -> list[Prompt]:
@@ -91,58 +92,58 @@ def read_prompts(path: Path) -> list[Prompt]:
     return [Prompt(line, _id(row, line), _messages(row, "prompt", line)) for line, row in _rows(path)]
 
 
-def read_rankings(path: Path, *, ranks_needed: bool = True) -> list[Ranking]:
-    """The judgments of a reward, dpo or evaluate job; one prompt may not be in both splits."""
-    found: list[Ranking] = []
+def read_rankings(path: Path, *, ranks_required: bool = True) -> list[Ranking]:
+    """The judgments of a reward, dpo or evaluate job; a prompt may not be in both splits."""
+    rankings: list[Ranking] = []
     splits: dict[str, bool] = {}
     for line, row in _rows(path):
-        ranking = _ranking(line, row, ranks_needed)
+        ranking = _ranking(line, row, ranks_required)
         key = json.dumps(ranking.prompt, sort_keys=True)
         if splits.setdefault(key, ranking.held_out) != ranking.held_out:
-            raise _bad(line, "this prompt is in both splits; held-out prompts must not be trained on")
-        found.append(ranking)
-    return found
+            raise _error(line, "this prompt is in both splits; held-out prompts must not be trained on")
+        rankings.append(ranking)
+    return rankings
 
 
-def read_questions(path: Path, *, kept: bool = False) -> list[Question]:
-    """The prompts of a rejection, ppo, grpo or reinforce job; one prompt may not be in both splits, nor one id stand twice.
+def read_rollout_prompts(path: Path, *, with_answers: bool = False) -> list[RolloutPrompt]:
+    """The prompts of a rejection, ppo, grpo or reinforce job; a prompt may not be in both splits, and ids are unique.
 
-    kept: whether rows with an answer may be among them.
+    with_answers: whether rows with an answer, which may repeat an id, are allowed.
     """
-    found: list[Question] = []
+    prompts: list[RolloutPrompt] = []
     splits: dict[str, bool] = {}
     ids: set[str | int] = set()
     for line, row in _rows(path):
-        question = _question(line, row)
-        key = json.dumps(question.prompt, sort_keys=True)
-        if splits.setdefault(key, question.held_out) != question.held_out:
-            raise _bad(line, "this prompt is in both splits; held-out prompts must not be trained on")
-        if question.answer is not None:
-            if not kept:
-                raise _bad(line, "only a rejection job takes rows with an 'answer'")
-            if question.held_out:
-                raise _bad(line, "an answer to a held-out prompt must not be trained on")
-        elif question.id in ids:
-            raise _bad(line, f"the id {question.id!r} is there twice, and its samples would be the same")
+        prompt = _rollout_prompt(line, row)
+        key = json.dumps(prompt.prompt, sort_keys=True)
+        if splits.setdefault(key, prompt.held_out) != prompt.held_out:
+            raise _error(line, "this prompt is in both splits; held-out prompts must not be trained on")
+        if prompt.answer is not None:
+            if not with_answers:
+                raise _error(line, "only a rejection job takes rows with an 'answer'")
+            if prompt.held_out:
+                raise _error(line, "an answer to a held-out prompt must not be trained on")
+        elif prompt.id in ids:
+            raise _error(line, f"the id {prompt.id!r} occurs twice, and its samples would be the same")
         else:
-            ids.add(question.id)
-        found.append(question)
-    return found
+            ids.add(prompt.id)
+        prompts.append(prompt)
+    return prompts
 
 
-def _question(line: int, row: dict[str, Any]) -> Question:
+def _rollout_prompt(line: int, row: dict[str, Any]) -> RolloutPrompt:
     baseline, answer = (row.get(name) for name in ("baseline", "answer"))
     for name, text in (("baseline", baseline), ("answer", answer)):
         if text is not None and not isinstance(text, str):
-            raise _bad(line, f"'{name}' must be a text")
+            raise _error(line, f"'{name}' must be a text")
     safety, reward, token_ids = row.get("safety", False), row.get("reward"), row.get("token_ids")
     if not isinstance(safety, bool):
-        raise _bad(line, "'safety' must be true or false")
+        raise _error(line, "'safety' must be true or false")
     if reward is not None and type(reward) not in (int, float):
-        raise _bad(line, "'reward' must be a number")
+        raise _error(line, "'reward' must be a number")
     if token_ids is not None and not _are_token_ids(token_ids):
-        raise _bad(line, "'token_ids' must be a list of whole numbers from 0 up")
-    return Question(
+        raise _error(line, "'token_ids' must be a list of whole numbers from 0 up")
+    return RolloutPrompt(
         line=line,
         id=_id(row, line),
         prompt=_messages(row, "prompt", line),
@@ -159,41 +160,41 @@ def _are_token_ids(value: object) -> bool:
     return isinstance(value, list) and all(type(token) is int and token >= 0 for token in value)
 
 
-def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
+def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
     responses, ranks, probability = row.get("responses"), row.get("ranks"), row.get("probability")
     if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
-        raise _bad(line, "'responses' must be a list of texts")
-    if len(responses) < (2 if ranks_needed else 1):
-        raise _bad(
-            line, "a ranking needs at least two responses" if ranks_needed else "there are no responses"
+        raise _error(line, "'responses' must be a list of texts")
+    if len(responses) < (2 if ranks_required else 1):
+        raise _error(
+            line, "a ranking needs at least two responses" if ranks_required else "there are no responses"
         )
     if probability is not None:
         ranks = _majority(probability, responses, ranks, line)
-    if ranks is None and ranks_needed:
-        raise _bad(line, "'ranks' is missing")
+    if ranks is None and ranks_required:
+        raise _error(line, "'ranks' is missing")
     if ranks is not None:
         if not isinstance(ranks, list) or not all(type(rank) is int and rank >= 1 for rank in ranks):
-            raise _bad(line, "'ranks' must be a list of whole numbers from 1 up")
+            raise _error(line, "'ranks' must be a list of whole numbers from 1 up")
         if len(ranks) != len(responses):
-            raise _bad(line, f"there are {len(responses)} responses but {len(ranks)} ranks")
+            raise _error(line, f"there are {len(responses)} responses but {len(ranks)} ranks")
     degree = row.get("degree")
     if degree is not None and degree not in DEGREES:
-        raise _bad(line, f"'degree' must be null or one of {', '.join(DEGREES)}, not {degree!r}")
+        raise _error(line, f"'degree' must be null or one of {', '.join(DEGREES)}, not {degree!r}")
     if degree is not None and len(responses) != 2:
-        raise _bad(line, "a degree belongs to a choice between two responses")
+        raise _error(line, "a degree belongs to a choice between two responses")
     safe = row.get("safe")
     if safe is not None:
         if not isinstance(safe, list) or not all(label is None or isinstance(label, bool) for label in safe):
-            raise _bad(line, "'safe' must be a list of true, false or null")
+            raise _error(line, "'safe' must be a list of true, false or null")
         if len(safe) != len(responses):
-            raise _bad(line, f"there are {len(responses)} responses but {len(safe)} labels of 'safe'")
+            raise _error(line, f"there are {len(responses)} responses but {len(safe)} labels of 'safe'")
     token_ids = row.get("token_ids") or [None] * len(responses)
     if not isinstance(token_ids, list) or not all(ids is None or _are_token_ids(ids) for ids in token_ids):
-        raise _bad(
+        raise _error(
             line, "'token_ids' must hold a list of whole numbers from 0 up, or null, for each response"
         )
     if len(token_ids) != len(responses):
-        raise _bad(line, f"there are {len(responses)} responses but {len(token_ids)} lists of token ids")
+        raise _error(line, f"there are {len(responses)} responses but {len(token_ids)} lists of token ids")
     return Ranking(
         line=line,
         id=_id(row, line),
@@ -209,19 +210,19 @@ def _ranking(line: int, row: dict[str, Any], ranks_needed: bool) -> Ranking:
 
 
 def _majority(probability: object, responses: list[str], ranks: object, line: int) -> list[int]:
-    """The ranks that a soft label comes to; those of the row, where it has any, must be the same."""
+    """The ranks that agree with a soft label. If the row has ranks, they must be the same."""
     if not isinstance(probability, int | float) or isinstance(probability, bool) or not 0 <= probability <= 1:
-        raise _bad(line, f"'probability' must be a number from 0 to 1, not {probability!r}")
+        raise _error(line, f"'probability' must be a number from 0 to 1, not {probability!r}")
     if len(responses) != 2:
-        raise _bad(line, "a probability belongs to a choice between two responses")
+        raise _error(line, "a probability belongs to a choice between two responses")
     majority = [1, 1] if probability == 0.5 else [1, 2] if probability > 0.5 else [2, 1]
     if ranks is not None and ranks != majority:
-        raise _bad(line, f"'probability' {probability} makes the ranks {majority}, and they are {ranks!r}")
+        raise _error(line, f"'probability' {probability} requires the ranks {majority}, not {ranks!r}")
     return majority
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line number, object) of every line that is not blank. Raises BadInput where a line holds no object."""
+    """(line number, object) of every line that is not blank. Raises BadInput for a line that is not a JSON object."""
     empty = True
     with path.open("rb") as file:
         for line, raw in enumerate(file, start=1):
@@ -231,9 +232,9 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 row = json.loads(raw.decode("utf-8"))
             except (json.JSONDecodeError, UnicodeDecodeError) as error:
-                raise _bad(line, f"not JSON in UTF-8: {error}") from None
+                raise _error(line, f"not JSON in UTF-8: {error}") from None
             if not isinstance(row, dict):
-                raise _bad(line, "must hold one JSON object")
+                raise _error(line, "must hold one JSON object")
             yield line, row
     if empty:
         raise BadInput("data.jsonl is empty.")
@@ -242,35 +243,35 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 def _messages(row: dict[str, Any], name: str, line: int) -> list[Message]:
     messages = row.get(name)
     if not isinstance(messages, list) or not messages:
-        raise _bad(line, f"'{name}' must be a list of at least one message")
+        raise _error(line, f"'{name}' must be a list of at least one message")
     for message in messages:
         if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise _bad(line, f"every message of '{name}' needs a role of {', '.join(ROLES)}")
+            raise _error(line, f"every message of '{name}' needs a role of {', '.join(ROLES)}")
         if not isinstance(message.get("content"), str):
-            raise _bad(line, f"every message of '{name}' needs a text as its content")
+            raise _error(line, f"every message of '{name}' needs a text as its content")
     return [{"role": message["role"], "content": message["content"]} for message in messages]
 
 
 def _text(row: dict[str, Any], name: str, line: int) -> str:
     value = row.get(name)
     if not isinstance(value, str) or not value:
-        raise _bad(line, f"'{name}' must be a text")
+        raise _error(line, f"'{name}' must be a text")
     return value
 
 
 def _held_out(row: dict[str, Any], line: int) -> bool:
     split = row.get("split", "train")
     if split not in ("train", "held_out"):
-        raise _bad(line, f"'split' must be 'train' or 'held_out', not {split!r}")
+        raise _error(line, f"'split' must be 'train' or 'held_out', not {split!r}")
     return bool(split == "held_out")
 
 
 def _id(row: dict[str, Any], line: int) -> str | int:
     value = row.get("id")
     if type(value) not in (str, int):
-        raise _bad(line, "'id' must be a text or a whole number")
+        raise _error(line, "'id' must be a text or a whole number")
     return value  # type: ignore[return-value]
 
 
-def _bad(line: int, why: str) -> BadInput:
-    return BadInput(f"Line {line} of data.jsonl: {why}.", line=line)
+def _error(line: int, reason: str) -> BadInput:
+    return BadInput(f"Line {line} of data.jsonl: {reason}.", line=line)

@@ -1,4 +1,4 @@
-"""A watch on rollouts: what a mismatch between sampling and training looks like is said, once."""
+"""Warnings about rollouts whose log-probs at sampling and in training do not agree."""
 
 from __future__ import annotations
 
@@ -7,41 +7,42 @@ from torch import Tensor
 from training.core.events import Events
 
 NEGATIVE_ROLLOUTS = 5
-"""So many rollouts in a row with a divergence clearly below zero are no chance."""
-MISMATCH = {"float32": 0.01, "bfloat16": 0.1}
-"""Nats a token by which log-probs at sampling and in training may differ on average."""
+"""Rollouts in a row with a mean KL clearly below zero before a warning; fewer may be chance."""
+MAX_LOGPROB_DIFFERENCE = {"float32": 0.01, "bfloat16": 0.1}
+"""Mean absolute difference between sampling and training, in nats a token, above which there is a warning, by precision."""
 
 
-class Watch:
-    """Warns, once each, of what a mismatch between sampling and training looks like."""
+class RolloutDiagnostics:
+    """Warns, once for each kind, of signs that sampling and training do not run the same model."""
 
     def __init__(self, events: Events, precision: str) -> None:
-        self.events, self.tolerance = events, MISMATCH[precision]
-        self.negative = 0
+        self.events, self.tolerance = events, MAX_LOGPROB_DIFFERENCE[precision]
+        self.negative_rollouts = 0
         self.warned: set[str] = set()
 
-    def logprobs(self, recorded: Tensor, recomputed: Tensor) -> None:
-        """Compare (N,) log-probs from sampling with those of the training pass."""
-        apart = float((recorded - recomputed).abs().mean())
-        if apart > self.tolerance:
+    def check_logprobs(self, recorded: Tensor, recomputed: Tensor) -> None:
+        """Compare (N,) log-probs recorded while sampling with those of the training pass."""
+        difference = float((recorded - recomputed).abs().mean())
+        if difference > self.tolerance:
             self._warn(
-                "mismatch",
-                f"Log-probs at sampling and in training differ by {apart:.3g} nats a token on average: the two do not run the"
-                " same model.",
+                "logprobs",
+                f"Log-probs at sampling and in training differ by {difference:.3g} nats a token on average: the two do"
+                " not run the same model.",
             )
 
-    def kl(self, kl: Tensor) -> None:
-        """Look at the (K,) divergences of a rollout's responses, whose expectation cannot be negative."""
-        error = float(kl.std(correction=0)) / len(kl) ** 0.5
-        self.negative = self.negative + 1 if float(kl.mean()) < -2 * error - 1e-6 else 0
-        if self.negative >= NEGATIVE_ROLLOUTS:
+    def check_kl(self, kl: Tensor) -> None:
+        """Check the (K,) KL estimates of a rollout's responses, whose expectation cannot be negative."""
+        standard_error = float(kl.std(correction=0)) / len(kl) ** 0.5
+        is_negative = float(kl.mean()) < -2 * standard_error - 1e-6
+        self.negative_rollouts = self.negative_rollouts + 1 if is_negative else 0
+        if self.negative_rollouts >= NEGATIVE_ROLLOUTS:
             self._warn(
                 "negative",
-                f"The mean KL has been below zero for {self.negative} rollouts in a row, which sampling from the policy"
-                " cannot give: sampling and training do not agree.",
+                f"The mean KL has been below zero for {self.negative_rollouts} rollouts in a row, which sampling from"
+                " the policy cannot give: sampling and training do not agree.",
             )
 
-    def _warn(self, about: str, message: str) -> None:
-        if about not in self.warned:
-            self.warned.add(about)
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self.warned:
+            self.warned.add(kind)
             self.events.warning(message)

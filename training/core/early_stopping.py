@@ -1,7 +1,7 @@
-"""Early stopping: a run ends once its held-out loss has stopped falling, and keeps the weights that had the lowest.
+"""Early stopping: a run ends once its held-out loss no longer falls, and keeps the weights with the lowest.
 
-What it knows is in the run's checkpoint, so a run that was killed stops at the same step, with the same weights, as one
-that was not. The cost is one more copy of the weights that are learned, in main memory and in the checkpoint.
+Its state is in the run's checkpoint, so an interrupted run stops at the same step with the same weights as an
+uninterrupted one. The cost is one more copy of the trainable weights, in main memory and in the checkpoint.
 Left out: averaging the best few checkpoints.
 """
 
@@ -10,42 +10,42 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from training.core.distributed import full_tensor, like
-from training.core.training_loop import Loop
+from training.core.distributed import full_tensor, shard_like
+from training.core.training_loop import TrainingLoop
 
-WEIGHTS = "best.weights."
+WEIGHTS_PREFIX = "best.weights."
 
 
 class EarlyStopping:
-    """The best weights of `loop`'s model so far, by the held-out losses that `note` was told.
+    """The best weights of a training loop's model, by the held-out losses given to `record`.
 
     A loss that is not lower than the lowest is a miss; after `patience` misses in a row the run is `exhausted`.
     """
 
-    def __init__(self, loop: Loop, patience: int) -> None:
+    def __init__(self, loop: TrainingLoop, patience: int) -> None:
         self.loop, self.patience = loop, patience
 
-    def note(self, loss: float) -> None:
-        """The held-out loss of the weights as they are. A second loss of the same step, after an interruption, is not
-        counted."""
-        if self.noted:
+    def record(self, loss: float) -> None:
+        """Take note of the held-out loss of the present weights. A second loss for the same step, after an interruption,
+        does not count."""
+        if self.is_recorded:
             return
         if loss < self.loss:
-            self._set(loss=loss, misses=0, best_step=self.loop.done)
-            for name, weights in self._learned().items():
-                self.loop.extra[WEIGHTS + name] = full_tensor(weights).to("cpu", copy=True)
+            self._set(loss=loss, misses=0, best_step=self.loop.steps_done)
+            for name, weights in self._trainable_weights().items():
+                self.loop.extra[WEIGHTS_PREFIX + name] = full_tensor(weights).to("cpu", copy=True)
         else:
             self._set(misses=self._get("misses", 0) + 1)
-        self._set(step=self.loop.done)
+        self._set(step=self.loop.steps_done)
 
     @property
-    def noted(self) -> bool:
-        """Whether the loss of the weights as they are is known already."""
-        return self._get("step", -1) == self.loop.done
+    def is_recorded(self) -> bool:
+        """Whether the loss of the present weights was recorded."""
+        return self._get("step", -1) == self.loop.steps_done
 
     @property
     def loss(self) -> float:
-        """The lowest loss so far."""
+        """The lowest loss so far; infinity before the first."""
         return self._get("loss", float("inf"))
 
     @property
@@ -54,27 +54,27 @@ class EarlyStopping:
 
     @property
     def best_step(self) -> int:
-        """The step whose weights are the best; 0 where no loss was a number."""
+        """The step with the lowest loss; 0 if no loss was finite."""
         return int(self._get("best_step", 0))
 
     def restore(self) -> None:
-        """Put the best weights back. To be called before the loop is over, while the model still has its adapters."""
+        """Load the best weights into the model. Call it before the loop ends, while the model still has its adapters."""
         if self.loss == float("inf"):
             return
         with torch.no_grad():
-            for name, weights in self._learned().items():
-                weights.copy_(like(self.loop.extra[WEIGHTS + name], weights))
+            for name, weights in self._trainable_weights().items():
+                weights.copy_(shard_like(self.loop.extra[WEIGHTS_PREFIX + name], weights))
 
-    def _learned(self) -> dict[str, Tensor]:
+    def _trainable_weights(self) -> dict[str, Tensor]:
         return {
             name: weights.detach()
             for name, weights in self.loop.model.named_parameters()
             if weights.requires_grad
         }
 
-    def _get(self, name: str, otherwise: float) -> float:
+    def _get(self, name: str, default: float) -> float:
         value = self.loop.extra.get("best." + name)
-        return otherwise if value is None else value.item()
+        return default if value is None else value.item()
 
     def _set(self, **values: float) -> None:
         for name, value in values.items():

@@ -1,10 +1,13 @@
-"""What can go wrong that a person can put right."""
+"""Exceptions of the training program."""
 
 from __future__ import annotations
 
 
 class BadInput(Exception):
-    """The job cannot be done as asked. The message is a sentence naming the setting or the line of data.jsonl."""
+    """The job cannot be done with this input. The message is a sentence for the user.
+
+    setting: the config field or entry of job.json at fault. line: the line of data.jsonl at fault, from 1.
+    """
 
     def __init__(self, message: str, *, setting: str | None = None, line: int | None = None) -> None:
         super().__init__(message)
@@ -13,7 +16,7 @@ class BadInput(Exception):
 
 
 class Stopped(BaseException):
-    """The run was told to stop and has written what it needs to carry on.
+    """The run was told to stop and has saved what it needs to resume.
 
-    Not an Exception, as it may be raised while a library is being imported or a model loaded, and must not be caught there.
+    Not an Exception: it may be raised while a library is imported or a model loaded, whose handlers must not catch it.
     """

@@ -1,4 +1,4 @@
-"""What the program tells its parent: JSON lines on stdout, and nothing else there. Of several processes the first speaks."""
+"""The program's events: JSON lines on stdout, and nothing else there. Of several processes only the main one writes."""
 
 from __future__ import annotations
 
@@ -11,52 +11,62 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from training.core.errors import Stopped
-from training.core.process_rank import is_first
-from training.core.tensorboard import Board
+from training.core.process_rank import is_main_process
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class Events:
-    """Writes events, one flushed JSON line each, and remembers whether the parent asked to stop."""
+    """Writes each event as one flushed JSON line, and holds whether the parent has asked the program to stop.
+
+    work_started: whether `start` was called. tensorboard: receives the metrics too, where it is set.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._first: tuple[int, float] | None = None
+        self._first_progress: tuple[int, float] | None = None
         self.started = time.monotonic()
-        self.stop_asked = False
-        self.at_work = False
+        self.stop_requested = False
+        self.work_started = False
         self.warnings: list[str] = []
-        self.board: Board | None = None
+        self.tensorboard: SummaryWriter | None = None
 
     def _write(self, event: str, **values: Any) -> None:
-        if not is_first():
+        if not is_main_process():
             return
         self._stream.write(json.dumps({"event": event, **_finite(values)}, ensure_ascii=False) + "\n")
         self._stream.flush()
 
     def start(self, kind: str, total: int, resumed_from: int | None) -> None:
-        """The work begins: from here on a SIGTERM waits for the next good moment to leave."""
-        self.at_work = True
+        """Report that the work starts. From here on SIGTERM takes effect at the next `raise_if_stopped`."""
+        self.work_started = True
         self._write("start", kind=kind, total=total, resumed_from=resumed_from)
 
-    def progress(self, step: int, total: int, likely: float | None = None) -> None:
-        """Report `step` of `total`; the time left is judged by the pace since the first report. likely: the step at which
-        the work is likely to end, where something else than `total` may end it."""
+    def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
+        """Report `step` of `total`, with the seconds left at the pace since the first report.
+
+        expected_end: the step at which the run is expected to end, where a budget may end it before `total`.
+        """
         now = time.monotonic()
-        if self._first is None:
-            self._first = (step, now)
-        first_step, first_time = self._first
+        if self._first_progress is None:
+            self._first_progress = (step, now)
+        first_step, first_time = self._first_progress
         pace = (now - first_time) / (step - first_step) if step > first_step else None
-        left = max((total if likely is None else likely) - step, 0)
+        left = max((total if expected_end is None else expected_end) - step, 0)
         eta = round(pace * left, 1) if pace is not None else None
         self._write("progress", step=step, total=total, eta_s=eta)
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
         self._write("metrics", step=step, values=values)
-        if self.board is not None:
-            self.board.scalars(step, values)
+        if self.tensorboard is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self.tensorboard.add_scalar(name, value, step)
+            self.tensorboard.flush()  # a killed run keeps what it reported
 
     def warning(self, message: str) -> None:
         self.warnings.append(message)
@@ -71,29 +81,29 @@ class Events:
     def error(self, message: str, *, setting: str | None = None, line: int | None = None) -> None:
         self._write("error", message=message, setting=setting, line=line)
 
-    def leave_if_asked(self) -> None:
-        """Raise Stopped where SIGTERM has come; for the places between two pieces of work."""
-        if self.stop_asked:
+    def raise_if_stopped(self) -> None:
+        """Raise Stopped if SIGTERM was received. Called where the work may be interrupted."""
+        if self.stop_requested:
             raise Stopped
 
 
 @contextmanager
-def on_stdout() -> Iterator[Events]:
-    """Events on the real stdout, while whatever libraries print goes to stderr.
+def stdout_events() -> Iterator[Events]:
+    """Events on the real stdout; whatever libraries print goes to stderr.
 
-    SIGTERM is only noted once the work has begun; before that there is nothing to save, and Stopped is raised at once.
+    SIGTERM sets `stop_requested`. Before `Events.start` there is nothing to save, and it raises Stopped at once.
     """
     stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     events = Events(stream)
 
-    def ask_to_stop(number: int, frame: FrameType | None) -> None:
-        events.stop_asked = True
-        if not events.at_work:
+    def request_stop(number: int, frame: FrameType | None) -> None:
+        events.stop_requested = True
+        if not events.work_started:
             raise Stopped
 
-    signal.signal(signal.SIGTERM, ask_to_stop)
+    signal.signal(signal.SIGTERM, request_stop)
     try:
         yield events
     finally:
@@ -101,7 +111,7 @@ def on_stdout() -> Iterator[Events]:
 
 
 def _finite(value: Any) -> Any:
-    """`value` with every number JSON cannot say (nan, inf) turned into null, and floats shortened to six digits."""
+    """`value` with numbers that JSON lacks (nan, inf) as null, and floats rounded to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):

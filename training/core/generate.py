@@ -1,6 +1,7 @@
-"""The generate job: k responses to each prompt, by the model itself or by a server, kept part by part through a restart.
+"""The generate job: k responses to each prompt, sampled from a model or requested from a server, stored in parts so that an
+interrupted run resumes.
 
-How a model samples is `sampling`'s business, how a server is asked `chat_client`'s.
+Sampling itself is in `sampling`, requests to a server in `chat_client`.
 """
 
 from __future__ import annotations
@@ -13,28 +14,27 @@ from statistics import fmean
 from typing import Any
 
 from training.configs import GenerateConfig
-from training.core.chat_client import Answer, answer_all
+from training.core.chat_client import Completion, complete_prompts
 from training.core.data import Prompt, read_prompts
 from training.core.divergence import Reference, load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish, sync, write_lines
+from training.core.job_directory import Job, fsync, publish_output, write_lines
 from training.core.logprobs import check_logits
-from training.core.model_loading import autocast, encoder_for, load_policy, load_tokenizer, locate
-from training.core.reward_metrics import warn_of_truncation
-from training.core.sampling import check_cache, end_tokens, row_seed, sample_responses
-from training.core.tokenization import Group
+from training.core.model_loading import autocast, build_encoder, load_policy, load_tokenizer, resolve_source
+from training.core.sampling import check_shared_cache, end_token_ids, response_seed, sample_responses
+from training.core.tokenization import EncodedGroup, warn_of_truncation
 
-Row = dict[str, Any]
-"""A line of responses.jsonl, with its number of tokens and the place of its prompt beside."""
+ResponseRow = dict[str, Any]
+"""A line of responses.jsonl, with its number of `tokens` and the `place` of its prompt besides."""
 
-PART = 4
-"""Prompts are sampled in parts of so many times what fits in memory at once: a part ends with ever fewer responses going,
-which costs time, and is lost when the run is interrupted."""
+PART_FACTOR = 4
+"""Prompts are sampled in parts of this many times what fits in memory at once. Larger parts have fewer steps on a nearly
+empty batch at their end; smaller ones lose less when the run is interrupted."""
 
 
 def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]:
-    """Sample, write responses.jsonl, and return what to say of it."""
+    """Generate, write responses.jsonl, and return the job's result."""
     prompts = read_prompts(job.data)
     (job.checkpoint / "responses").mkdir(parents=True, exist_ok=True)
     rows, more = (_from_server if config.server else _from_model)(job, config, events, prompts)
@@ -46,50 +46,57 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
     def write(folder: Path) -> None:
         write_lines(folder / "responses.jsonl", rows)
 
-    output = publish(job, write)
+    output = publish_output(job, write)
     finished = sum(row["finished"] for row in rows) / len(rows)
     return {"output": str(output), "responses": len(rows), "tokens": tokens, "finished": finished} | more
 
 
 def _from_model(
     job: Job, config: GenerateConfig, events: Events, prompts: list[Prompt]
-) -> tuple[list[Row], dict[str, Any]]:
-    """Every response, sampled here. Prompts go in parts, each kept whole; a part is begun anew where it was interrupted,
-    so that it is rounded as it would have been."""
-    source = locate(job.model or "", job.folder)
+) -> tuple[list[ResponseRow], dict[str, Any]]:
+    """All responses, sampled from the job's model, and further entries of the result.
+
+    Each completed part is stored. An interrupted part is sampled again from its start, in the same batches, so that it has
+    the same rounding.
+    """
+    source = resolve_source(job.model or "", job.folder)
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
     model: Any = load_policy(source)
     check_logits(model)
-    encoder = encoder_for(model, tokenizer, config.max_length)
+    encoder = build_encoder(model, tokenizer, config.max_length)
     length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
             setting="max_new_tokens",
         )
-    check_cache(model, length)
+    check_shared_cache(model, length)
     reference = None
     if job.reference:
-        # where it cannot share a prompt, it reads rows
-        frozen = load_reference(locate(job.reference, job.folder, "reference"), model, length, "rows")
-        reference = Reference(frozen, length, config.precision)
-    ids = [encoder.prompt(one.prompt, room=length - config.max_new_tokens) for one in prompts]
+        # in the layout rows, which every model supports; `Reference` shares prompts where the model can
+        reference_source = resolve_source(job.reference, job.folder, "reference")
+        reference = Reference(
+            load_reference(reference_source, model, length, "rows"), length, config.precision
+        )
+    ids = [
+        encoder.encode_prompt(prompt.prompt, max_tokens=length - config.max_new_tokens) for prompt in prompts
+    ]
     warn_of_truncation(encoder, events)
 
     folder = job.checkpoint / "responses"
     order = sorted(range(len(prompts)), key=lambda index: -len(ids[index]))
-    parts = _parts(order, ids, config)
-    names = [folder / f"{number}.jsonl" for number in range(len(parts))]
-    done = sum(len(part) for part, name in zip(parts, names, strict=True) if name.exists())
+    parts = _divide(order, ids, config)
+    paths = [folder / f"{number}.jsonl" for number in range(len(parts))]
+    done = sum(len(part) for part, path in zip(parts, paths, strict=True) if path.exists())
     events.start(job.kind, len(prompts), done or None)
-    pace = Pace(events, done, len(prompts), config.samples)
-    for part, name in zip(parts, names, strict=True):
-        if name.exists():
+    reporter = ProgressReporter(events, done, len(prompts), config.samples)
+    for part, path in zip(parts, paths, strict=True):
+        if path.exists():
             continue
         seeds = [
-            row_seed(config.seed, prompts[index].id, sample)
+            response_seed(config.seed, prompts[index].id, sample)
             for index in part
             for sample in range(config.samples)
         ]
@@ -101,142 +108,146 @@ def _from_model(
                 samples=config.samples,
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
-                end_ids=end_tokens(model, encoder),
+                end_ids=end_token_ids(model, encoder),
                 events=events,
                 batch_tokens=config.batch_tokens,
-                report=pace.responses_there,
+                on_progress=reporter.report_completed,
             )
-        rows: list[Row] = [
+        rows: list[ResponseRow] = [
             {
                 "id": prompts[part[number // config.samples]].id,
                 "sample": number % config.samples,
-                "text": encoder.text(one.token_ids),
-                "token_ids": one.token_ids,
-                "logprobs": [round(value, 6) for value in one.logprobs],
+                "text": encoder.decode(response.token_ids),
+                "token_ids": response.token_ids,
+                "logprobs": [round(value, 6) for value in response.logprobs],
                 "seed": seed,
                 "temperature": config.temperature,
-                "finished": one.finished,
-                "tokens": len(one.token_ids),
+                "finished": response.finished,
+                "tokens": len(response.token_ids),
                 "place": part[number // config.samples],
             }
-            for number, (one, seed) in enumerate(zip(sampled, seeds, strict=True))
+            for number, (response, seed) in enumerate(zip(sampled, seeds, strict=True))
         ]
         if reference is not None:
-            _read_by(reference, [ids[index] for index in part], rows, config.samples)
-        write_lines(name.with_suffix(".tmp"), rows)
-        name.with_suffix(".tmp").rename(name)
-        sync(folder)
-        pace.kept(rows)
-    rows = [row for name in names for row in _read(name)]
-    more = {"kl": fmean(_divergence(row) for row in rows)} if reference is not None else {}
+            _add_reference_logprobs(reference, [ids[index] for index in part], rows, config.samples)
+        write_lines(path.with_suffix(".tmp"), rows)
+        path.with_suffix(".tmp").rename(path)
+        fsync(folder)
+        reporter.report_stored(rows)
+    rows = [row for path in paths for row in _read_rows(path)]
+    more = {"kl": fmean(_response_kl(row) for row in rows)} if reference is not None else {}
     return rows, more | {"truncated_prompts": encoder.truncated}
 
 
-def _read_by(reference: Reference, prompts: list[list[int]], rows: list[Row], samples: int) -> None:
-    """Write into each row how likely the reference finds it; `rows` are prompt after prompt, `samples` of each."""
-    texts = [row["token_ids"] for row in rows]
+def _add_reference_logprobs(
+    reference: Reference, prompts: list[list[int]], rows: list[ResponseRow], samples: int
+) -> None:
+    """Add the reference's log-prob of each response to its row. rows: prompt after prompt, `samples` of each."""
+    responses = [row["token_ids"] for row in rows]
     groups = [
-        Group(prompt, texts[place * samples : (place + 1) * samples]) for place, prompt in enumerate(prompts)
+        EncodedGroup(prompt, responses[number * samples : (number + 1) * samples])
+        for number, prompt in enumerate(prompts)
     ]
     logprobs = [value for values in reference.logprobs(groups) for value in values]
     for row, value in zip(rows, logprobs, strict=True):
         row["reference_logprob"] = round(value, 6)
 
 
-def _divergence(row: Row) -> float:
-    """Nats by which the policy finds its answer likelier than the reference does."""
+def _response_kl(row: ResponseRow) -> float:
+    """The policy's log-prob of a response less the reference's, in nats."""
     return float(sum(row["logprobs"]) - row["reference_logprob"])
 
 
 def _from_server(
     job: Job, config: GenerateConfig, events: Events, prompts: list[Prompt]
-) -> tuple[list[Row], dict[str, Any]]:
-    """Every response, as the server gave it. Prompts that were answered before an interruption are not asked again."""
+) -> tuple[list[ResponseRow], dict[str, Any]]:
+    """All responses, as the server returned them, and further entries of the result. Prompts that were answered before an
+    interruption are not requested again."""
     if job.reference:
-        events.warning("A server answers, so how far its answers are from the reference is not known.")
-    kept = job.checkpoint / "responses" / "served.jsonl"
-    rows = _read(kept)
+        events.warning("The KL from the reference is not measured for responses from a server.")
+    path = job.checkpoint / "responses" / "served.jsonl"
+    rows = _read_rows(path)
     answered = {row["place"] for row in rows}
     places = {id(prompt): place for place, prompt in enumerate(prompts)}
     waiting = [
-        (prompt, [row_seed(config.seed, prompt.id, sample) >> 22 for sample in range(config.samples)])
+        (prompt, [response_seed(config.seed, prompt.id, sample) >> 22 for sample in range(config.samples)])
         for place, prompt in enumerate(prompts)
         if place not in answered
     ]
     events.start(job.kind, len(prompts), len(answered) or None)
-    pace = Pace(events, len(answered), len(prompts), config.samples)
-    with kept.open("a", encoding="utf-8") as file:
-        file.write("\n")  # after the line that an interruption tore
+    reporter = ProgressReporter(events, len(answered), len(prompts), config.samples)
+    with path.open("a", encoding="utf-8") as file:
+        file.write("\n")  # ends a line that an interruption left incomplete
 
-        def keep(prompt: Prompt, answers: list[Answer]) -> None:
-            new: list[Row] = [
+        def store(prompt: Prompt, completions: list[Completion]) -> None:
+            new: list[ResponseRow] = [
                 {
                     "id": prompt.id,
                     "sample": sample,
-                    "text": one.text.strip(),
-                    "token_ids": one.token_ids,
-                    "logprobs": one.logprobs,
-                    "seed": one.seed,
+                    "text": completion.text.strip(),
+                    "token_ids": completion.token_ids,
+                    "logprobs": completion.logprobs,
+                    "seed": completion.seed,
                     "temperature": config.temperature,
-                    "finished": one.finished,
-                    "tokens": one.tokens,
+                    "finished": completion.finished,
+                    "tokens": completion.tokens,
                     "place": places[id(prompt)],
                 }
-                for sample, one in enumerate(answers)
+                for sample, completion in enumerate(completions)
             ]
             # one line a prompt: all of its responses, or none
             file.write(json.dumps(new, ensure_ascii=False) + "\n")
             file.flush()
             rows.extend(new)
-            pace.kept(new)
+            reporter.report_stored(new)
 
-        answer_all(waiting, config, events, keep)
+        complete_prompts(waiting, config, events, store)
     return rows, {"truncated_prompts": 0}
 
 
-class Pace:
-    """Reports prompts answered, and with each lot that is kept its figures."""
+class ProgressReporter:
+    """Reports the number of answered prompts, and metrics of the responses stored since the last report."""
 
     def __init__(self, events: Events, done: int, total: int, samples: int) -> None:
         self.events, self.done, self.total, self.samples = events, done, total, samples
-        self.told = done
-        self.began = time.monotonic()
-        self.lot: list[Row] = []
+        self.reported = done
+        self.last_report = time.monotonic()
+        self.unreported: list[ResponseRow] = []
 
-    def responses_there(self, count: int) -> None:
-        """So many responses of the present lot have ended."""
-        now = self.done + count // self.samples
-        if now > self.told:
-            self.told = now
-            self.events.progress(now, self.total)
+    def report_completed(self, count: int) -> None:
+        """Report that `count` responses of the present part are complete."""
+        prompts = self.done + count // self.samples
+        if prompts > self.reported:
+            self.reported = prompts
+            self.events.progress(prompts, self.total)
 
-    def kept(self, rows: list[Row]) -> None:
-        """These responses are kept; figures follow at most once a second."""
-        self.lot += rows
-        self.responses_there(len(rows))
+    def report_stored(self, rows: list[ResponseRow]) -> None:
+        """Report that these responses are stored, with metrics at most once a second."""
+        self.unreported += rows
+        self.report_completed(len(rows))
         self.done += len(rows) // self.samples
-        seconds = time.monotonic() - self.began
+        seconds = time.monotonic() - self.last_report
         if seconds < 1 and self.done < self.total:
             return
-        tokens = sum(row["tokens"] for row in self.lot)
+        tokens = sum(row["tokens"] for row in self.unreported)
         self.events.metrics(
             self.done,
             {
                 "tokens_per_s": round(tokens / max(1e-9, seconds)),
-                "mean_tokens": tokens / len(self.lot),
-                "finished": sum(row["finished"] for row in self.lot) / len(self.lot),
+                "mean_tokens": tokens / len(self.unreported),
+                "finished": sum(row["finished"] for row in self.unreported) / len(self.unreported),
             },
         )
-        self.began, self.lot = time.monotonic(), []
+        self.last_report, self.unreported = time.monotonic(), []
 
 
-def _parts(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateConfig) -> list[list[int]]:
-    """Prompts in lists of `PART` times what fits in memory."""
+def _divide(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateConfig) -> list[list[int]]:
+    """The prompts in parts of `PART_FACTOR` times what fits in memory."""
     parts: list[list[int]] = []
     tokens = 0
     for index in order:
         more = len(ids[index]) + config.samples * config.max_new_tokens
-        if not parts or tokens + more > PART * config.batch_tokens:
+        if not parts or tokens + more > PART_FACTOR * config.batch_tokens:
             parts.append([])
             tokens = 0
         parts[-1].append(index)
@@ -244,14 +255,14 @@ def _parts(order: Sequence[int], ids: Sequence[Sequence[int]], config: GenerateC
     return parts
 
 
-def _read(path: Path) -> list[Row]:
-    """Rows kept before, from lines that hold one or several; a line that was torn is as if it were not there."""
-    found: list[Row] = []
-    # at line feeds only: JSON leaves other signs that end a line as they are
+def _read_rows(path: Path) -> list[ResponseRow]:
+    """Stored rows, from lines that hold one or a list of them. Incomplete lines are skipped."""
+    rows: list[ResponseRow] = []
+    # split at line feeds only: JSON strings may contain other line separators
     for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
         try:
-            held = json.loads(line)
+            content = json.loads(line)
         except ValueError:
             continue
-        found += held if isinstance(held, list) else [held]
-    return found
+        rows += content if isinstance(content, list) else [content]
+    return rows

@@ -1,4 +1,4 @@
-"""The job directory: reading `job.json`, and putting `output/` in place whole or not at all."""
+"""The job directory: reading `job.json` and publishing `output/` atomically. The contract is in docs/job-format.md."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 
 from training.configs import Config, ConfigError, from_dict
 from training.core.errors import BadInput
-from training.core.process_rank import is_first
+from training.core.process_rank import is_main_process
 
 NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate", "rejection", "ppo", "grpo", "reinforce"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job as its owner asked for it."""
+    """A job as its `job.json` describes it."""
 
     folder: Path
     kind: str
@@ -44,7 +44,7 @@ class Job:
 
 
 def read_job(folder: Path) -> Job:
-    """The job in `folder`. Raises BadInput with a sentence for anything missing or wrong."""
+    """The job in `folder`. Raises BadInput for anything missing or wrong."""
     path = folder / "job.json"
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
@@ -74,30 +74,30 @@ def read_job(folder: Path) -> Job:
     return Job(folder=folder, kind=str(kind), config=config, **names)
 
 
-def publish(job: Job, write: Callable[[Path], None]) -> Path:
-    """Have `write` fill a directory under a temporary name, then give it its own. Returns `output/`.
+def publish_output(job: Job, write: Callable[[Path], None]) -> Path:
+    """Let `write` fill a directory under a temporary name, then rename it to `output/`, whose path is returned.
 
-    The checkpoint has served its purpose once the output stands, and is removed. Of several processes the first writes.
+    The checkpoint is removed afterwards. Only the main process writes.
     """
-    if not is_first():
+    if not is_main_process():
         return job.output
     unfinished = job.folder / "output.tmp"
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     write(unfinished)
-    write_json(unfinished / "palate.json", about(job))
+    write_json(unfinished / "palate.json", model_metadata(job))
     if (job.folder / "tensorboard").is_dir():
         shutil.copytree(job.folder / "tensorboard", unfinished / "tensorboard")
-    sync_tree(unfinished)
+    fsync_tree(unfinished)
     unfinished.rename(job.output)
-    sync(job.folder)
+    fsync(job.folder)
     for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp", "tensorboard"):
         shutil.rmtree(job.folder / name, ignore_errors=True)
     return job.output
 
 
-def about(job: Job) -> dict[str, Any]:
-    """What a model directory says about its own making."""
+def model_metadata(job: Job) -> dict[str, Any]:
+    """The contents of palate.json: how the output was made."""
     import torch
     import transformers
 
@@ -121,15 +121,15 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def write_lines(path: Path, rows: list[dict[str, Any]]) -> None:
-    """`rows` as JSON lines, on disk when this returns."""
+    """Write `rows` as JSON lines, synced to disk."""
     with path.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    sync(path)
+    fsync(path)
 
 
-def sync(path: Path) -> None:
-    """Have the disk hold what was written to a file, or the names in a directory."""
+def fsync(path: Path) -> None:
+    """Sync a file, or the entries of a directory, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -137,7 +137,7 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def sync_tree(folder: Path) -> None:
+def fsync_tree(folder: Path) -> None:
     for path in folder.rglob("*"):
-        sync(path)
-    sync(folder)
+        fsync(path)
+    fsync(folder)

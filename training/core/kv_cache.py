@@ -1,10 +1,10 @@
-"""A key-value cache for k responses a prompt: the prompt's part is kept once, the responses' part is written in place.
+"""A key-value cache for k responses a prompt: the prompt's part is stored once, the responses' part is written in place.
 
-Prompts come in cohorts, each run once and then continued in step: all its responses are equally long. After that each
-step feeds one token a response, of all cohorts together; its queries attend to the prompt of their group (one product
-serves the responses of a prompt) and to what the response itself has written, under one softmax.
-A response that ends gives its place to the last one of its cohort, and so does a prompt whose responses have all ended:
-nothing but the moved row is copied. A cohort that has shrunk to a half gives the memory back.
+Prompts come in cohorts, which are prefilled once and decoded in step: all responses of a cohort have equal length. Each
+decoding step feeds one token a response, of all cohorts together; its queries attend to the prompt of their group (one
+matrix product serves all responses of a prompt) and to the response's own tokens, under one softmax.
+When a response ends, the last one of its cohort moves into its row, and likewise for a prompt whose responses have all
+ended: nothing but the moved rows is copied. A cohort reduced to half of its capacity is copied to a smaller one.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from torch import Tensor
 from transformers import DynamicCache
 
 GROWTH = 16
-"""Room for a response's tokens is made so many at a time, and attention reads all of it: products of matrices that lie end to
-end are several times faster than of parts with gaps between them."""
+"""Tokens by which the responses' part is enlarged at a time. Attention reads all of it: matrix products on contiguous memory
+are several times faster than on parts with gaps between them."""
 
 PREFILL_TOKENS = 4096
-"""Most tokens of prompts, padding included, run at once; more gains nothing and costs memory."""
+"""Prompt tokens, padding included, in one prefill pass at most; more is not faster and takes memory."""
 
 
-class SharedCache:
-    """The cohorts of one run of a model with up to `samples` responses a prompt, each of at most `size` tokens.
+class SharedPromptCache:
+    """The cohorts of one run of a model, with `samples` responses a prompt of at most `size` tokens each.
 
-    Rows are responses, cohort after cohort; B of them go on.
+    Rows are active responses, cohort after cohort; there are B of them.
     """
 
     is_compileable = False
@@ -38,45 +38,44 @@ class SharedCache:
 
     @property
     def tokens(self) -> int:
-        """Tokens there is memory for, written or not."""
+        """Tokens that memory is reserved for, written or not."""
         return sum(cohort.tokens for cohort in self.cohorts)
 
     def admit(self, prompts: Sequence[Sequence[int]]) -> Tensor:
-        """Run N prompts, whose N * samples responses become the last rows. (N * samples, D) hidden states of the prompts'
-        last tokens."""
+        """Prefill N prompts, whose N * samples responses become the last rows. Returns (N * samples, D) hidden states of
+        the prompts' last tokens."""
         cohort = Cohort(prompts, self.samples, self.size, self.model.device)
         hidden = cohort.prefill(self.model)
         self.cohorts.append(cohort)
         return hidden.repeat_interleave(self.samples, 0)
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Run one token of each of the B responses. (B, D) hidden states."""
+        """Run one token of each of the B responses. Returns (B, D) hidden states."""
         positions = torch.cat([cohort.next_positions() for cohort in self.cohorts])
         hidden: Tensor = self.model.base_model(
             input_ids=tokens[:, None],
             position_ids=positions[:, None],
             past_key_values=self,
             use_cache=True,
-            attention_mask=torch.ones(1, 1, 1, 1),  # handed on as it is, so none is built
+            attention_mask=torch.ones(1, 1, 1, 1),  # passed on unchanged, so none is built
             shared_cache=self,
         ).last_hidden_state
         return hidden[:, 0]
 
-    def keep(self, going: Tensor) -> Tensor:
-        """Drop the responses that are not in the (B,) mask. Returns the order in which the others stand from now on, as
-        their rows of before."""
+    def retain(self, active: Tensor) -> Tensor:
+        """Drop the responses outside the (B,) mask. Returns the new order of the others, as their previous rows."""
         orders, start = [], 0
-        for cohort, part in zip(self.cohorts, self.split(going), strict=True):
-            orders.append(start + (torch.arange(cohort.rows) if part.all() else cohort.keep(part).cpu()))
+        for cohort, part in zip(self.cohorts, self.split(active), strict=True):
+            orders.append(start + (torch.arange(cohort.rows) if part.all() else cohort.retain(part).cpu()))
             start += len(part)
         self.cohorts = [cohort for cohort in self.cohorts if cohort.rows]
-        return torch.cat(orders).to(going.device)
+        return torch.cat(orders).to(active.device)
 
     def split(self, values: Tensor) -> tuple[Tensor, ...]:
-        """The part of each cohort, from (B, ...)."""
+        """The part of each cohort of (B, ...) values."""
         return torch.split(values, [cohort.rows for cohort in self.cohorts])
 
-    # What transformers asks of a cache.
+    # transformers' cache interface
 
     def update(
         self, key: Tensor, value: Tensor, layer: int, *args: Any, **kwargs: Any
@@ -91,11 +90,12 @@ class SharedCache:
 
 
 class Cohort:
-    """Keys and values of N prompts and their B responses still going, each as (keys, values) for every layer.
+    """Keys and values of N prompts and their B active responses, each as (keys, values) for every layer.
 
-    prompt: (N, H, P, D), padded on the right to the longest prompt. own: (B, H, T, D) with room for T tokens a response,
-    of which `written` are there and the others 0; what can leave comes first, so that what goes on is a block that a product
-    can read as it lies. groups: (B,) the prompt of each response.
+    prompt_kv: (N, H, P, D), padded on the right to the longest prompt. response_kv: (B, H, T, D) with capacity for T tokens
+    a response, of which `written` are set and the others 0; the active rows are the first, so that they form a contiguous
+    block. groups: (B,) the prompt of each response. slots: the responses of the prompt with most; matrix products use a
+    layout of N x slots, in which `slot_index` (B,) is the position of each response.
     """
 
     def __init__(
@@ -106,11 +106,11 @@ class Cohort:
         padding = torch.arange(int(self.lengths.max()), device=device) >= self.lengths[:, None]
         self.bias = torch.zeros(padding.shape, device=device).masked_fill_(padding, float("-inf"))
         self.ragged = bool(padding.any())
-        self.prompt: dict[int, tuple[Tensor, Tensor]] = {}
-        self.own: dict[int, tuple[Tensor, Tensor]] = {}
+        self.prompt_kv: dict[int, tuple[Tensor, Tensor]] = {}
+        self.response_kv: dict[int, tuple[Tensor, Tensor]] = {}
         self.groups = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-        self.room = (len(prompts), len(prompts) * samples)
-        self._seat()
+        self.capacity = (len(prompts), len(prompts) * samples)
+        self._assign_slots()
 
     @property
     def rows(self) -> int:
@@ -118,24 +118,24 @@ class Cohort:
 
     @property
     def tokens(self) -> int:
-        """Tokens there is memory for."""
-        return self.room[0] * self.bias.shape[1] + self.room[1] * self.size
+        """Tokens that memory is reserved for."""
+        return self.capacity[0] * self.bias.shape[1] + self.capacity[1] * self.size
 
     def prefill(self, model: Any) -> Tensor:
-        """Run the prompts, those of like length together. (N, D) hidden states of their last tokens."""
+        """Run the prompts, those of similar length together. Returns (N, D) hidden states of their last tokens."""
         last: Tensor | None = None
-        for rows in self._passes():
+        for rows in self._prefill_passes():
             lengths = self.lengths[rows]
             ids = torch.zeros(len(rows), int(lengths.max()), dtype=torch.long)
             for place, row in enumerate(rows):
                 ids[place, : len(self.prompts[row])] = torch.tensor(self.prompts[row])
-            kept = DynamicCache()
+            cache = DynamicCache()
             hidden = model.base_model(
-                input_ids=ids.to(model.device), past_key_values=kept, use_cache=True
+                input_ids=ids.to(model.device), past_key_values=cache, use_cache=True
             ).last_hidden_state
-            layers: list[Any] = kept.layers
+            layers: list[Any] = cache.layers
             for number, layer in enumerate(layers):
-                self._keep_prompts(number, rows, layer.keys, layer.values)
+                self._store_prompts(number, rows, layer.keys, layer.values)
             if last is None:
                 last = hidden.new_empty(len(self.prompts), hidden.shape[-1])
             last[rows] = hidden[torch.arange(len(rows), device=hidden.device), lengths - 1]
@@ -143,110 +143,112 @@ class Cohort:
         return last
 
     def next_positions(self) -> Tensor:
-        """(B,) positions of the tokens that come now; `write` is then to be called for each layer."""
+        """(B,) positions of the next tokens, which `write` must then be called for, layer by layer."""
         self.written += 1
         return self.lengths[self.groups] + self.written - 1
 
     def write(self, layer: int, key: Tensor, value: Tensor) -> None:
-        """Keep the (B, H, 1, D) keys and values of this step's tokens."""
+        """Store the (B, H, 1, D) keys and values of this step's tokens."""
         if self.written % GROWTH == 1:
-            self._make_room(layer)
-        for kept, part in zip(self.own[layer], (key, value), strict=True):
-            kept[: self.rows, :, self.written - 1] = part[:, :, 0]
+            self._grow(layer)
+        for stored, part in zip(self.response_kv[layer], (key, value), strict=True):
+            stored[: self.rows, :, self.written - 1] = part[:, :, 0]
 
-    def _make_room(self, layer: int) -> None:
-        _, heads, _, width = self.prompt[layer][0].shape
-        room = min(GROWTH, self.size + 1 - self.written)
-        more = [part.new_zeros(self.rows, heads, room, width) for part in self.prompt[layer]]
-        if layer in self.own:
+    def _grow(self, layer: int) -> None:
+        _, heads, _, width = self.prompt_kv[layer][0].shape
+        tokens = min(GROWTH, self.size + 1 - self.written)
+        more = [part.new_zeros(self.rows, heads, tokens, width) for part in self.prompt_kv[layer]]
+        if layer in self.response_kv:
             more = [
-                torch.cat([kept[: self.rows], new], 2)
-                for kept, new in zip(self.own[layer], more, strict=True)
+                torch.cat([stored[: self.rows], new], 2)
+                for stored, new in zip(self.response_kv[layer], more, strict=True)
             ]
-        self.own[layer] = more[0], more[1]
+        self.response_kv[layer] = more[0], more[1]
 
     def attend(self, layer: int, query: Tensor) -> Tensor:
         """(B, heads, D) from scaled (B, heads, D) queries."""
-        prompt_keys, prompt_values = self.prompt[layer]
-        keys, values = (part[: self.rows] for part in self.own[layer])
+        prompt_keys, prompt_values = self.prompt_kv[layer]
+        keys, values = (part[: self.rows] for part in self.response_kv[layer])
         _, kv_heads, prompt_length, _ = prompt_keys.shape
         ratio, width = query.shape[1] // kv_heads, query.shape[2]
         query = query.to(prompt_keys.dtype).reshape(self.rows, kv_heads, ratio, width)
 
-        on_prompt = self._seated(query) @ prompt_keys.transpose(-1, -2)
+        on_prompt = self._to_slots(query) @ prompt_keys.transpose(-1, -2)
         if self.ragged:
             on_prompt += self.bias[:, None, None]
-        scores = torch.cat([self._stood_up(on_prompt, ratio), query @ keys.transpose(-1, -2)], -1)
+        scores = torch.cat([self._from_slots(on_prompt, ratio), query @ keys.transpose(-1, -2)], -1)
         scores[..., prompt_length + self.written :] = float("-inf")
         weights = torch.softmax(scores, -1, torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
-        read = self._stood_up(self._seated(weights[..., :prompt_length]) @ prompt_values, ratio)
-        return (read + weights[..., prompt_length:] @ values).flatten(1, 2)
+        of_prompt = self._from_slots(self._to_slots(weights[..., :prompt_length]) @ prompt_values, ratio)
+        return (of_prompt + weights[..., prompt_length:] @ values).flatten(1, 2)
 
-    def keep(self, going: Tensor) -> Tensor:
-        """Drop the responses that are not in the (B,) mask, and prompts that have none left. Returns the order in which
-        the others stand from now on, as their rows of before."""
-        order, holes, movers = _closed_up(going)
-        for part in (part for kept in self.own.values() for part in kept):
+    def retain(self, active: Tensor) -> Tensor:
+        """Drop the responses outside the (B,) mask, and prompts without any left. Returns the new order of the others, as
+        their previous rows."""
+        order, holes, movers = _compact(active)
+        for part in (part for stored in self.response_kv.values() for part in stored):
             part[holes, :, : self.written] = part[movers, :, : self.written]
         self.groups = self.groups[order]
 
-        used = torch.zeros(len(self.lengths), dtype=torch.bool, device=going.device)
+        used = torch.zeros(len(self.lengths), dtype=torch.bool, device=active.device)
         used[self.groups] = True
-        groups, holes, movers = _closed_up(used)
+        groups, holes, movers = _compact(used)
         if len(groups) < len(used):
-            for part in (part for kept in self.prompt.values() for part in kept):
+            for part in (part for stored in self.prompt_kv.values() for part in stored):
                 part[holes] = part[movers]
             self.lengths, self.bias = self.lengths[groups], self.bias[groups]
-            self.prompt = {
-                layer: (k[: len(groups)], v[: len(groups)]) for layer, (k, v) in self.prompt.items()
+            self.prompt_kv = {
+                layer: (k[: len(groups)], v[: len(groups)]) for layer, (k, v) in self.prompt_kv.items()
             }
-            renumbered = torch.zeros(len(used), dtype=torch.long, device=going.device)
-            renumbered[groups] = torch.arange(len(groups), device=going.device)
+            renumbered = torch.zeros(len(used), dtype=torch.long, device=active.device)
+            renumbered[groups] = torch.arange(len(groups), device=active.device)
             self.groups = renumbered[self.groups]
-        self._give_back()
-        self._seat()
+        self._shrink()
+        self._assign_slots()
         return order
 
-    def _give_back(self) -> None:
-        """Let go of memory of which less than a half is in use."""
-        prompts, rows = self.room
+    def _shrink(self) -> None:
+        """Copy a part of which at most half is in use to a smaller tensor."""
+        prompts, rows = self.capacity
         if 2 * len(self.lengths) <= prompts:
             prompts = len(self.lengths)
-            self.prompt = {layer: (k.clone(), v.clone()) for layer, (k, v) in self.prompt.items()}
+            self.prompt_kv = {layer: (k.clone(), v.clone()) for layer, (k, v) in self.prompt_kv.items()}
         if 2 * self.rows <= rows:
             rows = self.rows
-            self.own = {layer: (k[:rows].clone(), v[:rows].clone()) for layer, (k, v) in self.own.items()}
-        self.room = (prompts, rows)
+            self.response_kv = {
+                layer: (k[:rows].clone(), v[:rows].clone()) for layer, (k, v) in self.response_kv.items()
+            }
+        self.capacity = (prompts, rows)
 
-    def _seat(self) -> None:
-        """Give each response a seat among the `seats` of its prompt: (B,) places in N x seats."""
+    def _assign_slots(self) -> None:
+        """Give each response one of the slots of its prompt."""
         counts = torch.bincount(self.groups, minlength=len(self.lengths))
-        self.seats = int(counts.max()) if len(counts) else 0
+        self.slots = int(counts.max()) if len(counts) else 0
         order = torch.argsort(self.groups, stable=True)
-        rank = torch.empty_like(order)
+        slot = torch.empty_like(order)
         before = (counts.cumsum(0) - counts)[self.groups[order]]
-        rank[order] = torch.arange(len(order), device=order.device) - before
-        self.places = self.groups * self.seats + rank
-        places = torch.arange(len(self.lengths) * self.seats, device=order.device)
-        self.in_order = torch.equal(self.places, places)
+        slot[order] = torch.arange(len(order), device=order.device) - before
+        self.slot_index = self.groups * self.slots + slot
+        indices = torch.arange(len(self.lengths) * self.slots, device=order.device)
+        self.is_in_order = torch.equal(self.slot_index, indices)
 
-    def _seated(self, rows: Tensor) -> Tensor:
-        """(N, H, seats * r, W) from (B, H, r, W): a prompt's responses side by side, empty seats 0."""
+    def _to_slots(self, rows: Tensor) -> Tensor:
+        """(N, H, slots * r, W) from (B, H, r, W): the responses of a prompt side by side, empty slots 0."""
         _, heads, ratio, width = rows.shape
-        if not self.in_order:
-            empty = rows.new_zeros(len(self.lengths) * self.seats, heads, ratio, width)
-            rows = empty.index_copy_(0, self.places, rows)
-        seated = rows.view(len(self.lengths), self.seats, heads, ratio, width).transpose(1, 2)
-        return seated.reshape(len(self.lengths), heads, self.seats * ratio, width)
+        if not self.is_in_order:
+            empty = rows.new_zeros(len(self.lengths) * self.slots, heads, ratio, width)
+            rows = empty.index_copy_(0, self.slot_index, rows)
+        slots = rows.view(len(self.lengths), self.slots, heads, ratio, width).transpose(1, 2)
+        return slots.reshape(len(self.lengths), heads, self.slots * ratio, width)
 
-    def _stood_up(self, seated: Tensor, ratio: int) -> Tensor:
-        """(B, H, r, W) from (N, H, seats * r, W): what `_seated` did, undone."""
-        count, heads, _, width = seated.shape
-        rows = seated.view(count, heads, self.seats, ratio, width).transpose(1, 2)
-        rows = rows.reshape(count * self.seats, heads, ratio, width)
-        return rows if self.in_order else rows[self.places]
+    def _from_slots(self, slots: Tensor, ratio: int) -> Tensor:
+        """(B, H, r, W) from (N, H, slots * r, W): the inverse of `_to_slots`."""
+        count, heads, _, width = slots.shape
+        rows = slots.view(count, heads, self.slots, ratio, width).transpose(1, 2)
+        rows = rows.reshape(count * self.slots, heads, ratio, width)
+        return rows if self.is_in_order else rows[self.slot_index]
 
-    def _passes(self) -> Iterator[list[int]]:
+    def _prefill_passes(self) -> Iterator[list[int]]:
         rows: list[int] = []
         for row in sorted(range(len(self.prompts)), key=lambda row: len(self.prompts[row])):
             if rows and (len(rows) + 1) * len(self.prompts[row]) > PREFILL_TOKENS:
@@ -255,32 +257,32 @@ class Cohort:
             rows.append(row)
         yield rows
 
-    def _keep_prompts(self, layer: int, rows: list[int], keys: Tensor, values: Tensor) -> None:
-        """Take over the (n, H, P, D) keys and values of the prompts at `rows`, in the type of the values: under autocast
-        the keys alone come in float32."""
+    def _store_prompts(self, layer: int, rows: list[int], keys: Tensor, values: Tensor) -> None:
+        """Store the (n, H, P, D) keys and values of the prompts at `rows`, in the dtype of the values: under autocast the
+        keys alone are in float32."""
         _, heads, length, width = keys.shape
-        if layer not in self.prompt:
+        if layer not in self.prompt_kv:
             shape = (len(self.lengths), heads, self.bias.shape[1], width)
             # zeros where a prompt is shorter: what softmax gives no weight must still be a number
-            self.prompt[layer] = values.new_zeros(shape), values.new_zeros(shape)
-        for kept, part in zip(self.prompt[layer], (keys, values), strict=True):
-            kept[rows, :, :length] = part.to(kept.dtype)
+            self.prompt_kv[layer] = values.new_zeros(shape), values.new_zeros(shape)
+        for stored, part in zip(self.prompt_kv[layer], (keys, values), strict=True):
+            stored[rows, :, :length] = part.to(stored.dtype)
 
 
-def shared_attention(layer: int, query: Tensor, scaling: float | None, cache: SharedCache) -> Tensor:
-    """(B, 1, heads, D) from (B, heads, 1, D) queries: softmax over the prompt's and the response's own keys together."""
+def shared_attention(layer: int, query: Tensor, scaling: float | None, cache: SharedPromptCache) -> Tensor:
+    """(B, 1, heads, D) from (B, heads, 1, D) queries: one softmax over the prompt's keys and the response's own."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = cache.split(query[:, :, 0] * scale)
-    read = [cohort.attend(layer, part) for cohort, part in zip(cache.cohorts, queries, strict=True)]
-    return (torch.cat(read) if len(read) > 1 else read[0])[:, None]
+    outputs = [cohort.attend(layer, part) for cohort, part in zip(cache.cohorts, queries, strict=True)]
+    return (torch.cat(outputs) if len(outputs) > 1 else outputs[0])[:, None]
 
 
-def _closed_up(going: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """How the rows of a (B,) mask that go on close up to the front, few of them moving: the rows of before in their new
-    order, the holes, and who moves into each."""
-    count = int(going.sum())
-    holes = (~going[:count]).nonzero().squeeze(-1)
-    movers = going[count:].nonzero().squeeze(-1) + count
-    order = torch.arange(count, device=going.device)
+def _compact(active: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """How the rows of a (B,) mask move to the front, with as few moves as possible: the previous rows in their new order,
+    the holes, and the row that moves into each."""
+    count = int(active.sum())
+    holes = (~active[:count]).nonzero().squeeze(-1)
+    movers = active[count:].nonzero().squeeze(-1) + count
+    order = torch.arange(count, device=active.device)
     order[holes] = movers
     return order, holes, movers

@@ -1,9 +1,9 @@
-"""From hidden states to log-probs of tokens, without ever holding the logits of a whole pass.
+"""Log-probs of tokens from hidden states, without the logits of a whole pass in memory.
 
-The vocabulary is wide: the logits of a few thousand tokens take more memory than everything else of a pass, and autograd
-would keep two or three copies of them. Here they are made a few hundred rows at a time. Of each row a log-sum-exp is
-what the log-prob needs, and exp(logit - logsumexp) what its gradient does, so logits become their own gradient in place.
-Those of the first chunks, up to a bound, wait for the way back; those of the others are made again there.
+The logits of a few thousand tokens over a large vocabulary take more memory than everything else in a pass, and autograd
+would store two or three copies. Here they are computed a few hundred rows at a time. The log-prob of a row needs only its
+log-sum-exp, and its gradient is exp(logit - logsumexp), so the logits are overwritten by their own gradient. The logits of
+the first chunks, up to a bound, are stored for the backward pass; those of the others are computed again there.
 """
 
 from __future__ import annotations
@@ -15,49 +15,67 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.utils.checkpoint import checkpoint
 
+from training.core.batching import Batch, hidden_states
 from training.core.errors import BadInput
 
-CHUNK = 2**22
-"""Logits made at once, 16 MiB in float32, unless that were fewer than `FEWEST_ROWS` rows."""
+CHUNK_LOGITS = 2**22
+"""Logits computed at once, 16 MiB in float32, but of at least `MIN_CHUNK_ROWS` rows."""
 
-FEWEST_ROWS = 512
+MIN_CHUNK_ROWS = 512
 """With fewer rows the matrix products would be slow."""
 
-KEPT = 2**24
-"""Logits that wait for the way back, at most: 64 MiB in float32 save their share of a third product."""
+MAX_STORED_LOGITS = 2**24
+"""Logits stored for the backward pass, at most: 64 MiB in float32. Others cost a third matrix product."""
+
+
+def token_logprobs(policy: Any, batch: Batch, temperature: float = 1.0) -> Tensor:
+    """(N,) log-probs of all response tokens, response after response, in float32 or wider; of logits over `temperature`.
+
+    Only positions that predict a response token go through the vocabulary projection.
+    """
+    hidden = hidden_states(policy.base_model, batch)[batch.predictor]
+    return label_logprobs(policy, hidden, batch.label, temperature)
+
+
+def response_logprobs(policy: Any, batch: Batch) -> Tensor:
+    """(K,) log-probs summed over each response, in float32 or wider."""
+    logprobs = token_logprobs(policy, batch)
+    return logprobs.new_zeros(len(batch.lengths)).index_add(0, batch.owner, logprobs)
 
 
 def vocabulary_logits(policy: Any, hidden: Tensor) -> Tensor:
-    """(..., V) logits of (..., D) hidden states, as the model's own forward would give them."""
+    """(..., V) logits of (..., D) hidden states, as the model's own forward computes them."""
     logits = policy.get_output_embeddings()(hidden)
     cap = getattr(policy.config, "final_logit_softcapping", None)
     return cap * torch.tanh(logits / cap) if cap else logits
 
 
 def label_logprobs(policy: Any, hidden: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """(N,) log-probs of the (N,) ids `label` after (N, D) hidden states, in float32 at least; logits over `temperature`."""
+    """(N,) log-probs of the (N,) ids `label` given (N, D) hidden states, in float32 or wider; of logits over `temperature`."""
 
     def of_chunk(hidden: Tensor, label: Tensor) -> Tensor:
         logits = vocabulary_logits(policy, hidden)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         if temperature != 1.0:
             logits = logits / temperature
-        found: Tensor = _LabelLogprobs.apply(logits, label)  # type: ignore[no-untyped-call]
-        return found
+        logprobs: Tensor = _LabelLogprobs.apply(logits, label)  # type: ignore[no-untyped-call]
+        return logprobs
 
     width = policy.config.get_text_config().vocab_size
-    rows = max(FEWEST_ROWS, CHUNK // width)
-    found: list[Tensor] = []
-    for part, own in zip(torch.split(hidden, rows), torch.split(label, rows), strict=True):
-        if not torch.is_grad_enabled() or (len(found) + 1) * rows * width <= KEPT:
-            found.append(of_chunk(part, own))
+    rows = max(MIN_CHUNK_ROWS, CHUNK_LOGITS // width)
+    chunks: list[Tensor] = []
+    for hidden_rows, labels in zip(torch.split(hidden, rows), torch.split(label, rows), strict=True):
+        if not torch.is_grad_enabled() or (len(chunks) + 1) * rows * width <= MAX_STORED_LOGITS:
+            chunks.append(of_chunk(hidden_rows, labels))
         else:
-            found.append(checkpoint(of_chunk, part, own, use_reentrant=False, preserve_rng_state=False))
-    return torch.cat(found)
+            chunks.append(
+                checkpoint(of_chunk, hidden_rows, labels, use_reentrant=False, preserve_rng_state=False)
+            )
+    return torch.cat(chunks)
 
 
 class _LabelLogprobs(torch.autograd.Function):
-    """(N,) log-probs of ids `label` from (N, V) logits, which the way back overwrites: it can be gone once."""
+    """(N,) log-probs of ids `label` from (N, V) logits. Backward overwrites the logits, so it can run once only."""
 
     @staticmethod
     def forward(ctx: Any, logits: Tensor, label: Tensor) -> Tensor:
@@ -75,10 +93,12 @@ class _LabelLogprobs(torch.autograd.Function):
 
 @torch.no_grad()
 def check_logits(policy: Any, setting: str = "model") -> None:
-    """Refuse a model whose forward does something to its logits that `vocabulary_logits` does not know."""
+    """Raise BadInput for a model whose forward changes its logits in a way that `vocabulary_logits` does not reproduce."""
     probe = torch.arange(4, device=policy.device)[None]
     whole = policy(input_ids=probe, use_cache=False).logits
     ours = vocabulary_logits(policy, policy.base_model(input_ids=probe, use_cache=False).last_hidden_state)
     if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
         kind = policy.config.model_type
-        raise BadInput(f"Models of type {kind} scale their logits in a way not known here.", setting=setting)
+        raise BadInput(
+            f"Models of type {kind} scale their logits in a way that is not supported.", setting=setting
+        )

@@ -1,7 +1,7 @@
-"""LoRA (Hu et al. 2021) through peft: W + (alpha / rank) B A, of which only B and A are learned.
+"""Low-rank adapters through peft: W + (alpha / rank) B A, of which only B and A are learned (LoRA, Hu et al. 2021).
 
-The adapters are put into the model in place, so whatever holds the model or its trunk goes on as before, and are
-added to its matrices at the end, so what is written is a model like any other. Left out: dropout, quantised models.
+The adapters are injected into the model in place, so references to the model or its trunk stay valid, and merged into its
+matrices at the end, so the output is a plain model. Left out: dropout, quantised models.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from training.configs import TrainingConfig
 from training.core.errors import BadInput
 
 
-def add(model: nn.Module, config: TrainingConfig) -> None:
-    """Freeze every transformer within `model` and give it adapters; whatever surrounds it (a head) is still learned.
+def add_adapters(model: nn.Module, config: TrainingConfig) -> None:
+    """Freeze every transformer within `model` and add adapters to it; what is outside of it (a head) stays trainable.
 
-    Raises BadInput, naming lora_targets, where no matrix goes by a name given there, or one serves two purposes.
+    Raises BadInput if no matrix has a name in `lora_targets`, or one of them is tied to another.
     """
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     if not config.lora_targets.strip(" ,"):
-        raise BadInput("LoRA needs the names of the matrices to correct.", setting="lora_targets")
+        raise BadInput("LoRA needs the names of the matrices to adapt.", setting="lora_targets")
     names = [name.strip() for name in config.lora_targets.split(",") if name.strip()]
-    for transformer in transformers_of(model):
-        read: Any = transformer.get_input_embeddings()
-        written: Any = transformer.get_output_embeddings()  # type: ignore[no-untyped-call]
-        tied = read.weight if written is not None and read.weight is written.weight else None
+    for transformer in find_transformers(model):
+        inputs: Any = transformer.get_input_embeddings()
+        outputs: Any = transformer.get_output_embeddings()  # type: ignore[no-untyped-call]
+        tied = inputs.weight if outputs is not None and inputs.weight is outputs.weight else None
         adapters = LoraConfig(
             r=config.lora_rank,
-            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # any number will do
+            lora_alpha=config.lora_alpha,  # type: ignore[arg-type]  # peft accepts floats
             target_modules="all-linear" if names == ["all-linear"] else names,
         )
         try:
             inject_adapter_in_model(adapters, transformer)
         except ValueError as error:
             raise BadInput(
-                f"LoRA finds no matrices to correct by the name {config.lora_targets}: {str(error).splitlines()[0]}",
+                f"LoRA finds no matrices named {config.lora_targets}: {str(error).splitlines()[0]}",
                 setting="lora_targets",
             ) from None
         for layer in transformer.modules():
@@ -49,14 +49,14 @@ def add(model: nn.Module, config: TrainingConfig) -> None:
                 and layer.get_base_layer().weight is tied
             ):
                 raise BadInput(
-                    "This model reads and writes tokens with one matrix, and a correction of one use would be lost on the"
+                    "This model's embeddings and output projection are one matrix, and adapting one use would not affect the"
                     " other; leave the embeddings and lm_head out of lora_targets.",
                     setting="lora_targets",
                 )
 
 
-def merge(model: nn.Module) -> None:
-    """Add the adapters to the matrices they correct, and take them out."""
+def merge_adapters(model: nn.Module) -> None:
+    """Add the adapters to their matrices, and remove them from the model."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     for parent in list(model.modules()):
@@ -64,14 +64,14 @@ def merge(model: nn.Module) -> None:
             if isinstance(child, BaseTunerLayer):
                 child.merge()
                 setattr(parent, name, child.get_base_layer())
-    for transformer in transformers_of(model):
+    for transformer in find_transformers(model):
         if hasattr(transformer, "peft_config"):
             del transformer.peft_config
     model.requires_grad_(True)
 
 
-def transformers_of(model: nn.Module) -> list[PreTrainedModel]:
-    """The transformers within `model`, or itself, outermost only."""
+def find_transformers(model: nn.Module) -> list[PreTrainedModel]:
+    """The outermost transformers within `model`, or `model` itself if it is one."""
     if isinstance(model, PreTrainedModel):
         return [model]
-    return [found for child in model.children() for found in transformers_of(child)]
+    return [transformer for child in model.children() for transformer in find_transformers(child)]

@@ -1,4 +1,4 @@
-"""Memory: the most that a run has taken, and what to lower when there was not enough."""
+"""Peak memory of a run, and which setting to lower when there was not enough."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from training.configs import Config, RolloutConfig
 
 MEBIBYTE = 2**20
 
-COMPLAINTS = (
+OUT_OF_MEMORY_TEXTS = (
     "out of memory",
     "not enough memory",
     "cannot allocate memory",
@@ -18,7 +18,7 @@ COMPLAINTS = (
 
 
 def peak_mb() -> float:
-    """The most memory this process has held so far, in MiB: on the accelerator where there is one, else in RAM."""
+    """Peak memory of this process so far, in MiB: on the accelerator, if there is one, else resident memory."""
     import torch
 
     if torch.cuda.is_available():
@@ -26,32 +26,32 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def ran_out(error: BaseException) -> bool:
-    """Whether the machine, or its accelerator, had no memory left."""
-    words = str(error).lower()
-    return isinstance(error, MemoryError) or any(complaint in words for complaint in COMPLAINTS)
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether the machine or its accelerator ran out of memory."""
+    message = str(error).lower()
+    return isinstance(error, MemoryError) or any(text in message for text in OUT_OF_MEMORY_TEXTS)
 
 
-def advice(kind: str, config: Config, *, loaded: bool) -> tuple[str, str]:
-    """What to say of a run that ran out of memory, and the setting it names. loaded: whether the models were in."""
+def out_of_memory_message(kind: str, config: Config, *, loaded: bool) -> tuple[str, str]:
+    """A message for a run that ran out of memory, and the setting that it names. loaded: whether the models were loaded."""
     if not loaded:
-        return "The memory ran out before the work began; start from a smaller model.", "model"
-    longest = getattr(config, "block_length", config.max_length)
-    if config.batch_tokens <= longest:
+        return "Memory ran out while loading; start from a smaller model.", "model"
+    max_sequence = getattr(config, "block_length", config.max_length)
+    if config.batch_tokens <= max_sequence:
         setting = "block_length" if kind == "pretrain" else "max_length"
-        remedy = f"lower {setting}, as batch_tokens is already no more than one row"
+        remedy = f"lower {setting}, as batch_tokens is not more than one sequence already"
     elif kind == "generate":
-        setting, remedy = "batch_tokens", "lower batch_tokens, the number of tokens kept at once"
+        setting, remedy = "batch_tokens", "lower batch_tokens, the number of tokens in memory"
     elif isinstance(config, RolloutConfig) and config.samples * config.max_new_tokens > config.batch_tokens:
         setting = "samples"
         remedy = "lower samples or max_new_tokens, as a prompt's responses go through the model together"
     else:
         setting, remedy = (
             "batch_tokens",
-            "lower batch_tokens, the number of tokens put through the model at once",
+            "lower batch_tokens, the number of tokens per batch",
         )
     if isinstance(config, RolloutConfig):
-        remedy += ", or sample_tokens, the number kept while sampling"
+        remedy += ", or sample_tokens, the number of tokens in memory while sampling"
     if getattr(config, "gradient_checkpointing", True) is False:
         remedy += ", or turn on gradient_checkpointing"
-    return f"The memory ran out; {remedy}.", setting
+    return f"Memory ran out; {remedy}.", setting

@@ -1,4 +1,4 @@
-"""Loading and saving models, and refusing the ones that are not safe or not there."""
+"""Loading and saving models and tokenizers; unsafe or missing ones are refused."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from training.core.attention import attend_here
+from training.core.attention import install_attention
 from training.core.errors import BadInput
 from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 
@@ -33,22 +33,22 @@ PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
 def device() -> torch.device:
-    """The accelerator where there is one."""
+    """The accelerator, if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(precision: str) -> AbstractContextManager[Any]:
-    """A context in which matrix products are done in `precision`."""
+    """A context in which matrix products are computed in `precision`, float32 or bfloat16."""
     if precision == "float32":
         return nullcontext()
     return torch.autocast(device().type, torch.bfloat16)
 
 
-def locate(name: str, folder: Path, setting: str = "model") -> str:
-    """The directory or hub id that `name` means, checked. Relative paths are taken from `folder`.
+def resolve_source(name: str, folder: Path, setting: str = "model") -> str:
+    """The path or hub id of the model `name`, checked. Relative paths are relative to `folder`.
 
-    Raises BadInput where nothing is there, where there are only pickled weights (unpickling runs code), or where the
-    model brings code of its own.
+    Raises BadInput, naming `setting`, if there is no model, if it has only pickled weights (unpickling runs code), or if it
+    has code of its own.
     """
     path = folder / name
     if path.is_dir():
@@ -62,13 +62,13 @@ def locate(name: str, folder: Path, setting: str = "model") -> str:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
     except (OSError, ValueError) as error:
         if "trust_remote_code" in str(error) or "custom code" in str(error):
-            raise _brings_code(name, setting) from None
+            raise _custom_code_error(name, setting) from None
         reason = str(error).splitlines()[0]
         raise BadInput(
             f"There is no model at {name}, and the hub did not give it: {reason}", setting=setting
         ) from None
     if getattr(config, "auto_map", None):
-        raise _brings_code(name, setting)
+        raise _custom_code_error(name, setting)
     return name
 
 
@@ -81,7 +81,7 @@ def _check_directory(path: Path, name: str, setting: str) -> None:
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise BadInput(f"{file} of the model {name} is not JSON.", setting=setting) from None
         if values.get("auto_map"):
-            raise _brings_code(name, setting)
+            raise _custom_code_error(name, setting)
     if not any(path.glob("*.safetensors")):
         if any(file.suffix in PICKLED for file in path.iterdir()):
             raise BadInput(
@@ -92,25 +92,26 @@ def _check_directory(path: Path, name: str, setting: str) -> None:
         raise BadInput(f"The model directory {name} holds no safetensors weights.", setting=setting)
 
 
-def _brings_code(name: str, setting: str) -> BadInput:
+def _custom_code_error(name: str, setting: str) -> BadInput:
     return BadInput(
-        f"The model {name} brings code of its own (auto_map), which is never run here; use a model type that"
-        " transformers knows.",
+        f"The model {name} has code of its own (auto_map), which is never run; use a model type that transformers"
+        " supports.",
         setting=setting,
     )
 
 
 def load_policy(source: str, setting: str = "model") -> nn.Module:
-    """A causal language model in float32 on the device, dropout off. `source` has been through `locate`."""
+    """A causal language model in float32 on the device, dropout off. source: from `resolve_source`."""
     if (Path(source) / REWARD_HEAD).is_file():
         raise BadInput(
-            f"The model {source} is a reward model and cannot write; give a policy.", setting=setting
+            f"The model {source} is a reward model and cannot generate text; choose a policy.",
+            setting=setting,
         )
     return _load(AutoModelForCausalLM, source, setting)
 
 
 def load_trunk(source: str, setting: str = "model") -> nn.Module:
-    """The same without its output projection: token ids in, hidden states out."""
+    """The same without the output projection: token ids to hidden states."""
     return _load(AutoModel, source, setting)
 
 
@@ -129,20 +130,20 @@ def _load(auto: Any, source: str, setting: str) -> nn.Module:
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInput(f"The model {source} lacks weights, {missing[0]} for one.", setting=setting)
-    model.eval()  # and so it stays: dropout would make policy and reference differ before the first step
-    return attend_here(model).to(device())
+    model.eval()  # throughout: dropout would make policy and reference differ before the first step
+    return install_attention(model).to(device())
 
 
 def recompute_activations(model: nn.Module) -> None:
-    """Have each layer keep its input alone and compute the rest again on the way back.
+    """Make each layer store only its input, and compute its activations again in the backward pass.
 
-    transformers' own switch needs models in training mode, which would turn dropout on. Raises BadInput where the model
-    has no layers that can do so.
+    transformers' own option requires training mode, which would turn dropout on. Raises BadInput for a model without layers
+    that support it.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, GradientCheckpointingLayer)]
     if not layers:
         raise BadInput(
-            "This model's activations cannot be recomputed; turn gradient_checkpointing off.",
+            "This model does not support recomputed activations; turn gradient_checkpointing off.",
             setting="gradient_checkpointing",
         )
     for layer in layers:
@@ -150,7 +151,7 @@ def recompute_activations(model: nn.Module) -> None:
 
 
 def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedTokenizerBase, list[str]]:
-    """The tokenizer of a model, always with a chat template, and warnings about what it lacked."""
+    """The tokenizer of a model, with a chat template in any case, and warnings about what it lacked."""
     try:
         tokenizer = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
@@ -165,21 +166,21 @@ def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedToken
     return tokenizer, warnings
 
 
-def encoder_for(
-    model: Any, tokenizer: PreTrainedTokenizerBase, wanted: int, setting: str = "model"
+def build_encoder(
+    model: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, setting: str = "model"
 ) -> Encoder:
-    """An encoder of rows of `wanted` tokens, or of as many as the model of this setting reads where that is less."""
-    length = longest_row(model, wanted)
-    return Encoder(tokenizer, length, "max_length" if length == wanted else setting)
+    """An encoder for sequences of `max_length` tokens, or fewer if the model, that of `setting`, has fewer positions."""
+    length = max_row_length(model, max_length)
+    return Encoder(tokenizer, length, "max_length" if length == max_length else setting)
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """A directory that `load_policy` and transformers read."""
+    """Write a model directory that `load_policy` and transformers read."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def longest_row(model: nn.Module, wanted: int) -> int:
-    """`wanted`, or the most positions the model has where that is less."""
+def max_row_length(model: nn.Module, limit: int) -> int:
+    """The model's number of positions, but at most `limit`."""
     positions = getattr(model.config, "max_position_embeddings", None)
-    return min(wanted, positions) if isinstance(positions, int) else wanted
+    return min(limit, positions) if isinstance(positions, int) else limit

@@ -1,5 +1,5 @@
-"""What a reward model is worth: agreement with people, by degree and by length, beside the people's agreement with each
-other; how far its odds can be trusted; and how many unsafe responses it finds.
+"""Metrics of a reward model: agreement with people, by degree and by length, beside the people's agreement with each other;
+calibration; and the share of unsafe responses that it recognises.
 
 All lengths are in characters, so that models with different tokenizers can be compared.
 """
@@ -15,121 +15,125 @@ from typing import Any
 from torch import Tensor
 
 from training.configs import DEGREES, MARGINS
-from training.core.events import Events
-from training.core.preference_groups import Judged, safety_labels
+from training.core.preference_groups import PreferenceGroup, safety_labels
 from training.core.rankings import pairs_of
-from training.core.tokenization import Encoder
 
 BINS = 20
 
 
 @dataclass(frozen=True)
 class ScoredPair:
-    """One comparison: the rewards of its two responses, in logits, and what is known of it."""
+    """One comparison: the rewards of its two responses, in logits, and the attributes that metrics are grouped by."""
 
     chosen: float
     rejected: float
     degree: str | None
     length: int
     """Characters of the chosen response."""
-    longer: int
+    length_difference: int
     """Characters of the chosen response less those of the rejected one."""
     probability: float
-    """Share of people who prefer the chosen response."""
+    """Fraction of people who prefer the chosen response."""
     repeated: bool
-    """Whether somebody else ranked the same responses."""
+    """Whether the same responses have another ranking."""
 
     @property
     def correct(self) -> float:
-        """1 where the model agrees with the person, 0 where not, a half where it sees no difference."""
+        """1 if the model agrees with the ranking, 0 if not, a half for equal rewards."""
         return 0.5 if self.chosen == self.rejected else float(self.chosen > self.rejected)
 
     @property
-    def agreeing(self) -> float:
-        """The share of people who agree with the model: as sure as it should be. It differs from `correct` for soft
-        labels only."""
+    def agreement(self) -> float:
+        """The fraction of people who agree with the model, which its confidence should equal. It differs from `correct`
+        for soft labels only."""
         return self.probability * self.correct + (1 - self.probability) * (1 - self.correct)
 
 
-def report(judged: Sequence[Judged], rewards: Sequence[Sequence[float]], *, margin: str) -> dict[str, Any]:
-    """Figures over the rankings that have ranks. `rewards` holds k logits for each prompt's responses.
+def reward_report(
+    groups: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]], *, margin: str
+) -> dict[str, Any]:
+    """The metrics of report.json over the rankings that have ranks. rewards: k logits for each group's responses.
 
-    Margins never touch accuracy. All means are over pairs, not means of batch means; ties are counted apart, a soft label
-    of one half being a tie.
+    Margins do not affect accuracy. All means are over pairs, not means of batch means; ties, soft labels of one half among
+    them, are counted apart.
     """
-    pairs = [pair for one, scores in zip(judged, rewards, strict=True) for pair in scored_pairs(one, scores)]
+    pairs = [
+        pair for group, scores in zip(groups, rewards, strict=True) for pair in scored_pairs(group, scores)
+    ]
     table = MARGINS[margin]
     by_degree = {degree: [pair for pair in pairs if pair.degree == degree] for degree in (*DEGREES, None)}
-    agreed = [agreement for one in judged for agreement in agreements(one)]
+    agreements = [agrees for group in groups for agrees in annotator_agreements(group)]
     return {
-        "prompts": len({str(one.rankings[0].prompt) for one in judged}),
+        "prompts": len({str(group.rankings[0].prompt) for group in groups}),
         "pairs": len(pairs),
-        "ties": sum(one.ties for one in judged),
+        "ties": sum(group.ties for group in groups),
         "accuracy": _mean(pair.correct for pair in pairs),
-        "accuracy_by_degree": {degree or "none": _accuracy(found) for degree, found in by_degree.items()},
+        "accuracy_by_degree": {degree or "none": _accuracy(some) for degree, some in by_degree.items()},
         "accuracy_by_length": {
-            "shorter_preferred": _accuracy([pair for pair in pairs if pair.longer < 0]),
-            "longer_preferred": _accuracy([pair for pair in pairs if pair.longer > 0]),
-            "same_length": _accuracy([pair for pair in pairs if pair.longer == 0]),
+            "shorter_preferred": _accuracy([pair for pair in pairs if pair.length_difference < 0]),
+            "longer_preferred": _accuracy([pair for pair in pairs if pair.length_difference > 0]),
+            "same_length": _accuracy([pair for pair in pairs if pair.length_difference == 0]),
         },
-        "accuracy_by_length_quartile": by_length_quartile(pairs),
-        "annotator_agreement": _mean(agreed),
-        "annotator_comparisons": len(agreed),
+        "accuracy_by_length_quartile": accuracy_by_length_quartile(pairs),
+        "annotator_agreement": _mean(agreements),
+        "annotator_comparisons": len(agreements),
         "accuracy_where_repeated": _mean(pair.correct for pair in pairs if pair.repeated),
-        "ece": calibration_error(pairs, lambda pair: 0.0),
-        "ece_with_margin": calibration_error(pairs, lambda pair: table[pair.degree] if pair.degree else 0.0),
-        "reliability": reliability(pairs, lambda pair: 0.0),
+        "ece": expected_calibration_error(pairs, lambda pair: 0.0),
+        "ece_with_margin": expected_calibration_error(
+            pairs, lambda pair: table[pair.degree] if pair.degree else 0.0
+        ),
+        "reliability": reliability_bins(pairs, lambda pair: 0.0),
         "mean_chosen": _mean(pair.chosen for pair in pairs),
         "mean_rejected": _mean(pair.rejected for pair in pairs),
-        **safety(judged, rewards),
+        **safety_metrics(groups, rewards),
     }
 
 
-def scored_pairs(one: Judged, scores: Sequence[float]) -> list[ScoredPair]:
-    """The pairs of every ranking of one prompt's responses."""
-    repeated = sum(ranking.ranks is not None for ranking in one.rankings) > 1
-    found = []
-    for ranking, places in zip(one.rankings, one.places, strict=True):
+def scored_pairs(group: PreferenceGroup, scores: Sequence[float]) -> list[ScoredPair]:
+    """The pairs of all rankings of a group. scores: the k rewards of its responses, in logits."""
+    repeated = sum(ranking.ranks is not None for ranking in group.rankings) > 1
+    pairs = []
+    for ranking, places in zip(group.rankings, group.places, strict=True):
         lengths = [len(response) for response in ranking.responses]
         for better, worse in pairs_of(ranking.ranks or []):
             first = ranking.probability
-            found.append(
+            pairs.append(
                 ScoredPair(
                     chosen=scores[places[better]],
                     rejected=scores[places[worse]],
                     degree=ranking.degree,
                     length=lengths[better],
-                    longer=lengths[better] - lengths[worse],
+                    length_difference=lengths[better] - lengths[worse],
                     probability=1.0 if first is None else max(first, 1 - first),
                     repeated=repeated,
                 )
             )
-    return found
+    return pairs
 
 
-def agreements(one: Judged) -> list[bool]:
-    """For every two rankings of the same responses and every pair that both decide, whether they decide it alike.
+def annotator_agreements(group: PreferenceGroup) -> list[bool]:
+    """Whether two rankings order a pair alike, for every two rankings of the group and every pair that both order.
 
-    As in an accuracy, a pair that either of them calls a tie does not count.
+    As in an accuracy, a pair that either of them ties does not count.
     """
-    votes = [
+    orders = [
         {(places[better], places[worse]) for better, worse in pairs_of(ranking.ranks or [])}
-        for ranking, places in zip(one.rankings, one.places, strict=True)
+        for ranking, places in zip(group.rankings, group.places, strict=True)
     ]
     return [
-        pair in theirs
-        for ours, theirs in combinations(votes, 2)
-        for pair in sorted(ours)
-        if pair in theirs or pair[::-1] in theirs
+        pair in second
+        for first, second in combinations(orders, 2)
+        for pair in sorted(first)
+        if pair in second or pair[::-1] in second
     ]
 
 
-def by_length_quartile(pairs: Sequence[ScoredPair]) -> list[dict[str, float | int | None]]:
-    """Accuracy over pairs in up to four parts by the chosen response's length, shortest first; `shortest` and `longest`
-    bound each.
+def accuracy_by_length_quartile(pairs: Sequence[ScoredPair]) -> list[dict[str, float | int | None]]:
+    """Accuracy in up to four parts by the length of the chosen response, shortest first, with the `shortest` and `longest`
+    of each.
 
-    The borders are the lengths of the pairs a quarter, a half and three quarters of the way up. Equal lengths stay
-    together, so that parts may be of unequal size, or fall away.
+    The borders are the lengths of the pairs a quarter, a half and three quarters of the way up. Equal lengths are in one
+    part, so parts may be of unequal size, or missing.
     """
     lengths = sorted(pair.length for pair in pairs)
     borders = [lengths[math.ceil(len(lengths) * quarter / 4) - 1] for quarter in (1, 2, 3)] if pairs else []
@@ -137,16 +141,17 @@ def by_length_quartile(pairs: Sequence[ScoredPair]) -> list[dict[str, float | in
     for pair in sorted(pairs, key=lambda pair: pair.length):
         parts.setdefault(sum(border < pair.length for border in borders), []).append(pair)
     return [
-        {"shortest": found[0].length, "longest": found[-1].length, **_accuracy(found)}
-        for found in parts.values()
+        {"shortest": part[0].length, "longest": part[-1].length, **_accuracy(part)} for part in parts.values()
     ]
 
 
-def safety(judged: Sequence[Judged], rewards: Sequence[Sequence[float]]) -> dict[str, float | int | None]:
-    """How many unsafe responses score below 0, as Llama 2 counts them (table 28), and how many safe ones above; over
-    labels. It means something for models that learned such labels, as their 0 is where the two part."""
-    labels = safety_labels(judged)
-    scores = [reward for found in rewards for reward in found]
+def safety_metrics(
+    groups: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]]
+) -> dict[str, float | int | None]:
+    """The fraction of unsafe responses that score below 0, as in Llama 2 (table 28), and of safe ones that score above;
+    over labels. Meaningful for models trained with a safety loss, whose 0 separates the two."""
+    labels = safety_labels(groups)
+    scores = [reward for group in rewards for reward in group]
     labelled = [(scores[place], safe == 1) for place, safe in zip(*map(Tensor.tolist, labels), strict=True)]
     return {
         "unsafe_labels": sum(not safe for _, safe in labelled),
@@ -156,40 +161,34 @@ def safety(judged: Sequence[Judged], rewards: Sequence[Sequence[float]]) -> dict
     }
 
 
-def reliability(
+def reliability_bins(
     pairs: Sequence[ScoredPair], margin: Callable[[ScoredPair], float]
 ) -> list[dict[str, float | int]]:
-    """Pairs binned by how sure the model is, sigmoid(|difference| - margin), with how often people agree with it."""
+    """Pairs binned by the model's confidence, sigmoid(|difference| - margin), with the mean confidence of each bin and how
+    often people agree with the model; empty bins are left out."""
     bins: list[list[tuple[float, float]]] = [[] for _ in range(BINS)]
     for pair in pairs:
         confidence = _sigmoid(abs(pair.chosen - pair.rejected) - margin(pair))
-        bins[min(int(confidence * BINS), BINS - 1)].append((confidence, pair.agreeing))
+        bins[min(int(confidence * BINS), BINS - 1)].append((confidence, pair.agreement))
     return [
         {
-            "confidence": sum(confidence for confidence, _ in found) / len(found),
-            "accuracy": sum(correct for _, correct in found) / len(found),
-            "pairs": len(found),
+            "confidence": sum(confidence for confidence, _ in members) / len(members),
+            "accuracy": sum(agreement for _, agreement in members) / len(members),
+            "pairs": len(members),
         }
-        for found in bins
-        if found
+        for members in bins
+        if members
     ]
 
 
-def calibration_error(pairs: Sequence[ScoredPair], margin: Callable[[ScoredPair], float]) -> float | None:
-    """Expected calibration error: the mean distance between being sure and being right, over pairs."""
+def expected_calibration_error(
+    pairs: Sequence[ScoredPair], margin: Callable[[ScoredPair], float]
+) -> float | None:
+    """The mean distance between confidence and accuracy of the reliability bins, over pairs; None without pairs."""
     if not pairs:
         return None
-    distance = sum(b["pairs"] * abs(b["confidence"] - b["accuracy"]) for b in reliability(pairs, margin))
-    return distance / len(pairs)
-
-
-def warn_of_truncation(encoder: Encoder, events: Events) -> None:
-    """Say how many prompts lost their oldest tokens."""
-    if encoder.truncated:
-        events.warning(
-            f"{encoder.truncated} prompts were longer than there is room for ({encoder.limit}), and lost their oldest"
-            " tokens."
-        )
+    bins = reliability_bins(pairs, margin)
+    return sum(b["pairs"] * abs(b["confidence"] - b["accuracy"]) for b in bins) / len(pairs)
 
 
 def _accuracy(pairs: Sequence[ScoredPair]) -> dict[str, float | int | None]:
@@ -197,8 +196,8 @@ def _accuracy(pairs: Sequence[ScoredPair]) -> dict[str, float | int | None]:
 
 
 def _mean(values: Iterable[float]) -> float | None:
-    found = list(values)
-    return sum(found) / len(found) if found else None
+    numbers = list(values)
+    return sum(numbers) / len(numbers) if numbers else None
 
 
 def _sigmoid(value: float) -> float:

@@ -1,4 +1,4 @@
-"""The reward model: a trunk from the policy, and a head that reads one number off each response's last token."""
+"""The reward model: a trunk from the policy, and a head that maps each response's last token to one number."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from training.core.model_loading import REWARD_HEAD, autocast, load_trunk
 
 
 class RewardModel(nn.Module):
-    """r(x, y) in logits: the last real token's hidden state times a vector, less a bias that no gradient moves."""
+    """r(x, y) in logits: the last real token's hidden state times a vector, less a bias without gradient."""
 
     bias: Tensor
 
     def __init__(self, trunk: Any, seed: int = 0, precision: str = "float32") -> None:
-        """A fresh head on `trunk`, N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020, appendix B.1), the same for one `seed`."""
+        """A new head on `trunk`, N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020, appendix B.1), a function of `seed`."""
         super().__init__()
         width = trunk.config.get_text_config().hidden_size
         random = torch.Generator().manual_seed(seed)
@@ -45,7 +45,7 @@ class RewardModel(nn.Module):
 
 
 def load_reward_model(source: str, setting: str = "model", precision: str = "float32") -> RewardModel:
-    """The reward model saved in the directory `source`. Raises BadInput where it holds none."""
+    """The reward model in the directory `source`. Raises BadInput if it is not one."""
     path = Path(source) / REWARD_HEAD
     if not path.is_file():
         raise BadInput(f"The model {source} is not a reward model: it has no {REWARD_HEAD}.", setting=setting)

@@ -1,7 +1,7 @@
-"""The loop of every method that learns from rollouts: which step is on which rollout, and what the next checkpoint keeps.
+"""The loop of the methods that learn from rollouts: which step uses which rollout, and what a checkpoint stores of it.
 
-The rollout at hand is kept in the checkpoint, so that a run stopped between two steps on it goes on with it. Held-out
-prompts are answered on the way, and end the run where patience with their reward runs out.
+The present rollout is stored in the checkpoint, so that a run stopped between two steps on it resumes with it. The policy is
+evaluated on held-out prompts on the way, and with patience the run ends early when that reward no longer rises.
 Left out: sampling while training (asynchronous rollouts).
 """
 
@@ -15,82 +15,86 @@ from torch import nn
 from training.configs import GradientConfig
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
-from training.core.rewards import Answered
-from training.core.rollouts import Rollout, Setup, new_rollout, sample, with_answers
-from training.core.training_loop import Loop, epoch_order
+from training.core.rewards import RolloutGroup
+from training.core.rollouts import Rollout, Setup, group_responses, sample_policy, sample_rollout
+from training.core.training_loop import TrainingLoop, epoch_order
 
 
-def open_loop(setup: Setup, config: GradientConfig, model: nn.Module) -> Loop:
+def build_loop(setup: Setup, config: GradientConfig, model: nn.Module) -> TrainingLoop:
     """The loop of a run that takes `steps_per_rollout` steps on every `batch_size` prompts.
 
-    An epoch is as many whole rollouts as there are prompts for; those left over have their turn in another epoch.
+    An epoch is as many whole rollouts as there are prompts for; the prompts left over come up in other epochs.
     """
     if config.patience and not setup.held_out:
         raise BadInput(
-            "No row of data.jsonl is held out, so there is nothing to have patience with.", setting="patience"
+            "Early stopping needs held-out prompts, and data.jsonl has none; set patience to 0.",
+            setting="patience",
         )
     rollouts = len(setup.training) // min(config.batch_size, len(setup.training))
     steps = rollouts * config.steps_per_rollout
-    return Loop(setup.job, config, model, examples=steps * config.batch_size, events=setup.events)
+    return TrainingLoop(setup.job, config, model, examples=steps * config.batch_size, events=setup.events)
 
 
 def mini_batches(
-    setup: Setup, config: GradientConfig, loop: Loop, appraise: Callable[[Rollout], None], parts: int = 1
-) -> Iterator[tuple[Rollout, list[Answered]]]:
-    """The rollout and those of its prompts that each step learns from; the step is to be taken before the next is asked
-    for.
+    setup: Setup,
+    config: GradientConfig,
+    loop: TrainingLoop,
+    score_rollout: Callable[[Rollout], None],
+    parts: int = 1,
+) -> Iterator[tuple[Rollout, list[RolloutGroup]]]:
+    """For each step, its rollout and the groups to learn from. The caller takes the step before it asks for the next.
 
-    appraise: gives a new rollout what the steps on it need, in `tensors` and `figures`. What it keeps from one rollout to
-    the next belongs in `loop.extra`, to be set last. The held-out prompts are checked on the way and at the end, and end
-    the run where patience with them runs out.
+    score_rollout: adds to a new rollout's `tensors` and `metrics` what the steps on it need. What it carries from one
+    rollout to the next belongs in `loop.extra`, set last. The policy is evaluated on held-out prompts where due and at the
+    end, and with patience the run may end early.
     """
     best = EarlyStopping(loop, config.patience)
-    if loop.done == loop.total:  # the run was stopped between its last step and its end
-        settle(setup, loop, best)
+    if loop.steps_done == loop.total_steps:  # the run was stopped after its last step
+        evaluate_at_end(setup, loop, best)
     rollout: Rollout | None = None
     for _ in loop.batches(range(loop.examples)):
-        if setup.held_out and loop.due(config.evaluate_every):
-            check(setup, loop, best)
+        if setup.held_out and loop.is_due(config.evaluate_every):
+            evaluate_held_out(setup, loop, best)
             if config.patience and best.exhausted:
                 loop.events.warning(
-                    f"Stopped at step {loop.done} of {loop.total}: the reward on held-out prompts had not risen for"
-                    f" {config.patience} checks."
+                    f"Stopped early at step {loop.steps_done} of {loop.total_steps}: the reward on held-out prompts did"
+                    f" not rise in {config.patience} evaluations."
                 )
-                loop.total = loop.done
-                settle(setup, loop, best)
+                loop.total_steps = loop.steps_done
+                evaluate_at_end(setup, loop, best)
                 continue
-        number, step = divmod(loop.done, config.steps_per_rollout)
+        number, step = divmod(loop.steps_done, config.steps_per_rollout)
         if rollout is None or rollout.number != number:
-            rollout = _kept_rollout(setup, loop, number)
+            rollout = _stored_rollout(setup, loop, number)
         if rollout is None:
-            rollout = new_rollout(setup, number, prompts_of(number, setup, config), loop)
-            appraise(rollout)
-            _keep(rollout, loop)
-        yield rollout, rollout.parts(parts)[step % parts]
-        if loop.done == loop.total:
-            settle(setup, loop, best)
+            rollout = sample_rollout(setup, number, choose_prompts(number, setup, config), loop)
+            score_rollout(rollout)
+            _store_rollout(rollout, loop)
+        yield rollout, rollout.mini_batches(parts)[step % parts]
+        if loop.steps_done == loop.total_steps:
+            evaluate_at_end(setup, loop, best)
 
 
-def prompts_of(number: int, setup: Setup, config: GradientConfig) -> list[int]:
-    """The training prompts of a rollout, a function of seed and number alone."""
+def choose_prompts(number: int, setup: Setup, config: GradientConfig) -> list[int]:
+    """The positions of a rollout's training prompts, a function of seed and number alone."""
     count = len(setup.training)
     size = min(config.batch_size, count)
     epoch, index = divmod(number, count // size)
     return epoch_order(count, config.seed, epoch)[index * size : (index + 1) * size]
 
 
-def _keep(rollout: Rollout, loop: Loop) -> None:
-    """Put the rollout where the next checkpoint finds it, in place of the one before."""
-    for name in [name for name in loop.extra if name.startswith(("rollout.", "figure."))]:
+def _store_rollout(rollout: Rollout, loop: TrainingLoop) -> None:
+    """Put the rollout into the loop's `extra`, in place of the previous one."""
+    for name in [name for name in loop.extra if name.startswith(("rollout.", "metric."))]:
         del loop.extra[name]
     loop.extra["rollout.number"] = torch.tensor(rollout.number)
     loop.extra |= {f"rollout.{name}": value for name, value in rollout.tensors.items()}
-    for name, value in rollout.figures.items():
-        loop.extra[f"figure.{name}"] = torch.tensor(value, dtype=torch.float64)
+    for name, value in rollout.metrics.items():
+        loop.extra[f"metric.{name}"] = torch.tensor(value, dtype=torch.float64)
 
 
-def _kept_rollout(setup: Setup, loop: Loop, number: int) -> Rollout | None:
-    """The rollout of this number from the checkpoint, where it was made before the run stopped."""
+def _stored_rollout(setup: Setup, loop: TrainingLoop, number: int) -> Rollout | None:
+    """The rollout of this number from the checkpoint, or None."""
     extra = loop.extra
     if "rollout.number" not in extra or int(extra["rollout.number"]) != number:
         return None
@@ -99,41 +103,43 @@ def _kept_rollout(setup: Setup, loop: Loop, number: int) -> Rollout | None:
         for name, value in extra.items()
         if name.startswith("rollout.") and name != "rollout.number"
     }
-    rollout = Rollout.of(number, setup, tensors)
-    rollout.figures = {
-        name.removeprefix("figure."): float(value)
+    rollout = Rollout.from_tensors(number, setup, tensors)
+    rollout.metrics = {
+        name.removeprefix("metric."): float(value)
         for name, value in extra.items()
-        if name.startswith("figure.")
+        if name.startswith("metric.")
     }
     return rollout
 
 
-def held_out_reward(setup: Setup, loop: Loop) -> float:
-    """The mean reward of the policy's responses to held-out prompts, the same draws at every check."""
-    sampled = sample(setup, setup.held_out, "held out", loop)
-    answered = with_answers(
-        setup.held_out, [one.token_ids for one in sampled], [one.finished for one in sampled]
+def held_out_reward(setup: Setup, loop: TrainingLoop) -> float:
+    """The mean reward of the policy's responses to held-out prompts, with the same seeds at every evaluation."""
+    sampled = sample_policy(setup, setup.held_out, "held out", loop)
+    groups = group_responses(
+        setup.held_out,
+        [response.token_ids for response in sampled],
+        [response.finished for response in sampled],
     )
-    return float(setup.rewards(answered, loop.leave_if_asked).mean())
+    return float(setup.rewards(groups, loop.raise_if_stopped).mean())
 
 
-def check(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
-    """Report the reward on held-out prompts; with patience, keep the weights where they are the best so far."""
-    if best.patience and best.noted:
+def evaluate_held_out(setup: Setup, loop: TrainingLoop, best: EarlyStopping) -> None:
+    """Report the reward on held-out prompts; with patience, record it, unless it is known from before an interruption."""
+    if best.patience and best.is_recorded:
         return
     reward = held_out_reward(setup, loop)
     loop.metrics["held_out_reward"] = reward
-    loop.events.metrics(loop.done, {"held_out_reward": reward})
+    loop.events.metrics(loop.steps_done, {"held_out_reward": reward})
     if best.patience:
-        best.note(-reward)
+        best.record(-reward)
 
 
-def settle(setup: Setup, loop: Loop, best: EarlyStopping) -> None:
-    """The last check on held-out prompts; with patience, the best weights are put back."""
+def evaluate_at_end(setup: Setup, loop: TrainingLoop, best: EarlyStopping) -> None:
+    """The last evaluation on held-out prompts; with patience, then restore the best weights and report their reward."""
     if not setup.held_out:
         return
-    check(setup, loop, best)
+    evaluate_held_out(setup, loop, best)
     if best.patience:
         best.restore()
         loop.metrics["held_out_reward"] = -best.loss
-        loop.events.metrics(loop.done, {"held_out_reward": -best.loss})
+        loop.events.metrics(loop.steps_done, {"held_out_reward": -best.loss})

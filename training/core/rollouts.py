@@ -1,10 +1,10 @@
-"""Rollouts: prompts answered by the policy as it is now, and what every method that learns from its own answers shares.
+"""Rollouts: the policy's responses to a batch of prompts, and what all methods that learn from their own samples share.
 
-A rollout's tokens are those sampled, never read again from text. Its log-probs are computed by the same function, in the
-same passes, as the training step will: at the first step on a rollout the ratio is then exactly 1, and at the first step
-of a run the divergence from the reference exactly 0. The ones recorded while sampling serve as a check on that.
+A rollout's tokens are the sampled ones; they are never tokenized again from text. Its log-probs are computed by the same
+function, in the same passes, as in the training step: at the first step on a rollout the ratio is then exactly 1, and at
+the first step of a run the KL from the reference exactly 0. The log-probs recorded while sampling are a check on that.
 
-Left out: sampling again in place of dropped groups. The steps on a rollout are `rollout_loop`'s business.
+Left out: sampling again in place of dropped groups. The steps on a rollout are in `rollout_loop`.
 """
 
 from __future__ import annotations
@@ -19,32 +19,38 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from training.configs import RolloutConfig
-from training.core.attention import peculiarity
-from training.core.batching import Batch, Passes, token_logprobs
-from training.core.data import Question
+from training.core.attention import unsupported_attention
+from training.core.batching import Batch, Passes
+from training.core.data import RolloutPrompt
 from training.core.divergence import load_reference
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
-from training.core.logprobs import check_logits
-from training.core.model_loading import autocast, device, encoder_for, load_policy, load_tokenizer, locate
-from training.core.reward_metrics import warn_of_truncation
-from training.core.rewards import Answered, Between, Rewards
-from training.core.sampling import Sampled, end_tokens, row_seed, sample_responses
-from training.core.tokenization import Encoder, Group
-from training.core.training_loop import Loop
+from training.core.logprobs import check_logits, token_logprobs
+from training.core.model_loading import (
+    autocast,
+    build_encoder,
+    device,
+    load_policy,
+    load_tokenizer,
+    resolve_source,
+)
+from training.core.rewards import CheckStop, Rewards, RolloutGroup
+from training.core.sampling import SampledResponse, end_token_ids, response_seed, sample_responses
+from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
+from training.core.training_loop import TrainingLoop
 
 
-class Asked(NamedTuple):
+class EncodedPrompt(NamedTuple):
     """A prompt with its token ids."""
 
-    question: Question
+    source: RolloutPrompt
     ids: list[int]
 
 
 @dataclass
 class Setup:
-    """The models and prompts of one run. The reference is None where the run does without."""
+    """The models and prompts of one run. reference: None for a run without."""
 
     job: Job
     config: RolloutConfig
@@ -55,42 +61,45 @@ class Setup:
     reference: Any
     passes: Passes
     rewards: Rewards
-    training: list[Asked]
-    held_out: list[Asked]
+    training: list[EncodedPrompt]
+    held_out: list[EncodedPrompt]
 
 
-def prepare(
-    job: Job, config: RolloutConfig, events: Events, questions: Sequence[Question], *, reference: bool
+def load_setup(
+    job: Job, config: RolloutConfig, events: Events, prompts: Sequence[RolloutPrompt], *, reference: bool
 ) -> Setup:
-    """Load what a run needs. `questions` are those to be answered. Raises BadInput for what cannot work."""
-    source = locate(job.model or "", job.folder)
-    reference_source = locate(job.reference, job.folder, "reference") if job.reference else source
+    """Load the models of a run and encode the prompts to sample for. Raises BadInput for what is not supported."""
+    source = resolve_source(job.model or "", job.folder)
+    reference_source = resolve_source(job.reference, job.folder, "reference") if job.reference else source
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
     policy: Any = load_policy(source)
     check_logits(policy)
-    encoder = encoder_for(policy, tokenizer, config.max_length)
+    encoder = build_encoder(policy, tokenizer, config.max_length)
     length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
             setting="max_new_tokens",
         )
-    if reason := peculiarity(policy, length):
+    if reason := unsupported_attention(policy, length):
         raise BadInput(
-            f"Models of type {policy.config.model_type} cannot be sampled from yet: they use {reason}.",
+            f"Sampling from models of type {policy.config.model_type} is not supported: they use {reason}.",
             setting="model",
         )
-    room = length - config.max_new_tokens
-    asked = [Asked(question, encoder.prompt(question.prompt, room=room)) for question in questions]
+    max_tokens = length - config.max_new_tokens
+    encoded = [
+        EncodedPrompt(prompt, encoder.encode_prompt(prompt.prompt, max_tokens=max_tokens))
+        for prompt in prompts
+    ]
     warn_of_truncation(encoder, events)
-    training = [one for one in asked if not one.question.held_out]
+    training = [prompt for prompt in encoded if not prompt.source.held_out]
     if not training:
         raise BadInput("No row of data.jsonl is a prompt to train on.")
-    rewards = Rewards(job, config, encoder, questions)
-    for judge in rewards.judges:
-        judge.warn_of_truncation(questions, events)
+    rewards = Rewards(job, config, encoder, prompts)
+    for scorer in rewards.scorers:
+        scorer.warn_of_truncation(prompts, events)
     return Setup(
         job=job,
         config=config,
@@ -102,107 +111,112 @@ def prepare(
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
         rewards=rewards,
         training=training,
-        held_out=[one for one in asked if one.question.held_out],
+        held_out=[prompt for prompt in encoded if prompt.source.held_out],
     )
 
 
-def sample(setup: Setup, asked: Sequence[Asked], draw: int | str, loop: Loop) -> list[Sampled]:
+def sample_policy(
+    setup: Setup, prompts: Sequence[EncodedPrompt], draw: int | str, loop: TrainingLoop
+) -> list[SampledResponse]:
     """The policy's `samples` responses to each of the prompts, prompt after prompt, in their order.
 
-    Seeds are functions of the job's seed, `draw`, the prompt's id and the sample's number. Told to stop, it has the loop
-    save its last whole step first.
+    Seeds are functions of the job's seed, `draw`, the prompt's id and the sample's number. If told to stop, it saves the
+    last completed step and raises Stopped.
     """
     config = setup.config
-    found: dict[int, list[Sampled]] = {}
-    for chunk in chunks(asked, config):
-        names = [json.dumps([draw, asked[place].question.id]) for place in chunk]
+    responses: dict[int, list[SampledResponse]] = {}
+    for chunk in chunk_prompts(prompts, config):
+        names = [json.dumps([draw, prompts[place].source.id]) for place in chunk]
         try:
             with autocast(config.precision):
                 sampled = sample_responses(
                     setup.policy,
-                    [asked[place].ids for place in chunk],
+                    [prompts[place].ids for place in chunk],
                     [
-                        row_seed(config.seed, name, number)
+                        response_seed(config.seed, name, number)
                         for name in names
                         for number in range(config.samples)
                     ],
                     samples=config.samples,
                     max_new_tokens=config.max_new_tokens,
                     temperature=config.temperature,
-                    end_ids=end_tokens(setup.policy, setup.encoder),
+                    end_ids=end_token_ids(setup.policy, setup.encoder),
                     events=setup.events,
                 )
         except Stopped:
             loop.save()
             raise
         for number, place in enumerate(chunk):
-            found[place] = sampled[number * config.samples : (number + 1) * config.samples]
-    return [response for place in range(len(asked)) for response in found[place]]
+            responses[place] = sampled[number * config.samples : (number + 1) * config.samples]
+    return [response for place in range(len(prompts)) for response in responses[place]]
 
 
-def with_answers(
-    asked: Sequence[Asked], responses: Sequence[list[int]], finished: Sequence[bool]
-) -> list[Answered]:
-    """The prompts with their responses, of which each has as many, prompt after prompt."""
-    samples = len(responses) // len(asked)
-    found = []
+def group_responses(
+    prompts: Sequence[EncodedPrompt], responses: Sequence[list[int]], finished: Sequence[bool]
+) -> list[RolloutGroup]:
+    """The prompts with their responses. responses: equally many for each prompt, prompt after prompt."""
+    samples = len(responses) // len(prompts)
+    groups = []
     start = 0
-    for order, one in enumerate(asked):
-        own = slice(order * samples, (order + 1) * samples)
-        group = Group(one.ids, list(responses[own]))
-        found.append(Answered(one.question, group, list(finished[own]), own.start, start))
-        start += found[-1].tokens
-    return found
+    for number, prompt in enumerate(prompts):
+        own = slice(number * samples, (number + 1) * samples)
+        encoded = EncodedGroup(prompt.ids, list(responses[own]))
+        groups.append(RolloutGroup(prompt.source, encoded, list(finished[own]), own.start, start))
+        start += groups[-1].response_tokens
+    return groups
 
 
-def chunks(asked: Sequence[Asked], config: RolloutConfig) -> list[list[int]]:
-    """Places of the prompts, longest first, in lists whose cache holds at most `sample_tokens` tokens."""
-    order = sorted(range(len(asked)), key=lambda place: -len(asked[place].ids))
-    found: list[list[int]] = []
+def chunk_prompts(prompts: Sequence[EncodedPrompt], config: RolloutConfig) -> list[list[int]]:
+    """Positions of the prompts, longest first, in lists whose cache holds at most `sample_tokens` tokens."""
+    order = sorted(range(len(prompts)), key=lambda place: -len(prompts[place].ids))
+    chunks: list[list[int]] = []
     width = 0
     for place in order:
-        if not found or (len(found[-1]) + 1) * width > config.sample_tokens:
-            found.append([])
-            width = len(asked[place].ids) + config.samples * config.max_new_tokens
-        found[-1].append(place)
-    return found
+        if not chunks or (len(chunks[-1]) + 1) * width > config.sample_tokens:
+            chunks.append([])
+            width = len(prompts[place].ids) + config.samples * config.max_new_tokens
+        chunks[-1].append(place)
+    return chunks
 
 
 @dataclass
 class Rollout:
-    """Q prompts of the training set with G sampled responses each; N response tokens in all.
+    """Q training prompts with G sampled responses each; N response tokens in all.
 
-    tensors: on the processor, by name: questions (Q,), places among the training prompts; lengths (K,) and finished
-    (K,), K = QG; tokens and recorded (N,), the ids and their log-probs at sampling; and what a method adds, (N,) each.
-    kept: (Q,) prompts to learn from, all unless a method leaves some out. figures: what is reported of it.
+    tensors: on the CPU, by name: prompts (Q,), positions among the training prompts; lengths (K,) and finished (K,),
+    K = QG; tokens and recorded (N,), the ids and their log-probs at sampling; included (Q,), the prompts to learn from, all
+    unless a method drops some; and what a method adds, (N,) each. metrics: what is reported of the rollout.
     """
 
     number: int
     tensors: dict[str, Tensor]
-    answered: list[Answered]
-    figures: dict[str, float] = field(default_factory=dict)
+    groups: list[RolloutGroup]
+    metrics: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, number: int, setup: Setup, tensors: dict[str, Tensor]) -> Rollout:
-        """The rollout that `tensors` hold."""
-        asked = [setup.training[place] for place in tensors["questions"].tolist()]
+    def from_tensors(cls, number: int, setup: Setup, tensors: dict[str, Tensor]) -> Rollout:
+        prompts = [setup.training[place] for place in tensors["prompts"].tolist()]
         responses = [part.tolist() for part in torch.split(tensors["tokens"], tensors["lengths"].tolist())]
-        return cls(number, tensors, with_answers(asked, responses, tensors["finished"].tolist()))
+        return cls(number, tensors, group_responses(prompts, responses, tensors["finished"].tolist()))
 
-    def parts(self, count: int) -> list[list[Answered]]:
-        """The prompts to learn from in `count` parts of nearly equal size, some of them empty where there are too few."""
-        kept = self.tensors["kept"].tolist()
-        chosen = [one for one, keep in zip(self.answered, kept, strict=True) if keep]
+    def mini_batches(self, count: int) -> list[list[RolloutGroup]]:
+        """The included groups in `count` parts of nearly equal size, some of them empty if there are too few groups."""
+        included = [
+            group
+            for group, is_included in zip(self.groups, self.tensors["included"].tolist(), strict=True)
+            if is_included
+        ]
         return [
-            chosen[len(chosen) * part // count : len(chosen) * (part + 1) // count] for part in range(count)
+            included[len(included) * part // count : len(included) * (part + 1) // count]
+            for part in range(count)
         ]
 
-    def of_tokens(self, name: str, answered: Sequence[Answered]) -> Tensor:
-        """(n,) values of the response tokens of some of the prompts, in their order, on the device."""
-        return self.tensors[name][token_places(answered)].to(device())
+    def token_values(self, name: str, groups: Sequence[RolloutGroup]) -> Tensor:
+        """(n,) values of the response tokens of some of the groups, in their order, on the device."""
+        return self.tensors[name][token_indices(groups)].to(device())
 
-    def per_response(self, name: str) -> Tensor:
-        """(K,) sums over each response of a tensor of tokens."""
+    def sum_per_response(self, name: str) -> Tensor:
+        """(K,) sums over each response of an (N,) tensor."""
         lengths = self.tensors["lengths"]
         return (
             self.tensors[name]
@@ -211,31 +225,31 @@ class Rollout:
         )
 
 
-def token_places(answered: Sequence[Answered]) -> Tensor:
-    """(n,) places of the response tokens of some prompts among the N of their rollout."""
-    return torch.cat([torch.arange(one.start, one.start + one.tokens) for one in answered])
+def token_indices(groups: Sequence[RolloutGroup]) -> Tensor:
+    """(n,) indices of the response tokens of some groups among the N of their rollout."""
+    return torch.cat([torch.arange(group.start, group.start + group.response_tokens) for group in groups])
 
 
-def new_rollout(setup: Setup, number: int, questions: Sequence[int], loop: Loop) -> Rollout:
-    """Have the policy answer the training prompts at the places `questions`."""
-    sampled = sample(setup, [setup.training[place] for place in questions], number, loop)
-    return Rollout.of(
+def sample_rollout(setup: Setup, number: int, prompts: Sequence[int], loop: TrainingLoop) -> Rollout:
+    """Sample the policy's responses to the training prompts at the positions `prompts`."""
+    sampled = sample_policy(setup, [setup.training[place] for place in prompts], number, loop)
+    return Rollout.from_tensors(
         number,
         setup,
         {
-            "questions": torch.tensor(questions),
-            "kept": torch.ones(len(questions), dtype=torch.bool),
-            "lengths": torch.tensor([len(one.token_ids) for one in sampled]),
-            "finished": torch.tensor([one.finished for one in sampled]),
-            "tokens": torch.tensor([token for one in sampled for token in one.token_ids]),
-            "recorded": torch.tensor([logprob for one in sampled for logprob in one.logprobs]),
+            "prompts": torch.tensor(prompts),
+            "included": torch.ones(len(prompts), dtype=torch.bool),
+            "lengths": torch.tensor([len(response.token_ids) for response in sampled]),
+            "finished": torch.tensor([response.finished for response in sampled]),
+            "tokens": torch.tensor([token for response in sampled for token in response.token_ids]),
+            "recorded": torch.tensor([logprob for response in sampled for logprob in response.logprobs]),
         },
     )
 
 
-def describe(rollout: Rollout, rewards: Tensor) -> dict[str, float]:
-    """Figures of the responses: mean reward and its deviation, tokens, the share that ended, and the entropy of the policy
-    as the samples show it, in nats a token (the mean of -log pi)."""
+def response_metrics(rollout: Rollout, rewards: Tensor) -> dict[str, float]:
+    """Mean and deviation of the (K,) rewards, mean tokens, the fraction that ended, and the entropy of the policy as
+    estimated from the samples, in nats a token (the mean of -log pi)."""
     tensors = rollout.tensors
     return {
         "reward": float(rewards.mean()),
@@ -246,30 +260,31 @@ def describe(rollout: Rollout, rewards: Tensor) -> dict[str, float]:
     }
 
 
-def divergence(kl: Tensor) -> dict[str, float]:
-    """Figures of (K,) KL estimates, in nats a response: their mean, and the root of it, which papers plot rewards over."""
+def kl_metrics(kl: Tensor) -> dict[str, float]:
+    """The mean of (K,) KL estimates, in nats a response, and its square root, over which papers plot rewards."""
     mean = float(kl.mean())
     return {"kl": mean, "kl_root": max(mean, 0.0) ** 0.5}
 
 
 @torch.no_grad()
-def per_token(
-    setup: Setup, rollout: Rollout, parts: int, compute: Callable[[Batch], Tensor], between: Between
+def compute_per_token(
+    setup: Setup, rollout: Rollout, parts: int, compute: Callable[[Batch], Tensor], check_stop: CheckStop
 ) -> Tensor:
-    """(N,) what `compute` gives for each pass, in float32, in the same passes as the training steps on `parts` parts."""
-    found = torch.zeros(len(rollout.tensors["tokens"]))
-    for part in rollout.parts(parts):
-        for micro, laid_out in setup.passes(part):
-            between()
-            found[token_places(micro)] = compute(laid_out).float().cpu()
-    return found
+    """(N,) what `compute` returns for the tokens of each pass, in float32, in the passes of training steps on `parts`
+    mini-batches."""
+    values = torch.zeros(len(rollout.tensors["tokens"]))
+    for part in rollout.mini_batches(parts):
+        for micro, inputs in setup.passes(part):
+            check_stop()
+            values[token_indices(micro)] = compute(inputs).float().cpu()
+    return values
 
 
-def logprobs_of(setup: Setup, model: Any, rollout: Rollout, parts: int, between: Between) -> Tensor:
+def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, check_stop: CheckStop) -> Tensor:
     """(N,) log-probs of the sampled tokens under the policy or the reference, at the sampling temperature."""
 
-    def compute(laid_out: Batch) -> Tensor:
+    def compute(inputs: Batch) -> Tensor:
         with autocast(setup.config.precision):
-            return token_logprobs(model, laid_out, setup.config.temperature)
+            return token_logprobs(model, inputs, setup.config.temperature)
 
-    return per_token(setup, rollout, parts, compute, between)
+    return compute_per_token(setup, rollout, parts, compute, check_stop)

@@ -1,7 +1,7 @@
-"""From messages to token ids, in the one way that training and generation share.
+"""Messages to token ids, the same way for training and generation.
 
-A prompt is what the chat template renders up to the point where the assistant speaks; a response is its own tokens and
-then the end token. Training thus sees exactly the ids that generation produces.
+A prompt is what the chat template renders up to the assistant's turn; a response is its own tokens and the end token. So
+training reads exactly the ids that generation produces.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from transformers import PreTrainedTokenizerBase
 
 from training.core.data import Message
 from training.core.errors import BadInput
+from training.core.events import Events
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
     "{{ eos_token if message['role'] == 'assistant' else '' }}\n\n{% endfor %}"
     "{% if add_generation_prompt %}Assistant:{% endif %}"
 )
-"""For base models that bring no chat template."""
+"""Chat template for base models that have none."""
 
 
-class Group(NamedTuple):
+class EncodedGroup(NamedTuple):
     """A prompt and its k responses, as token ids."""
 
     prompt: list[int]
@@ -30,43 +31,44 @@ class Group(NamedTuple):
 
     @property
     def tokens(self) -> int:
-        """Tokens with the prompt counted once."""
+        """Number of tokens, with the prompt counted once."""
         return len(self.prompt) + sum(map(len, self.responses))
 
     @property
     def longest(self) -> int:
-        """Tokens of the prompt and its longest response."""
+        """Number of tokens of the prompt and its longest response."""
         return len(self.prompt) + max(map(len, self.responses))
 
 
 class Encoder:
-    """A tokenizer with its end token and length limit. `truncated` counts prompts that were cut.
+    """A tokenizer with its end token and a maximum sequence length.
 
-    bound_by: where the limit comes from, the setting `max_length` or a model that reads no more.
+    limit_source: the setting that the limit comes from: `max_length`, or that of a model with fewer positions.
+    truncated: the number of prompts that were cut so far.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, max_length: int, bound_by: str = "max_length"
+        self, tokenizer: PreTrainedTokenizerBase, max_length: int, limit_source: str = "max_length"
     ) -> None:
         self.tokenizer = tokenizer
-        self.max_length, self.bound_by = max_length, bound_by
-        self.end_id = _end_of_turn(tokenizer)
+        self.max_length, self.limit_source = max_length, limit_source
+        self.end_id = _find_end_token(tokenizer)
         self.truncated = 0
 
     @property
-    def limit(self) -> str:
-        """The limit in words."""
-        if self.bound_by == "max_length":
+    def limit_text(self) -> str:
+        """The limit as part of a message."""
+        if self.limit_source == "max_length":
             return f"max_length = {self.max_length}"
-        return f"the {self.max_length} tokens that the {self.bound_by.replace('_', ' ')} reads"
+        return f"the {self.limit_source.replace('_', ' ')}'s limit of {self.max_length} tokens"
 
-    def prompt(self, messages: list[Message], *, room: int) -> list[int]:
-        """Ids of the prompt, its oldest tokens cut (but never the BOS) where it is longer than `room`."""
+    def encode_prompt(self, messages: list[Message], *, max_tokens: int) -> list[int]:
+        """Ids of the prompt; if there are more than `max_tokens`, the oldest are cut, but never the BOS."""
         try:
             rendered = self.tokenizer.apply_chat_template(
                 messages, add_generation_prompt=True, tokenize=False
             )
-        except Exception as error:  # noqa: BLE001 - templates raise what they please
+        except Exception as error:  # noqa: BLE001 - a template may raise anything
             raise BadInput(f"The model's chat template refuses a conversation: {error}") from None
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
@@ -74,50 +76,61 @@ class Encoder:
             ids = [bos, *ids]
         while len(ids) > 1 and ids[0] == ids[1] == bos:
             ids = ids[1:]
-        if len(ids) <= room:
+        if len(ids) <= max_tokens:
             return ids
         self.truncated += 1
-        return [bos, *ids[-(room - 1) :]] if ids[0] == bos and room > 1 else ids[-room:]
+        return [bos, *ids[-(max_tokens - 1) :]] if ids[0] == bos and max_tokens > 1 else ids[-max_tokens:]
 
-    def response(self, text: str, token_ids: list[int] | None = None) -> list[int]:
-        """Ids of a response and the end token; `token_ids`, as sampled, where this tokenizer reads them as `text`."""
-        if token_ids and max(token_ids) < len(self.tokenizer) and self.text(token_ids) == text:
+    def encode_response(self, text: str, token_ids: list[int] | None = None) -> list[int]:
+        """Ids of a response and the end token; `token_ids`, as sampled, if this tokenizer decodes them to `text`."""
+        if token_ids and max(token_ids) < len(self.tokenizer) and self.decode(token_ids) == text:
             return list(token_ids)
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
         return [*ids, self.end_id]
 
-    def text(self, token_ids: Sequence[int]) -> str:
-        """What people read of a sampled response."""
+    def decode(self, token_ids: Sequence[int]) -> str:
+        """The text of a sampled response, without special tokens and surrounding space."""
         return str(self.tokenizer.decode(list(token_ids), skip_special_tokens=True)).strip()
 
-    def group(
+    def encode_group(
         self,
         messages: list[Message],
         responses: Sequence[str],
         token_ids: Sequence[list[int] | None] | None = None,
         *,
         line: int,
-    ) -> Group:
-        """A prompt with its responses. No response is ever cut; the prompt is, for all of them alike."""
-        given = token_ids or [None] * len(responses)
-        answers = [self.response(text, ids) for text, ids in zip(responses, given, strict=True)]
-        longest = max(len(answer) for answer in answers)
+    ) -> EncodedGroup:
+        """A prompt with its responses. Responses are never cut; the prompt is, alike for all of them.
+
+        Raises BadInput, naming the `line`, if a response alone exceeds the limit.
+        """
+        sampled = token_ids or [None] * len(responses)
+        encoded = [self.encode_response(text, ids) for text, ids in zip(responses, sampled, strict=True)]
+        longest = max(map(len, encoded))
         if longest >= self.max_length:
             raise BadInput(
-                f"Line {line} of data.jsonl: a response of {longest} tokens does not fit in the longest row,"
-                f" {self.limit}.",
-                setting=self.bound_by,
+                f"Line {line} of data.jsonl: a response of {longest} tokens exceeds the maximum sequence length,"
+                f" {self.limit_text}.",
+                setting=self.limit_source,
                 line=line,
             )
-        return Group(self.prompt(messages, room=self.max_length - longest), answers)
+        return EncodedGroup(self.encode_prompt(messages, max_tokens=self.max_length - longest), encoded)
 
 
-def _end_of_turn(tokenizer: PreTrainedTokenizerBase) -> int:
-    """The token that ends an assistant's turn: the first special token the template puts after its content."""
+def warn_of_truncation(encoder: Encoder, events: Events) -> None:
+    """Report how many prompts lost their oldest tokens, if any did."""
+    if encoder.truncated:
+        events.warning(
+            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest tokens."
+        )
+
+
+def _find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+    """The token that ends an assistant's turn: the first special token that the template puts after its content."""
     probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ZZZ"}]
     try:
         rendered = str(tokenizer.apply_chat_template(probe, tokenize=False))
-    except Exception:  # noqa: BLE001 - a template that wants another shape of conversation: the eos will do
+    except Exception:  # noqa: BLE001 - a template may want another shape of conversation; then the eos is used
         rendered = ""
     tail = rendered.rpartition("ZZZ")[2]
     special = set(tokenizer.all_special_ids)

@@ -1,8 +1,8 @@
 """DPO from rankings: each response's log-prob is computed once, and all pairs come from the k of them.
 
 Soft labels, margins and label smoothing are those of the reward model's loss, on implicit rewards. The reference's
-log-probs never change, so they are computed once, before the first step, and kept in the checkpoint.
-Left out: mixing in of new samples while training (online DPO); a round of the loop does that between runs.
+log-probs are constant, so they are computed once, before the first step, and stored in the checkpoint.
+Left out: new samples while training (online DPO); rounds of the site do that between runs.
 """
 
 from __future__ import annotations
@@ -15,169 +15,186 @@ import torch
 from torch import Tensor
 
 from training.configs import DPOConfig
-from training.core.batching import Batch, Passes, response_logprobs
+from training.core.batching import Batch, Passes
 from training.core.data import read_rankings
 from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish
-from training.core.logprobs import check_logits
+from training.core.job_directory import Job, publish_output
+from training.core.logprobs import check_logits, response_logprobs
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.model_loading import (
     autocast,
+    build_encoder,
     device,
-    encoder_for,
     load_policy,
     load_tokenizer,
-    locate,
+    resolve_source,
     save_policy,
 )
-from training.core.preference_groups import Judged, encode, pair_share, pairs, placed
+from training.core.preference_groups import (
+    PreferenceGroup,
+    group_pairs,
+    group_rankings,
+    pair_fraction,
+    rankings_with_places,
+)
 from training.core.rankings import Pairs, comparisons
-from training.core.reward_metrics import warn_of_truncation
-from training.core.training_loop import Loop
+from training.core.tokenization import warn_of_truncation
+from training.core.training_loop import TrainingLoop
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
-    """Train, write the new policy, and return what to say of it."""
+    """Train, write the new policy, and return the job's result."""
     rankings = read_rankings(job.data)
-    source = locate(job.model or "", job.folder)
-    reference_source = locate(job.reference, job.folder, "reference") if job.reference else source
+    source = resolve_source(job.model or "", job.folder)
+    reference_source = resolve_source(job.reference, job.folder, "reference") if job.reference else source
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
     policy = load_policy(source)
     check_logits(policy)
-    encoder = encoder_for(policy, tokenizer, config.max_length)
-    judged = encode(rankings, encoder)
+    encoder = build_encoder(policy, tokenizer, config.max_length)
+    groups = group_rankings(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
-    training = [one for one in judged if not one.held_out and any(one.pairs)]
-    held_out = [one for one in judged if one.held_out and int(pairs([one]).decided.sum())]
+    training = [group for group in groups if not group.held_out and any(group.pair_counts)]
+    held_out = [group for group in groups if group.held_out and int(group_pairs([group]).decided.sum())]
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
-    loop = Loop(job, config, policy, examples=len(training), events=events)
+    loop = TrainingLoop(job, config, policy, examples=len(training), events=events)
     if "reference" not in loop.extra:
         frozen = policy
-        if loop.done or reference_source != source:
+        if loop.steps_done or reference_source != source:
             frozen = load_reference(reference_source, policy, encoder.max_length, config.layout)
-        loop.extra["reference"] = logprobs_of(frozen, judged, passes, config.precision, loop.leave_if_asked)
+        loop.extra["reference"] = summed_logprobs(
+            frozen, groups, passes, config.precision, loop.raise_if_stopped
+        )
         del frozen
-    starts = first_responses(judged)
+    starts = group_offsets(groups)
     reference = loop.extra["reference"].to(device())
 
-    def reference_of(micro: Sequence[Judged]) -> Tensor:
-        return reference[[starts[one.index] + offset for one in micro for offset in range(one.k)]]
+    def reference_of(micro: Sequence[PreferenceGroup]) -> Tensor:
+        return reference[[starts[group.index] + offset for group in micro for offset in range(group.k)]]
 
-    def rewards_of(micro: Sequence[Judged], laid_out: Batch) -> tuple[Tensor, Tensor]:
-        """(K,) implicit rewards, of the mean log-prob per token where the loss is of that, and summed log-probs."""
+    def rewards_of(micro: Sequence[PreferenceGroup], inputs: Batch) -> tuple[Tensor, Tensor]:
+        """(K,) implicit rewards, per token for the loss ipo_mean, and (K,) summed log-probs."""
         with autocast(config.precision):
-            logprobs = response_logprobs(policy, laid_out)
+            logprobs = response_logprobs(policy, inputs)
         rewards = implicit_reward(logprobs, reference_of(micro), beta=config.beta)
-        return rewards / laid_out.lengths if config.loss == "ipo_mean" else rewards, logprobs
+        return rewards / inputs.lengths if config.loss == "ipo_mean" else rewards, logprobs
 
     for batch in loop.batches(training):
-        everything = pairs(batch)
-        decided, responses = int(everything.decided.sum()), sum(one.k for one in batch)
+        all_pairs = group_pairs(batch)
+        decided, responses = int(all_pairs.decided.sum()), sum(group.k for group in batch)
         sums = dict.fromkeys(("loss", "accuracy", "reward_chosen", "reward_rejected", "kl"), 0.0)
         sums["accuracy"] = 0.0 if decided else math.nan
-        for micro, laid_out in loop.passes(passes, batch):
-            loop.leave_if_asked()
-            rewards, logprobs = rewards_of(micro, laid_out)
-            compared = pairs(micro, config.margin, rewards.device)
-            chosen, rejected = rewards[compared.chosen], rewards[compared.rejected]
-            weights = compared.weights(config.reduction) * pair_share(micro, batch, config.reduction)
-            share = (pair_losses(chosen, rejected, compared, config) * weights).sum()
+        for micro, inputs in loop.passes(passes, batch):
+            loop.raise_if_stopped()
+            rewards, logprobs = rewards_of(micro, inputs)
+            pairs = group_pairs(micro, config.margin, rewards.device)
+            chosen, rejected = rewards[pairs.chosen], rewards[pairs.rejected]
+            weights = pairs.weights(config.reduction) * pair_fraction(micro, batch, config.reduction)
+            micro_loss = (pair_losses(chosen, rejected, pairs, config) * weights).sum()
             if config.nll_weight:
-                best = best_places(micro)
-                likelihoods = logprobs[best] / laid_out.lengths[best]
-                share = share - config.nll_weight * likelihoods.sum() / len(best_places(batch))
-            share.backward()  # type: ignore[no-untyped-call]
+                best = best_response_indices(micro)
+                likelihoods = logprobs[best] / inputs.lengths[best]
+                micro_loss = micro_loss - config.nll_weight * likelihoods.sum() / len(
+                    best_response_indices(batch)
+                )
+            micro_loss.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
-                sums["loss"] += share.item()
-                sums["accuracy"] += float((chosen > rejected)[compared.decided].sum()) / max(1, decided)
-                sums["reward_chosen"] += float(chosen.sum()) / len(everything.chosen)
-                sums["reward_rejected"] += float(rejected.sum()) / len(everything.chosen)
+                sums["loss"] += micro_loss.item()
+                sums["accuracy"] += float((chosen > rejected)[pairs.decided].sum()) / max(1, decided)
+                sums["reward_chosen"] += float(chosen.sum()) / len(all_pairs.chosen)
+                sums["reward_rejected"] += float(rejected.sum()) / len(all_pairs.chosen)
                 sums["kl"] += float((reference_of(micro) - logprobs).sum()) / responses
         sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
-        loop.step(sums, tokens=sum(one.group.tokens for one in batch))
-        if held_out and loop.due(config.evaluate_every):
-            accuracy = held_out_accuracy(held_out, rewards_of, passes, loop.leave_if_asked)
-            events.metrics(loop.done, {"held_out_accuracy": accuracy})
+        loop.step(sums, tokens=sum(group.encoded.tokens for group in batch))
+        if held_out and loop.is_due(config.evaluate_every):
+            accuracy = held_out_accuracy(held_out, rewards_of, passes, loop.raise_if_stopped)
+            events.metrics(loop.steps_done, {"held_out_accuracy": accuracy})
 
     if held_out:
         loop.metrics["held_out_accuracy"] = held_out_accuracy(
-            held_out, rewards_of, passes, loop.leave_if_asked
+            held_out, rewards_of, passes, loop.raise_if_stopped
         )
-        events.metrics(loop.done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
-    output = publish(job, lambda folder: save_policy(policy, tokenizer, folder))
+        events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
+    output = publish_output(job, lambda folder: save_policy(policy, tokenizer, folder))
     return {
         "output": str(output),
-        "rankings": sum(sum(map(bool, one.pairs)) for one in training),
-        "pairs": sum(sum(one.pairs) for one in training),
-        "ties": sum(one.ties for one in training),
+        "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
+        "pairs": sum(sum(group.pair_counts) for group in training),
+        "ties": sum(group.ties for group in training),
         "truncated_prompts": encoder.truncated,
         "metrics": loop.metrics,
     }
 
 
-def pair_losses(chosen: Tensor, rejected: Tensor, compared: Pairs, config: DPOConfig) -> Tensor:
-    """(N,) losses of pairs by their implicit rewards. Label smoothing turns a share p of people into p + e (1 - 2p)."""
-    probability = compared.probability
+def pair_losses(chosen: Tensor, rejected: Tensor, pairs: Pairs, config: DPOConfig) -> Tensor:
+    """(N,) losses of pairs by their implicit rewards. Label smoothing turns a probability p into p + e (1 - 2p)."""
+    probability = pairs.probability
     if config.loss == "sigmoid":
         probability = probability + config.label_smoothing * (1 - 2 * probability)
-        return preference_loss(chosen, rejected, margin=compared.margin, probability=probability)
+        return preference_loss(chosen, rejected, margin=pairs.margin, probability=probability)
     return ipo_loss(chosen, rejected, beta=config.beta, probability=probability)
 
 
-def best_places(judged: Sequence[Judged]) -> list[int]:
-    """Where each ranking's best responses stand among all responses of `judged`; one may be the best of several rankings,
-    and where all are equal none is."""
+def best_response_indices(groups: Sequence[PreferenceGroup]) -> list[int]:
+    """The positions of each ranking's best responses among all responses of `groups`. One may be the best of several
+    rankings; a ranking of equal responses has none."""
     return [
         place
-        for ranking, places in placed(judged)
+        for ranking, places in rankings_with_places(groups)
         if comparisons(ranking.ranks or [], ranking.probability)
         for place, rank in zip(places, ranking.ranks or [], strict=True)
         if rank == min(ranking.ranks or [])
     ]
 
 
-def first_responses(judged: Sequence[Judged]) -> list[int]:
-    """Where the first response of each group stands among all responses of the job."""
+def group_offsets(groups: Sequence[PreferenceGroup]) -> list[int]:
+    """The position of each group's first response among all responses of the groups."""
     starts, count = [], 0
-    for one in judged:
+    for group in groups:
         starts.append(count)
-        count += one.k
+        count += group.k
     return starts
 
 
 @torch.no_grad()
-def logprobs_of(
-    policy: Any, judged: Sequence[Judged], passes: Passes, precision: str, between: Callable[[], None]
+def summed_logprobs(
+    policy: Any,
+    groups: Sequence[PreferenceGroup],
+    passes: Passes,
+    precision: str,
+    check_stop: Callable[[], None],
 ) -> Tensor:
-    """(K,) summed log-probs of all responses of all groups, in order."""
-    starts = first_responses(judged)
-    found = torch.empty(sum(one.k for one in judged))
-    for micro, laid_out in passes(judged):
-        between()
+    """(K,) log-probs, summed over each response, of all responses of all groups, in order."""
+    starts = group_offsets(groups)
+    summed = torch.empty(sum(group.k for group in groups))
+    for micro, inputs in passes(groups):
+        check_stop()
         with autocast(precision):
-            logprobs = response_logprobs(policy, laid_out)
-        places = [starts[one.index] + offset for one in micro for offset in range(one.k)]
-        found[places] = logprobs.cpu()
-    return found
+            logprobs = response_logprobs(policy, inputs)
+        places = [starts[group.index] + offset for group in micro for offset in range(group.k)]
+        summed[places] = logprobs.cpu()
+    return summed
 
 
 @torch.no_grad()
 def held_out_accuracy(
-    judged: Sequence[Judged], rewards_of: Callable[..., Any], passes: Passes, between: Callable[[], None]
+    groups: Sequence[PreferenceGroup],
+    rewards_of: Callable[..., Any],
+    passes: Passes,
+    check_stop: Callable[[], None],
 ) -> float:
-    """How often the policy's implicit reward agrees with people on held-out prompts, over pairs."""
+    """The fraction of held-out pairs that the policy's implicit reward orders as people did."""
     correct = count = 0
-    for micro, laid_out in passes(judged):
-        between()
-        rewards, _ = rewards_of(micro, laid_out)
-        compared = pairs(micro, device=rewards.device)
-        correct += int((rewards[compared.chosen] > rewards[compared.rejected])[compared.decided].sum())
-        count += int(compared.decided.sum())
+    for micro, inputs in passes(groups):
+        check_stop()
+        rewards, _ = rewards_of(micro, inputs)
+        pairs = group_pairs(micro, device=rewards.device)
+        correct += int((rewards[pairs.chosen] > rewards[pairs.rejected])[pairs.decided].sum())
+        count += int(pairs.decided.sum())
     return correct / count

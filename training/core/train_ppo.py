@@ -1,4 +1,4 @@
-"""PPO for language models: a value model judges every token, and the divergence is part of the reward at every token.
+"""PPO for language models: a value model estimates the return at every token, and the KL is part of each token's reward.
 
 Schulman et al. 2017; Ziegler et al. 2019 (the reward at each token, the adaptive weight); Ouyang et al. 2022 (the value
 model starts as the reward model); Touvron et al. 2023 (the settings). Policy and value model are two networks with one
@@ -15,21 +15,30 @@ from torch import Tensor, nn
 
 from training.configs import PPOConfig
 from training.core.advantages import adapted, explained_variance, gae, token_rewards, whiten
-from training.core.batching import Batch, check_sharing, hidden_states, token_logprobs
-from training.core.data import read_questions
-from training.core.diagnostics import Watch
+from training.core.batching import Batch, check_shared_layout, hidden_states
+from training.core.data import read_rollout_prompts
+from training.core.diagnostics import RolloutDiagnostics
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish
-from training.core.model_loading import autocast, load_trunk, locate, save_policy
+from training.core.job_directory import Job, publish_output
+from training.core.logprobs import token_logprobs
+from training.core.model_loading import autocast, load_trunk, resolve_source, save_policy
 from training.core.policy_losses import clipped_surrogate, clipped_value_loss, is_clipped, k1, token_weights
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.rollout_loop import mini_batches, open_loop
-from training.core.rollouts import Rollout, Setup, describe, divergence, logprobs_of, per_token, prepare
+from training.core.rollout_loop import build_loop, mini_batches
+from training.core.rollouts import (
+    Rollout,
+    Setup,
+    compute_per_token,
+    kl_metrics,
+    load_setup,
+    response_metrics,
+    rollout_logprobs,
+)
 
 
 class ValueModel(nn.Module):
-    """V(s) of every state that a response token is sampled in: a trunk, and the head of a reward model at each place."""
+    """V(s) of every state that a response token is sampled in: a trunk, with a reward model's head at each position."""
 
     bias: Tensor
 
@@ -39,7 +48,7 @@ class ValueModel(nn.Module):
         self.register_buffer("bias", start.bias)
 
     def forward(self, batch: Batch) -> Tensor:
-        """(N,) values in float32, of the prompt and the response up to, and without, each response token."""
+        """(N,) values in float32, of the prompt and the response up to, but without, each response token."""
         with autocast(self.precision):
             hidden = hidden_states(self.trunk, batch)[batch.predictor]
         values: Tensor = hidden.to(self.weight.dtype) @ self.weight - self.bias
@@ -47,27 +56,27 @@ class ValueModel(nn.Module):
 
 
 def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
-    """Train, write the new policy, and return what to say of it."""
-    setup = prepare(job, config, events, read_questions(job.data), reference=config.beta > 0)
+    """Train, write the new policy, and return the job's result."""
+    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=config.beta > 0)
     policy, value = setup.policy, value_model(setup, config)
-    loop = open_loop(setup, config, nn.ModuleDict({"policy": policy, "value": value}))
-    watch = Watch(events, config.precision)
+    loop = build_loop(setup, config, nn.ModuleDict({"policy": policy, "value": value}))
+    diagnostics = RolloutDiagnostics(events, config.precision)
 
-    def appraise(rollout: Rollout) -> None:
-        """Rewards at every token, values, and from them advantages and returns."""
-        tensors, parts, between = rollout.tensors, config.updates, loop.leave_if_asked
-        scores = setup.rewards(rollout.answered, between)
-        rollout.figures = describe(rollout, scores)
-        tensors["old"] = old = logprobs_of(setup, policy, rollout, parts, between)
-        tensors["values"] = values = per_token(setup, rollout, parts, value, between)
-        watch.logprobs(tensors["recorded"], old)
+    def score_rollout(rollout: Rollout) -> None:
+        """Add token rewards and values, and from them advantages and returns."""
+        tensors, parts, check_stop = rollout.tensors, config.updates, loop.raise_if_stopped
+        scores = setup.rewards(rollout.groups, check_stop)
+        rollout.metrics = response_metrics(rollout, scores)
+        tensors["old"] = old = rollout_logprobs(setup, policy, rollout, parts, check_stop)
+        tensors["values"] = values = compute_per_token(setup, rollout, parts, value, check_stop)
+        diagnostics.check_logprobs(tensors["recorded"], old)
         beta = float(loop.extra.get("beta", config.beta))
         tensors["kl"] = torch.zeros_like(old)
         if setup.reference is not None:
-            tensors["kl"] = k1(old, logprobs_of(setup, setup.reference, rollout, parts, between))
-            kl = rollout.per_response("kl")
-            watch.kl(kl)
-            rollout.figures |= divergence(kl) | {"beta": beta}
+            tensors["kl"] = k1(old, rollout_logprobs(setup, setup.reference, rollout, parts, check_stop))
+            kl = rollout.sum_per_response("kl")
+            diagnostics.check_kl(kl)
+            rollout.metrics |= kl_metrics(kl) | {"beta": beta}
         rewards = token_rewards(
             whiten(scores) if config.whiten_scores else scores, tensors["kl"], tensors["lengths"], beta
         )
@@ -75,44 +84,44 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             rewards, values, tensors["lengths"], gamma=config.gamma, lam=config.gae_lambda
         )
         tensors["advantages"] = whiten(advantages)
-        rollout.figures["explained_variance"] = explained_variance(values, tensors["returns"])
+        rollout.metrics["explained_variance"] = explained_variance(values, tensors["returns"])
         if config.kl_target:
-            weight = adapted(beta, rollout.figures["kl"], config.kl_target)
+            weight = adapted(beta, rollout.metrics["kl"], config.kl_target)
             loop.extra["beta"] = torch.tensor(weight, dtype=torch.float64)
 
-    for rollout, part in mini_batches(setup, config, loop, appraise, config.updates):
+    for rollout, part in mini_batches(setup, config, loop, score_rollout, config.updates):
         sums = dict.fromkeys(("loss", "policy_loss", "value_loss", "ratio", "clipped"), 0.0)
-        tokens = sum(one.tokens for one in part)
-        for micro, laid_out in setup.passes(part):
-            loop.leave_if_asked()
+        tokens = sum(group.response_tokens for group in part)
+        for micro, inputs in setup.passes(part):
+            loop.raise_if_stopped()
             with autocast(config.precision):
-                logprobs = token_logprobs(policy, laid_out, config.temperature)
-            values = value(laid_out)
-            old, advantages = (rollout.of_tokens(name, micro) for name in ("old", "advantages"))
+                logprobs = token_logprobs(policy, inputs, config.temperature)
+            values = value(inputs)
+            old, advantages = (rollout.token_values(name, micro) for name in ("old", "advantages"))
             low, high = config.clip_low, config.clip_high
             weights = token_weights(
-                "token", laid_out.lengths, laid_out.owner, responses=0, tokens=tokens, longest=0
+                "token", inputs.lengths, inputs.owner, responses=0, tokens=tokens, longest=0
             )
             policy_loss = (clipped_surrogate(logprobs, old, advantages, low=low, high=high) * weights).sum()
             value_losses = clipped_value_loss(
                 values,
-                rollout.of_tokens("values", micro),
-                rollout.of_tokens("returns", micro),
+                rollout.token_values("values", micro),
+                rollout.token_values("returns", micro),
                 clip=config.value_clip,
             )
             value_loss = (value_losses * weights).sum()
-            share = policy_loss + config.value_coefficient * value_loss
-            share.backward()  # type: ignore[no-untyped-call]
+            micro_loss = policy_loss + config.value_coefficient * value_loss
+            micro_loss.backward()  # type: ignore[no-untyped-call]
             here = logprobs.detach()
-            sums["loss"] += share.item()
+            sums["loss"] += micro_loss.item()
             sums["policy_loss"] += policy_loss.item()
             sums["value_loss"] += value_loss.item()
             sums["ratio"] += float(torch.exp(here - old).sum()) / tokens
             sums["clipped"] += float(is_clipped(here, old, advantages, low=low, high=high).sum()) / tokens
-        loop.step(rollout.figures | sums, tokens=sum(one.group.tokens for one in part))
+        loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
 
     return {
-        "output": str(publish(job, lambda folder: save_policy(policy, setup.tokenizer, folder))),
+        "output": str(publish_output(job, lambda folder: save_policy(policy, setup.tokenizer, folder))),
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics,
@@ -120,22 +129,23 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
 
 
 def value_model(setup: Setup, config: PPOConfig) -> ValueModel:
-    """A value model on the device, from the reward model where it reads the policy's tokens, or from the policy."""
+    """A value model on the device, initialised from the reward model or from the policy. Raises BadInput if the reward
+    model does not read the policy's tokens."""
     job = setup.job
     if config.value_start == "policy":
-        trunk = load_trunk(locate(job.model or "", job.folder))
+        trunk = load_trunk(resolve_source(job.model or "", job.folder))
         start = RewardModel(trunk, config.seed, config.precision)
         with torch.no_grad():
             start.weight.zero_()
-    elif setup.rewards.judges[0].by_ids:
-        source = locate(job.reward_model or "", job.folder, "reward_model")
+    elif setup.rewards.scorers[0].shares_tokens:
+        source = resolve_source(job.reward_model or "", job.folder, "reward_model")
         start = load_reward_model(source, "reward_model", config.precision)
     else:
         raise BadInput(
-            "The reward model reads other tokens than the policy, or fewer, and cannot be the start of the value model;"
-            " start it from the policy.",
+            "The value model cannot start from the reward model, which has another tokenizer than the policy or fewer"
+            " positions; set value_start to policy.",
             setting="value_start",
         )
     if config.layout == "shared":
-        check_sharing(start.trunk, setup.encoder.max_length)
+        check_shared_layout(start.trunk, setup.encoder.max_length)
     return ValueModel(start)

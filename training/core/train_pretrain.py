@@ -1,6 +1,6 @@
 """Pre-training: next-token prediction on plain text, of a small Llama-type model and its own tokenizer.
 
-Left out: documents are joined end to end and attend across their borders, as in most small pre-trainings.
+Left out: a document mask; documents are joined end to end and attend across their borders.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from training.configs import PretrainConfig
-from training.core.attention import attend_here
+from training.core.attention import install_attention
 from training.core.data import read_texts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish
+from training.core.job_directory import Job, publish_output
 from training.core.logprobs import check_logits, label_logprobs
 from training.core.model_loading import (
     autocast,
     device,
     load_policy,
     load_tokenizer,
-    locate,
-    longest_row,
+    max_row_length,
+    resolve_source,
     save_policy,
 )
-from training.core.training_loop import Loop
+from training.core.training_loop import TrainingLoop
 
 SPECIAL = ("<|pad|>", "<|bos|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
-NONE = -100
-EMPTY = torch.tensor([[0, NONE]])
-"""A stack in which nothing is to be predicted."""
+IGNORED = -100
+EMPTY_STACK = torch.tensor([[0, IGNORED]])
+"""Blocks without a token to predict."""
 
 CHAT_TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}"
@@ -45,53 +45,54 @@ CHAT_TEMPLATE = (
 
 
 def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
-    """Train, write the model directory, and return what to say of it."""
+    """Train, write the model directory, and return the job's result."""
     texts = read_texts(job.data)
     tokenizer: PreTrainedTokenizerBase
     model: Any
     if job.model is None:
         if config.lora_rank:
             raise BadInput(
-                "A model that starts from nothing cannot be trained with LoRA.", setting="lora_rank"
+                "A new model cannot be trained with LoRA; leave lora_rank at 0, or start from a model.",
+                setting="lora_rank",
             )
         tokenizer = train_tokenizer(texts, config.vocab_size)
         model = build_model(config, tokenizer)
     else:
-        source = locate(job.model, job.folder)
+        source = resolve_source(job.model, job.folder)
         tokenizer, warnings = load_tokenizer(source)
         for message in warnings:
             events.warning(message)
         model = load_policy(source)
         check_logits(model)
-        if (most := longest_row(model, config.block_length)) < config.block_length:
+        if (limit := max_row_length(model, config.block_length)) < config.block_length:
             raise BadInput(
-                f"The model reads at most {most} tokens; lower block_length.", setting="block_length"
+                f"The model reads at most {limit} tokens; lower block_length.", setting="block_length"
             )
         if tokenizer.eos_token_id is None:
             raise BadInput("The model's tokenizer has no end-of-text token.", setting="model")
-    blocks = into_blocks(texts, tokenizer, config.block_length)
+    blocks = split_into_blocks(texts, tokenizer, config.block_length)
     size = max(1, config.batch_tokens // config.block_length)
-    loop = Loop(job, config, model, examples=len(blocks), events=events)
+    loop = TrainingLoop(job, config, model, examples=len(blocks), events=events)
     for batch in loop.batches(blocks):
         count = sum(len(block) - 1 for block in batch)
         loss = 0.0
-        for micro in loop.passes(partial(in_stacks, size=size), batch, size=len, empty=EMPTY):
-            loop.leave_if_asked()
+        for micro in loop.passes(partial(stack_blocks, size=size), batch, size=len, empty=EMPTY_STACK):
+            loop.raise_if_stopped()
             micro = micro.to(device())
             with autocast(config.precision):
                 hidden = model.base_model(input_ids=micro[:, :-1], use_cache=False).last_hidden_state
                 label = micro[:, 1:]
-                likelihoods = label_logprobs(model, hidden[label != NONE], label[label != NONE])
-            share = -likelihoods.sum() / count
-            share.backward()  # type: ignore[no-untyped-call]
-            loss += share.item()
+                likelihoods = label_logprobs(model, hidden[label != IGNORED], label[label != IGNORED])
+            micro_loss = -likelihoods.sum() / count
+            micro_loss.backward()  # type: ignore[no-untyped-call]
+            loss += micro_loss.item()
         loop.step({"loss": loss}, tokens=count)
-    output = publish(job, lambda folder: save_policy(model, tokenizer, folder))
+    output = publish_output(job, lambda folder: save_policy(model, tokenizer, folder))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"output": str(output), "parameters": parameters, "metrics": loop.metrics}
 
 
-def in_stacks(blocks: Sequence[Tensor], size: int) -> Iterator[Tensor]:
+def stack_blocks(blocks: Sequence[Tensor], size: int) -> Iterator[Tensor]:
     """The blocks, `size` at a time, as the rows of a (B, T + 1) tensor."""
     for start in range(0, len(blocks), size):
         yield torch.stack(list(blocks[start : start + size]))
@@ -123,9 +124,9 @@ def train_tokenizer(texts: Sequence[str], vocab_size: int) -> PreTrainedTokenize
 def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) -> Any:
     """A Llama-type model of the sizes in `config`, freshly initialised from its seed.
 
-    Matrices start at 1/sqrt(width), not at the 0.02 that suits wide models. Keys start as the queries and outputs as the
-    transposed values (mimetic initialisation, Trockman and Kolter 2023), so that attention begins by finding what is alike
-    and passing it on: a small model then learns to look things up in its prompt in half the steps.
+    Matrices have a deviation of 1/sqrt(width), not the 0.02 that suits wide models. Keys start equal to the queries and
+    outputs as the transposed values (mimetic initialisation, Trockman and Kolter 2023), so that attention starts by copying
+    from similar tokens: a small model then learns to look up in its prompt in half the steps.
     """
     torch.manual_seed(config.seed)
     model: Any = LlamaForCausalLM(
@@ -151,10 +152,10 @@ def build_model(config: PretrainConfig, tokenizer: PreTrainedTokenizerBase) -> A
             attention = layer.self_attn
             attention.k_proj.weight.copy_(attention.q_proj.weight)
             attention.o_proj.weight.copy_(attention.v_proj.weight.T)
-    return attend_here(model.eval()).to(device())
+    return install_attention(model.eval()).to(device())
 
 
-def into_blocks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Tensor]:
+def split_into_blocks(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase, length: int) -> list[Tensor]:
     """The texts, each with its end token, joined and cut into blocks of `length` + 1 tokens that overlap by one."""
     stream: list[int] = []
     bos = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]

@@ -1,8 +1,8 @@
-"""REINFORCE on whole responses: the log-prob of each, times how much better its reward was than a baseline.
+"""REINFORCE on whole responses: the log-prob of each, times its reward less a baseline.
 
-Williams 1992; Ahmadian et al. 2024 (RLOO), who found that a response is best seen as one action. The reward has the
-divergence from the reference in it, R = r - beta log(pi / ref) summed over the response. One step a rollout, so that the
-gradient is that of the policy which sampled. Left out: importance ratios, which more steps would need.
+Williams 1992; Ahmadian et al. 2024 (RLOO), who found that a response is best treated as one action. The reward includes the
+KL from the reference, R = r - beta log(pi / ref) summed over the response. One step a rollout, so that the gradient is that
+of the policy which sampled. Left out: importance ratios, which more steps would need.
 """
 
 from __future__ import annotations
@@ -13,35 +13,41 @@ from torch import Tensor
 
 from training.configs import ReinforceConfig
 from training.core.advantages import leave_one_out, moving_mean
-from training.core.batching import token_logprobs
-from training.core.data import read_questions
-from training.core.diagnostics import Watch
+from training.core.data import read_rollout_prompts
+from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, publish
+from training.core.job_directory import Job, publish_output
+from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import k1, policy_gradient, token_weights
-from training.core.rollout_loop import mini_batches, open_loop
-from training.core.rollouts import Rollout, describe, divergence, logprobs_of, prepare
+from training.core.rollout_loop import build_loop, mini_batches
+from training.core.rollouts import (
+    Rollout,
+    kl_metrics,
+    load_setup,
+    response_metrics,
+    rollout_logprobs,
+)
 
 
 def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
-    """Train, write the new policy, and return what to say of it."""
-    setup = prepare(job, config, events, read_questions(job.data), reference=config.beta > 0)
-    loop = open_loop(setup, config, setup.policy)
-    watch = Watch(events, config.precision)
+    """Train, write the new policy, and return the job's result."""
+    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=config.beta > 0)
+    loop = build_loop(setup, config, setup.policy)
+    diagnostics = RolloutDiagnostics(events, config.precision)
 
-    def appraise(rollout: Rollout) -> None:
-        """The reward of every response with its divergence in it, less the baseline."""
-        tensors, between = rollout.tensors, loop.leave_if_asked
-        rewards = setup.rewards(rollout.answered, between)
-        rollout.figures = describe(rollout, rewards)
+    def score_rollout(rollout: Rollout) -> None:
+        """Add advantages: the reward of every response, its KL included, less the baseline."""
+        tensors, check_stop = rollout.tensors, loop.raise_if_stopped
+        rewards = setup.rewards(rollout.groups, check_stop)
+        rollout.metrics = response_metrics(rollout, rewards)
         if setup.reference is not None:
-            now = logprobs_of(setup, setup.policy, rollout, 1, between)
-            tensors["kl"] = k1(now, logprobs_of(setup, setup.reference, rollout, 1, between))
-            kl = rollout.per_response("kl")
+            now = rollout_logprobs(setup, setup.policy, rollout, 1, check_stop)
+            tensors["kl"] = k1(now, rollout_logprobs(setup, setup.reference, rollout, 1, check_stop))
+            kl = rollout.sum_per_response("kl")
             rewards = rewards - config.beta * kl
-            watch.kl(kl)
-            rollout.figures |= divergence(kl)
+            diagnostics.check_kl(kl)
+            rollout.metrics |= kl_metrics(kl)
         tensors["advantages"] = advantages_of(rewards).repeat_interleave(tensors["lengths"])
 
     def advantages_of(rewards: Tensor) -> Tensor:
@@ -52,29 +58,29 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
         )
         return rewards - baseline
 
-    for rollout, part in mini_batches(setup, config, loop, appraise):
+    for rollout, part in mini_batches(setup, config, loop, score_rollout):
         loss = 0.0
-        for micro, laid_out in setup.passes(part):
-            loop.leave_if_asked()
+        for micro, inputs in setup.passes(part):
+            loop.raise_if_stopped()
             with autocast(config.precision):
-                logprobs = token_logprobs(setup.policy, laid_out, config.temperature)
+                logprobs = token_logprobs(setup.policy, inputs, config.temperature)
             weights = token_weights(
                 "sum",
-                laid_out.lengths,
-                laid_out.owner,
+                inputs.lengths,
+                inputs.owner,
                 responses=len(part) * config.samples,
                 tokens=0,
                 longest=config.max_new_tokens,
             )
-            losses = policy_gradient(logprobs, rollout.of_tokens("advantages", micro))
-            share = (losses * weights).sum()
-            share.backward()  # type: ignore[no-untyped-call]
-            watch.logprobs(rollout.of_tokens("recorded", micro), logprobs.detach())
-            loss += share.item()
-        loop.step(rollout.figures | {"loss": loss}, tokens=sum(one.group.tokens for one in part))
+            losses = policy_gradient(logprobs, rollout.token_values("advantages", micro))
+            micro_loss = (losses * weights).sum()
+            micro_loss.backward()  # type: ignore[no-untyped-call]
+            diagnostics.check_logprobs(rollout.token_values("recorded", micro), logprobs.detach())
+            loss += micro_loss.item()
+        loop.step(rollout.metrics | {"loss": loss}, tokens=sum(group.encoded.tokens for group in part))
 
     return {
-        "output": str(publish(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))),
+        "output": str(publish_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))),
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics,

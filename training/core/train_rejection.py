@@ -1,8 +1,8 @@
-"""Rejection sampling: the best of K responses to each prompt, by reward, is what the policy is then fine-tuned on.
+"""Rejection sampling: the policy is fine-tuned on the best of K responses to each prompt, by reward.
 
 Touvron et al. 2023 (Llama 2), section 3.2.3: K samples from the newest policy, the best of this round joined by the best of
-all earlier ones, which arrive as rows with an `answer` and leave in best.jsonl with the new ones. Left out: choosing the
-temperature, which is the caller's to tune each round; responses are learned at temperature 1, as in fine-tuning.
+all earlier ones, which arrive as rows with an `answer` and are written to best.jsonl with the new ones. Left out: choosing
+the temperature, which the caller may tune each round; responses are learned at temperature 1, as in fine-tuning.
 """
 
 from __future__ import annotations
@@ -15,71 +15,70 @@ import torch
 from torch import Tensor
 
 from training.configs import RejectionConfig
-from training.core.data import Question, read_questions
+from training.core.data import RolloutPrompt, read_rollout_prompts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish, write_lines
+from training.core.job_directory import Job, publish_output, write_lines
 from training.core.model_loading import save_policy
 from training.core.rollout_loop import held_out_reward
-from training.core.rollouts import Setup, chunks, prepare, sample, with_answers
-from training.core.tokenization import Encoder, Group
+from training.core.rollouts import Setup, chunk_prompts, group_responses, load_setup, sample_policy
+from training.core.tokenization import EncodedGroup, Encoder
 from training.core.train_sft import fit
-from training.core.training_loop import Loop
+from training.core.training_loop import TrainingLoop
 
 
-class Kept(NamedTuple):
-    """A response worth learning from."""
+class BestResponse(NamedTuple):
+    """A response to learn from. encoded: its prompt and that one response. reward: None if an earlier round gave none."""
 
-    question: Question
-    group: Group
+    source: RolloutPrompt
+    encoded: EncodedGroup
     reward: float | None
 
 
 def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
-    """Sample, keep the best, train on it, write the new policy and best.jsonl, and return what to say of it."""
-    rows = read_questions(job.data, kept=True)
-    questions = [row for row in rows if row.answer is None]
-    if not questions:
+    """Sample, select the best, train on them, write the new policy and best.jsonl, and return the job's result."""
+    rows = read_rollout_prompts(job.data, with_answers=True)
+    prompts = [row for row in rows if row.answer is None]
+    if not prompts:
         raise BadInput("No row of data.jsonl is a prompt without an answer, to be sampled for.")
-    setup = prepare(job, config, events, questions, reference=False)
-    memory = [remembered(row, setup.encoder) for row in rows if row.answer is not None]
-    loop = Loop(job, config, setup.policy, examples=len(setup.training) + len(memory), events=events)
-    if setup.held_out and not loop.done:
+    setup = load_setup(job, config, events, prompts, reference=False)
+    earlier = [from_earlier_round(row, setup.encoder) for row in rows if row.answer is not None]
+    loop = TrainingLoop(job, config, setup.policy, examples=len(setup.training) + len(earlier), events=events)
+    if setup.held_out and not loop.steps_done:
         events.metrics(0, {"held_out_reward": held_out_reward(setup, loop)})
-    best, figures = best_of_k(setup, loop)
-    events.metrics(loop.done, figures)
+    best, metrics = best_of_k(setup, loop)
+    events.metrics(loop.steps_done, metrics)
 
-    fit(loop, setup.policy, setup.passes, [*best, *memory], config)
+    fit(loop, setup.policy, setup.passes, [*best, *earlier], config)
     if setup.held_out:
-        figures["held_out_reward"] = held_out_reward(setup, loop)
-        events.metrics(loop.done, {"held_out_reward": figures["held_out_reward"]})
+        metrics["held_out_reward"] = held_out_reward(setup, loop)
+        events.metrics(loop.steps_done, {"held_out_reward": metrics["held_out_reward"]})
 
     def write(folder: Path) -> None:
         save_policy(setup.policy, setup.tokenizer, folder)
-        write_lines(folder / "best.jsonl", [row_of(one, setup.encoder) for one in [*best, *memory]])
+        rows = [to_row(response, setup.encoder) for response in [*best, *earlier]]
+        write_lines(folder / "best.jsonl", rows)
 
     return {
-        "output": str(publish(job, write)),
+        "output": str(publish_output(job, write)),
         "prompts": len(best),
-        "remembered": len(memory),
+        "remembered": len(earlier),
         "truncated_prompts": setup.encoder.truncated,
-        "metrics": loop.metrics | figures,
+        "metrics": loop.metrics | metrics,
     }
 
 
-def best_of_k(setup: Setup, loop: Loop) -> tuple[list[Kept], dict[str, float | None]]:
-    """The best response to every training prompt, in their order, and figures of all.
+def best_of_k(setup: Setup, loop: TrainingLoop) -> tuple[list[BestResponse], dict[str, float | None]]:
+    """The best response to every training prompt, in their order, and metrics of all samples.
 
-    What has been found is kept in the checkpoint, so that a run which is stopped does not sample it again, and does not
-    sample from a policy that has moved on.
+    Results are stored in the checkpoint, so that a resumed run does not sample them again from a policy that has changed.
     """
-    found: dict[int, Kept] = {}
+    best: dict[int, BestResponse] = {}
     totals = torch.zeros(4, dtype=torch.float64)  # rewards, tokens, ended, responses
-    places = chunks(setup.training, setup.config)
-    for number, chunk in enumerate(places):
+    for number, chunk in enumerate(chunk_prompts(setup.training, setup.config)):
         if f"best.{number}.tokens" not in loop.extra:
             loop.extra |= {
-                f"best.{number}.{name}": value for name, value in _sampled(setup, chunk, loop).items()
+                f"best.{number}.{name}": value for name, value in _sample_best(setup, chunk, loop).items()
             }
         part = {
             name: loop.extra[f"best.{number}.{name}"] for name in ("tokens", "lengths", "rewards", "totals")
@@ -87,32 +86,38 @@ def best_of_k(setup: Setup, loop: Loop) -> tuple[list[Kept], dict[str, float | N
         totals += part["totals"]
         responses = torch.split(part["tokens"], part["lengths"].tolist())
         for place, ids, reward in zip(chunk, responses, part["rewards"].tolist(), strict=True):
-            asked = setup.training[place]
-            found[place] = Kept(asked.question, Group(asked.ids, [ids.tolist()]), reward)
+            prompt = setup.training[place]
+            best[place] = BestResponse(prompt.source, EncodedGroup(prompt.ids, [ids.tolist()]), reward)
     rewards, tokens, ended, count = totals.tolist()
-    best = [found[place] for place in range(len(setup.training))]
-    return best, {
+    in_order = [best[place] for place in range(len(setup.training))]
+    return in_order, {
         "reward": rewards / count,
-        "reward_best": sum(one.reward or 0.0 for one in best) / len(best),
+        "reward_best": sum(response.reward or 0.0 for response in in_order) / len(in_order),
         "kl_bon": best_of_k_divergence(setup.config.samples),
         "length": tokens / count,
         "ended": ended / count,
     }
 
 
-def _sampled(setup: Setup, chunk: list[int], loop: Loop) -> dict[str, Tensor]:
-    """The best responses to the prompts at the places `chunk`: their tokens, lengths and rewards, and the totals of all."""
-    asked = [setup.training[place] for place in chunk]
-    sampled = sample(setup, asked, 0, loop)
-    answered = with_answers(asked, [one.token_ids for one in sampled], [one.finished for one in sampled])
-    rewards = setup.rewards(answered, loop.leave_if_asked)
-    chosen = rewards.view(len(asked), -1).argmax(1)
-    best = [one.group.responses[place] for one, place in zip(answered, chosen.tolist(), strict=True)]
-    tokens, ended = sum(one.tokens for one in answered), sum(one.finished for one in sampled)
+def _sample_best(setup: Setup, chunk: list[int], loop: TrainingLoop) -> dict[str, Tensor]:
+    """The best responses to the training prompts at the positions `chunk`, as tokens, lengths and rewards, and the totals
+    of all samples."""
+    prompts = [setup.training[place] for place in chunk]
+    sampled = sample_policy(setup, prompts, 0, loop)
+    groups = group_responses(
+        prompts,
+        [response.token_ids for response in sampled],
+        [response.finished for response in sampled],
+    )
+    rewards = setup.rewards(groups, loop.raise_if_stopped)
+    chosen = rewards.view(len(prompts), -1).argmax(1)
+    best = [group.encoded.responses[k] for group, k in zip(groups, chosen.tolist(), strict=True)]
+    tokens = sum(group.response_tokens for group in groups)
+    ended = sum(response.finished for response in sampled)
     return {
         "tokens": torch.tensor([token for ids in best for token in ids]),
         "lengths": torch.tensor([len(ids) for ids in best]),
-        "rewards": rewards.view(len(asked), -1).gather(1, chosen[:, None]).squeeze(1),
+        "rewards": rewards.view(len(prompts), -1).gather(1, chosen[:, None]).squeeze(1),
         "totals": torch.tensor(
             [float(rewards.double().sum()), tokens, ended, len(rewards)], dtype=torch.float64
         ),
@@ -120,24 +125,24 @@ def _sampled(setup: Setup, chunk: list[int], loop: Loop) -> dict[str, Tensor]:
 
 
 def best_of_k_divergence(samples: int) -> float:
-    """log K - (K - 1) / K, nats by which the best of K samples has left the policy (Stiennon et al. 2020)."""
+    """log K - (K - 1) / K, the KL in nats of the best of K samples from the policy (Stiennon et al. 2020)."""
     return math.log(samples) - (samples - 1) / samples
 
 
-def remembered(row: Question, encoder: Encoder) -> Kept:
-    """A response that an earlier round kept, by the ids it was sampled as where they are known and still read the same."""
-    group = encoder.group(row.prompt, [row.answer or ""], [row.token_ids], line=row.line)
-    return Kept(row, group, row.reward)
+def from_earlier_round(row: RolloutPrompt, encoder: Encoder) -> BestResponse:
+    """The best response of an earlier round, by its sampled ids if the row has them and they still decode to its text."""
+    encoded = encoder.encode_group(row.prompt, [row.answer or ""], [row.token_ids], line=row.line)
+    return BestResponse(row, encoded, row.reward)
 
 
-def row_of(one: Kept, encoder: Encoder) -> dict[str, Any]:
+def to_row(response: BestResponse, encoder: Encoder) -> dict[str, Any]:
     """A line of best.jsonl, which is also a row of the next round's data."""
-    [ids] = one.group.responses
-    text = encoder.text(ids) if one.question.answer is None else one.question.answer
+    [ids] = response.encoded.responses
+    text = encoder.decode(ids) if response.source.answer is None else response.source.answer
     return {
-        "id": one.question.id,
-        "prompt": one.question.prompt,
+        "id": response.source.id,
+        "prompt": response.source.prompt,
         "answer": text,
         "token_ids": ids,
-        "reward": one.reward,
+        "reward": response.reward,
     }

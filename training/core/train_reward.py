@@ -1,7 +1,7 @@
 """The reward model from rankings: each response goes through the model once, and all pairs come from its k rewards.
 
-A safety reward model learns the labels of safe and unsafe responses beside the preferences (`losses.safety_loss`), from
-the same scalar. Left out: a language-model term.
+A safety reward model also learns labels of safe and unsafe responses (`losses.safety_loss`), from the same scalar. Left
+out: a language-modelling term.
 """
 
 from __future__ import annotations
@@ -20,22 +20,36 @@ from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish, write_json
+from training.core.job_directory import Job, publish_output, write_json
 from training.core.losses import preference_loss, safety_loss
-from training.core.model_loading import REWARD_HEAD, encoder_for, load_tokenizer, load_trunk, locate
-from training.core.preference_groups import Judged, encode, pair_share, pairs, safety_labels, unsafe_over_safe
-from training.core.reward_metrics import report, warn_of_truncation
+from training.core.model_loading import (
+    REWARD_HEAD,
+    build_encoder,
+    load_tokenizer,
+    load_trunk,
+    resolve_source,
+)
+from training.core.preference_groups import (
+    PreferenceGroup,
+    count_unsafe_over_safe,
+    group_pairs,
+    group_rankings,
+    pair_fraction,
+    safety_labels,
+)
+from training.core.reward_metrics import reward_report
 from training.core.reward_model import RewardModel, load_reward_model
-from training.core.training_loop import Loop
+from training.core.tokenization import warn_of_truncation
+from training.core.training_loop import TrainingLoop
 
 REFERENCE_PROMPTS = 128
-"""Prompts with their responses whose mean reward is made 0 at the end."""
+"""Prompts whose responses have a mean reward of 0 after training."""
 
 
 def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
-    """Train, write the reward model with its report, and return what to say of it."""
+    """Train, write the reward model with its report, and return the job's result."""
     rankings = read_rankings(job.data)
-    source = locate(job.model or "", job.folder)
+    source = resolve_source(job.model or "", job.folder)
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
@@ -43,168 +57,177 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         model = load_reward_model(source, precision=config.precision)
     else:
         model = RewardModel(load_trunk(source), config.seed, config.precision)
-    encoder = encoder_for(model.trunk, tokenizer, config.max_length)
-    judged = encode(rankings, encoder)
+    encoder = build_encoder(model.trunk, tokenizer, config.max_length)
+    groups = group_rankings(rankings, encoder)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
-    training = [one for one in judged if not one.held_out and teaches(one, config)]
-    held_out = [one for one in judged if one.held_out]
-    check(training, held_out, config, events)
+    training = [group for group in groups if not group.held_out and has_signal(group, config)]
+    held_out = [group for group in groups if group.held_out]
+    check_data(training, held_out, config, events)
 
-    loop = Loop(job, config, model, examples=len(training), events=events)
+    loop = TrainingLoop(job, config, model, examples=len(training), events=events)
     best = EarlyStopping(loop, config.patience)
 
-    def held_out_figures() -> dict[str, Any]:
-        rewards = score(model, held_out, passes, loop.leave_if_asked)
-        return report(held_out, rewards, margin=config.margin) | {
+    def held_out_report() -> dict[str, Any]:
+        rewards = score_groups(model, held_out, passes, loop.raise_if_stopped)
+        return reward_report(held_out, rewards, margin=config.margin) | {
             "held_out_loss": held_out_loss(held_out, rewards, config)
         }
 
-    def look() -> None:
-        """Check on held-out prompts where that is due; the last weights may be the best, so with patience they count."""
-        last = loop.done == loop.total
-        due = loop.due(config.evaluate_every) or (last and config.patience)
-        if not (held_out and loop.done and due):
+    def evaluate_if_due() -> None:
+        """Evaluate on held-out prompts every `evaluate_every` steps and, with patience, after the last step."""
+        is_last = loop.steps_done == loop.total_steps
+        is_due = loop.is_due(config.evaluate_every) or (is_last and config.patience)
+        if not (held_out and loop.steps_done and is_due):
             return
-        figures = held_out_figures()
-        events.metrics(loop.done, headline(figures))
+        report = held_out_report()
+        events.metrics(loop.steps_done, curve_metrics(report))
         if config.patience:
-            best.note(figures["held_out_loss"])
-            if best.exhausted or last:
+            best.record(report["held_out_loss"])
+            if best.exhausted or is_last:
                 best.restore()
-                loop.total = loop.done
+                loop.total_steps = loop.steps_done
 
-    look()  # a run that was stopped between a step and its check goes on with the check
+    evaluate_if_due()  # the run may have been stopped between a step and its evaluation
     for batch in loop.batches(training):
-        count = int(pairs(batch).decided.sum())
+        count = int(group_pairs(batch).decided.sum())
         loss, accuracy = 0.0, 0.0 if count else math.nan
-        for micro, laid_out in loop.passes(passes, batch):
-            loop.leave_if_asked()
-            rewards = model(laid_out)
-            share = loss_share(rewards, micro, batch, config)
-            share.backward()  # type: ignore[no-untyped-call]
-            loss += share.item()
-            accuracy += correct(rewards.detach(), micro) / max(1, count)
-        loop.step({"loss": loss, "accuracy": accuracy}, tokens=sum(one.group.tokens for one in batch))
-        look()
+        for micro, inputs in loop.passes(passes, batch):
+            loop.raise_if_stopped()
+            rewards = model(inputs)
+            micro_loss = micro_batch_loss(rewards, micro, batch, config)
+            micro_loss.backward()  # type: ignore[no-untyped-call]
+            loss += micro_loss.item()
+            accuracy += count_correct(rewards.detach(), micro) / max(1, count)
+        loop.step({"loss": loss, "accuracy": accuracy}, tokens=sum(group.encoded.tokens for group in batch))
+        evaluate_if_due()
 
-    if not config.safety_weight:  # there 0 parts safe from unsafe already, and must stay where it is
-        centre(model, training[:REFERENCE_PROMPTS], passes, loop.leave_if_asked)
-    figures = held_out_figures() | {"bias": float(model.bias)}
+    if not config.safety_weight:  # with a safety loss 0 separates safe from unsafe, and must stay where it is
+        centre_rewards(model, training[:REFERENCE_PROMPTS], passes, loop.raise_if_stopped)
+    report = held_out_report() | {"bias": float(model.bias)}
     if (
         held_out and not config.patience
-    ):  # with it, these are of an earlier step, whose figures are out already
-        events.metrics(loop.done, headline(figures))
+    ):  # with patience the restored weights are of an earlier, reported step
+        events.metrics(loop.steps_done, curve_metrics(report))
 
     def write(folder: Path) -> None:
         model.save(tokenizer, folder)
-        write_json(folder / "report.json", figures)
+        write_json(folder / "report.json", report)
 
     return {
-        "output": str(publish(job, write)),
-        "rankings": sum(sum(map(bool, one.pairs)) for one in training),
-        "pairs": sum(sum(one.pairs) for one in training),
-        "ties": sum(one.ties for one in training),
+        "output": str(publish_output(job, write)),
+        "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
+        "pairs": sum(sum(group.pair_counts) for group in training),
+        "ties": sum(group.ties for group in training),
         "truncated_prompts": encoder.truncated,
         **({"best_step": best.best_step} if config.patience else {}),
-        "metrics": loop.metrics | headline(figures),
-        "report": figures,
+        "metrics": loop.metrics | curve_metrics(report),
+        "report": report,
     }
 
 
-def teaches(one: Judged, config: RewardConfig) -> bool:
-    """Whether the loss has anything to say of a prompt's responses."""
-    return any(one.pairs) or bool(config.safety_weight and one.labels)
+def has_signal(group: PreferenceGroup, config: RewardConfig) -> bool:
+    """Whether a group contributes to the loss."""
+    return any(group.pair_counts) or bool(config.safety_weight and group.label_count)
 
 
-def check(
-    training: Sequence[Judged], held_out: Sequence[Judged], config: RewardConfig, events: Events
+def check_data(
+    training: Sequence[PreferenceGroup],
+    held_out: Sequence[PreferenceGroup],
+    config: RewardConfig,
+    events: Events,
 ) -> None:
-    """Raise BadInput where the data lacks what the settings ask for; warn where safety and preference disagree."""
+    """Raise BadInput if the data lacks what the settings need; warn where safety labels and preferences disagree."""
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
-    if config.patience and not any(teaches(one, config) for one in held_out):
-        raise BadInput("There are no held-out judgments to stop by; set patience to 0.", setting="patience")
+    if config.patience and not any(has_signal(group, config) for group in held_out):
+        raise BadInput(
+            "Early stopping needs held-out judgments, and there are none; set patience to 0.",
+            setting="patience",
+        )
     if config.safety_weight:
-        if not any(one.labels for one in training):
-            raise BadInput("No training row of data.jsonl says what is safe.", setting="safety_weight")
-        if count := unsafe_over_safe(training):
+        if not any(group.label_count for group in training):
+            raise BadInput("No training row of data.jsonl has a safety label.", setting="safety_weight")
+        if count := count_unsafe_over_safe(training):
             events.warning(
-                f"{count} pairs prefer an unsafe response to a safe one, against what the safety labels teach; Llama 2"
-                " had no such pairs."
+                f"{count} pairs prefer an unsafe response to a safe one, which contradicts the safety labels; Llama 2 had"
+                " no such pairs."
             )
 
 
-def loss_share(
-    rewards: Tensor, part: Sequence[Judged], whole: Sequence[Judged], config: RewardConfig
+def micro_batch_loss(
+    rewards: Tensor, part: Sequence[PreferenceGroup], whole: Sequence[PreferenceGroup], config: RewardConfig
 ) -> Tensor:
-    """What the (K,) rewards of a micro-batch `part` add to the loss of their batch `whole`; a number.
+    """The contribution of a micro-batch `part` with (K,) rewards to the loss of its batch `whole`; a scalar.
 
     The mean preference loss, and `safety_weight` times the mean safety loss over all labels of the batch.
     """
-    compared = pairs(part, config.margin, rewards.device)
+    pairs = group_pairs(part, config.margin, rewards.device)
     losses = preference_loss(
-        rewards[compared.chosen],
-        rewards[compared.rejected],
-        margin=compared.margin,
-        probability=compared.probability,
+        rewards[pairs.chosen],
+        rewards[pairs.rejected],
+        margin=pairs.margin,
+        probability=pairs.probability,
     )
-    weights = compared.weights(config.reduction) * pair_share(part, whole, config.reduction)
+    weights = pairs.weights(config.reduction) * pair_fraction(part, whole, config.reduction)
     loss = (losses * weights).sum()
     if config.safety_weight:
         labels = safety_labels(part, rewards.device)
-        count = max(1, sum(one.labels for one in whole))
+        count = max(1, sum(group.label_count for group in whole))
         loss = loss + config.safety_weight * safety_loss(rewards[labels.place], labels.safe).sum() / count
     return loss
 
 
 def held_out_loss(
-    held_out: Sequence[Judged], rewards: Sequence[Sequence[float]], config: RewardConfig
+    held_out: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]], config: RewardConfig
 ) -> float | None:
-    """The training loss, margin and all, on rewards that are known; None where there is nothing to compare them with."""
-    if not any(teaches(one, config) for one in held_out):
+    """The training loss, margin included, of known rewards; None if no group contributes to it."""
+    if not any(has_signal(group, config) for group in held_out):
         return None
     flat = torch.tensor([reward for scores in rewards for reward in scores], dtype=torch.float64)
-    return loss_share(flat, held_out, held_out, config).item()
+    return micro_batch_loss(flat, held_out, held_out, config).item()
 
 
-def correct(rewards: Tensor, judged: Sequence[Judged]) -> int:
-    """How many pairs the (K,) rewards put the right way round."""
-    compared = pairs(judged, device=rewards.device)
-    return int((rewards[compared.chosen] > rewards[compared.rejected])[compared.decided].sum())
+def count_correct(rewards: Tensor, groups: Sequence[PreferenceGroup]) -> int:
+    """The number of decided pairs that the (K,) rewards order as people did."""
+    pairs = group_pairs(groups, device=rewards.device)
+    return int((rewards[pairs.chosen] > rewards[pairs.rejected])[pairs.decided].sum())
 
 
-def headline(figures: dict[str, Any]) -> dict[str, float | None]:
-    """A report's figures that are worth a curve."""
+def curve_metrics(report: dict[str, Any]) -> dict[str, float | None]:
+    """The values of a report that are shown as curves."""
     return {
-        "held_out_accuracy": figures["accuracy"],
-        "held_out_loss": figures["held_out_loss"],
-        "ece": figures["ece"],
+        "held_out_accuracy": report["accuracy"],
+        "held_out_loss": report["held_out_loss"],
+        "ece": report["ece"],
     }
 
 
 @torch.no_grad()
-def centre(
-    model: RewardModel, reference: Sequence[Judged], passes: Passes, between: Callable[[], None]
+def centre_rewards(
+    model: RewardModel,
+    reference: Sequence[PreferenceGroup],
+    passes: Passes,
+    check_stop: Callable[[], None],
 ) -> None:
     """Set the bias so that the reference responses score 0 on average (InstructGPT; Stiennon et al. 2020).
 
-    From a bias of 0, so that doing it again, after an interruption, gives the same number.
+    It starts from a bias of 0, so that a repetition after an interruption gives the same number.
     """
     model.bias.zero_()
-    flat = [reward for scores in score(model, reference, passes, between) for reward in scores]
+    flat = [reward for scores in score_groups(model, reference, passes, check_stop) for reward in scores]
     model.bias.fill_(sum(flat) / len(flat))
 
 
 @torch.no_grad()
-def score(
-    model: RewardModel, judged: Sequence[Judged], passes: Passes, between: Callable[[], None]
+def score_groups(
+    model: RewardModel, groups: Sequence[PreferenceGroup], passes: Passes, check_stop: Callable[[], None]
 ) -> list[list[float]]:
-    """The k rewards of every prompt's responses, in order. `between` is called between passes and may raise Stopped."""
-    found: dict[int, list[float]] = {}
-    for micro, laid_out in passes(judged):
-        between()
-        rewards = model(laid_out).tolist()
-        for one in micro:
-            found[one.index], rewards = rewards[: one.k], rewards[one.k :]
-    return [found[one.index] for one in judged]
+    """The k rewards of every group's responses, in order. check_stop: called between passes; may raise Stopped."""
+    scores: dict[int, list[float]] = {}
+    for micro, inputs in passes(groups):
+        check_stop()
+        rewards = model(inputs).tolist()
+        for group in micro:
+            scores[group.index], rewards = rewards[: group.k], rewards[group.k :]
+    return [scores[group.index] for group in groups]

@@ -1,5 +1,5 @@
-"""What every training loop does between its gradients: order, learning rate, clipping, budgets, reports, checkpoints;
-and what is done to any model before its first step and after its last: adapters, recomputed activations, splitting."""
+"""The loop around every training run's gradients: data order, learning rate, clipping, budgets, reports and checkpoints;
+and the preparation of the model before the first step and after the last: adapters, recomputed activations, sharding."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.model_loading import recompute_activations
-from training.core.process_rank import is_first, ranks
-from training.core.tensorboard import Board
+from training.core.process_rank import is_main_process, world_size
 
 T = TypeVar("T")
 P = TypeVar("P")
 
 
-class Loop:
-    """The steps of one training run, from where its last checkpoint left it.
+class TrainingLoop:
+    """The steps of one training run, from its last checkpoint on.
 
-        loop = Loop(job, config, model, examples=len(data), events=events)
+        loop = TrainingLoop(job, config, model, examples=len(data), events=events)
         for batch in loop.batches(data):
-            for micro, laid_out in loop.passes(passes, batch):
-                loop.leave_if_asked()
+            for micro, inputs in loop.passes(passes, batch):
+                loop.raise_if_stopped()
                 ... backward ...
             loop.step({"loss": ...}, tokens=...)
 
-    A run that was killed and one that was not take the same steps: the data's order and the learning rate are
-    functions of the step, everything else is in the checkpoint.
+    An interrupted run takes the same steps as an uninterrupted one: the data order and the learning rate are functions of
+    the step, everything else is in the checkpoint.
 
-    Of several processes each sees every batch and takes its part of the passes. Losses and figures are divided by the
-    whole batch where they are made, and summed over the passes and the processes.
+    With several processes each sees every batch and takes its part of the passes. Losses and metrics are divided by the
+    whole batch where they are computed, and summed over passes and processes.
+
+    steps_done, total_steps: optimizer steps. tokens: trained on so far. extra: further tensors of the checkpoint, which the
+    training method owns. metrics: the last reported values.
     """
 
     def __init__(
@@ -49,185 +51,191 @@ class Loop:
         self.examples = examples
         self.batch_size = min(config.batch_size, examples)
         self.steps_per_epoch = math.ceil(examples / config.batch_size)
-        self.total = config.max_steps or self.steps_per_epoch * config.epochs
+        self.total_steps = config.max_steps or self.steps_per_epoch * config.epochs
         self.extra: dict[str, Tensor] = {}
         self.metrics: dict[str, float | None] = {}
-        self._window: list[tuple[dict[str, float], int, float]] = []
+        self._unreported: list[tuple[dict[str, float], int, float]] = []  # metrics, tokens, seconds of a step
         torch.manual_seed(config.seed)
         if config.lora_rank:
-            lora.add(model, config)
+            lora.add_adapters(model, config)
         if config.gradient_checkpointing:
             recompute_activations(model)
-        self._sharded = distributed.Sharded(model) if ranks() > 1 else None
-        self._finished = False
+        self._sharded = distributed.ShardedModel(model) if world_size() > 1 else None
+        self._is_finalized = False
         self.optimizer = build_optimizer(model, config)
         restored = checkpoints.load(job.checkpoint, model=model, optimizer=self.optimizer)
-        self.done = self.tokens = 0
+        self.steps_done = self.tokens = 0
         self._seconds_before = 0.0
         if restored:
-            self.done, self.extra = restored.step, restored.extra
+            self.steps_done, self.extra = restored.step, restored.extra
             self.tokens = restored.manifest.get("tokens", 0)
             self._seconds_before = restored.manifest.get("seconds", 0.0)
-        self._heed_budget(self._agreed(self._seconds()))
-        if config.tensorboard and is_first():
-            events.board = Board(job.folder / "tensorboard", after=self.done)
-        events.start(job.kind, self.total, self.done if restored else None)
+        self._apply_budget(self._from_main_process(self._elapsed_seconds()))
+        if config.tensorboard and is_main_process():
+            from torch.utils.tensorboard import SummaryWriter
+
+            # readers drop what an interrupted process wrote of the steps that are now taken again
+            events.tensorboard = SummaryWriter(job.folder / "tensorboard", purge_step=self.steps_done + 1)
+        events.start(job.kind, self.total_steps, self.steps_done if restored else None)
         self._clock = time.monotonic()
 
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
-        """The batches still to come. Each epoch has its own order; its last batch may be smaller.
+        """The remaining batches. Each epoch has its own order; its last batch may be smaller.
 
-        After the last one the model is whole and plain: adapters are merged, and no process holds only a part of it.
+        After the last one the model is whole and plain: adapters are merged and no parameter is sharded.
         """
         self._clock = time.monotonic()
-        while self.done < self.total:
-            epoch, index = divmod(self.done, self.steps_per_epoch)
+        while self.steps_done < self.total_steps:
+            epoch, index = divmod(self.steps_done, self.steps_per_epoch)
             order = epoch_order(len(data), self.config.seed, epoch)
             chosen = order[index * self.batch_size : (index + 1) * self.batch_size]
             yield [data[position] for position in chosen]
-        self._finish()
+        self._finalize_model()
 
     def passes(
         self,
         make: Callable[[Sequence[T]], Iterator[P]],
         batch: Sequence[T],
         *,
-        size: Callable[[T], int] = lambda item: item.group.tokens,  # type: ignore[attr-defined]
+        size: Callable[[T], int] = lambda item: item.encoded.tokens,  # type: ignore[attr-defined]
         empty: P | None = None,
     ) -> Iterator[P]:
-        """`make(batch)`, or this process' part of it and `empty` passes, so that all processes make equally many.
+        """`make(batch)`; with several processes, this process's part of it, padded so that all make equally many passes.
 
-        size: the work in an item. empty: a pass of no items whose loss is 0 and has a gradient all the same; left out, it
-        is one of no responses.
+        size: the work in an item, by which the batch is divided. empty: a pass of no items whose loss is 0 and has a
+        gradient; by default one of no responses.
         """
         if self._sharded is None:
             return make(batch)
-        mine = distributed.share(batch, [size(item) for item in batch])
-        filler: Any = ([], distributed.nothing()) if empty is None else empty
-        return distributed.equally_many(list(make(mine)), filler)
+        own = distributed.partition(batch, [size(item) for item in batch])
+        padding: Any = ([], distributed.empty_batch()) if empty is None else empty
+        return distributed.pad_passes(list(make(own)), padding)
 
     def step(self, values: dict[str, float], *, tokens: int) -> None:
-        """Take the optimizer's step on the gradients at hand, report, save, and leave if asked to.
+        """Take the optimizer step on the accumulated gradients, report and save where due.
 
-        values: figures of this step, averaged over the steps until the next report. tokens: how many were trained on.
-        Raises Stopped after writing a checkpoint, and BadInput where the loss is no longer a number.
+        values: metrics of this step, averaged over the steps until the next report. tokens: trained on in this step.
+        Raises Stopped, after writing a checkpoint, if the run was told to stop; BadInput if the loss is not finite.
         """
         config = self.config
-        rate = learning_rate(self.done, self.total, config)
+        rate = learning_rate(self.steps_done, self.total_steps, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        values, norm, seconds, stop = self._agree(values, config.max_grad_norm or math.inf)
+        values, norm, seconds, stop = self._reduce(values, config.max_grad_norm or math.inf)
         if not (math.isfinite(norm) and math.isfinite(values["loss"])):
             raise BadInput(
-                f"The loss is no longer a number at step {self.done + 1}; lower the learning rate.",
+                f"The loss is no longer a number at step {self.steps_done + 1}; lower the learning rate.",
                 setting="learning_rate",
             )
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
-        self.done += 1
+        self.steps_done += 1
         self.tokens += tokens
         now = time.monotonic()
-        self._window.append((values | {"grad_norm": norm}, tokens, now - self._clock))
+        self._unreported.append((values | {"grad_norm": norm}, tokens, now - self._clock))
         self._clock = now
-        share = self._heed_budget(seconds)
-        last = self.done == self.total
-        self.events.progress(self.done, self.total, likely=self.done / share)
-        if last or self.done % config.log_every == 0:
+        fraction_done = self._apply_budget(seconds)
+        is_last = self.steps_done == self.total_steps
+        self.events.progress(self.steps_done, self.total_steps, expected_end=self.steps_done / fraction_done)
+        if is_last or self.steps_done % config.log_every == 0:
             self._report(rate)
         if stop:
             self.save()
             raise Stopped
-        if config.checkpoint_every and not last and self.done % config.checkpoint_every == 0:
+        if config.checkpoint_every and not is_last and self.steps_done % config.checkpoint_every == 0:
             self.save()
 
-    def _agree(self, values: dict[str, float], limit: float) -> tuple[dict[str, float], float, float, bool]:
-        """Clip the gradients, and have all processes see the same figures, gradient norm, seconds and wish to stop."""
+    def _reduce(self, values: dict[str, float], limit: float) -> tuple[dict[str, float], float, float, bool]:
+        """Clip the gradients to `limit`; return metrics, gradient norm, elapsed seconds and whether to stop, the same in
+        all processes."""
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         if self._sharded is None:
             norm = float(nn.utils.clip_grad_norm_(parameters, limit))
-            return values, norm, self._seconds(), self.events.stop_asked
+            return values, norm, self._elapsed_seconds(), self.events.stop_requested
         distributed.sum_gradients(parameters)
         norm = distributed.clip_gradients(parameters, limit)
-        own = [self._seconds() if is_first() else 0.0, float(self.events.stop_asked)]
-        *figures, seconds, stop = distributed.sum_up([*values.values(), *own])
-        return dict(zip(values, figures, strict=True)), norm, seconds, stop > 0
+        own = [self._elapsed_seconds() if is_main_process() else 0.0, float(self.events.stop_requested)]
+        *totals, seconds, stop = distributed.sum_over_processes([*values.values(), *own])
+        return dict(zip(values, totals, strict=True)), norm, seconds, stop > 0
 
-    def _heed_budget(self, seconds: float) -> float:
-        """The share of the run that is done, by steps, tokens or time, whichever is furthest; at 1 this step is the last."""
+    def _apply_budget(self, seconds: float) -> float:
+        """The fraction of the run that is done, by steps, tokens or time, whichever is furthest; at 1 the run ends here."""
         config = self.config
-        share = self.done / self.total
+        fraction = self.steps_done / self.total_steps
         if config.max_tokens:
-            share = max(share, self.tokens / config.max_tokens)
+            fraction = max(fraction, self.tokens / config.max_tokens)
         if config.max_minutes:
-            share = max(share, seconds / (60 * config.max_minutes))
-        if share >= 1 and self.done:
-            self.total = self.done
-        return share
+            fraction = max(fraction, seconds / (60 * config.max_minutes))
+        if fraction >= 1 and self.steps_done:
+            self.total_steps = self.steps_done
+        return fraction
 
     @staticmethod
-    def _agreed(value: float) -> float:
-        """The first process' value, in all of them."""
-        return distributed.sum_up([value if is_first() else 0.0])[0] if ranks() > 1 else value
+    def _from_main_process(value: float) -> float:
+        """The main process's value, in all processes."""
+        own = value if is_main_process() else 0.0
+        return distributed.sum_over_processes([own])[0] if world_size() > 1 else value
 
-    def _seconds(self) -> float:
-        """How long the run has taken, earlier processes' part included."""
+    def _elapsed_seconds(self) -> float:
+        """Seconds that the run has taken, including the processes before an interruption."""
         return self._seconds_before + time.monotonic() - self.events.started
 
     def save(self) -> None:
-        """Write a checkpoint of this moment; once the run has finished its steps, the last one stands."""
-        if self._finished:
+        """Write a checkpoint. After the last step nothing is written: that step's checkpoint is the last."""
+        if self._is_finalized:
             return
         checkpoints.save(
             self.job.checkpoint,
-            step=self.done,
+            step=self.steps_done,
             model=self.model,
             optimizer=self.optimizer,
             extra=self.extra,
-            manifest={"tokens": self.tokens, "seconds": round(self._seconds(), 3)},
+            manifest={"tokens": self.tokens, "seconds": round(self._elapsed_seconds(), 3)},
         )
 
-    def _finish(self) -> None:
-        """Have every process hold the whole model, without adapters. It is saved before, as it cannot be after."""
-        if self._finished or not (self._sharded or self.config.lora_rank):
+    def _finalize_model(self) -> None:
+        """Unshard the model and merge its adapters, after saving: a checkpoint holds shards and adapters."""
+        if self._is_finalized or not (self._sharded or self.config.lora_rank):
             return
         self.save()
-        self._finished = True
+        self._is_finalized = True
         if self._sharded:
-            self._sharded.whole()
+            self._sharded.unshard()
             self._sharded = None
         if self.config.lora_rank:
-            lora.merge(self.model)
+            lora.merge_adapters(self.model)
 
-    def leave_if_asked(self) -> None:
-        """Between two passes: write a checkpoint of the last whole step and raise Stopped where SIGTERM has come.
+    def raise_if_stopped(self) -> None:
+        """If SIGTERM was received, save the last completed step and raise Stopped.
 
-        Several processes can only leave together, at the end of a step.
+        Called between passes. With several processes it does nothing: they stop together, at the end of a step.
         """
-        if self.events.stop_asked and self._sharded is None:
+        if self.events.stop_requested and self._sharded is None:
             self.save()
             raise Stopped
 
-    def due(self, every: int) -> bool:
-        """Whether something done `every` so many steps (0: never) is due now; the end of the run looks after itself."""
-        return bool(every) and self.done % every == 0 and self.done < self.total
+    def is_due(self, every: int) -> bool:
+        """Whether what is done every `every` steps (0: never) is due now. Never at the last step."""
+        return bool(every) and self.steps_done % every == 0 and self.steps_done < self.total_steps
 
     def _report(self, rate: float) -> None:
-        steps = len(self._window)
-        names = self._window[-1][0]
+        steps = len(self._unreported)
+        names = self._unreported[-1][0]
         values: dict[str, float | None] = {
-            name: sum(window[0].get(name, 0.0) for window in self._window) / steps for name in names
+            name: sum(metrics.get(name, 0.0) for metrics, _, _ in self._unreported) / steps for name in names
         }
-        seconds = sum(window[2] for window in self._window)
+        tokens = sum(count for _, count, _ in self._unreported)
+        seconds = sum(duration for _, _, duration in self._unreported)
         values["lr"] = rate
-        values["tokens_per_s"] = round(sum(window[1] for window in self._window) / max(seconds, 1e-9))
+        values["tokens_per_s"] = round(tokens / max(seconds, 1e-9))
         values["memory_mb"] = round(memory.peak_mb())
-        self._window.clear()
+        self._unreported.clear()
         self.metrics |= values | {"tokens": self.tokens}
-        self.events.metrics(self.done, values)
+        self.events.metrics(self.steps_done, values)
 
 
 def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
-    """The rate of step 0 <= `step` < `total`: a linear rise, then the schedule down to its final share."""
+    """The learning rate of step 0 <= `step` < `total`: linear warm-up, then the schedule down to the final ratio."""
     warmup = min(max(round(config.warmup_ratio * total), config.warmup_min_steps), total // 2)
     if step < warmup:
         return config.learning_rate * (step + 1) / warmup
@@ -239,16 +247,18 @@ def learning_rate(step: int, total: int, config: TrainingConfig) -> float:
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> list[int]:
-    """The order of `count` examples in one epoch, a function of seed and epoch alone."""
+    """A permutation of 0..count-1, a function of seed and epoch alone."""
     random = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order: list[int] = torch.randperm(count, generator=random).tolist()
     return order
 
 
 def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """AdamW; matrices decay, vectors (norms, biases, a scalar head) do not."""
+    """AdamW on the trainable parameters, with weight decay on matrices and none on vectors (norms, biases, a scalar head)."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    kinds: dict[tuple[bool, bool], list[nn.Parameter]] = {}  # the fused step takes whole and split ones apart
+    kinds: dict[
+        tuple[bool, bool], list[nn.Parameter]
+    ] = {}  # a fused step takes whole or sharded ones, not both
     for parameter in parameters:
         kinds.setdefault((parameter.dim() >= 2, isinstance(parameter, DTensor)), []).append(parameter)
     groups: list[dict[str, Any]] = [

@@ -26,7 +26,7 @@ from transformers import (
 
 from tests.patience import HANGS_S
 from training.core import rollout_loop
-from training.core.attention import attend_here
+from training.core.attention import install_attention
 from training.core.rollouts import Rollout
 from training.core.train_pretrain import train_tokenizer
 
@@ -54,7 +54,7 @@ def sharp(model: Any) -> Any:
     for parameter in model.parameters():
         if parameter.dim() > 1:
             torch.nn.init.normal_(parameter, std=0.2)
-    return attend_here(model.eval())
+    return install_attention(model.eval())
 
 
 def in_float64(model: Any) -> Any:
@@ -234,13 +234,13 @@ def models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokeni
 def made(monkeypatch: pytest.MonkeyPatch) -> list[Rollout]:
     """Every rollout that a run in this process makes, with what is found out about it later."""
     found: list[Rollout] = []
-    real = rollout_loop.new_rollout
+    real = rollout_loop.sample_rollout
 
-    def new_rollout(*arguments: Any) -> Rollout:
+    def sample_rollout(*arguments: Any) -> Rollout:
         found.append(real(*arguments))
         return found[-1]
 
-    monkeypatch.setattr(rollout_loop, "new_rollout", new_rollout)
+    monkeypatch.setattr(rollout_loop, "sample_rollout", sample_rollout)
     return found
 
 

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from training.core.__main__ import DOERS
+from training.core.__main__ import JOB_HANDLERS
 from training.core.errors import Stopped
 from training.core.events import Events
 from training.core.job_directory import read_job
@@ -32,7 +32,7 @@ class Recorded(Events):
         if len(self.seen) - 1 == self.end_at:
             if not self.gently:
                 raise Killed
-            self.stop_asked = True
+            self.stop_requested = True
 
 
 def do_here(
@@ -41,7 +41,7 @@ def do_here(
     """What the job says of itself, or None where it was ended before; and its events."""
     events = events or Recorded()
     job = read_job(folder)
-    module, function = DOERS[job.kind]
+    module, function = JOB_HANDLERS[job.kind]
     try:
         result = getattr(import_module(f"training.core.{module}"), function)(job, job.config, events)
     except (Killed, Stopped):

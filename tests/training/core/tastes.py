@@ -14,7 +14,7 @@ from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerBase
 
 from tests.training.core.conftest import sentence, tiny_llama, write_job
 from training.core.__main__ import run
-from training.core.attention import attend_here
+from training.core.attention import install_attention
 from training.core.events import Events
 from training.core.job_directory import read_job
 from training.core.reward_model import RewardModel
@@ -43,7 +43,7 @@ def reward_model(vocab: int = 320, *, likes: Callable[[int], bool] = likes, sign
         num_key_value_heads=1,
         max_position_embeddings=128,
     )
-    trunk = attend_here(LlamaModel(config).eval())
+    trunk = install_attention(LlamaModel(config).eval())
     model = RewardModel(trunk)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -118,12 +118,12 @@ class Interrupted(Events):
         super().__init__(io.StringIO())
 
     @property
-    def stop_asked(self) -> bool:
+    def stop_requested(self) -> bool:
         self.chances += 1
         return self.chances >= self.moment
 
-    @stop_asked.setter
-    def stop_asked(self, value: bool) -> None:
+    @stop_requested.setter
+    def stop_requested(self, value: bool) -> None:
         pass
 
 

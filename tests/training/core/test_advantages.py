@@ -20,8 +20,8 @@ VALUES = torch.tensor([0.5, 0.25, 0.75, 0.5], dtype=torch.float64)
 LENGTHS = torch.tensor([3, 1])
 
 
-def close(found: torch.Tensor, expected: list, within: float = 1e-6) -> bool:
-    return torch.allclose(found.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=within)
+def close(actual: torch.Tensor, expected: list, within: float = 1e-6) -> bool:
+    return torch.allclose(actual.double(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=within)
 
 
 def test_the_score_stands_at_the_last_token_and_the_divergence_at_every_one():
@@ -100,7 +100,7 @@ def test_the_moving_mean_is_of_the_rollouts_before():
     assert (baseline.item(), state.item()) == (3.0, pytest.approx(3.0))
 
 
-def test_groups_of_equal_rewards_are_found():
+def test_groups_of_equal_rewards_are_recognised():
     assert varied(GROUPS).tolist() == [True, False]
 
 

@@ -10,32 +10,31 @@ from tests.training.core.conftest import ARCHITECTURES, in_float64, tiny, tiny_l
 from training.core import attention
 from training.core.batching import (
     Passes,
-    check_sharing,
+    check_shared_layout,
     last_hidden_states,
-    response_logprobs,
-    rows,
-    shared,
-    token_logprobs,
+    rows_layout,
+    shared_layout,
 )
 from training.core.errors import BadInput
+from training.core.logprobs import response_logprobs, token_logprobs
 from training.core.losses import preference_loss
-from training.core.preference_groups import Judged
+from training.core.preference_groups import PreferenceGroup
 from training.core.rankings import batch_pairs
 from training.core.reward_model import RewardModel
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 
-LAYOUTS = [shared, rows]
+LAYOUTS = [shared_layout, rows_layout]
 RANKINGS = [[1, 2], [2, 1, 2, 3], [1], [3, 2, 1], [1, 1, 2, 5, 4, 3, 7, 6, 8]]
 DEGREES = ["better", None, None, None, None]
 
 
-def groups(seed: int = 0) -> list[Group]:
+def groups(seed: int = 0) -> list[EncodedGroup]:
     rng = random.Random(seed)
 
     def words(least: int, most: int) -> list[int]:
         return rng.choices(range(10, 300), k=rng.randint(least, most))
 
-    return [Group([1, *words(0, 30)], [[*words(0, 20), 2] for _ in ranks]) for ranks in RANKINGS]
+    return [EncodedGroup([1, *words(0, 30)], [[*words(0, 20), 2] for _ in ranks]) for ranks in RANKINGS]
 
 
 @pytest.fixture(params=ARCHITECTURES.values(), ids=ARCHITECTURES.keys())
@@ -64,7 +63,9 @@ def test_the_temperature_divides_the_logits():
     policy, [one, *_] = tiny_llama(), groups()
     logits = policy(input_ids=torch.tensor([[*one.prompt, *one.responses[0]]])).logits[0]
     expected = torch.log_softmax(logits / 1.7, -1)[len(one.prompt) - 1 : -1]
-    found = token_logprobs(policy, shared([Group(one.prompt, one.responses[:1])]), temperature=1.7)
+    found = token_logprobs(
+        policy, shared_layout([EncodedGroup(one.prompt, one.responses[:1])]), temperature=1.7
+    )
     assert torch.allclose(found, expected.gather(1, torch.tensor(one.responses[0])[:, None])[:, 0], atol=1e-4)
 
 
@@ -103,7 +104,7 @@ def test_both_layouts_give_the_same_logprob_gradients(architecture):
 def test_a_wrong_position_or_a_leaking_response_would_be_seen():
     """The negative controls of the tests above."""
     trunk = tiny_llama().base_model
-    batch = shared(groups())
+    batch = shared_layout(groups())
     right = last_hidden_states(trunk, batch)
     shifted = batch._replace(position_ids=torch.arange(batch.input_ids.shape[1])[None])
     assert not torch.allclose(last_hidden_states(trunk, shifted), right, atol=0.1)
@@ -128,9 +129,11 @@ def test_changing_one_response_leaves_the_others_rewards_exactly_as_they_were(la
 def test_the_reward_is_read_off_the_last_real_token_whatever_it_is(layout):
     """Padding is id 0; a response may end in that very id, or in the eos, and is still read to its end."""
     model = RewardModel(tiny_llama().model)
-    odd = [Group([1, 50, 60], [[70, 0], [70, 0, 0, 0], [6] * 30]), Group([1, 50], [[2, 2]])]
+    odd = [EncodedGroup([1, 50, 60], [[70, 0], [70, 0, 0, 0], [6] * 30]), EncodedGroup([1, 50], [[2, 2]])]
     together = model(layout(odd))
-    alone = [model(rows([Group(prompt, [one])])) for prompt, responses in odd for one in responses]
+    alone = [
+        model(rows_layout([EncodedGroup(prompt, [one])])) for prompt, responses in odd for one in responses
+    ]
     assert torch.allclose(together, torch.cat(alone), atol=1e-5)
     assert (together[0] - together[1]).abs() > 1e-3
     hidden = model.trunk(input_ids=torch.tensor([[1, 50, 60, 70, 0]])).last_hidden_state[0, -1]
@@ -139,7 +142,7 @@ def test_the_reward_is_read_off_the_last_real_token_whatever_it_is(layout):
 
 def test_the_mask_for_accelerators_is_the_same_tree():
     """FlexAttention's forward runs on a processor too; its backward does not."""
-    batch = shared(groups())
+    batch = shared_layout(groups())
     length = batch.input_ids.shape[1]
     query, key, value = torch.randn(3, 1, 2, length, 16)
     from torch.nn.attention.flex_attention import flex_attention
@@ -156,20 +159,20 @@ def test_models_that_cannot_share_a_prompt_are_refused_by_a_sentence():
         (MistralConfig, {"sliding_window": 16}, "a sliding window"),
     ):
         with pytest.raises(BadInput, match=f"{reason}; choose the layout rows"):
-            check_sharing(tiny(config, **more).base_model, 64)
-    check_sharing(tiny(MistralConfig, sliding_window=64).base_model, 64)
+            check_shared_layout(tiny(config, **more).base_model, 64)
+    check_shared_layout(tiny(MistralConfig, sliding_window=64).base_model, 64)
 
 
 def test_a_model_whose_numbers_differ_is_refused_whatever_its_settings_say():
     trunk = tiny_llama().base_model
     trunk.config._attn_implementation = "sdpa"  # which knows nothing of trees
-    with pytest.raises(BadInput, match="other numbers"):
-        check_sharing(trunk, 64)
+    with pytest.raises(BadInput, match="different numbers in the layout shared"):
+        check_shared_layout(trunk, 64)
 
 
 def test_rows_of_a_model_with_a_sliding_window_are_right():
     policy = tiny(MistralConfig, sliding_window=8)
-    found = token_logprobs(policy, rows(groups()))
+    found = token_logprobs(policy, rows_layout(groups()))
     policy.config._attn_implementation = "eager"
     expected = [own_logprobs(policy, prompt, one) for prompt, responses in groups() for one in responses]
     assert torch.allclose(found, torch.cat(expected), atol=2e-4)
@@ -179,7 +182,11 @@ def test_rows_of_a_model_with_a_sliding_window_are_right():
 def test_every_item_is_in_one_pass_and_no_pass_is_too_large(layout):
     rng = random.Random(0)
     items = [
-        Judged(number, None, Group([1] * rng.randint(1, 50), [[2] * rng.randint(1, 30)] * rng.randint(1, 9)))
+        PreferenceGroup(
+            number,
+            None,
+            EncodedGroup([1] * rng.randint(1, 50), [[2] * rng.randint(1, 30)] * rng.randint(1, 9)),
+        )
         for number in range(100)
     ]
     found = list(Passes(tiny_llama().base_model, layout, 600, 128)(items))

@@ -17,7 +17,7 @@ import pytest
 from tests.patience import HANGS_S
 from tests.training.core.conftest import write_job
 from training.configs import ConfigError, GenerateConfig, from_dict
-from training.core.chat_client import FIRST_DELAY_S, Answer, answer_all
+from training.core.chat_client import FIRST_DELAY_S, Completion, complete_prompts
 from training.core.data import Prompt
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -101,11 +101,11 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
     http.server.server_close()
 
 
-def ask(http: Http, prompts: int = 1, events: Events | None = None, **config: Any) -> dict[int, list[Answer]]:
+def ask(http: Http, prompts: int = 1, events: Events | None = None, **config: Any) -> dict[int, list[Completion]]:
     settings = {"server": http.url, "server_model": "m", "samples": 2, "max_new_tokens": 9} | config
-    found: dict[int, list[Answer]] = {}
+    found: dict[int, list[Completion]] = {}
     asked = [Prompt(n + 1, n, [{"role": "user", "content": f"q{n}"}]) for n in range(prompts)]
-    answer_all(
+    complete_prompts(
         [(one, [10 * one.line, 10 * one.line + 1][: settings["samples"]]) for one in asked],
         from_dict("generate", settings),  # type: ignore[arg-type]
         events or Events(io.StringIO()),
@@ -114,7 +114,7 @@ def ask(http: Http, prompts: int = 1, events: Events | None = None, **config: An
     return found
 
 
-def test_what_is_sent_asks_for_the_whole_distribution_and_all_that_can_be_told(http: Http):
+def test_a_request_is_for_the_whole_distribution_with_ids_and_logprobs(http: Http):
     ask(http, temperature=0.7)
     assert http.requests == [
         {
@@ -135,17 +135,17 @@ def test_what_is_sent_asks_for_the_whole_distribution_and_all_that_can_be_told(h
 
 def test_ids_and_logprobs_come_back_as_the_server_gave_them(http: Http):
     first, second = ask(http)[0]
-    assert first == Answer(" q0, 10, 0 ", True, 10, [5, 6], [-0.5, -1.0], 2)
-    assert second == Answer(" q0, 10, 1 ", False, 10, [5, 7], [-0.5, -2.0], 2)
+    assert first == Completion(" q0, 10, 0 ", True, 10, [5, 6], [-0.5, -1.0], 2)
+    assert second == Completion(" q0, 10, 1 ", False, 10, [5, 7], [-0.5, -2.0], 2)
 
 
-def test_logprobs_of_another_distribution_than_the_one_sampled_from_are_not_kept(http: Http):
+def test_logprobs_of_another_distribution_than_the_one_sampled_from_are_dropped(http: Http):
     assert [one.logprobs for one in ask(http, temperature=0.7)[0]] == [None, None]
 
 
-def test_a_server_that_knows_nothing_of_n_is_asked_again_with_the_next_seed(http: Http):
+def test_a_server_that_ignores_n_gets_another_request_with_the_next_seed(http: Http):
     http.answer = as_a_plain_server
-    assert ask(http)[0] == [Answer("yes", True, seed, None, None, 0.0) for seed in (10, 11)]
+    assert ask(http)[0] == [Completion("yes", True, seed, None, None, 0.0) for seed in (10, 11)]
     assert [request["seed"] for request in http.requests] == [10, 11]
 
 
@@ -176,7 +176,7 @@ def test_a_field_that_is_refused_without_quotation_marks_is_left_out_too(http: H
     assert {"top_k", "return_token_ids"}.isdisjoint(http.requests[-1])
 
 
-def test_the_newer_name_of_the_longest_response_is_used_where_it_is_asked_for(http: Http):
+def test_max_completion_tokens_is_sent_where_max_tokens_is_refused(http: Http):
     def newer(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if "max_tokens" in request:
             return 400, {}, {"error": {"message": "Use 'max_completion_tokens' instead of 'max_tokens'."}}
@@ -197,7 +197,7 @@ def test_retry_after_is_honoured(http: Http):
 def test_pauses_grow_between_failures_and_end_in_a_sentence(http: Http):
     http.answer = lambda request: (500, {}, {"error": {"message": "out of luck"}})
     with pytest.raises(
-        BadInput, match=r"did not answer in 5 tries \(retries = 4\).*500: out of luck"
+        BadInput, match=r"did not answer in 5 attempts \(retries = 4\).*500: out of luck"
     ) as raised:
         ask(http, retries=4)
     assert raised.value.setting == "server"
@@ -220,9 +220,9 @@ def test_a_request_that_takes_too_long_is_made_again(http: Http):
     assert len(http.requests) == 2
 
 
-def test_nobody_there_is_told_by_the_setting(http: Http):
+def test_an_unreachable_server_is_an_error_of_the_setting(http: Http):
     http.server.server_close()
-    with pytest.raises(BadInput, match="did not answer in 2 tries") as raised:
+    with pytest.raises(BadInput, match="did not answer in 2 attempts") as raised:
         ask(http, retries=1)
     assert raised.value.setting == "server"
 
@@ -240,10 +240,10 @@ REFUSALS: dict[str, tuple[int, Any, str, str]] = {
     "elsewhere": (302, b"<a>moved</a>", "server", r"refuses the request \(302\): <a>moved</a>"),
     "a web page": (200, b"<!doctype html><title>Hello</title>", "server", r"not answer with JSON but with <!doctype"),
     "no choices": (200, {"id": 1}, "server", r"without a list of choices"),
-    "none at all": (200, {"choices": []}, "server", r"gave 0 responses where 2 were asked for"),
-    "too many": (200, {"choices": [{"message": {"content": "a"}}] * 3}, "server", r"gave 3 responses where 2"),
-    "no message": (200, {"choices": [{"text": "a"}]}, "server", r"without a message of text"),
-    "no text": (200, {"choices": [{"message": {"content": [1]}}]}, "server", r"without a message of text"),
+    "none at all": (200, {"choices": []}, "server", r"returned 0 responses for a request of 2"),
+    "too many": (200, {"choices": [{"message": {"content": "a"}}] * 3}, "server", r"returned 3 responses for a request of 2"),
+    "no message": (200, {"choices": [{"text": "a"}]}, "server", r"without a text message"),
+    "no text": (200, {"choices": [{"message": {"content": [1]}}]}, "server", r"without a text message"),
     "a list": (200, [1], "server", r"without a list of choices"),
 }  # fmt: skip
 
@@ -259,7 +259,7 @@ def test_what_asking_again_cannot_cure_ends_in_a_sentence_at_once(http: Http, st
 
 
 def test_an_answer_without_end_is_cut_short(http: Http, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("training.core.chat_client.LONGEST_ANSWER", 1 << 20)
+    monkeypatch.setattr("training.core.chat_client.MAX_BODY_BYTES", 1 << 20)
     http.answer = lambda request: (200, {}, b"x" * (2 << 20))
     with pytest.raises(BadInput, match="more than 1 MiB"):
         ask(http)
@@ -275,7 +275,7 @@ def test_the_key_goes_to_its_own_server_only(http: Http, monkeypatch: pytest.Mon
     assert [headers.get("Authorization") for headers in http.headers] == [None, None, "Bearer secret"]
 
 
-def test_as_many_prompts_are_under_way_as_was_said(http: Http):
+def test_concurrency_is_the_number_of_prompts_requested_at_a_time(http: Http):
     three = threading.Barrier(3)
 
     def together(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
@@ -288,11 +288,11 @@ def test_as_many_prompts_are_under_way_as_was_said(http: Http):
     assert http.most_under_way == 3
 
 
-def test_being_told_to_stop_does_not_wait_for_the_server(http: Http):
+def test_a_stop_does_not_wait_for_the_server(http: Http):
     events, over = Events(io.StringIO()), threading.Event()
 
     def never(request: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        events.stop_asked = True
+        events.stop_requested = True
         over.wait()
         return as_vllm(request)
 

@@ -20,7 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from tests.patience import HANGS_S
 from tests.training.core.conftest import ROOT, judgments, sentence, sharp, write_job
 from training.core.__main__ import run
-from training.core.distributed import share
+from training.core.distributed import partition
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import read_job
@@ -164,7 +164,7 @@ def test_one_process_speaks_and_says_what_one_alone_would(alone: Path, together:
             for name in ours["values"].keys() - {"tokens_per_s", "memory_mb"}:
                 assert ours["values"][name] == pytest.approx(theirs["values"][name], rel=1e-3, abs=2e-4), name
     assert refusal["event"] == "error"
-    assert refusal["message"] == "A generate run cannot be spread over several processes yet; start one."
+    assert refusal["message"] == "A generate run does not support several processes; start one."
 
 
 def test_sigterm_reaches_all_and_one_process_can_go_on_from_their_checkpoint(
@@ -204,7 +204,7 @@ def test_work_is_dealt_out_evenly_whole_and_in_order(monkeypatch: pytest.MonkeyP
     parts = []
     for number in range(3):
         monkeypatch.setenv("RANK", str(number))
-        parts.append(share(items, sizes))
+        parts.append(partition(items, sizes))
     assert parts == [["a"], ["b", "f"], ["c", "d", "e"]], "9, 10 and 9"
 
 
@@ -213,5 +213,5 @@ def test_a_kind_that_cannot_be_spread_is_refused_before_anything_is_loaded(
 ):
     monkeypatch.setenv("WORLD_SIZE", "2")
     write_job(tmp_path, "evaluate", judgments(2), model="m")
-    with pytest.raises(BadInput, match="cannot be spread"):
+    with pytest.raises(BadInput, match="does not support several processes"):
         run(read_job(tmp_path), Events(io.StringIO()))

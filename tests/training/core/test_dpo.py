@@ -14,10 +14,10 @@ from tests.training.core.in_process import Recorded, curve, do_here
 from training.configs import ConfigError, DPOConfig, from_dict
 from training.core.data import read_rankings
 from training.core.model_loading import load_policy
-from training.core.preference_groups import encode
+from training.core.preference_groups import group_rankings
 from training.core.rankings import batch_pairs
 from training.core.tokenization import Encoder
-from training.core.train_dpo import best_places, pair_losses
+from training.core.train_dpo import best_response_indices, pair_losses
 
 HELLO = [{"role": "user", "content": "hello"}]
 ROWS: list[dict[str, Any]] = [
@@ -71,17 +71,17 @@ def test_losses_of_a_difference_of_one_half_by_hand(settings: dict, probability:
 
 def test_best_responses_are_those_of_every_ranking(tmp_path: Path, tokenizer):
     write_job(tmp_path, "dpo", ALL, model="none")
-    judged = encode(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
+    judged = group_rankings(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
     assert [len(one.rankings) for one in judged] == [2, 3, 1]
-    assert best_places(judged) == [0, 1, 4, 4, 4, 3, 5]
+    assert best_response_indices(judged) == [0, 1, 4, 4, 4, 3, 5]
 
 
 def test_where_all_are_equal_none_is_best(tmp_path: Path, tokenizer):
     same = {"id": 1, "prompt": HELLO, "responses": ["yes", "no"]}
     rows = [same | {"ranks": [1, 2]}, same | {"ranks": [1, 1]}]
     write_job(tmp_path, "dpo", rows, model="none")
-    judged = encode(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
-    assert best_places(judged) == [0], "the second ranking says nothing of which is better"
+    judged = group_rankings(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
+    assert best_response_indices(judged) == [0], "the second ranking says nothing of which is better"
 
 
 SETTINGS: list[dict[str, Any]] = [
@@ -106,7 +106,7 @@ def test_the_loss_of_a_run_is_that_of_expanded_pairs(settings: dict, models, tmp
     encoder, resolved = Encoder(tokenizer, 64), DPOConfig(**settings)
     by_hand, best = [], []
     for row in ROWS:
-        group = encoder.group(HELLO, row["responses"], line=1)
+        group = encoder.encode_group(HELLO, row["responses"], line=1)
         logprobs = [full_logprob(policy, group.prompt, response) for response in group.responses]
         ratios = [
             resolved.beta * (own - full_logprob(reference, group.prompt, response))
@@ -155,7 +155,7 @@ def test_a_run_on_merged_rows_is_one_on_rows_apart(models, tmp_path: Path, token
     """Token ids that say what the text says anyway keep rows apart."""
     encoder, apart = Encoder(tokenizer, 64), [dict(row) for row in ALL]
     for number in (1, 3, 4):
-        apart[number]["token_ids"] = [encoder.response(text) for text in apart[number]["responses"]]
+        apart[number]["token_ids"] = [encoder.encode_response(text) for text in apart[number]["responses"]]
         apart[number]["token_ids"][: number % 2] = [None] * (number % 2)
     found = []
     for name, rows in (("together", ALL), ("apart", apart)):
@@ -167,7 +167,7 @@ def test_a_run_on_merged_rows_is_one_on_rows_apart(models, tmp_path: Path, token
         names = ("loss", "accuracy", "reward_margin", "grad_norm")
         found.append([curve(events, figure)[1] for figure in names])
     assert found[0] == pytest.approx(found[1], rel=1e-4)
-    assert len(encode(read_rankings(tmp_path / "apart" / "data.jsonl"), encoder)) == 6
+    assert len(group_rankings(read_rankings(tmp_path / "apart" / "data.jsonl"), encoder)) == 6
 
 
 def test_soft_labels_of_one_half_alone_have_no_accuracy(models, tmp_path: Path):
@@ -187,9 +187,7 @@ def test_ipo_takes_no_margin():
 
 
 @pytest.mark.parametrize("other", [False, True], ids=["the start as reference", "another reference"])
-def test_told_to_stop_while_the_reference_reads_a_run_leaves_a_checkpoint(
-    other: bool, models, tmp_path: Path
-):
+def test_a_stop_while_the_reference_is_run_leaves_a_checkpoint(other: bool, models, tmp_path: Path):
     """And ends with the weights of a run that was let alone."""
     config = {"batch_size": 3, "max_steps": 2, "max_length": 64, "batch_tokens": 64}
     more = {"reference": str(models[1])} if other else {}

@@ -8,21 +8,31 @@ import pytest
 import torch
 
 from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
-from training.core.batching import rows, token_logprobs
+from training.core.batching import rows_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.generate import generate
 from training.core.job_directory import read_job
-from training.core.kv_cache import Cohort, SharedCache
+from training.core.kv_cache import Cohort, SharedPromptCache
+from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
-from training.core.sampling import BLOCK, _invert, check_cache, pick, row_seed, sample_responses
-from training.core.tokenization import Encoder, Group
+from training.core.sampling import (
+    BLOCK,
+    _invert_cumulative,
+    check_shared_cache,
+    pick_tokens,
+    response_seed,
+    sample_responses,
+)
+from training.core.tokenization import EncodedGroup, Encoder
 
 PROMPTS = [[1, 40, 50, 60, 70, 80], [1, 90], [1, *range(100, 140)]]
 
 
 def sample(policy, prompts=PROMPTS, *, samples=3, temperature=1.0, seeds=None, ends=(2,), most=24, **more):
-    seeds = seeds or [row_seed(5, str(prompt), number) for prompt in prompts for number in range(samples)]
+    seeds = seeds or [
+        response_seed(5, str(prompt), number) for prompt in prompts for number in range(samples)
+    ]
     return sample_responses(
         policy,
         prompts,
@@ -62,7 +72,9 @@ def test_logprobs_equal_a_forward_over_what_was_sampled(softer):
     assert len(lengths) > 2, "responses of several lengths leave the batch at different times"
     with torch.no_grad():
         for number, one in enumerate(sampled):
-            expected = token_logprobs(softer, rows([Group(PROMPTS[number // 3], [one.token_ids])]))
+            expected = token_logprobs(
+                softer, rows_layout([EncodedGroup(PROMPTS[number // 3], [one.token_ids])])
+            )
             assert torch.allclose(torch.tensor(one.logprobs), expected, rtol=0, atol=1e-4)
 
 
@@ -124,7 +136,7 @@ MANY = [[1, *range(30 + number, 33 + 3 * number)] for number in range(9)]
 def test_prompts_that_waited_for_room_get_the_responses_they_would_have_had(softer, monkeypatch):
     together = sample(softer, MANY, ends=ENDS)
     cohorts, held = [], []
-    decode = SharedCache.decode
+    decode = SharedPromptCache.decode
 
     def watched(cache, tokens):
         cohorts.append(len(cache.cohorts))
@@ -132,10 +144,10 @@ def test_prompts_that_waited_for_room_get_the_responses_they_would_have_had(soft
         assert len(tokens) == sum(cohort.rows for cohort in cache.cohorts)
         return decode(cache, tokens)
 
-    monkeypatch.setattr(SharedCache, "decode", watched)
+    monkeypatch.setattr(SharedPromptCache, "decode", watched)
     most = 4 * (max(map(len, MANY)) + 3 * 24)
     told: list[int] = []
-    waited = sample(softer, MANY, ends=ENDS, batch_tokens=most, report=told.append)
+    waited = sample(softer, MANY, ends=ENDS, batch_tokens=most, on_progress=told.append)
     assert [one.token_ids for one in waited] == [one.token_ids for one in together]
     for one, other in zip(waited, together, strict=True):
         assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
@@ -150,17 +162,17 @@ def test_a_prompt_too_large_for_the_memory_allowed_goes_alone(softer):
     assert [one.token_ids for one in alone] == [one.token_ids for one in sample(softer, ends=ENDS)]
 
 
-def test_memory_is_given_back_once_half_of_the_responses_have_ended():
+def test_memory_is_released_once_half_of_the_responses_have_ended():
     policy = tiny_llama()
     cohort = Cohort([[1, 5, 6], [1, 7]], 4, 10, policy.device)
     with torch.no_grad():
         cohort.prefill(policy)
     assert cohort.tokens == 2 * 3 + 8 * 10
-    order = cohort.keep(torch.tensor([True, False, False, False, False, False, True, False]))
+    order = cohort.retain(torch.tensor([True, False, False, False, False, False, True, False]))
     assert sorted(order.tolist()) == [0, 6]
     assert cohort.tokens == 2 * 3 + 2 * 10
-    assert cohort.seats == 1
-    cohort.keep(torch.tensor([False, True]))
+    assert cohort.slots == 1
+    cohort.retain(torch.tensor([False, True]))
     assert cohort.tokens == 3 + 10
     assert cohort.lengths.tolist() == [2 if order[1] == 6 else 3]
 
@@ -171,7 +183,7 @@ def test_tokens_are_drawn_by_inverting_the_cumulative_distribution():
     places = [3, BLOCK, BLOCK + 1, 2 * BLOCK + 5]
     logits[:, places] = torch.tensor([1.0, 2.0, 0.0, 5.0]).log()
     draws = torch.tensor([0.0, 0.124, 0.126, 0.374, 0.376, 0.7, 0.9999, 1 - 2**-53], dtype=torch.float64)
-    picked, logprobs = pick(logits, draws, 1.0)
+    picked, logprobs = pick_tokens(logits, draws, 1.0)
     assert picked.tolist() == [3, 3, BLOCK, BLOCK, *[2 * BLOCK + 5] * 4]
     expected = torch.tensor([1 / 8, 1 / 8, 2 / 8, 2 / 8, *[5 / 8] * 4]).log()
     assert torch.allclose(logprobs, expected, atol=1e-6)
@@ -179,10 +191,10 @@ def test_tokens_are_drawn_by_inverting_the_cumulative_distribution():
 
 def test_a_draw_that_rounding_puts_past_the_end_still_finds_a_token():
     weights = torch.tensor([[0.0, 0.3, 0.7, 0.0]], dtype=torch.float64)
-    place, rest = _invert(weights, torch.tensor([1.5], dtype=torch.float64))
+    place, rest = _invert_cumulative(weights, torch.tensor([1.5], dtype=torch.float64))
     assert place.item() == 2
     assert 0 <= rest.item() <= 0.7
-    place, rest = _invert(weights, torch.zeros(1, dtype=torch.float64))
+    place, rest = _invert_cumulative(weights, torch.zeros(1, dtype=torch.float64))
     assert (place.item(), rest.item()) == (1, 0.0)
 
 
@@ -195,16 +207,18 @@ def test_in_bfloat16_logprobs_stay_near_those_of_a_forward_in_float32():
         sampled = sample(policy, ends=ENDS)
     with torch.no_grad():
         for number, one in enumerate(sampled):
-            expected = token_logprobs(policy, rows([Group(PROMPTS[number // 3], [one.token_ids])]))
+            expected = token_logprobs(
+                policy, rows_layout([EncodedGroup(PROMPTS[number // 3], [one.token_ids])])
+            )
             assert torch.allclose(torch.tensor(one.logprobs), expected, rtol=0, atol=0.25)
 
 
 def test_a_model_that_attends_in_a_way_of_its_own_is_refused():
-    check_cache(tiny_llama(), 64)
+    check_shared_cache(tiny_llama(), 64)
     stranger = tiny_llama()
     stranger.config._attn_implementation = "eager"
-    with pytest.raises(BadInput, match="share a prompt's cache"):
-        check_cache(stranger, 64)
+    with pytest.raises(BadInput, match="with a shared prompt cache"):
+        check_shared_cache(stranger, 64)
 
 
 class StopsAfter(Events):
@@ -216,7 +230,7 @@ class StopsAfter(Events):
 
     def progress(self, step: int, total: int) -> None:
         super().progress(step, total)
-        self.stop_asked = step >= self.prompts
+        self.stop_requested = step >= self.prompts
 
 
 @pytest.mark.parametrize("prompts", [1, 6])
@@ -251,7 +265,7 @@ def divergence_of(reference: Path, policy: Path, folder: Path) -> tuple[float, l
     return kl, [json.loads(line) for line in (job.output / "responses.jsonl").open()]
 
 
-def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Path):
+def test_responses_report_their_kl_from_a_reference(tokenizer, tmp_path: Path):
     policy, other = tiny_llama(), tiny_gpt2()
     save_policy(policy, tokenizer, tmp_path / "policy")
     save_policy(other, tokenizer, tmp_path / "other")
@@ -260,8 +274,10 @@ def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Pa
     apart = []
     with torch.no_grad():
         for answer in answers:
-            prompt = encoder.prompt([{"role": "user", "content": "ferry " * answer["id"]}], room=88)
-            alone = rows([Group(prompt, [answer["token_ids"]])])
+            prompt = encoder.encode_prompt(
+                [{"role": "user", "content": "ferry " * answer["id"]}], max_tokens=88
+            )
+            alone = rows_layout([EncodedGroup(prompt, [answer["token_ids"]])])
             assert answer["reference_logprob"] == pytest.approx(
                 float(token_logprobs(other, alone).sum()), abs=1e-3
             )
@@ -270,6 +286,6 @@ def test_answers_say_how_far_they_stray_from_a_reference(tokenizer, tmp_path: Pa
     assert kl > 1
 
 
-def test_answers_do_not_stray_from_the_policy_that_gave_them(tokenizer, tmp_path: Path):
+def test_responses_have_no_kl_from_their_own_policy(tokenizer, tmp_path: Path):
     save_policy(tiny_llama(), tokenizer, tmp_path)
     assert divergence_of(tmp_path, tmp_path, tmp_path / "near")[0] == pytest.approx(0, abs=1e-4)

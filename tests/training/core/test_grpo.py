@@ -11,8 +11,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tests.training.core import tastes
-from training.core.batching import rows
-from training.core.diagnostics import Watch
+from training.core.batching import rows_layout
+from training.core.diagnostics import RolloutDiagnostics
 from training.core.model_loading import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
@@ -21,10 +21,10 @@ from training.core.rollouts import Rollout
 def naive_logprobs(policy: Any, rollout: Rollout, temperature: float) -> list[Tensor]:
     """Each response's log-probs, one plain forward of the whole model after another."""
     found = []
-    for one in rollout.answered:
-        for response in one.group.responses:
-            logits = policy(input_ids=torch.tensor([[*one.group.prompt, *response]])).logits[0]
-            logits = logits[len(one.group.prompt) - 1 : -1] / temperature
+    for one in rollout.groups:
+        for response in one.encoded.responses:
+            logits = policy(input_ids=torch.tensor([[*one.encoded.prompt, *response]])).logits[0]
+            logits = logits[len(one.encoded.prompt) - 1 : -1] / temperature
             found.append(torch.log_softmax(logits, -1)[torch.arange(len(response)), response])
     return found
 
@@ -32,8 +32,8 @@ def naive_logprobs(policy: Any, rollout: Rollout, temperature: float) -> list[Te
 def scores(models: Path, rollout: Rollout) -> Tensor:
     taste = load_reward_model(str(models / "taste"))
     with torch.no_grad():
-        found = torch.cat([taste(rows([one.group])) for one in rollout.answered])
-    ended = torch.tensor([end for one in rollout.answered for end in one.finished])
+        found = torch.cat([taste(rows_layout([one.encoded])) for one in rollout.groups])
+    ended = torch.tensor([end for one in rollout.groups for end in one.finished])
     return found - 1.0 * (~ended).float()
 
 
@@ -97,7 +97,7 @@ def test_the_divergence_is_part_of_reinforces_reward(models: Path, tmp_path: Pat
     with torch.no_grad():
         theirs = torch.cat(naive_logprobs(reference, made[1], 0.8))
     assert torch.allclose(tensors["kl"], tensors["recorded"] - theirs, atol=1e-3)
-    kl = made[1].per_response("kl")
+    kl = made[1].sum_per_response("kl")
     assert kl.abs().min() > 0
     rewards = (scores(models, made[1]) - 0.5 * kl).view(-1, 3)
     expected = (rewards - (rewards.sum(1, keepdim=True) - rewards) / 2).flatten()
@@ -131,13 +131,13 @@ def test_only_varied_groups_are_learned_from(models: Path, tmp_path: Path, made:
     config = TINY | {"reward": "binary", "missing_end_penalty": 0.0, "batch_size": 16, "samples": 2}
     for number, drop in enumerate([True, False]):
         tastes.here(tastes.job(tmp_path / str(number), "grpo", models, rows, config | {"drop_equal": drop}))
-    dropped, all_kept = made
-    kept = dropped.tensors["kept"]
-    assert 0 < kept.sum() < len(kept)
-    by_prompt = dropped.tensors["advantages"].split([one.tokens for one in dropped.answered])
-    assert kept.tolist() == [bool(values.abs().max() > 0) for values in by_prompt]
-    assert sum(len(part) for part in dropped.parts(3)) == kept.sum()
-    assert all_kept.tensors["kept"].all()
+    dropped, complete = made
+    included = dropped.tensors["included"]
+    assert 0 < included.sum() < len(included)
+    by_prompt = dropped.tensors["advantages"].split([group.response_tokens for group in dropped.groups])
+    assert included.tolist() == [bool(values.abs().max() > 0) for values in by_prompt]
+    assert sum(len(part) for part in dropped.mini_batches(3)) == included.sum()
+    assert complete.tensors["included"].all()
 
 
 def test_without_a_kl_weight_the_reference_is_not_even_loaded(models: Path, tmp_path: Path):
@@ -197,7 +197,7 @@ def test_a_rollouts_divergence_is_looked_at_once(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[int] = []
-    monkeypatch.setattr(Watch, "kl", lambda self, kl: seen.append(len(kl)))
+    monkeypatch.setattr(RolloutDiagnostics, "check_kl", lambda self, kl: seen.append(len(kl)))
     config = {"batch_size": 4, "samples": 2, "max_new_tokens": 4, "beta": 0.1, "updates": 1, "reuse": 3}
     tastes.here(tastes.job(tmp_path, "grpo", models, tastes.prompts(8), config | {"max_steps": 6}))
     assert seen == [8, 8], "two rollouts, three steps on each"

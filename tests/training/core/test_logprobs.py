@@ -28,12 +28,12 @@ class Head(nn.Module):
         return self.linear
 
 
-@pytest.fixture(params=[0, 2, 100], ids=["all made again", "two chunks kept", "all kept"])
+@pytest.fixture(params=[0, 2, 100], ids=["all recomputed", "two chunks stored", "all stored"])
 def chunked(request, monkeypatch):
-    """Chunks of four rows, so many of which wait for the way back."""
-    monkeypatch.setattr(logprobs, "CHUNK", ROWS * WORDS)
-    monkeypatch.setattr(logprobs, "FEWEST_ROWS", 1)
-    monkeypatch.setattr(logprobs, "KEPT", request.param * ROWS * WORDS)
+    """Chunks of four rows, of which this many are stored for the backward pass."""
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", ROWS * WORDS)
+    monkeypatch.setattr(logprobs, "MIN_CHUNK_ROWS", 1)
+    monkeypatch.setattr(logprobs, "MAX_STORED_LOGITS", request.param * ROWS * WORDS)
     return request.param
 
 
@@ -112,21 +112,23 @@ def test_with_and_without_gradients_the_bits_are_the_same(chunked):
     assert torch.equal(label_logprobs(head, hidden, label, 0.9).detach(), before)
 
 
-def test_only_so_many_logits_wait_for_the_way_back(chunked):
+def test_a_bounded_number_of_logits_is_stored_for_the_backward_pass(chunked):
     head = Head()
     hidden, label = inputs(5 * ROWS)
-    waiting, made = [], []
+    stored, made = [], []
     head.linear.register_forward_hook(lambda _, __, logits: made.append(len(logits)))
 
-    def kept(tensor: torch.Tensor) -> torch.Tensor:
-        waiting.append(tensor.shape)
+    def record(tensor: torch.Tensor) -> torch.Tensor:
+        stored.append(tensor.shape)
         return tensor
 
-    with torch.autograd.graph.saved_tensors_hooks(kept, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         found = label_logprobs(head, hidden, label)
-    assert sum(shape == (ROWS, WORDS) for shape in waiting) == min(chunked, 5)
+    assert sum(shape == (ROWS, WORDS) for shape in stored) == min(chunked, 5)
     found.sum().backward()
-    assert made == [ROWS] * (5 + 5 - min(chunked, 5)), "what did not wait is made once more, and nothing else"
+    assert made == [ROWS] * (5 + 5 - min(chunked, 5)), (
+        "what was not stored is computed once more, and nothing else"
+    )
 
 
 def test_going_back_twice_is_refused():
@@ -144,9 +146,9 @@ def test_a_real_models_projection_goes_the_same_way(monkeypatch):
     hidden = torch.randn(70, policy.config.hidden_size, generator=random, dtype=torch.float64)
     label = torch.randint(policy.config.vocab_size, (70,), generator=random)
     whole = label_logprobs(policy, hidden, label)
-    monkeypatch.setattr(logprobs, "CHUNK", 1)
-    monkeypatch.setattr(logprobs, "FEWEST_ROWS", 7)
-    monkeypatch.setattr(logprobs, "KEPT", 0)
+    monkeypatch.setattr(logprobs, "CHUNK_LOGITS", 1)
+    monkeypatch.setattr(logprobs, "MIN_CHUNK_ROWS", 7)
+    monkeypatch.setattr(logprobs, "MAX_STORED_LOGITS", 0)
     again = label_logprobs(policy, hidden, label)
     assert torch.allclose(whole, again, rtol=1e-12)
     grads = [torch.autograd.grad(values.sum(), policy.lm_head.weight)[0] for values in (whole, again)]

@@ -14,27 +14,28 @@ from safetensors.torch import load_file
 from tests.training.core.conftest import ARCHITECTURES, judgments, tiny_llama, write_job
 from training.configs import DPOConfig, RewardConfig, SFTConfig, TrainingConfig
 from training.core import lora
-from training.core.batching import Passes, response_logprobs, rows, shared
+from training.core.batching import Passes, rows_layout, shared_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import read_job
+from training.core.logprobs import response_logprobs
 from training.core.model_loading import load_policy
 from training.core.reward_model import RewardModel
 from training.core.sampling import sample_responses
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 from training.core.train_dpo import train as train_dpo
 from training.core.train_pretrain import train as train_pretrain
 from training.core.train_reward import train as train_reward
 from training.core.train_sft import train as train_sft
 
-GROUPS = [Group([5, 9, 17, 3], [[7, 7, 12, 2], [30, 4, 2]]), Group([8, 21], [[13, 14, 2]])]
+GROUPS = [EncodedGroup([5, 9, 17, 3], [[7, 7, 12, 2], [30, 4, 2]]), EncodedGroup([8, 21], [[13, 14, 2]])]
 ATTENTION = "q_proj, v_proj"
 
 
 def adapted(architecture: str = "llama", **config: Any) -> Any:
     """A small model with adapters that are not zero any more."""
     model = ARCHITECTURES[architecture]()
-    lora.add(model, SFTConfig(lora_rank=4, **config))
+    lora.add_adapters(model, SFTConfig(lora_rank=4, **config))
     torch.manual_seed(1)
     for name, parameter in model.named_parameters():
         if "lora_B" in name:
@@ -45,13 +46,15 @@ def adapted(architecture: str = "llama", **config: Any) -> Any:
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3"])
 def test_the_model_stays_the_same_object_and_its_trunk_works_in_both_layouts(architecture: str):
     model = ARCHITECTURES[architecture]()
-    trunk, before = model.base_model, response_logprobs(model, shared(GROUPS))
-    lora.add(model, SFTConfig(lora_rank=4))
+    trunk, before = model.base_model, response_logprobs(model, shared_layout(GROUPS))
+    lora.add_adapters(model, SFTConfig(lora_rank=4))
     assert model.base_model is trunk
-    assert torch.allclose(response_logprobs(model, shared(GROUPS)), before, atol=1e-5), "B starts at zero"
+    assert torch.allclose(response_logprobs(model, shared_layout(GROUPS)), before, atol=1e-5), (
+        "B starts at zero"
+    )
     model = adapted(architecture)
     Passes(model.base_model, "shared", 512, 64)
-    together, alone = (response_logprobs(model, layout(GROUPS)) for layout in (shared, rows))
+    together, alone = (response_logprobs(model, layout(GROUPS)) for layout in (shared_layout, rows_layout))
     assert torch.allclose(together, alone, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(together, before, atol=1e-2), "the adapters take part"
 
@@ -60,7 +63,7 @@ def test_the_correction_is_alpha_over_rank_times_b_a():
     model = adapted(lora_alpha=6.0)
     layer = model.base_model.layers[0].self_attn.q_proj
     expected = layer.base_layer.weight + 6.0 / 4 * layer.lora_B.default.weight @ layer.lora_A.default.weight
-    lora.merge(model)
+    lora.merge_adapters(model)
     merged = model.base_model.layers[0].self_attn.q_proj
     assert type(merged) is torch.nn.Linear
     assert torch.allclose(merged.weight, expected, atol=1e-6)
@@ -69,9 +72,9 @@ def test_the_correction_is_alpha_over_rank_times_b_a():
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3"])
 def test_the_merged_model_says_what_the_adapted_one_did_and_is_plain(architecture: str):
     model, plain = adapted(architecture), ARCHITECTURES[architecture]()
-    before = response_logprobs(model, shared(GROUPS))
-    lora.merge(model)
-    assert torch.allclose(response_logprobs(model, shared(GROUPS)), before, rtol=1e-4, atol=1e-4)
+    before = response_logprobs(model, shared_layout(GROUPS))
+    lora.merge_adapters(model)
+    assert torch.allclose(response_logprobs(model, shared_layout(GROUPS)), before, rtol=1e-4, atol=1e-4)
     assert model.state_dict().keys() == plain.state_dict().keys()
     assert {name: type(module) for name, module in model.named_modules()} == {
         name: type(module) for name, module in plain.named_modules()
@@ -93,13 +96,13 @@ def test_the_targets_are_those_named_and_the_output_projection_only_by_name(targ
 @pytest.mark.parametrize("targets", ["no_such_projection", " , "])
 def test_targets_that_are_not_there_are_refused(targets: str):
     with pytest.raises(BadInput) as caught:
-        lora.add(tiny_llama(), SFTConfig(lora_rank=4, lora_targets=targets))
+        lora.add_adapters(tiny_llama(), SFTConfig(lora_rank=4, lora_targets=targets))
     assert caught.value.setting == "lora_targets"
 
 
 def test_a_reward_models_head_is_learned_whole():
     model = RewardModel(tiny_llama().model)
-    lora.add(model, RewardConfig(lora_rank=2))
+    lora.add_adapters(model, RewardConfig(lora_rank=2))
     learned = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert "weight" in learned
     assert all("lora_" in name for name in learned - {"weight"})
@@ -108,7 +111,7 @@ def test_a_reward_models_head_is_learned_whole():
 def test_an_adapted_policy_can_be_sampled_from():
     model = adapted()
     merged = copy.deepcopy(model)
-    lora.merge(merged)
+    lora.merge_adapters(merged)
     first, second = (
         sample_responses(
             one, [[5, 9, 17]], [1, 2], samples=2, max_new_tokens=6, temperature=1.0, end_ids=[2], events=None
@@ -125,13 +128,13 @@ class Interrupted(Events):
         super().__init__(Path("/dev/null").open("w"))  # noqa: SIM115
         self.step, self.after_it = step, after_it
 
-    def progress(self, step: int, total: int, likely: float | None = None) -> None:
+    def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
         self.reached = step
-        self.stop_asked = step == self.step and not self.after_it
+        self.stop_requested = step == self.step and not self.after_it
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
         if self.after_it and step == self.step:
-            self.stop_asked = True
+            self.stop_requested = True
 
 
 TRAIN = {"sft": train_sft, "reward": train_reward, "dpo": train_dpo}
@@ -211,8 +214,8 @@ def test_a_matrix_that_both_reads_and_writes_is_left_alone():
     model = tiny_llama()
     model.lm_head.weight = model.model.embed_tokens.weight
     for targets in ("q_proj,lm_head", "embed_tokens"):
-        with pytest.raises(BadInput, match="with one matrix") as caught:
-            lora.add(copy.deepcopy(model), SFTConfig(lora_rank=4, lora_targets=targets))
+        with pytest.raises(BadInput, match="are one matrix") as caught:
+            lora.add_adapters(copy.deepcopy(model), SFTConfig(lora_rank=4, lora_targets=targets))
         assert caught.value.setting == "lora_targets"
-    lora.add(model, SFTConfig(lora_rank=4))
-    lora.add(tiny_llama(), SFTConfig(lora_rank=4, lora_targets="lm_head"))
+    lora.add_adapters(model, SFTConfig(lora_rank=4))
+    lora.add_adapters(tiny_llama(), SFTConfig(lora_rank=4, lora_targets="lm_head"))

@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama
-from training.core.batching import response_logprobs, rows, shared
+from training.core.batching import rows_layout, shared_layout
+from training.core.logprobs import response_logprobs
 from training.core.losses import implicit_reward, ipo_loss, preference_loss, safety_loss
 from training.core.rankings import batch_pairs, pairs_of
 from training.core.reward_model import RewardModel
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 
 
 def test_bradley_terry_by_hand():
@@ -91,12 +92,14 @@ RANKINGS = [[1, 2], [2, 1, 2, 3], [1, 1], [3, 2, 1]]
 DEGREES = ["better", None, None, None]
 
 
-def judged() -> list[Group]:
+def judged() -> list[EncodedGroup]:
     rng = random.Random(3)
     found = []
     for ranks in RANKINGS:
         prompt = [1, *rng.choices(range(10, 300), k=rng.randint(3, 9))]
-        found.append(Group(prompt, [[*rng.choices(range(10, 300), k=rng.randint(1, 8)), 2] for _ in ranks]))
+        found.append(
+            EncodedGroup(prompt, [[*rng.choices(range(10, 300), k=rng.randint(1, 8)), 2] for _ in ranks])
+        )
     return found
 
 
@@ -107,13 +110,13 @@ def test_reward_loss_and_gradients_equal_those_of_expanded_pairs(reduction, make
     model = in_float64(RewardModel(make().base_model, seed=1))
     groups = judged()
     pairs = batch_pairs(RANKINGS, DEGREES, "large")
-    rewards = model(shared(groups))
+    rewards = model(shared_layout(groups))
     losses = preference_loss(rewards[pairs.chosen], rewards[pairs.rejected], margin=pairs.margin.double())
     loss = (losses * pairs.weights(reduction, torch.float64)).sum()
     ours = torch.autograd.grad(loss, list(model.parameters()))
 
-    def alone(group: Group, index: int) -> torch.Tensor:
-        return model(rows([Group(group.prompt, [group.responses[index]])]))
+    def alone(group: EncodedGroup, index: int) -> torch.Tensor:
+        return model(rows_layout([EncodedGroup(group.prompt, [group.responses[index]])]))
 
     means, everything = [], []
     for group, ranks, degree in zip(groups, RANKINGS, DEGREES, strict=True):
@@ -140,7 +143,7 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
             parameter += 0.01 * torch.randn_like(parameter)
     groups = judged()
     pairs = batch_pairs(RANKINGS)
-    flat = shared(groups)
+    flat = shared_layout(groups)
     with torch.no_grad():
         of_reference = response_logprobs(reference, flat)
     rewards = implicit_reward(response_logprobs(policy, flat), of_reference, beta=0.1)
@@ -150,7 +153,7 @@ def test_dpo_loss_and_gradients_equal_those_of_expanded_pairs(make):
     ).sum()
     ours = torch.autograd.grad(loss, list(policy.parameters()))
 
-    def alone(group: Group, index: int) -> torch.Tensor:
+    def alone(group: EncodedGroup, index: int) -> torch.Tensor:
         with torch.no_grad():
             log_ref = full_logprob(reference, group.prompt, group.responses[index])
         return full_logprob(policy, group.prompt, group.responses[index]) - log_ref

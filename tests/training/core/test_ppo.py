@@ -11,29 +11,30 @@ from tests.training.core import tastes
 from tests.training.core.conftest import sentence
 from training.configs import ConfigError, PPOConfig, from_dict
 from training.core.advantages import gae
-from training.core.batching import rows, shared, token_logprobs
+from training.core.batching import rows_layout, shared_layout
 from training.core.errors import BadInput
+from training.core.logprobs import token_logprobs
 from training.core.model_loading import load_policy
 from training.core.reward_model import load_reward_model
 from training.core.rollouts import Rollout
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 from training.core.train_ppo import ValueModel
 from training.core.train_pretrain import train_tokenizer
 
 TINY = {"batch_size": 4, "samples": 2, "max_new_tokens": 6, "updates": 1}
 
 
-@pytest.mark.parametrize("layout", [rows, shared])
+@pytest.mark.parametrize("layout", [rows_layout, shared_layout])
 def test_a_value_is_the_reward_models_score_of_all_that_came_before_a_token(layout: Any):
     start = tastes.reward_model()
-    groups = [Group([1, 40, 50], [[60, 64, 70], [81]]), Group([1, 9], [[8, 12]])]
+    groups = [EncodedGroup([1, 40, 50], [[60, 64, 70], [81]]), EncodedGroup([1, 9], [[8, 12]])]
     expected = []
     with torch.no_grad():
         for prompt, responses in groups:
             for response in responses:
                 for known in range(len(response)):
                     before = [*prompt, *response[:known]]
-                    expected.append(start(rows([Group(before[:1], [before[1:]])])).item())
+                    expected.append(start(rows_layout([EncodedGroup(before[:1], [before[1:]])])).item())
         values = ValueModel(start)(layout(groups))
     assert values.tolist() == pytest.approx(expected, abs=1e-5)
 
@@ -54,15 +55,15 @@ def test_rewards_values_and_advantages_of_a_rollout_fit_together(
     tensors, taste = rollout.tensors, load_reward_model(str(models / "taste"))
     reference = load_policy(str(models / "policy"))
     with torch.no_grad():
-        theirs = torch.cat([token_logprobs(reference, rows([one.group])) for one in rollout.answered])
+        theirs = torch.cat([token_logprobs(reference, rows_layout([one.encoded])) for one in rollout.groups])
     assert torch.allclose(tensors["kl"], tensors["old"] - theirs, atol=1e-4)
     rewards = -0.3 * tensors["kl"]
     assert rewards.abs().max() > 0
     place = 0
-    for one in rollout.answered:
+    for one in rollout.groups:
         with torch.no_grad():
-            scores = taste(rows([one.group])).tolist()
-        for response, score, ended in zip(one.group.responses, scores, one.finished, strict=True):
+            scores = taste(rows_layout([one.encoded])).tolist()
+        for response, score, ended in zip(one.encoded.responses, scores, one.finished, strict=True):
             place += len(response)
             rewards[place - 1] += score - (0.0 if ended else 0.5)
     advantages, returns = gae(rewards, tensors["values"], tensors["lengths"], gamma=0.98, lam=0.9)
@@ -77,7 +78,9 @@ def test_rewards_values_and_advantages_of_a_rollout_fit_together(
     value_loss = 0.5 * float((tensors["values"] - returns).square().mean())
     assert tastes.values(events, "value_loss")[1] == pytest.approx(value_loss, rel=1e-4)
     assert tastes.values(events, "loss")[1] == pytest.approx(0.1 * value_loss, rel=1e-3)
-    assert tastes.values(events, "kl")[1] == pytest.approx(rollout.per_response("kl").mean().item(), rel=1e-4)
+    assert tastes.values(events, "kl")[1] == pytest.approx(
+        rollout.sum_per_response("kl").mean().item(), rel=1e-4
+    )
 
 
 def test_whitened_scores_are_logits_of_mean_zero_and_variance_one(
@@ -91,7 +94,7 @@ def test_whitened_scores_are_logits_of_mean_zero_and_variance_one(
     assert scores.var(correction=0).item() == pytest.approx(1, abs=1e-3)
     taste = load_reward_model(str(models / "taste"))
     with torch.no_grad():
-        logits = torch.cat([taste(rows([one.group])) for one in made[0].answered])
+        logits = torch.cat([taste(rows_layout([one.encoded])) for one in made[0].groups])
     assert torch.corrcoef(torch.stack([logits, scores]))[0, 1] > 1 - 1e-5, "of the logit, not of its sigmoid"
     assert tastes.values(events, "reward")[0] == pytest.approx(logits.mean().item(), rel=1e-4), "as it was"
 
@@ -121,7 +124,7 @@ def test_a_reward_model_of_another_vocabulary_cannot_be_the_value_model(models: 
     tastes.reward_model(300).save(theirs, tmp_path / "other")
     config = TINY | {"max_steps": 1}
     job = tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config, reward_model="other")
-    with pytest.raises(BadInput, match="start it from the policy") as caught:
+    with pytest.raises(BadInput, match="set value_start to policy") as caught:
         tastes.here(job)
     assert caught.value.setting == "value_start"
     job = tastes.job(

@@ -13,12 +13,12 @@ import torch
 from tests.training.core.conftest import in_float64, tiny_gpt2, tiny_llama, write_job
 from tests.training.core.in_process import curve, do_here
 from training.configs import RewardConfig
-from training.core.batching import shared
+from training.core.batching import shared_layout
 from training.core.data import Ranking, read_rankings
-from training.core.preference_groups import Judged, encode
+from training.core.preference_groups import PreferenceGroup, group_rankings
 from training.core.reward_model import RewardModel
 from training.core.tokenization import Encoder
-from training.core.train_reward import loss_share
+from training.core.train_reward import micro_batch_loss
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -50,10 +50,10 @@ PEOPLE = [
 ]
 
 
-def merged_and_not(folder: Path, tokenizer) -> tuple[list[Judged], list[Judged]]:
+def merged_and_not(folder: Path, tokenizer) -> tuple[list[PreferenceGroup], list[PreferenceGroup]]:
     rankings, encoder = read(folder, PEOPLE), Encoder(tokenizer, 64)
-    apart = [replace(encode([one], encoder)[0], index=index) for index, one in enumerate(rankings)]
-    return encode(rankings, encoder), apart
+    apart = [replace(group_rankings([one], encoder)[0], index=index) for index, one in enumerate(rankings)]
+    return group_rankings(rankings, encoder), apart
 
 
 def test_rankings_of_the_same_responses_share_a_group(tmp_path: Path, tokenizer):
@@ -63,7 +63,7 @@ def test_rankings_of_the_same_responses_share_a_group(tmp_path: Path, tokenizer)
     assert merged[1].places == [[0, 1], [1, 0], [1, 0]]
     assert sum(one.k for one in merged) == 7
     assert sum(one.k for one in apart) == 17
-    assert (sum(one.ties for one in merged), [one.pairs for one in merged]) == (
+    assert (sum(one.ties for one in merged), [one.pair_counts for one in merged]) == (
         2,
         [[3, 2, 3], [1, 1, 0], [1]],
     )
@@ -74,7 +74,7 @@ def test_twins_within_a_ranking_keep_their_ranks(tmp_path: Path, tokenizer):
         {"responses": texts, "ranks": [1, 2, 3]}
         for texts in (["yes.", "no.", "yes."], ["no.", "yes.", "yes."])
     ]
-    [one] = encode(read(tmp_path, rows), Encoder(tokenizer, 64))
+    [one] = group_rankings(read(tmp_path, rows), Encoder(tokenizer, 64))
     assert one.places == [[0, 1, 2], [1, 0, 2]]
 
 
@@ -86,7 +86,7 @@ def test_other_prompts_and_other_token_ids_are_not_the_same(tmp_path: Path, toke
         row | {"token_ids": [[5, 6], None]},
         row,
     ]
-    found = encode(read(tmp_path, rows), Encoder(tokenizer, 64))
+    found = group_rankings(read(tmp_path, rows), Encoder(tokenizer, 64))
     assert [len(one.rankings) for one in found] == [2, 1, 1]
 
 
@@ -100,7 +100,8 @@ def test_merging_changes_neither_loss_nor_gradients(make, reduction: str, tmp_pa
     losses, gradients = [], []
     for whole, parts in ((merged, [merged[:1], merged[1:]]), (apart, [apart])):
         found = sum(
-            loss_share(model(shared([one.group for one in part])), part, whole, config) for part in parts
+            micro_batch_loss(model(shared_layout([one.encoded for one in part])), part, whole, config)
+            for part in parts
         )
         losses.append(found.item())
         gradients.append(torch.autograd.grad(found, list(model.parameters())))
@@ -114,7 +115,7 @@ def test_a_run_on_merged_rows_is_one_on_rows_apart(source: Path, tmp_path: Path,
     encoder = Encoder(tokenizer, 64)
     apart = [dict(row) for row in together]
     for number in (1, 2, 4, 5):
-        apart[number]["token_ids"] = [encoder.response(text) for text in apart[number]["responses"]]
+        apart[number]["token_ids"] = [encoder.encode_response(text) for text in apart[number]["responses"]]
         apart[number]["token_ids"][: number % 2] = [None] * (number % 2)
     found = []
     for name, rows in (("together", together), ("apart", apart)):
@@ -122,7 +123,7 @@ def test_a_run_on_merged_rows_is_one_on_rows_apart(source: Path, tmp_path: Path,
         result, events = do_here(write_job(tmp_path / name, "reward", rows, model=str(source), config=config))
         assert (result["rankings"], result["pairs"]) == (6, 11)
         found.append([curve(events, figure)[1] for figure in ("loss", "accuracy", "grad_norm")])
-    assert len(encode(read_rankings(tmp_path / "apart" / "data.jsonl"), encoder)) == 7
+    assert len(group_rankings(read_rankings(tmp_path / "apart" / "data.jsonl"), encoder)) == 7
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 

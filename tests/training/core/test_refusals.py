@@ -14,8 +14,8 @@ from training.configs import GRPOConfig, SFTConfig
 from training.core.data import read_conversations, read_prompts, read_rankings, read_texts
 from training.core.errors import BadInput
 from training.core.job_directory import read_job
-from training.core.memory import advice, ran_out
-from training.core.model_loading import encoder_for, load_policy, load_tokenizer, locate
+from training.core.memory import is_out_of_memory, out_of_memory_message
+from training.core.model_loading import build_encoder, load_policy, load_tokenizer, resolve_source
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.tokenization import Encoder
 
@@ -37,18 +37,20 @@ def refusal(call, *arguments) -> BadInput:
 
 
 def test_a_whole_model_is_taken(saved: Path, tmp_path: Path):
-    assert locate("model", tmp_path) == str(saved)
+    assert resolve_source("model", tmp_path) == str(saved)
     assert load_policy(str(saved)).dtype == torch.float32
 
 
 def test_a_missing_model_is_refused(tmp_path: Path):
-    assert str(refusal(locate, "/nowhere/at/all", tmp_path)) == "There is no model at /nowhere/at/all."
-    assert "no config.json" in str(refusal(locate, ".", tmp_path))
+    assert (
+        str(refusal(resolve_source, "/nowhere/at/all", tmp_path)) == "There is no model at /nowhere/at/all."
+    )
+    assert "no config.json" in str(refusal(resolve_source, ".", tmp_path))
 
 
 def test_pickled_weights_are_refused(saved: Path, tmp_path: Path):
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
-    error = refusal(locate, "model", tmp_path)
+    error = refusal(resolve_source, "model", tmp_path)
     assert "only pickled weights" in str(error)
     assert error.setting == "model"
 
@@ -57,7 +59,7 @@ def test_pickled_weights_are_refused(saved: Path, tmp_path: Path):
 def test_a_model_with_code_of_its_own_is_refused(file: str, saved: Path, tmp_path: Path):
     values = json.loads((saved / file).read_text())
     (saved / file).write_text(json.dumps(values | {"auto_map": {"AutoModelForCausalLM": "mine.Model"}}))
-    assert "brings code of its own (auto_map)" in str(refusal(locate, "model", tmp_path, "reference"))
+    assert "has code of its own (auto_map)" in str(refusal(resolve_source, "model", tmp_path, "reference"))
 
 
 def test_a_model_without_some_of_its_weights_is_refused(saved: Path):
@@ -66,10 +68,10 @@ def test_a_model_without_some_of_its_weights_is_refused(saved: Path):
     assert "lacks weights" in str(refusal(load_policy, str(saved)))
 
 
-def test_policies_and_reward_models_are_told_apart(saved: Path, tmp_path: Path, tokenizer):
+def test_policies_and_reward_models_are_distinguished(saved: Path, tmp_path: Path, tokenizer):
     assert "is not a reward model" in str(refusal(load_reward_model, str(saved)))
     RewardModel(tiny_llama().model).save(tokenizer, tmp_path / "reward")
-    assert "cannot write" in str(refusal(load_policy, str(tmp_path / "reward")))
+    assert "cannot generate text" in str(refusal(load_policy, str(tmp_path / "reward")))
 
 
 def test_a_reward_model_loads_as_it_was_saved(tmp_path: Path, tokenizer):
@@ -91,46 +93,48 @@ def test_a_model_without_a_chat_template_gets_one_and_says_so(saved: Path):
     tokenizer, warnings = load_tokenizer(str(saved))
     assert "no chat template" in warnings[0]
     encoder = Encoder(tokenizer, 64)
-    ids = encoder.prompt(USER, room=60)
+    ids = encoder.encode_prompt(USER, max_tokens=60)
     assert ids[0] == tokenizer.bos_token_id
     assert ids[1] != tokenizer.bos_token_id
-    assert encoder.response("yes")[-1] == tokenizer.eos_token_id
+    assert encoder.encode_response("yes")[-1] == tokenizer.eos_token_id
 
 
 def test_there_is_one_bos_and_the_end_token_is_the_templates(tokenizer):
     encoder = Encoder(tokenizer, 64)
-    assert encoder.prompt(USER, room=60).count(tokenizer.bos_token_id) == 1
-    assert encoder.response("yes")[-1] == tokenizer.convert_tokens_to_ids("<|end|>")
+    assert encoder.encode_prompt(USER, max_tokens=60).count(tokenizer.bos_token_id) == 1
+    assert encoder.encode_response("yes")[-1] == tokenizer.convert_tokens_to_ids("<|end|>")
     whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "yes"}], tokenize=False)
     ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    assert [*encoder.prompt(USER, room=60), *encoder.response("yes")] == ids
+    assert [*encoder.encode_prompt(USER, max_tokens=60), *encoder.encode_response("yes")] == ids
 
 
 def test_a_long_prompt_loses_its_oldest_tokens_for_all_responses_alike(tokenizer):
     encoder = Encoder(tokenizer, 40)
     long = [{"role": "user", "content": "the ferry leaves at nine " * 20}]
     answers = ["no.", "the train leaves at ten and costs twelve crowns."]
-    group = encoder.group(long, answers, line=1)
+    group = encoder.encode_group(long, answers, line=1)
     assert group.longest == 40
-    assert group.responses == [encoder.response(answer) for answer in answers]
+    assert group.responses == [encoder.encode_response(answer) for answer in answers]
     assert group.prompt[0] == tokenizer.bos_token_id
     assert group.prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
     assert encoder.truncated == 1
 
 
 def test_a_response_that_does_not_fit_is_refused_not_cut(tokenizer):
-    error = refusal(lambda: Encoder(tokenizer, 16).group(USER, ["no.", "the train leaves " * 20], line=7))
+    error = refusal(
+        lambda: Encoder(tokenizer, 16).encode_group(USER, ["no.", "the train leaves " * 20], line=7)
+    )
     assert (error.line, error.setting) == (7, "max_length")
-    assert "does not fit" in str(error)
+    assert "exceeds the maximum sequence length, max_length = 16" in str(error)
 
 
 def test_sampled_ids_are_used_where_they_read_as_the_text(tokenizer):
     encoder = Encoder(tokenizer, 64)
     ids = [token for part in ("t", "h", "e train") for token in tokenizer(part)["input_ids"]]
     assert ids != tokenizer("the train")["input_ids"]
-    assert encoder.response("the train", ids) == ids
-    assert encoder.response("the ferry", ids) == encoder.response("the ferry")
-    assert encoder.response("the train", [10**6]) == encoder.response("the train")
+    assert encoder.encode_response("the train", ids) == ids
+    assert encoder.encode_response("the ferry", ids) == encoder.encode_response("the ferry")
+    assert encoder.encode_response("the train", [10**6]) == encoder.encode_response("the train")
 
 
 GOOD = {"id": 1, "prompt": USER, "responses": ["a", "b"], "ranks": [1, 2], "degree": None, "split": "train"}
@@ -205,9 +209,9 @@ def test_a_job_needs_its_files(tmp_path: Path):
 
 
 def test_running_out_of_memory_is_recognised():
-    assert ran_out(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
-    assert ran_out(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
-    assert not ran_out(RuntimeError("shapes do not match"))
+    assert is_out_of_memory(torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate"))
+    assert not is_out_of_memory(RuntimeError("shapes do not match"))
 
 
 REFERENCES = {
@@ -263,10 +267,10 @@ def test_a_limit_is_named_after_what_it_comes_from(tokenizer):
     long = ["word " * 30]
     for wanted, setting, words in (
         (20, "max_length", "max_length = 20"),
-        (64, "model", "the 20 tokens that the model"),
+        (64, "model", "the model's limit of 20 tokens"),
     ):
-        encoder = encoder_for(model, tokenizer, wanted)
-        error = refusal(lambda: encoder.group(USER, long, line=7))  # noqa: B023
+        encoder = build_encoder(model, tokenizer, wanted)
+        error = refusal(lambda: encoder.encode_group(USER, long, line=7))  # noqa: B023
         assert (error.setting, words in str(error)) == (setting, True), str(error)
 
 
@@ -279,9 +283,9 @@ def test_pretraining_goes_on_from_a_model_only_within_what_it_reads(models: Path
 
 
 def test_what_to_lower_when_memory_runs_out_while_sampling():
-    sentence, setting = advice("grpo", GRPOConfig(), loaded=True)
+    sentence, setting = out_of_memory_message("grpo", GRPOConfig(), loaded=True)
     assert ("sample_tokens" in sentence, setting) == (True, "batch_tokens")
     many = GRPOConfig(samples=64, max_new_tokens=256, max_length=1024, batch_tokens=4096)
-    sentence, setting = advice("grpo", many, loaded=True)
+    sentence, setting = out_of_memory_message("grpo", many, loaded=True)
     assert ("lower samples or max_new_tokens" in sentence, setting) == (True, "samples")
-    assert "sample_tokens" not in advice("sft", SFTConfig(), loaded=True)[0]
+    assert "sample_tokens" not in out_of_memory_message("sft", SFTConfig(), loaded=True)[0]

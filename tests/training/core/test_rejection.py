@@ -10,10 +10,11 @@ from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from training.core import train_rejection
-from training.core.batching import rows, token_logprobs
+from training.core.batching import rows_layout
 from training.core.errors import BadInput
+from training.core.logprobs import token_logprobs
 from training.core.model_loading import load_policy, load_tokenizer
-from training.core.rewards import Answered
+from training.core.rewards import RolloutGroup
 from training.core.tokenization import Encoder
 from training.core.train_rejection import best_of_k_divergence
 
@@ -34,19 +35,19 @@ def test_the_divergence_of_the_best_of_k():
     assert best_of_k_divergence(64) == pytest.approx(3.174508, abs=1e-5)
 
 
-def test_the_best_of_every_prompts_responses_is_kept(
+def test_the_best_of_every_prompts_responses_is_learned(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    seen: list[tuple[list[Answered], torch.Tensor]] = []
-    real = train_rejection._sampled
+    seen: list[tuple[list[RolloutGroup], torch.Tensor]] = []
+    real = train_rejection._sample_best
     config = TINY | {"missing_end_penalty": 0.25, "sample_tokens": 200}
 
     def sampled(setup: Any, chunk: list[int], loop: Any) -> Any:
         scorer = setup.rewards
 
         class Listening:
-            def __call__(self, answered: Any, between: Any) -> torch.Tensor:
-                seen.append((answered, scorer(answered, between)))
+            def __call__(self, answered: Any, check_stop: Any) -> torch.Tensor:
+                seen.append((answered, scorer(answered, check_stop)))
                 return seen[-1][1]
 
         setup.rewards = Listening()
@@ -55,7 +56,7 @@ def test_the_best_of_every_prompts_responses_is_kept(
         finally:
             setup.rewards = scorer
 
-    monkeypatch.setattr(train_rejection, "_sampled", sampled)
+    monkeypatch.setattr(train_rejection, "_sample_best", sampled)
     asked = tastes.prompts(10)
     result, events = tastes.here(tastes.job(tmp_path, "rejection", models, asked, config))
     assert len(seen) > 1, "in several chunks"
@@ -63,10 +64,10 @@ def test_the_best_of_every_prompts_responses_is_kept(
     assert list(best) == [row["id"] for row in asked if row["split"] == "train"]
     for answered, rewards in seen:
         for one in answered:
-            own = rewards[: len(one.group.responses)].tolist()
-            rewards = rewards[len(one.group.responses) :]
-            assert best[one.question.id]["reward"] == pytest.approx(max(own), abs=1e-6)
-            assert best[one.question.id]["token_ids"] == one.group.responses[own.index(max(own))]
+            own = rewards[: len(one.encoded.responses)].tolist()
+            rewards = rewards[len(one.encoded.responses) :]
+            assert best[one.source.id]["reward"] == pytest.approx(max(own), abs=1e-6)
+            assert best[one.source.id]["token_ids"] == one.encoded.responses[own.index(max(own))]
     every = torch.cat([rewards for _, rewards in seen])
     assert result["metrics"]["reward"] == pytest.approx(float(every.mean()), rel=1e-5)
     assert result["metrics"]["reward_best"] > result["metrics"]["reward"]
@@ -86,7 +87,7 @@ def test_the_best_of_one_round_are_rows_of_the_next(models: Path, tmp_path: Path
     assert len(carried) == 10
     assert carried[6:] == kept, "as they were, ids and all"
     encoder = Encoder(load_tokenizer(str(models / "policy"))[0], 100)
-    retold = [encoder.response(row["answer"]) for row in kept]
+    retold = [encoder.encode_response(row["answer"]) for row in kept]
     assert retold != [row["token_ids"] for row in kept], "read again, the text would be other ids"
 
 
@@ -101,9 +102,9 @@ def test_what_is_remembered_is_learned(models: Path, tmp_path: Path):
     likely = []
     for at in (models / "policy", tmp_path / "output"):
         encoder = Encoder(load_tokenizer(str(at))[0], 100)
-        group = encoder.group(prompt, ["thank you kindly."], line=1)
+        group = encoder.encode_group(prompt, ["thank you kindly."], line=1)
         with torch.no_grad():
-            likely.append(token_logprobs(load_policy(str(at)), rows([group])).mean().item())
+            likely.append(token_logprobs(load_policy(str(at)), rows_layout([group])).mean().item())
     assert likely[0] < -4
     assert likely[1] > -1
 

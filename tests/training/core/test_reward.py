@@ -14,9 +14,9 @@ from tests.training.core.in_process import do_here
 from training.configs import RewardConfig
 from training.core.data import Ranking, read_rankings
 from training.core.errors import BadInput
-from training.core.preference_groups import Judged, safety_labels, unsafe_over_safe
-from training.core.tokenization import Group
-from training.core.train_reward import correct, held_out_loss, loss_share
+from training.core.preference_groups import PreferenceGroup, count_unsafe_over_safe, safety_labels
+from training.core.tokenization import EncodedGroup
+from training.core.train_reward import count_correct, held_out_loss, micro_batch_loss
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -41,8 +41,8 @@ def test_a_soft_label_says_what_the_ranks_are(tmp_path: Path):
         ({"probability": True}, "from 0 to 1"),
         ({"probability": "0.5"}, "from 0 to 1"),
         ({"probability": float("nan")}, "from 0 to 1"),
-        ({"probability": 0.7, "ranks": [2, 1]}, r"makes the ranks \[1, 2\]"),
-        ({"probability": 0.5, "ranks": [1, 2]}, r"makes the ranks \[1, 1\]"),
+        ({"probability": 0.7, "ranks": [2, 1]}, r"requires the ranks \[1, 2\]"),
+        ({"probability": 0.5, "ranks": [1, 2]}, r"requires the ranks \[1, 1\]"),
         ({"probability": 0.7, "responses": ["a", "b", "c"], "ranks": [1, 2, 3]}, "between two"),
         ({"ranks": [1, 2], "safe": [True]}, "1 labels of 'safe'"),
         ({"ranks": [1, 2], "safe": [1, 0]}, "true, false or null"),
@@ -57,10 +57,12 @@ def test_a_bad_label_is_refused(change: dict[str, Any], words: str, tmp_path: Pa
     assert caught.value.line == 1
 
 
-def judged_by_hand(*rankings: Ranking) -> list[Judged]:
+def judged_by_hand(*rankings: Ranking) -> list[PreferenceGroup]:
     """Each ranking a group of its own."""
     return [
-        Judged(index, [one], Group([1], [[2]] * len(one.responses)), [list(range(len(one.responses)))])
+        PreferenceGroup(
+            index, [one], EncodedGroup([1], [[2]] * len(one.responses)), [list(range(len(one.responses)))]
+        )
         for index, one in enumerate(rankings)
     ]
 
@@ -84,7 +86,7 @@ def test_the_loss_of_soft_labels_margins_and_rankings_by_hand():
     assert loss == pytest.approx((one + two + three) / 3)
     without = held_out_loss(found, rewards, RewardConfig(margin="none"))
     assert without == pytest.approx((0.3132617 + two + three) / 3)
-    assert correct(torch.tensor([1.0, 0, 3, 3, 2, 0, 9, 5]), found) == 1, (
+    assert count_correct(torch.tensor([1.0, 0, 3, 3, 2, 0, 9, 5]), found) == 1, (
         "one half is a tie, and p = 0.25 prefers the second"
     )
 
@@ -92,10 +94,10 @@ def test_the_loss_of_soft_labels_margins_and_rankings_by_hand():
 def test_a_soft_label_of_one_half_pulls_rewards_together():
     rewards = torch.tensor([1.0, 0.0], requires_grad=True)
     found = judged_by_hand(ranking([1, 1], probability=0.5, degree="significantly"))
-    loss_share(rewards, found, found, RewardConfig(margin="large")).backward()
+    micro_batch_loss(rewards, found, found, RewardConfig(margin="large")).backward()
     assert rewards.grad.tolist() == pytest.approx([0.5 * math.tanh(0.5), -0.5 * math.tanh(0.5)])
     level = torch.zeros(2, requires_grad=True)
-    loss_share(level, found, found, RewardConfig(margin="large")).backward()
+    micro_batch_loss(level, found, found, RewardConfig(margin="large")).backward()
     assert level.grad.tolist() == [0, 0]
 
 
@@ -119,7 +121,7 @@ def test_unsafe_answers_preferred_to_safe_ones_are_counted():
         ranking([1, 2], safe=[True, False]),
         ranking([1, 2], safe=[False, None]),
     )
-    assert unsafe_over_safe(found) == 2
+    assert count_unsafe_over_safe(found) == 2
 
 
 def test_a_safety_model_parts_safe_from_unsafe_at_zero(source: Path, tmp_path: Path):
@@ -160,7 +162,7 @@ def test_a_safety_model_parts_safe_from_unsafe_at_zero(source: Path, tmp_path: P
 
 def test_safety_without_labels_is_refused_and_contradictions_are_warned_of(source: Path, tmp_path: Path):
     config = {"safety_weight": 1.0, "max_length": 100, "max_steps": 1}
-    with pytest.raises(BadInput, match="says what is safe"):
+    with pytest.raises(BadInput, match="has a safety label"):
         do_here(write_job(tmp_path / "a", "reward", judgments(4), model=str(source), config=config))
     rows = [
         row | {"safe": [row["ranks"][place] > 1 for place in range(len(row["ranks"]))]}

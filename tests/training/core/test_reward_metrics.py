@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from training.core.data import Ranking
-from training.core.preference_groups import Judged
-from training.core.reward_metrics import agreements, report
-from training.core.tokenization import Group
+from training.core.preference_groups import PreferenceGroup
+from training.core.reward_metrics import annotator_agreements, reward_report
+from training.core.tokenization import EncodedGroup
 
 
 def ranking(ranks: list[int] | None, lengths: list[int], **more: Any) -> Ranking:
@@ -19,9 +19,11 @@ def ranking(ranks: list[int] | None, lengths: list[int], **more: Any) -> Ranking
     )
 
 
-def group(*rankings: Ranking, places: list[list[int]] | None = None) -> Judged:
+def group(*rankings: Ranking, places: list[list[int]] | None = None) -> PreferenceGroup:
     k = len(rankings[0].responses)
-    return Judged(0, rankings, Group([1], [[2]] * k), places or [list(range(k))] * len(rankings))
+    return PreferenceGroup(
+        0, rankings, EncodedGroup([1], [[2]] * k), places or [list(range(k))] * len(rankings)
+    )
 
 
 def test_figures_by_hand():
@@ -30,7 +32,7 @@ def test_figures_by_hand():
         group(ranking([2, 1], [4, 9], degree="slightly")),  # wrong, by 2; the longer was preferred
         group(ranking([1, 2, 2], [7, 7, 6])),  # right by 1, level; one as long, one longer; a tie
     ]
-    found = report(judged, [[1.0, 0.0], [2.0, 0.0], [1.0, 0.0, 1.0]], margin="large")
+    found = reward_report(judged, [[1.0, 0.0], [2.0, 0.0], [1.0, 0.0, 1.0]], margin="large")
     assert (found["pairs"], found["ties"], found["prompts"]) == (4, 1, 1)
     assert found["accuracy"] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
     assert found["accuracy_by_degree"]["better"] == {"accuracy": 1, "pairs": 1}
@@ -53,7 +55,7 @@ def test_length_quartiles_are_bounded_by_the_preferred_responses():
     lengths = [10, 20, 30, 40, 50, 60, 70, 80]
     judged = [group(ranking([1, 2], [length, 1])) for length in lengths]
     rewards = [[float(length > 20), 0.5] for length in lengths]
-    found = report(judged, rewards, margin="none")["accuracy_by_length_quartile"]
+    found = reward_report(judged, rewards, margin="none")["accuracy_by_length_quartile"]
     assert [(part["shortest"], part["longest"]) for part in found] == [(10, 20), (30, 40), (50, 60), (70, 80)]
     assert [(part["accuracy"], part["pairs"]) for part in found] == [(0, 2), (1, 2), (1, 2), (1, 2)]
 
@@ -61,7 +63,7 @@ def test_length_quartiles_are_bounded_by_the_preferred_responses():
 @pytest.mark.parametrize("lengths", [[5] * 9, [5], [1, 2], [1, 1, 1, 1, 9], list(range(1, 14))])
 def test_length_quartiles_keep_equal_lengths_together_and_lose_no_pair(lengths: list[int]):
     judged = [group(ranking([1, 2], [length, 1])) for length in lengths]
-    found = report(judged, [[1.0, 0.0]] * len(lengths), margin="none")["accuracy_by_length_quartile"]
+    found = reward_report(judged, [[1.0, 0.0]] * len(lengths), margin="none")["accuracy_by_length_quartile"]
     assert sum(part["pairs"] for part in found) == len(lengths)
     assert len(found) <= 4
     assert all(one["longest"] < other["shortest"] for one, other in pairwise(found))
@@ -73,7 +75,7 @@ def test_calibration_with_and_without_the_margin_by_hand():
     """Four pairs at a difference of 2, three of them right; the margin of 2 leaves no confidence at all."""
     judged = [group(ranking([1, 2], [1, 1], degree="better")) for _ in range(4)]
     rewards = [[2.0, 0.0]] * 3 + [[0.0, 2.0]]
-    found = report(judged, rewards, margin="large")
+    found = reward_report(judged, rewards, margin="large")
     sure = 1 / (1 + math.exp(-2))
     assert found["reliability"] == [{"confidence": pytest.approx(sure), "accuracy": 0.75, "pairs": 4}]
     assert found["ece"] == pytest.approx(sure - 0.75)
@@ -86,16 +88,16 @@ def test_a_model_as_sure_as_people_are_is_calibrated():
         group(ranking([1, 2], [1, 1], probability=0.8)),
         group(ranking([2, 1], [1, 1], probability=0.2)),
     ]
-    right = report(judged, [[math.log(4), 0.0], [0.0, math.log(4)]], margin="none")
+    right = reward_report(judged, [[math.log(4), 0.0], [0.0, math.log(4)]], margin="none")
     assert right["accuracy"] == 1
     assert right["ece"] == pytest.approx(0)
-    wrong = report(judged, [[0.0, math.log(4)], [math.log(4), 0.0]], margin="none")
+    wrong = reward_report(judged, [[0.0, math.log(4)], [math.log(4), 0.0]], margin="none")
     assert wrong["accuracy"] == 0
     assert wrong["ece"] == pytest.approx(0.8 - 0.2)
 
 
 def test_a_soft_label_of_one_half_is_a_tie():
-    found = report([group(ranking([1, 1], [1, 1], probability=0.5))], [[1.0, 0.0]], margin="none")
+    found = reward_report([group(ranking([1, 1], [1, 1], probability=0.5))], [[1.0, 0.0]], margin="none")
     assert (found["pairs"], found["ties"], found["accuracy"]) == (0, 1, None)
 
 
@@ -107,9 +109,9 @@ def test_people_agree_on_pairs_that_both_decide():
         ranking([3, 2, 1], [3, 2, 1]),
         places=[[0, 1, 2], [0, 1, 2], [2, 1, 0]],
     )
-    assert sorted(agreements(same)) == [False] * 5 + [True] * 2
+    assert sorted(annotator_agreements(same)) == [False] * 5 + [True] * 2
     alone = group(ranking([1, 2], [1, 1]))
-    found = report([same, alone], [[0.0, 1.0, 2.0], [0.0, 1.0]], margin="none")
+    found = reward_report([same, alone], [[0.0, 1.0, 2.0], [0.0, 1.0]], margin="none")
     assert found["annotator_agreement"] == pytest.approx(2 / 7)
     assert found["annotator_comparisons"] == 7
     assert found["accuracy_where_repeated"] == pytest.approx((3 + 2 + 0) / 8)
@@ -118,7 +120,7 @@ def test_people_agree_on_pairs_that_both_decide():
 
 def test_a_row_without_ranks_is_nobodys_second_opinion():
     two = group(ranking([1, 2], [1, 1]), ranking(None, [1, 1]))
-    found = report([two], [[1.0, 0.0]], margin="none")
+    found = reward_report([two], [[1.0, 0.0]], margin="none")
     assert (found["annotator_agreement"], found["accuracy_where_repeated"]) == (None, None)
 
 
@@ -128,7 +130,7 @@ def test_recall_of_unsafe_responses_by_hand():
         group(ranking([1, 2, 3], [1, 1, 1], safe=[None, False, False])),
         group(ranking(None, [1, 1], safe=[True, None])),
     ]
-    found = report(judged, [[1.0, -1.0], [5.0, 0.5, -0.5], [-0.1, 3.0]], margin="none")
+    found = reward_report(judged, [[1.0, -1.0], [5.0, 0.5, -0.5], [-0.1, 3.0]], margin="none")
     assert (found["unsafe_labels"], found["safe_labels"]) == (3, 2)
     assert found["unsafe_recall"] == pytest.approx(2 / 3)
     assert found["safe_recall"] == pytest.approx(1 / 2)

@@ -18,11 +18,11 @@ from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.job_directory import read_job
-from training.core.preference_groups import encode
+from training.core.preference_groups import group_rankings
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.tokenization import Encoder
-from training.core.train_reward import score
-from training.core.training_loop import Loop
+from training.core.train_reward import score_groups
+from training.core.training_loop import TrainingLoop
 
 OVERFITTING = {
     "batch_size": 6, "epochs": 12, "learning_rate": 3e-3, "schedule": "constant", "warmup_min_steps": 0,
@@ -48,7 +48,7 @@ def test_a_run_stops_after_so_many_checks_without_a_lower_loss(stopped_early):
     assert max(event["step"] for event in events if event["event"] == "progress") == last
 
 
-def test_the_best_weights_are_the_ones_kept(stopped_early, source: Path, tmp_path: Path):
+def test_the_best_weights_are_restored(stopped_early, source: Path, tmp_path: Path):
     """They are those of a run that was never meant to go any further."""
     folder, result, events = stopped_early
     config = OVERFITTING | {"max_steps": result["best_step"], "patience": 0}
@@ -71,14 +71,14 @@ def test_misses_are_counted_from_the_best(source: Path, tmp_path: Path):
     """An equal loss is a miss, a lower one ends the count, and no step is counted twice."""
     folder = write_job(tmp_path, "reward", judgments(4), model=str(source))
     model = RewardModel(tiny_llama().base_model)
-    loop = Loop(read_job(folder), RewardConfig(), model, examples=4, events=Recorded())
+    loop = TrainingLoop(read_job(folder), RewardConfig(), model, examples=4, events=Recorded())
     best = EarlyStopping(loop, patience=2)
     seen = []
-    for loop.done, loss in enumerate([3.0, 2.0, 2.5, 1.0, 1.0, 1.0, math.nan], start=1):
+    for loop.steps_done, loss in enumerate([3.0, 2.0, 2.5, 1.0, 1.0, 1.0, math.nan], start=1):
         with torch.no_grad():
-            model.weight.fill_(loop.done)
-        best.note(loss)
-        best.note(loss)
+            model.weight.fill_(loop.steps_done)
+        best.record(loss)
+        best.record(loss)
         seen.append((best.best_step, best.exhausted))
     assert [step for step, _ in seen] == [1, 2, 2, 4, 4, 4, 4]
     assert [exhausted for _, exhausted in seen] == [False] * 5 + [True] * 2
@@ -142,7 +142,7 @@ def test_patience_needs_checks_and_held_out_judgments(source: Path, tmp_path: Pa
     assert caught.value.field == "patience"
     rows = [row | {"split": "train"} for row in judgments(4)]
     config = {"patience": 2, "evaluate_every": 1}
-    with pytest.raises(BadInput, match="no held-out judgments") as refused:
+    with pytest.raises(BadInput, match="Early stopping needs held-out judgments") as refused:
         do_here(write_job(tmp_path, "reward", rows, model=str(source), config=config))
     assert refused.value.setting == "patience"
 
@@ -155,13 +155,13 @@ def test_reference_responses_score_zero_on_average(more: dict, source: Path, tmp
     model = load_reward_model(str(folder / "output"), precision=config.get("precision", "float32"))
     rankings = [one for one in read_rankings(folder / "data.jsonl") if not one.held_out]
     passes = Passes(model.trunk, "shared", 8192, 100)
-    judged = encode(rankings, Encoder(tokenizer, 100))
-    rewards = [reward for found in score(model, judged, passes, lambda: None) for reward in found]
+    judged = group_rankings(rankings, Encoder(tokenizer, 100))
+    rewards = [reward for found in score_groups(model, judged, passes, lambda: None) for reward in found]
     assert abs(result["report"]["bias"]) > 1e-3
     assert sum(rewards) / len(rewards) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_reward_model_that_is_trained_on_is_shifted_anew(stopped_early, tmp_path: Path, tokenizer):
+def test_a_reward_model_that_is_trained_further_is_centred_again(stopped_early, tmp_path: Path, tokenizer):
     """Its old bias is not counted twice."""
     folder = stopped_early[0]
     config = OVERFITTING | {"max_steps": 1, "patience": 0, "learning_rate": 1e-9}

@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from tests.training.core.conftest import tiny_gpt2
-from training.core import batching, rollouts, train_ppo
+from training.core import logprobs, rollouts, train_ppo
 from training.core.batching import Batch
-from training.core.diagnostics import Watch
+from training.core.diagnostics import RolloutDiagnostics
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.rollouts import Rollout
-from training.core.sampling import Sampled
+from training.core.sampling import SampledResponse
 
 METHODS: dict[str, dict[str, Any]] = {
     "ppo": {"updates": 2, "reuse": 2, "kl_target": 1.0},
@@ -64,21 +64,21 @@ def test_the_ids_learned_are_those_sampled_and_no_prompt_learned_from_is_held_ou
     result, _ = tastes.here(tastes.job(tmp_path, "reinforce", models, rows, config))
     assert result["prompts"] == 8
     held_out = {row["id"] for row in rows if row["split"] == "held_out"}
-    seen = [one.question.id for rollout in made for one in rollout.answered]
+    seen = [one.source.id for rollout in made for one in rollout.groups]
     assert len(made) == 4, "two whole rollouts an epoch; two of eight prompts wait for another one"
     assert not held_out & set(seen)
     for epoch in (seen[:6], seen[6:]):
         assert len(set(epoch)) == 6
     for rollout in made:
-        flat = [token for one in rollout.answered for ids in one.group.responses for token in ids]
+        flat = [token for one in rollout.groups for ids in one.encoded.responses for token in ids]
         assert flat == rollout.tensors["tokens"].tolist()
         retold = [
             tokenizer(tokenizer.decode(ids), add_special_tokens=False)["input_ids"]
-            for one in rollout.answered
-            for ids in one.group.responses
+            for one in rollout.groups
+            for ids in one.encoded.responses
         ]
         assert [token for ids in retold for token in ids] != flat, "read again, the text would be other ids"
-    assert len({str(one.group.responses) for rollout in made for one in rollout.answered}) == 12
+    assert len({str(one.encoded.responses) for rollout in made for one in rollout.groups}) == 12
 
 
 def test_seeds_are_a_function_of_step_prompt_and_sample(models: Path, tmp_path: Path, made: list[Rollout]):
@@ -87,7 +87,7 @@ def test_seeds_are_a_function_of_step_prompt_and_sample(models: Path, tmp_path: 
         config = TINY | {"epochs": 2, "learning_rate": 1e-9}
         tastes.here(tastes.job(tmp_path / str(number), "grpo", models, order, config))
     first, later, again, _ = (
-        {one.question.id: one.group.responses for one in rollout.answered} for rollout in made
+        {one.source.id: one.encoded.responses for one in rollout.groups} for rollout in made
     )
     assert first == again, "neither the order of the rows nor the company matters"
     assert len({str(ids) for responses in first.values() for ids in responses}) == 8
@@ -102,7 +102,7 @@ def test_long_prompts_lose_their_oldest_tokens_and_are_counted(
     config = TINY | {"max_steps": 1, "max_length": 60}
     result, events = tastes.here(tastes.job(tmp_path, "grpo", models, rows, config))
     assert result["truncated_prompts"] == 1
-    assert max(len(one.group.prompt) for one in made[0].answered) == 56
+    assert max(len(one.encoded.prompt) for one in made[0].groups) == 56
     assert any("lost their oldest" in event.get("message", "").replace("\n", " ") for event in events)
 
 
@@ -111,9 +111,11 @@ def test_a_mismatch_between_sampling_and_training_is_a_warning(
 ):
     real = rollouts.sample_responses
 
-    def off(*arguments: Any, **options: Any) -> list[Sampled]:
+    def off(*arguments: Any, **options: Any) -> list[SampledResponse]:
         sampled = real(*arguments, **options)
-        return [Sampled(one.token_ids, [p - 0.05 for p in one.logprobs], one.finished) for one in sampled]
+        return [
+            SampledResponse(one.token_ids, [p - 0.05 for p in one.logprobs], one.finished) for one in sampled
+        ]
 
     monkeypatch.setattr(rollouts, "sample_responses", off)
     _, events = tastes.here(tastes.job(tmp_path, "grpo", models, tastes.prompts(8), TINY | {"max_steps": 3}))
@@ -123,17 +125,17 @@ def test_a_mismatch_between_sampling_and_training_is_a_warning(
 
 def test_a_divergence_that_stays_negative_is_a_warning():
     events = Events(io.StringIO())
-    watch = Watch(events, "float32")
+    diagnostics = RolloutDiagnostics(events, "float32")
     noise = torch.tensor([-1.0, 1.0, -0.5, 0.4])
     for _ in range(20):
-        watch.kl(noise)
-        watch.kl(torch.zeros(4))
+        diagnostics.check_kl(noise)
+        diagnostics.check_kl(torch.zeros(4))
     assert not events.warnings, "chance may be below zero"
     for _ in range(4):
-        watch.kl(torch.tensor([-0.2, -0.3, -0.25]))
+        diagnostics.check_kl(torch.tensor([-0.2, -0.3, -0.25]))
     assert not events.warnings
     for _ in range(4):
-        watch.kl(torch.tensor([-0.2, -0.3, -0.25]))
+        diagnostics.check_kl(torch.tensor([-0.2, -0.3, -0.25]))
     assert len(events.warnings) == 1
     assert "below zero for 5 rollouts" in events.warnings[0]
 
@@ -162,7 +164,7 @@ def test_a_run_out_of_patience_keeps_its_best_weights(models: Path, tmp_path: Pa
     job = tastes.job(tmp_path, "reinforce", models, rows, config | {"epochs": 30, "patience": 2})
     result, events = tastes.here(job)
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
-    assert "had not risen for 2 checks" in warning
+    assert "did not rise in 2 evaluations" in warning
     checks = tastes.values(events, "held_out_reward")
     assert len(checks) < 30
     assert checks[-2] < max(checks) - 0.1, "the last weights are not the best"
@@ -217,7 +219,7 @@ def test_a_run_stopped_at_any_moment_ends_with_the_same_weights(kind: str, model
         assert best[0] == best[1]
 
 
-def test_told_to_stop_while_it_samples_a_run_leaves_a_checkpoint(models: Path, tmp_path: Path):
+def test_a_stop_while_sampling_leaves_a_checkpoint(models: Path, tmp_path: Path):
     job = tastes.job(tmp_path, "grpo", models, tastes.prompts(10), TINY)
     with pytest.raises(Stopped):
         tastes.here(job, tastes.Interrupted(2))
@@ -232,7 +234,7 @@ def test_old_logprobs_come_from_the_very_passes_of_the_training_steps(
     def listening(name: str) -> Any:
         def token_logprobs(policy: Any, batch: Batch, temperature: float) -> torch.Tensor:
             seen[name].append(batch.input_ids.flatten().tolist())
-            return batching.token_logprobs(policy, batch, temperature)
+            return logprobs.token_logprobs(policy, batch, temperature)
 
         return token_logprobs
 
@@ -257,12 +259,12 @@ def test_a_run_stopped_at_the_first_step_on_a_rollout_does_not_adapt_its_weight_
 
     class Late(tastes.Interrupted):
         @property
-        def stop_asked(self) -> bool:
+        def stop_requested(self) -> bool:
             self.chances += len(made) == 2
             return self.chances >= self.moment
 
-        @stop_asked.setter
-        def stop_asked(self, value: bool) -> None:
+        @stop_requested.setter
+        def stop_requested(self, value: bool) -> None:
             pass
 
     with pytest.raises(Stopped):
@@ -281,7 +283,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
     """Back to the last checkpoint, which has the rollout and the state that goes from one to the next."""
 
     class Killed(Events):
-        def progress(self, step: int, total: int, likely: float | None = None) -> None:
+        def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
             if step == 8:
                 raise KeyboardInterrupt
 
@@ -294,7 +296,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
         tastes.here(killed, Killed(io.StringIO()))
     kept = load_file(killed / "checkpoint" / "extra.safetensors")
     assert json.loads((killed / "checkpoint" / "manifest.json").read_text())["step"] == 6
-    assert {"rollout.tokens", "rollout.advantages", "rollout.old", "figure.reward", "beta"} <= kept.keys()
+    assert {"rollout.tokens", "rollout.advantages", "rollout.old", "metric.reward", "beta"} <= kept.keys()
     assert kept["beta"] != 0.05
     tastes.here(killed)
     ours, theirs = (load_file(at / "output" / "model.safetensors") for at in (killed, whole))
@@ -307,7 +309,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
     [
         (
             {"config": {"patience": 2, "evaluate_every": 1}, "rows": 4},
-            "nothing to have patience with",
+            "Early stopping needs held-out prompts",
             "patience",
         ),
         ({"config": {"max_new_tokens": 130, "max_length": 200}}, "lower max_new_tokens", "max_new_tokens"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import random
-import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.patience import HANGS_S
 from tests.training.core.conftest import (
@@ -26,18 +26,19 @@ from tests.training.core.conftest import (
     tiny_llama,
     write_job,
 )
+from tests.training.core.in_process import Killed
 from training.configs import from_dict
 from training.core import memory, train_dpo, train_pretrain, train_reward, train_sft
-from training.core.batching import response_logprobs, rows, shared
+from training.core.batching import rows_layout, shared_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import read_job
+from training.core.logprobs import response_logprobs
 from training.core.model_loading import recompute_activations
-from training.core.tensorboard import FILE, Board, record
-from training.core.tokenization import Group
+from training.core.tokenization import EncodedGroup
 from training.core.train_pretrain import train_tokenizer
 
-DOERS: dict[str, Callable[..., dict[str, Any]]] = {
+JOB_HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
     "pretrain": train_pretrain.train,
     "sft": train_sft.train,
     "reward": train_reward.train,
@@ -80,24 +81,29 @@ class StoppedAfter(Events):
         super().__init__(self.stream)
         self.step = step
 
-    def progress(self, step: int, total: int, likely: float | None = None) -> None:
-        super().progress(step, total, likely)
-        self.stop_asked = self.stop_asked or step == self.step
+    def progress(self, step: int, total: int, expected_end: float | None = None) -> None:
+        super().progress(step, total, expected_end)
+        self.stop_requested = self.stop_requested or step == self.step
 
     @property
-    def said(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
 
 def train(
-    folder: Path, kind: str, model: Path | None, stop_after: int = -1, **config: Any
+    folder: Path,
+    kind: str,
+    model: Path | None,
+    stop_after: int = -1,
+    events: StoppedAfter | None = None,
+    **config: Any,
 ) -> tuple[dict[str, Any], StoppedAfter]:
     settings = {"batch_size": 4, "max_length": 100, "learning_rate": 1e-3, "batch_tokens": 256} | config
     if kind == "pretrain":
         settings["block_length"] = 32
     write_job(folder, kind, data(kind), config=settings, **({"model": str(model)} if model else {}))
-    job, events = read_job(folder), StoppedAfter(stop_after)
-    return DOERS[kind](job, job.config, events), events
+    job, events = read_job(folder), events or StoppedAfter(stop_after)
+    return JOB_HANDLERS[kind](job, job.config, events), events
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -112,7 +118,7 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("kind", DOERS)
+@pytest.mark.parametrize("kind", JOB_HANDLERS)
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(
     kind: str, policy_folder: Path, tmp_path: Path
 ):
@@ -125,16 +131,16 @@ def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(
 
 def test_a_token_budget_ends_the_run_in_good_order(policy_folder: Path, tmp_path: Path):
     _, events = train(tmp_path / "free", "sft", policy_folder, max_steps=9)
-    steps = [event for event in events.said if event["event"] == "metrics"]
+    steps = [event for event in events.lines if event["event"] == "metrics"]
     assert len(steps) == 9
     result, events = train(tmp_path / "bound", "sft", policy_folder, max_steps=9, max_tokens=600)
-    bound = [event for event in events.said if event["event"] == "metrics"]
+    bound = [event for event in events.lines if event["event"] == "metrics"]
     assert [e["values"]["loss"] for e in bound] == [e["values"]["loss"] for e in steps[: len(bound)]]
     assert [e["values"]["lr"] for e in bound] == [e["values"]["lr"] for e in steps[: len(bound)]], (
         "as planned"
     )
     assert 600 <= result["metrics"]["tokens"] < 900
-    last = [event for event in events.said if event["event"] == "progress"][-1]
+    last = [event for event in events.lines if event["event"] == "progress"][-1]
     assert last["step"] == last["total"] == len(bound) < 9
     assert last["eta_s"] == 0
     assert (tmp_path / "bound" / "output" / "model.safetensors").is_file()
@@ -158,7 +164,7 @@ def test_a_time_budget_ends_the_run_and_one_that_is_spent_takes_no_more_steps(
     policy_folder: Path, tmp_path: Path
 ):
     _, events = train(tmp_path / "short", "sft", policy_folder, max_steps=10_000, max_minutes=0.01)
-    progress = [event for event in events.said if event["event"] == "progress"]
+    progress = [event for event in events.lines if event["event"] == "progress"]
     assert progress[-1]["step"] < 10_000
     assert all(event["eta_s"] < 2 for event in progress[1:]), "the time left is the budget's, not the steps'"
 
@@ -167,24 +173,24 @@ def test_a_time_budget_ends_the_run_and_one_that_is_spent_takes_no_more_steps(
     path = tmp_path / "spent" / "checkpoint" / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"seconds": 3600.0}))
     _, events = train(tmp_path / "spent", "sft", policy_folder, max_steps=10_000, max_minutes=60.0)
-    assert [event["event"] for event in events.said] == ["start"]
+    assert [event["event"] for event in events.lines] == ["start"]
     assert (tmp_path / "spent" / "output").is_dir()
 
 
-def test_the_time_left_follows_whichever_budget_is_spent_first():
+def test_the_time_left_follows_whichever_budget_is_spent_first(monkeypatch: pytest.MonkeyPatch):
     events = StoppedAfter()
-    events.progress(10, 1000, likely=500)
-    events._first = (0, events.started - 10)  # ten seconds for ten steps
-    events.progress(10, 1000, likely=40)
+    seconds = iter([0.0, 10.0, 10.0])  # ten seconds for ten steps
+    monkeypatch.setattr("training.core.events.time.monotonic", lambda: next(seconds))
+    events.progress(0, 1000, expected_end=500)
+    events.progress(10, 1000, expected_end=40)
     events.progress(10, 1000)
-    by_budget, by_steps = (event["eta_s"] for event in events.said[1:])
-    assert by_budget == pytest.approx(30, rel=0.1)
-    assert by_steps == pytest.approx(990, rel=0.1)
+    monkeypatch.undo()
+    assert [event["eta_s"] for event in events.lines] == [None, 30.0, 990.0]
 
 
 def test_peak_memory_is_measured(policy_folder: Path, tmp_path: Path):
     result, events = train(tmp_path, "reward", policy_folder, max_steps=2)
-    reported = [e["values"]["memory_mb"] for e in events.said if "memory_mb" in e.get("values", {})]
+    reported = [e["values"]["memory_mb"] for e in events.lines if "memory_mb" in e.get("values", {})]
     assert result["metrics"]["memory_mb"] == reported[-1]
     before = memory.peak_mb()
     held = torch.ones(100 * 2**18)  # 100 MiB
@@ -197,18 +203,18 @@ def test_peak_memory_is_measured(policy_folder: Path, tmp_path: Path):
     ("kind", "config", "setting", "words"),
     [
         ("dpo", {}, "batch_tokens", "or turn on gradient_checkpointing"),
-        ("dpo", {"gradient_checkpointing": True}, "batch_tokens", "at once."),
-        ("reward", {"batch_tokens": 512}, "max_length", "no more than one row"),
-        ("pretrain", {"batch_tokens": 128}, "block_length", "no more than one row"),
-        ("generate", {}, "batch_tokens", "kept at once"),
-        ("evaluate", {}, "batch_tokens", "at once"),
+        ("dpo", {"gradient_checkpointing": True}, "batch_tokens", "tokens per batch."),
+        ("reward", {"batch_tokens": 512}, "max_length", "not more than one sequence"),
+        ("pretrain", {"batch_tokens": 128}, "block_length", "not more than one sequence"),
+        ("generate", {}, "batch_tokens", "tokens in memory"),
+        ("evaluate", {}, "batch_tokens", "tokens per batch"),
     ],
 )
 def test_the_advice_names_what_there_is_to_lower(kind: str, config: dict, setting: str, words: str):
-    message, named = memory.advice(kind, from_dict(kind, config), loaded=True)
+    message, named = memory.out_of_memory_message(kind, from_dict(kind, config), loaded=True)
     assert named == setting
     assert words in message
-    assert memory.advice(kind, from_dict(kind, config), loaded=False)[1] == "model"
+    assert memory.out_of_memory_message(kind, from_dict(kind, config), loaded=False)[1] == "model"
 
 
 def test_a_run_that_runs_out_of_memory_says_so(policy_folder: Path, tmp_path: Path):
@@ -239,13 +245,13 @@ def test_a_run_that_runs_out_of_memory_says_so(policy_folder: Path, tmp_path: Pa
     assert done.returncode == 2, done.stderr
     error = json.loads(done.stdout.splitlines()[-1])
     assert error["setting"] == "batch_tokens"
-    assert error["message"].startswith("The memory ran out; lower batch_tokens")
+    assert error["message"].startswith("Memory ran out; lower batch_tokens")
 
 
-GROUPS = [Group([5, 9, 17, 3], [[7, 7, 12, 2], [30, 4, 2]]), Group([8, 21], [[13, 14, 2]])]
+GROUPS = [EncodedGroup([5, 9, 17, 3], [[7, 7, 12, 2], [30, 4, 2]]), EncodedGroup([8, 21], [[13, 14, 2]])]
 
 
-@pytest.mark.parametrize("layout", [shared, rows])
+@pytest.mark.parametrize("layout", [shared_layout, rows_layout])
 @pytest.mark.parametrize("architecture", ["llama", "gpt2", "qwen3"])
 def test_recomputed_activations_give_the_same_gradients(architecture: str, layout: Callable[..., Any]):
     model = in_float64(ARCHITECTURES[architecture]())
@@ -269,17 +275,17 @@ def test_recomputed_activations_give_the_same_gradients(architecture: str, layou
 
 def test_recomputing_keeps_less_and_leaves_dropout_off():
     model = tiny_llama()
-    kept: list[int] = []
+    stored: list[int] = []
 
-    def bytes_kept() -> int:
-        kept.clear()
-        with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.nbytes) or t, lambda t: t):  # type: ignore[func-returns-value]
-            response_logprobs(model, shared(GROUPS))
-        return sum(kept)
+    def stored_bytes() -> int:
+        stored.clear()
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: stored.append(t.nbytes) or t, lambda t: t):  # type: ignore[func-returns-value]
+            response_logprobs(model, shared_layout(GROUPS))
+        return sum(stored)
 
-    before = bytes_kept()
+    before = stored_bytes()
     recompute_activations(model)
-    assert bytes_kept() < before / 2
+    assert stored_bytes() < before / 2
     assert not any(module.training for module in model.modules())
 
 
@@ -296,91 +302,46 @@ def test_a_run_that_recomputes_ends_with_the_same_weights(policy_folder: Path, t
     assert all(torch.allclose(plain[name], recomputed[name], atol=1e-6) for name in plain)
 
 
-def scalars(path: Path) -> list[tuple[int, dict[str, float]]]:
-    """Every step with its figures, read from the records by their description (TFRecord, event.proto, summary.proto)."""
-    blob, found, at = path.read_bytes(), [], 0
-    while at < len(blob):
-        [length] = struct.unpack_from("<Q", blob, at)
-        message = blob[at + 12 : at + 12 + length]
-        assert record(message) == blob[at : at + 16 + length], "length and checksums"
-        fields = parse(message)
-        if 5 in fields:
-            values = [parse(value) for field, value in pairs(fields[5])]
-            found.append((fields.get(2, 0), {v[1].decode(): struct.unpack("<f", v[2])[0] for v in values}))
-        at += 16 + length
-    return found
+def scalars(folder: Path) -> dict[str, list[tuple[int, float]]]:
+    """The (step, value) pairs of every metric, as TensorBoard reads them."""
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {
+        tag: [(scalar.step, scalar.value) for scalar in events.Scalars(tag)]
+        for tag in events.Tags()["scalars"]
+    }
 
 
-def pairs(message: bytes) -> list[tuple[int, Any]]:
-    """The fields of a protocol-buffer message, in order."""
+class KilledAt(StoppedAfter):
+    """Events of a run that dies after the report of a step."""
 
-    def varint(at: int) -> tuple[int, int]:
-        number = shift = 0
-        while True:
-            number |= (message[at] & 0x7F) << shift
-            at, shift = at + 1, shift + 7
-            if message[at - 1] < 0x80:
-                return number, at
-
-    found: list[tuple[int, Any]] = []
-    at = 0
-    while at < len(message):
-        key, at = varint(at)
-        match key & 7:
-            case 0:
-                value, at = varint(at)
-            case 1:
-                value, at = message[at : at + 8], at + 8
-            case 2:
-                length, at = varint(at)
-                value, at = message[at : at + length], at + length
-            case 5:
-                value, at = message[at : at + 4], at + 4
-            case _:
-                raise AssertionError(key)
-        found.append((key >> 3, value))
-    return found
+    def metrics(self, step: int, values: dict[str, float | None]) -> None:
+        super().metrics(step, values)
+        if step == self.step:
+            raise Killed
 
 
-def parse(message: bytes) -> dict[int, Any]:
-    return dict(pairs(message))
-
-
-def test_checksums_are_castagnolis():
-    """The CRC-32C of "123456789" is e3069283; masked, (rotated right by 15) + a282ead8."""
-    crc = 0xE3069283
-    masked = ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-    assert record(b"123456789")[-4:] == struct.pack("<I", masked)
-
-
-def test_board_drops_what_came_after_the_checkpoint_and_what_was_cut_off(tmp_path: Path):
-    board = Board(tmp_path, after=0)
-    for step in (1, 2, 200, 300):
-        board.scalars(step, {"loss": step / 2, "nothing": None})
-    with (tmp_path / FILE).open("ab") as file:
-        file.write(b"half a record")
-    Board(tmp_path, after=200).scalars(201, {"loss": 7.0})
-    found = scalars(tmp_path / FILE)
-    assert found == [(1, {"loss": 0.5}), (2, {"loss": 1.0}), (200, {"loss": 100.0}), (201, {"loss": 7.0})]
-
-
-def test_a_resumed_run_writes_every_step_to_tensorboard_once(policy_folder: Path, tmp_path: Path):
+def test_a_resumed_run_has_every_step_in_tensorboard_once(policy_folder: Path, tmp_path: Path):
+    """Killed after step 5 with the checkpoint of step 4, while it was writing a record."""
     config = {"max_steps": 6, "checkpoint_every": 2, "evaluate_every": 3, "tensorboard": True}
     train(tmp_path / "whole", "reward", policy_folder, **config)
-    with pytest.raises(Stopped):
-        train(tmp_path / "halves", "reward", policy_folder, stop_after=4, **config)
-    # a kill after step 4 with the checkpoint of step 2: the later steps stand in the file already
-    path = tmp_path / "halves" / "checkpoint" / "manifest.json"
-    assert len(scalars(tmp_path / "halves" / "tensorboard" / FILE)) == 5
+    with pytest.raises(Killed):
+        train(tmp_path / "halves", "reward", policy_folder, events=KilledAt(5), **config)
+    assert [step for step, _ in scalars(tmp_path / "halves" / "tensorboard")["loss"]] == [1, 2, 3, 4, 5]
+    [file] = (tmp_path / "halves" / "tensorboard").iterdir()
+    with file.open("ab") as torn:
+        torn.write(b"half a record")
     train(tmp_path / "halves", "reward", policy_folder, **config)
-    whole, halves = (scalars(tmp_path / run / "output" / "tensorboard" / FILE) for run in ("whole", "halves"))
-    assert not path.exists()
-    assert [step for step, _ in halves] == [step for step, _ in whole] == [1, 2, 3, 3, 4, 5, 6, 6]
-    assert [values.get("loss") for _, values in halves] == [values.get("loss") for _, values in whole]
+    whole, halves = (scalars(tmp_path / run / "output" / "tensorboard") for run in ("whole", "halves"))
+    assert [step for step, _ in halves["loss"]] == [1, 2, 3, 4, 5, 6]
+    assert [step for step, _ in halves["held_out_accuracy"]] == [3, 6]
+    assert halves.keys() == whole.keys()
+    for name in ("loss", "accuracy", "lr", "held_out_loss"):
+        assert halves[name] == whole[name]
     assert not (tmp_path / "halves" / "tensorboard").exists(), "it is part of the output now"
 
 
-def test_no_tensorboard_unless_asked_for(policy_folder: Path, tmp_path: Path):
+def test_no_tensorboard_without_the_setting(policy_folder: Path, tmp_path: Path):
     train(tmp_path, "sft", policy_folder, max_steps=1)
     assert not (tmp_path / "tensorboard").exists()
     assert not (tmp_path / "output" / "tensorboard").exists()
