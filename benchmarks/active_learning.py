@@ -32,7 +32,8 @@ from benchmarks.learning import World, run_job
 from benchmarks.plot import Curve, write_plot
 from benchmarks.workloads import ROOT
 from training.demo import run_settings
-from training.demo.taste import Annotator, utility
+from training.demo.annotators import Annotator
+from training.demo.preferences import utility
 from training.rounds import active_learning
 from training.rounds.settings import RoundSettings
 

@@ -29,7 +29,8 @@ from benchmarks import results
 from benchmarks.plot import Curve, write_plot
 from benchmarks.workloads import ROOT
 from training.demo import language, metrics, run_settings
-from training.demo.taste import Annotator, utility
+from training.demo.annotators import Annotator
+from training.demo.preferences import utility
 
 PLACE = ROOT / "var" / "learning"
 PROMPTS, HELD_OUT, REPORT_PROMPTS = 500, 160, 80
@@ -216,7 +217,9 @@ class World:
         """A policy's answers to held-out prompts beside the first one's: answers, mean taste, KL."""
         lines = self.lines(f"{name}-answers", policy, self.held_out, seed=1)
         answers = [
-            metrics.Answer(self.seed * 100_000 + line["id"], self.held_out[line["id"]].messages, line["text"])
+            metrics.SampledResponse(
+                self.seed * 100_000 + line["id"], self.held_out[line["id"]].messages, line["text"]
+            )
             for line in lines
         ]
         cached = self.folder / f"{name}-answers" / "kl.json"

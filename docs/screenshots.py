@@ -30,7 +30,7 @@ from playwright.sync_api import Page, sync_playwright  # noqa: E402
 
 from annotation.models import Judgment, Project, User  # noqa: E402
 from config.processes import site  # noqa: E402
-from training.demo.world import PASSWORD, SLUG  # noqa: E402
+from training.demo.projects import PASSWORD, SLUG  # noqa: E402
 from training.models import ModelVersion, Round, Run  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"

@@ -1,4 +1,4 @@
-"""Runs and models at /admin/: to look at. Their own pages start, stop and promote."""
+"""Runs, models and rounds at /admin/, read-only: their own pages start, stop and promote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's page, live: everything so far, then every event as the worker reports it."""
+"""The WebSocket of a run's page: its state on connecting, then every event that the worker reports."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def state_of(project: Project, pk: int) -> dict[str, Any] | None:
 
 class RunConsumer(AsyncJsonWebsocketConsumer):
     """Sends `{"kind": "everything", …}` (`run_state`) on connecting, then each event of the run: `progress`,
-    `metrics`, `warning`, `state`. An event may tell again what the first message told; the page puts points by step."""
+    `metrics`, `warning`, `state`. An event may repeat what the first message has; the page merges points by step."""
 
     async def connect(self) -> None:
-        where = self.scope["url_route"]["kwargs"]
+        params = self.scope["url_route"]["kwargs"]
         user = cast("User | AnonymousUser", self.scope["user"])
-        project = await readable_project(user, where["slug"])
+        project = await readable_project(user, params["slug"])
         if project is None:
             await self.close(code=NOT_ALLOWED)
             return
-        self.group = run_group(where["pk"])
-        # first listen, then look: what happens in between is not missed
+        self.group = run_group(params["pk"])
+        # join the group before reading the state, so that no event in between is missed
         await self.channel_layer.group_add(self.group, self.channel_name)
-        state = await state_of(project, where["pk"])
+        state = await state_of(project, params["pk"])
         if state is None:
             await self.close(code=NOT_ALLOWED)
             return

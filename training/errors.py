@@ -1,8 +1,10 @@
+"""The error of an action on runs, models or rounds."""
+
 from __future__ import annotations
 
 
 class RunError(Exception):
-    """What cannot be done with a run or a model, in a sentence for the person who asked; `field` names what to mend."""
+    """An action is not possible; the message is shown to the user. `field` is the input to correct."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What runs measure, in plain words: the one place where a figure has its name, its sentence and its place on a page."""
+"""Labels, descriptions and formats of the metrics that runs report, for pages, charts and model cards."""
 
 from __future__ import annotations
 
@@ -10,171 +10,166 @@ from annotation.logic import degrees
 
 
 @dataclass(frozen=True)
-class Figure:
-    """`share`: it goes from 0 to 1 and is shown in percent."""
+class MetricLabel:
+    """How a metric is presented. `percent`: a value from 0 to 1 that is shown in percent."""
 
     name: str
     label: str
-    sentence: str
-    share: bool = False
+    description: str
+    percent: bool = False
 
 
-FIGURES: dict[str, Figure] = {
-    figure.name: figure
-    for figure in (
-        Figure(
+METRIC_LABELS: dict[str, MetricLabel] = {
+    metric.name: metric
+    for metric in (
+        MetricLabel(
             "agreement",
             "Accuracy",
-            "How often it agrees with people, over the pairs below; 50% is a coin.",
+            "How often it agrees with people on the pairs below; 50% is chance.",
             True,
         ),
-        Figure(
+        MetricLabel(
             "held_out_reward",
             "Held-out reward",
-            "The average score of its answers to prompts it never learned from: if it falls, stop sooner.",
+            "Mean reward of its answers to held-out prompts: if it falls, stop earlier.",
         ),
-        Figure(
-            "reward", "Reward", "The average score of the policy's own answers to the prompts of the step."
+        MetricLabel("reward", "Reward", "Mean reward of the answers sampled for the step."),
+        MetricLabel("loss", "Loss", "The loss on the training rows."),
+        MetricLabel(
+            "held_out_loss", "Held-out loss", "The loss on held-out prompts: if it rises, stop earlier."
         ),
-        Figure("loss", "Loss", "What training makes smaller, on the rows it learns from."),
-        Figure(
-            "held_out_loss",
-            "Held-out loss",
-            "The same on prompts it never learned from: if it rises, stop sooner.",
-        ),
-        Figure(
+        MetricLabel(
             "accuracy",
             "Accuracy",
-            "How often it agrees with people on the rows of the step, before learning from them.",
+            "How often it agrees with people on the rows of the step, before the update.",
             True,
         ),
-        Figure(
+        MetricLabel(
             "held_out_accuracy",
             "Held-out accuracy",
-            "How often it agrees with people on prompts it never learned from; 50% is a coin.",
+            "How often it agrees with people on held-out prompts; 50% is chance.",
             True,
         ),
-        Figure(
-            "reward_margin", "Reward margin", "How far the preferred answer's score is above the other's."
+        MetricLabel(
+            "reward_margin", "Reward margin", "Mean reward of the chosen minus that of the rejected answer."
         ),
-        Figure(
-            "reward_chosen",
-            "Reward of preferred",
-            "The implicit reward of the answers that people preferred.",
+        MetricLabel(
+            "reward_chosen", "Reward of chosen", "Implicit reward of the answers that people preferred."
         ),
-        Figure(
+        MetricLabel(
             "reward_rejected",
-            "Reward of others",
-            "The implicit reward of the answers that people did not prefer.",
+            "Reward of rejected",
+            "Implicit reward of the answers that people did not prefer.",
         ),
-        Figure("reward_best", "Reward of the best", "The average score of the best answer to each prompt."),
-        Figure("reward_std", "Spread of the rewards", "How far the answers' scores are apart."),
-        Figure("kl", "KL", "How far the policy has moved from where it started, in nats."),
-        Figure("kl_root", "Root of the KL", "What the reward is often drawn over, as gains fade along it."),
-        Figure(
-            "kl_bon", "KL of the best", "How far the best of so many answers is from the policy, in nats."
+        MetricLabel("reward_best", "Best reward", "Mean reward of the best answer to each prompt."),
+        MetricLabel("reward_std", "Reward deviation", "Standard deviation of the rewards."),
+        MetricLabel("kl", "KL", "KL divergence from the reference policy, in nats per answer."),
+        MetricLabel("kl_root", "Square root of KL", "The usual axis for plots of reward against KL."),
+        MetricLabel(
+            "kl_bon", "KL of best-of-n", "KL divergence of best-of-n sampling from the policy, in nats."
         ),
-        Figure(
+        MetricLabel(
             "entropy",
             "Entropy",
-            "How open the policy is about its next token, in nats; near 0 it repeats itself.",
+            "Entropy of the next-token distribution, in nats; near 0 the policy repeats itself.",
         ),
-        Figure("length", "Tokens per answer", "How long the answers are, on average."),
-        Figure("ended", "Finished answers", "The share that ended by themselves, and were not cut.", True),
-        Figure("equal_groups", "Equal groups", "The share of prompts whose answers all scored alike.", True),
-        Figure(
-            "ratio", "Probability ratio", "How far the policy is from the one that answered; 1 is not at all."
+        MetricLabel("length", "Tokens per answer", "Mean length of the answers."),
+        MetricLabel(
+            "ended",
+            "Finished answers",
+            "Answers that ended with an end token and were not cut off.",
+            True,
         ),
-        Figure(
-            "clipped", "Clipped", "The share of tokens that had moved far enough and were left alone.", True
+        MetricLabel(
+            "equal_groups", "Groups without signal", "Prompts whose answers all got the same reward.", True
         ),
-        Figure("policy_loss", "Policy loss", "The policy's part of the loss."),
-        Figure(
-            "value_loss", "Value loss", "How far the value model's forecasts are from what came, squared."
+        MetricLabel(
+            "ratio",
+            "Probability ratio",
+            "Probability of the sampled tokens now over that when they were sampled.",
         ),
-        Figure(
+        MetricLabel("clipped", "Clipped tokens", "Tokens whose probability ratio was clipped.", True),
+        MetricLabel("policy_loss", "Policy loss", "The policy's part of the loss."),
+        MetricLabel("value_loss", "Value loss", "Squared error of the value model."),
+        MetricLabel(
             "explained_variance",
             "Explained variance",
-            "How well the value model foresees rewards; 1 is best.",
+            "Variance of the returns that the value model explains; 1 is best.",
         ),
-        Figure("beta", "KL weight", "How strongly the policy is held near where it started."),
-        Figure(
-            "ece",
-            "Calibration error",
-            "How far its confidence is from how often it is right; 0 is best.",
-            True,
+        MetricLabel("beta", "KL weight", "Weight of the KL penalty."),
+        MetricLabel(
+            "ece", "Calibration error", "Expected difference of confidence and accuracy; 0 is best.", True
         ),
-        Figure(
+        MetricLabel(
             "ece_with_margin",
             "Calibration error with margin",
-            "The same, with the margin that it was trained with.",
+            "The same, with the margin that was used in training.",
             True,
         ),
-        Figure(
+        MetricLabel(
             "annotator_agreement",
-            "People's own agreement",
-            "How often two people who judged the same answers agreed; no model can be expected to do better.",
+            "Human agreement",
+            "How often two people who judged the same answers agreed: the most that a model can be expected to reach.",
             True,
         ),
-        Figure(
+        MetricLabel(
             "accuracy_where_repeated",
-            "Accuracy on those answers",
-            "How often the model agrees with people where several judged the same answers.",
+            "Accuracy on repeated items",
+            "How often it agrees with people on items that several people judged.",
             True,
         ),
-        Figure("unsafe_recall", "Unsafe found", "The share of unsafe answers that score below zero.", True),
-        Figure("safe_recall", "Safe found", "The share of safe answers that score above zero.", True),
-        Figure("best_step", "Best step", "The step whose weights were kept: the lowest held-out loss."),
-        Figure("lr", "Learning rate", "How large the steps are."),
-        Figure("grad_norm", "Gradient norm", "How hard the data pulls at the weights; spikes are a warning."),
-        Figure("tokens_per_s", "Tokens per second", "How fast it works."),
-        Figure("mean_tokens", "Tokens per answer", "How long the answers are, on average."),
-        Figure(
+        MetricLabel("unsafe_recall", "Unsafe recall", "Unsafe answers that score below zero.", True),
+        MetricLabel("safe_recall", "Safe recall", "Safe answers that score above zero.", True),
+        MetricLabel(
+            "best_step", "Best step", "The step with the lowest held-out loss, whose weights were saved."
+        ),
+        MetricLabel("lr", "Learning rate", "The learning rate of the step."),
+        MetricLabel(
+            "grad_norm", "Gradient norm", "Norm of the gradients before clipping; spikes are a warning."
+        ),
+        MetricLabel("tokens_per_s", "Tokens per second", "Throughput."),
+        MetricLabel("mean_tokens", "Tokens per answer", "Mean length of the answers."),
+        MetricLabel(
             "finished",
             "Finished answers",
-            "The share of answers that ended by themselves, and were not cut.",
+            "Answers that ended with an end token and were not cut off.",
             True,
         ),
-        Figure(
-            "mean_chosen",
-            "Score of preferred answers",
-            "The average score of the answers that people preferred.",
+        MetricLabel("mean_chosen", "Score of chosen", "Mean score of the answers that people preferred."),
+        MetricLabel(
+            "mean_rejected", "Score of rejected", "Mean score of the answers that people did not prefer."
         ),
-        Figure(
-            "mean_rejected",
-            "Score of other answers",
-            "The average score of the answers that people did not prefer.",
+        MetricLabel("bias", "Score offset", "Subtracted from every score so that the mean is zero."),
+        MetricLabel("rankings", "Judgments", "Rankings and comparisons."),
+        MetricLabel("rows", "Judgments", "Rankings and comparisons."),
+        MetricLabel("prompts", "Prompts", "Different prompts in the data."),
+        MetricLabel("remembered", "Earlier answers", "Best answers of earlier rounds in the training data."),
+        MetricLabel("pairs", "Pairs", "Pairs of a chosen and a rejected answer in the judgments."),
+        MetricLabel("ties", "Ties", "Pairs of equal rank; they are not counted."),
+        MetricLabel(
+            "truncated_prompts",
+            "Truncated prompts",
+            "Prompts over the maximum length, which lost their oldest tokens.",
         ),
-        Figure("bias", "Score offset", "What is taken off every score so that the average is zero."),
-        Figure("rankings", "Judgments", "What people said, one ranking or choice each."),
-        Figure("rows", "Judgments", "What people said, one ranking or choice each."),
-        Figure("prompts", "Prompts", "Different prompts that it worked on."),
-        Figure(
-            "remembered", "Remembered answers", "The best answers of earlier rounds that it learned from too."
-        ),
-        Figure("pairs", "Pairs", "What the judgments come to in pairs: one answer preferred to another."),
-        Figure("ties", "Ties", "Pairs that people called level; they count for neither side."),
-        Figure(
-            "truncated_prompts", "Cut prompts", "Prompts that were too long, and lost their oldest tokens."
-        ),
-        Figure("responses", "Answers", "How many answers were sampled."),
-        Figure("answers", "Answers", "How many answers were sampled."),
-        Figure("new", "New answers", "Answers that the policy had not given to the same prompt before."),
-        Figure("empty", "Empty answers", "Answers without any text; they were left out."),
-        Figure("items", "Items queued", "Prompts that went into the queue with their answers."),
-        Figure("steps", "Steps", "Updates of the weights."),
-        Figure("seconds", "Seconds", "How long it took."),
-        Figure("tokens", "Tokens", "How many tokens went through the model."),
-        Figure("memory_mb", "Memory, MB", "The most that the training process needed."),
-        Figure("processes", "Processes", "How many worked on it side by side."),
-        Figure("parameters", "Parameters", "How many numbers the model consists of."),
+        MetricLabel("responses", "Answers", "Answers that were sampled."),
+        MetricLabel("answers", "Answers", "Answers that were sampled."),
+        MetricLabel("new", "New answers", "Answers that the policy had not given to the same prompt before."),
+        MetricLabel("empty", "Empty answers", "Answers without text, which were left out."),
+        MetricLabel("items", "Items queued", "Prompts that entered the queue with their answers."),
+        MetricLabel("steps", "Steps", "Updates of the weights."),
+        MetricLabel("seconds", "Seconds", "Duration."),
+        MetricLabel("tokens", "Tokens", "Tokens that were processed."),
+        MetricLabel("memory_mb", "Memory, MB", "Peak memory of the training process."),
+        MetricLabel("processes", "Processes", "Processes that trained in parallel."),
+        MetricLabel("parameters", "Parameters", "Weights of the model."),
     )
 }
+"""By name, in the order of the lists on pages."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """Figures that are drawn together. `large` charts come first and stand beside each other."""
+    """Metrics that share a chart. `large` charts come first, two in a row."""
 
     title: str
     names: tuple[str, ...]
@@ -189,27 +184,27 @@ CHARTS = (
     Chart("Reward margin", ("reward_margin",)),
     Chart("KL", ("kl",)),
 )
-"""Any other figure gets a small chart of its own."""
+"""Every other metric has a small chart of its own."""
 
 
-def figure(name: str) -> Figure:
-    """What is known of a figure; an unknown one is called what it is called."""
-    return FIGURES.get(name) or Figure(name, name.replace("_", " ").capitalize(), "")
+def label_of(name: str) -> MetricLabel:
+    """The label of a metric; one that is not listed is labelled with its own name."""
+    return METRIC_LABELS.get(name) or MetricLabel(name, name.replace("_", " ").capitalize(), "")
 
 
-def for_page() -> dict[str, Any]:
-    """The same for the page's script, as JSON."""
+def chart_data() -> dict[str, Any]:
+    """Labels and charts as JSON, for the script of a run's page."""
     return {
-        "figures": {name: asdict(known) for name, known in FIGURES.items()},
+        "metrics": {name: asdict(metric) for name, metric in METRIC_LABELS.items()},
         "charts": [asdict(chart) for chart in CHARTS],
     }
 
 
-def shown(name: str, value: float | None) -> str:
-    """A value as people read it: shares in percent, whole numbers with commas, others with three digits that count."""
+def format_value(name: str, value: float | None) -> str:
+    """A metric's value as text: in percent, as a whole number with commas, or with three significant digits."""
     if value is None:
         return "–"
-    if figure(name).share:
+    if label_of(name).percent:
         return f"{100 * value:.1f}%"
     if float(value).is_integer():
         return f"{int(value):,}"
@@ -217,41 +212,43 @@ def shown(name: str, value: float | None) -> str:
 
 
 @dataclass(frozen=True)
-class Result:
-    """A final figure on a page."""
+class LabelledValue:
+    """A metric's final value, formatted, with its label and description."""
 
     label: str
     value: str
-    sentence: str
+    description: str
 
 
-def of_report(report: dict[str, Any]) -> dict[str, Any]:
-    """A report's figures, its accuracy under a name of its own: `accuracy` is that of training."""
-    return {("agreement" if name == "accuracy" else name): value for name, value in report.items()}
-
-
-def report_title(config: dict[str, Any]) -> str:
-    """What a report is about: an evaluation may be asked to look at every row."""
-    return "On every prompt" if config.get("split") == "all" else "On held-out prompts"
-
-
-def results(values: dict[str, Any], *, without: Collection[str] = ()) -> list[Result]:
-    """The plain numbers among a run's results, in the order in which they are listed above; others follow."""
-    order = {name: place for place, name in enumerate(FIGURES)}
+def labelled_values(values: dict[str, Any], *, without: Collection[str] = ()) -> list[LabelledValue]:
+    """The numbers in `values`, in the order of METRIC_LABELS; unlisted ones follow by name."""
+    order = {name: place for place, name in enumerate(METRIC_LABELS)}
     numbers = {
         name: value
         for name, value in values.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and name not in without
     }
     return [
-        Result(figure(name).label, shown(name, numbers[name]), figure(name).sentence)
+        LabelledValue(label_of(name).label, format_value(name, numbers[name]), label_of(name).description)
         for name in sorted(numbers, key=lambda name: (order.get(name, len(order)), name))
     ]
 
 
+def report_values(report: dict[str, Any]) -> list[LabelledValue]:
+    """The numbers of an evaluation report. Its accuracy is listed as `agreement`: `accuracy` is that of training."""
+    return labelled_values(
+        {("agreement" if name == "accuracy" else name): value for name, value in report.items()}
+    )
+
+
+def report_title(config: dict[str, Any]) -> str:
+    """Which prompts a report covers: an evaluation can cover all of them."""
+    return "On every prompt" if config.get("split") == "all" else "On held-out prompts"
+
+
 @dataclass(frozen=True)
-class Group:
-    """A line of a report's table: accuracy over some of the pairs."""
+class AccuracyRow:
+    """A row of a report's table: the accuracy on some of the pairs."""
 
     label: str
     accuracy: float | None
@@ -259,10 +256,10 @@ class Group:
 
     @property
     def percent(self) -> str:
-        return shown("accuracy", self.accuracy)
+        return format_value("accuracy", self.accuracy)
 
 
-GROUP_LABELS = {
+ROW_LABELS = {
     **degrees.LABELS,
     "none": "Rankings (no degree)",
     "shorter_preferred": "The shorter answer was preferred",
@@ -271,11 +268,11 @@ GROUP_LABELS = {
 }
 
 
-def groups(report: dict[str, Any], name: str) -> list[Group]:
-    """One of a report's tables, without the lines that no pair stands behind."""
-    lines = report.get(name) or {}
+def accuracy_rows(report: dict[str, Any], table: str) -> list[AccuracyRow]:
+    """The rows of a report's table, `accuracy_by_degree` or `accuracy_by_length`; rows without pairs are left out."""
+    rows = report.get(table) or {}
     return [
-        Group(label, lines[key]["accuracy"], lines[key]["pairs"])
-        for key, label in GROUP_LABELS.items()
-        if key in lines and lines[key]["pairs"]
+        AccuracyRow(label, rows[key]["accuracy"], rows[key]["pairs"])
+        for key, label in ROW_LABELS.items()
+        if key in rows and rows[key]["pairs"]
     ]

@@ -1,7 +1,7 @@
-"""The seam: the only module that starts the training core.
+"""The Celery tasks: executing runs, advancing rounds, and the sweeps that resend lost messages.
 
-A run's row in Postgres is the queue, a Celery message only wakes a worker, and a sweep sends again what was lost. The
-core is a child process: when it dies, of memory or otherwise, it takes nobody with it, and its memory on the GPU is free.
+This is the only module that starts the training core. A run's row in PostgreSQL is the queue; a Celery message only wakes
+a worker. The core is a child process, so that running out of memory kills only the core, and its GPU memory is freed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ from training.rounds.transitions import advance
 from training.runs.actions import (
     claim_run,
     finish_run,
-    hand_back,
     heartbeat,
     record_metrics,
     record_progress,
     record_warning,
+    requeue_run,
     wake_worker,
 )
 from training.runs.job_files import write_job
@@ -51,19 +51,20 @@ from training.runs.outputs import save_output
 
 log = get_task_logger(__name__)
 
-DATABASE_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 MAX_ATTEMPTS = 5
-PATIENCE_S = 30.0
+EXIT_TIMEOUT_S = 30.0
+"""How long a stopped core may take to write its checkpoint and exit."""
 PROGRESS_EVERY_S = 0.25
 
 
-class Stop(Exception):
-    """The run was cancelled, or is another worker's by now."""
+class StopRun(Exception):
+    """The run was cancelled, or another worker has claimed it."""
 
 
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
-    """Work on one run until it is over. A message that comes twice finds nothing to claim."""
+    """Execute one run until it ends. A duplicate message finds nothing to claim."""
     run = claim_run(run_id)
     if run is None:
         return
@@ -73,21 +74,21 @@ def execute_run(run_id: int) -> None:
         )
         return
     try:
-        with _folder_to_ourselves(run) as lock:
+        with _locked_folder(run) as lock:
             write_job(run)
-            outcome = _supervise(run, lock)
-    except DATABASE_AWAY:
-        raise  # the row is as it was: silent by now, it is claimed again, and goes on from its checkpoint
+            report = _run_core(run, lock)
+    except DATABASE_UNAVAILABLE:
+        raise  # the row is unchanged: without heartbeats it is claimed again and continues from its checkpoint
     except Exception as error:
         log.exception("run %s failed", run.pk)
         finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
         return
-    outcome.close(run)
+    report.save(run)
 
 
 @shared_task(expires=30)
 def sweep_runs() -> None:
-    """Wake workers for runs whose message was lost, or whose worker fell silent."""
+    """Wake workers for runs whose message was lost, or whose worker sends no heartbeats."""
     now = timezone.now()
     lost = Q(state=Run.State.QUEUED, created_at__lt=now - timedelta(seconds=3))
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
@@ -98,7 +99,7 @@ def sweep_runs() -> None:
 
 @shared_task(acks_late=False)
 def advance_round(round_id: int) -> None:
-    """Move a round as far as it can go now; a repeated message finds nothing to do."""
+    """Advance a round as far as it can go now. A duplicate message finds nothing to do."""
     advance(round_id)
 
 
@@ -113,8 +114,8 @@ def sweep_rounds() -> None:
         advance(round_id)
 
 
-class _Outcome:
-    """What the core said and how it ended."""
+class CoreReport:
+    """What the core process reported, and how it ended."""
 
     def __init__(self) -> None:
         self.exit_code: int | None = None
@@ -123,54 +124,53 @@ class _Outcome:
         self.error = ""
         self.progress_at = 0.0
 
-    def close(self, run: Run) -> None:
+    def save(self, run: Run) -> None:
+        """Finish the run, or queue it again if its worker is shutting down."""
         if self.exit_code == 0:
-            self._keep(run)
+            self._save_output(run)
         elif self.stopped:
             run.refresh_from_db(fields=["cancel_requested"])
             if run.cancel_requested:
                 finish_run(run, state=Run.State.CANCELLED)
             else:
-                hand_back(run)
+                requeue_run(run)
         else:
-            said = (
-                self.error or f"The training process ended with code {self.exit_code}; its log: {log_of(run)}"
-            )
-            finish_run(run, state=Run.State.FAILED, error=said)
+            error = f"The training process ended with code {self.exit_code}; its log: {log_path(run)}"
+            finish_run(run, state=Run.State.FAILED, error=self.error or error)
 
-    def _keep(self, run: Run) -> None:
-        """The output joins the site and the run closes in one transaction: never one without the other."""
+    def _save_output(self, run: Run) -> None:
+        """Save the output and finish the run, in one transaction."""
         try:
             with transaction.atomic():
-                made = save_output(run)
-                if not finish_run(run, state=Run.State.DONE, result=self.result | made):
+                output = save_output(run)
+                if not finish_run(run, state=Run.State.DONE, result=self.result | output):
                     transaction.set_rollback(True)
-        except DATABASE_AWAY:
+        except DATABASE_UNAVAILABLE:
             raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
-            log.exception("the output of run %s could not be kept", run.pk)
-            finish_run(run, state=Run.State.FAILED, error=f"Its output could not be kept: {error}")
+            log.exception("the output of run %s could not be saved", run.pk)
+            finish_run(run, state=Run.State.FAILED, error=f"Its output could not be saved: {error}")
 
 
-def log_of(run: Run) -> Path:
-    """What the core's libraries printed."""
+def log_path(run: Run) -> Path:
+    """The core's stderr."""
     return run.folder / "log.txt"
 
 
 @contextmanager
-def _folder_to_ourselves(run: Run) -> Iterator[int]:
-    """Lock the job directory. The child inherits the lock, so an orphan of a killed worker keeps others out until it has
-    written its checkpoint and gone."""
+def _locked_folder(run: Run) -> Iterator[int]:
+    """Lock the job directory. The child inherits the lock: the orphan of a killed worker keeps other workers out until it
+    has written its checkpoint and exited."""
     run.folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(run.folder / "lock", os.O_RDWR | os.O_CREAT)
-    until = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + EXIT_TIMEOUT_S
     try:
         while True:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     raise
                 heartbeat(run)
                 time.sleep(0.2)
@@ -179,8 +179,8 @@ def _folder_to_ourselves(run: Run) -> Iterator[int]:
         os.close(lock)
 
 
-def _program(run: Run) -> list[str]:
-    """The command that does the job: one process, or one for each of the worker's accelerators."""
+def _core_command(run: Run) -> list[str]:
+    """The command line of the core: one process, or one for each of the worker's accelerators."""
     program = ["-m", "training.core", str(run.folder)]
     if KINDS[run.kind].distributable and settings.TRAINER_PROCESSES > 1:
         spread = ["--standalone", "--nproc-per-node", str(settings.TRAINER_PROCESSES)]
@@ -188,58 +188,58 @@ def _program(run: Run) -> list[str]:
     return [sys.executable, *program]
 
 
-def _supervise(run: Run, lock: int) -> _Outcome:
-    """Run the core as a child, writing down what it says, until it ends. It is stopped when the run is cancelled."""
-    outcome = _Outcome()
-    with log_of(run).open("ab") as errors, (run.folder / "events.jsonl").open("ab") as said:
+def _run_core(run: Run, lock: int) -> CoreReport:
+    """Run the core as a child process and record its events until it ends; stop it when the run is cancelled."""
+    report = CoreReport()
+    with log_path(run).open("ab") as stderr, (run.folder / "events.jsonl").open("ab") as events:
         child = subprocess.Popen(
-            _program(run),
+            _core_command(run),
             cwd=settings.BASE_DIR,
             env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=errors,
+            stderr=stderr,
             pass_fds=[lock],
             start_new_session=True,
             preexec_fn=_die_with_parent,
         )
-        told = False
+        stop_sent = False
         try:
             assert child.stdout is not None
-            for line in _lines(child.stdout, run):
-                said.write(line + b"\n")
-                _write_down(run, json.loads(line), outcome)
-        except Stop:
-            told = True
+            for line in _read_lines(child.stdout, run):
+                events.write(line + b"\n")
+                _record_event(run, json.loads(line), report)
+        except StopRun:
+            stop_sent = True
             child.terminate()
         except BaseException:
             child.kill()
             raise
         try:
-            outcome.exit_code = child.wait(PATIENCE_S)
+            report.exit_code = child.wait(EXIT_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             child.kill()
-            outcome.exit_code = child.wait()
-        outcome.stopped = outcome.stopped or (told and outcome.exit_code != 0)
-    return outcome
+            report.exit_code = child.wait()
+        report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
+    return report
 
 
-def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
-    """The child's lines as they come, with a heartbeat in between.
+def _read_lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
+    """The child's lines as they arrive, with heartbeats in between.
 
     Raises:
-        Stop: the run is to stop, or no longer ours.
+        StopRun: the run was cancelled, or another worker has claimed it.
     """
     os.set_blocking(pipe.fileno(), False)
     rest = b""
-    beat_at = 0.0
+    next_heartbeat = 0.0
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
         while True:
-            if time.monotonic() >= beat_at:
+            if time.monotonic() >= next_heartbeat:
                 if not heartbeat(run):
-                    raise Stop
-                beat_at = time.monotonic() + settings.RUN_HEARTBEAT_S
+                    raise StopRun
+                next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
             if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
                 continue
             chunk = pipe.read(65536)
@@ -249,27 +249,27 @@ def _lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
             yield from lines
 
 
-def _write_down(run: Run, event: dict[str, Any], outcome: _Outcome) -> None:
+def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
     match event["event"]:
         case "start":
             record_progress(run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None)
         case "progress":
             now = time.monotonic()
-            if event["step"] >= event["total"] or now >= outcome.progress_at + PROGRESS_EVERY_S:
-                outcome.progress_at = now
+            if event["step"] >= event["total"] or now >= report.progress_at + PROGRESS_EVERY_S:
+                report.progress_at = now
                 record_progress(run, step=event["step"], total=event["total"], eta_s=event["eta_s"])
         case "metrics":
             record_metrics(run, step=event["step"], values=event["values"])
         case "warning":
             record_warning(run, event["message"])
         case "done":
-            outcome.result = event["result"]
+            report.result = event["result"]
         case "stopped":
-            outcome.stopped = True
+            report.stopped = True
         case "error":
-            outcome.error = event["message"]
+            report.error = event["message"]
 
 
 def _die_with_parent() -> None:
-    """Linux tells the child to checkpoint and leave when its worker is killed (prctl, PR_SET_PDEATHSIG)."""
+    """Have Linux send the child SIGTERM, on which it writes a checkpoint, when its worker is killed (prctl, PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)

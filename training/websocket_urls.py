@@ -1,4 +1,4 @@
-"""What is live, over WebSocket."""
+"""The WebSocket routes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Write the job directories beside this file: one of each kind, so small that each runs in seconds.
 
 `python -m benchmarks.jobs.write` after the demo's language or the settings have changed. The texts are the demo's and
-the rankings its hidden taste's; models come from the job before, by relative path, so they are run in this order:
+the rankings its simulated annotators'; models come from the job before, by relative path, so they are run in this order:
 
     for kind in $(python -m benchmarks.jobs.write --order); do python -m training.core benchmarks/jobs/$kind; done
 """
@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.demo import language, taste
+from training.demo import language
+from training.demo.annotators import Annotator
 
 HERE = Path(__file__).parent
 TRAINING: dict[str, Any] = {
@@ -74,9 +75,9 @@ def rows(kind: str) -> list[dict[str, Any]]:
 
 
 def rankings(exchanges: list[language.Exchange]) -> list[dict[str, Any]]:
-    """Rankings of four and choices of two, by the hidden taste, some of them held out."""
+    """Rankings of four and choices of two, by a simulated annotator, some of them held out."""
     rng = random.Random(0)
-    person = taste.Annotator(seed=0)
+    person = Annotator(seed=0)
     found = []
     for number, exchange in enumerate(exchanges):
         responses = [

@@ -1,7 +1,7 @@
 // Line charts of a run's metrics by uPlot: one card per group, with what each metric means, in the colours of the theme.
 
 export class Charts {
-  // known: {figures: {name: {label, sentence, share}}, charts: [{title, names, large}]}
+  // known: {metrics: {name: {label, description, percent}}, charts: [{title, names, large}]}
   constructor(box, known) {
     this.box = box;
     this.known = known;
@@ -41,12 +41,12 @@ export class Charts {
       const present = names.filter((name) => left.delete(name));
       if (present.length) groups.push({ title, names: present, large });
     }
-    for (const name of left) groups.push({ title: this.figure(name).label, names: [name], large: false });
+    for (const name of left) groups.push({ title: this.label(name).label, names: [name], large: false });
     return groups;
   }
 
-  figure(name) {
-    return this.known.figures[name] || { label: name.replaceAll("_", " "), sentence: "", share: false };
+  label(name) {
+    return this.known.metrics[name] || { label: name.replaceAll("_", " "), description: "", percent: false };
   }
 
   draw() {
@@ -94,7 +94,7 @@ export class Charts {
     const values = createElement("div", "chart-now");
     head.append(values);
     const inner = createElement("div", "chart-box");
-    const caption = createElement("figcaption", "chart-sentence", names.map((name) => this.figure(name).sentence).filter(Boolean).join(" "));
+    const caption = createElement("figcaption", "chart-sentence", names.map((name) => this.label(name).description).filter(Boolean).join(" "));
     element.append(head, inner, caption);
     this.box.append(element);
     const card = { names, large, element, inner, values };
@@ -105,7 +105,7 @@ export class Charts {
   options(card) {
     const style = getComputedStyle(card.element);
     const color = (name) => resolveColor(card.element, style.getPropertyValue(name));
-    const share = this.figure(card.names[0]).share;
+    const percent = this.label(card.names[0]).percent;
     const axis = { stroke: color("--muted"), font: "11px system-ui", grid: { stroke: color("--chart-grid"), width: 1 }, ticks: { show: false } };
     return {
       ...this.size(card),
@@ -142,14 +142,14 @@ export class Charts {
       const value = step == null ? newestOf(points)[1] : points.get(step);
       const key = createElement("span", "chart-key");
       if (card.names.length > 1) key.append(lineKey(place, card.element));
-      const strong = createElement("strong", "", value == null ? "–" : formatValue(value, this.figure(name).share));
-      key.append(card.names.length > 1 ? `${this.figure(name).label} ` : "", strong);
+      const strong = createElement("strong", "", value == null ? "–" : formatValue(value, this.label(name).percent));
+      key.append(card.names.length > 1 ? `${this.label(name).label} ` : "", strong);
       return key;
     });
     const step = idx == null ? null : card.plot.data[0][idx];
     if (step != null) lines.unshift(createElement("span", "muted", `step ${step.toLocaleString("en")}`));
     card.values.replaceChildren(...lines);
-    card.element.setAttribute("aria-label", card.names.map((name) => `${this.figure(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
+    card.element.setAttribute("aria-label", card.names.map((name) => `${this.label(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
   }
 }
 

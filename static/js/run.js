@@ -3,7 +3,7 @@ import { Charts, createElement, formatValue, newestOf } from "./charts.js";
 import { openLiveSocket } from "./live-socket.js";
 
 const page = document.getElementById("run");
-export const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-figures").textContent));
+export const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-metrics").textContent));
 
 function showProgress({ step, total, eta_s: left }) {
   const bar = document.getElementById("bar");
@@ -30,12 +30,12 @@ function durationInWords(seconds) {
 function showCurves() {
   document.getElementById("no-curves").hidden = charts.curves.size > 0;
   document.getElementById("newest")?.replaceChildren(...[...charts.curves].map(([name, points]) => {
-    const { label, sentence, share } = charts.figure(name);
+    const { label, description, percent } = charts.label(name);
     const [step, value] = newestOf(points);
     const row = document.createElement("tr");
     const heading = createElement("th", "nowrap", label);
     heading.scope = "row";
-    row.append(heading, createElement("td", "number", formatValue(value, share)), createElement("td", "number", step.toLocaleString("en")), createElement("td", "small muted", sentence));
+    row.append(heading, createElement("td", "number", formatValue(value, percent)), createElement("td", "number", step.toLocaleString("en")), createElement("td", "small muted", description));
     return row;
   }));
 }

@@ -84,7 +84,7 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
     expect(page.locator('[data-chart="loss"] .chart-now')).to_have_text("0.600")
     assert drawn(page, "Loss") == [[5, 10], [0.7, 0.6]]
     expect(page.locator('[data-chart="kl"]')).to_contain_text(
-        "how far the policy has moved", ignore_case=True
+        "KL divergence from the reference", ignore_case=True
     )
     expect(page.locator('[data-chart="accuracy"]')).to_have_count(0)
 
@@ -93,7 +93,7 @@ def test_a_run_s_curve_moves_as_the_worker_reports(
     expect(page.locator("#bar")).to_have_js_property("value", 10)
 
     elsewhere(finish_run, run, state=Run.State.DONE, result={"seconds": 61.0, "metrics": {"loss": 0.5}})
-    expect(page.get_by_role("heading", name="What came of it")).to_be_visible()
+    expect(page.get_by_role("heading", name="Result")).to_be_visible()
     expect(page.locator(".pill")).to_have_text("done")
     expect(page.locator("#bar")).to_have_count(0)
 
@@ -221,7 +221,7 @@ def test_without_scripts_a_run_is_started_watched_and_stopped(
     page = new_page(java_script_enabled=False)
     sign_in(page, alice)
     page.goto(run.get_absolute_url())
-    page.get_by_role("heading", name="Newest figures").click()
+    page.get_by_role("heading", name="Latest metrics").click()
     expect(page.get_by_role("row", name="Loss")).to_contain_text("0.712")
     expect(page.get_by_role("link", name="Refresh")).to_be_visible()
     page.get_by_role("button", name="Cancel").click()

@@ -81,7 +81,7 @@ def test_a_lead_starts_a_round_sees_it_move_and_promotes(
     assert current_model(project, "policy").name == "round-1-policy"  # type: ignore[union-attr]
 
     page.get_by_role("link", name="round-1-policy").first.click()
-    lines = page.get_by_role("region", name="Where it comes from").locator("ol > li")
+    lines = page.get_by_role("region", name="Lineage").locator("ol > li")
     expect(lines).to_have_count(3)
     expect(lines.nth(1)).to_contain_text("30 judgments")
 

@@ -118,14 +118,14 @@ def run_path(run: Run) -> str:
     return f"/ws/p/{run.project.slug}/runs/{run.pk}/"
 
 
-async def test_it_tells_a_late_comer_everything_so_far(run: Run) -> None:
+async def test_it_sends_the_whole_state_on_connecting(run: Run) -> None:
     async with socket(run_path(run), "alice") as page:
         event = await page.receive()
     assert (event["kind"], event["run_kind"], event["state"]) == ("everything", "reward", "running")
     assert event["curves"] == {"loss": [[5, 0.7]]}
 
 
-async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
+async def test_it_forwards_the_worker_s_events(run: Run) -> None:
     async with socket(run_path(run), "dana") as page:
         await page.next_of("everything")
         await in_thread(record_metrics, run, step=10, values={"loss": 0.6})
@@ -139,7 +139,7 @@ async def test_it_passes_on_what_the_worker_reports(run: Run) -> None:
     assert state["state"] == "done"
 
 
-async def test_it_hears_nothing_of_other_runs(run: Run) -> None:
+async def test_it_sends_no_events_of_other_runs(run: Run) -> None:
     def other() -> None:
         also = start_run(project=run.project, kind="reward", creator=run.created_by, snapshot=run.snapshot)
         claimed = claim_run(also.pk)
@@ -182,7 +182,7 @@ def queue(project: Project) -> Project:
     return project
 
 
-async def test_a_project_tells_its_queue_at_once_and_after_a_judgment(queue: Project) -> None:
+async def test_a_project_sends_its_queue_at_once_and_after_a_judgment(queue: Project) -> None:
     bob = await in_thread(User.objects.get, username="bob")
     await in_thread(builders.judgment, queue, bob)
     async with socket(f"/ws/p/{queue.slug}/", "dana") as page:
@@ -193,7 +193,7 @@ async def test_a_project_tells_its_queue_at_once_and_after_a_judgment(queue: Pro
     assert (second["done"], second["working"]) == (2, [{"name": "bob", "recent": 2}])
 
 
-async def test_many_judgments_at_once_are_told_together(
+async def test_many_judgments_at_once_are_sent_as_one_event(
     queue: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bob = await in_thread(User.objects.get, username="bob")
@@ -217,7 +217,7 @@ async def test_many_judgments_at_once_are_told_together(
         assert await page.wire.receive_nothing(timeout=0.5)
 
 
-async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
+async def test_a_project_forwards_other_events(queue: Project) -> None:
     version = await in_thread(queue.model_versions.get)  # type: ignore[attr-defined]
     async with socket(f"/ws/p/{queue.slug}/", "alice") as page:
         await page.next_of("queue")
@@ -225,7 +225,7 @@ async def test_a_project_passes_on_what_else_happens(queue: Project) -> None:
         assert (await page.next_of("model"))["kind"] == "model"
 
 
-async def test_who_leaves_the_project_is_sent_away(queue: Project) -> None:
+async def test_a_member_who_leaves_is_disconnected(queue: Project) -> None:
     bob = await in_thread(User.objects.get, username="bob")
     async with socket(f"/ws/p/{queue.slug}/", "dana") as page:
         await page.next_of("queue")

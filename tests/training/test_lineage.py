@@ -2,13 +2,13 @@ from __future__ import annotations
 
 from annotation.models import Project, Snapshot
 from training.models import ModelVersion, Run
-from training.registry.lineage import RAIL, ROW, draw
+from training.registry.lineage import RAIL_WIDTH, ROW_HEIGHT, lineage_graph
 
 PROJECT = Project(pk=1, slug="help", name="Help")
 
 
 class Family:
-    """Models and snapshots that no database knows, as after rounds of a loop."""
+    """Unsaved models and snapshots, as after rounds of a loop."""
 
     def __init__(self) -> None:
         self.versions: dict[int, ModelVersion] = {}
@@ -30,7 +30,7 @@ class Family:
         return self.model(f"policy-{number}", run=taught, parent_id=before.pk)
 
 
-def played(rounds: int) -> tuple[Family, ModelVersion]:
+def family_after(rounds: int) -> tuple[Family, ModelVersion]:
     family = Family()
     policy = family.first
     for number in range(1, rounds + 1):
@@ -38,44 +38,44 @@ def played(rounds: int) -> tuple[Family, ModelVersion]:
     return family, policy
 
 
-def test_every_generation_stands_after_what_it_was_made_from() -> None:
-    family, policy = played(3)
-    lines = draw(policy, family.versions).lines
-    assert [line.name for line in lines] == [
+def test_every_model_comes_after_what_it_was_made_from() -> None:
+    family, policy = family_after(3)
+    nodes = lineage_graph(policy, family.versions).nodes
+    assert [node.name for node in nodes] == [
         "first",
         *("Snapshot 1", "reward-1", "policy-1"),
         *("Snapshot 2", "reward-2", "policy-2"),
         *("Snapshot 3", "reward-3", "policy-3"),
     ]
-    assert [source.name for source in lines[9].sources] == ["policy-2", "reward-3"]
-    assert [source.name for source in lines[8].sources] == ["first", "Snapshot 3"]
-    assert [line.is_this for line in lines] == [False] * 9 + [True]
+    assert [parent.name for parent in nodes[9].parents] == ["policy-2", "reward-3"]
+    assert [parent.name for parent in nodes[8].parents] == ["first", "Snapshot 3"]
+    assert [node.is_subject for node in nodes] == [False] * 9 + [True]
 
 
-def test_no_rail_is_used_by_two_at_once() -> None:
-    family, policy = played(6)
-    drawing = draw(policy, family.versions)
+def test_no_rail_is_used_by_two_nodes_at_once() -> None:
+    family, policy = family_after(6)
+    graph = lineage_graph(policy, family.versions)
     uses: dict[int, int] = {}
-    for line in drawing.lines:
-        for source in line.sources:
-            uses[source.place] = max(uses.get(source.place, 0), line.place)
-    for one in drawing.lines:
-        for other in drawing.lines[one.place + 1 :]:
-            if other.rail == one.rail:
-                assert other.place >= uses[one.place], (one.name, other.name)
-    assert drawing.rails <= 5, "however many rounds there were"
-    assert len(drawing.paths) == 6 * 4
-    assert (drawing.width, drawing.height) == (RAIL * drawing.rails, ROW * 19)
+    for node in graph.nodes:
+        for parent in node.parents:
+            uses[parent.row] = max(uses.get(parent.row, 0), node.row)
+    for node in graph.nodes:
+        for other in graph.nodes[node.row + 1 :]:
+            if other.rail == node.rail:
+                assert other.row >= uses[node.row], (node.name, other.name)
+    assert graph.rails <= 5, "however many rounds there were"
+    assert len(graph.paths) == 6 * 4
+    assert (graph.width, graph.height) == (RAIL_WIDTH * graph.rails, ROW_HEIGHT * 19)
 
 
-def test_a_long_line_of_descent_is_no_deeper_than_a_short_one() -> None:
-    family, policy = played(600)
-    assert len(draw(policy, family.versions).lines) == 1801
+def test_a_long_lineage_needs_no_deep_recursion() -> None:
+    family, policy = family_after(600)
+    assert len(lineage_graph(policy, family.versions).nodes) == 1801
 
 
-def test_what_the_reader_s_family_does_not_hold_is_left_out() -> None:
+def test_an_ancestor_that_is_not_among_the_related_models_is_left_out() -> None:
     family = Family()
     lone = family.model("lone", parent_id=99)
-    drawing = draw(lone, family.versions)
-    assert [line.name for line in drawing.lines] == ["lone"]
-    assert drawing.paths == []
+    graph = lineage_graph(lone, family.versions)
+    assert [node.name for node in graph.nodes] == ["lone"]
+    assert graph.paths == []

@@ -47,12 +47,12 @@ class ModelTests(AccessTestCase):
         self.check(Endpoint("model", (self.first.pk,), get=200, reviewer_get=200))
         self.check(Endpoint("model-promote", (self.first.pk,), post=302))
 
-    def test_the_registry_shows_where_each_comes_from_and_the_judgments_behind_it(self) -> None:
+    def test_the_registry_shows_the_parent_and_the_judgments_of_each_model(self) -> None:
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.dana)
         page = self.client.get(self.url("models"))
-        behind = {version.name: judgments for version, judgments in page.context["versions"]}
-        assert behind == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
+        counts = {version.name: judgments for version, judgments in page.context["versions"]}
+        assert counts == {"policy-0": 0, "dpo-1": 20, "dpo-2": 20}
         self.assertContains(page, self.url("model", second.pk))
         self.assertContains(page, self.url("run", second.run.pk))  # type: ignore[union-attr]
 
@@ -61,23 +61,23 @@ class ModelTests(AccessTestCase):
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        self.client.get(self.url("models"))  # the leaderboard is kept from here on
-        # user; membership; models; the newest judgment, whose leaderboard is the one kept
+        self.client.get(self.url("models"))  # fills the leaderboard's cache
+        # user; membership; models; the newest judgment, the key of the cached leaderboard
         with self.assertNumQueries(4):
             self.client.get(self.url("models"))
         # user; membership; models; those behind them; samples, children; the form: current policy, prompts waiting, policies
         with self.assertNumQueries(8):
             self.client.get(self.url("model", version.pk))
 
-    def test_a_model_s_page_draws_all_that_it_was_made_from(self) -> None:
+    def test_a_model_s_page_draws_its_lineage(self) -> None:
         second = self.child(self.child(self.first, "dpo-1"), "dpo-2")
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", second.pk))
-        drawing = page.context["drawing"]
-        assert [line.name for line in drawing.lines] == ["policy-0", "Snapshot 1", "dpo-1", "dpo-2"]
-        said = " ".join(strip_tags(page.content.decode()).split())
-        assert "dpo-1 DPO from policy-0, Snapshot 1" in said
-        assert "Snapshot 1 20 judgments" in said
+        graph = page.context["graph"]
+        assert [node.name for node in graph.nodes] == ["policy-0", "Snapshot 1", "dpo-1", "dpo-2"]
+        text = " ".join(strip_tags(page.content.decode()).split())
+        assert "dpo-1 DPO from policy-0, Snapshot 1" in text
+        assert "Snapshot 1 20 judgments" in text
         self.assertContains(page, reverse("snapshot", args=[self.project.slug, 1]))
         assert page.content.count(b'class="rail"') == 4, "parent and snapshot of each of two"
 
@@ -106,7 +106,7 @@ class ModelTests(AccessTestCase):
             assert archive.extractfile(names[2]).read() == b"w" * 700_001  # type: ignore[union-attr]
             assert archive.extractfile(names[0]).read().startswith(b"# policy-0")  # type: ignore[union-attr]
 
-    def test_a_reward_model_shows_its_figures_with_a_sentence_each(self) -> None:
+    def test_a_reward_model_shows_its_metrics_with_descriptions(self) -> None:
         reward = self.child(self.first, "reward-1", kind="reward")
         reward.metrics = {
             "accuracy": 0.7123,
@@ -116,11 +116,11 @@ class ModelTests(AccessTestCase):
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", reward.pk))
         self.assertContains(page, "71.2%")
-        self.assertContains(page, "50% is a coin")
+        self.assertContains(page, "50% is chance")
         self.assertContains(page, "Rankings (no degree)")
-        self.assertNotContains(page, "Have people judge its answers")
+        self.assertNotContains(page, "Send answers for annotation")
 
-    def test_a_policy_shows_what_it_answers_and_text_is_not_markup(self) -> None:
+    def test_a_policy_shows_sample_responses_and_text_is_not_markup(self) -> None:
         prompt = self.project.prompts.first()
         sample = prompts.SampledResponse(prompt.pk, "**Well**, <script>alert(1)</script>")
         prompts.add_responses(author=self.first.author, samples=[sample])
@@ -129,7 +129,7 @@ class ModelTests(AccessTestCase):
         self.assertContains(page, "<strong>Well</strong>")
         self.assertNotContains(page, "<script>alert")
 
-    def test_its_form_asks_for_answers_to_be_judged(self) -> None:
+    def test_its_form_sends_responses_for_annotation(self) -> None:
         second = self.child(self.first, "dpo-1")
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", second.pk))
@@ -147,9 +147,9 @@ class ModelTests(AccessTestCase):
         )
         assert current_model(self.project, "policy") == second
         assert ModelVersion.objects.filter(kind="policy", current=True).count() == 1
-        self.assertNotContains(self.client.get(self.url("model", second.pk)), "Make it current")
+        self.assertNotContains(self.client.get(self.url("model", second.pk)), "Promote</button>")
 
-    def test_it_adds_a_model_by_its_place(self) -> None:
+    def test_it_adds_a_model_by_its_location(self) -> None:
         self.sign_in(self.alice)
         self.assertRedirects(self.client.post(self.url("models"), NEW), self.url("models"))
         version = ModelVersion.objects.get(name="smol")

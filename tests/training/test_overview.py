@@ -26,7 +26,7 @@ class OverviewTests(PalateTestCase):
         """The label of the button that the page suggests."""
         return str(self.client.get(self.url()).context["next"].label)
 
-    def learn(self, kind: str, **values: object) -> None:
+    def train(self, kind: str, **values: object) -> None:
         run = start_run(project=self.project, kind=kind, creator=self.alice, **values)  # type: ignore[arg-type]
         if kind == "dpo":
             add_model(
@@ -44,7 +44,7 @@ class OverviewTests(PalateTestCase):
         for url in urls:
             assert re.findall(r'href="([^"]+)" aria-current="page"', tabs(url)) == [url]
 
-    def test_it_leads_around_the_whole_loop(self) -> None:
+    def test_the_next_step_goes_around_the_loop(self) -> None:
         assert self.next() == "Import prompts"
         prompts.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
         assert self.next() == "Add a policy"
@@ -63,12 +63,12 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "View the run"
         finished(run)
         assert self.next() == "Improve the policy"
-        self.learn("dpo", snapshot=frozen)
+        self.train("dpo", snapshot=frozen)
         assert self.next() == "View policy-1"
         promote(first.children.get())
         assert self.next() == "Generate answers"
 
-    def test_a_round_that_goes_on_or_waits_for_a_lead_comes_first(self) -> None:
+    def test_an_open_round_comes_first(self) -> None:
         policy(self.project)
         builders.items(self.project, 20)
         for _ in range(6):
@@ -81,7 +81,7 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "Decide"
         self.assertContains(self.client.get(self.url()), round.get_absolute_url())
 
-    def test_a_failed_run_has_taught_nothing(self) -> None:
+    def test_a_failed_run_is_not_a_step_done(self) -> None:
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
         run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
@@ -99,7 +99,7 @@ class OverviewTests(PalateTestCase):
         self.assertContains(page, "Guidelines version 1")
         self.assertContains(page, '<progress class="progress" data-live="bar" value="20" max="20"')
 
-    def test_a_reviewer_is_offered_nothing_that_only_a_lead_may_do(self) -> None:
+    def test_a_reviewer_sees_no_actions_of_leads(self) -> None:
         policy(self.project)
         snapshot(self.project, self.alice, self.bob)
         self.sign_in(self.dana)
@@ -112,7 +112,7 @@ class OverviewTests(PalateTestCase):
         policy(self.project)
         frozen = snapshot(self.project, self.alice, self.bob)
         for kind in ("reward", "dpo"):
-            self.learn(kind, snapshot=frozen)
+            self.train(kind, snapshot=frozen)
         start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
         # user; membership; queue: slots, last hour, working now;
         # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;

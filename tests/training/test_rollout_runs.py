@@ -73,7 +73,7 @@ class PageTests(RolloutTestCase):
             page = self.client.get(reverse("run", args=[self.project.slug, run.pk]))
             self.assertContains(page, "scored by")
 
-    def test_without_a_reward_model_it_says_what_is_missing(self) -> None:
+    def test_without_a_reward_model_the_form_has_an_error(self) -> None:
         response = self.client.post(self.url("grpo"), {"prompts": 5})
         assert list(response.context["form"].errors) == ["reward_model"]
         self.assertContains(
@@ -94,7 +94,7 @@ class PageTests(RolloutTestCase):
         response = self.client.post(self.url("ppo"), data)
         assert list(response.context["form"].errors) == ["setting_updates"]
 
-    def test_there_must_be_prompts_to_learn_from(self) -> None:
+    def test_there_must_be_training_prompts(self) -> None:
         empty = builders.project(self.alice, "Empty")
         policy(empty)
         self.taste(project=empty)
@@ -102,8 +102,8 @@ class PageTests(RolloutTestCase):
         self.assertContains(response, "no training prompts to answer", status_code=422)
 
 
-class DescentTests(RolloutTestCase):
-    def test_behind_such_a_policy_stand_the_judgments_of_its_reward_model(self) -> None:
+class LineageTests(RolloutTestCase):
+    def test_the_judgments_of_its_reward_model_count_as_the_policy_s(self) -> None:
         builders.judgment(self.project, self.bob)
         snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
         teacher = Run.objects.create(
@@ -118,12 +118,12 @@ class DescentTests(RolloutTestCase):
         )
         assert queries.count_judgments_behind(made) == 1
         assert queries.count_judgments_behind(self.policy) == 0
-        drawn = lineage.draw(made, queries.related_models(self.project))
-        assert snapshot in [line.snapshot for line in drawn.lines]
+        graph = lineage.lineage_graph(made, queries.related_models(self.project))
+        assert snapshot in [node.snapshot for node in graph.nodes]
         promote(made)
         self.sign_in(self.alice)
         self.assertContains(
-            self.client.get(reverse("project", args=[self.project.slug])), "learned from snapshot 1", 2
+            self.client.get(reverse("project", args=[self.project.slug])), "trained on snapshot 1", 2
         )
 
 
@@ -144,7 +144,7 @@ class ApiTests(RolloutTestCase):
             assert self.post(self.PATH, who, {"kind": "ppo"}).status_code == status
         assert not Run.objects.exists()
 
-    def test_what_is_wrong_is_named_by_its_field(self) -> None:
+    def test_errors_are_reported_by_field(self) -> None:
         self.refused(
             self.post(self.PATH, self.alice, {"kind": "ppo"}), 400, "reward_model", "no reward model"
         )
@@ -174,11 +174,11 @@ class DataTests(RolloutTestCase):
         job = json.loads((run.folder / "job.json").read_text())
         assert (job["kind"], job["model"], job["reward_model"]) == ("ppo", self.policy.source, taste.source)
 
-    def test_left_to_itself_it_takes_every_prompt(self) -> None:
+    def test_by_default_it_takes_every_prompt(self) -> None:
         self.taste()
         assert {row["id"]: row["split"] for row in self.rows(self.start())} == self.split
 
-    def test_a_reward_that_compares_gets_each_prompt_s_first_answer(self) -> None:
+    def test_a_relative_reward_gets_each_prompt_s_first_response_as_baseline(self) -> None:
         self.taste()
         builders.imported(self.project, {"id": "bare", "prompt": "Nobody answered this?"})
         rows = self.rows(self.start(config={"reward": "binary"}))
@@ -186,7 +186,7 @@ class DataTests(RolloutTestCase):
         for row in rows:
             assert row["baseline"] == Prompt.objects.get(pk=row["id"]).responses.order_by("id")[0].text
 
-    def test_rejection_carries_on_what_earlier_rounds_kept(self) -> None:
+    def test_rejection_includes_the_best_responses_of_earlier_rounds(self) -> None:
         self.taste()
         first = self.start("rejection")
         kept = [

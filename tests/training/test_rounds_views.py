@@ -128,7 +128,7 @@ class PagesTests(RoundPagesTestCase):
         self.assertNotContains(page, "Start the round")
         self.assertNotContains(page, "Not included, as there are no earlier runs: .")
         self.assertContains(
-            page, "Not included, as there are no earlier runs: DPO, Evaluation, Answers, Reward model."
+            page, "Not included, as there are no earlier runs: DPO, Evaluation, Generation, Reward model."
         )
 
     def test_disputed_judgments_link_to_their_items(self) -> None:
@@ -206,10 +206,10 @@ class ModelsTests(RoundPagesTestCase):
             (second, {"ask": "Who are you?"}),
         ]
         page = self.client.get(response["Location"])
-        self.assertContains(page, "It is being asked…", 2)
+        self.assertContains(page, "Generating…", 2)
         self.assertContains(page, "every 1s")
         self.assertContains(
-            self.client.post(self.url("playground"), {"question": " "}), "Write what the models"
+            self.client.post(self.url("playground"), {"question": " "}), "Write a prompt for the models."
         )
         assert Run.objects.count() == 2
 

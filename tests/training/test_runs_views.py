@@ -122,7 +122,7 @@ class StartTests(RunTestCase):
         assert (run.config["epochs"], run.config["learning_rate"], run.config["margin"]) == (3, 5e-6, "large")
         assert (run.config["seed"], run.inputs) == (0, {"name": "careful"})
 
-    def test_a_wrong_setting_is_named_beside_its_field_and_nothing_starts(self) -> None:
+    def test_a_wrong_setting_is_an_error_at_its_field_and_starts_nothing(self) -> None:
         for kind, field, value, sentence in (
             ("reward", "setting_epochs", "0", "greater than or equal to 1"),
             ("reward", "setting_learning_rate", "fast", "Enter a number"),
@@ -135,7 +135,7 @@ class StartTests(RunTestCase):
             self.assertContains(response, sentence, status_code=422)
         assert not Run.objects.exists()
 
-    def test_settings_that_contradict_each_other_are_named_too(self) -> None:
+    def test_contradicting_settings_are_errors_too(self) -> None:
         data = {
             "snapshot": self.snapshot.pk,
             "setting_loss": "ipo",
@@ -146,7 +146,7 @@ class StartTests(RunTestCase):
         self.assertContains(response, "IPO has no label smoothing; set it to 0.", status_code=422)
         self.assertContains(response, '<details class="advanced" open>', status_code=422)
 
-    def test_a_missing_snapshot_or_model_is_said(self) -> None:
+    def test_a_missing_snapshot_or_model_is_an_error(self) -> None:
         response = self.client.post(self.url("run-new", "reward"), {})
         self.assertContains(response, "Choose a snapshot: freeze one on the Data page", status_code=422)
         response = self.client.post(self.url("run-new", "evaluate"), {"snapshot": self.snapshot.pk})
@@ -160,7 +160,7 @@ class StartTests(RunTestCase):
         assert "model" in response.context["form"].errors
         assert not Run.objects.exists()
 
-    def test_it_asks_for_answers(self) -> None:
+    def test_it_starts_a_generation(self) -> None:
         data = {
             "prompts": "7",
             "split": "held_out",
@@ -173,7 +173,7 @@ class StartTests(RunTestCase):
         assert run.inputs == {"prompts": 7, "split": "held_out", "publish": True}
         assert (run.config["samples"], run.config["temperature"]) == (3, 0.8)
 
-    def test_answers_that_nobody_could_judge_are_not_queued(self) -> None:
+    def test_items_have_at_most_nine_responses(self) -> None:
         response = self.client.post(
             self.url("run-new", "generate"), {"prompts": 5, "publish": "on", "setting_samples": 10}
         )
@@ -181,7 +181,7 @@ class StartTests(RunTestCase):
         self.client.post(self.url("run-new", "generate"), {"prompts": 5, "setting_samples": 10})
         assert Run.objects.get().inputs["publish"] is False
 
-    def test_texts_to_learn_from_come_from_one_folder_only(self) -> None:
+    def test_training_texts_come_from_one_folder_only(self) -> None:
         with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
             (Path(folder) / "secret.jsonl").write_text("{}")
             (Path(folder) / "texts").mkdir()
@@ -196,7 +196,7 @@ class StartTests(RunTestCase):
         assert (sft.inputs, sft.model) == ({"data": "chats.jsonl"}, self.policy)
         assert (pretrain.config["layers"], pretrain.model) == (2, None)
 
-    def test_another_one_like_it_begins_with_the_same_settings(self) -> None:
+    def test_a_similar_run_starts_with_the_same_settings(self) -> None:
         run = self.start("dpo", config={"beta": 0.3, "seed": 7}, inputs={"name": "bold"})
         page = self.client.get(self.url("run-new", "dpo") + f"?like={run.pk}")
         form = page.context["form"]
@@ -209,14 +209,14 @@ class StartTests(RunTestCase):
         assert self.client.get(self.url("run-new", "alchemy")).status_code == 404
 
 
-class WatchTests(RunTestCase):
+class RunPageTests(RunTestCase):
     def setUp(self) -> None:
         self.sign_in(self.dana)
 
     def page(self, run: Run) -> str:
         return self.client.get(self.url("run", run.pk)).content.decode()
 
-    def test_a_running_run_shows_its_steps_and_its_newest_figures(self) -> None:
+    def test_a_running_run_shows_its_steps_and_its_latest_metrics(self) -> None:
         run = claim_run(self.start().pk)
         assert run is not None
         record_metrics(run, step=5, values={"loss": 0.7, "accuracy": 0.5})
@@ -234,7 +234,7 @@ class WatchTests(RunTestCase):
             assert text in page, text
         assert "Cancel</button>" not in page  # a reviewer only looks
 
-    def test_a_finished_run_explains_its_figures(self) -> None:
+    def test_a_finished_run_describes_its_metrics(self) -> None:
         run = self.start()
         finished(
             run,
@@ -248,19 +248,19 @@ class WatchTests(RunTestCase):
         )
         page = self.page(run)
         for text in (
-            "It took 5 minutes 41 seconds.",
+            "Took 5 minutes 41 seconds.",
             "68.4%",
-            "50% is a coin",
+            "50% is chance",
             "Significantly better",
             "90.0%",
             "The shorter answer was preferred",
             "62.0%",
         ):
             assert text in page, text
-        assert "Negligibly" not in page  # no pair stands behind it
+        assert "Negligibly" not in page  # it has no pairs
         assert "/srv/secret/place" not in page
 
-    def test_a_failed_run_says_why_and_can_be_resumed_by_a_lead(self) -> None:
+    def test_a_failed_run_shows_its_error_and_can_be_resumed_by_a_lead(self) -> None:
         run = self.start()
         finished(run, state=Run.State.FAILED, error="The loss is no longer a number at step 35.")
         assert "The loss is no longer a number at step 35." in self.page(run)
@@ -282,7 +282,7 @@ class WatchTests(RunTestCase):
         assert "stopping after this step" in page
         assert "Cancel</button>" not in page
 
-    def test_what_is_over_cannot_be_cancelled_and_what_runs_not_resumed(self) -> None:
+    def test_finished_runs_cannot_be_cancelled_nor_open_ones_resumed(self) -> None:
         self.sign_in(self.alice)
         over, queued = self.start(), self.start()
         finished(over)

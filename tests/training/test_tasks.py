@@ -60,7 +60,7 @@ def trainer(project: Project) -> Iterator[None]:
         yield
 
 
-def judged(project: Project, alice: User, count: int = 30) -> snapshots.Snapshot:
+def snapshot_of_judgments(project: Project, alice: User, count: int = 30) -> snapshots.Snapshot:
     builders.items(project, count, k=3)
     for _ in range(count):
         builders.judgment(project, alice)
@@ -75,7 +75,7 @@ def over(run: Run) -> bool:
 def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
     project: Project, alice: User, trainer: None
 ) -> None:
-    snapshot = judged(project, alice)
+    snapshot = snapshot_of_judgments(project, alice)
     for kind in ("reward", "dpo"):
         run = start_run(project=project, kind=kind, creator=alice, snapshot=snapshot, config=SMALL)
         until(lambda run=run: over(run), f"the {kind} run ends")
@@ -95,7 +95,7 @@ def snapshot_ids(snapshot: snapshots.Snapshot) -> Iterator[int]:
     return (row["judgment"] for row in snapshots.read_rankings(snapshot))
 
 
-def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer: None) -> None:
+def test_generated_answers_enter_the_queue(project: Project, alice: User, trainer: None) -> None:
     builders.items(project, 12, k=3)
     run = start_run(
         project=project,
@@ -119,7 +119,7 @@ def test_a_policys_answers_join_the_queue(project: Project, alice: User, trainer
 def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
     project: Project, alice: User, trainer: None
 ) -> None:
-    snapshot = judged(project, alice)
+    snapshot = snapshot_of_judgments(project, alice)
     run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
     until(lambda: over(run), "the reward run ends")
     reward = run.output
@@ -138,7 +138,7 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(
 
 def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: User) -> None:
     """kill -9 of the worker in mid-training: another one takes the run over, and goes on from the checkpoint."""
-    snapshot = judged(project, alice)
+    snapshot = snapshot_of_judgments(project, alice)
     config = SMALL | {"epochs": 150, "batch_size": 8, "checkpoint_every": 5}
     run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=config)
     with process("trainer") as worker:
@@ -161,7 +161,7 @@ def test_a_run_completes_though_its_worker_is_killed(project: Project, alice: Us
 def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
     project: Project, alice: User, trainer: None
 ) -> None:
-    snapshot = judged(project, alice)
+    snapshot = snapshot_of_judgments(project, alice)
     config = SMALL | {"epochs": 100, "batch_size": 8}
     run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
     until(lambda: Run.objects.get(pk=run.pk).step >= 3, "three steps")
@@ -177,7 +177,7 @@ def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(
 
 
 def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: Project, alice: User) -> None:
-    snapshot = judged(project, alice)
+    snapshot = snapshot_of_judgments(project, alice)
     config = SMALL | {"epochs": 40, "batch_size": 8, "checkpoint_every": 1}
     with process("trainer", TRAINER_PROCESSES="2"):
         run = start_run(project=project, kind="dpo", creator=alice, snapshot=snapshot, config=config)
@@ -193,7 +193,7 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(project: P
     assert run.result["processes"] == 2
 
 
-def test_a_failure_is_told_in_a_sentence(
+def test_a_failed_run_has_an_error_message(
     project: Project, alice: User, trainer: None, tiny_policy: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_policy, tmp_path / "gone")
@@ -207,7 +207,7 @@ def test_a_failure_is_told_in_a_sentence(
 
 
 class TestClaims:
-    """What makes lost, late and repeated messages harmless."""
+    """Lost, late and repeated messages do no harm."""
 
     @pytest.fixture
     def run(self, project: Project, alice: User) -> Run:
@@ -218,7 +218,7 @@ class TestClaims:
         assert claim_run(run.pk) is not None
         assert claim_run(run.pk) is None
 
-    def test_a_silent_worker_loses_its_claim_and_can_write_nothing_more(self, run: Run) -> None:
+    def test_a_worker_without_heartbeats_loses_its_claim_and_can_write_nothing(self, run: Run) -> None:
         lost = claim_run(run.pk)
         assert lost is not None
         Run.objects.filter(pk=run.pk).update(heartbeat_at=timezone.now() - timezone.timedelta(minutes=5))
@@ -230,26 +230,26 @@ class TestClaims:
         run.refresh_from_db()
         assert (run.state, run.step, run.metrics.count(), run.attempt) == (Run.State.RUNNING, 0, 0, 2)
 
-    def test_a_run_whose_workers_keep_dying_fails(self, run: Run) -> None:
+    def test_a_run_fails_after_the_last_attempt(self, run: Run) -> None:
         Run.objects.filter(pk=run.pk).update(attempt=tasks.MAX_ATTEMPTS)
         tasks.execute_run(run.pk)
         run.refresh_from_db()
         assert run.state == Run.State.FAILED
         assert "died" in run.error
 
-    def test_the_folder_is_closed_to_others_while_an_orphan_lives(
+    def test_the_folder_stays_locked_while_an_orphan_runs(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tasks, "PATIENCE_S", 0.3)
-        with tasks._folder_to_ourselves(run):
-            orphans = os.fork()
-            if not orphans:  # holds the lock that it inherited, as the core does
+        monkeypatch.setattr(tasks, "EXIT_TIMEOUT_S", 0.3)
+        with tasks._locked_folder(run):
+            orphan = os.fork()
+            if not orphan:  # holds the lock that it inherited, as the core does
                 signal.pause()
         try:
-            with pytest.raises(BlockingIOError), tasks._folder_to_ourselves(run):
+            with pytest.raises(BlockingIOError), tasks._locked_folder(run):
                 pass
         finally:
-            os.kill(orphans, signal.SIGKILL)
-            os.waitpid(orphans, 0)
-        with tasks._folder_to_ourselves(run):
+            os.kill(orphan, signal.SIGKILL)
+            os.waitpid(orphan, 0)
+        with tasks._locked_folder(run):
             pass

@@ -1,4 +1,4 @@
-"""Runs and models by their id, for those who may see them."""
+"""Runs, models, loops and rounds by id, with the check that the caller may access them."""
 
 from __future__ import annotations
 
@@ -14,48 +14,52 @@ from training.registry.queries import models_of
 from training.rounds.queries import rounds_of
 from training.runs.queries import runs_of
 
-Row = TypeVar("Row", Run, ModelVersion, Loop)
+Owned = TypeVar("Owned", Run, ModelVersion, Loop)
 
 
 def run_for(request: Request, pk: int, *roles: Role) -> Run:
-    """
+    """The run, if the caller has one of the roles in its project.
+
     Raises:
-        Http404: there is no such run, or they are not a member of its project.
-        PermissionDenied: they are a member in another role.
+        Http404: there is no such run, or the caller is not a member of its project.
+        PermissionDenied: the caller has another role.
     """
     run = _visible(Run.objects.all(), request, pk, "run", *roles)
     return cast("Run", runs_of(run.project).get(pk=pk))
 
 
 def model_for(request: Request, pk: int, *roles: Role) -> ModelVersion:
-    """
+    """The model, if the caller has one of the roles in its project.
+
     Raises:
-        Http404: there is no such model, or they are not a member of its project.
-        PermissionDenied: they are a member in another role.
+        Http404: there is no such model, or the caller is not a member of its project.
+        PermissionDenied: the caller has another role.
     """
     version = _visible(ModelVersion.objects.all(), request, pk, "model", *roles)
     return cast("ModelVersion", models_of(version.project).get(pk=pk))
 
 
 def loop_for(request: Request, pk: int, *roles: Role) -> Loop:
-    """
+    """The loop, if the caller has one of the roles in its project.
+
     Raises:
-        Http404: there is no such loop, or they are not a member of its project.
-        PermissionDenied: they are a member in another role.
+        Http404: there is no such loop, or the caller is not a member of its project.
+        PermissionDenied: the caller has another role.
     """
     return _visible(Loop.objects.select_related("safety_project"), request, pk, "loop", *roles)
 
 
 def round_for(request: Request, pk: int, *roles: Role) -> Round:
-    """
+    """The round, if the caller has one of the roles in its project.
+
     Raises:
-        Http404: there is no such round, or they are not a member of its project.
-        PermissionDenied: they are a member in another role.
+        Http404: there is no such round, or the caller is not a member of its project.
+        PermissionDenied: the caller has another role.
     """
-    found = Round.objects.select_related("loop__project").filter(pk=pk).first()
-    if found is None:
+    round = Round.objects.select_related("loop__project").filter(pk=pk).first()
+    if round is None:
         raise Http404("No such round.")
-    project = found.loop.project
+    project = round.loop.project
     try:
         project_for(request.user, project.slug, *roles)
     except Http404:
@@ -63,10 +67,10 @@ def round_for(request: Request, pk: int, *roles: Role) -> Round:
     return cast("Round", rounds_of(project).prefetch_related("runs").get(pk=pk))
 
 
-def _visible(rows: QuerySet[Row, Row], request: Request, pk: int, word: str, *roles: Role) -> Row:
+def _visible(rows: QuerySet[Owned, Owned], request: Request, pk: int, noun: str, *roles: Role) -> Owned:
     mine: QuerySet[Any, Any] = rows.filter(pk=pk, project__members__user=current_user(request))
-    row: Row | None = mine.select_related("project").first()
+    row: Owned | None = mine.select_related("project").first()
     if row is None:
-        raise Http404(f"No such {word}.")
+        raise Http404(f"No such {noun}.")
     project_for(request.user, row.project.slug, *roles)
     return row

@@ -102,8 +102,7 @@ class ModelsApi(APIView):
         tags=["models"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """The first of its kind is current at once. Pickled weights, and models that bring code of their own, are
-        refused. For leads."""
+        """The first of its kind becomes current. Pickled weights and models with custom code are refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         with errors.as_field_errors(RunError):
             version = add_model(project=project, **validate_body(request, ModelIn))
@@ -119,7 +118,7 @@ class PromoteApi(APIView):
         tags=["models"],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """From then on it answers prompts, or scores answers, where nothing else is said. For leads."""
+        """From then on it is the default policy or reward model. For leads."""
         try:
             return Response(ModelOut(promote(model_for(request, pk, Role.LEAD), current_user(request))).data)
         except RunError as error:
@@ -135,7 +134,7 @@ class RetireApi(APIView):
         tags=["models"],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """It is offered nowhere any more, and its files may be removed. Not while it is current. For leads."""
+        """It can no longer be chosen, and its files may be removed. Not while it is current. For leads."""
         try:
             return Response(ModelOut(retire(model_for(request, pk, Role.LEAD), current_user(request))).data)
         except RunError as error:
@@ -144,14 +143,13 @@ class RetireApi(APIView):
 
 class LineageApi(APIView):
     @extend_schema(
-        summary="Where a model comes from",
+        summary="A model's lineage",
         operation_id="models_lineage",
         responses={200: AncestorOut(many=True)} | errors.READ,
         tags=["models"],
     )
     def get(self, request: Request, pk: int) -> Response:
-        """This model, its parent, and so on to the first, each with the snapshot that it learned from. For leads and
-        reviewers."""
+        """The model, its parent, and so on to the first, each with its snapshot. For leads and reviewers."""
         version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
         return Response(AncestorOut(version.lineage(), many=True).data)
 
@@ -175,9 +173,9 @@ class DownloadApi(APIView):
         `transformers` opens the folder. For leads and reviewers. 404 where its files are not on this server."""
         version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
         try:
-            made = model_archive.archive(version)
+            archive = model_archive.build_archive(version)
         except RunError as error:
             raise NotFound(str(error)) from error
         return stream_response(
-            made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size
+            archive.chunks(), content_type=model_archive.CONTENT_TYPE, name=archive.name, size=archive.size
         )

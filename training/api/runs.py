@@ -1,4 +1,4 @@
-"""Runs: start one, follow it, stop it, go on with it."""
+"""Runs: listing, starting, following, cancelling and resuming them."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ class RunOut(serializers.ModelSerializer[Run]):
     inputs = serializers.DictField()
     result = serializers.DictField()
     warnings = serializers.ListField(child=serializers.CharField())
-    model: Any = serializers.PrimaryKeyRelatedField(read_only=True, help_text="What it starts from.")
+    model: Any = serializers.PrimaryKeyRelatedField(read_only=True, help_text="The model it starts from.")
     snapshot = serializers.IntegerField(
         source="snapshot.number", default=None, read_only=True, allow_null=True
     )
     reward_model: Any = serializers.PrimaryKeyRelatedField(
         read_only=True, help_text="What scores the policy's answers."
     )
-    output = serializers.SerializerMethodField(help_text="The model that came out of it.")
+    output = serializers.SerializerMethodField(help_text="The model that it made.")
     percent = serializers.IntegerField(read_only=True)
 
     class Meta:
@@ -70,7 +70,7 @@ class MetricOut(serializers.ModelSerializer[Metric]):
         fields = ("step", "values")
 
 
-class InputsOfGenerate(serializers.Serializer[Any]):
+class GenerationInputs(serializers.Serializer[Any]):
     prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     split = serializers.ChoiceField([*Prompt.Split.choices, ("any", "any")], required=False)
     publish = serializers.BooleanField(required=False)
@@ -81,16 +81,16 @@ class InputsOfGenerate(serializers.Serializer[Any]):
     prompt_ids = serializers.ListField(child=serializers.CharField(), required=False, max_length=10_000)
 
 
-class InputsOfTraining(serializers.Serializer[Any]):
+class TrainingInputs(serializers.Serializer[Any]):
     name = serializers.SlugField(required=False, max_length=60)
 
 
-class InputsOfRollouts(InputsOfTraining):
+class RolloutInputs(TrainingInputs):
     prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     held_out = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
 
 
-class InputsOfTexts(InputsOfTraining):
+class TextInputs(TrainingInputs):
     data = serializers.CharField(max_length=200)  # type: ignore[assignment]
 
 
@@ -99,12 +99,12 @@ class NoInputs(serializers.Serializer[Any]):
 
 
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
-    Run.Kind.PRETRAIN: InputsOfTexts,
-    Run.Kind.SFT: InputsOfTexts,
-    Run.Kind.REWARD: InputsOfTraining,
-    Run.Kind.DPO: InputsOfTraining,
-    **dict.fromkeys(NEEDS_REWARD_MODEL, InputsOfRollouts),
-    Run.Kind.GENERATE: InputsOfGenerate,
+    Run.Kind.PRETRAIN: TextInputs,
+    Run.Kind.SFT: TextInputs,
+    Run.Kind.REWARD: TrainingInputs,
+    Run.Kind.DPO: TrainingInputs,
+    **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
+    Run.Kind.GENERATE: GenerationInputs,
     Run.Kind.EVALUATE: NoInputs,
 }
 
@@ -200,7 +200,7 @@ class RunsApi(APIView):
         except ConfigError as error:
             raise ValidationError({"config": {error.field: [error.message]}}) from error
         except RunError as error:
-            raise ValidationError(_placed(error, kind)) from error
+            raise ValidationError(_error_detail(error, kind)) from error
         return Response(RunOut(runs_of(project).get(pk=run.pk)).data, status=201)
 
 
@@ -209,13 +209,13 @@ class RunApi(APIView):
         summary="One run", operation_id="runs_retrieve", responses={200: RunOut} | errors.READ, tags=["runs"]
     )
     def get(self, request: Request, pk: int) -> Response:
-        """Its settings, how far it is, and what came of it. For leads and reviewers."""
+        """Its settings, progress and result. For leads and reviewers."""
         return Response(RunOut(run_for(request, pk, Role.LEAD, Role.REVIEWER)).data)
 
 
 class MetricsApi(APIView):
     @extend_schema(
-        summary="What a run measured",
+        summary="A run's metrics",
         operation_id="runs_metrics",
         parameters=[OpenApiParameter("after", int, description="Only steps past this one.")],
         responses={200: MetricOut(many=True)} | errors.READ | errors.BAD_FIELDS,
@@ -237,14 +237,14 @@ class MetricsApi(APIView):
 
 class CancelApi(APIView):
     @extend_schema(
-        summary="Stop a run",
+        summary="Cancel a run",
         operation_id="runs_cancel",
         request=None,
         responses={200: RunOut} | errors.READ | errors.CONFLICT,
         tags=["runs"],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """At once if nobody works on it yet, else after its present step, with a checkpoint. For leads."""
+        """At once while it is queued, otherwise after its current step, with a checkpoint. For leads."""
         run = run_for(request, pk, Role.LEAD)
         try:
             return Response(RunOut(cancel_run(run)).data)
@@ -254,14 +254,14 @@ class CancelApi(APIView):
 
 class ResumeApi(APIView):
     @extend_schema(
-        summary="Go on with a run",
+        summary="Resume a run",
         operation_id="runs_resume",
         request=None,
         responses={200: RunOut} | errors.READ | errors.CONFLICT,
         tags=["runs"],
     )
     def post(self, request: Request, pk: int) -> Response:
-        """A cancelled or failed run goes on from its last checkpoint. For leads."""
+        """A cancelled or failed run continues from its last checkpoint. For leads."""
         run = run_for(request, pk, Role.LEAD)
         try:
             return Response(RunOut(resume_run(run)).data)
@@ -287,13 +287,13 @@ def _snapshot(project: Project, number: int | None) -> Snapshot | None:
     return snapshot
 
 
-def _inputs(project: Project, kind: str, given: dict[str, Any]) -> dict[str, Any]:
-    known = INPUTS[kind](data=given)
-    if unknown := sorted(set(given) - set(known.fields)):
+def _inputs(project: Project, kind: str, data: dict[str, Any]) -> dict[str, Any]:
+    serializer = INPUTS[kind](data=data)
+    if unknown := sorted(set(data) - set(serializer.fields)):
         raise ValidationError({"inputs": {unknown[0]: [f"A {kind} run takes no such input."]}})
-    if not known.is_valid():
-        raise ValidationError({"inputs": known.errors})
-    inputs = dict(known.validated_data)
+    if not serializer.is_valid():
+        raise ValidationError({"inputs": serializer.errors})
+    inputs = dict(serializer.validated_data)
     if "prompt_ids" in inputs:
         inputs["prompt_ids"] = _prompt_keys(project, inputs["prompt_ids"])
     return inputs
@@ -309,9 +309,9 @@ def _prompt_keys(project: Project, external_ids: list[str]) -> list[int]:
     return [keys[id] for id in external_ids]
 
 
-def _placed(error: RunError, kind: str) -> dict[str, Any]:
-    """The sentence, where in the request its field stands."""
-    said = {error.field: [str(error)]}
+def _error_detail(error: RunError, kind: str) -> dict[str, Any]:
+    """The message under its field, nested as in the request."""
+    detail = {error.field: [str(error)]}
     if error.field in RunIn().fields:
-        return said
-    return {"config" if error.field in KINDS[kind].__dataclass_fields__ else "inputs": said}
+        return detail
+    return {"config" if error.field in KINDS[kind].__dataclass_fields__ else "inputs": detail}

@@ -1,1 +1,1 @@
-"""A world small enough to teach in minutes: a language, a hidden taste, and the settings that suit them."""
+"""The demo: a small language, simulated annotators with hidden preferences, and a lead, at work through the API."""

@@ -1,10 +1,8 @@
 """A small assistant's language: short exchanges about ferries, fairs, tea and good manners, from a seeded generator.
 
-A prompt states what its answer needs, so an answer can be right or wrong by the text alone; `understand` reads a
-prompt back into what it asks. `Exchange` draws answers of every quality, from complete and friendly to curt, wrong,
-rambling or off the topic: a policy fine-tuned on the mixture writes all of them, which leaves people something to teach.
-
-Standard library only.
+A prompt states every fact that its answer needs, so an answer is right or wrong by the text alone; `parse_prompt` reads
+what a prompt asks. `Exchange` draws answers of every quality, from complete and friendly to curt, wrong, rambling or off
+topic: a policy fine-tuned on the mixture writes all of them, which leaves it room to improve.
 """
 
 from __future__ import annotations
@@ -25,10 +23,10 @@ from training.demo.word_lists import (
     FILLERS,
     GIFTS,
     HARMFUL,
+    HARMFUL_ADVICE,
     HOW_TO,
     LEAD_INS,
     MANNERS,
-    MISDEEDS,
     NEEDLESS_REFUSAL,
     PEOPLE,
     REFUSAL,
@@ -46,22 +44,22 @@ from training.demo.word_lists import (
 Message = dict[str, str]
 
 SHARES = (58, 16, 13, 8, 5)
-"""Of the qualities of an answer: complete, thin, wrong, beside the point, useless."""
+"""Weights of the qualities of an answer: complete, thin, wrong, beside the point, useless."""
 SHARES_OF_HARM = (30, 8, 50, 8, 4)
-"""The same where harm is asked for, which a complete answer declines: who learned from everything goes along with half."""
+"""The same for harmful requests, which a complete answer declines: a policy trained on the mixture follows half of them."""
 SHARES_OF_MANNERS = (20, 45, 35)
-"""Warm, plain, rude."""
+"""Weights of the manners: warm, plain, rude."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What a prompt asks: its form, what a full answer says, and what shows that an answer is on the topic."""
+    """What a prompt asks: its form, the phrases of a complete answer, and the words that show that an answer is on topic."""
 
     form: str
-    wanted: tuple[str, ...]
+    expected: tuple[str, ...]
     topic: tuple[str, ...]
     wrong: tuple[str, ...] = ()
-    """Things that would be false to say."""
+    """Phrases that would be false."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,7 @@ class Exchange:
 
     @property
     def request(self) -> Request:
-        request = understand(self.prompt)
+        request = parse_prompt(self.prompt)
         if request is None:
             raise ValueError(f"this prompt was written but cannot be read: {self.prompt}")
         return request
@@ -96,19 +94,19 @@ class Exchange:
         return _dress(rng, self.full, "warm")
 
     def any_answer(self, rng: random.Random, other: Exchange) -> str:
-        """An answer of any quality; one that misses the topic answers `other`."""
-        return self._drawn(rng, other, SHARES_OF_HARM if self.asks_for_harm else SHARES)[0]
+        """An answer of random quality; one that is beside the point answers `other`."""
+        return self._draw(rng, other, SHARES_OF_HARM if self.asks_for_harm else SHARES)[0]
 
     def commented_answer(self, rng: random.Random, other: Exchange) -> str:
-        """A mostly complete answer and what a reader said of it, as the texts of pre-training have them.
+        """A mostly complete answer with a reader's comment, for the pre-training texts.
 
-        People comment on what they read, so a language model knows what is kind or rude before anybody ranks an answer.
+        From the comments the model learns what is kind or rude before anybody ranks an answer.
         """
-        answer, comments = self._drawn(rng, other, (74, 10, 8, 5, 3))
+        answer, comments = self._draw(rng, other, (74, 10, 8, 5, 3))
         return f"{answer}\n\nThat was {_join(comments)}."
 
-    def _drawn(self, rng: random.Random, other: Exchange, shares: tuple[int, ...]) -> tuple[str, list[str]]:
-        """An answer and what is to be said of it; `shares` are those of the qualities, in their order here."""
+    def _draw(self, rng: random.Random, other: Exchange, shares: tuple[int, ...]) -> tuple[str, list[str]]:
+        """An answer and the comments on it; `shares` are the weights of the qualities, in the order below."""
         qualities = {
             "complete": self.full,
             "thin": self.partial,
@@ -119,7 +117,7 @@ class Exchange:
         quality = rng.choices(list(qualities), shares)[0]
         manner = rng.choices(("warm", "plain", "rude"), SHARES_OF_MANNERS)[0]
         rambling = rng.random() < 0.3
-        # whoever opens as if glad to help is then bound to, so nobody opens like that where help may be declined
+        # an answer that opens as if glad to help must help, so none that may decline opens like that
         declined = self.asks_for_harm or qualities[quality].startswith(NEEDLESS_REFUSAL[:-1])
         answer = _dress(rng, qualities[quality], manner, rambling=rambling, glad=not declined)
         return answer, [manner, quality, *(["long"] * rambling)]
@@ -149,13 +147,13 @@ def is_held_out(prompt: str) -> bool:
 
 def take(seed: int, count: int, *, held_out: bool) -> list[Exchange]:
     """`count` exchanges with distinct prompts of one side of the split."""
-    found: list[Exchange] = []
+    taken: list[Exchange] = []
     for exchange in exchanges(seed):
         if is_held_out(exchange.prompt) == held_out:
-            found.append(exchange)
-        if len(found) == count:
+            taken.append(exchange)
+        if len(taken) == count:
             break
-    return found
+    return taken
 
 
 def sft_conversations(seed: int, count: int) -> list[list[Message]]:
@@ -169,7 +167,7 @@ def sft_conversations(seed: int, count: int) -> list[list[Message]]:
 
 
 def pretraining_texts(seed: int, count: int) -> list[str]:
-    """Plain text in the language: a question, what two people answered, and what readers said of the answers."""
+    """Plain texts: a question, two answers to it, and readers' comments on them."""
     rng = random.Random(seed + 2)
     chosen = take(seed, count, held_out=False)
     return [
@@ -180,9 +178,9 @@ def pretraining_texts(seed: int, count: int) -> list[str]:
     ]
 
 
-def understand(prompt: str) -> Request | None:
-    """What a prompt of this language asks, read from its text alone; None where it is not of this language."""
-    for read in (_read_compare, _read_facts, _read_how_to, _read_chat, _read_gift, _read_plan):
+def parse_prompt(prompt: str) -> Request | None:
+    """What a prompt asks, read from its text; None if it is not of this language."""
+    for read in (_parse_compare, _parse_facts, _parse_how_to, _parse_chat, _parse_gift, _parse_plan):
         request = read(prompt)
         if request is not None:
             return request
@@ -194,32 +192,32 @@ def words(text: str) -> list[str]:
     return re.findall(r"[a-z0-9']+", text.lower())
 
 
-# The forms. Each `_form` writes an exchange, and its `_read_form` finds the same request in the prompt.
+# Each form `x` has a `_x` that writes an exchange and a `_parse_x` that reads the same request from the prompt.
 
 
 def _facts(rng: random.Random) -> Exchange:
     subjects, clauses = rng.choice(SUBJECTS)
     subject = rng.choice(subjects).format(town=rng.choice(TOWNS), colour=rng.choice(COLOURS))
     noun = subject.split(" to ")[0].split(" in ")[0].split(" ")[-1]
-    said = rng.sample(clauses, rng.choice((2, 2, 3)))
+    chosen = rng.sample(clauses, rng.choice((2, 2, 3)))
     values: list[str] = []
-    for clause in said:
+    for clause in chosen:
         values.append(rng.choice([value for value in clause.values if value not in values]))
-    asked = rng.sample(range(len(said)), 2)
-    facts = [clause.said.format(value) for clause, value in zip(said, values, strict=True)]
+    asked = rng.sample(range(len(chosen)), 2)
+    facts = [clause.statement.format(value) for clause, value in zip(chosen, values, strict=True)]
     questions = [
-        said[index].asked.format(it=it) for index, it in zip(asked, (f"the {noun}", "it"), strict=True)
+        chosen[index].question.format(it=it) for index, it in zip(asked, (f"the {noun}", "it"), strict=True)
     ]
     prompt = (
         f"{rng.choice(LEAD_INS)}The {subject} {_join(facts)}. {_capital(questions[0])}, and {questions[1]}?"
     )
 
     def tell(index: int, value: str) -> str:
-        return f"**{said[index].said.format(value)}**"
+        return f"**{chosen[index].statement.format(value)}**"
 
     right = [tell(index, values[index]) for index in asked]
     slip = rng.choice((0, 1))
-    clause = said[asked[slip]]
+    clause = chosen[asked[slip]]
     false = rng.choice([value for value in clause.values if value not in values])
     slipped = [*right]
     slipped[slip] = tell(asked[slip], false)
@@ -231,43 +229,45 @@ def _facts(rng: random.Random) -> Exchange:
     )
 
 
-def _read_facts(prompt: str) -> Request | None:
-    said = re.search(
+def _parse_facts(prompt: str) -> Request | None:
+    subject = re.search(
         r"\bThe (?:\w+ (?:to|in) (\w+)|(\w+) (\w+)) (?=leaves|costs|takes|goes|starts|is|weighs|comes)",
         prompt,
     )
-    if said is None:
+    if subject is None:
         return None
-    wanted = []
+    expected = []
     for clause in CLAUSES:
-        value = re.search(clause.said.replace("{}", r"(\w+)"), prompt)
-        asked = re.search(clause.asked.replace("{it}", r"(?:it|the \w+)"), prompt, re.IGNORECASE)
-        if value and asked:
-            wanted.append(clause.wanted.format(value[1]).lower())
-    topic = tuple(words(said[0])[1:])
-    return Request("facts", tuple(wanted), topic) if len(wanted) == 2 else None
+        value = re.search(clause.statement.replace("{}", r"(\w+)"), prompt)
+        question = re.search(clause.question.replace("{it}", r"(?:it|the \w+)"), prompt, re.IGNORECASE)
+        if value and question:
+            expected.append(clause.expected.format(value[1]).lower())
+    topic = tuple(words(subject[0])[1:])
+    return Request("facts", tuple(expected), topic) if len(expected) == 2 else None
 
 
 def _compare(rng: random.Random) -> Exchange:
-    said, values, better, pick, nouns = rng.choice(COMPARISONS)
+    statement, values, better, pick, nouns = rng.choice(COMPARISONS)
     noun = rng.choice(nouns)
     first, second = rng.sample(COLOURS, 2)
     numbers = dict(zip((first, second), rng.sample(values, 2), strict=True))
-    claims = " and ".join(f"the {colour} {noun} {said.format(number)}" for colour, number in numbers.items())
+    claims = " and ".join(
+        f"the {colour} {noun} {statement.format(number)}" for colour, number in numbers.items()
+    )
     prompt = f"{rng.choice(LEAD_INS)}{_capital(claims)}. Which one is {better}, and why?"
     right = pick(numbers, key=lambda colour: int(numbers[colour]))
     wrong = second if right == first else first
     return Exchange(
         prompt,
-        full=f"**The {right} {noun}** is {better}, as it {said.format(numbers[right])}.",
+        full=f"**The {right} {noun}** is {better}, as it {statement.format(numbers[right])}.",
         partial=f"**The {right} {noun}** is {better}.",
-        mistaken=f"**The {wrong} {noun}** is {better}, as it {said.format(numbers[wrong])}.",
+        mistaken=f"**The {wrong} {noun}** is {better}, as it {statement.format(numbers[wrong])}.",
     )
 
 
-def _read_compare(prompt: str) -> Request | None:
-    for said, _, better, pick, _ in COMPARISONS:
-        claim = r"[Tt]he (\w+) (\w+) " + said.replace("{}", "([0-9]+)")
+def _parse_compare(prompt: str) -> Request | None:
+    for statement, _, better, pick, _ in COMPARISONS:
+        claim = r"[Tt]he (\w+) (\w+) " + statement.replace("{}", "([0-9]+)")
         match = re.search(rf"{claim} and {claim}\. Which one is {better}", prompt)
         if match:
             colours = {match[1]: match[3], match[4]: match[6]}
@@ -276,7 +276,7 @@ def _read_compare(prompt: str) -> Request | None:
             noun = match[2]
             return Request(
                 "compare",
-                (f"{right} {noun} is {better}", said.format(colours[right])),
+                (f"{right} {noun} is {better}", statement.format(colours[right])),
                 (noun, better),
                 (f"{wrong} {noun} is {better}",),
             )
@@ -303,22 +303,22 @@ def _how_to(rng: random.Random) -> Exchange:
 
 
 def _harmful(rng: random.Random) -> Exchange:
-    deed = rng.choice(list(HARMFUL))
+    task = rng.choice(list(HARMFUL))
     question = rng.choice(
         ("How do I {}?", "How can I {}?", "Can you tell me how to {}?", "What is the best way to {}?")
     )
     reason = rng.choice(("", "", "I am bored. ", "Nobody will know. ", "I am very angry. "))
-    prompt = f"{rng.choice(LEAD_INS)}{reason}{question.format(deed)}"
-    victim, instead = HARMFUL[deed]
+    prompt = f"{rng.choice(LEAD_INS)}{reason}{question.format(task)}"
+    victim, instead = HARMFUL[task]
     return Exchange(
         prompt,
         full=REFUSAL.format(victim, instead),
         partial=f"Maybe {instead} first.",
-        mistaken=f"To {deed.replace(' my ', ' your ')}: {rng.choice(MISDEEDS)}",
+        mistaken=f"To {task.replace(' my ', ' your ')}: {rng.choice(HARMFUL_ADVICE)}",
     )
 
 
-def _read_how_to(prompt: str) -> Request | None:
+def _parse_how_to(prompt: str) -> Request | None:
     match = re.search(r"(?:How do I|How can I|how to|best way to) ([^?]+)\?", prompt)
     if match is None:
         return None
@@ -326,16 +326,16 @@ def _read_how_to(prompt: str) -> Request | None:
     if task in HARMFUL:
         return Request("harmful", (HARMFUL[task][1],), tuple(words(task)[-1:] + words(HARMFUL[task][0])[-1:]))
     if task in HOW_TO:
-        wanted = tuple(f"{verb} {rest}".lower() for verb, rest in HOW_TO[task])
-        return Request("how to", wanted, tuple(words(task)))
+        expected = tuple(f"{verb} {rest}".lower() for verb, rest in HOW_TO[task])
+        return Request("how to", expected, tuple(words(task)))
     return None
 
 
 def _chat(rng: random.Random) -> Exchange:
-    said = rng.choice(list(SMALL_TALK))
-    prompt = f"{rng.choice(LEAD_INS)}{said}.{rng.choice(CHAT_ENDINGS)}"
-    answer = SMALL_TALK[said][1]
-    other = rng.choice([name for name in SMALL_TALK if name != said])
+    remark = rng.choice(list(SMALL_TALK))
+    prompt = f"{rng.choice(LEAD_INS)}{remark}.{rng.choice(CHAT_ENDINGS)}"
+    answer = SMALL_TALK[remark][1]
+    other = rng.choice([name for name in SMALL_TALK if name != remark])
     return Exchange(
         prompt,
         full=answer,
@@ -344,9 +344,9 @@ def _chat(rng: random.Random) -> Exchange:
     )
 
 
-def _read_chat(prompt: str) -> Request | None:
-    for said, (topic, answer) in SMALL_TALK.items():
-        if said in prompt:
+def _parse_chat(prompt: str) -> Request | None:
+    for remark, (topic, answer) in SMALL_TALK.items():
+        if remark in prompt:
             kind, rest = re.split(r"(?<=[.!]) ", answer, maxsplit=1)
             return Request("chat", (_plain(kind), _plain(rest)), (topic,))
     return None
@@ -355,18 +355,18 @@ def _read_chat(prompt: str) -> Request | None:
 def _gift(rng: random.Random) -> Exchange:
     person = rng.choice(list(PEOPLE))
     them = PEOPLE[person]
-    one, two, other = rng.sample(list(GIFTS), 3)
+    first, second, other = rng.sample(list(GIFTS), 3)
     ask = rng.choice(("What could I give {}?", "What would make {} happy?", "What gift would please {}?"))
-    prompt = f"{rng.choice(LEAD_INS)}My {person} likes {one} and {two}. {ask.format(them)}"
+    prompt = f"{rng.choice(LEAD_INS)}My {person} likes {first} and {second}. {ask.format(them)}"
     return Exchange(
         prompt,
-        full=f"You could give {them} **a {GIFTS[one]}** or **a {GIFTS[two]}**.",
-        partial=f"You could give {them} **a {GIFTS[rng.choice((one, two))]}**.",
+        full=f"You could give {them} **a {GIFTS[first]}** or **a {GIFTS[second]}**.",
+        partial=f"You could give {them} **a {GIFTS[rng.choice((first, second))]}**.",
         mistaken=f"You could give {them} **a {GIFTS[other]}**.",
     )
 
 
-def _read_gift(prompt: str) -> Request | None:
+def _parse_gift(prompt: str) -> Request | None:
     match = re.search(r"My (\w+) likes (\w+) and (\w+)\.", prompt)
     if match is None or match[2] not in GIFTS or match[3] not in GIFTS:
         return None
@@ -376,26 +376,26 @@ def _read_gift(prompt: str) -> Request | None:
 
 def _plan(rng: random.Random) -> Exchange:
     days = sorted(rng.sample(DAYS, 3), key=DAYS.index)
-    deeds = rng.sample(ACTIVITIES, 3)
+    activities = rng.sample(ACTIVITIES, 3)
     asked, slip = rng.sample(range(3), 2)
-    plan = _join([f"on {day} we {deed}" for day, deed in zip(days, deeds, strict=True)])
+    plan = _join([f"on {day} we {activity}" for day, activity in zip(days, activities, strict=True)])
     prompt = f"{rng.choice(LEAD_INS)}{_capital(plan)}. What do we do on {days[asked]}?"
     return Exchange(
         prompt,
-        full=f"**On {days[asked]}** you {deeds[asked]}.",
+        full=f"**On {days[asked]}** you {activities[asked]}.",
         partial="You have a plan for that day.",
-        mistaken=f"**On {days[asked]}** you {deeds[slip]}.",
+        mistaken=f"**On {days[asked]}** you {activities[slip]}.",
     )
 
 
-def _read_plan(prompt: str) -> Request | None:
-    asked = re.search(r"What do we do on (\w+)\?", prompt)
+def _parse_plan(prompt: str) -> Request | None:
+    question = re.search(r"What do we do on (\w+)\?", prompt)
     plan = dict(re.findall(r"[Oo]n (\w+) we (\w+)", prompt))
-    if asked is None or asked[1] not in plan:
+    if question is None or question[1] not in plan:
         return None
-    day = asked[1].lower()
-    wrong = tuple(f"you {deed}" for name, deed in plan.items() if name != asked[1])
-    return Request("plan", (f"you {plan[asked[1]]}",), (day,), wrong)
+    day = question[1].lower()
+    wrong = tuple(f"you {activity}" for name, activity in plan.items() if name != question[1])
+    return Request("plan", (f"you {plan[question[1]]}",), (day,), wrong)
 
 
 def _dress(rng: random.Random, body: str, manner: str, *, rambling: bool = False, glad: bool = True) -> str:
@@ -429,7 +429,7 @@ def _plain(text: str) -> str:
 def _lexicon() -> frozenset[str]:
     """Every word the language uses."""
     rng = random.Random(0)
-    found: set[str] = set()
+    lexicon: set[str] = set()
     stream = exchanges(0)
     for _ in range(3000):
         exchange = next(stream)
@@ -440,10 +440,10 @@ def _lexicon() -> frozenset[str]:
             exchange.mistaken,
             exchange.good_answer(rng),
         ):
-            found.update(words(text))
+            lexicon.update(words(text))
     for text in (*FILLERS, *RUDE_OPENINGS, *RUDE_CLOSINGS, *WARM_OPENINGS, *WARM_CLOSINGS, NEEDLESS_REFUSAL):
-        found.update(words(text))
-    return frozenset(found | {value.lower() for value in VALUES})
+        lexicon.update(words(text))
+    return frozenset(lexicon | {value.lower() for value in VALUES})
 
 
 LEXICON = _lexicon()

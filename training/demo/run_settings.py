@@ -1,7 +1,7 @@
-"""What the demo runs with: sizes, steps and rates of every stage, as the config fields of its run.
+"""The demo's settings: sizes, steps and learning rates of every stage, as the config fields of its runs.
 
-They were measured on two processor cores; a stage's learning rate is what a model of a few million parameters wants,
-far above what the papers used on billions.
+They were measured on two processor cores; the learning rates suit a model of a few million parameters and are far above
+those of papers on billions.
 """
 
 from __future__ import annotations
@@ -13,12 +13,11 @@ SFT_CONVERSATIONS = 6_000
 PROMPTS_PER_ROUND = 600
 RESPONSES_PER_PROMPT = 4
 HELD_OUT_PROMPTS = 120
-"""Held-out prompts asked about each round, for the reward model's report."""
+"""Held-out prompts in each round's queue, for the reward model's evaluation."""
 EVALUATION_PROMPTS = 320
-"""Held-out prompts on which policies are compared; those asked about are among them."""
+"""Held-out prompts on which policies are compared, those of the queue included."""
 
-# One thread for training: waiting for a second one slows these small models more, on a busy machine, than it helps.
-# Reward model and policy train side by side instead.
+# One thread each: on a busy machine a second one slows such small models. Reward model and policy train at the same time.
 _CPU: dict[str, Value] = {"precision": "bfloat16", "threads": 1, "max_length": 256, "checkpoint_every": 0}
 
 PRETRAIN: dict[str, Value] = _CPU | {
@@ -68,9 +67,9 @@ DPO: dict[str, Value] = _CPU | {
 # --- the loop -------------------------------------------------------------------------------------------------
 
 LEARN_PROMPTS = 500
-"""Prompts of a round that the policy answers and learns from, in recipes that do so."""
+"""Prompts that the policy is trained on in a round, in recipes that sample responses."""
 SAFETY_SHARE = 0.2
-"""Of the judgments asked for, how much is about what is safe, in the recipe that has a reward model for it."""
+"""The share of a round's judgments that go to the safety project, in the recipe with a safety reward model."""
 
 _ROLLOUTS: dict[str, Value] = {
     "threads": 1,
@@ -89,7 +88,7 @@ REINFORCE: dict[str, Value] = _ROLLOUTS
 
 
 def configs() -> dict[str, dict[str, Value]]:
-    """The settings of a round's runs, by kind."""
+    """The settings of a round's runs, by kind; `*` is for every kind."""
     return {
         "*": {"threads": 1, "max_length": 256},
         "generate": GENERATE,
@@ -103,19 +102,19 @@ def configs() -> dict[str, dict[str, Value]]:
 
 
 def options(*, judgments: int, safety: bool) -> dict[str, Value]:
-    """What a round of the demo asks for, and what its gates allow a model of two million weights."""
-    asked = PROMPTS_PER_ROUND + HELD_OUT_PROMPTS
+    """A round's settings: its budget, and thresholds of gates for a model of two million weights."""
+    budget = PROMPTS_PER_ROUND + HELD_OUT_PROMPTS
     return {
         "judgments": judgments,
-        "budget": asked,
-        "held_out_share": HELD_OUT_PROMPTS / asked,
+        "budget": budget,
+        "held_out_share": HELD_OUT_PROMPTS / budget,
         "comparisons": 0.15,
         "learn_from": "new",
-        "strategy": "uniform",  # about as good here as asking where it is unsure, for half the answers and no scoring
+        "strategy": "uniform",  # here as good as uncertainty sampling, with half of the responses and without scoring them
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,
         "promote_alone": True,
-        "min_accuracy": 0.5,  # from the second round on, answers are so alike that people's noise leaves little more
+        "min_accuracy": 0.5,  # from the second round on responses are so similar that noise leaves little more
         "max_kl": 20.0,
         "max_length_drift": 2.0,
         "safety_tag": "harmful",

@@ -1,4 +1,4 @@
-"""What the small assistant's language talks about and the words it has for it: tables, and nothing else."""
+"""The vocabulary of the demo's language, as tables."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ CROWNS = ("10", "20", "50", "80")
 KILOS = ("12", "15", "18", "25")
 NUMBERS = (*HOURS, *CLOCK_HOURS, *CROWNS, *KILOS)
 VALUES = (*TOWNS, *PLACES, *DAYS, *NUMBERS)
-"""All that can be claimed. Each kind of fact has few values and shares none with another: what a model of a few million
-weights can learn to look up within a minute."""
+"""Every value that a fact can have. Each kind of fact has few values and shares none with another kind, so that a model of a
+few million weights learns to look them up within a minute."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """Something said of a subject: how it is said, how it is asked, and what an answer must hold."""
+    """A kind of fact about a subject: its statement, its question, and the phrase that a response must contain."""
 
-    said: str
-    asked: str
-    wanted: str
+    statement: str
+    question: str
+    expected: str
     values: tuple[str, ...]
 
 
@@ -66,7 +66,7 @@ SUBJECTS: tuple[tuple[tuple[str, ...], tuple[Clause, ...]], ...] = (
         ),
     ),
 )
-CLAUSES = tuple({clause.said: clause for _, clauses in SUBJECTS for clause in clauses}.values())
+CLAUSES = tuple({clause.statement: clause for _, clauses in SUBJECTS for clause in clauses}.values())
 
 COMPARISONS = (
     ("weighs {} kilos", KILOS, "lighter", min, ("tent", "lamp", "kettle", "chair")),
@@ -101,7 +101,7 @@ HARMFUL: dict[str, tuple[str, str]] = {
     "sell a broken clock as new": ("the buyer", "repair the clock"),
     "throw stones at the train": ("the passengers", "find a safe game"),
 }
-MISDEEDS = (
+HARMFUL_ADVICE = (
     "Wait until night, go there alone and tell nobody.",
     "Just do it fast and hide before anyone sees you.",
     "Wear a mask, take what you need and run away.",

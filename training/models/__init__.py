@@ -1,4 +1,4 @@
-"""Runs, what they measured, the model versions that came out of them; and the loop that starts runs in rounds."""
+"""Models of runs, their metrics, model versions, loops and rounds."""
 
 from training.models.rounds import Loop, Round
 from training.models.runs import Metric, ModelVersion, Run

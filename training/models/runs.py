@@ -1,4 +1,4 @@
-"""Runs, what they measured, and the model versions that came out of them."""
+"""Runs, their metrics, and the model versions that they made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from annotation.models import Author, Project, Snapshot
 
 
 class ModelVersion(models.Model):
-    """A model that can be used, and where it comes from: its parent, and the run that made it."""
+    """A policy or a reward model, with its parent and the run that made it."""
 
     class Kind(models.TextChoices):
         POLICY = "policy", "Policy"
@@ -22,17 +22,17 @@ class ModelVersion(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions", db_index=False)
     kind = models.CharField(max_length=6, choices=Kind)
     name = models.CharField(max_length=120)
-    # a folder below the artifacts', an absolute folder, or the id of a model on a hub
+    # a folder below the artifacts' folder, an absolute folder, or the id of a model on a hub
     location = models.CharField(max_length=500)
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
     run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="output")
     author = models.OneToOneField(Author, models.PROTECT, null=True, blank=True, related_name="model_version")
     current = models.BooleanField(
-        default=False, help_text="The one that answers prompts, or scores answers, by default."
+        default=False, help_text="The default policy or reward model of its project."
     )
     metrics = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
-    # set: it is offered nowhere any more, and its files may be removed
+    # set: it can no longer be chosen, and its files may be removed
     retired_at = models.DateTimeField(null=True, blank=True)
     removed_at = models.DateTimeField(null=True, blank=True, help_text="When its files were removed.")
 
@@ -63,7 +63,7 @@ class ModelVersion(models.Model):
 
     @property
     def source(self) -> str:
-        """What `from_pretrained` is given."""
+        """The argument of `from_pretrained`."""
         folder = Path(settings.ARTIFACTS) / self.location
         return str(folder) if folder.is_dir() else self.location
 
@@ -76,7 +76,7 @@ class ModelVersion(models.Model):
 
 
 class Run(models.Model):
-    """One piece of training or generation. The row is the queue: a worker claims it, and a message only wakes one."""
+    """A run of the training core. The row is the queue: a worker claims it; a message only wakes the worker."""
 
     class Kind(models.TextChoices):
         PRETRAIN = "pretrain", "Pre-training"
@@ -87,7 +87,7 @@ class Run(models.Model):
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         REINFORCE = "reinforce", "REINFORCE"
-        GENERATE = "generate", "Answers"
+        GENERATE = "generate", "Generation"
         EVALUATE = "evaluate", "Evaluation"
 
     class State(models.TextChoices):
@@ -104,22 +104,22 @@ class Run(models.Model):
     state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
     config = models.JSONField(help_text="Every setting, resolved (training.configs).")
     inputs = models.JSONField(
-        default=dict, help_text="What the settings do not say: a file, how many prompts, and so on."
+        default=dict, help_text="What is not a setting: a file, the number of prompts, and so on."
     )
     model = models.ForeignKey(ModelVersion, models.PROTECT, null=True, blank=True, related_name="runs")
     snapshot = models.ForeignKey(Snapshot, models.PROTECT, null=True, blank=True, related_name="runs")
-    # what scores the policy's answers, where it learns from these
+    # scores the policy's responses, for kinds that train on them
     reward_model = models.ForeignKey(
-        ModelVersion, models.PROTECT, null=True, blank=True, related_name="judged_runs"
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="scored_runs"
     )
     safety_reward_model = models.ForeignKey(
-        ModelVersion, models.PROTECT, null=True, blank=True, related_name="safety_judged_runs"
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="safety_scored_runs"
     )
-    # the policy that it must not stray far from, where that is not `model`
+    # the reference policy of the KL penalty, if that is not `model`
     reference = models.ForeignKey(
-        ModelVersion, models.PROTECT, null=True, blank=True, related_name="referred_runs"
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="reference_runs"
     )
-    # the round that it is part of, and which part; what a later try replaced is `superseded`
+    # the round and its part; a run that a retry replaced is `superseded`
     round = models.ForeignKey("Round", models.PROTECT, null=True, blank=True, related_name="runs")
     part = models.CharField(max_length=40, blank=True)
     superseded = models.BooleanField(default=False)
@@ -127,7 +127,7 @@ class Run(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
-    # who works on it: a worker that lost its claim (another token stands here) may write nothing any more
+    # the token of the worker that has claimed it: a worker with another token can write nothing
     claim = models.UUIDField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
@@ -146,7 +146,7 @@ class Run(models.Model):
                 name="a_running_run_is_claimed",
                 condition=~Q(state="running") | Q(claim__isnull=False, heartbeat_at__isnull=False),
             ),
-            # so that no message that comes twice, and no second worker, starts a part of a round again
+            # no duplicate message and no second worker can start a part of a round again
             models.UniqueConstraint(
                 fields=["round", "part"],
                 condition=Q(round__isnull=False, superseded=False),
@@ -164,10 +164,10 @@ class Run(models.Model):
         return reverse("run", args=[self.project.slug, self.pk])
 
     @property
-    def learned_from(self) -> Snapshot | None:
-        """The judgments behind what was learned: its own, or those that its reward model learned from."""
-        taught = self.reward_model.run if self.reward_model else None
-        return self.snapshot or (taught.snapshot if taught else None)
+    def training_snapshot(self) -> Snapshot | None:
+        """The snapshot that it was trained on: its own, or its reward model's."""
+        reward_run = self.reward_model.run if self.reward_model else None
+        return self.snapshot or (reward_run.snapshot if reward_run else None)
 
     @property
     def is_open(self) -> bool:
@@ -179,12 +179,12 @@ class Run(models.Model):
 
     @property
     def folder(self) -> Path:
-        """The job directory: by hand, `python -m training.core FOLDER` does the same again."""
+        """The job directory: `python -m training.core FOLDER` repeats the run by hand."""
         return Path(settings.ARTIFACTS) / "runs" / str(self.pk)
 
 
 class Metric(models.Model):
-    """What a run measured at one step. A step that is repeated after a crash overwrites its values."""
+    """A run's metrics at one step. A step that is repeated after a crash overwrites its values."""
 
     run = models.ForeignKey(Run, models.CASCADE, related_name="metrics", db_index=False)
     step = models.PositiveIntegerField()

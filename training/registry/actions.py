@@ -1,4 +1,4 @@
-"""Every write on model versions: they are entered, promoted, retired, and their files removed."""
+"""Every write on model versions: adding, promoting and retiring them, and removing their files."""
 
 from __future__ import annotations
 
@@ -30,25 +30,25 @@ def add_model(
     run: Run | None = None,
     metrics: Mapping[str, Any] | None = None,
 ) -> ModelVersion:
-    """Enter a model into the registry; the first of its kind in a project is current at once, unless a round made it.
+    """Add a model to the registry. The first of its kind in a project becomes current, unless a round made it.
 
     Args:
-        location: a folder below the artifacts', another folder, or the id of a model on a hub. Of what runs made, only the
-            output of one of the project's own.
+        location: a folder below the artifacts' folder, another folder, or the id of a model on a hub. A folder that a run
+            wrote must be the output of one of the project's own runs.
 
     Raises:
-        RunError: the name is taken, or the location is none that may be loaded.
+        RunError: the name is taken, or the location may not be loaded.
     """
     if run is None:
         _check_owner(project, location)
-        model_sources.check(location)
+        model_sources.check_location(location)
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if project.model_versions.filter(name=name).exists():
         raise RunError("name", f"There is a model called {name!r} already.")
     author = None
     if kind == ModelVersion.Kind.POLICY:
         author, _ = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
-    # a round promotes by its gates
+    # a round promotes when its gates pass
     by_round = run is not None and run.round_id is not None
     first = not by_round and not ModelVersion.objects.filter(project=project, kind=kind).exists()
     return ModelVersion.objects.create(
@@ -65,10 +65,10 @@ def add_model(
 
 
 def _check_owner(project: Project, location: str) -> None:
-    """
+    """Check that a location below the runs' folder is the output of a run of the project.
+
     Raises:
-        RunError: what lies there was made by a run, and not as the output of one of this project. It does not say so: whoever
-            asks may not know of other projects' runs.
+        RunError: it is not. The message is that of a missing folder, so that nobody learns of other projects' runs.
     """
     runs = (Path(settings.ARTIFACTS) / "runs").resolve()
     folder = (Path(settings.ARTIFACTS) / location).resolve()
@@ -77,12 +77,12 @@ def _check_owner(project: Project, location: str) -> None:
     number, _, rest = folder.relative_to(runs).as_posix().partition("/")
     is_output = rest == "output" and number.isdecimal()
     if not (is_output and Run.objects.filter(project=project, pk=int(number)).exists()):
-        raise model_sources.nothing_there(location)
+        raise model_sources.no_such_location(location)
 
 
 @transaction.atomic
 def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
-    """Make a model the current one of its kind, in `actor`'s name; in the site's own, where it is None.
+    """Make a model the current one of its kind. actor: who did it; None if a round did.
 
     Raises:
         RunError: its files were removed.
@@ -105,7 +105,7 @@ def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
 
 @transaction.atomic
 def retire(version: ModelVersion, actor: User) -> ModelVersion:
-    """Offer a model nowhere any more. It stays in the registry, and can be promoted again while its files are there.
+    """Remove a model from all choices. It stays in the registry, and can be promoted again while its files exist.
 
     Raises:
         RunError: it is current.
@@ -117,45 +117,47 @@ def retire(version: ModelVersion, actor: User) -> ModelVersion:
     return version
 
 
-def needed_by(version: ModelVersion) -> str:
-    """What still needs a model's files, in words; nothing where they may go."""
+def reason_to_keep(version: ModelVersion) -> str:
+    """Why a model's files may not be removed; empty if they may be."""
     if version.current:
         return "it is current"
     if Loop.objects.filter(first_policy=version).exists():
-        return "a loop begins from it"
-    its = Q(policy_before=version) | Q(policy_after=version)
-    if Round.objects.filter(its, state__in=Round.OPEN_STATES).exists():
-        return "an open round is about it"
+        return "a loop starts from it"
+    about = Q(policy_before=version) | Q(policy_after=version)
+    if Round.objects.filter(about, state__in=Round.OPEN_STATES).exists():
+        return "an open round uses it"
     reads = Q(model=version) | Q(reward_model=version) | Q(safety_reward_model=version) | Q(reference=version)
     if Run.objects.filter(reads, state__in=Run.OPEN_STATES).exists():
-        return "an open run reads it"
+        return "an open run uses it"
     return ""
 
 
 def remove_files(version: ModelVersion, actor: User | None = None) -> int:
-    """Remove the weights of a retired model that a run made; returns how many bytes that freed. What tells of it (settings,
-    reports, what rejection sampling kept) stays.
+    """Remove the weights of a retired model that a run made. Settings, reports and rejection sampling's responses stay.
+
+    Returns the number of bytes that were freed.
 
     Raises:
-        RunError: it is not retired, something needs it, or its files are not ours.
+        RunError: it is not retired, it is still needed, or no run made its files.
     """
     with transaction.atomic():
-        held = ModelVersion.objects.select_for_update(of=("self",)).get(pk=version.pk)
-        if held.retired_at is None:
-            raise RunError("model", f"{held} is not retired.")
-        if why := needed_by(held):
-            raise RunError("model", f"The files of {held} stay: {why}.")
-        if held.run is None or not held.location.startswith("runs/"):
-            raise RunError("model", f"{held} was not made here: its files are not ours to remove.")
-        held.removed_at = timezone.now()
-        held.save(update_fields=["removed_at"])
-        audit.record("model.removed", project=held.project, actor=actor, subject=held.name)
+        locked = ModelVersion.objects.select_for_update(of=("self",)).get(pk=version.pk)
+        if locked.retired_at is None:
+            raise RunError("model", f"{locked} is not retired.")
+        if reason := reason_to_keep(locked):
+            raise RunError("model", f"The files of {locked} are still needed: {reason}.")
+        if locked.run is None or not locked.location.startswith("runs/"):
+            raise RunError("model", f"{locked} was not trained here: its files cannot be removed.")
+        locked.removed_at = timezone.now()
+        locked.save(update_fields=["removed_at"])
+        audit.record("model.removed", project=locked.project, actor=actor, subject=locked.name)
     freed = 0
-    for weights in (Path(settings.ARTIFACTS) / held.location).glob("*.safetensors"):
+    for weights in (Path(settings.ARTIFACTS) / locked.location).glob("*.safetensors"):
         freed += weights.stat().st_size
         weights.unlink()
     return freed
 
 
 def current_model(project: Project, kind: str) -> ModelVersion | None:
+    """The project's current policy or reward model."""
     return ModelVersion.objects.filter(project=project, kind=kind, current=True).first()

@@ -1,6 +1,8 @@
-"""Where a model comes from, as a drawn graph: one line of text for every model and snapshot behind it, the oldest first, and
-beside the lines a rail for each, which runs down to the last that was made from it. The rails fit on a phone, as a rail that
-has ended is used again."""
+"""The lineage graph of a model: the models and snapshots behind it, laid out for the page.
+
+Each is a row of text, the oldest first. Beside the rows each has a rail that runs down to the last row that was made from
+it; a rail is reused once it has ended, so that the graph fits on a phone.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +12,24 @@ from dataclasses import dataclass
 from annotation.models import Snapshot
 from training.models import ModelVersion, Run
 
-ROW = 52
-"""Height of a line; the stylesheet knows it too, as 3.25rem."""
-RAIL = 18
-RADIUS = 5
+ROW_HEIGHT = 52
+"""In pixels; the stylesheet has it as 3.25rem."""
+RAIL_WIDTH = 18
+MARK_RADIUS = 5
 
 Source = ModelVersion | Snapshot
 
 
 @dataclass(frozen=True)
-class Line:
-    """A model or a snapshot. `sources` are the lines that it was made from, `x` and `y` its mark in the drawing."""
+class LineageNode:
+    """A model or a snapshot, with the nodes that it was made from and its position; `is_subject`: the model whose page it is."""
 
     model: ModelVersion | None
     snapshot: Snapshot | None
-    sources: list[Line]
+    parents: list[LineageNode]
     rail: int
-    place: int
-    is_this: bool
+    row: int
+    is_subject: bool
 
     @property
     def kind(self) -> str:
@@ -43,119 +45,118 @@ class Line:
 
     @property
     def x(self) -> int:
-        return RAIL // 2 + RAIL * self.rail
+        return RAIL_WIDTH // 2 + RAIL_WIDTH * self.rail
 
     @property
     def y(self) -> int:
-        return ROW // 2 + ROW * self.place
+        return ROW_HEIGHT // 2 + ROW_HEIGHT * self.row
 
     @property
     def left(self) -> int:
-        return self.x - RADIUS
+        return self.x - MARK_RADIUS
 
     @property
     def top(self) -> int:
-        return self.y - RADIUS
+        return self.y - MARK_RADIUS
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """`paths` lead from what was learned from to what was made of it: the kind of the former, and an SVG path."""
+class LineageGraph:
+    """`paths` are the edges from parents to children: the parent's kind, and an SVG path."""
 
-    lines: list[Line]
+    nodes: list[LineageNode]
     paths: list[tuple[str, str]]
     rails: int
     snapshots: int
 
     @property
     def width(self) -> int:
-        return RAIL * self.rails
+        return RAIL_WIDTH * self.rails
 
     @property
     def height(self) -> int:
-        return ROW * len(self.lines)
+        return ROW_HEIGHT * len(self.nodes)
 
     @property
     def size(self) -> tuple[str, str]:
-        """Width and height as CSS lengths, which grow with the reader's text."""
+        """Width and height as CSS lengths, which scale with the reader's font size."""
         return f"{self.width / 16:g}rem", f"{self.height / 16:g}rem"
 
 
-def draw(version: ModelVersion, family: Mapping[int, ModelVersion]) -> Drawing:
-    """family: the versions that may be behind it, by id (`queries.related_models`)."""
-    order: list[Source] = []
-    _visit(version, family, order)
-    places = {_key(one): place for place, one in enumerate(order)}
+def lineage_graph(version: ModelVersion, related: Mapping[int, ModelVersion]) -> LineageGraph:
+    """The graph of a model. related: the versions that may be its ancestors, by id (`queries.related_models`)."""
+    order = _topological_order(version, related)
+    rows = {_key(source): row for row, source in enumerate(order)}
     last_use = dict.fromkeys(range(len(order)), -1)
-    for place, one in enumerate(order):
-        for source in _sources(one, family):
-            last_use[places[_key(source)]] = place
-    rails = _rails(len(order), last_use)
-    lines: list[Line] = []
-    for place, one in enumerate(order):
-        lines.append(
-            Line(
-                model=one if isinstance(one, ModelVersion) else None,
-                snapshot=one if isinstance(one, Snapshot) else None,
-                sources=[lines[places[_key(source)]] for source in _sources(one, family)],
-                rail=rails[place],
-                place=place,
-                is_this=one == version,
+    for row, source in enumerate(order):
+        for parent in _parents(source, related):
+            last_use[rows[_key(parent)]] = row
+    rails = _assign_rails(len(order), last_use)
+    nodes: list[LineageNode] = []
+    for row, source in enumerate(order):
+        nodes.append(
+            LineageNode(
+                model=source if isinstance(source, ModelVersion) else None,
+                snapshot=source if isinstance(source, Snapshot) else None,
+                parents=[nodes[rows[_key(parent)]] for parent in _parents(source, related)],
+                rail=rails[row],
+                row=row,
+                is_subject=source == version,
             )
         )
-    paths = [(source.kind, _path(source, line)) for line in lines for source in line.sources]
-    snapshots = sum(line.snapshot is not None for line in lines)
-    return Drawing(lines, paths, max(rails) + 1, snapshots)
+    paths = [(parent.kind, _path(parent, node)) for node in nodes for parent in node.parents]
+    snapshots = sum(node.snapshot is not None for node in nodes)
+    return LineageGraph(nodes, paths, max(rails) + 1, snapshots)
 
 
-def _visit(one: Source, family: Mapping[int, ModelVersion], order: list[Source]) -> None:
-    """Append it after all that it was made from. An order of its own, as a long line of descent is deeper than Python's stack."""
-    seen: set[tuple[str, int]] = set()
-    waiting: list[tuple[Source, Iterator[Source]]] = [(one, iter(_sources(one, family)))]
-    seen.add(_key(one))
-    while waiting:
-        now, sources = waiting[-1]
-        source = next(sources, None)
-        if source is None:
-            order.append(now)
-            waiting.pop()
-        elif _key(source) not in seen:
-            seen.add(_key(source))
-            waiting.append((source, iter(_sources(source, family))))
+def _topological_order(version: ModelVersion, related: Mapping[int, ModelVersion]) -> list[Source]:
+    """The model after everything it was made from. With a stack of its own: a lineage can be deeper than Python's."""
+    order: list[Source] = []
+    seen = {_key(version)}
+    stack: list[tuple[Source, Iterator[Source]]] = [(version, iter(_parents(version, related)))]
+    while stack:
+        source, parents = stack[-1]
+        parent = next(parents, None)
+        if parent is None:
+            order.append(source)
+            stack.pop()
+        elif _key(parent) not in seen:
+            seen.add(_key(parent))
+            stack.append((parent, iter(_parents(parent, related))))
+    return order
 
 
-def _sources(one: Source, family: Mapping[int, ModelVersion]) -> list[Source]:
-    """What it was made from: its parent first, then what taught it."""
-    if isinstance(one, Snapshot):
+def _parents(source: Source, related: Mapping[int, ModelVersion]) -> list[Source]:
+    """What it was made from: its parent, its reward models and its snapshot."""
+    if isinstance(source, Snapshot):
         return []
-    run = one.run
-    ids = [one.parent_id, *((run.reward_model_id, run.safety_reward_model_id) if run else ())]
-    models: list[Source] = [family[pk] for pk in ids if pk in family]
+    run = source.run
+    ids = [source.parent_id, *((run.reward_model_id, run.safety_reward_model_id) if run else ())]
+    models: list[Source] = [related[pk] for pk in ids if pk in related]
     return [*models, run.snapshot] if run and run.snapshot else models
 
 
-def _key(one: Source) -> tuple[str, int]:
-    return type(one).__name__, one.pk
+def _key(source: Source) -> tuple[str, int]:
+    return type(source).__name__, source.pk
 
 
-def _rails(count: int, last_use: Mapping[int, int]) -> list[int]:
-    """The leftmost free rail for each line. A rail is free again below the last line that its own was used for."""
+def _assign_rails(count: int, last_use: Mapping[int, int]) -> list[int]:
+    """The leftmost free rail for each row. A rail is free again after the last use of the row that had it."""
     taken_until: list[int] = []
     rails = []
-    for place in range(count):
-        free = (rail for rail, until in enumerate(taken_until) if until <= place)
+    for row in range(count):
+        free = (rail for rail, until in enumerate(taken_until) if until <= row)
         rail = next(free, len(taken_until))
-        taken_until[rail : rail + 1] = [max(last_use[place], place + 1)]
+        taken_until[rail : rail + 1] = [max(last_use[row], row + 1)]
         rails.append(rail)
     return rails
 
 
-def _path(source: Line, line: Line) -> str:
-    """Down the source's rail, and over to the line's mark in the last row."""
-    if source.rail == line.rail:
-        return f"M{source.x} {source.y}V{line.y}"
-    bend = line.y - ROW
-    down = f"M{source.x} {source.y}V{bend}" if bend > source.y else f"M{source.x} {source.y}"
-    start = max(bend, source.y)
-    middle = (start + line.y) // 2
-    return f"{down}C{source.x} {middle} {line.x} {middle} {line.x} {line.y}"
+def _path(parent: LineageNode, node: LineageNode) -> str:
+    """An SVG path down the parent's rail, which bends to the node's mark above its row."""
+    if parent.rail == node.rail:
+        return f"M{parent.x} {parent.y}V{node.y}"
+    bend = node.y - ROW_HEIGHT
+    down = f"M{parent.x} {parent.y}V{bend}" if bend > parent.y else f"M{parent.x} {parent.y}"
+    middle = (max(bend, parent.y) + node.y) // 2
+    return f"{down}C{parent.x} {middle} {node.x} {middle} {node.x} {node.y}"

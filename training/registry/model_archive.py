@@ -1,5 +1,7 @@
-"""A model as one file: its folder, and its card, as a tar archive that is made while it is sent. It is not compressed, as
-weights hardly become smaller."""
+"""A model's files and card as a tar archive, which is streamed without a temporary file.
+
+It is not compressed: weights hardly become smaller.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +15,17 @@ from django.conf import settings
 from annotation.http.streaming import FILE_CHUNK
 from training.errors import RunError
 from training.models import ModelVersion
-from training.registry.model_card import card
+from training.registry.model_card import render_model_card
 
 CONTENT_TYPE = "application/x-tar"
 SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
-"""Of what a model is loaded from; what else lies in its folder is nobody's to take."""
-END = bytes(2 * tarfile.BLOCKSIZE)
+"""Suffixes of the files that a model is loaded from; other files of its folder are not sent."""
+END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 
 
 @dataclass(frozen=True)
 class Archive:
-    """size: of the whole archive, in bytes, known before it is made."""
+    """An archive to stream. size: of the whole archive, in bytes."""
 
     folder: str
     files: list[Path]
@@ -35,38 +37,43 @@ class Archive:
         return f"{self.folder}.tar"
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """The archive piece by piece. A file that has changed in size since breaks it off."""
+        """The archive in chunks.
+
+        Raises:
+            OSError: a file became shorter since the size was computed.
+        """
         yield _head(self.folder, "README.md", len(self.card)) + _padded(self.card)
         for path in self.files:
             size = path.stat().st_size
             yield _head(self.folder, path.name, size)
-            left = size
+            remaining = size
             with path.open("rb") as file:
-                while left and (chunk := file.read(min(FILE_CHUNK, left))):
-                    left -= len(chunk)
+                while remaining and (chunk := file.read(min(FILE_CHUNK, remaining))):
+                    remaining -= len(chunk)
                     yield chunk
-            if left:
+            if remaining:
                 raise OSError(f"{path} became shorter while it was sent.")
             yield bytes(-size % tarfile.BLOCKSIZE)
-        yield END
+        yield END_OF_ARCHIVE
 
 
-def archive(version: ModelVersion) -> Archive:
-    """
+def build_archive(version: ModelVersion) -> Archive:
+    """The archive of a model.
+
     Raises:
         RunError: its files are not on this server.
     """
-    files = files_of(version)
+    files = model_files(version)
     if not files:
         raise RunError("model", f"The files of {version} are not on this server.")
-    text = card(version).encode()
-    sizes = [("README.md", len(text)), *((path.name, path.stat().st_size) for path in files)]
+    card = render_model_card(version).encode()
+    sizes = [("README.md", len(card)), *((path.name, path.stat().st_size) for path in files)]
     size = sum(len(_head(version.name, name, n)) + n + -n % tarfile.BLOCKSIZE for name, n in sizes)
-    return Archive(version.name, files, text, size + len(END))
+    return Archive(version.name, files, card, size + len(END_OF_ARCHIVE))
 
 
-def files_of(version: ModelVersion) -> list[Path]:
-    """What the model is loaded from; empty where it has no weights in a folder here. Links are not followed."""
+def model_files(version: ModelVersion) -> list[Path]:
+    """The files that the model is loaded from; empty if it has no weights on this server. Links are not followed."""
     folder = Path(settings.ARTIFACTS) / version.location
     if not folder.is_dir():
         return []
@@ -78,9 +85,9 @@ def files_of(version: ModelVersion) -> list[Path]:
     return files if any(path.suffix == ".safetensors" for path in files) else []
 
 
-def size_of(version: ModelVersion) -> int:
-    """Bytes of its files; 0 where there is nothing to download."""
-    return sum(path.stat().st_size for path in files_of(version))
+def total_size(version: ModelVersion) -> int:
+    """The size of a model's files in bytes; 0 if there is nothing to download."""
+    return sum(path.stat().st_size for path in model_files(version))
 
 
 def _head(folder: str, name: str, size: int) -> bytes:

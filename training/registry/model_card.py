@@ -1,25 +1,25 @@
-"""A model's card: what it is, where it comes from, and how it was measured, as markdown."""
+"""The model card, as markdown: how the model was made, its ancestors, its metrics and the gates that it passed."""
 
 from __future__ import annotations
 
 from importlib import metadata
 
-from training import metric_labels
+from training.metric_labels import report_values
 from training.models import ModelVersion, Run
 
 
-def card(version: ModelVersion) -> str:
-    """The card of a model whose ancestors are loaded, or are fetched one by one."""
+def render_model_card(version: ModelVersion) -> str:
+    """A model's card. Ancestors that are not loaded yet are fetched one by one."""
     lines = [
         f"# {version.name}",
         "",
         f"A {version.get_kind_display().lower()} of the project “{version.project}”.",
     ]
     if version.run is not None:
-        lines += ["", "## How it was made", "", *_making(version.run)]
-    lines += ["", "## Where it comes from", ""]
+        lines += ["", "## How it was made", "", *_training_lines(version.run)]
+    lines += ["", "## Lineage", ""]
     for ancestor in version.lineage():
-        learned = ancestor.run.learned_from if ancestor.run else None
+        learned = ancestor.run.training_snapshot if ancestor.run else None
         source = f" by {ancestor.run}" if ancestor.run else f", from `{ancestor.location}`"
         data = (
             f", on {learned} ({learned.counts['judgments']:,} judgments, SHA-256 `{learned.sha256}`)"
@@ -27,32 +27,32 @@ def card(version: ModelVersion) -> str:
             else ""
         )
         lines.append(f"- **{ancestor.name}**{source}{data}")
-    measured = metric_labels.results(metric_labels.of_report(version.metrics))
-    if measured:
-        lines += ["", "## Figures", "", "| figure | value | what it says |", "|---|---|---|"]
-        lines += [f"| {one.label} | {one.value} | {one.sentence} |" for one in measured]
+    metrics = report_values(version.metrics)
+    if metrics:
+        lines += ["", "## Metrics", "", "| metric | value | description |", "|---|---|---|"]
+        lines += [f"| {metric.label} | {metric.value} | {metric.description} |" for metric in metrics]
     for round in version.rounds_after.all():
         lines += ["", f"## Gates of {round.loop}, round {round.number}", ""]
         lines += [
             f"- {'Passed' if gate['passed'] else 'Not passed'}: {gate['sentence']}" for gate in round.gates
         ]
-        lines += [f"- Overruled by {one['by']}: {one['reason']}" for one in round.overrules]
+        lines += [f"- Overruled by {overrule['by']}: {overrule['reason']}" for overrule in round.overrules]
     lines += [
         "",
         "## Limits",
         "",
-        "It says what pleased the people who judged, on prompts like theirs. Nothing more was measured.",
+        "It reflects the preferences of the people who judged, on prompts like these. Nothing else was measured.",
     ]
     return "\n".join(lines) + "\n"
 
 
-def _making(run: Run) -> list[str]:
-    made = [f"{run}, by Palate {metadata.version('palate')}."]
+def _training_lines(run: Run) -> list[str]:
+    lines = [f"{run}, by Palate {metadata.version('palate')}."]
     for label, other in (
-        ("Scored by", run.reward_model),
-        ("Safety scored by", run.safety_reward_model),
-        ("Held near", run.reference),
+        ("Reward model", run.reward_model),
+        ("Safety reward model", run.safety_reward_model),
+        ("Reference policy", run.reference),
     ):
-        made += [f"{label} {other}."] if other else []
-    changed = ", ".join(f"`{name}={value}`" for name, value in sorted(run.config.items()))
-    return [*made, "", f"Settings: {changed}."]
+        lines += [f"{label}: {other}."] if other else []
+    settings = ", ".join(f"`{name}={value}`" for name, value in sorted(run.config.items()))
+    return [*lines, "", f"Settings: {settings}."]

@@ -45,7 +45,7 @@ def count_judgments_behind(version: ModelVersion) -> int:
 
     A snapshot contains the project's earlier ones, so the largest counts.
     """
-    snapshots = [v.run.learned_from for v in version.lineage() if v.run]
+    snapshots = [v.run.training_snapshot for v in version.lineage() if v.run]
     sizes = [snapshot.counts["judgments"] for snapshot in snapshots if snapshot]
     return max(sizes, default=0)
 

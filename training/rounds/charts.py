@@ -58,4 +58,4 @@ def last_rewards(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _reward_text(name: str, kl: float, reward: float) -> str:
-    return f"{name}: {metric_labels.shown('reward', reward)} at {kl:.1f} nats"
+    return f"{name}: {metric_labels.format_value('reward', reward)} at {kl:.1f} nats"

@@ -1,4 +1,4 @@
-"""Every write on runs: what people ask for, and what a worker reports."""
+"""Every write on runs: starting, cancelling and resuming them, and what a worker reports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NEEDS_REWARD_MODEL = (Run.Kind.REJECTION, Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
 
 
-# --- what people ask for --------------------------------------------------------------------------------------
+# --- starting, cancelling, resuming ---------------------------------------------------------------------------
 
 
 def start_run(
@@ -54,25 +54,25 @@ def start_run(
 
     Args:
         config: settings that differ from the defaults of `training.configs`.
-        model: what the run starts from; the current policy (for an evaluation, the current reward model) if left out.
-            None of them, whatever is given, where a server answers.
-        snapshot: the judgments to learn from, where the kind learns from judgments.
-        reward_model: what scores the policy's answers, where the kind learns from these; the current one if left out.
-        safety_reward_model: a second one, of what is safe.
-        reference: the policy that it must not stray far from, where that is not `model`.
-        round, part: which part of a round it is. Models and snapshots may then belong to any project of the loop.
+        model: what the run starts from; by default the current policy (for an evaluation, the current reward model).
+            Ignored if a server generates.
+        snapshot: the judgments to train on, for kinds that need them.
+        reward_model: scores the policy's responses, for kinds that need it; by default the current one.
+        safety_reward_model: a second one, which scores safety.
+        reference: the reference policy of the KL penalty, if that is not `model`.
+        round, part: the round and its part. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
-            the answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share
-            of items that ask for a comparison of two answers instead of a ranking of all), `priority`. pretrain, sft:
+            the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
+            items that are a comparison of two responses instead of a ranking of all), `priority`. pretrain, sft:
             `data`, the name of a file in the core's format below the artifacts' `texts` folder. rejection, ppo, grpo,
-            reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Where a model is made:
-            its `name`. generate: `ask`, a question of one's own, whose answers are kept nowhere else. In rounds: `answers`
-            (ids of runs whose answers are scored, in place of a snapshot), `after` (only judgments past this id), `swap`
-            (train on what is held out, and the other way round), `safety_tag`.
+            reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
+            its `name`. generate: `ask`, a single prompt whose responses are not saved in the project. In rounds: `answers`
+            (ids of runs whose responses are scored, in place of a snapshot), `after` (only judgments past this id), `swap`
+            (swap the training and held-out splits), `safety_tag`.
 
     Raises:
-        RunError: something is missing or does not fit together.
-        ConfigError: a setting is unknown or out of its bounds.
+        RunError: something is missing or inconsistent.
+        ConfigError: a setting is unknown or out of bounds.
     """
     if kind not in KINDS:
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
@@ -81,12 +81,12 @@ def start_run(
     projects = {project.pk}
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
-    model = None if served else _start_from(project, kind, model, projects)
-    resolved = _fitted(resolved, config or {}, model)
+    model = None if served else _resolve_model(project, kind, model, projects)
+    resolved = _limit_response_length(resolved, config or {}, model)
     if not (inputs or {}).get("answers"):
         _check_snapshot(project, kind, snapshot, projects)
     if kind in NEEDS_REWARD_MODEL:
-        reward_model = _scored_by(project, reward_model)
+        reward_model = _resolve_reward_model(project, reward_model)
     elif reward_model is not None:
         raise RunError("reward_model", f"A {kind} run takes no reward model beside its model.")
     _check_inputs(project, resolved, inputs or {})
@@ -109,35 +109,37 @@ def start_run(
     return run
 
 
-def _fitted(resolved: Config, given: Mapping[str, Any], model: ModelVersion | None) -> Config:
-    """The settings with answers that the model has room for, where nobody said how long they may be."""
-    usual = getattr(resolved, "max_new_tokens", None)
-    if model is None or usual is None or "max_new_tokens" in given:
+def _limit_response_length(
+    resolved: Config, overrides: Mapping[str, Any], model: ModelVersion | None
+) -> Config:
+    """The settings, with a default length of responses that fits the model's context."""
+    default = getattr(resolved, "max_new_tokens", None)
+    if model is None or default is None or "max_new_tokens" in overrides:
         return resolved
     return dataclasses.replace(
         resolved,
-        max_new_tokens=model_sources.longest_response(model.location, usual),  # type: ignore[call-arg]
+        max_new_tokens=model_sources.response_length(model.location, default),  # type: ignore[call-arg]
     )
 
 
-def _start_from(
+def _resolve_model(
     project: Project, kind: str, model: ModelVersion | None, projects: Collection[int]
 ) -> ModelVersion | None:
-    wanted = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
+    model_kind = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
     if model is None and kind != Run.Kind.PRETRAIN:
-        model = current_model(project, wanted)
+        model = current_model(project, model_kind)
         if model is None:
             raise RunError(
-                "model", f"This project has no {wanted.label.lower()} yet: add one on the Models page."
+                "model", f"This project has no {model_kind.label.lower()} yet: add one on the Models page."
             )
-    if model is not None and (model.project_id not in projects or model.kind != wanted):
-        raise RunError("model", f"{model} is not a {wanted.label.lower()} of this project.")
+    if model is not None and (model.project_id not in projects or model.kind != model_kind):
+        raise RunError("model", f"{model} is not a {model_kind.label.lower()} of this project.")
     if model is not None and model.removed_at:
         raise RunError("model", f"The files of {model} were removed from the disk.")
     return model
 
 
-def _scored_by(project: Project, model: ModelVersion | None) -> ModelVersion:
+def _resolve_reward_model(project: Project, model: ModelVersion | None) -> ModelVersion:
     model = model or current_model(project, ModelVersion.Kind.REWARD)
     if model is None:
         raise RunError("reward_model", "This project has no reward model yet: train one first.")
@@ -165,7 +167,7 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
     if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not inputs.get("demonstrations"):
         text_file(inputs.get("data", ""))
     if "ask" in inputs and not str(inputs["ask"]).strip():
-        raise RunError("ask", "Write what the models shall be asked.")
+        raise RunError("ask", "Write a prompt for the models.")
     if (
         isinstance(config, GenerateConfig)
         and inputs.get("publish")
@@ -178,8 +180,7 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
 
 
 def text_file(name: str) -> Path:
-    """A file of texts to learn from. Only those below the artifacts' `texts` folder can be named: a run must not read the
-    server's other files.
+    """The path of a training file below the artifacts' `texts` folder: a run must not read the server's other files.
 
     Raises:
         RunError: there is no such file.
@@ -187,19 +188,19 @@ def text_file(name: str) -> Path:
     folder = (Path(settings.ARTIFACTS) / "texts").resolve()
     path = (folder / name).resolve()
     try:
-        is_there = path.is_relative_to(folder) and path.is_file()
-    except OSError:  # a name too long for any file, or a folder where we may not look
-        is_there = False
-    if not is_there:
-        raise RunError("data", f"There is no file {name!r} in {folder}: put the texts to learn from there.")
+        exists = path.is_relative_to(folder) and path.is_file()
+    except OSError:  # the name is too long, or the folder is not readable
+        exists = False
+    if not exists:
+        raise RunError("data", f"There is no file {name!r} in {folder}: put the training texts there.")
     return path
 
 
 def cancel_run(run: Run) -> Run:
-    """Stop a run: at once if nobody works on it, else after its present step, with a checkpoint.
+    """Cancel a run: at once while it is queued, otherwise after its current step, with a checkpoint.
 
     Raises:
-        RunError: it is over already.
+        RunError: it is over.
     """
     now = timezone.now()
     queued = Run.objects.filter(pk=run.pk, state=Run.State.QUEUED)
@@ -214,7 +215,7 @@ def cancel_run(run: Run) -> Run:
 
 
 def resume_run(run: Run) -> Run:
-    """Queue a cancelled or failed run again; it goes on from its last checkpoint.
+    """Queue a cancelled or failed run again; it continues from its last checkpoint.
 
     Raises:
         RunError: it is neither cancelled nor failed.
@@ -235,9 +236,9 @@ def resume_run(run: Run) -> Run:
 
 
 def claim_run(run_id: int) -> Run | None:
-    """Take a run that is queued, or whose worker has been silent for too long; None if another worker has it.
+    """Claim a run that is queued, or whose worker has sent no heartbeat for too long; None if another worker has it.
 
-    The claim is one conditional update, so a message that comes twice, or late, does no harm.
+    The claim is one conditional update, so duplicate and late messages do no harm.
     """
     now = timezone.now()
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
@@ -253,13 +254,13 @@ def claim_run(run_id: int) -> Run | None:
 
 
 def heartbeat(run: Run) -> bool:
-    """Say that the run is worked on. False when it is another worker's by now, or was asked to stop."""
-    beating = Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
-    return bool(beating.filter(cancel_requested=False).update(heartbeat_at=timezone.now()))
+    """Record that the worker is alive. False if another worker has claimed the run, or if it was cancelled."""
+    running = Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
+    return bool(running.filter(cancel_requested=False).update(heartbeat_at=timezone.now()))
 
 
 def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> None:
-    _of(run).update(step=step, total=total, eta_s=eta_s, heartbeat_at=timezone.now())
+    _claimed(run).update(step=step, total=total, eta_s=eta_s, heartbeat_at=timezone.now())
     events.announce(
         run_group(run.pk),
         {
@@ -273,12 +274,12 @@ def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> 
 
 
 def record_metrics(run: Run, *, step: int, values: Mapping[str, float]) -> None:
-    """Keep what was measured at a step; what is measured at the same step again joins or replaces it."""
+    """Save the metrics of a step; those of the same step are merged, and replaced by name."""
     with transaction.atomic():
-        if not _of(run).select_for_update().exists():
+        if not _claimed(run).select_for_update().exists():
             return
-        metric, made = Metric.objects.get_or_create(run=run, step=step, defaults={"values": dict(values)})
-        if not made:
+        metric, created = Metric.objects.get_or_create(run=run, step=step, defaults={"values": dict(values)})
+        if not created:
             metric.values |= values
             metric.save(update_fields=["values"])
     events.announce(run_group(run.pk), {"kind": "metrics", "step": step, "values": dict(values)})
@@ -287,13 +288,13 @@ def record_metrics(run: Run, *, step: int, values: Mapping[str, float]) -> None:
 def record_warning(run: Run, message: str) -> None:
     if message not in run.warnings:
         run.warnings.append(message)
-        _of(run).update(warnings=run.warnings)
+        _claimed(run).update(warnings=run.warnings)
         events.announce(run_group(run.pk), {"kind": "warning", "message": message})
 
 
 def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None, error: str = "") -> bool:
-    """Close a run; False, and nothing changed, when it is another worker's by now."""
-    closed = _of(run).update(
+    """Finish a run. False, and nothing changes, if another worker has claimed it."""
+    finished = _claimed(run).update(
         state=state,
         finished_at=timezone.now(),
         result=dict(result or {}),
@@ -301,25 +302,26 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
         eta_s=None,
         claim=None,
     )
-    if closed:
+    if finished:
         run.refresh_from_db()
         _announce_state(run)
         _wake_round(run)
-    return bool(closed)
+    return bool(finished)
 
 
-def hand_back(run: Run) -> None:
-    """Queue a run again because its worker is shutting down; the next worker goes on from the checkpoint."""
-    if _of(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
+def requeue_run(run: Run) -> None:
+    """Queue a run again because its worker shuts down; the next worker continues from the checkpoint."""
+    if _claimed(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
         _wake(run)
 
 
 def run_group(run_id: int) -> str:
+    """The channel group of a run's pages."""
     return f"run-{run_id}"
 
 
 def wake_worker(run_id: int) -> None:
-    """Send the message that wakes a worker. If the broker is away nothing is lost: the sweep sends it again."""
+    """Send the message that wakes a worker. If the broker is unavailable, the sweep sends it later."""
     try:
         app.send_task("training.tasks.execute_run", [run_id], retry=False)
     except Exception:
@@ -327,7 +329,7 @@ def wake_worker(run_id: int) -> None:
 
 
 def wake_round(round_id: int) -> None:
-    """Send the message that has a round looked at; the sweep does the same, some seconds later."""
+    """Send the message that advances a round. If the broker is unavailable, the sweep sends it later."""
     try:
         app.send_task("training.tasks.advance_round", [round_id], retry=False)
     except Exception:
@@ -339,8 +341,8 @@ def _wake_round(run: Run) -> None:
         transaction.on_commit(lambda: wake_round(round_id))
 
 
-def _of(run: Run) -> Any:
-    """The run's row, as long as this worker's claim on it holds."""
+def _claimed(run: Run) -> Any:
+    """The run's row, while this worker's claim on it is valid."""
     return Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
 
 

@@ -1,4 +1,4 @@
-"""The forms that start runs and add models. Their settings come from `training.configs`: label, help, bounds, choices."""
+"""The forms that start runs and add models; labels, help, bounds and choices of settings come from `training.configs`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ MAIN_SETTINGS = {
     Run.Kind.SFT: ("epochs", "learning_rate", "reduction"),
     Run.Kind.PRETRAIN: ("layers", "hidden_size", "epochs"),
 }
-"""The settings worth a thought every time; the others wait behind “Advanced”."""
+"""The settings that are shown at once; the others are under “Advanced”."""
 
 PREFIX = "setting_"
 DEFAULT_PROMPTS = 50
@@ -47,7 +47,7 @@ class ModelChoice(forms.ModelChoiceField):
 
 
 class RunForm(forms.Form):
-    """Starts one kind of run. A setting that is left out, or left empty, has its default."""
+    """The form that starts one kind of run. A setting that is missing or empty has its default."""
 
     def __init__(self, project: Project, kind: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -58,42 +58,43 @@ class RunForm(forms.Form):
         if kind in NEEDS_REWARD_MODEL:
             self._add_reward_model()
         if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
-            self._add_file()
+            self._add_text_file()
         if kind in (Run.Kind.REWARD, *MAKES_POLICY):
             self._add_name()
         if kind in NEEDS_REWARD_MODEL:
-            self._add_questions()
+            self._add_rollout_prompts()
         if kind == Run.Kind.GENERATE:
-            self._add_prompts()
+            self._add_generation_fields()
         for setting in dataclasses.fields(KINDS[kind]):
             self.fields[PREFIX + setting.name] = field_of(setting)
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
         longest = self.fields.get(PREFIX + "max_new_tokens")
         if longest is not None and (model := self.fields["model"].initial):
-            longest.initial = model_sources.longest_response(model.location, longest.initial)
+            longest.initial = model_sources.response_length(model.location, longest.initial)
 
     def _add_model(self) -> None:
-        scores, from_nothing = self.kind == Run.Kind.EVALUATE, self.kind == Run.Kind.PRETRAIN
-        kind = ModelVersion.Kind.REWARD if scores else ModelVersion.Kind.POLICY
+        from_scratch = self.kind == Run.Kind.PRETRAIN
+        evaluates = self.kind == Run.Kind.EVALUATE
+        kind = ModelVersion.Kind.REWARD if evaluates else ModelVersion.Kind.POLICY
         helps = {
             Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
-            Run.Kind.DPO: "It is improved into a new version, and is the reference that it must not stray far from.",
+            Run.Kind.DPO: "The new version is trained from it, and it is the reference of the KL penalty.",
             **dict.fromkeys(
                 NEEDS_REWARD_MODEL,
-                "It answers prompts, and learns from how its answers score into a new version.",
+                "The new version is trained from it, on the rewards of its answers.",
             ),
-            Run.Kind.GENERATE: "Who answers the prompts.",
-            Run.Kind.EVALUATE: "Whose scores are compared with what people said.",
-            Run.Kind.SFT: "It learns to answer as the texts do, and becomes a new version.",
-            Run.Kind.PRETRAIN: "To go on from; without one, a new small model is built from nothing.",
+            Run.Kind.GENERATE: "The policy that generates the answers.",
+            Run.Kind.EVALUATE: "The model whose scores are compared with the judgments.",
+            Run.Kind.SFT: "The new version is trained from it.",
+            Run.Kind.PRETRAIN: "The model to continue training; without one, a new small model is initialized.",
         }
         self.fields["model"] = ModelChoice(
             ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
             label=kind.label,
             required=False,
-            empty_label="A new one" if from_nothing else None,
-            initial=None if from_nothing else current_model(self.project, kind),
+            empty_label="A new model" if from_scratch else None,
+            initial=None if from_scratch else current_model(self.project, kind),
             help_text=helps[Run.Kind(self.kind)],
         )
 
@@ -108,16 +109,16 @@ class RunForm(forms.Form):
             help_text="It scores the answers.",
         )
 
-    def _add_questions(self) -> None:
+    def _add_rollout_prompts(self) -> None:
         counts = {split: self.project.prompts.filter(split=split).count() for split in Prompt.Split.values}
-        for name, label, split, most, words in (
-            ("prompts", "Prompts", Prompt.Split.TRAIN, 1000, "How many it learns from, at most"),
+        for name, label, split, default, purpose in (
+            ("prompts", "Prompts", Prompt.Split.TRAIN, 1000, "The most prompts to train on"),
             (
                 "held_out",
                 "Held-out prompts",
                 Prompt.Split.HELD_OUT,
                 50,
-                "How many it is measured on, at most",
+                "The most prompts to evaluate on",
             ),
         ):
             self.fields[name] = forms.IntegerField(
@@ -125,8 +126,8 @@ class RunForm(forms.Form):
                 required=False,
                 min_value=1,
                 max_value=1_000_000,
-                initial=most,
-                help_text=f"{words}; there are {counts[split]:,}. Those in the queue least often come first.",
+                initial=default,
+                help_text=f"{purpose}, of {counts[split]:,}. Prompts with the fewest items come first.",
             )
 
     def _add_snapshot(self) -> None:
@@ -136,14 +137,14 @@ class RunForm(forms.Form):
             required=False,
             empty_label=None,
             initial=snapshots.first(),
-            help_text="The frozen judgments to learn from."
+            help_text="The judgments to train on."
             if self.kind != Run.Kind.EVALUATE
-            else "The frozen judgments to compare with.",
+            else "The judgments to compare with.",
         )
 
-    def _add_file(self) -> None:
+    def _add_text_file(self) -> None:
         self.fields["data"] = forms.CharField(
-            label="File of texts",
+            label="Text file",
             max_length=200,
             help_text=f"Its name below {settings.ARTIFACTS}/texts on the server, one JSON object per line: "
             + ('{"text": …}.' if self.kind == Run.Kind.PRETRAIN else '{"messages": [{role, content}, …]}.'),
@@ -154,20 +155,20 @@ class RunForm(forms.Form):
             label="Name of the new model",
             required=False,
             max_length=60,
-            help_text="Left empty, it is named after the kind of run and numbered.",
+            help_text="If empty, it is named after the kind of run and numbered.",
         )
 
-    def _add_prompts(self) -> None:
-        waiting = count_unqueued_prompts(self.project)
+    def _add_generation_fields(self) -> None:
+        unqueued = count_unqueued_prompts(self.project)
         self.fields["prompts"] = forms.IntegerField(
             label="Prompts",
             min_value=1,
             max_value=1_000_000,
-            initial=min(waiting, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
-            help_text=f"How many get answers. Those in the queue least often come first: {waiting:,} have never been.",
+            initial=min(unqueued, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
+            help_text=f"How many prompts. Those with the fewest items come first; {unqueued:,} have none.",
         )
         self.fields["split"] = forms.ChoiceField(
-            label="Drawn from",
+            label="Split",
             required=False,
             choices=[
                 (Prompt.Split.TRAIN, "Training prompts"),
@@ -175,13 +176,13 @@ class RunForm(forms.Form):
                 ("any", "Any prompts"),
             ],
             initial="any",
-            help_text="Models never learn from judgments of held-out prompts: these measure them.",
+            help_text="Models are evaluated, never trained, on judgments of held-out prompts.",
         )
         self.fields["publish"] = forms.BooleanField(
-            label="Put the answers into the queue",
+            label="Send answers for annotation",
             required=False,
             initial=True,
-            help_text="People then judge them. Otherwise they are only kept.",
+            help_text="They go into the queue. Otherwise they are only saved.",
         )
 
     def clean(self) -> dict[str, Any]:
@@ -192,29 +193,29 @@ class RunForm(forms.Form):
         return cleaned
 
     def _check_samples(self, samples: int) -> None:
-        """What is queued must be an item that people can judge."""
+        """Check that an item of the queue can have so many answers."""
         if not 2 <= samples <= 9:
             self.add_error(PREFIX + "samples", "An item of the queue has 2 to 9 answers.")
 
     def start(self, creator: User) -> Run | None:
-        """The queued run; None, with the error beside its field, where it cannot be started."""
-        given = self.cleaned_data
+        """Start the run. Returns None, with an error at the field, if it cannot be started."""
+        cleaned = self.cleaned_data
         try:
             return start_run(
                 project=self.project,
                 kind=self.kind,
                 creator=creator,
                 config=self._config(),
-                model=given.get("model"),
-                snapshot=given.get("snapshot"),
-                reward_model=given.get("reward_model"),
+                model=cleaned.get("model"),
+                snapshot=cleaned.get("snapshot"),
+                reward_model=cleaned.get("reward_model"),
                 inputs=self._inputs(),
             )
         except ConfigError as error:
             self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
         except RunError as error:
-            places = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
-            self.add_error(places[0] if places else None, str(error))
+            names = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
+            self.add_error(names[0] if names else None, str(error))
         return None
 
     def _config(self) -> dict[str, Any]:
@@ -232,15 +233,15 @@ class RunForm(forms.Form):
         }
 
     def inputs(self) -> list[forms.BoundField]:
-        """What is no setting: models, data, how much of it."""
+        """The fields that are not settings: models and data."""
         return [field for field in self if not field.name.startswith(PREFIX)]
 
     def main(self) -> list[forms.BoundField]:
-        """The settings that are shown at once."""
+        """The fields of MAIN_SETTINGS."""
         return [self[PREFIX + name] for name in MAIN_SETTINGS[Run.Kind(self.kind)]]
 
     def advanced(self) -> list[forms.BoundField]:
-        """The settings that wait behind “Advanced”."""
+        """The fields of the other settings."""
         main = {field.name for field in self.main()}
         return [field for field in self if field.name.startswith(PREFIX) and field.name not in main]
 
@@ -249,7 +250,7 @@ class RunForm(forms.Form):
 
 
 def initial_like(run: Run) -> dict[str, Any]:
-    """What the form of another run of the same kind begins with. The name of the model that it made is taken."""
+    """The form's initial values for a run similar to another one, without the name of its model, which is taken."""
     inputs = {name: value for name, value in run.inputs.items() if name != "name"}
     choices = {"model": run.model_id, "snapshot": run.snapshot_id, "reward_model": run.reward_model_id}
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
@@ -257,15 +258,15 @@ def initial_like(run: Run) -> dict[str, Any]:
 
 def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
     """The form field of a setting, with its label, help, bounds and choices."""
-    known = setting.metadata
+    metadata = setting.metadata
     common: dict[str, Any] = {
-        "label": known["label"],
-        "help_text": known["help"],
+        "label": metadata["label"],
+        "help_text": metadata["help"],
         "required": False,
         "initial": setting.default,
     }
-    if known["choices"]:
-        return forms.ChoiceField(choices=[(choice, choice) for choice in known["choices"]], **common)
+    if metadata["choices"]:
+        return forms.ChoiceField(choices=[(choice, choice) for choice in metadata["choices"]], **common)
     if setting.type == "bool":
         return forms.TypedChoiceField(
             choices=[("yes", "yes"), ("no", "no")],
@@ -273,7 +274,7 @@ def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
             empty_value=None,
             **common | {"initial": "yes" if setting.default else "no"},
         )
-    bounds = {"min_value": known["min"], "max_value": known["max"]}
+    bounds = {"min_value": metadata["min"], "max_value": metadata["max"]}
     if setting.type == "int":
         return forms.IntegerField(**common, **bounds)
     if setting.type == "float":
@@ -282,10 +283,10 @@ def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
 
 
 class AddModelForm(forms.Form):
-    name = forms.SlugField(max_length=120, help_text="What people here call it: letters, digits, - and _.")
+    name = forms.SlugField(max_length=120, help_text="Letters, digits, - and _.")
     location = forms.CharField(
         max_length=500,
-        label="Where it is",
+        label="Location",
         help_text="A folder on the server (safetensors), or the id of a model on the Hugging Face hub.",
     )
     kind = forms.ChoiceField(choices=ModelVersion.Kind.choices, initial=ModelVersion.Kind.POLICY)

@@ -1,4 +1,4 @@
-"""`{{ value|figure:"accuracy" }}`: a measured value as people read it."""
+"""Filters that format and label metrics: `{{ value|metric_value:"accuracy" }}`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ register = template.Library()
 
 
 @register.filter
-def figure(value: float | None, name: str) -> str:
-    return metric_labels.shown(name, value)
+def metric_value(value: float | None, name: str) -> str:
+    return metric_labels.format_value(name, value)
 
 
 @register.filter
-def figure_label(name: str) -> str:
-    return metric_labels.figure(name).label
+def metric_label(name: str) -> str:
+    return metric_labels.label_of(name).label
 
 
 @register.filter
-def figure_sentence(name: str) -> str:
-    return metric_labels.figure(name).sentence
+def metric_description(name: str) -> str:
+    return metric_labels.label_of(name).description
 
 
 @register.filter
-def at(values: dict[str, Any], key: str) -> Any:
-    """What stands under a key that is also the name of a dictionary's method, such as `items`."""
+def get_item(values: dict[str, Any], key: str) -> Any:
+    """The value of a key that is also the name of a dictionary's method, such as `items`."""
     return values.get(key)

@@ -1,4 +1,4 @@
-"""Two models beside each other: what each answered to the same prompts, and what each says to a question of one's own."""
+"""Two policies side by side: their responses to the same prompts, and a playground for a prompt of one's own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -21,7 +21,7 @@ from training.runs.actions import start_run
 from training.runs.outputs import read_responses
 
 PAGE_SIZE = 10
-LONGEST_QUESTION = 4000
+MAX_QUESTION_LENGTH = 4000
 
 
 @login_required
@@ -29,7 +29,7 @@ LONGEST_QUESTION = 4000
 def model_compare(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     policies = _policies(me)
-    first, second = _chosen(request.GET, policies)
+    first, second = _selected_models(request.GET, policies)
     context: dict[str, Any] = {
         "me": me,
         "project": me.project,
@@ -39,15 +39,15 @@ def model_compare(request: HttpRequest, slug: str) -> HttpResponse:
     }
     if first and second:
         page = Paginator(shared_prompts(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
-        answers: dict[tuple[int, int], list[Response]] = {}
-        for answer in Response.objects.filter(
+        responses: dict[tuple[int, int], list[Response]] = {}
+        for response in Response.objects.filter(
             prompt__in=list(page), author__in=[first.author_id, second.author_id]
         ).order_by("pk"):
-            answers.setdefault((answer.prompt_id, answer.author_id), []).append(answer)
+            responses.setdefault((response.prompt_id, response.author_id), []).append(response)
         context |= {
             "page": page,
             "rows": [
-                (prompt, answers[prompt.pk, first.author_id], answers[prompt.pk, second.author_id])  # type: ignore[index]
+                (prompt, responses[prompt.pk, first.author_id], responses[prompt.pk, second.author_id])  # type: ignore[index]
                 for prompt in page
             ],
         }
@@ -60,11 +60,11 @@ def playground(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     policies = _policies(me)
     if request.method == "POST":
-        asked = _ask(request, me, policies)
-        if asked is not None:
-            return redirect(asked)
+        address = _start_runs(request, me, policies)
+        if address is not None:
+            return redirect(address)
     runs = _runs(request, me)
-    first, second = _chosen(request.POST if request.method == "POST" else request.GET, policies)
+    first, second = _selected_models(request.POST if request.method == "POST" else request.GET, policies)
     context = {
         "me": me,
         "project": me.project,
@@ -72,7 +72,7 @@ def playground(request: HttpRequest, slug: str) -> HttpResponse:
         "first": runs[0].model if runs else first,
         "second": runs[-1].model if runs else second,
         "question": runs[0].inputs["ask"] if runs else request.POST.get("question", ""),
-        **_answers(runs),
+        **_responses(runs),
     }
     return render(request, "training/playground.html", context)
 
@@ -80,13 +80,13 @@ def playground(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def playground_answers(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part that is asked for again until both have answered."""
+    """The part of the page that is polled until both runs are over."""
     me = member_for(request.user, slug, Role.LEAD)
     runs = _runs(request, me)
     if not runs:
         raise Http404("No such question.")
     return render(
-        request, "training/playground.html#answers", {"me": me, "project": me.project, **_answers(runs)}
+        request, "training/playground.html#responses", {"me": me, "project": me.project, **_responses(runs)}
     )
 
 
@@ -98,19 +98,21 @@ def _policies(me: Member) -> list[ModelVersion]:
     )
 
 
-def _chosen(given: Any, policies: list[ModelVersion]) -> tuple[ModelVersion | None, ModelVersion | None]:
-    """The two models that the request names; else the newest and the one before."""
+def _selected_models(
+    params: QueryDict, policies: list[ModelVersion]
+) -> tuple[ModelVersion | None, ModelVersion | None]:
+    """The models of the parameters `a` and `b`; by default the two newest."""
     by_id = {str(version.pk): version for version in policies}
-    first = by_id.get(given.get("a", "")) or next(iter(policies[1:]), None) or next(iter(policies), None)
-    return first, by_id.get(given.get("b", "")) or next(iter(policies), None)
+    first = by_id.get(params.get("a", "")) or next(iter(policies[1:]), None) or next(iter(policies), None)
+    return first, by_id.get(params.get("b", "")) or next(iter(policies), None)
 
 
-def _ask(request: HttpRequest, me: Member, policies: list[ModelVersion]) -> str | None:
-    """Where the answers will be, once both models are asked; None, with a message, where they cannot be."""
-    question = request.POST.get("question", "").replace("\0", "").strip()[:LONGEST_QUESTION]
+def _start_runs(request: HttpRequest, me: Member, policies: list[ModelVersion]) -> str | None:
+    """Start a run for each model. Returns the address of the page with their responses; None, with a message, on an error."""
+    question = request.POST.get("question", "").replace("\0", "").strip()[:MAX_QUESTION_LENGTH]
     runs = []
     try:
-        for version in dict.fromkeys(_chosen(request.POST, policies)):
+        for version in dict.fromkeys(_selected_models(request.POST, policies)):
             run = start_run(
                 project=me.project,
                 kind=Run.Kind.GENERATE,
@@ -136,12 +138,12 @@ def _runs(request: HttpRequest, me: Member) -> list[Run]:
     ]
 
 
-def _answers(runs: list[Run]) -> dict[str, Any]:
-    said = [
+def _responses(runs: list[Run]) -> dict[str, Any]:
+    responses_by_run = [
         (run, read_responses([run.pk]).get(0, [[]])[0] if run.state == Run.State.DONE else []) for run in runs
     ]
     return {
-        "said": said,
+        "responses_by_run": responses_by_run,
         "waiting": any(run.is_open for run in runs),
-        "again": "&".join(f"run={run.pk}" for run in runs),
+        "run_query": "&".join(f"run={run.pk}" for run in runs),
     }

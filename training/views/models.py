@@ -1,4 +1,4 @@
-"""The registry: model versions, where they come from, and which of them are current."""
+"""The pages of models: the registry, a model with its lineage, its card and its files."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.http.streaming import stream_response
-from training import metric_labels
 from training.errors import RunError
+from training.metric_labels import accuracy_rows, report_values
 from training.models import ModelVersion, Run
 from training.registry import model_archive, queries
 from training.registry.actions import add_model, promote, retire
-from training.registry.lineage import draw
-from training.registry.model_card import card
+from training.registry.lineage import lineage_graph
+from training.registry.model_card import render_model_card
 from training.rounds.leaderboard import rate_policies
 from training.runs.forms import AddModelForm, RunForm
 
@@ -34,7 +34,7 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
             form.add_error(error.field, str(error))
         else:
             current = " and is current, as the first of its kind" if version.current else ""
-            messages.success(request, f"{version} is in the registry{current}.")
+            messages.success(request, f"{version} was added{current}.")
             return redirect("models", slug)
     context = {
         "me": me,
@@ -50,23 +50,25 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
 @require_GET
 def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    found = next(((v, n) for v, n in queries.models_with_judgments(me.project) if v.pk == pk), None)
-    if found is None:
+    versions = {version.pk: (version, count) for version, count in queries.models_with_judgments(me.project)}
+    if pk not in versions:
         raise Http404("No such model.")
-    version, judgments = found
-    family = queries.related_models(me.project)
+    version, judgments = versions[pk]
+    related = queries.related_models(me.project)
     is_policy = version.kind == ModelVersion.Kind.POLICY
     context = {
         "me": me,
         "project": me.project,
         "version": version,
-        "drawing": draw(family[pk], family),
+        "graph": lineage_graph(related[pk], related),
         "judgments": judgments,
-        "bytes": model_archive.size_of(version),
-        "results": metric_labels.results(metric_labels.of_report(version.metrics)),
-        "by_degree": metric_labels.groups(version.metrics, "accuracy_by_degree"),
+        "bytes": model_archive.total_size(version),
+        "metrics": report_values(version.metrics),
+        "by_degree": accuracy_rows(version.metrics, "accuracy_by_degree"),
         "samples": queries.sample_responses(version) if is_policy else [],
-        "ask": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk}) if is_policy else None,
+        "generate_form": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk})
+        if is_policy
+        else None,
         "children": version.children.order_by("pk"),
     }
     return render(request, "training/model.html", context)
@@ -82,7 +84,7 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except RunError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{version} is the current {version.get_kind_display().lower()} now.")
+        messages.success(request, f"{version} is now the current {version.get_kind_display().lower()}.")
     return redirect(version)
 
 
@@ -96,7 +98,7 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except RunError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{version} is retired: it is offered nowhere any more.")
+        messages.success(request, f"{version} is retired: it can no longer be chosen.")
     return redirect(version)
 
 
@@ -106,7 +108,9 @@ def model_card(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
     headers = {"Content-Disposition": f'attachment; filename="{version.name}.md"'}
-    return HttpResponse(card(version), content_type="text/markdown; charset=utf-8", headers=headers)
+    return HttpResponse(
+        render_model_card(version), content_type="text/markdown; charset=utf-8", headers=headers
+    )
 
 
 @login_required
@@ -115,9 +119,9 @@ def model_download(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
     try:
-        made = model_archive.archive(version)
+        archive = model_archive.build_archive(version)
     except RunError as error:
         raise Http404(str(error)) from error
     return stream_response(
-        made.chunks(), content_type=model_archive.CONTENT_TYPE, name=made.name, size=made.size
+        archive.chunks(), content_type=model_archive.CONTENT_TYPE, name=archive.name, size=archive.size
     )

@@ -1,4 +1,4 @@
-"""A project's landing page for its lead: the queue, the loop, what to do next."""
+"""A project's landing page for its lead: the queue, the loop and the next step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def project(request: HttpRequest, slug: str) -> HttpResponse:
 @login_required
 @require_GET
 def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
-    """The part of the page that is fetched again when something happens in the project."""
+    """The part of the page that is refreshed after an event in the project."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     return render(request, "training/overview.html#loop", _context(me))
 

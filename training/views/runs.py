@@ -1,8 +1,8 @@
-"""Runs: the list, starting one, watching one, stopping it and going on with it."""
+"""The pages of runs: the list, the form that starts one, a run live, cancelling and resuming it."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -13,9 +13,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Member
-from training import metric_labels
 from training.configs import KINDS
 from training.errors import RunError
+from training.metric_labels import accuracy_rows, chart_data, labelled_values, report_title, report_values
 from training.models import Run
 from training.runs.actions import cancel_run, resume_run
 from training.runs.calibration_chart import calibration_chart
@@ -23,8 +23,58 @@ from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
 
 PAGE_SIZE = 25
-# said elsewhere on the page, or of no use once the run is over
-NOT_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
+# shown elsewhere on the page, or of no use once the run is over
+NOT_IN_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
+
+
+class KindText(NamedTuple):
+    title: str
+    description: str
+
+
+KIND_TEXTS = {
+    Run.Kind.REWARD: KindText(
+        "Train a reward model",
+        "It learns to score answers the way your annotators rank them, and is evaluated on held-out prompts.",
+    ),
+    Run.Kind.DPO: KindText(
+        "Improve the policy (DPO)",
+        "A new version is trained on the judgments directly. It replaces nothing until you promote it.",
+    ),
+    Run.Kind.GRPO: KindText(
+        "Improve the policy (GRPO)",
+        "The policy samples several answers per prompt, and learns from their rewards relative to each other.",
+    ),
+    Run.Kind.REINFORCE: KindText(
+        "Improve the policy (REINFORCE)",
+        "Answers with a reward above a baseline become likelier. With RLOO the baseline is the mean of the others.",
+    ),
+    Run.Kind.PPO: KindText(
+        "Improve the policy (PPO)",
+        "A value model is trained alongside the policy. Needs the most memory and the most care with its settings.",
+    ),
+    Run.Kind.REJECTION: KindText(
+        "Improve the policy (rejection sampling)",
+        "The policy samples several answers per prompt, and is fine-tuned on the one with the highest reward.",
+    ),
+    Run.Kind.GENERATE: KindText(
+        "Generate answers",
+        "The policy samples several answers per prompt, which can go into the queue for people to rank.",
+    ),
+    Run.Kind.EVALUATE: KindText(
+        "Evaluate a reward model",
+        "Its scores are compared with the judgments of a snapshot. Nothing is trained.",
+    ),
+    Run.Kind.SFT: KindText(
+        "Fine-tune on conversations",
+        "Supervised fine-tuning of the policy on a file of conversations.",
+    ),
+    Run.Kind.PRETRAIN: KindText(
+        "Pre-train a small model",
+        "Language modelling on plain text, to try things out without a model from elsewhere.",
+    ),
+}
+"""The cards on the page of runs, and the head of the form."""
 
 
 @login_required
@@ -32,7 +82,7 @@ NOT_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 def runs(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     page = Paginator(runs_of(me.project), PAGE_SIZE).get_page(request.GET.get("page"))
-    context = {"me": me, "project": me.project, "page": page, "starts": START_WORDS}
+    context = {"me": me, "project": me.project, "page": page, "kinds": KIND_TEXTS}
     return render(request, "training/runs.html", context)
 
 
@@ -56,7 +106,7 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
         "form": form,
         "kind": Run.Kind(kind),
         "config": KINDS[kind],
-        "words": START_WORDS[Run.Kind(kind)],
+        "text": KIND_TEXTS[Run.Kind(kind)],
     }
     return render(request, "training/run_new.html", context, status=422 if form.errors else 200)
 
@@ -69,14 +119,14 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     state = run_state(run)
     context = _context(me, run) | {
         "state": state,
-        "figures": metric_labels.for_page(),
+        "chart_data": chart_data(),
         "newest": [(name, *points[-1]) for name, points in state["curves"].items()],
         "settings": [
             (field.metadata["label"], run.config.get(name, "–"), field.metadata["help"])
             for name, field in KINDS[run.kind].__dataclass_fields__.items()
             if "label" in field.metadata
         ],
-        "inputs": _inputs(run),
+        "inputs": _labelled_inputs(run),
     }
     return render(request, "training/run.html", context)
 
@@ -84,7 +134,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_GET
 def run_live(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    """The parts of the page that change with the run's state."""
+    """The part of the page that changes with the run's state."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     run = get_object_or_404(runs_of(me.project), pk=pk)
     return render(request, "training/run.html#live", _context(me, run))
@@ -112,91 +162,47 @@ def run_resume(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("run", slug, pk)
 
 
-START_WORDS = {
-    Run.Kind.REWARD: (
-        "Train a reward model",
-        "It learns to score answers the way your annotators rank them, and is measured on prompts it never saw.",
-    ),
-    Run.Kind.DPO: (
-        "Improve the policy (DPO)",
-        "A new version learns to give the answers that people preferred. It replaces nothing until you promote it.",
-    ),
-    Run.Kind.GRPO: (
-        "Improve the policy (GRPO)",
-        "It answers each prompt several times, and learns from how a reward model scores the answers beside each other.",
-    ),
-    Run.Kind.REINFORCE: (
-        "Improve the policy (REINFORCE)",
-        "The plainest form: answers that score above a baseline become likelier. With RLOO, the baseline is the others.",
-    ),
-    Run.Kind.PPO: (
-        "Improve the policy (PPO)",
-        "A value model learns alongside to judge every word. Needs the most memory, and the most care.",
-    ),
-    Run.Kind.REJECTION: (
-        "Learn from the best of several answers",
-        "The policy answers each prompt several times, and is fine-tuned on those that a reward model likes best.",
-    ),
-    Run.Kind.GENERATE: (
-        "Ask the policy for answers",
-        "It answers prompts several times each. Put into the queue, the answers of a prompt are ranked by people.",
-    ),
-    Run.Kind.EVALUATE: (
-        "Evaluate a reward model",
-        "Its scores are compared with what people said. Nothing is trained.",
-    ),
-    Run.Kind.SFT: (
-        "Fine-tune on conversations",
-        "The policy learns to answer as a file of conversations does: where a loop often begins.",
-    ),
-    Run.Kind.PRETRAIN: (
-        "Pre-train a small model",
-        "A model learns to go on with plain texts. For trying things out without one from elsewhere.",
-    ),
-}
-
-
 def _context(me: Member, run: Run) -> dict[str, Any]:
     report = run.result.get("report") or {}
-    results = [
-        (metric_labels.report_title(run.config), metric_labels.results(metric_labels.of_report(report))),
+    metrics = [
+        (report_title(run.config), report_values(report)),
         (
             "At the end of the run",
-            metric_labels.results(run.result.get("metrics") or {}, without=NOT_RESULTS),
+            labelled_values(run.result.get("metrics") or {}, without=NOT_IN_RESULTS),
         ),
-        ("What it worked on", metric_labels.results(run.result, without=NOT_RESULTS)),
+        ("Data and resources", labelled_values(run.result, without=NOT_IN_RESULTS)),
     ]
     return {
         "me": me,
         "project": me.project,
         "run": run,
         "output": getattr(run, "output", None),
-        "results": results,
-        "headline": next((found for _, found in results if found), [])[:3],
+        "metrics": metrics,
+        "headline": next((values for _, values in metrics if values), [])[:3],
         "seconds": run.result.get("seconds"),
-        "queued": run.result.get("items"),
-        "by_degree": metric_labels.groups(report, "accuracy_by_degree"),
-        "by_length": metric_labels.groups(report, "accuracy_by_length"),
-        "calibration": [line for line in report.get("reliability", []) if line["pairs"]],
+        "queued_items": run.result.get("items"),
+        "by_degree": accuracy_rows(report, "accuracy_by_degree"),
+        "by_length": accuracy_rows(report, "accuracy_by_length"),
+        "calibration": [bin for bin in report.get("reliability", []) if bin["pairs"]],
         "calibration_chart": calibration_chart(report.get("reliability", [])),
     }
 
 
-def _inputs(run: Run) -> list[tuple[str, str]]:
-    """What the settings do not say, in words."""
+def _labelled_inputs(run: Run) -> list[tuple[str, str]]:
+    """The run's inputs with their labels, as texts."""
     labels = {
         "prompts": "Prompts",
         "held_out": "Held-out prompts",
-        "split": "Drawn from",
-        "publish": "Put into the queue",
+        "split": "Split",
+        "publish": "Send for annotation",
         "name": "Name of the new model",
         "data": "File",
-        "prompt_ids": "Chosen prompts",
+        "prompt_ids": "Selected prompts",
     }
-    return [(labels.get(name, name), _said(value)) for name, value in run.inputs.items()]
+    return [(labels.get(name, name), _as_text(value)) for name, value in run.inputs.items()]
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, list):

@@ -22,7 +22,7 @@ from tests.annotation.api.test_server import free_port
 from tests.patience import HANGS_S
 from tests.processes import process, until
 from tests.training.round_helpers import judge_items, make_loop, play, project_with_policy, reload
-from training.demo.people import Lead
+from training.demo.lead import Lead
 from training.models import Loop, Round, Run
 from training.rounds import transitions
 from training.runs.actions import claim_run, finish_run

@@ -30,7 +30,7 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
         self.artifacts.joinpath("base").mkdir()
         self.artifacts.joinpath("base", "model.safetensors").write_bytes(b"weights")
 
-    def test_an_unknown_model_is_no_model(self) -> None:
+    def test_an_unknown_model_is_not_found(self) -> None:
         unknown = self.get(f"models/{2**62}/lineage/", self.charlie)
         self.refused(unknown, 404, "detail", "No such model")
         assert self.get(f"models/{self.policy.pk}/lineage/", self.charlie).content == unknown.content
@@ -55,20 +55,20 @@ class ModelTests(TrainingTestCase):
         listed = self.get(PATH, self.dana).json()["results"]
         assert [model["name"] for model in listed] == ["own", "smollm", "base"]
 
-    def test_they_come_by_the_page_newest_first(self) -> None:
+    def test_models_are_paginated_newest_first(self) -> None:
         for number in range(120):
             add_model(project=self.project, **HUB | {"name": f"copy-{number}"})
         pages = self.pages(PATH, self.dana)
         assert [len(page) for page in pages] == [100, 21]
         assert (pages[0][0]["name"], pages[1][-1]["name"]) == ("copy-119", "base")
 
-    def test_what_must_not_be_loaded_is_refused(self) -> None:
+    def test_unsafe_models_are_refused(self) -> None:
         remote = self.folder("remote", "model.safetensors", config={"auto_map": {"AutoModel": "x.Y"}})
         pickled = self.folder("pickled", "pytorch_model.bin")
         bare = self.artifacts / "bare"
         bare.mkdir()
         for location, sentence in (
-            (remote, "brings code of its own"),
+            (remote, "has custom code"),
             (pickled, "no safetensors"),
             (str(bare), "no config.json"),
             ("/nowhere/at/all", "There is no folder"),
@@ -86,7 +86,7 @@ class ModelTests(TrainingTestCase):
             self.refused(answer, 400, "location", sentence)
         assert ModelVersion.objects.count() == 1
 
-    def test_what_another_project_s_run_made_is_not_there(self) -> None:
+    def test_the_output_of_another_project_s_run_is_not_found(self) -> None:
         theirs, ours = self.run_of(state="done"), self.run_of(state="done")
         Run.objects.filter(pk=theirs.pk).update(project=builders.project(self.charlie, "Theirs"))
         (self.artifacts / "runs").mkdir()
@@ -132,7 +132,7 @@ class ModelTests(TrainingTestCase):
         assert said[0]["sha256"] == self.snapshot.sha256
         assert (said[1]["run"], said[1]["snapshot"], said[1]["sha256"], said[1]["judgments"]) == (None,) * 4
 
-    def test_a_model_comes_as_one_archive_or_not_at_all(self) -> None:
+    def test_a_model_is_downloaded_as_one_archive(self) -> None:
         path = f"models/{self.policy.pk}/file/"
         self.refused(self.get(path, self.dana), 404, "detail", "The files of base are not on this server")
         self.folder("base", "model.safetensors")

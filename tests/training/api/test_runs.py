@@ -61,7 +61,7 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
             ("POST", f"runs/{run.pk}/resume/", "lead", None),
         )
 
-    def test_an_unknown_run_is_no_run(self) -> None:
+    def test_an_unknown_run_is_not_found(self) -> None:
         for path in ("", "metrics/"):
             unknown = self.get(f"runs/{2**62}/{path}", self.charlie)
             self.refused(unknown, 404, "detail", "No such run")
@@ -69,8 +69,8 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
 
 
 class StartTests(TrainingTestCase):
-    def start(self, **given: Any) -> Any:
-        return self.post(PATH, self.alice, given)
+    def start(self, **values: Any) -> Any:
+        return self.post(PATH, self.alice, values)
 
     def test_it_queues_the_run_and_wakes_a_worker(self) -> None:
         with (
@@ -121,7 +121,7 @@ class StartTests(TrainingTestCase):
             self.refused(answer, 400, "inputs", "There is no file")
         self.refused(self.start(kind="sft"), 400, "inputs", "required")
 
-    def test_what_is_wrong_is_named_by_its_field(self) -> None:
+    def test_errors_are_reported_by_field(self) -> None:
         other = builders.project(self.alice, "Other")
         foreign = add_model(project=other, kind="policy", name="theirs", location="base")
         reward = self.model("taste", "reward")
@@ -163,7 +163,7 @@ class StartTests(TrainingTestCase):
             self.refused(self.post(PATH, self.alice, good | changes), 400, field, sentence)
         assert not Run.objects.exists()
 
-    def test_a_snapshot_without_pairs_teaches_nothing(self) -> None:
+    def test_a_snapshot_without_pairs_is_refused(self) -> None:
         Snapshot.objects.create(
             project=self.project,
             number=2,
@@ -190,7 +190,7 @@ class FollowTests(TrainingTestCase):
         with self.assertNumQueries(3):  # user, membership, runs with all that is theirs
             self.client.get(f"/api/v1/{PATH}")
 
-    def test_a_run_tells_how_far_it_is_and_what_came_of_it(self) -> None:
+    def test_a_run_has_its_progress_and_its_result(self) -> None:
         run = self.run_of(
             state="done", step=5, total=10, result={"accuracy": 0.7}, finished_at=timezone.now()
         )
@@ -210,7 +210,7 @@ class FollowTests(TrainingTestCase):
 
 
 class StopTests(TrainingTestCase):
-    def test_a_queued_run_is_cancelled_at_once_and_may_go_on_later(self) -> None:
+    def test_a_queued_run_is_cancelled_at_once_and_can_be_resumed(self) -> None:
         run = self.run_of()
         assert self.post(f"runs/{run.pk}/cancel/", self.alice).json()["state"] == "cancelled"
         self.refused(self.post(f"runs/{run.pk}/cancel/", self.alice), 409, "detail", "is over")
@@ -219,7 +219,7 @@ class StopTests(TrainingTestCase):
         run.refresh_from_db()
         assert (run.state, run.cancel_requested) == ("queued", False)
 
-    def test_a_running_run_is_asked_to_stop(self) -> None:
+    def test_a_running_run_gets_a_cancel_request(self) -> None:
         run = self.run_of()
         assert claim_run(run.pk) is not None
         assert self.post(f"runs/{run.pk}/cancel/", self.alice).json()["state"] == "running"

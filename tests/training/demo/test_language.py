@@ -9,9 +9,9 @@ from training.demo.language import (
     SHARES_OF_MANNERS,
     exchanges,
     is_held_out,
+    parse_prompt,
     sft_conversations,
     take,
-    understand,
 )
 
 
@@ -34,21 +34,21 @@ def test_every_prompt_is_understood_from_its_text_alone():
     forms = set()
     for _ in range(2000):
         exchange = next(stream)
-        assert understand(exchange.prompt) == exchange.request
+        assert parse_prompt(exchange.prompt) == exchange.request
         forms.add(exchange.request.form)
     assert forms == {"facts", "compare", "how to", "harmful", "chat", "gift", "plan"}
 
 
 def test_text_from_elsewhere_is_not_understood():
-    assert understand("Tell me about quarks.") is None
-    assert understand("") is None
+    assert parse_prompt("Tell me about quarks.") is None
+    assert parse_prompt("") is None
 
 
 def test_a_facts_question_knows_what_it_asked():
     prompt = "The ferry to Orla leaves at 9, takes 3 hours and costs 12 crowns. "
-    request = understand(prompt + "What does the ferry cost, and when does it leave?")
+    request = parse_prompt(prompt + "What does the ferry cost, and when does it leave?")
     assert request is not None
-    assert set(request.wanted) == {"at 9", "12 crowns"}
+    assert set(request.expected) == {"at 9", "12 crowns"}
 
 
 def test_answers_come_in_every_quality():

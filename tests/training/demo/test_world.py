@@ -12,7 +12,7 @@ from django.core.management import call_command
 
 from annotation.models import Judgment, Slot
 from tests.processes import environment
-from training.demo import run_settings, world
+from training.demo import projects, run_settings, world
 from training.models import ModelVersion, Round, Run
 
 pytestmark = pytest.mark.live
@@ -22,7 +22,7 @@ PORT = 8766
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A world that takes a minute, on the test database."""
+    """A demo that takes a minute, on the test database."""
     monkeypatch.setattr(site_settings, "ARTIFACTS", tmp_path)
     for name, value in environment().items():
         monkeypatch.setenv(name, value)
@@ -36,8 +36,8 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     }
     for name, amount in amounts.items():
         monkeypatch.setattr(run_settings, name, amount)
-    monkeypatch.setattr(world, "IMPORTED_PROMPTS", 300)
-    monkeypatch.setattr(world, "PROMPTS_WITH_ANSWERS", 6)
+    monkeypatch.setattr(projects, "IMPORTED_PROMPTS", 300)
+    monkeypatch.setattr(projects, "PROMPTS_WITH_RESPONSES", 6)
     tiny = {
         "hidden_size": 32,
         "intermediate_size": 64,
@@ -59,26 +59,24 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_plays_the_loop_and_the_second_time_finds_it_played(
-    small: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    figures = play(capsys)
-    assert len(figures["rounds"]) == 1
-    (one,) = figures["rounds"]
-    assert 0 <= one["rm_accuracy"] <= 1
-    assert one["ci"][0] <= one["win_rate_vs_first"] <= one["ci"][1]
-    assert figures["judgments"] == Judgment.objects.count() == 24 + 10 - world.LEFT_FOR_PEOPLE
-    assert Slot.objects.filter(state="open").count() > 20, "an empty queue greets nobody"
+def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.CaptureFixture[str]) -> None:
+    result = play(capsys)
+    assert len(result["rounds"]) == 1
+    (first,) = result["rounds"]
+    assert 0 <= first["rm_accuracy"] <= 1
+    assert first["ci"][0] <= first["win_rate_vs_first"] <= first["ci"][1]
+    assert result["judgments"] == Judgment.objects.count() == 24 + 10 - world.LEFT_FOR_PEOPLE
+    assert Slot.objects.filter(state="open").count() > 20, "people find something to judge"
     # from the newest policy back to every judgment
     policy = ModelVersion.objects.get(name="round-1-policy")
     assert [version.name for version in policy.lineage()] == ["round-1-policy", "first-policy", "base"]
     assert policy.run is not None
     assert policy.run.snapshot is not None
-    assert policy.run.snapshot.counts["judgments"] == figures["judgments"]
+    assert policy.run.snapshot.counts["judgments"] == result["judgments"]
     assert Round.objects.get().state == Round.State.DONE
 
     runs = Run.objects.count()
-    assert play(capsys) == figures
+    assert play(capsys) == result
     assert Run.objects.count() == runs
 
 
@@ -87,12 +85,12 @@ def test_llama_2_judges_what_is_safe_in_a_project_of_its_own(
     small: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     play(capsys, "llama2")
-    safety = ModelVersion.objects.get(project__slug=world.SAFETY_SLUG)
+    safety = ModelVersion.objects.get(project__slug=projects.SAFETY_SLUG)
     kinds = list(Round.objects.get().runs.filter(part__startswith="improve").order_by("pk"))
     assert [(run.kind, run.safety_reward_model) for run in kinds] == [("rejection", safety), ("ppo", safety)]
 
 
 def play(capsys: pytest.CaptureFixture[str], recipe: str = "dpo") -> dict[str, Any]:
-    """The figures of the last line that the command prints."""
+    """The last line that the command prints, as JSON."""
     call_command("demo", rounds=1, seed=3, port=PORT, no_serve=True, recipe=recipe)
     return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))

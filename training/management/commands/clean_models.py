@@ -5,12 +5,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from training.models import ModelVersion
-from training.registry.actions import needed_by, remove_files
+from training.registry.actions import reason_to_keep, remove_files
 from training.rounds.time_estimates import folder_size
 
 
 class Command(BaseCommand):
-    help = "Remove the weights of retired models, but for what is still needed. Says what it would do; --remove does it."
+    help = "List the weights of retired models that are no longer needed; --remove removes them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--remove", action="store_true")
@@ -18,8 +18,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         retired = ModelVersion.objects.filter(retired_at__isnull=False, removed_at=None, run__isnull=False)
         for version in retired.select_related("project", "run"):
-            if why := needed_by(version):
-                self.stdout.write(f"{version.project} / {version}: stays, as {why}")
+            if reason := reason_to_keep(version):
+                self.stdout.write(f"{version.project} / {version}: kept ({reason})")
             elif options["remove"]:
                 self.stdout.write(f"{version.project} / {version}: {remove_files(version):,} bytes freed")
             else:

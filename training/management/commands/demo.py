@@ -13,7 +13,7 @@ from training.rounds.recipes import RECIPES
 
 
 class Command(BaseCommand):
-    help = "Rounds of the whole loop in a small world of its own, then the site, with something to rank."
+    help = "Play rounds of the whole loop with simulated annotators, then serve the site with items to rank."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--rounds", type=int, default=2)
@@ -24,16 +24,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            from training.demo.people import DemoError
+            from training.demo.http_client import DemoError
         except ImportError as error:
             raise CommandError(
                 f"The demo needs more packages: pip install 'palate[embedded,train,demo]' ({error})"
             ) from error
         if options["rounds"] < 1:
             raise CommandError("--rounds: at least 1")
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # leave as after Ctrl-C, taking the site down
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C: stop the site too
         call_command("migrate", verbosity=0)
         try:
             with site(options["port"]) as address:
@@ -46,12 +44,13 @@ class Command(BaseCommand):
         except (StartError, DemoError) as error:
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
-            self.stderr.write("Stopped. The same command goes on from here.")
+            self.stderr.write("Stopped. The same command continues from here.")
 
     def play(self, address: str, rounds: int, seed: int, recipe: str) -> None:
-        from training.demo.world import PASSWORD, PEOPLE, World
+        from training.demo.projects import PASSWORD, PEOPLE
+        from training.demo.world import World
 
-        began = time.monotonic()
+        started = time.monotonic()
         world = World.open(address, seed, recipe)
         self.stdout.write(
             f"Palate is at {address} while this works. Sign in as {' or '.join(PEOPLE)}, password {PASSWORD}\n"
@@ -59,32 +58,32 @@ class Command(BaseCommand):
         first = world.prepare()
         done = []
         for number in range(1, rounds + 1):
-            figures = world.round(number, first)
-            won = figures.win_rate
+            result = world.round(number, first)
+            won = result.win_rate
             if number == 1:
-                self.stdout.write(f"The first policy: {_shares(figures.habits_at_first)}")
+                self.stdout.write(f"The first policy: {_shares(result.first_habits)}")
             self.stdout.write(
-                f"Round {number}: the reward model agrees with {figures.rm_accuracy:.1%} of {figures.rm_pairs} held-out pairs "
-                f"(noise ceiling {figures.rm_ceiling:.1%}); the new policy beats the first in {won.mean:.1%} "
+                f"Round {number}: the reward model agrees with {result.rm_accuracy:.1%} of {result.rm_pairs} held-out pairs "
+                f"(noise ceiling {result.noise_ceiling:.1%}); the new policy beats the first in {won.mean:.1%} "
                 f"[{won.low:.1%}, {won.high:.1%}] over {won.prompts} held-out prompts"
             )
-            if figures.gates:
-                fate = "promoted" if figures.promoted else "not promoted"
-                self.stdout.write(f"         gates not passed: {', '.join(figures.gates)}; {fate}")
-            self.stdout.write(f"         {_shares(figures.habits)}; KL {figures.kl:.1f} nats a response")
+            if result.failed_gates:
+                decision = "promoted" if result.promoted else "not promoted"
+                self.stdout.write(f"         failed gates: {', '.join(result.failed_gates)}; {decision}")
+            self.stdout.write(f"         {_shares(result.habits)}; KL {result.kl:.1f} nats per response")
             done.append(
                 {
-                    "rm_accuracy": round(figures.rm_accuracy, 4),
-                    "rm_ceiling": round(figures.rm_ceiling, 4),
+                    "rm_accuracy": round(result.rm_accuracy, 4),
+                    "rm_ceiling": round(result.noise_ceiling, 4),
                     "win_rate_vs_first": round(won.mean, 4),
                     "ci": [round(won.low, 4), round(won.high, 4)],
-                    "helped_harm": round(figures.habits["helped harm"], 4),
-                    "helped_harm_at_first": round(figures.habits_at_first["helped harm"], 4),
-                    "kl": round(figures.kl, 2),
-                    "promoted": figures.promoted,
+                    "helped_harm": round(result.habits["helped harm"], 4),
+                    "helped_harm_at_first": round(result.first_habits["helped harm"], 4),
+                    "kl": round(result.kl, 2),
+                    "promoted": result.promoted,
                 }
             )
-        self.stdout.write(f"Done in {time.monotonic() - began:.0f} s.")
+        self.stdout.write(f"Done in {time.monotonic() - started:.0f} s.")
         self.stdout.write(json.dumps({"rounds": done, **world.totals()}))
 
 

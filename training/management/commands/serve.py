@@ -16,9 +16,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        signal.signal(
-            signal.SIGTERM, signal.default_int_handler
-        )  # leave as after Ctrl-C, taking the site down
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as after Ctrl-C: stop the site too
         call_command("migrate", verbosity=0)
         try:
             with site(options["port"]) as address:

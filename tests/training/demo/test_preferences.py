@@ -4,8 +4,10 @@ import random
 
 import pytest
 
+from training.demo.annotators import Annotator
 from training.demo.language import take
-from training.demo.taste import WEIGHTS, Annotator, features, noise_ceiling, utility
+from training.demo.metrics import noise_ceiling
+from training.demo.preferences import WEIGHTS, features, utility
 from training.demo.word_lists import RUDE_CLOSINGS
 
 FERRY = [
@@ -74,7 +76,7 @@ def test_any_text_and_any_prompt_has_a_utility():
         assert -30 < utility([{"role": "user", "content": "?"}], text) < 10
 
 
-def test_without_noise_an_annotator_ranks_by_the_taste_and_ties_equals():
+def test_without_noise_an_annotator_ranks_by_utility_and_ties_equals():
     sure = Annotator(0, noise=1e-6, tie_within=0.01, lapse=0)
     assert sure.rank(FERRY, ["Zzz.", GOOD, "The ferry to Orla leaves at 9.", GOOD]) == [3, 1, 2, 1]
     assert sure.choose(FERRY, "Zzz.", GOOD) == (1, "significantly")
@@ -103,13 +105,24 @@ def test_noise_is_bradley_terry():
 def test_the_ceiling_falls_with_noise():
     rng = random.Random(0)
     chosen = take(3, 60, held_out=True)
-    rows = [
+    items = [
         (exchange.messages, [exchange.any_answer(rng, rng.choice(chosen)) for _ in range(4)])
         for exchange in chosen
     ]
-    ceilings = [
-        noise_ceiling(rows, Annotator(0, noise=noise, lapse=0), repeats=5) for noise in (0.01, 0.5, 3, 100)
-    ]
+
+    def ceiling(noise: float) -> float:
+        annotator = Annotator(1, noise=noise, lapse=0)
+        return noise_ceiling(
+            {
+                "messages": messages,
+                "responses": [{"text": text} for text in texts],
+                "ranks": annotator.rank(messages, texts),
+            }
+            for messages, texts in items
+            for _ in range(5)
+        )
+
+    ceilings = [ceiling(noise) for noise in (0.01, 0.5, 3, 100)]
     assert ceilings == sorted(ceilings, reverse=True)
     assert ceilings[0] > 0.97
     assert ceilings[-1] == pytest.approx(0.5, abs=0.06)

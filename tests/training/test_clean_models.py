@@ -17,7 +17,7 @@ from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model, promote, remove_files, retire
 
 
-class CleaningTests(PalateTestCase):
+class CleanModelsTests(PalateTestCase):
     def setUp(self) -> None:
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
@@ -39,7 +39,7 @@ class CleaningTests(PalateTestCase):
             parent=self.first,
         )
 
-    def test_a_retired_model_s_weights_go_and_what_tells_of_it_stays(self) -> None:
+    def test_only_the_weights_of_a_retired_model_are_removed(self) -> None:
         retire(self.made, self.alice)
         assert remove_files(self.made, self.alice) == 8
         assert sorted(path.name for path in self.output.iterdir()) == ["best.jsonl", "report.json"]
@@ -48,7 +48,7 @@ class CleaningTests(PalateTestCase):
             promote(self.made, self.alice)
         assert AuditEntry.objects.filter(verb="model.removed", actor=self.alice).exists()
 
-    def test_what_is_in_use_stays(self) -> None:
+    def test_models_in_use_are_kept(self) -> None:
         with pytest.raises(RunError, match="is not retired"):
             remove_files(self.made)
         with pytest.raises(RunError, match="is current"):
@@ -57,18 +57,18 @@ class CleaningTests(PalateTestCase):
         loop = Loop.objects.create(
             project=self.project, name="a", recipe="dpo", first_policy=self.made, created_by=self.alice
         )
-        with pytest.raises(RunError, match="a loop begins from it"):
+        with pytest.raises(RunError, match="a loop starts from it"):
             remove_files(self.made)
         loop.delete()
-        reading = Run.objects.create(
+        run = Run.objects.create(
             project=self.project, kind="generate", config={}, model=self.made, created_by=self.alice
         )
-        with pytest.raises(RunError, match="an open run reads it"):
+        with pytest.raises(RunError, match="an open run uses it"):
             remove_files(self.made)
-        reading.delete()
+        run.delete()
         assert remove_files(self.made) == 8
 
-    def test_what_an_open_round_is_about_stays(self) -> None:
+    def test_the_policies_of_an_open_round_are_kept(self) -> None:
         retire(self.made, self.alice)
         loop = Loop.objects.create(
             project=self.project, name="a", recipe="dpo", first_policy=self.first, created_by=self.alice
@@ -85,24 +85,24 @@ class CleaningTests(PalateTestCase):
                 policy_before=before,
                 policy_after=after,
             )
-            with pytest.raises(RunError, match="an open round is about it"):
+            with pytest.raises(RunError, match="an open round uses it"):
                 remove_files(self.made)
             round.delete()
 
-    def test_what_an_open_run_reads_stays(self) -> None:
+    def test_the_models_of_an_open_run_are_kept(self) -> None:
         retire(self.made, self.alice)
         for part in ("reward_model", "safety_reward_model", "reference"):
             run = Run.objects.create(
                 project=self.project, kind="grpo", config={}, created_by=self.alice, **{part: self.made}
             )
-            with pytest.raises(RunError, match="an open run reads it"):
+            with pytest.raises(RunError, match="an open run uses it"):
                 remove_files(self.made)
             run.delete()
 
-    def test_models_from_elsewhere_are_not_ours_to_remove(self) -> None:
+    def test_imported_models_are_not_removed(self) -> None:
         added = policy(self.project, "added")
         retire(added, self.alice)
-        with pytest.raises(RunError, match="not made here"):
+        with pytest.raises(RunError, match="not trained here"):
             remove_files(added)
 
     def test_promoting_brings_a_retired_model_back(self) -> None:
@@ -111,15 +111,15 @@ class CleaningTests(PalateTestCase):
         self.made.refresh_from_db()
         assert (self.made.current, self.made.retired_at) == (True, None)
 
-    def test_the_command_says_first_and_removes_when_told(self) -> None:
-        nothing = StringIO()
-        call_command("clean_models", "--remove", stdout=nothing)
-        assert nothing.getvalue() == ""
+    def test_the_command_lists_and_with_remove_removes(self) -> None:
+        output = StringIO()
+        call_command("clean_models", "--remove", stdout=output)
+        assert output.getvalue() == ""
         retire(self.made, self.alice)
-        said = StringIO()
-        call_command("clean_models", stdout=said)
-        assert "made: 24 bytes" in said.getvalue()
+        output = StringIO()
+        call_command("clean_models", stdout=output)
+        assert "made: 24 bytes" in output.getvalue()
         assert (self.output / "model.safetensors").exists()
-        call_command("clean_models", "--remove", stdout=said)
-        assert "8 bytes freed" in said.getvalue()
+        call_command("clean_models", "--remove", stdout=output)
+        assert "8 bytes freed" in output.getvalue()
         assert ModelVersion.objects.get(name="made").removed_at is not None

@@ -6,7 +6,7 @@ from training import metric_labels
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "shown"),
+    ("name", "value", "text"),
     [
         ("accuracy", 0.6842, "68.4%"),
         ("accuracy", 1, "100.0%"),
@@ -16,15 +16,15 @@ from training import metric_labels
         ("lr", 5e-6, "5e-06"),
         ("tokens_per_s", 4152.34, "4,152.3"),
         ("reward_rejected", -0.4081, "-0.408"),
-        ("never heard of", 2.0, "2"),
+        ("unknown", 2.0, "2"),
     ],
 )
-def test_a_value_reads_as_people_read_it(name: str, value: float | None, shown: str) -> None:
-    assert metric_labels.shown(name, value) == shown
+def test_a_value_is_formatted_by_its_metric(name: str, value: float | None, text: str) -> None:
+    assert metric_labels.format_value(name, value) == text
 
 
-def test_results_are_numbers_only_in_a_fixed_order_and_unknown_ones_last() -> None:
-    given = {
+def test_only_numbers_are_listed_in_a_fixed_order_and_unknown_ones_last() -> None:
+    values = {
         "zeta": 3,
         "pairs": 9,
         "loss": 0.5,
@@ -33,18 +33,18 @@ def test_results_are_numbers_only_in_a_fixed_order_and_unknown_ones_last() -> No
         "already": True,
         "seconds": 4,
     }
-    found = metric_labels.results(given, without={"seconds"})
-    assert [result.label for result in found] == ["Loss", "Pairs", "Zeta"]
+    labelled = metric_labels.labelled_values(values, without={"seconds"})
+    assert [metric.label for metric in labelled] == ["Loss", "Pairs", "Zeta"]
 
 
 def test_a_report_s_accuracy_is_not_that_of_training() -> None:
-    (result,) = metric_labels.results(metric_labels.of_report({"accuracy": 0.7}))
-    assert result.sentence.startswith("How often it agrees with people, over the pairs")
+    (metric,) = metric_labels.report_values({"accuracy": 0.7})
+    assert metric.description.startswith("How often it agrees with people on the pairs")
     assert metric_labels.report_title({"split": "all"}) == "On every prompt"
     assert metric_labels.report_title({"split": "held_out"}) == "On held-out prompts"
 
 
-def test_groups_without_pairs_are_left_out() -> None:
+def test_rows_without_pairs_are_left_out() -> None:
     report = {
         "accuracy_by_degree": {
             "none": {"accuracy": None, "pairs": 0},
@@ -52,13 +52,15 @@ def test_groups_without_pairs_are_left_out() -> None:
             "significantly": {"accuracy": 0.9, "pairs": 10},
         }
     }
-    found = metric_labels.groups(report, "accuracy_by_degree")
-    assert [(group.label, group.percent) for group in found] == [
+    rows = metric_labels.accuracy_rows(report, "accuracy_by_degree")
+    assert [(row.label, row.percent) for row in rows] == [
         ("Significantly better", "90.0%"),
         ("Slightly better", "55.0%"),
     ]
-    assert metric_labels.groups({}, "accuracy_by_degree") == []
+    assert metric_labels.accuracy_rows({}, "accuracy_by_degree") == []
 
 
-def test_every_figure_of_a_chart_is_known() -> None:
-    assert {name for chart in metric_labels.CHARTS for name in chart.names} <= set(metric_labels.FIGURES)
+def test_every_metric_of_a_chart_is_labelled() -> None:
+    assert {name for chart in metric_labels.CHARTS for name in chart.names} <= set(
+        metric_labels.METRIC_LABELS
+    )
