@@ -166,7 +166,7 @@ class UploadTests(ImportPageTestCase):
         self.send(rows[:-1].encode(), "a.json")
         page = self.look(Import.objects.get())
         self.assertContains(page, "the file was cut off after element 1,200")
-        self.assertContains(page, "1 of the first 1,000 elements is wrong")
+        self.assertContains(page, "1 of the first 1,000 elements is invalid")
         self.assertNotContains(page, "Start the import")
 
     def test_what_is_wrong_in_the_first_rows_is_said_and_it_cannot_be_started(self) -> None:
@@ -231,7 +231,7 @@ class StartAndStopTests(ImportPageTestCase):
         assert upload.state == "queued"
         page = self.client.post(self.url("import-start", upload.pk), follow=True)
         self.assertContains(page, "was started or discarded already")
-        self.assertContains(page, "It waits for a worker")
+        self.assertContains(page, "Waiting for a worker")
         self.assertContains(page, "every 1s")
 
     def test_discarding_removes_the_file(self) -> None:

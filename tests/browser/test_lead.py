@@ -165,7 +165,7 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     claimed = imports.claim(Import.objects.get().pk)
     assert claimed is not None
     elsewhere(imports.run_import, claimed)
-    expect(page.locator("#state-title")).to_have_text("It is imported")
+    expect(page.locator("#state-title")).to_have_text("Import complete")
     expect(page.locator("#state")).to_contain_text("items added to the queue")
     assert Prompt.objects.count() == 1
 

@@ -56,7 +56,7 @@ class OverviewTests(PalateTestCase):
         assert self.next() == "View the progress"
         for _ in range(19):
             builders.judgment(self.project, self.bob)
-        assert self.next() == "Freeze a snapshot"
+        assert self.next() == "Create snapshot"
         frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)
         assert self.next() == "Train a reward model"
         run = start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)

@@ -33,7 +33,7 @@ class Collect(Step):
 
 class Freeze(Step):
     name = "freeze"
-    title = "Freeze a snapshot"
+    title = "Create a snapshot"
     help = "Copies the judgments so far into an immutable file."
     does = "freeze"
 
