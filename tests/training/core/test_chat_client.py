@@ -101,7 +101,9 @@ def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
     http.server.server_close()
 
 
-def ask(http: Http, prompts: int = 1, events: Events | None = None, **config: Any) -> dict[int, list[Completion]]:
+def ask(
+    http: Http, prompts: int = 1, events: Events | None = None, **config: Any
+) -> dict[int, list[Completion]]:
     settings = {"server": http.url, "server_model": "m", "samples": 2, "max_new_tokens": 9} | config
     found: dict[int, list[Completion]] = {}
     asked = [Prompt(n + 1, n, [{"role": "user", "content": f"q{n}"}]) for n in range(prompts)]
