@@ -115,7 +115,7 @@ class Bench:
         """The peer's fastest batch size, by a trial."""
         sides = [Side(f"trial: {size} at once", "trl", spec | {"batch": size}) for size in candidates]
         self.measure(case, sides, f"Trial of batch sizes: {spec}", repeats=1)
-        times = {size: results.middle(side.figures) for size, side in zip(candidates, sides, strict=True)}
+        times = {size: results.median_of(side.figures) for size, side in zip(candidates, sides, strict=True)}
         return min(times, key=lambda size: times[size])
 
     def save(self, part: str, values: dict[str, Any]) -> None:
@@ -246,7 +246,7 @@ def floor(bench: Bench) -> None:
     worker.ready()
     figures = [worker.step() for _ in range(1 + bench.repeats)][1:]
     worker.close()
-    rates = {name: results.middle(figures, name) for name in ("products", "large", "share_of_step")}
+    rates = {name: results.median_of(figures, name) for name in ("products", "large", "share_of_step")}
     row = {"label": "linear layers"} | rates
     print(row, flush=True)
     bench.save("floor", {"rows": [row]})
@@ -304,8 +304,8 @@ def headlines(scratch: bool) -> dict[str, float | None]:
             found[name] = None
             continue
         sides = [side for side in case["sides"] if side["precision"] == "float32"]
-        best_peer = min(results.middle(side["figures"]) for side in sides if side["peer"])
-        best_ours = min(results.middle(side["figures"]) for side in sides if side["server"] == "ours")
+        best_peer = min(results.median_of(side["figures"]) for side in sides if side["peer"])
+        best_ours = min(results.median_of(side["figures"]) for side in sides if side["server"] == "ours")
         found[name] = round(best_peer / best_ours, 2)
     rows = (results.load("floor", quick=scratch) or {"rows": []})["rows"]
     found["floor"] = round(max(row["products"] / row["large"] for row in rows), 3) if rows else None
