@@ -173,7 +173,8 @@ def _y_ticks(y: Axis) -> list[Tick]:
 def _thinned(labels: Sequence[str]) -> list[str]:
     """The labels that there is room for, every n-th from the last one, which is always there; the others are empty."""
     longest = max(map(len, labels), default=0) or 1
-    every = ceil(len(labels) / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
+    count = sum(map(bool, labels))
+    every = ceil(count / min(MAX_LABELS, MAX_LABEL_CHARACTERS // longest)) or 1
     return [label if (len(labels) - 1 - n) % every == 0 else "" for n, label in enumerate(labels)]
 
 

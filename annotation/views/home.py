@@ -30,10 +30,14 @@ def my_day(user: User) -> dict[str, object]:
     """Context of the card "My day"."""
     day = queries.day_of(user)
     hours = [
-        Point(count, f"{hour}:00: {count:,} judgment{'' if count == 1 else 's'}", f"{hour}:00")
+        Point(count, f"{hour}:00: {count:,} judgment{'' if count == 1 else 's'}", _label(hour))
         if count
-        else f"{hour}:00"
+        else _label(hour)
         for hour, count in enumerate(day.by_hour)
     ]
     chart = column_chart(hours, low=0, high=count_axis_high(day.by_hour), bars=True)
     return {"day": day, "chart": chart}
+
+
+def _label(hour: int) -> str:
+    return "" if hour % 6 else f"{hour}:00"

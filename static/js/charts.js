@@ -112,10 +112,10 @@ export class Charts {
       legend: { show: false },
       cursor: { y: false, points: { size: 6 } },
       hooks: { setCursor: [() => this.showValues(card)] },
-      scales: { x: { time: false }, y: share ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
+      scales: { x: { time: false }, y: percent ? { range: (_, low, high) => [Math.max(0, Math.min(low, 0.5) - 0.02), Math.min(1, high + 0.05)] } : {} },
       axes: [
         { ...axis, grid: { show: false }, size: 28 },
-        { ...axis, size: 48, space: 28, values: (_, splits) => tickLabels(splits, share) },
+        { ...axis, size: 48, space: 28, values: (_, splits) => tickLabels(splits, percent) },
       ],
       series: [
         {},
@@ -188,8 +188,8 @@ function resolveColor(parent, color) {
   return resolved;
 }
 
-export function formatValue(value, share) {
-  if (share) return `${(100 * value).toFixed(1)}%`;
+export function formatValue(value, percent) {
+  if (percent) return `${(100 * value).toFixed(1)}%`;
   if (Number.isInteger(value)) return value.toLocaleString("en");
   const size = Math.abs(value);
   if (size >= 100) return value.toLocaleString("en", { maximumFractionDigits: size < 1000 ? 1 : 0 });
@@ -197,16 +197,16 @@ export function formatValue(value, share) {
 }
 
 // The labels of an axis, with as many digits as it takes to tell each from its neighbour.
-export function tickLabels(splits, share) {
+export function tickLabels(splits, percent) {
   for (let digits = 1; digits < 6; digits++) {
-    const labels = splits.map((value) => formatTick(value, share, digits));
+    const labels = splits.map((value) => formatTick(value, percent, digits));
     if (new Set(labels).size === labels.length) return labels;
   }
-  return splits.map((value) => formatTick(value, share, 6));
+  return splits.map((value) => formatTick(value, percent, 6));
 }
 
-function formatTick(value, share, digits) {
-  if (share) return `${(100 * value).toFixed(digits - 1)}%`;
+function formatTick(value, percent, digits) {
+  if (percent) return `${(100 * value).toFixed(digits - 1)}%`;
   const size = Math.abs(value);
   if (size >= 10000) return `${Number((value / 1000).toPrecision(Math.max(3, digits)))}k`;
   if (size && size < 1e-3) return value.toExponential(digits - 1);

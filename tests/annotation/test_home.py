@@ -91,6 +91,12 @@ class HomeTests(PalateTestCase):
         self.sign_in(self.bob)
         response = self.get()
         assert response.context["day"].judgments == 2
+        assert [tick.label for tick in response.context["chart"].x_ticks] == [
+            "0:00",
+            "6:00",
+            "12:00",
+            "18:00",
+        ]
         hours = response.context["chart"].points
         assert sum(hour.point.value for hour in hours) == 2
         assert [hour.height for hour in hours] == [25 * hour.point.value for hour in hours], "of four"

@@ -32,6 +32,12 @@ ANSWERS = [
     "- one\n- two\n  1. three\n\n" + "A long paragraph. " * 300,
 ]
 
+RUN_REPORT = {"accuracy": 0.7, "reliability": [{"confidence": 0.62, "accuracy": 0.6, "pairs": 80}]}
+ROUND_REPORT = {
+    "wins": [{"by": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
+    "reward_by_kl": [{"name": "PPO run 1", "points": [[0.0, 0.1], [1.2, 0.9], [4.2, 1.0]]}],
+}
+
 SignIn = Callable[[Page, User], None]
 
 
@@ -62,8 +68,14 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     assert claimed is not None
     for step in range(1, 9):
         record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
-    finish_run(claimed, state=Run.State.DONE, result={"seconds": 60.0, "metrics": {"loss": 0.1}})
+    finish_run(
+        claimed,
+        state=Run.State.DONE,
+        result={"seconds": 60.0, "metrics": {"loss": 0.1}, "report": RUN_REPORT},
+    )
     started = transitions.start_round(loop=round_helpers.make_loop(project, alice), creator=alice)
+    started.report = ROUND_REPORT
+    started.save()
     upload = imports.save_upload(
         project=project,
         name="prompts.jsonl",
@@ -147,6 +159,9 @@ def test_axe_finds_nothing_on_any_page(
             answer = page.goto(path)
             assert answer
             assert answer.status == 200, (name, path, answer.status)
+            page.evaluate(
+                "document.querySelectorAll('details.all-reports').forEach((one) => (one.open = true))"
+            )
             wrong += [f"{name}: {problem}" for problem in problems(page)]
             if page.evaluate("document.documentElement.scrollWidth") > width:
                 wrong.append(f"{name}: it scrolls sideways")
