@@ -60,7 +60,7 @@ class PageTests(RolloutTestCase):
         self.taste()
         chosen = self.taste("other-taste")
         for kind in KINDS:
-            self.assertContains(self.client.get(self.url(kind)), "Longest response")
+            self.assertContains(self.client.get(self.url(kind)), "Max new tokens")
             data = {"reward_model": chosen.pk, "prompts": "7", "held_out": "2", "name": f"by-{kind}"}
             response = self.client.post(self.url(kind), data | {"setting_samples": "3"})
             run = Run.objects.get(kind=kind)

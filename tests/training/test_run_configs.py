@@ -19,8 +19,8 @@ Configs = dict[str, dict[str, Any]]
         ({"*": {"dance": 1}}, "*", "dance: no kind of run has such a setting"),
         ({"*": {"epochs": 0}}, "*", "epochs: in a .* run it must be at least"),
         # each would do alone
-        ({"*": {"patience": 2}}, "*", "patience: in a reward run it needs checks on the way"),
-        ({"reward": {"patience": 2}}, "reward", "patience: needs checks on the way"),
+        ({"*": {"patience": 2}}, "*", "patience: in a reward run it needs evaluations during training"),
+        ({"reward": {"patience": 2}}, "reward", "patience: needs evaluations during training"),
         ({"*": {"margin": "small"}, "dpo": {"loss": "ipo"}}, "*", "margin: in a dpo run it IPO aims"),
     ],
 )

@@ -1,11 +1,11 @@
 """The settings of every kind of run, as frozen dataclasses.
 
-Standard library only: the web tier builds its forms and checks its API input from these without loading torch,
-and the training core reads the very same classes. Each field carries a label, a sentence of help, and its bounds
-or choices in its metadata. Values are int, float, bool or str, nothing else.
+Standard library only: the web tier builds its forms and validates API input from these without loading torch, and the
+training core reads the same classes. Each field has a label, a sentence of help, and its bounds or choices in its metadata.
+Values are int, float, bool or str.
 
-The defaults suit models up to about a hundred million parameters and a few hundred judgments a round. Where a
-paper's own value is for models of 7B and more, the field's help says which it was.
+The defaults suit models of up to about a hundred million parameters and a few hundred judgments per round. Where a paper's
+value is for models of 7B and more, the field's help states it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ KINDS: dict[str, type[Config]] = {
 
 
 def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
-    """The checked config of a `kind` of run. Raises ConfigError naming an unknown kind or field, or a bad value."""
+    """The validated config of a `kind` of run. Raises ConfigError for an unknown kind or field, or an invalid value."""
     if kind not in KINDS:
         raise ConfigError("kind", f"there is no kind of run called {kind!r}; there are {', '.join(KINDS)}.")
     config_class = KINDS[kind]

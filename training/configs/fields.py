@@ -1,4 +1,4 @@
-"""One setting: its type, its bounds, and what is said where a value does not fit."""
+"""One setting: its type, its bounds, and the errors for values outside of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Value = int | float | bool | str
 
 
 class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type or out of bounds. `field` names it, `message` says why."""
+    """A setting is unknown, of the wrong type or out of bounds. field: its name. message: the reason, a sentence."""
 
     def __init__(self, field: str, message: str) -> None:
         super().__init__(f"{field}: {message}")
@@ -29,7 +29,7 @@ def setting(
     max: float | None = None,
     choices: tuple[str, ...] | None = None,
 ) -> Any:
-    """A dataclass field whose metadata holds what a form needs: label, help, min, max (inclusive), choices."""
+    """A dataclass field with the metadata of a form field: label, help, min, max (inclusive), choices."""
     metadata = {"label": label, "help": help, "min": min, "max": max, "choices": choices}
     return field(default=default, metadata=metadata)
 
@@ -40,11 +40,11 @@ _TYPES: dict[str, tuple[type, str]] = {
     "bool": (bool, "true or false"),
     "str": (str, "text"),
 }
-_NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # JSON can spell them, the database cannot hold them
+_NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # valid in JSON, not in the database
 
 
 def checked(item: dataclasses.Field[Any], value: object) -> Any:
-    """The value, as a float where the field is one and a whole number was given. Raises ConfigError as `check` does."""
+    """The value; for a float field a whole number as a float. Raises ConfigError as `check` does."""
     if item.type == "float" and type(value) is int:
         try:
             value = float(value)
@@ -55,10 +55,10 @@ def checked(item: dataclasses.Field[Any], value: object) -> Any:
 
 
 def check(item: dataclasses.Field[Any], value: object) -> None:
-    """Raise ConfigError unless `value` is of the field's type and within its bounds and choices."""
-    expected, words = _TYPES[str(item.type)]
+    """Raise ConfigError unless `value` has the field's type and is within its bounds and choices."""
+    expected, description = _TYPES[str(item.type)]
     if type(value) is not expected:
-        raise ConfigError(item.name, f"must be {words}, not {value!r}.")
+        raise ConfigError(item.name, f"must be {description}, not {value!r}.")
     choices, low, high = item.metadata["choices"], item.metadata["min"], item.metadata["max"]
     if choices is not None and value not in choices:
         raise ConfigError(item.name, f"must be one of {', '.join(choices)}, not {value!r}.")

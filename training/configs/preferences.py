@@ -1,4 +1,4 @@
-"""What learns from judgments: the reward model and direct preference optimisation; and the evaluation of a reward model."""
+"""Settings of the kinds that learn from judgments, the reward model and DPO, and of the evaluation of a reward model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MARGINS: dict[str, dict[str, float]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class JudgmentsConfig(TrainingConfig):
-    """What every kind of run has that learns from judgments."""
+    """Settings of the kinds of run that learn from judgments."""
 
     distributable: ClassVar[bool] = True
 
@@ -29,20 +29,20 @@ class JudgmentsConfig(TrainingConfig):
     batch_size: int = setting(
         16,
         "Batch size",
-        "Sets of responses a step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
+        "Sets of responses per step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
         min=1,
         max=65_536,
     )
     reduction: str = setting(
         "prompt",
-        "Loss mean",
-        "prompt: every ranking counts alike (InstructGPT); pair: every pair does, so long rankings weigh more.",
+        "Loss reduction",
+        "prompt: every ranking has the same weight (InstructGPT); pair: every pair has, so long rankings weigh more.",
         choices=("prompt", "pair"),
     )
     evaluate_every: int = setting(
         0,
-        "Check every",
-        "Steps between two checks on held-out prompts; 0 checks only at the end.",
+        "Evaluate every (steps)",
+        "Steps between two evaluations on held-out prompts; 0: only at the end.",
         min=0,
         max=1_000_000,
     )
@@ -58,7 +58,7 @@ class RewardConfig(JudgmentsConfig):
     learning_rate: float = setting(
         1e-4,
         "Learning rate",
-        "Highest learning rate; the papers used 9e-6 at 6B and 1e-5 at 7B.",
+        "Peak learning rate; the papers used 9e-6 at 6B and 1e-5 at 7B.",
         min=1e-9,
         max=1.0,
     )
@@ -68,31 +68,30 @@ class RewardConfig(JudgmentsConfig):
     margin: str = setting(
         "small",
         "Margin",
-        "How far apart the scores of a clearly better and a worse response must be, by degree (Llama 2)."
-        " Rankings without a degree have no margin.",
+        "How far the scores of a better and a worse response must be apart, by degree (Llama 2). Rankings without a degree"
+        " have no margin.",
         choices=("none", "small", "large"),
     )
     safety_weight: float = setting(
         0.0,
-        "Safety weight",
-        "Weight of a second loss, which learns from labels of safe and unsafe responses that a score above 0 means safe;"
-        " 0 leaves it out. Llama 2's safety reward model had one and does not say its weight. Scores are then not shifted"
-        " to an average of 0.",
+        "Safety loss weight",
+        "Weight of a second loss on labels of safe and unsafe responses, with scores above 0 for safe ones; 0: no safety"
+        " loss. Llama 2's safety reward model had one, of unknown weight. With it, scores are not centred at 0.",
         min=0.0,
         max=1000.0,
     )
     patience: int = setting(
         0,
-        "Patience",
-        "Stop after so many checks without a lower loss on held-out prompts, and keep the best weights; 0 goes on to the"
-        " end and keeps the last.",
+        "Early-stopping patience",
+        "Stop after this many evaluations without a lower held-out loss, and restore the best weights; 0: train to the end"
+        " and use the last weights.",
         min=0,
         max=100_000,
     )
 
     def _check_relations(self) -> None:
         if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", "needs checks on the way; set how many steps apart they are.")
+            raise ConfigError("patience", "needs evaluations during training; set evaluate_every.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,43 +104,43 @@ class DPOConfig(JudgmentsConfig):
     learning_rate: float = setting(
         5e-5,
         "Learning rate",
-        "Highest learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more.",
+        "Peak learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more.",
         min=1e-9,
         max=1.0,
     )
     beta: float = setting(
         0.1,
         "Beta",
-        "Strength of the pull towards the reference policy; higher stays closer.",
+        "Strength of the KL constraint; higher values stay closer to the reference policy.",
         min=1e-4,
         max=100.0,
     )
     loss: str = setting(
         "sigmoid",
         "Loss",
-        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023, on log-probs summed over the response, as in"
-        " the paper; ipo_mean: the same on their mean per token, as some trainers have it, so that length does not count.",
+        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023 on log-probs summed over the response, as in"
+        " the paper; ipo_mean: the same on their mean per token, as in some trainers, so that length does not matter.",
         choices=("sigmoid", "ipo", "ipo_mean"),
     )
     margin: str = setting(
         "none",
         "Margin",
-        "How far apart the implicit rewards of a clearly better and a worse response must be, by degree: Llama 2's table,"
-        " used as in Amini et al. 2024. DPO as published has none.",
+        "How far the implicit rewards of a better and a worse response must be apart, by degree: Llama 2's table, used as in"
+        " Amini et al. 2024. DPO as published has none.",
         choices=("none", "small", "large"),
     )
     label_smoothing: float = setting(
         0.0,
         "Label smoothing",
-        "Share of the judgments taken to be the wrong way round (cDPO).",
+        "Fraction of judgments assumed to be wrong (cDPO).",
         min=0.0,
         max=0.5,
     )
     nll_weight: float = setting(
         0.0,
-        "Likelihood weight",
-        "Weight of the best response's negative log-likelihood per token beside the preference loss, which keeps"
-        " its probability from falling; Llama 3 used 0.2.",
+        "NLL weight",
+        "Weight of the best response's negative log-likelihood per token beside the preference loss, which keeps its"
+        " probability from falling; Llama 3 used 0.2.",
         min=0.0,
         max=100.0,
     )
@@ -150,7 +149,7 @@ class DPOConfig(JudgmentsConfig):
         if self.loss != "sigmoid" and self.label_smoothing:
             raise ConfigError("label_smoothing", "IPO has no label smoothing; set it to 0.")
         if self.loss != "sigmoid" and self.margin != "none":
-            raise ConfigError("margin", "IPO aims at a difference of its own; set it to none.")
+            raise ConfigError("margin", "IPO has a target difference of its own; set it to none.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +163,12 @@ class EvaluateConfig(Config):
     margin: str = setting(
         "small",
         "Margin",
-        "Margin by degree the reward model was trained with; used only for the second calibration figure.",
+        "The margin that the reward model was trained with; used only for the calibration error with margin.",
         choices=("none", "small", "large"),
     )
     split: str = setting(
         "held_out",
-        "Rows to report on",
-        "held_out: rows of held-out prompts only; all: every row. Every row is scored either way.",
+        "Rows in the report",
+        "held_out: rows of held-out prompts; all: every row. Every row is scored in either case.",
         choices=("held_out", "all"),
     )

@@ -1,4 +1,4 @@
-"""What learns from the policy's own responses: rejection sampling, PPO, GRPO, REINFORCE."""
+"""Settings of the kinds that learn from the policy's own responses: rejection sampling, PPO, GRPO, REINFORCE."""
 
 from __future__ import annotations
 
@@ -11,75 +11,75 @@ from training.configs.fields import ConfigError, setting
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutConfig(TrainingConfig):
-    """What every kind of run that learns from the policy's own, scored responses has."""
+    """Settings of the kinds of run that learn from the policy's own responses and their rewards."""
 
     layout: str = layout_setting()
     learning_rate: float = setting(
         2e-5,
         "Learning rate",
-        "Highest learning rate; Llama 2 and DeepSeekMath used 1e-6 at 7B and more.",
+        "Peak learning rate; Llama 2 and DeepSeekMath used 1e-6 at 7B and more.",
         min=1e-9,
         max=1.0,
     )
     schedule: str = setting(
         "constant",
-        "Schedule",
-        "How the learning rate falls after warm-up; Llama 2 and DeepSeekMath kept it constant.",
+        "Learning rate schedule",
+        "How the learning rate falls after warmup; Llama 2 and DeepSeekMath kept it constant.",
         choices=("cosine", "linear", "constant"),
     )
     log_every: int = setting(
         1,
-        "Report every",
-        "Steps between two reports; one has a whole rollout behind it.",
+        "Log every (steps)",
+        "Steps between two reports of metrics.",
         min=1,
         max=1_000_000,
     )
     batch_size: int = setting(
         16,
-        "Prompts a rollout",
-        "Prompts answered before the policy learns from the answers; with fewer prompts, all of them. Llama 2 used 512.",
+        "Prompts per rollout",
+        "Prompts whose responses the policy learns from before it samples again; all if there are fewer. Llama 2 used 512.",
         min=1,
         max=65_536,
     )
     samples: int = setting(
         4,
-        "Responses a prompt",
-        "How often each prompt is answered. The prompt goes through the model once for all of them.",
+        "Responses per prompt",
+        "Samples per prompt, which goes through the model once for all of them.",
         min=1,
         max=1024,
     )
     max_new_tokens: int = setting(
         256,
-        "Longest response",
-        "Most tokens of a response; one that is not finished by then is cut.",
+        "Max new tokens",
+        "Maximum tokens of a response; longer ones are cut.",
         min=1,
         max=65_536,
     )
     temperature: float = setting(
         1.0,
         "Temperature",
-        "Logits are divided by it when sampling and when learning, of the policy and of the reference alike.",
+        "Logits are divided by it in sampling and in training, for the policy and the reference.",
         min=0.01,
         max=10.0,
     )
     sample_tokens: int = setting(
         131_072,
-        "Tokens while sampling",
-        "Most tokens, prompts and responses together, kept in memory while responses are sampled.",
+        "Tokens in memory while sampling",
+        "Maximum tokens of prompts and responses in memory while sampling.",
         min=64,
         max=16_777_216,
     )
     reward: str = setting(
         "score",
         "Reward",
-        "score: the reward model's own; binary: 1 where it prefers the response to the prompt's stored baseline, else 0;"
-        " probability: the probability that it does, sigmoid of the difference.",
+        "score: the reward model's score; binary: 1 if it prefers the response to the prompt's stored baseline, else 0;"
+        " probability: the probability of that preference, the sigmoid of the difference.",
         choices=("score", "binary", "probability"),
     )
     missing_end_penalty: float = setting(
         1.0,
-        "Penalty for not ending",
-        "Taken off the reward of a response that was cut because it never ended.",
+        "Missing-end penalty",
+        "Subtracted from the reward of a response that was cut at the maximum number of tokens.",
         min=0.0,
         max=1e6,
     )
@@ -88,60 +88,64 @@ class RolloutConfig(TrainingConfig):
         if self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",
-                f"the longest row, {self.max_length}, must leave room for at least a token of prompt.",
+                f"must be below the maximum sequence length, {self.max_length}, to leave room for the prompt.",
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class GradientConfig(RolloutConfig):
-    """What every kind of run has that follows the gradient of the expected reward."""
+    """Settings of the kinds of run that follow the gradient of the expected reward."""
 
     evaluate_every: int = setting(
         0,
-        "Check every",
-        "Steps between two checks on held-out prompts, the first before any step; 0 checks only at the end.",
+        "Evaluate every (steps)",
+        "Steps between two evaluations on held-out prompts, the first before any step; 0: only at the end.",
         min=0,
         max=1_000_000,
     )
     patience: int = setting(
         0,
-        "Patience",
-        "Stop after so many checks without a better reward on held-out prompts, and keep the best weights; 0 goes on to"
-        " the end and keeps the last.",
+        "Early-stopping patience",
+        "Stop after this many evaluations without a higher held-out reward, and restore the best weights; 0: train to the"
+        " end and use the last weights.",
         min=0,
         max=100_000,
     )
 
     @property
     def steps_per_rollout(self) -> int:
-        """Optimizer steps taken on each batch of samples."""
+        """Optimizer steps on each rollout."""
         return 1
 
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", "needs checks on the way; set how many steps apart they are.")
+            raise ConfigError("patience", "needs evaluations during training; set evaluate_every.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClippedConfig(GradientConfig):
-    """What the methods with a clipped probability ratio have: several steps on the same samples."""
+    """Settings of the methods with a clipped probability ratio, which take several steps on the same samples."""
 
     updates: int = setting(
         1,
-        "Mini-batches a rollout",
-        "Parts that the prompts of a rollout are split into; each takes one step. Llama 2 used 8.",
+        "Mini-batches per rollout",
+        "Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8.",
         min=1,
         max=4096,
     )
     reuse: int = setting(
-        1, "Passes a rollout", "How many times each sample is learned from; Llama 2 used 1.", min=1, max=100
+        1, "Epochs per rollout", "Passes over the samples of a rollout; Llama 2 used 1.", min=1, max=100
     )
     clip_low: float = setting(
-        0.2, "Clip, below", "How far the probability ratio may fall below 1.", min=0.0, max=1.0
+        0.2, "Lower clip", "How far the probability ratio may fall below 1.", min=0.0, max=1.0
     )
     clip_high: float = setting(
-        0.2, "Clip, above", "How far the ratio may rise above 1; DAPO used 0.28.", min=0.0, max=100.0
+        0.2,
+        "Upper clip",
+        "How far the probability ratio may rise above 1; DAPO used 0.28.",
+        min=0.0,
+        max=100.0,
     )
 
     @property
@@ -152,7 +156,7 @@ class ClippedConfig(GradientConfig):
         super()._check_relations()
         if self.updates > self.batch_size:
             raise ConfigError(
-                "updates", f"{self.batch_size} prompts cannot be split into {self.updates} parts."
+                "updates", f"{self.batch_size} prompts cannot be split into {self.updates} mini-batches."
             )
 
 
@@ -165,47 +169,54 @@ class PPOConfig(ClippedConfig):
 
     updates: int = setting(
         4,
-        "Mini-batches a rollout",
-        "Parts that the prompts of a rollout are split into; each takes one step. Llama 2 used 8.",
+        "Mini-batches per rollout",
+        "Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8.",
         min=1,
         max=4096,
     )
     beta: float = setting(
         0.05,
         "KL weight",
-        "Taken off the reward at every token, times log policy - log reference; Llama 2 used 0.01 at 7B and 13B, 0.005"
-        " above, InstructGPT 0.02.",
+        "Weight of log policy - log reference, subtracted from the reward at every token; Llama 2 used 0.01 at 7B and 13B,"
+        " 0.005 above, InstructGPT 0.02.",
         min=0.0,
         max=100.0,
     )
     kl_target: float = setting(
         0.0,
         "KL target",
-        "Nats a response that an adaptive KL weight aims at (Ziegler et al. 2019, section 2.2); 0 keeps the weight fixed.",
+        "KL, in nats per response, that an adaptive KL weight aims at (Ziegler et al. 2019, section 2.2); 0: a fixed weight.",
         min=0.0,
         max=1e6,
     )
     whiten_scores: bool = setting(
-        False, "Whiten scores", "Give the scores of a rollout mean 0 and variance 1 first, as Llama 2 did."
+        False,
+        "Whiten rewards",
+        "Normalise the rewards of a rollout to mean 0 and variance 1, as Llama 2 did.",
     )
-    gamma: float = setting(1.0, "Discount", "How much a reward counts one token earlier.", min=0.0, max=1.0)
+    gamma: float = setting(1.0, "Discount (gamma)", "Discount of rewards per token.", min=0.0, max=1.0)
     gae_lambda: float = setting(
-        0.95, "GAE lambda", "1 trusts the rewards alone, 0 the value model alone.", min=0.0, max=1.0
+        0.95,
+        "GAE lambda",
+        "1: advantages from rewards alone; 0: from the value model's one-step estimates.",
+        min=0.0,
+        max=1.0,
     )
     value_clip: float = setting(
         0.2,
         "Value clip",
-        "How far a value may move from the one at sampling before the loss stops.",
+        "How far a value may move from the one at sampling before its loss is clipped.",
         min=0.0,
         max=1e6,
     )
     value_coefficient: float = setting(
-        0.1, "Value weight", "Weight of the value loss beside the policy's.", min=0.0, max=100.0
+        0.1, "Value loss weight", "Weight of the value loss beside the policy loss.", min=0.0, max=100.0
     )
     value_start: str = setting(
         "reward_model",
-        "Value model",
-        "What the value model starts from: the reward model, or the policy where their tokenizers differ.",
+        "Value model initialisation",
+        "The value model starts from the reward model or from the policy; the policy is needed if the reward model has"
+        " another tokenizer.",
         choices=("reward_model", "policy"),
     )
 
@@ -217,42 +228,42 @@ class PPOConfig(ClippedConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class GRPOConfig(ClippedConfig):
-    """Group relative policy optimisation (Shao et al. 2024), with the switches of Dr. GRPO and DAPO."""
+    """Group relative policy optimisation (Shao et al. 2024), with the options of Dr. GRPO and DAPO."""
 
     kind: ClassVar[str] = "grpo"
     title: ClassVar[str] = "GRPO"
 
     samples: int = setting(
         8,
-        "Responses a prompt",
-        "The group whose rewards are compared; DeepSeekMath used 64, DAPO 16.",
+        "Responses per prompt",
+        "The size of the group whose rewards are compared; DeepSeekMath used 64, DAPO 16.",
         min=2,
         max=1024,
     )
     beta: float = setting(
         0.04,
         "KL weight",
-        "Weight of the divergence from the reference in the loss; DeepSeekMath used 0.04. At 0, as in DAPO and Dr. GRPO,"
-        " the reference is not run at all, and no divergence reported.",
+        "Weight of the KL from the reference in the loss; DeepSeekMath used 0.04. At 0, as in DAPO and Dr. GRPO, the reference"
+        " is not loaded and no KL reported.",
         min=0.0,
         max=100.0,
     )
     scale_rewards: bool = setting(
         True,
-        "Divide by the deviation",
+        "Divide by the standard deviation",
         "Whether a group's rewards are divided by their standard deviation; Dr. GRPO does not.",
     )
     reduction: str = setting(
         "sequence",
-        "Loss mean",
-        "sequence: every response counts alike (GRPO); constant: every token counts alike, divided by the longest response"
-        " allowed (Dr. GRPO); token: the mean over all tokens of a mini-batch (DAPO).",
+        "Loss reduction",
+        "sequence: the mean over responses of each one's mean over tokens (GRPO); constant: the sum over tokens divided by"
+        " max_new_tokens (Dr. GRPO); token: the mean over all tokens of a mini-batch (DAPO).",
         choices=("sequence", "constant", "token"),
     )
     drop_equal: bool = setting(
         False,
-        "Drop equal groups",
-        "Leave out prompts whose responses all have the same reward, as DAPO does; it does not sample others in their place.",
+        "Drop equal-reward groups",
+        "Leave out prompts whose responses all have the same reward, as DAPO does; no others are sampled in their place.",
     )
 
 
@@ -266,58 +277,60 @@ class ReinforceConfig(GradientConfig):
     beta: float = setting(
         0.05,
         "KL weight",
-        "Taken off a response's reward, times its log policy - log reference; Ahmadian et al. used 0.03.",
+        "Weight of log policy - log reference, subtracted from a response's reward; Ahmadian et al. used 0.03.",
         min=0.0,
         max=100.0,
     )
     baseline: str = setting(
         "leave_one_out",
         "Baseline",
-        "leave_one_out: the mean reward of the prompt's other responses (RLOO); moving_mean: that of the rollouts before.",
+        "leave_one_out: the mean reward of the prompt's other responses (RLOO); moving_mean: that of the previous rollouts.",
         choices=("leave_one_out", "moving_mean"),
     )
     baseline_decay: float = setting(
-        0.9, "Baseline decay", "Weight of the past in the moving mean.", min=0.0, max=0.9999
+        0.9, "Baseline decay", "Weight of previous rollouts in the moving mean.", min=0.0, max=0.9999
     )
 
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.baseline == "leave_one_out" and self.samples < 2:
-            raise ConfigError(
-                "samples", "leaving one out needs at least two; ask for more or choose the moving mean."
-            )
+            raise ConfigError("samples", "must be at least 2 for the leave-one-out baseline.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RejectionConfig(RolloutConfig):
-    """Best-of-K sampling and fine-tuning on what was kept (Touvron et al. 2023, section 3.2.3)."""
+    """Best-of-K sampling and fine-tuning on the best responses (Touvron et al. 2023, section 3.2.3)."""
 
     kind: ClassVar[str] = "rejection"
     title: ClassVar[str] = "Rejection sampling"
 
     learning_rate: float = setting(
-        1e-4, "Learning rate", "Highest learning rate; Llama 2 used 2e-5 for fine-tuning.", min=1e-9, max=1.0
+        1e-4, "Learning rate", "Peak learning rate; Llama 2 used 2e-5 for fine-tuning.", min=1e-9, max=1.0
     )
     schedule: str = setting(
         "cosine",
-        "Schedule",
-        "How the learning rate falls after warm-up.",
+        "Learning rate schedule",
+        "How the learning rate falls after warmup.",
         choices=("cosine", "linear", "constant"),
     )
-    batch_size: int = setting(32, "Batch size", "Responses a step of the fine-tuning.", min=1, max=65_536)
+    batch_size: int = setting(32, "Batch size", "Responses per step of the fine-tuning.", min=1, max=65_536)
     samples: int = setting(
-        8, "Responses a prompt", "The best of so many is kept; Llama 2 tried 1 to 100.", min=1, max=1024
+        8,
+        "Responses per prompt",
+        "Samples per prompt, of which the best is learned; Llama 2 tried 1 to 100.",
+        min=1,
+        max=1024,
     )
     temperature: float = setting(
         1.0,
         "Temperature",
-        "Of the sampling; the fine-tuning is at 1. After RLHF, Llama 2 found 1.2 to 1.3 best for 10 to 100 samples.",
+        "Of the sampling; fine-tuning is at 1. After RLHF, Llama 2 found 1.2 to 1.3 best for 10 to 100 samples.",
         min=0.01,
         max=10.0,
     )
     reduction: str = setting(
         "token",
-        "Loss mean",
-        "token: every answer token of the batch counts alike; sequence: every answer counts alike.",
+        "Loss reduction",
+        "token: the mean over all response tokens of the batch; sequence: the mean over responses of each one's mean.",
         choices=("token", "sequence"),
     )

@@ -1,4 +1,4 @@
-"""Pre-training and supervised fine-tuning."""
+"""Settings of pre-training and supervised fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from training.configs.fields import ConfigError, setting
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(TrainingConfig):
-    """Next-token prediction on plain text: a small Llama-type model and its tokenizer, from nothing."""
+    """Next-token prediction on plain text, by default of a new Llama-type model and its tokenizer."""
 
     kind: ClassVar[str] = "pretrain"
     title: ClassVar[str] = "Pre-training"
@@ -20,33 +20,39 @@ class PretrainConfig(TrainingConfig):
     learning_rate: float = setting(
         1e-3,
         "Learning rate",
-        "Highest learning rate. From scratch it is orders of magnitude above fine-tuning: about 1e-3 for small"
-        " models, 3e-4 at 7B.",
+        "Peak learning rate. From scratch it is orders of magnitude higher than for fine-tuning: about 1e-3 for small models,"
+        " 3e-4 at 7B.",
         min=1e-9,
         max=1.0,
     )
     block_length: int = setting(
         256,
         "Block length",
-        "Texts are joined end to end and cut into rows of this many tokens.",
+        "Texts are concatenated and cut into sequences of this many tokens.",
         min=8,
         max=1_048_576,
     )
     vocab_size: int = setting(
         2048,
-        "Vocabulary",
-        "Entries of the byte-level BPE tokenizer trained on the data.",
+        "Vocabulary size",
+        "Entries of the byte-level BPE tokenizer that is trained on the data.",
         min=260,
         max=262_144,
     )
-    hidden_size: int = setting(256, "Width", "Width of the model's hidden states.", min=8, max=16_384)
+    hidden_size: int = setting(256, "Hidden size", "Size of the model's hidden states.", min=8, max=16_384)
     intermediate_size: int = setting(
-        704, "Inner width", "Width inside each feed-forward block.", min=8, max=65_536
+        704, "Feed-forward size", "Size inside each feed-forward block.", min=8, max=65_536
     )
     layers: int = setting(4, "Layers", "Transformer layers.", min=1, max=256)
-    heads: int = setting(4, "Heads", "Attention heads; the width must divide by them.", min=1, max=256)
+    heads: int = setting(
+        4, "Attention heads", "Attention heads; the hidden size must be divisible by them.", min=1, max=256
+    )
     kv_heads: int = setting(
-        4, "Key-value heads", "Heads that keep keys and values; fewer make the cache smaller.", min=1, max=256
+        4,
+        "Key-value heads",
+        "Heads with keys and values of their own; fewer make the cache smaller.",
+        min=1,
+        max=256,
     )
     tie_embeddings: bool = setting(
         True, "Tie embeddings", "Use one matrix for the input embeddings and the output projection."
@@ -54,22 +60,22 @@ class PretrainConfig(TrainingConfig):
 
     def _check_relations(self) -> None:
         if self.hidden_size % self.heads:
-            raise ConfigError("heads", f"the width {self.hidden_size} does not divide by {self.heads} heads.")
-        if (self.hidden_size // self.heads) % 2:
             raise ConfigError(
-                "heads", "the width of one head must be even, as positions are rotations of pairs."
+                "heads", f"the hidden size, {self.hidden_size}, is not divisible by {self.heads} heads."
             )
+        if (self.hidden_size // self.heads) % 2:
+            raise ConfigError("heads", "the size of a head must be even, as rotary positions rotate pairs.")
         if self.heads % self.kv_heads:
-            raise ConfigError("kv_heads", f"{self.heads} heads cannot be shared out over {self.kv_heads}.")
+            raise ConfigError("kv_heads", f"{self.heads} heads cannot be divided among {self.kv_heads}.")
         if self.block_length > self.max_length:
             raise ConfigError(
-                "block_length", f"a block cannot be longer than the longest row, {self.max_length}."
+                "block_length", f"must not exceed the maximum sequence length, {self.max_length}."
             )
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFTConfig(TrainingConfig):
-    """Supervised fine-tuning on conversations; only the last answer is learned."""
+    """Supervised fine-tuning on the last answer of conversations."""
 
     kind: ClassVar[str] = "sft"
     title: ClassVar[str] = "Supervised fine-tuning"
@@ -77,12 +83,12 @@ class SFTConfig(TrainingConfig):
 
     layout: str = layout_setting()
     learning_rate: float = setting(
-        2e-4, "Learning rate", "Highest learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
+        2e-4, "Learning rate", "Peak learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
     )
-    epochs: int = setting(2, "Epochs", "Passes over the training data; Llama 2 took 2.", min=1, max=1000)
+    epochs: int = setting(2, "Epochs", "Passes over the training data; Llama 2 used 2.", min=1, max=1000)
     reduction: str = setting(
         "token",
-        "Loss mean",
-        "token: every answer token of the batch counts alike; sequence: every answer counts alike.",
+        "Loss reduction",
+        "token: the mean over all answer tokens of the batch; sequence: the mean over answers of each one's mean.",
         choices=("token", "sequence"),
     )

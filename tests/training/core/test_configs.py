@@ -45,11 +45,11 @@ def test_every_setting_can_be_shown_in_a_form(kind: str):
         ("dpo", {"epochs": True}, "epochs", "whole number"),
         ("dpo", {"loss": "hinge"}, "loss", "one of"),
         ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing", "IPO"),
-        ("pretrain", {"heads": 3}, "heads", "does not divide"),
-        ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "shared out"),
-        ("pretrain", {"block_length": 2048}, "block_length", "longest row"),
+        ("pretrain", {"heads": 3}, "heads", "not divisible"),
+        ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "divided among"),
+        ("pretrain", {"block_length": 2048}, "block_length", "maximum sequence length"),
         ("generate", {"max_new_tokens": 1024}, "max_new_tokens", "leave room"),
-        ("generate", {"temperature": 0.0}, "temperature", "ask for one"),
+        ("generate", {"temperature": 0.0}, "temperature", "set samples to 1"),
     ],
 )
 def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str):

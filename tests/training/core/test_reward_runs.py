@@ -137,7 +137,7 @@ def test_adapters_are_put_back_before_they_are_merged(source: Path, tmp_path: Pa
 
 
 def test_patience_needs_checks_and_held_out_judgments(source: Path, tmp_path: Path):
-    with pytest.raises(ConfigError, match="needs checks") as caught:
+    with pytest.raises(ConfigError, match="needs evaluations during training") as caught:
         from_dict("reward", {"patience": 2})
     assert caught.value.field == "patience"
     rows = [row | {"split": "train"} for row in judgments(4)]
