@@ -21,7 +21,11 @@ Configs = dict[str, dict[str, Any]]
         # each would do alone
         ({"*": {"patience": 2}}, "*", "patience: in a reward run it needs evaluations during training"),
         ({"reward": {"patience": 2}}, "reward", "patience: needs evaluations during training"),
-        ({"*": {"margin": "small"}, "dpo": {"loss": "ipo"}}, "*", "margin: in a dpo run it IPO aims"),
+        (
+            {"*": {"margin": "small"}, "dpo": {"loss": "ipo"}},
+            "*",
+            "margin: in a dpo run it must be none with IPO",
+        ),
     ],
 )
 def test_an_invalid_setting_is_located(configs: Configs, kind: str, sentence: str) -> None:

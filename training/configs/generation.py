@@ -80,4 +80,6 @@ class GenerateConfig(Config):
                 f"must be below the maximum sequence length, {self.max_length}, to leave room for the prompt.",
             )
         if self.temperature == 0 and self.samples > 1:
-            raise ConfigError("temperature", "at 0 all responses to a prompt are equal; set samples to 1.")
+            raise ConfigError(
+                "temperature", "must be above 0 for several responses per prompt, which would be equal."
+            )

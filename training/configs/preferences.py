@@ -147,9 +147,9 @@ class DPOConfig(JudgmentsConfig):
 
     def _check_relations(self) -> None:
         if self.loss != "sigmoid" and self.label_smoothing:
-            raise ConfigError("label_smoothing", "IPO has no label smoothing; set it to 0.")
+            raise ConfigError("label_smoothing", "must be 0 with IPO, which has no label smoothing.")
         if self.loss != "sigmoid" and self.margin != "none":
-            raise ConfigError("margin", "IPO has a target difference of its own; set it to none.")
+            raise ConfigError("margin", "must be none with IPO, which has a target difference of its own.")
 
 
 @dataclass(frozen=True, kw_only=True)

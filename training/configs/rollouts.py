@@ -155,9 +155,7 @@ class ClippedConfig(GradientConfig):
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.updates > self.batch_size:
-            raise ConfigError(
-                "updates", f"{self.batch_size} prompts cannot be split into {self.updates} mini-batches."
-            )
+            raise ConfigError("updates", f"must not exceed the prompts per rollout, {self.batch_size}.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +221,7 @@ class PPOConfig(ClippedConfig):
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.kl_target and not self.beta:
-            raise ConfigError("beta", "an adaptive weight must start above 0.")
+            raise ConfigError("beta", "must be above 0 for an adaptive weight, kl_target.")
 
 
 @dataclass(frozen=True, kw_only=True)

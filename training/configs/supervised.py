@@ -60,13 +60,11 @@ class PretrainConfig(TrainingConfig):
 
     def _check_relations(self) -> None:
         if self.hidden_size % self.heads:
-            raise ConfigError(
-                "heads", f"the hidden size, {self.hidden_size}, is not divisible by {self.heads} heads."
-            )
+            raise ConfigError("heads", f"must divide the hidden size, {self.hidden_size}.")
         if (self.hidden_size // self.heads) % 2:
-            raise ConfigError("heads", "the size of a head must be even, as rotary positions rotate pairs.")
+            raise ConfigError("heads", "must give heads of an even size, as rotary positions rotate pairs.")
         if self.heads % self.kv_heads:
-            raise ConfigError("kv_heads", f"{self.heads} heads cannot be divided among {self.kv_heads}.")
+            raise ConfigError("kv_heads", f"must divide the number of attention heads, {self.heads}.")
         if self.block_length > self.max_length:
             raise ConfigError(
                 "block_length", f"must not exceed the maximum sequence length, {self.max_length}."

@@ -44,12 +44,12 @@ def test_every_setting_can_be_shown_in_a_form(kind: str):
         ("dpo", {"epochs": 1.5}, "epochs", "whole number"),
         ("dpo", {"epochs": True}, "epochs", "whole number"),
         ("dpo", {"loss": "hinge"}, "loss", "one of"),
-        ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing", "IPO"),
-        ("pretrain", {"heads": 3}, "heads", "not divisible"),
-        ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "divided among"),
+        ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing", "must be 0 with IPO"),
+        ("pretrain", {"heads": 3}, "heads", "must divide the hidden size"),
+        ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "must divide the number"),
         ("pretrain", {"block_length": 2048}, "block_length", "maximum sequence length"),
         ("generate", {"max_new_tokens": 1024}, "max_new_tokens", "leave room"),
-        ("generate", {"temperature": 0.0}, "temperature", "set samples to 1"),
+        ("generate", {"temperature": 0.0}, "temperature", "must be above 0 for several"),
     ],
 )
 def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str):

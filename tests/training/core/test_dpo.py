@@ -181,7 +181,7 @@ def test_soft_labels_of_one_half_alone_have_no_accuracy(models, tmp_path: Path):
 
 def test_ipo_takes_no_margin():
     for loss in ("ipo", "ipo_mean"):
-        with pytest.raises(ConfigError, match="has a target difference of its own") as caught:
+        with pytest.raises(ConfigError, match="must be none with IPO") as caught:
             from_dict("dpo", {"loss": loss, "margin": "small"})
         assert caught.value.field == "margin"
 

@@ -111,7 +111,7 @@ def test_an_adaptive_weight_rises_while_the_policy_is_too_far_away(models: Path,
 def test_an_adaptive_weight_needs_one_to_start_from():
     with pytest.raises(ConfigError, match="adaptive"):
         from_dict("ppo", {"kl_target": 5.0, "beta": 0.0})
-    with pytest.raises(ConfigError, match="cannot be split"):
+    with pytest.raises(ConfigError, match="must not exceed the prompts per rollout"):
         from_dict("ppo", {"updates": 5, "batch_size": 4})
     with pytest.raises(ConfigError, match="needs checks"):
         from_dict("ppo", {"patience": 1})
