@@ -113,7 +113,7 @@ def test_an_adaptive_weight_needs_one_to_start_from():
         from_dict("ppo", {"kl_target": 5.0, "beta": 0.0})
     with pytest.raises(ConfigError, match="must not exceed the prompts per rollout"):
         from_dict("ppo", {"updates": 5, "batch_size": 4})
-    with pytest.raises(ConfigError, match="needs checks"):
+    with pytest.raises(ConfigError, match="needs evaluations during training"):
         from_dict("ppo", {"patience": 1})
     assert PPOConfig(updates=4, reuse=3).steps_per_rollout == 12
 
