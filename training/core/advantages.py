@@ -1,7 +1,7 @@
-"""From rewards to advantages: how much better than expected each token, or each response, was.
+"""Rewards to advantages: how much better than expected each token, or each response, was.
 
-Per-token values are flat, (N,) for the N response tokens of K responses, response after response, as `batching.Batch` has
-them: there is no padding that a mean could count by mistake. Rewards of responses are (Q, G), G samples of each of Q
+Per-token values are flat, (N,) for the N response tokens of K responses, response after response, as in `batching.Batch`:
+there is no padding that a mean could include by mistake. Rewards of responses are (Q, G), G samples of each of Q
 prompts. Left out: bootstrapping the value of a response that was cut; its last token counts as the end.
 """
 
@@ -71,8 +71,8 @@ def leave_one_out(rewards: Tensor) -> Tensor:
 def moving_mean(past: Tensor | None, rewards: Tensor, decay: float) -> tuple[Tensor, Tensor]:
     """The baseline for `rewards` and the one for the next rollout, both scalars.
 
-    The baseline is the mean of the rollouts before, each `decay` times the weight of the one after it, so that it does
-    not depend on the samples it is taken from; only the first rollout has nothing but its own mean.
+    The baseline is the mean over previous rollouts, each with `decay` times the weight of the next, so that it does not
+    depend on the samples that it is subtracted from; only the first rollout has its own mean.
     """
     mean = rewards.mean()
     baseline = mean if past is None else past
@@ -80,13 +80,13 @@ def moving_mean(past: Tensor | None, rewards: Tensor, decay: float) -> tuple[Ten
 
 
 def varied(rewards: Tensor) -> Tensor:
-    """(Q,) whether the rewards of each (Q, G) group differ; where they do not, there is nothing to learn (DAPO; Yu et al.
+    """(Q,) whether the rewards of each (Q, G) group differ; if they do not, the group has no gradient (DAPO; Yu et al.
     2025, section 3.2)."""
     return (rewards != rewards[:, :1]).any(1)
 
 
 def adapted(beta: float, kl: float, target: float) -> float:
-    """The next KL weight: up where `kl` (nats a response) is above `target`, down where below, by 2% at most.
+    """The next KL weight: higher if `kl` (nats per response) is above `target`, lower if below, by 2% at most.
 
     Ziegler et al. 2019, section 2.2: beta (1 + 0.1 clip(kl / target - 1, -0.2, 0.2)).
     """
@@ -94,6 +94,6 @@ def adapted(beta: float, kl: float, target: float) -> float:
 
 
 def explained_variance(values: Tensor, returns: Tensor) -> float:
-    """1 - var(returns - values) / var(returns): 1 for a perfect value model, 0 for a constant; 0 where nothing varies."""
+    """1 - var(returns - values) / var(returns): 1 for a perfect value model, 0 for a constant; 0 if the returns are equal."""
     spread = returns.var(correction=0)
     return float(1 - (returns - values).var(correction=0) / spread) if spread > 0 else 0.0

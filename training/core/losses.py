@@ -1,5 +1,5 @@
-"""Losses of preferences as pure functions of named tensors. Each returns one value per pair, or per label; the mean
-belongs to the caller."""
+"""Losses of preferences as pure functions of named tensors. Each returns one value per pair, or per label; the caller takes
+the mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def preference_loss(
     margin: (N,) or one number, in logits, taken off the difference (Llama 2, equation 2); 0 gives InstructGPT's
         equation 1, whose k-choose-2 mean is `rankings.Pairs.weights`. On implicit rewards it is DPO with an offset
         (Amini et al. 2024).
-    probability: (N,) or one number, the share of people who would call `chosen` the better; 1 for a plain choice, a
+    probability: (N,) or one number, the fraction of people who prefer `chosen`; 1 for a plain choice, a
         soft label for AI feedback (Bai et al. 2022), 1 - epsilon for label smoothing (cDPO).
     """
     difference = chosen - rejected - margin
@@ -28,17 +28,17 @@ def preference_loss(
 def safety_loss(reward: Tensor, safe: Tensor) -> Tensor:
     """Binary cross-entropy of labels that call responses safe (1) or unsafe (0); (M,) for M labels.
 
-    reward: (M,) the same scalar that ranks the responses, read as the logit of being safe. Llama 2 names this auxiliary
-        loss and prints no formula. Reading the one scalar is our choice: the paper calls a response unsafe where its
-        score is negative before the sigmoid (table 28), and its PPO compares the sigmoid of the score with 0.15, and
-        neither means anything unless the ranking score itself is that logit.
-    safe: (M,) 1 or 0, or the share of people who say safe.
+    reward: (M,) the same scalar that ranks the responses, taken as the logit of being safe. Llama 2 names this auxiliary
+        loss without a formula. Using the one scalar is our choice: the paper calls a response unsafe if its score is
+        negative before the sigmoid (table 28), and its PPO compares the sigmoid of the score with 0.15; both require
+        that the ranking score is that logit.
+    safe: (M,) 1 or 0, or the fraction of people who call it safe.
     """
     return -(safe * logsigmoid(reward) + (1 - safe) * logsigmoid(-reward))
 
 
 def implicit_reward(logprobs: Tensor, reference_logprobs: Tensor, *, beta: float) -> Tensor:
-    """The reward a policy stands for, beta * log(pi / ref), up to a term of the prompt alone; (N,).
+    """The implicit reward of a policy, beta * log(pi / ref), up to a term of the prompt alone; (N,).
 
     Both log-probs are summed over the response, (N,). Rafailov et al. 2023, equation 5. DPO is `preference_loss` of
     these rewards (equation 7).
@@ -49,11 +49,11 @@ def implicit_reward(logprobs: Tensor, reference_logprobs: Tensor, *, beta: float
 def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, probability: Tensor | float = 1.0) -> Tensor:
     """p (h - 1/(2 beta))^2 + (1 - p) (h + 1/(2 beta))^2, h the difference of the two log ratios; (N,).
 
-    Azar et al. 2023 (IPO), averaged over people of whom a share p prefer `chosen`; it is least at
-    h = (p - 1/2) / beta, and so never asks for an endless difference.
+    Azar et al. 2023 (IPO), averaged over people of whom a fraction p prefers `chosen`; the minimum is at
+    h = (p - 1/2) / beta, so the difference stays finite.
 
     chosen, rejected: (N,) implicit rewards, that is beta times the log ratios: of summed log-probs in the paper, of their
-        mean per token where length shall not count.
+        mean per token where length is not to matter.
     """
     h, target = (chosen - rejected) / beta, 1 / (2 * beta)
     return probability * (h - target) ** 2 + (1 - probability) * (h + target) ** 2

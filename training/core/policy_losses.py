@@ -1,6 +1,6 @@
-"""Losses of policy methods as pure functions of named tensors, one value a token; `token_weights` makes the mean.
+"""Losses of policy methods as pure functions of named tensors, one value per token; `token_weights` gives the mean.
 
-All tensors are flat, (N,) for the N response tokens at hand. Log-probs are of the sampled tokens at the sampling
+All tensors are flat, (N,) for the N response tokens of a pass. Log-probs are of the sampled tokens at the sampling
 temperature, in float32 or wider.
 """
 
@@ -24,7 +24,7 @@ def clipped_surrogate(
 def is_clipped(
     logprobs: Tensor, old_logprobs: Tensor, advantages: Tensor, *, low: float, high: float
 ) -> Tensor:
-    """(N,) whether the clip took a token's gradient away."""
+    """(N,) whether the clip removes a token's gradient."""
     ratio = torch.exp(logprobs - old_logprobs)
     return ((ratio > 1 + high) & (advantages > 0)) | ((ratio < 1 - low) & (advantages < 0))
 
@@ -40,7 +40,7 @@ def k1(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
 
 
 def k3(logprobs: Tensor, reference_logprobs: Tensor) -> Tensor:
-    """(N,) exp(d) - d - 1 with d = log ref - log pi: unbiased as k1 is, never negative, of less variance near by.
+    """(N,) exp(d) - d - 1 with d = log ref - log pi: unbiased as k1 is, never negative, of lower variance for close policies.
 
     Schulman 2020, "Approximating KL divergence"; Shao et al. 2024, equation 4.
     """
@@ -57,12 +57,12 @@ def clipped_value_loss(values: Tensor, old_values: Tensor, returns: Tensor, *, c
 def token_weights(
     reduction: str, lengths: Tensor, owner: Tensor, *, responses: int, tokens: int, longest: int
 ) -> Tensor:
-    """(N,) weights that turn per-token losses into a share of the mini-batch's loss.
+    """(N,) weights that turn per-token losses into their part of the mini-batch's loss.
 
     sequence: the mean over responses of each one's mean, 1 / (responses |o|) (GRPO; Shao et al. 2024, equation 3).
     constant: the sum over a response divided by `longest`, the most tokens allowed (Dr. GRPO).
     token: the mean over all tokens (DAPO, section 3.3; PPO). sum: the mean over responses of each one's sum (REINFORCE).
-    lengths: (K,) and owner: (N,) of the pass at hand. responses, tokens: of the whole mini-batch.
+    lengths: (K,) and owner: (N,) of the pass. responses, tokens: of the whole mini-batch.
     """
     if reduction == "sequence":
         return 1 / (responses * lengths[owner].float())

@@ -13,12 +13,12 @@ from training.configs import MARGINS
 
 
 class Pairs(NamedTuple):
-    """All comparisons of a batch of G rankings whose responses stand in one flat tensor.
+    """All comparisons of a batch of G rankings whose responses are in one flat tensor.
 
     chosen, rejected: (N,) positions in that tensor.
     ranking: (N,) which ranking, 0..G-1, a pair came from.
     margin: (N,) float32, in logits.
-    probability: (N,) float32, the share of people who prefer `chosen`: 1 unless a soft label says less, never under 0.5.
+    probability: (N,) float32, the fraction of people who prefer `chosen`: 1 without a soft label, never under 0.5.
     """
 
     chosen: Tensor
@@ -29,7 +29,8 @@ class Pairs(NamedTuple):
 
     @property
     def decided(self) -> Tensor:
-        """(N,) bool: pairs that count in an accuracy; a soft label of one half is a tie, and only pulls rewards together."""
+        """(N,) bool: pairs that count in an accuracy. A soft label of one half is a tie; its loss pulls the two rewards
+        together."""
         return self.probability > 0.5
 
     def weights(self, reduction: str, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -58,10 +59,10 @@ def pairs_of(ranks: Sequence[int]) -> list[tuple[int, int]]:
 
 
 def comparisons(ranks: Sequence[int], probability: float | None) -> list[tuple[int, int, float]]:
-    """Every (better, worse, share of people who say so) that a loss learns from.
+    """Every (better, worse, fraction of people who prefer `better`) that the loss learns from.
 
-    probability: of a choice between two, the share of people who prefer the first. At one half it is a comparison still,
-    unlike a tie between ranks: it says that the two rewards are equal.
+    probability: of a choice between two, the fraction of people who prefer the first. At one half it is still a comparison,
+    unlike a tie between ranks: the two rewards are to be equal.
     """
     if probability is None:
         return [(better, worse, 1.0) for better, worse in pairs_of(ranks)]
@@ -69,7 +70,7 @@ def comparisons(ranks: Sequence[int], probability: float | None) -> list[tuple[i
 
 
 def count_ties(ranks: Sequence[int]) -> int:
-    """Pairs of responses that were called equal."""
+    """The number of tied pairs."""
     return sum(a == b for a, b in combinations(ranks, 2))
 
 
@@ -85,26 +86,26 @@ def batch_pairs(
     """The pairs of G rankings.
 
     degrees, probabilities: each ranking's degree or soft label, or None. margin: the name of a table of MARGINS; a soft
-    label of one half has no side to be given a margin.
-    places: where each ranking's responses stand in the flat tensor; left out, they stand there one ranking after another.
+    label of one half has no margin, as neither side is preferred.
+    places: the positions of each ranking's responses in the flat tensor; by default one ranking after another.
     """
     table = MARGINS[margin]
-    chosen, rejected, owner, margins, shares = [], [], [], [], []
+    chosen, rejected, owner, margins, fractions = [], [], [], [], []
     start = 0
     for index, ranks in enumerate(rankings):
         degree = degrees[index] if degrees is not None else None
         at = places[index] if places is not None else range(start, start + len(ranks))
-        for better, worse, share in comparisons(ranks, probabilities[index] if probabilities else None):
+        for better, worse, fraction in comparisons(ranks, probabilities[index] if probabilities else None):
             chosen.append(at[better])
             rejected.append(at[worse])
             owner.append(index)
-            margins.append(0.0 if degree is None or share == 0.5 else table[degree])
-            shares.append(share)
+            margins.append(0.0 if degree is None or fraction == 0.5 else table[degree])
+            fractions.append(fraction)
         start += len(ranks)
     return Pairs(
         chosen=torch.tensor(chosen, dtype=torch.long, device=device),
         rejected=torch.tensor(rejected, dtype=torch.long, device=device),
         ranking=torch.tensor(owner, dtype=torch.long, device=device),
         margin=torch.tensor(margins, dtype=torch.float32, device=device),
-        probability=torch.tensor(shares, dtype=torch.float32, device=device),
+        probability=torch.tensor(fractions, dtype=torch.float32, device=device),
     )

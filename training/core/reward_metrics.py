@@ -1,5 +1,5 @@
 """Metrics of a reward model: agreement with people, by degree and by length, beside the people's agreement with each other;
-calibration; and the share of unsafe responses that it recognises.
+calibration; and the fraction of unsafe responses that it recognises.
 
 All lengths are in characters, so that models with different tokenizers can be compared.
 """

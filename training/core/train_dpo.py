@@ -143,7 +143,7 @@ def pair_losses(chosen: Tensor, rejected: Tensor, pairs: Pairs, config: DPOConfi
 
 def best_response_indices(groups: Sequence[PreferenceGroup]) -> list[int]:
     """The positions of each ranking's best responses among all responses of `groups`. One may be the best of several
-    rankings; a ranking of equal responses has none."""
+    rankings. A ranking of ties only has none, a soft label of one half has both."""
     return [
         place
         for ranking, places in rankings_with_places(groups)

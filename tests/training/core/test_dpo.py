@@ -24,7 +24,7 @@ ROWS: list[dict[str, Any]] = [
     {"responses": ["the ferry leaves at nine.", "no.", "the train."], "ranks": [1, 2, 2]},
     {"responses": ["no.", "the train.", "the ferry leaves at nine."], "ranks": [1, 3, 2]},
     {"responses": ["yes.", "thank you kindly."], "ranks": [2, 1], "degree": "better"},
-    {"responses": ["yes.", "thank you kindly."], "probability": 0.25},
+    {"responses": ["yes.", "thank you kindly."], "probability": 0.25, "degree": "significantly"},
     {"responses": ["thank you kindly.", "yes."], "probability": 0.5},
     {"responses": ["at ten.", "it costs twelve crowns."], "ranks": [1, 2], "degree": "significantly"},
 ]
@@ -114,8 +114,10 @@ def test_the_loss_of_a_run_is_that_of_expanded_pairs(settings: dict, models, tmp
             for own, response in zip(logprobs, group.responses, strict=True)
         ]  # fmt: skip
         by_hand.append(expanded(row, ratios, resolved))
-        share = row.get("probability")
-        ranks = row.get("ranks") or ([1, 1] if share == 0.5 else [1, 2] if share > 0.5 else [2, 1])
+        probability = row.get("probability")
+        ranks = row.get("ranks") or (
+            [1, 1] if probability == 0.5 else [1, 2] if probability > 0.5 else [2, 1]
+        )
         best += [logprobs[i] / len(group.responses[i]) for i, rank in enumerate(ranks) if rank == 1]
     means = [sum(losses) / len(losses) for losses in by_hand]
     every = [loss for losses in by_hand for loss in losses]
@@ -126,22 +128,25 @@ def test_the_loss_of_a_run_is_that_of_expanded_pairs(settings: dict, models, tmp
 
 def expanded(row: dict[str, Any], rewards: list[Any], config: DPOConfig) -> list[Any]:
     """The losses of a row's pairs, written out."""
-    share, found = row.get("probability"), []
-    ranks = row.get("ranks") or [1, 2]
+    probability, losses = row.get("probability"), []
+    ranks = row.get("ranks") or ([1, 2] if probability >= 0.5 else [2, 1])
     margin = (
         {None: 0.0, "better": 2.0, "significantly": 3.0}[row.get("degree")] if config.margin == "large" else 0
     )
     for i in range(len(ranks)):
         for j in range(len(ranks)):
             if ranks[i] < ranks[j]:
-                p, d = (1.0 if share is None else share), rewards[i] - rewards[j]
+                p, d = (
+                    (1.0 if probability is None else max(probability, 1 - probability)),
+                    rewards[i] - rewards[j],
+                )
                 if config.loss == "sigmoid":
                     p = p * (1 - config.label_smoothing) + (1 - p) * config.label_smoothing
-                    found.append(-p * logsigmoid(d - margin) - (1 - p) * logsigmoid(margin - d))
+                    losses.append(-p * logsigmoid(d - margin) - (1 - p) * logsigmoid(margin - d))
                 else:
                     h, target = d / config.beta, 0.5 / config.beta
-                    found.append(p * (h - target) ** 2 + (1 - p) * (h + target) ** 2)
-    return found
+                    losses.append(p * (h - target) ** 2 + (1 - p) * (h + target) ** 2)
+    return losses
 
 
 @torch.no_grad()
