@@ -111,8 +111,11 @@ def test_the_arrows_between_the_rooms_hold() -> None:
     assert done.returncode == 0, done.stdout
 
 
-def test_margins_are_the_same_on_both_sides_of_the_wall() -> None:
+def test_what_the_core_cannot_import_is_the_same_on_both_sides() -> None:
+    from annotation.imports.prompt_schema import ROLES
     from annotation.logic.degrees import MARGINS
-    from training.configs import MARGINS as CORES
+    from training import configs
+    from training.core import data
 
-    assert CORES["small"] == MARGINS
+    assert configs.MARGINS["small"] == MARGINS
+    assert data.ROLES == ROLES

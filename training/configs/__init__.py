@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.configs.base import Config, TrainingConfig
-from training.configs.fields import ConfigError, Value, checked
+from training.configs.fields import HUB_ID, ConfigError, Value, checked
 from training.configs.generation import GenerateConfig
 from training.configs.preferences import DEGREES, MARGINS, DPOConfig, EvaluateConfig, RewardConfig
 from training.configs.rollouts import (
@@ -31,6 +31,7 @@ from training.configs.supervised import PretrainConfig, SFTConfig
 
 __all__ = [
     "DEGREES",
+    "HUB_ID",
     "KINDS",
     "MARGINS",
     "ClippedConfig",

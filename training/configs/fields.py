@@ -10,6 +10,9 @@ from typing import Any
 
 Value = int | float | bool | str
 
+HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+"""The form of a model's id on a hub."""
+
 
 class ConfigError(ValueError):
     """A setting is unknown, of the wrong type or out of bounds. field: its name. message: the reason, a sentence."""

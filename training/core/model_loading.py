@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -21,11 +20,11 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from training.configs import HUB_ID
 from training.core.attention import install_attention
 from training.core.errors import BadInput
 from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REWARD_HEAD = "head.safetensors"
 """The file that makes a model directory a reward model."""
 
@@ -56,7 +55,7 @@ def resolve_source(name: str, folder: Path, setting: str = "model") -> str:
         return str(path)
     if path.exists():
         raise BadInput(f"The model {name} is a file; give the directory that holds it.", setting=setting)
-    if not HUB_ID.fullmatch(name) or name.startswith("."):
+    if not HUB_ID.fullmatch(name):
         raise BadInput(f"There is no model at {name}.", setting=setting)
     try:
         config = AutoConfig.from_pretrained(name, trust_remote_code=False)
@@ -100,9 +99,14 @@ def _custom_code_error(name: str, setting: str) -> BadInput:
     )
 
 
+def is_reward_model(source: str) -> bool:
+    """Whether a model directory has a reward head."""
+    return (Path(source) / REWARD_HEAD).is_file()
+
+
 def load_policy(source: str, setting: str = "model") -> nn.Module:
     """A causal language model in float32 on the device, dropout off. source: from `resolve_source`."""
-    if (Path(source) / REWARD_HEAD).is_file():
+    if is_reward_model(source):
         raise BadInput(
             f"The model {source} is a reward model and cannot generate text; choose a policy.",
             setting=setting,

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from training.core.batching import Batch, last_hidden_states
 from training.core.errors import BadInput
-from training.core.model_loading import REWARD_HEAD, autocast, load_trunk
+from training.core.model_loading import REWARD_HEAD, autocast, is_reward_model, load_trunk
 
 
 class RewardModel(nn.Module):
@@ -46,19 +46,13 @@ class RewardModel(nn.Module):
 
 def load_reward_model(source: str, setting: str = "model", precision: str = "float32") -> RewardModel:
     """The reward model in the directory `source`. Raises BadInput if it is not one."""
-    path = Path(source) / REWARD_HEAD
-    if not path.is_file():
+    if not is_reward_model(source):
         raise BadInput(f"The model {source} is not a reward model: it has no {REWARD_HEAD}.", setting=setting)
     model = RewardModel(load_trunk(source, setting), precision=precision)
-    head = load_file(path)
+    head = load_file(Path(source) / REWARD_HEAD)
     if head["weight"].shape != model.weight.shape:
         raise BadInput(f"The head of the reward model {source} does not fit its trunk.", setting=setting)
     with torch.no_grad():
         model.weight.copy_(head["weight"])
         model.bias.copy_(head["bias"])
     return model
-
-
-def is_reward_model(source: str) -> bool:
-    """Whether a model directory was written by `RewardModel.save`."""
-    return (Path(source) / REWARD_HEAD).is_file()

@@ -23,8 +23,8 @@ from training.core.events import Events
 from training.core.job_directory import Job, publish_output, write_json
 from training.core.losses import preference_loss, safety_loss
 from training.core.model_loading import (
-    REWARD_HEAD,
     build_encoder,
+    is_reward_model,
     load_tokenizer,
     load_trunk,
     resolve_source,
@@ -53,7 +53,7 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     tokenizer, warnings = load_tokenizer(source)
     for message in warnings:
         events.warning(message)
-    if (Path(source) / REWARD_HEAD).is_file():
+    if is_reward_model(source):
         model = load_reward_model(source, precision=config.precision)
     else:
         model = RewardModel(load_trunk(source), config.seed, config.precision)
