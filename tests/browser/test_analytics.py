@@ -53,7 +53,7 @@ def test_the_figures_follow_as_people_judge(
     sign_in(page, alice)
     page.goto(reverse("progress", args=[project.slug]))
     expect(page.locator("[data-live-status]")).to_have_text("Live")
-    expect(page.locator("#figures")).to_contain_text("Nothing was judged yet")
+    expect(page.locator("#figures")).to_contain_text("No judgments yet")
     elsewhere(builders.judgment, project, User.objects.get(username="bob"))
     expect(page.locator('[data-live="done"]')).to_have_text("1")
     expect(page.locator("#figures")).to_contain_text("No ties")
