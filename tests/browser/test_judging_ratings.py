@@ -239,7 +239,7 @@ class TestMine:
         page.get_by_role("link", name="Back", exact=True).click()
         assert order(page) == "A>B>C>D"
         press(page, "d 1 Enter")
-        expect(page.locator(".toast")).to_contain_text("Changed. What you said before is kept too.")
+        expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
         expect_left(page, 1)
         assert saved_ranks() == [[1, 2, 3, 4], [1, 2, 3, 1]]
         page.goto("/judgments/")

@@ -106,7 +106,7 @@ class StartTests(RunTestCase):
         self.assertContains(page, "Strength of the KL constraint; higher values stay closer to the reference policy.")
         self.assertContains(page, 'name="setting_label_smoothing"')
         self.assertContains(page, 'max="0.5"')
-        self.assertContains(page, "Share of the judgments taken to be the wrong way round")
+        self.assertContains(page, "Fraction of judgments assumed to be wrong (cDPO).")
 
     def test_settings_reach_the_run(self) -> None:
         data = {
