@@ -256,7 +256,7 @@ class TestMine:
         expect(page.locator(".degree.is-chosen")).to_have_attribute("value", "1-better")
         ready(page)
         press(page, "2")
-        expect(page.locator(".toast")).to_contain_text("Changed.")
+        expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
         assert saved_ranks() == [[2, 1], [1, 2]]
 
 

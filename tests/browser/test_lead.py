@@ -154,7 +154,7 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     sign_in(page, alice)
     page.goto(reverse("import", args=[project.slug]))
     page.evaluate(DROP, '{"question": "Why?"}')
-    expect(page.locator("#upload .error")).to_contain_text("unknown format")
+    expect(page.locator("#upload .error")).to_contain_text("Unknown format")
 
     page.evaluate(DROP, json.dumps({"prompt": "Why?", "chosen": "Because of it.", "rejected": "No idea."}))
     expect(page.get_by_role("heading", name="Format: TRL preferences")).to_be_visible()
@@ -211,7 +211,7 @@ def test_guidelines_are_previewed_as_they_are_written(
     page.get_by_label("Guidelines").fill("Be **strict**.")
     expect(page.locator("#preview strong")).to_have_text("strict")
     page.get_by_role("button", name="Save as version 2").click()
-    expect(page.locator(".page-head p")).to_contain_text("Version 2 applies from the next item.")
+    expect(page.locator(".page-head p")).to_contain_text("Version 2 is the current one.")
 
 
 def test_without_scripts_a_run_is_started_watched_and_stopped(

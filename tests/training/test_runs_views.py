@@ -103,7 +103,9 @@ class StartTests(RunTestCase):
 
     def test_the_page_has_every_setting_with_its_label_help_and_bounds(self) -> None:
         page = self.client.get(self.url("run-new", "dpo"))
-        self.assertContains(page, "Strength of the KL constraint; higher values stay closer to the reference policy.")
+        self.assertContains(
+            page, "Strength of the KL constraint; higher values stay closer to the reference policy."
+        )
         self.assertContains(page, 'name="setting_label_smoothing"')
         self.assertContains(page, 'max="0.5"')
         self.assertContains(page, "Fraction of judgments assumed to be wrong (cDPO).")
@@ -143,7 +145,7 @@ class StartTests(RunTestCase):
         }
         response = self.client.post(self.url("run-new", "dpo"), data)
         assert list(response.context["form"].errors) == ["setting_label_smoothing"]
-        self.assertContains(response, "must be 0 with IPO, which has no label smoothing.", status_code=422)
+        self.assertContains(response, "Must be 0 with IPO, which has no label smoothing.", status_code=422)
         self.assertContains(response, '<details class="advanced" open>', status_code=422)
 
     def test_a_missing_snapshot_or_model_is_an_error(self) -> None:
