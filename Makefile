@@ -13,7 +13,6 @@ WORKERS ?= 3
 
 # uv installs many times faster than pip; it does not read pip's folder of wheels by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
-export UV_COMPILE_BYTECODE := 1
 export UV_HTTP_TIMEOUT ?= 180
 
 help: ## list the targets

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -17,13 +19,22 @@ from config.processes import commands
 from tests.patience import HANGS_S
 
 
+def free_port() -> int:
+    """A port that nobody listens at, below those that the system gives to connections."""
+    while True:
+        port = 10_000 + secrets.randbelow(20_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 def environment() -> dict[str, str]:
     """This process's environment, with the test database in place of the site's own."""
     url = settings.EMBEDDED.database_url if settings.EMBEDDED else os.environ["DATABASE_URL"]
     return os.environ | {
         "DATABASE_URL": f"{url.rpartition('/')[0]}/{connection.settings_dict['NAME']}",
         "ARTIFACTS": str(settings.ARTIFACTS),
-        "RUN_STALE_S": "2",
+        "RUN_STALE_S": "10",  # a busy machine is no dead worker
         "RUN_HEARTBEAT_S": "0.5",
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }

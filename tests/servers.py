@@ -27,7 +27,7 @@ os.environ["EMBEDDED_DURABLE"] = "0"
 os.environ["OMP_NUM_THREADS"] = "1"  # tests, and the programs that they start, run side by side
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-LIVE_FIXTURES = {"site", "start", "tiny_policy"}
+LIVE_FIXTURES = {"site", "warm_core"}
 EXTERNAL = bool(os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 
 
@@ -60,8 +60,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> object:
         if LIVE_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.live)
     result = yield
-    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+    items.sort(key=seconds, reverse=True)
     return result
+
+
+def seconds(item: pytest.Item) -> int:
+    """What the slow mark says of the test."""
+    mark = item.get_closest_marker("slow")
+    return mark.args[0] if mark else 0
 
 
 def embedded() -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 
 pytestmark = pytest.mark.live
 
@@ -54,7 +54,7 @@ call_command("check")
 
 @pytest.mark.django_db(transaction=True)
 def test_the_running_web_process_has_no_torch_in_its_memory() -> None:
-    port = 8765
+    port = free_port()
     with process("web", port=port) as web:
 
         def answers() -> bool:

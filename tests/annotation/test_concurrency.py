@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import subprocess
 import sys
 import uuid
@@ -23,11 +22,11 @@ from annotation.actions.prompts import import_lines
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.patience import HANGS_S
-from tests.processes import environment, kill, process, until
+from tests.processes import environment, free_port, kill, process, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
 
-ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 2000, 3, 4
+ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 800, 3, 4
 
 
 class Teams:
@@ -75,12 +74,6 @@ def web(port: int) -> AbstractContextManager[subprocess.Popen[bytes]]:
     return process("web", port=port, LOG_LEVEL="CRITICAL", PGAPPNAME="web")
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 class ConcurrencyTests(TransactionTestCase):
     def setUp(self) -> None:
         self.alice = builders.user("alice")
@@ -119,7 +112,7 @@ class ConcurrencyTests(TransactionTestCase):
         assert Judgment.objects.values("item", "annotator").distinct().count() == Judgment.objects.count()
         assert not Judgment.objects.annotate(n=Count("placements")).exclude(n=4).exists()
         # and the rough handling did happen
-        for what, least in {"twice": 200, "late": 200, "dropped": 50, "again": 70, "cut": 10}.items():
+        for what, least in {"twice": 80, "late": 80, "dropped": 20, "again": 28, "cut": 4}.items():
             assert teams.tally[what] >= least, (what, teams.tally)
 
     def test_the_same_file_sent_eight_times_at_once_is_imported_once(self) -> None:

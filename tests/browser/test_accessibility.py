@@ -20,6 +20,8 @@ from training.registry.actions import add_model
 from training.rounds import transitions
 from training.runs.actions import claim_run, finish_run, record_metrics, start_run
 
+pytestmark = pytest.mark.slow(80)
+
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}

@@ -21,6 +21,7 @@ from tests.browser.judging import (
     saved_ranks,
     url,
 )
+from tests.processes import until
 
 __all__ = ["cast"]
 
@@ -117,10 +118,7 @@ class TestRank:
         press(page, "3")
         page.goto("/")  # before the draft was due
         expect(page.locator("h1")).to_be_visible()
-        for _ in range(50):
-            if Draft.objects.exists():
-                break
-            page.wait_for_timeout(100)
+        until(Draft.objects.exists, "the draft is saved")
         page.goto(url(project))
         assert order(page) == "A"
 

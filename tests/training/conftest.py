@@ -1,18 +1,50 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.patience import HANGS_S
+
 ROOT = Path(__file__).resolve().parents[2]
+WARM = ROOT / "tests" / "warm_core"
 
 
 @pytest.fixture(scope="session")
-def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def without_django(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of an interpreter that finds the project, and where Django cannot be imported."""
+    blocked = tmp_path_factory.mktemp("blocked") / "django"
+    blocked.mkdir()
+    (blocked / "__init__.py").write_text("raise ImportError('the core must not import Django')\n")
+    return os.environ | {"PYTHONPATH": f"{blocked.parent}{os.pathsep}{ROOT}"}
+
+
+@pytest.fixture(scope="session")
+def warm_core(without_django: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Environment variables with which `python -m training.core` starts at once: see tests/warm_core/warm.py."""
+    with tempfile.TemporaryDirectory(prefix="palate-") as folder:  # a socket's path must be short
+        address = f"{folder}/core"
+        warm = subprocess.Popen(
+            [sys.executable, WARM / "warm.py", address],
+            env=without_django, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        assert warm.stdin is not None
+        assert warm.stdout is not None
+        assert warm.stdout.readline() == b"ready\n"
+        yield {"WARM_CORE": address, "PYTHONPATH": f"{WARM}{os.pathsep}{ROOT}"}
+        warm.stdin.close()
+        warm.wait(HANGS_S)
+
+
+@pytest.fixture(scope="session")
+def tiny_policy(tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]) -> Path:
     """A real policy of some ten thousand weights, pre-trained for a few steps by the core's own program."""
     folder = tmp_path_factory.mktemp("tiny")
     words = "the ferry leaves at nine and costs twelve crowns please ask again thank you kindly".split()
@@ -33,7 +65,8 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "job.json").write_text(json.dumps({"kind": "pretrain", "config": config}))
     done = subprocess.run(
-        [sys.executable, "-m", "training.core", str(folder)], cwd=ROOT, capture_output=True, text=True
-    )
+        [sys.executable, "-m", "training.core", str(folder)],
+        cwd=ROOT, env=os.environ | warm_core, capture_output=True, text=True,
+    )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "output"

@@ -27,8 +27,9 @@ import pytest
 
 from config.embedded import Embedded
 from config.processes import CELERY, commands
+from tests.processes import free_port
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(120)]
 
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 600
@@ -60,8 +61,8 @@ class Refused(Exception):
 class Site:
     """A whole site in a folder of its own, every part of which can be killed."""
 
-    def __init__(self, folder: Path, port: int) -> None:
-        self.folder, self.port = folder, port
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder, self.port, self.more = folder, free_port(), environment
         self.servers = Embedded(folder, durable=True)
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.key = self.loop = ""
@@ -71,15 +72,19 @@ class Site:
         kept = {
             name: value for name, value in os.environ.items() if name not in ("DATABASE_URL", "REDIS_URL")
         }
-        return kept | {
-            "PALATE_VAR": str(self.folder),
-            "ARTIFACTS": str(self.folder / "artifacts"),
-            "EMBEDDED_DURABLE": "1",
-            "RUN_STALE_S": "2",
-            "RUN_HEARTBEAT_S": "0.5",
-            "HF_HUB_OFFLINE": "1",
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-        }
+        return (
+            kept
+            | {
+                "PALATE_VAR": str(self.folder),
+                "ARTIFACTS": str(self.folder / "artifacts"),
+                "EMBEDDED_DURABLE": "1",
+                "RUN_STALE_S": "2",
+                "RUN_HEARTBEAT_S": "0.5",
+                "HF_HUB_OFFLINE": "1",
+                "DJANGO_SETTINGS_MODULE": "config.settings",
+            }
+            | self.more
+        )
 
     def prepare(self, policy: Path) -> None:
         self.servers.start()
@@ -207,9 +212,10 @@ class Site:
 VICTIMS = ("web", "beat", "worker", "trainer", "valkey", "postgres")
 
 
-def test_it_ends_the_same_whoever_is_killed_in_every_step(tiny_policy: Path, tmp_path: Path) -> None:
-    port = 20_000 + os.getpid() % 20_000
-    quiet, hunted = Site(tmp_path / "quiet", port), Site(tmp_path / "hunted", port + 1)
+def test_it_ends_the_same_whoever_is_killed_in_every_step(
+    tiny_policy: Path, tmp_path: Path, warm_core: dict[str, str]
+) -> None:
+    quiet, hunted = Site(tmp_path / "quiet", **warm_core), Site(tmp_path / "hunted")
     policy = tmp_path / "policy"
     shutil.copytree(tiny_policy, policy)
     killed: list[str] = []

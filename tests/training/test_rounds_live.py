@@ -17,7 +17,7 @@ from tests.training.round_helpers import judge_items, make_loop, project_with_po
 from training.models import Round
 from training.rounds import transitions
 
-pytestmark = [pytest.mark.live, pytest.mark.django_db(transaction=True)]
+pytestmark = [pytest.mark.live, pytest.mark.slow(40), pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +32,8 @@ def alice() -> User:
 
 
 @pytest.fixture
-def workers() -> Iterator[None]:
-    with process("worker"), process("trainer"):
+def workers(warm_core: dict[str, str]) -> Iterator[None]:
+    with process("worker"), process("trainer", **warm_core):
         yield
 
 

@@ -16,9 +16,8 @@ from palate_client import Palate
 from annotation.models import ApiToken, AuditEntry, Invitation, Judgment, Snapshot
 from tests import builders
 from tests.annotation.api.test_client import answers
-from tests.annotation.api.test_server import free_port
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 
 pytestmark = pytest.mark.live
 

@@ -24,12 +24,11 @@ from palate_client import Judgment as Said
 
 from annotation.models import ApiToken, Judgment, Project, Prompt, Snapshot, User
 from tests import builders
-from tests.annotation.api.test_server import free_port
 from tests.annotation.bulk import fill
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(20)]
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -15,11 +15,10 @@ from django.test import TransactionTestCase
 from annotation.actions import snapshots
 from annotation.models import ApiToken
 from tests import builders
-from tests.annotation.api.test_server import free_port
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(30)]
 
 EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "2")
 

@@ -17,19 +17,13 @@ from annotation.models import ApiToken, Import, Prompt, Snapshot
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(10)]
 
 COUNT = 6_000
 POOL = 4
 FORM = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.jsonl"\r\n\r\n{"prompt": "a"}\n\r\n--x--\r\n'
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def megabytes(pid: int) -> int:

@@ -1,5 +1,5 @@
 """Each export goes into the newest TRL's own trainer as it is, and a step is taken. TRL lives in an environment of its own,
-under var/bench, which is made where it is missing."""
+under var/bench, which takes minutes to install: `make test PEERS=1` installs it where it is missing and runs these tests."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.annotation.exports.base import ExportTestCase
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[3]
+needs_trl = pytest.mark.skipif(not os.environ.get("PEERS"), reason="needs TRL: make test PEERS=1 installs it")
 
 
 class TrainerTests(ExportTestCase):
@@ -32,6 +33,7 @@ class TrainerTests(ExportTestCase):
         builders.judgment(self.project, self.dana)
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
+    @needs_trl
     def test_every_training_format_takes_a_step(self) -> None:
         for name in ("trl", "trl-implicit", "trl-text", "kto", "sft", "prompts"):
             for file in ("jsonl", "parquet"):
@@ -41,6 +43,7 @@ class TrainerTests(ExportTestCase):
         said = run_with_trl(Path(__file__).with_name("train.py"), self.folder)
         assert len(re.findall(r"Trainer -?\d", said)) == 16, said
 
+    @needs_trl
     def test_the_ten_lines_of_the_docs_run(self) -> None:
         """The block of docs/datasets.md, on a file that its first line would have fetched."""
         text = (ROOT / "docs" / "datasets.md").read_text()

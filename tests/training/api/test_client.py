@@ -18,9 +18,8 @@ from palate_client import Palate
 from annotation.models import ApiToken, User
 from tests import builders
 from tests.annotation.api.test_client import ROOT, answers
-from tests.annotation.api.test_server import free_port
 from tests.patience import HANGS_S
-from tests.processes import process, until
+from tests.processes import free_port, process, until
 from tests.training.round_helpers import judge_items, make_loop, play, project_with_policy, reload
 from training.demo.lead import Lead
 from training.models import Loop, Round, Run

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -148,23 +147,15 @@ def policy(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="session")
-def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.Popen[str]]:
-    """Start the real program on a job directory, in an interpreter where Django cannot be imported."""
-    blocked = tmp_path_factory.mktemp("blocked") / "django"
-    blocked.mkdir()
-    (blocked / "__init__.py").write_text("raise ImportError('the core must not import Django')\n")
-    environment = {
-        **os.environ,
-        "PYTHONPATH": f"{blocked.parent}{os.pathsep}{ROOT}",
-        "OMP_NUM_THREADS": "1",
-        "HF_HUB_OFFLINE": "1",
-    }
+def start(without_django: dict[str, str], warm_core: dict[str, str]) -> Callable[..., subprocess.Popen[str]]:
+    """Start the real program on a job directory, in an interpreter where Django cannot be imported. Its imports are done
+    already, unless it is to be `cold`."""
 
-    def start(folder: Path) -> subprocess.Popen[str]:
+    def start(folder: Path, *, cold: bool = False) -> subprocess.Popen[str]:
         return subprocess.Popen(
             [sys.executable, "-m", "training.core", str(folder)],
             cwd=folder,
-            env=environment,
+            env=without_django if cold else without_django | warm_core,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -177,8 +168,8 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., subprocess.
 def do(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., tuple[int, list[dict[str, Any]]]]:
     """Do a job to its end. Returns the exit code and the events; anything but JSON on stdout fails the test."""
 
-    def do(folder: Path) -> tuple[int, list[dict[str, Any]]]:
-        process = start(folder)
+    def do(folder: Path, *, cold: bool = False) -> tuple[int, list[dict[str, Any]]]:
+        process = start(folder, cold=cold)
         out, err = process.communicate(timeout=HANGS_S)
         events = [json.loads(line) for line in out.splitlines()]
         assert process.returncode != 1, err

@@ -25,7 +25,7 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import read_job
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
@@ -168,14 +168,14 @@ def test_one_process_speaks_and_says_what_one_alone_would(alone: Path, together:
 
 
 def test_sigterm_reaches_all_and_one_process_can_go_on_from_their_checkpoint(
-    policy_folder: Path, tmp_path: Path
+    policy_folder: Path, tmp_path: Path, warm_core: dict[str, str]
 ):
     config = COMMON | {"max_steps": 60, "checkpoint_every": 10}
     for name in ("alone", "changed"):
         write_job(tmp_path / name, "sft", conversations(10), model=str(policy_folder), config=config)
     process = subprocess.Popen(
         [*TORCHRUN, "-m", "training.core", str(tmp_path / "changed")],
-        env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=ENVIRONMENT | warm_core, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
@@ -192,7 +192,7 @@ def test_sigterm_reaches_all_and_one_process_can_go_on_from_their_checkpoint(
     for name in ("changed", "alone"):
         subprocess.run(
             [sys.executable, "-m", "training.core", str(tmp_path / name)],
-            env=ENVIRONMENT, capture_output=True, check=True, timeout=HANGS_S,
+            env=ENVIRONMENT | warm_core, capture_output=True, check=True, timeout=HANGS_S,
         )  # fmt: skip
     ours, theirs = (tensors(tmp_path / name / "output") for name in ("changed", "alone"))
     assert all(torch.allclose(ours[key], theirs[key], rtol=0, atol=1e-4) for key in theirs)

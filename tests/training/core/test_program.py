@@ -17,7 +17,7 @@ from transformers import Gemma2Config
 from tests.patience import HANGS_S
 from tests.training.core.conftest import judgments, sentence, tiny, write_job
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow(30)]
 
 SIZES = {
     "hidden_size": 32,
@@ -27,7 +27,7 @@ SIZES = {
     "kv_heads": 1,
     "vocab_size": 320,
 }
-Do = Callable[[Path], tuple[int, list[dict[str, Any]]]]
+Do = Callable[..., tuple[int, list[dict[str, Any]]]]
 
 
 def values(events: list[dict[str, Any]], name: str) -> list[float]:
@@ -43,7 +43,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, do: Do) -> Path:
     rng = random.Random(0)
     config = SIZES | {"max_steps": 12, "batch_size": 8, "block_length": 32, "max_length": 128}
     write_job(folder, "pretrain", [{"text": sentence(rng)} for _ in range(300)], config=config)
-    code, events = do(folder)
+    code, events = do(folder, cold=True)
     assert code == 0
     assert events[0] == {"event": "start", "kind": "pretrain", "total": 12, "resumed_from": None}
     assert [event["step"] for event in events if event["event"] == "progress"] == list(range(1, 13))
@@ -169,7 +169,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_weights(
     tmp_path: Path,
 ):
     folder = write_job(tmp_path, "dpo", judgments(40), model=str(base), config=DPO)
-    process = start(folder)
+    process = start(folder, cold=True)
     assert process.stdout is not None
     for line in process.stdout:
         event = json.loads(line)

@@ -11,20 +11,18 @@ from django.conf import settings as site_settings
 from django.core.management import call_command
 
 from annotation.models import Judgment, Slot
-from tests.processes import environment
+from tests.processes import environment, free_port
 from training.demo import projects, run_settings, world
 from training.models import ModelVersion, Round, Run
 
-pytestmark = pytest.mark.live
-
-PORT = 8766
+pytestmark = [pytest.mark.live, pytest.mark.slow(60)]
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_core: dict[str, str]) -> None:
     """A demo that takes a minute, on the test database."""
     monkeypatch.setattr(site_settings, "ARTIFACTS", tmp_path)
-    for name, value in environment().items():
+    for name, value in (environment() | warm_core).items():
         monkeypatch.setenv(name, value)
     amounts = {
         "PRETRAINING_TEXTS": 300,
@@ -92,5 +90,5 @@ def test_llama_2_judges_what_is_safe_in_a_project_of_its_own(
 
 def play(capsys: pytest.CaptureFixture[str], recipe: str = "dpo") -> dict[str, Any]:
     """The last line that the command prints, as JSON."""
-    call_command("demo", rounds=1, seed=3, port=PORT, no_serve=True, recipe=recipe)
+    call_command("demo", rounds=1, seed=3, port=free_port(), no_serve=True, recipe=recipe)
     return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))
