@@ -30,7 +30,7 @@ def test_only_numbers_are_listed_in_a_fixed_order_and_unknown_ones_last() -> Non
         "loss": 0.5,
         "output": "/a/b",
         "report": {},
-        "already": True,
+        "cached": True,
         "seconds": 4,
     }
     labelled = metric_labels.labelled_values(values, without={"seconds"})

@@ -19,7 +19,7 @@ from typing import Any
 from training.core import memory
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events, stdout_events
-from training.core.job_directory import Job, read_job
+from training.core.job_directory import Job, publish_output, read_job, read_result
 from training.core.process_rank import world_size
 
 DONE, CRASHED, BAD_INPUT, STOPPED = 0, 1, 2, 3
@@ -75,10 +75,12 @@ def main(arguments: list[str]) -> int:
     with stdout_events() as events:
         try:
             job = read_job(Path(arguments[0]).resolve())
-            if job.output.is_dir():
-                events.done({"output": str(job.output), "already": True})
-                return DONE
-            result = run(job, events)
+            result = read_result(job)
+            if result is None:
+                result = run(job, events)
+                seconds = round(time.monotonic() - events.started, 1)
+                result |= {"output": str(job.output), "seconds": seconds, "processes": world_size()}
+                publish_output(job, result)
         except Stopped:
             events.stopped()
             return STOPPED
@@ -98,8 +100,7 @@ def main(arguments: list[str]) -> int:
             traceback.print_exc()
             events.error(f"The run crashed: {type(error).__name__}: {error}")
             return CRASHED
-        seconds = round(time.monotonic() - events.started, 1)
-        events.done(result | {"seconds": seconds, "processes": world_size()})
+        events.done(result)
         return DONE
 
 

@@ -9,7 +9,7 @@ from training.configs import EvaluateConfig
 from training.core.batching import Passes
 from training.core.data import read_rankings
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output, write_json, write_lines
+from training.core.job_directory import Job, write_json, write_lines, write_output
 from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
 from training.core.preference_groups import group_rankings
 from training.core.reward_metrics import reward_report
@@ -52,4 +52,5 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
         write_json(folder / "report.json", report)
         write_lines(folder / "scores.jsonl", [by_line[line] for line in sorted(by_line)])
 
-    return {"output": str(publish_output(job, write)), "rows": len(rankings), "report": report}
+    write_output(job, write)
+    return {"rows": len(rankings), "report": report}

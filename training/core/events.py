@@ -38,7 +38,7 @@ class Events:
     def _write(self, event: str, **values: Any) -> None:
         if not is_main_process():
             return
-        self._stream.write(json.dumps({"event": event, **_finite(values)}, ensure_ascii=False) + "\n")
+        self._stream.write(json.dumps({"event": event, **json_safe(values)}, ensure_ascii=False) + "\n")
         self._stream.flush()
 
     def start(self, kind: str, total: int, resumed_from: int | None) -> None:
@@ -110,12 +110,12 @@ def stdout_events() -> Iterator[Events]:
         stream.close()
 
 
-def _finite(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """`value` with numbers that JSON lacks (nan, inf) as null, and floats rounded to six significant digits."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: json_safe(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [json_safe(item) for item in value]
     return value

@@ -19,7 +19,7 @@ from training.core.data import Prompt, read_prompts
 from training.core.divergence import Reference, load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, fsync, publish_output, write_lines
+from training.core.job_directory import Job, fsync, write_lines, write_output
 from training.core.logprobs import check_logits
 from training.core.model_loading import autocast, build_encoder, load_policy, load_tokenizer, resolve_source
 from training.core.sampling import check_shared_cache, end_token_ids, response_seed, sample_responses
@@ -46,9 +46,9 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
     def write(folder: Path) -> None:
         write_lines(folder / "responses.jsonl", rows)
 
-    output = publish_output(job, write)
+    write_output(job, write)
     finished = sum(row["finished"] for row in rows) / len(rows)
-    return {"output": str(output), "responses": len(rows), "tokens": tokens, "finished": finished} | more
+    return {"responses": len(rows), "tokens": tokens, "finished": finished} | more
 
 
 def _from_model(

@@ -13,6 +13,7 @@ from typing import Any
 
 from training.configs import Config, ConfigError, from_dict
 from training.core.errors import BadInput
+from training.core.events import json_safe
 from training.core.process_rank import is_main_process
 
 NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate", "rejection", "ppo", "grpo", "reinforce"}
@@ -37,6 +38,11 @@ class Job:
     @property
     def output(self) -> Path:
         return self.folder / "output"
+
+    @property
+    def unpublished(self) -> Path:
+        """The output while it is being written."""
+        return self.folder / "output.tmp"
 
     @property
     def checkpoint(self) -> Path:
@@ -74,26 +80,40 @@ def read_job(folder: Path) -> Job:
     return Job(folder=folder, kind=str(kind), config=config, **names)
 
 
-def publish_output(job: Job, write: Callable[[Path], None]) -> Path:
-    """Let `write` fill a directory under a temporary name, then rename it to `output/`, whose path is returned.
+def write_output(job: Job, write: Callable[[Path], None]) -> None:
+    """Let `write` fill `output.tmp/`, which `publish_output` renames. Only the main process writes."""
+    if not is_main_process():
+        return
+    shutil.rmtree(job.unpublished, ignore_errors=True)
+    job.unpublished.mkdir()
+    write(job.unpublished)
+    write_json(job.unpublished / "palate.json", model_metadata(job))
+    if (job.folder / "tensorboard").is_dir():
+        shutil.copytree(job.folder / "tensorboard", job.unpublished / "tensorboard")
 
-    The checkpoint is removed afterwards. Only the main process writes.
+
+def publish_output(job: Job, result: dict[str, Any]) -> None:
+    """Put `result` into `output.tmp/` as result.json and rename that to `output/`; then remove the checkpoint.
+
+    The job's result and its output appear together: whoever finds an output can report its result (`read_result`). Only the
+    main process writes.
     """
     if not is_main_process():
-        return job.output
-    unfinished = job.folder / "output.tmp"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir()
-    write(unfinished)
-    write_json(unfinished / "palate.json", model_metadata(job))
-    if (job.folder / "tensorboard").is_dir():
-        shutil.copytree(job.folder / "tensorboard", unfinished / "tensorboard")
-    fsync_tree(unfinished)
-    unfinished.rename(job.output)
+        return
+    write_json(job.unpublished / "result.json", json_safe(result))
+    fsync_tree(job.unpublished)
+    job.unpublished.rename(job.output)
     fsync(job.folder)
     for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp", "tensorboard"):
         shutil.rmtree(job.folder / name, ignore_errors=True)
-    return job.output
+
+
+def read_result(job: Job) -> dict[str, Any] | None:
+    """The result of a job whose output was published, else None."""
+    if not job.output.is_dir():
+        return None
+    result: dict[str, Any] = json.loads((job.output / "result.json").read_text(encoding="utf-8"))
+    return result
 
 
 def model_metadata(job: Job) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from training.core.data import read_rankings
 from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output
+from training.core.job_directory import Job, write_output
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.model_loading import (
@@ -121,9 +121,8 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             held_out, rewards_of, passes, loop.raise_if_stopped
         )
         events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
-    output = publish_output(job, lambda folder: save_policy(policy, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(policy, tokenizer, folder))
     return {
-        "output": str(output),
         "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
         "pairs": sum(sum(group.pair_counts) for group in training),
         "ties": sum(group.ties for group in training),

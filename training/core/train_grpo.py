@@ -17,7 +17,7 @@ from training.core.advantages import group_advantages, varied
 from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output
+from training.core.job_directory import Job, write_output
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import clipped_surrogate, is_clipped, k1, k3, token_weights
@@ -96,8 +96,8 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
             sums |= kl_metrics(torch.cat(divergences))
         loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
 
+    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))
     return {
-        "output": str(publish_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))),
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics,

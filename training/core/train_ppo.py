@@ -20,7 +20,7 @@ from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output
+from training.core.job_directory import Job, write_output
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, load_trunk, resolve_source, save_policy
 from training.core.policy_losses import clipped_surrogate, clipped_value_loss, is_clipped, k1, token_weights
@@ -120,8 +120,8 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             sums["clipped"] += float(is_clipped(here, old, advantages, low=low, high=high).sum()) / tokens
         loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
 
+    write_output(job, lambda folder: save_policy(policy, setup.tokenizer, folder))
     return {
-        "output": str(publish_output(job, lambda folder: save_policy(policy, setup.tokenizer, folder))),
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics,

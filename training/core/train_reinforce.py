@@ -16,7 +16,7 @@ from training.core.advantages import leave_one_out, moving_mean
 from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output
+from training.core.job_directory import Job, write_output
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import k1, policy_gradient, token_weights
@@ -79,8 +79,8 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
             loss += micro_loss.item()
         loop.step(rollout.metrics | {"loss": loss}, tokens=sum(group.encoded.tokens for group in part))
 
+    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))
     return {
-        "output": str(publish_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))),
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics,

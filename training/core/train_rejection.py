@@ -18,7 +18,7 @@ from training.configs import RejectionConfig
 from training.core.data import RolloutPrompt, read_rollout_prompts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output, write_lines
+from training.core.job_directory import Job, write_lines, write_output
 from training.core.model_loading import save_policy
 from training.core.rollout_loop import held_out_reward
 from training.core.rollouts import Setup, chunk_prompts, group_responses, load_setup, sample_policy
@@ -59,8 +59,8 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
         rows = [to_row(response, setup.encoder) for response in [*best, *earlier]]
         write_lines(folder / "best.jsonl", rows)
 
+    write_output(job, write)
     return {
-        "output": str(publish_output(job, write)),
         "prompts": len(best),
         "remembered": len(earlier),
         "truncated_prompts": setup.encoder.truncated,

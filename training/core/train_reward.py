@@ -20,7 +20,7 @@ from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output, write_json
+from training.core.job_directory import Job, write_json, write_output
 from training.core.losses import preference_loss, safety_loss
 from training.core.model_loading import (
     build_encoder,
@@ -114,8 +114,8 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         model.save(tokenizer, folder)
         write_json(folder / "report.json", report)
 
+    write_output(job, write)
     return {
-        "output": str(publish_output(job, write)),
         "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
         "pairs": sum(sum(group.pair_counts) for group in training),
         "ties": sum(group.ties for group in training),

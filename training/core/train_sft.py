@@ -12,7 +12,7 @@ from training.configs import RejectionConfig, SFTConfig
 from training.core.batching import G, Passes
 from training.core.data import read_conversations
 from training.core.events import Events
-from training.core.job_directory import Job, publish_output
+from training.core.job_directory import Job, write_output
 from training.core.logprobs import check_logits, token_logprobs
 from training.core.model_loading import (
     autocast,
@@ -48,9 +48,8 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
 
     loop = TrainingLoop(job, config, model, examples=len(examples), events=events)
     fit(loop, model, passes, examples, config)
-    output = publish_output(job, lambda folder: save_policy(model, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(model, tokenizer, folder))
     return {
-        "output": str(output),
         "conversations": len(examples),
         "truncated_prompts": encoder.truncated,
         "metrics": loop.metrics,

@@ -58,7 +58,9 @@ def test_a_finished_job_is_not_done_twice(base: Path, do: Do):
     before = (base / "model.safetensors").stat().st_mtime_ns
     code, events = do(base.parent)
     assert code == 0
-    assert [event["event"] for event in events] == ["done"]
+    assert events == [{"event": "done", "result": json.loads((base / "result.json").read_text())}]
+    assert events[0]["result"]["output"] == str(base)
+    assert events[0]["result"]["metrics"]["loss"] > 0
     assert (base / "model.safetensors").stat().st_mtime_ns == before
 
 
