@@ -1,14 +1,18 @@
-// Pages of rounds: fetch the live part again when something happens, unless somebody is typing in it.
+// Pages of rounds: fetch the live part again when something happens, but never replace what somebody has typed in it.
 import { openLiveSocket } from "./live-socket.js";
 
 const page = document.querySelector("[data-round-socket]");
 let scheduled = false;
 
 function refresh() {
-  const writing = document.activeElement?.closest("#live form");
-  if (writing && document.activeElement.value) return;
   htmx.ajax("GET", page.dataset.liveUrl, { target: "#live", swap: "outerHTML" });
 }
+
+// decided when the answer is there: somebody may have typed since it was requested
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const fields = [...document.querySelectorAll("#live input[type=text]")];
+  if (event.detail.target.id === "live" && fields.some((field) => field.value)) event.detail.shouldSwap = false;
+});
 
 openLiveSocket(page.dataset.roundSocket, (event) => {
   if (!["round", "state", "queue"].includes(event.kind) || scheduled) return;

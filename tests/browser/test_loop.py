@@ -99,6 +99,9 @@ def test_a_lead_overrules_a_gate_and_must_say_why(
     overrule.click()
     assert page.evaluate("document.activeElement.name") == "reason", "the browser asks for the reason"
     page.get_by_label("Reason for overruling the gate").fill("Few people, all of them careful.")
+    page.evaluate(
+        "() => htmx.ajax('GET', document.querySelector('[data-live-url]').dataset.liveUrl, {target: '#live', swap: 'outerHTML'})"
+    )  # as when something happens in the round
     overrule.click()
     expect(page.get_by_text("alice overruled Accuracy: “Few people, all of them careful.”")).to_be_visible()
     round.refresh_from_db()

@@ -27,7 +27,7 @@ def test_the_logic_runs_where_django_is_not_installed() -> None:
     code = """
 import sys
 sys.modules["django"] = None
-from annotation.imports import schema
+from annotation.imports import prompt_schema
 from annotation.logic import markdown, ranking, splits
 print(ranking.pairs([1, 2]))
 """
