@@ -84,10 +84,10 @@ bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bar
 
 bench: bench-core bench-queue bench-export ## every benchmark
 
-screenshots: $(VENV)/dev browser ## take the README's pictures anew, from a demo that has run
+screenshots: $(VENV)/dev browser ## retake the README's pictures, from a demo that has run
 	$(BIN)/python docs/screenshots.py
 
-lock: $(BIN)/uv ## resolve the versions anew into constraints.txt
+lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	$(BIN)/uv pip compile --universal --quiet pyproject.toml --all-extras --group dev --constraints pins.in \
 		--no-header --no-annotate --output-file constraints.txt --upgrade
 	# one line for torch on every platform; what its CUDA build needs is that wheel's own business

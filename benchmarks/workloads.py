@@ -1,6 +1,6 @@
 """What is measured: the cases, their token ids, and the one model that every side loads.
 
-Every token is a word of its own (`w17`), so that a text and its ids are the same thing to every trainer, whichever door
+Every token is a word of its own (`w17`), so that a text and its ids are the same thing to every trainer, whichever way
 it takes them in by. Lengths are ragged, as real ones are: prompts within a quarter of P, responses within a half of R.
 """
 

@@ -1,4 +1,4 @@
-"""Take the pictures of the README and the guides anew: `make demo SERVE=0 && make screenshots`.
+"""Retake the pictures of the README and the guides: `make demo SERVE=0 && make screenshots`.
 
 Annotators' screens show the texts of docs/showcase.py; the lead's show the demo, once it has run. Each page is taken at
 desktop and phone width, light and dark, into docs/pictures/. With `--all` every page of the site is taken, into

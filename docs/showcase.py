@@ -178,7 +178,7 @@ def answered(name: str, prompt: str, answers: Sequence[str]) -> dict[str, Any]:
 def project(
     lead: User, annotator: User, name: str, rows: Sequence[Mapping[str, Any]], **fields: Any
 ) -> Project:
-    """A project of that name with the rows in its queue in their order, made anew each time that the pictures are."""
+    """A project of that name with the rows in its queue in their order, made again each time that the pictures are."""
     old = Project.objects.filter(name=name).first()
     if old is not None:
         Slot.objects.filter(project=old).exclude(state="done").update(

@@ -136,6 +136,13 @@ class Project(models.Model):
         return [name for name, is_enabled in enabled.items() if is_enabled]
 
     @property
+    def work_label(self) -> str:
+        """What an annotator does with an item: "Rank 4 answers"."""
+        if self.task == self.Task.DEMONSTRATIONS:
+            return "Write an answer"
+        return "Compare two answers" if self.k == 2 else f"Rank {self.k} answers"
+
+    @property
     def guideline(self) -> Guideline | None:
         """The current version."""
         return self.guidelines.order_by("-number").first()

@@ -374,14 +374,14 @@ def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
     """Cut at newlines alone: what else ends a line, U+2028 for example, may stand in a JSON string."""
-    begun: list[bytes] = []
+    unfinished: list[bytes] = []
     for chunk in chunks:
         first, *others = chunk.split(b"\n")
-        begun.append(first)
+        unfinished.append(first)
         for other in others:
-            yield b"".join(begun)
-            begun = [other]
-    yield b"".join(begun)
+            yield b"".join(unfinished)
+            unfinished = [other]
+    yield b"".join(unfinished)
 
 
 def _parameter_text(value: Any) -> str:

@@ -32,6 +32,12 @@ class DemonstrateTests(JudgingTestCase):
         enqueue(project=self.judged, specs=[ItemSpec(prompt.pk, responses)])
         return prompt
 
+    def test_home_names_the_work(self) -> None:
+        self.ask()
+        response = self.client.get("/")
+        self.assertContains(response, "Write an answer")
+        self.assertContains(response, "Start writing")
+
     def test_it_shows_an_empty_editor(self) -> None:
         self.ask()
         response = self.client.get(self.url())
