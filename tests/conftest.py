@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import OperationalError
+from django.db.backends.postgresql.operations import DatabaseOperations
+from psycopg.errors import DeadlockDetected
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -12,4 +15,22 @@ def quick_passwords() -> Iterator[None]:
     hashes too: each says how it was made."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(PBKDF2PasswordHasher, "iterations", 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patient_flush() -> Iterator[None]:
+    """Empty the tables again where it ran into a deadlock with the last request of a page that was closed."""
+    flush = DatabaseOperations.execute_sql_flush
+
+    def flush_again(operations: DatabaseOperations, statements: list[str]) -> None:
+        try:
+            flush(operations, statements)
+        except OperationalError as error:
+            if not isinstance(error.__cause__, DeadlockDetected):
+                raise
+            flush_again(operations, statements)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_again)
         yield

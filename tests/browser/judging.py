@@ -12,6 +12,7 @@ from playwright.sync_api import JSHandle, Locator, Page, Route, expect
 
 from annotation.models import Judgment, Member, Project, User
 from tests import builders
+from tests.processes import until
 
 SignIn = Callable[[Page, User], None]
 NewPage = Callable[..., Page]
@@ -37,6 +38,12 @@ def cast(transactional_db: None) -> Cast:
 
 def url(project: Project) -> str:
     return reverse("work", args=[project.slug])
+
+
+def expect_saved(*ranks: list[int]) -> None:
+    """Wait until these are the ranks of every judgment: see `saved_ranks`. The page may show the next item before."""
+    until(lambda: len(saved_ranks()) >= len(ranks), f"{len(ranks)} judgments are saved")
+    assert saved_ranks() == [*ranks]
 
 
 def saved_ranks() -> list[list[int]]:

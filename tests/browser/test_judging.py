@@ -15,6 +15,7 @@ from tests.browser.judging import (
     chip,
     drag,
     expect_left,
+    expect_saved,
     lose_response,
     order,
     press,
@@ -65,7 +66,7 @@ class TestRank:
 
         press(page, "1 1 1 1 Enter")
         expect(page.get_by_role("heading", name="No items left for you")).to_be_focused()
-        assert saved_ranks() == [[2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1]]
+        expect_saved([2, 1, 4, 3], [2, 2, 1, 2], [3, 2, 2, 1], [1, 1, 1, 1])
 
     def test_it_says_the_order_to_those_who_hear_it(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -99,7 +100,7 @@ class TestRank:
         page.get_by_role("button", name="Undo").click()
         page.get_by_role("button", name="Submit").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[3, 1, 3, 2], [3, 4, 2, 1]]
+        expect_saved([3, 1, 3, 2], [3, 4, 2, 1])
 
     def test_a_reload_brings_back_what_was_given(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -153,7 +154,7 @@ class TestRank:
         expect_left(page, 1)
         page.get_by_role("button", name="Unsafe to read").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[2, 1, 2, 3]]
+        expect_saved([2, 1, 2, 3])
         assert Skip.objects.get().reason == "unsafe"
 
     def test_scripts_in_a_text_do_not_run(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -188,7 +189,7 @@ class TestWhenThingsGoWrong:
         page.context.set_offline(False)
         page.get_by_role("button", name="Try again").click()
         expect_left(page, 1)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_an_answer_lost_on_its_way_back_is_not_counted_twice(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -202,7 +203,7 @@ class TestWhenThingsGoWrong:
         page.unroute("**/work/")
         page.get_by_role("button", name="Try again").click()
         expect_left(page, 1)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_who_changes_their_mind_after_a_lost_answer_is_told_what_stands(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -217,7 +218,7 @@ class TestWhenThingsGoWrong:
         page.get_by_role("button", name="Submit").click()
         expect(page.locator(".toast")).to_contain_text("You have judged this item before")
         expect_left(page, 1)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_a_broken_server_keeps_the_page(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -228,7 +229,7 @@ class TestWhenThingsGoWrong:
         page.unroute("**/work/")
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_signed_out_meanwhile_one_signs_in_and_tries_again(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -248,7 +249,7 @@ class TestWhenThingsGoWrong:
         expect(other.get_by_role("heading", name="Welcome")).to_be_visible()
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_enter_twice_submits_once(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -256,7 +257,7 @@ class TestWhenThingsGoWrong:
         press(page, "1 2 3 4 Enter Enter Enter")
         expect_left(page, 2)
         expect(page.locator(".toast", has_text="Still to rank")).to_have_count(page.locator(".toast").count())
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_the_second_of_two_tabs_is_told(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -269,7 +270,7 @@ class TestWhenThingsGoWrong:
         press(other, "4 3 2 1 Enter")
         expect(other.locator(".toast")).to_contain_text("You have judged this item before")
         expect_left(other, 1)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
 
 class TestCompare:
@@ -285,7 +286,7 @@ class TestCompare:
         page.locator("#work[data-ready]").wait_for()
         press(page, "5")
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[1, 2], [2, 1], [2, 1]]
+        expect_saved([1, 2], [2, 1], [2, 1])
         degrees = Judgment.objects.order_by("id").values_list("degree", flat=True)
         assert list(degrees) == ["significantly", "slightly", "negligibly"]
 

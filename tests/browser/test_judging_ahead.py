@@ -10,10 +10,10 @@ from tests.browser.judging import (
     SignIn,
     cast,
     expect_left,
+    expect_saved,
     lose_response,
     order,
     press,
-    saved_ranks,
     url,
     wait_for_next_item,
     wait_for_submit,
@@ -60,7 +60,7 @@ class TestAhead:
         wait_for_submit(page)
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1]]
+        expect_saved([1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1])
         assert not Slot.objects.exclude(state="done").exists()
 
     def test_a_failed_submit_comes_back_with_its_input_and_keeps_what_was_begun(
@@ -84,7 +84,7 @@ class TestAhead:
         assert order(page) == "B>A"
         press(page, "c 2 4 Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[2, 1, 4, 3], [3, 1, 2, 4]]
+        expect_saved([2, 1, 4, 3], [3, 1, 2, 4])
 
     def test_a_submit_whose_response_was_lost_is_not_doubled(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -98,7 +98,7 @@ class TestAhead:
         press(page, "Enter")
         expect_left(page, 1)
         wait_for_submit(page)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_a_second_submit_waits_for_the_first(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -113,7 +113,7 @@ class TestAhead:
         page.unroute("**/work/")
         expect_left(page, 1)
         wait_for_submit(page)
-        assert saved_ranks() == [[1, 2, 3, 4], [1, 1, 1, 1]]
+        expect_saved([1, 2, 3, 4], [1, 1, 1, 1])
 
     def test_a_failed_submit_is_repeated_and_not_the_one_that_waited_for_it(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -132,11 +132,11 @@ class TestAhead:
         page.get_by_role("button", name="Try again").click()
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
         wait_for_submit(page)
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
         assert order(page) == "D>C>B>A"
         press(page, "Enter")
         expect(page.locator(".finished")).to_be_visible()
-        assert saved_ranks() == [[1, 2, 3, 4], [4, 3, 2, 1]]
+        expect_saved([1, 2, 3, 4], [4, 3, 2, 1])
 
     def test_a_refused_submit_comes_back_with_the_reason(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -190,7 +190,7 @@ class TestAhead:
         expect_left(page, 1)
         wait_for_submit(page)
         assert "showing=" not in (submit.value.post_data or "")
-        assert saved_ranks() == [[1, 2, 3, 4]]
+        expect_saved([1, 2, 3, 4])
 
     def test_the_next_item_is_visible_within_a_tenth_of_a_second(
         self, page: Page, cast: Cast, sign_in: SignIn

@@ -15,10 +15,10 @@ from tests.browser.judging import (
     SignIn,
     cast,
     expect_left,
+    expect_saved,
     module,
     order,
     press,
-    saved_ranks,
     url,
     wait_for_submit,
 )
@@ -241,7 +241,7 @@ class TestMine:
         press(page, "d 1 Enter")
         expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
         expect_left(page, 1)
-        assert saved_ranks() == [[1, 2, 3, 4], [1, 2, 3, 1]]
+        expect_saved([1, 2, 3, 4], [1, 2, 3, 1])
         page.goto("/judgments/")
         expect(page.get_by_role("row", name=re.compile("Question"))).to_contain_text("A = D > B > C")
 
@@ -257,7 +257,7 @@ class TestMine:
         ready(page)
         press(page, "2")
         expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
-        assert saved_ranks() == [[2, 1], [1, 2]]
+        expect_saved([2, 1], [1, 2])
 
 
 class TestNine:
@@ -294,7 +294,7 @@ class TestNine:
         )
         press(page, "Enter")
         expect(page.get_by_role("heading", name="No items left for you")).to_be_focused()
-        assert saved_ranks() == [[2, 1, 3, 3, 4, 5, 6, 8, 7]]
+        expect_saved([2, 1, 3, 3, 4, 5, 6, 8, 7])
 
     def test_on_a_phone_everything_is_large_enough_for_a_finger(
         self, new_page: NewPage, cast: Cast, sign_in: SignIn

@@ -215,7 +215,7 @@ VICTIMS = ("web", "beat", "worker", "trainer", "valkey", "postgres")
 def test_it_ends_the_same_whoever_is_killed_in_every_step(
     tiny_policy: Path, tmp_path: Path, warm_core: dict[str, str]
 ) -> None:
-    quiet, hunted = Site(tmp_path / "quiet", **warm_core), Site(tmp_path / "hunted")
+    quiet, hunted = (Site(tmp_path / name, **warm_core) for name in ("quiet", "hunted"))
     policy = tmp_path / "policy"
     shutil.copytree(tiny_policy, policy)
     killed: list[str] = []

@@ -41,23 +41,26 @@ JOB_HANDLERS = {
 
 
 def run(job: Job, events: Events) -> dict[str, Any]:
-    """Do the job and return its result. The modules that need torch are imported here, after job.json was validated."""
+    """Do the job, publish its output and return its result. The modules that need torch are imported here, after job.json
+    was validated."""
     import torch
 
     if job.config.threads:
         torch.set_num_threads(job.config.threads)
     module, function = JOB_HANDLERS[job.kind]
     handler = getattr(import_module(f"training.core.{module}"), function)
-    if world_size() == 1:
-        result: dict[str, Any] = handler(job, job.config, events)
-        return result
-    if not job.config.distributable:
-        raise BadInput(f"A {job.kind} run does not support several processes; start one.", setting="kind")
-    from training.core import distributed
+    if world_size() > 1:
+        if not job.config.distributable:
+            raise BadInput(f"A {job.kind} run does not support several processes; start one.", setting="kind")
+        from training.core import distributed
 
-    distributed.init_process_group()
-    result = handler(job, job.config, events)
-    distributed.wait_for_all_processes()
+        distributed.init_process_group()
+    result: dict[str, Any] = handler(job, job.config, events)
+    if world_size() > 1:
+        distributed.wait_for_all_processes()
+    seconds = round(time.monotonic() - events.started, 1)
+    result |= {"output": str(job.output), "seconds": seconds, "processes": world_size()}
+    publish_output(job, result)
     return result
 
 
@@ -78,9 +81,6 @@ def main(arguments: list[str]) -> int:
             result = read_result(job)
             if result is None:
                 result = run(job, events)
-                seconds = round(time.monotonic() - events.started, 1)
-                result |= {"output": str(job.output), "seconds": seconds, "processes": world_size()}
-                publish_output(job, result)
         except Stopped:
             events.stopped()
             return STOPPED

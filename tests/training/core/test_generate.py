@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from tests.training.core.conftest import tiny_gpt2, tiny_llama, write_job
+from training.core.__main__ import run
 from training.core.batching import rows_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.generate import generate
 from training.core.job_directory import read_job
 from training.core.kv_cache import Cohort, SharedPromptCache
 from training.core.logprobs import token_logprobs
@@ -261,7 +261,7 @@ def divergence_of(reference: Path, policy: Path, folder: Path) -> tuple[float, l
     config = {"samples": 3, "max_new_tokens": 12, "max_length": 100, "batch_tokens": 200}
     models = {"model": str(policy), "reference": str(reference)}
     job = read_job(write_job(folder, "generate", rows, config=config, **models))
-    kl = generate(job, job.config, Events(io.StringIO()))["kl"]
+    kl = run(job, Events(io.StringIO()))["kl"]
     return kl, [json.loads(line) for line in (job.output / "responses.jsonl").open()]
 
 
