@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from training.core.__main__ import JOB_HANDLERS
+from training.core.__main__ import run
 from training.core.errors import Stopped
 from training.core.events import Events
 from training.core.job_directory import read_job
@@ -40,10 +39,8 @@ def do_here(
 ) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """What the job says of itself, or None where it was ended before; and its events."""
     events = events or Recorded()
-    job = read_job(folder)
-    module, function = JOB_HANDLERS[job.kind]
     try:
-        result = getattr(import_module(f"training.core.{module}"), function)(job, job.config, events)
+        result = run(read_job(folder), events)
     except (Killed, Stopped):
         result = None
     return result, events.seen

@@ -242,14 +242,14 @@ def test_a_run_that_was_stopped_ends_with_the_same_bytes(tokenizer, tmp_path: Pa
         read_job(write_job(tmp_path / name, "generate", rows, model=str(tmp_path), config=config))
         for name in ("whole", "stopped")
     )
-    generate(whole, whole.config, Events(io.StringIO()))
+    run(whole, Events(io.StringIO()))
     with pytest.raises(Stopped):
-        generate(stopped, stopped.config, StopsAfter(prompts))
+        run(stopped, StopsAfter(prompts))
     parts = (stopped.checkpoint / "responses").glob("*.jsonl")
     kept = sum(len(part.read_text().splitlines()) for part in parts) // 2
     assert kept in range(1, 8) if prompts > 1 else kept == 0
     said = io.StringIO()
-    result = generate(stopped, stopped.config, Events(said))
+    result = run(stopped, Events(said))
     assert result["responses"] == 16
     assert json.loads(said.getvalue().splitlines()[0])["resumed_from"] == (kept or None)
     one, other = ((job.output / "responses.jsonl").read_bytes() for job in (whole, stopped))

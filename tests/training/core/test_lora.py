@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from tests.training.core.conftest import ARCHITECTURES, judgments, tiny_llama, write_job
 from training.configs import DPOConfig, RewardConfig, SFTConfig, TrainingConfig
 from training.core import lora
+from training.core.__main__ import run
 from training.core.batching import Passes, rows_layout, shared_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -23,10 +24,6 @@ from training.core.model_loading import load_policy
 from training.core.reward_model import RewardModel
 from training.core.sampling import sample_responses
 from training.core.tokenization import EncodedGroup
-from training.core.train_dpo import train as train_dpo
-from training.core.train_pretrain import train as train_pretrain
-from training.core.train_reward import train as train_reward
-from training.core.train_sft import train as train_sft
 
 GROUPS = [EncodedGroup([5, 9, 17, 3], [[7, 7, 12, 2], [30, 4, 2]]), EncodedGroup([8, 21], [[13, 14, 2]])]
 ATTENTION = "q_proj, v_proj"
@@ -137,19 +134,18 @@ class Interrupted(Events):
             self.stop_requested = True
 
 
-TRAIN = {"sft": train_sft, "reward": train_reward, "dpo": train_dpo}
+KINDS = ("sft", "reward", "dpo")
 CONVERSATIONS = [
     {"messages": [*row["prompt"], {"role": "assistant", "content": row["responses"][0]}]}
     for row in judgments(12)
 ]
 
 
-def run(folder: Path, kind: str, model: Path, events: Events, **config: Any) -> Path:
+def train(folder: Path, kind: str, model: Path, events: Events, **config: Any) -> Path:
     settings = {"batch_size": 4, "max_steps": 4, "max_length": 100, "learning_rate": 1e-2, "lora_rank": 2}
     data = CONVERSATIONS if kind == "sft" else judgments(16)
     write_job(folder, kind, data, model=str(model), config=settings | config)
-    job = read_job(folder)
-    TRAIN[kind](job, job.config, events)  # type: ignore[operator, arg-type]
+    run(read_job(folder), events)
     return folder / "output"
 
 
@@ -168,15 +164,15 @@ def saved(tmp_path: Path, tokenizer) -> Path:
 def test_a_run_that_was_stopped_ends_with_the_same_plain_model(
     kind: str, after_it: bool, saved: Path, tmp_path: Path
 ):
-    whole = run(tmp_path / "whole", kind, saved, Interrupted(-1))
+    whole = train(tmp_path / "whole", kind, saved, Interrupted(-1))
     with pytest.raises(Stopped):
-        run(tmp_path / "halves", kind, saved, Interrupted(4 if after_it else 2, after_it))
+        train(tmp_path / "halves", kind, saved, Interrupted(4 if after_it else 2, after_it))
     kept = load_file(tmp_path / "halves" / "checkpoint" / "model.safetensors")
     assert {name.split(".")[-3] for name in kept if "lora" in name} == {"lora_A", "lora_B"}
     assert {name for name in kept if "lora" not in name} == (
         {"weight", "bias"} if kind == "reward" else set()
     )
-    halves = run(tmp_path / "halves", kind, saved, Interrupted(-1))
+    halves = train(tmp_path / "halves", kind, saved, Interrupted(-1))
 
     first, second, start = (load_file(at / "model.safetensors") for at in (whole, halves, saved))
     assert first.keys() == second.keys()
@@ -204,9 +200,8 @@ def test_settings_reach_every_kind_that_learns():
 
 def test_nothing_is_trained_from_scratch_with_adapters(tmp_path: Path):
     write_job(tmp_path, "pretrain", [{"text": "the ferry leaves at nine."}] * 20, config={"lora_rank": 2})
-    job = read_job(tmp_path)
     with pytest.raises(BadInput) as caught:
-        train_pretrain(job, job.config, Interrupted(-1))  # type: ignore[arg-type]
+        run(read_job(tmp_path), Interrupted(-1))
     assert caught.value.setting == "lora_rank"
 
 

@@ -28,7 +28,8 @@ from tests.training.core.conftest import (
 )
 from tests.training.core.in_process import Killed
 from training.configs import from_dict
-from training.core import memory, train_dpo, train_pretrain, train_reward, train_sft
+from training.core import memory, train_pretrain
+from training.core.__main__ import run
 from training.core.batching import rows_layout, shared_layout
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -38,12 +39,7 @@ from training.core.model_loading import recompute_activations
 from training.core.tokenization import EncodedGroup
 from training.core.train_pretrain import train_tokenizer
 
-JOB_HANDLERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "pretrain": train_pretrain.train,
-    "sft": train_sft.train,
-    "reward": train_reward.train,
-    "dpo": train_dpo.train,
-}
+KINDS = ("pretrain", "sft", "reward", "dpo")
 
 
 def data(kind: str, count: int = 24) -> list[dict[str, Any]]:
@@ -102,8 +98,8 @@ def train(
     if kind == "pretrain":
         settings["block_length"] = 32
     write_job(folder, kind, data(kind), config=settings, **({"model": str(model)} if model else {}))
-    job, events = read_job(folder), events or StoppedAfter(stop_after)
-    return JOB_HANDLERS[kind](job, job.config, events), events
+    events = events or StoppedAfter(stop_after)
+    return run(read_job(folder), events), events
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
@@ -118,7 +114,7 @@ def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
-@pytest.mark.parametrize("kind", JOB_HANDLERS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_the_same_seed_gives_the_same_weights_to_the_bit_and_another_does_not(
     kind: str, policy_folder: Path, tmp_path: Path
 ):
