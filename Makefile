@@ -14,6 +14,8 @@ WORKERS ?= 3
 # uv installs many times faster than pip; it does not read pip's folder of wheels by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export UV_HTTP_TIMEOUT ?= 180
+# what is imported is compiled once, by the first process that does; to compile everything on installation takes a minute
+unexport PYTHONDONTWRITEBYTECODE
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
