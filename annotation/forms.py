@@ -15,7 +15,7 @@ from django.db.models import Field
 from annotation.actions.imports import too_large_message
 from annotation.actions.projects import SETTINGS
 from annotation.logic.limits import MAX_TEXT_CHARS
-from annotation.models import ApiToken, Invitation, Member, Project, Snapshot, User, Webhook
+from annotation.models import ApiToken, Import, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
 
 
@@ -248,6 +248,19 @@ class ImportForm(forms.Form):
 
     def content(self) -> IO[bytes]:
         return self.cleaned_data["file"] or BytesIO(self.cleaned_data["text"].encode())
+
+
+class ImportStartForm(forms.Form):
+    """What becomes of columns that the format does not have, and of rows that cannot be read."""
+
+    other_columns = forms.ChoiceField(choices=Import.OtherColumns, required=False)
+    set_aside_share = forms.FloatField(min_value=0, max_value=1, required=False)
+
+    def clean_other_columns(self) -> str:
+        return self.cleaned_data["other_columns"] or Import.OtherColumns.STOP
+
+    def clean_set_aside_share(self) -> float:
+        return self.cleaned_data["set_aside_share"] or 0.0
 
 
 class TokenForm(forms.Form):

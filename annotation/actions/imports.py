@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,7 +27,8 @@ from django.utils import timezone
 from annotation import audit, events
 from annotation.actions import prompts
 from annotation.actions.prompts import ImportReport, ParsedRow
-from annotation.imports import dataset_formats, decompression, file_types
+from annotation.imports import conversion, dataset_formats, decompression, file_types
+from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import DATASET_FORMATS, DatasetFormat, NotComparable
 from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
@@ -119,13 +121,16 @@ def _detect_format(path: Path, name: str) -> DatasetFormat:
 
 
 @transaction.atomic
-def start(upload: Import) -> None:
-    """Queue an uploaded file and wake a worker.
+def start(
+    upload: Import, *, other_columns: str = Import.OtherColumns.STOP, set_aside_share: float = 0.0
+) -> None:
+    """Queue an uploaded file and wake a worker. other_columns, set_aside_share: see `Import`.
 
     Raises:
         UploadError: it was started or discarded already.
     """
-    if not Import.objects.filter(pk=upload.pk, state=State.UPLOADED).update(state=State.QUEUED):
+    uploaded = Import.objects.filter(pk=upload.pk, state=State.UPLOADED)
+    if not uploaded.update(state=State.QUEUED, other_columns=other_columns, set_aside_share=set_aside_share):
         raise UploadError(f"{upload.name} was started or discarded already.")
     upload.refresh_from_db()
     transaction.on_commit(lambda: wake_worker(upload.pk))
@@ -161,8 +166,9 @@ def upload_path(upload: Import) -> Path:
 
 @dataclass
 class ImportPreview:
-    """The first rows of a file: some as examples, and every error among the first `rows_read`. `total_rows` is None where
-    counting would take long."""
+    """The first rows of a file: some as examples, what becomes of each column, and every error among the first `rows_read`.
+    `total_rows` is None where counting would take long; `undecided`: the columns that stop the import unless the lead decides
+    about them; `is_readable`: whether the file can be read to its end."""
 
     format: str
     file_type: str
@@ -171,6 +177,10 @@ class ImportPreview:
     examples: list[ImportedPrompt] = field(default_factory=list)
     errors: list[tuple[int, str]] = field(default_factory=list)
     not_comparable: int = 0
+    columns: dict[str, str] = field(default_factory=dict)
+    undecided: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    is_readable: bool = True
 
 
 def preview_upload(upload: Import) -> ImportPreview:
@@ -183,9 +193,11 @@ def preview_upload(upload: Import) -> ImportPreview:
         raise UploadError(f"{upload.name} is not on the server any more: upload it again.")
     file_type = file_types.detect_file_type(path, upload.name)
     preview = ImportPreview(DATASET_FORMATS[upload.shape].title, file_type)
+    converter = _converter(upload)
     try:
-        for row in islice(_parse_rows(upload, file_type), PREVIEW_ROWS):
+        for row in islice(_parse_rows(upload, file_type, converter), PREVIEW_ROWS):
             preview.rows_read += 1
+            preview.left_out.update(row.prompt.left_out if row.prompt else ())
             if row.error:
                 preview.errors.append((row.number, row.error))
             elif row.not_comparable:
@@ -195,45 +207,61 @@ def preview_upload(upload: Import) -> ImportPreview:
         preview.total_rows = file_types.count_rows(path, file_type)
     except FileError as error:
         preview.errors.append((preview.rows_read + 1, str(error)))
+        preview.is_readable = False
+    preview.columns, preview.undecided = converter.columns, converter.undecided
     return preview
 
 
-def _parse_rows(upload: Import, file_type: str) -> Iterator[ParsedRow]:
+def _converter(upload: Import) -> Converter:
+    min_responses = prompts.min_responses(upload.project)
+    return Converter(DATASET_FORMATS[upload.shape], min_responses, upload.other_columns)  # type: ignore[arg-type]
+
+
+def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterator[ParsedRow]:
     """The rows of a file, converted from its format.
 
     Raises:
         FileError: it cannot be read any further.
     """
-    format = DATASET_FORMATS[upload.shape]
-    min_responses = prompts.min_responses(upload.project)
     file_rows = file_types.read_rows(upload_path(upload), file_type)
-    rows = (_parse_row(row, format, min_responses) for row in file_rows)
-    return _merge_rows(rows) if format.one_response_per_row else rows
+    rows = (_parse_row(row, converter) for row in file_rows)
+    return _merge_rows(rows) if converter.format.one_response_per_row else rows
 
 
-def _parse_row(row: FileRow, format: DatasetFormat, min_responses: int) -> ParsedRow:
+def _parse_row(row: FileRow, converter: Converter) -> ParsedRow:
     if row.values is None:
         return ParsedRow(row.number, row.position, error=row.error)
     try:
-        prompt = dataset_formats.convert_row(format, row.values, min_responses=min_responses)
+        prompt = converter.convert(row.values)
     except NotComparable as reason:
         return ParsedRow(row.number, row.position, not_comparable=str(reason))
     except RowError as error:
         return ParsedRow(row.number, row.position, error=str(error))
-    return ParsedRow(row.number, row.position, prompt, unique_id=format is dataset_formats.PALATE)
+    unique_id = converter.format is dataset_formats.PALATE
+    return ParsedRow(row.number, row.position, prompt, unique_id=unique_id)
+
+
+def _stop_at_undecided_columns(rows: Iterable[ParsedRow], converter: Converter) -> Iterator[ParsedRow]:
+    """
+    Raises:
+        FileError: a row has columns about which the lead has to decide.
+    """
+    for row in rows:
+        if converter.undecided:
+            names = ", ".join(map(repr, converter.undecided))
+            raise FileError(
+                f"The format {converter.format.title} has no column {names}: say whether to keep it as metadata or to leave"
+                " it out (other_columns)."
+            )
+        yield row
 
 
 def _merge_rows(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
     """Consecutive rows with the same prompt, merged."""
     pending: ParsedRow | None = None
     for row in rows:
-        if (
-            pending
-            and pending.prompt
-            and row.prompt
-            and dataset_formats.can_merge(pending.prompt, row.prompt)
-        ):
-            merged = dataset_formats.merge(pending.prompt, row.prompt)
+        if pending and pending.prompt and row.prompt and conversion.can_merge(pending.prompt, row.prompt):
+            merged = conversion.merge(pending.prompt, row.prompt)
             pending = ParsedRow(pending.number, row.position, merged)
             continue
         if pending:
@@ -268,10 +296,15 @@ def run_import(upload: Import) -> None:
     try:
         with _Heartbeat(upload) as heartbeat, transaction.atomic():
             file_type = file_types.detect_file_type(upload_path(upload), upload.name)
-            rows = _parse_rows(upload, file_type)
+            converter = _converter(upload)
+            rows = _parse_rows(upload, file_type, converter)
             report = prompts.import_rows(
-                project=upload.project, rows=rows, on_batch=heartbeat.report_position
+                project=upload.project,
+                rows=_stop_at_undecided_columns(rows, converter),
+                set_aside_share=upload.set_aside_share,
+                on_batch=heartbeat.report_position,
             )
+            report.columns = converter.columns
             _complete(upload, report, row_unit(file_type))
     except Cancelled:
         _finish(upload, State.CANCELLED)
@@ -287,7 +320,7 @@ def _complete(upload: Import, report: ImportReport, unit: str) -> None:
     Raises:
         Cancelled: the lead cancelled it, or another worker has claimed it.
     """
-    state = State.REFUSED if report.errors else State.DONE
+    state = State.REFUSED if report.refused else State.DONE
     if not _finish(upload, state, unless_cancelled=True, unit=unit, **report.to_dict()):
         raise Cancelled
     if state == State.DONE:

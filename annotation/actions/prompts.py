@@ -30,20 +30,28 @@ BATCH_BYTES = 2**22
 
 @dataclass
 class ImportReport:
-    """What an import did, or why it did nothing: with errors, nothing was imported.
+    """What an import did, or why it did nothing. It accounts for every row: `rows` are those that were `kept`, those in
+    `set_aside` and those with an error.
 
-    `held_back`: answers left out of their item because they nearly equal another one. `set_aside`: how many rows were
-    not comparable, by reason. `more_errors`: how many errors there are beyond `MAX_ERRORS`.
+    `kept`: rows whose prompt is in the project now, `unchanged` of them without anything new. `set_aside`: how many rows were
+    not comparable, by reason. `errors`: the invalid rows, with their numbers, and `more_errors` beyond `MAX_ERRORS`: if they
+    are more than may be set aside, nothing was imported. `held_back`: answers left out of their item because they nearly equal
+    another one. `left_out`: what rows that were kept had besides, and how often. `columns`: what became of each column.
     """
 
+    rows: int = 0
+    kept: int = 0
     prompts: int = 0
     responses: int = 0
     items: int = 0
     unchanged: int = 0
     held_back: int = 0
     set_aside: dict[str, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
+    columns: dict[str, str] = field(default_factory=dict)
     errors: list[tuple[int, str]] = field(default_factory=list)
     more_errors: int = 0
+    refused: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,6 +61,10 @@ class ImportReport:
             self.errors.append((number, sentence))
         else:
             self.more_errors += 1
+
+    @property
+    def error_count(self) -> int:
+        return len(self.errors) + self.more_errors
 
 
 @dataclass(frozen=True)
@@ -108,9 +120,13 @@ def _parse_lines(lines: Iterable[bytes], min_responses: int) -> Iterator[ParsedR
 
 
 def import_rows(
-    *, project: Project, rows: Iterable[ParsedRow], on_batch: Callable[[int], None] = lambda position: None
+    *,
+    project: Project,
+    rows: Iterable[ParsedRow],
+    set_aside_share: float = 0.0,
+    on_batch: Callable[[int], None] = lambda position: None,
 ) -> ImportReport:
-    """Import the rows of a file, all of them or, if one is invalid, none.
+    """Import the rows of a file; none of them if more than `set_aside_share` of them are invalid.
 
     A prompt whose id exists already is not changed, so that the same file can be imported again; new responses are added to
     it. Every set of two or more responses becomes an item of the queue, once; in a project of demonstrations, every prompt
@@ -124,13 +140,16 @@ def import_rows(
     with transaction.atomic():
         _lock_imports(project)
         for batch, position in _batches(rows, report):
-            if not report.errors:
+            if not report.errors or set_aside_share:
                 writer.write(batch)
             on_batch(position)
-        if report.errors:
+        if report.error_count > set_aside_share * report.rows or not report.rows:
             transaction.set_rollback(True)
-    if report.errors:
-        return ImportReport(errors=report.errors, more_errors=report.more_errors)
+            report.refused = True
+    if report.refused:
+        return ImportReport(
+            rows=report.rows, errors=report.errors, more_errors=report.more_errors, refused=True
+        )
     events.announce(events.project_group(project.pk), {"kind": "import"})
     return report
 
@@ -153,8 +172,10 @@ def _batches(
     batch: list[tuple[int, ImportedPrompt]] = []
     start = position = 0
     not_comparable: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     for row in rows:
         position = row.position
+        report.rows += row.prompt.rows if row.prompt else 1
         if row.not_comparable:
             not_comparable[row.not_comparable] += 1
         elif row.prompt is None:
@@ -165,14 +186,16 @@ def _batches(
         else:
             if row.unique_id:
                 line_of_id[row.prompt.external_id] = row.number
+            left_out.update(row.prompt.left_out)
             batch.append((row.number, row.prompt))
         if position - start >= BATCH_BYTES:
             yield batch, position
             batch, start = [], position
     report.set_aside = dict(not_comparable.most_common())
+    report.left_out = dict(left_out.most_common())
     if batch:
         yield batch, position
-    elif not position or not (line_of_id or not_comparable or report.errors or start):
+    elif not report.rows:
         report.add_error(1, "the file is empty")
 
 
@@ -185,9 +208,8 @@ class _Writer:
         self.authors: dict[str, int] = {}
 
     def write(self, rows: list[tuple[int, ImportedPrompt]]) -> None:
-        prompts, new = self._write_prompts(rows)
-        if self.report.errors:
-            return
+        rows, prompts, new = self._write_prompts(rows)
+        self.report.kept += sum(row.rows for _, row in rows)
         known = [prompts[row.external_id] for _, row in rows if row.external_id not in new]
         responses_of = self._write_responses([(prompts[row.external_id], row) for _, row in rows], known)
         existing = _existing_items(known)
@@ -202,8 +224,10 @@ class _Writer:
                 self.report.unchanged += 1
         self.report.items += len(enqueue(project=self.project, specs=specs))
 
-    def _write_prompts(self, rows: list[tuple[int, ImportedPrompt]]) -> tuple[dict[str, int], set[str]]:
-        """The prompts' ids by external id, and which external ids are new."""
+    def _write_prompts(
+        self, rows: list[tuple[int, ImportedPrompt]]
+    ) -> tuple[list[tuple[int, ImportedPrompt]], dict[str, int], set[str]]:
+        """The rows without conflicts, the prompts' ids by external id, and which external ids are new."""
         known = {
             external_id: (pk, messages)
             for pk, external_id, messages in self.project.prompts.filter(
@@ -211,16 +235,17 @@ class _Writer:
             ).values_list("pk", "external_id", "messages")
         }
         new: dict[str, ImportedPrompt] = {}
+        valid = []
         for number, row in rows:
+            if row.external_id in known and known[row.external_id][1] != row.messages:
+                self.report.add_error(number, f"id: {row.external_id!r} exists already, with another prompt")
+                continue
+            valid.append((number, row))
             if row.external_id not in known:
                 new.setdefault(row.external_id, row)
-            elif known[row.external_id][1] != row.messages:
-                self.report.add_error(number, f"id: {row.external_id!r} exists already, with another prompt")
-        if self.report.errors:
-            return {}, set()
         added = bulk_insert.insert(
             Prompt,
-            ("project_id", "external_id", "messages", "html", "tags", "split"),
+            ("project_id", "external_id", "messages", "html", "tags", "metadata", "split"),
             [
                 (
                     self.project.pk,
@@ -228,6 +253,7 @@ class _Writer:
                     _json(row.messages),
                     _json([render(message["content"]) for message in row.messages]),
                     row.tags,
+                    _json(row.metadata),
                     split_of(row.messages),
                 )
                 for row in new.values()
@@ -235,7 +261,7 @@ class _Writer:
         )
         self.report.prompts += len(added)
         prompts = {external_id: pk for external_id, (pk, _) in known.items()}
-        return prompts | dict(zip(new, added, strict=True)), set(new)
+        return valid, prompts | dict(zip(new, added, strict=True)), set(new)
 
     def _write_responses(
         self, rows: list[tuple[int, ImportedPrompt]], known_prompts: list[int]
@@ -252,12 +278,15 @@ class _Writer:
                 (prompt, author, text): pk
                 for pk, prompt, author, text in known.values_list("pk", "prompt", "author", "digest")
             }
-        texts = (response.text for _, row in rows for response in row.responses)
-        new = {key: text for key, text in zip(chain(*keys), texts, strict=True) if key not in ids}
+        responses = (response for _, row in rows for response in row.responses)
+        new = {key: response for key, response in zip(chain(*keys), responses, strict=True) if key not in ids}
         added = bulk_insert.insert(
             Response,
-            ("prompt_id", "author_id", "digest", "text", "html"),
-            [(*key, text, render(text)) for key, text in new.items()],
+            ("prompt_id", "author_id", "digest", "text", "html", "metadata"),
+            [
+                (*key, response.text, render(response.text), _json(response.metadata))
+                for key, response in new.items()
+            ],
         )
         self.report.responses += len(added)
         ids.update(zip(new, added, strict=True))

@@ -27,12 +27,13 @@ STATES = {
 
 @dataclass(frozen=True)
 class Search:
-    """A search for items by state, tag and text, or by their judgments: annotator, degree, guideline version, and time from
-    `since` up to but not including `until` (UTC)."""
+    """A search for items by state, tag, text and an entry of the prompt's metadata (`name=value`), or by their judgments:
+    annotator, degree, guideline version, and time from `since` up to but not including `until` (UTC)."""
 
     state: str = ""
     tag: str = ""
     text: str = ""
+    metadata: str = ""
     annotator: str = ""
     degree: str = ""
     reason: str = ""
@@ -53,6 +54,7 @@ class Search:
             state=text("state") if text("state") in STATES else "",
             tag=text("tag"),
             text=text("text"),
+            metadata=text("metadata") if "=" in text("metadata") else "",
             annotator=text("annotator"),
             degree=text("degree"),
             reason=text("reason"),
@@ -130,6 +132,8 @@ def search_items(project: Project, search: Search) -> QuerySet[Item]:
         items = items.filter(_in_state(search.state))
     if search.tag:
         items = items.filter(prompt__tags__contains=[search.tag])
+    if search.metadata:
+        items = items.filter(prompt__metadata__has_entry=search.metadata)
     if search.text:
         items = items.filter(prompt__messages__any_message_contains=search.text)
     if (condition := search.judgment_filter) is not None:

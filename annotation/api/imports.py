@@ -25,16 +25,30 @@ from annotation.models import Import
 
 
 class ImportFileOut(serializers.ModelSerializer[Import]):
-    """`report`, when it has ended: how many `prompts`, `responses` and `items` are new, how many rows were `unchanged`, how many
-    answers `held_back` as near-identical, and rows `set_aside` as not comparable; or `errors`, `[[row, sentence], …]`, or the
-    `reason` why nothing was imported."""
+    """`report`, when it has ended: how many `rows` the file has, and how many of them were `kept` (`unchanged`: without anything
+    new) or `set_aside` as not comparable; how many `prompts`, `responses` and `items` are new, how many answers were
+    `held_back` as near-identical, and what was `left_out` of rows that were kept; what became of each of the `columns`; the
+    invalid rows as `errors`, `[[row, sentence], …]`, which were set aside if the import is done; or the `reason` why nothing
+    was imported."""
 
     percent = serializers.IntegerField()
     report = serializers.DictField()
 
     class Meta:
         model = Import
-        fields = ("id", "name", "bytes", "shape", "state", "percent", "report", "created_at", "finished_at")
+        fields = (
+            "id",
+            "name",
+            "bytes",
+            "shape",
+            "other_columns",
+            "set_aside_share",
+            "state",
+            "percent",
+            "report",
+            "created_at",
+            "finished_at",
+        )
 
 
 class ImportFilePage(Page):
@@ -46,6 +60,19 @@ class ImportFileIn(serializers.Serializer[Any]):
         max_length=1000,
         help_text="JSON Lines, a JSON list, CSV or Parquet, optionally compressed with gzip; the formats of common public"
         " datasets are recognised.",
+    )
+
+    other_columns = serializers.ChoiceField(
+        choices=Import.OtherColumns.choices,
+        default=Import.OtherColumns.STOP,
+        help_text="What becomes of columns that the format does not have and that hold texts, lists or objects: by default"
+        " they stop the import.",
+    )
+    set_aside_share = serializers.FloatField(
+        min_value=0,
+        max_value=1,
+        default=0.0,
+        help_text="Up to this share of invalid rows, they are set aside and the others imported.",
     )
 
 
@@ -72,9 +99,10 @@ class ImportsApi(APIView):
         tags=["prompts"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """It is read in the background. If one row is invalid, nothing is imported. For leads."""
+        """It is read in the background. Nothing is imported if more rows are invalid than may be set aside. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        file = validate_body(request, ImportFileIn)["file"]
+        body = validate_body(request, ImportFileIn)
+        file = body.pop("file")
         if file.size > settings.MAX_UPLOAD_BYTES:
             raise errors.TooLarge(imports.too_large_message(file.size))
         try:
@@ -83,7 +111,7 @@ class ImportsApi(APIView):
             )
         except UploadError as error:
             raise ValidationError({"file": [str(error)]}) from error
-        imports.start(upload)
+        imports.start(upload, **body)
         location = reverse("api-import", args=[slug, upload.pk])
         return Response(ImportFileOut(upload).data, status=202, headers={"Location": location})
 

@@ -35,7 +35,7 @@ class AnswerOut(serializers.ModelSerializer[Answer]):
 
     class Meta:
         model = Answer
-        fields = ("id", "author", "text")
+        fields = ("id", "author", "text", "metadata")
 
 
 class PromptOut(serializers.ModelSerializer[Prompt]):
@@ -45,7 +45,7 @@ class PromptOut(serializers.ModelSerializer[Prompt]):
 
     class Meta:
         model = Prompt
-        fields = ("id", "prompt", "responses", "tags", "split", "created_at")
+        fields = ("id", "prompt", "responses", "tags", "metadata", "split", "created_at")
 
 
 class PromptPage(Page):
@@ -60,9 +60,13 @@ class PromptIn(serializers.Serializer[Any]):
         help_text="A text, or messages: [{role, content}, …], the last one the user's."
     )
     responses = serializers.JSONField(
-        required=False, help_text="2 to 9, each a text or {text, author}. They become an item of the queue."
+        required=False,
+        help_text="2 to 9, each a text or {text, author, metadata}. They become an item of the queue.",
     )
     tags = serializers.ListField(child=serializers.CharField(), required=False)
+    metadata = serializers.DictField(
+        required=False, help_text="An object of your own, which exports have again."
+    )
 
 
 class LineErrorOut(serializers.Serializer[Any]):

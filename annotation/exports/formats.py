@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from annotation.exports.judgment_row import MESSAGE, ROW_TYPES, Type
-from annotation.exports.sources import margin_of
+from annotation.exports.sources import json_float, margin_of
 
 MESSAGES: Type = [MESSAGE]
 
@@ -42,7 +42,7 @@ def _conversation(quoted: str) -> str:
 
 CHOSEN, REJECTED = "j.quoted[pair.better]", "j.quoted[pair.worse]"
 PROMPT = Column(MESSAGES, "j.messages::text")
-MARGIN = Column("float64", "pair.margin::text")
+MARGIN = Column("float64", json_float("pair.margin"))
 
 # "\n\nHuman: …\n\nAssistant: …"; a system message, for which that format has no place, is the beginning
 TRANSCRIPT = """(SELECT string_agg(CASE m ->> 'role' WHEN 'user' THEN E'\\n\\nHuman: ' WHEN 'assistant' THEN E'\\n\\nAssistant: '
@@ -58,9 +58,9 @@ def _transcript(position: str) -> str:
 
 def _score(position: str) -> str:
     """The quality rating; without one, the number of other answers it was preferred to, ties counting one half."""
-    return f"""coalesce(j.quality[{position}]::float8, j.strengths[{position}],
+    return f"""(SELECT {json_float("score")} FROM (SELECT coalesce(j.quality[{position}]::float8, j.strengths[{position}],
         (SELECT sum(CASE WHEN r > j.ranks[{position}] THEN 1.0 WHEN r = j.ranks[{position}] THEN 0.5 ELSE 0.0 END)
-         FROM unnest(j.ranks) AS r) - 0.5)::float8::text"""
+         FROM unnest(j.ranks) AS r) - 0.5)::float8 AS score) AS scores)"""
 
 
 def _tagged(name: str, otherwise: str) -> str:
@@ -71,7 +71,7 @@ def _tagged(name: str, otherwise: str) -> str:
 
 _ORIGIN_NAMES = (
     *("prompt_id", "group", "item", "judgment", "split", "round", "annotator", "account", "guideline"),
-    *("models", "shown_order", "control", "gold"),
+    *("models", "shown_order", "control", "gold", "metadata"),
 )
 ORIGIN: dict[str, Column] = {
     name: Column((ROW_TYPES | {"models": ["string"]})[name], f'j."{name}"') for name in _ORIGIN_NAMES
@@ -178,7 +178,7 @@ FORMATS: dict[str, Format] = {
             "split": Column("string", "CASE j.split WHEN 'train' THEN '\"train\"' ELSE '\"valid1\"' END"),
             "extra": Column(
                 {"degree": "string", "margin": "float64"},
-                "json_build_object('degree', j.degree, 'margin', pair.margin)::text",
+                f"json_build_object('degree', j.degree, 'margin', ({json_float('pair.margin')})::json)::text",
             ),
         },
     ),

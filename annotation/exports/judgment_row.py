@@ -18,6 +18,7 @@ class ResponseRow(TypedDict):
     id: int
     author: str
     text: str
+    metadata: str
     quality: int | None
     safe: bool | None
     flags: list[str]
@@ -32,7 +33,8 @@ class VerdictRow(TypedDict):
 class JudgmentRow(TypedDict):
     """`ranks` are in the order of `responses`; both are empty where an answer was written instead. `ranking` lists positions
     in `responses` from best to worst, ties together; `shown_order` lists them as they were on the screen. `annotator` is a
-    pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item."""
+    pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item. `metadata` is JSON
+    as a text: as an object, its columns would depend on the rows."""
 
     judgment: int
     project: str
@@ -41,6 +43,7 @@ class JudgmentRow(TypedDict):
     prompt_id: str
     split: str
     tags: list[str]
+    metadata: str
     probability: float
     round: int | None
     messages: list[Message]

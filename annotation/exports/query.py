@@ -38,7 +38,7 @@ tally AS (
 
 _COLUMNS_OF_ITEM = (
     *("group", "item", "prompt_id", "split", "tags", "round", "messages", "texts", "quoted", "models"),
-    *("project", "gold"),
+    *("project", "gold", "metadata"),
 )
 # each item once, with the ranks that its votes are pooled to
 POOLED = f"""

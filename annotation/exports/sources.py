@@ -17,6 +17,12 @@ def margin_of(degree: str) -> str:
     return f"CASE {degree} {cases} ELSE 0.0::float8 END"
 
 
+def json_float(number: str) -> str:
+    """SQL of the JSON text of a float8, always with a decimal point or an exponent: readers that take a column's type from
+    its first values must not see integers."""
+    return f"CASE WHEN {number} = trunc({number}) THEN ({number})::text || '.0' ELSE ({number})::text END"
+
+
 # over all pairs of annotators and pairs of answers of an item: how often both order them the same way
 _AGREEMENT = f"""
 CASE WHEN (SELECT count(*) FROM annotation_judgment AS other
@@ -56,14 +62,15 @@ _ROW_SQL = {
     "prompt_id": "prompt.external_id",
     "split": "prompt.split",
     "tags": "prompt.tags",
-    "probability": "item.probability",
+    "metadata": "prompt.metadata::text",
+    "probability": f"({json_float('item.probability')})::json",
     "round": "placed.round",
     "messages": "prompt.messages",
     "responses": "coalesce(placed.responses, '[]')",
     "ranks": "coalesce(to_json(placed.ranks), '[]')",
     "ranking": f"coalesce({_LEVELS}, '[]')",
     "degree": "judgment.degree",
-    "margin": margin_of("judgment.degree"),
+    "margin": f"({json_float(margin_of('judgment.degree'))})::json",
     "shown_order": """coalesce((SELECT json_agg(array_position(placed.ids, shown.id) - 1 ORDER BY shown.place)
               FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place)
               WHERE placed.ids IS NOT NULL), '[]')""",
@@ -90,6 +97,7 @@ _SAME_AS_ROW = (
         "item",
         "prompt_id",
         "split",
+        "metadata",
         "round",
         "messages",
         "degree",
@@ -119,7 +127,8 @@ CROSS JOIN LATERAL (
            max(CASE jsonb_typeof(response.sampling -> 'round')
                WHEN 'number' THEN (response.sampling ->> 'round')::int END) AS round,
            json_agg(json_build_object('id', response.id, 'author', author.name, 'text', response.text,
-                                      'quality', placement.quality, 'safe', placement.safe, 'flags', placement.flags)
+                                      'metadata', response.metadata::text, 'quality', placement.quality,
+                                      'safe', placement.safe, 'flags', placement.flags)
                     ORDER BY response.id) AS responses
     FROM annotation_placement AS placement
     JOIN annotation_response AS response ON response.id = placement.response_id

@@ -30,6 +30,10 @@ class FileRow:
     error: str = ""
 
 
+decode_json = json.JSONDecoder(parse_constant=lambda name: None).decode
+"""JSON with NaN and infinities, which pandas writes for missing values, as null."""
+
+
 def parse_json_object(text: str) -> JsonObject:
     """One JSON object.
 
@@ -37,7 +41,7 @@ def parse_json_object(text: str) -> JsonObject:
         ValueError: it is not valid JSON, or not an object; the message says why.
     """
     try:
-        data = json.loads(text)
+        data = decode_json(text)
     except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None
     except RecursionError:

@@ -20,7 +20,7 @@ from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow
 
 CHUNK = 2**16
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
-_raw_decode = json.JSONDecoder().raw_decode
+_raw_decode = json.JSONDecoder(parse_constant=lambda name: None).raw_decode
 
 
 def read_json_list(path: Path) -> Iterator[FileRow]:

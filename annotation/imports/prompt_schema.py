@@ -1,15 +1,16 @@
-"""Palate's own format of imported prompts: a JSON object with a prompt, responses, tags and gold ranks."""
+"""Palate's own format of imported prompts: a JSON object with a prompt, responses, tags, metadata and gold ranks."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from annotation.imports.file_rows import JsonObject, parse_json_object
 from annotation.logic import ranking
 from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
 from annotation.logic.splits import prompt_digest
-from annotation.logic.storable_text import storage_problem
+from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
 
 ROLES = ("system", "user", "assistant")
 
@@ -22,15 +23,20 @@ class RowError(ValueError):
 
 @dataclass(frozen=True)
 class ImportedResponse:
-    """A response and the name of the model or person who wrote it."""
+    """A response, the name of the model or person who wrote it, and what its user keeps with it."""
 
     text: str
     author: str = "imported"
+    metadata: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class ImportedPrompt:
-    """A prompt with its responses. `gold`: the rank of each response, where the correct order is known."""
+    """A prompt with its responses.
+
+    gold: the rank of each response, where the correct order is known. left_out: what its row has besides, an entry for each
+    time, which is not imported. rows: how many rows of the file it is made from.
+    """
 
     external_id: str
     messages: list[Message]
@@ -38,9 +44,19 @@ class ImportedPrompt:
     tags: list[str] = field(default_factory=list)
     gold: list[int] | None = None
     gold_explanation: str = ""
+    metadata: JsonObject = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
+    rows: int = 1
+
+    def with_messages(self, messages: list[Message]) -> ImportedPrompt:
+        """The same with another prompt; its id, where it is the hash of the messages, follows."""
+        id = self.external_id
+        if id == prompt_digest(self.messages)[:16]:
+            id = prompt_digest(messages)[:16]
+        return replace(self, messages=messages, external_id=id)
 
 
-FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation")
+FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation", "metadata")
 
 
 def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
@@ -57,8 +73,8 @@ def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
 
 
 def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
-    """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"}], "tags"?: [text], "gold"?: [rank
-    of each response], "gold_explanation"?: text}`.
+    """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"?, "metadata"?}], "tags"?: [text],
+    "gold"?: [rank of each response], "gold_explanation"?: text, "metadata"?: object}`.
 
     Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing. Where there
     are responses, there must be at least `min_responses`.
@@ -76,6 +92,8 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
         raise RowError(f"responses: {len(responses)} given, an item has {min_responses} to {MAX_RESPONSES}")
     tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_read_list(data, "tags"))]
     id = data.get("id")
+    if type(id) is float and id.is_integer():
+        id = int(id)  # where ids are missing in other rows, pandas turns numbers into floats
     if type(id) is int:
         id = str(id)
     external_id = read_text(id, "id", limit=200) if id is not None else prompt_digest(messages)[:16]
@@ -83,7 +101,35 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
     explanation = data.get("gold_explanation")
     if explanation is not None:
         explanation = read_text(explanation, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
-    return ImportedPrompt(external_id, messages, responses, tags, gold, explanation or "")
+    metadata = _read_metadata(data, "metadata")
+    return ImportedPrompt(external_id, messages, responses, tags, gold, explanation or "", metadata)
+
+
+def _read_metadata(data: JsonObject, name: str) -> JsonObject:
+    value = data.get("metadata")
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RowError(f"{name}: not an object")
+    return check_metadata(value, name)
+
+
+def check_metadata(metadata: JsonObject, name: str = "metadata") -> JsonObject:
+    """The metadata, with what JSON lacks (dates, bytes) as texts.
+
+    Raises:
+        RowError: it cannot be stored.
+    """
+    if not metadata:
+        return metadata
+    try:
+        text = dump_json(json.loads(json.dumps(metadata, default=str), parse_constant=lambda name: None))
+    except UnstorableError as error:
+        raise RowError(f"{name}: {str(error)[:1].lower()}{str(error)[1:-1]}") from None
+    if len(text) > MAX_TEXT_CHARS:
+        raise RowError(f"{name}: {len(text):,} characters as JSON, at most {MAX_TEXT_CHARS:,} are taken")
+    value: JsonObject = json.loads(text)
+    return value
 
 
 def _read_gold(data: JsonObject, k: int) -> list[int] | None:
@@ -124,12 +170,13 @@ def read_messages(value: object) -> list[Message]:
 def _read_response(value: object, number: int) -> ImportedResponse:
     if isinstance(value, str):
         return ImportedResponse(read_text(value, f"responses[{number}]"))
-    if isinstance(value, dict) and "text" in value and set(value) <= {"text", "author"}:
-        text = read_text(value["text"], f"responses[{number}].text")
+    if isinstance(value, dict) and "text" in value and set(value) <= {"text", "author", "metadata"}:
         return ImportedResponse(
-            text, read_text(value.get("author", "imported"), f"responses[{number}].author", limit=200)
+            read_text(value["text"], f"responses[{number}].text"),
+            read_text(value.get("author", "imported"), f"responses[{number}].author", limit=200),
+            _read_metadata(value, f"responses[{number}].metadata"),
         )
-    raise RowError(f"responses[{number}]: not a text, nor a {{text, author}} object")
+    raise RowError(f"responses[{number}]: not a text, nor a {{text, author, metadata}} object")
 
 
 def _read_list(data: JsonObject, name: str) -> list[Any]:

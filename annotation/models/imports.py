@@ -20,12 +20,27 @@ class Import(models.Model):
         CANCELLED = "cancelled"
         FAILED = "failed"
 
+    class OtherColumns(models.TextChoices):
+        STOP = "stop", "Stop the import"
+        METADATA = "metadata", "Keep as metadata"
+        LEAVE_OUT = "leave out", "Leave out"
+
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     name = models.CharField(max_length=200)
     path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
     bytes = models.BigIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
     shape = models.CharField(max_length=40, blank=True, help_text="The recognised format of the file.")
+    other_columns = models.CharField(
+        max_length=9,
+        choices=OtherColumns,
+        default=OtherColumns.STOP,
+        help_text="What becomes of columns that the format does not have.",
+    )
+    set_aside_share = models.FloatField(
+        default=0.0,
+        help_text="The share of invalid rows up to which they are set aside and the others imported.",
+    )
     bytes_done = models.BigIntegerField(default=0)
     report = models.JSONField(default=dict)
     claim = models.UUIDField(null=True)

@@ -49,6 +49,19 @@ class AnyMessageContains(models.Lookup[Any]):
         return f"EXISTS ({matches})", (*values, self.rhs)
 
 
+@models.JSONField.register_lookup
+class HasEntry(models.Lookup[Any]):
+    """Whether an object has an entry, given as `name=value`; numbers and booleans are compared as JSON writes them."""
+
+    lookup_name = "has_entry"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
+        value, values = self.process_lhs(compiler, connection)
+        name, _, text = str(self.rhs).partition("=")
+        return f"({value} ->> %s) = %s", (*values, name.strip(), text.strip())
+
+
 class Prompt(models.Model):
     """A conversation whose next message is to be written: the responses are the candidates."""
 
@@ -61,6 +74,7 @@ class Prompt(models.Model):
     messages = models.JSONField(help_text="[{role, content}, …], the last one the user's.")
     html = models.JSONField(editable=False, help_text="The messages' contents as sanitised HTML, in order.")
     tags = ArrayField(models.CharField(max_length=60), default=list, blank=True)
+    metadata = models.JSONField(default=dict, blank=True, help_text="An object of the user's own.")
     # fixed by a hash of the messages: the same prompt is held out in every project and every round
     split = models.CharField(max_length=8, choices=Split, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -91,6 +105,7 @@ class Response(models.Model):
     sampling = models.JSONField(
         default=dict, help_text="Temperature, seed and token ids, where they are known."
     )
+    metadata = models.JSONField(default=dict, help_text="An object of the user's own.")
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

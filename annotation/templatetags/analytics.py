@@ -32,6 +32,12 @@ def as_percent(value: object) -> str:
 
 
 @register.filter
+def json_text(value: object) -> str:
+    """A text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+@register.filter
 def decimal(value: object) -> str:
     """`0.4193 -> "0.42"`, with a typographic minus."""
     return "" if value in MISSING else f"{float(str(value)):.2f}".replace("-", "−")

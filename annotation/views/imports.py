@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -14,8 +15,8 @@ from django_htmx.http import HttpResponseClientRedirect
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import imports
-from annotation.actions.imports import UploadError
-from annotation.forms import ImportForm
+from annotation.actions.imports import ImportPreview, UploadError
+from annotation.forms import ImportForm, ImportStartForm
 from annotation.imports.dataset_formats import DATASET_FORMATS
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
@@ -68,7 +69,15 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
             messages.error(request, str(error))
             return redirect("import", slug)
         context |= {"preview": preview, "examples": [_example(prompt) for prompt in preview.examples]}
-        context["unit"] = imports.row_unit(preview.file_type)
+        context |= {
+            "unit": imports.row_unit(preview.file_type),
+            "columns": columns_by_use(preview.columns),
+            "may_start": preview.is_readable and bool(preview.examples or preview.not_comparable),
+            "set_aside_share": (share := suggest_share(preview)),
+            "set_aside_percent": round(100 * share),
+        }
+    else:
+        context["columns"] = columns_by_use(upload.report.get("columns", {}))
     template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
 
@@ -77,8 +86,11 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def import_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     upload = get_object_or_404(project_for(request.user, slug, Role.LEAD).imports, pk=pk)
+    form = ImportStartForm(request.POST)
+    if not form.is_valid():
+        return HttpResponseBadRequest("The choice of what becomes of columns or rows is not valid.")
     try:
-        imports.start(upload)
+        imports.start(upload, **form.cleaned_data)
     except UploadError as error:
         messages.error(request, str(error))
     return redirect("import-preview", slug, pk)
@@ -103,6 +115,30 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return redirect("import", slug)
 
 
+USES = {
+    "read": "Imported",
+    "metadata": "Kept as metadata",
+    "preference": "Preferences, which are not imported",
+    "ignored": "Left out: other columns have the same",
+    "left out": "Left out",
+    "undecided": "To be decided",
+}
+
+
+def columns_by_use(columns: dict[str, str]) -> list[tuple[str, list[str]]]:
+    """The names of columns under what becomes of them."""
+    return [
+        (title, names)
+        for use, title in USES.items()
+        if (names := sorted(name for name, its_use in columns.items() if its_use == use))
+    ]
+
+
+def suggest_share(preview: ImportPreview) -> float:
+    """A share of rows to set aside: twice that of the first rows, at least 1% and at most all."""
+    return min(1.0, max(0.01, math.ceil(200 * len(preview.errors) / max(1, preview.rows_read)) / 100))
+
+
 def title_of(upload: Import) -> str:
     """The title of the file's format."""
     return DATASET_FORMATS[upload.shape].title if upload.shape in DATASET_FORMATS else ""
@@ -113,6 +149,7 @@ def _list(me: Member) -> dict[str, Any]:
     return {
         "me": me,
         "project": me.project,
+        "formats": DATASET_FORMATS.values(),
         "imports": [(upload, title_of(upload)) for upload in newest],
         "moving": any(upload.is_open for upload in newest),
     } | _counts(me.project)
@@ -132,8 +169,9 @@ def _example(prompt: ImportedPrompt) -> dict[str, Any]:
             "author": answer.author,
             "html": to_html(answer.text[:SHOWN_CHARS]),
             "rank": prompt.gold[n] if prompt.gold else None,
+            "metadata": answer.metadata,
         }
         for n, answer in enumerate(prompt.responses)
     ]
     turns = [{"role": m["role"], "html": to_html(m["content"][:SHOWN_CHARS])} for m in prompt.messages]
-    return {"turns": turns, "answers": answers, "tags": prompt.tags}
+    return {"turns": turns, "answers": answers, "tags": prompt.tags, "metadata": prompt.metadata}

@@ -8,6 +8,8 @@ import pytest
 
 from annotation.actions import prompts
 from annotation.actions.prompts import ImportReport, SampledResponse
+from annotation.exports import stream
+from annotation.exports.selection import Selection
 from annotation.logic.splits import split_of
 from annotation.models import Author, Candidate, Item, Prompt, Response, Slot
 from tests import builders
@@ -33,7 +35,7 @@ class ImportTests(ImportTestCase):
         self.project.overlap = 2
         self.project.save()
         report = self.send(TWO | {"tags": ["causes"]}, {"prompt": "How?"}, b"\n")
-        assert report == ImportReport(prompts=2, responses=2, items=1)
+        assert report == ImportReport(rows=2, kept=2, prompts=2, responses=2, items=1)
         prompt = Prompt.objects.get(external_id="q1")
         assert prompt.messages == [{"role": "user", "content": "Why?"}]
         assert prompt.html == ["<p>Why?</p>\n"]
@@ -46,19 +48,23 @@ class ImportTests(ImportTestCase):
         rows = (TWO, {"prompt": "How?"}, {"prompt": "When?", "responses": ["Now.", "Later.", "Never."]})
         self.send(*rows)
         before = self.rows()
-        assert self.send(*rows) == ImportReport(unchanged=3)
+        assert self.send(*rows) == ImportReport(rows=3, kept=3, unchanged=3)
         assert self.rows() == before
 
     def test_responses_join_a_prompt_that_is_known(self) -> None:
         self.send({"id": "q1", "prompt": "Why?"})
-        assert self.send(TWO) == ImportReport(responses=2, items=1)
-        assert self.send(TWO | {"responses": ["Because.", "Ask her."]}) == ImportReport(responses=1, items=1)
+        assert self.send(TWO) == ImportReport(rows=1, kept=1, responses=2, items=1)
+        assert self.send(TWO | {"responses": ["Because.", "Ask her."]}) == ImportReport(
+            rows=1, kept=1, responses=1, items=1
+        )
         assert Item.objects.count() == 2
         assert Response.objects.count() == 3
 
     def test_the_same_answers_in_another_order_are_the_same_item(self) -> None:
         self.send(TWO)
-        assert self.send(TWO | {"responses": TWO["responses"][::-1]}) == ImportReport(unchanged=1)
+        assert self.send(TWO | {"responses": TWO["responses"][::-1]}) == ImportReport(
+            rows=1, kept=1, unchanged=1
+        )
 
     def test_several_authors_may_say_the_same(self) -> None:
         said = [{"text": "4", "author": "A"}, {"text": "4", "author": "B"}, {"text": "5", "author": "B"}]
@@ -78,7 +84,7 @@ class ImportTests(ImportTestCase):
         self.send(*file)
         self.send(two("q1", "B", "Yes", "B", "Maybe"))
         before = self.rows()
-        assert self.send(*file) == ImportReport(unchanged=2)
+        assert self.send(*file) == ImportReport(rows=2, kept=2, unchanged=2)
         assert self.rows() == before
 
     def test_it_names_who_wrote_what(self) -> None:
@@ -120,8 +126,31 @@ class ImportTests(ImportTestCase):
             report = self.send(*rows, rows[0])
             assert report.errors == [(31, "id: 'q0' is the id of line 1 already")]
             assert self.nothing_came_in()
-            assert self.send(*rows) == ImportReport(prompts=30, responses=60, items=30)
-            assert self.send(*rows) == ImportReport(unchanged=30)
+            assert self.send(*rows) == ImportReport(rows=30, kept=30, prompts=30, responses=60, items=30)
+            assert self.send(*rows) == ImportReport(rows=30, kept=30, unchanged=30)
+
+
+class MetadataTests(ImportTestCase):
+    def test_what_users_keep_with_prompts_and_responses_comes_back_from_the_export(self) -> None:
+        metadata = {"source": "web", "nested": {"depth": [1, 2.5, None]}}
+        responses = [{"text": "a", "metadata": {"seed": 7}}, "b"]
+        self.send({"id": "q", "prompt": "Why?", "responses": responses, "metadata": metadata})
+        assert Prompt.objects.get().metadata == metadata
+        assert dict(Response.objects.values_list("text", "metadata")) == {"a": {"seed": 7}, "b": {}}
+        builders.judgment(self.project, self.alice)
+        raw, pair = (
+            json.loads(b"".join(stream.export_project(self.project, Selection.from_parameters(parameters))))
+            for parameters in ({"format": "raw"}, {"format": "trl", "origin": "true"})
+        )
+        assert json.loads(raw["metadata"]) == json.loads(pair["origin"]["metadata"]) == metadata
+        assert [json.loads(response["metadata"]) for response in raw["responses"]] == [{"seed": 7}, {}]
+
+    def test_what_cannot_be_kept_is_refused_by_name(self) -> None:
+        long = {"a": "x" * 100_001}
+        for given, words in ((1, "not an object"), ({"a": "\0"}, "null byte"), (long, "at most 100,000")):
+            [(_, sentence)] = self.send({"prompt": "Why?", "metadata": given}).errors
+            assert sentence.startswith("metadata: "), sentence
+            assert words in sentence
 
 
 class RefusalTests(ImportTestCase):

@@ -159,7 +159,6 @@ class UploadTests(ImportPageTestCase):
         self.assertContains(page, "3 of the first 4 elements are invalid")
         for place, words in ((2, "prompt: empty"), (3, "not a JSON object"), (4, "responses: 1 given")):
             self.assertContains(page, f'<td class="number">{place}</td><td>{words}')
-        self.assertNotContains(page, "Start the import")
 
     def test_a_list_that_was_cut_off_far_behind_is_told_before_it_is_started(self) -> None:
         rows = json.dumps([{"prompt": f"{n}?"} for n in range(1200)])
@@ -169,12 +168,40 @@ class UploadTests(ImportPageTestCase):
         self.assertContains(page, "1 of the first 1,000 elements is invalid")
         self.assertNotContains(page, "Start the import")
 
-    def test_what_is_wrong_in_the_first_rows_is_said_and_it_cannot_be_started(self) -> None:
-        page = self.look(self.uploaded(TWO, {"prompt": ""}, TWO | {"id": "q2", "responses": ["a"]}))
+    def test_what_is_wrong_in_the_first_rows_is_said_and_may_be_set_aside(self) -> None:
+        upload = self.uploaded(TWO, {"prompt": ""}, TWO | {"id": "q2", "responses": ["a"]})
+        page = self.look(upload)
         self.assertContains(page, "2 of the first 3 lines are invalid")
         self.assertContains(page, "prompt: empty")
         self.assertContains(page, "responses: 1 given")
-        self.assertNotContains(page, "Start the import")
+        self.assertContains(page, 'name="set_aside_share" value="1.0" required')
+        self.client.post(self.url("import-start", upload.pk), {"set_aside_share": "1.0"})
+        upload.refresh_from_db()
+        assert (upload.state, upload.set_aside_share) == ("queued", 1.0)
+
+    def test_if_no_row_is_valid_it_cannot_be_started(self) -> None:
+        self.assertNotContains(self.look(self.uploaded({"prompt": ""})), "Start the import")
+
+    def test_a_column_that_the_format_does_not_have_is_asked_about(self) -> None:
+        row = {"prompt": "Why?", "chosen": "a", "rejected": "b", "topic": "air", "margin": 1.0}
+        upload = self.uploaded(row)
+        page = self.look(upload)
+        self.assertContains(page, "The format has no column <code>topic</code>.")
+        self.assertContains(page, "<dt>Preferences, which are not imported</dt><dd><code>margin</code></dd>")
+        for wrong in ({"other_columns": "drop"}, {"set_aside_share": "2"}):
+            assert self.client.post(self.url("import-start", upload.pk), wrong).status_code == 400
+        self.client.post(self.url("import-start", upload.pk), {"other_columns": "metadata"})
+        upload.refresh_from_db()
+        assert (upload.state, upload.other_columns) == ("queued", "metadata")
+
+    def test_metadata_is_shown(self) -> None:
+        row = TWO | {
+            "metadata": {"source": "web", "length": 3},
+            "responses": [{"text": "a", "metadata": {"seed": 7}}, "b"],
+        }
+        page = self.look(self.uploaded(row))
+        for name, value in (("source", "web"), ("length", "3"), ("seed", "7")):
+            self.assertContains(page, f'<dt dir="auto">{name}</dt><dd dir="auto">{value}</dd>')
 
     def test_no_more_than_a_hundred_wrong_rows_are_shown(self) -> None:
         self.assertContains(self.look(self.uploaded(TWO, *[{"prompt": ""}] * 130)), "And 30 more.")

@@ -381,12 +381,19 @@ class ItemsTests(AnalyticsTestCase):
             self.url("item-decide", decided.pk),
             {f"rank-{pk}": n for n, pk in enumerate(order, start=1)} | {"do": "verdict"},
         )
-        Prompt.objects.filter(items=done).update(tags=["maths"])
+        Prompt.objects.filter(items=done).update(tags=["maths"], metadata={"source": "web", "length": 3})
         assert self.found() == {done.pk, decided.pk}
         assert self.found(state="done") == {done.pk, decided.pk}
         assert self.found(state="decided") == {decided.pk}
         assert self.found(state="open") == self.found(state="gold") == self.found(state="retired") == set()
         assert self.found(tag="maths") == {done.pk}
+        assert self.found(metadata="source=web") == self.found(metadata="length = 3") == {done.pk}
+        assert self.found(metadata="source=book") == set()
+        assert self.found(metadata="source") == {done.pk, decided.pk}, "not of that form"
+        self.assertContains(
+            self.client.get(self.url("item", done.pk)),
+            f'href="{self.url("items")}?metadata=source=web">web</a>',
+        )
         assert self.found(text=done.prompt.messages[-1]["content"]) == {done.pk}
         assert self.found(annotator="erin") == {done.pk, decided.pk}
         assert self.found(annotator="dana") == set()

@@ -43,10 +43,10 @@ def project(alice: User) -> Project:
     return builders.project(alice)
 
 
-def queued(project: Project, content: bytes, name: str = "prompts.jsonl") -> Import:
+def queued(project: Project, content: bytes, name: str = "prompts.jsonl", **options: Any) -> Import:
     lead = project.members.get(role=Member.Role.LEAD).user
     upload = imports.save_upload(project=project, name=name, file=BytesIO(content), creator=lead)
-    imports.start(upload)
+    imports.start(upload, **options)
     return upload
 
 
@@ -54,9 +54,9 @@ def lines(*rows: Any) -> bytes:
     return b"\n".join(builders.lines(*rows))
 
 
-def read(project: Project, content: bytes, name: str = "prompts.jsonl") -> Import:
+def read(project: Project, content: bytes, name: str = "prompts.jsonl", **options: Any) -> Import:
     """The import, as a worker left it."""
-    claimed = imports.claim(queued(project, content, name).pk)
+    claimed = imports.claim(queued(project, content, name, **options).pk)
     assert claimed is not None
     imports.run_import(claimed)
     claimed.refresh_from_db()
@@ -141,6 +141,81 @@ def test_rows_of_one_answer_are_joined(project: Project) -> None:
     ]
     done = read(project, lines(*rows))
     assert (done.report["prompts"], done.report["responses"], done.report["items"]) == (2, 4, 2)
+
+
+TRL = {"prompt": "Why?", "chosen": "a", "rejected": "b", "length": 2}
+
+
+def test_a_column_that_the_format_does_not_have_stops_the_import(project: Project) -> None:
+    stopped = read(project, lines(TRL, TRL | {"prompt": "How?", "topic": "air", "notes": ["x"]}))
+    assert stopped.state == Import.State.REFUSED
+    assert stopped.report["reason"].startswith(
+        "The format TRL preferences has no column 'topic', 'notes': say whether"
+    )
+    assert nothing_came_in()
+
+
+def test_or_is_kept_as_metadata_as_numbers_are(project: Project) -> None:
+    done = read(project, lines(TRL | {"topic": "air"}), other_columns="metadata")
+    assert Prompt.objects.get().metadata == {"length": 2, "topic": "air"}
+    assert done.report["columns"] == dict.fromkeys(("prompt", "chosen", "rejected"), "read") | {
+        "length": "metadata",
+        "topic": "metadata",
+    }
+
+
+def test_or_is_left_out_and_named(project: Project) -> None:
+    done = read(project, lines(TRL | {"topic": "air"}), other_columns="leave out")
+    assert Prompt.objects.get().metadata == {}
+    assert (done.report["columns"]["topic"], done.report["columns"]["length"]) == ("left out", "left out")
+
+
+def test_invalid_rows_are_set_aside_up_to_a_share(project: Project) -> None:
+    rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(18)]
+    odd = [b'{"prompt": "Bye", "responses": ["Bye \\ud83d", "b"]}', b'{"prompt": ""}']
+    content = b"\n".join([*builders.lines(*rows[:9]), *odd, *builders.lines(*rows[9:])])
+    refused = read(project, content, set_aside_share=0.09)
+    assert (refused.state, refused.report["rows"], refused.report["kept"]) == ("refused", 20, 0)
+    assert nothing_came_in()
+    done = read(project, content, set_aside_share=0.1)
+    assert (done.state, done.report["rows"], done.report["kept"], done.report["items"]) == (
+        "done",
+        20,
+        18,
+        18,
+    )
+    assert [number for number, _ in done.report["errors"]] == [10, 11]
+    assert Prompt.objects.count() == 18
+
+
+def test_a_prompt_that_is_another_one_now_is_set_aside_too(project: Project) -> None:
+    read(project, lines(TWO))
+    changed = [TWO | {"prompt": "Another?"}, {"prompt": "New?"}]
+    assert read(project, lines(*changed)).state == "refused"
+    done = read(project, lines(*changed), set_aside_share=0.5)
+    assert done.report["errors"] == [[1, "id: 'q1' exists already, with another prompt"]]
+    assert set(Prompt.objects.values_list("messages__0__content", flat=True)) == {"Why?", "New?"}
+
+
+def test_every_row_is_accounted_for(project: Project) -> None:
+    rows = [
+        {"prompt": "1?", "response": "a", "helpfulness": 4},
+        {"prompt": "1?", "response": "b", "helpfulness": 2},
+        {"prompt": "2?", "response": "", "helpfulness": 1},
+        {"prompt": "", "response": "c", "helpfulness": 1},
+        {"prompt": "3?", "response": "d", "helpfulness": 1},
+    ]
+    report = read(project, lines(*rows), set_aside_share=0.5).report
+    assert (report["rows"], report["kept"], report["set_aside"]) == (5, 3, {"the answer is empty": 1})
+    assert [number for number, _ in report["errors"]] == [4]
+    assert Response.objects.get(text="a").metadata == {"helpfulness": 4}
+
+
+def test_what_is_left_out_of_rows_is_counted(project: Project) -> None:
+    answers = [{"response": text} for text in ("a", "", "b")]
+    done = read(project, lines({"instruction": "Why?", "completions": answers}))
+    assert done.report["left_out"] == {"empty answers": 1}
+    assert Response.objects.count() == 2
 
 
 def test_what_cannot_be_compared_is_set_aside_and_counted(project: Project) -> None:

@@ -177,6 +177,9 @@ class ListTests(PromptsTestCase):
         assert filtered_ids("text=why%20not") == ["q2"]
         assert filtered_ids("text=100%25") == ["q2"]
         assert filtered_ids("tag=causes&text=why&split=train") == ["q1", "q2"]
+        Prompt.objects.filter(external_id="q2").update(metadata={"source": "a=b", "seen": True})
+        assert filtered_ids("metadata=source%3Da%3Db") == filtered_ids("metadata=seen%3Dtrue") == ["q2"]
+        assert filtered_ids("metadata=source%3Da") == []
         assert filtered_ids("text=user") == [], "a role is not said"
         Prompt.objects.filter(external_id="q3").update(
             messages=[{"role": "user", "content": 'Say "hi"\nÉTÉ \\ 100_%'}]
@@ -186,6 +189,7 @@ class ListTests(PromptsTestCase):
         for query, field, words in (
             ("split=test", "split", "none of: train, held_out"),
             ("tag=%00", "tag", "null byte"),
+            ("metadata=x", "metadata", "name=value"),
             ("text=%00", "text", "null byte"),
         ):
             for path in (PATH, items):

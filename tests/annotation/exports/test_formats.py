@@ -13,7 +13,8 @@ from django.db import connection
 
 from annotation.actions import snapshots
 from annotation.exports import stream
-from annotation.exports.formats import FORMATS
+from annotation.exports.formats import FORMATS, ORIGIN, ORIGIN_OF_PAIR
+from annotation.exports.judgment_row import Type
 from annotation.exports.selection import Selection
 from annotation.logic import degrees, ranking
 from annotation.models import Judgment
@@ -23,6 +24,24 @@ from tests.annotation.exports.base import ExportTestCase
 
 def pairs_of(row: dict[str, Any]) -> Iterator[tuple[int, int]]:
     yield from sorted(ranking.pairs(row["ranks"]))
+
+
+PYTHON_TYPES = {"string": str, "int64": int, "float64": float, "bool": bool}
+
+
+def leaves(value: Any, type: Type, path: str) -> Iterator[tuple[str, Any, str]]:
+    """The path, value and declared type of each number, text and boolean in a row that is not null."""
+    if value is None:
+        return
+    if isinstance(type, list):
+        for inner in value:
+            yield from leaves(inner, type[0], f"{path}[]")
+    elif isinstance(type, dict):
+        assert set(value) <= set(type), path
+        for name, inner in value.items():
+            yield from leaves(inner, type[name], f"{path}.{name}")
+    else:
+        yield path, value, type
 
 
 class FormatTests(ExportTestCase):
@@ -105,6 +124,28 @@ class FormatTests(ExportTestCase):
             names = set(json.loads(live.splitlines()[0]))
             extra = {"origin"} if selection.origin and selection.format != "raw" else set()
             assert names == set(FORMATS[selection.format].columns) | extra, given
+
+    def test_the_type_of_a_number_does_not_depend_on_its_value(self) -> None:
+        """JSON has integers where a column is of integers, and nowhere else, though 1.0 and 1 are the same number."""
+        frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)
+        seen = set()
+        for format, shape in FORMATS.items():
+            for votes in ("all", "majority", "bradley-terry"):
+                if votes != "all" and shape.rows in ("raw", "duels", "prompts"):
+                    continue
+                selection = Selection.from_parameters({"format": format, "votes": votes, "origin": "true"})
+                types: dict[str, Type] = {name: column.type for name, column in shape.columns.items()}
+                origin = ORIGIN | (ORIGIN_OF_PAIR if shape.rows == "pairs" else {})
+                types["origin"] = {name: column.type for name, column in origin.items()}
+                live = self.bytes_of(selection)
+                kept = b"".join(stream.export_snapshot(snapshots.snapshot_path(frozen), selection))
+                for line in (live + kept).splitlines():
+                    row = json.loads(line)
+                    for path, value, type in leaves(row, {name: types[name] for name in row}, format):
+                        assert PYTHON_TYPES[type] is value.__class__, (path, value, votes)
+                        seen.add((path, value == int(value) if isinstance(value, float) else None))
+        whole = {path for path, is_whole in seen if is_whole}
+        assert {"trl.margin", "ultrafeedback.score_chosen", "raw.probability", "raw.agreement"} <= whole
 
     def test_batches_join_without_a_gap_or_a_double_and_part_no_item(self) -> None:
         frozen = snapshots.create_snapshot(project=self.project, creator=self.alice)

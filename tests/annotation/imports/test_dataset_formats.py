@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from annotation.imports import dataset_formats
-from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable
+from annotation.imports import conversion
+from annotation.imports.conversion import Converter
+from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
@@ -72,6 +78,116 @@ ROWS: dict[str, dict[str, Any]] = {
         "response_b": '["Blue light is scattered most.", null]',
         "winner_model_a": 1,
     },
+    "safe-rlhf": {
+        "prompt": USER["content"],
+        "response_0": SHORT["content"],
+        "response_1": LONG["content"],
+        "response_0_source": "alpaca",
+        "response_1_source": "beaver",
+        "is_response_0_safe": True,
+        "is_response_1_safe": True,
+        "better_response_id": 1,
+        "safer_response_id": 1,
+    },
+    "nectar": {
+        "prompt": HH,
+        "answers": [
+            {"answer": SHORT["content"], "model": "a", "rank": 2.0},
+            {"answer": LONG["content"], "model": "b", "rank": 1.0},
+        ],
+        "turns": 1,
+        "num_responses": 2,
+        "source": ["web"],
+        "good_natured": True,
+    },
+    "shp": {
+        "post_id": "x1",
+        "history": USER["content"],
+        "human_ref_A": SHORT["content"],
+        "human_ref_B": LONG["content"],
+        "score_A": 3,
+        "score_B": 9,
+        "labels": 0,
+        "upvote_ratio": 0.9,
+    },
+    "webgpt": {
+        "question": {"dataset": "eli5", "id": "1", "full_text": USER["content"]},
+        "answer_0": SHORT["content"],
+        "answer_1": LONG["content"],
+        "quotes_0": {"title": [], "extract": []},
+        "quotes_1": {"title": ["t"], "extract": ["e"]},
+        "score_0": -1.0,
+        "score_1": 1.0,
+    },
+    "summaries": {
+        "info": {"id": "t3", "post": USER["content"], "title": None, "subreddit": "science"},
+        "summaries": [
+            {"text": SHORT["content"], "policy": "sup1", "note": ""},
+            {"text": LONG["content"], "policy": "sup2", "note": ""},
+        ],
+        "choice": 1,
+        "worker": "w",
+    },
+    "multipref": {
+        "comparison_id": "c",
+        "text": USER["content"],
+        "completion_a": SHORT["content"],
+        "completion_b": LONG["content"],
+        "model_a": "a",
+        "model_b": "b",
+        "normal_worker_annotations": [{}],
+    },
+    "prometheus": {
+        "orig_criteria": "Is it right?",
+        "orig_instruction": USER["content"],
+        "orig_response_A": SHORT["content"],
+        "orig_response_B": LONG["content"],
+        "orig_preference": "B",
+        "instruction": "###Task …",
+        "output": "… [RESULT] B",
+    },
+    "distilabel": {
+        "instruction": USER["content"],
+        "generations": [SHORT["content"], LONG["content"]],
+        "generation_models": ["a", "b"],
+        "ratings": [2, 5],
+        "rationales": ["short", "right"],
+    },
+    "alpaca-ranking": {
+        "instruction": USER["content"],
+        "input": "",
+        "chosen": SHORT["content"],
+        "rejected": LONG["content"],
+    },
+    "orca-pairs": {
+        "system": "",
+        "question": USER["content"],
+        "chosen": SHORT["content"],
+        "rejected": LONG["content"],
+    },
+    "sharegpt-ranking": {
+        "conversations": [{"from": "human", "value": USER["content"]}],
+        "chosen": {"from": "gpt", "value": SHORT["content"]},
+        "rejected": {"from": "gpt", "value": LONG["content"]},
+    },
+    "openai-preference": {
+        "input": {"messages": [USER], "tools": [], "parallel_tool_calls": True},
+        "preferred_output": [SHORT],
+        "non_preferred_output": [LONG],
+    },
+    "label-studio": {
+        "id": 3,
+        "data": {"prompt": USER["content"], "answer1": SHORT["content"], "answer2": LONG["content"]},
+        "annotations": [{"result": [{"type": "pairwise", "value": {"selected": "left"}}]}],
+    },
+    "argilla": {
+        "id": "8",
+        "fields": {"prompt": USER["content"], "response1": SHORT["content"], "response2": LONG["content"]},
+        "responses": {"preference": [{"value": "response1", "user_id": "1"}]},
+        "metadata": {"source": "web"},
+        "suggestions": {},
+        "vectors": {},
+    },
     "trl": {"prompt": [USER], "chosen": [SHORT], "rejected": [LONG]},
     "trl-implicit": {"chosen": [USER, SHORT], "rejected": [USER, LONG]},
     "table": {"prompt": USER["content"], "response_1": SHORT["content"], "response_2": LONG["content"]},
@@ -79,12 +195,12 @@ ROWS: dict[str, dict[str, Any]] = {
 
 
 def converted(row: dict[str, Any]) -> ImportedPrompt:
-    return dataset_formats.convert_row(dataset_formats.detect_format(row), row)
+    return Converter(detect_format(row)).convert(row)
 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_it_is_recognised_and_both_answers_are_read(name: str) -> None:
-    assert dataset_formats.detect_format(ROWS[name]).name == name
+    assert detect_format(ROWS[name]).name == name
     prompt = converted(ROWS[name])
     assert prompt.messages == [USER]
     assert [response.text for response in prompt.responses] == [SHORT["content"], LONG["content"]]
@@ -121,20 +237,21 @@ def test_trl_as_whole_texts_parts_at_the_last_blank_in_common() -> None:
 
 
 def test_prompts_with_other_columns_are_prompts() -> None:
-    assert dataset_formats.detect_format({"prompt": "Why?", "source": "web"}).name == "prompts"
+    assert detect_format({"prompt": "Why?", "source": "web"}).name == "prompts"
     assert converted({"prompt": [USER], "source": "web"}).responses == []
 
 
 def test_rows_of_one_answer_are_joined() -> None:
     row = {"prompt": USER["content"], "response": SHORT["content"], "helpfulness": 3}
-    format = dataset_formats.detect_format(row)
+    format = detect_format(row)
     assert (format.name, format.one_response_per_row) == ("helpsteer2", True)
-    first, second = (dataset_formats.convert_row(format, row | {"response": text}) for text in ("a", "b"))
-    assert dataset_formats.can_merge(first, second)
-    assert [response.text for response in dataset_formats.merge(first, second).responses] == ["a", "b"]
-    assert not dataset_formats.can_merge(
-        first, dataset_formats.convert_row(format, row | {"prompt": "Another?"})
-    )
+    first, second = (converted(row | {"response": text}) for text in ("a", "b"))
+    assert conversion.can_merge(first, second)
+    merged = conversion.merge(first, second)
+    assert [response.text for response in merged.responses] == ["a", "b"]
+    assert [response.metadata for response in merged.responses] == [{"helpfulness": 3}] * 2
+    assert merged.rows == 2
+    assert not conversion.can_merge(first, converted(row | {"prompt": "Another?"}))
 
 
 def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> None:
@@ -149,6 +266,7 @@ def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> 
     prompt = converted(row)
     assert prompt.messages == [USER, SHORT, more]
     assert [response.text for response in prompt.responses] == ["It is black.", LONG["content"]]
+    assert prompt.left_out == ("turns after the first answers that differ",)
 
 
 @pytest.mark.parametrize(
@@ -162,9 +280,10 @@ def test_of_a_long_conversation_the_first_answers_that_differ_are_compared() -> 
         ),
         ({"chosen": HH + "Yes.", "rejected": HH + ""}, "a turn is empty"),
         ({"chosen": "One thing.", "rejected": "Another thing."}, "no common prefix"),
+        ({"instruction": "Why?", "completions": [{"response": ""}]}, "the answer is empty"),
     ],
 )
-def test_what_cannot_be_compared_is_set_aside(row: dict[str, str], why: str) -> None:
+def test_what_cannot_be_compared_is_set_aside(row: dict[str, Any], why: str) -> None:
     with pytest.raises(NotComparable, match=why):
         converted(row)
 
@@ -173,10 +292,32 @@ def test_what_cannot_be_compared_is_set_aside(row: dict[str, str], why: str) -> 
     ("row", "sentence"),
     [
         ({"question": "Why?", "answer": "So."}, "unknown format: its columns are answer, question"),
+        (
+            {"prompt": [USER, SHORT | {"tool_calls": [{}]}, USER], "chosen": [SHORT], "rejected": [LONG]},
+            "a call of a tool",
+        ),
+        (
+            {"prompt": [USER | {"content": [{"type": "image"}]}], "chosen": "a", "rejected": "b"},
+            "part of type 'image'",
+        ),
+        ({"prompt": "Why?", "chosen": "a", "rejected": "b", "system": "a\0"}, "system: holds a null byte"),
+        (
+            {
+                "prompt": [{"role": "system", "content": "x"}, USER],
+                "chosen": "a",
+                "rejected": "b",
+                "system": "y",
+            },
+            "a system message already",
+        ),
+        ({"prompt": "Why?", "responses": ["a", "b"], "metadata": 1}, "metadata: not an object"),
+        (
+            {"prompt": "Why?", "responses": ["a", "b"], "metadata": {"a": "\ud83d"}},
+            "metadata: the text holds half of",
+        ),
         ({}, "its columns are none"),
-        ({"instruction": "Why?", "completions": "x"}, "completions: not a list"),
-        ({"instruction": "Why?", "completions": [1]}, r"completions\[0\]: not an object"),
-        ({"instruction": "Why?", "completions": [{"response": ""}]}, "answer 1: empty"),
+        ({"instruction": "Why?", "completions": "x"}, "completions: not a list of objects"),
+        ({"instruction": "Why?", "completions": [1]}, "completions: not a list of objects"),
         (
             {"instruction": "Why?", "completions": [{"response": "a"}] * 10},
             "10 answers, an item has at most 9",
@@ -200,3 +341,151 @@ def test_the_same_prompt_has_the_same_name_in_every_format() -> None:
 def test_every_format_is_found_by_its_name() -> None:
     assert all(name == format.name for name, format in DATASET_FORMATS.items())
     assert max(map(len, DATASET_FORMATS)) <= 40  # the column that keeps it
+
+
+COLUMNS = ("read", "metadata", "preference", "ignored")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_every_column_of_a_format_is_declared(name: str) -> None:
+    converter = Converter(detect_format(ROWS[name]))
+    converter.convert(ROWS[name])
+    assert set(converter.columns) == set(ROWS[name])
+    assert set(converter.columns.values()) <= set(COLUMNS)
+
+
+def test_what_a_row_says_of_its_answers_is_kept_with_them() -> None:
+    first, second = converted(ROWS["ultrafeedback"]).responses
+    assert (first.metadata["overall_score"], second.metadata["overall_score"]) == (4.0, 8.5)
+    assert converted(ROWS["distilabel"]).responses[1].metadata == {"rationale": "right"}
+    assert converted(ROWS["argilla"]).metadata == {"id": "8", "metadata": {"source": "web"}}
+    assert converted(ROWS["summaries"]).metadata == {"id": "t3", "subreddit": "science", "worker": "w"}
+
+
+def test_instruction_and_input_are_the_prompt() -> None:
+    row = {
+        "instruction": "Translate.",
+        "input": "Bread",
+        "chosen": "Could be: Brot",
+        "rejected": "Could be: Rot",
+    }
+    prompt = converted(row | {"history": [["Hello", "Hi"]]})
+    assert [message["content"] for message in prompt.messages] == ["Hello", "Hi", "Translate.\n\nBread"]
+    assert [response.text for response in prompt.responses] == ["Could be: Brot", "Could be: Rot"]
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ROWS if name not in ("helpsteer3", "label-studio", "argilla")]
+)
+def test_a_system_or_context_column_may_stand_beside_any(name: str) -> None:
+    prompt = converted(ROWS[name] | {"system": "Be brief.", "context": "It is noon."})
+    assert prompt.messages == [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "It is noon.\n\nWhy is the sky blue?"},
+    ]
+    assert prompt.external_id != converted(ROWS[name]).external_id
+
+
+def test_one_empty_answer_of_several_is_left_out() -> None:
+    answers = [{"response": text, "model": text or "none"} for text in ("a", " ", "b", None)]
+    prompt = converted({"instruction": "Why?", "completions": answers})
+    assert [response.author for response in prompt.responses] == ["a", "b"]
+    assert prompt.left_out == ("empty answers", "empty answers")
+    with pytest.raises(NotComparable, match="fewer than two"):
+        converted({"instruction": "Why?", "completions": answers[:2]})
+
+
+def test_parts_of_text_are_joined() -> None:
+    parts = [{"type": "text", "text": "Why is"}, {"type": "text", "text": "that?", "image": None}]
+    assert converted({"prompt": [USER | {"content": parts}], "completion": "So."}).messages == [
+        {"role": "user", "content": "Why is\n\nthat?"}
+    ]
+
+
+class TestOtherColumns:
+    ROW = ROWS["trl"] | {"topic": "air", "length": 3, "seen": True, "empty": None}
+
+    def converter(self, **options: Any) -> Converter:
+        return Converter(detect_format(self.ROW), **options)
+
+    def test_one_with_a_text_has_to_be_decided_about_and_numbers_are_kept(self) -> None:
+        converter = self.converter()
+        assert converter.convert(self.ROW).metadata == {"length": 3, "seen": True}
+        assert converter.undecided == ["topic"]
+        converter.convert(self.ROW | {"empty": ["x"]})
+        assert converter.undecided == ["topic", "empty"]
+
+    def test_they_are_kept_as_metadata(self) -> None:
+        converter = self.converter(other_columns="metadata")
+        assert converter.convert(self.ROW).metadata == {"topic": "air", "length": 3, "seen": True}
+        assert not converter.undecided
+
+    def test_or_left_out_and_named(self) -> None:
+        converter = self.converter(other_columns="leave out")
+        assert converter.convert(self.ROW).metadata == {}
+        assert [name for name, use in converter.columns.items() if use == "left out"] == [
+            *("topic", "length", "seen", "empty")
+        ]
+
+    def test_a_row_with_the_columns_of_another_format_is_none_of_this_one(self) -> None:
+        converter = Converter(detect_format(ROWS["palate"]))
+        with pytest.raises(
+            RowError, match="a row of the format TRL preferences, but the file begins with Palate"
+        ):
+            converter.convert(ROWS["trl"])
+
+    def test_what_pandas_writes_for_missing_values_is_null(self) -> None:
+        row = {"id": 7.0, "prompt": "Why?", "responses": ["a", "b"], "tags": float("nan")}
+        prompt = Converter(detect_format(row)).convert(row)
+        assert (prompt.external_id, prompt.tags) == ("7", [])
+
+
+WORDS = st.sampled_from(
+    ["prompt", "question", "chosen", "rejected", "responses", "topic", "score", "system", "id"]
+)
+VALUES = (
+    st.none()
+    | st.booleans()
+    | st.integers(0, 9)
+    | st.text(max_size=5)
+    | st.lists(st.text(max_size=5), max_size=3)
+)
+
+
+@given(
+    rows=st.lists(st.dictionaries(WORDS, VALUES, min_size=1), min_size=1, max_size=4),
+    how=st.sampled_from(["stop", "metadata", "leave out"]),
+)
+def test_no_column_disappears(rows: list[dict[str, Any]], how: Any) -> None:
+    """Whatever a row holds: each of its columns is accounted for, and what is said to be kept is there."""
+    try:
+        converter = Converter(detect_format(rows[0]), other_columns=how)
+    except RowError:
+        return
+    for row in rows:
+        try:
+            prompt = converter.convert(row)
+        except (RowError, NotComparable):
+            continue
+        assert set(row) <= set(converter.columns)
+        for name, value in row.items():
+            if converter.columns[name] == "metadata" and value is not None:
+                assert prompt.metadata[name] == value
+
+
+GUIDE = (Path(__file__).parents[3] / "docs" / "imports.md").read_text()
+EXAMPLES = re.findall(r"### (.+)\n\n(?:[^`#]+\n\n)?```json\n(.+)\n```", GUIDE)
+
+
+def test_the_guide_has_an_example_of_every_format() -> None:
+    assert [title for title, _ in EXAMPLES if EXAMPLES.count((title, _)) > 1] == []
+    assert {title for title, _ in EXAMPLES} == {format.title for format in DATASET_FORMATS.values()}
+
+
+@pytest.mark.parametrize(("title", "row"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def test_the_guide_s_examples_are_what_they_are_called(title: str, row: str) -> None:
+    values = json.loads(row)
+    converter = Converter(detect_format(values))
+    assert converter.format.title == title
+    assert converter.convert(values).messages
+    assert not converter.undecided

@@ -136,7 +136,7 @@ def test_a_csv_cell_is_a_list_only_where_it_must_be(tmp_path: Path) -> None:
 
 
 def test_csv_errors_name_the_line(tmp_path: Path) -> None:
-    found = read(written(tmp_path, b"prompt,b\none\na,b,c\n\xff,b\n\n"), "a.csv")
+    found = read(written(tmp_path, b"prompt,\xc3\xa9\none\na,b,c\n\xff,b\n\n"), "a.csv")
     assert [(row.number, row.error) for row in found] == [
         (2, "1 cells, but the file has 2 columns"),
         (3, "3 cells, but the file has 2 columns"),
@@ -209,3 +209,57 @@ def test_a_line_that_is_too_long_is_not_held_in_memory(
         assert tracemalloc.get_traced_memory()[1] < 2**24
     finally:
         tracemalloc.stop()
+
+
+TABLE = 'prompt;response_a;response_b\r\n"Was heißt „größer“?";"bigger";"taller"\r\n'
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TABLE.encode(),
+        TABLE.encode("utf-8-sig"),
+        TABLE.encode("cp1252"),
+        TABLE.encode("utf-16"),
+        TABLE.replace(";", "\t").encode("utf-16-le").join([b"\xff\xfe", b""]),
+        b"sep=;\r\n" + TABLE.encode("cp1252"),
+        b"sep=|\r\n" + TABLE.replace(";", "|").encode(),
+    ],
+)
+def test_what_excel_writes_is_read(tmp_path: Path, content: bytes) -> None:
+    [row] = read(written(tmp_path, content), "a.csv")
+    assert row.values == {"prompt": "Was heißt „größer“?", "response_a": "bigger", "response_b": "taller"}
+    assert row.number == (3 if content.startswith(b"sep") else 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "prompts"),
+    [
+        ('{"version": 1, "data": [{"prompt": "a"}, {"prompt": "b"}]}', ["a", "b"]),
+        ('{\n "rows": [\n  {"prompt": "a"}\n ]\n}', ["a"]),
+        ('{\n "prompt": "a",\n "responses": ["x", "y"]\n}', ["a"]),
+        ('{"prompt": "a"}', ["a"]),
+        ('{"prompt": "a"}\n{"prompt": "b"}\n', ["a", "b"]),
+    ],
+)
+def test_one_object_is_a_row_or_a_wrapper_around_rows(
+    tmp_path: Path, content: str, prompts: list[str]
+) -> None:
+    found = read(written(tmp_path, content.encode()), "a.json")
+    assert [row.values["prompt"] for row in found if row.values] == prompts
+
+
+def test_other_objects_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileError, match="begins like one JSON object, but is not JSON"):
+        read(written(tmp_path, b'{\n "prompt": a\n}'), "a.json")
+    assert [row.error for row in read(written(tmp_path, b'{"data": [1]}'), "a.json")] == [
+        "not a JSON object: each element is {\u2026}"
+    ]
+    with pytest.raises(FileError, match="UTF-16"):
+        read(written(tmp_path, '{"prompt": "a"}'.encode("utf-16")), "a.jsonl")
+
+
+def test_missing_numbers_of_pandas_are_null(tmp_path: Path) -> None:
+    for name, content in (("a.jsonl", b'{"id": NaN}'), ("a.json", b'[{"id": Infinity}]')):
+        [row] = read(written(tmp_path, content), name)
+        assert row.values == {"id": None}

@@ -1,0 +1,136 @@
+"""Conversion of a file's rows from one dataset format, with an account of what becomes of each of its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat
+from annotation.imports.file_rows import JsonObject
+from annotation.imports.prompt_schema import (
+    ImportedPrompt,
+    RowError,
+    check_metadata,
+    read_prompt,
+    read_text,
+)
+from annotation.logic.limits import MAX_RESPONSES
+
+OtherColumns = Literal["stop", "metadata", "leave out"]
+BESIDE = ("system", "system_prompt", "context")
+"""Columns that are read beside any format that does not read them itself: they become a part of the prompt."""
+
+
+@dataclass
+class Converter:
+    """Converts the rows of one file.
+
+    Args:
+        other_columns: what becomes of columns that the format does not declare and that hold texts, lists or objects.
+            Numbers and booleans are kept as metadata unless they are to be left out.
+    """
+
+    format: DatasetFormat
+    min_responses: int = 2
+    other_columns: OtherColumns = "stop"
+    columns: dict[str, str] = field(default_factory=dict)
+    """What has become of each column so far: `read`, `metadata`, `preference`, `ignored`, `left out`; or `undecided`."""
+
+    _more_specific: dict[frozenset[str], str] = field(default_factory=dict)
+    """By the columns of a row, the title of a format that fits it better than the file's; empty if none does."""
+
+    @property
+    def undecided(self) -> list[str]:
+        """The columns about which a lead has to decide."""
+        return [name for name, use in self.columns.items() if use == "undecided"]
+
+    def convert(self, row: JsonObject) -> ImportedPrompt:
+        """A row as a prompt with its responses.
+
+        Raises:
+            RowError: the row is invalid.
+            NotComparable: the row is valid, but there is nothing to compare.
+        """
+        self._check_format(row)
+        row = dict.fromkeys(self.format.required) | {
+            name: None if value != value else value
+            for name, value in row.items()  # NaN is null to pandas
+        }
+        metadata = {
+            name: value
+            for name, value in row.items()
+            if self._use(name, value) == "metadata" and value is not None
+        }
+        if self.format is PALATE:
+            known = {name: value for name, value in row.items() if self.format.use_of(name) == "read"}
+            prompt = read_prompt(known, min_responses=self.min_responses)
+        else:
+            prompt = self.format.convert(row)
+        prompt = self._add_beside(prompt, row)
+        if self.format.one_response_per_row and prompt.responses:
+            [response] = prompt.responses
+            metadata = {**response.metadata, **metadata}
+            return replace(prompt, responses=[replace(response, metadata=check_metadata(metadata))])
+        return replace(prompt, metadata=check_metadata({**prompt.metadata, **metadata}))
+
+    def _check_format(self, row: JsonObject) -> None:
+        """
+        Raises:
+            RowError: the row is of a format that requires more columns than the file's.
+        """
+        columns = frozenset(row)
+        if columns not in self._more_specific:
+            needed = len(self.format.required)
+            found = (f.title for f in DATASET_FORMATS.values() if len(f.required) > needed and f.matches(row))
+            self._more_specific[columns] = next(found, "")
+        if title := self._more_specific[columns]:
+            raise RowError(f"a row of the format {title}, but the file begins with {self.format.title}")
+
+    def _use(self, name: str, value: object) -> str:
+        use = self.format.use_of(name)
+        if use == "other":
+            if name in BESIDE and (value is None or isinstance(value, str)):
+                use = "read"
+            elif self.other_columns == "leave out":
+                use = "left out"
+            elif self.other_columns == "metadata" or isinstance(value, bool | int | float):
+                use = "metadata"
+            elif value is None:
+                use = self.columns.get(name, "metadata")  # nothing to decide about yet
+            else:
+                use = "undecided"
+        if self.columns.get(name) != "undecided":
+            self.columns[name] = use
+        return use
+
+    def _add_beside(self, prompt: ImportedPrompt, row: Mapping[str, Any]) -> ImportedPrompt:
+        messages = list(prompt.messages)
+        for name in BESIDE:
+            text = row.get(name)
+            if self.format.use_of(name) != "other" or not isinstance(text, str) or not text.strip():
+                continue
+            text = read_text(text, name)
+            if name == "context":
+                last = messages[-1]
+                messages[-1] = {"role": last["role"], "content": f"{text}\n\n{last['content']}"}
+            elif messages[0]["role"] == "system":
+                raise RowError(f"{name}: the prompt has a system message already")
+            else:
+                messages.insert(0, {"role": "system", "content": text})
+        return prompt if messages == prompt.messages else prompt.with_messages(messages)
+
+
+def can_merge(first: ImportedPrompt, second: ImportedPrompt) -> bool:
+    """Whether two rows have the same prompt, and their responses fit into one item."""
+    return first.messages == second.messages and len(first.responses) < MAX_RESPONSES
+
+
+def merge(first: ImportedPrompt, second: ImportedPrompt) -> ImportedPrompt:
+    """Two rows of one prompt as one."""
+    return replace(
+        first,
+        responses=[*first.responses, *second.responses],
+        left_out=(*first.left_out, *second.left_out),
+        rows=first.rows + second.rows,
+    )

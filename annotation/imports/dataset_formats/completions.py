@@ -1,0 +1,144 @@
+"""Formats with any number of answers to a prompt: as a list in one row, or one answer a row."""
+
+from __future__ import annotations
+
+from annotation.imports.dataset_formats.base import (
+    Answer,
+    DatasetFormat,
+    build_prompt,
+    is_transcript,
+    objects,
+    read_answer,
+    read_conversation,
+    read_transcript,
+)
+from annotation.imports.dataset_formats.pairs import read_prompt_column
+from annotation.imports.file_rows import JsonObject
+from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_messages
+
+
+def _without(values: JsonObject, *names: str) -> JsonObject:
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def _ultrafeedback(row: JsonObject) -> ImportedPrompt:
+    answers = [
+        Answer(completion.get("response"), completion.get("model"), _without(completion, "response", "model"))
+        for completion in objects(row["completions"], "completions")
+    ]
+    return build_prompt(read_messages(row.get("instruction")), answers)
+
+
+def _nectar(row: JsonObject) -> ImportedPrompt:
+    """The prompt is a transcript that ends with "Assistant:"."""
+    prompt = row["prompt"]
+    if is_transcript(prompt):
+        prompt = read_transcript(prompt.rstrip().removesuffix("Assistant:"), "prompt")
+    messages = read_messages(prompt)
+    answers = [
+        Answer(answer.get("answer"), answer.get("model"), _without(answer, "answer", "model", "rank"))
+        for answer in objects(row["answers"], "answers")
+    ]
+    return build_prompt(messages, answers)
+
+
+def _distilabel(row: JsonObject) -> ImportedPrompt:
+    """Lists beside `generations` have an entry for each of them."""
+    generations = row["generations"]
+    if not isinstance(generations, list):
+        raise RowError("generations: not a list")
+
+    def beside(*names: str) -> list[object]:
+        for name in names:
+            value = row.get(name)
+            if value is None:
+                continue
+            if not isinstance(value, list) or len(value) != len(generations):
+                raise RowError(f"{name}: not a list with an entry for each of the generations")
+            return value
+        return [None] * len(generations)
+
+    models = beside("generation_models", "generation_model", "models")
+    rationales = beside("rationales")
+    answers = [
+        Answer(text, model, {"rationale": rationale})
+        for text, model, rationale in zip(generations, models, rationales, strict=True)
+    ]
+    return build_prompt(read_messages(row["instruction"]), answers)
+
+
+_HELPSTEER_SCORES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+
+
+def _helpsteer2(row: JsonObject) -> ImportedPrompt:
+    scores = {name: row.get(name) for name in _HELPSTEER_SCORES}
+    return build_prompt(read_messages(row.get("prompt")), [Answer(row.get("response"), None, scores)])
+
+
+def _trl_completion(row: JsonObject) -> ImportedPrompt:
+    messages = read_prompt_column(row)
+    answer = Answer(
+        read_answer(row.get("completion"), "completion", messages), None, {"label": row.get("label")}
+    )
+    return build_prompt(messages, [answer])
+
+
+def _messages(row: JsonObject) -> ImportedPrompt:
+    """A conversation, whose last message is the user's, or an answer to the ones before it."""
+    messages = read_conversation(row["messages"], "messages")
+    if messages[-1]["role"] != "assistant":
+        return build_prompt(read_messages(messages), [])
+    return build_prompt(read_messages(messages[:-1]), [Answer(messages[-1]["content"])])
+
+
+COMPLETION_FORMATS = (
+    DatasetFormat(
+        "ultrafeedback",
+        "UltraFeedback",
+        ("instruction", "completions"),
+        _ultrafeedback,
+        metadata=("id", "source", "correct_answers", "incorrect_answers"),
+        ignored=("models",),
+    ),
+    DatasetFormat(
+        "nectar",
+        "Nectar",
+        ("prompt", "answers"),
+        _nectar,
+        metadata=("source", "turns", "num_responses", "good_natured"),
+    ),
+    DatasetFormat(
+        "distilabel",
+        "distilabel",
+        ("instruction", "generations"),
+        _distilabel,
+        optional=("generation_models", "generation_model", "models", "rationales"),
+        metadata=("model_name", "distilabel_metadata"),
+        preferences=("ratings",),
+    ),
+    DatasetFormat(
+        "helpsteer2",
+        "HelpSteer2",
+        ("prompt", "response", "helpfulness"),
+        _helpsteer2,
+        optional=_HELPSTEER_SCORES,
+        one_response_per_row=True,
+    ),
+    DatasetFormat(
+        "trl-completion",
+        "TRL prompts and completions",
+        ("prompt", "completion"),
+        _trl_completion,
+        optional=("label",),
+        metadata=("id", "source", "origin"),
+        one_response_per_row=True,
+    ),
+    DatasetFormat(
+        "messages",
+        "OpenAI messages",
+        ("messages",),
+        _messages,
+        metadata=("id", "source"),
+        one_response_per_row=True,
+    ),
+)

@@ -1,0 +1,168 @@
+"""Formats with a preferred and a rejected answer in each row."""
+
+from __future__ import annotations
+
+from annotation.imports.dataset_formats.base import (
+    Answer,
+    DatasetFormat,
+    NotComparable,
+    build_prompt,
+    is_empty,
+    is_transcript,
+    objects,
+    pair_of_conversations,
+    read_answer,
+    read_conversation,
+    read_transcript,
+)
+from annotation.imports.file_rows import JsonObject
+from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
+
+
+def read_prompt_column(row: JsonObject) -> list[Message]:
+    """The column `prompt`: a text, or messages with any further keys."""
+    prompt = row.get("prompt")
+    return read_messages(prompt if isinstance(prompt, str) else read_conversation(prompt, "prompt"))
+
+
+def _chosen_and_rejected(row: JsonObject, messages: list[Message]) -> ImportedPrompt:
+    names = ("chosen", "rejected")
+    return build_prompt(messages, [Answer(read_answer(row.get(name), name, messages)) for name in names])
+
+
+def _trl(row: JsonObject) -> ImportedPrompt:
+    return _chosen_and_rejected(row, read_prompt_column(row))
+
+
+def _trl_implicit(row: JsonObject) -> ImportedPrompt:
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if isinstance(chosen, str) and isinstance(rejected, str):
+        return _split_at_common_prefix(chosen, rejected)
+    return pair_of_conversations(read_conversation(chosen, "chosen"), read_conversation(rejected, "rejected"))
+
+
+def _split_at_common_prefix(chosen: str, rejected: str) -> ImportedPrompt:
+    """The prompt is the common prefix, up to its last white space, as in TRL's `extract_prompt`."""
+    differences = (n for n, (a, b) in enumerate(zip(chosen, rejected, strict=False)) if a != b)
+    shared = chosen[: next(differences, min(len(chosen), len(rejected)))]
+    end = max(shared.rfind(blank) for blank in " \n")
+    if chosen == rejected:
+        raise NotComparable("the answers are the same")
+    if end < 1 or not shared[:end].strip():
+        raise NotComparable("the texts have no common prefix")
+    if not chosen[end:].strip() or not rejected[end:].strip():
+        raise NotComparable("one text is the beginning of the other")
+    prompt = read_messages(shared[:end].strip())
+    return build_prompt(prompt, [Answer(chosen[end:].strip()), Answer(rejected[end:].strip())])
+
+
+def _hh_rlhf(row: JsonObject) -> ImportedPrompt:
+    chosen, rejected = (read_transcript(row.get(name), name) for name in ("chosen", "rejected"))
+    return pair_of_conversations(chosen, rejected)
+
+
+def _alpaca(row: JsonObject) -> ImportedPrompt:
+    """`instruction`, with `input` below it; `history` is a list of [question, answer]."""
+    messages: list[Message] = []
+    history = row.get("history") or []
+    if not isinstance(history, list) or not all(
+        isinstance(turn, list) and len(turn) == 2 for turn in history
+    ):
+        raise RowError("history: not a list of [question, answer]")
+    for n, (question, answer) in enumerate(history):
+        messages.append({"role": "user", "content": read_text(question, f"history[{n}][0]")})
+        messages.append({"role": "assistant", "content": read_text(answer, f"history[{n}][1]")})
+    question = read_text(row.get("instruction"), "instruction")
+    if not is_empty(row.get("input")):
+        question += "\n\n" + read_text(row.get("input"), "input")
+    return _chosen_and_rejected(row, [*messages, {"role": "user", "content": question}])
+
+
+def _sharegpt(row: JsonObject) -> ImportedPrompt:
+    return _chosen_and_rejected(
+        row, read_messages(read_conversation(row.get("conversations"), "conversations"))
+    )
+
+
+def _orca(row: JsonObject) -> ImportedPrompt:
+    question = read_text(row.get("question"), "question")
+    return _chosen_and_rejected(row, [{"role": "user", "content": question}])
+
+
+def _openai_preference(row: JsonObject) -> ImportedPrompt:
+    given = row.get("input")
+    if not isinstance(given, dict):
+        raise RowError("input: not an object with messages")
+    if unknown := {name for name in given if given[name]} - {"messages", "tools", "parallel_tool_calls"}:
+        raise RowError(f"input: unknown field {min(unknown)!r}")
+    if given.get("tools"):
+        raise RowError("input.tools: tools, which cannot be shown")
+    messages = read_messages(read_conversation(given.get("messages"), "input.messages"))
+    names = ("preferred_output", "non_preferred_output")
+    return build_prompt(
+        messages, [Answer(read_answer(objects(row.get(name), name), name, messages)) for name in names]
+    )
+
+
+PAIR_FORMATS = (
+    DatasetFormat(
+        "hh-rlhf",
+        "HH-RLHF",
+        ("chosen", "rejected"),
+        _hh_rlhf,
+        condition=lambda row: is_transcript(row["chosen"]) and is_transcript(row["rejected"]),
+    ),
+    DatasetFormat(
+        "ultrafeedback-binarized",
+        "UltraFeedback, binarized",
+        ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
+        _trl,
+        metadata=("prompt_id", "source"),
+        preferences=("score_chosen", "score_rejected"),
+        ignored=("messages",),
+    ),
+    DatasetFormat(
+        "trl",
+        "TRL preferences",
+        ("prompt", "chosen", "rejected"),
+        _trl,
+        metadata=("id", "prompt_id", "source", "origin"),
+        preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+    ),
+    DatasetFormat(
+        "alpaca-ranking",
+        "Alpaca preferences",
+        ("instruction", "chosen", "rejected"),
+        _alpaca,
+        optional=("input", "history"),
+        metadata=("id",),
+    ),
+    DatasetFormat(
+        "orca-pairs",
+        "Orca pairs",
+        ("question", "chosen", "rejected"),
+        _orca,
+        metadata=("id", "source"),
+    ),
+    DatasetFormat(
+        "sharegpt-ranking",
+        "ShareGPT preferences",
+        ("conversations", "chosen", "rejected"),
+        _sharegpt,
+        metadata=("id", "source"),
+    ),
+    DatasetFormat(
+        "openai-preference",
+        "OpenAI preference fine-tuning",
+        ("input", "preferred_output", "non_preferred_output"),
+        _openai_preference,
+    ),
+    DatasetFormat(
+        "trl-implicit",
+        "TRL preferences with an implicit prompt",
+        ("chosen", "rejected"),
+        _trl_implicit,
+        metadata=("id", "prompt_id", "source", "origin"),
+        preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+    ),
+)

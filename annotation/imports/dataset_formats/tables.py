@@ -1,0 +1,64 @@
+"""Palate's own rows, tables with a column for each answer, and bare prompts."""
+
+from __future__ import annotations
+
+import re
+
+from annotation.imports.dataset_formats.base import Answer, DatasetFormat, build_prompt
+from annotation.imports.dataset_formats.pairs import read_prompt_column
+from annotation.imports.file_rows import JsonObject
+from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_messages, read_prompt
+
+_ANSWER_COLUMN = re.compile(r"(?:response|answer|completion|output)[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
+_MODEL_COLUMN = re.compile(r"model[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
+
+
+def _palate(row: JsonObject) -> ImportedPrompt:
+    return read_prompt({name: row[name] for name in FIELDS if name in row})
+
+
+def _answer_columns(row: JsonObject) -> list[str]:
+    return sorted(name for name in row if _ANSWER_COLUMN.fullmatch(name))
+
+
+def _table(row: JsonObject) -> ImportedPrompt:
+    answers = [
+        Answer(row[name], row.get(re.sub(r"^[a-zA-Z]+", "model", name))) for name in _answer_columns(row)
+    ]
+    return build_prompt(read_messages(row.get("prompt")), answers)
+
+
+def _prompts(row: JsonObject) -> ImportedPrompt:
+    return build_prompt(read_prompt_column(row), [])
+
+
+PALATE = DatasetFormat(
+    "palate",
+    "Palate (prompt + responses)",
+    ("prompt",),
+    _palate,
+    optional=FIELDS,
+    preferences=("ranks",),
+    condition=lambda row: "responses" in row or row.keys() <= set(FIELDS),
+)
+
+TABLE_FORMATS = (
+    PALATE,
+    DatasetFormat(
+        "table",
+        "Table of prompts and answers",
+        ("prompt",),
+        _table,
+        metadata=("id", "source"),
+        is_column=lambda name: bool(_ANSWER_COLUMN.fullmatch(name) or _MODEL_COLUMN.fullmatch(name)),
+        condition=lambda row: bool(_answer_columns(row)),
+    ),
+    DatasetFormat(
+        "prompts",
+        "Prompts",
+        ("prompt",),
+        _prompts,
+        metadata=("id", "source"),
+        condition=lambda row: not {"chosen", "rejected", "completion", "response"} & row.keys(),
+    ),
+)

@@ -1,0 +1,35 @@
+"""A file that is one JSON object: a row, or a wrapper around the list of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from annotation.imports import file_rows
+from annotation.imports.file_rows import FileError, FileRow, parse_json_object
+
+WRAPPERS = ("data", "rows", "records", "examples", "items", "train")
+"""Names under which a wrapper has its rows."""
+
+
+def read_json_object(path: Path) -> Iterator[FileRow]:
+    size = path.stat().st_size
+    if size > file_rows.MAX_LINE:
+        limit = file_rows.MAX_LINE // 2**20
+        raise FileError(
+            f"It is one JSON object of more than {limit} MB: write one object per line, or a list."
+        )
+    try:
+        value = parse_json_object(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise FileError("It is not UTF-8 text.") from None
+    except ValueError as error:
+        raise FileError(f"It begins like one JSON object, but is {error}.") from None
+    lists = [name for name in WRAPPERS if isinstance(value.get(name), list)]
+    rows = value[lists[0]] if len(lists) == 1 else [value]
+    for number, row in enumerate(rows, start=1):
+        position = size * number // len(rows)
+        if isinstance(row, dict):
+            yield FileRow(number, row, position)
+        else:
+            yield FileRow(number, None, position, "not a JSON object: each element is {…}")
