@@ -8,11 +8,11 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
+from annotation.api.view import ApiView
 from annotation.audit import THE_SITE, VERBS, audit_entries
 from annotation.models import AuditEntry
 
@@ -37,7 +37,7 @@ class AuditFilter(serializers.Serializer[Any]):
     verb = serializers.ChoiceField(sorted(VERBS), default="", allow_blank=True)
 
 
-class AuditApi(APIView):
+class AuditApi(ApiView):
     @extend_schema(
         summary="The audit trail",
         operation_id="audit_list",

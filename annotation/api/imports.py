@@ -12,7 +12,6 @@ from rest_framework.exceptions import ValidationError
 from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import imports
@@ -21,6 +20,7 @@ from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Import
 
 
@@ -76,7 +76,7 @@ class ImportFileIn(serializers.Serializer[Any]):
     )
 
 
-class ImportsApi(APIView):
+class ImportsApi(ApiView):
     parser_classes = (MultiPartParser,)
 
     @extend_schema(
@@ -116,7 +116,7 @@ class ImportsApi(APIView):
         return Response(ImportFileOut(upload).data, status=202, headers={"Location": location})
 
 
-class ImportApi(APIView):
+class ImportApi(ApiView):
     @extend_schema(
         summary="The state of an import",
         operation_id="imports_get",
@@ -128,7 +128,7 @@ class ImportApi(APIView):
         return Response(ImportFileOut(_import(request, slug, pk)).data)
 
 
-class CancelImportApi(APIView):
+class CancelImportApi(ApiView):
     @extend_schema(
         summary="Cancel an import",
         operation_id="imports_cancel",

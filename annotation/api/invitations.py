@@ -9,13 +9,13 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import invitations
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Invitation, Member
 
 
@@ -42,7 +42,7 @@ class InvitationIn(serializers.Serializer[Any]):
     note = serializers.CharField(default="", allow_blank=True, max_length=120, help_text="For whom it is.")
 
 
-class InvitationsApi(APIView):
+class InvitationsApi(ApiView):
     @extend_schema(
         summary="The project's invitations",
         operation_id="invitations_list",
@@ -73,7 +73,7 @@ class InvitationsApi(APIView):
         return Response(created, status=201, headers={"Cache-Control": "no-store"})
 
 
-class InvitationApi(APIView):
+class InvitationApi(ApiView):
     @extend_schema(
         summary="Revoke an invitation",
         operation_id="invitations_revoke",

@@ -9,13 +9,13 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions.projects import write_guideline
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Item, Slot
 
@@ -64,7 +64,7 @@ def with_counts(items: QuerySet[Item]) -> QuerySet[Item]:
     )
 
 
-class ItemsApi(APIView):
+class ItemsApi(ApiView):
     @extend_schema(
         summary="The project's items",
         operation_id="items_list",
@@ -86,7 +86,7 @@ class ItemsApi(APIView):
         )
 
 
-class GuidelinesApi(APIView):
+class GuidelinesApi(ApiView):
     @extend_schema(
         summary="Every version of the guidelines",
         operation_id="guidelines_list",

@@ -10,7 +10,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, ResponseRatings, revise, submit
@@ -19,6 +18,8 @@ from annotation.api import errors, exports
 from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
+from annotation.api.validation import validate
+from annotation.api.view import ApiView
 from annotation.http.file_downloads import send_live_export, send_snapshot_export
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.ranking import LETTERS
@@ -143,7 +144,7 @@ class JudgmentOut(serializers.ModelSerializer[Judgment]):
         return judgment.slot_id is not None
 
 
-class JudgmentsApi(APIView):
+class JudgmentsApi(ApiView):
     renderer_classes = exports.RENDERERS
     scope = ApiToken.Scope.ANNOTATE
 
@@ -222,7 +223,7 @@ class JudgmentsApi(APIView):
         a conflict. For every member."""
         project = project_for(request.user, slug)
         serializer = SubmissionIn(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        validate(serializer)
         lease = lease_of(
             serializer.validated_data["ticket"], annotator=current_user(request), project=project
         )
@@ -239,7 +240,7 @@ class JudgmentPage(Page):
     results = JudgmentOut(many=True)
 
 
-class MyJudgmentsApi(APIView):
+class MyJudgmentsApi(ApiView):
     @extend_schema(
         summary="Your judgments",
         operation_id="judgments_mine",
@@ -255,7 +256,7 @@ class MyJudgmentsApi(APIView):
         return NewestFirst().page_response(judgments, request, JudgmentOut)
 
 
-class JudgmentApi(APIView):
+class JudgmentApi(ApiView):
     @extend_schema(
         summary="One judgment",
         operation_id="judgments_retrieve",
@@ -271,7 +272,7 @@ class JudgmentApi(APIView):
         return Response(JudgmentOut(judgment).data)
 
 
-class ReviseApi(APIView):
+class ReviseApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
@@ -286,7 +287,7 @@ class ReviseApi(APIView):
         project = project_for(request.user, slug)
         judgment = _judgment(project, pk)
         serializer = JudgmentIn(data=request.data)
-        serializer.is_valid(raise_exception=True)
+        validate(serializer)
         arguments = serializer.arguments(judgment.shown_order)
         with errors.as_field_errors(JudgmentError):
             newer = revise(judgment=judgment, annotator=current_user(request), **arguments)

@@ -10,7 +10,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import members, rules
@@ -19,6 +18,7 @@ from annotation.actions.rules import RuleError
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Member, User
 
 ACTIONS: dict[str, Callable[[Member, User, str], object]] = {
@@ -71,7 +71,7 @@ class ReasonIn(serializers.Serializer[Any]):
     )
 
 
-class MembersApi(APIView):
+class MembersApi(ApiView):
     @extend_schema(
         summary="The project's members",
         operation_id="members_list",
@@ -100,7 +100,7 @@ class MembersApi(APIView):
         return Response(MemberOut(member).data, status=201)
 
 
-class MemberApi(APIView):
+class MemberApi(ApiView):
     @extend_schema(
         summary="Change a member's role",
         operation_id="members_change",
@@ -128,7 +128,7 @@ class MemberApi(APIView):
         return Response(status=204)
 
 
-class AccountsApi(APIView):
+class AccountsApi(ApiView):
     @extend_schema(
         summary="Create an account for a new member",
         operation_id="members_create",
@@ -147,7 +147,7 @@ class AccountsApi(APIView):
         return Response(data, status=201, headers={"Cache-Control": "no-store"})
 
 
-class MemberActApi(APIView):
+class MemberActApi(ApiView):
     @extend_schema(
         summary="Pause, warn or resume a member",
         operation_id="members_act",

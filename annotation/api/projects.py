@@ -11,12 +11,12 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, member_for, project_for, require_project_creator
 from annotation.actions.projects import SETTINGS, change_project, create_project
 from annotation.api import errors
-from annotation.api.validation import validate_body
+from annotation.api.validation import validate, validate_body
+from annotation.api.view import ApiView
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Member, Project
 from annotation.queries import progress
@@ -78,7 +78,7 @@ class ProjectIn(SettingsIn):
         fields = (*SETTINGS, "guideline")
 
 
-class ProjectsApi(APIView):
+class ProjectsApi(ApiView):
     @extend_schema(
         summary="Your projects",
         operation_id="projects_list",
@@ -118,7 +118,7 @@ class ProjectsApi(APIView):
         return Response(_detail(project, Role.LEAD), status=201)
 
 
-class ProjectApi(APIView):
+class ProjectApi(ApiView):
     @extend_schema(
         summary="One project and its progress",
         operation_id="projects_retrieve",
@@ -141,7 +141,7 @@ class ProjectApi(APIView):
         """Settings that are left out stay unchanged. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         serializer = SettingsIn(project, data=request.data, partial=True)
-        serializer.is_valid(raise_exception=True)
+        validate(serializer)
         change_project(
             project=_apply_settings(project, serializer.validated_data), actor=current_user(request)
         )

@@ -13,7 +13,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import UnsupportedMediaType, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions.prompts import import_lines
@@ -21,6 +20,7 @@ from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.parsers import JsonLinesParser, JsonParser
 from annotation.api.renderers import NDJSON
+from annotation.api.view import ApiView
 from annotation.models import Prompt
 from annotation.models import Response as Answer
 
@@ -98,7 +98,7 @@ _EXAMPLE = {
 }
 
 
-class PromptsApi(APIView):
+class PromptsApi(ApiView):
     parser_classes = (JsonParser, JsonLinesParser)
 
     @extend_schema(

@@ -8,13 +8,13 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, project_for
 from annotation.analytics import annotators
 from annotation.analytics.agreement import alphas, tallies
 from annotation.analytics.filters import PERIODS, Filters
 from annotation.api import errors
+from annotation.api.view import ApiView
 from annotation.logic.agreement import Tally
 
 
@@ -62,7 +62,7 @@ class QualityOut(serializers.Serializer[Any]):
     annotators = AnnotatorOut(many=True)
 
 
-class QualityApi(APIView):
+class QualityApi(ApiView):
     @extend_schema(
         summary="Agreement and annotator statistics",
         operation_id="quality_get",

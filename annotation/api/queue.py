@@ -9,7 +9,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import current_user, project_for
 from annotation.actions.drafts import save_draft
@@ -19,6 +18,7 @@ from annotation.actions.skips import skip
 from annotation.api import errors
 from annotation.api.prompts import MessageOut
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.logic.degrees import LABELS
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.masking import mask
@@ -100,7 +100,7 @@ _EXAMPLE = {
 _SKIP = {"ticket": "eyJzbG90X2lkIjo…", "reason": "cannot_judge", "note": "It is in Welsh."}
 
 
-class NextApi(APIView):
+class NextApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
@@ -147,7 +147,7 @@ def _item_data(project: Project, annotator: User, lease: Lease) -> dict[str, Any
     }
 
 
-class SkipApi(APIView):
+class SkipApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
@@ -167,7 +167,7 @@ class SkipApi(APIView):
         return Response(status=204)
 
 
-class RenewApi(APIView):
+class RenewApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(
@@ -185,7 +185,7 @@ class RenewApi(APIView):
         return Response({"held": renew(lease=lease)})
 
 
-class DraftApi(APIView):
+class DraftApi(ApiView):
     scope = ApiToken.Scope.ANNOTATE
 
     @extend_schema(

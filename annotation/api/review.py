@@ -10,7 +10,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import review
@@ -20,6 +19,7 @@ from annotation.api.items import ItemOut, with_counts
 from annotation.api.judgments import JudgmentOut, RanksField, by_response
 from annotation.api.lookup import get_or_404
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Item, Judgment, User, Verdict
 
 
@@ -98,7 +98,7 @@ ACTIONS: dict[str, Callable[[Item, User, dict[str, Any]], None]] = {
 }
 
 
-class ItemApi(APIView):
+class ItemApi(ApiView):
     @extend_schema(
         summary="One item with its judgments",
         operation_id="items_retrieve",
@@ -110,7 +110,7 @@ class ItemApi(APIView):
         return Response(ItemDetail(_item(request, slug, pk)).data)
 
 
-class ItemActApi(APIView):
+class ItemActApi(ApiView):
     @extend_schema(
         summary="Act on an item",
         operation_id="items_act",

@@ -8,7 +8,6 @@ from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import rules
@@ -16,6 +15,7 @@ from annotation.actions.rules import RuleError
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Rule
 
 
@@ -32,7 +32,7 @@ class RuleIn(serializers.Serializer[Any]):
     action = serializers.ChoiceField(Rule.Action.choices)
 
 
-class RulesApi(APIView):
+class RulesApi(ApiView):
     @extend_schema(
         summary="The project's rules",
         operation_id="rules_list",
@@ -68,7 +68,7 @@ class RulesApi(APIView):
         return Response(RuleOut(rule).data)
 
 
-class RuleApi(APIView):
+class RuleApi(ApiView):
     @extend_schema(
         summary="Remove a rule",
         operation_id="rules_remove",

@@ -10,13 +10,13 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions.snapshots import SnapshotError, create_snapshot, snapshot_path
 from annotation.api import errors, exports
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.exports.dataset_card import render_card
 from annotation.exports.snapshot_diff import compare_snapshots
 from annotation.http.file_downloads import send_hub_archive, send_snapshot_export
@@ -87,7 +87,7 @@ class DifferenceOut(serializers.Serializer[Any]):
     examples = ExampleOut(many=True)
 
 
-class SnapshotsApi(APIView):
+class SnapshotsApi(ApiView):
     @extend_schema(
         summary="The project's snapshots",
         operation_id="snapshots_list",
@@ -122,7 +122,7 @@ class SnapshotsApi(APIView):
         return Response(SnapshotOut(snapshot).data, status=201)
 
 
-class SnapshotApi(APIView):
+class SnapshotApi(ApiView):
     @extend_schema(
         summary="One snapshot and its dataset card",
         operation_id="snapshots_retrieve",
@@ -135,7 +135,7 @@ class SnapshotApi(APIView):
         return Response(SnapshotDetail(exports.get_snapshot(project, number)).data)
 
 
-class SnapshotFileApi(APIView):
+class SnapshotFileApi(ApiView):
     renderer_classes = exports.RENDERERS
 
     @extend_schema(
@@ -156,7 +156,7 @@ class SnapshotFileApi(APIView):
             raise ValidationError({"detail": str(error)}) from error
 
 
-class SnapshotHubApi(APIView):
+class SnapshotHubApi(ApiView):
     renderer_classes = exports.ZIP_RENDERERS
 
     @extend_schema(
@@ -180,7 +180,7 @@ class SnapshotHubApi(APIView):
             raise ValidationError({"detail": str(error)}) from error
 
 
-class DifferenceApi(APIView):
+class DifferenceApi(ApiView):
     @extend_schema(
         summary="Compare with another snapshot",
         operation_id="snapshots_difference",

@@ -9,7 +9,6 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.actions import webhook_delivery, webhooks
@@ -17,6 +16,7 @@ from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Delivery, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -84,7 +84,7 @@ class DeliveryPage(Page):
     results = DeliveryOut(many=True)
 
 
-class WebhooksApi(APIView):
+class WebhooksApi(ApiView):
     @extend_schema(
         summary="The project's webhooks",
         operation_id="webhooks_list",
@@ -121,7 +121,7 @@ class WebhooksApi(APIView):
         return Response(NewWebhookOut(webhook).data, status=201, headers={"Cache-Control": "no-store"})
 
 
-class WebhookApi(APIView):
+class WebhookApi(ApiView):
     @extend_schema(
         summary="Pause or resume a webhook, or change its events",
         operation_id="webhooks_change",
@@ -151,7 +151,7 @@ class WebhookApi(APIView):
         return Response(status=204)
 
 
-class TestApi(APIView):
+class TestApi(ApiView):
     @extend_schema(
         summary="Test a webhook",
         operation_id="webhooks_test",
@@ -165,7 +165,7 @@ class TestApi(APIView):
         return Response(DeliveryOut(webhook_delivery.send_test(webhook)).data, status=201)
 
 
-class DeliveriesApi(APIView):
+class DeliveriesApi(ApiView):
     @extend_schema(
         summary="The deliveries of a webhook",
         operation_id="webhooks_deliveries",
@@ -178,7 +178,7 @@ class DeliveriesApi(APIView):
         return ById().page_response(_webhook(request, slug, pk).deliveries.all(), request, DeliveryOut)
 
 
-class RedeliverApi(APIView):
+class RedeliverApi(ApiView):
     @extend_schema(
         summary="Redeliver a message",
         operation_id="webhooks_redeliver",

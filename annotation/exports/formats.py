@@ -44,16 +44,24 @@ CHOSEN, REJECTED = "j.quoted[pair.better]", "j.quoted[pair.worse]"
 PROMPT = Column(MESSAGES, "j.messages::text")
 MARGIN = Column("float64", json_float("pair.margin"))
 
+
+def _without_turn_marks(text: str) -> str:
+    """A text in which nothing looks like the beginning of a turn: a blank stands before "Human:" and "Assistant:" there."""
+    for speaker in ("Human:", "Assistant:"):
+        text = f"replace({text}, E'\\n\\n{speaker}', E'\\n\\n {speaker}')"
+    return text
+
+
 # "\n\nHuman: …\n\nAssistant: …"; a system message, for which that format has no place, is the beginning
-TRANSCRIPT = """(SELECT string_agg(CASE m ->> 'role' WHEN 'user' THEN E'\\n\\nHuman: ' WHEN 'assistant' THEN E'\\n\\nAssistant: '
-                               ELSE '' END || (m ->> 'content'), '' ORDER BY place)
+TRANSCRIPT = f"""(SELECT string_agg(CASE m ->> 'role' WHEN 'user' THEN E'\\n\\nHuman: ' WHEN 'assistant' THEN E'\\n\\nAssistant: '
+                               ELSE '' END || {_without_turn_marks("(m ->> 'content')")}, '' ORDER BY place)
         FROM jsonb_array_elements(j.messages) WITH ORDINALITY AS t (m, place)) || E'\\n\\nAssistant:'"""
 PROMPT_TEXT = f"""CASE jsonb_array_length(j.messages) WHEN 1 THEN j.messages -> 0 ->> 'content'
     ELSE {TRANSCRIPT} END"""
 
 
 def _transcript(position: str) -> str:
-    return f"to_json({TRANSCRIPT} || ' ' || j.texts[{position}])::text"
+    return f"to_json({TRANSCRIPT} || ' ' || {_without_turn_marks(f'j.texts[{position}]')})::text"
 
 
 def _score(position: str) -> str:
@@ -71,7 +79,7 @@ def _tagged(name: str, otherwise: str) -> str:
 
 _ORIGIN_NAMES = (
     *("prompt_id", "group", "item", "judgment", "split", "round", "annotator", "account", "guideline"),
-    *("models", "shown_order", "control", "gold", "metadata"),
+    *("models", "shown_order", "control", "gold", "tags", "metadata"),
 )
 ORIGIN: dict[str, Column] = {
     name: Column((ROW_TYPES | {"models": ["string"]})[name], f'j."{name}"') for name in _ORIGIN_NAMES

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat
+from annotation.imports.dataset_formats.base import read_author, read_json_text
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import (
     ImportedPrompt,
@@ -67,7 +68,7 @@ class Converter:
             prompt = read_prompt(known, min_responses=self.min_responses)
         else:
             prompt = self.format.convert(row)
-        prompt = self._add_beside(prompt, row)
+        prompt = add_origin(self._add_beside(prompt, row), row.get("origin"))
         if self.format.one_response_per_row and prompt.responses:
             [response] = prompt.responses
             metadata = {**response.metadata, **metadata}
@@ -90,7 +91,7 @@ class Converter:
     def _use(self, name: str, value: object) -> str:
         use = self.format.use_of(name)
         if use == "other":
-            if name in BESIDE and (value is None or isinstance(value, str)):
+            if self._is_beside(name, value):
                 use = "read"
             elif self.other_columns == "leave out":
                 use = "left out"
@@ -103,6 +104,12 @@ class Converter:
         if self.columns.get(name) != "undecided":
             self.columns[name] = use
         return use
+
+    def _is_beside(self, name: str, value: object) -> bool:
+        """Whether a column is read beside any format."""
+        if name == "origin":
+            return is_origin(value)
+        return name in BESIDE and (value is None or isinstance(value, str))
 
     def _add_beside(self, prompt: ImportedPrompt, row: Mapping[str, Any]) -> ImportedPrompt:
         messages = list(prompt.messages)
@@ -119,6 +126,40 @@ class Converter:
             else:
                 messages.insert(0, {"role": "system", "content": text})
         return prompt if messages == prompt.messages else prompt.with_messages(messages)
+
+
+def is_origin(value: object) -> bool:
+    """Whether a value is the column `origin` of our exports."""
+    return isinstance(value, dict) and "prompt_id" in value
+
+
+def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
+    """The prompt with the id, tags, authors and metadata that the column `origin` of our exports has.
+
+    Raises:
+        RowError: one of them is invalid.
+    """
+    if not isinstance(origin, dict) or not is_origin(origin):
+        return prompt
+    authors = origin.get("models") or []
+    if "chosen_model" in origin:
+        authors = [origin["chosen_model"], origin.get("rejected_model")]
+    responses = prompt.responses
+    if len(authors) == len(responses):
+        responses = [
+            replace(r, author=read_author(author)) for r, author in zip(responses, authors, strict=True)
+        ]
+    return replace(
+        prompt,
+        external_id=read_text(origin["prompt_id"], "origin.prompt_id", limit=200),
+        tags=[read_text(tag, "origin.tags", limit=60) for tag in origin.get("tags") or []],
+        responses=responses,
+        metadata={**prompt.metadata, **as_object(read_json_text(origin.get("metadata"), "origin.metadata"))},
+    )
+
+
+def as_object(value: object) -> JsonObject:
+    return value if isinstance(value, dict) else {}
 
 
 def can_merge(first: ImportedPrompt, second: ImportedPrompt) -> bool:

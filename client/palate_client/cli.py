@@ -6,6 +6,7 @@ import argparse
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,12 @@ from palate_client.labeling import Item, Judgment, Skip
 
 WAITS = 3
 """The exit code if a round waits for a decision."""
+COLUMNS = {
+    "metadata": "Columns kept as metadata",
+    "preference": "Columns of preferences, which are not imported",
+    "ignored": "Columns that repeat others",
+    "left out": "Columns left out",
+}
 SELECTION = (
     *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
     *("agreement", "gold"),
@@ -44,12 +51,26 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="palate", description="Palate from the command line.")
     parser.add_argument("--url", help="of the site; otherwise PALATE_URL, or http://localhost:8000")
     parser.add_argument("--token", help="from your account page; otherwise PALATE_TOKEN")
+    parser.add_argument("--version", action="version", version=f"palate-client {version('palate-client')}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
     command = commands.add_parser("import", help="send a file of prompts and responses")
     command.add_argument("project")
     command.add_argument(
         "file", type=Path, help="JSON Lines, a JSON list, CSV or Parquet, optionally compressed with gzip"
+    )
+    command.add_argument(
+        "--other-columns",
+        choices=("stop", "metadata", "leave out"),
+        default="stop",
+        help="what becomes of columns that the file's format does not have (default stop)",
+    )
+    command.add_argument(
+        "--set-aside",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of invalid rows that may be set aside (default 0)",
     )
     command.set_defaults(run=_import)
 
@@ -86,12 +107,25 @@ def _parser() -> argparse.ArgumentParser:
 def _import(palate: Palate, arguments: argparse.Namespace) -> None:
     with tqdm(total=100, unit="%", disable=None) as bar:
         counts = palate.import_file(
-            arguments.project, arguments.file, on_change=lambda now: bar.update(now["percent"] - bar.n)
+            arguments.project,
+            arguments.file,
+            other_columns=arguments.other_columns,
+            set_aside_share=arguments.set_aside,
+            on_change=lambda now: bar.update(now["percent"] - bar.n),
         )
     print(
         f"New prompts: {counts['prompts']:,}, responses: {counts['responses']:,}, items: {counts['items']:,}. "
         f"Unchanged rows: {counts['unchanged']:,}."
     )
+    for what, number in {**counts["set_aside"], **counts["left_out"]}.items():
+        print(f"Left out: {number:,} × {what}")
+    for number, sentence in counts["errors"]:
+        print(f"Set aside: {counts['unit']} {number:,}: {sentence}")
+    if counts["more_errors"]:
+        print(f"Set aside: {counts['more_errors']:,} more")
+    for use in ("metadata", "preference", "ignored", "left out"):
+        if names := [name for name, its_use in counts["columns"].items() if its_use == use]:
+            print(f"{COLUMNS[use]}: {', '.join(names)}")
 
 
 def _export(palate: Palate, arguments: argparse.Namespace) -> None:

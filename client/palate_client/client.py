@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 
@@ -99,18 +99,30 @@ class Palate:
         slug: str,
         path: Path | str,
         *,
+        other_columns: Literal["stop", "metadata", "leave out"] = "stop",
+        set_aside_share: float = 0.0,
         every_s: float = 0.5,
         on_change: Callable[[Json], object] = lambda _: None,
     ) -> Json:
         """Upload a file in any format that the site knows (JSON Lines, a JSON list, CSV, Parquet, also with gzip), and wait
-        until a worker has imported it. If one row is invalid, nothing is imported. Returns the import's report.
+        until a worker has imported it. Returns the import's report, which accounts for every row and column.
 
         Repeating an import changes nothing.
+
+        Args:
+            other_columns: what becomes of columns that the format does not have: by default, they stop the import.
+            set_aside_share: the share of invalid rows up to which they are set aside; beyond it nothing is imported.
+
+        Raises:
+            PalateError: nothing was imported; its `errors` name the rows.
         """
         place = f"/projects/{slug}/imports/"
         # a fixed boundary: a repeated request must have the same bytes
         headers = {"Content-Type": f"multipart/form-data; boundary={uuid.uuid4().hex}"}
-        upload: Json = self._send("POST", place, file=Path(path), headers=headers, retry=True).json()
+        form = {"other_columns": other_columns, "set_aside_share": str(set_aside_share)}
+        upload: Json = self._send(
+            "POST", place, file=Path(path), form=form, headers=headers, retry=True
+        ).json()
         while upload["state"] in ("queued", "running"):
             on_change(upload)
             time.sleep(every_s)
@@ -267,6 +279,7 @@ class Palate:
         data: Any = None,
         content: Callable[[], Iterator[bytes]] | None = None,
         file: Path | None = None,
+        form: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         retry: bool,
     ) -> httpx2.Response:
@@ -284,6 +297,7 @@ class Palate:
                         method,
                         url,
                         json=data,
+                        data=form,
                         content=content() if content else None,
                         files={"file": (file.name, opened)} if file and opened else None,
                         headers=all_headers,

@@ -11,13 +11,13 @@ from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.http.streaming import stream_response
 from training.api.access import model_for
 from training.errors import RunError
@@ -74,7 +74,7 @@ class AncestorOut(ModelOut):
         return snapshot.counts["judgments"] if snapshot else None
 
 
-class ModelsApi(APIView):
+class ModelsApi(ApiView):
     @extend_schema(
         summary="The project's models",
         operation_id="models_list",
@@ -109,7 +109,7 @@ class ModelsApi(APIView):
         return Response(ModelOut(version).data, status=201)
 
 
-class PromoteApi(APIView):
+class PromoteApi(ApiView):
     @extend_schema(
         summary="Make a model the current one",
         operation_id="models_promote",
@@ -125,7 +125,7 @@ class PromoteApi(APIView):
             raise errors.Conflict(str(error)) from error
 
 
-class RetireApi(APIView):
+class RetireApi(ApiView):
     @extend_schema(
         summary="Retire a model",
         operation_id="models_retire",
@@ -141,7 +141,7 @@ class RetireApi(APIView):
             raise errors.Conflict(str(error)) from error
 
 
-class LineageApi(APIView):
+class LineageApi(ApiView):
     @extend_schema(
         summary="A model's lineage",
         operation_id="models_lineage",
@@ -154,7 +154,7 @@ class LineageApi(APIView):
         return Response(AncestorOut(version.lineage(), many=True).data)
 
 
-class DownloadApi(APIView):
+class DownloadApi(ApiView):
     renderer_classes = (JSONRenderer, TarRenderer)
 
     @extend_schema(

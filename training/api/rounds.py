@@ -9,12 +9,12 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Member, Project
 from training.api.access import loop_for, round_for
 from training.configs import ConfigError
@@ -127,7 +127,7 @@ class DecisionIn(serializers.Serializer[Any]):
     step = serializers.CharField(required=False, max_length=40, help_text="retry: the step to repeat from.")
 
 
-class LoopsApi(APIView):
+class LoopsApi(ApiView):
     @extend_schema(
         summary="The project's loops",
         operation_id="loops_list",
@@ -159,7 +159,7 @@ class LoopsApi(APIView):
         return Response(LoopOut(_save(request, project, None)).data, status=201)
 
 
-class LoopApi(APIView):
+class LoopApi(ApiView):
     @extend_schema(
         summary="One loop",
         operation_id="loops_retrieve",
@@ -183,7 +183,7 @@ class LoopApi(APIView):
         return Response(LoopOut(_save(request, loop.project, loop)).data)
 
 
-class RoundsApi(APIView):
+class RoundsApi(ApiView):
     @extend_schema(
         summary="A loop's rounds",
         operation_id="rounds_list",
@@ -215,7 +215,7 @@ class RoundsApi(APIView):
             raise errors.Conflict(str(error)) from error
 
 
-class RoundApi(APIView):
+class RoundApi(ApiView):
     @extend_schema(
         summary="One round",
         operation_id="rounds_retrieve",
@@ -227,7 +227,7 @@ class RoundApi(APIView):
         return Response(RoundOut(round_for(request, pk, Role.LEAD, Role.REVIEWER)).data)
 
 
-class RoundActApi(APIView):
+class RoundActApi(ApiView):
     @extend_schema(
         summary="Change the state of a round",
         operation_id="rounds_act",
@@ -269,7 +269,7 @@ class PolicyRatingOut(serializers.Serializer[Any]):
     comparisons = serializers.IntegerField(help_text="Comparisons of its answers with another policy's.")
 
 
-class LeaderboardApi(APIView):
+class LeaderboardApi(ApiView):
     @extend_schema(
         summary="Ratings of policies by human preference",
         operation_id="leaderboard",

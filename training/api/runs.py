@@ -9,12 +9,12 @@ from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from annotation.access import Role, current_user, project_for
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import validate_body
+from annotation.api.view import ApiView
 from annotation.models import Project, Prompt, Snapshot
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
@@ -137,7 +137,7 @@ class RunIn(serializers.Serializer[Any]):
     )
 
 
-class RunsApi(APIView):
+class RunsApi(ApiView):
     @extend_schema(
         summary="The project's runs",
         operation_id="runs_list",
@@ -204,7 +204,7 @@ class RunsApi(APIView):
         return Response(RunOut(runs_of(project).get(pk=run.pk)).data, status=201)
 
 
-class RunApi(APIView):
+class RunApi(ApiView):
     @extend_schema(
         summary="One run", operation_id="runs_retrieve", responses={200: RunOut} | errors.READ, tags=["runs"]
     )
@@ -213,7 +213,7 @@ class RunApi(APIView):
         return Response(RunOut(run_for(request, pk, Role.LEAD, Role.REVIEWER)).data)
 
 
-class MetricsApi(APIView):
+class MetricsApi(ApiView):
     @extend_schema(
         summary="A run's metrics",
         operation_id="runs_metrics",
@@ -235,7 +235,7 @@ class MetricsApi(APIView):
         return Response(MetricOut(run.metrics.filter(step__gt=int(after))[:METRICS_PAGE], many=True).data)
 
 
-class CancelApi(APIView):
+class CancelApi(ApiView):
     @extend_schema(
         summary="Cancel a run",
         operation_id="runs_cancel",
@@ -252,7 +252,7 @@ class CancelApi(APIView):
             raise errors.Conflict(str(error)) from error
 
 
-class ResumeApi(APIView):
+class ResumeApi(ApiView):
     @extend_schema(
         summary="Resume a run",
         operation_id="runs_resume",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from annotation.imports.file_rows import JsonObject
+from annotation.imports.file_rows import JsonObject, decode_json
 from annotation.imports.prompt_schema import (
     ROLES,
     ImportedPrompt,
@@ -121,6 +122,20 @@ def objects(value: object, name: str) -> list[JsonObject]:
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
         raise RowError(f"{name}: not a list of objects")
     return value
+
+
+def read_json_text(value: object, name: str) -> object:
+    """A JSON value that is written as a text; None for none.
+
+    Raises:
+        RowError: it is not JSON.
+    """
+    if value is None:
+        return None
+    try:
+        return decode_json(read_text(value, name))
+    except (json.JSONDecodeError, RecursionError):
+        raise RowError(f"{name}: not JSON") from None
 
 
 _ROLE_OF = {"human": "user", "gpt": "assistant", "prompter": "user", "bot": "assistant"}

@@ -130,7 +130,7 @@ COMPLETION_FORMATS = (
         ("prompt", "completion"),
         _trl_completion,
         optional=("label",),
-        metadata=("id", "source", "origin"),
+        metadata=("id", "source"),
         one_response_per_row=True,
     ),
     DatasetFormat(

@@ -34,6 +34,16 @@ def _trl(row: JsonObject) -> ImportedPrompt:
     return _chosen_and_rejected(row, read_prompt_column(row))
 
 
+def _binarized(row: JsonObject) -> ImportedPrompt:
+    """The prompt is the beginning of both conversations; the column `prompt` repeats its text."""
+    chosen, rejected = row.get("chosen"), row.get("rejected")
+    if isinstance(chosen, list) and isinstance(rejected, list) and min(len(chosen), len(rejected)) > 1:
+        return pair_of_conversations(
+            read_conversation(chosen, "chosen"), read_conversation(rejected, "rejected")
+        )
+    return _trl(row)
+
+
 def _trl_implicit(row: JsonObject) -> ImportedPrompt:
     chosen, rejected = row.get("chosen"), row.get("rejected")
     if isinstance(chosen, str) and isinstance(rejected, str):
@@ -116,7 +126,7 @@ PAIR_FORMATS = (
         "ultrafeedback-binarized",
         "UltraFeedback, binarized",
         ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
-        _trl,
+        _binarized,
         metadata=("prompt_id", "source"),
         preferences=("score_chosen", "score_rejected"),
         ignored=("messages",),
@@ -126,7 +136,7 @@ PAIR_FORMATS = (
         "TRL preferences",
         ("prompt", "chosen", "rejected"),
         _trl,
-        metadata=("id", "prompt_id", "source", "origin"),
+        metadata=("id", "prompt_id", "source"),
         preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
     ),
     DatasetFormat(
@@ -162,7 +172,7 @@ PAIR_FORMATS = (
         "TRL preferences with an implicit prompt",
         ("chosen", "rejected"),
         _trl_implicit,
-        metadata=("id", "prompt_id", "source", "origin"),
+        metadata=("id", "prompt_id", "source"),
         preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
     ),
 )

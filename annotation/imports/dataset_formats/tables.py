@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import re
 
-from annotation.imports.dataset_formats.base import Answer, DatasetFormat, build_prompt
+from annotation.imports.dataset_formats.base import (
+    Answer,
+    DatasetFormat,
+    build_prompt,
+    objects,
+    read_json_text,
+)
 from annotation.imports.dataset_formats.pairs import read_prompt_column
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_messages, read_prompt
@@ -28,6 +34,27 @@ def _table(row: JsonObject) -> ImportedPrompt:
     return build_prompt(read_messages(row.get("prompt")), answers)
 
 
+def _raw(row: JsonObject) -> ImportedPrompt:
+    """A row of the export `raw`; the metadata, which is JSON as a text there, is an object again."""
+    responses = [
+        {
+            "text": r.get("text"),
+            "author": r.get("author"),
+            "metadata": read_json_text(r.get("metadata"), "metadata"),
+        }
+        for r in objects(row["responses"], "responses")
+    ]
+    values = {
+        "id": row["prompt_id"],
+        "prompt": row["messages"],
+        "responses": responses,
+        "tags": row.get("tags"),
+    }
+    return read_prompt(
+        values | {"metadata": read_json_text(row.get("metadata"), "metadata")}, min_responses=0
+    )
+
+
 def _prompts(row: JsonObject) -> ImportedPrompt:
     return build_prompt(read_prompt_column(row), [])
 
@@ -44,6 +71,28 @@ PALATE = DatasetFormat(
 
 TABLE_FORMATS = (
     PALATE,
+    DatasetFormat(
+        "raw",
+        "Palate's export raw",
+        ("judgment", "prompt_id", "messages", "responses", "ranks"),
+        _raw,
+        optional=("tags", "metadata"),
+        preferences=(
+            *(
+                "judgment",
+                "ranks",
+                "ranking",
+                "degree",
+                "margin",
+                "shown_order",
+                "demonstration",
+                "annotator",
+            ),
+            *("account", "guideline", "rationale", "seconds", "counted", "gold", "control", "agreement"),
+            *("verdict", "supersedes", "created_at"),
+        ),
+        ignored=("project", "group", "item", "split", "probability", "round"),
+    ),
     DatasetFormat(
         "table",
         "Table of prompts and answers",

@@ -56,6 +56,7 @@ class ClientTests(TransactionTestCase):
             self.rows_end_at_newlines_alone(palate)
             self.what_is_at_work_is_waited_for()
             self.refusals(palate)
+            self.odd_files()
 
     def palate(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = os.environ | {
@@ -71,6 +72,21 @@ class ClientTests(TransactionTestCase):
             text=True,
             timeout=HANGS_S,
         )
+
+    def odd_files(self) -> None:
+        odd = [{"prompt": "a?", "chosen": "b", "rejected": "c", "topic": "air"}, {"prompt": ""}]
+        (self.folder / "odd.jsonl").write_text("".join(json.dumps(line) + "\n" for line in odd))
+        stopped = self.palate("-m", "palate_client", "import", "helpfulness", "odd.jsonl")
+        assert (stopped.returncode, "has no column 'topic'" in stopped.stderr) == (1, True), stopped.stderr
+        done = self.palate(
+            *("-m", "palate_client", "import", "helpfulness", "odd.jsonl"),
+            *("--other-columns", "metadata", "--set-aside", "0.5"),
+        )
+        assert done.stdout.splitlines()[1:] == [
+            "Set aside: line 2: prompt: empty",
+            "Columns kept as metadata: topic",
+        ], done.stderr
+        assert self.palate("-m", "palate_client", "--version").stdout.startswith("palate-client 0.")
 
     def commands(self, palate: Palate) -> None:
         lines = [{"prompt": f"{n}?", "responses": ["a", "bb", "ccc"]} for n in range(12)]

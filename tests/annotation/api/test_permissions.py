@@ -185,6 +185,33 @@ class PermissionTests(ApiTestCase):
                     assert answer.status_code == (404 if role == "outsider" else 403), (name, method, role)
             assert self.call(method, self.path(name, known[name][0]), None, {}).status_code == 401
 
+    def test_no_parameter_or_field_is_swallowed(self) -> None:
+        """A misspelt filter must not return everything, nor a misspelt setting change nothing."""
+        known = api_views()
+        for name, method in RULES:
+            path = self.path(name, known[name][0])
+            if method == "GET":
+                answer = self.get(f"{path}{'&' if '?' in path else '?'}page_size=5", self.alice)
+                self.refused(answer, 400, "page_size", "")
+        for name, method, body in (
+            ("api-project", "PATCH", {"overlap": 2, "slug": "other"}),
+            ("api-guidelines", "POST", {"text": "Prefer what is true.", "title": "x"}),
+            ("api-snapshots", "POST", {"comment": "x"}),
+            ("api-invitations", "POST", {"role": "annotator", "place": 3}),
+            (
+                "api-judgment-revise",
+                "POST",
+                {"ranks": [1, 2, 3, 4], "idempotency_key": str(uuid.uuid4()), "note": "x"},
+            ),
+        ):
+            answer = self.call(
+                method,
+                self.path(name, known[name][0]),
+                self.alice if "revise" not in name else self.bob,
+                body,
+            )
+            self.refused(answer, 400, list(body)[-1], "no such field")
+
     def test_staff_alone_go_through_some(self) -> None:
         known = api_views()
         for name, method in STAFF:

@@ -474,7 +474,7 @@ def test_no_column_disappears(rows: list[dict[str, Any]], how: Any) -> None:
 
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "imports.md").read_text()
-EXAMPLES = re.findall(r"### (.+)\n\n(?:[^`#]+\n\n)?```json\n(.+)\n```", GUIDE)
+EXAMPLES = re.findall(r"### (.+)\n\n(?:[^`\n].*\n\n)?```json\n(.+)\n```", GUIDE)
 
 
 def test_the_guide_has_an_example_of_every_format() -> None:
