@@ -31,10 +31,10 @@ def detect_format(row: JsonObject) -> DatasetFormat:
 DATASET_FORMATS: dict[str, DatasetFormat] = {
     format.name: format
     for format in (
-        *tool_formats(detect_format),
+        *TABLE_FORMATS,
         *PAIR_FORMATS,
         *COMPARISON_FORMATS,
         *COMPLETION_FORMATS,
-        *TABLE_FORMATS,
+        *tool_formats(detect_format),
     )
 }

@@ -35,7 +35,7 @@ class DatasetFormat:
         metadata: columns that are kept as the prompt's metadata.
         preferences: columns that say which response is better.
         ignored: columns that repeat others.
-        is_column: whether `convert` reads a column of this name, where their number varies.
+        is_column: whether `convert` reads a column of this name, where their number varies; `varying` are examples of them.
         condition: what a row must fulfil besides.
         one_response_per_row: consecutive rows with the same prompt are merged into one.
     """
@@ -49,6 +49,7 @@ class DatasetFormat:
     preferences: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     is_column: Callable[[str], bool] = lambda name: False
+    varying: tuple[str, ...] = ()
     condition: Callable[[JsonObject], bool] = lambda row: True
     one_response_per_row: bool = False
 

@@ -100,6 +100,7 @@ TABLE_FORMATS = (
         _table,
         metadata=("id", "source"),
         is_column=lambda name: bool(_ANSWER_COLUMN.fullmatch(name) or _MODEL_COLUMN.fullmatch(name)),
+        varying=("response_1", "response_2", "model_1", "model_2"),
         condition=lambda row: bool(_answer_columns(row)),
     ),
     DatasetFormat(
