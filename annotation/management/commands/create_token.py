@@ -22,7 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--scope", choices=ApiToken.Scope.values, default=ApiToken.Scope.READ)
         parser.add_argument("--days", type=int, help="after which it expires; otherwise never")
 
-    def handle(self, *, username: str, name: str, scope: str, days: int | None, **_: Any) -> None:
+    def handle(self, *, username: str, name: str, scope: str, days: int | None, **options: Any) -> None:
         user = User.objects.filter(username=username, is_active=True).first()
         if user is None:
             raise CommandError(f"There is no active user called {username!r}.")
