@@ -12,8 +12,8 @@ from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Field
 
-from annotation.actions.imports import too_large_message
 from annotation.actions.projects import SETTINGS
+from annotation.actions.uploads import too_large_message
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import ApiToken, Import, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS

@@ -74,6 +74,7 @@ urlpatterns = [
     path("p/<slug:slug>/import/list/", imports.import_list, name="import-list"),
     path("p/<slug:slug>/import/<int:pk>/", imports.import_preview, name="import-preview"),
     path("p/<slug:slug>/import/<int:pk>/start/", imports.import_start, name="import-start"),
+    path("p/<slug:slug>/import/<int:pk>/map/", imports.import_map, name="import-map"),
     path("p/<slug:slug>/import/<int:pk>/cancel/", imports.import_cancel, name="import-cancel"),
     path("p/<slug:slug>/progress/", progress.progress, name="progress"),
     # --- analytics and review ---------------------------------------------------------------------------------

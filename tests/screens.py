@@ -97,7 +97,14 @@ LEAD: dict[str, Args] = {
 NO_PAGES = {
     # what a press of a button asks for
     *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove"),
-    *("invitation-make", "invitation-revoke", "import-start", "import-cancel", "annotator-pause"),
+    *(
+        "invitation-make",
+        "invitation-revoke",
+        "import-start",
+        "import-map",
+        "import-cancel",
+        "annotator-pause",
+    ),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
     *("webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *(

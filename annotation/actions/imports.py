@@ -1,4 +1,4 @@
-"""Imports of files of prompts: upload, preview, and reading by a worker.
+"""Imports of uploaded files: preview, start, and reading by a worker.
 
 The row of the import is the queue: a Celery message only wakes a worker, and a sweep replaces lost messages.
 """
@@ -14,25 +14,24 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import islice
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from django.conf import settings
 from django.core.cache import cache
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
-from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 
 from annotation import audit, events
 from annotation.actions import prompts
 from annotation.actions.prompts import ImportReport, ParsedRow
-from annotation.imports import conversion, dataset_formats, decompression, file_types
+from annotation.actions.uploads import UploadError, existing_path, format_of, row_unit, upload_path
+from annotation.imports import conversion, file_types
 from annotation.imports.conversion import Converter
-from annotation.imports.dataset_formats import DATASET_FORMATS, DatasetFormat, NotComparable
+from annotation.imports.dataset_formats import NotComparable
 from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
-from annotation.models import Import, Project, User
+from annotation.models import Import, Project
 from config.celery import app
 
 log = logging.getLogger(__name__)
@@ -45,79 +44,11 @@ PREVIEW_ROWS = 1000
 EXAMPLES = 3
 
 
-class UploadError(Exception):
-    """Why a file was not accepted, started or cancelled, in a sentence for the lead."""
-
-
 class Cancelled(Exception):
     """The lead cancelled the import, or another worker has claimed it."""
 
 
 # --- for pages and the API ------------------------------------------------------------------------------------
-
-
-def save_upload(*, project: Project, name: str, file: IO[bytes], creator: User) -> Import:
-    """Write an uploaded file to disk, decompressed, and detect its format. Nothing is imported yet.
-
-    Raises:
-        UploadError: it is empty, too large or of unknown format, or could not be written. The file is deleted.
-    """
-    name = name.replace("\0", "")[-200:]
-    path = Path("imports") / uuid.uuid4().hex
-    target = Path(settings.ARTIFACTS) / path
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(target, decompression.read_decompressed(file))
-        format = _detect_format(target, name)
-    except BaseException as error:
-        with suppress(OSError):
-            target.unlink()
-        if isinstance(error, OSError):
-            raise UploadError(f"The file could not be saved: {error.strerror}.") from error
-        if isinstance(error, FileError | RowError):
-            sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
-            raise UploadError(f"{name} cannot be imported. {sentence}") from error
-        raise
-    return Import.objects.create(
-        project=project, name=name, path=str(path), bytes=size, shape=format.name, created_by=creator
-    )
-
-
-def too_large_message(size: int) -> str:
-    limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
-    return f"The file has {filesizeformat(size)}; the limit is {limit}. Split it, and import the parts one by one."
-
-
-def _write(target: Path, chunks: Iterable[bytes]) -> int:
-    size = 0
-    with target.open("wb") as file:
-        for chunk in chunks:
-            size += len(chunk)
-            if size > settings.MAX_UPLOAD_BYTES:
-                raise UploadError(
-                    f"The file's content is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the limit. "
-                    "Split it, and import the parts one by one."
-                )
-            file.write(chunk)
-    if not size:
-        raise UploadError("The file is empty.")
-    return size
-
-
-def _detect_format(path: Path, name: str) -> DatasetFormat:
-    """
-    Raises:
-        FileError, RowError: the file cannot be read, or its format is unknown.
-    """
-    errors = []
-    file_type = file_types.detect_file_type(path, name)
-    for row in islice(file_types.read_rows(path, file_type), PREVIEW_ROWS):
-        if row.values is not None:
-            return dataset_formats.detect_format(row.values)
-        errors.append(row)
-    if errors:
-        raise FileError(f"{row_unit(file_type).capitalize()} {errors[0].number}: {errors[0].error}")
-    raise FileError("It has no rows.")
 
 
 @transaction.atomic
@@ -127,11 +58,15 @@ def start(
     """Queue an uploaded file and wake a worker. other_columns, set_aside_share: see `Import`.
 
     Raises:
-        UploadError: it was started or discarded already.
+        UploadError: it was started or discarded already, or its format is unknown.
     """
+    if format_of(upload) is None:
+        raise UploadError(f"{upload.name} is of unknown format: map its columns first.")
     uploaded = Import.objects.filter(pk=upload.pk, state=State.UPLOADED)
     if not uploaded.update(state=State.QUEUED, other_columns=other_columns, set_aside_share=set_aside_share):
         raise UploadError(f"{upload.name} was started or discarded already.")
+    if upload.mapping:  # the project's next file of unknown format may have the same columns
+        Project.objects.filter(pk=upload.project_id).update(column_mapping=upload.mapping)
     upload.refresh_from_db()
     transaction.on_commit(lambda: wake_worker(upload.pk))
     _announce(upload)
@@ -150,15 +85,6 @@ def cancel(upload: Import) -> None:
         raise UploadError(f"The import of {upload.name} has ended already.")
     upload.refresh_from_db()
     _announce(upload)
-
-
-def row_unit(file_type: str) -> str:
-    """What rows of this file type are called: line, row or element."""
-    return file_types.UNITS.get(file_type, "line")
-
-
-def upload_path(upload: Import) -> Path:
-    return Path(settings.ARTIFACTS) / upload.path
 
 
 # --- preview --------------------------------------------------------------------------------------------------
@@ -188,12 +114,10 @@ def preview_upload(upload: Import) -> ImportPreview:
     Raises:
         UploadError: the file is missing.
     """
-    path = upload_path(upload)
-    if not path.exists():
-        raise UploadError(f"{upload.name} is not on the server any more: upload it again.")
+    path = existing_path(upload)
     file_type = file_types.detect_file_type(path, upload.name)
-    preview = ImportPreview(DATASET_FORMATS[upload.shape].title, file_type)
     converter = _converter(upload)
+    preview = ImportPreview(converter.format.title, file_type)
     try:
         for row in islice(_parse_rows(upload, file_type, converter), PREVIEW_ROWS):
             preview.rows_read += 1
@@ -214,7 +138,9 @@ def preview_upload(upload: Import) -> ImportPreview:
 
 def _converter(upload: Import) -> Converter:
     min_responses = prompts.min_responses(upload.project)
-    return Converter(DATASET_FORMATS[upload.shape], min_responses, upload.other_columns)  # type: ignore[arg-type]
+    format = format_of(upload)
+    assert format is not None, "such a file cannot be started"
+    return Converter(format, min_responses, upload.other_columns)  # type: ignore[arg-type]
 
 
 def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterator[ParsedRow]:
@@ -237,8 +163,7 @@ def _parse_row(row: FileRow, converter: Converter) -> ParsedRow:
         return ParsedRow(row.number, row.position, not_comparable=str(reason))
     except RowError as error:
         return ParsedRow(row.number, row.position, error=str(error))
-    unique_id = converter.format is dataset_formats.PALATE
-    return ParsedRow(row.number, row.position, prompt, unique_id=unique_id)
+    return ParsedRow(row.number, row.position, prompt, unique_id=converter.has_unique_ids)
 
 
 def _stop_at_undecided_columns(rows: Iterable[ParsedRow], converter: Converter) -> Iterator[ParsedRow]:

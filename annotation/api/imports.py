@@ -14,8 +14,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions import imports
-from annotation.actions.imports import UploadError
+from annotation.actions import imports, uploads
+from annotation.actions.uploads import UploadError
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
@@ -62,6 +62,12 @@ class ImportFileIn(serializers.Serializer[Any]):
         " datasets are recognised.",
     )
 
+    mapping = serializers.JSONField(
+        default=dict,
+        help_text='The role of each column, for a file of no known format, as a JSON object: `{"question": "prompt",'
+        ' "a": "answer", "b": "answer"}`. Roles: prompt, answer, system, context, id, tag, metadata, left out.'
+        " Without it, the project's last mapping is used if the file has its columns.",
+    )
     other_columns = serializers.ChoiceField(
         choices=Import.OtherColumns.choices,
         default=Import.OtherColumns.STOP,
@@ -102,12 +108,14 @@ class ImportsApi(ApiView):
         """It is read in the background. Nothing is imported if more rows are invalid than may be set aside. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         body = validate_body(request, ImportFileIn)
-        file = body.pop("file")
+        file, mapping = body.pop("file"), body.pop("mapping")
+        if not isinstance(mapping, dict):
+            raise ValidationError({"mapping": ["It is not an object."]})
         if file.size > settings.MAX_UPLOAD_BYTES:
-            raise errors.TooLarge(imports.too_large_message(file.size))
+            raise errors.TooLarge(uploads.too_large_message(file.size))
         try:
-            upload = imports.save_upload(
-                project=project, name=file.name, file=file, creator=current_user(request)
+            upload = uploads.save_upload(
+                project=project, name=file.name, file=file, creator=current_user(request), mapping=mapping
             )
         except UploadError as error:
             raise ValidationError({"file": [str(error)]}) from error

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat
+from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat, MappedFormat
 from annotation.imports.dataset_formats.base import read_author, read_json_text
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import (
@@ -40,6 +40,13 @@ class Converter:
 
     _more_specific: dict[frozenset[str], str] = field(default_factory=dict)
     """By the columns of a row, the title of a format that fits it better than the file's; empty if none does."""
+
+    @property
+    def has_unique_ids(self) -> bool:
+        """Whether each row has an id of its own, so that no other row may have the same."""
+        return self.format is PALATE or (
+            isinstance(self.format, MappedFormat) and "id" in self.format.roles.values()
+        )
 
     @property
     def undecided(self) -> list[str]:

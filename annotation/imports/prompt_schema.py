@@ -92,17 +92,24 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
         raise RowError(f"responses: {len(responses)} given, an item has {min_responses} to {MAX_RESPONSES}")
     tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_read_list(data, "tags"))]
     id = data.get("id")
-    if type(id) is float and id.is_integer():
-        id = int(id)  # where ids are missing in other rows, pandas turns numbers into floats
-    if type(id) is int:
-        id = str(id)
-    external_id = read_text(id, "id", limit=200) if id is not None else prompt_digest(messages)[:16]
+    external_id = read_id(id, "id") if id is not None else prompt_digest(messages)[:16]
     gold = _read_gold(data, len(responses))
     explanation = data.get("gold_explanation")
     if explanation is not None:
         explanation = read_text(explanation, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
     metadata = _read_metadata(data, "metadata")
     return ImportedPrompt(external_id, messages, responses, tags, gold, explanation or "", metadata)
+
+
+def read_id(value: object, name: str) -> str:
+    """An id of at most 200 characters, from a text or a whole number.
+
+    Raises:
+        RowError: it is neither.
+    """
+    if type(value) is float and value.is_integer():
+        value = int(value)  # where ids are missing in other rows, pandas turns numbers into floats
+    return read_text(str(value) if type(value) is int else value, name, limit=200)
 
 
 def _read_metadata(data: JsonObject, name: str) -> JsonObject:

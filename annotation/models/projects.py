@@ -54,6 +54,11 @@ class Project(models.Model):
         validators=[MinValueValidator(1), MaxValueValidator(20)],
         help_text="How many different people judge each item.",
     )
+    column_mapping = models.JSONField(
+        default=dict,
+        editable=False,
+        help_text="The role of each column in the last file whose columns were mapped.",
+    )
     lease_minutes = models.PositiveSmallIntegerField(
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -14,10 +15,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import HttpResponseClientRedirect
 
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.actions import imports
-from annotation.actions.imports import ImportPreview, UploadError
+from annotation.actions import imports, uploads
+from annotation.actions.imports import ImportPreview
+from annotation.actions.uploads import UploadError
 from annotation.forms import ImportForm, ImportStartForm
-from annotation.imports.dataset_formats import DATASET_FORMATS
+from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
 from annotation.models import Import, Member, Project
@@ -34,8 +36,12 @@ def import_file(request: HtmxRequest, slug: str) -> HttpResponse:
     form = ImportForm(*((request.POST, request.FILES) if request.method == "POST" else ()))
     if request.method == "POST" and form.is_valid():
         try:
-            upload = imports.save_upload(
-                project=me.project, name=form.name(), file=form.content(), creator=current_user(request)
+            upload = uploads.save_upload(
+                project=me.project,
+                name=form.name(),
+                file=form.content(),
+                creator=current_user(request),
+                may_be_mapped=True,
             )
         except UploadError as error:
             form.add_error("file" if form.cleaned_data["file"] else "text", str(error))
@@ -62,6 +68,8 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     upload = get_object_or_404(me.project.imports, pk=pk)
     context: dict[str, Any] = {"me": me, "project": me.project, "upload": upload, "title": title_of(upload)}
+    if upload.state == Import.State.UPLOADED and (not upload.shape or "map" in request.GET):
+        return _map_page(request, me, upload)
     if upload.state == Import.State.UPLOADED:
         try:
             preview = imports.preview_upload(upload)
@@ -70,7 +78,7 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
             return redirect("import", slug)
         context |= {"preview": preview, "examples": [_example(prompt) for prompt in preview.examples]}
         context |= {
-            "unit": imports.row_unit(preview.file_type),
+            "unit": uploads.row_unit(preview.file_type),
             "columns": columns_by_use(preview.columns),
             "may_start": preview.is_readable and bool(preview.examples or preview.not_comparable),
             "set_aside_share": (share := suggest_share(preview)),
@@ -80,6 +88,44 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
         context["columns"] = columns_by_use(upload.report.get("columns", {}))
     template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
+
+
+@login_required
+@require_POST
+def import_map(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Gives the columns of a file their roles: `column` and `role` are repeated, a pair for each column."""
+    me = member_for(request.user, slug, Role.LEAD)
+    upload = get_object_or_404(me.project.imports, pk=pk)
+    pairs = zip(request.POST.getlist("column"), request.POST.getlist("role"), strict=False)
+    mapping = {column: role for column, role in pairs if role}
+    try:
+        uploads.map_columns(upload, mapping)
+    except UploadError as error:
+        return _map_page(request, me, upload, roles=mapping, error=str(error), status=422)
+    return redirect("import-preview", slug, pk)
+
+
+def _map_page(
+    request: HttpRequest,
+    me: Member,
+    upload: Import,
+    *,
+    roles: Mapping[str, str] | None = None,
+    error: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    """The columns of a file with what the first row has in them, and a choice of roles for each."""
+    try:
+        row = uploads.first_row(upload)
+    except UploadError as unreadable:
+        messages.error(request, str(unreadable))
+        return redirect("import", me.project.slug)
+    roles = roles if roles is not None else upload.mapping
+    columns = [(name, value, roles.get(name, "")) for name, value in row.items()]
+    context = {"me": me, "project": me.project, "upload": upload, "columns": columns, "error": error}
+    return render(
+        request, "annotation/import_map.html", context | {"roles": COLUMN_ROLES.items()}, status=status
+    )
 
 
 @login_required
@@ -141,7 +187,8 @@ def suggest_share(preview: ImportPreview) -> float:
 
 def title_of(upload: Import) -> str:
     """The title of the file's format."""
-    return DATASET_FORMATS[upload.shape].title if upload.shape in DATASET_FORMATS else ""
+    format = uploads.format_of(upload)
+    return format.title if format else ""
 
 
 def _list(me: Member) -> dict[str, Any]:

@@ -60,6 +60,13 @@ def _parser() -> argparse.ArgumentParser:
         "file", type=Path, help="JSON Lines, a JSON list, CSV or Parquet, optionally compressed with gzip"
     )
     command.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="COLUMN=ROLE",
+        help="what a column of a file of no known format is: prompt, answer, system, context, id, tag, metadata, left out",
+    )
+    command.add_argument(
         "--other-columns",
         choices=("stop", "metadata", "leave out"),
         default="stop",
@@ -109,6 +116,7 @@ def _import(palate: Palate, arguments: argparse.Namespace) -> None:
         counts = palate.import_file(
             arguments.project,
             arguments.file,
+            mapping=dict(column.rpartition("=")[::2] for column in arguments.map),
             other_columns=arguments.other_columns,
             set_aside_share=arguments.set_aside,
             on_change=lambda now: bar.update(now["percent"] - bar.n),

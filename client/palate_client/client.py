@@ -99,6 +99,7 @@ class Palate:
         slug: str,
         path: Path | str,
         *,
+        mapping: Mapping[str, str] | None = None,
         other_columns: Literal["stop", "metadata", "leave out"] = "stop",
         set_aside_share: float = 0.0,
         every_s: float = 0.5,
@@ -110,6 +111,8 @@ class Palate:
         Repeating an import changes nothing.
 
         Args:
+            mapping: the role of each column of a file of no known format: prompt, answer, system, context, id, tag, metadata
+                or "left out".
             other_columns: what becomes of columns that the format does not have: by default, they stop the import.
             set_aside_share: the share of invalid rows up to which they are set aside; beyond it nothing is imported.
 
@@ -119,7 +122,11 @@ class Palate:
         place = f"/projects/{slug}/imports/"
         # a fixed boundary: a repeated request must have the same bytes
         headers = {"Content-Type": f"multipart/form-data; boundary={uuid.uuid4().hex}"}
-        form = {"other_columns": other_columns, "set_aside_share": str(set_aside_share)}
+        form = {
+            "mapping": json.dumps(mapping or {}),
+            "other_columns": other_columns,
+            "set_aside_share": str(set_aside_share),
+        }
         upload: Json = self._send(
             "POST", place, file=Path(path), form=form, headers=headers, retry=True
         ).json()

@@ -21,7 +21,6 @@ from django.urls import reverse
 from annotation.actions import (
     accounts,
     drafts,
-    imports,
     invitations,
     items,
     leases,
@@ -31,6 +30,7 @@ from annotation.actions import (
     rules,
     skips,
     snapshots,
+    uploads,
     webhooks,
 )
 from annotation.models import ApiToken, AuditEntry, Draft, Item, Judgment, Member, Slot, User
@@ -87,7 +87,7 @@ class ExportTests(PalateTestCase):
         ranks = {pk: n for n, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
         review.give_verdict(item=item, reviewer=self.alice, ranks=ranks, note="So it is.")
         invitations.invite(project=self.project, creator=self.alice, role="annotator", note="The students")
-        imports.save_upload(
+        uploads.save_upload(
             project=self.project, name="mine.jsonl", file=BytesIO(b'{"prompt": "Why?"}'), creator=self.alice
         )
         snapshots.create_snapshot(project=self.project, creator=self.alice, note="First")

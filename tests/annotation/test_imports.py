@@ -19,7 +19,8 @@ from django.test import override_settings
 from django.urls import reverse
 from pyarrow import parquet
 
-from annotation.actions import imports
+from annotation.actions import imports, uploads
+from annotation.actions.uploads import UploadError
 from annotation.models import Import, Prompt
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
@@ -44,7 +45,7 @@ class ImportPageTestCase(AccessTestCase):
 
     def uploaded(self, *rows: Mapping[str, object]) -> Import:
         content = b"\n".join(builders.lines(*(rows or [TWO])))
-        return imports.save_upload(
+        return uploads.save_upload(
             project=self.project, name="prompts.jsonl", file=BytesIO(content), creator=self.alice
         )
 
@@ -60,14 +61,15 @@ class AccessTests(ImportPageTestCase):
         self.check(Endpoint("import-list", get=200))
         self.check(Endpoint("import-preview", (pk,), get=200))
         self.check(Endpoint("import-start", (pk,), post=302))
+        self.check(Endpoint("import-map", (pk,), post=422))
         self.check(Endpoint("import-cancel", (pk,), post=302))
 
     def test_files_of_other_projects_are_out_of_reach(self) -> None:
         other = builders.project(self.alice, "Other")
-        upload = imports.save_upload(project=other, name="a.txt", file=BytesIO(b"Why?"), creator=self.alice)
+        upload = uploads.save_upload(project=other, name="a.txt", file=BytesIO(b"Why?"), creator=self.alice)
         self.sign_in(self.alice)
         assert self.client.get(self.url("import-preview", upload.pk)).status_code == 404
-        for name in ("import-start", "import-cancel"):
+        for name in ("import-start", "import-map", "import-cancel"):
             assert self.client.post(self.url(name, upload.pk)).status_code == 404
         upload.refresh_from_db()
         assert upload.state == "uploaded"
@@ -79,7 +81,7 @@ class UploadTests(ImportPageTestCase):
         upload = Import.objects.get()
         self.assertRedirects(response, self.url("import-preview", upload.pk))
         assert (upload.state, upload.shape, upload.created_by) == ("uploaded", "palate", self.alice)
-        assert upload.bytes == imports.upload_path(upload).stat().st_size
+        assert upload.bytes == uploads.upload_path(upload).stat().st_size
         page = self.client.get(self.url("import-preview", upload.pk))
         self.assertContains(page, "Format: Palate")
         self.assertContains(page, "2 lines.")
@@ -122,7 +124,7 @@ class UploadTests(ImportPageTestCase):
             )
             upload = Import.objects.latest("id")
             self.assertRedirects(response, self.url("import-preview", upload.pk))
-            assert imports.upload_path(upload).read_bytes() == content
+            assert uploads.upload_path(upload).read_bytes() == content
             assert (upload.bytes, upload.name) == (len(content), name)
             self.assertContains(self.look(upload), "Why?")
 
@@ -131,7 +133,7 @@ class UploadTests(ImportPageTestCase):
         bomb = gzip.compress(b" " * 2**27)
         assert len(bomb) < 2**18
         largest = []
-        write = imports._write
+        write = uploads._write
 
         def measured(target: Path, chunks: Any) -> int:
             try:
@@ -141,7 +143,7 @@ class UploadTests(ImportPageTestCase):
 
         tracemalloc.start()
         try:
-            with patch.object(imports, "_write", measured):
+            with patch.object(uploads, "_write", measured):
                 response = self.send(bomb, "a.jsonl.gz")
             assert tracemalloc.get_traced_memory()[1] < 2**24
         finally:
@@ -216,7 +218,6 @@ class UploadTests(ImportPageTestCase):
         for content, name, sentence in (
             (b"", "a.jsonl", "The file is empty."),
             (b"\n \n", "a.jsonl", "It has no rows."),
-            (b'{"question": "Why?"}', "a.jsonl", "Unknown format: its columns are question"),
             (b"nonsense", "a.jsonl", "Line 1: not JSON"),
             (b"PAR1nonsense", "a.parquet", "damaged Parquet file"),
             (b"\x1f\x8b\x00", "a.jsonl.gz", "without its end"),
@@ -266,7 +267,7 @@ class StartAndStopTests(ImportPageTestCase):
         self.sign_in(self.alice)
         self.assertRedirects(self.client.post(self.url("import-cancel", upload.pk)), self.url())
         upload.refresh_from_db()
-        assert (upload.state, imports.upload_path(upload).exists()) == ("cancelled", False)
+        assert (upload.state, uploads.upload_path(upload).exists()) == ("cancelled", False)
         page = self.client.post(self.url("import-cancel", upload.pk), follow=True)
         self.assertContains(page, "has ended already")
         page = self.client.post(self.url("import-start", upload.pk), follow=True)
@@ -284,7 +285,7 @@ class StartAndStopTests(ImportPageTestCase):
 
     def test_a_file_that_has_gone_is_said(self) -> None:
         upload = self.uploaded()
-        imports.upload_path(upload).unlink()
+        uploads.upload_path(upload).unlink()
         self.sign_in(self.alice)
         page = self.client.get(self.url("import-preview", upload.pk), follow=True)
         self.assertContains(page, "is not on the server any more")
@@ -333,3 +334,53 @@ class ListTests(ImportPageTestCase):
         self.sign_in(self.alice)
         with self.assertNumQueries(5):  # user, membership, imports, prompts, those without answers
             self.client.get(self.url("import-list"))
+
+
+class MappingTests(ImportPageTestCase):
+    ROW = {"q": "Why?", "a1": "So.", "a2": ["x"], "topic": "air", "n": 3}
+    ROLES = {"q": "prompt", "a1": "answer", "topic": "tag"}
+
+    def map(self, upload: Import, roles: Mapping[str, str]) -> HttpResponse:
+        pairs = {"column": list(roles), "role": list(roles.values())}
+        return self.client.post(self.url("import-map", upload.pk), pairs)
+
+    def test_columns_of_a_file_of_unknown_format_are_asked_about_and_remembered(self) -> None:
+        page = self.send(json.dumps(self.ROW).encode())
+        upload = Import.objects.get()
+        self.assertRedirects(page, self.url("import-preview", upload.pk))
+        page = self.look(upload)
+        self.assertContains(page, "The file is of no known format.")
+        for text in ("So.", "[&quot;x&quot;]", 'aria-label="What topic is"'):
+            self.assertContains(page, text)
+        with pytest.raises(UploadError, match="map its columns first"):
+            imports.start(upload)
+        self.assertRedirects(self.map(upload, self.ROLES), self.url("import-preview", upload.pk))
+        page = self.look(upload)
+        self.assertContains(page, "Columns mapped by hand")
+        self.assertContains(page, "The format has no column <code>a2</code>")
+        self.client.post(self.url("import-start", upload.pk), {"other_columns": "leave out"})
+        self.send(json.dumps(self.ROW).encode(), "next.jsonl")
+        assert Import.objects.first().mapping == self.ROLES
+        self.assertContains(self.look(Import.objects.first()), "Columns mapped by hand")
+
+    def test_a_recognised_file_can_be_mapped_too(self) -> None:
+        upload = self.uploaded(TWO)
+        self.sign_in(self.alice)
+        page = self.client.get(self.url("import-preview", upload.pk) + "?map")
+        self.assertContains(page, "Map the columns by hand.")
+        self.map(upload, {"prompt": "prompt", "id": "id"})
+        upload.refresh_from_db()
+        assert (upload.shape, upload.mapping) == ("mapped", {"prompt": "prompt", "id": "id"})
+
+    def test_what_is_wrong_with_a_mapping_is_said_and_nothing_is_lost(self) -> None:
+        self.send(json.dumps(self.ROW).encode())
+        upload = Import.objects.get()
+        for roles, words in (
+            ({"a1": "answer"}, "No column is the prompt."),
+            ({"q": "prompt", "a1": "prompt"}, "q and a1: only one column can be the prompt."),
+            ({"q": "prompt", "a1": "x"}, "&#x27;x&#x27; is none of the roles"),
+            ({"q": "prompt", "other": "answer"}, "There is no column other."),
+        ):
+            page = self.map(upload, roles)
+            self.assertContains(page, words, status_code=422)
+        self.assertContains(page, '<option value="prompt" selected>', status_code=422)

@@ -18,7 +18,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from annotation.actions import imports, prompts
+from annotation.actions import imports, prompts, uploads
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from tests import builders
 from tests.processes import kill, process, until
@@ -45,7 +45,7 @@ def project(alice: User) -> Project:
 
 def queued(project: Project, content: bytes, name: str = "prompts.jsonl", **options: Any) -> Import:
     lead = project.members.get(role=Member.Role.LEAD).user
-    upload = imports.save_upload(project=project, name=name, file=BytesIO(content), creator=lead)
+    upload = uploads.save_upload(project=project, name=name, file=BytesIO(content), creator=lead)
     imports.start(upload, **options)
     return upload
 
@@ -77,7 +77,7 @@ def test_it_takes_a_file_in_and_says_so(project: Project, alice: User) -> None:
         "unchanged": 0,
     }
     assert done.finished_at is not None
-    assert not imports.upload_path(done).exists()
+    assert not uploads.upload_path(done).exists()
     entry = AuditEntry.objects.get(verb="import.done")
     assert (entry.actor, entry.subject, entry.data["prompts"]) == (alice, "prompts.jsonl", 2)
 
@@ -405,7 +405,7 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     imports.claim(silent.pk)
     Import.objects.filter(pk=silent.pk).update(heartbeat_at=long_ago)
     lead = project.members.get().user
-    forgotten = imports.save_upload(project=project, name="a.txt", file=BytesIO(b"a"), creator=lead)
+    forgotten = uploads.save_upload(project=project, name="a.txt", file=BytesIO(b"a"), creator=lead)
     Import.objects.filter(pk=forgotten.pk).update(created_at=timezone.now() - timedelta(days=2))
     woken: list[int] = []
     monkeypatch.setattr(imports, "wake_worker", woken.append)
@@ -413,7 +413,7 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     imports.sweep()  # the second one does not wake them again at once
     assert woken == [lost.pk, silent.pk]
     forgotten.refresh_from_db()
-    assert (forgotten.state, imports.upload_path(forgotten).exists()) == ("cancelled", False)
+    assert (forgotten.state, uploads.upload_path(forgotten).exists()) == ("cancelled", False)
     fresh.refresh_from_db()
     assert fresh.state == "queued"
 

@@ -11,7 +11,7 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from annotation.actions import imports, invitations, projects, snapshots, webhook_delivery, webhooks
+from annotation.actions import invitations, projects, snapshots, uploads, webhook_delivery, webhooks
 from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
 from tests.training import round_helpers
@@ -79,7 +79,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     started = transitions.start_round(loop=round_helpers.make_loop(project, alice), creator=alice)
     started.report = ROUND_REPORT
     started.save()
-    upload = imports.save_upload(
+    upload = uploads.save_upload(
         project=project,
         name="prompts.jsonl",
         file=BytesIO(b'{"prompt": "Why?", "responses": ["a", "b"]}\n'),

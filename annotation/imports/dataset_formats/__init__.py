@@ -6,25 +6,50 @@ from annotation.imports.dataset_formats.annotation_tools import tool_formats
 from annotation.imports.dataset_formats.base import DatasetFormat, NotComparable
 from annotation.imports.dataset_formats.comparisons import COMPARISON_FORMATS
 from annotation.imports.dataset_formats.completions import COMPLETION_FORMATS
+from annotation.imports.dataset_formats.mapped import (
+    COLUMN_ROLES,
+    ColumnMapping,
+    MappedFormat,
+    MappingError,
+    mapped_format,
+)
 from annotation.imports.dataset_formats.pairs import PAIR_FORMATS
 from annotation.imports.dataset_formats.tables import PALATE, TABLE_FORMATS
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import RowError
 
-__all__ = ["DATASET_FORMATS", "PALATE", "DatasetFormat", "NotComparable", "detect_format"]
+__all__ = [
+    "COLUMN_ROLES",
+    "DATASET_FORMATS",
+    "PALATE",
+    "ColumnMapping",
+    "DatasetFormat",
+    "MappedFormat",
+    "MappingError",
+    "NotComparable",
+    "UnknownFormat",
+    "detect_format",
+    "mapped_format",
+]
+
+
+class UnknownFormat(RowError):
+    """The columns of a row match no format."""
 
 
 def detect_format(row: JsonObject) -> DatasetFormat:
     """The format of a row: of those that match, the one that requires most columns.
 
     Raises:
-        RowError: the columns match no format.
+        UnknownFormat: the columns match no format.
     """
     matching = [format for format in DATASET_FORMATS.values() if format.matches(row)]
     if matching:
         return max(matching, key=lambda matched: len(matched.required))
     columns = ", ".join(sorted(str(name) for name in row)[:12]) or "none"
-    raise RowError(f"unknown format: its columns are {columns}. At least a column called prompt is needed.")
+    raise UnknownFormat(
+        f"unknown format: its columns are {columns}. Call one of them prompt, or map the columns to their roles."
+    )
 
 
 # of formats that require as many columns, the first that matches is taken

@@ -24,10 +24,10 @@ class ImportTests(ApiTestCase):
         self.enterContext(override_settings(ARTIFACTS=folder.name))
         self.here = f"projects/{self.project.slug}/imports/"
 
-    def send(self, name: str, content: bytes) -> Any:
+    def send(self, name: str, content: bytes, **fields: str) -> Any:
         headers = {"Authorization": f"Bearer {self.key_of(self.alice, 'lead')}"}
         file = SimpleUploadedFile(name, content)
-        return self.client.post(f"/api/v1/{self.here}", {"file": file}, headers=headers)
+        return self.client.post(f"/api/v1/{self.here}", {"file": file} | fields, headers=headers)
 
     def read(self, pk: int) -> None:
         """As a worker does."""
@@ -47,6 +47,25 @@ class ImportTests(ApiTestCase):
         assert (done["state"], done["percent"]) == ("done", 100)
         assert {name: done["report"][name] for name in ("prompts", "items")} == {"prompts": 2, "items": 1}
         assert [page["id"] for page in self.get(self.here, self.alice).json()["results"]] == [sent["id"]]
+
+    def test_columns_can_be_mapped_and_what_becomes_of_others_is_said(self) -> None:
+        row = json.dumps({"q": "Why?", "a": "So.", "b": "No.", "topic": "air"}).encode()
+        self.refused(self.send("x.jsonl", row), 400, "file", "map the columns to their roles")
+        for mapping, field, words in (
+            ("[]", "mapping", "not an object"),
+            ("{", "mapping", "valid JSON"),
+            ('{"q": "x"}', "file", "none of the roles"),
+            ('{"z": "prompt"}', "file", "no column z"),
+        ):
+            self.refused(self.send("x.jsonl", row, mapping=mapping), 400, field, words)
+        mapping = json.dumps({"q": "prompt", "a": "answer", "b": "answer"})
+        answer = self.send("x.jsonl", row, mapping=mapping, other_columns="metadata")
+        assert answer.status_code == 202, answer.content
+        self.read(answer.json()["id"])
+        assert Prompt.objects.get(messages__0__content="Why?").metadata == {"topic": "air"}
+        self.read(self.send("again.jsonl", row, other_columns="leave out").json()["id"])
+        report = Import.objects.get(name="again.jsonl").report
+        assert (report["unchanged"], report["columns"]["topic"]) == (1, "left out")
 
     def test_every_shape_of_the_page_comes_in(self) -> None:
         for name, content in (

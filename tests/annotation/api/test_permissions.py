@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.test import override_settings
 
-from annotation.actions import imports, invitations, rules, snapshots, webhooks
+from annotation.actions import invitations, rules, snapshots, uploads, webhooks
 from annotation.models import Delivery, Snapshot
 from config.urls import urlpatterns
 from tests import builders
@@ -129,7 +129,7 @@ class PermissionTests(ApiTestCase):
         )
         self.delivery = Delivery.objects.create(webhook=self.webhook, event="snapshot.frozen", body={})
         self.eve = builders.join(self.project, builders.user("eve"), "annotator")
-        self.upload = imports.save_upload(
+        self.upload = uploads.save_upload(
             project=self.project, name="x.jsonl", file=BytesIO(b'{"prompt": "x"}'), creator=self.alice
         )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from annotation.imports import conversion
 from annotation.imports.conversion import Converter
-from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format
+from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format, mapped_format
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 
 USER = {"role": "user", "content": "Why is the sky blue?"}
@@ -341,6 +341,33 @@ def test_the_same_prompt_has_the_same_name_in_every_format() -> None:
 def test_every_format_is_found_by_its_name() -> None:
     assert all(name == format.name for name, format in DATASET_FORMATS.items())
     assert max(map(len, DATASET_FORMATS)) <= 40  # the column that keeps it
+
+
+def test_mapped_columns_have_the_roles_that_they_were_given() -> None:
+    mapping = {"q": "prompt", "a": "answer", "b": "answer", "s": "system", "c": "context"}
+    mapping |= {"k": "id", "t1": "tag", "t2": "tag", "m": "metadata", "x": "left out"}
+    converter = Converter(mapped_format(mapping))
+    row = {
+        "q": "Why?",
+        "a": "1",
+        "b": "2",
+        "s": "Be brief.",
+        "c": "It is noon.",
+        "k": 7.0,
+        "t1": "air",
+        "t2": None,
+    }
+    prompt = converter.convert(row | {"m": {"deep": 1}, "x": "secret", "other": "new"})
+    assert [message["content"] for message in prompt.messages] == ["Be brief.", "It is noon.\n\nWhy?"]
+    assert [response.text for response in prompt.responses] == ["1", "2"]
+    assert (prompt.external_id, prompt.tags, prompt.metadata) == ("7", ["air"], {"m": {"deep": 1}})
+    assert (converter.columns["x"], converter.undecided, converter.has_unique_ids) == (
+        "left out",
+        ["other"],
+        True,
+    )
+    with pytest.raises(RowError, match="prompt: missing"):
+        converter.convert(row | {"q": None})
 
 
 COLUMNS = ("read", "metadata", "preference", "ignored")

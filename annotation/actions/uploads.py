@@ -1,0 +1,205 @@
+"""Uploaded files of prompts: saving one, recognising its format, and mapping the columns of one of unknown format."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from contextlib import suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.template.defaultfilters import filesizeformat
+
+from annotation.imports import decompression, file_types
+from annotation.imports.dataset_formats import (
+    DATASET_FORMATS,
+    ColumnMapping,
+    DatasetFormat,
+    MappingError,
+    UnknownFormat,
+    detect_format,
+    mapped_format,
+)
+from annotation.imports.file_rows import FileError, JsonObject
+from annotation.imports.prompt_schema import RowError
+from annotation.models import Import, Project, User
+
+FIRST_ROWS = 1000
+"""Among these, the first row that can be read tells the format."""
+
+
+class UploadError(Exception):
+    """Why a file was not accepted, started or cancelled, in a sentence for the lead."""
+
+
+def save_upload(
+    *,
+    project: Project,
+    name: str,
+    file: IO[bytes],
+    creator: User,
+    mapping: ColumnMapping | None = None,
+    may_be_mapped: bool = False,
+) -> Import:
+    """Write an uploaded file to disk, decompressed, and detect its format. Nothing is imported yet.
+
+    A file of unknown format gets the project's last column mapping, if it has those columns.
+
+    Args:
+        mapping: the roles of its columns, instead of a known format.
+        may_be_mapped: accept a file of unknown format, for `map_columns`; its shape is empty.
+
+    Raises:
+        UploadError: it is empty, too large or of unknown format, or could not be written. The file is deleted.
+    """
+    name = name.replace("\0", "")[-200:]
+    path = Path("imports") / uuid.uuid4().hex
+    target = Path(settings.ARTIFACTS) / path
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        size = _write(target, decompression.read_decompressed(file))
+        shape, mapping = _detect_format(target, name, project, mapping, may_be_mapped=may_be_mapped)
+    except BaseException as error:
+        with suppress(OSError):
+            target.unlink()
+        if isinstance(error, OSError):
+            raise UploadError(f"The file could not be saved: {error.strerror}.") from error
+        if isinstance(error, FileError | RowError | MappingError):
+            sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
+            raise UploadError(f"{name} cannot be imported. {sentence}") from error
+        raise
+    return Import.objects.create(
+        project=project,
+        name=name,
+        path=str(path),
+        bytes=size,
+        shape=shape,
+        mapping=mapping,
+        created_by=creator,
+    )
+
+
+def too_large_message(size: int) -> str:
+    limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
+    return f"The file has {filesizeformat(size)}; the limit is {limit}. Split it, and import the parts one by one."
+
+
+def _write(target: Path, chunks: Iterable[bytes]) -> int:
+    size = 0
+    with target.open("wb") as file:
+        for chunk in chunks:
+            size += len(chunk)
+            if size > settings.MAX_UPLOAD_BYTES:
+                raise UploadError(
+                    f"The file's content is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the limit. "
+                    "Split it, and import the parts one by one."
+                )
+            file.write(chunk)
+    if not size:
+        raise UploadError("The file is empty.")
+    return size
+
+
+def _detect_format(
+    path: Path, name: str, project: Project, mapping: ColumnMapping | None, *, may_be_mapped: bool
+) -> tuple[str, ColumnMapping]:
+    """The name of the format, and the column mapping if it is that.
+
+    Raises:
+        FileError, RowError, MappingError: the file cannot be read, its format is unknown, or it has not the mapping's columns.
+    """
+    row = _read_first_row(path, name)
+    if mapping:
+        return _check_mapping(mapping, row)
+    try:
+        return detect_format(row).name, {}
+    except UnknownFormat:
+        with suppress(MappingError):
+            return _check_mapping(project.column_mapping, row)
+        if not may_be_mapped:
+            raise
+        return "", {}
+
+
+def _check_mapping(mapping: ColumnMapping, row: JsonObject) -> tuple[str, ColumnMapping]:
+    """The name of the format of rows with mapped columns, and the mapping.
+
+    Raises:
+        MappingError: the mapping is wrong, or the row has not its columns.
+    """
+    format = mapped_format(mapping)
+    if missing := [column for column in format.required if column not in row]:
+        raise MappingError(f"There is no column {', '.join(missing)}.")
+    return format.name, mapping
+
+
+def _read_first_row(path: Path, name: str) -> JsonObject:
+    """The first row that can be read.
+
+    Raises:
+        FileError: there is none.
+    """
+    errors = []
+    file_type = file_types.detect_file_type(path, name)
+    for row in islice(file_types.read_rows(path, file_type), FIRST_ROWS):
+        if row.values is not None:
+            return row.values
+        errors.append(row)
+    if errors:
+        raise FileError(f"{row_unit(file_type).capitalize()} {errors[0].number}: {errors[0].error}")
+    raise FileError("It has no rows.")
+
+
+def first_row(upload: Import) -> JsonObject:
+    """The first row of an uploaded file.
+
+    Raises:
+        UploadError: the file is missing, or cannot be read.
+    """
+    try:
+        return _read_first_row(existing_path(upload), upload.name)
+    except FileError as error:
+        raise UploadError(str(error)) from error
+
+
+def map_columns(upload: Import, mapping: ColumnMapping) -> None:
+    """Give the columns of an uploaded file their roles.
+
+    Raises:
+        UploadError: the mapping is wrong, or the file was started already.
+    """
+    try:
+        shape, mapping = _check_mapping(mapping, first_row(upload))
+    except MappingError as error:
+        raise UploadError(str(error)) from error
+    uploaded = Import.objects.filter(pk=upload.pk, state=Import.State.UPLOADED)
+    if not uploaded.update(shape=shape, mapping=mapping):
+        raise UploadError(f"{upload.name} was started or discarded already.")
+    upload.refresh_from_db()
+
+
+def format_of(upload: Import) -> DatasetFormat | None:
+    """The format of a file; None while its columns have no roles."""
+    return mapped_format(upload.mapping) if upload.mapping else DATASET_FORMATS.get(upload.shape)
+
+
+def row_unit(file_type: str) -> str:
+    """What rows of this file type are called: line, row or element."""
+    return file_types.UNITS.get(file_type, "line")
+
+
+def upload_path(upload: Import) -> Path:
+    return Path(settings.ARTIFACTS) / upload.path
+
+
+def existing_path(upload: Import) -> Path:
+    """
+    Raises:
+        UploadError: the file is missing.
+    """
+    path = upload_path(upload)
+    if not path.exists():
+        raise UploadError(f"{upload.name} is not on the server any more: upload it again.")
+    return path

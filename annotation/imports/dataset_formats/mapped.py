@@ -1,0 +1,91 @@
+"""The format of a file whose columns a lead has mapped to their roles, for files that are of no known format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from annotation.imports.dataset_formats.base import (
+    Answer,
+    DatasetFormat,
+    build_prompt,
+    is_empty,
+    read_conversation,
+)
+from annotation.imports.file_rows import JsonObject
+from annotation.imports.prompt_schema import ImportedPrompt, read_id, read_messages, read_text
+
+COLUMN_ROLES = {
+    "prompt": "Prompt",
+    "answer": "Answer",
+    "system": "System message",
+    "context": "Text before the prompt",
+    "id": "ID",
+    "tag": "Tag",
+    "metadata": "Metadata",
+    "left out": "Leave out",
+}
+"""What a column may be. There may be several answers, tags, columns of metadata and columns that are left out."""
+_ONCE = ("prompt", "system", "context", "id")
+
+ColumnMapping = Mapping[str, str]
+"""The role of each column, a key of `COLUMN_ROLES`."""
+
+
+class MappingError(ValueError):
+    """What is wrong with a column mapping, in a sentence."""
+
+
+@dataclass(frozen=True)
+class MappedFormat(DatasetFormat):
+    """roles: the mapping. Columns without a role are treated as in any other format."""
+
+    roles: ColumnMapping = field(default_factory=dict)
+
+    def use_of(self, column: str) -> str:
+        role = self.roles.get(column, "other")
+        return role if role in ("metadata", "left out", "other") else "read"
+
+
+def mapped_format(mapping: ColumnMapping) -> MappedFormat:
+    """The format of files with these columns.
+
+    Raises:
+        MappingError: it has an unknown role, no prompt, or two columns for what there is one of.
+    """
+    for column, role in mapping.items():
+        if role not in COLUMN_ROLES:
+            raise MappingError(
+                f"{column}: {str(role)[:40]!r} is none of the roles {', '.join(COLUMN_ROLES)}."
+            )
+    columns = {role: [c for c, its_role in mapping.items() if its_role == role] for role in COLUMN_ROLES}
+    for role in _ONCE:
+        if len(columns[role]) > 1:
+            raise MappingError(f"{' and '.join(columns[role])}: only one column can be the {role}.")
+    if not columns["prompt"]:
+        raise MappingError("No column is the prompt.")
+
+    def only(row: JsonObject, role: str) -> object:
+        return row.get(columns[role][0]) if columns[role] else None
+
+    def convert(row: JsonObject) -> ImportedPrompt:
+        [name] = columns["prompt"]
+        prompt = row.get(name)
+        messages = read_messages(read_conversation(prompt, name) if isinstance(prompt, list) else prompt)
+        if not is_empty(context := only(row, "context")):
+            before = read_text(context, columns["context"][0])
+            messages[-1]["content"] = f"{before}\n\n{messages[-1]['content']}"
+        if not is_empty(system := only(row, "system")):
+            messages.insert(0, {"role": "system", "content": read_text(system, columns["system"][0])})
+        converted = build_prompt(messages, [Answer(row.get(column)) for column in columns["answer"]])
+        tags = [
+            read_text(row[column], column, limit=60)
+            for column in columns["tag"]
+            if not is_empty(row.get(column))
+        ]
+        id = only(row, "id")
+        external_id = converted.external_id if is_empty(id) else read_id(id, columns["id"][0])
+        return replace(converted, tags=tags, external_id=external_id)
+
+    required = (*columns["prompt"], *columns["answer"])
+    return MappedFormat("mapped", "Columns mapped by hand", required, convert, roles=dict(mapping))
