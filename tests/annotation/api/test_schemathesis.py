@@ -20,7 +20,7 @@ from tests.processes import free_port, process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(30)]
 
-EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "2")
+EXAMPLES = os.environ.get("SCHEMATHESIS_EXAMPLES", "1")
 
 
 class SchemathesisTests(TransactionTestCase):
