@@ -105,6 +105,8 @@ def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
     x, y = goal["x"] + goal["width"] * side, goal["y"] + goal["height"] / 2
     page.mouse.move(x, y, steps=12)
     page.mouse.move(x + 1, y)
+    # Sortable looks every 50 ms at what lies below the pointer; this timer cannot run before that one
+    page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 101))")
     page.mouse.up()
 
 

@@ -153,8 +153,13 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
 ) -> None:
     sign_in(page, alice)
     page.goto(reverse("import", args=[project.slug]))
+    page.evaluate(DROP, '{"prompt": "Why?"')
+    expect(page.locator("#upload .error")).to_contain_text("Line 1")
     page.evaluate(DROP, '{"question": "Why?"}')
-    expect(page.locator("#upload .error")).to_contain_text("Unknown format")
+    expect(page.get_by_role("heading", name="prompts.jsonl")).to_be_visible()
+    expect(page.get_by_role("region", name="Columns")).to_contain_text("Why?")
+    page.get_by_role("button", name="Discard").click()
+    expect(page.locator("#imports")).to_contain_text("Nothing was imported.")
 
     page.evaluate(DROP, json.dumps({"prompt": "Why?", "chosen": "Because of it.", "rejected": "No idea."}))
     expect(page.get_by_role("heading", name="Format: TRL preferences")).to_be_visible()
@@ -162,7 +167,7 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     page.get_by_role("button", name="Start the import").click()
     expect(page.locator("#state-title")).to_have_text("Waiting for a worker")
 
-    claimed = imports.claim(Import.objects.get().pk)
+    claimed = imports.claim(Import.objects.latest("pk").pk)
     assert claimed is not None
     elsewhere(imports.run_import, claimed)
     expect(page.locator("#state-title")).to_have_text("Import complete")
