@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.text import slugify
 
 from annotation import audit, events
 from annotation.actions import webhook_delivery
@@ -17,6 +19,8 @@ from annotation.models import Author, Project, User
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry import model_sources
+
+MAX_NAME = 110  # of a name that gets a number, in characters; the column holds 120
 
 
 @transaction.atomic
@@ -35,6 +39,7 @@ def add_model(
     Args:
         location: a folder below the artifacts' folder, another folder, or the id of a model on a hub. A folder that a run
             wrote must be the output of one of the project's own runs.
+        run: the run that made it. If the name was taken meanwhile, the model gets a free one: no training is lost to a name.
 
     Raises:
         RunError: the name is taken, or the location may not be loaded.
@@ -43,7 +48,10 @@ def add_model(
         _check_owner(project, location)
         model_sources.check_location(location)
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-    if project.model_versions.filter(name=name).exists():
+    taken = set(project.model_versions.values_list("name", flat=True))
+    if run is not None:
+        name = free_name(name, taken)
+    elif name in taken:
         raise RunError("name", f"There is a model called {name!r} already.")
     author = None
     if kind == ModelVersion.Kind.POLICY:
@@ -62,6 +70,20 @@ def add_model(
         current=first,
         metrics=dict(metrics or {}),
     )
+
+
+def names_in_use(projects: Iterable[Project]) -> set[str]:
+    """The names of the projects' models, and those of the models that their open runs make."""
+    projects = list(projects)
+    models = ModelVersion.objects.filter(project__in=projects).values_list("name", flat=True)
+    runs = Run.objects.filter(project__in=projects, state__in=Run.OPEN_STATES, inputs__has_key="name")
+    return {*models, *(slugify(name) for name in runs.values_list("inputs__name", flat=True))}
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of `name-2`, `name-3` and so on that is not taken."""
+    numbered = (f"{name[:MAX_NAME]}-{number}" for number in count(2))
+    return next(candidate for candidate in chain([name], numbered) if candidate not in taken)
 
 
 def _check_owner(project: Project, location: str) -> None:

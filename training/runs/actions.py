@@ -14,6 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.text import slugify
 
 from annotation import events
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
@@ -23,7 +24,7 @@ from training.configs import KINDS, Config, GenerateConfig, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
-from training.registry.actions import current_model
+from training.registry.actions import current_model, names_in_use
 
 log = logging.getLogger(__name__)
 
@@ -175,8 +176,9 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
     ):
         raise RunError("samples", "An item of the queue has 2 to 9 answers.")
     makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
-    if makes_model and project.model_versions.filter(name=inputs.get("name")).exists():
-        raise RunError("name", f"There is a model called {inputs['name']!r} already.")
+    name = slugify(inputs.get("name", "")) if makes_model else ""
+    if name and name in names_in_use([project]):
+        raise RunError("name", f"There is a model called {name!r} already, or an open run is making one.")
 
 
 def text_file(name: str) -> Path:

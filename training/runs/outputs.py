@@ -18,7 +18,7 @@ from annotation.actions.prompts import SampledResponse, add_responses
 from annotation.models import Author, Response
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
-from training.runs.actions import MAKES_POLICY
+from training.runs.actions import MAKES_POLICY, record_warning
 from training.runs.queries import select_prompts
 
 JsonObject = dict[str, Any]
@@ -57,15 +57,20 @@ def save_output(run: Run) -> JsonObject:
     if run.kind == Run.Kind.GENERATE:
         return result | _save_responses(run, output / "responses.jsonl")
     if run.kind in (*MAKES_POLICY, Run.Kind.REWARD):
+        name = _model_name(run)
         version = add_model(
             project=run.project,
             kind=ModelVersion.Kind.REWARD if run.kind == Run.Kind.REWARD else ModelVersion.Kind.POLICY,
-            name=_model_name(run),
+            name=name,
             location=str(output.relative_to(settings.ARTIFACTS)),
             parent=run.model,
             run=run,
             metrics=result.get("report") or {},
         )
+        if version.name != name:
+            record_warning(
+                run, f"A model called {name!r} was added meanwhile: this one is called {version.name!r}."
+            )
         return result | {"model": version.name}
     return result
 

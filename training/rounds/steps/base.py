@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from itertools import chain, count
 from typing import Any, ClassVar, TypedDict
 
 from annotation.models import Project, Snapshot
 from training.models import ModelVersion, Round, Run
+from training.registry.actions import free_name, names_in_use
 from training.rounds import run_configs
 from training.rounds.recipes import Recipe, SafetyReward
 from training.rounds.settings import RoundSettings
@@ -172,9 +172,5 @@ class RunStep(Step):
 
 
 def new_model_name(round: Round, stem: str) -> str:
-    """`round-N-stem`, or `round-N-stem-2` and so on where a model of the round's projects has that name already."""
-    name = f"round-{round.number}-{stem}"
-    models = ModelVersion.objects.filter(project__in=round.loop.projects)
-    taken = set(models.values_list("name", flat=True))
-    names = chain([name], (f"{name}-{number}" for number in count(2)))
-    return next(name for name in names if name not in taken)
+    """`round-N-stem`, or `round-N-stem-2` and so on where a model of the round's projects has or will have that name."""
+    return free_name(f"round-{round.number}-{stem}", names_in_use(round.loop.projects))
