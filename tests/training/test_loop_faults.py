@@ -238,6 +238,7 @@ def test_it_ends_the_same_whoever_is_killed_in_every_step(
         finally:
             site.end()
     undisturbed, disturbed = outcomes
-    assert len(killed) >= 8 * len(VICTIMS)
+    # a fast machine goes through short steps while the others are killed
+    assert len(killed) >= 5 * len(VICTIMS)
     assert disturbed == undisturbed
     assert undisturbed["asked"]
