@@ -210,6 +210,7 @@ class FreezeForm(forms.Form):
         max_length=100,
         help_text="For the data card, for example “cc-by-4.0”.",
     )
+    imported = forms.BooleanField(label="With the imported judgments", required=False)
 
 
 class ImportForm(forms.Form):
@@ -251,10 +252,15 @@ class ImportForm(forms.Form):
 
 
 class ImportStartForm(forms.Form):
-    """What becomes of columns that the format does not have, and of rows that cannot be read."""
+    """What becomes of columns that the format does not have, of rows that cannot be read, and of preferences."""
 
     other_columns = forms.ChoiceField(choices=Import.OtherColumns, required=False)
     set_aside_share = forms.FloatField(min_value=0, max_value=1, required=False)
+    judgments = forms.ChoiceField(choices=Import.Judgments, required=False)
+    judged_by = forms.ChoiceField(choices=User.Account, required=False)
+
+    def clean_judgments(self) -> str:
+        return self.cleaned_data["judgments"] or Import.Judgments.LEAVE_OUT
 
     def clean_other_columns(self) -> str:
         return self.cleaned_data["other_columns"] or Import.OtherColumns.STOP

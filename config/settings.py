@@ -216,7 +216,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "annotation.api.schema.add_common_responses",
     ],
-    "ENUM_NAME_OVERRIDES": {"ItemState": "annotation.models.Item.State"},
+    "ENUM_NAME_OVERRIDES": {
+        "ItemState": "annotation.models.Item.State",
+        "Account": "annotation.models.User.Account",
+    },
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

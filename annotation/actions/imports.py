@@ -11,7 +11,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import islice
 from typing import Any
@@ -41,6 +41,7 @@ MAX_ATTEMPTS = 3
 DISCARDED_AFTER = timedelta(days=1)
 """Uploads that nobody started are deleted then."""
 PREVIEW_ROWS = 1000
+UNKNOWN = "unknown"
 EXAMPLES = 3
 
 
@@ -53,17 +54,33 @@ class Cancelled(Exception):
 
 @transaction.atomic
 def start(
-    upload: Import, *, other_columns: str = Import.OtherColumns.STOP, set_aside_share: float = 0.0
+    upload: Import,
+    *,
+    other_columns: str = Import.OtherColumns.STOP,
+    set_aside_share: float = 0.0,
+    judgments: str = Import.Judgments.LEAVE_OUT,
+    judged_by: str = "",
 ) -> None:
-    """Queue an uploaded file and wake a worker. other_columns, set_aside_share: see `Import`.
+    """Queue an uploaded file and wake a worker. The choices are those of `Import`.
 
     Raises:
-        UploadError: it was started or discarded already, or its format is unknown.
+        UploadError: it was started or discarded already, its format is unknown, or it has no preferences to import.
     """
-    if format_of(upload) is None:
+    format = format_of(upload)
+    if format is None:
         raise UploadError(f"{upload.name} is of unknown format: map its columns first.")
+    if judgments != Import.Judgments.LEAVE_OUT and not format.has_preferences:
+        raise UploadError(
+            f"Files of the format {format.title} have no preferences: there are no judgments to import."
+        )
     uploaded = Import.objects.filter(pk=upload.pk, state=State.UPLOADED)
-    if not uploaded.update(state=State.QUEUED, other_columns=other_columns, set_aside_share=set_aside_share):
+    if not uploaded.update(
+        state=State.QUEUED,
+        other_columns=other_columns,
+        set_aside_share=set_aside_share,
+        judgments=judgments,
+        judged_by=judged_by,
+    ):
         raise UploadError(f"{upload.name} was started or discarded already.")
     if upload.mapping:  # the project's next file of unknown format may have the same columns
         Project.objects.filter(pk=upload.project_id).update(column_mapping=upload.mapping)
@@ -94,7 +111,8 @@ def cancel(upload: Import) -> None:
 class ImportPreview:
     """The first rows of a file: some as examples, what becomes of each column, and every error among the first `rows_read`.
     `total_rows` is None where counting would take long; `undecided`: the columns that stop the import unless the lead decides
-    about them; `is_readable`: whether the file can be read to its end."""
+    about them; `judgments`: how many preferences the rows have; `judged_by`: whose, if the format says it, and
+    `asks_judged_by`: whether the lead has to say it; `is_readable`: whether the file can be read to its end."""
 
     format: str
     file_type: str
@@ -106,6 +124,9 @@ class ImportPreview:
     columns: dict[str, str] = field(default_factory=dict)
     undecided: list[str] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
+    judgments: int = 0
+    judged_by: str = ""
+    asks_judged_by: bool = False
     is_readable: bool = True
 
 
@@ -117,10 +138,15 @@ def preview_upload(upload: Import) -> ImportPreview:
     path = existing_path(upload)
     file_type = file_types.detect_file_type(path, upload.name)
     converter = _converter(upload)
-    preview = ImportPreview(converter.format.title, file_type)
+    # the lead has not chosen yet what becomes of preferences, and who made them
+    converter.with_judgments, converter.judged_by = True, converter.format.judged_by or UNKNOWN
+    preview = ImportPreview(converter.format.title, file_type, judged_by=converter.format.judged_by)
     try:
         for row in islice(_parse_rows(upload, file_type, converter), PREVIEW_ROWS):
             preview.rows_read += 1
+            judgments = row.prompt.judgments if row.prompt else []
+            preview.judgments += len(judgments)
+            preview.asks_judged_by |= any(j.account in (UNKNOWN, preview.judged_by) for j in judgments)
             preview.left_out.update(row.prompt.left_out if row.prompt else ())
             if row.error:
                 preview.errors.append((row.number, row.error))
@@ -140,7 +166,13 @@ def _converter(upload: Import) -> Converter:
     min_responses = prompts.min_responses(upload.project)
     format = format_of(upload)
     assert format is not None, "such a file cannot be started"
-    return Converter(format, min_responses, upload.other_columns)  # type: ignore[arg-type]
+    return Converter(
+        format,
+        min_responses,
+        upload.other_columns,  # type: ignore[arg-type]
+        with_judgments=upload.judgments != Import.Judgments.LEAVE_OUT,
+        judged_by=upload.judged_by,
+    )
 
 
 def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterator[ParsedRow]:
@@ -151,7 +183,7 @@ def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterato
     """
     file_rows = file_types.read_rows(upload_path(upload), file_type)
     rows = (_parse_row(row, converter) for row in file_rows)
-    return _merge_rows(rows) if converter.format.one_response_per_row else rows
+    return _merge_rows(rows, converter) if converter.format.one_response_per_row else rows
 
 
 def _parse_row(row: FileRow, converter: Converter) -> ParsedRow:
@@ -181,7 +213,7 @@ def _stop_at_undecided_columns(rows: Iterable[ParsedRow], converter: Converter) 
         yield row
 
 
-def _merge_rows(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
+def _merge_rows(rows: Iterable[ParsedRow], converter: Converter) -> Iterator[ParsedRow]:
     """Consecutive rows with the same prompt, merged."""
     pending: ParsedRow | None = None
     for row in rows:
@@ -190,10 +222,19 @@ def _merge_rows(rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
             pending = ParsedRow(pending.number, row.position, merged)
             continue
         if pending:
-            yield pending
+            yield _judge_merged(pending, converter)
         pending = row
     if pending:
-        yield pending
+        yield _judge_merged(pending, converter)
+
+
+def _judge_merged(row: ParsedRow, converter: Converter) -> ParsedRow:
+    if row.prompt is None:
+        return row
+    try:
+        return replace(row, prompt=converter.judge_merged(row.prompt))
+    except RowError as error:
+        return ParsedRow(row.number, row.position, error=str(error))
 
 
 # --- for workers ----------------------------------------------------------------------------------------------
@@ -227,6 +268,8 @@ def run_import(upload: Import) -> None:
                 project=upload.project,
                 rows=_stop_at_undecided_columns(rows, converter),
                 set_aside_share=upload.set_aside_share,
+                source=upload,
+                into_queue=upload.judgments != Import.Judgments.IMPORT,
                 on_batch=heartbeat.report_position,
             )
             report.columns = converter.columns
@@ -249,7 +292,7 @@ def _complete(upload: Import, report: ImportReport, unit: str) -> None:
     if not _finish(upload, state, unless_cancelled=True, unit=unit, **report.to_dict()):
         raise Cancelled
     if state == State.DONE:
-        counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}
+        counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "judgments")}
         audit.record(
             "import.done", project=upload.project, actor=upload.created_by, subject=upload.name, **counts
         )

@@ -12,20 +12,25 @@ from typing import Any
 from django.db import connection, transaction
 
 from annotation import audit, events
+from annotation.actions.imported_judgments import JudgedItem, store_judgments
 from annotation.actions.queue import ItemSpec, enqueue
 from annotation.db import bulk_insert
+from annotation.imports.conversion import add_account
 from annotation.imports.prompt_schema import ImportedPrompt, RowError, parse_prompt
 from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
 from annotation.logic.similarity import distinct
 from annotation.logic.splits import digest, split_of
-from annotation.models import Author, Item, Project, Prompt, Response, User
+from annotation.models import Author, Import, Item, Project, Prompt, Response, User
 
 ResponseKey = tuple[int, int, str]
 """Prompt id, author id and digest of the text: two authors may write the same text."""
+ItemKey = tuple[int, frozenset[int]]
+"""Prompt id and the ids of the responses."""
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
+BESIDE_QUEUE = "It was imported with its judgments, and not for the queue."
 
 
 @dataclass
@@ -36,7 +41,8 @@ class ImportReport:
     `kept`: rows whose prompt is in the project now, `unchanged` of them without anything new. `set_aside`: how many rows were
     not comparable, by reason. `errors`: the invalid rows, with their numbers, and `more_errors` beyond `MAX_ERRORS`: if they
     are more than may be set aside, nothing was imported. `held_back`: answers left out of their item because they nearly equal
-    another one. `left_out`: what rows that were kept had besides, and how often. `columns`: what became of each column.
+    another one. `judgments`: how many came with the rows. `left_out`: what rows that were kept had besides, and how often.
+    `columns`: what became of each column.
     """
 
     rows: int = 0
@@ -44,6 +50,7 @@ class ImportReport:
     prompts: int = 0
     responses: int = 0
     items: int = 0
+    judgments: int = 0
     unchanged: int = 0
     held_back: int = 0
     set_aside: dict[str, int] = field(default_factory=dict)
@@ -98,7 +105,7 @@ def min_responses(project: Project) -> int:
 def import_lines(*, project: Project, lines: Iterable[bytes], actor: User | None = None) -> ImportReport:
     """Import JSON Lines in Palate's own format: see `import_rows`. What is new is recorded as imported by `actor`."""
     report = import_rows(project=project, rows=_parse_lines(lines, min_responses(project)))
-    counts = {name: getattr(report, name) for name in ("prompts", "responses", "items")}
+    counts = {name: getattr(report, name) for name in ("prompts", "responses", "items", "judgments")}
     if actor is not None and any(counts.values()):
         audit.record("import.done", project=project, actor=actor, subject="through the API", **counts)
     return report
@@ -112,7 +119,7 @@ def _parse_lines(lines: Iterable[bytes], min_responses: int) -> Iterator[ParsedR
             text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
             if text:
                 prompt = parse_prompt(text, min_responses=min_responses)
-                yield ParsedRow(number, position, prompt, unique_id=True)
+                yield ParsedRow(number, position, add_account(prompt), unique_id=True)
         except UnicodeDecodeError:
             yield ParsedRow(number, position, error="not UTF-8 text")
         except RowError as error:
@@ -124,6 +131,8 @@ def import_rows(
     project: Project,
     rows: Iterable[ParsedRow],
     set_aside_share: float = 0.0,
+    source: Import | None = None,
+    into_queue: bool = True,
     on_batch: Callable[[int], None] = lambda position: None,
 ) -> ImportReport:
     """Import the rows of a file; none of them if more than `set_aside_share` of them are invalid.
@@ -133,16 +142,19 @@ def import_rows(
     does.
 
     Args:
+        source: what the judgments in the rows come from.
+        into_queue: give items to annotators; otherwise, items are retired until a lead reopens them.
         on_batch: called every few megabytes with the position in the file; an exception from it rolls back the import.
     """
     report = ImportReport()
-    writer = _Writer(project, report)
+    writer = _Writer(project, report, source, into_queue=into_queue)
     with transaction.atomic():
         _lock_imports(project)
         for batch, position in _batches(rows, report):
             if not report.errors or set_aside_share:
                 writer.write(batch)
             on_batch(position)
+        report.left_out = dict((Counter(report.left_out) + writer.left_out).most_common())
         if report.error_count > set_aside_share * report.rows or not report.rows:
             transaction.set_rollback(True)
             report.refused = True
@@ -202,27 +214,45 @@ def _batches(
 class _Writer:
     """Writes the batches of one file into a project."""
 
-    def __init__(self, project: Project, report: ImportReport) -> None:
+    def __init__(
+        self, project: Project, report: ImportReport, source: Import | None, *, into_queue: bool
+    ) -> None:
         self.project = project
         self.report = report
+        self.source = source
+        self.into_queue = into_queue
         self.authors: dict[str, int] = {}
+        self.left_out: Counter[str] = Counter()
 
     def write(self, rows: list[tuple[int, ImportedPrompt]]) -> None:
         rows, prompts, new = self._write_prompts(rows)
         self.report.kept += sum(row.rows for _, row in rows)
         known = [prompts[row.external_id] for _, row in rows if row.external_id not in new]
         responses_of = self._write_responses([(prompts[row.external_id], row) for _, row in rows], known)
-        existing = _existing_items(known)
-        specs = []
+        items = _existing_items(known)
+        new_items: dict[ItemKey, ItemSpec] = {}
+        judged: list[tuple[ItemKey, list[int], ImportedPrompt]] = []
         for (_, row), ids in zip(rows, responses_of, strict=True):
             prompt_id = prompts[row.external_id]
             spec = self._item_spec(prompt_id, row, ids)
-            if spec and (responses := frozenset(spec.response_ids)) not in existing[prompt_id]:
-                existing[prompt_id].add(responses)
-                specs.append(spec)
+            key = (prompt_id, frozenset(spec.response_ids if spec else ()))
+            if spec and key not in items and key not in new_items:
+                new_items[key] = spec
             elif row.external_id not in new:
                 self.report.unchanged += 1
-        self.report.items += len(enqueue(project=self.project, specs=specs))
+            if spec and row.judgments:
+                judged.append((key, ids, row))
+            elif row.judgments:
+                self.left_out["judgments of answers that are nearly the same"] += len(row.judgments)
+        retired_reason = "" if self.into_queue else BESIDE_QUEUE
+        added = enqueue(project=self.project, specs=new_items.values(), retired_reason=retired_reason)
+        self.report.items += len(added)
+        items |= zip(new_items, added, strict=True)
+        stored, left_out = store_judgments(
+            (JudgedItem(items[key], key[1], ids, row.judgments) for key, ids, row in judged), self.source
+        )
+        self.report.judgments += stored
+        self.left_out.update(left_out)
 
     def _write_prompts(
         self, rows: list[tuple[int, ImportedPrompt]]
@@ -344,15 +374,12 @@ def add_responses(*, author: Author, samples: Sequence[SampledResponse]) -> tupl
     return [known[key] for key in rows if key in known] + new, len(new)
 
 
-def _existing_items(prompt_ids: Sequence[int]) -> defaultdict[int, set[frozenset[int]]]:
-    """The existing items by prompt, each as the set of its response ids (empty for a demonstration)."""
-    items: defaultdict[int, set[frozenset[int]]] = defaultdict(set)
+def _existing_items(prompt_ids: Sequence[int]) -> dict[ItemKey, int]:
+    """The ids of the existing items, by prompt and responses (none for a demonstration)."""
     if not prompt_ids:
-        return items
+        return {}
     members: dict[tuple[int, int], set[int]] = defaultdict(set)
     rows = Item.objects.filter(prompt__in=set(prompt_ids)).values_list("prompt", "pk", "candidates__response")
-    for prompt_id, item_id, response_id in rows:
+    for prompt_id, item_id, response_id in rows.order_by("pk"):
         members[prompt_id, item_id].update([] if response_id is None else [response_id])
-    for (prompt_id, _), responses in members.items():
-        items[prompt_id].add(frozenset(responses))
-    return items
+    return {(prompt, frozenset(responses)): item for (prompt, item), responses in members.items()}

@@ -37,9 +37,11 @@ class ItemSpec:
 
 
 @transaction.atomic
-def enqueue(*, project: Project, specs: Iterable[ItemSpec], priority: int = 0) -> list[int]:
-    """Insert items with `project.overlap` slots each, and their extra ones; a gold item has no open slots. Returns their
-    ids.
+def enqueue(
+    *, project: Project, specs: Iterable[ItemSpec], priority: int = 0, retired_reason: str = ""
+) -> list[int]:
+    """Insert items with `project.overlap` slots each, and their extra ones; a gold item has no open slots, and with a
+    `retired_reason` no item has any, until it is reopened. Returns their ids.
 
     An item has two to nine responses; in a project that asks for demonstrations it has none, or one to be improved.
 
@@ -51,9 +53,12 @@ def enqueue(*, project: Project, specs: Iterable[ItemSpec], priority: int = 0) -
         _check_spec(project, spec)
     ids = bulk_insert.insert(
         Item,
-        ("project_id", "prompt_id", "probability", "gold", "gold_explanation"),
+        ("project_id", "prompt_id", "probability", "gold", "gold_explanation", "state", "retired_reason"),
         [
-            (project.pk, spec.prompt_id, spec.probability, _gold_json(spec), spec.gold_explanation)
+            (
+                *(project.pk, spec.prompt_id, spec.probability, _gold_json(spec), spec.gold_explanation),
+                *((Item.State.RETIRED, retired_reason) if retired_reason else (Item.State.OPEN, "")),
+            )
             for spec in specs
         ],
     )
@@ -69,7 +74,7 @@ def enqueue(*, project: Project, specs: Iterable[ItemSpec], priority: int = 0) -
         [
             (item, project.pk, priority)
             for item, spec in rows
-            if not spec.gold
+            if not spec.gold and not retired_reason
             for _ in range(project.overlap + spec.extra_slots)
         ],
     )

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from annotation.exports.statistics import SnapshotStatistics
 from annotation.models import Project, Snapshot, User
 
 EVERYTHING = Selection(format="raw", gold="include", counted=True)
+"""Of the project's annotators."""
 
 
 class SnapshotError(Exception):
@@ -34,9 +36,13 @@ def snapshot_path(snapshot: Snapshot) -> Path:
 
 
 @transaction.atomic
-def create_snapshot(*, project: Project, creator: User, note: str = "", licence: str = "") -> Snapshot:
+def create_snapshot(
+    *, project: Project, creator: User, note: str = "", licence: str = "", imported: bool = False
+) -> Snapshot:
     """Write every counted judgment to a file, one `JudgmentRow` per line, and store its SHA-256 and a manifest: statistics,
     guidelines, and the settings of the project.
+
+    imported: with the imported judgments, too.
 
     Raises:
         SnapshotError: there are no judgments, or the file could not be written.
@@ -46,7 +52,8 @@ def create_snapshot(*, project: Project, creator: User, note: str = "", licence:
     latest = project.snapshots.first()
     number = latest.number + 1 if latest else 1
     path = Path("snapshots") / project.slug / f"{number:04d}.jsonl"
-    statistics, sha256 = _write(project, Path(settings.ARTIFACTS) / path)
+    selection = replace(EVERYTHING, imported="include" if imported else "exclude")
+    statistics, sha256 = _write(project, selection, Path(settings.ARTIFACTS) / path)
     manifest = _manifest(project, statistics, number=number, note=note, licence=licence) | {
         "file": path.name,
         "sha256": sha256,
@@ -68,13 +75,13 @@ def create_snapshot(*, project: Project, creator: User, note: str = "", licence:
     return snapshot
 
 
-def _write(project: Project, target: Path) -> tuple[SnapshotStatistics, str]:
+def _write(project: Project, selection: Selection, target: Path) -> tuple[SnapshotStatistics, str]:
     statistics, sha256 = SnapshotStatistics(), hashlib.sha256()
     partial = target.with_suffix(".partial")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as file:
-            for chunk in stream.export_project(project, EVERYTHING):
+            for chunk in stream.export_project(project, selection):
                 file.write(chunk)
                 sha256.update(chunk)
                 for line in chunk.splitlines():
@@ -123,9 +130,13 @@ def _manifest(
     }
 
 
-def read_rankings(snapshot: Snapshot) -> Iterator[JudgmentRow]:
+def read_rankings(snapshot: Snapshot, *, with_imported: bool = False) -> Iterator[JudgmentRow]:
     """The rankings in a snapshot for training: without gold items, whose answers were known, and demonstrations."""
-    return (row for row in read_judgments(snapshot) if len(row["ranks"]) > 1 and not row["gold"])
+    return (
+        row
+        for row in read_judgments(snapshot)
+        if len(row["ranks"]) > 1 and not row["gold"] and (with_imported or not row.get("imported"))
+    )
 
 
 def read_judgments(snapshot: Snapshot) -> Iterator[JudgmentRow]:

@@ -3,6 +3,7 @@
 from annotation.analytics.overview import (
     Median,
     degrees,
+    imported_count,
     judgment_rate,
     member_activity,
     new_judgment_count,
@@ -14,6 +15,7 @@ from annotation.analytics.overview import (
 __all__ = [
     "Median",
     "degrees",
+    "imported_count",
     "judgment_rate",
     "member_activity",
     "new_judgment_count",

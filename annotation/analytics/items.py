@@ -15,8 +15,21 @@ from annotation.analytics.time_steps import WEEK
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
 from annotation.logic.ranking import LETTERS
-from annotation.models import Item, Judgment, Project, Response, ReviewFlag, Skip, Slot, Verdict
+from annotation.models import (
+    ImportedJudgment,
+    Item,
+    Judgment,
+    Project,
+    Response,
+    ReviewFlag,
+    Skip,
+    Slot,
+    Verdict,
+)
 from annotation.models.judgments import DISAGREEMENT
+
+MAX_IMPORTED = 50
+"""More imported judgments of one item are not listed."""
 
 # --- items that need review ----------------------------------------------------------------------------------------
 
@@ -148,6 +161,14 @@ class ItemJudgment:
 
 
 @dataclass(frozen=True)
+class ImportedItemJudgment:
+    """An imported judgment: a rating per answer, in the order of the letters."""
+
+    ratings: list[AnswerRating]
+    judgment: ImportedJudgment
+
+
+@dataclass(frozen=True)
 class ReviewRequest:
     """What an annotator had entered when they sent the item to a reviewer; it does not count as a judgment."""
 
@@ -179,10 +200,11 @@ class ItemReview:
     review_flags: list[ReviewFlag]
     verdicts: list[Verdict]
     open_slots: int
+    imported: list[ImportedItemJudgment]
 
 
 def item_review(item: Item) -> ItemReview:
-    """Six queries: answers, judgments with their placements, skips, review flags, verdicts, slots."""
+    """Seven queries: answers, judgments with their placements, skips, review flags, verdicts, slots, imported judgments."""
     responses = sorted(item.responses.all(), key=lambda response: response.pk)
     order = [response.pk for response in responses]
     judgments = _judgments(item, order)
@@ -219,6 +241,7 @@ def item_review(item: Item) -> ItemReview:
         ),
         verdicts=list(item.verdicts.select_related("reviewer").order_by("-id")),
         open_slots=item.slots.exclude(state=Slot.State.DONE).count(),
+        imported=_imported_judgments(item, order),
     )
 
 
@@ -239,6 +262,26 @@ def _judgments(item: Item, order: list[int]) -> list[ItemJudgment]:
             ]
             complete.append(ItemJudgment(judgment.annotator.username, ratings, judgment))
     return complete
+
+
+def _imported_judgments(item: Item, order: list[int]) -> list[ImportedItemJudgment]:
+    imported = item.imported_judgments.select_related("source").order_by("id")[:MAX_IMPORTED]
+    return [
+        ImportedItemJudgment([_imported_rating(judgment, pk) for pk in order], judgment)
+        for judgment in imported
+    ]
+
+
+def _imported_rating(judgment: ImportedJudgment, response_id: int) -> AnswerRating:
+    if response_id not in judgment.responses:
+        return AnswerRating(None)
+    place = judgment.responses.index(response_id)
+    return AnswerRating(
+        judgment.ranks[place],
+        judgment.quality[place] if judgment.quality else None,
+        judgment.safe[place] if judgment.safe else None,
+        tuple(_mapping(judgment.details.get("flags")).get(str(response_id), ())),
+    )
 
 
 def _ratings_before_skip(skip: Skip, order: list[int]) -> list[AnswerRating]:

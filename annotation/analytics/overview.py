@@ -13,7 +13,7 @@ from annotation.analytics.cache import cached
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep
 from annotation.logic.durations import duration
-from annotation.models import Judgment, Member, Project, Response, Skip, Snapshot
+from annotation.models import ImportedJudgment, Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.models.judgments import is_current
 from annotation.queries import Progress, midnight, progress, working_now
 
@@ -164,6 +164,12 @@ def new_judgment_count(project: Project, snapshot: Snapshot | None) -> int:
         .filter(item__project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0)
         .count()
     )
+
+
+def imported_count(project: Project, snapshot: Snapshot | None = None) -> int:
+    """How many imported judgments the project has; with a snapshot, only those that are newer."""
+    after = snapshot.last_judgment if snapshot else 0
+    return ImportedJudgment.objects.filter(item__project=project, pk__gt=after).count()
 
 
 def response_count(project: Project) -> int:

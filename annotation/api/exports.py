@@ -13,7 +13,16 @@ from annotation.actions import snapshots
 from annotation.api import errors
 from annotation.api.renderers import NDJSON, NDJSONRenderer, ParquetRenderer, ZipRenderer
 from annotation.exports.formats import FORMATS
-from annotation.exports.selection import ACCOUNTS, FILES, GOLD, SPLITS, VOTES, Selection, SelectionError
+from annotation.exports.selection import (
+    ACCOUNTS,
+    FILES,
+    GOLD,
+    IMPORTED,
+    SPLITS,
+    VOTES,
+    Selection,
+    SelectionError,
+)
 from annotation.models import Project, Snapshot
 
 RENDERERS = (JSONRenderer, NDJSONRenderer, ParquetRenderer)
@@ -107,6 +116,12 @@ SELECTION = [
         str,
         "Items with a known answer: excluded by default from training formats, included in `raw`.",
         enum=list(GOLD),
+    ),
+    _parameter(
+        "imported",
+        str,
+        "Judgments that were imported: excluded by default from training formats, included in `raw`.",
+        enum=list(IMPORTED),
     ),
     _parameter(
         "counted",

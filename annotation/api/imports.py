@@ -21,12 +21,12 @@ from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
-from annotation.models import Import
+from annotation.models import Import, User
 
 
 class ImportFileOut(serializers.ModelSerializer[Import]):
     """`report`, when it has ended: how many `rows` the file has, and how many of them were `kept` (`unchanged`: without anything
-    new) or `set_aside` as not comparable; how many `prompts`, `responses` and `items` are new, how many answers were
+    new) or `set_aside` as not comparable; how many `prompts`, `responses`, `items` and `judgments` are new, how many answers were
     `held_back` as near-identical, and what was `left_out` of rows that were kept; what became of each of the `columns`; the
     invalid rows as `errors`, `[[row, sentence], …]`, which were set aside if the import is done; or the `reason` why nothing
     was imported."""
@@ -43,6 +43,8 @@ class ImportFileOut(serializers.ModelSerializer[Import]):
             "shape",
             "other_columns",
             "set_aside_share",
+            "judgments",
+            "judged_by",
             "state",
             "percent",
             "report",
@@ -79,6 +81,18 @@ class ImportFileIn(serializers.Serializer[Any]):
         max_value=1,
         default=0.0,
         help_text="Up to this share of invalid rows, they are set aside and the others imported.",
+    )
+    judgments = serializers.ChoiceField(
+        choices=Import.Judgments.choices,
+        default=Import.Judgments.LEAVE_OUT,
+        help_text="What becomes of the preferences in the file: by default they are left out. `import` stores them as imported"
+        " judgments, beside the queue; `queue` gives the items to annotators, too.",
+    )
+    judged_by = serializers.ChoiceField(
+        choices=User.Account.choices,
+        default="",
+        allow_blank=True,
+        help_text="Who made them, people or models, where neither the rows nor the format say it.",
     )
 
 
@@ -119,7 +133,11 @@ class ImportsApi(ApiView):
             )
         except UploadError as error:
             raise ValidationError({"file": [str(error)]}) from error
-        imports.start(upload, **body)
+        try:
+            imports.start(upload, **body)
+        except UploadError as error:
+            imports.cancel(upload)
+            raise ValidationError({"judgments": [str(error)]}) from error
         location = reverse("api-import", args=[slug, upload.pk])
         return Response(ImportFileOut(upload).data, status=202, headers={"Location": location})
 

@@ -26,7 +26,8 @@ from annotation.models import Snapshot
 class SnapshotOut(serializers.ModelSerializer[Snapshot]):
     counts = serializers.DictField(
         child=serializers.IntegerField(),
-        help_text="Judgments and pairs, also by split; prompts and annotators, and so on.",
+        help_text="Judgments and pairs, also by split; prompts and annotators, and so on. Imported judgments and their pairs"
+        " are counted apart, as `imported` and `imported_pairs`.",
     )
 
     class Meta:
@@ -55,6 +56,7 @@ class SnapshotIn(serializers.Serializer[Snapshot]):
     licence = serializers.CharField(
         required=False, allow_blank=True, max_length=100, default="", help_text="As in `cc-by-4.0`."
     )
+    imported = serializers.BooleanField(default=False, help_text="With the imported judgments.")
 
 
 class ExampleOut(serializers.Serializer[Any]):

@@ -11,10 +11,18 @@ from django.db.models.fields import NOT_PROVIDED
 from django.utils import timezone
 
 
-def insert(model: type[models.Model], names: Sequence[str], rows: Collection[Sequence[Any]]) -> list[int]:
+def insert(
+    model: type[models.Model],
+    names: Sequence[str],
+    rows: Collection[Sequence[Any]],
+    *,
+    ids_of: type[models.Model] | None = None,
+) -> list[int]:
     """Insert rows, each with a value for every named column. Returns their ids in the same order.
 
     Values are written as they are: JSON as text. Other columns get their field's default.
+
+    ids_of: the model whose ids go on, if that is another one.
     """
     if not rows:
         return []
@@ -25,7 +33,7 @@ def insert(model: type[models.Model], names: Sequence[str], rows: Collection[Seq
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
-            [model._meta.db_table, len(rows)],
+            [(ids_of or model)._meta.db_table, len(rows)],
         )
         ids = [id for (id,) in cursor.fetchall()]
         with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:

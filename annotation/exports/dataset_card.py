@@ -25,6 +25,7 @@ def render_card(manifest: Manifest) -> str:
             f"{counts['pairs']:,} preference pairs. Frozen on {manifest['created_at'][:10]}; SHA-256 of `{manifest['file']}`: "
             f"`{manifest['sha256']}`."
         ),
+        _describe_imported(statistics),
         "## How it was collected",
         _describe_collection(project, statistics),
         "## What is in it",
@@ -59,6 +60,8 @@ def _front_matter(manifest: Manifest, configs: Mapping[str, Sequence[str]]) -> s
 
 
 def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, Any]) -> str:
+    if not statistics["dates"]:
+        return "Nothing was judged in this project: all judgments are imported."
     first, last = (day[:10] for day in statistics["dates"])
     counts = statistics["counts"]
     task = (
@@ -95,6 +98,23 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _describe_imported(statistics: Mapping[str, Any]) -> str:
+    """What the raw rows have besides: judgments made elsewhere."""
+    imported = statistics.get("imported", [])
+    if not imported:
+        return ""
+    counts = statistics["counts"]
+    sources = ", ".join(
+        f"{part['judgments']:,} by {'people' if part['account'] == 'person' else 'models'}"
+        f" from {_escape_markdown(part['source']) or 'calls of the API'}"
+        for part in imported
+    )
+    return (
+        f"Besides, {counts['imported']:,} judgments with {counts['imported_pairs']:,} pairs were made elsewhere and imported: "
+        f"{sources}. They are marked (`imported`, `source`), and no other figure here counts them."
+    )
 
 
 def _counts_table(counts: Mapping[str, int]) -> str:

@@ -79,7 +79,7 @@ def _tagged(name: str, otherwise: str) -> str:
 
 _ORIGIN_NAMES = (
     *("prompt_id", "group", "item", "judgment", "split", "round", "annotator", "account", "guideline"),
-    *("models", "shown_order", "control", "gold", "tags", "metadata"),
+    *("imported", "source", "models", "shown_order", "control", "gold", "tags", "metadata"),
 )
 ORIGIN: dict[str, Column] = {
     name: Column((ROW_TYPES | {"models": ["string"]})[name], f'j."{name}"') for name in _ORIGIN_NAMES

@@ -33,8 +33,9 @@ class VerdictRow(TypedDict):
 class JudgmentRow(TypedDict):
     """`ranks` are in the order of `responses`; both are empty where an answer was written instead. `ranking` lists positions
     in `responses` from best to worst, ties together; `shown_order` lists them as they were on the screen. `annotator` is a
-    pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item. `metadata` is JSON
-    as a text: as an object, its columns would depend on the rows."""
+    pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item. `metadata` and
+    `details` are JSON as a text: as an object, their columns would depend on the rows. Of an `imported` judgment, `source` is
+    the name of the file and `annotator` a name in it."""
 
     judgment: int
     project: str
@@ -56,15 +57,18 @@ class JudgmentRow(TypedDict):
     demonstration: str | None
     annotator: str
     account: str
+    imported: bool
+    source: str | None
     guideline: int | None
     rationale: str
-    seconds: float
+    seconds: float | None
     counted: bool
     gold: bool
     control: bool
     agreement: float | None
     verdict: VerdictRow | None
     supersedes: int | None
+    details: str | None
     created_at: str
 
 

@@ -45,7 +45,8 @@ POOLED = f"""
 pooled AS (
     SELECT DISTINCT ON (j.item) {", ".join(f'j."{name}"' for name in _COLUMNS_OF_ITEM)},
         NULL::bigint AS judgment, NULL::text AS annotator, NULL::text AS account, NULL::int AS guideline,
-        NULL::int[] AS shown_order, NULL::boolean AS control, NULL::int[] AS quality, NULL::text AS degree,
+        NULL::boolean AS imported, NULL::text AS source, NULL::int[] AS shown_order,
+        NULL::boolean AS control, NULL::int[] AS quality, NULL::text AS degree,
         consensus.ranks, consensus.strengths, j.verdict
     FROM selected AS j
     JOIN jsonb_to_recordset(%(consensus)s::jsonb) AS consensus (item bigint, ranks int[], strengths float8[])
@@ -91,6 +92,8 @@ def _selected_judgments(selection: Selection) -> str:
         conditions.append("j.counted")
     if selection.control:
         conditions.append("j.control")
+    if selection.imported != "include":
+        conditions.append("j.imported" if selection.imported == "only" else "NOT j.imported")
     if selection.gold != "include":
         conditions.append("j.gold" if selection.gold == "only" else "NOT j.gold")
     return f"""selected AS NOT MATERIALIZED (
@@ -163,6 +166,8 @@ _BEST = ", ".join(
             "judgment",
             "annotator",
             "account",
+            "imported",
+            "source",
             "guideline",
             "shown_order",
             "control",

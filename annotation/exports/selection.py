@@ -17,7 +17,7 @@ VOTES = {
     "unanimous": "Only preferences shared by everybody who judged the item.",
 }
 FILES = {"jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
-GOLD = ("exclude", "include", "only")
+GOLD = IMPORTED = ("exclude", "include", "only")
 SPLITS = ("train", "held_out")
 ACCOUNTS = ("person", "machine")
 MAX_CHARS = 200
@@ -51,11 +51,13 @@ class Selection:
     agreement: float | None = None
     control: bool = False
     gold: str = "exclude"
+    imported: str = "exclude"
     counted: bool = False
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> Selection:
-        """From the query parameters of a URL. Formats for training leave out gold items by default.
+        """From the query parameters of a URL. Formats for training leave out gold items and imported judgments by
+        default.
 
         Raises:
             SelectionError: a parameter is unknown or invalid.
@@ -64,6 +66,7 @@ class Selection:
             name = min(unknown)
             raise SelectionError(name[:40], f"There is no parameter {name[:40]!r}.")
         format = _choice(parameters, "format", FORMATS, "trl")
+        default = "exclude" if FORMATS[format].for_training else "include"
         return cls(
             format=format,
             file=_choice(parameters, "file", FILES, "jsonl"),
@@ -80,7 +83,8 @@ class Selection:
             until=_datetime(parameters, "until", end_of_day=True),
             agreement=_fraction(parameters, "agreement"),
             control=_flag(parameters, "control"),
-            gold=_choice(parameters, "gold", GOLD, "exclude" if FORMATS[format].for_training else "include"),
+            gold=_choice(parameters, "gold", GOLD, default),
+            imported=_choice(parameters, "imported", IMPORTED, default),
             counted=_flag(parameters, "counted"),
         )
 
@@ -88,7 +92,7 @@ class Selection:
     def is_whole_snapshot(self) -> bool:
         """Whether it selects a snapshot's lines unchanged."""
         return replace(self, file="jsonl", counted=False, origin=False) == Selection(
-            format="raw", gold="include"
+            format="raw", gold="include", imported="include"
         )
 
     def values(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""SQL for the judgments of a batch, from the tables (`LIVE`) or from the lines of a snapshot (`SNAPSHOT`).
+"""SQL for the judgments of a batch, from the tables (`live`) or from the lines of a snapshot (`SNAPSHOT`).
 
 Both define the relation `judgments`, one row per judgment, with the same columns; every format is made from it. Exports are
 in the order of prompt (`group`), item and judgment, so that all rows of one prompt are together.
@@ -21,6 +21,10 @@ def json_float(number: str) -> str:
     """SQL of the JSON text of a float8, always with a decimal point or an exponent: readers that take a column's type from
     its first values must not see integers."""
     return f"CASE WHEN {number} = trunc({number}) THEN ({number})::text || '.0' ELSE ({number})::text END"
+
+
+def _time(at: str) -> str:
+    return f"""to_char({at} AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
 
 # over all pairs of annotators and pairs of answers of an item: how often both order them the same way
@@ -77,6 +81,8 @@ _ROW_SQL = {
     "demonstration": "written.text",
     "annotator": "annotator.pseudonym",
     "account": "annotator.account",
+    "imported": "false",
+    "source": "NULL::text",
     "guideline": "guideline.number",
     "rationale": "judgment.rationale",
     "seconds": "round(judgment.seconds::numeric, 1)",
@@ -86,9 +92,26 @@ _ROW_SQL = {
     "agreement": _AGREEMENT,
     "verdict": _VERDICT,
     "supersedes": "judgment.supersedes_id",
-    "created_at": """to_char(judgment.created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""",
+    "details": "NULL::text",
+    "created_at": _time("judgment.created_at"),
 }
-_ROW = "SELECT " + ", ".join(f'{_ROW_SQL[name]} AS "{name}"' for name in ROW_TYPES)
+# the same of an imported judgment
+_IMPORTED_AT = "coalesce(judgment.judged_at, judgment.created_at)"
+_IMPORTED_ROW_SQL = _ROW_SQL | {
+    "demonstration": "judgment.details ->> 'demonstration'",
+    "annotator": "judgment.annotator",
+    "account": "judgment.account",
+    "imported": "true",
+    "source": "source.name",
+    "guideline": "NULL::int",
+    "seconds": "CASE jsonb_typeof(judgment.details -> 'seconds') WHEN 'number' THEN judgment.details -> 'seconds' END",
+    "counted": "true",
+    "gold": "item.gold IS NOT NULL",
+    "control": "false",
+    "supersedes": "NULL::bigint",
+    "details": "judgment.details::text",
+    "created_at": _time(_IMPORTED_AT),
+}
 # columns of `judgments` that are those of a raw row; the other ones have another type there
 _SAME_AS_ROW = (
     *(
@@ -104,20 +127,24 @@ _SAME_AS_ROW = (
         "rationale",
         "demonstration",
     ),
-    *("annotator", "account", "guideline", "counted", "gold", "control", "agreement", "project"),
+    *(
+        "annotator",
+        "account",
+        "imported",
+        "source",
+        "guideline",
+        "counted",
+        "gold",
+        "control",
+        "agreement",
+        "project",
+    ),
 )
 
-_TABLES = f"""
-FROM batch
-JOIN annotation_prompt AS prompt ON prompt.id = batch.id
-JOIN annotation_project AS project ON project.id = prompt.project_id
-JOIN annotation_item AS item ON item.prompt_id = prompt.id AND item.project_id = prompt.project_id
-JOIN annotation_judgment AS judgment ON judgment.item_id = item.id
-JOIN annotation_user AS annotator ON annotator.id = judgment.annotator_id
-LEFT JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
-LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
-LEFT JOIN annotation_response AS written ON written.id = judgment.demonstration_id
-CROSS JOIN LATERAL (
+
+def _placed(placements: str, flags: str) -> str:
+    """The responses of a judgment with their ranks, in the order of their ids."""
+    return f"""CROSS JOIN LATERAL (
     SELECT array_agg(response.id ORDER BY response.id) AS ids,
            array_agg(placement.rank::int ORDER BY response.id) AS ranks,
            array_agg(placement.quality::int ORDER BY response.id) AS quality,
@@ -128,28 +155,75 @@ CROSS JOIN LATERAL (
                WHEN 'number' THEN (response.sampling ->> 'round')::int END) AS round,
            json_agg(json_build_object('id', response.id, 'author', author.name, 'text', response.text,
                                       'metadata', response.metadata::text, 'quality', placement.quality,
-                                      'safe', placement.safe, 'flags', placement.flags)
+                                      'safe', placement.safe, 'flags', {flags})
                     ORDER BY response.id) AS responses
-    FROM annotation_placement AS placement
+    FROM {placements}
     JOIN annotation_response AS response ON response.id = placement.response_id
     JOIN annotation_author AS author ON author.id = response.author_id
-    WHERE placement.judgment_id = judgment.id
-) AS placed
+) AS placed"""
+
+
+_OF_PROMPTS = """
+FROM batch
+JOIN annotation_prompt AS prompt ON prompt.id = batch.id
+JOIN annotation_project AS project ON project.id = prompt.project_id
+JOIN annotation_item AS item ON item.prompt_id = prompt.id AND item.project_id = prompt.project_id"""
+
+_TABLES = f"""{_OF_PROMPTS}
+JOIN annotation_judgment AS judgment ON judgment.item_id = item.id
+JOIN annotation_user AS annotator ON annotator.id = judgment.annotator_id
+LEFT JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
+LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
+LEFT JOIN annotation_response AS written ON written.id = judgment.demonstration_id
+{
+    _placed(
+        "(SELECT * FROM annotation_placement WHERE judgment_id = judgment.id) AS placement", "placement.flags"
+    )
+}
 WHERE judgment.id <= %(newest)s AND {is_current(up_to="%(newest)s")}"""
 
-# judgments of the prompts with the ids %(prompts)s. The planner leaves out columns that a format does not use
-LIVE = f"""
-batch AS MATERIALIZED (SELECT unnest(%(prompts)s::bigint[]) AS id),
-judgments AS NOT MATERIALIZED (
-    SELECT {", ".join(f'{_ROW_SQL[name]} AS "{name}"' for name in _SAME_AS_ROW)},
+_IMPORTED_TABLES = f"""{_OF_PROMPTS}
+JOIN annotation_importedjudgment AS judgment ON judgment.item_id = item.id
+LEFT JOIN annotation_import AS source ON source.id = judgment.source_id
+{
+    _placed(
+        "unnest(judgment.responses, judgment.ranks, judgment.quality, judgment.safe) "
+        "AS placement (response_id, rank, quality, safe)",
+        "coalesce(judgment.details -> 'flags' -> response.id::text, '[]')",
+    )
+}
+WHERE judgment.id <= %(newest)s"""
+
+
+def _judgments(row_sql: dict[str, str], tables: str, created_at: str) -> str:
+    row = "SELECT " + ", ".join(f'{row_sql[name]} AS "{name}"' for name in ROW_TYPES)
+    return f"""
+    SELECT {", ".join(f'{row_sql[name]} AS "{name}"' for name in _SAME_AS_ROW)},
         prompt.tags::text[] AS tags, placed.texts, placed.quoted, placed.models, placed.ranks, placed.quality,
         (SELECT array_agg((verdict.ranks ->> id::text)::int ORDER BY place)
          FROM (SELECT ranks FROM annotation_verdict WHERE item_id = item.id ORDER BY id DESC LIMIT 1) AS verdict,
               unnest(placed.ids) WITH ORDINALITY AS p (id, place)) AS verdict,
         ARRAY(SELECT array_position(placed.ids, id) - 1
               FROM unnest(judgment.shown_order) WITH ORDINALITY AS shown (id, place) ORDER BY place) AS shown_order,
-        judgment.created_at, (SELECT row_to_json(raw)::text FROM ({_ROW}) AS raw) AS line
-    {_TABLES})"""
+        {created_at} AS created_at, (SELECT row_to_json(raw)::text FROM ({row}) AS raw) AS line
+    {tables}"""
+
+
+_BY_ANNOTATORS = _judgments(_ROW_SQL, _TABLES, "judgment.created_at")
+_BY_IMPORT = _judgments(_IMPORTED_ROW_SQL, _IMPORTED_TABLES, _IMPORTED_AT)
+
+
+def live(imported: str) -> str:
+    """Judgments of the prompts with the ids %(prompts)s, up to the id %(newest)s; `imported` is `Selection.imported`. The
+    planner leaves out columns that a format does not use."""
+    judgments = {
+        "exclude": _BY_ANNOTATORS,
+        "include": f"{_BY_ANNOTATORS} UNION ALL {_BY_IMPORT}",
+        "only": _BY_IMPORT,
+    }[imported]
+    return f"""
+batch AS MATERIALIZED (SELECT unnest(%(prompts)s::bigint[]) AS id),
+judgments AS NOT MATERIALIZED ({judgments})"""
 
 
 def _record_type(type: Type) -> str:
@@ -169,7 +243,8 @@ _RECORD = {
 # judgments from the lines %(lines)s
 SNAPSHOT = f"""
 judgments AS NOT MATERIALIZED (
-    SELECT {", ".join(f'r."{name}"' for name in _SAME_AS_ROW)}, r.tags,
+    SELECT {", ".join(f'r."{name}"' for name in _SAME_AS_ROW if name != "imported")},
+        coalesce(r.imported, false) AS imported, r.tags,
         ARRAY(SELECT e ->> 'text' FROM jsonb_array_elements(r.responses) AS e) AS texts,
         ARRAY(SELECT (e -> 'text')::text FROM jsonb_array_elements(r.responses) AS e) AS quoted,
         ARRAY(SELECT e ->> 'author' FROM jsonb_array_elements(r.responses) AS e) AS models,

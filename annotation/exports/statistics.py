@@ -14,11 +14,13 @@ MAX_SECONDS = 3600
 
 
 class SnapshotStatistics:
-    """Accumulates rows in the order of an export, where those of one prompt, and of one item, are together."""
+    """Accumulates rows in the order of an export, where those of one prompt, and of one item, are together. Imported judgments
+    are counted apart."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self.annotators: Counter[tuple[str, str]] = Counter()
+        self.imported: Counter[tuple[str, str]] = Counter()
         self.models: Counter[str] = Counter()
         self.guidelines: Counter[int] = Counter()
         self.degrees: Counter[str] = Counter()
@@ -32,6 +34,9 @@ class SnapshotStatistics:
         self._prompt = self._item = 0
 
     def add(self, row: JudgmentRow) -> None:
+        if row.get("imported"):
+            self._add_imported(row)
+            return
         kind = "gold" if row["gold"] else "judgments" if len(row["ranks"]) > 1 else "demonstrations"
         if row["demonstration"] is not None and kind == "judgments":
             self.counts["demonstrations"] += 1
@@ -45,7 +50,7 @@ class SnapshotStatistics:
         if row["guideline"] is not None:
             self.guidelines[row["guideline"]] += 1
         self.last_judgment = max(self.last_judgment, row["judgment"])
-        self._seconds[min(MAX_SECONDS, round(row["seconds"]))] += 1
+        self._seconds[min(MAX_SECONDS, round(row["seconds"] or 0))] += 1
         day = row["created_at"]
         self._dates = [min(day, *self._dates[:1]), max(day, *self._dates[1:])] if self._dates else [day, day]
         if row["item"] != self._item:
@@ -53,6 +58,14 @@ class SnapshotStatistics:
         if kind == "judgments":
             self.counts[f"judgments_{split}"] += 1
             self._add_pairs(row)
+
+    def _add_imported(self, row: JudgmentRow) -> None:
+        """Apart from those of the project's annotators, which are what all other figures are about."""
+        pairs = len(ranking.pairs(row["ranks"]))
+        self.imported[row["source"] or "", row["account"]] += 1
+        self.counts.update(imported=1, imported_pairs=pairs)
+        self.counts[f"imported_pairs_{row['split']}"] += pairs
+        self.last_judgment = max(self.last_judgment, row["judgment"])
 
     def _add_item(self, row: JudgmentRow) -> None:
         self._item = row["item"]
@@ -88,6 +101,10 @@ class SnapshotStatistics:
             "annotators": [
                 {"annotator": name, "account": account, "judgments": n}
                 for (name, account), n in sorted(self.annotators.items())
+            ],
+            "imported": [
+                {"source": source, "account": account, "judgments": n}
+                for (source, account), n in sorted(self.imported.items())
             ],
             "models": dict(sorted(self.models.items())),
             "guidelines": {str(number): n for number, n in sorted(self.guidelines.items())},

@@ -23,7 +23,7 @@ from annotation.exports.query import lines_query, votes_query
 from annotation.exports.selection import Selection
 from annotation.logic import consensus
 from annotation.logic.ranking import dense
-from annotation.models import Judgment, Project
+from annotation.models import ImportedJudgment, Judgment, Project
 
 # planning a query takes milliseconds, whatever the size of the batch; larger batches are slower again
 BATCH_BYTES = 2**22
@@ -47,13 +47,21 @@ def _convert(lines: Chunks, selection: Selection) -> Chunks:
     return convert_to_parquet(lines, selection) if selection.file == "parquet" else lines
 
 
+def newest_judgment() -> int:
+    """The highest id of a judgment so far, imported ones included: theirs are of the same sequence."""
+    newest = (
+        table.objects.aggregate(newest=Max("id"))["newest"] or 0 for table in (Judgment, ImportedJudgment)
+    )
+    return max(newest)
+
+
 def _export_tables(project: Project, selection: Selection) -> Chunks:
-    newest = Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0
+    source, newest = sources.live(selection.imported), newest_judgment()
     after, limit = 0, FIRST_PROMPTS
     while prompts := list(
         project.prompts.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit]
     ):
-        text = _query_lines(selection, sources.LIVE, prompts=prompts, newest=newest)
+        text = _query_lines(selection, source, prompts=prompts, newest=newest)
         if text:
             yield text.encode()
         after = prompts[-1]

@@ -9,7 +9,9 @@ from typing import Any, Literal
 from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat, MappedFormat
 from annotation.imports.dataset_formats.base import read_author, read_json_text
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import NoPreference, Preference, as_text, ranks_by_score
 from annotation.imports.prompt_schema import (
+    FIELDS,
     ImportedPrompt,
     RowError,
     check_metadata,
@@ -30,11 +32,15 @@ class Converter:
     Args:
         other_columns: what becomes of columns that the format does not declare and that hold texts, lists or objects.
             Numbers and booleans are kept as metadata unless they are to be left out.
+        with_judgments: convert the preferences too.
+        judged_by: who made them, where neither the row nor the format says it.
     """
 
     format: DatasetFormat
     min_responses: int = 2
     other_columns: OtherColumns = "stop"
+    with_judgments: bool = False
+    judged_by: str = ""
     columns: dict[str, str] = field(default_factory=dict)
     """What has become of each column so far: `read`, `metadata`, `preference`, `ignored`, `left out`; or `undecided`."""
 
@@ -71,16 +77,52 @@ class Converter:
             if self._use(name, value) == "metadata" and value is not None
         }
         if self.format is PALATE:
-            known = {name: value for name, value in row.items() if self.format.use_of(name) == "read"}
+            known = {name: value for name, value in row.items() if name in FIELDS}
             prompt = read_prompt(known, min_responses=self.min_responses)
         else:
             prompt = self.format.convert(row)
+        prompt = self._add_judgments(prompt, row)
         prompt = add_origin(self._add_beside(prompt, row), row.get("origin"))
+        prompt = add_account(prompt, self.judged_by or self.format.judged_by)
         if self.format.one_response_per_row and prompt.responses:
             [response] = prompt.responses
             metadata = {**response.metadata, **metadata}
             return replace(prompt, responses=[replace(response, metadata=check_metadata(metadata))])
         return replace(prompt, metadata=check_metadata({**prompt.metadata, **metadata}))
+
+    def _add_judgments(self, prompt: ImportedPrompt, row: JsonObject) -> ImportedPrompt:
+        """The prompt with the row's preferences, or with the reason why it has none; without any if they are not wanted."""
+        if not self.with_judgments:
+            return replace(prompt, judgments=[]) if prompt.judgments else prompt
+        if self.format.judge is None:
+            return prompt
+        details = {name: row[name] for name in self.format.about_preferences if row.get(name) is not None}
+        positions = prompt.positions or range(len(prompt.responses))
+        try:
+            judgments = [
+                replace(
+                    judgment.restricted_to(positions),
+                    details=check_metadata(details | judgment.details, "details"),
+                )
+                for judgment in self.format.judge(row)
+            ]
+        except NoPreference as reason:
+            return replace(prompt, left_out=(*prompt.left_out, str(reason)))
+        except RowError as error:
+            return replace(prompt, left_out=(*prompt.left_out, f"preferences that cannot be read ({error})"))
+        return replace(prompt, judgments=[*prompt.judgments, *judgments])
+
+    def judge_merged(self, prompt: ImportedPrompt) -> ImportedPrompt:
+        """A prompt that was merged from rows of one response each, ordered by the score that each row has."""
+        if not self.with_judgments or not self.format.score:
+            return prompt
+        scores = [response.metadata.get(self.format.score) for response in prompt.responses]
+        try:
+            ranks = ranks_by_score([int(score) if isinstance(score, bool) else score for score in scores])
+        except NoPreference as reason:
+            return replace(prompt, left_out=(*prompt.left_out, str(reason)))
+        judged = replace(prompt, judgments=[Preference(ranks)])
+        return add_account(judged, self.judged_by or self.format.judged_by)
 
     def _check_format(self, row: JsonObject) -> None:
         """
@@ -151,6 +193,11 @@ def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
     authors = origin.get("models") or []
     if "chosen_model" in origin:
         authors = [origin["chosen_model"], origin.get("rejected_model")]
+    annotator, account = (as_text(origin.get(name)) for name in ("annotator", "account"))
+    judgments = [
+        replace(judgment, annotator=judgment.annotator or annotator, account=judgment.account or account)
+        for judgment in prompt.judgments
+    ]
     responses = prompt.responses
     if len(authors) == len(responses):
         responses = [
@@ -161,8 +208,21 @@ def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
         external_id=read_text(origin["prompt_id"], "origin.prompt_id", limit=200),
         tags=[read_text(tag, "origin.tags", limit=60) for tag in origin.get("tags") or []],
         responses=responses,
+        judgments=judgments,
         metadata={**prompt.metadata, **as_object(read_json_text(origin.get("metadata"), "origin.metadata"))},
     )
+
+
+def add_account(prompt: ImportedPrompt, account: str = "") -> ImportedPrompt:
+    """The prompt, each of its judgments by a person or a machine: as the file says, or else by `account`.
+
+    Raises:
+        RowError: it is not known whether people or models judged.
+    """
+    judgments = [replace(j, account=j.account or account) for j in prompt.judgments]
+    if not all(judgment.account for judgment in judgments):
+        raise RowError("judgments: account missing: say whether a person or a machine judged")
+    return replace(prompt, judgments=judgments) if judgments else prompt
 
 
 def as_object(value: object) -> JsonObject:
@@ -179,6 +239,7 @@ def merge(first: ImportedPrompt, second: ImportedPrompt) -> ImportedPrompt:
     return replace(
         first,
         responses=[*first.responses, *second.responses],
+        positions=(),
         left_out=(*first.left_out, *second.left_out),
         rows=first.rows + second.rows,
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from annotation.imports.file_rows import JsonObject, parse_json_object
-from annotation.logic import ranking
+from annotation.imports.preferences import Preference, read_time
+from annotation.logic import degrees, ranking
 from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
+from annotation.logic.response_flags import FLAGS
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
 
@@ -34,8 +37,9 @@ class ImportedResponse:
 class ImportedPrompt:
     """A prompt with its responses.
 
-    gold: the rank of each response, where the correct order is known. left_out: what its row has besides, an entry for each
-    time, which is not imported. rows: how many rows of the file it is made from.
+    gold: the rank of each response, where the correct order is known. judgments: how somebody ordered the responses.
+    positions: which of the row's answers the responses are, where some are left out. left_out: what its row has besides, an
+    entry for each time, which is not imported. rows: how many rows of the file it is made from.
     """
 
     external_id: str
@@ -45,6 +49,8 @@ class ImportedPrompt:
     gold: list[int] | None = None
     gold_explanation: str = ""
     metadata: JsonObject = field(default_factory=dict)
+    judgments: list[Preference] = field(default_factory=list)
+    positions: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     rows: int = 1
 
@@ -56,7 +62,7 @@ class ImportedPrompt:
         return replace(self, messages=messages, external_id=id)
 
 
-FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation", "metadata")
+FIELDS = ("id", "prompt", "responses", "tags", "gold", "gold_explanation", "metadata", "judgments")
 
 
 def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
@@ -74,7 +80,9 @@ def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
 
 def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
     """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"?, "metadata"?}], "tags"?: [text],
-    "gold"?: [rank of each response], "gold_explanation"?: text, "metadata"?: object}`.
+    "gold"?: [rank of each response], "gold_explanation"?: text, "metadata"?: object, "judgments"?: [{"ranks",
+    "annotator"?, "account"?, "degree"?, "quality"?, "safe"?, "flags"?, "rationale"?, "shown_order"?, "judged_at"?,
+    "details"?}]}`.
 
     Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing. Where there
     are responses, there must be at least `min_responses`.
@@ -98,7 +106,13 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
     if explanation is not None:
         explanation = read_text(explanation, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
     metadata = _read_metadata(data, "metadata")
-    return ImportedPrompt(external_id, messages, responses, tags, gold, explanation or "", metadata)
+    judgments = [
+        _read_judgment(judgment, f"judgments[{n}]", len(responses))
+        for n, judgment in enumerate(_read_list(data, "judgments"), start=1)
+    ]
+    return ImportedPrompt(
+        external_id, messages, responses, tags, gold, explanation or "", metadata, judgments
+    )
 
 
 def read_id(value: object, name: str) -> str:
@@ -140,14 +154,77 @@ def check_metadata(metadata: JsonObject, name: str = "metadata") -> JsonObject:
 
 
 def _read_gold(data: JsonObject, k: int) -> list[int] | None:
-    ranks = data.get("gold")
-    if ranks is None:
-        return None
+    return None if data.get("gold") is None else _read_ranks(data["gold"], "gold", k)
+
+
+def _read_ranks(ranks: object, name: str, k: int) -> list[int]:
     if k < 2 or not isinstance(ranks, list) or len(ranks) != k:
-        raise RowError("gold: not a list with a rank for each of two or more responses")
+        raise RowError(f"{name}: not a list with a rank for each of two or more responses")
     if not all(type(rank) is int and 1 <= rank <= k for rank in ranks):
-        raise RowError(f"gold: a rank is a number from 1 to {k}")
+        raise RowError(f"{name}: a rank is a number from 1 to {k}")
     return ranking.dense(ranks)
+
+
+JUDGMENT_FIELDS = tuple(field.name for field in fields(Preference))
+
+
+def _read_judgment(value: object, name: str, k: int) -> Preference:
+    if not isinstance(value, dict):
+        raise RowError(f"{name}: not an object")
+    if unknown := set(value) - set(JUDGMENT_FIELDS):
+        raise RowError(
+            f"{name}: unknown field {_quoted(min(unknown))}: the fields are {', '.join(JUDGMENT_FIELDS)}"
+        )
+
+    def each(field: str, what: str, is_valid: Callable[[Any], bool]) -> Any:
+        """A list with an entry for each response."""
+        entries = value.get(field)
+        if entries is None:
+            return None
+        if not isinstance(entries, list) or len(entries) != k or not all(map(is_valid, entries)):
+            raise RowError(f"{name}.{field}: not a list with {what} for each response")
+        return entries
+
+    def one_of(field: str, known: Iterable[str]) -> Any:
+        choice = value.get(field)
+        if choice is not None and choice not in known:
+            raise RowError(f"{name}.{field}: {_quoted(choice)} is none of {', '.join(known)}")
+        return choice
+
+    def text(field: str, limit: int) -> str:
+        given = value.get(field)
+        return read_text(given, f"{name}.{field}", limit=limit) if given not in (None, "") else ""
+
+    shown = each("shown_order", "a position", lambda position: type(position) is int)
+    if shown is not None and sorted(shown) != list(range(k)):
+        raise RowError(f"{name}.shown_order: not the positions 0 to {k - 1}, each once")
+    return Preference(
+        ranks=_read_ranks(value.get("ranks"), f"{name}.ranks", k),
+        annotator=text("annotator", 200),
+        account=one_of("account", ("person", "machine")) or "",
+        degree=one_of("degree", degrees.LABELS),
+        quality=each(
+            "quality",
+            "a number from 1 to 7, or null,",
+            lambda q: q is None or (type(q) is int and 1 <= q <= 7),
+        ),
+        safe=each("safe", "true, false or null", lambda safe: safe is None or isinstance(safe, bool)),
+        flags=each(
+            "flags", "a list of flags", lambda f: isinstance(f, list) and set(map(str, f)) <= set(FLAGS)
+        ),
+        rationale=text("rationale", MAX_TEXT_CHARS),
+        shown_order=shown,
+        judged_at=_read_time(value.get("judged_at"), f"{name}.judged_at"),
+        details=_read_metadata({"metadata": value.get("details")}, f"{name}.details"),
+    )
+
+
+def _read_time(value: object, name: str) -> str | None:
+    if value is None:
+        return None
+    if (time := read_time(value)) is None:
+        raise RowError(f"{name}: not a time: give 2026-01-31T12:00:00Z")
+    return time
 
 
 def read_messages(value: object) -> list[Message]:

@@ -16,6 +16,7 @@ from django.db import migrations, models
 APPEND_ONLY_TABLES = [
     "annotation_auditentry",
     "annotation_guideline",
+    "annotation_importedjudgment",
     "annotation_judgment",
     "annotation_placement",
     "annotation_response",
@@ -180,6 +181,8 @@ class Migration(migrations.Migration):
                 ('mapping', models.JSONField(default=dict, help_text='The role of each column, where a lead has mapped them: a file of no known format.')),
                 ('other_columns', models.CharField(choices=[('stop', 'Stop the import'), ('metadata', 'Keep as metadata'), ('leave out', 'Leave out')], default='stop', help_text='What becomes of columns that the format does not have.', max_length=9)),
                 ('set_aside_share', models.FloatField(default=0.0, help_text='The share of invalid rows up to which they are set aside and the others imported.')),
+                ('judgments', models.CharField(choices=[('leave out', 'Leave them out'), ('import', 'Import them, and queue nothing'), ('queue', 'Import them, and queue the items too')], default='leave out', help_text='What becomes of the preferences in the file.', max_length=9)),
+                ('judged_by', models.CharField(blank=True, choices=[('person', 'A person'), ('machine', 'A script or an AI labeler')], help_text='Who made them, where the file does not say it.', max_length=7)),
                 ('bytes_done', models.BigIntegerField(default=0)),
                 ('report', models.JSONField(default=dict)),
                 ('claim', models.UUIDField(null=True)),
@@ -433,6 +436,30 @@ class Migration(migrations.Migration):
             ],
             options={
                 'constraints': [models.UniqueConstraint(fields=('item', 'annotator'), name='one_draft_per_item')],
+            },
+        ),
+        migrations.CreateModel(
+            name='ImportedJudgment',
+            fields=[
+                ('id', models.BigIntegerField(primary_key=True, serialize=False)),
+                ('annotator', models.CharField(blank=True, help_text='As the file calls them.', max_length=200)),
+                ('account', models.CharField(choices=[('person', 'A person'), ('machine', 'A script or an AI labeler')], help_text='Whether a person or a model judged.', max_length=7)),
+                ('responses', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Their ids; the following lists are in this order.', size=None)),
+                ('ranks', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(), size=None)),
+                ('quality', django.contrib.postgres.fields.ArrayField(base_field=models.PositiveSmallIntegerField(null=True), help_text='1 to 7.', null=True, size=None)),
+                ('safe', django.contrib.postgres.fields.ArrayField(base_field=models.BooleanField(null=True), null=True, size=None)),
+                ('shown_order', django.contrib.postgres.fields.ArrayField(base_field=models.BigIntegerField(), help_text='Response ids, in the order on the screen.', null=True, size=None)),
+                ('degree', models.CharField(choices=[('significantly', 'Significantly better'), ('better', 'Better'), ('slightly', 'Slightly better'), ('negligibly', 'Negligibly better / unsure')], max_length=13, null=True)),
+                ('rationale', models.TextField(blank=True)),
+                ('judged_at', models.DateTimeField(help_text='As the file says.', null=True)),
+                ('details', models.JSONField(default=dict, help_text='What else the file says of it.')),
+                ('digest', models.CharField(help_text='Of all that the file says: the same file again brings nothing new.', max_length=64)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.item')),
+                ('source', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.import')),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('item', 'digest'), name='a_judgment_is_imported_once')],
             },
         ),
         migrations.CreateModel(

@@ -1,6 +1,7 @@
 """Users, prompts, the queue and judgments, with their constraints; writes that span rows are in `actions`."""
 
 from annotation.models.audit import AuditEntry
+from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
 from annotation.models.people import ApiToken, Invitation, Member, User
@@ -21,6 +22,7 @@ __all__ = [
     "Draft",
     "Guideline",
     "Import",
+    "ImportedJudgment",
     "Invitation",
     "Item",
     "Judgment",

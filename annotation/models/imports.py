@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+from annotation.models.people import User
 from annotation.models.projects import Project
 
 
@@ -25,6 +26,11 @@ class Import(models.Model):
         METADATA = "metadata", "Keep as metadata"
         LEAVE_OUT = "leave out", "Leave out"
 
+    class Judgments(models.TextChoices):
+        LEAVE_OUT = "leave out", "Leave them out"
+        IMPORT = "import", "Import them, and queue nothing"
+        QUEUE = "queue", "Import them, and queue the items too"
+
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     name = models.CharField(max_length=200)
     path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
@@ -44,6 +50,18 @@ class Import(models.Model):
     set_aside_share = models.FloatField(
         default=0.0,
         help_text="The share of invalid rows up to which they are set aside and the others imported.",
+    )
+    judgments = models.CharField(
+        max_length=9,
+        choices=Judgments,
+        default=Judgments.LEAVE_OUT,
+        help_text="What becomes of the preferences in the file.",
+    )
+    judged_by = models.CharField(
+        max_length=7,
+        choices=User.Account,
+        blank=True,
+        help_text="Who made them, where the file does not say it.",
     )
     bytes_done = models.BigIntegerField(default=0)
     report = models.JSONField(default=dict)

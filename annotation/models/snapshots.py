@@ -29,5 +29,11 @@ class Snapshot(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="snapshot_numbers_are_unique")
         ]
 
+    @property
+    def summary(self) -> str:
+        """How many judgments it has; imported ones are counted apart."""
+        own, imported = self.counts["judgments"], self.counts.get("imported", 0)
+        return f"{own:,} judgments" + (f" and {imported:,} imported ones" if imported else "")
+
     def __str__(self) -> str:
         return f"Snapshot {self.number}"

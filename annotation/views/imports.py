@@ -22,10 +22,11 @@ from annotation.forms import ImportForm, ImportStartForm
 from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
-from annotation.models import Import, Member, Project
+from annotation.models import Import, Member, Project, User
 from annotation.views import HtmxRequest
 
 SHOWN_CHARS = 3000
+SHOWN_JUDGMENTS = 5
 NEWEST = 20
 
 
@@ -83,9 +84,15 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
             "may_start": preview.is_readable and bool(preview.examples or preview.not_comparable),
             "set_aside_share": (share := suggest_share(preview)),
             "set_aside_percent": round(100 * share),
+            "judgments": Import.Judgments,
+            "accounts": User.Account,
         }
     else:
-        context["columns"] = columns_by_use(upload.report.get("columns", {}))
+        left_out = upload.judgments == Import.Judgments.LEAVE_OUT
+        context["columns"] = columns_by_use(
+            upload.report.get("columns", {}),
+            preferences="Preferences, left out" if left_out else "Imported as judgments",
+        )
     template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
 
@@ -164,18 +171,21 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 USES = {
     "read": "Imported",
     "metadata": "Kept as metadata",
-    "preference": "Preferences, which are not imported",
+    "preference": "Preferences",
     "ignored": "Left out: other columns have the same",
     "left out": "Left out",
     "undecided": "To be decided",
 }
 
 
-def columns_by_use(columns: dict[str, str]) -> list[tuple[str, list[str]]]:
-    """The names of columns under what becomes of them."""
+def columns_by_use(
+    columns: dict[str, str], *, preferences: str = "Preferences"
+) -> list[tuple[str, list[str]]]:
+    """The names of columns under what becomes of them. preferences: what becomes of those."""
+    uses = USES | {"preference": preferences}
     return [
         (title, names)
-        for use, title in USES.items()
+        for use, title in uses.items()
         if (names := sorted(name for name, its_use in columns.items() if its_use == use))
     ]
 
@@ -216,6 +226,7 @@ def _example(prompt: ImportedPrompt) -> dict[str, Any]:
             "author": answer.author,
             "html": to_html(answer.text[:SHOWN_CHARS]),
             "rank": prompt.gold[n] if prompt.gold else None,
+            "judged": [judgment.ranks[n] for judgment in prompt.judgments[:SHOWN_JUDGMENTS]],
             "metadata": answer.metadata,
         }
         for n, answer in enumerate(prompt.responses)

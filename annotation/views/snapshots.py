@@ -47,7 +47,7 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(
                 request,
-                f"{snapshot} is created, with {snapshot.counts['judgments']:,} judgments.",
+                f"{snapshot} is created, with {snapshot.summary}.",
             )
             return redirect("snapshots", slug)
     return _page(request, me, form)
@@ -147,6 +147,7 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "project": project,
         "form": form,
         "snapshots": snapshots,
+        "imported": analytics.imported_count(project),
         "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
         "splits": queries.split_counts(project),
         "formats": FORMAT_WORDS,

@@ -20,7 +20,7 @@ WAITS = 3
 """The exit code if a round waits for a decision."""
 COLUMNS = {
     "metadata": "Columns kept as metadata",
-    "preference": "Columns of preferences, which are not imported",
+    "preference": "Columns of preferences",
     "ignored": "Columns that repeat others",
     "left out": "Columns left out",
 }
@@ -79,6 +79,19 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="of invalid rows that may be set aside (default 0)",
     )
+    command.add_argument(
+        "--judgments",
+        choices=["leave out", "import", "queue"],
+        default="leave out",
+        help="what becomes of the preferences in the file: leave out (default), import them as judgments, or import them and"
+        " queue the items too",
+    )
+    command.add_argument(
+        "--judged-by",
+        choices=["person", "machine"],
+        default="",
+        help="who made them, where neither the rows nor the format say it",
+    )
     command.set_defaults(run=_import)
 
     command = commands.add_parser("export", help="save an export of judgments")
@@ -119,11 +132,13 @@ def _import(palate: Palate, arguments: argparse.Namespace) -> None:
             mapping=dict(column.rpartition("=")[::2] for column in arguments.map),
             other_columns=arguments.other_columns,
             set_aside_share=arguments.set_aside,
+            judgments=arguments.judgments,
+            judged_by=arguments.judged_by,
             on_change=lambda now: bar.update(now["percent"] - bar.n),
         )
     print(
         f"New prompts: {counts['prompts']:,}, responses: {counts['responses']:,}, items: {counts['items']:,}. "
-        f"Unchanged rows: {counts['unchanged']:,}."
+        f"Imported judgments: {counts['judgments']:,}. Unchanged rows: {counts['unchanged']:,}."
     )
     for what, number in {**counts["set_aside"], **counts["left_out"]}.items():
         print(f"Left out: {number:,} × {what}")

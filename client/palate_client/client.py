@@ -102,6 +102,8 @@ class Palate:
         mapping: Mapping[str, str] | None = None,
         other_columns: Literal["stop", "metadata", "leave out"] = "stop",
         set_aside_share: float = 0.0,
+        judgments: Literal["leave out", "import", "queue"] = "leave out",
+        judged_by: Literal["", "person", "machine"] = "",
         every_s: float = 0.5,
         on_change: Callable[[Json], object] = lambda _: None,
     ) -> Json:
@@ -115,6 +117,9 @@ class Palate:
                 or "left out".
             other_columns: what becomes of columns that the format does not have: by default, they stop the import.
             set_aside_share: the share of invalid rows up to which they are set aside; beyond it nothing is imported.
+            judgments: what becomes of the preferences in the file. `import` stores them as imported judgments, `queue` gives
+                the items to annotators, too.
+            judged_by: who made them, where neither the rows nor the format say it.
 
         Raises:
             PalateError: nothing was imported; its `errors` name the rows.
@@ -126,6 +131,8 @@ class Palate:
             "mapping": json.dumps(mapping or {}),
             "other_columns": other_columns,
             "set_aside_share": str(set_aside_share),
+            "judgments": judgments,
+            "judged_by": judged_by,
         }
         upload: Json = self._send(
             "POST", place, file=Path(path), form=form, headers=headers, retry=True

@@ -189,7 +189,7 @@ class UploadTests(ImportPageTestCase):
         upload = self.uploaded(row)
         page = self.look(upload)
         self.assertContains(page, "The format has no column <code>topic</code>.")
-        self.assertContains(page, "<dt>Preferences, which are not imported</dt><dd><code>margin</code></dd>")
+        self.assertContains(page, "<dt>Preferences</dt><dd><code>margin</code></dd>")
         for wrong in ({"other_columns": "drop"}, {"set_aside_share": "2"}):
             assert self.client.post(self.url("import-start", upload.pk), wrong).status_code == 400
         self.client.post(self.url("import-start", upload.pk), {"other_columns": "metadata"})

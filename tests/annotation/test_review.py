@@ -313,7 +313,7 @@ class ItemTests(AnalyticsTestCase):
         self.sign_in(self.alice)
         # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; the next to review, of
         # those on which people differ and of those that are flagged
-        with self.assertNumQueries(12):
+        with self.assertNumQueries(13):
             self.client.get(self.url("item", item.pk))
 
     def test_a_verdict_takes_nobody_s_turn(self) -> None:

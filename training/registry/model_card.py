@@ -21,11 +21,7 @@ def render_model_card(version: ModelVersion) -> str:
     for ancestor in version.lineage():
         learned = ancestor.run.training_snapshot if ancestor.run else None
         source = f" by {ancestor.run}" if ancestor.run else f", from `{ancestor.location}`"
-        data = (
-            f", on {learned} ({learned.counts['judgments']:,} judgments, SHA-256 `{learned.sha256}`)"
-            if learned
-            else ""
-        )
+        data = f", on {learned} ({learned.summary}, SHA-256 `{learned.sha256}`)" if learned else ""
         lines.append(f"- **{ancestor.name}**{source}{data}")
     metrics = report_values(version.metrics)
     if metrics:

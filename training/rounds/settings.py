@@ -114,6 +114,11 @@ class RoundSettings:
         " is being improved.",
         choices=("all", "new"),
     )
+    imported: bool = setting(
+        False,
+        "Imported judgments",
+        "Train on the imported judgments, too. Models are measured by what this project's annotators prefer.",
+    )
     learn_prompts: int = setting(
         500,
         "Training prompts",

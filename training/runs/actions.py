@@ -17,6 +17,7 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from annotation import events
+from annotation.exports.selection import IMPORTED
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 from annotation.models import Project, Prompt, Snapshot, User
 from config.celery import app
@@ -67,9 +68,10 @@ def start_run(
             items that are a comparison of two responses instead of a ranking of all), `priority`. pretrain, sft:
             `data`, the name of a file in the core's format below the artifacts' `texts` folder. rejection, ppo, grpo,
             reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
-            its `name`. generate: `ask`, a single prompt whose responses are not saved in the project. In rounds: `answers`
-            (ids of runs whose responses are scored, in place of a snapshot), `after` (only judgments past this id), `swap`
-            (swap the training and held-out splits), `safety_tag`.
+            its `name`. Kinds with a snapshot: `imported`, whether they use its imported judgments: `exclude`, `include` (by
+            default, if there are any; only to train) or `only`. generate: `ask`, a single prompt whose responses are not
+            saved in the project. In rounds: `answers` (ids of runs whose responses are scored, in place of a snapshot),
+            `after` (only judgments past this id), `swap` (swap the training and held-out splits), `safety_tag`.
 
     Raises:
         RunError: something is missing or inconsistent.
@@ -84,18 +86,21 @@ def start_run(
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
     model = None if served else _resolve_model(project, kind, model, projects)
     resolved = _limit_response_length(resolved, config or {}, model)
-    if not (inputs or {}).get("answers"):
+    inputs = dict(inputs or {})
+    if not inputs.get("answers"):
         _check_snapshot(project, kind, snapshot, projects)
+    if snapshot is not None:
+        inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
     if kind in NEEDS_REWARD_MODEL:
         reward_model = _resolve_reward_model(project, reward_model)
     elif reward_model is not None:
         raise RunError("reward_model", f"A {kind} run takes no reward model beside its model.")
-    _check_inputs(project, resolved, inputs or {})
+    _check_inputs(project, resolved, inputs)
     run = Run.objects.create(
         project=project,
         kind=kind,
         config=resolved.to_dict(),
-        inputs=dict(inputs or {}),
+        inputs=inputs,
         model=model,
         snapshot=snapshot,
         reward_model=reward_model,
@@ -160,8 +165,26 @@ def _check_snapshot(
         return
     if snapshot.project_id not in projects:
         raise RunError("snapshot", "That snapshot belongs to another project.")
-    if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not snapshot.counts.get("pairs_train"):
+
+
+def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[str, str]:
+    """What a run does with the imported judgments of its snapshot, as its input `imported`; nothing if there are none.
+
+    Raises:
+        RunError: the choice is unknown, or leaves no pairs to learn from.
+    """
+    if choice not in (None, *IMPORTED):
+        raise RunError("imported", f"{str(choice)[:40]!r} is none of: {', '.join(IMPORTED)}.")
+    own, imported = (bool(snapshot.counts.get(name)) for name in ("judgments", "imported"))
+    choice = choice or (("include" if own else "only") if imported else "exclude")
+    pairs = {
+        "exclude": snapshot.counts.get("pairs_train", 0),
+        "only": snapshot.counts.get("imported_pairs_train", 0),
+    }
+    pairs["include"] = sum(pairs.values())
+    if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not pairs[choice]:
         raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
+    return {"imported": choice} if imported else {}
 
 
 def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:

@@ -38,7 +38,7 @@ DEFAULT_PROMPTS = 50
 class SnapshotChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: Snapshot) -> str:
         note = f" – {obj.note}" if obj.note else ""
-        return f"{obj}: {obj.counts['judgments']:,} judgments, {obj.counts.get('pairs', 0):,} pairs{note}"
+        return f"{obj}: {obj.summary}, {obj.counts.get('pairs', 0):,} pairs{note}"
 
 
 class ModelChoice(forms.ModelChoiceField):
@@ -142,6 +142,18 @@ class RunForm(forms.Form):
             else "The judgments to compare with.",
         )
 
+        if any(snapshot.counts.get("imported") for snapshot in snapshots):
+            self.fields["imported"] = forms.ChoiceField(
+                label="Imported judgments",
+                required=False,
+                choices=[
+                    ("", "Beside the project's own, to train"),
+                    ("exclude", "Not used"),
+                    ("only", "Only these"),
+                ],
+                help_text="If the snapshot has any.",
+            )
+
     def _add_text_file(self) -> None:
         self.fields["data"] = forms.CharField(
             label="Text file",
@@ -227,7 +239,11 @@ class RunForm(forms.Form):
 
     def _inputs(self) -> dict[str, Any]:
         generates = self.kind == Run.Kind.GENERATE
-        names = ["prompts", "split", "publish"] if generates else ["name", "data", "prompts", "held_out"]
+        names = (
+            ["prompts", "split", "publish"]
+            if generates
+            else ["name", "data", "prompts", "held_out", "imported"]
+        )
         return {
             name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
         }

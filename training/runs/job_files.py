@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.actions import snapshots
+from annotation.exports.judgment_row import JudgmentRow
 from annotation.models import Prompt, Response
 from training.models import Run
 from training.runs.actions import NEEDS_REWARD_MODEL, text_file
@@ -59,9 +60,9 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
     splits = {split: split for split in Prompt.Split.values}
     if run.inputs.get("swap"):
         splits = {"train": "held_out", "held_out": "train"}
-    for row in snapshots.read_rankings(run.snapshot):
-        if row["judgment"] <= after or len(row["responses"]) < 2:
-            continue  # a demonstration has nothing to compare
+    for row in snapshots.read_rankings(run.snapshot, with_imported=True):
+        if row["judgment"] <= after or not _uses(run, row):
+            continue
         safe = [response.get("safe") for response in row["responses"]]
         yield {
             "id": row["judgment"],
@@ -72,6 +73,16 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
             "split": splits[row["split"]],
             **({"safe": safe} if any(label is not None for label in safe) else {}),
         }
+
+
+def _uses(run: Run, row: JudgmentRow) -> bool:
+    """Whether a run reads a judgment. Beside the project's own, imported ones train only: what a model is measured by is
+    what this project's annotators prefer."""
+    choice = run.inputs.get("imported", "exclude")
+    if not row.get("imported"):
+        return bool(choice != "only")
+    trains = run.kind != Run.Kind.EVALUATE and row["split"] == Prompt.Split.TRAIN
+    return choice == "only" or (choice == "include" and trains)
 
 
 def _responses_to_score(run: Run) -> Iterator[JsonObject]:

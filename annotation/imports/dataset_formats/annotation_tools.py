@@ -2,13 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 
-from annotation.imports.dataset_formats.base import DatasetFormat
+from annotation.imports.dataset_formats.base import DatasetFormat, objects
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import (
+    FIRST,
+    SECOND,
+    NoPreference,
+    Preference,
+    as_number,
+    as_text,
+    choose,
+    ranks_by_score,
+    read_time,
+)
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 
 Detect = Callable[[JsonObject], DatasetFormat]
+
+
+def _judge_label_studio(row: JsonObject) -> list[Preference]:
+    """The pairwise choices; other kinds of annotations say nothing that can be read without the labelling interface."""
+    preferences = []
+    for annotation in objects(row["annotations"], "annotations"):
+        if annotation.get("was_cancelled"):
+            continue
+        for result in objects(annotation.get("result") or [], "annotations.result"):
+            if result.get("type") != "pairwise":
+                continue
+            value = result.get("value")
+            selected = value.get("selected") if isinstance(value, dict) else None
+            by = annotation.get("completed_by")
+            by = by.get("email", by.get("id")) if isinstance(by, dict) else by
+            details = {str(name): annotation[name] for name in ("id", "lead_time") if name in annotation}
+            preferences.append(
+                Preference(
+                    choose(selected, {"left": FIRST, "right": SECOND}),
+                    annotator=as_text(by)[:200],
+                    judged_at=read_time(annotation.get("created_at")),
+                    details=details,
+                )
+            )
+    if row["annotations"] and not preferences:
+        raise NoPreference("annotations that are not pairwise choices")
+    return preferences
+
+
+def _judge_argilla(row: JsonObject) -> list[Preference]:
+    """Rankings of the fields with answers, and choices of one of them; other questions do not say which answer is better."""
+    if not isinstance(row["fields"], dict):
+        raise NoPreference("fields that are no object")
+    names = (name for name in sorted(row["fields"]) if not re.search("prompt|instruction", name))
+    columns = [_plain(name) for name in names]
+    preferences = []
+    for annotator, value in _argilla_values(row["responses"]):
+        if isinstance(value, str) and _plain(value) in columns:
+            ranks = [1 if column == _plain(value) else 2 for column in columns]
+        elif isinstance(value, list) and all(isinstance(v, dict) and "rank" in v for v in value):
+            given = {_plain(as_text(one.get("value"))): as_number(one["rank"]) for one in value}
+            if set(given) != set(columns):
+                raise NoPreference("rankings of other values than the fields with answers")
+            ranks = ranks_by_score([-given[column] for column in columns])
+        else:
+            continue
+        preferences.append(Preference(ranks, annotator=annotator[:200]))
+    if row["responses"] and not preferences:
+        raise NoPreference("responses that are neither rankings nor the best answer's name")
+    return preferences
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def _argilla_values(responses: object) -> Iterator[tuple[str, object]]:
+    """Who answered a question, and what: from a list of each user's values, or from each question's list of answers."""
+    if isinstance(responses, dict):
+        for answers in responses.values():
+            for answer in objects(answers, "responses"):
+                yield as_text(answer.get("user_id")), answer.get("value")
+        return
+    for response in objects(responses, "responses"):
+        values = response.get("values")
+        for value in values.values() if isinstance(values, dict) else ():
+            yield as_text(response.get("user_id")), value.get("value") if isinstance(value, dict) else value
 
 
 def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
@@ -39,7 +118,10 @@ def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
             ("data", "annotations"),
             convert_data("data"),
             metadata=("id", "meta", "inner_id"),
-            preferences=("annotations", "drafts", "predictions"),
+            preferences=("annotations",),
+            about_preferences=("drafts", "predictions"),
+            judge=_judge_label_studio,
+            judged_by="person",
             ignored=(
                 *(
                     "created_at",
@@ -59,7 +141,10 @@ def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
             ("fields", "responses"),
             convert_data("fields"),
             metadata=("id", "metadata", "external_id", "_server_id"),
-            preferences=("responses", "suggestions"),
+            preferences=("responses",),
+            about_preferences=("suggestions",),
+            judge=_judge_argilla,
+            judged_by="person",
             ignored=("vectors", "status", "inserted_at", "updated_at"),
         ),
     )

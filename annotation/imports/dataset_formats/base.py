@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from annotation.imports.file_rows import JsonObject, decode_json
+from annotation.imports.preferences import Preference
 from annotation.imports.prompt_schema import (
     ROLES,
     ImportedPrompt,
@@ -33,11 +34,15 @@ class DatasetFormat:
         required: columns without which a row is not of this format.
         optional: further columns that `convert` reads.
         metadata: columns that are kept as the prompt's metadata.
-        preferences: columns that say which response is better.
+        preferences: columns that say which response is better; `judge` reads them.
+        about_preferences: columns that say more about it, which judgments keep as they are.
         ignored: columns that repeat others.
         is_column: whether `convert` reads a column of this name, where their number varies; `varying` are examples of them.
         condition: what a row must fulfil besides.
         one_response_per_row: consecutive rows with the same prompt are merged into one.
+        judge: the preferences of a row, between its answers in their order.
+        judged_by: whose preferences these are, `person` or `machine`; empty if that depends on the file.
+        score: where one row has one response: the response's metadata by which they are ordered.
     """
 
     name: str
@@ -47,18 +52,26 @@ class DatasetFormat:
     optional: tuple[str, ...] = ()
     metadata: tuple[str, ...] = ()
     preferences: tuple[str, ...] = ()
+    about_preferences: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
     is_column: Callable[[str], bool] = lambda name: False
     varying: tuple[str, ...] = ()
     condition: Callable[[JsonObject], bool] = lambda row: True
     one_response_per_row: bool = False
+    judge: Callable[[JsonObject], list[Preference]] | None = None
+    judged_by: str = ""
+    score: str = ""
+
+    @property
+    def has_preferences(self) -> bool:
+        return self.judge is not None or bool(self.score)
 
     def matches(self, row: JsonObject) -> bool:
         return all(name in row for name in self.required) and self.condition(row)
 
     def use_of(self, column: str) -> str:
         """What becomes of a column: `read`, `metadata`, `preference`, `ignored`; `other` where it is not declared."""
-        if column in self.preferences:
+        if column in self.preferences or column in self.about_preferences:
             return "preference"
         if column in self.required or column in self.optional or self.is_column(column):
             return "read"
@@ -103,7 +116,13 @@ def build_prompt(
         for number, answer in filled
     ]
     empty = ["empty answers"] * (len(answers) - len(filled))
-    return ImportedPrompt(prompt_digest(messages)[:16], messages, responses, left_out=(*left_out, *empty))
+    return ImportedPrompt(
+        prompt_digest(messages)[:16],
+        messages,
+        responses,
+        positions=tuple(number - 1 for number, _ in filled),
+        left_out=(*left_out, *empty),
+    )
 
 
 def is_empty(text: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 from annotation.imports.dataset_formats.base import (
     Answer,
@@ -14,6 +15,18 @@ from annotation.imports.dataset_formats.base import (
     read_conversation,
 )
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import (
+    FIRST,
+    SECOND,
+    TIE,
+    NoPreference,
+    Preference,
+    as_number,
+    as_text,
+    choose,
+    from_strength,
+    ranks_by_score,
+)
 from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_messages, read_text
 
 
@@ -115,6 +128,115 @@ def _prometheus(row: JsonObject) -> ImportedPrompt:
     )
 
 
+# --- who prefers which answer -------------------------------------------------------------------------------------
+
+
+def _judge_helpsteer3(row: JsonObject) -> list[Preference]:
+    """Each annotator's preference, or the overall one where the row has no other."""
+    individual = row.get("individual_preference") or []
+    if not isinstance(individual, list) or not all(isinstance(one, dict) for one in individual):
+        raise NoPreference("individual preferences that are not a list of objects")
+    if not individual:
+        return [from_strength(row.get("overall_preference"))]
+    overall = {"overall_preference": row.get("overall_preference")}
+    return [
+        replace(
+            from_strength(one.get("score")),
+            rationale=as_text(one.get("reasoning")),
+            details={name: one[name] for name in one if name not in ("score", "reasoning")} | overall,
+        )
+        for one in individual
+    ]
+
+
+def _judge_helpsteer2(row: JsonObject) -> list[Preference]:
+    statements = (as_text(row.get(f"preference_{name}")) for name in ("statement", "elaboration"))
+    rationale = "\n\n".join(filter(None, statements))
+    return [replace(from_strength(row.get("preference_strength")), rationale=rationale)]
+
+
+_WINNERS: dict[object, list[int]] = {
+    "model_a": FIRST,
+    "model_b": SECOND,
+    "tie": TIE,
+    "both_bad": TIE,
+    "tie (bothbad)": TIE,
+}
+
+
+def _judge_arena(row: JsonObject) -> list[Preference]:
+    winner = row.get("winner")
+    details = {"winner": winner} if winner in ("both_bad", "tie (bothbad)") else {}
+    return [Preference(choose(winner, _WINNERS), annotator=as_text(row.get("judge"))[:200], details=details)]
+
+
+def _judge_arena_table(row: JsonObject) -> list[Preference]:
+    if row.get("winner") is not None:
+        return _judge_arena(row)
+    winners = [name for name in ("model_a", "model_b", "tie") if as_number(row.get(f"winner_{name}"))]
+    if len(winners) != 1:
+        raise NoPreference("rows without one winner")
+    return [Preference(choose(winners[0], _WINNERS))]
+
+
+def _judge_safe_rlhf(row: JsonObject) -> list[Preference]:
+    safe = [row.get(f"is_response_{n}_safe") for n in (0, 1)]
+    has_labels = all(isinstance(label, bool) for label in safe)
+    ranks = choose(row["better_response_id"], {0: FIRST, 1: SECOND})
+    return [Preference(ranks, safe=safe if has_labels else None)]
+
+
+def _judge_shp(row: JsonObject) -> list[Preference]:
+    return [Preference(choose(row.get("labels"), {1: FIRST, 0: SECOND}))]
+
+
+def _judge_webgpt(row: JsonObject) -> list[Preference]:
+    return [Preference(ranks_by_score([row.get("score_0"), row.get("score_1")]))]
+
+
+def _judge_summaries(row: JsonObject) -> list[Preference]:
+    return [
+        Preference(
+            choose(row.get("choice"), {0: FIRST, 1: SECOND}), annotator=as_text(row.get("worker"))[:200]
+        )
+    ]
+
+
+_MULTIPREF: dict[object, tuple[list[int], str]] = {
+    "a-is-clearly-better": (FIRST, "significantly"),
+    "a-is-slightly-better": (FIRST, "slightly"),
+    "tie": (TIE, "negligibly"),
+    "b-is-slightly-better": (SECOND, "slightly"),
+    "b-is-clearly-better": (SECOND, "significantly"),
+}
+
+
+def _judge_multipref(row: JsonObject) -> list[Preference]:
+    """Each worker's overall preference; what they say of single qualities is in the details."""
+    preferences = []
+    for name in ("normal_worker_annotations", "expert_worker_annotations"):
+        for one in objects(row.get(name) or [], name):
+            said = as_text(one.get("overall_pref")).lower()
+            if said not in _MULTIPREF:
+                raise NoPreference(f"rows whose preference is {said[:30]!r}")
+            ranks, degree = _MULTIPREF[said]
+            details = {key: one[key] for key in one if key not in ("overall_pref", "evaluator")}
+            preferences.append(
+                Preference(
+                    ranks,
+                    annotator=as_text(one.get("evaluator"))[:200],
+                    degree=degree,
+                    details=details | {"kind": name.partition("_")[0]},
+                )
+            )
+    return preferences
+
+
+def _judge_prometheus(row: JsonObject) -> list[Preference]:
+    ranks = choose(row.get("orig_preference"), {"A": FIRST, "B": SECOND})
+    return [Preference(ranks, rationale=as_text(row.get("orig_feedback")))]
+
+
 _ARENA_METADATA = (
     *("id", "question_id", "judge", "turn", "anony", "language", "tstamp", "timestamp", "is_code"),
     *("evaluation_session_id", "evaluation_order", "category_tag", "conv_metadata", "openai_moderation"),
@@ -129,6 +251,8 @@ COMPARISON_FORMATS = (
         _helpsteer3,
         metadata=("domain", "language"),
         preferences=("overall_preference", "individual_preference"),
+        judge=_judge_helpsteer3,
+        judged_by="person",
     ),
     DatasetFormat(
         "helpsteer2-preference",
@@ -136,10 +260,10 @@ COMPARISON_FORMATS = (
         ("prompt", "response_1", "response_2", "preference_strength"),
         _helpsteer2_pairs,
         metadata=("split",),
-        preferences=(
-            *("preference_strength", "preference_statement", "preference_elaboration"),
-            *("three_most_similar_preferences", "all_preferences_unprocessed"),
-        ),
+        preferences=("preference_strength", "preference_statement", "preference_elaboration"),
+        about_preferences=("three_most_similar_preferences", "all_preferences_unprocessed"),
+        judge=_judge_helpsteer2,
+        judged_by="person",
     ),
     DatasetFormat(
         "arena",
@@ -150,6 +274,7 @@ COMPARISON_FORMATS = (
         metadata=_ARENA_METADATA,
         preferences=("winner",),
         ignored=("full_conversation",),
+        judge=_judge_arena,
     ),
     DatasetFormat(
         "arena-table",
@@ -158,6 +283,8 @@ COMPARISON_FORMATS = (
         _arena_table,
         metadata=_ARENA_METADATA,
         preferences=("winner_model_a", "winner_model_b", "winner_tie", "winner"),
+        judge=_judge_arena_table,
+        judged_by="person",
     ),
     DatasetFormat(
         "safe-rlhf",
@@ -170,9 +297,10 @@ COMPARISON_FORMATS = (
             *("response_0_sha256", "response_1_sha256"),
         ),
         metadata=("prompt_source",),
-        preferences=(
-            *("better_response_id", "safer_response_id", "is_response_0_safe", "is_response_1_safe"),
-        ),
+        preferences=("better_response_id", "is_response_0_safe", "is_response_1_safe"),
+        about_preferences=("safer_response_id",),
+        judge=_judge_safe_rlhf,
+        judged_by="person",
     ),
     DatasetFormat(
         "shp",
@@ -185,6 +313,8 @@ COMPARISON_FORMATS = (
             *("seconds_difference", "score_ratio"),
         ),
         preferences=("labels",),
+        judge=_judge_shp,
+        judged_by="person",
     ),
     DatasetFormat(
         "webgpt",
@@ -192,16 +322,21 @@ COMPARISON_FORMATS = (
         ("question", "answer_0", "answer_1"),
         _webgpt,
         optional=("quotes_0", "quotes_1"),
-        preferences=("score_0", "score_1"),
+        about_preferences=("score_0", "score_1"),
         ignored=("tokens_0", "tokens_1"),
+        judge=_judge_webgpt,
+        judged_by="person",
     ),
     DatasetFormat(
         "summaries",
         "OpenAI's comparisons of summaries",
         ("info", "summaries"),
         _summaries,
-        metadata=("worker", "batch", "split", "extra"),
+        metadata=("worker", "batch", "split"),
         preferences=("choice",),
+        about_preferences=("extra",),
+        judge=_judge_summaries,
+        judged_by="person",
     ),
     DatasetFormat(
         "multipref",
@@ -214,6 +349,8 @@ COMPARISON_FORMATS = (
             *("highest_level_degree", "shuffler_index"),
         ),
         preferences=("normal_worker_annotations", "expert_worker_annotations"),
+        judge=_judge_multipref,
+        judged_by="person",
     ),
     DatasetFormat(
         "prometheus",
@@ -221,14 +358,10 @@ COMPARISON_FORMATS = (
         ("orig_instruction", "orig_response_A", "orig_response_B"),
         _prometheus,
         metadata=("orig_criteria", "orig_reference_answer"),
-        preferences=(
-            "orig_preference",
-            "orig_feedback",
-            "orig_feedback_A",
-            "orig_feedback_B",
-            "orig_score_A",
-            "orig_score_B",
-        ),
+        preferences=("orig_preference", "orig_feedback"),
+        about_preferences=("orig_feedback_A", "orig_feedback_B", "orig_score_A", "orig_score_B"),
+        judge=_judge_prometheus,
+        judged_by="machine",
         ignored=("instruction", "input", "output", "messages"),
     ),
 )

@@ -14,6 +14,7 @@ from annotation.imports.dataset_formats.base import (
 )
 from annotation.imports.dataset_formats.pairs import read_prompt_column
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import NoPreference, Preference, as_number, ranks_by_score
 from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_messages
 
 
@@ -91,6 +92,36 @@ def _messages(row: JsonObject) -> ImportedPrompt:
     return build_prompt(read_messages(messages[:-1]), [Answer(messages[-1]["content"])])
 
 
+def _judge_ultrafeedback(row: JsonObject) -> list[Preference]:
+    """By the completions' overall scores, or else by the means of their ratings."""
+    completions = objects(row["completions"], "completions")
+    scores = [completion.get("overall_score") for completion in completions]
+    if None in scores:
+        scores = [_mean_rating(completion.get("annotations")) for completion in completions]
+    return [Preference(ranks_by_score(scores))]
+
+
+def _mean_rating(annotations: object) -> float | None:
+    """The mean of `{aspect: {"Rating": "1" to "5" or "N/A"}}`."""
+    if not isinstance(annotations, dict):
+        return None
+    ratings = [a.get("Rating") for a in annotations.values() if isinstance(a, dict)]
+    numbers = [as_number(rating) for rating in ratings if rating not in (None, "N/A")]
+    return sum(numbers) / len(numbers) if numbers else None
+
+
+def _judge_nectar(row: JsonObject) -> list[Preference]:
+    ranks = [as_number(answer.get("rank")) for answer in objects(row["answers"], "answers")]
+    return [Preference(ranks_by_score([-rank for rank in ranks]))]
+
+
+def _judge_distilabel(row: JsonObject) -> list[Preference]:
+    ratings = row.get("ratings")
+    if not isinstance(ratings, list):
+        raise NoPreference("rows without a preference")
+    return [Preference(ranks_by_score(ratings))]
+
+
 COMPLETION_FORMATS = (
     DatasetFormat(
         "ultrafeedback",
@@ -99,6 +130,8 @@ COMPLETION_FORMATS = (
         _ultrafeedback,
         metadata=("id", "source", "correct_answers", "incorrect_answers"),
         ignored=("models",),
+        judge=_judge_ultrafeedback,
+        judged_by="machine",
     ),
     DatasetFormat(
         "nectar",
@@ -106,6 +139,8 @@ COMPLETION_FORMATS = (
         ("prompt", "answers"),
         _nectar,
         metadata=("source", "turns", "num_responses", "good_natured"),
+        judge=_judge_nectar,
+        judged_by="machine",
     ),
     DatasetFormat(
         "distilabel",
@@ -114,7 +149,9 @@ COMPLETION_FORMATS = (
         _distilabel,
         optional=("generation_models", "generation_model", "models", "rationales"),
         metadata=("model_name", "distilabel_metadata"),
-        preferences=("ratings",),
+        about_preferences=("ratings",),
+        judge=_judge_distilabel,
+        judged_by="machine",
     ),
     DatasetFormat(
         "helpsteer2",
@@ -123,6 +160,8 @@ COMPLETION_FORMATS = (
         _helpsteer2,
         optional=_HELPSTEER_SCORES,
         one_response_per_row=True,
+        score="helpfulness",
+        judged_by="person",
     ),
     DatasetFormat(
         "trl-completion",
@@ -132,6 +171,7 @@ COMPLETION_FORMATS = (
         optional=("label",),
         metadata=("id", "source"),
         one_response_per_row=True,
+        score="label",
     ),
     DatasetFormat(
         "messages",

@@ -13,7 +13,9 @@ from annotation.imports.dataset_formats.base import (
     read_conversation,
 )
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import Preference, as_text, choose
 from annotation.imports.prompt_schema import ImportedPrompt, read_id, read_messages, read_text
+from annotation.logic.ranking import LETTERS
 
 COLUMN_ROLES = {
     "prompt": "Prompt",
@@ -22,11 +24,14 @@ COLUMN_ROLES = {
     "context": "Text before the prompt",
     "id": "ID",
     "tag": "Tag",
+    "preference": "The better answer",
+    "annotator": "Who judged",
     "metadata": "Metadata",
     "left out": "Leave out",
 }
-"""What a column may be. There may be several answers, tags, columns of metadata and columns that are left out."""
-_ONCE = ("prompt", "system", "context", "id")
+"""What a column may be. There may be several answers, tags, columns of metadata and columns that are left out. The better
+answer is given by its column's name, its letter (A is the first), its number from 1, or `tie`."""
+_ONCE = ("prompt", "system", "context", "id", "preference", "annotator")
 
 ColumnMapping = Mapping[str, str]
 """The role of each column, a key of `COLUMN_ROLES`."""
@@ -44,6 +49,8 @@ class MappedFormat(DatasetFormat):
 
     def use_of(self, column: str) -> str:
         role = self.roles.get(column, "other")
+        if role in ("preference", "annotator"):
+            return "preference"
         return role if role in ("metadata", "left out", "other") else "read"
 
 
@@ -87,5 +94,23 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
         external_id = converted.external_id if is_empty(id) else read_id(id, columns["id"][0])
         return replace(converted, tags=tags, external_id=external_id)
 
+    def judge(row: JsonObject) -> list[Preference]:
+        answers = columns["answer"]
+        ranks: dict[object, list[int]] = {"tie": [1] * len(answers)}
+        for n, name in enumerate(answers):
+            first = [1 if other == n else 2 for other in range(len(answers))]
+            ranks |= dict.fromkeys((name.lower(), LETTERS[n].lower(), str(n + 1)), first)
+        better = only(row, "preference")
+        better = as_text(int(better) if isinstance(better, float) and better.is_integer() else better)
+        annotator = as_text(only(row, "annotator"))[:200]
+        return [Preference(choose(better.strip().lower(), ranks), annotator=annotator)]
+
     required = (*columns["prompt"], *columns["answer"])
-    return MappedFormat("mapped", "Columns mapped by hand", required, convert, roles=dict(mapping))
+    return MappedFormat(
+        "mapped",
+        "Columns mapped by hand",
+        required,
+        convert,
+        judge=judge if columns["preference"] else None,
+        roles=dict(mapping),
+    )

@@ -16,7 +16,9 @@ from annotation.imports.dataset_formats.base import (
     read_transcript,
 )
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import FIRST, Preference
 from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
+from annotation.logic.degrees import MARGINS
 
 
 def read_prompt_column(row: JsonObject) -> list[Message]:
@@ -114,6 +116,20 @@ def _openai_preference(row: JsonObject) -> ImportedPrompt:
     )
 
 
+def _chosen_first(row: JsonObject) -> list[Preference]:
+    return [Preference(FIRST)]
+
+
+def _with_degree(row: JsonObject) -> list[Preference]:
+    """The chosen answer first. A margin that only our degrees have is one of them."""
+    margin = row.get("margin")
+    degree = _DEGREE_OF_MARGIN.get(round(margin, 6)) if isinstance(margin, int | float) else None
+    return [Preference(FIRST, degree=degree)]
+
+
+# a margin of 0 is a ranking's, and one of 1 anybody's
+_DEGREE_OF_MARGIN = {round(MARGINS[degree], 6): degree for degree in ("better", "slightly")}
+
 PAIR_FORMATS = (
     DatasetFormat(
         "hh-rlhf",
@@ -121,6 +137,8 @@ PAIR_FORMATS = (
         ("chosen", "rejected"),
         _hh_rlhf,
         condition=lambda row: is_transcript(row["chosen"]) and is_transcript(row["rejected"]),
+        judge=_chosen_first,
+        judged_by="person",
     ),
     DatasetFormat(
         "ultrafeedback-binarized",
@@ -128,8 +146,10 @@ PAIR_FORMATS = (
         ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
         _binarized,
         metadata=("prompt_id", "source"),
-        preferences=("score_chosen", "score_rejected"),
+        about_preferences=("score_chosen", "score_rejected"),
         ignored=("messages",),
+        judge=_chosen_first,
+        judged_by="machine",
     ),
     DatasetFormat(
         "trl",
@@ -137,7 +157,8 @@ PAIR_FORMATS = (
         ("prompt", "chosen", "rejected"),
         _trl,
         metadata=("id", "prompt_id", "source"),
-        preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+        about_preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+        judge=_with_degree,
     ),
     DatasetFormat(
         "alpaca-ranking",
@@ -146,6 +167,7 @@ PAIR_FORMATS = (
         _alpaca,
         optional=("input", "history"),
         metadata=("id",),
+        judge=_chosen_first,
     ),
     DatasetFormat(
         "orca-pairs",
@@ -153,6 +175,8 @@ PAIR_FORMATS = (
         ("question", "chosen", "rejected"),
         _orca,
         metadata=("id", "source"),
+        judge=_chosen_first,
+        judged_by="machine",
     ),
     DatasetFormat(
         "sharegpt-ranking",
@@ -160,12 +184,14 @@ PAIR_FORMATS = (
         ("conversations", "chosen", "rejected"),
         _sharegpt,
         metadata=("id", "source"),
+        judge=_chosen_first,
     ),
     DatasetFormat(
         "openai-preference",
         "OpenAI preference fine-tuning",
         ("input", "preferred_output", "non_preferred_output"),
         _openai_preference,
+        judge=_chosen_first,
     ),
     DatasetFormat(
         "trl-implicit",
@@ -173,6 +199,7 @@ PAIR_FORMATS = (
         ("chosen", "rejected"),
         _trl_implicit,
         metadata=("id", "prompt_id", "source"),
-        preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+        about_preferences=("margin", "chosen_score", "rejected_score", "score_chosen", "score_rejected"),
+        judge=_with_degree,
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from annotation.imports.dataset_formats.base import (
     Answer,
@@ -13,7 +14,9 @@ from annotation.imports.dataset_formats.base import (
 )
 from annotation.imports.dataset_formats.pairs import read_prompt_column
 from annotation.imports.file_rows import JsonObject
+from annotation.imports.preferences import NoPreference, Preference, as_text
 from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_messages, read_prompt
+from annotation.logic import ranking
 
 _ANSWER_COLUMN = re.compile(r"(?:response|answer|completion|output)[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
 _MODEL_COLUMN = re.compile(r"model[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
@@ -59,13 +62,65 @@ def _prompts(row: JsonObject) -> ImportedPrompt:
     return build_prompt(read_prompt_column(row), [])
 
 
+def _judge_rankings(row: JsonObject) -> list[Preference]:
+    """The column `ranks` of our export `rankings`."""
+    if row.get("ranks") is None:
+        return []
+    return [Preference(_read_ranks(row["ranks"]))]
+
+
+def _judge_raw(row: JsonObject) -> list[Preference]:
+    if not row["ranks"]:
+        raise NoPreference("written answers without a ranking")
+    responses = objects(row["responses"], "responses")
+    about = {name: row[name] for name in _KEPT_OF_RAW if row.get(name) is not None}
+    return [
+        Preference(
+            _read_ranks(row["ranks"]),
+            annotator=as_text(row.get("annotator")),
+            account=as_text(row.get("account")),
+            degree=row.get("degree"),
+            quality=_all_of(responses, "quality"),
+            safe=_all_of(responses, "safe"),
+            flags=[response.get("flags") or [] for response in responses],
+            rationale=as_text(row.get("rationale")),
+            shown_order=row.get("shown_order") or None,
+            judged_at=row.get("created_at"),
+            details=about | _details(row.get("details")),
+        )
+    ]
+
+
+_KEPT_OF_RAW = (
+    *("judgment", "seconds", "guideline", "counted", "gold", "control", "agreement", "verdict", "supersedes"),
+    *("demonstration", "source"),
+)
+
+
+def _all_of(responses: list[JsonObject], name: str) -> list[Any] | None:
+    values = [response.get(name) for response in responses]
+    return None if all(value is None for value in values) else values
+
+
+def _details(text: object) -> JsonObject:
+    details = read_json_text(text, "details")
+    return details if isinstance(details, dict) else {}
+
+
+def _read_ranks(ranks: object) -> list[int]:
+    if not isinstance(ranks, list) or len(ranks) < 2 or not all(type(r) is int and r >= 1 for r in ranks):
+        raise NoPreference("rows whose ranks are not a list of numbers")
+    return ranking.dense(ranks)
+
+
 PALATE = DatasetFormat(
     "palate",
     "Palate (prompt + responses)",
     ("prompt",),
     _palate,
     optional=FIELDS,
-    preferences=("ranks",),
+    preferences=("ranks", "judgments"),
+    judge=_judge_rankings,
     condition=lambda row: "responses" in row or row.keys() <= set(FIELDS),
 )
 
@@ -89,8 +144,9 @@ TABLE_FORMATS = (
                 "annotator",
             ),
             *("account", "guideline", "rationale", "seconds", "counted", "gold", "control", "agreement"),
-            *("verdict", "supersedes", "created_at"),
+            *("verdict", "supersedes", "created_at", "imported", "source", "details"),
         ),
+        judge=_judge_raw,
         ignored=("project", "group", "item", "split", "probability", "round"),
     ),
     DatasetFormat(

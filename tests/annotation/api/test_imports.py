@@ -80,6 +80,21 @@ class ImportTests(ApiTestCase):
             "A table?",
         }
 
+    def test_preferences_come_in_as_judgments_if_the_lead_says_so(self) -> None:
+        pair = b'{"prompt": "Why?", "chosen": "a", "rejected": "b"}'
+        sent = self.send("pairs.jsonl", pair, judgments="import", judged_by="machine").json()
+        assert (sent["judgments"], sent["judged_by"]) == ("import", "machine")
+        self.read(sent["id"])
+        done = self.get(f"{self.here}{sent['id']}/", self.alice).json()
+        assert (done["state"], done["report"]["judgments"]) == ("done", 1)
+        [row] = self.lines(self.get(f"projects/{self.project.slug}/judgments/?format=raw", self.alice))
+        assert (row["imported"], row["source"], row["account"]) == (True, "pairs.jsonl", "machine")
+
+        table = b"prompt,response_1,response_2\nWhy?,a,b\n"
+        refused = self.send("table.csv", table, judgments="import")
+        assert (refused.status_code, list(refused.json()["errors"])) == (400, ["judgments"])
+        assert Import.objects.latest("pk").state == "cancelled"
+
     def test_errors_are_told_by_line_and_nothing_is_taken(self) -> None:
         sent = self.send("prompts.jsonl", LINES + b'{"prompt": ""}\n').json()
         self.read(sent["id"])

@@ -68,7 +68,7 @@ class ImportTests(PromptsTestCase):
         assert (entry.actor, entry.project, entry.data) == (
             self.alice,
             self.project,
-            {"prompts": 1, "responses": 2, "items": 1},
+            {"prompts": 1, "responses": 2, "items": 1, "judgments": 0},
         )
 
     def test_in_a_list_the_line_is_the_element(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from annotation import analytics
 from annotation.actions import snapshots
+from annotation.models import Project, Snapshot
 from annotation.queries import progress
 from training.models import Round
 from training.rounds.settings import settings_of
@@ -39,12 +40,26 @@ class Freeze(Step):
 
     def check(self, round: Round) -> StepResult:
         creator = round.created_by or round.loop.created_by
+        imported = settings_of(round).imported
         for field, project in zip(("snapshot", "safety_snapshot"), round.loop.projects, strict=False):
             latest = project.snapshots.first()
-            if latest is None or analytics.new_judgment_count(project, latest):
+            if latest is None or self._is_outdated(project, latest, imported=imported):
                 latest = snapshots.create_snapshot(
-                    project=project, creator=creator, note=f"{round.loop}, round {round.number}"
+                    project=project,
+                    creator=creator,
+                    note=f"{round.loop}, round {round.number}",
+                    imported=imported,
                 )
             setattr(round, field, latest)
         round.save(update_fields=["snapshot", "safety_snapshot"])
         return ADVANCE
+
+    @staticmethod
+    def _is_outdated(project: Project, snapshot: Snapshot, *, imported: bool) -> bool:
+        """Whether there are judgments that it does not have, or imported ones that it should not have."""
+        if analytics.new_judgment_count(project, snapshot):
+            return True
+        has_imported = bool(snapshot.counts.get("imported"))
+        if not imported:
+            return has_imported
+        return bool(analytics.imported_count(project, snapshot if has_imported else None))

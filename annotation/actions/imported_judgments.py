@@ -1,0 +1,76 @@
+"""Storing the judgments that an import brings, beside the queue."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from annotation.db import bulk_insert
+from annotation.imports.preferences import NoPreference, Preference
+from annotation.logic.splits import digest
+from annotation.models import Import, ImportedJudgment, Judgment
+
+COLUMNS = (
+    *("item_id", "digest", "source_id", "annotator", "account", "responses", "ranks", "quality", "safe"),
+    *("degree", "rationale", "shown_order", "judged_at", "details"),
+)
+
+
+@dataclass(frozen=True)
+class JudgedItem:
+    """An item with judgments of its row. response_ids: of the row's answers, of which the item may have fewer."""
+
+    item_id: int
+    members: frozenset[int]
+    response_ids: list[int]
+    judgments: list[Preference]
+
+
+def store_judgments(items: Iterable[JudgedItem], source: Import | None) -> tuple[int, Counter[str]]:
+    """Insert the judgments that are not there yet. Returns how many are new, and how many were left out, by reason."""
+    rows: dict[tuple[int, str], tuple[Any, ...]] = {}
+    left_out: Counter[str] = Counter()
+    for item in items:
+        ids = item.response_ids
+        # in the order of the responses, so that rows with the same answers in another order say the same
+        positions = sorted((ids.index(member) for member in item.members), key=lambda n: ids[n])
+        for given in item.judgments:
+            try:
+                judgment = given.restricted_to(positions)
+            except NoPreference as reason:
+                left_out[str(reason)] += 1
+                continue
+            key = digest(json.dumps(asdict(judgment), sort_keys=True, ensure_ascii=False))
+            if (item.item_id, key) in rows:
+                left_out["judgments that the file has twice"] += 1
+            rows[item.item_id, key] = _values(judgment, [ids[n] for n in positions], source)
+    known = set(
+        ImportedJudgment.objects.filter(item__in={item for item, _ in rows}).values_list("item", "digest")
+        if rows
+        else ()
+    )
+    new = [(*key, *values) for key, values in rows.items() if key not in known]
+    bulk_insert.insert(ImportedJudgment, COLUMNS, new, ids_of=Judgment)
+    return len(new), left_out
+
+
+def _values(judgment: Preference, responses: list[int], source: Import | None) -> tuple[Any, ...]:
+    flags = {str(id): flags for id, flags in zip(responses, judgment.flags or (), strict=False) if flags}
+    details = judgment.details | ({"flags": flags} if flags else {})
+    return (
+        source and source.pk,
+        judgment.annotator,
+        judgment.account,
+        responses,
+        judgment.ranks,
+        judgment.quality,
+        judgment.safe,
+        judgment.degree,
+        judgment.rationale,
+        judgment.shown_order and [responses[n] for n in judgment.shown_order],
+        judgment.judged_at,
+        json.dumps(details, ensure_ascii=False),
+    )
