@@ -33,7 +33,8 @@ class Snapshot(models.Model):
     def summary(self) -> str:
         """How many judgments it has; imported ones are counted apart."""
         own, imported = self.counts["judgments"], self.counts.get("imported", 0)
-        return f"{own:,} judgments" + (f" and {imported:,} imported ones" if imported else "")
+        words = f"{own:,} judgment{'' if own == 1 else 's'}"
+        return f"{words}, and {imported:,} imported" if imported else words
 
     def __str__(self) -> str:
         return f"Snapshot {self.number}"
