@@ -34,8 +34,8 @@ class Config:
     max_length: int = setting(
         1024,
         "Max sequence length",
-        "Tokens of a prompt with its response. Longer prompts lose their oldest tokens; responses are never cut, and one"
-        " that exceeds the limit alone is an error.",
+        "Tokens of a prompt with its response; by default, as many as the model reads, at most 4096. Longer prompts lose"
+        " their oldest tokens; responses are never cut: what exceeds the limit alone is left out.",
         min=8,
         max=1_048_576,
     )
@@ -170,6 +170,17 @@ class TrainingConfig(Config):
         False,
         "TensorBoard",
         "Also write the metrics as TensorBoard event files, to tensorboard/ in the output.",
+    )
+
+
+def too_long_setting() -> Any:
+    return setting(
+        0.05,
+        "Rows left out at most",
+        "Share of the rows that may be left out because a response alone exceeds the maximum sequence length; if there are"
+        " more, the run fails before it starts.",
+        min=0.0,
+        max=1.0,
     )
 
 

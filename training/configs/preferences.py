@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.configs.base import Config, TrainingConfig, layout_setting
+from training.configs.base import Config, TrainingConfig, layout_setting, too_long_setting
 from training.configs.fields import ConfigError, setting
 
 DEGREES = ("significantly", "better", "slightly", "negligibly")
@@ -39,6 +39,7 @@ class JudgmentsConfig(TrainingConfig):
         "prompt: every ranking has the same weight (InstructGPT); pair: every pair has, so long rankings weigh more.",
         choices=("prompt", "pair"),
     )
+    too_long_share: float = too_long_setting()
     evaluate_every: int = setting(
         0,
         "Evaluate every (steps)",
@@ -160,6 +161,7 @@ class EvaluateConfig(Config):
     title: ClassVar[str] = "Evaluation"
 
     layout: str = layout_setting()
+    too_long_share: float = too_long_setting()
     margin: str = setting(
         "small",
         "Margin",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.configs.base import TrainingConfig, layout_setting
+from training.configs.base import TrainingConfig, layout_setting, too_long_setting
 from training.configs.fields import ConfigError, setting
 
 
@@ -80,6 +80,7 @@ class SFTConfig(TrainingConfig):
     distributable: ClassVar[bool] = True
 
     layout: str = layout_setting()
+    too_long_share: float = too_long_setting()
     learning_rate: float = setting(
         2e-4, "Learning rate", "Peak learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
     )

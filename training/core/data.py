@@ -17,22 +17,25 @@ ROLES = ("system", "user", "assistant")
 
 @dataclass(frozen=True)
 class Conversation:
-    """A prompt, and the answer to learn."""
+    """A prompt, and the answer to learn. name: what messages call it."""
 
     line: int
     prompt: list[Message]
     answer: str
+    name: str
 
 
 @dataclass(frozen=True)
 class Ranking:
     """One judgment: k responses to a prompt and their ranks, 1 best, equal for a tie; None if they are only to be scored.
 
+    name: what messages call it.
     probability: of a choice between two, the fraction of people who prefer the first; the ranks then agree with it.
     safe: for each response, its safety label, or None without one.
     """
 
     line: int
+    name: str
     id: str | int
     prompt: list[Message]
     responses: list[str]
@@ -83,7 +86,7 @@ def read_conversations(path: Path) -> list[Conversation]:
             raise _error(line, "the last message must be the assistant's, as it is the one learned")
         if len(messages) < 2:
             raise _error(line, "a conversation needs a message before the assistant's")
-        conversations.append(Conversation(line, messages[:-1], messages[-1]["content"]))
+        conversations.append(Conversation(line, messages[:-1], messages[-1]["content"], _name(row, line)))
     return conversations
 
 
@@ -197,6 +200,7 @@ def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
         raise _error(line, f"there are {len(responses)} responses but {len(token_ids)} lists of token ids")
     return Ranking(
         line=line,
+        name=_name(row, line),
         id=_id(row, line),
         prompt=_messages(row, "prompt", line),
         responses=responses,
@@ -207,6 +211,11 @@ def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
         probability=None if probability is None else float(probability),
         safe=safe,
     )
+
+
+def _name(row: dict[str, Any], line: int) -> str:
+    item = row.get("item")
+    return f"item {item}" if type(item) is int else f"line {line}"
 
 
 def _majority(probability: object, responses: list[str], ranks: object, line: int) -> list[int]:

@@ -15,6 +15,14 @@ class BadInput(Exception):
         self.line = line
 
 
+class TooLong(BadInput):
+    """A response alone exceeds the maximum sequence length. tokens: of the response."""
+
+    def __init__(self, message: str, *, setting: str, line: int, tokens: int) -> None:
+        super().__init__(message, setting=setting, line=line)
+        self.tokens = tokens
+
+
 class Stopped(BaseException):
     """The run was told to stop and has saved what it needs to resume.
 

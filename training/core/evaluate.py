@@ -10,6 +10,7 @@ from training.core.batching import Passes
 from training.core.data import read_rankings
 from training.core.events import Events
 from training.core.job_directory import Job, write_json, write_lines, write_output
+from training.core.long_rows import LongRows
 from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
 from training.core.preference_groups import group_rankings
 from training.core.reward_metrics import reward_report
@@ -26,7 +27,11 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     tokenizer, _ = load_tokenizer(source, setting)
     model = load_reward_model(source, setting, config.precision)
     encoder = build_encoder(model.trunk, tokenizer, config.max_length)
-    groups = group_rankings(rankings, encoder)
+    too_long = LongRows()
+    groups = group_rankings(rankings, encoder, too_long)
+    # whoever has responses scored, and no judgments, needs all scores
+    share = config.too_long_share if all(ranking.ranks for ranking in rankings) else 0.0
+    too_long.report(len(rankings), share, encoder, events)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
     events.start(job.kind, len(rankings), None)

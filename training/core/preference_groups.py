@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from training.core.data import Ranking
+from training.core.errors import TooLong
+from training.core.long_rows import LongRows
 from training.core.rankings import Pairs, batch_pairs, comparisons, count_ties, pairs_of
 from training.core.tokenization import EncodedGroup, Encoder
 
@@ -65,24 +67,33 @@ class SafetyLabels(NamedTuple):
     safe: Tensor
 
 
-def group_rankings(rankings: Sequence[Ranking], encoder: Encoder) -> list[PreferenceGroup]:
+def group_rankings(
+    rankings: Sequence[Ranking], encoder: Encoder, too_long: LongRows | None = None
+) -> list[PreferenceGroup]:
     """The rankings in groups of the same prompt and responses, with their token ids.
 
-    Groups, and the responses within each, are in order of first occurrence. Raises BadInput for a response that is too
-    long.
+    Groups, and the responses within each, are in order of first occurrence. Rankings with a response that is too long are
+    left out and added to `too_long`; without it, they raise TooLong.
     """
     by_key: dict[str, list[tuple[Ranking, list[int]]]] = {}
     for ranking in rankings:
         order, key = _canonical_order(ranking)
         by_key.setdefault(key, []).append((ranking, order))
-    groups = []
-    for index, members in enumerate(by_key.values()):
+    groups: list[PreferenceGroup] = []
+    for members in by_key.values():
         first, first_order = members[0]
+        try:
+            encoded = encoder.encode_group(first.prompt, first.responses, first.token_ids, line=first.line)
+        except TooLong as error:
+            if too_long is None:
+                raise
+            too_long.add(error, (ranking.name for ranking, _ in members))
+            continue
         groups.append(
             PreferenceGroup(
-                index,
+                len(groups),
                 [ranking for ranking, _ in members],
-                encoder.encode_group(first.prompt, first.responses, first.token_ids, line=first.line),
+                encoded,
                 [
                     [place for _, place in sorted(zip(order, first_order, strict=True))]
                     for _, order in members

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from transformers import PreTrainedTokenizerBase
 
 from training.core.data import Message
-from training.core.errors import BadInput
+from training.core.errors import BadInput, TooLong
 from training.core.events import Events
 
 PLAIN_TEMPLATE = (
@@ -102,17 +102,18 @@ class Encoder:
     ) -> EncodedGroup:
         """A prompt with its responses. Responses are never cut; the prompt is, alike for all of them.
 
-        Raises BadInput, naming the `line`, if a response alone exceeds the limit.
+        Raises TooLong, naming the `line`, if a response alone exceeds the limit.
         """
         sampled = token_ids or [None] * len(responses)
         encoded = [self.encode_response(text, ids) for text, ids in zip(responses, sampled, strict=True)]
         longest = max(map(len, encoded))
         if longest >= self.max_length:
-            raise BadInput(
+            raise TooLong(
                 f"Line {line} of data.jsonl: a response of {longest} tokens exceeds the maximum sequence length,"
                 f" {self.limit_text}.",
                 setting=self.limit_source,
                 line=line,
+                tokens=longest,
             )
         return EncodedGroup(self.encode_prompt(messages, max_tokens=self.max_length - longest), encoded)
 

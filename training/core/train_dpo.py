@@ -22,6 +22,7 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, write_output
 from training.core.logprobs import check_logits, response_logprobs
+from training.core.long_rows import LongRows
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.model_loading import (
     autocast,
@@ -55,7 +56,9 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     policy = load_policy(source)
     check_logits(policy)
     encoder = build_encoder(policy, tokenizer, config.max_length)
-    groups = group_rankings(rankings, encoder)
+    too_long = LongRows()
+    groups = group_rankings(rankings, encoder, too_long)
+    too_long.report(len(rankings), config.too_long_share, encoder, events)
     warn_of_truncation(encoder, events)
     passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
     training = [group for group in groups if not group.held_out and any(group.pair_counts)]

@@ -21,6 +21,7 @@ from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, write_json, write_output
+from training.core.long_rows import LongRows
 from training.core.losses import preference_loss, safety_loss
 from training.core.model_loading import (
     build_encoder,
@@ -58,7 +59,9 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     else:
         model = RewardModel(load_trunk(source), config.seed, config.precision)
     encoder = build_encoder(model.trunk, tokenizer, config.max_length)
-    groups = group_rankings(rankings, encoder)
+    too_long = LongRows()
+    groups = group_rankings(rankings, encoder, too_long)
+    too_long.report(len(rankings), config.too_long_share, encoder, events)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
     training = [group for group in groups if not group.held_out and has_signal(group, config)]

@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 from training.configs import RejectionConfig, SFTConfig
 from training.core.batching import G, Passes
 from training.core.data import read_conversations
+from training.core.errors import TooLong
 from training.core.events import Events
 from training.core.job_directory import Job, write_output
 from training.core.logprobs import check_logits, token_logprobs
+from training.core.long_rows import LongRows
 from training.core.model_loading import (
     autocast,
     build_encoder,
@@ -42,7 +44,13 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
     model = load_policy(source)
     check_logits(model)
     encoder = build_encoder(model, tokenizer, config.max_length)
-    examples = [Example(encoder.encode_group(c.prompt, [c.answer], line=c.line)) for c in conversations]
+    too_long, examples = LongRows(), []
+    for c in conversations:
+        try:
+            examples.append(Example(encoder.encode_group(c.prompt, [c.answer], line=c.line)))
+        except TooLong as error:
+            too_long.add(error, [c.name])
+    too_long.report(len(conversations), config.too_long_share, encoder, events)
     warn_of_truncation(encoder, events)
     passes = Passes(model.base_model, config.layout, config.batch_tokens, encoder.max_length)
 

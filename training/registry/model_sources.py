@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
-from training.configs import HUB_ID
+from training.configs import HUB_ID, KINDS, PretrainConfig
 from training.errors import RunError
+
+MAX_DEFAULT_LENGTH = 4096
+"""Longer sequences only if a run asks for them: a model may read more than its machine has memory for."""
 
 
 def check_location(location: str) -> None:
@@ -46,10 +51,17 @@ def context_length(location: str) -> int | None:
     return length if isinstance(length, int) else None
 
 
-def response_length(location: str, default: int) -> int:
-    """The default maximum length of a response, or half of the context if the default leaves no room for a prompt."""
+def default_lengths(kind: str, location: str) -> dict[str, int]:
+    """The settings of lengths for a run of this kind that starts from a model of this server: as many tokens as the model
+    reads, and responses that leave room for a prompt. Empty if that is not known."""
     context = context_length(location)
-    return default if context is None or default < context else max(1, context // 2)
+    if context is None or kind == PretrainConfig.kind:
+        return {}
+    lengths = {"max_length": min(context, MAX_DEFAULT_LENGTH)}
+    defaults: dict[str, Any] = {setting.name: setting.default for setting in fields(KINDS[kind])}
+    if defaults.get("max_new_tokens", 0) >= lengths["max_length"]:
+        lengths["max_new_tokens"] = max(1, lengths["max_length"] // 2)
+    return lengths
 
 
 def _check_folder(folder: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import uuid
 from collections.abc import Collection, Mapping
@@ -79,13 +78,15 @@ def start_run(
     """
     if kind not in KINDS:
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
-    resolved = from_dict(kind, dict(config or {}))
-    served = isinstance(resolved, GenerateConfig) and bool(resolved.server)
+    config = dict(config or {})
+    served = kind == Run.Kind.GENERATE and bool(config.get("server"))
     projects = {project.pk}
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
     model = None if served else _resolve_model(project, kind, model, projects)
-    resolved = _limit_response_length(resolved, config or {}, model)
+    resolved = from_dict(
+        kind, (model_sources.default_lengths(kind, model.location) if model else {}) | config
+    )
     inputs = dict(inputs or {})
     if not inputs.get("answers"):
         _check_snapshot(project, kind, snapshot, projects)
@@ -113,19 +114,6 @@ def start_run(
     _wake(run)
     _announce_state(run)
     return run
-
-
-def _limit_response_length(
-    resolved: Config, overrides: Mapping[str, Any], model: ModelVersion | None
-) -> Config:
-    """The settings, with a default length of responses that fits the model's context."""
-    default = getattr(resolved, "max_new_tokens", None)
-    if model is None or default is None or "max_new_tokens" in overrides:
-        return resolved
-    return dataclasses.replace(
-        resolved,
-        max_new_tokens=model_sources.response_length(model.location, default),  # type: ignore[call-arg]
-    )
 
 
 def _resolve_model(

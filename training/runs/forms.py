@@ -69,9 +69,9 @@ class RunForm(forms.Form):
             self.fields[PREFIX + setting.name] = field_of(setting)
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
-        longest = self.fields.get(PREFIX + "max_new_tokens")
-        if longest is not None and (model := self.fields["model"].initial):
-            longest.initial = model_sources.response_length(model.location, longest.initial)
+        if model := self.fields["model"].initial:
+            for name, tokens in model_sources.default_lengths(kind, model.location).items():
+                self.fields[PREFIX + name].initial = tokens
 
     def _add_model(self) -> None:
         from_scratch = self.kind == Run.Kind.PRETRAIN

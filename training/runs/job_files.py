@@ -61,7 +61,8 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
     if run.inputs.get("swap"):
         splits = {"train": "held_out", "held_out": "train"}
     for row in snapshots.read_rankings(run.snapshot, with_imported=True):
-        if row["judgment"] <= after or not _uses(run, row):
+        split = splits[row["split"]]
+        if row["judgment"] <= after or not _uses(run, row, split):
             continue
         safe = [response.get("safe") for response in row["responses"]]
         yield {
@@ -70,18 +71,19 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
             "responses": [response["text"] for response in row["responses"]],
             "ranks": row["ranks"],
             "degree": row["degree"],
-            "split": splits[row["split"]],
+            "item": row["item"],
+            "split": split,
             **({"safe": safe} if any(label is not None for label in safe) else {}),
         }
 
 
-def _uses(run: Run, row: JudgmentRow) -> bool:
-    """Whether a run reads a judgment. Beside the project's own, imported ones train only: what a model is measured by is
-    what this project's annotators prefer."""
+def _uses(run: Run, row: JudgmentRow, split: str) -> bool:
+    """Whether a run reads a judgment, in this split. Beside the project's own, imported ones train only: a model is measured
+    by what this project's annotators prefer."""
     choice = run.inputs.get("imported", "exclude")
     if not row.get("imported"):
         return bool(choice != "only")
-    trains = run.kind != Run.Kind.EVALUATE and row["split"] == Prompt.Split.TRAIN
+    trains = run.kind != Run.Kind.EVALUATE and split == Prompt.Split.TRAIN
     return choice == "only" or (choice == "include" and trains)
 
 
@@ -105,7 +107,7 @@ def _demonstration_rows(run: Run) -> Iterator[JsonObject]:
     for judgment in demonstrations(run.project).select_related("demonstration", "item__prompt"):
         assert judgment.demonstration is not None
         response = {"role": "assistant", "content": judgment.demonstration.text}
-        yield {"messages": [*judgment.item.prompt.messages, response]}
+        yield {"messages": [*judgment.item.prompt.messages, response], "item": judgment.item_id}
 
 
 def _generation_prompts(run: Run) -> Iterator[JsonObject]:
