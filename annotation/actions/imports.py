@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from django.conf import settings
@@ -182,20 +182,32 @@ def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterato
         FileError: it cannot be read any further.
     """
     file_rows = file_types.read_rows(upload_path(upload), file_type)
-    rows = (_parse_row(row, converter) for row in file_rows)
+    if converter.format.join:
+        file_rows = converter.format.join(file_rows)
+    rows = chain.from_iterable(_parse_row(row, converter) for row in file_rows)
     return _merge_rows(rows, converter) if converter.format.one_response_per_row else rows
 
 
-def _parse_row(row: FileRow, converter: Converter) -> ParsedRow:
+def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
+    """A row's prompts, of which the first stands for the row in all counts."""
+    count = len(row.members) or 1
     if row.values is None:
-        return ParsedRow(row.number, row.position, error=row.error)
+        return [ParsedRow(row.number, row.position, error=row.error, rows=count)]
     try:
-        prompt = converter.convert(row.values)
+        prompts = converter.convert_all(row.values, row.members)
     except NotComparable as reason:
-        return ParsedRow(row.number, row.position, not_comparable=str(reason))
+        return [ParsedRow(row.number, row.position, not_comparable=str(reason), rows=count)]
     except RowError as error:
-        return ParsedRow(row.number, row.position, error=str(error))
-    return ParsedRow(row.number, row.position, prompt, unique_id=converter.has_unique_ids)
+        return [ParsedRow(row.number, row.position, error=str(error), rows=count)]
+    return [
+        ParsedRow(
+            row.number,
+            row.position,
+            replace(prompt, rows=0 if n else count),
+            unique_id=converter.has_unique_ids,
+        )
+        for n, prompt in enumerate(prompts)
+    ]
 
 
 def _stop_at_undecided_columns(rows: Iterable[ParsedRow], converter: Converter) -> Iterator[ParsedRow]:

@@ -77,7 +77,8 @@ class ImportReport:
 @dataclass(frozen=True)
 class ParsedRow:
     """One row of a file: its prompt, or what is wrong with it, or why it is not comparable. `number` is its line, `position`
-    how many bytes of the file end with it. `unique_id`: no other row of the file may have the prompt's id."""
+    how many bytes of the file end with it. `unique_id`: no other row of the file may have the prompt's id. `rows`: how many
+    of the file it stands for, if it has no prompt."""
 
     number: int
     position: int
@@ -85,6 +86,7 @@ class ParsedRow:
     error: str = ""
     not_comparable: str = ""
     unique_id: bool = False
+    rows: int = 1
 
 
 @dataclass(frozen=True)
@@ -187,11 +189,13 @@ def _batches(
     left_out: Counter[str] = Counter()
     for row in rows:
         position = row.position
-        report.rows += row.prompt.rows if row.prompt else 1
+        report.rows += row.prompt.rows if row.prompt else row.rows
         if row.not_comparable:
-            not_comparable[row.not_comparable] += 1
+            not_comparable[row.not_comparable] += row.rows
         elif row.prompt is None:
             report.add_error(row.number, row.error)
+            if row.rows > 1:
+                not_comparable["rows that belong to an invalid one"] += row.rows - 1
         elif row.unique_id and row.prompt.external_id in line_of_id:
             first = line_of_id[row.prompt.external_id]
             report.add_error(row.number, f"id: {row.prompt.external_id!r} is the id of line {first} already")

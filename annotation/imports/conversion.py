@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat, MappedFormat
-from annotation.imports.dataset_formats.base import read_author, read_json_text
+from annotation.imports.dataset_formats.base import LATER_TURNS, read_author, read_json_text
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.preferences import NoPreference, Preference, as_text, ranks_by_score
 from annotation.imports.prompt_schema import (
@@ -60,28 +60,44 @@ class Converter:
         return [name for name, use in self.columns.items() if use == "undecided"]
 
     def convert(self, row: JsonObject) -> ImportedPrompt:
-        """A row as a prompt with its responses.
+        """A row as a prompt with its responses; the first one, if the row has several.
 
         Raises:
             RowError: the row is invalid.
             NotComparable: the row is valid, but there is nothing to compare.
         """
-        self._check_format(row)
-        row = dict.fromkeys(self.format.required) | {
+        return self.convert_all(row)[0]
+
+    def convert_all(self, row: JsonObject, members: Sequence[JsonObject] = ()) -> list[ImportedPrompt]:
+        """All prompts of a row, which stands for `members` of the file if it was joined from these.
+
+        Raises:
+            RowError, NotComparable: see `convert`.
+        """
+        if not members:
+            self._check_format(row)
+        row = dict.fromkeys(self.format.required if not members else ()) | {
             name: None if value != value else value
             for name, value in row.items()  # NaN is null to pandas
         }
+        for member in members:
+            for name, value in member.items():
+                self._use(name, value)
         metadata = {
             name: value
             for name, value in row.items()
-            if self._use(name, value) == "metadata" and value is not None
+            if not members and self._use(name, value) == "metadata" and value is not None
         }
+        parts = self.format.split(row) if self.format.split else [row]
+        return [self._convert_part(part, row, metadata) for part in parts]
+
+    def _convert_part(self, part: JsonObject, row: JsonObject, metadata: JsonObject) -> ImportedPrompt:
         if self.format is PALATE:
             known = {name: value for name, value in row.items() if name in FIELDS}
             prompt = read_prompt(known, min_responses=self.min_responses)
         else:
-            prompt = self.format.convert(row)
-        prompt = self._add_judgments(prompt, row)
+            prompt = self.format.convert(part)
+        prompt = self._add_judgments(prompt, part)
         prompt = add_origin(self._add_beside(prompt, row), row.get("origin"))
         prompt = add_account(prompt, self.judged_by or self.format.judged_by)
         if self.format.one_response_per_row and prompt.responses:
@@ -96,6 +112,10 @@ class Converter:
             return replace(prompt, judgments=[]) if prompt.judgments else prompt
         if self.format.judge is None:
             return prompt
+        if LATER_TURNS in prompt.left_out:
+            return replace(
+                prompt, left_out=(*prompt.left_out, "preferences between conversations of several turns")
+            )
         details = {name: row[name] for name in self.format.about_preferences if row.get(name) is not None}
         positions = prompt.positions or range(len(prompt.responses))
         try:

@@ -22,12 +22,14 @@ class FileError(ValueError):
 @dataclass(frozen=True)
 class FileRow:
     """One row as it stands in the file, or what is wrong with it. `number` counts from 1: lines, or what
-    `file_types.UNITS` says; `position` is how many bytes of the file have been read."""
+    `file_types.UNITS` says; `position` is how many bytes of the file have been read. `members`: the rows that it was joined
+    from, if it was."""
 
     number: int
     values: JsonObject | None
     position: int
     error: str = ""
+    members: tuple[JsonObject, ...] = ()
 
 
 decode_json = json.JSONDecoder(parse_constant=lambda name: None).decode

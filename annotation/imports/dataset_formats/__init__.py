@@ -15,6 +15,7 @@ from annotation.imports.dataset_formats.mapped import (
 )
 from annotation.imports.dataset_formats.pairs import PAIR_FORMATS
 from annotation.imports.dataset_formats.tables import PALATE, TABLE_FORMATS
+from annotation.imports.dataset_formats.trees import TREE_FORMATS
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import RowError
 
@@ -60,6 +61,7 @@ DATASET_FORMATS: dict[str, DatasetFormat] = {
         *PAIR_FORMATS,
         *COMPARISON_FORMATS,
         *COMPLETION_FORMATS,
+        *TREE_FORMATS,
         *tool_formats(detect_format),
     )
 }

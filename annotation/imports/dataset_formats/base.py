@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from annotation.imports.file_rows import JsonObject, decode_json
+from annotation.imports.file_rows import FileRow, JsonObject, decode_json
 from annotation.imports.preferences import Preference
 from annotation.imports.prompt_schema import (
     ROLES,
@@ -40,6 +40,8 @@ class DatasetFormat:
         is_column: whether `convert` reads a column of this name, where their number varies; `varying` are examples of them.
         condition: what a row must fulfil besides.
         one_response_per_row: consecutive rows with the same prompt are merged into one.
+        join: joins rows of the file to one where they belong together, before anything is converted.
+        split: the parts of a row that become a prompt each; `convert` and `judge` get a part.
         judge: the preferences of a row, between its answers in their order.
         judged_by: whose preferences these are, `person` or `machine`; empty if that depends on the file.
         score: where one row has one response: the response's metadata by which they are ordered.
@@ -58,6 +60,8 @@ class DatasetFormat:
     varying: tuple[str, ...] = ()
     condition: Callable[[JsonObject], bool] = lambda row: True
     one_response_per_row: bool = False
+    join: Callable[[Iterator[FileRow]], Iterator[FileRow]] | None = None
+    split: Callable[[JsonObject], list[JsonObject]] | None = None
     judge: Callable[[JsonObject], list[Preference]] | None = None
     judged_by: str = ""
     score: str = ""
@@ -158,6 +162,7 @@ def read_json_text(value: object, name: str) -> object:
         raise RowError(f"{name}: not JSON") from None
 
 
+LATER_TURNS = "turns after the first answers that differ"
 _ROLE_OF = {"human": "user", "gpt": "assistant", "prompter": "user", "bot": "assistant"}
 
 
@@ -245,7 +250,7 @@ def pair_of_conversations(
     return build_prompt(
         start,
         [Answer(a["content"], authors[0]), Answer(b["content"], authors[1])],
-        left_out=["turns after the first answers that differ"] if more else [],
+        left_out=[LATER_TURNS] if more else [],
     )
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import replace
 
 from annotation.imports.dataset_formats.base import (
+    LATER_TURNS,
     Answer,
     DatasetFormat,
     NotComparable,
@@ -49,7 +50,7 @@ def _arena_table(row: JsonObject) -> ImportedPrompt:
     """Columns of JSON lists with a text per turn; only the first turn has the same prompt for both models."""
     turns = [_read_turns(row.get(name), name) for name in ("prompt", "response_a", "response_b")]
     prompt, a, b = (of_column[0] for of_column in turns)
-    more = ["turns after the first answers that differ"] if len(turns[0]) > 1 else []
+    more = [LATER_TURNS] if len(turns[0]) > 1 else []
     return build_prompt(
         [{"role": "user", "content": read_text(prompt, "prompt")}],
         [Answer(a, row.get("model_a")), Answer(b, row.get("model_b"))],

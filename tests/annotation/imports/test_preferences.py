@@ -54,6 +54,8 @@ def judgment(name: str, **changes: Any) -> Preference:
         ("arena-table", {}, FIRST),
         ("arena-table", {"winner_model_a": 0, "winner_model_b": 0, "winner_tie": 1}, TIE),
         ("arena-table", {"winner": "model_b"}, SECOND),
+        ("oasst-trees", {}, SECOND),
+        ("open-webui", {}, SECOND),
         ("safe-rlhf", {}, SECOND),
         ("shp", {}, SECOND),
         ("shp", {"labels": 1.0}, FIRST),
@@ -69,13 +71,15 @@ def judgment(name: str, **changes: Any) -> Preference:
     ],
 )
 def test_the_better_answer_is_read(name: str, changes: dict[str, Any], ranks: list[int]) -> None:
-    changes = {"winner_model_b": 0, "winner_tie": 0, **changes} if name == "arena-table" else changes
+    if name == "arena-table":
+        one_turn = {"prompt": '["Why?"]', "response_a": '["Air."]', "response_b": '["Light."]'}
+        changes = one_turn | {"winner_model_b": 0, "winner_tie": 0, **changes}
     assert judgment(name, **changes).ranks == ranks
 
 
 def test_every_format_with_preferences_is_read_above() -> None:
     with_preferences = {name for name, format in DATASET_FORMATS.items() if format.judge is not None}
-    assert with_preferences - set(ROWS) == {"raw"}  # see the round trip of the exports
+    assert with_preferences - set(ROWS) == {"raw", "oasst-messages"}  # see the exports' round trip, and trees
 
 
 def test_who_judged_how_clearly_and_why_is_read() -> None:
@@ -133,8 +137,14 @@ def test_a_row_without_a_preference_keeps_its_answers(
     prompt = converted(ROWS[name], **changes)
     assert len(prompt.responses) == 2
     assert prompt.judgments == []
-    [left_out] = [part for part in prompt.left_out if part != "turns after the first answers that differ"]
+    [left_out] = prompt.left_out
     assert re.search(reason, left_out)
+
+
+def test_a_preference_between_longer_conversations_is_none_between_their_first_answers() -> None:
+    prompt = converted(ROWS["arena-table"], winner_model_b=0, winner_tie=0)
+    assert prompt.judgments == []
+    assert "preferences between conversations of several turns" in prompt.left_out
 
 
 def test_empty_answers_are_left_out_of_the_ranking_too() -> None:

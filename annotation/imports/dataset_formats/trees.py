@@ -1,0 +1,210 @@
+"""Formats in which a row is a tree of messages: each question with several answers is a prompt of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import groupby, islice
+
+from annotation.imports.dataset_formats.base import (
+    Answer,
+    DatasetFormat,
+    NotComparable,
+    build_prompt,
+    objects,
+    read_content,
+)
+from annotation.imports.file_rows import FileRow, JsonObject
+from annotation.imports.preferences import (
+    NoPreference,
+    Preference,
+    as_number,
+    as_text,
+    ranks_by_score,
+)
+from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
+from annotation.logic.limits import MAX_RESPONSES
+
+# --- OpenAssistant ------------------------------------------------------------------------------------------------
+
+MAX_MESSAGES = 10_000
+"""Of one tree, which is held in memory."""
+_KEPT = ("message_id", "lang", "labels", "emojis", "review_result", "synthetic", "created_date", "detoxify")
+
+
+def _questions(row: JsonObject) -> list[JsonObject]:
+    """The questions of a tree with two or more answers, as rows `{messages, replies}`.
+
+    Raises:
+        NotComparable: there are none.
+        RowError: a message is malformed.
+    """
+    found: list[JsonObject] = []
+    open_nodes: list[tuple[JsonObject, list[Message]]] = [(_node(row["prompt"], "prompt"), [])]
+    while open_nodes:
+        node, before = open_nodes.pop()
+        path = [*before, {"role": "user", "content": read_text(node.get("text"), "text")}]
+        replies = [reply for reply in _replies(node) if reply.get("role") != "prompter"]
+        if 2 <= len(replies) <= MAX_RESPONSES:
+            found.append({"messages": path, "replies": replies, "question": node})
+        for reply in reversed(replies):
+            answer = {"role": "assistant", "content": read_text(reply.get("text"), "text")}
+            open_nodes += [(child, [*path, answer]) for child in reversed(_replies(reply))]
+    if not found:
+        raise NotComparable("trees without a question that has two to nine answers")
+    return found
+
+
+def _node(value: object, name: str) -> JsonObject:
+    if not isinstance(value, dict):
+        raise RowError(f"{name}: not a message")
+    return value
+
+
+def _replies(node: JsonObject) -> list[JsonObject]:
+    return [reply for reply in objects(node.get("replies") or [], "replies") if not reply.get("deleted")]
+
+
+def _convert_question(row: JsonObject) -> ImportedPrompt:
+    answers = [
+        Answer(reply.get("text"), reply.get("model_name"), {name: reply.get(name) for name in _KEPT})
+        for reply in row["replies"]
+    ]
+    prompt = build_prompt(read_messages(row["messages"]), answers)
+    prompt.metadata.update({name: row["question"][name] for name in _KEPT if row["question"].get(name)})
+    return prompt
+
+
+def _judge_question(row: JsonObject) -> list[Preference]:
+    """The order in which the answers were ranked, 0 for the best."""
+    return [Preference(ranks_by_score([-as_number(reply.get("rank")) for reply in row["replies"]]))]
+
+
+def join_messages(rows: Iterator[FileRow]) -> Iterator[FileRow]:
+    """Consecutive messages of a tree, joined to the tree. A message whose parent is not among them is the root."""
+
+    def tree_of(row: FileRow) -> str:
+        return as_text(row.values.get("message_tree_id"))[:80] if row.values else ""
+
+    for tree, group in groupby(rows, tree_of):
+        if not tree:
+            yield from group
+            continue
+        members = list(islice(group, MAX_MESSAGES))
+        for row in group:
+            yield FileRow(
+                row.number, None, row.position, f"message_tree_id: more than {MAX_MESSAGES:,} messages"
+            )
+        values = [{**row.values, "replies": []} for row in members if row.values]
+        nodes = {as_text(value.get("message_id")): value for value in values}
+        roots: list[JsonObject] = []
+        for value in values:
+            parent = nodes.get(as_text(value.get("parent_id")))
+            (roots if parent is None else parent["replies"]).append(value)
+        joined = {"message_tree_id": tree, "prompt": roots[0]} if len(roots) == 1 else None
+        error = "" if joined else f"message_tree_id: the messages of the tree {tree!r} do not stand together"
+        rows_of_tree = tuple(row.values for row in members if row.values)
+        yield FileRow(members[0].number, joined, members[-1].position, error, rows_of_tree)
+
+
+# --- Open WebUI ---------------------------------------------------------------------------------------------------
+
+
+def _open_webui(row: JsonObject) -> ImportedPrompt:
+    """The rated answer and the other answers to its question, after the conversation that leads to it."""
+    messages, answers = _rated_question(row)
+    return build_prompt(
+        messages,
+        [Answer(_content(answer), answer.get("model") or answer.get("modelName")) for answer in answers],
+    )
+
+
+def _rated_question(row: JsonObject) -> tuple[list[Message], list[JsonObject]]:
+    """The conversation up to the question, and its answers.
+
+    Raises:
+        RowError: the snapshot of the chat is malformed.
+        NotComparable: it has no other answers, or not the rated one.
+    """
+    nodes: object = row
+    for name in ("snapshot", "chat", "chat", "history", "messages"):
+        nodes = nodes.get(name) if isinstance(nodes, dict) else None
+    if not isinstance(nodes, dict):
+        raise RowError("snapshot: no chat with a history of messages")
+    meta = row["meta"]
+    rated = nodes.get(as_text(meta.get("message_id"))) if isinstance(meta, dict) else None
+    if not isinstance(rated, dict):
+        raise NotComparable("the chat does not have the answer that was rated")
+    path: list[Message] = []
+    node = nodes.get(as_text(rated.get("parentId")))
+    question = node
+    while isinstance(node, dict) and len(path) <= len(nodes):
+        path.append({"role": as_text(node.get("role")), "content": _content(node)})
+        node = nodes.get(as_text(node.get("parentId")))
+    if not isinstance(question, dict):
+        raise NotComparable("the answer that was rated has no question")
+    children = question.get("childrenIds")
+    answers = [nodes[id] for id in children if id in nodes] if isinstance(children, list) else []
+    if len(answers) < 2 or not all(isinstance(answer, dict) for answer in answers):
+        raise NotComparable("the question has one answer only")
+    return read_messages(path[::-1]), answers
+
+
+def _content(node: JsonObject) -> str:
+    return read_content(node.get("content"), "content")
+
+
+def _judge_open_webui(row: JsonObject) -> list[Preference]:
+    """A thumb up: better than the other answers; a thumb down: worse."""
+    data, meta = row["data"], row["meta"]
+    if not isinstance(data, dict) or data.get("rating") not in (1, -1, "1", "-1"):
+        raise NoPreference("rows without a thumb up or down")
+    _, answers = _rated_question(row)
+    rank = {1: (1, 2), -1: (2, 1)}[int(data["rating"])]
+    ranks = [rank[answer.get("id") != meta.get("message_id")] for answer in answers]
+    return [
+        Preference(
+            ranks,
+            annotator=as_text(row.get("user_id"))[:200],
+            rationale="\n\n".join(filter(None, (as_text(data.get(name)) for name in ("reason", "comment")))),
+            details={name: data[name] for name in ("details", "tags", "model_id") if data.get(name)},
+        )
+    ]
+
+
+TREE_FORMATS = (
+    DatasetFormat(
+        "oasst-trees",
+        "OpenAssistant trees",
+        ("message_tree_id", "prompt"),
+        _convert_question,
+        split=_questions,
+        judge=_judge_question,
+        judged_by="person",
+        metadata=("message_tree_id",),
+        ignored=("tree_state", "origin"),
+        condition=lambda row: isinstance(row["prompt"], dict),
+    ),
+    DatasetFormat(
+        "oasst-messages",
+        "OpenAssistant messages",
+        ("message_id", "parent_id", "message_tree_id", "text", "role"),
+        _convert_question,
+        split=_questions,
+        join=join_messages,
+        judge=_judge_question,
+        judged_by="person",
+        optional=(*_KEPT, "rank", "deleted", "model_name"),
+        ignored=("user_id", "review_count", "tree_state"),
+    ),
+    DatasetFormat(
+        "open-webui",
+        "Open WebUI feedback",
+        ("data", "meta", "snapshot"),
+        _open_webui,
+        judge=_judge_open_webui,
+        judged_by="person",
+        metadata=("id",),
+        preferences=("data", "user_id"),
+        ignored=("type", "version", "created_at", "updated_at", "chat_id", "user"),
+    ),
+)
