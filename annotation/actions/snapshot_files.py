@@ -24,7 +24,7 @@ from annotation.exports.dataset_card import render_readme
 from annotation.exports.selection import SPLITS, Selection
 from annotation.models import Snapshot
 
-VERSION = 1
+VERSION = 2
 """Of the formats: increase it when one changes, so that no download is resumed with other bytes."""
 CACHE_SECONDS = 24 * 3600
 HUB_FORMATS = ("trl", "rankings", "kto", "sft", "raw")

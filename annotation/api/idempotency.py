@@ -1,4 +1,4 @@
-"""The wrapper of every API view: `Idempotency-Key` for POST, `ETag` for GET, `Content-Length` for bodies."""
+"""The wrapper of every API view: `Idempotency-Key` for POST, `ETag` for GET, `If-Match`, and `Content-Length` for bodies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from rest_framework.request import Request
 
 from annotation import access
-from annotation.api import errors
+from annotation.api import errors, preconditions
 from annotation.api.parsers import JsonLinesParser
 
 log = logging.getLogger(__name__)
@@ -52,12 +52,15 @@ def load_api_urls(module: str) -> list[URLPattern]:
 def _wrap_view(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
     @wraps(view)
     def wrapped(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        def get_response() -> HttpResponseBase:
+        def answer() -> HttpResponseBase:
             response: Any = view(request, *args, **kwargs)
             return response.render() if hasattr(response, "render") else response
 
+        get_response: GetResponse = answer
         if _lacks_length(view, request):
             return errors.problem_response(411, LENGTH_REQUIRED)
+        if "If-Match" in request.headers and request.method not in ("GET", "HEAD", "OPTIONS"):
+            get_response = _if_it_matches(get_response, view, request, *args, **kwargs)
         if request.method == "POST" and "Idempotency-Key" in request.headers:
             return _execute_once(
                 request,
@@ -79,12 +82,22 @@ def _lacks_length(view: Any, request: HttpRequest) -> bool:
     return "Transfer-Encoding" in request.headers and not may_be_chunked
 
 
+def _if_it_matches(
+    get_response: GetResponse, view: Any, request: HttpRequest, *args: Any, **kwargs: Any
+) -> GetResponse:
+    def checked() -> HttpResponseBase:
+        with preconditions.serialized(request):
+            return preconditions.failed_precondition(view, request, *args, **kwargs) or get_response()
+
+    return checked
+
+
 def _add_etag(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
     """The response with an ETag; 304 without a body if the client has it already."""
     if response.status_code != 200 or not isinstance(response, HttpResponse) or response.has_header("ETag"):
         return response
     patch_cache_control(response, private=True, no_cache=True)
-    response["ETag"] = f'"{hashlib.sha256(response.content).hexdigest()[:32]}"'
+    response["ETag"] = preconditions.content_etag(response)
     return get_conditional_response(request, etag=response["ETag"], response=response) or response
 
 

@@ -165,14 +165,14 @@ class JudgmentsApi(ApiView):
         """All judgments, without those that were revised, in the order of prompt, item and judgment. Annotators appear by
         pseudonym.
 
-        Judgments that came too late to count are in `raw` only. Exports of a snapshot have an ETag and support `Range`, so
-        that an interrupted download can be resumed. For leads and reviewers.
+        Judgments that came too late to count are in `raw` only. Exports have an ETag; those of a snapshot support `Range`, so
+        that an interrupted download can be resumed, and current ones are compressed if you accept it. For leads and reviewers.
         """
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         selection = exports.read_selection(request, "snapshot")
         number = request.query_params.get("snapshot")
         if number is None:
-            return send_live_export(project, selection)
+            return send_live_export(request, project, selection)
         snapshot = exports.get_snapshot(project, number, "snapshot")
         try:
             return send_snapshot_export(request, snapshot, selection)

@@ -45,6 +45,17 @@ PROMPT = Column(MESSAGES, "j.messages::text")
 MARGIN = Column("float64", json_float("pair.margin"))
 
 
+SHAREGPT_MESSAGE: Type = {"from": "string", "value": "string"}
+_SHAREGPT = """(SELECT json_agg(json_build_object(
+        'from', CASE m ->> 'role' WHEN 'user' THEN 'human' WHEN 'assistant' THEN 'gpt' ELSE m ->> 'role' END,
+        'value', m ->> 'content') ORDER BY place)::text
+    FROM jsonb_array_elements(j.messages) WITH ORDINALITY AS t (m, place))"""
+
+
+def _sharegpt_answer(quoted: str) -> str:
+    return f"""'{{"from": "gpt", "value": ' || {quoted} || '}}'"""
+
+
 def _without_turn_marks(text: str) -> str:
     """A text in which nothing looks like the beginning of a turn: a blank stands before "Human:" and "Assistant:" there."""
     for speaker in ("Human:", "Assistant:"):
@@ -191,14 +202,34 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "ultrafeedback": Format(
-        "Pairs as in binarised UltraFeedback: the prompt's text, two conversations, and the score of each answer.",
+        "Pairs as in binarised UltraFeedback: two conversations, and the score of each answer.",
         "pairs",
         {
-            "prompt": Column("string", f"to_json({PROMPT_TEXT})::text"),
             "chosen": Column(MESSAGES, _conversation(CHOSEN)),
             "rejected": Column(MESSAGES, _conversation(REJECTED)),
             "score_chosen": Column("float64", _score("pair.better")),
             "score_rejected": Column("float64", _score("pair.worse")),
+        },
+    ),
+    "sharegpt-ranking": Format(
+        "Pairs as LLaMA-Factory reads them: conversations, chosen and rejected, with `from` and `value`.",
+        "pairs",
+        {
+            "conversations": Column([SHAREGPT_MESSAGE], _SHAREGPT),
+            "chosen": Column(SHAREGPT_MESSAGE, _sharegpt_answer(CHOSEN)),
+            "rejected": Column(SHAREGPT_MESSAGE, _sharegpt_answer(REJECTED)),
+        },
+    ),
+    "nemo-rl": Format(
+        "Pairs as NeMo RL reads them: the context, and two completions with their ranks, 0 for the better one.",
+        "pairs",
+        {
+            "context": PROMPT,
+            "completions": Column(
+                [{"rank": "int64", "completion": MESSAGES}],
+                f"""'[{{"rank": 0, "completion": ' || {_answer(CHOSEN)} ||
+                    '}}, {{"rank": 1, "completion": ' || {_answer(REJECTED)} || '}}]'""",
+            ),
         },
     ),
     "helpsteer3": Format(

@@ -2,20 +2,47 @@
 
 from __future__ import annotations
 
-from django.http import HttpRequest, HttpResponseBase
+import hashlib
+import json
+
+from django.db.models import Max
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
 from annotation.actions import snapshot_files
 from annotation.exports import stream
 from annotation.exports.selection import FILES, Selection
-from annotation.http.streaming import send_file, stream_response
-from annotation.models import Project, Snapshot
+from annotation.http.streaming import accepts_gzip, compress, etag_matches, send_file, stream_response
+from annotation.models import AuditEntry, ImportedJudgment, Judgment, Project, Snapshot, Verdict
 
 
-def send_live_export(project: Project, selection: Selection) -> HttpResponseBase:
-    name = f"{project.slug}-{selection.format}.{selection.file}"
+def send_live_export(request: HttpRequest, project: Project, selection: Selection) -> HttpResponseBase:
+    """The current judgments, compressed if the client takes it; 304 if nothing was judged, decided or changed since."""
+    etag = live_etag(project, selection)
+    if etag_matches(request, etag):
+        return HttpResponse(status=304, headers={"ETag": f"W/{etag}"})
+    chunks = stream.export_project(project, selection)
+    headers = {"ETag": f"W/{etag}", "Cache-Control": "private, no-cache", "Vary": "Accept-Encoding"}
+    if selection.file == "jsonl" and accepts_gzip(request):
+        chunks, headers["Content-Encoding"] = compress(chunks), "gzip"
     return stream_response(
-        stream.export_project(project, selection), content_type=_content_type(selection), name=name
+        chunks,
+        content_type=_content_type(selection),
+        name=f"{project.slug}-{selection.format}.{selection.file}",
+        headers=headers,
     )
+
+
+def live_etag(project: Project, selection: Selection) -> str:
+    """A hash of the selection and of the newest judgment, verdict and audit entry on the site: what else an export has does
+    not change, or leaves an audit entry."""
+    newest = [
+        table.objects.aggregate(newest=Max("id"))["newest"]
+        for table in (Judgment, ImportedJudgment, Verdict, AuditEntry)
+    ]
+    key = json.dumps(
+        [snapshot_files.VERSION, project.pk, newest, selection.values()], sort_keys=True, default=str
+    )
+    return f'"{hashlib.sha256(key.encode()).hexdigest()[:40]}"'
 
 
 def send_snapshot_export(request: HttpRequest, snapshot: Snapshot, selection: Selection) -> HttpResponseBase:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Generator
+import zlib
+from collections.abc import AsyncIterator, Generator, Mapping
 from pathlib import Path
 
 from asgiref.sync import sync_to_async
@@ -32,15 +33,37 @@ async def iterate_in_threads(chunks: Generator[bytes, None, None]) -> AsyncItera
 
 
 def stream_response(
-    chunks: Generator[bytes, None, None], *, content_type: str, name: str, size: int | None = None
+    chunks: Generator[bytes, None, None],
+    *,
+    content_type: str,
+    name: str,
+    size: int | None = None,
+    headers: Mapping[str, str] = {},
 ) -> StreamingHttpResponse:
     """A download. `size`: its length in bytes, where it is known, so that clients can show progress."""
     length = {} if size is None else {"Content-Length": str(size)}
     return StreamingHttpResponse(
         iterate_in_threads(chunks),
         content_type=content_type,
-        headers={"Content-Disposition": _attachment(name)} | length,
+        headers={"Content-Disposition": _attachment(name), **length, **headers},
     )
+
+
+def accepts_gzip(request: HttpRequest) -> bool:
+    return bool(
+        re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", request.headers.get("Accept-Encoding", ""))
+    )
+
+
+def compress(chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    """The chunks with gzip, each sent as soon as it is made. At the fastest level, JSON Lines shrink to about a fifth."""
+    compressor = zlib.compressobj(1, wbits=31)
+    try:
+        for chunk in chunks:
+            yield compressor.compress(chunk) + compressor.flush(zlib.Z_SYNC_FLUSH)
+        yield compressor.flush()
+    finally:
+        chunks.close()
 
 
 def send_file(

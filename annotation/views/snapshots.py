@@ -112,7 +112,7 @@ def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBa
 def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
     """An export of the judgments up to now, without a snapshot."""
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return send_live_export(project, _selection(request))
+    return send_live_export(request, project, _selection(request))
 
 
 def _selection(request: HttpRequest) -> Selection:

@@ -12,9 +12,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from palate_client.client import Json, Palate
+from palate_client.client import Palate
+from palate_client.commands import add_resource_commands
 from palate_client.errors import PalateError
 from palate_client.labeling import Item, Judgment, Skip
+from palate_client.resources import Json
 
 WAITS = 3
 """The exit code if a round waits for a decision."""
@@ -26,7 +28,7 @@ COLUMNS = {
 }
 SELECTION = (
     *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
-    *("agreement", "gold"),
+    *("agreement", "gold", "imported"),
 )
 
 
@@ -121,6 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     act = acts.add_parser("watch", help="follow a round until it has ended or waits for a decision")
     act.add_argument("round", type=int)
     act.set_defaults(run=_watch_round)
+    add_resource_commands(commands)
     return parser
 
 

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import tempfile
 import time
 import uuid
 import zlib
@@ -18,21 +19,19 @@ import httpx2
 
 from palate_client.errors import PalateError
 from palate_client.labeling import Item, Judgment, Skip
+from palate_client.resources import Json, Resources
 
-Json = dict[str, Any]
 Progress = Callable[[int], object]
 ATTEMPTS = 6
 IN_PROGRESS_S = 600
 """How long to wait for a request that the site is still executing."""
-FINAL_STATES = ("done", "cancelled", "awaiting", "held", "failed")
-"""States in which a round has ended, or waits for a decision."""
 
 
 def _ignore_progress(_: int) -> None:
     pass
 
 
-class Palate:
+class Palate(Resources):
     """A client of one site, with one user's token.
 
     Requests that fail because the connection broke or the site was busy are repeated; nothing is executed twice.
@@ -62,14 +61,7 @@ class Palate:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    # --- projects and imports -------------------------------------------------------------------------------
-
-    def projects(self) -> list[Json]:
-        return self._list("/projects/")
-
-    def project(self, slug: str) -> Json:
-        """One project, with its progress and its guidelines."""
-        return self._json("GET", f"/projects/{slug}/")
+    # --- imports --------------------------------------------------------------------------------------------
 
     def import_prompts(
         self,
@@ -192,6 +184,16 @@ class Palate:
                 return target
         raise AssertionError
 
+    def to_datasets(self, slug: str, *, snapshot: int | None = None, **selection: Any) -> Any:
+        """An export as a `datasets.Dataset`, with the types of its Parquet file. Needs the package `datasets`."""
+        from datasets import Dataset
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.export(
+                slug, Path(folder) / "export.parquet", snapshot=snapshot, file="parquet", **selection
+            )
+            return Dataset.from_parquet(str(path), cache_dir=folder, keep_in_memory=True)
+
     def rows(self, slug: str, *, snapshot: int | None = None, **selection: Any) -> Iterator[Json]:
         """The lines of an export, one by one."""
         parameters = {name: _parameter_text(value) for name, value in selection.items() if value is not None}
@@ -204,14 +206,6 @@ class Palate:
                         yield json.loads(line)
         except (httpx2.TransportError, httpx2.StreamError) as error:
             raise PalateError(0, f"The connection broke: {error}") from error
-
-    def snapshots(self, slug: str) -> list[Json]:
-        """All of them, newest first."""
-        return list(self._pages(f"/projects/{slug}/snapshots/"))
-
-    def freeze(self, slug: str, *, note: str = "", licence: str = "") -> Json:
-        """Create a snapshot of the judgments up to now."""
-        return self._json("POST", f"/projects/{slug}/snapshots/", {"note": note, "licence": licence})
 
     # --- judging -------------------------------------------------------------------------------------------
 
@@ -240,35 +234,6 @@ class Palate:
                 judged += 1
             on_item(1)
         return judged
-
-    # --- rounds --------------------------------------------------------------------------------------------
-
-    def loops(self, slug: str) -> list[Json]:
-        return self._list(f"/projects/{slug}/loops/")
-
-    def rounds(self, loop: int) -> list[Json]:
-        """All of them, newest first."""
-        return list(self._pages(f"/loops/{loop}/rounds/"))
-
-    def start_round(self, loop: int) -> Json:
-        return self._json("POST", f"/loops/{loop}/rounds/", {})
-
-    def round(self, id: int) -> Json:
-        return self._json("GET", f"/rounds/{id}/")
-
-    def watch_round(
-        self, id: int, *, every_s: float = 2.0, on_change: Callable[[Json], None] = lambda _: None
-    ) -> Json:
-        """Follow a round until it has ended or waits for a decision; returns its last state."""
-        before: tuple[Any, Any] | None = None
-        while True:
-            now = self.round(id)
-            if (now["state"], now["step"]) != before:
-                before = now["state"], now["step"]
-                on_change(now)
-            if now["state"] in FINAL_STATES:
-                return now
-            time.sleep(every_s)
 
     # --- HTTP -----------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 import random
 from io import BytesIO
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -26,6 +27,11 @@ PAIRS = [
 
 
 class ImportedCase(ExportTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        # it has a connection of its own, which does not see the rows of a test's transaction
+        self.enterContext(patch.object(imports._Heartbeat, "_beat"))
+
     def upload(self, rows: list[dict[str, Any]], **choices: Any) -> Import:
         content = "\n".join(map(json.dumps, rows)).encode()
         upload = uploads.save_upload(

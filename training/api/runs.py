@@ -15,6 +15,7 @@ from annotation.api import errors
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
+from annotation.exports.selection import IMPORTED
 from annotation.models import Project, Prompt, Snapshot
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
@@ -85,6 +86,19 @@ class TrainingInputs(serializers.Serializer[Any]):
     name = serializers.SlugField(required=False, max_length=60)
 
 
+class EvaluationInputs(serializers.Serializer[Any]):
+    imported = serializers.ChoiceField(
+        IMPORTED,
+        required=False,
+        help_text="Whether the snapshot's imported judgments are used: `include`, the default if it has any, only trains on"
+        " them.",
+    )
+
+
+class JudgmentInputs(TrainingInputs, EvaluationInputs):
+    pass
+
+
 class RolloutInputs(TrainingInputs):
     prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
     held_out = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
@@ -94,18 +108,14 @@ class TextInputs(TrainingInputs):
     data = serializers.CharField(max_length=200)  # type: ignore[assignment]
 
 
-class NoInputs(serializers.Serializer[Any]):
-    pass
-
-
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.PRETRAIN: TextInputs,
     Run.Kind.SFT: TextInputs,
-    Run.Kind.REWARD: TrainingInputs,
-    Run.Kind.DPO: TrainingInputs,
+    Run.Kind.REWARD: JudgmentInputs,
+    Run.Kind.DPO: JudgmentInputs,
     **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
     Run.Kind.GENERATE: GenerationInputs,
-    Run.Kind.EVALUATE: NoInputs,
+    Run.Kind.EVALUATE: EvaluationInputs,
 }
 
 

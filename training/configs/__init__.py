@@ -51,6 +51,7 @@ __all__ = [
     "SFTConfig",
     "TrainingConfig",
     "Value",
+    "check_values",
     "from_dict",
 ]
 
@@ -65,17 +66,24 @@ KINDS: dict[str, type[Config]] = {
 """The config class of every kind of run."""
 
 
-def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
-    """The validated config of a `kind` of run. Raises ConfigError for an unknown kind or field, or an invalid value."""
+def check_values(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that are given, each checked by itself. Raises ConfigError for an unknown kind or field, or an invalid
+    value."""
     if kind not in KINDS:
         raise ConfigError("kind", f"there is no kind of run called {kind!r}; there are {', '.join(KINDS)}.")
-    config_class = KINDS[kind]
-    fields = {item.name: item for item in dataclasses.fields(config_class)}
+    fields = {item.name: item for item in dataclasses.fields(KINDS[kind])}
     resolved: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
             raise ConfigError(str(name), f"a {kind} run has no such setting.")
         resolved[name] = checked(fields[name], value)
-    config = config_class(**resolved)
+    return resolved
+
+
+def from_dict(kind: str, values: Mapping[str, Any]) -> Config:
+    """The validated config of a `kind` of run. Raises ConfigError for an unknown kind or field, an invalid value, or values
+    that contradict each other."""
+    checked_values = check_values(kind, values)
+    config = KINDS[kind](**checked_values)
     config.validate()
     return config

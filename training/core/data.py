@@ -35,7 +35,6 @@ class Ranking:
     """
 
     line: int
-    name: str
     id: str | int
     prompt: list[Message]
     responses: list[str]
@@ -45,6 +44,7 @@ class Ranking:
     token_ids: list[list[int] | None]
     probability: float | None = None
     safe: list[bool | None] | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True)

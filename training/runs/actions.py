@@ -20,7 +20,7 @@ from annotation.exports.selection import IMPORTED
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 from annotation.models import Project, Prompt, Snapshot, User
 from config.celery import app
-from training.configs import KINDS, Config, GenerateConfig, from_dict
+from training.configs import KINDS, Config, GenerateConfig, check_values, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
@@ -78,7 +78,7 @@ def start_run(
     """
     if kind not in KINDS:
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
-    config = dict(config or {})
+    config = check_values(kind, config or {})
     served = kind == Run.Kind.GENERATE and bool(config.get("server"))
     projects = {project.pk}
     if round is not None:

@@ -13,6 +13,7 @@ from annotation.imports.dataset_formats.base import (
     build_prompt,
     objects,
     pair_of_conversations,
+    read_answer,
     read_conversation,
 )
 from annotation.imports.file_rows import JsonObject
@@ -34,6 +35,15 @@ from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_mess
 def _helpsteer3(row: JsonObject) -> ImportedPrompt:
     messages = read_messages(read_conversation(row.get("context"), "context"))
     return build_prompt(messages, [Answer(row.get("response1")), Answer(row.get("response2"))])
+
+
+def _nemo_rl(row: JsonObject) -> ImportedPrompt:
+    messages = read_messages(read_conversation(row["context"], "context"))
+    answers = [
+        Answer(read_answer(one.get("completion"), "completions.completion", messages))
+        for one in objects(row["completions"], "completions")
+    ]
+    return build_prompt(messages, answers)
 
 
 def _helpsteer2_pairs(row: JsonObject) -> ImportedPrompt:
@@ -150,6 +160,11 @@ def _judge_helpsteer3(row: JsonObject) -> list[Preference]:
     ]
 
 
+def _judge_nemo_rl(row: JsonObject) -> list[Preference]:
+    ranks = [as_number(one.get("rank")) for one in objects(row["completions"], "completions")]
+    return [Preference(ranks_by_score([-rank for rank in ranks]))]
+
+
 def _judge_helpsteer2(row: JsonObject) -> list[Preference]:
     statements = (as_text(row.get(f"preference_{name}")) for name in ("statement", "elaboration"))
     rationale = "\n\n".join(filter(None, statements))
@@ -254,6 +269,13 @@ COMPARISON_FORMATS = (
         preferences=("overall_preference", "individual_preference"),
         judge=_judge_helpsteer3,
         judged_by="person",
+    ),
+    DatasetFormat(
+        "nemo-rl",
+        "NeMo RL preferences",
+        ("context", "completions"),
+        _nemo_rl,
+        judge=_judge_nemo_rl,
     ),
     DatasetFormat(
         "helpsteer2-preference",

@@ -37,7 +37,7 @@ class ClientTests(TransactionTestCase):
     def setUp(self) -> None:
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(self.settings(ARTIFACTS=self.folder / "artifacts"))
-        self.alice = builders.user("alice")
+        self.alice = builders.user("alice", is_staff=True)
         self.project = builders.project(self.alice)
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -125,8 +125,34 @@ class ClientTests(TransactionTestCase):
         assert (done.returncode, "Traceback" in done.stderr) == (1, False), done.stderr
         assert self.palate("-m", "palate_client", "export", "nothing", "x.jsonl").returncode == 1
         assert not (self.folder / "x.jsonl").exists()
+        self.resources()
         done = self.palate("-m", "palate_client", "rounds", "start", "helpfulness")
         assert "has 0 loops" in done.stderr
+
+    def resources(self) -> None:
+        def table(*arguments: str) -> list[list[str]]:
+            done = self.palate("-m", "palate_client", *arguments)
+            assert done.returncode == 0, done.stderr
+            return [line.split() for line in done.stdout.splitlines()]
+
+        (self.folder / "rules.md").write_text("Prefer short answers.")
+        made = table("projects", "create", "Second", "--guideline", "rules.md", "--set", "k=3")
+        assert made[1][0] == "second"
+        assert Project.objects.get(slug="second").k == 3
+        assert [row[0] for row in table("projects", "list")] == ["slug", "helpfulness", "second"]
+        builders.user("nina")
+        assert table("members", "add", "second", "nina", "--role", "reviewer")[1][1:3] == ["nina", "reviewer"]
+        assert [row[1] for row in table("members", "list", "second")] == ["username", "alice", "nina"]
+        assert table("freeze", "helpfulness", "--note", "first")[1][:2] == ["1", "10"]
+        listed = self.palate("-m", "palate_client", "snapshots", "list", "helpfulness", "--json")
+        assert [snapshot["note"] for snapshot in json.loads(listed.stdout)] == ["first"]
+        for kind in ("runs", "models", "loops", "webhooks"):
+            assert table(kind, "list", "helpfulness") == [[]]
+        refused = self.palate("-m", "palate_client", "runs", "start", "helpfulness", "reward")
+        assert (refused.returncode, "no policy yet" in refused.stderr) == (1, True), refused.stderr
+        odd = self.palate("-m", "palate_client", "runs", "start", "helpfulness", "reward", "--set", "epochs")
+        assert "give NAME=VALUE" in odd.stderr
+        Project.objects.filter(slug="second").update(name="Second")
 
     def examples(self) -> None:
         User.objects.filter(pk=self.alice.pk).update(account="machine")

@@ -6,6 +6,7 @@ import json
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -14,7 +15,7 @@ from django.test import override_settings
 from palate_client import client
 
 from annotation.actions.snapshots import SnapshotError, create_snapshot
-from annotation.models import ApiToken, Judgment, Member, Snapshot, Webhook
+from annotation.models import ApiToken, Judgment, Member, Snapshot, User, Webhook
 from tests import builders
 from tests.annotation.api.base import ApiTestCase
 from tests.test_cache import AWAY
@@ -184,6 +185,35 @@ class EtagTests(ApiTestCase):
         changed = self.get("projects/helpfulness/", self.bob, **{"If-None-Match": first["ETag"]})
         assert changed.status_code == 200
         assert changed["ETag"] != first["ETag"]
+
+
+class PreconditionTests(ApiTestCase):
+    URL = "projects/helpfulness/"
+
+    def patch(self, etag: str, user: User | None = None, url: str = URL, **body: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.key_of(user or self.alice, 'lead')}", "If-Match": etag}
+        return self.client.patch(f"/api/v1/{url}", body, "application/json", headers=headers)
+
+    def test_a_change_is_made_to_the_version_that_was_read(self) -> None:
+        etag = self.get(self.URL, self.alice)["ETag"]
+        assert self.patch(etag, overlap=2).status_code == 200
+        late = self.patch(etag, overlap=3)
+        assert (late.status_code, late["Content-Type"]) == (412, "application/problem+json")
+        self.project.refresh_from_db()
+        assert self.project.overlap == 2
+        assert self.patch(f'"other", {late["ETag"]}', overlap=3).status_code == 200
+        assert self.patch("*", overlap=4).status_code == 200
+
+    def test_whoever_may_not_read_it_learns_nothing(self) -> None:
+        etag = self.get(self.URL, self.alice)["ETag"]
+        assert self.patch(etag, self.charlie, overlap=2).status_code == 404
+        assert self.patch("x", self.bob, overlap=2).status_code == 412  # he may read it
+        assert self.patch(self.get(self.URL, self.bob)["ETag"], self.bob, overlap=2).status_code == 403
+
+    def test_a_url_without_versions_says_so(self) -> None:
+        headers = {"Authorization": f"Bearer {self.key_of(self.bob, 'work')}", "If-Match": "*"}
+        answer = self.client.post("/api/v1/projects/helpfulness/next/", headers=headers)
+        assert (answer.status_code, "has no versions" in answer.json()["detail"]) == (412, True)
 
 
 class BodyTests(ApiTestCase):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import json
 import tempfile
 import uuid
@@ -16,6 +17,34 @@ from tests.annotation.api.base import ApiTestCase, EndpointTests
 from tests.annotation.queue_case import expire
 
 PATH = "projects/helpfulness/judgments/"
+
+
+class LiveExportTests(ApiTestCase):
+    def test_what_has_not_changed_is_not_exported_again(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        first = self.get(PATH, self.dana)
+        same = self.get(PATH, self.dana, **{"If-None-Match": first["ETag"]})
+        assert (same.status_code, same.content) == (304, b"")
+        other = self.get(f"{PATH}?format=raw", self.dana, **{"If-None-Match": first["ETag"]})
+        assert (other.status_code, other["ETag"] != first["ETag"]) == (200, True)
+        builders.judgment(self.project, self.bob)
+        assert self.get(PATH, self.dana, **{"If-None-Match": first["ETag"]}).status_code == 200
+
+    def test_it_is_compressed_for_those_who_take_it(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        plain = self.body_of(self.get(PATH, self.dana))
+        for accepted in ("gzip", "br, gzip;q=0.5", "deflate, gzip"):
+            answer = self.get(PATH, self.dana, **{"Accept-Encoding": accepted})
+            assert answer["Content-Encoding"] == "gzip"
+            assert gzip.decompress(self.body_of(answer)) == plain
+        for refused in ("gzip;q=0", "identity", "br"):
+            assert not self.get(PATH, self.dana, **{"Accept-Encoding": refused}).has_header(
+                "Content-Encoding"
+            )
+        parquet = self.get(f"{PATH}?file=parquet", self.dana, **{"Accept-Encoding": "gzip"})
+        assert not parquet.has_header("Content-Encoding")
 
 
 class AccessTests(EndpointTests, ApiTestCase, TestCase):

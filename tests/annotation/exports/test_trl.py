@@ -35,13 +35,13 @@ class TrainerTests(ExportTestCase):
 
     @needs_trl
     def test_every_training_format_takes_a_step(self) -> None:
-        for name in ("trl", "trl-implicit", "trl-text", "kto", "sft", "prompts"):
+        for name in ("trl", "trl-implicit", "trl-text", "ultrafeedback", "kto", "sft", "prompts"):
             for file in ("jsonl", "parquet"):
                 (self.folder / f"{name}.{file}").write_bytes(self.bytes_of(format=name, file=file))
         for file in ("jsonl", "parquet"):
             (self.folder / f"trl-origin.{file}").write_bytes(self.bytes_of(origin="true", file=file))
         said = run_with_trl(Path(__file__).with_name("train.py"), self.folder)
-        assert len(re.findall(r"Trainer -?\d", said)) == 16, said
+        assert len(re.findall(r"Trainer -?\d", said)) == 20, said
 
     @needs_trl
     def test_the_ten_lines_of_the_docs_run(self) -> None:

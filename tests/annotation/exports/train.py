@@ -69,6 +69,8 @@ def main(folder: Path) -> None:
         ("trl-origin", RewardTrainer, RewardConfig, {}),
         ("trl-implicit", RewardTrainer, RewardConfig, {}),
         ("trl-text", DPOTrainer, DPOConfig, {}),
+        ("ultrafeedback", RewardTrainer, RewardConfig, {}),
+        ("ultrafeedback", DPOTrainer, DPOConfig, {}),
         ("kto", KTOTrainer, KTOConfig, {}),
         ("sft", SFTTrainer, SFTConfig, {}),
         ("prompts", GRPOTrainer, GRPOConfig, {"reward_funcs": score}),

@@ -52,6 +52,10 @@ ROWS: dict[str, dict[str, Any]] = {
         "overall_preference": -2,
         "individual_preference": [{"score": -2, "reasoning": "…"}],
     },
+    "nemo-rl": {
+        "context": [USER],
+        "completions": [{"rank": 1, "completion": [SHORT]}, {"rank": 0, "completion": [LONG]}],
+    },
     "helpsteer2-preference": {
         "split": "train",
         "prompt": USER["content"],

@@ -42,6 +42,7 @@ def judgment(name: str, **changes: Any) -> Preference:
         ("openai-preference", {}, FIRST),
         ("ultrafeedback", {}, SECOND),
         ("nectar", {}, SECOND),
+        ("nemo-rl", {}, SECOND),
         ("distilabel", {}, SECOND),
         ("distilabel", {"ratings": [3, 3]}, TIE),
         ("helpsteer3", {}, FIRST),

@@ -1,0 +1,142 @@
+"""What a lead manages on a site: projects, members, snapshots, runs, models, loops, rounds and webhooks."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+Json = dict[str, Any]
+FINAL_STATES = ("done", "cancelled", "awaiting", "held", "failed")
+"""States in which a round has ended, or waits for a decision."""
+RUN_ENDS = ("done", "cancelled", "failed")
+OnChange = Callable[[Json], object]
+
+
+class Resources(ABC):
+    """The methods that read or change one resource each; a client adds how requests are sent."""
+
+    # --- projects and members -------------------------------------------------------------------------------
+
+    def projects(self) -> list[Json]:
+        return self._list("/projects/")
+
+    def project(self, slug: str) -> Json:
+        return self._json("GET", f"/projects/{slug}/")
+
+    def create_project(self, name: str, guideline: str, **settings: Any) -> Json:
+        """A new project, of which you are the lead. settings: as in `PATCH projects/{slug}/`."""
+        return self._json("POST", "/projects/", {"name": name, "guideline": guideline, **settings})
+
+    def members(self, slug: str) -> list[Json]:
+        return self._list(f"/projects/{slug}/members/")
+
+    def add_member(self, slug: str, username: str, role: str = "annotator") -> Json:
+        """Add an existing account to a project."""
+        return self._json("POST", f"/projects/{slug}/members/", {"username": username, "role": role})
+
+    # --- snapshots ------------------------------------------------------------------------------------------
+
+    def snapshots(self, slug: str) -> list[Json]:
+        """All of them, newest first."""
+        return list(self._pages(f"/projects/{slug}/snapshots/"))
+
+    def freeze(self, slug: str, *, note: str = "", licence: str = "", imported: bool = False) -> Json:
+        """Create a snapshot of the judgments up to now. imported: with the imported ones."""
+        body = {"note": note, "licence": licence, "imported": imported}
+        return self._json("POST", f"/projects/{slug}/snapshots/", body)
+
+    # --- runs and models ------------------------------------------------------------------------------------
+
+    def runs(self, slug: str) -> list[Json]:
+        """All of them, newest first."""
+        return list(self._pages(f"/projects/{slug}/runs/"))
+
+    def start_run(self, slug: str, kind: str, **values: Any) -> Json:
+        """Start a run. values: `config`, `inputs`, `model`, `snapshot` (its number), `reward_model`."""
+        return self._json("POST", f"/projects/{slug}/runs/", {"kind": kind, **values})
+
+    def run(self, id: int) -> Json:
+        return self._json("GET", f"/runs/{id}/")
+
+    def cancel_run(self, id: int) -> Json:
+        return self._json("POST", f"/runs/{id}/cancel/")
+
+    def resume_run(self, id: int) -> Json:
+        return self._json("POST", f"/runs/{id}/resume/")
+
+    def watch_run(self, id: int, *, every_s: float = 2.0, on_change: OnChange = lambda _: None) -> Json:
+        """Follow a run until it has ended; returns its last state."""
+        return self._watch(lambda: self.run(id), ("state", "percent"), RUN_ENDS, every_s, on_change)
+
+    def models(self, slug: str) -> list[Json]:
+        """All of them, newest first."""
+        return list(self._pages(f"/projects/{slug}/models/"))
+
+    def promote_model(self, id: int) -> Json:
+        """Make a model the current one of its kind."""
+        return self._json("POST", f"/models/{id}/promote/")
+
+    # --- loops and rounds -----------------------------------------------------------------------------------
+
+    def loops(self, slug: str) -> list[Json]:
+        return self._list(f"/projects/{slug}/loops/")
+
+    def rounds(self, loop: int) -> list[Json]:
+        """All of them, newest first."""
+        return list(self._pages(f"/loops/{loop}/rounds/"))
+
+    def start_round(self, loop: int) -> Json:
+        return self._json("POST", f"/loops/{loop}/rounds/", {})
+
+    def round(self, id: int) -> Json:
+        return self._json("GET", f"/rounds/{id}/")
+
+    def decide_round(self, id: int, verb: str, **body: str) -> Json:
+        """`promote` or `reject` its policy (`note`), `overrule` its gates (`reason`), `retry` from a `step`, or `cancel` it."""
+        return self._json("POST", f"/rounds/{id}/{verb}/", body)
+
+    def watch_round(self, id: int, *, every_s: float = 2.0, on_change: OnChange = lambda _: None) -> Json:
+        """Follow a round until it has ended or waits for a decision; returns its last state."""
+        return self._watch(lambda: self.round(id), ("state", "step"), FINAL_STATES, every_s, on_change)
+
+    # --- webhooks -------------------------------------------------------------------------------------------
+
+    def webhooks(self, slug: str) -> list[Json]:
+        return self._list(f"/projects/{slug}/webhooks/")
+
+    def add_webhook(self, slug: str, url: str, events: Sequence[str]) -> Json:
+        """Returns it with its secret, which is shown only once."""
+        return self._json("POST", f"/projects/{slug}/webhooks/", {"url": url, "events": list(events)})
+
+    # --- HTTP -----------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _watch(
+        read: Callable[[], Json],
+        watched: Sequence[str],
+        ends: Sequence[str],
+        every_s: float,
+        on_change: OnChange,
+    ) -> Json:
+        before: list[Any] = []
+        while True:
+            now = read()
+            if (values := [now[name] for name in watched]) != before:
+                before = values
+                on_change(now)
+            if now["state"] in ends:
+                return now
+            time.sleep(every_s)
+
+    @abstractmethod
+    def _json(self, method: str, path: str, data: Any = None) -> Json:
+        """The object that a request returns."""
+
+    @abstractmethod
+    def _list(self, path: str) -> list[Json]: ...
+
+    @abstractmethod
+    def _pages(self, path: str, parameters: Mapping[str, str] | None = None) -> Iterator[Json]:
+        """The results of all pages of a list."""
