@@ -275,6 +275,7 @@ COMPARISON_FORMATS = (
         "NeMo RL preferences",
         ("context", "completions"),
         _nemo_rl,
+        condition=lambda row: isinstance(row["context"], list),
         judge=_judge_nemo_rl,
     ),
     DatasetFormat(

@@ -441,7 +441,7 @@ def test_instruction_and_input_are_the_prompt() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [name for name in ROWS if name not in ("helpsteer3", "label-studio", "argilla")]
+    "name", [name for name in ROWS if name not in ("helpsteer3", "nemo-rl", "label-studio", "argilla")]
 )
 def test_a_system_or_context_column_may_stand_beside_any(name: str) -> None:
     prompt = converted(ROWS[name] | {"system": "Be brief.", "context": "It is noon."})
