@@ -14,6 +14,7 @@ from django.db.models import Field
 
 from annotation.actions.projects import SETTINGS
 from annotation.actions.uploads import too_large_message
+from annotation.imports.pasted_text import blocks_as_json_lines, has_blocks
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import ApiToken, Import, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
@@ -214,7 +215,7 @@ class FreezeForm(forms.Form):
 
 
 class ImportForm(forms.Form):
-    """A file, or a pasted list with one prompt per line."""
+    """A file, or pasted text: a prompt on each line, or blocks of several lines with answers."""
 
     file = forms.FileField(
         label="A file of prompts",
@@ -228,7 +229,8 @@ class ImportForm(forms.Form):
         label="Or paste a list",
         required=False,
         max_length=5_000_000,
-        help_text="One prompt per line.",
+        help_text="One prompt per line. Or longer prompts, each ended by a line of ===; answers follow their prompt, each after a"
+        " line of ---.",
         widget=forms.Textarea(attrs={"rows": 4}),
     )
 
@@ -245,10 +247,15 @@ class ImportForm(forms.Form):
         return data
 
     def name(self) -> str:
-        return self.cleaned_data["file"].name if self.cleaned_data["file"] else "Pasted list.txt"
+        if self.cleaned_data["file"]:
+            return str(self.cleaned_data["file"].name)
+        return "Pasted blocks.jsonl" if has_blocks(self.cleaned_data["text"]) else "Pasted list.txt"
 
     def content(self) -> IO[bytes]:
-        return self.cleaned_data["file"] or BytesIO(self.cleaned_data["text"].encode())
+        if self.cleaned_data["file"]:
+            return self.cleaned_data["file"]
+        text = self.cleaned_data["text"]
+        return BytesIO((blocks_as_json_lines(text) if has_blocks(text) else text).encode())
 
 
 class ImportStartForm(forms.Form):

@@ -93,6 +93,16 @@ class UploadTests(ImportPageTestCase):
         response = self.send(b'{"prompt": "a"}', **{"HX-Request": "true"})
         assert response["HX-Redirect"] == self.url("import-preview", Import.objects.get().pk)
 
+    def test_pasted_blocks_have_answers(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(
+            self.url("import"), {"text": "Why?\r\nHow?\r\n---\r\nSo.\r\n---\r\nSo not.\r\n===\r\nWho?"}
+        )
+        upload = Import.objects.get()
+        page = self.client.get(self.url("import-preview", upload.pk))
+        self.assertContains(page, "2 lines.")
+        self.assertContains(page, "So not.")
+
     def test_a_pasted_list_has_a_prompt_a_line(self) -> None:
         self.sign_in(self.alice)
         page = self.client.post(self.url(), {"text": "Why is it?\nHow is it?\n"}, follow=True)
