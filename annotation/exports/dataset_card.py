@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -64,19 +65,18 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         return "Nothing was judged in this project: all judgments are imported."
     first, last = (day[:10] for day in statistics["dates"])
     counts = statistics["counts"]
-    task = (
-        f"{project['k']} answers side by side"
-        if project["task"] == "preferences"
-        else "answers to be written"
-    )
+    accounts: Counter[str] = Counter()
+    for annotator in statistics["annotators"]:
+        accounts[annotator["account"]] += annotator["judgments"]
     sentences = [
         (
-            f"Between {first} and {last}, in the open-source app Palate. People saw {task}, in an order shuffled for each of "
-            f"them and kept, without knowing who wrote them; criterion: {project['criterion']}. The project asked for "
-            f"{project['overlap']} judgment{'s' if project['overlap'] > 1 else ''} of each item."
+            f"Between {first} and {last}, in the open-source app Palate. Annotators saw {_describe_tasks(statistics)}, in an"
+            f" order shuffled for each of them and kept, without knowing who wrote them; criterion: {project['criterion']}."
+            f" {_describe_overlap(statistics)}"
         ),
-        f"{counts['by_machines']:,} of the judgments come from scripts or AI labelers and are marked so (`account`)."
-        if counts["by_machines"]
+        f"{accounts['machine']:,} of the judgments come from scripts or AI labelers, {accounts['person']:,} from people, and are"
+        " marked so (`account`)."
+        if accounts["machine"]
         else "All judgments come from people's accounts.",
         (
             f"{counts['gold']:,} judgments of items with a known answer, made to measure annotators, are marked (`gold`) and "
@@ -98,6 +98,24 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _describe_tasks(statistics: Mapping[str, Any]) -> str:
+    """How many answers were judged at once, and how often."""
+    sizes = {int(k): n for k, n in statistics["answers"].items()}
+    parts = [f"{k} answers side by side ({n:,} judgments)" for k, n in sizes.items() if k > 1]
+    if written := sum(n for k, n in sizes.items() if k < 2):
+        parts.append(f"prompts to be answered or answers to be improved ({written:,})")
+    return " and ".join(parts)
+
+
+def _describe_overlap(statistics: Mapping[str, Any]) -> str:
+    """How many judgments items have."""
+    parts = [
+        f"{items:,} item{'' if items == 1 else 's'} {n} time{'' if n == '1' else 's'}"
+        for n, items in statistics["judgments_per_item"].items()
+    ]
+    return f"They judged {', '.join(parts)}."
 
 
 def _describe_imported(statistics: Mapping[str, Any]) -> str:

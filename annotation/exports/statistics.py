@@ -32,6 +32,9 @@ class SnapshotStatistics:
         self._dates: list[str] = []
         self._probabilities = [1.0, 0.0]
         self._prompt = self._item = 0
+        self._sizes: Counter[int] = Counter()
+        self._overlaps: Counter[int] = Counter()
+        self._judged = 0
 
     def add(self, row: JudgmentRow) -> None:
         if row.get("imported"):
@@ -55,6 +58,8 @@ class SnapshotStatistics:
         self._dates = [min(day, *self._dates[:1]), max(day, *self._dates[1:])] if self._dates else [day, day]
         if row["item"] != self._item:
             self._add_item(row)
+        self._judged += 1
+        self._sizes[len(row["ranks"])] += 1
         if kind == "judgments":
             self.counts[f"judgments_{split}"] += 1
             self._add_pairs(row)
@@ -69,6 +74,7 @@ class SnapshotStatistics:
 
     def _add_item(self, row: JudgmentRow) -> None:
         self._item = row["item"]
+        self._end_item()
         self.counts["items"] += 1
         self.models.update(response["author"] for response in row["responses"])
         low, high = self._probabilities
@@ -76,6 +82,11 @@ class SnapshotStatistics:
         if row["agreement"] is not None:
             self._agreement[0] += row["agreement"]
             self._agreement[1] += 1
+
+    def _end_item(self) -> None:
+        if self._judged:
+            self._overlaps[self._judged] += 1
+        self._judged = 0
 
     def _add_pairs(self, row: JudgmentRow) -> None:
         """For each pair of answers: whether the one shown first, or the longer one, was preferred."""
@@ -96,6 +107,7 @@ class SnapshotStatistics:
     def report(self) -> dict[str, Any]:
         """Everything as JSON. Shares have a 95% interval and the number of pairs."""
         total, items = self._agreement
+        self._end_item()
         return {
             "counts": self.all_counts(),
             "annotators": [
@@ -110,6 +122,8 @@ class SnapshotStatistics:
             "guidelines": {str(number): n for number, n in sorted(self.guidelines.items())},
             "degrees": dict(sorted(self.degrees.items())),
             "tags": dict(sorted(self.tags.items())),
+            "answers": {str(k): n for k, n in sorted(self._sizes.items())},
+            "judgments_per_item": {str(n): items for n, items in sorted(self._overlaps.items())},
             "agreement": {"mean": round(total / items, 4) if items else None, "items": int(items)},
             "first_shown_preferred": self._preference("first", "placed"),
             "longer_preferred": self._preference("longer", "unequal"),

@@ -11,7 +11,8 @@ from django.test import override_settings
 
 from annotation.actions import leases, snapshots
 from annotation.actions.snapshots import SnapshotError
-from annotation.models import Snapshot
+from annotation.exports.dataset_card import render_card
+from annotation.models import Item, Slot, Snapshot, User
 from tests import builders
 from tests.annotation.queue_case import expire
 from tests.base import PalateTestCase
@@ -57,6 +58,28 @@ class FreezeTests(PalateTestCase):
         )
         by_split = [counts.get(f"pairs_{split}", 0) for split in ("train", "held_out")]
         assert sum(by_split) == 16
+
+    def test_its_card_tells_what_was_seen_and_not_what_is_set(self) -> None:
+        builders.items(self.project, 2)
+        builders.items(self.project, 3, k=2)
+        for _ in range(4):
+            builders.judgment(self.project, self.bob)
+        self.project.k, self.project.overlap = 7, 5
+        self.project.save()
+        User.objects.filter(pk=self.dana.pk).update(account="machine")
+        Slot.objects.create(item=Item.objects.earliest("pk"), project=self.project)
+        builders.judgment(self.project, self.dana)
+        card = render_card(self.create_snapshot().manifest)
+        seen = self.create_snapshot().manifest["census"]
+        assert (
+            sum(seen["answers"].values())
+            == sum(int(n) * items for n, items in seen["judgments_per_item"].items())
+            == 5
+        )
+        for k, n in seen["answers"].items():
+            assert f"{k} answers side by side ({n} judgments)" in card
+        assert "7 answers" not in card
+        assert "1 of the judgments come from scripts or AI labelers, 4 from people" in card
 
     def test_it_leaves_out_what_does_not_count(self) -> None:
         builders.items(self.project, 1)
