@@ -171,6 +171,13 @@ class TrainingConfig(Config):
         "TensorBoard",
         "Also write the metrics as TensorBoard event files, to tensorboard/ in the output.",
     )
+    tracker: str = setting(
+        "none",
+        "Tracker",
+        "Also send the metrics to Weights & Biases, MLflow or Trackio, if it is installed where runs are done; its own"
+        " environment variables say where that is.",
+        choices=("none", "wandb", "mlflow", "trackio"),
+    )
 
 
 def too_long_setting() -> Any:

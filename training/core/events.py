@@ -17,13 +17,13 @@ from training.core.errors import Stopped
 from training.core.process_rank import is_main_process
 
 if TYPE_CHECKING:
-    from torch.utils.tensorboard import SummaryWriter
+    from training.core.trackers import Tracker
 
 
 class Events:
     """Writes each event as one flushed JSON line, and holds whether the parent has asked the program to stop.
 
-    work_started: whether `start` was called. tensorboard: receives the metrics too, where it is set.
+    work_started: whether `start` was called. trackers: receive the metrics too.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -33,7 +33,7 @@ class Events:
         self.stop_requested = False
         self.work_started = False
         self.warnings: list[str] = []
-        self.tensorboard: SummaryWriter | None = None
+        self.trackers: list[Tracker] = []
 
     def _write(self, event: str, **values: Any) -> None:
         if not is_main_process():
@@ -62,11 +62,9 @@ class Events:
 
     def metrics(self, step: int, values: dict[str, float | None]) -> None:
         self._write("metrics", step=step, values=values)
-        if self.tensorboard is not None:
-            for name, value in values.items():
-                if value is not None:
-                    self.tensorboard.add_scalar(name, value, step)
-            self.tensorboard.flush()  # a killed run keeps what it reported
+        known = {name: value for name, value in values.items() if value is not None}
+        for tracker in self.trackers:
+            tracker.log(step, known)
 
     def warning(self, message: str) -> None:
         self.warnings.append(message)
@@ -107,6 +105,8 @@ def stdout_events() -> Iterator[Events]:
     try:
         yield events
     finally:
+        for tracker in events.trackers:
+            tracker.close()
         stream.close()
 
 

@@ -19,6 +19,7 @@ from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.model_loading import recompute_activations
 from training.core.process_rank import is_main_process, world_size
+from training.core.trackers import TensorBoard, open_tracker
 
 T = TypeVar("T")
 P = TypeVar("P")
@@ -72,10 +73,9 @@ class TrainingLoop:
             self._seconds_before = restored.manifest.get("seconds", 0.0)
         self._apply_budget(self._from_main_process(self._elapsed_seconds()))
         if config.tensorboard and is_main_process():
-            from torch.utils.tensorboard import SummaryWriter
-
-            # readers drop what an interrupted process wrote of the steps that are now taken again
-            events.tensorboard = SummaryWriter(job.folder / "tensorboard", purge_step=self.steps_done + 1)
+            events.trackers.append(TensorBoard(job.folder, self.steps_done))
+        if config.tracker != "none" and is_main_process():
+            events.trackers.append(open_tracker(config.tracker, job.folder, job.kind, config.to_dict()))
         events.start(job.kind, self.total_steps, self.steps_done if restored else None)
         self._clock = time.monotonic()
 
