@@ -14,7 +14,7 @@ from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format, mapped_format
 from annotation.imports.preferences import Preference
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
-from tests.annotation.imports.test_dataset_formats import ROWS
+from tests.annotation.imports.dataset_rows import ROWS
 
 FIRST, SECOND, TIE = [1, 2], [2, 1], [1, 1]
 

@@ -12,7 +12,7 @@ from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, d
 from annotation.imports.dataset_formats.trees import join_messages
 from annotation.imports.file_rows import FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
-from tests.annotation.imports.test_dataset_formats import ROWS
+from tests.annotation.imports.dataset_rows import ROWS
 
 
 def message(
