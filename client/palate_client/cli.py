@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="COLUMN=ROLE",
-        help="what a column of a file of no known format is: prompt, answer, system, context, id, tag, metadata, left out",
+        help="what a column of a file of no known format is: prompt, answer, system, context, id, tag, preference, annotator, metadata, left out",
     )
     command.add_argument(
         "--other-columns",
