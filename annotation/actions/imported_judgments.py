@@ -6,12 +6,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 from annotation.db import bulk_insert
 from annotation.imports.preferences import NoPreference, Preference
 from annotation.logic.splits import digest
-from annotation.models import Import, ImportedJudgment, Judgment
+from annotation.models import Import, ImportedJudgment, Judgment, Project
 
 COLUMNS = (
     *("item_id", "digest", "source_id", "annotator", "account", "responses", "ranks", "quality", "safe"),
@@ -29,24 +30,38 @@ class JudgedItem:
     judgments: list[Preference]
 
 
-def store_judgments(items: Iterable[JudgedItem], source: Import | None) -> tuple[int, Counter[str]]:
+def store_judgments(
+    project: Project, items: Iterable[JudgedItem], source: Import | None
+) -> tuple[int, Counter[str]]:
     """Insert the judgments that are not there yet. Returns how many are new, and how many were left out, by reason."""
     rows: dict[tuple[int, str], tuple[Any, ...]] = {}
+    own_ids: dict[int, tuple[int, str]] = {}
     left_out: Counter[str] = Counter()
     for item in items:
         ids = item.response_ids
         # in the order of the responses, so that rows with the same answers in another order say the same
         positions = sorted((ids.index(member) for member in item.members), key=lambda n: ids[n])
+        in_row: Counter[str] = Counter()
         for given in item.judgments:
             try:
                 judgment = given.restricted_to(positions)
             except NoPreference as reason:
                 left_out[str(reason)] += 1
                 continue
-            key = digest(json.dumps(asdict(judgment), sort_keys=True, ensure_ascii=False))
-            if (item.item_id, key) in rows:
+            content = _content(judgment)
+            in_row[content] += 1  # several people who are not named may say the same
+            key = item.item_id, digest(f"{content}{in_row[content]}")
+            if key in rows:
                 left_out["judgments that the file has twice"] += 1
-            rows[item.item_id, key] = _values(judgment, [ids[n] for n in positions], source)
+            rows[key] = _values(judgment, [ids[n] for n in positions], source)
+            if (
+                judgment.details.get("project") == project.slug
+                and type(judgment.details.get("judgment")) is int
+            ):
+                own_ids[judgment.details["judgment"]] = key
+    for id in _existing_ids(project, own_ids):
+        if rows.pop(own_ids[id], None):
+            left_out["judgments of this project, which it has already"] += 1
     known = set(
         ImportedJudgment.objects.filter(item__in={item for item, _ in rows}).values_list("item", "digest")
         if rows
@@ -55,6 +70,25 @@ def store_judgments(items: Iterable[JudgedItem], source: Import | None) -> tuple
     new = [(*key, *values) for key, values in rows.items() if key not in known]
     bulk_insert.insert(ImportedJudgment, COLUMNS, new, ids_of=Judgment)
     return len(new), left_out
+
+
+def _content(judgment: Preference) -> str:
+    """What makes a judgment another one: not who is said to have made it, person or model, and not what else is said of it."""
+    values = asdict(judgment)
+    del values["account"], values["details"]
+    return json.dumps(values, sort_keys=True, ensure_ascii=False)
+
+
+def _existing_ids(project: Project, ids: Iterable[int]) -> set[int]:
+    """Of these ids, those of the project's judgments, imported or not."""
+    ids = list(ids)
+    if not ids:
+        return set()
+    found = (
+        table.objects.filter(pk__in=ids, item__project=project).values_list("pk", flat=True)
+        for table in (Judgment, ImportedJudgment)
+    )
+    return set(chain.from_iterable(found))
 
 
 def _values(judgment: Preference, responses: list[int], source: Import | None) -> tuple[Any, ...]:

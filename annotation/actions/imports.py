@@ -27,7 +27,7 @@ from annotation.actions import prompts
 from annotation.actions.prompts import ImportReport, ParsedRow
 from annotation.actions.uploads import UploadError, existing_path, format_of, row_unit, upload_path
 from annotation.imports import conversion, file_types
-from annotation.imports.conversion import Converter
+from annotation.imports.conversion import Converter, UnknownJudge
 from annotation.imports.dataset_formats import NotComparable
 from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
@@ -42,6 +42,7 @@ DISCARDED_AFTER = timedelta(days=1)
 """Uploads that nobody started are deleted then."""
 PREVIEW_ROWS = 1000
 UNKNOWN = "unknown"
+UNKNOWN_JUDGE = "It is not known who made the preferences, people or models: say so (judged_by)."
 EXAMPLES = 3
 
 
@@ -123,7 +124,7 @@ class ImportPreview:
     not_comparable: int = 0
     columns: dict[str, str] = field(default_factory=dict)
     undecided: list[str] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)
+    left_out: dict[str, int] = field(default_factory=dict)
     judgments: int = 0
     judged_by: str = ""
     asks_judged_by: bool = False
@@ -141,13 +142,14 @@ def preview_upload(upload: Import) -> ImportPreview:
     # the lead has not chosen yet what becomes of preferences, and who made them
     converter.with_judgments, converter.judged_by = True, converter.format.judged_by or UNKNOWN
     preview = ImportPreview(converter.format.title, file_type, judged_by=converter.format.judged_by)
+    left_out: Counter[str] = Counter()
     try:
         for row in islice(_parse_rows(upload, file_type, converter), PREVIEW_ROWS):
             preview.rows_read += 1
             judgments = row.prompt.judgments if row.prompt else []
             preview.judgments += len(judgments)
             preview.asks_judged_by |= any(j.account in (UNKNOWN, preview.judged_by) for j in judgments)
-            preview.left_out.update(row.prompt.left_out if row.prompt else ())
+            left_out.update(row.prompt.left_out if row.prompt else ())
             if row.error:
                 preview.errors.append((row.number, row.error))
             elif row.not_comparable:
@@ -159,6 +161,7 @@ def preview_upload(upload: Import) -> ImportPreview:
         preview.errors.append((preview.rows_read + 1, str(error)))
         preview.is_readable = False
     preview.columns, preview.undecided = converter.columns, converter.undecided
+    preview.left_out = dict(left_out.most_common())  # a template would look up `items` in a Counter
     return preview
 
 
@@ -189,7 +192,11 @@ def _parse_rows(upload: Import, file_type: str, converter: Converter) -> Iterato
 
 
 def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
-    """A row's prompts, of which the first stands for the row in all counts."""
+    """A row's prompts, of which the first stands for the row in all counts.
+
+    Raises:
+        FileError: it is not known who made its preferences.
+    """
     count = len(row.members) or 1
     if row.values is None:
         return [ParsedRow(row.number, row.position, error=row.error, rows=count)]
@@ -197,6 +204,8 @@ def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
         prompts = converter.convert_all(row.values, row.members)
     except NotComparable as reason:
         return [ParsedRow(row.number, row.position, not_comparable=str(reason), rows=count)]
+    except UnknownJudge:
+        raise FileError(UNKNOWN_JUDGE) from None
     except RowError as error:
         return [ParsedRow(row.number, row.position, error=str(error), rows=count)]
     return [
@@ -241,12 +250,16 @@ def _merge_rows(rows: Iterable[ParsedRow], converter: Converter) -> Iterator[Par
 
 
 def _judge_merged(row: ParsedRow, converter: Converter) -> ParsedRow:
+    """
+    Raises:
+        FileError: see `_parse_row`.
+    """
     if row.prompt is None:
         return row
     try:
         return replace(row, prompt=converter.judge_merged(row.prompt))
-    except RowError as error:
-        return ParsedRow(row.number, row.position, error=str(error))
+    except UnknownJudge:
+        raise FileError(UNKNOWN_JUDGE) from None
 
 
 # --- for workers ----------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ ItemKey = tuple[int, frozenset[int]]
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
-BESIDE_QUEUE = "It was imported with its judgments, and not for the queue."
+BESIDE_QUEUE = "It was imported beside the queue."
 
 
 @dataclass
@@ -243,7 +243,7 @@ class _Writer:
             if spec and key not in items and key not in new_items:
                 new_items[key] = spec
             elif row.external_id not in new:
-                self.report.unchanged += 1
+                self.report.unchanged += row.rows
             if spec and row.judgments:
                 judged.append((key, ids, row))
             elif row.judgments:
@@ -253,7 +253,9 @@ class _Writer:
         self.report.items += len(added)
         items |= zip(new_items, added, strict=True)
         stored, left_out = store_judgments(
-            (JudgedItem(items[key], key[1], ids, row.judgments) for key, ids, row in judged), self.source
+            self.project,
+            (JudgedItem(items[key], key[1], ids, row.judgments) for key, ids, row in judged),
+            self.source,
         )
         self.report.judgments += stored
         self.left_out.update(left_out)

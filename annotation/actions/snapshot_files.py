@@ -21,6 +21,7 @@ from django.conf import settings
 from annotation.actions.snapshots import SnapshotError, snapshot_path
 from annotation.exports import stream
 from annotation.exports.dataset_card import render_readme
+from annotation.exports.formats import FORMATS
 from annotation.exports.selection import SPLITS, Selection
 from annotation.models import Snapshot
 
@@ -73,29 +74,39 @@ def hub_name(snapshot: Snapshot) -> str:
 def _write_hub_archive(archive: zipfile.ZipFile, snapshot: Snapshot) -> None:
     name = hub_name(snapshot)
     configs: dict[str, list[str]] = {}
-    for format in HUB_FORMATS:
+    for config, parameters in _hub_configs(snapshot).items():
         for split in SPLITS:
             chunks = stream.export_snapshot(
                 snapshot_path(snapshot),
-                Selection.from_parameters({"format": format, "split": split, "file": "jsonl"}),
+                Selection.from_parameters(parameters | {"split": split, "file": "jsonl"}),
             )
             if next(chunks, None) is None:
                 continue  # `datasets` cannot read a split without rows
             chunks.close()
-            selection = Selection.from_parameters({"format": format, "split": split, "file": "parquet"})
+            selection = Selection.from_parameters(parameters | {"split": split, "file": "parquet"})
             file = {"train": "train", "held_out": "test"}[split]
             with archive.open(
-                _zip_entry(f"{name}/data/{format}/{file}.parquet"), "w", force_zip64=True
+                _zip_entry(f"{name}/data/{config}/{file}.parquet"), "w", force_zip64=True
             ) as entry:
                 for chunk in stream.export_snapshot(snapshot_path(snapshot), selection):
                     entry.write(chunk)
-            configs.setdefault(format, []).append(split)
+            configs.setdefault(config, []).append(split)
     manifest: dict[str, Any] = snapshot.manifest
     archive.writestr(_zip_entry(f"{name}/README.md"), render_readme(manifest, configs))
     archive.writestr(
         _zip_entry(f"{name}/manifest.json"),
         json.dumps(manifest, indent=1, sort_keys=True, ensure_ascii=False),
     )
+
+
+def _hub_configs(snapshot: Snapshot) -> dict[str, dict[str, str]]:
+    """The parameters of each export in the archive; imported judgments have exports of their own."""
+    configs = {format: {"format": format} for format in HUB_FORMATS}
+    if snapshot.counts.get("imported"):
+        for format in HUB_FORMATS:
+            if FORMATS[format].for_training:
+                configs[f"{format}-imported"] = {"format": format, "imported": "only"}
+    return configs
 
 
 def _zip_entry(name: str) -> zipfile.ZipInfo:

@@ -21,7 +21,7 @@ from annotation.exports import stream
 from annotation.exports.judgment_row import JudgmentRow
 from annotation.exports.selection import Selection
 from annotation.exports.statistics import SnapshotStatistics
-from annotation.models import Project, Snapshot, User
+from annotation.models import ImportedJudgment, Project, Snapshot, User
 
 EVERYTHING = Selection(format="raw", gold="include", counted=True)
 """Of the project's annotators."""
@@ -89,7 +89,9 @@ def _write(project: Project, selection: Selection, target: Path) -> tuple[Snapsh
             file.flush()
             os.fsync(file.fileno())
         if not statistics.last_judgment:
-            raise SnapshotError("There are no judgments yet.")
+            has_imported = ImportedJudgment.objects.filter(item__project=project).exists()
+            more = " All are imported: include these." if has_imported else ""
+            raise SnapshotError(f"There are no judgments yet.{more}")
         partial.rename(target)
     except OSError as error:
         raise SnapshotError(

@@ -67,7 +67,8 @@ class ImportFileIn(serializers.Serializer[Any]):
     mapping = serializers.JSONField(
         default=dict,
         help_text='The role of each column, for a file of no known format, as a JSON object: `{"question": "prompt",'
-        ' "a": "answer", "b": "answer"}`. Roles: prompt, answer, system, context, id, tag, preference, annotator, metadata, left out.'
+        ' "a": "answer", "b": "answer"}`. Roles: prompt, answer, system, context, id, tag, preference, annotator, metadata,'
+        " left out."
         " Without it, the project's last mapping is used if the file has its columns.",
     )
     other_columns = serializers.ChoiceField(

@@ -78,6 +78,7 @@ class ImportReportOut(serializers.Serializer[Any]):
     prompts = serializers.IntegerField(help_text="How many are new.")
     responses = serializers.IntegerField()
     items = serializers.IntegerField(help_text="How many were added to the queue.")
+    judgments = serializers.IntegerField(help_text="How many imported judgments came with them.")
     unchanged = serializers.IntegerField(help_text="How many lines changed nothing.")
     errors = LineErrorOut(many=True)  # type: ignore[assignment]
 

@@ -29,10 +29,12 @@ def render_card(manifest: Manifest) -> str:
         _describe_imported(statistics),
         "## How it was collected",
         _describe_collection(project, statistics),
-        "## What is in it",
-        _counts_table(counts),
-        "## Agreement and habits",
-        _describe_quality(statistics),
+        *(
+            ["## What is in it", _counts_table(counts)]
+            if counts["judgments"] or counts["demonstrations"]
+            else []
+        ),
+        *(["## Agreement and habits", _describe_quality(statistics)] if counts["judgments"] else []),
         "## Guidelines",
         "What annotators went by. The text is the project's own.",
         *(_quote_guideline(guideline) for guideline in manifest["guidelines"]),

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from annotation.imports.dataset_formats import DATASET_FORMATS, PALATE, DatasetFormat, MappedFormat
 from annotation.imports.dataset_formats.base import LATER_TURNS, read_author, read_json_text
 from annotation.imports.file_rows import JsonObject
-from annotation.imports.preferences import NoPreference, Preference, as_text, ranks_by_score
+from annotation.imports.preferences import SECOND, NoPreference, Preference, as_text, ranks_by_score
 from annotation.imports.prompt_schema import (
     FIELDS,
     ImportedPrompt,
@@ -23,6 +23,10 @@ from annotation.logic.limits import MAX_RESPONSES
 OtherColumns = Literal["stop", "metadata", "leave out"]
 BESIDE = ("system", "system_prompt", "context")
 """Columns that are read beside any format that does not read them itself: they become a part of the prompt."""
+
+
+class UnknownJudge(RowError):
+    """It is not known who made the preferences of a row."""
 
 
 @dataclass
@@ -97,14 +101,24 @@ class Converter:
             prompt = read_prompt(known, min_responses=self.min_responses)
         else:
             prompt = self.format.convert(part)
+        chosen_first = self._chosen_is_first(part)
         prompt = self._add_judgments(prompt, part)
-        prompt = add_origin(self._add_beside(prompt, row), row.get("origin"))
+        prompt = add_origin(self._add_beside(prompt, row), row.get("origin"), chosen_first=chosen_first)
         prompt = add_account(prompt, self.judged_by or self.format.judged_by)
         if self.format.one_response_per_row and prompt.responses:
             [response] = prompt.responses
             metadata = {**response.metadata, **metadata}
             return replace(prompt, responses=[replace(response, metadata=check_metadata(metadata))])
         return replace(prompt, metadata=check_metadata({**prompt.metadata, **metadata}))
+
+    def _chosen_is_first(self, part: JsonObject) -> bool:
+        """Whether the first of two answers is the one that `chosen_model` in `origin` wrote."""
+        if not is_origin(part.get("origin")) or self.format.judge is None:
+            return True
+        try:
+            return [judgment.ranks for judgment in self.format.judge(part)] != [SECOND]
+        except (NoPreference, RowError):
+            return True
 
     def _add_judgments(self, prompt: ImportedPrompt, row: JsonObject) -> ImportedPrompt:
         """The prompt with the row's preferences, or with the reason why it has none; without any if they are not wanted."""
@@ -141,7 +155,8 @@ class Converter:
             ranks = ranks_by_score([int(score) if isinstance(score, bool) else score for score in scores])
         except NoPreference as reason:
             return replace(prompt, left_out=(*prompt.left_out, str(reason)))
-        judged = replace(prompt, judgments=[Preference(ranks)])
+        annotator, account, _ = prompt.judge
+        judged = replace(prompt, judgments=[Preference(ranks, annotator, account)])
         return add_account(judged, self.judged_by or self.format.judged_by)
 
     def _check_format(self, row: JsonObject) -> None:
@@ -202,7 +217,7 @@ def is_origin(value: object) -> bool:
     return isinstance(value, dict) and "prompt_id" in value
 
 
-def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
+def add_origin(prompt: ImportedPrompt, origin: object, *, chosen_first: bool = True) -> ImportedPrompt:
     """The prompt with the id, tags, authors and metadata that the column `origin` of our exports has.
 
     Raises:
@@ -212,7 +227,7 @@ def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
         return prompt
     authors = origin.get("models") or []
     if "chosen_model" in origin:
-        authors = [origin["chosen_model"], origin.get("rejected_model")]
+        authors = [origin["chosen_model"], origin.get("rejected_model")][:: 1 if chosen_first else -1]
     annotator, account = (as_text(origin.get(name)) for name in ("annotator", "account"))
     judgments = [
         replace(judgment, annotator=judgment.annotator or annotator, account=judgment.account or account)
@@ -229,6 +244,7 @@ def add_origin(prompt: ImportedPrompt, origin: object) -> ImportedPrompt:
         tags=[read_text(tag, "origin.tags", limit=60) for tag in origin.get("tags") or []],
         responses=responses,
         judgments=judgments,
+        judge=(annotator, account, as_text(origin.get("judgment"))),
         metadata={**prompt.metadata, **as_object(read_json_text(origin.get("metadata"), "origin.metadata"))},
     )
 
@@ -237,11 +253,11 @@ def add_account(prompt: ImportedPrompt, account: str = "") -> ImportedPrompt:
     """The prompt, each of its judgments by a person or a machine: as the file says, or else by `account`.
 
     Raises:
-        RowError: it is not known whether people or models judged.
+        UnknownJudge: it is not known whether people or models judged.
     """
     judgments = [replace(j, account=j.account or account) for j in prompt.judgments]
     if not all(judgment.account for judgment in judgments):
-        raise RowError("judgments: account missing: say whether a person or a machine judged")
+        raise UnknownJudge("judgments: account missing: say whether a person or a machine judged")
     return replace(prompt, judgments=judgments) if judgments else prompt
 
 
@@ -251,7 +267,11 @@ def as_object(value: object) -> JsonObject:
 
 def can_merge(first: ImportedPrompt, second: ImportedPrompt) -> bool:
     """Whether two rows have the same prompt, and their responses fit into one item."""
-    return first.messages == second.messages and len(first.responses) < MAX_RESPONSES
+    return (
+        first.messages == second.messages
+        and first.judge == second.judge
+        and len(first.responses) < MAX_RESPONSES
+    )
 
 
 def merge(first: ImportedPrompt, second: ImportedPrompt) -> ImportedPrompt:

@@ -103,10 +103,13 @@ def as_text(value: object) -> str:
 
 
 def read_time(value: object) -> str | None:
-    """A time as ISO 8601 with a zone, UTC if it has none; None if it is no time."""
+    """A time as ISO 8601 with a zone, UTC if it has none; None if it is no time. value: ISO 8601, or a float of seconds since
+    1970."""
     try:
+        if isinstance(value, float):
+            return datetime.fromtimestamp(value, UTC).isoformat()
         time = datetime.fromisoformat(as_text(value))
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         return None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
 

@@ -37,7 +37,8 @@ class ImportedResponse:
 class ImportedPrompt:
     """A prompt with its responses.
 
-    gold: the rank of each response, where the correct order is known. judgments: how somebody ordered the responses.
+    gold: the rank of each response, where the correct order is known. judgments: how somebody ordered the responses. judge:
+    who judged the row, as our exports name them: the annotator, the kind of account, and the judgment's id.
     positions: which of the row's answers the responses are, where some are left out. left_out: what its row has besides, an
     entry for each time, which is not imported. rows: how many rows of the file it is made from.
     """
@@ -50,6 +51,7 @@ class ImportedPrompt:
     gold_explanation: str = ""
     metadata: JsonObject = field(default_factory=dict)
     judgments: list[Preference] = field(default_factory=list)
+    judge: tuple[str, str, str] = ("", "", "")
     positions: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     rows: int = 1
@@ -210,7 +212,9 @@ def _read_judgment(value: object, name: str, k: int) -> Preference:
         ),
         safe=each("safe", "true, false or null", lambda safe: safe is None or isinstance(safe, bool)),
         flags=each(
-            "flags", "a list of flags", lambda f: isinstance(f, list) and set(map(str, f)) <= set(FLAGS)
+            "flags",
+            f"a list of flags ({', '.join(FLAGS)})",
+            lambda f: isinstance(f, list) and set(map(str, f)) <= set(FLAGS),
         ),
         rationale=text("rationale", MAX_TEXT_CHARS),
         shown_order=shown,

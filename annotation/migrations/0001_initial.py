@@ -453,7 +453,7 @@ class Migration(migrations.Migration):
                 ('rationale', models.TextField(blank=True)),
                 ('judged_at', models.DateTimeField(help_text='As the file says.', null=True)),
                 ('details', models.JSONField(default=dict, help_text='What else the file says of it.')),
-                ('digest', models.CharField(help_text='Of all that the file says: the same file again brings nothing new.', max_length=64)),
+                ('digest', models.CharField(help_text='Of what was judged, and by whom: the same file again brings nothing new.', max_length=64)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('item', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.item')),
                 ('source', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='imported_judgments', to='annotation.import')),

@@ -41,7 +41,7 @@ class ImportedJudgment(models.Model):
     judged_at = models.DateTimeField(null=True, help_text="As the file says.")
     details = models.JSONField(default=dict, help_text="What else the file says of it.")
     digest = models.CharField(
-        max_length=64, help_text="Of all that the file says: the same file again brings nothing new."
+        max_length=64, help_text="Of what was judged, and by whom: the same file again brings nothing new."
     )
     created_at = models.DateTimeField(auto_now_add=True)
 

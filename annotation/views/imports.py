@@ -19,7 +19,7 @@ from annotation.actions import imports, uploads
 from annotation.actions.imports import ImportPreview
 from annotation.actions.uploads import UploadError
 from annotation.forms import ImportForm, ImportStartForm
-from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS
+from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS, guess_role
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
 from annotation.models import Import, Member, Project, User
@@ -127,7 +127,8 @@ def _map_page(
     except UploadError as unreadable:
         messages.error(request, str(unreadable))
         return redirect("import", me.project.slug)
-    roles = roles if roles is not None else upload.mapping
+    if roles is None:
+        roles = upload.mapping or {name: guess_role(name) for name in row}
     columns = [(name, value, roles.get(name, "")) for name, value in row.items()]
     context = {"me": me, "project": me.project, "upload": upload, "columns": columns, "error": error}
     return render(
@@ -172,7 +173,7 @@ USES = {
     "read": "Imported",
     "metadata": "Kept as metadata",
     "preference": "Preferences",
-    "ignored": "Left out: other columns have the same",
+    "ignored": "Left out: without use here, or as in other columns",
     "left out": "Left out",
     "undecided": "To be decided",
 }

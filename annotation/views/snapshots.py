@@ -29,7 +29,7 @@ FORMAT_WORDS = {name: format.about for name, format in FORMATS.items()}
 @require_GET
 def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return _page(request, me, FreezeForm())
+    return _page(request, me, FreezeForm(initial={"imported": "imported" in request.GET}))
 
 
 @login_required

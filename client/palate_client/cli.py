@@ -23,7 +23,7 @@ WAITS = 3
 COLUMNS = {
     "metadata": "Columns kept as metadata",
     "preference": "Columns of preferences",
-    "ignored": "Columns that repeat others",
+    "ignored": "Columns without use here",
     "left out": "Columns left out",
 }
 SELECTION = (
@@ -66,7 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="COLUMN=ROLE",
-        help="what a column of a file of no known format is: prompt, answer, system, context, id, tag, preference, annotator, metadata, left out",
+        help="what a column of a file of no known format is: prompt, answer, system, context, id, tag, preference, annotator,"
+        " metadata, left out",
     )
     command.add_argument(
         "--other-columns",
@@ -143,6 +144,8 @@ def _import(palate: Palate, arguments: argparse.Namespace) -> None:
         f"New prompts: {counts['prompts']:,}, responses: {counts['responses']:,}, items: {counts['items']:,}. "
         f"Imported judgments: {counts['judgments']:,}. Unchanged rows: {counts['unchanged']:,}."
     )
+    if counts["held_back"]:
+        print(f"Left out: {counts['held_back']:,} × near-identical answers")
     for what, number in {**counts["set_aside"], **counts["left_out"]}.items():
         print(f"Left out: {number:,} × {what}")
     for number, sentence in counts["errors"]:

@@ -29,6 +29,12 @@ document.addEventListener("htmx:xhr:progress", (event) => {
   bar.value = event.detail.loaded;
 });
 
+// who made the preferences matters only if they are imported
+document.addEventListener("change", ({ target }) => {
+  const asked = target.form?.querySelector("[data-unless-left-out]");
+  if (asked && target.name === "judgments") asked.disabled = target.value === "leave out";
+});
+
 const imports = document.querySelector("[data-imports-socket]");
 if (imports) {
   openLiveSocket(imports.dataset.importsSocket, (event) => {

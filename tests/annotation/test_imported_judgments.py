@@ -64,7 +64,7 @@ class StoringTests(ImportedCase):
     def test_an_item_is_put_into_the_queue_by_its_lead(self) -> None:
         self.upload(PAIRS[:1])
         item = Item.objects.get()
-        assert (item.state, "imported with its judgments" in item.retired_reason) == ("retired", True)
+        assert (item.state, "beside the queue" in item.retired_reason) == ("retired", True)
         items.reopen(item=item, actor=self.alice)
         builders.judgment(self.project, self.bob)
         assert (item.judgments.count(), item.imported_judgments.count()) == (1, 1)
@@ -81,6 +81,27 @@ class StoringTests(ImportedCase):
         other = self.upload([PAIRS[0] | {"chosen": PAIRS[0]["rejected"], "rejected": PAIRS[0]["chosen"]}])
         assert (other.report["judgments"], other.report["items"]) == (1, 0)
         assert ImportedJudgment.objects.count() == 4
+
+    def test_who_is_said_to_have_judged_makes_no_other_judgment(self) -> None:
+        self.upload(PAIRS)
+        again = self.upload([pair | {"margin": 0.9} for pair in PAIRS], judged_by="machine")
+        assert again.report["judgments"] == 0
+
+    def test_a_project_s_own_export_brings_nothing_new(self) -> None:
+        builders.items(self.project, 2)
+        builders.judgment(self.project, self.bob)
+        self.upload(PAIRS)
+        done = self.upload(self.raw(), judged_by="")
+        assert (done.report["judgments"], done.report["items"]) == (0, 0)
+        assert done.report["left_out"] == {"judgments of this project, which it has already": 4}
+        assert len(self.raw()) == 4
+
+    def test_several_who_are_not_named_may_say_the_same(self) -> None:
+        row = {"context": [{"role": "user", "content": "Why?"}], "response1": "a", "response2": "b"}
+        said = [{"score": -2}, {"score": -2}, {"score": 1}]
+        for expected in (3, 0):
+            done = self.upload([row | {"overall_preference": -1, "individual_preference": said}])
+            assert (done.report["judgments"], done.report["left_out"]) == (expected, {})
 
     def test_what_a_file_has_twice_is_said(self) -> None:
         done = self.upload([PAIRS[0], PAIRS[0]])
@@ -110,7 +131,7 @@ class StoringTests(ImportedCase):
     def test_unknown_judges_are_asked_for(self) -> None:
         done = self.upload(PAIRS, judged_by="")
         assert done.state == "refused"
-        assert "whether a person or a machine judged" in done.report["errors"][0][1]
+        assert "say so (judged_by)" in done.report["reason"]
 
     def test_a_file_without_preferences_has_none_to_import(self) -> None:
         with pytest.raises(uploads.UploadError, match="have no preferences"):

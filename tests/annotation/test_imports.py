@@ -93,6 +93,24 @@ class UploadTests(ImportPageTestCase):
         response = self.send(b'{"prompt": "a"}', **{"HX-Request": "true"})
         assert response["HX-Redirect"] == self.url("import-preview", Import.objects.get().pk)
 
+    def test_what_would_be_left_out_is_said(self) -> None:
+        self.send(b'{"prompt": "Why?", "chosen": "a", "rejected": "b", "ranks": 1}\n', "a.jsonl")
+        row = {"question": {"full_text": "Why?"}, "answer_0": "a", "answer_1": "b", "score_0": 1}
+        self.send(json.dumps(row).encode(), "b.jsonl")
+        page = self.client.get(self.url("import-preview", Import.objects.latest("pk").pk))
+        self.assertContains(page, "1 \u00d7 rows without a preference")
+
+    def test_the_roles_of_columns_are_guessed(self) -> None:
+        self.send(b"Question,a,b,winner,notes\nWhy?,x,y,a,z\n", "a.csv")
+        page = self.client.get(self.url("import-preview", Import.objects.get().pk))
+        assert [role for _, _, role in page.context["columns"]] == [
+            "prompt",
+            "answer",
+            "answer",
+            "preference",
+            "",
+        ]
+
     def test_pasted_blocks_have_answers(self) -> None:
         self.sign_in(self.alice)
         self.client.post(

@@ -117,5 +117,5 @@ class OverviewTests(PalateTestCase):
         # user; membership; queue: slots, last hour, working now;
         # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
         # recent runs; guidelines; what members did, members, how many
-        with self.assertNumQueries(20):
+        with self.assertNumQueries(21):
             self.client.get(self.url())

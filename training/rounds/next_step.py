@@ -25,6 +25,8 @@ class LoopStatus:
     queue: Progress
     annotators: int
     new_judgments: int
+    imported: int
+    """Imported judgments."""
     snapshot: Snapshot | None
     reward: ModelVersion | None
     policy: ModelVersion | None
@@ -75,6 +77,7 @@ def loop_status(project: Project, queue: Progress) -> LoopStatus:
         queue=queue,
         annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),
         new_judgments=analytics.new_judgment_count(project, snapshot),
+        imported=analytics.imported_count(project),
         snapshot=snapshot,
         reward=current.get(ModelVersion.Kind.REWARD),
         policy=policy,
@@ -109,6 +112,8 @@ def next_step(status: LoopStatus) -> NextStep:
     if status.open_runs:
         run = status.open_runs[0]
         return NextStep(f"{run} is in progress.", "View the run", run=run)
+    if status.queue.total == 0 and status.imported:
+        return _with_imported(status)
     if status.queue.total == 0:
         return _first_answers(status)
     if status.queue.done == 0:
@@ -125,6 +130,18 @@ def next_step(status: LoopStatus) -> NextStep:
         since = f"since {status.snapshot}".lower() if status.snapshot else "and no snapshot yet"
         return NextStep(
             f"{status.new_judgments:,} new judgments {since}. Create a snapshot to train models on them.",
+            "Create snapshot",
+            "snapshots",
+        )
+    return _training(status) or _next_round(status)
+
+
+def _with_imported(status: LoopStatus) -> NextStep:
+    """In a project whose judgments are all imported."""
+    if status.snapshot is None:
+        return NextStep(
+            f"{status.imported:,} judgments are imported. Create a snapshot with them to train a reward model, or return"
+            " items to the queue.",
             "Create snapshot",
             "snapshots",
         )

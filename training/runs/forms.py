@@ -38,7 +38,7 @@ DEFAULT_PROMPTS = 50
 class SnapshotChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: Snapshot) -> str:
         note = f" – {obj.note}" if obj.note else ""
-        return f"{obj}: {obj.summary}, {obj.counts.get('pairs', 0):,} pairs{note}"
+        return f"{obj}: {obj.summary}, {obj.counts.get('pairs', 0) + obj.counts.get('imported_pairs', 0):,} pairs{note}"
 
 
 class ModelChoice(forms.ModelChoiceField):

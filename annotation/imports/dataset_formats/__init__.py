@@ -11,6 +11,7 @@ from annotation.imports.dataset_formats.mapped import (
     ColumnMapping,
     MappedFormat,
     MappingError,
+    guess_role,
     mapped_format,
 )
 from annotation.imports.dataset_formats.pairs import PAIR_FORMATS
@@ -30,6 +31,7 @@ __all__ = [
     "NotComparable",
     "UnknownFormat",
     "detect_format",
+    "guess_role",
     "mapped_format",
 ]
 

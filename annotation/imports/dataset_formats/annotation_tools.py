@@ -19,6 +19,7 @@ from annotation.imports.preferences import (
     read_time,
 )
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
+from annotation.logic.splits import digest
 
 Detect = Callable[[JsonObject], DatasetFormat]
 
@@ -34,20 +35,31 @@ def _judge_label_studio(row: JsonObject) -> list[Preference]:
                 continue
             value = result.get("value")
             selected = value.get("selected") if isinstance(value, dict) else None
-            by = annotation.get("completed_by")
-            by = by.get("email", by.get("id")) if isinstance(by, dict) else by
-            details = {str(name): annotation[name] for name in ("id", "lead_time") if name in annotation}
+            others = [other for other in annotation["result"] if other is not result]
+            details = {
+                "id": annotation.get("id"),
+                "seconds": annotation.get("lead_time"),
+                "other_results": others,
+            }
             preferences.append(
                 Preference(
                     choose(selected, {"left": FIRST, "right": SECOND}),
-                    annotator=as_text(by)[:200],
+                    annotator=_annotator(annotation.get("completed_by")),
                     judged_at=read_time(annotation.get("created_at")),
-                    details=details,
+                    details={name: value for name, value in details.items() if value},
                 )
             )
     if row["annotations"] and not preferences:
         raise NoPreference("annotations that are not pairwise choices")
     return preferences
+
+
+def _annotator(completed_by: object) -> str:
+    """Who made an annotation, by their number; by a pseudonym where the file has an e-mail address only."""
+    if isinstance(completed_by, dict):
+        completed_by = completed_by.get("id", completed_by.get("email"))
+    name = as_text(completed_by)
+    return f"annotator-{digest(name)[:8]}" if "@" in name else name[:200]
 
 
 def _judge_argilla(row: JsonObject) -> list[Preference]:

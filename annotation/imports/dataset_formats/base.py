@@ -68,7 +68,7 @@ class DatasetFormat:
 
     @property
     def has_preferences(self) -> bool:
-        return self.judge is not None or bool(self.score)
+        return self.judge is not None or bool(self.score or self.preferences)
 
     def matches(self, row: JsonObject) -> bool:
         return all(name in row for name in self.required) and self.condition(row)

@@ -28,8 +28,9 @@ from annotation.imports.preferences import (
     choose,
     from_strength,
     ranks_by_score,
+    read_time,
 )
-from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_messages, read_text
+from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
 
 
 def _helpsteer3(row: JsonObject) -> ImportedPrompt:
@@ -57,14 +58,21 @@ def _arena(row: JsonObject) -> ImportedPrompt:
 
 
 def _arena_table(row: JsonObject) -> ImportedPrompt:
-    """Columns of JSON lists with a text per turn; only the first turn has the same prompt for both models."""
+    """Columns of JSON lists with a text per turn. The prompt is the conversation up to the first answers that differ."""
     turns = [_read_turns(row.get(name), name) for name in ("prompt", "response_a", "response_b")]
-    prompt, a, b = (of_column[0] for of_column in turns)
-    more = [LATER_TURNS] if len(turns[0]) > 1 else []
+    length = min(map(len, turns))
+    last = next((n for n in range(length) if turns[1][n] != turns[2][n]), None)
+    if last is None:
+        raise NotComparable("the answers are the same")
+    messages: list[Message] = []
+    for n in range(last + 1):
+        messages.append({"role": "user", "content": read_text(turns[0][n], f"prompt[{n}]")})
+        if n < last:
+            messages.append({"role": "assistant", "content": read_text(turns[1][n], f"response_a[{n}]")})
     return build_prompt(
-        [{"role": "user", "content": read_text(prompt, "prompt")}],
-        [Answer(a, row.get("model_a")), Answer(b, row.get("model_b"))],
-        left_out=more,
+        messages,
+        [Answer(turns[1][last], row.get("model_a")), Answer(turns[2][last], row.get("model_b"))],
+        left_out=[LATER_TURNS] if length > last + 1 else [],
     )
 
 
@@ -183,7 +191,14 @@ _WINNERS: dict[object, list[int]] = {
 def _judge_arena(row: JsonObject) -> list[Preference]:
     winner = row.get("winner")
     details = {"winner": winner} if winner in ("both_bad", "tie (bothbad)") else {}
-    return [Preference(choose(winner, _WINNERS), annotator=as_text(row.get("judge"))[:200], details=details)]
+    return [
+        Preference(
+            choose(winner, _WINNERS),
+            annotator=as_text(row.get("judge"))[:200],
+            judged_at=read_time(row.get("tstamp", row.get("timestamp"))),
+            details=details,
+        )
+    ]
 
 
 def _judge_arena_table(row: JsonObject) -> list[Preference]:

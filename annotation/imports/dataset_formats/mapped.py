@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -35,6 +36,23 @@ _ONCE = ("prompt", "system", "context", "id", "preference", "annotator")
 
 ColumnMapping = Mapping[str, str]
 """The role of each column, a key of `COLUMN_ROLES`."""
+
+
+_USUAL_NAMES = {
+    "prompt": r"prompt|question|instruction|query|input|user.?message",
+    "answer": r"[a-i]|(answer|response|completion|output|reply|candidate|option).?([a-i]|\d)?",
+    "preference": r"winner|preference|preferred|better|best|choice|label",
+    "annotator": r"annotator|worker|judge|rater|user.?(id|name)?",
+    "id": r"id|(row|prompt|item).?id",
+    "system": r"system.?(prompt|message)?",
+    "context": r"context|passage|document",
+}
+
+
+def guess_role(column: str) -> str:
+    """The likely role of a column of this name; empty if it says nothing."""
+    name = column.strip().lower()
+    return next((role for role, usual in _USUAL_NAMES.items() if re.fullmatch(usual, name)), "")
 
 
 class MappingError(ValueError):
@@ -100,6 +118,7 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
         for n, name in enumerate(answers):
             first = [1 if other == n else 2 for other in range(len(answers))]
             ranks |= dict.fromkeys((name.lower(), LETTERS[n].lower(), str(n + 1)), first)
+            ranks.setdefault(as_text(row.get(name)).strip().lower(), first)
         better = only(row, "preference")
         better = as_text(int(better) if isinstance(better, float) and better.is_integer() else better)
         annotator = as_text(only(row, "annotator"))[:200]

@@ -63,9 +63,6 @@ def _prompts(row: JsonObject) -> ImportedPrompt:
 
 
 def _judge_rankings(row: JsonObject) -> list[Preference]:
-    """The column `ranks` of our export `rankings`."""
-    if row.get("ranks") is None:
-        return []
     return [Preference(_read_ranks(row["ranks"]))]
 
 
@@ -93,7 +90,7 @@ def _judge_raw(row: JsonObject) -> list[Preference]:
 
 _KEPT_OF_RAW = (
     *("judgment", "seconds", "guideline", "counted", "gold", "control", "agreement", "verdict", "supersedes"),
-    *("demonstration", "source"),
+    *("demonstration", "source", "project"),
 )
 
 
@@ -119,13 +116,20 @@ PALATE = DatasetFormat(
     ("prompt",),
     _palate,
     optional=FIELDS,
-    preferences=("ranks", "judgments"),
-    judge=_judge_rankings,
+    preferences=("judgments",),
     condition=lambda row: "responses" in row or row.keys() <= set(FIELDS),
 )
 
 TABLE_FORMATS = (
     PALATE,
+    DatasetFormat(
+        "rankings",
+        "Palate's export rankings",
+        ("prompt", "responses", "ranks"),
+        lambda row: read_prompt({name: row[name] for name in ("prompt", "responses")}),
+        preferences=("ranks",),
+        judge=_judge_rankings,
+    ),
     DatasetFormat(
         "raw",
         "Palate's export raw",
@@ -144,10 +148,10 @@ TABLE_FORMATS = (
                 "annotator",
             ),
             *("account", "guideline", "rationale", "seconds", "counted", "gold", "control", "agreement"),
-            *("verdict", "supersedes", "created_at", "imported", "source", "details"),
+            *("verdict", "supersedes", "created_at", "project", "imported", "source", "details"),
         ),
         judge=_judge_raw,
-        ignored=("project", "group", "item", "split", "probability", "round"),
+        ignored=("group", "item", "split", "probability", "round"),
     ),
     DatasetFormat(
         "table",

@@ -28,7 +28,18 @@ from annotation.logic.limits import MAX_RESPONSES
 
 MAX_MESSAGES = 10_000
 """Of one tree, which is held in memory."""
-_KEPT = ("message_id", "lang", "labels", "emojis", "review_result", "synthetic", "created_date", "detoxify")
+_KEPT = (
+    "message_id",
+    "lang",
+    "labels",
+    "emojis",
+    "review_result",
+    "synthetic",
+    "created_date",
+    "detoxify",
+    "user_id",
+)
+_OF_TREE = ("tree_state", "review_count")
 
 
 def _questions(row: JsonObject) -> list[JsonObject]:
@@ -45,7 +56,8 @@ def _questions(row: JsonObject) -> list[JsonObject]:
         path = [*before, {"role": "user", "content": read_text(node.get("text"), "text")}]
         replies = [reply for reply in _replies(node) if reply.get("role") != "prompter"]
         if 2 <= len(replies) <= MAX_RESPONSES:
-            found.append({"messages": path, "replies": replies, "question": node})
+            state = row.get("tree_state", node.get("tree_state"))
+            found.append({"messages": path, "replies": replies, "question": node, "tree_state": state})
         for reply in reversed(replies):
             answer = {"role": "assistant", "content": read_text(reply.get("text"), "text")}
             open_nodes += [(child, [*path, answer]) for child in reversed(_replies(reply))]
@@ -69,8 +81,10 @@ def _convert_question(row: JsonObject) -> ImportedPrompt:
         Answer(reply.get("text"), reply.get("model_name"), {name: reply.get(name) for name in _KEPT})
         for reply in row["replies"]
     ]
-    prompt = build_prompt(read_messages(row["messages"]), answers)
-    prompt.metadata.update({name: row["question"][name] for name in _KEPT if row["question"].get(name)})
+    deleted = sum(bool(reply.get("deleted")) for reply in row["question"]["replies"])
+    prompt = build_prompt(read_messages(row["messages"]), answers, left_out=["deleted answers"] * deleted)
+    about = row["question"] | {"tree_state": row["tree_state"]}
+    prompt.metadata.update({name: about[name] for name in (*_KEPT, *_OF_TREE) if about.get(name)})
     return prompt
 
 
@@ -181,7 +195,7 @@ TREE_FORMATS = (
         judge=_judge_question,
         judged_by="person",
         metadata=("message_tree_id",),
-        ignored=("tree_state", "origin"),
+        optional=_OF_TREE,
         condition=lambda row: isinstance(row["prompt"], dict),
     ),
     DatasetFormat(
@@ -193,8 +207,7 @@ TREE_FORMATS = (
         join=join_messages,
         judge=_judge_question,
         judged_by="person",
-        optional=(*_KEPT, "rank", "deleted", "model_name"),
-        ignored=("user_id", "review_count", "tree_state"),
+        optional=(*_KEPT, *_OF_TREE, "rank", "deleted", "model_name"),
     ),
     DatasetFormat(
         "open-webui",

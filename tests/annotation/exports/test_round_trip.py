@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from annotation.actions import imports, uploads
 from annotation.exports.formats import FORMATS
 from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import detect_format
 from annotation.imports.prompt_schema import ImportedPrompt
+from annotation.models import ImportedJudgment, Item, Slot
 from tests import builders
 from tests.annotation.exports.base import ExportTestCase
 
@@ -84,6 +88,33 @@ class RoundTripTests(ExportTestCase):
                     assert text in authors, format
                     if FORMATS[format].rows in ("raw", "rankings", "pairs"):
                         assert response.author == authors[text], format
+
+    def test_authors_follow_the_answers_that_they_wrote(self) -> None:
+        """`chosen_model` is of the better answer, which is the second one of two in some rows."""
+        for format in ("summarize", "nemo-rl", "trl", "helpsteer3"):
+            for prompt in self.read(format):
+                ours = self.project.prompts.get(external_id=prompt.external_id).responses
+                for response in prompt.responses:
+                    assert response.author in ("imported", ours.get(text=response.text).author.name), format
+
+    def test_two_judgments_of_an_item_are_two_rows(self) -> None:
+        Slot.objects.create(item=Item.objects.earliest("pk"), project=self.project)
+        builders.judgment(self.project, self.dana)
+        for format in ("rankings", "kto", "raw"):
+            rows = self.lines(format=format, origin="true")
+            content = "\n".join(map(json.dumps, rows)).encode()
+            other = builders.project(self.alice, f"As {format}")
+            upload = uploads.save_upload(
+                project=other, name="r.jsonl", file=BytesIO(content), creator=self.alice
+            )
+            imports.start(upload, judgments="import")
+            with patch.object(imports._Heartbeat, "_beat"):
+                claimed = imports.claim(upload.pk)
+                assert claimed is not None
+                imports.run_import(claimed)
+            assert claimed.state == "done", claimed.report
+            by = set(ImportedJudgment.objects.filter(item__project=other).values_list("annotator", "account"))
+            assert by == {(self.bob.pseudonym, "person"), (self.dana.pseudonym, "person")}, format
 
     def test_turn_marks_within_a_text_part_no_turns(self) -> None:
         [pair] = [

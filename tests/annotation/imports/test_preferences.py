@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from annotation.imports import conversion
 from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format, mapped_format
-from annotation.imports.preferences import Preference
+from annotation.imports.preferences import Preference, read_time
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from tests.annotation.imports.dataset_rows import ROWS
 
@@ -67,7 +67,7 @@ def judgment(name: str, **changes: Any) -> Preference:
         ("multipref", {"normal_worker_annotations": [{"overall_pref": "B-is-clearly-better"}]}, SECOND),
         ("label-studio", {}, FIRST),
         ("argilla", {}, FIRST),
-        ("palate", {"ranks": [2, 1]}, SECOND),
+        ("palate", {"ranks": [2, 1], "tags": None}, SECOND),
         ("palate", {"judgments": [{"ranks": [1, 1], "account": "machine"}]}, TIE),
     ],
 )
@@ -80,7 +80,11 @@ def test_the_better_answer_is_read(name: str, changes: dict[str, Any], ranks: li
 
 def test_every_format_with_preferences_is_read_above() -> None:
     with_preferences = {name for name, format in DATASET_FORMATS.items() if format.judge is not None}
-    assert with_preferences - set(ROWS) == {"raw", "oasst-messages"}  # see the exports' round trip, and trees
+    assert with_preferences - set(ROWS) == {
+        "raw",
+        "rankings",
+        "oasst-messages",
+    }  # see the exports' round trip, and trees
 
 
 def test_who_judged_how_clearly_and_why_is_read() -> None:
@@ -99,6 +103,42 @@ def test_who_judged_how_clearly_and_why_is_read() -> None:
         (FIRST, "", "slightly"),
     ]
     assert two[1].details == {"time": 3, "kind": "normal"}
+
+
+def test_nobody_is_named_by_an_address() -> None:
+    [row] = ROWS["label-studio"]["annotations"]
+    for by, name in (({"id": 7, "email": "a@b.c"}, "7"), ({"email": "a@b.c"}, "annotator-"), (3, "3")):
+        annotator = judgment("label-studio", annotations=[row | {"completed_by": by}]).annotator
+        assert annotator.startswith(name)
+        assert "@" not in annotator
+    more = {"type": "textarea", "value": {"text": ["why"]}}
+    timed = judgment("label-studio", annotations=[row | {"lead_time": 4.5, "result": [*row["result"], more]}])
+    assert timed.details == {"seconds": 4.5, "other_results": [more]}
+
+
+def test_turns_that_are_the_same_belong_to_the_prompt() -> None:
+    prompt = converted(
+        ROWS["arena-table"],
+        response_a='["Air.", "Black."]',
+        response_b='["Air.", "Dark."]',
+        winner_model_b=0,
+        winner_tie=0,
+    )
+    assert [message["content"] for message in prompt.messages] == [
+        "Why is the sky blue?",
+        "Air.",
+        "And at night?",
+    ]
+    assert [response.text for response in prompt.responses] == ["Black.", "Dark."]
+    assert prompt.judgments[0].ranks == FIRST
+
+
+def test_a_time_is_read_in_any_of_its_forms() -> None:
+    assert judgment("arena", tstamp=0.5).judged_at == "1970-01-01T00:00:00.500000+00:00"
+    assert (
+        read_time("2026-01-31T12:00:00Z") == read_time("2026-01-31 12:00:00") == "2026-01-31T12:00:00+00:00"
+    )
+    assert [read_time(odd) for odd in (None, "soon", 1e99, [], {})] == [None] * 5
 
 
 def test_what_models_preferred_is_theirs() -> None:
@@ -176,7 +216,15 @@ def test_rows_of_one_response_each_are_ordered_by_their_score() -> None:
 
 @pytest.mark.parametrize(
     ("better", "ranks"),
-    [("b", SECOND), ("B", SECOND), (2, SECOND), (1.0, FIRST), ("answer_a", FIRST), ("tie", TIE)],
+    [
+        ("b", SECOND),
+        ("B", SECOND),
+        (2, SECOND),
+        (1.0, FIRST),
+        ("answer_a", FIRST),
+        ("Y", SECOND),
+        ("tie", TIE),
+    ],
 )
 def test_a_mapped_column_may_name_the_better_answer(better: object, ranks: list[int]) -> None:
     roles = {
