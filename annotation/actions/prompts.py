@@ -30,6 +30,7 @@ ItemKey = tuple[int, frozenset[int]]
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
+BELONG = "rows that belong to an invalid one"
 BESIDE_QUEUE = "It was imported beside the queue."
 
 
@@ -156,6 +157,10 @@ def import_rows(
             if not report.errors or set_aside_share:
                 writer.write(batch)
             on_batch(position)
+        if writer.refused_with:
+            report.set_aside = report.set_aside | {
+                BELONG: report.set_aside.get(BELONG, 0) + writer.refused_with
+            }
         report.left_out = dict((Counter(report.left_out) + writer.left_out).most_common())
         if report.error_count > set_aside_share * report.rows or not report.rows:
             transaction.set_rollback(True)
@@ -195,7 +200,7 @@ def _batches(
         elif row.prompt is None:
             report.add_error(row.number, row.error)
             if row.rows > 1:
-                not_comparable["rows that belong to an invalid one"] += row.rows - 1
+                not_comparable[BELONG] += row.rows - 1
         elif row.unique_id and row.prompt.external_id in line_of_id:
             first = line_of_id[row.prompt.external_id]
             report.add_error(row.number, f"id: {row.prompt.external_id!r} is the id of line {first} already")
@@ -227,6 +232,7 @@ class _Writer:
         self.into_queue = into_queue
         self.authors: dict[str, int] = {}
         self.left_out: Counter[str] = Counter()
+        self.refused_with = 0
 
     def write(self, rows: list[tuple[int, ImportedPrompt]]) -> None:
         rows, prompts, new = self._write_prompts(rows)
@@ -274,7 +280,10 @@ class _Writer:
         valid = []
         for number, row in rows:
             if row.external_id in known and known[row.external_id][1] != row.messages:
-                self.report.add_error(number, f"id: {row.external_id!r} exists already, with another prompt")
+                self._refuse(number, row, f"id: {row.external_id!r} exists already, with another prompt")
+                continue
+            if row.external_id in new and new[row.external_id].messages != row.messages:
+                self._refuse(number, row, f"id: {row.external_id!r} is the id of another prompt in the file")
                 continue
             valid.append((number, row))
             if row.external_id not in known:
@@ -298,6 +307,10 @@ class _Writer:
         self.report.prompts += len(added)
         prompts = {external_id: pk for external_id, (pk, _) in known.items()}
         return valid, prompts | dict(zip(new, added, strict=True)), set(new)
+
+    def _refuse(self, number: int, row: ImportedPrompt, sentence: str) -> None:
+        self.report.add_error(number, sentence)
+        self.refused_with += max(0, row.rows - 1)
 
     def _write_responses(
         self, rows: list[tuple[int, ImportedPrompt]], known_prompts: list[int]

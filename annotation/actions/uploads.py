@@ -24,6 +24,7 @@ from annotation.imports.dataset_formats import (
 )
 from annotation.imports.file_rows import FileError, JsonObject
 from annotation.imports.prompt_schema import RowError
+from annotation.logic.storable_text import storage_problem
 from annotation.models import Import, Project, User
 
 FIRST_ROWS = 1000
@@ -76,7 +77,7 @@ def save_upload(
         path=str(path),
         bytes=size,
         shape=shape,
-        mapping=mapping,
+        mapping=list(mapping.items()),
         created_by=creator,
     )
 
@@ -111,24 +112,29 @@ def _detect_format(
         FileError, RowError, MappingError: the file cannot be read, its format is unknown, or it has not the mapping's columns.
     """
     row = _read_first_row(path, name)
+    for column in row:
+        if problem := storage_problem(column):
+            raise FileError(f"The name of a column {problem}.")
     if mapping:
         return _check_mapping(mapping, row)
     try:
         return detect_format(row).name, {}
     except UnknownFormat:
         with suppress(MappingError):
-            return _check_mapping(project.column_mapping, row)
+            return _check_mapping(dict(project.column_mapping), row)
         if not may_be_mapped:
             raise
         return "", {}
 
 
 def _check_mapping(mapping: ColumnMapping, row: JsonObject) -> tuple[str, ColumnMapping]:
-    """The name of the format of rows with mapped columns, and the mapping.
+    """The name of the format of rows with mapped columns, and the mapping in the order of the row.
 
     Raises:
         MappingError: the mapping is wrong, or the row has not its columns.
     """
+    in_order = [column for column in row if column in mapping]
+    mapping = {column: mapping[column] for column in (*in_order, *mapping)}
     format = mapped_format(mapping)
     if missing := [column for column in format.required if column not in row]:
         raise MappingError(f"There is no column {', '.join(missing)}.")
@@ -175,14 +181,14 @@ def map_columns(upload: Import, mapping: ColumnMapping) -> None:
     except MappingError as error:
         raise UploadError(str(error)) from error
     uploaded = Import.objects.filter(pk=upload.pk, state=Import.State.UPLOADED)
-    if not uploaded.update(shape=shape, mapping=mapping):
+    if not uploaded.update(shape=shape, mapping=list(mapping.items())):
         raise UploadError(f"{upload.name} was started or discarded already.")
     upload.refresh_from_db()
 
 
 def format_of(upload: Import) -> DatasetFormat | None:
     """The format of a file; None while its columns have no roles."""
-    return mapped_format(upload.mapping) if upload.mapping else DATASET_FORMATS.get(upload.shape)
+    return mapped_format(dict(upload.mapping)) if upload.mapping else DATASET_FORMATS.get(upload.shape)
 
 
 def row_unit(file_type: str) -> str:

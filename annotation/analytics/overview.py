@@ -167,9 +167,10 @@ def new_judgment_count(project: Project, snapshot: Snapshot | None) -> int:
 
 
 def imported_count(project: Project, snapshot: Snapshot | None = None) -> int:
-    """How many imported judgments the project has; with a snapshot, only those that are newer."""
-    after = snapshot.last_judgment if snapshot else 0
-    return ImportedJudgment.objects.filter(item__project=project, pk__gt=after).count()
+    """How many imported judgments the project has; with a snapshot, only those that it does not have. They are never removed,
+    and an import takes long: their ids do not tell which of them were there."""
+    known = snapshot.counts.get("imported", 0) if snapshot else 0
+    return ImportedJudgment.objects.filter(item__project=project).count() - known
 
 
 def response_count(project: Project) -> int:

@@ -50,9 +50,8 @@ def stream_response(
 
 
 def accepts_gzip(request: HttpRequest) -> bool:
-    return bool(
-        re.search(r"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))", request.headers.get("Accept-Encoding", ""))
-    )
+    accepted = request.headers.get("Accept-Encoding", "").lower().replace(" ", "")
+    return bool(re.search(r"\bgzip\b(?!;q=0(\.0*)?(,|$))", accepted))
 
 
 def compress(chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:

@@ -18,11 +18,18 @@ from annotation.imports.prompt_schema import (
     read_prompt,
     read_text,
 )
-from annotation.logic.limits import MAX_RESPONSES
+from annotation.logic.limits import MAX_RESPONSES, MAX_TEXT_CHARS
+from annotation.logic.storable_text import storage_problem
 
 OtherColumns = Literal["stop", "metadata", "leave out"]
 BESIDE = ("system", "system_prompt", "context")
 """Columns that are read beside any format that does not read them itself: they become a part of the prompt."""
+
+
+UNEXPECTED = (AttributeError, ArithmeticError, LookupError, RecursionError, TypeError)
+"""What a value of another type than a format has raises, where its functions do not look for it."""
+MAX_COLUMNS = 2000
+"""Of all rows of a file."""
 
 
 class UnknownJudge(RowError):
@@ -48,6 +55,7 @@ class Converter:
     columns: dict[str, str] = field(default_factory=dict)
     """What has become of each column so far: `read`, `metadata`, `preference`, `ignored`, `left out`; or `undecided`."""
 
+    _undecided: list[str] = field(default_factory=list)
     _more_specific: dict[frozenset[str], str] = field(default_factory=dict)
     """By the columns of a row, the title of a format that fits it better than the file's; empty if none does."""
 
@@ -61,7 +69,7 @@ class Converter:
     @property
     def undecided(self) -> list[str]:
         """The columns about which a lead has to decide."""
-        return [name for name, use in self.columns.items() if use == "undecided"]
+        return self._undecided
 
     def convert(self, row: JsonObject) -> ImportedPrompt:
         """A row as a prompt with its responses; the first one, if the row has several.
@@ -92,8 +100,11 @@ class Converter:
             for name, value in row.items()
             if not members and self._use(name, value) == "metadata" and value is not None
         }
-        parts = self.format.split(row) if self.format.split else [row]
-        return [self._convert_part(part, row, metadata) for part in parts]
+        try:
+            parts = self.format.split(row) if self.format.split else [row]
+            return [self._convert_part(part, row, metadata) for part in parts]
+        except UNEXPECTED:
+            raise RowError(f"not a row of the format {self.format.title}") from None
 
     def _convert_part(self, part: JsonObject, row: JsonObject, metadata: JsonObject) -> ImportedPrompt:
         if self.format is PALATE:
@@ -131,19 +142,14 @@ class Converter:
                 prompt, left_out=(*prompt.left_out, "preferences between conversations of several turns")
             )
         details = {name: row[name] for name in self.format.about_preferences if row.get(name) is not None}
-        positions = prompt.positions or range(len(prompt.responses))
         try:
-            judgments = [
-                replace(
-                    judgment.restricted_to(positions),
-                    details=check_metadata(details | judgment.details, "details"),
-                )
-                for judgment in self.format.judge(row)
-            ]
+            judgments = [_checked(judgment, prompt, details) for judgment in self.format.judge(row)]
         except NoPreference as reason:
             return replace(prompt, left_out=(*prompt.left_out, str(reason)))
         except RowError as error:
             return replace(prompt, left_out=(*prompt.left_out, f"preferences that cannot be read ({error})"))
+        except UNEXPECTED:
+            return replace(prompt, left_out=(*prompt.left_out, "preferences that cannot be read"))
         return replace(prompt, judgments=[*prompt.judgments, *judgments])
 
     def judge_merged(self, prompt: ImportedPrompt) -> ImportedPrompt:
@@ -185,8 +191,15 @@ class Converter:
                 use = self.columns.get(name, "metadata")  # nothing to decide about yet
             else:
                 use = "undecided"
+        if name not in self.columns:
+            if problem := storage_problem(name):
+                raise RowError(f"the name of a column {problem}")
+            if len(self.columns) == MAX_COLUMNS:
+                raise RowError(f"{name[:40]}: the file has more than {MAX_COLUMNS:,} different columns")
         if self.columns.get(name) != "undecided":
             self.columns[name] = use
+            if use == "undecided":
+                self._undecided.append(name)
         return use
 
     def _is_beside(self, name: str, value: object) -> bool:
@@ -212,6 +225,25 @@ class Converter:
         return prompt if messages == prompt.messages else prompt.with_messages(messages)
 
 
+def _checked(judgment: Preference, prompt: ImportedPrompt, details: JsonObject) -> Preference:
+    """A judgment of the responses that a prompt has, with further details.
+
+    Raises:
+        NoPreference: it is of other answers.
+        RowError: it cannot be stored.
+    """
+    if len(judgment.ranks) != prompt.answer_count:
+        raise NoPreference("preferences between another number of answers")
+    for name, text in (("annotator", judgment.annotator), ("rationale", judgment.rationale)):
+        if text and (problem := storage_problem(text)):
+            raise RowError(f"{name}: {problem}")
+    return replace(
+        judgment.restricted_to(prompt.positions),
+        rationale=judgment.rationale[:MAX_TEXT_CHARS],
+        details=check_metadata(details | judgment.details, "details"),
+    )
+
+
 def is_origin(value: object) -> bool:
     """Whether a value is the column `origin` of our exports."""
     return isinstance(value, dict) and "prompt_id" in value
@@ -225,7 +257,7 @@ def add_origin(prompt: ImportedPrompt, origin: object, *, chosen_first: bool = T
     """
     if not isinstance(origin, dict) or not is_origin(origin):
         return prompt
-    authors = origin.get("models") or []
+    authors = _list(origin.get("models"))
     if "chosen_model" in origin:
         authors = [origin["chosen_model"], origin.get("rejected_model")][:: 1 if chosen_first else -1]
     annotator, account = (as_text(origin.get(name)) for name in ("annotator", "account"))
@@ -241,7 +273,7 @@ def add_origin(prompt: ImportedPrompt, origin: object, *, chosen_first: bool = T
     return replace(
         prompt,
         external_id=read_text(origin["prompt_id"], "origin.prompt_id", limit=200),
-        tags=[read_text(tag, "origin.tags", limit=60) for tag in origin.get("tags") or []],
+        tags=[read_text(tag, "origin.tags", limit=60) for tag in _list(origin.get("tags"))],
         responses=responses,
         judgments=judgments,
         judge=(annotator, account, as_text(origin.get("judgment"))),
@@ -259,6 +291,10 @@ def add_account(prompt: ImportedPrompt, account: str = "") -> ImportedPrompt:
     if not all(judgment.account for judgment in judgments):
         raise UnknownJudge("judgments: account missing: say whether a person or a machine judged")
     return replace(prompt, judgments=judgments) if judgments else prompt
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def as_object(value: object) -> JsonObject:
@@ -279,7 +315,8 @@ def merge(first: ImportedPrompt, second: ImportedPrompt) -> ImportedPrompt:
     return replace(
         first,
         responses=[*first.responses, *second.responses],
-        positions=(),
+        positions=tuple(range(len(first.responses) + len(second.responses))),
+        answer_count=len(first.responses) + len(second.responses),
         left_out=(*first.left_out, *second.left_out),
         rows=first.rows + second.rows,
     )

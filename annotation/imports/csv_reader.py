@@ -50,12 +50,14 @@ def _parse_cells(number: int, header: list[str], cells: list[str], position: int
         return FileRow(number, None, position, f"{len(cells)} cells, but the file has {len(header)} columns")
     if any(NOT_UTF8.search(cell) for cell in cells):
         return FileRow(number, None, position, "not UTF-8 text")
-    values = {name: _parse_cell(name, cell) for name, cell in zip(header, cells, strict=True) if cell}
+    values = {name: _parse_cell(name, cell) for name, cell in zip(header, cells, strict=True)}
     return FileRow(number, values, position)
 
 
 def _parse_cell(name: str, text: str) -> object:
     """The cell's text, or the JSON list in it: of objects in any column, of words or numbers in `_LIST_COLUMNS`."""
+    if not text:
+        return None
     if not text.startswith("["):
         return text
     try:

@@ -21,6 +21,8 @@ def detect_encoding(path: Path) -> str:
         sample = file.read(SAMPLE_BYTES)
     if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
+    if len(sample) == SAMPLE_BYTES:
+        sample = sample.rstrip(bytes(range(128, 256)))  # the last character may be cut
     if not sample.isascii() and not _VALID_SEQUENCE.search(sample) and not _NOT_IN_CP1252.search(sample):
         return "cp1252"
     return "utf-8-sig"

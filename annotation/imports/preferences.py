@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -50,6 +50,8 @@ class Preference:
             raise NoPreference("preferences between answers that are not imported")
         if list(positions) == list(range(len(self.ranks))):
             return self
+        if len(set(self.ranks)) > 1 and len({self.ranks[n] for n in positions}) == 1:
+            raise NoPreference("preferences for an answer that is not imported")
         new_position = {old: new for new, old in enumerate(positions)}
         shown = self.shown_order and [new_position[old] for old in self.shown_order if old in new_position]
         return replace(
@@ -62,6 +64,8 @@ class Preference:
         )
 
 
+MAX_NUMBER = 1e15
+"""Larger scores are none: as floats, neighbours would be equal."""
 FIRST, SECOND, TIE = [1, 2], [2, 1], [1, 1]
 """The ranks of two answers."""
 _DEGREES = {3: "significantly", 2: "better", 1: "slightly", 0: "negligibly"}
@@ -90,11 +94,11 @@ def as_number(value: object) -> float:
             return as_number(float(value))
         except ValueError:
             raise NoPreference(f"rows with the score {value[:20]!r}") from None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise NoPreference(
-            "rows without a preference" if value is None else "rows with a score that is not a number"
-        )
-    return float(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and -MAX_NUMBER <= value <= MAX_NUMBER:
+        return float(value)  # NaN is not within the bounds either
+    raise NoPreference(
+        "rows without a preference" if value is None else "rows with a score that is not a number"
+    )
 
 
 def as_text(value: object) -> str:
@@ -103,15 +107,17 @@ def as_text(value: object) -> str:
 
 
 def read_time(value: object) -> str | None:
-    """A time as ISO 8601 with a zone, UTC if it has none; None if it is no time. value: ISO 8601, or a float of seconds since
-    1970."""
+    """A time in UTC as ISO 8601; None if it is none of these centuries. value: ISO 8601, in UTC if it has no zone, or a float
+    of seconds since 1970."""
     try:
         if isinstance(value, float):
-            return datetime.fromtimestamp(value, UTC).isoformat()
-        time = datetime.fromisoformat(as_text(value))
+            time = datetime.fromtimestamp(value, UTC)
+        else:
+            time = datetime.fromisoformat(as_text(value))
+            time = (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError, OSError):
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).isoformat()
+    return time.isoformat() if 1900 < time.year < 2200 else None
 
 
 def choose(value: object, ranks: Mapping[object, list[int]]) -> list[int]:
@@ -123,6 +129,8 @@ def choose(value: object, ranks: Mapping[object, list[int]]) -> list[int]:
     if value is None or value == "":
         raise NoPreference("rows without a preference")
     key = int(value) if isinstance(value, float) and value.is_integer() else value
+    if isinstance(key, str) and key not in ranks and re.fullmatch("[0-9]", key.strip()):
+        key = int(key)  # in a CSV, numbers are texts
     if isinstance(key, list | dict) or key not in ranks:
         raise NoPreference(f"rows whose preference is {str(value)[:30]!r}")
     return ranks[key]

@@ -15,6 +15,8 @@ from annotation.logic.response_flags import FLAGS
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
 
+MAX_DEPTH = 50
+"""Of metadata: deeper values cannot be written as JSON everywhere."""
 ROLES = ("system", "user", "assistant")
 
 Message = dict[str, str]
@@ -39,8 +41,8 @@ class ImportedPrompt:
 
     gold: the rank of each response, where the correct order is known. judgments: how somebody ordered the responses. judge:
     who judged the row, as our exports name them: the annotator, the kind of account, and the judgment's id.
-    positions: which of the row's answers the responses are, where some are left out. left_out: what its row has besides, an
-    entry for each time, which is not imported. rows: how many rows of the file it is made from.
+    answer_count, positions: how many answers the row has, and which of these the responses are. left_out: what its row has
+    besides, an entry for each time, which is not imported. rows: how many rows of the file it is made from.
     """
 
     external_id: str
@@ -52,6 +54,7 @@ class ImportedPrompt:
     metadata: JsonObject = field(default_factory=dict)
     judgments: list[Preference] = field(default_factory=list)
     judge: tuple[str, str, str] = ("", "", "")
+    answer_count: int = 0
     positions: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     rows: int = 1
@@ -109,11 +112,20 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
         explanation = read_text(explanation, "gold_explanation", limit=MAX_REVIEW_NOTE_CHARS)
     metadata = _read_metadata(data, "metadata")
     judgments = [
-        _read_judgment(judgment, f"judgments[{n}]", len(responses))
+        read_judgment(judgment, f"judgments[{n}]", len(responses))
         for n, judgment in enumerate(_read_list(data, "judgments"), start=1)
     ]
     return ImportedPrompt(
-        external_id, messages, responses, tags, gold, explanation or "", metadata, judgments
+        external_id,
+        messages,
+        responses,
+        tags,
+        gold,
+        explanation or "",
+        metadata,
+        judgments,
+        answer_count=len(responses),
+        positions=tuple(range(len(responses))),
     )
 
 
@@ -145,6 +157,8 @@ def check_metadata(metadata: JsonObject, name: str = "metadata") -> JsonObject:
     """
     if not metadata:
         return metadata
+    if _is_deep(metadata):
+        raise RowError(f"{name}: nested more than {MAX_DEPTH} levels deep")
     try:
         text = dump_json(json.loads(json.dumps(metadata, default=str), parse_constant=lambda name: None))
     except UnstorableError as error:
@@ -159,6 +173,20 @@ def _read_gold(data: JsonObject, k: int) -> list[int] | None:
     return None if data.get("gold") is None else _read_ranks(data["gold"], "gold", k)
 
 
+def _is_deep(value: object) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [
+            part
+            for value in level
+            if isinstance(value, dict | list)
+            for part in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return True
+
+
 def _read_ranks(ranks: object, name: str, k: int) -> list[int]:
     if k < 2 or not isinstance(ranks, list) or len(ranks) != k:
         raise RowError(f"{name}: not a list with a rank for each of two or more responses")
@@ -170,7 +198,12 @@ def _read_ranks(ranks: object, name: str, k: int) -> list[int]:
 JUDGMENT_FIELDS = tuple(field.name for field in fields(Preference))
 
 
-def _read_judgment(value: object, name: str, k: int) -> Preference:
+def read_judgment(value: object, name: str, k: int) -> Preference:
+    """A judgment of k responses, in Palate's own format.
+
+    Raises:
+        RowError: with the field and what is wrong with it.
+    """
     if not isinstance(value, dict):
         raise RowError(f"{name}: not an object")
     if unknown := set(value) - set(JUDGMENT_FIELDS):
@@ -189,7 +222,7 @@ def _read_judgment(value: object, name: str, k: int) -> Preference:
 
     def one_of(field: str, known: Iterable[str]) -> Any:
         choice = value.get(field)
-        if choice is not None and choice not in known:
+        if choice is not None and (not isinstance(choice, str) or choice not in known):
             raise RowError(f"{name}.{field}: {_quoted(choice)} is none of {', '.join(known)}")
         return choice
 

@@ -178,7 +178,7 @@ class Migration(migrations.Migration):
                 ('bytes', models.BigIntegerField()),
                 ('state', models.CharField(choices=[('uploaded', 'Uploaded'), ('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('refused', 'Refused'), ('cancelled', 'Cancelled'), ('failed', 'Failed')], default='uploaded', max_length=9)),
                 ('shape', models.CharField(blank=True, help_text='The recognised format of the file.', max_length=40)),
-                ('mapping', models.JSONField(default=dict, help_text='The role of each column, where a lead has mapped them: a file of no known format.')),
+                ('mapping', models.JSONField(default=list, help_text="[column, role] of each column, in the file's order, where a lead has mapped them: a file of no known format.")),
                 ('other_columns', models.CharField(choices=[('stop', 'Stop the import'), ('metadata', 'Keep as metadata'), ('leave out', 'Leave out')], default='stop', help_text='What becomes of columns that the format does not have.', max_length=9)),
                 ('set_aside_share', models.FloatField(default=0.0, help_text='The share of invalid rows up to which they are set aside and the others imported.')),
                 ('judgments', models.CharField(choices=[('leave out', 'Leave them out'), ('import', 'Import them, and queue nothing'), ('queue', 'Import them, and queue the items too')], default='leave out', help_text='What becomes of the preferences in the file.', max_length=9)),

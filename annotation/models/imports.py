@@ -37,9 +37,10 @@ class Import(models.Model):
     bytes = models.BigIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
     shape = models.CharField(max_length=40, blank=True, help_text="The recognised format of the file.")
+    # a list, as PostgreSQL does not keep the order of an object
     mapping = models.JSONField(
-        default=dict,
-        help_text="The role of each column, where a lead has mapped them: a file of no known format.",
+        default=list,
+        help_text="[column, role] of each column, in the file's order, where a lead has mapped them: a file of no known format.",
     )
     other_columns = models.CharField(
         max_length=9,

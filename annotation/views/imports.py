@@ -128,7 +128,7 @@ def _map_page(
         messages.error(request, str(unreadable))
         return redirect("import", me.project.slug)
     if roles is None:
-        roles = upload.mapping or {name: guess_role(name) for name in row}
+        roles = dict(upload.mapping) or {name: guess_role(name) for name in row}
     columns = [(name, value, roles.get(name, "")) for name, value in row.items()]
     context = {"me": me, "project": me.project, "upload": upload, "columns": columns, "error": error}
     return render(

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 import pytest
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 
 from annotation import analytics, queries
 from annotation.actions import imports, items, leases, prompts, snapshots, uploads
@@ -123,6 +124,36 @@ class StoringTests(ImportedCase):
             with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
                 change()
 
+    def test_two_prompts_with_the_same_id_are_told_apart(self) -> None:
+        rows = [
+            {
+                "judgment": n,
+                "prompt_id": "same",
+                "messages": [{"role": "user", "content": f"Why {n}?"}],
+                "responses": [{"text": "a", "author": "x"}, {"text": "b", "author": "y"}],
+                "ranks": [1, 2],
+                "account": "person",
+            }
+            for n in range(2)
+        ]
+        done = self.upload(rows, set_aside_share=1.0)
+        assert done.report["errors"] == [[2, "id: 'same' is the id of another prompt in the file"]]
+        assert (done.report["kept"], ImportedJudgment.objects.count()) == (1, 1)
+
+    def test_a_mapping_keeps_the_order_of_the_file(self) -> None:
+        content = b"question,llama,gpt4,better\nWhy?,from llama,from gpt,A\n"
+        roles = {"better": "preference", "gpt4": "answer", "llama": "answer", "question": "prompt"}
+        upload = uploads.save_upload(
+            project=self.project, name="a.csv", file=BytesIO(content), creator=self.alice, mapping=roles
+        )
+        imports.start(upload, judgments="import", judged_by="person")
+        claimed = imports.claim(upload.pk)
+        assert claimed is not None
+        imports.run_import(claimed)
+        judgment = ImportedJudgment.objects.get()
+        best = judgment.responses[judgment.ranks.index(1)]
+        assert judgment.item.responses.get(pk=best).text == "from llama"
+
     def test_a_refused_import_leaves_none(self) -> None:
         done = self.upload([*PAIRS, {"prompt": 1, "chosen": "a", "rejected": "b"}])
         assert done.state == "refused"
@@ -224,6 +255,14 @@ class CountingTests(ImportedCase):
         assert with_them.last_judgment == max(row["judgment"] for row in rows)
         assert len(list(snapshots.read_rankings(with_them))) == 2
         assert len(list(snapshots.read_rankings(with_them, with_imported=True))) == 5
+
+    def test_what_a_snapshot_does_not_have_is_counted_without_ids(self) -> None:
+        frozen = snapshots.create_snapshot(project=self.project, creator=self.alice, imported=True)
+        ids = Judgment.objects.aggregate(last=Max("pk"))["last"]
+        self.upload([{"prompt": "Late?", "chosen": "a", "rejected": "b"}])
+        # as if its import had begun before the snapshot
+        with patch.object(frozen, "last_judgment", ids + 10**6):
+            assert analytics.imported_count(self.project, frozen) == 1
 
     def test_the_snapshot_s_exports_are_those_of_the_project(self) -> None:
         frozen = snapshots.create_snapshot(project=self.project, creator=self.alice, imported=True)

@@ -388,7 +388,7 @@ class MappingTests(ImportPageTestCase):
         self.assertContains(page, "The format has no column <code>a2</code>")
         self.client.post(self.url("import-start", upload.pk), {"other_columns": "leave out"})
         self.send(json.dumps(self.ROW).encode(), "next.jsonl")
-        assert Import.objects.first().mapping == self.ROLES
+        assert dict(Import.objects.first().mapping) == self.ROLES
         self.assertContains(self.look(Import.objects.first()), "Columns mapped by hand")
 
     def test_a_recognised_file_can_be_mapped_too(self) -> None:
@@ -398,7 +398,7 @@ class MappingTests(ImportPageTestCase):
         self.assertContains(page, "Map the columns by hand.")
         self.map(upload, {"prompt": "prompt", "id": "id"})
         upload.refresh_from_db()
-        assert (upload.shape, upload.mapping) == ("mapped", {"prompt": "prompt", "id": "id"})
+        assert (upload.shape, dict(upload.mapping)) == ("mapped", {"prompt": "prompt", "id": "id"})
 
     def test_what_is_wrong_with_a_mapping_is_said_and_nothing_is_lost(self) -> None:
         self.send(json.dumps(self.ROW).encode())

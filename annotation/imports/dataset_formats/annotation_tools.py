@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from annotation.imports.dataset_formats.base import DatasetFormat, objects
@@ -62,12 +61,10 @@ def _annotator(completed_by: object) -> str:
     return f"annotator-{digest(name)[:8]}" if "@" in name else name[:200]
 
 
-def _judge_argilla(row: JsonObject) -> list[Preference]:
+def _judge_argilla(row: JsonObject, prompt: ImportedPrompt) -> list[Preference]:
     """Rankings of the fields with answers, and choices of one of them; other questions do not say which answer is better."""
-    if not isinstance(row["fields"], dict):
-        raise NoPreference("fields that are no object")
-    names = (name for name in sorted(row["fields"]) if not re.search("prompt|instruction", name))
-    columns = [_plain(name) for name in names]
+    texts = {value: _plain(name) for name, value in row["fields"].items() if isinstance(value, str)}
+    columns = [texts.get(response.text, "") for response in prompt.responses]
     preferences = []
     for annotator, value in _argilla_values(row["responses"]):
         if isinstance(value, str) and _plain(value) in columns:
@@ -104,6 +101,9 @@ def _argilla_values(responses: object) -> Iterator[tuple[str, object]]:
 
 def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
     """The formats of annotation tools. detect: finds the format of a record's data."""
+
+    def judge_argilla(row: JsonObject) -> list[Preference]:
+        return _judge_argilla(row, convert_data("fields")(row))
 
     def convert_data(column: str) -> Callable[[JsonObject], ImportedPrompt]:
         def convert(row: JsonObject) -> ImportedPrompt:
@@ -155,7 +155,7 @@ def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
             metadata=("id", "metadata", "external_id", "_server_id"),
             preferences=("responses",),
             about_preferences=("suggestions",),
-            judge=_judge_argilla,
+            judge=judge_argilla,
             judged_by="person",
             ignored=("vectors", "status", "inserted_at", "updated_at"),
         ),

@@ -124,6 +124,7 @@ def build_prompt(
         prompt_digest(messages)[:16],
         messages,
         responses,
+        answer_count=len(answers),
         positions=tuple(number - 1 for number, _ in filled),
         left_out=(*left_out, *empty),
     )

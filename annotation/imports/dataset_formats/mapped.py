@@ -17,6 +17,7 @@ from annotation.imports.file_rows import JsonObject
 from annotation.imports.preferences import Preference, as_text, choose
 from annotation.imports.prompt_schema import ImportedPrompt, read_id, read_messages, read_text
 from annotation.logic.ranking import LETTERS
+from annotation.logic.storable_text import storage_problem
 
 COLUMN_ROLES = {
     "prompt": "Prompt",
@@ -79,7 +80,9 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
         MappingError: it has an unknown role, no prompt, or two columns for what there is one of.
     """
     for column, role in mapping.items():
-        if role not in COLUMN_ROLES:
+        if problem := storage_problem(column):
+            raise MappingError(f"The name of a column {problem}.")
+        if not isinstance(role, str) or role not in COLUMN_ROLES:
             raise MappingError(
                 f"{column}: {str(role)[:40]!r} is none of the roles {', '.join(COLUMN_ROLES)}."
             )
@@ -114,11 +117,18 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
 
     def judge(row: JsonObject) -> list[Preference]:
         answers = columns["answer"]
-        ranks: dict[object, list[int]] = {"tie": [1] * len(answers)}
-        for n, name in enumerate(answers):
-            first = [1 if other == n else 2 for other in range(len(answers))]
-            ranks |= dict.fromkeys((name.lower(), LETTERS[n].lower(), str(n + 1)), first)
-            ranks.setdefault(as_text(row.get(name)).strip().lower(), first)
+        best = [[1 if other == n else 2 for other in range(len(answers))] for n in range(len(answers))]
+        ranks: dict[object, list[int]] = {}
+        # a name goes before a letter, a letter before the text of an answer
+        for names in (
+            map(str.lower, answers),
+            LETTERS.lower(),
+            map(str, range(1, len(answers) + 1)),
+            (as_text(row.get(name)).strip().lower() for name in answers),
+        ):
+            for name, first in zip(names, best, strict=False):
+                ranks.setdefault(name, first)
+        ranks.setdefault("tie", [1] * len(answers))
         better = only(row, "preference")
         better = as_text(int(better) if isinstance(better, float) and better.is_integer() else better)
         annotator = as_text(only(row, "annotator"))[:200]

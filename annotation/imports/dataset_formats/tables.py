@@ -14,8 +14,8 @@ from annotation.imports.dataset_formats.base import (
 )
 from annotation.imports.dataset_formats.pairs import read_prompt_column
 from annotation.imports.file_rows import JsonObject
-from annotation.imports.preferences import NoPreference, Preference, as_text
-from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_messages, read_prompt
+from annotation.imports.preferences import NoPreference, Preference
+from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_judgment, read_messages, read_prompt
 from annotation.logic import ranking
 
 _ANSWER_COLUMN = re.compile(r"(?:response|answer|completion|output)[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
@@ -71,21 +71,17 @@ def _judge_raw(row: JsonObject) -> list[Preference]:
         raise NoPreference("written answers without a ranking")
     responses = objects(row["responses"], "responses")
     about = {name: row[name] for name in _KEPT_OF_RAW if row.get(name) is not None}
-    return [
-        Preference(
-            _read_ranks(row["ranks"]),
-            annotator=as_text(row.get("annotator")),
-            account=as_text(row.get("account")),
-            degree=row.get("degree"),
-            quality=_all_of(responses, "quality"),
-            safe=_all_of(responses, "safe"),
-            flags=[response.get("flags") or [] for response in responses],
-            rationale=as_text(row.get("rationale")),
-            shown_order=row.get("shown_order") or None,
-            judged_at=row.get("created_at"),
-            details=about | _details(row.get("details")),
-        )
-    ]
+    values = {name: row.get(name) for name in ("ranks", "annotator", "account", "degree", "rationale")}
+    values |= {
+        "account": values["account"] or None,
+        "quality": _all_of(responses, "quality"),
+        "safe": _all_of(responses, "safe"),
+        "flags": [response.get("flags") or [] for response in responses],
+        "shown_order": row.get("shown_order") or None,
+        "judged_at": row.get("created_at"),
+        "details": about | _details(row.get("details")),
+    }
+    return [read_judgment(values, "judgment", len(responses))]
 
 
 _KEPT_OF_RAW = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import groupby, islice
 
 from annotation.imports.dataset_formats.base import (
@@ -28,6 +29,8 @@ from annotation.logic.limits import MAX_RESPONSES
 
 MAX_MESSAGES = 10_000
 """Of one tree, which is held in memory."""
+MAX_TURNS = 100
+"""Questions further down in a tree are left out."""
 _KEPT = (
     "message_id",
     "lang",
@@ -43,27 +46,48 @@ _OF_TREE = ("tree_state", "review_count")
 
 
 def _questions(row: JsonObject) -> list[JsonObject]:
-    """The questions of a tree with two or more answers, as rows `{messages, replies}`.
+    """The questions of a tree with two or more answers, as rows `{path, replies}`.
 
     Raises:
         NotComparable: there are none.
         RowError: a message is malformed.
     """
     found: list[JsonObject] = []
-    open_nodes: list[tuple[JsonObject, list[Message]]] = [(_node(row["prompt"], "prompt"), [])]
+    open_nodes: list[tuple[JsonObject, _Path]] = [(_node(row["prompt"], "prompt"), _Path())]
     while open_nodes:
         node, before = open_nodes.pop()
-        path = [*before, {"role": "user", "content": read_text(node.get("text"), "text")}]
+        path = before.longer("user", node)
         replies = [reply for reply in _replies(node) if reply.get("role") != "prompter"]
         if 2 <= len(replies) <= MAX_RESPONSES:
             state = row.get("tree_state", node.get("tree_state"))
-            found.append({"messages": path, "replies": replies, "question": node, "tree_state": state})
-        for reply in reversed(replies):
-            answer = {"role": "assistant", "content": read_text(reply.get("text"), "text")}
-            open_nodes += [(child, [*path, answer]) for child in reversed(_replies(reply))]
+            found.append({"path": path, "replies": replies, "question": node, "tree_state": state})
+        if path.length + 2 <= MAX_TURNS:
+            for reply in reversed(replies):
+                answered = path.longer("assistant", reply)
+                open_nodes += [(child, answered) for child in reversed(_replies(reply))]
     if not found:
         raise NotComparable("trees without a question that has two to nine answers")
     return found
+
+
+@dataclass(frozen=True)
+class _Path:
+    """The messages from the root to a node, each with the one before it: a copy of all for each node would be quadratic."""
+
+    role: str = ""
+    node: JsonObject = field(default_factory=dict)
+    before: _Path | None = None
+    length: int = 0
+
+    def longer(self, role: str, node: JsonObject) -> _Path:
+        return _Path(role, node, self, self.length + 1)
+
+    def messages(self) -> list[Message]:
+        reverse, at = [], self
+        while at.before is not None:
+            reverse.append({"role": at.role, "content": read_text(at.node.get("text"), "text")})
+            at = at.before
+        return reverse[::-1]
 
 
 def _node(value: object, name: str) -> JsonObject:
@@ -82,7 +106,9 @@ def _convert_question(row: JsonObject) -> ImportedPrompt:
         for reply in row["replies"]
     ]
     deleted = sum(bool(reply.get("deleted")) for reply in row["question"]["replies"])
-    prompt = build_prompt(read_messages(row["messages"]), answers, left_out=["deleted answers"] * deleted)
+    prompt = build_prompt(
+        read_messages(row["path"].messages()), answers, left_out=["deleted answers"] * deleted
+    )
     about = row["question"] | {"tree_state": row["tree_state"]}
     prompt.metadata.update({name: about[name] for name in (*_KEPT, *_OF_TREE) if about.get(name)})
     return prompt
@@ -101,23 +127,39 @@ def join_messages(rows: Iterator[FileRow]) -> Iterator[FileRow]:
 
     for tree, group in groupby(rows, tree_of):
         if not tree:
-            yield from group
+            for row in group:
+                error = row.error or "message_tree_id: missing"
+                yield FileRow(row.number, None, row.position, error)
             continue
         members = list(islice(group, MAX_MESSAGES))
         for row in group:  # noqa: B031 - what is left of the same group
-            yield FileRow(
-                row.number, None, row.position, f"message_tree_id: more than {MAX_MESSAGES:,} messages"
-            )
-        values = [{**row.values, "replies": []} for row in members if row.values]
-        nodes = {as_text(value.get("message_id")): value for value in values}
-        roots: list[JsonObject] = []
-        for value in values:
-            parent = nodes.get(as_text(value.get("parent_id")))
-            (roots if parent is None else parent["replies"]).append(value)
-        joined = {"message_tree_id": tree, "prompt": roots[0]} if len(roots) == 1 else None
-        error = "" if joined else f"message_tree_id: the messages of the tree {tree!r} do not stand together"
+            error = f"message_tree_id: more than {MAX_MESSAGES:,} messages"
+            yield FileRow(row.number, None, row.position, error)
+        root = _tree(members)
+        joined = root and {"message_tree_id": tree, "prompt": root}
+        error = (
+            ""
+            if joined
+            else f"message_tree_id: the messages of {tree!r} are no tree, or do not stand together"
+        )
         rows_of_tree = tuple(row.values for row in members if row.values)
         yield FileRow(members[0].number, joined, members[-1].position, error, rows_of_tree)
+
+
+def _tree(rows: list[FileRow]) -> JsonObject | None:
+    """The root of the messages with all others below it; None if they are not one tree."""
+    nodes = {
+        as_text(row.values.get("message_id")): {**row.values, "replies": []} for row in rows if row.values
+    }
+    roots: list[JsonObject] = []
+    for node in nodes.values():
+        parent = nodes.get(as_text(node.get("parent_id")))
+        (roots if parent is None else parent["replies"]).append(node)
+    below, reached = roots[:], 0
+    while below:
+        reached += 1
+        below += below.pop()["replies"]
+    return roots[0] if len(roots) == 1 and reached == len(rows) else None
 
 
 # --- Open WebUI ---------------------------------------------------------------------------------------------------
@@ -128,12 +170,15 @@ def _open_webui(row: JsonObject) -> ImportedPrompt:
     messages, answers = _rated_question(row)
     return build_prompt(
         messages,
-        [Answer(_content(answer), answer.get("model") or answer.get("modelName")) for answer in answers],
+        [
+            Answer(_content(answer), answer.get("model") or answer.get("modelName"))
+            for answer in answers.values()
+        ],
     )
 
 
-def _rated_question(row: JsonObject) -> tuple[list[Message], list[JsonObject]]:
-    """The conversation up to the question, and its answers.
+def _rated_question(row: JsonObject) -> tuple[list[Message], dict[str, JsonObject]]:
+    """The conversation up to the question, and its answers by id.
 
     Raises:
         RowError: the snapshot of the chat is malformed.
@@ -157,9 +202,10 @@ def _rated_question(row: JsonObject) -> tuple[list[Message], list[JsonObject]]:
     if not isinstance(question, dict):
         raise NotComparable("the answer that was rated has no question")
     children = question.get("childrenIds")
-    answers = [nodes[id] for id in children if id in nodes] if isinstance(children, list) else []
-    if len(answers) < 2 or not all(isinstance(answer, dict) for answer in answers):
-        raise NotComparable("the question has one answer only")
+    ids = [as_text(id) for id in children] if isinstance(children, list) else []
+    answers = {id: nodes[id] for id in ids if isinstance(nodes.get(id), dict)}
+    if len(answers) < 2 or as_text(meta.get("message_id")) not in answers:
+        raise NotComparable("the question has no other answers than the one that was rated")
     return read_messages(path[::-1]), answers
 
 
@@ -174,7 +220,7 @@ def _judge_open_webui(row: JsonObject) -> list[Preference]:
         raise NoPreference("rows without a thumb up or down")
     _, answers = _rated_question(row)
     rank = {1: (1, 2), -1: (2, 1)}[int(data["rating"])]
-    ranks = [rank[answer.get("id") != meta.get("message_id")] for answer in answers]
+    ranks = [rank[id != as_text(meta.get("message_id"))] for id in answers]
     return [
         Preference(
             ranks,

@@ -210,6 +210,14 @@ class PreconditionTests(ApiTestCase):
         assert self.patch("x", self.bob, overlap=2).status_code == 412  # he may read it
         assert self.patch(self.get(self.URL, self.bob)["ETag"], self.bob, overlap=2).status_code == 403
 
+    def test_a_stream_has_the_version_that_its_header_says(self) -> None:
+        headers = {"Authorization": f"Bearer {self.key_of(self.alice, 'lead')}", "If-Match": '"x"'}
+        url = "/api/v1/projects/helpfulness/judgments/"
+        assert self.client.post(url, {}, "application/json", headers=headers).status_code == 412
+        etag = self.get("projects/helpfulness/judgments/", self.alice)["ETag"].removeprefix("W/")
+        headers["If-Match"] = etag
+        assert self.client.post(url, {}, "application/json", headers=headers).status_code == 400
+
     def test_a_url_without_versions_says_so(self) -> None:
         headers = {"Authorization": f"Bearer {self.key_of(self.bob, 'work')}", "If-Match": "*"}
         answer = self.client.post("/api/v1/projects/helpfulness/next/", headers=headers)

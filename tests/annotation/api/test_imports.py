@@ -95,6 +95,11 @@ class ImportTests(ApiTestCase):
         assert (refused.status_code, list(refused.json()["errors"])) == (400, ["judgments"])
         assert Import.objects.latest("pk").state == "cancelled"
 
+    def test_an_odd_mapping_is_refused(self) -> None:
+        for mapping in ({"q": ["prompt"]}, {"q": "prompt", "a\0": "answer"}, {"q\ud800": "prompt"}, [1]):
+            refused = self.send("a.csv", b"q,a\nWhy?,x\n", mapping=json.dumps(mapping))
+            assert refused.status_code == 400, mapping
+
     def test_errors_are_told_by_line_and_nothing_is_taken(self) -> None:
         sent = self.send("prompts.jsonl", LINES + b'{"prompt": ""}\n').json()
         self.read(sent["id"])

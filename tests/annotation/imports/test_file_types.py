@@ -115,7 +115,7 @@ def test_wrong_lines_are_named_and_the_others_read(tmp_path: Path) -> None:
 
 def test_csv_with_quotes_lists_and_lines_within_cells(tmp_path: Path) -> None:
     path = written(tmp_path, 'prompt,tags,note\n"Why?","[""a"", ""b""]",x\n"How, and\nwhy?",[],\n')
-    assert rows(path, "a.csv") == [ROWS[0] | {"note": "x"}, ROWS[1]]
+    assert rows(path, "a.csv") == [ROWS[0] | {"note": "x"}, ROWS[1] | {"note": None}]
     assert file_types.count_rows(path, "csv") == 2
 
 

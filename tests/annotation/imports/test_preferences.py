@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -14,7 +15,7 @@ from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import DATASET_FORMATS, NotComparable, detect_format, mapped_format
 from annotation.imports.preferences import Preference, read_time
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
-from tests.annotation.imports.dataset_rows import ROWS
+from tests.annotation.imports.dataset_rows import ROWS, USER
 
 FIRST, SECOND, TIE = [1, 2], [2, 1], [1, 1]
 
@@ -105,6 +106,110 @@ def test_who_judged_how_clearly_and_why_is_read() -> None:
     assert two[1].details == {"time": 3, "kind": "normal"}
 
 
+def test_a_winner_that_is_not_imported_leaves_no_tie() -> None:
+    roles = {"q": "prompt", "a": "answer", "b": "answer", "c": "answer", "w": "preference"}
+    row = {"q": "Why?", "a": "x", "b": "y", "c": "", "w": "c"}
+    prompt = Converter(mapped_format(roles), with_judgments=True, judged_by="person").convert(row)
+    assert (len(prompt.responses), prompt.judgments) == (2, [])
+    assert "preferences for an answer that is not imported" in prompt.left_out
+
+
+def test_a_column_s_name_goes_before_its_letter() -> None:
+    roles = {"q": "prompt", "B": "answer", "A": "answer", "w": "preference"}
+    converter = Converter(mapped_format(roles), with_judgments=True, judged_by="person")
+    for better, ranks in (("B", FIRST), ("A", SECOND), ("1", FIRST), ("2", SECOND)):
+        row = {"q": "Why?", "B": "x", "A": "y", "w": better}
+        assert converter.convert(row).judgments[0].ranks == ranks, better
+
+
+def test_argilla_s_answers_are_those_of_its_format() -> None:
+    fields = {"prompt": "Why?", "model_1": "m", "model_2": "n", "response_1": "a", "response_2": "b"}
+    answers = {"preference": [{"value": "response_2"}]}
+    assert judgment("argilla", fields=fields, responses=answers).ranks == SECOND
+    pair = {"prompt": "Why?", "chosen": "a", "rejected": "b"}
+    assert judgment("argilla", fields=pair, responses={"p": [{"value": "rejected"}]}).ranks == SECOND
+
+
+RAW = {
+    "judgment": 7,
+    "prompt_id": "p",
+    "messages": [USER],
+    "responses": [{"text": "a", "author": "x"}, {"text": "b", "author": "y"}],
+    "ranks": [1, 2],
+    "account": "person",
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"degree": "foo"},
+        {"degree": ["x"]},
+        {"degree": {"a": 1}},
+        {"account": "robot"},
+        {"ranks": [1, 2, 3]},
+        {"shown_order": [5, 6]},
+        {"created_at": "0001-01-01T00:00:00+01:00"},
+        {"created_at": "9999-12-31T23:59:59-01:00"},
+        {"annotator": "x" * 201},
+        {"annotator": "a\0"},
+        {"rationale": "a\ud800"},
+        {"details": json.dumps({"a": 1})[:-1]},
+        {"responses": [{"text": "a", "author": "x", "quality": 99}, {"text": "b", "author": "y"}]},
+        {"responses": [{"text": "a", "author": "x", "flags": [3]}, {"text": "b", "author": "y"}]},
+    ],
+)
+def test_what_a_raw_row_says_of_its_judgment_is_checked(change: dict[str, Any]) -> None:
+    assert converted(RAW).judgments[0].ranks == FIRST
+    prompt = converted(RAW, **change)
+    assert (len(prompt.responses), prompt.judgments) == (2, [])
+    assert prompt.left_out[0].startswith("preferences that cannot be read")
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("webgpt", {"score_0": 10**400}),
+        ("nectar", {"answers": [{"answer": "a", "rank": 1}, {"answer": "b", "rank": float("inf")}]}),
+        ("helpsteer2-preference", {"preference_statement": "a\0"}),
+        ("distilabel", {"ratings": [1, 2, 3]}),
+        ("argilla", {"responses": {"q": [{"value": "response1", "user_id": "\ud800"}]}}),
+    ],
+)
+def test_what_cannot_be_stored_is_no_judgment(name: str, change: dict[str, Any]) -> None:
+    prompt = converted(ROWS[name], **change)
+    assert (len(prompt.responses), prompt.judgments) == (2, [])
+    assert len(prompt.left_out) == 1
+
+
+def test_values_of_another_type_are_errors_of_their_row() -> None:
+    origin = {"prompt_id": "p", "models": 5, "tags": 5}
+    assert converted(ROWS["trl"], origin=origin).external_id == "p"
+    tool = {"data": ROWS["oasst-trees"], "annotations": []}
+    with pytest.raises(RowError, match="not a row of the format Label Studio"):
+        converted(tool)
+    with pytest.raises(RowError, match="the name of a column holds half of a character"):
+        converted(ROWS["trl"] | {"\ud800": 1})
+    deep: Any = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    with pytest.raises(RowError, match="nested more than 50 levels deep"):
+        converted(ROWS["palate"], metadata=deep)
+
+
+def test_a_file_has_a_bounded_number_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversion, "MAX_COLUMNS", 5)
+    converter = Converter(DATASET_FORMATS["trl"])
+    converter.convert(ROWS["trl"] | {"x": 1, "y": 2})
+    with pytest.raises(RowError, match="more than 5 different columns"):
+        converter.convert(ROWS["trl"] | {"z": 1})
+
+
+def test_numbers_in_a_csv_are_texts() -> None:
+    assert judgment("safe-rlhf", better_response_id="0").ranks == FIRST
+    assert judgment("shp", labels="1").ranks == FIRST
+
+
 def test_nobody_is_named_by_an_address() -> None:
     [row] = ROWS["label-studio"]["annotations"]
     for by, name in (({"id": 7, "email": "a@b.c"}, "7"), ({"email": "a@b.c"}, "annotator-"), (3, "3")):
@@ -138,7 +243,9 @@ def test_a_time_is_read_in_any_of_its_forms() -> None:
     assert (
         read_time("2026-01-31T12:00:00Z") == read_time("2026-01-31 12:00:00") == "2026-01-31T12:00:00+00:00"
     )
-    assert [read_time(odd) for odd in (None, "soon", 1e99, [], {})] == [None] * 5
+    assert read_time("2026-01-31T12:00:00+23:59") == "2026-01-30T12:01:00+00:00"
+    odd = (None, "soon", 1e99, [], {}, "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00")
+    assert [read_time(value) for value in odd] == [None] * len(odd)
 
 
 def test_what_models_preferred_is_theirs() -> None:

@@ -98,6 +98,30 @@ def test_a_tree_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyP
     assert len(joined.members) == 3
 
 
+def test_a_long_chain_is_read_in_no_time_and_to_a_depth() -> None:
+    chain = [message("0", None, "prompter")]
+    for n in range(1, 5000):
+        chain.append(message(str(n), str(n - 1), "assistant" if n % 2 else "prompter", 0))
+        if n % 2:
+            chain.append(message(f"{n}b", str(n - 1), "assistant", 1))
+    prompts = converted(chain)
+    assert max(len(prompt.messages) for prompt in prompts) == trees.MAX_TURNS - 1
+    assert len(prompts) == trees.MAX_TURNS // 2
+
+
+def test_messages_in_a_circle_are_an_error_and_none_vanishes() -> None:
+    circle = [message("x", "y", "prompter"), message("y", "x", "assistant")]
+    rows = [FileRow(n, values, n) for n, values in enumerate([*TREE, *circle], start=1)]
+    [joined] = join_messages(iter(rows))
+    assert "are no tree" in joined.error
+    assert len(joined.members) == len(TREE) + 2
+
+
+def test_a_message_without_a_tree_is_an_error() -> None:
+    rows = [FileRow(1, message("a", None, "prompter") | {"message_tree_id": None}, 1)]
+    assert [row.error for row in join_messages(iter(rows))] == ["message_tree_id: missing"]
+
+
 def test_a_tree_without_a_choice_is_set_aside() -> None:
     tree = ROWS["oasst-trees"] | {"prompt": ROWS["oasst-trees"]["prompt"] | {"replies": []}}
     with pytest.raises(NotComparable, match="without a question"):
@@ -110,6 +134,7 @@ def test_a_tree_without_a_choice_is_set_aside() -> None:
     ("change", "error"),
     [
         ({"meta": {"message_id": "gone"}}, NotComparable),
+        ({"meta": {"message_id": ["m2"]}}, NotComparable),
         ({"meta": None}, NotComparable),
         ({"snapshot": {}}, RowError),
     ],

@@ -59,7 +59,6 @@ class Freeze(Step):
         """Whether there are judgments that it does not have, or imported ones that it should not have."""
         if analytics.new_judgment_count(project, snapshot):
             return True
-        has_imported = bool(snapshot.counts.get("imported"))
         if not imported:
-            return has_imported
-        return bool(analytics.imported_count(project, snapshot if has_imported else None))
+            return bool(snapshot.counts.get("imported"))
+        return bool(analytics.imported_count(project, snapshot))
