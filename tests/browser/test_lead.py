@@ -165,7 +165,6 @@ def test_a_dropped_file_is_looked_at_started_and_followed(
     expect(page.get_by_role("heading", name="Format: TRL preferences")).to_be_visible()
     expect(page.locator(".sample-answer")).to_have_count(2)
     page.get_by_text("Leave them out, and queue the items").click()
-    page.get_by_text("People", exact=True).click()
     page.get_by_role("button", name="Start the import").click()
     expect(page.locator("#state-title")).to_have_text("Waiting for a worker")
 
