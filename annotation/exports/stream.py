@@ -56,7 +56,10 @@ def newest_judgment() -> int:
 
 
 def _export_tables(project: Project, selection: Selection) -> Chunks:
-    source, newest = sources.live(selection.imported), newest_judgment()
+    imported = selection.imported
+    if imported == "include" and not ImportedJudgment.objects.filter(item__project=project).exists():
+        imported = "exclude"  # a simpler query, and the same rows
+    source, newest = sources.live(imported), newest_judgment()
     after, limit = 0, FIRST_PROMPTS
     while prompts := list(
         project.prompts.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit]
