@@ -33,7 +33,8 @@ class JudgedItem:
 def store_judgments(
     project: Project, items: Iterable[JudgedItem], source: Import | None
 ) -> tuple[int, Counter[str]]:
-    """Insert the judgments that are not there yet. Returns how many are new, and how many were left out, by reason."""
+    """Insert the judgments that are not there yet. Returns how many are new, and how many were left out, by reason; what an
+    earlier import brought is in neither."""
     rows: dict[tuple[int, str], tuple[Any, ...]] = {}
     own_ids: dict[int, tuple[int, str]] = {}
     left_out: Counter[str] = Counter()
@@ -73,7 +74,7 @@ def store_judgments(
 
 
 def _content(judgment: Preference) -> str:
-    """What makes a judgment another one: not who is said to have made it, person or model, and not what else is said of it."""
+    """What makes a judgment another one: not whether a person or a model is said to have made it, nor the details."""
     values = asdict(judgment)
     del values["account"], values["details"]
     return json.dumps(values, sort_keys=True, ensure_ascii=False)

@@ -113,7 +113,7 @@ class ImportPreview:
     """The first rows of a file: some as examples, what becomes of each column, and every error among the first `rows_read`.
     `total_rows` is None where counting would take long; `undecided`: the columns that stop the import unless the lead decides
     about them; `judgments`: how many preferences the rows have; `judged_by`: whose, if the format says it, and
-    `asks_judged_by`: whether the lead has to say it; `is_readable`: whether the file can be read to its end."""
+    `asks_judged_by`: whether the lead may say it, as the rows do not; `is_readable`: whether the file can be read to its end."""
 
     format: str
     file_type: str
@@ -201,7 +201,7 @@ def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
     if row.values is None:
         return [ParsedRow(row.number, row.position, error=row.error, rows=count)]
     try:
-        prompts = converter.convert_all(row.values, row.members)
+        converted = converter.convert_all(row.values, row.members)
     except NotComparable as reason:
         return [ParsedRow(row.number, row.position, not_comparable=str(reason), rows=count)]
     except UnknownJudge:
@@ -215,7 +215,7 @@ def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
             replace(prompt, rows=0 if n else count),
             unique_id=converter.has_unique_ids,
         )
-        for n, prompt in enumerate(prompts)
+        for n, prompt in enumerate(converted)
     ]
 
 

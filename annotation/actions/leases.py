@@ -1,4 +1,5 @@
-"""Leases on slots: an annotator claims one, renews it, and loses it when it expires or they skip the item."""
+"""Leases on slots: an annotator claims one and renews it. It ends when it expires (`Slot.leased_until`), by a submit
+(`judgments`), or when a slot is released (`SlotQuerySet.release`, of which skips and pauses make use)."""
 
 from __future__ import annotations
 

@@ -309,8 +309,11 @@ class _Writer:
         return valid, prompts | dict(zip(new, added, strict=True)), set(new)
 
     def _refuse(self, number: int, row: ImportedPrompt, sentence: str) -> None:
+        if not row.rows:  # a further prompt of a row that is counted already
+            self.left_out["prompts with the id of another one"] += 1
+            return
         self.report.add_error(number, sentence)
-        self.refused_with += max(0, row.rows - 1)
+        self.refused_with += row.rows - 1
 
     def _write_responses(
         self, rows: list[tuple[int, ImportedPrompt]], known_prompts: list[int]

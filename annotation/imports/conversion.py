@@ -88,18 +88,15 @@ class Converter:
         """
         if not members:
             self._check_format(row)
-        row = dict.fromkeys(self.format.required if not members else ()) | {
-            name: None if value != value else value
-            for name, value in row.items()  # NaN is null to pandas
-        }
-        for member in members:
-            for name, value in member.items():
-                self._use(name, value)
-        metadata = {
-            name: value
-            for name, value in row.items()
-            if not members and self._use(name, value) == "metadata" and value is not None
-        }
+            row = dict.fromkeys(self.format.required) | row
+        row = {
+            name: None if value != value else value for name, value in row.items()
+        }  # NaN is null to pandas
+        metadata: JsonObject = {}
+        for values in members or [row]:
+            for name, value in values.items():
+                if self._use(name, value) == "metadata" and value is not None:
+                    metadata[name] = value
         try:
             parts = self.format.split(row) if self.format.split else [row]
             return [self._convert_part(part, row, metadata) for part in parts]
@@ -128,7 +125,7 @@ class Converter:
             return True
         try:
             return [judgment.ranks for judgment in self.format.judge(part)] != [SECOND]
-        except (NoPreference, RowError):
+        except (NoPreference, RowError, *UNEXPECTED):
             return True
 
     def _add_judgments(self, prompt: ImportedPrompt, row: JsonObject) -> ImportedPrompt:

@@ -107,10 +107,10 @@ def as_text(value: object) -> str:
 
 
 def read_time(value: object) -> str | None:
-    """A time in UTC as ISO 8601; None if it is none of these centuries. value: ISO 8601, in UTC if it has no zone, or a float
+    """A time in UTC as ISO 8601; None if it is none of these centuries. value: ISO 8601, in UTC if it has no zone, or a number
     of seconds since 1970."""
     try:
-        if isinstance(value, float):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             time = datetime.fromtimestamp(value, UTC)
         else:
             time = datetime.fromisoformat(as_text(value))
@@ -121,7 +121,7 @@ def read_time(value: object) -> str | None:
 
 
 def choose(value: object, ranks: Mapping[object, list[int]]) -> list[int]:
-    """The ranks of two answers, from what a column says and what that means.
+    """The ranks of the answers, from what a column says and what that means.
 
     Raises:
         NoPreference: it says something else.

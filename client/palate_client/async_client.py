@@ -16,7 +16,7 @@ _END = object()
 class AsyncPalate:
     """`Palate` with methods that are awaited, and with asynchronous iterators: the same names, arguments and results.
 
-    Each call runs in a thread of its own, so several can be awaited at once: `await asyncio.gather(…)`.
+    Calls run in the loop's threads, so several can be awaited at once: `await asyncio.gather(…)`. So do callbacks.
     """
 
     def __init__(self, url: str | None = None, token: str | None = None, *, timeout_s: float = 60) -> None:
@@ -29,9 +29,9 @@ class AsyncPalate:
         await asyncio.to_thread(self._palate.close)
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._palate, name)
-        if name.startswith("_") or not callable(method):
+        if name.startswith("_"):
             raise AttributeError(name)
+        method = getattr(self._palate, name)
         if name in ITERATORS:
             return lambda *arguments, **named: _iterate(method(*arguments, **named))
 

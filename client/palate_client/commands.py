@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -184,7 +185,10 @@ def _follow(palate: Palate, id: int) -> Json:
         PalateError: it failed or was cancelled.
     """
     final = palate.watch_run(
-        id, on_change=lambda now: print(f"Run {id}: {now['state']}, {now['percent']}%", flush=True)
+        id,
+        on_change=lambda now: print(
+            f"Run {id}: {now['state']}, {now['percent']}%", file=sys.stderr, flush=True
+        ),
     )
     if final["state"] != "done":
         raise PalateError(0, f"Run {id} is {final['state']}. {final.get('error') or ''}".strip())

@@ -1,4 +1,4 @@
-"""Rows that are left out because a response alone exceeds the maximum sequence length: responses are never cut."""
+"""The report of rows that are left out because a response alone exceeds the maximum sequence length (`Encoder.encode_group`)."""
 
 from __future__ import annotations
 
@@ -39,8 +39,13 @@ class LongRows:
         names = ", ".join(dict.fromkeys(self.names[:MAX_NAMES]))
         more = f" and {len(self.names) - MAX_NAMES} more" if len(self.names) > MAX_NAMES else ""
         if len(self.names) > share * total or len(self.names) == total:
+            why = (
+                "so none is left"
+                if len(self.names) == total
+                else f"more than {share:g} of all (too_long_share)"
+            )
             raise BadInput(
-                f"{sentence}. At most {share:.0%} may be left out (too_long_share): {names}{more}.",
+                f"{sentence}, {why}: {names}{more}.",
                 setting=encoder.limit_source,
                 line=self.first.line,
             )

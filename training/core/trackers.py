@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -69,7 +69,7 @@ class Wandb:
             name=title,
             config=dict(config),
             dir=str(folder),
-            id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
+            id=_run_id(folder, "wandb"),
             resume="allow",
         )
 
@@ -110,7 +110,7 @@ class Trackio:
 
         self._run = trackio.init(
             project=os.environ.get("TRACKIO_PROJECT", PROJECT),
-            name=title,
+            name=f"{title}-{_run_id(folder, 'trackio')}",
             config=dict(config),
             resume="allow",
             space_id=os.environ.get("TRACKIO_SPACE_ID"),
@@ -121,6 +121,14 @@ class Trackio:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def _run_id(folder: Path, tracker: str) -> str:
+    """The id of a run, which is made once and kept in the job directory: a resumed run goes on, and no other one does."""
+    known = folder / f"{tracker}-run-id"
+    if not known.exists():
+        known.write_text(secrets.token_hex(8))
+    return known.read_text()
 
 
 TRACKERS: Mapping[str, Any] = {"wandb": Wandb, "mlflow": Mlflow, "trackio": Trackio}

@@ -104,7 +104,8 @@ def _check_owner(project: Project, location: str) -> None:
 
 @transaction.atomic
 def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
-    """Make a model the current one of its kind. actor: who did it; None if a round did.
+    """Make a model the current one of its kind. actor: who did it, a lead by the checks of the page and the API; None if a
+    round did.
 
     Raises:
         RunError: its files were removed.

@@ -72,7 +72,7 @@ def _arena_table(row: JsonObject) -> ImportedPrompt:
     return build_prompt(
         messages,
         [Answer(turns[1][last], row.get("model_a")), Answer(turns[2][last], row.get("model_b"))],
-        left_out=[LATER_TURNS] if length > last + 1 else [],
+        left_out=[LATER_TURNS] if max(map(len, turns)) > last + 1 else [],
     )
 
 

@@ -42,7 +42,7 @@ _KEPT = (
     "detoxify",
     "user_id",
 )
-_OF_TREE = ("tree_state", "review_count")
+_OF_TREE = ("message_tree_id", "tree_state", "review_count")
 
 
 def _questions(row: JsonObject) -> list[JsonObject]:
@@ -53,20 +53,26 @@ def _questions(row: JsonObject) -> list[JsonObject]:
         RowError: a message is malformed.
     """
     found: list[JsonObject] = []
+    skipped: list[str] = []
+    about_tree = {name: row[name] for name in _OF_TREE if row.get(name) is not None}
     open_nodes: list[tuple[JsonObject, _Path]] = [(_node(row["prompt"], "prompt"), _Path())]
     while open_nodes:
         node, before = open_nodes.pop()
         path = before.longer("user", node)
         replies = [reply for reply in _replies(node) if reply.get("role") != "prompter"]
         if 2 <= len(replies) <= MAX_RESPONSES:
-            state = row.get("tree_state", node.get("tree_state"))
-            found.append({"path": path, "replies": replies, "question": node, "tree_state": state})
-        if path.length + 2 <= MAX_TURNS:
+            found.append({"path": path, "replies": replies, "question": node, "about_tree": about_tree})
+        elif len(replies) > MAX_RESPONSES:
+            skipped.append(f"questions with more than {MAX_RESPONSES} answers")
+        if path.length + 2 > MAX_TURNS:
+            skipped += [f"answers after {MAX_TURNS} turns"] * sum(bool(_replies(reply)) for reply in replies)
+        else:
             for reply in reversed(replies):
                 answered = path.longer("assistant", reply)
                 open_nodes += [(child, answered) for child in reversed(_replies(reply))]
     if not found:
         raise NotComparable("trees without a question that has two to nine answers")
+    found[0]["skipped"] = skipped  # the first part of a row stands for the row
     return found
 
 
@@ -107,10 +113,12 @@ def _convert_question(row: JsonObject) -> ImportedPrompt:
     ]
     deleted = sum(bool(reply.get("deleted")) for reply in row["question"]["replies"])
     prompt = build_prompt(
-        read_messages(row["path"].messages()), answers, left_out=["deleted answers"] * deleted
+        read_messages(row["path"].messages()),
+        answers,
+        left_out=[*["deleted answers"] * deleted, *row.get("skipped", ())],
     )
-    about = row["question"] | {"tree_state": row["tree_state"]}
-    prompt.metadata.update({name: about[name] for name in (*_KEPT, *_OF_TREE) if about.get(name)})
+    about = row["question"] | row["about_tree"]
+    prompt.metadata.update({n: about[n] for n in (*_KEPT, *_OF_TREE) if about.get(n) is not None})
     return prompt
 
 
@@ -240,7 +248,6 @@ TREE_FORMATS = (
         split=_questions,
         judge=_judge_question,
         judged_by="person",
-        metadata=("message_tree_id",),
         optional=_OF_TREE,
         condition=lambda row: isinstance(row["prompt"], dict),
     ),

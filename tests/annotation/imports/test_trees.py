@@ -81,6 +81,15 @@ def test_what_was_deleted_and_what_was_not_ranked_is_left_out() -> None:
     assert all(prompt.left_out == ("rows without a preference",) for prompt in unranked)
 
 
+def test_what_is_said_of_a_tree_is_kept_and_what_is_skipped_is_counted() -> None:
+    wide = [message(f"w{n}", "qa", "assistant", n) for n in range(10)]
+    rows = [row | {"review_count": 0, "score": 2.5} for row in [*TREE, *wide]]
+    first, second = converted(rows)
+    assert first.metadata["message_tree_id"] == "t"
+    assert (first.metadata["review_count"], first.metadata["score"]) == (0, 2.5)
+    assert sorted([*first.left_out, *second.left_out]) == ["questions with more than 9 answers"]
+
+
 def test_messages_that_do_not_stand_together_are_an_error() -> None:
     rows = [FileRow(n, values, n) for n, values in enumerate(TREE[1:3], start=1)]
     [joined] = join_messages(iter(rows))

@@ -42,7 +42,7 @@ def test_more_than_a_share_of_them_stop_the_run(kind: str, source: Path, tmp_pat
         do_here(folder)
     error = caught.value
     assert (error.setting, error.line) == ("max_length", 1)
-    assert "At most 5% may be left out (too_long_share): item 100, item 101, item 102." in str(error)
+    assert "more than 0.05 of all (too_long_share): item 100, item 101, item 102." in str(error)
     more = write_job(
         tmp_path / "more", kind, rows(40, 3), model=str(source), config=SMALL | {"too_long_share": 0.1}
     )
@@ -67,7 +67,7 @@ def test_responses_that_are_only_to_be_scored_are_never_left_out(models: Path, t
     scored = [{key: row[key] for key in ("id", "prompt", "responses")} for row in rows(40, 1)]
     model = str(models / "taste")
     config = {"max_length": 96, "threads": 1}
-    with pytest.raises(BadInput, match="At most 0%"):
+    with pytest.raises(BadInput, match="more than 0 of all"):
         do_here(write_job(tmp_path / "scored", "evaluate", scored, model=model, config=config))
     _, events = do_here(write_job(tmp_path / "judged", "evaluate", rows(40, 1), model=model, config=config))
     assert "item 100." in "".join(event.get("message", "") for event in events)
