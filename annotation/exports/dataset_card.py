@@ -35,9 +35,7 @@ def render_card(manifest: Manifest) -> str:
             else []
         ),
         *(["## Agreement and habits", _describe_quality(statistics)] if counts["judgments"] else []),
-        "## Guidelines",
-        "What annotators went by. The text is the project's own.",
-        *(_quote_guideline(guideline) for guideline in manifest["guidelines"]),
+        *_guidelines_section(manifest["guidelines"]),
         "## Splits",
         (
             "A hash of the prompt's messages decides between `train` and the held-out split (`test` in files for `datasets`), "
@@ -56,7 +54,8 @@ def _front_matter(manifest: Manifest, configs: Mapping[str, Sequence[str]]) -> s
         lines.append(f"license: {json.dumps(manifest['licence'])}")
     lines += ["tags:", "- preferences", "- rlhf", "configs:"]
     for name, splits in configs.items():
-        lines += [f"- config_name: {name}", *(["  default: true"] if name == "trl" else []), "  data_files:"]
+        is_default = name == ("trl" if "trl" in configs else "trl-imported")
+        lines += [f"- config_name: {name}", *(["  default: true"] if is_default else []), "  data_files:"]
         for split in splits:
             lines += [f"  - split: {names[split]}", f"    path: data/{name}/{names[split]}.parquet"]
     return "\n".join([*lines, "---", ""]) + "\n"
@@ -173,6 +172,13 @@ def _describe_quality(statistics: Mapping[str, Any]) -> str:
                 f"(95% interval {preference['low']:.1%} to {preference['high']:.1%}, {preference['pairs']:,} pairs)."
             )
     return "\n".join(lines)
+
+
+def _guidelines_section(guidelines: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not guidelines:
+        return []
+    about = "What annotators went by. The text is the project's own."
+    return ["## Guidelines", about, *map(_quote_guideline, guidelines)]
 
 
 def _quote_guideline(guideline: Mapping[str, Any]) -> str:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+import tempfile
+import zipfile
 from io import BytesIO
 from typing import Any
 from unittest.mock import patch
 
 import pytest
+from datasets import get_dataset_config_names, load_dataset
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from annotation import analytics, queries
-from annotation.actions import imports, items, leases, prompts, snapshots, uploads
+from annotation.actions import imports, items, leases, prompts, snapshot_files, snapshots, uploads
 from annotation.analytics.filters import NO_FILTERS
 from annotation.exports import stream
 from annotation.exports.selection import Selection
-from annotation.models import Import, ImportedJudgment, Item, Judgment, Slot
+from annotation.models import Import, ImportedJudgment, Item, Judgment, Project, Slot
 from tests import builders
 from tests.annotation.exports.base import ExportTestCase
 
@@ -263,6 +267,26 @@ class CountingTests(ImportedCase):
         # as if its import had begun before the snapshot
         with patch.object(frozen, "last_judgment", ids + 10**6):
             assert analytics.imported_count(self.project, frozen) == 1
+
+    def test_the_hub_folder_has_them_in_configurations_of_their_own(self) -> None:
+        def configurations(project: Project) -> dict[str, int]:
+            frozen = snapshots.create_snapshot(project=project, creator=self.alice, imported=True)
+            folder = tempfile.mkdtemp(dir=settings.ARTIFACTS)
+            with zipfile.ZipFile(snapshot_files.hub_zip(frozen)) as archive:
+                archive.extractall(folder)
+            place = f"{folder}/{snapshot_files.hub_name(frozen)}"
+            rows = load_dataset(place, cache_dir=f"{folder}/cache")  # the default one
+            names = get_dataset_config_names(place)
+            return dict.fromkeys(names, 0) | {"default": sum(map(len, rows.values()))}
+
+        mixed = configurations(self.project)
+        assert {"trl", "trl-imported", "raw"} <= set(mixed)
+        assert "raw-imported" not in mixed
+        assert mixed["default"] == len(self.lines())
+        self.project = builders.project(self.alice, "Imported only")
+        self.upload(PAIRS)
+        only = configurations(self.project)
+        assert ("trl" in only, only["default"]) == (False, 3)
 
     def test_the_snapshot_s_exports_are_those_of_the_project(self) -> None:
         frozen = snapshots.create_snapshot(project=self.project, creator=self.alice, imported=True)

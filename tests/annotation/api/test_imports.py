@@ -48,7 +48,7 @@ class ImportTests(ApiTestCase):
         assert {name: done["report"][name] for name in ("prompts", "items")} == {"prompts": 2, "items": 1}
         assert [page["id"] for page in self.get(self.here, self.alice).json()["results"]] == [sent["id"]]
 
-    def test_columns_can_be_mapped_and_what_becomes_of_others_is_said(self) -> None:
+    def test_columns_can_be_mapped_and_the_others_are_reported(self) -> None:
         row = json.dumps({"q": "Why?", "a": "So.", "b": "No.", "topic": "air"}).encode()
         self.refused(self.send("x.jsonl", row), 400, "file", "map the columns to their roles")
         for mapping, field, words in (

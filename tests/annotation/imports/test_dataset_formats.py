@@ -167,7 +167,7 @@ def test_every_format_is_found_by_its_name() -> None:
     assert max(map(len, DATASET_FORMATS)) <= 40  # the column that keeps it
 
 
-def test_mapped_columns_have_the_roles_that_they_were_given() -> None:
+def test_mapped_columns_have_their_roles() -> None:
     mapping = {"q": "prompt", "a": "answer", "b": "answer", "s": "system", "c": "context"}
     mapping |= {"k": "id", "t1": "tag", "t2": "tag", "m": "metadata", "x": "left out"}
     converter = Converter(mapped_format(mapping))
@@ -205,7 +205,7 @@ def test_every_column_of_a_format_is_declared(name: str) -> None:
     assert set(converter.columns.values()) <= set(COLUMNS)
 
 
-def test_what_a_row_says_of_its_answers_is_kept_with_them() -> None:
+def test_fields_of_an_answer_are_its_metadata() -> None:
     first, second = converted(ROWS["ultrafeedback"]).responses
     assert (first.metadata["overall_score"], second.metadata["overall_score"]) == (4.0, 8.5)
     assert converted(ROWS["distilabel"]).responses[1].metadata == {"rationale": "right"}
@@ -259,14 +259,14 @@ class TestOtherColumns:
     def converter(self, **options: Any) -> Converter:
         return Converter(detect_format(self.ROW), **options)
 
-    def test_one_with_a_text_has_to_be_decided_about_and_numbers_are_kept(self) -> None:
+    def test_a_text_column_is_undecided_and_a_number_is_metadata(self) -> None:
         converter = self.converter()
         assert converter.convert(self.ROW).metadata == {"length": 3, "seen": True}
         assert converter.undecided == ["topic"]
         converter.convert(self.ROW | {"empty": ["x"]})
         assert converter.undecided == ["topic", "empty"]
 
-    def test_they_are_kept_as_metadata(self) -> None:
+    def test_other_columns_are_kept_as_metadata(self) -> None:
         converter = self.converter(other_columns="metadata")
         assert converter.convert(self.ROW).metadata == {"topic": "air", "length": 3, "seen": True}
         assert not converter.undecided

@@ -28,5 +28,5 @@ def test_a_plain_list_has_none(text: str) -> None:
     assert not has_blocks(text)
 
 
-def test_an_answer_without_a_prompt_is_kept_for_the_report() -> None:
+def test_a_block_without_a_prompt_is_reported() -> None:
     assert json.loads(blocks_as_json_lines("\n---\nb\n---\nc")) == {"prompt": "", "responses": ["b", "c"]}

@@ -362,9 +362,7 @@ def test_a_mapped_column_may_name_the_better_answer(better: object, ranks: list[
         ({"ranks": FIRST, "details": [1]}, "details: not an object"),
     ],
 )
-def test_what_is_wrong_with_a_judgment_of_our_own_format_is_said(
-    fields: dict[str, Any], sentence: str
-) -> None:
+def test_an_invalid_judgment_names_its_field(fields: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RowError, match=rf"judgments\[1\].*{sentence}|judgments\[1\].{sentence}"):
         converted(ROWS["palate"], judgments=[fields])
 

@@ -68,7 +68,7 @@ def test_every_question_with_several_answers_is_a_prompt(order: int) -> None:
     assert prompts["text q"].metadata["message_id"] == "q"
 
 
-def test_a_tree_is_told_from_the_next_one() -> None:
+def test_consecutive_trees_are_separate() -> None:
     other = [row | {"message_tree_id": "u"} for row in TREE]
     assert len(converted([*TREE, *other])) == 4
 
