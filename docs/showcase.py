@@ -11,7 +11,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation.actions import judgments, projects, prompts, queue
+from annotation.actions import import_rows, judgments, projects, queue
 from annotation.models import Item, Judgment, Member, Project, Slot, User
 
 GUIDELINE = """Rank the answers as a **thoughtful expert** would who has to live with the advice.
@@ -187,7 +187,7 @@ def project(
         return old
     made = projects.create_project(project=Project(name=name, **fields), guideline=GUIDELINE, creator=lead)
     Member.objects.create(project=made, user=annotator, role=Member.Role.ANNOTATOR)
-    report = prompts.import_lines(project=made, lines=[json.dumps(row).encode() for row in rows])
+    report = import_rows.import_lines(project=made, lines=[json.dumps(row).encode() for row in rows])
     if report.errors:
         raise SystemExit(f"{name}: {report.errors[0]}")
     for place, item in enumerate(Item.objects.filter(project=made).order_by("id")):

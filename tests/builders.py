@@ -9,7 +9,7 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 
-from annotation.actions import judgments, leases, projects, prompts
+from annotation.actions import import_rows, judgments, leases, projects
 from annotation.actions.leases import Lease
 from annotation.models import Judgment, Member, Project, User
 
@@ -40,14 +40,14 @@ def lines(*rows: Mapping[str, object]) -> list[bytes]:
 
 def imported(project: Project, *rows: Mapping[str, object]) -> None:
     """The rows, as a file that was imported without a complaint."""
-    report = prompts.import_lines(project=project, lines=lines(*rows))
+    report = import_rows.import_lines(project=project, lines=lines(*rows))
     assert not report.errors, report.errors
 
 
 def items(project: Project, count: int = 1, k: int | None = None) -> None:
     """`count` prompts with k responses each, imported and in the queue."""
     k = k or project.k
-    report = prompts.import_lines(
+    report = import_rows.import_lines(
         project=project,
         lines=lines(
             *(

@@ -23,8 +23,8 @@ from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions import prompts
-from annotation.actions.prompts import ImportReport, ParsedRow
+from annotation.actions import import_rows
+from annotation.actions.import_rows import ImportReport, ParsedRow
 from annotation.actions.uploads import UploadError, existing_path, format_of, row_unit, upload_path
 from annotation.imports import conversion, file_types
 from annotation.imports.conversion import Converter, UnknownJudge
@@ -166,7 +166,7 @@ def preview_upload(upload: Import) -> ImportPreview:
 
 
 def _converter(upload: Import) -> Converter:
-    min_responses = prompts.min_responses(upload.project)
+    min_responses = import_rows.min_responses(upload.project)
     format = format_of(upload)
     assert format is not None, "such a file cannot be started"
     return Converter(
@@ -289,7 +289,7 @@ def run_import(upload: Import) -> None:
             file_type = file_types.detect_file_type(upload_path(upload), upload.name)
             converter = _converter(upload)
             rows = _parse_rows(upload, file_type, converter)
-            report = prompts.import_rows(
+            report = import_rows.import_rows(
                 project=upload.project,
                 rows=_stop_at_undecided_columns(rows, converter),
                 set_aside_share=upload.set_aside_share,

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions.prompts import import_lines
+from annotation.actions.import_rows import import_lines
 from annotation.api import errors, filtering
 from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.parsers import JsonLinesParser, JsonParser

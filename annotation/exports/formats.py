@@ -1,6 +1,6 @@
 """Export formats: each a list of columns, from which the JSON lines, the Parquet schema and the API documentation follow.
 
-A column's SQL gives JSON text. It reads the judgment `j` (see `sources`); in formats of one row per pair also `pair`, whose
+A column's SQL gives JSON text. It reads the judgment `j` (see `judgments_sql`); in formats of one row per pair also `pair`, whose
 `better` and `worse` are positions in `j.ranks`.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from annotation.exports.judgment_row import MESSAGE, ROW_TYPES, Type
-from annotation.exports.sources import json_float, margin_of
+from annotation.exports.judgments_sql import json_float, margin_of
 
 MESSAGES: Type = [MESSAGE]
 

@@ -16,7 +16,7 @@ import psycopg
 from django.db import connection, transaction
 from django.db.models import Max
 
-from annotation.exports import sources
+from annotation.exports import judgments_sql
 from annotation.exports.formats import FORMATS
 from annotation.exports.parquet_writer import convert_to_parquet
 from annotation.exports.query import lines_query, votes_query
@@ -59,7 +59,7 @@ def _export_tables(project: Project, selection: Selection) -> Chunks:
     imported = selection.imported
     if imported == "include" and not ImportedJudgment.objects.filter(item__project=project).exists():
         imported = "exclude"  # a simpler query, and the same rows
-    source, newest = sources.live(imported), newest_judgment()
+    source, newest = judgments_sql.live(imported), newest_judgment()
     after, limit = 0, FIRST_PROMPTS
     while prompts := list(
         project.prompts.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit]
@@ -74,7 +74,7 @@ def _export_tables(project: Project, selection: Selection) -> Chunks:
 
 def _export_file(path: Path, selection: Selection) -> Chunks:
     for lines in _batches(path):
-        text = _query_lines(selection, sources.SNAPSHOT, lines=lines)
+        text = _query_lines(selection, judgments_sql.SNAPSHOT, lines=lines)
         if text:
             yield text.encode()
 

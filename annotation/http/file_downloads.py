@@ -8,7 +8,7 @@ import json
 from django.db.models import Max
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 
-from annotation.actions import snapshot_files
+from annotation.actions import export_files
 from annotation.exports import stream
 from annotation.exports.selection import FILES, Selection
 from annotation.http.streaming import accepts_gzip, compress, etag_matches, send_file, stream_response
@@ -40,7 +40,7 @@ def live_etag(project: Project, selection: Selection) -> str:
         for table in (Judgment, ImportedJudgment, Verdict, AuditEntry)
     ]
     key = json.dumps(
-        [snapshot_files.VERSION, project.pk, newest, selection.values()], sort_keys=True, default=str
+        [export_files.VERSION, project.pk, newest, selection.values()], sort_keys=True, default=str
     )
     return f'"{hashlib.sha256(key.encode()).hexdigest()[:40]}"'
 
@@ -49,20 +49,20 @@ def send_snapshot_export(request: HttpRequest, snapshot: Snapshot, selection: Se
     """The snapshot's file must exist."""
     return send_file(
         request,
-        snapshot_files.export_file(snapshot, selection),
-        etag=snapshot_files.etag(snapshot, selection),
+        export_files.export_file(snapshot, selection),
+        etag=export_files.etag(snapshot, selection),
         content_type=_content_type(selection),
-        name=f"{snapshot_files.hub_name(snapshot)}-{selection.format}.{selection.file}",
+        name=f"{export_files.hub_name(snapshot)}-{selection.format}.{selection.file}",
     )
 
 
 def send_hub_archive(request: HttpRequest, snapshot: Snapshot) -> HttpResponseBase:
     return send_file(
         request,
-        snapshot_files.hub_zip(snapshot),
-        etag=f'"hub-{snapshot_files.VERSION}-{snapshot.pk}-{snapshot.sha256[:24]}"',
+        export_files.hub_zip(snapshot),
+        etag=f'"hub-{export_files.VERSION}-{snapshot.pk}-{snapshot.sha256[:24]}"',
         content_type="application/zip",
-        name=f"{snapshot_files.hub_name(snapshot)}.zip",
+        name=f"{export_files.hub_name(snapshot)}.zip",
     )
 
 

@@ -28,49 +28,49 @@ COLUMNS = {
 
 def add_resource_commands(commands: Any) -> None:
     """Add the commands to the parser's subcommands."""
-    projects = _acts(commands, "projects", "your projects")
-    _act(projects, "list", _list_projects, "project")
-    act = _act(projects, "create", _create_project, "project", ("name",))
+    projects = _group(commands, "projects", "your projects")
+    _command(projects, "list", _list_projects, "project")
+    act = _command(projects, "create", _create_project, "project", ("name",))
     act.add_argument(
         "--guideline", type=Path, required=True, help="a file with the first guidelines, in Markdown"
     )
     act.add_argument("--set", **_SETTINGS)
 
-    members = _acts(commands, "members", "the members of a project")
-    _act(members, "list", lambda palate, a: palate.members(a.project), "member", ("project",))
-    act = _act(members, "add", _add_member, "member", ("project", "username"))
+    members = _group(commands, "members", "the members of a project")
+    _command(members, "list", lambda palate, a: palate.members(a.project), "member", ("project",))
+    act = _command(members, "add", _add_member, "member", ("project", "username"))
     act.add_argument("--role", choices=("annotator", "reviewer", "lead"), default="annotator")
 
-    act = _act(commands, "freeze", _freeze, "snapshot", ("project",), "create a snapshot")
+    act = _command(commands, "freeze", _freeze, "snapshot", ("project",), "create a snapshot")
     act.add_argument("--note", default="")
     act.add_argument("--licence", default="")
     act.add_argument("--imported", action="store_true", help="with the imported judgments")
-    snapshots = _acts(commands, "snapshots", "the snapshots of a project")
-    _act(snapshots, "list", lambda palate, a: palate.snapshots(a.project), "snapshot", ("project",))
+    snapshots = _group(commands, "snapshots", "the snapshots of a project")
+    _command(snapshots, "list", lambda palate, a: palate.snapshots(a.project), "snapshot", ("project",))
 
-    runs = _acts(commands, "runs", "training runs")
-    _act(runs, "list", lambda palate, a: palate.runs(a.project), "run", ("project",))
-    act = _act(runs, "start", _start_run, "run", ("project", "kind"))
+    runs = _group(commands, "runs", "training runs")
+    _command(runs, "list", lambda palate, a: palate.runs(a.project), "run", ("project",))
+    act = _command(runs, "start", _start_run, "run", ("project", "kind"))
     act.add_argument("--snapshot", type=int, help="its number")
     act.add_argument("--model", type=int, help="its id")
     act.add_argument("--name", help="of the model that the run makes")
     act.add_argument("--set", **_SETTINGS)
     act.add_argument("--watch", action="store_true", help="follow it to its end")
     for verb, method in (("watch", _watch_run), ("cancel", _cancel_run), ("resume", _resume_run)):
-        _act(runs, verb, method, "run", ("id",))
+        _command(runs, verb, method, "run", ("id",))
 
-    models = _acts(commands, "models", "the models of a project")
-    _act(models, "list", lambda palate, a: palate.models(a.project), "model", ("project",))
-    _act(commands, "promote", _promote, "model", ("id",), "make a model the current one of its kind")
+    models = _group(commands, "models", "the models of a project")
+    _command(models, "list", lambda palate, a: palate.models(a.project), "model", ("project",))
+    _command(commands, "promote", _promote, "model", ("id",), "make a model the current one of its kind")
 
-    loops = _acts(commands, "loops", "the loops of a project")
-    _act(loops, "list", lambda palate, a: palate.loops(a.project), "loop", ("project",))
-    act = _act(commands, "overrule", _overrule, "round", ("round",), "overrule the gates of a round")
+    loops = _group(commands, "loops", "the loops of a project")
+    _command(loops, "list", lambda palate, a: palate.loops(a.project), "loop", ("project",))
+    act = _command(commands, "overrule", _overrule, "round", ("round",), "overrule the gates of a round")
     act.add_argument("--reason", required=True)
 
-    webhooks = _acts(commands, "webhooks", "the webhooks of a project")
-    _act(webhooks, "list", lambda palate, a: palate.webhooks(a.project), "webhook", ("project",))
-    act = _act(webhooks, "add", _add_webhook, "webhook", ("project", "url"))
+    webhooks = _group(commands, "webhooks", "the webhooks of a project")
+    _command(webhooks, "list", lambda palate, a: palate.webhooks(a.project), "webhook", ("project",))
+    act = _command(webhooks, "add", _add_webhook, "webhook", ("project", "url"))
     act.add_argument("--event", action="append", required=True, help="may be repeated")
 
 
@@ -82,11 +82,11 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def _acts(commands: Any, name: str, about: str) -> Any:
-    return commands.add_parser(name, help=about).add_subparsers(required=True, metavar="act")
+def _group(commands: Any, name: str, about: str) -> Any:
+    return commands.add_parser(name, help=about).add_subparsers(required=True, metavar="command")
 
 
-def _act(
+def _command(
     commands: Any, name: str, method: Any, resource: str, arguments: Sequence[str] = (), about: str = ""
 ) -> argparse.ArgumentParser:
     """Add a command that prints what `method` returns."""

@@ -16,9 +16,9 @@ from django.db.models import Count
 from django.test import Client, TransactionTestCase
 
 from annotation.actions import leases
+from annotation.actions.import_rows import import_lines
 from annotation.actions.judgments import AlreadyJudged
 from annotation.actions.leases import Lease
-from annotation.actions.prompts import import_lines
 from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.patience import HANGS_S

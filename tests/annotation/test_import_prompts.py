@@ -6,8 +6,8 @@ from unittest.mock import patch
 
 import pytest
 
-from annotation.actions import prompts
-from annotation.actions.prompts import ImportReport, SampledResponse
+from annotation.actions import import_rows
+from annotation.actions.import_rows import ImportReport, SampledResponse
 from annotation.exports import stream
 from annotation.exports.selection import Selection
 from annotation.logic.splits import split_of
@@ -21,7 +21,7 @@ TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Why not?"]}
 class ImportTestCase(PalateTestCase):
     def send(self, *rows: Mapping[str, object] | bytes) -> ImportReport:
         lines = [row if isinstance(row, bytes) else json.dumps(row).encode() + b"\n" for row in rows]
-        return prompts.import_lines(project=self.project, lines=lines)
+        return import_rows.import_lines(project=self.project, lines=lines)
 
     def nothing_came_in(self) -> bool:
         return not any(model.objects.exists() for model in (Prompt, Response, Item, Candidate, Slot, Author))
@@ -110,7 +110,7 @@ class ImportTests(ImportTestCase):
 
     def test_projects_do_not_see_each_others_prompts(self) -> None:
         other = builders.project(self.alice, "Other")
-        prompts.import_lines(project=other, lines=builders.lines(TWO))
+        import_rows.import_lines(project=other, lines=builders.lines(TWO))
         assert self.send(TWO | {"prompt": "Something else?"}).prompts == 1
 
     def test_the_number_of_queries_does_not_grow_with_the_file(self) -> None:
@@ -122,7 +122,7 @@ class ImportTests(ImportTestCase):
 
     def test_a_long_file_comes_in_by_batches_and_still_whole_or_not_at_all(self) -> None:
         rows = [{"id": f"q{n}", "prompt": f"{n}?", "responses": ["a", "b"]} for n in range(30)]
-        with patch("annotation.actions.prompts.BATCH_BYTES", 300):
+        with patch("annotation.actions.import_rows.BATCH_BYTES", 300):
             report = self.send(*rows, rows[0])
             assert report.errors == [(31, "id: 'q0' is the id of line 1 already")]
             assert self.nothing_came_in()
@@ -188,7 +188,7 @@ class RefusalTests(ImportTestCase):
             raise ConnectionResetError("the sender went away")
 
         with pytest.raises(ConnectionResetError):
-            prompts.import_lines(project=self.project, lines=lines())
+            import_rows.import_lines(project=self.project, lines=lines())
         assert self.nothing_came_in()
 
 
@@ -198,12 +198,12 @@ class AddResponsesTests(ImportTestCase):
         prompt = Prompt.objects.get()
         author = Author.objects.create(project=self.project, kind="policy", name="p1")
         samples = [SampledResponse(prompt.pk, text, {"seed": 1}) for text in ("a", "b", "a")]
-        responses, new = prompts.add_responses(author=author, samples=samples)
+        responses, new = import_rows.add_responses(author=author, samples=samples)
         assert ([response.text for response in responses], new) == (["a", "b"], 2)
-        responses, new = prompts.add_responses(
+        responses, new = import_rows.add_responses(
             author=author, samples=[*samples, SampledResponse(prompt.pk, "c")]
         )
         assert ([response.text for response in responses], new) == (["a", "b", "c"], 1)
         other = Author.objects.create(project=self.project, kind="policy", name="p2")
-        assert prompts.add_responses(author=other, samples=samples)[1] == 2
+        assert import_rows.add_responses(author=other, samples=samples)[1] == 2
         assert Response.objects.filter(sampling={"seed": 1}).count() == 4

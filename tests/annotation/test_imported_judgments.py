@@ -17,7 +17,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from annotation import analytics, queries
-from annotation.actions import imports, items, leases, prompts, snapshot_files, snapshots, uploads
+from annotation.actions import export_files, import_rows, imports, items, leases, snapshots, uploads
 from annotation.analytics.filters import NO_FILTERS
 from annotation.exports import stream
 from annotation.exports.selection import Selection
@@ -178,7 +178,7 @@ class StoringTests(ImportedCase):
             "responses": ["a", "b"],
             "judgments": [{"ranks": [2, 1], "account": "machine", "annotator": "judge-7b"}],
         }
-        report = prompts.import_lines(project=self.project, lines=builders.lines(row), actor=self.alice)
+        report = import_rows.import_lines(project=self.project, lines=builders.lines(row), actor=self.alice)
         assert (report.judgments, report.items, report.errors) == (1, 1, [])
         only = ImportedJudgment.objects.get()
         assert (only.source, only.annotator, only.account) == (None, "judge-7b", "machine")
@@ -272,9 +272,9 @@ class CountingTests(ImportedCase):
         def configurations(project: Project) -> dict[str, int]:
             frozen = snapshots.create_snapshot(project=project, creator=self.alice, imported=True)
             folder = tempfile.mkdtemp(dir=settings.ARTIFACTS)
-            with zipfile.ZipFile(snapshot_files.hub_zip(frozen)) as archive:
+            with zipfile.ZipFile(export_files.hub_zip(frozen)) as archive:
                 archive.extractall(folder)
-            place = f"{folder}/{snapshot_files.hub_name(frozen)}"
+            place = f"{folder}/{export_files.hub_name(frozen)}"
             rows = load_dataset(place, cache_dir=f"{folder}/cache")  # the default one
             names = get_dataset_config_names(place)
             return dict.fromkeys(names, 0) | {"default": sum(map(len, rows.values()))}

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from annotation.actions import invitations, leases, members, projects, prompts, review, snapshots
+from annotation.actions import import_rows, invitations, leases, members, projects, review, snapshots
 from annotation.models import Invitation, Item, Judgment, Member, Project, User
 from tests import builders
 
@@ -77,7 +77,7 @@ def test_a_project_is_worked_on_while_a_file_comes_in(project: Project, alice: U
     rows = builders.lines({"prompt": "Why?", "responses": ["Because.", "Ask her."]})
     builders.items(project, 1)
     builders.judgment(project, alice)
-    with meanwhile(lambda: prompts.import_lines(project=project, lines=rows)):
+    with meanwhile(lambda: import_rows.import_lines(project=project, lines=rows)):
         member = invitations.accept(invitation=Invitation.objects.get(pk=invitation.pk), user=bob)
         members.change_role(member=member, role="lead", actor=alice)
         projects.write_guideline(project=project, text="Prefer the shorter one.", author=alice)

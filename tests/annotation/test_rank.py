@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from annotation import queries
-from annotation.actions import prompts
+from annotation.actions import import_rows
 from annotation.actions.projects import write_guideline
 from annotation.models import Draft, Judgment, Member, Skip, Slot
 from tests import builders
@@ -52,7 +52,7 @@ class ShowTests(JudgingTestCase):
         lines = builders.lines(
             {"prompt": "Who?", "responses": [{"text": t, "author": "secret-model"} for t in ("x", "y", "z")]}
         )
-        assert not prompts.import_lines(project=self.project, lines=lines).errors
+        assert not import_rows.import_lines(project=self.project, lines=lines).errors
         response = self.client.get(self.url())
         self.assertNotContains(response, "secret-model")
         self.assertNotContains(response, " checked")
@@ -60,7 +60,7 @@ class ShowTests(JudgingTestCase):
     def test_scripts_in_a_text_are_text(self) -> None:
         evil = "<script>alert(1)</script> <img src=x onerror=alert(1)> [x](javascript:alert(1))"
         lines = builders.lines({"prompt": evil, "responses": [evil, "b", "c"]})
-        assert not prompts.import_lines(project=self.project, lines=lines).errors
+        assert not import_rows.import_lines(project=self.project, lines=lines).errors
         response = self.client.get(self.url())
         self.assertContains(response, "&lt;script&gt;alert(1)&lt;/script&gt;")
         self.assertNotContains(response, "<script>alert")

@@ -18,7 +18,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from annotation.actions import imports, prompts, uploads
+from annotation.actions import import_rows, imports, uploads
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from tests import builders
 from tests.processes import kill, process, until
@@ -231,9 +231,9 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
 ) -> None:
     claimed = imports.claim(queued(project, lines(TWO)).pk)
     assert claimed is not None
-    take = prompts.import_rows
+    take = import_rows.import_rows
 
-    def stopped(**arguments: Any) -> prompts.ImportReport:
+    def stopped(**arguments: Any) -> import_rows.ImportReport:
         report = take(**arguments)
         other = threading.Thread(target=cancelled)
         other.start()
@@ -244,7 +244,7 @@ def test_one_that_was_stopped_after_its_last_row_leaves_nothing(
         imports.cancel(Import.objects.get())
         connection.close()
 
-    monkeypatch.setattr(prompts, "import_rows", stopped)
+    monkeypatch.setattr(import_rows, "import_rows", stopped)
     imports.run_import(claimed)
     claimed.refresh_from_db()
     assert claimed.state == "cancelled"
@@ -350,7 +350,7 @@ def test_an_error_on_the_way_leaves_nothing_and_is_told(
     def broken(**_: Any) -> None:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(prompts, "enqueue", broken)
+    monkeypatch.setattr(import_rows, "enqueue", broken)
     failed = read(project, lines(TWO))
     assert (failed.state, failed.report["reason"]) == ("failed", "RuntimeError: out of luck")
     assert nothing_came_in()
@@ -360,14 +360,14 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "RUN_HEARTBEAT_S", 0.02)
-    monkeypatch.setattr(prompts, "BATCH_BYTES", 100)
+    monkeypatch.setattr(import_rows, "BATCH_BYTES", 100)
     rows = [{"prompt": f"Question {n}?"} for n in range(400)]
     upload = queued(project, lines(*rows))
     claimed = imports.claim(upload.pk)
     assert claimed is not None
     seen: list[int] = []
     read: list[int] = []
-    real = prompts._batches
+    real = import_rows._batches
 
     def slowly(*args: Any) -> Iterator[Any]:
         for batch in real(*args):
@@ -375,7 +375,7 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
             read.append(batch[1])
             yield batch
 
-    monkeypatch.setattr(prompts, "_batches", slowly)
+    monkeypatch.setattr(import_rows, "_batches", slowly)
 
     def watch() -> None:
         from django.db import connection

@@ -18,7 +18,7 @@ from django.test import override_settings
 from django.utils import timezone
 from palate_client import verified
 
-from annotation.actions import prompts, safe_http, webhook_delivery, webhooks
+from annotation.actions import import_rows, safe_http, webhook_delivery, webhooks
 from annotation.actions.webhooks import WebhookError
 from annotation.models import AuditEntry, Delivery, Item, Prompt, Webhook
 from tests import builders
@@ -314,10 +314,13 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
         over.wait(30)
 
     def long_import() -> None:
-        prompts.import_lines(project=project, lines=slowly())
+        import_rows.import_lines(project=project, lines=slowly())
         connection.close()
 
-    with patch.object(webhook_delivery, "SETTLE_TIME", timedelta(0)), patch.object(prompts, "BATCH_BYTES", 1):
+    with (
+        patch.object(webhook_delivery, "SETTLE_TIME", timedelta(0)),
+        patch.object(import_rows, "BATCH_BYTES", 1),
+    ):
         other = threading.Thread(target=long_import)
         other.start()
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from playwright.sync_api import Page, expect
 
-from annotation.actions import prompts
+from annotation.actions import import_rows
 from annotation.models import Draft, Judgment, Skip
 from tests import builders
 from tests.browser.judging import (
@@ -166,7 +166,7 @@ class TestRank:
             f"```js\n</code><script>{run}</script>\n```"
         )
         lines = builders.lines({"prompt": evil, "responses": [evil, "two", "three"]})
-        assert not prompts.import_lines(project=project, lines=lines).errors
+        assert not import_rows.import_lines(project=project, lines=lines).errors
         asked: list[str] = []
         page.on("request", lambda request: asked.append(request.url))
         sign_in(page, cast.bob)
@@ -330,7 +330,7 @@ class TestScreens:
         for project in (rank, compare):
             answers = [f"{wide} {n}" for n in range(project.k)]
             lines = builders.lines({"prompt": wide, "responses": answers})
-            assert not prompts.import_lines(project=project, lines=lines).errors
+            assert not import_rows.import_lines(project=project, lines=lines).errors
         page = new_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True)
 
         def fits(address: str) -> None:

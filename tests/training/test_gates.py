@@ -21,7 +21,6 @@ WIN = {
     "low": 0.55,
     "high": 0.65,
     "prompts": 90,
-    "above": 0.5,
 }
 
 

@@ -9,7 +9,7 @@ from django.test import override_settings
 from django.urls import reverse
 from django.utils.html import strip_tags
 
-from annotation.actions import prompts
+from annotation.actions import import_rows
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint, policy, snapshot
 from training.models import ModelVersion, Run
@@ -122,8 +122,8 @@ class ModelTests(AccessTestCase):
 
     def test_a_policy_shows_sample_responses_and_text_is_not_markup(self) -> None:
         prompt = self.project.prompts.first()
-        sample = prompts.SampledResponse(prompt.pk, "**Well**, <script>alert(1)</script>")
-        prompts.add_responses(author=self.first.author, samples=[sample])
+        sample = import_rows.SampledResponse(prompt.pk, "**Well**, <script>alert(1)</script>")
+        import_rows.add_responses(author=self.first.author, samples=[sample])
         self.sign_in(self.alice)
         page = self.client.get(self.url("model", self.first.pk))
         self.assertContains(page, "<strong>Well</strong>")

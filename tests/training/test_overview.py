@@ -4,7 +4,7 @@ import re
 
 from django.urls import reverse
 
-from annotation.actions import prompts, snapshots
+from annotation.actions import import_rows, snapshots
 from tests import builders
 from tests.access_cases import finished, policy, snapshot
 from tests.base import PalateTestCase
@@ -46,7 +46,7 @@ class OverviewTests(PalateTestCase):
 
     def test_the_next_step_goes_around_the_loop(self) -> None:
         assert self.next() == "Import prompts"
-        prompts.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
+        import_rows.import_lines(project=self.project, lines=builders.lines({"prompt": "Why?"}))
         assert self.next() == "Add a policy"
         first = policy(self.project)
         assert self.next() == "Generate answers"

@@ -79,7 +79,7 @@ def compare_policies(
             if not matches:
                 continue
         rate = mean_win_rate([match.win_rate for match in matches])
-        wins.append({"name": name, "by": label, "above": 0.5, "must": "keep" if place else "win"} | rate)
+        wins.append({"name": name, "by": label, "must": "keep" if place else "win"} | rate)
     first = match_prompts(answers, next(iter(scorers.values()))[1])
     new_length = [len(text) for new, old in answers.values() if new and old for text in new]
     old_length = [len(text) for new, old in answers.values() if new and old for text in old]
@@ -171,7 +171,7 @@ def human_win_rate(round: Round) -> JsonObject | None:
     if not by_item:
         return None
     rate = mean_win_rate([fmean(rates) for rates in by_item.values()])
-    return {"name": "people", "by": "annotators (blind)", "above": 0.5, "must": "keep"} | rate
+    return {"name": "people", "by": "annotators (blind)", "must": "keep"} | rate
 
 
 def disputed_judgments(

@@ -30,6 +30,9 @@ class Gate:
 
 Report = Mapping[str, Any]
 
+MIN_WIN_RATE = 0.5
+"""Of the new policy over the old one: below it, the old one is preferred."""
+
 
 def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
     """Headings, each with the requirements that the gates below will check."""
@@ -48,8 +51,8 @@ def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
         (
             "New policy",
             [
-                "Win rate over the old policy, by the reward model: the whole 95% interval is above 50%.",
-                "Win rate by the other reward models and by annotators: the interval is not below 50%.",
+                f"Win rate over the old policy, by the reward model: the whole 95% interval is above {MIN_WIN_RATE:.0%}.",
+                f"Win rate by the other reward models and by annotators: the interval is not below {MIN_WIN_RATE:.0%}.",
                 f"KL from the reference of at most {settings.max_kl:g} nats per response.",
                 f"Answers at most {settings.max_length_drift:g} times longer or shorter than the old policy's.",
             ],
@@ -173,19 +176,25 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
 
 def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
     """wins: an entry of the report's `wins`."""
-    low, high, above = wins["low"], wins["high"], wins["above"]
+    low, high = wins["low"], wins["high"]
     sentence = (
         f"Win rate over the old policy, by {wins['by']}: {_percent(wins['mean'])} [{_percent(low)}, {_percent(high)}] on"
         f" {wins['prompts']:,} prompts; "
     )
     if wins["must"] == "win":
-        passed = low > above
-        sentence += f"the whole interval must be above {_percent(above)}."
+        passed = low > MIN_WIN_RATE
+        sentence += f"the whole interval must be above {_percent(MIN_WIN_RATE)}."
     else:
-        passed = high >= above
-        sentence += f"the interval must not be below {_percent(above)}, or the policy has overfitted to the reward model."
+        passed = high >= MIN_WIN_RATE
+        sentence += f"the interval must not be below {_percent(MIN_WIN_RATE)}, or the policy has overfitted to the reward model."
     return Gate(
-        f"wins_{wins['name']}", f"Win rate by {wins['by']}", wins["mean"], above, passed, sentence, share=True
+        f"wins_{wins['name']}",
+        f"Win rate by {wins['by']}",
+        wins["mean"],
+        MIN_WIN_RATE,
+        passed,
+        sentence,
+        share=True,
     )
 
 

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.utils.text import slugify
 
 from annotation.actions import queue
-from annotation.actions.prompts import SampledResponse, add_responses
+from annotation.actions.import_rows import SampledResponse, add_responses
 from annotation.models import Author, Response
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
