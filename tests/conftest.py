@@ -6,6 +6,7 @@ import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import OperationalError
 from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import override_settings
 from psycopg.errors import DeadlockDetected
 
 
@@ -33,4 +34,11 @@ def patient_flush() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "execute_sql_flush", flush_again)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def static_files_on_request() -> Iterator[None]:
+    """Each test client loads the middleware anew, and WhiteNoise would list all static files each time."""
+    with override_settings(WHITENOISE_AUTOREFRESH=True):
         yield

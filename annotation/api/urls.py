@@ -25,6 +25,7 @@ from annotation.api.snapshots import (
     SnapshotHubApi,
     SnapshotsApi,
 )
+from annotation.api.tokens import TokenApi, TokensApi
 from annotation.api.webhooks import DeliveriesApi, RedeliverApi, TestApi, WebhookApi, WebhooksApi
 
 PROJECT = "projects/<slug:slug>/"
@@ -34,6 +35,8 @@ WEBHOOK = f"{PROJECT}webhooks/<int:pk>/"
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
     path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    path("tokens/", TokensApi.as_view(), name="api-tokens"),
+    path("tokens/<int:pk>/", TokenApi.as_view(), name="api-token"),
     path("projects/", ProjectsApi.as_view(), name="api-projects"),
     path(PROJECT, ProjectApi.as_view(), name="api-project"),
     path(f"{PROJECT}members/", MembersApi.as_view(), name="api-members"),

@@ -9,6 +9,7 @@ import re
 import tempfile
 import time
 import uuid
+import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -167,25 +168,53 @@ class Palate(Resources):
         An interrupted download is resumed for a snapshot, and restarted for a live export. The file appears when it is
         complete. Returns its path.
         """
-        target = Path(path)
-        partial = target.with_name(f"{target.name}.part")
         parameters = {name: _parameter_text(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
-        for attempt in range(ATTEMPTS):
+        return self._save(place, parameters, Path(path), on_bytes)
+
+    def push_to_hub(self, slug: str, repo_id: str, *, snapshot: int, private: bool = True) -> str:
+        """Upload a snapshot to a dataset repository of the Hugging Face hub: Parquet files in several formats, the dataset card
+        and the manifest. A new repository is private unless `private` is false. Returns the commit's URL.
+
+        Needs `palate-client[hub]`, and a token of the hub in HF_TOKEN or from `hf auth login`.
+
+        Raises:
+            PalateError: the site or the hub refused.
+        """
+        try:
+            from huggingface_hub import HfApi
+            from huggingface_hub.errors import HfHubHTTPError
+        except ImportError as error:
+            raise PalateError(0, "This needs huggingface_hub: pip install 'palate-client[hub]'") from error
+
+        hub = HfApi()
+        with tempfile.TemporaryDirectory() as temporary:
+            archive = self._save(
+                f"/projects/{slug}/snapshots/{snapshot}/hub/",
+                {},
+                Path(temporary, "hub.zip"),
+                _ignore_progress,
+            )
+            with zipfile.ZipFile(archive) as files:
+                files.extractall(temporary)
+            archive.unlink()
+            (folder,) = Path(temporary).iterdir()
             try:
-                self._download(place, parameters, partial, on_bytes)
-            except (httpx2.TransportError, httpx2.StreamError) as error:
-                if attempt + 1 == ATTEMPTS:
-                    raise PalateError(0, f"The connection broke: {error}") from error
-                time.sleep(min(30, 2**attempt) / 2)
-            else:
-                partial.rename(target)
-                _etag_file(partial).unlink(missing_ok=True)
-                return target
-        raise AssertionError
+                hub.create_repo(repo_id, repo_type="dataset", private=private, exist_ok=True)
+                commit = hub.upload_folder(
+                    repo_id=repo_id,
+                    repo_type="dataset",
+                    folder_path=folder,
+                    commit_message=f"Upload snapshot {snapshot} of {slug}",
+                    # a format that an earlier snapshot had and this one has not
+                    delete_patterns="data/*",
+                )
+            except HfHubHTTPError as error:
+                raise PalateError(error.response.status_code, f"The hub refused: {error}") from error
+        return str(commit.commit_url)
 
     def to_datasets(self, slug: str, *, snapshot: int | None = None, **selection: Any) -> Any:
-        """An export as a `datasets.Dataset`, with the types of its Parquet file. Needs the package `datasets`."""
+        """An export as a `datasets.Dataset`, with the types of its Parquet file. Needs `palate-client[datasets]`."""
         from datasets import Dataset
 
         with tempfile.TemporaryDirectory() as folder:
@@ -239,6 +268,9 @@ class Palate(Resources):
 
     def _json(self, method: str, path: str, data: Any = None) -> Json:
         return dict(self._send(method, path, data=data, retry=True).json())
+
+    def _delete(self, path: str) -> None:
+        self._send("DELETE", path, retry=False)
 
     def _list(self, path: str) -> list[Json]:
         return list(self._send("GET", path, retry=True).json())
@@ -298,6 +330,22 @@ class Palate(Resources):
                 continue
             _raise_for(answer)
             return answer
+
+    def _save(self, place: str, parameters: Mapping[str, str], target: Path, on_bytes: Progress) -> Path:
+        """Download a file, resumed where a connection broke. It appears when it is complete."""
+        partial = target.with_name(f"{target.name}.part")
+        for attempt in range(ATTEMPTS):
+            try:
+                self._download(place, parameters, partial, on_bytes)
+            except (httpx2.TransportError, httpx2.StreamError) as error:
+                if attempt + 1 == ATTEMPTS:
+                    raise PalateError(0, f"The connection broke: {error}") from error
+                time.sleep(min(30, 2**attempt) / 2)
+            else:
+                partial.rename(target)
+                _etag_file(partial).unlink(missing_ok=True)
+                return target
+        raise AssertionError
 
     def _download(self, place: str, parameters: Mapping[str, str], partial: Path, on_bytes: Progress) -> None:
         """Download the missing part of the file."""

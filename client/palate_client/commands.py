@@ -22,6 +22,8 @@ COLUMNS = {
     "loop": ("id", "name", "recipe", "active"),
     "round": ("id", "number", "state", "step", "decision"),
     "webhook": ("id", "url", "active", "events"),
+    "commit": ("url",),
+    "token": ("id", "name", "scope", "created_at", "expires_at", "last_used_at"),
 }
 """The columns of a table, by resource."""
 
@@ -72,6 +74,21 @@ def add_resource_commands(commands: Any) -> None:
     _command(webhooks, "list", lambda palate, a: palate.webhooks(a.project), "webhook", ("project",))
     act = _command(webhooks, "add", _add_webhook, "webhook", ("project", "url"))
     act.add_argument("--event", action="append", required=True, help="may be repeated")
+
+    tokens = _group(commands, "tokens", "your API tokens")
+    _command(tokens, "list", lambda palate, _: palate.tokens(), "token")
+    _command(tokens, "revoke", _revoke_token, "token", ("id",))
+
+    act = _command(
+        commands,
+        "push",
+        _push,
+        "commit",
+        ("project", "repository"),
+        "upload a snapshot to the Hugging Face hub",
+    )
+    act.add_argument("--snapshot", type=int, required=True, help="its number")
+    act.add_argument("--public", action="store_true", help="make a new repository public")
 
 
 _SETTINGS: dict[str, Any] = {
@@ -216,3 +233,16 @@ def _add_webhook(palate: Palate, arguments: argparse.Namespace) -> Json:
     if "secret" in hook and not arguments.json:
         print(f"Its secret, which is shown only once: {hook['secret']}")
     return hook
+
+
+def _revoke_token(palate: Palate, arguments: argparse.Namespace) -> list[Json]:
+    """The tokens that are left."""
+    palate.revoke_token(arguments.id)
+    return palate.tokens()
+
+
+def _push(palate: Palate, arguments: argparse.Namespace) -> Json:
+    url = palate.push_to_hub(
+        arguments.project, arguments.repository, snapshot=arguments.snapshot, private=not arguments.public
+    )
+    return {"url": url}

@@ -1,4 +1,4 @@
-"""What a lead manages on a site: projects, members, snapshots, runs, models, loops, rounds and webhooks."""
+"""What a lead manages on a site: projects, members, snapshots, runs, models, loops, rounds, webhooks and tokens."""
 
 from __future__ import annotations
 
@@ -110,6 +110,15 @@ class Resources(ABC):
         """Returns it with its secret, which is shown only once."""
         return self._json("POST", f"/projects/{slug}/webhooks/", {"url": url, "events": list(events)})
 
+    # --- tokens ---------------------------------------------------------------------------------------------
+
+    def tokens(self) -> list[Json]:
+        """Your API tokens, newest first, without their keys."""
+        return self._list("/tokens/")
+
+    def revoke_token(self, id: int) -> None:
+        self._delete(f"/tokens/{id}/")
+
     # --- HTTP -----------------------------------------------------------------------------------------------
 
     @staticmethod
@@ -129,6 +138,9 @@ class Resources(ABC):
             if now["state"] in ends:
                 return now
             time.sleep(every_s)
+
+    @abstractmethod
+    def _delete(self, path: str) -> None: ...
 
     @abstractmethod
     def _json(self, method: str, path: str, data: Any = None) -> Json:

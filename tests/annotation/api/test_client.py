@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
@@ -13,7 +14,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest.mock import patch
 
 import pytest
@@ -55,6 +56,7 @@ class ClientTests(TransactionTestCase):
             self.downloads_go_on(palate)
             self.rows_end_at_newlines_alone(palate)
             self.what_is_at_work_is_waited_for()
+            self.snapshots_go_to_the_hub(palate)
             self.refusals(palate)
             self.odd_files()
 
@@ -148,6 +150,9 @@ class ClientTests(TransactionTestCase):
         assert [snapshot["note"] for snapshot in json.loads(listed.stdout)] == ["first"]
         for kind in ("runs", "models", "loops", "webhooks"):
             assert table(kind, "list", "helpfulness") == [[]]
+        old, _ = ApiToken.issue(user=self.alice, name="old")
+        assert [row[1] for row in table("tokens", "list")] == ["name", "old", "t"]
+        assert [row[1] for row in table("tokens", "revoke", str(old.pk))] == ["name", "t"]
         refused = self.palate("-m", "palate_client", "runs", "start", "helpfulness", "reward")
         assert (refused.returncode, "no policy yet" in refused.stderr) == (1, True), refused.stderr
         odd = self.palate("-m", "palate_client", "runs", "start", "helpfulness", "reward", "--set", "epochs")
@@ -221,6 +226,30 @@ class ClientTests(TransactionTestCase):
         assert Snapshot.objects.get(note="once").number == number
         until(lambda: Snapshot.objects.count() == before + 2, "what was given up to be done")
 
+    def snapshots_go_to_the_hub(self, palate: Palate) -> None:
+        with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:
+            threading.Thread(target=hub.serve_forever, daemon=True).start()
+            here = {
+                "HF_ENDPOINT": f"http://127.0.0.1:{hub.server_port}",
+                "HF_TOKEN": "hf_x",
+                "HF_HUB_OFFLINE": "0",
+            }
+            commit = f"{here['HF_ENDPOINT']}/datasets/us/preferences/commit/1"
+            with patch.dict(os.environ, here):
+                done = self.palate(
+                    *("-m", "palate_client", "push", "helpfulness", "us/preferences", "--snapshot", "1")
+                )
+            hub.shutdown()
+        assert done.stdout.split() == ["url", commit], done.stderr
+        made = [Hub.created[name] for name in ("organization", "name", "type", "visibility")]
+        assert made == ["us", "preferences", "dataset", "private"]
+        here = palate.export(
+            "helpfulness", self.folder / "p.parquet", snapshot=1, split="train", file="parquet"
+        )
+        assert Hub.files["data/trl/train.parquet"] == here.read_bytes()
+        assert {"README.md", "manifest.json"} < set(Hub.files)
+        assert Hub.deleted == ["data/older/train.parquet"]
+
     def refusals(self, palate: Palate) -> None:
         builders.imported(self.project, {"id": "last", "prompt": "Last?", "responses": ["a", "b", "c"]})
         for wrong, status, words in (
@@ -266,6 +295,53 @@ def test_it_needs_nothing_of_the_site() -> None:
         [sys.executable, "-c", code], cwd=ROOT / "client", capture_output=True, text=True, check=True
     )
     assert done.stdout == "[]\n"
+
+
+class Hub(BaseHTTPRequestHandler):
+    """What the Hugging Face hub answers to an upload: the few requests of its HTTP API, by its documentation."""
+
+    created: ClassVar[dict[str, Any]] = {}
+    files: ClassVar[dict[str, bytes]] = {}
+    deleted: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        # the files that the repository has before the upload
+        here = {"type": "file", "path": "data/older/train.parquet", "size": 1, "oid": "0"}
+        self.answer([here] if "/tree/" in self.path else {"id": "us/preferences", "sha": "0", "siblings": []})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/api/repos/create":
+            Hub.created.update(json.loads(body))
+            self.answer({"url": self.repository()})
+        elif "/preupload/" in self.path:
+            files = [
+                {**file, "uploadMode": "regular", "shouldIgnore": False} for file in json.loads(body)["files"]
+            ]
+            self.answer({"files": files})
+        elif "/commit/" in self.path:
+            for line in map(json.loads, body.splitlines()):
+                if line["key"] == "file":
+                    Hub.files[line["value"]["path"]] = base64.b64decode(line["value"]["content"])
+                elif line["key"] == "deletedFile":
+                    Hub.deleted.append(line["value"]["path"])
+            self.answer({"commitUrl": f"{self.repository()}/commit/1", "commitOid": "1", "success": True})
+        else:
+            self.answer({})
+
+    def repository(self) -> str:
+        return f"http://{self.headers['Host']}/datasets/us/preferences"
+
+    def answer(self, body: Any) -> None:
+        content = json.dumps(body).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *words: Any) -> None:
+        pass
 
 
 class UnreliableSite(BaseHTTPRequestHandler):

@@ -20,6 +20,7 @@ LEAD, LOOKS, ALL = "lead", "lead reviewer", "lead reviewer annotator"
 # view and method: which roles of the project may, and which scope a token needs for it
 RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-projects", "GET"): (ALL + " outsider", "read"),
+    ("api-tokens", "GET"): (ALL + " outsider", "read"),
     ("api-project", "GET"): (ALL, "read"),
     ("api-project", "PATCH"): (LEAD, "lead"),
     ("api-guidelines", "GET"): (ALL, "read"),
@@ -80,6 +81,7 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
 # views of objects that this setup does not have: 404 for everybody; their own tests cover the rest
 ELSEWHERE = {
     *(
+        "api-token",
         "api-run",
         "api-run-metrics",
         "api-run-cancel",
