@@ -9,7 +9,7 @@ ROUNDS ?= 2
 RECIPE ?= dpo
 SEED ?= 0
 SERVE ?= 1
-WORKERS ?= 2
+WORKERS ?= 3
 
 # uv installs many times faster than pip; it does not read pip's folder of wheels by itself
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
@@ -50,7 +50,7 @@ browser:
 	@tests/browser/install
 
 # a class or module of tests is worked off by one worker, those that take longest first
-test: $(VENV)/dev browser ## every test, on real servers, workers and a real browser (ARGS="tests/annotation -x" WORKERS=2)
+test: $(VENV)/dev browser ## every test, on real servers, workers and a real browser (ARGS="tests/annotation -x" WORKERS=3)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser

@@ -22,21 +22,29 @@ def peer(name: str, *requirements: str) -> Path:
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         shutil.rmtree(folder, ignore_errors=True)
-        uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-        if uv is None:
-            raise RuntimeError("uv is needed to make the peers' environments; make install brings it.")
-        find = {"UV_FIND_LINKS": os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS", "")}
-        environment = os.environ | {name: value for name, value in find.items() if value}
-        subprocess.run(
-            [uv, "venv", "--quiet", "--python", sys.executable, folder], check=True, env=environment
-        )
-        subprocess.run(
-            [uv, "pip", "install", "--quiet", "--python", python, *requirements, TORCH],
-            check=True,
-            env=environment,
-        )
+        _uv("venv", "--python", sys.executable, folder)
+        _uv("pip", "install", "--python", python, *requirements, TORCH)
         (folder / "complete").touch()
     return python
+
+
+def packages(name: str, *requirements: str) -> Path:
+    """A folder with these packages without those that they require: to be read beside our own environment's packages."""
+    folder = PLACE / name
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        _uv("pip", "install", "--no-deps", "--target", folder, *requirements)
+        (folder / "complete").touch()
+    return folder
+
+
+def _uv(*arguments: str | Path) -> None:
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    if uv is None:
+        raise RuntimeError("uv is needed to make the peers' environments; make install brings it.")
+    wheels = os.environ.get("UV_FIND_LINKS") or os.environ.get("PIP_FIND_LINKS")
+    environment = os.environ | ({"UV_FIND_LINKS": wheels} if wheels else {})
+    subprocess.run([uv, *arguments[:1], "--quiet", *arguments[1:]], check=True, env=environment)
 
 
 def label_studio() -> Path:

@@ -52,7 +52,7 @@ class TrainerTests(ExportTestCase):
         (self.folder / "pairs.jsonl").write_bytes(self.bytes_of())
         code = (
             f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-            f"from pathlib import Path; from train import tiny; tiny(Path('my-model'))\n{block}"
+            f"from pathlib import Path; from tiny_model import tiny; tiny(Path('my-model'))\n{block}"
         )
         (self.folder / "ten.py").write_text(code)
         run_with_trl(self.folder / "ten.py")
