@@ -23,8 +23,10 @@ from annotation.models import (
     Verdict,
     Webhook,
 )
+from annotation.opaque import opaque_id
 
 Record = dict[str, Any]
+"""Items and responses appear by opaque ids (`annotation.opaque`)."""
 BATCH = 500
 CHUNK_CHARS = 2**16
 
@@ -78,27 +80,26 @@ def _memberships(user: User) -> Iterator[Record]:
 def _judgments(user: User) -> Iterator[Record]:
     judgments = (
         Judgment.objects.filter(annotator=user)
-        .select_related("item__project", "item__prompt", "guideline")
+        .select_related("item__project", "guideline")
         .prefetch_related("placements")
     )
     for judgment in _batches(judgments):
         yield {
             "id": judgment.pk,
             "project": judgment.item.project.slug,
-            "item": judgment.item_id,
-            "prompt": judgment.item.prompt.external_id,
+            "item": opaque_id("item", judgment.item_id, user.pk),
             "guideline": judgment.guideline.number if judgment.guideline else None,
             "degree": judgment.degree,
-            "shown_order": judgment.shown_order,
+            "shown_order": [opaque_id("response", pk, user.pk) for pk in judgment.shown_order],
             "placements": [
                 {
-                    "response": placement.response_id,
+                    "response": opaque_id("response", placement.response_id, user.pk),
                     "rank": placement.rank,
                     "quality": placement.quality,
                     "safe": placement.safe,
                     "flags": placement.flags,
                 }
-                for placement in judgment.placements.all()
+                for placement in judgment.placements_in_order()
             ],
             "rationale": judgment.rationale,
             "demonstration": judgment.demonstration_id,
@@ -115,12 +116,30 @@ def _demonstrations(user: User) -> Iterator[Record]:
 
 def _skips(user: User) -> Iterator[Record]:
     names = ("item_id", "item__project__slug", "reason", "note", "data", "created_at")
-    return _batches(Skip.objects.filter(annotator=user).values("id", *names))
+    return _input_of(user, Skip.objects.filter(annotator=user).values("id", *names))
 
 
 def _drafts(user: User) -> Iterator[Record]:
     names = ("item_id", "item__project__slug", "data", "saved_at")
-    return _batches(Draft.objects.filter(annotator=user).values("id", *names))
+    return _input_of(user, Draft.objects.filter(annotator=user).values("id", *names))
+
+
+def _input_of(user: User, rows: QuerySet[Any]) -> Iterator[Record]:
+    """The rows with what was entered (`FormInput.as_data`), without the ids of items and responses."""
+    for row in _batches(rows):
+        data = row["data"]
+        if isinstance(data, dict):
+            for name in ("ranks", "marks"):
+                if isinstance(data.get(name), dict):
+                    # by the opaque id: PostgreSQL stores an object in the order of its keys
+                    data[name] = dict(
+                        sorted((_opaque_response(pk, user), value) for pk, value in data[name].items())
+                    )
+        yield row | {"item_id": opaque_id("item", row["item_id"], user.pk)}
+
+
+def _opaque_response(pk: str, user: User) -> str:
+    return opaque_id("response", pk, user.pk) if pk.isdecimal() else pk
 
 
 def _tokens(user: User) -> Iterator[Record]:

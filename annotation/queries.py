@@ -108,6 +108,14 @@ def working_now(project: Project) -> QuerySet[Member]:
 
 
 MANY_LEFT = 100
+ROUGHLY = (100, 50, 20, 10)
+
+
+def rough_count(count: int) -> str:
+    """ "over 50", or "up to 10": a number that went down after some judgments alone would tell which items were gold."""
+    return next((f"over {least}" for least in ROUGHLY if count > least), f"up to {ROUGHLY[-1]}")
+
+
 # How many items a member can still judge. It reads slots in the order of the claim, so that the claim's index serves it
 # too, and stops after %(many)s slots: beyond them it is enough to know that there are many.
 ITEMS_LEFT = """
@@ -166,6 +174,15 @@ class Assignment:
     def percent(self) -> int:
         return 100 * self.done // self.total if self.total else 0
 
+    @property
+    def rough_percent(self) -> int:
+        """For annotators, in steps of ten."""
+        return self.percent // 10 * 10
+
+    @property
+    def rough_left(self) -> str:
+        return rough_count(self.left)
+
 
 ASSIGNMENTS = f"""
 SELECT member.project_id, remaining.items, remaining.many, progress.total, progress.done,
@@ -193,20 +210,23 @@ def assignments_of(user: User) -> list[Assignment]:
 
 @dataclass(frozen=True)
 class WorkStatus:
-    """An annotator's counts in a project, the guidelines' version and the item's draft, for the page of one item.
-    `many_left`: there are more than `left`."""
+    """An annotator's counts in a project, the guidelines' version and the item's draft, for the page of one item. `left` is
+    `MANY_LEFT` if there are more."""
 
     left: int
-    many_left: bool
     today: int
     guideline_number: int | None
     draft: Any
 
+    @property
+    def rough_left(self) -> str:
+        return rough_count(self.left)
+
 
 WORK_STATUS = f"""
-SELECT remaining.items, remaining.many,
+SELECT remaining.items,
     (SELECT count(*) FROM annotation_judgment
-     WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(midnight)s),
+     WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(midnight)s AND item_id <> %(besides)s),
     (SELECT max(number) FROM annotation_guideline WHERE project_id = %(project)s),
     (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(user)s)
 FROM ({MEMBER} WHERE user_id = %(user)s AND project_id = %(project)s) AS member
@@ -214,12 +234,21 @@ FROM ({MEMBER} WHERE user_id = %(user)s AND project_id = %(project)s) AS member
 """
 
 
-def work_status(project: Project, user: User, item: Item) -> WorkStatus:
-    values = {"project": project.pk, "user": user.pk, "item": item.pk, "midnight": midnight()}
+def work_status(project: Project, user: User, item: Item, *, after: int | None = None) -> WorkStatus:
+    """after: the id of an item on the screen, if this one is shown once that one is judged."""
+    values = {
+        "project": project.pk,
+        "user": user.pk,
+        "item": item.pk,
+        "midnight": midnight(),
+        "besides": after or 0,
+    }
     # the limit as a constant: with a parameter, PostgreSQL would plan the statement again each time
     statement = WORK_STATUS.replace("%(many)s", str(MANY_LEFT))
-    left, many_left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
-    return WorkStatus(left, many_left, today, guideline_number, json.loads(draft) if draft else None)
+    left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
+    if after:
+        left, today = max(1, left - 1), today + 1
+    return WorkStatus(left, today, guideline_number, json.loads(draft) if draft else None)
 
 
 _ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")

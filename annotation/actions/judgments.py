@@ -30,6 +30,11 @@ __all__ = ["AlreadyJudged", "JudgmentError", "ResponseRatings", "UnsafePreferred
 
 NO_RATINGS: Mapping[int, ResponseRatings] = {}
 
+# Gold and other items are followed by the same statements, so that the time of a response does not tell them apart.
+QUALIFYING = """EXISTS (
+    SELECT FROM annotation_member AS member JOIN annotation_project AS project ON project.id = member.project_id
+    WHERE member.project_id = %(project)s AND member.user_id = %(annotator)s AND member.role = 'annotator'
+      AND member.qualified_at IS NULL AND project.qualification_items > 0)"""
 # One statement, and so one transaction: it closes the slot that the annotator holds (after their lease expired they may
 # hold another one of the item) or else a free one, inserts the judgment with its placements and deletes the draft. It
 # does nothing and returns no row if they have judged the item before or the key was used before.
@@ -48,7 +53,7 @@ closed_slot AS (
          WHERE free.item_id = %(item)s AND NOT free.gold
            AND (free.state = 'open' OR free.state = 'leased' AND free.leased_until < statement_timestamp())
          LIMIT 1 FOR UPDATE SKIP LOCKED))
-    RETURNING slot.id, slot.gold, slot.opened_at),
+    RETURNING slot.id, slot.opened_at),
 judgment AS (
     INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, degree, shown_order, rationale,
                                      demonstration_id, seconds, idempotency_key, created_at)
@@ -68,7 +73,7 @@ placements AS (
 deleted_draft AS (
     DELETE FROM annotation_draft
     WHERE item_id = %(item)s AND annotator_id = %(annotator)s AND NOT EXISTS (SELECT FROM earlier))
-SELECT (SELECT gold FROM closed_slot), {", ".join(f"judgment.{f.column}" for f in Judgment._meta.concrete_fields)}
+SELECT {QUALIFYING}, {", ".join(f"judgment.{f.column}" for f in Judgment._meta.concrete_fields)}
 FROM judgment
 """
 
@@ -148,8 +153,8 @@ def _execute_submit(
     rows = prepared_statements.rows(SUBMIT, parameters)
     if not rows:
         return None
-    is_gold, *fields = rows[0]
-    if is_gold:
+    is_qualifying, *fields = rows[0]
+    if is_qualifying:
         qualification.decide(project_id=lease.project_id, user_id=lease.annotator_id)
     events.announce(events.project_group(lease.project_id), {"kind": "judgment"})
     return Judgment.from_db("default", [f.attname for f in Judgment._meta.concrete_fields], fields)

@@ -4,20 +4,24 @@
 from __future__ import annotations
 
 import random
+import struct
 import uuid
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
-from django.core import signing
 from django.db import IntegrityError
 from django.utils import timezone
 
+from annotation import opaque
 from annotation.actions import qualification
 from annotation.actions.queue import QueueError
 from annotation.db import prepared_statements
+from annotation.logic.judgment_input import EXTRA_QUESTIONS
 from annotation.models import Project, User
 
 _random = random.SystemRandom()
+
+_TICKET = struct.Struct("!4Q16sdB")
 
 
 class Paused(QueueError):
@@ -26,8 +30,9 @@ class Paused(QueueError):
 
 @dataclass(frozen=True)
 class Lease:
-    """One annotator's hold on one slot. It travels through the page as a signed ticket, so that a judgment that arrives
-    after the lease has expired still proves what was shown to whom, with which questions (`Project.extra_questions`)."""
+    """One annotator's hold on one slot. It travels through the page as an encrypted ticket, so that a judgment that
+    arrives after the lease has expired still proves what was shown to whom, with which questions
+    (`Project.extra_questions`)."""
 
     slot_id: int
     item_id: int
@@ -39,19 +44,27 @@ class Lease:
     extra_questions: list[str] = field(default_factory=list)
 
     def ticket(self) -> str:
-        return signing.dumps(asdict(self), salt="lease", compress=True)
+        """Text that only this site can read. Its length tells nothing: it depends on the number of answers alone."""
+        ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id)
+        questions = sum(1 << n for n, name in enumerate(EXTRA_QUESTIONS) if name in self.extra_questions)
+        head = _TICKET.pack(*ids, uuid.UUID(self.token).bytes, self.opened_at, questions)
+        return opaque.encrypt(head + struct.pack(f"!{len(self.shown_order)}Q", *self.shown_order))
 
     @classmethod
     def read(cls, ticket: str, *, annotator: User) -> Lease:
         """The lease of a ticket.
 
         Raises:
-            QueueError: the signature is wrong, or the ticket is another annotator's.
+            QueueError: it is damaged, or another annotator's.
         """
         try:
-            lease = cls(**signing.loads(ticket, salt="lease"))
-        except (signing.BadSignature, TypeError):
+            data = opaque.decrypt(ticket)
+        except opaque.UnreadableError:
             raise QueueError("This page's ticket is damaged. Open the item again.") from None
+        slot, item, project, holder, token, opened_at, questions = _TICKET.unpack_from(data)
+        shown = struct.unpack(f"!{(len(data) - _TICKET.size) // 8}Q", data[_TICKET.size :])
+        asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if questions >> n & 1]
+        lease = cls(slot, item, project, holder, str(uuid.UUID(bytes=token)), list(shown), opened_at, asked)
         if lease.annotator_id != annotator.pk:
             raise QueueError("This item was given to someone else. Open your own from the home page.")
         return lease
@@ -88,23 +101,22 @@ started AS (
     UPDATE annotation_slot SET opened_at = statement_timestamp()
     WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
 """
-FREE_SLOT = """
-    (SELECT free.id FROM annotation_slot AS free
-     WHERE free.project_id = %(project)s AND free.state <> 'done' AND NOT free.gold
-       AND (free.state = 'open' OR free.leased_until < statement_timestamp())
-       AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
-       AND {new}
-       AND {where}
-     ORDER BY {order}
-     LIMIT 1 FOR UPDATE SKIP LOCKED)
+FREE = f"""
+    free.project_id = %(project)s AND free.state <> 'done' AND NOT free.gold
+    AND (free.state = 'open' OR free.leased_until < statement_timestamp())
+    AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
+    AND {NEW_TO_ANNOTATOR.format(item="free.item_id")}
 """
-_NEW = NEW_TO_ANNOTATOR.format(item="free.item_id")
+FREE_SLOT = """
+    (SELECT free.id FROM annotation_slot AS free WHERE {free} AND {where}
+     ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED)
+"""
 _FREE_BY_PRIORITY = FREE_SLOT.format(
-    new=_NEW, where="true", order="free.restricted DESC, free.priority DESC, free.random_key, free.id"
+    free=FREE, where="true", order="free.restricted DESC, free.priority DESC, free.random_key, free.id"
 )
 # the first control key from a random number on, then from 0: uniform over the slots, whatever their priority
 _FREE_AT_RANDOM = ",".join(
-    FREE_SLOT.format(new=_NEW, where=where, order="free.control_key, free.id")
+    FREE_SLOT.format(free=FREE, where=where, order="free.control_key, free.id")
     for where in ("free.control_key >= %(control_key)s", "free.control_key < %(control_key)s")
 )
 # One statement, so that no two people can get the same slot. An annotator who holds a lease gets the same item again, in
@@ -137,7 +149,8 @@ FROM member LEFT JOIN claimed ON true
 """
 CLAIM_BY_PRIORITY = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_BY_PRIORITY)
 CLAIM_AT_RANDOM = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_AT_RANDOM)
-# A new slot on a gold item that is new to the annotator, unless they hold another lease, which a claim would return.
+# A new slot on a gold item that is new to the annotator, unless they hold another lease, which a claim would return. Outside
+# of a qualification there must be a free slot besides: an item that came after all others would give itself away.
 CLAIM_GOLD = f"""
 WITH {MEMBER}, {START_CLOCK},
 claimed AS (
@@ -156,6 +169,7 @@ claimed AS (
                         AND leased.state = 'leased' AND leased.id <> %(on_screen)s
                         AND leased.restricted <= (SELECT reviews FROM member))
       AND {NEW_TO_ANNOTATOR.format(item="item.id")}
+      AND (%(gold_only)s OR EXISTS (SELECT FROM annotation_slot AS free WHERE {FREE}))
     ORDER BY random() LIMIT 1
     RETURNING id, item_id, token, shown_order, opened_at)
 SELECT member.paused, member.paused_reason, member.qualified,
@@ -184,7 +198,7 @@ def claim(*, project: Project, annotator: User, on_screen: Lease | None = None) 
             return gold.lease
     is_control = project.gold_rate <= draw < project.gold_rate + project.control_rate
     statement = CLAIM_AT_RANDOM if is_control else CLAIM_BY_PRIORITY
-    claimed = _execute_claim(statement, project, annotator, on_screen, is_control)
+    claimed = _execute_claim(statement, project, annotator, on_screen, control=is_control)
     if claimed.lease is None and not claimed.qualified:
         return _claim_for_qualification(project, annotator, on_screen)
     return claimed.lease
@@ -199,7 +213,13 @@ class _Claim:
 
 
 def _execute_claim(
-    statement: str, project: Project, annotator: User, on_screen: Lease | None, control: bool = False
+    statement: str,
+    project: Project,
+    annotator: User,
+    on_screen: Lease | None,
+    *,
+    control: bool = False,
+    gold_only: bool = False,
 ) -> _Claim:
     """
     Raises:
@@ -212,6 +232,7 @@ def _execute_claim(
         "qualifies": project.qualification_items > 0,
         "on_screen": on_screen.slot_id if on_screen else 0,
         "control": control,
+        "gold_only": gold_only,
         "control_key": _random.random(),
     }
     for _ in range(3):
@@ -247,7 +268,7 @@ def _claim_for_qualification(project: Project, annotator: User, on_screen: Lease
         Paused: they have judged all that there are for them and did not pass, or there are none.
     """
     if qualification.needs_more_items(project=project, user=annotator):
-        claimed = _execute_claim(CLAIM_GOLD, project, annotator, on_screen)
+        claimed = _execute_claim(CLAIM_GOLD, project, annotator, on_screen, gold_only=True)
         if claimed.lease:
             return claimed.lease
     if on_screen is not None:

@@ -50,8 +50,7 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
         Draft.objects.filter(by_annotator).delete()
         if added:
             _route(item)
-        if item.gold is not None:
-            qualification.decide(project_id=lease.project_id, user_id=lease.annotator_id)
+        qualification.decide(project_id=lease.project_id, user_id=lease.annotator_id)
 
 
 def _route(item: Item) -> None:

@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
+from drf_spectacular.utils import (
+    OpenApiExample,
+    OpenApiParameter,
+    PolymorphicProxySerializer,
+    extend_schema,
+    extend_schema_field,
+)
 from rest_framework import serializers
 from rest_framework.exceptions import PermissionDenied, ValidationError
 from rest_framework.request import Request
@@ -25,6 +31,7 @@ from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TIC
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import ApiToken, Judgment, Placement, Project
+from annotation.opaque import opaque_id
 
 _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
 
@@ -38,15 +45,12 @@ _RANK = {"type": "integer", "minimum": 1, "maximum": 9}
     }
 )
 class RanksField(serializers.Field[dict[str, int], Any, Any, Any]):
-    """`{"A": 2, "B": 1}` by the label shown, `{"1031": 2, "1032": 1}` by the response's id, or `[2, 1]` in the order
-    shown."""
+    """`{"A": 2, "B": 1}` by the label shown, or `[2, 1]` in the order shown."""
 
     def to_internal_value(self, data: Any) -> dict[str, int]:
         ranks = dict(zip(LETTERS, data, strict=False)) if isinstance(data, list) else data
         if not isinstance(ranks, dict) or len(data) > len(LETTERS):
-            raise ValidationError(
-                "Give each answer's rank by its label, by its id, or all in the order shown."
-            )
+            raise ValidationError("Give each answer's rank by its label, or all in the order shown.")
         if not all(type(rank) is int for rank in ranks.values()):
             raise ValidationError("A rank is a whole number; 1 is best, equal ranks are ties.")
         return {str(key): rank for key, rank in ranks.items()}
@@ -75,7 +79,7 @@ class JudgmentIn(serializers.Serializer[Any]):
     marks = serializers.DictField(
         child=MarksIn(),
         required=False,
-        help_text="By label or id, where the project asks for them: quality 1 to 7, safe, and flags.",
+        help_text="By label, where the project asks for them: quality 1 to 7, safe, and flags.",
     )
     text = serializers.CharField(
         required=False,
@@ -92,15 +96,16 @@ class JudgmentIn(serializers.Serializer[Any]):
         """The arguments of `submit` and `revise`, by response id.
 
         Raises:
-            ValidationError: a label or an id is not in the item.
+            ValidationError: a label is not in the item.
         """
         data = dict(self.validated_data)
         data.pop("ticket", None)
-        marks = by_response(data.pop("marks", {}), shown_order, "marks")
+        labels = dict(zip(LETTERS, shown_order, strict=False))
+        marks = by_response(data.pop("marks", {}), labels, "marks")
         if len(shown_order) > 1 and "ranks" not in data:
             raise ValidationError({"ranks": ["This field is required."]})
         return data | {
-            "ranks": by_response(data.pop("ranks", {}), shown_order, "ranks"),
+            "ranks": by_response(data.pop("ranks", {}), labels, "ranks"),
             "ratings": {
                 id: ResponseRatings(mark.get("quality"), mark.get("safe"), tuple(mark.get("flags", ())))
                 for id, mark in marks.items()
@@ -114,34 +119,61 @@ class SubmissionIn(JudgmentIn):
     )
 
 
-class PlacementOut(serializers.ModelSerializer[Placement]):
-    response = serializers.IntegerField(source="response_id")
+class OwnPlacementOut(serializers.ModelSerializer[Placement]):
+    label = serializers.SerializerMethodField(help_text="A, B, C, … in the order shown.")  # type: ignore[assignment]
     flags = serializers.ListField(child=serializers.CharField())
 
     class Meta:
         model = Placement
-        fields = ("response", "rank", "quality", "safe", "flags")
+        fields = ("label", "rank", "quality", "safe", "flags")
+
+    def get_label(self, placement: Placement) -> str:
+        return LETTERS[placement.judgment.shown_order.index(placement.response_id)]
 
 
-class JudgmentOut(serializers.ModelSerializer[Judgment]):
+class PlacementOut(OwnPlacementOut):
+    response = serializers.IntegerField(source="response_id")
+
+    class Meta:
+        model = Placement
+        fields = ("response", *OwnPlacementOut.Meta.fields)
+
+
+class OwnJudgmentOut(serializers.ModelSerializer[Judgment]):
+    """What annotators see of their own: neither ids of responses nor of items, which tell which is older."""
+
+    item = serializers.SerializerMethodField(help_text="As in `next`.")
     counted = serializers.SerializerMethodField(
         help_text="False: it came after its lease had expired, and others had filled the item's slots."
     )
-    shown_order = serializers.ListField(child=serializers.IntegerField())
     text = serializers.CharField(
         source="demonstration.text", default=None, allow_null=True, help_text="The answer that was written."
     )
-    placements = PlacementOut(many=True)
+    placements = OwnPlacementOut(many=True, source="placements_in_order")
 
     class Meta:
         model = Judgment
-        fields = (
-            *("id", "item", "degree", "rationale", "shown_order", "text", "placements", "counted"),
+        fields: tuple[str, ...] = (
+            *("id", "item", "degree", "rationale", "text", "placements", "counted"),
             *("supersedes", "created_at"),
         )
 
+    def get_item(self, judgment: Judgment) -> str:
+        return opaque_id("item", judgment.item_id, judgment.annotator_id)
+
     def get_counted(self, judgment: Judgment) -> bool:
         return judgment.slot_id is not None
+
+
+class JudgmentOut(OwnJudgmentOut):
+    """What leads and reviewers see."""
+
+    item = serializers.IntegerField(source="item_id")  # type: ignore[assignment]
+    shown_order = serializers.ListField(child=serializers.IntegerField())
+    placements = PlacementOut(many=True, source="placements_in_order")
+
+    class Meta(OwnJudgmentOut.Meta):
+        fields = (*OwnJudgmentOut.Meta.fields, "shown_order")
 
 
 class JudgmentsApi(ApiView):
@@ -183,12 +215,12 @@ class JudgmentsApi(ApiView):
         summary="Submit a judgment",
         operation_id="judgments_submit",
         request=SubmissionIn,
-        responses={201: JudgmentOut} | errors.WRITE | errors.CONFLICT,
+        responses={201: OwnJudgmentOut} | errors.WRITE | errors.CONFLICT,
         examples=[
             OpenApiExample(
                 "a ranking with a tie",
                 {
-                    "ticket": "eyJzbG90X2lkIjo…",
+                    "ticket": "gAAAAABqGx…",
                     "ranks": {"A": 2, "B": 1, "C": 2, "D": 3},
                     "idempotency_key": "2b0c8d4e-6f0f-4f3e-9d7b-6a4f6f0a9a11",
                 },
@@ -197,7 +229,7 @@ class JudgmentsApi(ApiView):
             OpenApiExample(
                 "a comparison",
                 {
-                    "ticket": "eyJzbG90X2lkIjo…",
+                    "ticket": "gAAAAABqGx…",
                     "ranks": [1, 2],
                     "degree": "slightly",
                     "rationale": "The second one does not answer the question.",
@@ -209,7 +241,7 @@ class JudgmentsApi(ApiView):
             OpenApiExample(
                 "a demonstration",
                 {
-                    "ticket": "eyJzbG90X2lkIjo…",
+                    "ticket": "gAAAAABqGx…",
                     "text": "Paris is the capital of France.",
                     "idempotency_key": "7b1d7f0e-55b3-4d0a-8a9e-1f5f6c3d2e03",
                 },
@@ -233,11 +265,11 @@ class JudgmentsApi(ApiView):
             raise errors.Conflict(str(error)) from error
         except JudgmentError as error:
             raise ValidationError({error.field: [str(error)]}) from error
-        return Response(JudgmentOut(judgment).data, status=201)
+        return Response(OwnJudgmentOut(judgment).data, status=201)
 
 
 class JudgmentPage(Page):
-    results = JudgmentOut(many=True)
+    results = OwnJudgmentOut(many=True)
 
 
 class MyJudgmentsApi(ApiView):
@@ -253,23 +285,30 @@ class MyJudgmentsApi(ApiView):
         project = project_for(request.user, slug)
         mine = Judgment.objects.current().filter(item__project=project, annotator=current_user(request))
         judgments = mine.select_related("demonstration").prefetch_related("placements")
-        return NewestFirst().page_response(judgments, request, JudgmentOut)
+        return NewestFirst().page_response(judgments, request, OwnJudgmentOut)
 
 
 class JudgmentApi(ApiView):
     @extend_schema(
         summary="One judgment",
         operation_id="judgments_retrieve",
-        responses={200: JudgmentOut} | errors.READ,
+        responses={
+            200: PolymorphicProxySerializer(
+                "JudgmentByRole", [OwnJudgmentOut, JudgmentOut], resource_type_field_name=None
+            )
+        }
+        | errors.READ,
         tags=["judgments"],
     )
     def get(self, request: Request, slug: str, pk: int) -> Response:
-        """Your own; leads and reviewers see all."""
+        """Your own, as `mine` has it; leads and reviewers see all, with the ids of items and responses."""
         member = member_for(request.user, slug)
         judgment = _judgment(member.project, pk)
-        if member.role == Role.ANNOTATOR and judgment.annotator_id != member.user_id:
+        if member.role != Role.ANNOTATOR:
+            return Response(JudgmentOut(judgment).data)
+        if judgment.annotator_id != member.user_id:
             raise PermissionDenied("This judgment is another annotator's: only leads and reviewers see it.")
-        return Response(JudgmentOut(judgment).data)
+        return Response(OwnJudgmentOut(judgment).data)
 
 
 class ReviseApi(ApiView):
@@ -279,7 +318,7 @@ class ReviseApi(ApiView):
         summary="Revise a judgment",
         operation_id="judgments_revise",
         request=JudgmentIn,
-        responses={201: JudgmentOut} | errors.WRITE,
+        responses={201: OwnJudgmentOut} | errors.WRITE,
         tags=["queue"],
     )
     def post(self, request: Request, slug: str, pk: int) -> Response:
@@ -291,7 +330,7 @@ class ReviseApi(ApiView):
         arguments = serializer.arguments(judgment.shown_order)
         with errors.as_field_errors(JudgmentError):
             newer = revise(judgment=judgment, annotator=current_user(request), **arguments)
-        return Response(JudgmentOut(newer).data, status=201)
+        return Response(OwnJudgmentOut(newer).data, status=201)
 
 
 def _judgment(project: Project, pk: int) -> Judgment:
@@ -299,16 +338,15 @@ def _judgment(project: Project, pk: int) -> Judgment:
     return get_or_404(judgments.select_related("demonstration", "item").prefetch_related("placements"), pk)
 
 
-def by_response(values: dict[str, Any], shown_order: list[int], field: str) -> dict[int, Any]:
-    """The values by response id, from values by label or by id.
+def by_response(values: dict[str, Any], ids: dict[str, int], field: str) -> dict[int, Any]:
+    """The values by response id, from values by what stands for one in `ids`.
 
     Raises:
-        ValidationError: a label or an id is not in the item, or an answer is named twice.
+        ValidationError: a name is not in `ids`, or an answer is named twice.
     """
-    ids = dict(zip(LETTERS, shown_order, strict=False)) | {str(id): id for id in shown_order}
     if unknown := [key for key in values if key not in ids]:
         raise ValidationError({field: [f"{unknown[0][:40]!r} is not in this item."]})
     result = {ids[key]: value for key, value in values.items()}
     if len(result) < len(values):
-        raise ValidationError({field: ["An answer is ranked twice, by its label and by its id."]})
+        raise ValidationError({field: ["An answer is named twice, by its label and by its id."]})
     return result

@@ -42,8 +42,16 @@ class ProgressOut(serializers.Serializer[Any]):
     eta_s = serializers.FloatField(allow_null=True, help_text="At the pace of the last hour.")
 
 
+FOR_LEADS = (
+    *("gold_rate", "control_rate", "qualification_items", "qualification_accuracy"),
+    "progress",
+)
+"""Annotators must not learn which items have a known answer: neither how many there are, nor after which ones the progress
+stays as it was."""
+
+
 class ProjectDetail(ProjectSummary):
-    progress = ProgressOut()
+    progress = ProgressOut(required=False, help_text="For leads and reviewers.")
     guideline = serializers.CharField(allow_null=True, help_text="Markdown, the current version.")
     guideline_version = serializers.IntegerField(allow_null=True)
 
@@ -126,9 +134,13 @@ class ProjectApi(ApiView):
         tags=["projects"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """Its settings, guidelines and progress. For every member."""
+        """Its settings, guidelines and progress. For every member; annotators see neither the progress nor what concerns items
+        with a known answer."""
         member = member_for(request.user, slug)
-        return Response(_detail(member.project, member.role))
+        detail = _detail(member.project, member.role)
+        if member.role == Role.ANNOTATOR:
+            detail = {name: value for name, value in detail.items() if name not in FOR_LEADS}
+        return Response(detail)
 
     @extend_schema(
         summary="Change a project's settings",
@@ -161,6 +173,7 @@ def _apply_settings(project: Project, settings: dict[str, Any]) -> Project:
 
 
 def _detail(project: Project, role: str) -> dict[str, Any]:
+    """All that `ProjectDetail` has."""
     counts, guideline = progress(project), project.guideline
     return {
         **_summary(project, role),

@@ -24,18 +24,20 @@ from annotation.logic.limits import MAX_SKIP_NOTE_CHARS, MAX_TEXT_CHARS, MAX_TIC
 from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Project, Skip, User
+from annotation.opaque import opaque_id
 from annotation.queries import item_to_judge
 
 
 class ShownAnswer(serializers.Serializer[Any]):
     label = serializers.CharField(help_text="A, B, C, … in the order shown.")  # type: ignore[assignment]
-    id = serializers.IntegerField()
     text = serializers.CharField()
 
 
 class NextOut(serializers.Serializer[Any]):
     ticket = serializers.CharField(help_text="Send it with the judgment, or with the skip.")
-    item = serializers.IntegerField()
+    item = serializers.CharField(
+        help_text="Stands for the item: the same each time for you, and another for everybody else."
+    )
     prompt = MessageOut(many=True)
     answers = ShownAnswer(
         many=True,
@@ -63,7 +65,8 @@ class SkipIn(TicketIn):
 
 class DraftIn(TicketIn):
     data = serializers.JSONField(  # type: ignore[assignment]
-        help_text=f"Whatever your client needs to restore the draft; at most {MAX_TEXT_CHARS:,} characters."
+        help_text="Whatever your client needs to restore the draft; the web page restores `ranks`, `marks`, `degree`, "
+        f"`rationale` and `text`, as in a judgment. At most {MAX_TEXT_CHARS:,} characters."
     )
 
     def validate_data(self, data: Any) -> Any:
@@ -85,19 +88,19 @@ class NextIn(serializers.Serializer[Any]):
 
 
 _EXAMPLE = {
-    "ticket": "eyJzbG90X2lkIjo…",
-    "item": 12,
+    "ticket": "gAAAAABqGx…",
+    "item": "5b1d0c9e7f3a2468",
     "prompt": [{"role": "user", "content": "What is the capital of France?"}],
     "answers": [
-        {"label": "A", "id": 1032, "text": "Lyon, I think."},
-        {"label": "B", "id": 1031, "text": "Paris."},
+        {"label": "A", "text": "Lyon, I think."},
+        {"label": "B", "text": "Paris."},
     ],
     "degrees": list(LABELS),
     "asks": [],
     "guideline_version": 1,
     "lease_minutes": 30,
 }
-_SKIP = {"ticket": "eyJzbG90X2lkIjo…", "reason": "cannot_judge", "note": "It is in Welsh."}
+_SKIP = {"ticket": "gAAAAABqGx…", "reason": "cannot_judge", "note": "It is in Welsh."}
 
 
 class NextApi(ApiView):
@@ -137,9 +140,9 @@ def _item_data(project: Project, annotator: User, lease: Lease) -> dict[str, Any
     shown = zip(LETTERS, lease.shown_order, strict=False)
     return {
         "ticket": lease.ticket(),
-        "item": item.pk,
+        "item": opaque_id("item", item.pk, annotator.pk),
         "prompt": item.prompt.messages,
-        "answers": [{"label": label, "id": id, "text": texts[id]} for label, id in shown],
+        "answers": [{"label": label, "text": texts[id]} for label, id in shown],
         "degrees": Judgment.Degree.values if len(texts) == 2 else [],
         "asks": lease.extra_questions,
         "guideline_version": guideline.number if guideline else None,
@@ -201,10 +204,22 @@ class DraftApi(ApiView):
         data = validate_body(request, DraftIn)
         lease = lease_of(data["ticket"], annotator=current_user(request), project=project)
         try:
-            save_draft(lease=lease, data=data["data"])
+            save_draft(lease=lease, data=_with_ids(data["data"], lease))
         except QueueError as error:
             raise ValidationError({"data": [str(error)]}) from error
         return Response(status=204)
+
+
+def _with_ids(data: Any, lease: Lease) -> Any:
+    """The draft with ids of responses in place of labels: the item may be shown in another order later."""
+    if not isinstance(data, dict):
+        return data
+    ids = {label: str(pk) for label, pk in zip(LETTERS, lease.shown_order, strict=False)}
+    entered = {name: data[name] for name in ("ranks", "marks") if isinstance(data.get(name), dict)}
+    return data | {
+        name: {ids.get(label, label): value for label, value in values.items()}
+        for name, values in entered.items()
+    }
 
 
 def lease_of(ticket: str, *, annotator: User, project: Project) -> Lease:

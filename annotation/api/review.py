@@ -20,6 +20,7 @@ from annotation.api.judgments import JudgmentOut, RanksField, by_response
 from annotation.api.lookup import get_or_404
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
+from annotation.logic.ranking import LETTERS
 from annotation.models import Item, Judgment, User, Verdict
 
 
@@ -128,7 +129,8 @@ class ItemActApi(ApiView):
         if verb not in ACTIONS:
             raise ValidationError({"verb": [f"{verb!r} is not one of the verbs: {', '.join(ACTIONS)}."]})
         responses = sorted(item.responses.values_list("pk", flat=True))
-        ranks = by_response(data.get("ranks", {}), responses, "ranks")
+        ids = dict(zip(LETTERS, responses, strict=False)) | {str(pk): pk for pk in responses}
+        ranks = by_response(data.get("ranks", {}), ids, "ranks")
         with errors.as_field_errors(ReviewError):
             ACTIONS[verb](item, current_user(request), data | {"ranks": ranks})
         return Response(ItemDetail(_item(request, slug, pk)).data)

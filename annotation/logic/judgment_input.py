@@ -13,6 +13,8 @@ from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
 
 QUALITY_MAX = 7
+EXTRA_QUESTIONS = ("quality", "flags", "safety", "rationale", "required rationale")
+"""What a project may ask beside the ranks."""
 
 
 class JudgmentError(Exception):

@@ -79,6 +79,12 @@ class Judgment(models.Model):
     def __str__(self) -> str:
         return f"judgment {self.pk} of item {self.item_id}"
 
+    def placements_in_order(self) -> list[Placement]:
+        """In the order in which the answers were shown."""
+        return sorted(
+            self.placements.all(), key=lambda placement: self.shown_order.index(placement.response_id)
+        )
+
 
 class Placement(models.Model):
     """The rank of a response in a judgment: 1 is best, equal ranks are ties. Rankings and comparisons, which are rankings of

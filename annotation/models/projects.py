@@ -8,6 +8,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
 
+from annotation.logic.judgment_input import EXTRA_QUESTIONS
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 
 
@@ -130,7 +131,7 @@ class Project(models.Model):
 
     @property
     def extra_questions(self) -> list[str]:
-        """What annotators answer beside the ranks: of `quality`, `flags`, `safety`, `rationale`, `required rationale`."""
+        """What annotators answer beside the ranks: some of `EXTRA_QUESTIONS`."""
         enabled = {
             "quality": self.asks_quality,
             "flags": self.asks_flags,
@@ -138,7 +139,7 @@ class Project(models.Model):
             "rationale": self.rationale != self.Rationale.NONE,
             "required rationale": self.rationale == self.Rationale.REQUIRED,
         }
-        return [name for name, is_enabled in enabled.items() if is_enabled]
+        return [name for name in EXTRA_QUESTIONS if enabled[name]]
 
     @property
     def work_label(self) -> str:

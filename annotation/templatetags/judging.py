@@ -11,14 +11,12 @@ register = template.Library()
 
 
 @register.simple_tag
-def choices(
-    name: str, response_id: int, values: Iterable[int], chosen: int | None, more: str = ""
-) -> SafeString:
-    """A radio button named `<name>-<response id>` per value; `more` is another attribute of each. The texts come from the
-    template and everything else is a number, so nothing needs escaping."""
+def choices(name: str, letter: str, values: Iterable[int], chosen: int | None, more: str = "") -> SafeString:
+    """A radio button named `<name>-<letter>` per value; `more` is another attribute of each. The texts come from the
+    template, the letter from `LETTERS`, and everything else is a number, so nothing needs escaping."""
     return mark_safe(  # noqa: S308
         "".join(
-            f'<label><input type="radio" name="{name}-{response_id:d}" value="{value:d}"'
+            f'<label><input type="radio" name="{name}-{letter}" value="{value:d}"'
             f"{' ' + more if more else ''}{' checked' if value == chosen else ''}><span>{value:d}</span></label>"
             for value in values
         )

@@ -96,6 +96,7 @@ def _page(
     context = screen.context(
         project=project,
         item=item,
+        annotator=current_user(request),
         shown=judgment.shown_order,
         extra_questions=project.extra_questions,
         form_input=entry,

@@ -241,9 +241,11 @@ def rounded(value: float | None) -> float | None:
 
 def accounts(side: Side) -> dict[str, int]:
     """What the annotators did beside what the database holds of it. Each item was wanted once."""
-    judged = [item for person in side.people for item in person.submitted_items]
-    ((stored,),) = side.site.database.ask("SELECT count(*) FROM annotation_judgment")
-    return {"duplicates": len(judged) - len(set(judged)), "lost": len(judged) - stored}
+    judged = sum(len(person.submitted_items) for person in side.people)
+    ((stored, items),) = side.site.database.ask(
+        "SELECT count(*), count(DISTINCT item_id) FROM annotation_judgment"
+    )
+    return {"duplicates": stored - items, "lost": judged - stored}
 
 
 if __name__ == "__main__":

@@ -55,8 +55,8 @@ class Annotator(Protocol):
     """An annotator at one site. `item` is on the screen, None once nothing is left; `submitted_items` were judged so far."""
 
     browser: Browser
-    item: int | None
-    submitted_items: list[int]
+    item: int | str | None
+    submitted_items: list[int | str]
 
     def start(self) -> None: ...
     def cycle(self) -> None: ...
@@ -67,8 +67,8 @@ class PalateAnnotator:
 
     def __init__(self, port: int, username: str, password: str, path: str) -> None:
         self.browser, self.username, self.password, self.path = Browser(port), username, password, path
-        self.item: int | None = None
-        self.submitted_items: list[int] = []
+        self.item: int | str | None = None
+        self.submitted_items: list[int | str] = []
 
     def start(self) -> None:
         _, page = self.browser.send("GET", "/sign-in/")
@@ -81,7 +81,7 @@ class PalateAnnotator:
         self._read(*self.browser.send("GET", self.path))
 
     def cycle(self) -> None:
-        ranks = {f"rank-{response}": n for n, response in enumerate(self.responses, start=1)}
+        ranks = {name: n for n, name in enumerate(self.fields, start=1)}
         fields = {"ticket": self.ticket, "key": uuid.uuid4(), **ranks}
         headers = HTMX | {"X-CSRFToken": self.browser.cookies["csrftoken"]}
         self._read(*self.browser.form(self.path, fields, headers))
@@ -94,10 +94,11 @@ class PalateAnnotator:
             self.item = None
             return
         self.ticket = ticket[1]
-        self.responses = list(dict.fromkeys(re.findall(r'name="rank-(\d+)"', page)))
-        self.item = min(map(int, self.responses))  # the same whatever the order shown
-        if len(self.responses) != 4:
-            raise WrongAnswerError(f"{len(self.responses)} answers on the page")
+        self.fields = list(dict.fromkeys(re.findall(r'name="(rank-[A-Z])"', page)))
+        item = re.search(r'data-item="([^"]+)"', page)
+        if item is None or len(self.fields) != 4:
+            raise WrongAnswerError(f"{len(self.fields)} answers on the page")
+        self.item = item[1]
 
 
 class BareAnnotator:
@@ -105,8 +106,8 @@ class BareAnnotator:
 
     def __init__(self, port: int, first: str, path: str) -> None:
         self.browser, self.first, self.path = Browser(port), first, path
-        self.item: int | None = None
-        self.submitted_items: list[int] = []
+        self.item: int | str | None = None
+        self.submitted_items: list[int | str] = []
 
     def start(self) -> None:
         self._read(*self.browser.send("GET", self.first))
@@ -127,8 +128,8 @@ class LabelStudioAnnotator:
 
     def __init__(self, port: int, username: str, password: str, project: int) -> None:
         self.browser, self.username, self.password, self.project = Browser(port), username, password, project
-        self.item: int | None = None
-        self.submitted_items: list[int] = []
+        self.item: int | str | None = None
+        self.submitted_items: list[int | str] = []
 
     def start(self) -> None:
         _, page = self.browser.send("GET", "/user/login/")

@@ -12,7 +12,6 @@ from typing import Any
 class Answer:
     label: str
     """A, B, C, … in the order shown."""
-    id: int
     text: str
 
 
@@ -24,7 +23,7 @@ class Item:
     required rationale.
     """
 
-    id: int
+    id: str
     prompt: list[dict[str, str]]
     answers: list[Answer]
     degrees: list[str]

@@ -36,9 +36,7 @@ class JudgingTestCase(PalateTestCase):
 
     def ranked(self, context: dict[str, Any], *ranks: int | str, **fields: object) -> dict[str, object]:
         """The form with these ranks for A, B, C, …"""
-        named = {
-            f"rank-{card.response.pk}": rank for card, rank in zip(context["cards"], ranks, strict=False)
-        }
+        named = {f"rank-{card.letter}": rank for card, rank in zip(context["cards"], ranks, strict=False)}
         return self.form(context, **named, **fields)
 
     def send(self, form: dict[str, object], name: str = "work"):

@@ -93,7 +93,7 @@ class Annotator:
             tally["late"] += 1
         if self.chance.random() < 0.01:
             cut_a_line()
-        ranks = {f"rank-{response}": self.chance.randint(1, 4) for response in lease.shown_order}
+        ranks = {f"rank-{letter}": self.chance.randint(1, 4) for letter in "ABCD"}
         form = {"ticket": ticket, "key": str(uuid.uuid4()), **ranks}
         for again in range(self.chance.choice([1, 1, 1, 1, 1, 1, 2, 3])):
             page = self.ask("POST", form)

@@ -46,7 +46,7 @@ class HotLoopTests(QueueTestCase):
         self.sign_in(self.bob)
         url = reverse("work", args=[self.project.slug])
         page = self.client.get(url).context
-        ranks = {f"rank-{response}": n for n, response in enumerate(page["lease"].shown_order, start=1)}
+        ranks = {f"rank-{letter}": n for n, letter in enumerate("ABCD", start=1)}
         form = {"ticket": page["ticket"], "key": str(uuid.uuid4()), **ranks}
         # who is there 1 (the session itself is in the cache), membership with the project 1, the submit 1, the claim 1,
         # the item with its prompt and its answers 1, counters, guidelines' version and draft 1

@@ -172,17 +172,26 @@ class GoldTests(GoldTestCase):
         assert queries.progress(self.project).done == 0
 
     def test_one_that_ran_out_or_was_skipped_goes_to_nobody_else(self) -> None:
-        builders.items(self.project, 1)
-        self.gold(1)
+        builders.items(self.project, 2)
+        (gold,) = self.gold(1)
         self.settings(gold_rate=1.0)
         expire(self.claim(self.bob))
         self.settings(gold_rate=0.0)
-        assert self.nothing_for(self.dana)
+        assert self.claim(self.dana).item_id != gold.pk
         skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
-        assert not Slot.objects.exists()
+        assert not Slot.objects.filter(item=gold).exists()
+
+    def test_it_is_never_the_last_one(self) -> None:
+        """An item that comes after everything else is judged would be known as gold."""
+        builders.items(self.project, 3)
+        self.gold(2)
+        self.settings(gold_rate=0.0)
+        builders.judgment(self.project, self.bob)
+        self.settings(gold_rate=1.0)
+        assert self.nothing_for(self.bob)
 
     def test_its_time_begins_when_it_is_on_the_screen_too(self) -> None:
-        builders.items(self.project, 3)
+        builders.items(self.project, 4)
         self.gold(3)
         self.settings(gold_rate=1.0)
         first = self.claim(self.bob)
@@ -194,7 +203,7 @@ class GoldTests(GoldTestCase):
         assert Slot.objects.get(pk=second.slot_id).opened_at is not None
 
     def test_a_restricted_one_that_is_held_is_not_in_the_way(self) -> None:
-        builders.items(self.project, 2)
+        builders.items(self.project, 3)
         self.gold(2)
         self.settings(gold_rate=1.0)
         held = self.claim(self.bob)

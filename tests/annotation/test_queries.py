@@ -37,8 +37,8 @@ class ProgressTests(PalateTestCase):
         assert queries.progress(self.project).last_hour == 1
 
     def test_a_judgment_of_a_known_answer_is_no_pace(self) -> None:
-        builders.items(self.project, 1)
-        item = Item.objects.get()
+        builders.items(self.project, 2)
+        item = Item.objects.earliest("pk")
         ranks = {pk: rank for rank, pk in enumerate(item.responses.values_list("pk", flat=True), start=1)}
         items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         Project.objects.update(gold_rate=1.0)

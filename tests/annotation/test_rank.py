@@ -76,8 +76,15 @@ class ShowTests(JudgingTestCase):
     def test_many_are_not_counted_to_the_end(self) -> None:
         builders.items(self.project, 4)
         with patch.object(queries, "MANY_LEFT", 3):
-            self.assertContains(self.client.get(self.url()), "<b>3+</b> left")
-        self.assertContains(self.client.get(self.url()), "<b>4</b> left")
+            assert self.open()["work_status"].left == 3
+        assert self.open()["work_status"].left == 4
+
+    def test_what_is_left_is_told_roughly(self) -> None:
+        builders.items(self.project, 12)
+        self.assertContains(self.client.get(self.url()), "<b>over 10</b> left")
+        for _ in range(2):
+            builders.judgment(self.project, self.bob)
+        self.assertContains(self.client.get(self.url()), "<b>up to 10</b> left")
 
     def test_every_role_may_judge(self) -> None:
         builders.items(self.project, 3)
@@ -145,7 +152,7 @@ class SubmitTests(JudgingTestCase):
         assert self.send(self.ranked(self.open(), "9" * 5000, 1, 1, 1)).status_code == 422
 
     def test_ranks_of_strange_answers_are_no_matter(self) -> None:
-        self.send(self.ranked(self.open(), 1, 2, 3, 4, **{"rank-999999": 1}))
+        self.send(self.ranked(self.open(), 1, 2, 3, 4, **{"rank-Z": 1}))
         assert Judgment.objects.get().placements.count() == 4
 
     def test_a_damaged_ticket_shows_the_item_again_with_its_draft(self) -> None:
@@ -315,7 +322,7 @@ class DraftTests(JudgingTestCase):
         assert not Draft.objects.exists()
 
     def test_it_keeps_numbers_only(self) -> None:
-        self.send(self.ranked(self.open(), "x", 3, **{"rank-77": 1}), "work-draft")
+        self.send(self.ranked(self.open(), "x", 3, **{"rank-Z": 1}), "work-draft")
         ranks = Draft.objects.get().data["ranks"]
         assert list(ranks.values()) == [3]
 

@@ -145,13 +145,12 @@ class MarksTests(JudgingTestCase):
         builders.items(self.judged, 2)
 
     def filled(self, context: dict[str, Any], safe: tuple[str, str] = ("safe", "unsafe"), **fields: object):
-        first, second = (card.response.pk for card in context["cards"])
         given = {
-            f"quality-{first}": 6,
-            f"quality-{second}": 2,
-            f"safe-{first}": safe[0],
-            f"safe-{second}": safe[1],
-            f"flags-{second}": ["hallucination", "harmful_advice"],
+            "quality-A": 6,
+            "quality-B": 2,
+            "safe-A": safe[0],
+            "safe-B": safe[1],
+            "flags-B": ["hallucination", "harmful_advice"],
             "rationale": "A is true.",
             "choice": "0-better",
         }
@@ -182,10 +181,9 @@ class MarksTests(JudgingTestCase):
 
     def test_what_is_missing_is_named_and_the_rest_stays(self) -> None:
         context = self.open()
-        second = context["cards"][1].response.pk
         for field, sentence in (
-            (f"quality-{second}", "quality from 1 to 7; missing: B"),
-            (f"safe-{second}", "whether it is safe; missing: B"),
+            ("quality-B", "quality from 1 to 7; missing: B"),
+            ("safe-B", "whether it is safe; missing: B"),
             ("rationale", "Say in a few words why."),
         ):
             response = self.send(self.filled(context, **{field: ""}))
@@ -256,7 +254,7 @@ class MarksTests(JudgingTestCase):
     def test_flags_that_are_none_are_left_out(self) -> None:
         context = self.open()
         first = context["cards"][0].response.pk
-        self.send(self.filled(context, **{f"flags-{first}": ["nonsense", "opinion"]}))
+        self.send(self.filled(context, **{"flags-A": ["nonsense", "opinion"]}))
         assert Placement.objects.get(response=first).flags == ["opinion"]
 
 

@@ -165,7 +165,6 @@ class TestAhead:
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
         expect(page.locator(".toast")).to_contain_text("Skipped.")
         expect(page.locator(".work-counts")).to_contain_text("0 today")
-        expect_left(page, 2)
 
     def test_a_lease_is_renewed_while_somebody_reads(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)

@@ -11,6 +11,7 @@ from django.http import QueryDict
 from annotation.actions.judgments import ResponseRatings
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
+from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Judgment, Skip
 from annotation.views.judging import compare, rank
@@ -34,7 +35,9 @@ class FormInput:
     def read(cls, form: QueryDict, shown: Sequence[int]) -> FormInput:
         """From a submitted form. Invalid values count as not entered."""
         ranks, degree = compare.read(form, shown) if len(shown) == 2 else (rank.read(form, shown), None)
-        ratings = {response: _read_ratings(form, response) for response in shown}
+        ratings = {
+            response: _read_ratings(form, letter) for letter, response in zip(LETTERS, shown, strict=False)
+        }
         return cls(
             ranks=ranks,
             degree=degree,
@@ -100,12 +103,12 @@ def skip_data(form: QueryDict, reason: str, shown: Sequence[int]) -> dict[str, A
     return (FormInput.read(form, shown).as_data() or None) if reason == Skip.Reason.REVIEW else None
 
 
-def _read_ratings(form: QueryDict, response: int) -> ResponseRatings:
-    quality = form.get(f"quality-{response}", "")
+def _read_ratings(form: QueryDict, letter: str) -> ResponseRatings:
+    quality = form.get(f"quality-{letter}", "")
     return ResponseRatings(
         quality=int(quality) if rank.SMALL_NUMBER.fullmatch(quality) else None,
-        safe=SAFE.get(form.get(f"safe-{response}", "")),
-        flags=tuple(flag for flag in FLAGS if flag in form.getlist(f"flags-{response}")),
+        safe=SAFE.get(form.get(f"safe-{letter}", "")),
+        flags=tuple(flag for flag in FLAGS if flag in form.getlist(f"flags-{letter}")),
     )
 
 

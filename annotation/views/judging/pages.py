@@ -8,7 +8,6 @@ contains the item after that.
 from __future__ import annotations
 
 import uuid
-from dataclasses import replace
 from datetime import timedelta
 
 from django.contrib import messages
@@ -221,7 +220,7 @@ def _render_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpRespo
         lease = None
     if lease is None:
         return _render(request, {"kind": "nothing", "project": me.project})
-    return _render_item(request, me, lease, is_ahead=True)
+    return _render_item(request, me, lease, after=showing.item_id)
 
 
 def _render_item(
@@ -231,17 +230,17 @@ def _render_item(
     *,
     entry: FormInput | None = None,
     error: JudgmentError | None = None,
-    is_ahead: bool = False,
+    after: int | None = None,
 ) -> HttpResponse:
-    """The page of one item, filled in from the form or else from the draft."""
+    """The page of one item, filled in from the form or else from the draft; `after`: the item on the screen, if it is held
+    behind that one."""
     item = queries.item_to_judge(lease.item_id, current_user(request))
-    work_status = queries.work_status(me.project, current_user(request), item)
-    if is_ahead:  # it is shown once the item before it is judged
-        work_status = replace(work_status, left=max(1, work_status.left - 1), today=work_status.today + 1)
+    work_status = queries.work_status(me.project, current_user(request), item, after=after)
     entry = entry or FormInput.from_data(work_status.draft, lease.shown_order)
     context = screen.context(
         project=me.project,
         item=item,
+        annotator=current_user(request),
         shown=lease.shown_order,
         extra_questions=lease.extra_questions,
         form_input=entry,
@@ -252,13 +251,13 @@ def _render_item(
         "lease": lease,
         "ticket": lease.ticket(),
         "work_status": work_status,
-        "qualification": _qualification(me, is_ahead),
+        "qualification": _qualification(me, is_ahead=after is not None),
         "offers_review": isinstance(error, UnsafePreferred),
     }
     return _render(request, context, status=422 if error else 200)
 
 
-def _qualification(me: Member, is_ahead: bool) -> dict[str, int] | None:
+def _qualification(me: Member, *, is_ahead: bool) -> dict[str, int] | None:
     """The number of this qualification item; or `passed`, for a minute after passing; otherwise None."""
     total = me.project.qualification_items
     if not total or me.role != Member.Role.ANNOTATOR:

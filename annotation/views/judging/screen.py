@@ -15,7 +15,8 @@ from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
-from annotation.models import Item, Project, Response, Skip
+from annotation.models import Item, Project, Response, Skip, User
+from annotation.opaque import opaque_id
 from annotation.views.judging import compare, demonstrate
 from annotation.views.judging.form_input import NO_RATINGS, FormInput
 
@@ -48,6 +49,7 @@ def context(
     *,
     project: Project,
     item: Item,
+    annotator: User,
     shown: Sequence[int],
     extra_questions: Collection[str],
     form_input: FormInput,
@@ -68,7 +70,7 @@ def context(
     kind = kind_of(len(cards))
     return {
         "project": project,
-        "item": item,
+        "item_id": opaque_id("item", item.pk, annotator.pk),
         "prompt": item.prompt,
         "kind": kind,
         "title": TITLES[kind],

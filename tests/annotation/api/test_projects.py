@@ -81,8 +81,8 @@ class ProjectTests(EndpointTests, ApiTestCase, TestCase):
     def test_it_tells_how_far_the_queue_is(self) -> None:
         builders.items(self.project, 4)
         builders.judgment(self.project, self.bob)
-        said = self.get("projects/helpfulness/", self.bob).json()
-        assert said["role"] == "annotator"
+        said = self.get("projects/helpfulness/", self.dana).json()
+        assert said["role"] == "reviewer"
         assert said["guideline"] == "Prefer the **better** answer."
         assert said["guideline_version"] == 1
         assert said["progress"] == {
