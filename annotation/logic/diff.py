@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from difflib import SequenceMatcher
+from difflib import Match, SequenceMatcher
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 CONTEXT = 3
+MAX_PAIRS = 250_000
+"""Of an old and a new line, or word, that are compared: beyond what both texts begin and end with, 500 of each. Longer changes
+are shown as one: finding what they have in common takes at least the square of their length."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ def lines(old: str, new: str, *, context: int = CONTEXT) -> list[Line]:
     before, after = old.splitlines(), new.splitlines()
     diff: list[Line] = []
     last_old = 0
-    for group in SequenceMatcher(None, before, after, autojunk=False).get_grouped_opcodes(context):
+    for group in _matcher(before, after).get_grouped_opcodes(context):
         if skipped := group[0][1] - last_old:
             diff.append(Line("gap", skipped=skipped))
         for tag, i1, i2, j1, j2 in group:
@@ -53,6 +56,40 @@ def lines(old: str, new: str, *, context: int = CONTEXT) -> list[Line]:
     return diff
 
 
+def _matcher(before: list[str], after: list[str]) -> SequenceMatcher[str]:
+    """A matcher that knows what both begin and end with, and compares what is between."""
+    shorter = min(len(before), len(after))
+    head = next((n for n in range(shorter) if before[n] != after[n]), shorter)
+    rest = shorter - head
+    tail = next((n for n in range(rest) if before[-1 - n] != after[-1 - n]), rest)
+    old, new = before[head : len(before) - tail], after[head : len(after) - tail]
+    between = []
+    if len(old) * len(new) <= MAX_PAIRS:
+        between = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()[:-1]
+    blocks = [(0, 0, head), *((head + a, head + b, size) for a, b, size in between)]
+    blocks += [(len(before) - tail, len(after) - tail, tail), (len(before), len(after), 0)]
+    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    # what `get_matching_blocks` would compute and keep
+    matcher.matching_blocks = [Match(*block) for block in _joined(blocks)]  # type: ignore[attr-defined]
+    return matcher
+
+
+def _joined(blocks: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    """The blocks in order, with neighbours made one and empty ones left out, but for the last, which ends the list."""
+    *blocks, end = blocks
+    a = b = size = 0
+    for next_a, next_b, next_size in blocks:
+        if (a + size, b + size) == (next_a, next_b):
+            size += next_size
+        else:
+            if size:
+                yield a, b, size
+            a, b, size = next_a, next_b, next_size
+    if size:
+        yield a, b, size
+    yield end
+
+
 def _changed(before: list[str], after: list[str], i: int, j: int) -> Iterator[Line]:
     """A run of replaced lines: the old ones, then the new ones."""
     pairs = [words(old, new) for old, new in zip(before, after, strict=False)]
@@ -65,7 +102,7 @@ def _changed(before: list[str], after: list[str], i: int, j: int) -> Iterator[Li
 def words(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """Two lines in pieces; if they have little in common, each is one changed piece."""
     before, after = _WORDS.findall(old), _WORDS.findall(new)
-    matcher = SequenceMatcher(None, before, after, autojunk=False)
+    matcher = _matcher(before, after)
     if matcher.ratio() < 0.4:
         return (Piece(old, True),), (Piece(new, True),)
     old_pieces: list[Piece] = []

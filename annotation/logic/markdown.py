@@ -1,55 +1,43 @@
 """Markdown from users or models, rendered to sanitized HTML.
 
-Done once, when a text is stored; pages show the stored result.
+Done once, when a text is stored; pages show the stored result. The time grows no faster than the text: comrak is made for the
+texts of strangers, and code is highlighted in the browser (`static/js/highlight.js`).
 """
 
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from html import escape
+from itertools import accumulate
 
 import nh3
-from markdown_it import MarkdownIt
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexer import Lexer
-from pygments.lexers import get_lexer_by_name
-from pygments.util import ClassNotFound
+from comrak import ExtensionOptions, RenderOptions, render_markdown
 
-_formatter = HtmlFormatter(nowrap=True)
-
-
-@lru_cache(maxsize=128)
-def _lexer(language: str) -> Lexer | None:
-    try:
-        return get_lexer_by_name(language)
-    except ClassNotFound:
-        return None
-
-
-def _highlight(code: str, language: str, _attrs: str) -> str:
-    lexer = _lexer(language)
-    return str(highlight(code, lexer, _formatter)) if lexer else ""
-
-
-# `html: False` shows tags as text; nh3 is the second line of defense
-_markdown = MarkdownIt("commonmark", {"html": False, "highlight": _highlight, "breaks": True}).enable(
-    ["table", "strikethrough"]
-)
+_options = RenderOptions()
+_options.escape = _options.hardbreaks = True
+_with_tables, _without_tables = ExtensionOptions(), ExtensionOptions()
+_with_tables.strikethrough = _without_tables.strikethrough = _with_tables.table = True
 _allowed = {
     "tags": set(
-        "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre s span strong table tbody td th thead tr ul".split()
+        "a blockquote br code del div em h1 h2 h3 h4 h5 h6 hr li ol p pre strong table tbody td th thead tr ul".split()
     ),
     "attributes": {
         "a": {"href", "title"},
-        "span": {"class"},
         "code": {"class"},
         "div": {"class", "tabindex", "role", "aria-label"},
         "ol": {"start"},
     },
     "url_schemes": {"http", "https", "mailto"},
 }
+MAX_CELLS = 20_000
+"""Of the tables in a text. Short rows are filled up, so a long text could have very many."""
+MAX_DEPTH = 100
+"""Of elements within elements; the time that nh3 takes grows with its square."""
 
+# A tag is text like any other: while a text is rendered, a noncharacter of Unicode stands for each `<` that begins no link.
+_LESS_THAN = re.compile(r"<(?!(?:https?://|mailto:)[^\s<>]*>)")
+_STAND_IN = "\ufdd0"
+_TAG = re.compile(r"</?(?!br|hr|img)[a-z][a-z0-9]*(?=[ >])")
 
 # Lines without Markdown: each begins with a letter and contains letters, digits, punctuation without a meaning in Markdown and
 # single spaces. Most prompts are such texts, and many answers.
@@ -77,7 +65,11 @@ def _paragraphs(text: str) -> str:
 
 
 def _render(text: str) -> str:
-    html = _markdown.render(text)
+    text = _LESS_THAN.sub(_STAND_IN, text.replace(_STAND_IN, "\ufffd"))
+    extensions = _with_tables if _cells(text) <= MAX_CELLS else _without_tables
+    html = render_markdown(text, extension_options=extensions, render_options=_options)
+    if _depth(html) > MAX_DEPTH:
+        html = "<p>" + escape(text).replace("\n", "<br>\n") + "</p>\n"
     html = re.sub(
         r'<img src="([^"]*)" alt="([^"]*)"[^>]*>',
         lambda match: f'<a href="{match[1]}">{match[2] or match[1]}</a>',
@@ -86,5 +78,16 @@ def _render(text: str) -> str:
     html = html.replace(
         "<table>", '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>'
     )
-    html = html.replace("</table>", "</table></div>")
+    html = html.replace("</table>", "</table></div>").replace(_STAND_IN, "&lt;")
     return nh3.clean(html, link_rel="noopener noreferrer nofollow", **_allowed)  # type: ignore[arg-type]
+
+
+def _cells(text: str) -> int:
+    """As many as a table of these lines could have."""
+    return max(line.count("|") for line in text.split("\n")) * text.count("\n")
+
+
+def _depth(html: str) -> int:
+    """How deep elements are nested. The renderer closes what it opens, but for `br`, `hr` and `img`."""
+    ends = (-1 if tag.startswith("</") else 1 for tag in _TAG.findall(html))
+    return max(accumulate(ends), default=0)

@@ -7,6 +7,7 @@ that explains what GPT-4 is stays as it is. Stored texts are never changed; anno
 from __future__ import annotations
 
 import re
+from itertools import islice
 
 MODEL, MAKER = "[model]", "[maker]"
 
@@ -17,10 +18,11 @@ _NAMES = (
     r"|Nemotron|Granite|Kimi|MiniMax|Doubao|豆包|Hunyuan|SmolLM|Pythia|StableLM|BLOOM(?:Z)?|MPT|RWKV|Orca|WizardLM"
     r"|OpenHermes|Hermes|Starling|SOLAR|Reka|Inflection|Pi"
 )
-# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name
+# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name. `*+`: what was read is not read again in every other
+# way, of which there are exponentially many.
 _VERSION = (
-    r"(?:[ \-–]?v?\d[A-Za-z0-9.\-]*[A-Za-z0-9]|[ \-–]?v?\d|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
-    r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))*"
+    r"(?:(?:[ \-–]?v?\d[A-Za-z0-9.\-]*[A-Za-z0-9]|[ \-–]?v?\d|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
+    r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))(?![A-Za-z0-9_]))*+"
 )
 _MAKERS = (
     r"Open ?AI|Anthropic|Google(?:[ ’']?s)?(?: DeepMind| AI| Research)?|DeepMind|Meta(?: AI| Platforms)?|Facebook(?: AI)?"
@@ -78,10 +80,17 @@ _sentence = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？](?=\w)[^.!?。！？
 _worth_reading = re.compile(rf"(?:{_SELF}|\bas\b|\bthis is\b)", _FLAGS)
 
 
+MAX_CUES = 500
+"""A text with more of them is not read sentence by sentence, which would take long: every name in it is masked."""
+
+
 def mask(text: str) -> str:
     """The text without statements about its own model; the same object if there are none."""
-    if not _worth_reading.search(text):
+    cues = sum(1 for _ in islice(_worth_reading.finditer(text), MAX_CUES + 1))
+    if not cues:
         return text
+    if cues > MAX_CUES:
+        return _mask_names(text)
     return "".join(_mask_sentence(sentence) for sentence in _sentence.findall(text))
 
 
@@ -94,5 +103,8 @@ def _mask_sentence(sentence: str) -> str:
     if not starts:
         return sentence
     start = min(starts)
-    masked = _makers.sub(MAKER, _names.sub(MODEL, sentence[start:]))
-    return sentence[:start] + masked
+    return sentence[:start] + _mask_names(sentence[start:])
+
+
+def _mask_names(text: str) -> str:
+    return _makers.sub(MAKER, _names.sub(MODEL, text))

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from annotation.logic import diff
 from annotation.logic.diff import Line, Piece
+from tests.annotation.logic.hostile_texts import TEXTS
+from tests.patience import ends
 
 OLD = "Prefer the helpful answer.\n\nTies are fine.\nBe kind.\nBe quick.\nBe calm.\nThe end."
 
@@ -60,3 +63,17 @@ def test_both_texts_can_be_read_from_it(old: str, new: str) -> None:
         assert text_of("same", "new") == new.splitlines()
     else:
         assert old.splitlines() == new.splitlines()
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_100_kilobytes_of_anything_are_compared_in_a_moment(text: str) -> None:
+    with ends():
+        diff.lines(text, text[::-1])
+        diff.lines(text, text.replace("a", "b"))
+        diff.lines(text[: len(text) // 2], text)
+
+
+def test_a_long_change_is_one_change() -> None:
+    old = [f"old {n}" for n in range(600)]
+    found = diff.lines("\n".join(["same", *old, "end"]), "\n".join(["same", *old[::-1], "end"]))
+    assert [line.kind for line in found] == ["same", *["old"] * 600, *["new"] * 600, "same"]

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from annotation.logic.masking import mask
+from tests.annotation.logic.hostile_texts import TEXTS
 from tests.patience import ends
 
 
@@ -65,3 +66,14 @@ def test_it_leaves_facts_and_people_alone(text: str) -> None:
 def test_400_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
     with ends():
         mask(text)
+
+
+@pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
+def test_100_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
+    with ends():
+        mask(text)
+
+
+def test_where_a_text_speaks_of_itself_all_the_time_every_name_is_masked() -> None:
+    text = "I am here. " * 501 + "GPT-4 is a model of OpenAI."
+    assert mask(text).endswith("[model] is a model of [maker].")
