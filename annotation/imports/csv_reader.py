@@ -10,11 +10,14 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+from annotation.imports import file_rows
 from annotation.imports.encodings import detect_encoding
 from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow
 from annotation.imports.line_reader import read_lines
 
 MAX_CELL_CHARS = 2**21
+MAX_CELLS = 100_000
+"""Of one row, commas within texts counted."""
 _LIST_COLUMNS = ("responses", "tags", "gold")  # may hold a JSON list of words or numbers
 
 
@@ -25,16 +28,44 @@ def read_csv(path: Path) -> Iterator[FileRow]:
         number = 0
         try:
             lines, delimiter, skipped = _delimited(read_lines(text))
-            table = csv.reader(lines, delimiter=delimiter)
+            budget = _RowBudget(lines, delimiter)
+            table = csv.reader(budget, delimiter=delimiter)
             header = [name.strip() for name in next(table, [])]
             if len(set(header)) < len(header):
                 raise FileError("Two of its columns have the same name.")
+            budget.start_row()
             for cells in table:
                 number = table.line_num + skipped
+                budget.start_row()
                 if any(cells):
                     yield _parse_cells(number, header, cells, raw.tell())
         except (csv.Error, UnicodeError) as error:
             raise FileError(f"It cannot be read beyond line {number}: {error}.") from None
+
+
+class _RowBudget:
+    """Lines, while those of one row have at most `MAX_LINE` characters and `MAX_CELLS` cells: a cell in quotation marks can go
+    on over many lines, and a row over many such cells."""
+
+    def __init__(self, lines: Iterator[str], delimiter: str) -> None:
+        self.lines, self.delimiter = lines, delimiter
+        self.start_row()
+
+    def start_row(self) -> None:
+        self.characters = self.cells = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self.lines)
+        self.characters += len(line)
+        self.cells += line.count(self.delimiter)
+        if self.characters > file_rows.MAX_LINE or self.cells > MAX_CELLS:
+            raise csv.Error(
+                f"the next row has more than {file_rows.MAX_LINE // 2**20} MB or {MAX_CELLS:,} cells"
+            )
+        return line
 
 
 def _delimited(lines: Iterator[str]) -> tuple[Iterator[str], str, int]:

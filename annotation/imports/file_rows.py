@@ -9,8 +9,10 @@ from typing import Any
 
 JsonObject = dict[str, Any]
 
-MAX_LINE = 2**25
-"""Bytes (characters of a CSV file or a JSON list) of one row: more than the largest row that can be stored."""
+MAX_LINE = 2**24
+"""Bytes (characters of a CSV file or a JSON list) of one row: more than any row that can be stored."""
+MAX_VALUES = 1_000_000
+"""Of one row. Three bytes, `[],`, take 64 in memory."""
 NOT_UTF8 = re.compile("[\udc80-\udcff]")
 """What the error handler `surrogateescape` turns undecodable bytes into."""
 
@@ -32,6 +34,15 @@ class FileRow:
     members: tuple[JsonObject, ...] = ()
 
 
+def check_values(text: str) -> None:
+    """
+    Raises:
+        ValueError: JSON of this text may have more than `MAX_VALUES` values.
+    """
+    if len(text) > MAX_VALUES and text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
+        raise ValueError(f"more than {MAX_VALUES:,} values")
+
+
 decode_json = json.JSONDecoder(parse_constant=lambda name: None).decode
 """JSON with NaN and infinities, which pandas writes for missing values, as null."""
 
@@ -42,6 +53,7 @@ def parse_json_object(text: str) -> JsonObject:
     Raises:
         ValueError: it is not valid JSON, or not an object; the message says why.
     """
+    check_values(text)
     try:
         data = decode_json(text)
     except ValueError as error:

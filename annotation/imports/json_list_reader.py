@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from annotation.imports import file_rows
-from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow
+from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
 
 CHUNK = 2**16
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
@@ -95,6 +95,7 @@ class _Window:
         """
         self.peek()
         while True:
+            check_values(self.text)
             try:
                 value, end = _raw_decode(self.text, self.at)
             except ValueError:

@@ -1,42 +1,68 @@
-"""Parquet files, read in batches of rows."""
+"""Parquet files, decoded by a process of its own (`parquet_rows`)."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from annotation.imports.file_rows import FileError, FileRow, JsonObject
+from annotation.imports.file_rows import FileError, FileRow, decode_json
 
-BATCH_ROWS = 500
+DECODER = Path(__file__).with_name("parquet_rows.py")
 
 
 def read_parquet(path: Path) -> Iterator[FileRow]:
     """Its rows, without the columns that are null."""
-    from pyarrow import ArrowException
-
-    file = _open(path)
-    total, size, number = file.metadata.num_rows, path.stat().st_size, 0
-    try:
-        for batch in file.iter_batches(batch_size=BATCH_ROWS):
-            for row in cast("list[JsonObject]", batch.to_pylist()):
-                number += 1
-                values = {name: value for name, value in row.items() if value is not None}
-                yield FileRow(number, values, size * number // total)
-    except (ArrowException, OSError) as error:
-        raise FileError(f"It cannot be read beyond row {number}: {error}") from None
+    size = path.stat().st_size
+    with _decoded(path) as lines:
+        total = _count(lines)
+        for number, line in enumerate(lines, start=1):
+            if line is None:
+                return
+            if isinstance(line, list):
+                raise FileError(line[0])
+            position = size * number // total
+            if isinstance(line, str):
+                yield FileRow(number, None, position, error=line)
+            else:
+                values = {name: value for name, value in line.items() if value is not None}
+                yield FileRow(number, values, position)
+    raise FileError("It cannot be read to its end: the program that decodes Parquet files has stopped.")
 
 
 def count_parquet_rows(path: Path) -> int:
-    return int(_open(path).metadata.num_rows)
+    with _decoded(path) as lines:
+        return _count(lines)
 
 
-def _open(path: Path) -> Any:
-    # pyarrow takes a second to load, and most imports do not need it
-    from pyarrow import ArrowException
-    from pyarrow.parquet import ParquetFile
+def _count(lines: Iterator[Any]) -> int:
+    """
+    Raises:
+        FileError: it is no Parquet file that can be read.
+    """
+    first = next(lines, ["It is a damaged Parquet file: the program that decodes it has stopped."])
+    if isinstance(first, list):
+        raise FileError(first[0])
+    return int(first)
 
-    try:
-        return ParquetFile(path)
-    except (ArrowException, OSError) as error:
-        raise FileError(f"It is a damaged Parquet file: {error}") from None
+
+@contextmanager
+def _decoded(path: Path) -> Iterator[Iterator[Any]]:
+    """The lines that the decoder prints; it ends with the context."""
+    with subprocess.Popen(
+        [sys.executable, "-I", DECODER, path],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="surrogatepass",
+        env={"PYTHONIOENCODING": "utf-8:surrogatepass", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield map(decode_json, process.stdout)
+        finally:
+            process.kill()

@@ -1,0 +1,73 @@
+"""Prints the rows of a Parquet file as lines of JSON: a program of its own, whose memory is limited.
+
+    python parquet_rows.py FILE
+
+A file of a kilobyte can decode to gigabytes, and its decoder is a large piece of C++. Here it can do no harm: whatever it asks
+for, it gets `MAX_MEMORY`, and the process that reads the lines has none of it.
+
+The first line is the number of rows. Then comes one line per row: an object, or a string that says what is wrong with it. A
+list holds why the file cannot be read any further; without an error the last line is `null`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+MAX_MEMORY = 400 * 2**20
+"""Of data, in bytes; about 120 MB of them are pyarrow's own."""
+MAX_ROW_CHARS = 2**25
+BATCH_ROWS = 64
+
+
+def main(path: str) -> None:
+    os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # the others reserve more than they use
+    from pyarrow import ArrowException, set_cpu_count
+    from pyarrow.parquet import ParquetFile
+
+    set_cpu_count(1)
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    number = 0
+    try:
+        # column chunks are read piece by piece
+        file = ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        _print(file.metadata.num_rows)
+        for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
+            for line in _lines(batch):
+                number += 1
+                sys.stdout.write(f"{line}\n")
+        _print(None)
+    except MemoryError:
+        rows = f"rows after row {number}" if number else "first rows"
+        _print(
+            [f"Its {rows} need more than {MAX_MEMORY // 2**20} MB of memory: write it with smaller values."]
+        )
+    except (ArrowException, OSError) as error:
+        where = f"It cannot be read beyond row {number}" if number else "It is a damaged Parquet file"
+        _print([f"{where}: {error}"])
+
+
+def _print(value: object) -> None:
+    sys.stdout.write(f"{json.dumps(value)}\n")
+
+
+def _lines(batch: Any) -> Iterator[str]:
+    columns = list(zip(batch.schema.names, batch.columns, strict=True))
+    for row in range(batch.num_rows):
+        try:
+            values = {name: column[row].as_py() for name, column in columns}
+        except UnicodeDecodeError:
+            yield json.dumps("not UTF-8: the file has text in another encoding")
+            continue
+        line = json.dumps(values, default=str, ensure_ascii=False)
+        if len(line) > MAX_ROW_CHARS:
+            line = json.dumps(f"larger than {MAX_ROW_CHARS // 2**20} MB")
+        yield line
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
