@@ -81,6 +81,9 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
 # whether webhooks may be sent to private network addresses
 WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
+# what leads may name in runs: folders with models, and servers that generate
+MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
+MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
 # per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)
 MAX_IMPORT_BYTES = env.int("MAX_IMPORT_BYTES", default=200 * 2**20)

@@ -9,6 +9,8 @@ from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import override_settings
 from psycopg.errors import DeadlockDetected
 
+from tests.processes import MODEL_DIRS
+
 
 @pytest.fixture(scope="session", autouse=True)
 def quick_passwords() -> Iterator[None]:
@@ -34,6 +36,13 @@ def patient_flush() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(DatabaseOperations, "execute_sql_flush", flush_again)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def models_of_tests() -> Iterator[None]:
+    """Tests keep their models in temporary folders; those of the site's own processes have the same setting."""
+    with override_settings(MODEL_DIRS=MODEL_DIRS):
         yield
 
 

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,8 @@ from django.db import connection
 
 from config.processes import commands
 from tests.patience import HANGS_S
+
+MODEL_DIRS = [tempfile.gettempdir()]
 
 
 def free_port() -> int:
@@ -36,6 +39,7 @@ def environment() -> dict[str, str]:
         "ARTIFACTS": str(settings.ARTIFACTS),
         "RUN_STALE_S": "10",  # a busy machine is no dead worker
         "RUN_HEARTBEAT_S": "0.5",
+        "MODEL_DIRS": ",".join(MODEL_DIRS),
         "DJANGO_SETTINGS_MODULE": "config.settings",
     }
 

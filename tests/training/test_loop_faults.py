@@ -27,7 +27,7 @@ import pytest
 
 from config.embedded import Embedded
 from config.processes import CELERY, commands
-from tests.processes import free_port
+from tests.processes import MODEL_DIRS, free_port
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(120)]
 
@@ -80,6 +80,7 @@ class Site:
                 "EMBEDDED_DURABLE": "1",
                 "RUN_STALE_S": "2",
                 "RUN_HEARTBEAT_S": "0.5",
+                "MODEL_DIRS": ",".join(MODEL_DIRS),
                 "HF_HUB_OFFLINE": "1",
                 "DJANGO_SETTINGS_MODULE": "config.settings",
             }

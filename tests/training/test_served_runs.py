@@ -24,6 +24,7 @@ SERVED = {"server": "http://localhost:8000/v1", "server_model": "big", "samples"
 @pytest.fixture(autouse=True)
 def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    monkeypatch.setattr(settings, "MODEL_SERVERS", [SERVED["server"]])
 
 
 @pytest.fixture

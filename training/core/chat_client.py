@@ -5,7 +5,7 @@ are known only if the server returns them (vLLM's `return_token_ids`). Servers d
 that is refused by name is left out from then on. If fewer responses arrive than requested, the rest is requested again.
 
 The API key is in the environment, `PALATE_API_KEY`, and is sent only to the server with the base URL `PALATE_API_SERVER`:
-whoever may start a run can name any server, and must not be able to have the key sent there.
+runs may name several servers, and none must get another one's key.
 
 Our own instead of the openai package, which costs 2.2 s of CPU to import (httpx2: 0.3 s) and 27 MB, and lacks what runs
 depend on: its timeout is per read, not per attempt, so a server that sends slowly never times out; it does not retry after

@@ -1,4 +1,5 @@
-"""Checks of a model's location before it enters the registry; the core checks again before it loads the model."""
+"""Where models may come from: checks of a model's location before it enters the registry (the core checks again before it
+loads the model), and of the server that generates in a model's place."""
 
 from __future__ import annotations
 
@@ -19,15 +20,17 @@ MAX_DEFAULT_LENGTH = 4096
 def check_location(location: str) -> None:
     """Check that a location is a folder with safe weights, or can be the id of a model on a hub.
 
+    Folders are below the artifacts' or one of `MODEL_DIRS`: whoever may add models must not learn which other folders there
+    are, or have the files of one sent to them.
+
     Raises:
         RunError: it is neither, the weights are pickled (unpickling runs code), or the model has custom code.
     """
-    folder = Path(settings.ARTIFACTS) / location
-    if ".." in Path(location).parts:
-        raise RunError("location", f"There is no folder {location} below {settings.ARTIFACTS}.")
     try:
-        is_folder, exists = folder.is_dir(), folder.exists()
-    except OSError:  # the name is too long, or the folder is not readable
+        folder = (Path(settings.ARTIFACTS) / location).resolve()
+        may_read = any(folder.is_relative_to(Path(place).resolve()) for place in _model_dirs())
+        is_folder, exists = may_read and folder.is_dir(), may_read and folder.exists()
+    except (OSError, ValueError):  # the name is too long, or the folder is not readable
         raise no_such_location(location) from None
     if is_folder:
         _check_folder(folder)
@@ -38,7 +41,27 @@ def check_location(location: str) -> None:
 
 
 def no_such_location(location: str) -> RunError:
-    return RunError("location", f"There is no folder {location} on this server, and no hub has such an id.")
+    return RunError(
+        "location",
+        f"There is no folder {location} below {settings.ARTIFACTS} or one of the administrator's MODEL_DIRS, and no hub has"
+        " such an id.",
+    )
+
+
+def check_server(url: str) -> None:
+    """Check that runs may ask this server: one that a lead chose could be any service of the internal network.
+
+    Raises:
+        RunError: it is none of `MODEL_SERVERS`.
+    """
+    allowed = {server.rstrip("/") for server in settings.MODEL_SERVERS}
+    if url.rstrip("/") not in allowed:
+        among = f": {', '.join(sorted(allowed))}" if allowed else ", of which there are none"
+        raise RunError("server", f"It is none of the servers in the administrator's MODEL_SERVERS{among}.")
+
+
+def _model_dirs() -> list[str]:
+    return [str(settings.ARTIFACTS), *settings.MODEL_DIRS]
 
 
 def context_length(location: str) -> int | None:

@@ -80,6 +80,8 @@ def start_run(
         raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
     config = check_values(kind, config or {})
     served = kind == Run.Kind.GENERATE and bool(config.get("server"))
+    if served:
+        model_sources.check_server(config["server"])
     projects = {project.pk}
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
@@ -231,8 +233,10 @@ def resume_run(run: Run) -> Run:
     """Queue a cancelled or failed run again; it continues from its last checkpoint.
 
     Raises:
-        RunError: it is neither cancelled nor failed.
+        RunError: it is neither cancelled nor failed, or it uses a server that is not allowed any more.
     """
+    if run.config.get("server"):
+        model_sources.check_server(run.config["server"])
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
     if not stopped.update(
         state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0
