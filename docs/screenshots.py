@@ -64,6 +64,10 @@ SHOWN = {
 PRESSED = {"diff": "a Shift+D", "guidelines-drawer": "g"}
 
 
+CSP = "Content Security Policy"
+"""In what the browser says when it refuses something."""
+
+
 def people() -> tuple[User, User]:
     """The demo's lead and annotator, or new ones of these names."""
     found = []
@@ -130,6 +134,7 @@ def main() -> None:
     lead, annotator = people()
     made = showcase.build(lead, annotator)
     pages = [*annotators_pages(made, annotator), *leads_pages()]
+    refused: list[str] = []
     chromium = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSER)), None)
     with site(int(os.environ.get("PORT", "8099"))) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
@@ -144,6 +149,10 @@ def main() -> None:
                         is_mobile=device == "phone",
                     )
                     page = context.new_page()
+                    page.on(
+                        "console",
+                        lambda message: refused.append(message.text) if CSP in message.text else None,
+                    )
                     if who:
                         sign_in(page, address, who)
                     for name, eyes, path in pages:
@@ -156,6 +165,8 @@ def main() -> None:
                         page.screenshot(path=folder / f"{name}-{device}-{scheme}.png")
                     context.close()
         browser.close()
+    if refused:
+        raise SystemExit("\n".join(refused))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.urls import path
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from annotation.api import schema  # noqa: F401 - registers its extension
 from annotation.api.audit import AuditApi
@@ -34,7 +34,7 @@ WEBHOOK = f"{PROJECT}webhooks/<int:pk>/"
 
 urlpatterns = [
     path("schema/", SpectacularAPIView.as_view(), name="api-schema"),
-    path("docs/", SpectacularSwaggerView.as_view(url_name="api-schema"), name="api-docs"),
+    path("docs/", SpectacularSwaggerSplitView.as_view(url_name="api-schema"), name="api-docs"),
     path("tokens/", TokensApi.as_view(), name="api-tokens"),
     path("tokens/<int:pk>/", TokenApi.as_view(), name="api-token"),
     path("projects/", ProjectsApi.as_view(), name="api-projects"),

@@ -1,7 +1,7 @@
 """A real browser before the real site, which runs beside the tests on the test database.
 
-`site` is its address, `page` a fresh window, `sign_in(page, user)` saves a test the form. A script error on any page
-fails the test that saw it.
+`site` is its address, `page` a fresh window, `sign_in(page, user)` saves a test the form. A script error on any page,
+and whatever its Content-Security-Policy refuses, fails the test that saw it.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ FLAGS = (
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
 PATIENCE_MS = 60_000
+CSP = "Content Security Policy"
+"""In what the browser says when it refuses something."""
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -74,6 +76,7 @@ def new_page(browser: Browser, site: str, transactional_db: None) -> Iterator[Ca
         context.set_default_timeout(PATIENCE_MS)
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("console", lambda message: CSP in message.text and errors.append(message.text))
         return page
 
     yield make
