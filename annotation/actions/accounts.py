@@ -6,13 +6,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.contrib.sessions.models import Session
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
 from annotation.actions.members import MemberError, require_other_lead
-from annotation.models import AuditEntry, Draft, Invitation, Member, Slot, User
+from annotation.models import AuditEntry, Draft, Invitation, Judgment, Member, Skip, Slot, User, Verdict
 
 
 class AccountError(Exception):
@@ -20,7 +20,8 @@ class AccountError(Exception):
 
 
 def erase(*, user: User, actor: User) -> None:
-    """Erase an account: its name, password, memberships, tokens, sessions and drafts. Its judgments stay, without an owner.
+    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons and notes that its owner
+    wrote, or that others wrote to them. Its judgments stay, without an owner.
 
     Raises:
         AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the
@@ -34,6 +35,7 @@ def erase(*, user: User, actor: User) -> None:
         _require_other_administrator(user, actor)
         _leave_projects(user)
         _delete_personal_data(user)
+        _blank_free_text(user)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
     _end_sessions(user)
 
@@ -92,6 +94,26 @@ def _delete_personal_data(user: User) -> None:
     user.set_unusable_password()
     user.erased_at = timezone.now()
     user.save()
+
+
+def _blank_free_text(user: User) -> None:
+    """Blank what was written freely, which may name anybody. Snapshots and files that were exported before keep it.
+
+    The tables are append-only; within this transaction they let these columns be blanked, and nothing else.
+    """
+    for skip in Skip.objects.filter(annotator=user):
+        data = {name: value for name, value in (skip.data or {}).items() if name not in ("rationale", "text")}
+        Skip.objects.filter(pk=skip.pk).update(note="", data=data or None)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL palate.erase = 'on'")
+        Judgment.objects.filter(annotator=user).exclude(rationale="").update(rationale="")
+        Verdict.objects.filter(reviewer=user).exclude(note="").update(note="")
+        cursor.execute(
+            """UPDATE annotation_auditentry SET data = data || '{"reason": ""}'
+               WHERE data ? 'reason' AND (data -> 'user' = to_jsonb(%(user)s::bigint) OR actor_id = %(user)s)""",
+            {"user": user.pk},
+        )
+        cursor.execute("SET LOCAL palate.erase = 'off'")
 
 
 def _end_sessions(user: User) -> None:

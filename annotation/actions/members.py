@@ -32,7 +32,7 @@ def add_member(*, project: Project, username: str, role: str, actor: User) -> Me
         MemberError: there is no such user, they are a member already, or there is no such role.
     """
     _check_role(role)
-    user = User.objects.filter(username=username, is_active=True).first()
+    user = User.objects.filter(username__iexact=username, is_active=True).first()
     if user is None:
         raise MemberError("username", f"There is no user {username!r}. Create an account for them below.")
     member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
+from typing import ClassVar
 
-from django.contrib.auth.models import AbstractUser
+from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from annotation.logic.limits import MAX_REASON_CHARS
@@ -16,6 +18,13 @@ from annotation.models.projects import Project
 
 def new_pseudonym() -> str:
     return f"annotator-{secrets.token_hex(4)}"
+
+
+class Accounts(UserManager["User"]):
+    """Accounts, found by name without case."""
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username__iexact=username)
 
 
 class User(AbstractUser):
@@ -28,6 +37,24 @@ class User(AbstractUser):
     pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
     account = models.CharField(max_length=7, choices=Account, default=Account.PERSON)
     erased_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects: ClassVar[Accounts] = Accounts()
+
+    class Meta(AbstractUser.Meta):
+        # by upper case, in which Django compares names without case
+        constraints = [
+            models.UniqueConstraint(
+                Upper("username"),
+                name="usernames_differ_by_more_than_case",
+                violation_error_message="A user with that username already exists.",
+            ),
+            models.UniqueConstraint(
+                Upper("email"),
+                condition=~models.Q(email=""),
+                name="emails_differ_by_more_than_case",
+                violation_error_message="A user with that email address already exists.",
+            ),
+        ]
 
 
 class Member(models.Model):

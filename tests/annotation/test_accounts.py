@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
+import uuid
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pytest
 from asgiref.sync import async_to_sync
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Permission
 from django.contrib.contenttypes.models import ContentType
 from django.contrib.sessions.backends.cached_db import SessionStore
 from django.contrib.sessions.models import Session
+from django.db import IntegrityError, connection, transaction
 from django.http import HttpResponse
 from django.test import Client, override_settings
 from django.urls import reverse
@@ -23,6 +27,7 @@ from annotation.actions import (
     drafts,
     invitations,
     items,
+    judgments,
     leases,
     members,
     qualification,
@@ -33,7 +38,7 @@ from annotation.actions import (
     uploads,
     webhooks,
 )
-from annotation.models import ApiToken, AuditEntry, Draft, Item, Judgment, Member, Slot, User
+from annotation.models import ApiToken, AuditEntry, Draft, Item, Judgment, Member, Placement, Skip, Slot, User
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -218,6 +223,63 @@ class EraseTests(PalateTestCase):
         items.make_gold(item=item, ranks=ranks, explanation="It is known.", actor=self.alice)
         builders.judgment(self.project, user)
         qualification.decide(project_id=self.project.pk, user_id=user.pk)
+
+    def test_reasons_and_notes_go_and_everything_else_of_the_rows_stays(self) -> None:
+        builders.items(self.project, 4)
+        mine, dana = builders.judgment(self.project, self.bob), builders.judgment(self.project, self.dana)
+        lease = leases.claim(project=self.project, annotator=self.bob)
+        assert lease is not None
+        judged = judgments.submit(
+            lease=lease,
+            ranks=dict.fromkeys(lease.shown_order, 1),
+            idempotency_key=uuid.uuid4(),
+            rationale="Carol told me so.",
+        )
+        lease = leases.claim(project=self.project, annotator=self.bob)
+        assert lease is not None
+        entered = {"ranks": {"1": 1}, "rationale": "As Carol says.", "text": "Carol!"}
+        skips.skip(lease=lease, reason="review", note="Ask Carol.", data=entered)
+        member = self.project.members.get(user=self.bob)
+        rules.warn(member=member, reason="Bob, listen to Carol.", actor=self.alice)
+        before = {row["id"]: row for row in Judgment.objects.values()}
+        placements = list(Placement.objects.order_by("pk").values())
+        accounts.erase(user=self.bob, actor=self.bob)
+        after = {row["id"]: row for row in Judgment.objects.values()}
+        assert after == before | {judged.pk: before[judged.pk] | {"rationale": ""}}
+        assert {mine.pk, dana.pk} < set(after)
+        assert list(Placement.objects.order_by("pk").values()) == placements
+        skip = Skip.objects.get()
+        assert (skip.note, skip.data, skip.reason) == ("", {"ranks": {"1": 1}}, "review")
+        assert "Carol" not in str(list(AuditEntry.objects.values()))
+        assert AuditEntry.objects.get(verb="member.warned").data["reason"] == ""
+
+    def test_the_same_transaction_can_change_nothing_else(self) -> None:
+        builders.items(self.project, 1)
+        judgment = Judgment.objects.filter(pk=builders.judgment(self.project, self.bob).pk)
+
+        def erasing(change: Callable[[], object]) -> Callable[[], object]:
+            def changed() -> None:
+                with connection.cursor() as cursor:
+                    cursor.execute("SET LOCAL palate.erase = 'on'")
+                change()
+
+            return changed
+
+        def truncate() -> None:
+            with connection.cursor() as cursor:
+                cursor.execute("TRUNCATE annotation_judgment CASCADE")
+
+        for change in (
+            erasing(lambda: judgment.update(rationale="x")),
+            erasing(lambda: judgment.update(rationale="", seconds=1)),
+            erasing(lambda: judgment.update(degree="better")),
+            erasing(lambda: judgment.get().placements.all().delete()),
+            erasing(truncate),
+            lambda: judgment.update(rationale=""),
+            truncate,
+        ):
+            with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+                change()
 
     def test_nobody_can_claim_what_was_erased(self) -> None:
         builders.items(self.project, 1)

@@ -156,6 +156,7 @@ class JoiningTests(InvitationTestCase):
         invitation, url = self.invited()
         for changes, sentence in (
             ({"username": "bob"}, "is taken. Choose another."),
+            ({"username": "Bob"}, "is taken. Choose another."),
             ({"username": "two words"}, "Enter a valid username"),
             ({"username": "ﷺ" * 9}, "at most 150 characters"),
             ({"username": ""}, "required"),

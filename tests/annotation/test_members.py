@@ -116,6 +116,7 @@ class MemberTests(AccessTestCase):
         before = User.objects.count()
         for name, sentence in (
             ("bob", "is taken"),
+            ("BOB", "is taken"),
             ("two words", "Enter a valid username"),
             ("", "required"),
         ):

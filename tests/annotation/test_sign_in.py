@@ -13,8 +13,9 @@ class SignInTests(PalateTestCase):
         cache.clear()  # the throttle counts in the real cache, which no transaction rolls back
         self.addCleanup(cache.clear)
 
-    def attempt(self, password: str, username: str = "bob", next: str = ""):
-        return self.client.post(reverse("login"), {"username": username, "password": password, "next": next})
+    def attempt(self, password: str, username: str = "bob", next: str = "", address: str = "127.0.0.1"):
+        data = {"username": username, "password": password, "next": next}
+        return self.client.post(reverse("login"), data, REMOTE_ADDR=address)
 
     def test_it_leads_to_the_home_page(self) -> None:
         response = self.attempt("correct horse")
@@ -51,6 +52,41 @@ class SignInTests(PalateTestCase):
         for _ in range(10):
             self.attempt("wrong")
         self.assertRedirects(self.attempt("correct horse", username="dana"), reverse("home"))
+
+    def test_case_does_not_matter(self) -> None:
+        self.assertRedirects(self.attempt("correct horse", username="BOB"), reverse("home"))
+        self.client.post(reverse("logout"))
+        for name in ("bob", "Bob", "bOb", "boB", "BOb", "bOB", "BoB", "BOB", "bob", "Bob"):
+            self.attempt("wrong", username=name)
+        assert self.attempt("correct horse", username="bob").status_code == 429
+
+    def test_one_address_cannot_try_many_names(self) -> None:
+        for n in range(99):
+            assert self.attempt("wrong", username=f"name-{n}").status_code == 200
+            if n % 7 == 0:  # with an account of one's own the count does not begin anew
+                self.attempt("correct horse", username="dana")
+                self.client.post(reverse("logout"))
+        assert self.attempt("wrong", username="name-99").status_code == 429
+        assert self.attempt("correct horse").status_code == 429
+        self.assertRedirects(self.attempt("correct horse", address="192.0.2.1"), reverse("home"))
+
+    def test_many_addresses_cannot_try_one_name(self) -> None:
+        for n in range(49):
+            assert self.attempt("wrong", address=f"192.0.2.{n}").status_code == 200
+        assert self.attempt("wrong", address="192.0.2.49").status_code == 429
+        assert self.attempt("correct horse", address="192.0.2.50").status_code == 429
+        self.assertRedirects(
+            self.attempt("correct horse", username="dana", address="192.0.2.1"), reverse("home")
+        )
+
+    def test_what_a_browser_says_of_its_address_does_not_count(self) -> None:
+        for n in range(10):
+            self.client.post(
+                reverse("login"),
+                {"username": "bob", "password": "wrong"},
+                headers={"X-Forwarded-For": f"192.0.2.{n}"},
+            )
+        assert self.attempt("correct horse").status_code == 429
 
     def test_a_success_starts_the_count_anew(self) -> None:
         for _ in range(9):

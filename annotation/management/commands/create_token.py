@@ -23,7 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--days", type=int, help="after which it expires; otherwise never")
 
     def handle(self, *, username: str, name: str, scope: str, days: int | None, **options: Any) -> None:
-        user = User.objects.filter(username=username, is_active=True).first()
+        user = User.objects.filter(username__iexact=username, is_active=True).first()
         if user is None:
             raise CommandError(f"There is no active user called {username!r}.")
         if days is not None and days < 1:

@@ -1,0 +1,42 @@
+"""How many wrong passwords are taken, before the next ones have to wait."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+from axes.handlers.cache import AxesCacheHandler
+from axes.helpers import get_client_cache_keys
+from django.http import HttpRequest
+
+LIMITS = (10, 50, 100)
+"""In the order of `AXES_LOCKOUT_PARAMETERS`: for one name from one address; for one name from anywhere, so that many addresses
+do not help; for one address, so that trying one password on many names does not. An address can be that of a whole office."""
+
+
+class SignInLimits(AxesCacheHandler):
+    """django-axes with a limit for each parameter; they are compared as shares of the first."""
+
+    def get_failures(self, request: HttpRequest, credentials: dict[str, Any] | None = None) -> int:
+        keys = get_client_cache_keys(request, credentials)
+        failures = [self.cache.get(key, default=0) for key in keys]
+        return max(LIMITS[0] * count // limit for count, limit in zip(failures, LIMITS, strict=True))
+
+    def user_login_failed(
+        self, sender: Any, credentials: dict[str, Any], request: Any = None, **kwargs: Any
+    ) -> None:
+        super().user_login_failed(sender, credentials, request, **kwargs)
+        if request is not None:
+            request.axes_locked_out = self.get_failures(request, credentials) >= LIMITS[0]
+
+    def user_logged_in(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
+        """Only the count of that name from that address begins anew: with an account of one's own, one could begin the others
+        anew."""
+        super().user_logged_in(sender, request, user, **kwargs)
+        self.cache.delete(get_client_cache_keys(request, {"username": user.get_username()})[0])
+
+
+def account_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
+    """The name that somebody signs in with, as it is looked up: without case."""
+    name = (credentials or {}).get("username") or request.POST.get("username") or ""
+    return unicodedata.normalize("NFKC", str(name)).casefold()
