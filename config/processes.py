@@ -1,4 +1,5 @@
-"""Starts the site's processes on one machine: web server, and Celery workers for short tasks, imports, webhooks and runs."""
+"""Starts and supervises the site's processes on one machine: web server, and Celery workers for short tasks, imports, webhooks
+and runs."""
 
 from __future__ import annotations
 
@@ -8,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from django.conf import settings
+
+from config.embedded import EmbeddedError
 
 CELERY = [
     "celery",
@@ -30,8 +34,15 @@ CELERY = [
 ]
 
 
+CHECK_S, SERVERS_CHECK_S = 0.5, 3
+QUICK_S = 30
+MAX_ENDS = 5
+
+_libc = ctypes.CDLL(None)
+
+
 class StartError(RuntimeError):
-    """The site could not be started; the message says what to do."""
+    """The site could not be started, or not be kept running; the message says what to do."""
 
 
 def commands(port: int) -> dict[str, list[str]]:
@@ -78,10 +89,11 @@ def collect_static() -> None:
 
 @contextmanager
 def site(port: int) -> Iterator[str]:
-    """Run the whole site while the context lasts; yields its address. What the processes print goes to `var/log`.
+    """Run the whole site while the context lasts; yields its address. What the processes print goes to `var/log`. A process
+    that ends is started again; if it keeps ending, the caller gets a SIGINT, and the context ends with the error.
 
     Raises:
-        StartError: the port is taken, or a process ended at once.
+        StartError: the port is taken, or a process ended at once or too often.
     """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,24 +105,113 @@ def site(port: int) -> Iterator[str]:
     logs.mkdir(exist_ok=True)
     collect_static()
     address = f"http://127.0.0.1:{port}"
-    with ExitStack() as stack:
-        running = {}
-        for name, command in commands(port).items():
-            log = stack.enter_context((logs / f"{name}.log").open("a"))
-            process = subprocess.Popen(
-                [sys.executable, "-m", *command],
+    processes = [SupervisedProcess(name, command, logs) for name, command in commands(port).items()]
+    supervisor = Supervisor(processes)
+    try:
+        for process in processes:
+            process.start()
+        _wait_for(address, processes)
+        supervisor.start()
+        yield address
+    finally:
+        supervisor.stop()
+        for process in processes:
+            process.stop()
+        if supervisor.error:
+            raise supervisor.error
+
+
+class SupervisedProcess:
+    """One process of the site. Its output goes to a file of its own."""
+
+    def __init__(self, name: str, command: list[str], logs: Path) -> None:
+        self.name, self.command, self.log = name, command, logs / f"{name}.log"
+        self.child: subprocess.Popen[bytes] | None = None
+        self.started_at = 0.0
+        self.quick_ends = 0  # in a row
+
+    def start(self) -> None:
+        self.started_at = time.monotonic()
+        with self.log.open("a") as log:
+            self.child = subprocess.Popen(
+                [sys.executable, "-m", *self.command],
                 cwd=settings.BASE_DIR,
                 env=os.environ | STATIC_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is handled here, so that the workers stop in order
-                preexec_fn=_end_with_parent,
+                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
-            running[name] = process
-            stack.callback(stop, process)
-        _wait_for(address, running, logs)
-        yield address
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; below 0: the signal that ended it."""
+        assert self.child is not None
+        return self.child.poll()
+
+    def stop(self) -> None:
+        if self.child is not None:
+            stop(self.child)
+
+    def last_lines(self, count: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+
+class Supervisor(threading.Thread):
+    """Starts processes that have ended again: at once, and after growing pauses if they end soon. If one ends `MAX_ENDS` times
+    in a row within `QUICK_S`, the whole site ends with an error that has its last lines."""
+
+    def __init__(self, processes: list[SupervisedProcess]) -> None:
+        super().__init__(daemon=True)
+        self.processes = processes
+        self.error: StartError | None = None
+        self.servers_checked_at = 0.0
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.wait(CHECK_S):
+            self._restart_servers()
+            for process in self.processes:
+                status = process.exit_status
+                if status is not None and not self._stopped.is_set() and not self._restart(process, status):
+                    os.kill(os.getpid(), signal.SIGINT)  # wakes whoever runs the site
+                    return
+
+    def _restart_servers(self) -> None:
+        """Start embedded servers that have ended."""
+        if settings.EMBEDDED and time.monotonic() > self.servers_checked_at + SERVERS_CHECK_S:
+            self.servers_checked_at = time.monotonic()
+            ended = [name for name, runs in settings.EMBEDDED.status().items() if not runs]
+            if ended:
+                sys.stderr.write(f"The embedded {' and '.join(ended)} has ended; it is started again.\n")
+                try:
+                    settings.EMBEDDED.start()
+                except EmbeddedError as error:
+                    sys.stderr.write(f"{error}\n")
+
+    def _restart(self, process: SupervisedProcess, status: int) -> bool:
+        """False if the process has ended too often."""
+        quick = time.monotonic() - process.started_at < QUICK_S
+        process.quick_ends = process.quick_ends + 1 if quick else 1
+        if process.quick_ends >= MAX_ENDS:
+            self.error = StartError(
+                f"The {process.name} process ended {MAX_ENDS} times within {QUICK_S} seconds of its start. The last lines of"
+                f" {process.log}:\n{process.last_lines()}"
+            )
+            return False
+        pause = 2.0 ** (process.quick_ends - 1) - 1
+        sys.stderr.write(
+            f"The {process.name} process has ended (exit status {status}); it is started again in {pause:g} s.\n"
+        )
+        if not self._stopped.wait(pause):
+            process.start()
+        return True
+
+    def stop(self) -> None:
+        self._stopped.set()
+        if self.is_alive():
+            self.join()
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:
@@ -124,18 +225,18 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 def _end_with_parent() -> None:
     """Linux ends the process when ours is killed (prctl, PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    _libc.prctl(1, signal.SIGTERM)
 
 
-def _wait_for(address: str, running: dict[str, subprocess.Popen[bytes]], logs: Path) -> None:
+def _wait_for(address: str, processes: list[SupervisedProcess]) -> None:
     until = time.monotonic() + 60
     while time.monotonic() < until:
-        for name, process in running.items():
-            if process.poll() is not None:
-                raise StartError(f"The {name} process ended at once: see {logs / name}.log")
+        for process in processes:
+            if process.exit_status is not None:
+                raise StartError(f"The {process.name} process ended at once: see {process.log}")
         try:
             with urllib.request.urlopen(f"{address}/healthz", timeout=5):  # noqa: S310 - our own address
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)
-    raise StartError(f"The web process does not answer: see {logs}/web.log")
+    raise StartError(f"The web process does not answer: see {processes[0].log}")
