@@ -1,4 +1,4 @@
-"""WebSocket consumer of a project's pages: the queue's progress, and the project's events."""
+"""WebSocket consumers: what they share, and that of a project's pages, with the queue's progress and the project's events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
+from channels.generic.websocket import AsyncJsonWebsocketConsumer, AsyncWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.http import Http404
@@ -31,7 +31,23 @@ def readable_project(user: User | AnonymousUser, slug: str) -> Project | None:
         return None
 
 
-class ProjectConsumer(AsyncJsonWebsocketConsumer):
+class LiveConsumer(AsyncJsonWebsocketConsumer):
+    """A socket that only sends: whatever a client sends is ignored."""
+
+    async def receive(
+        self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any
+    ) -> None:
+        pass
+
+
+class UnknownPath(AsyncWebsocketConsumer):
+    """Refuses the connection."""
+
+    async def connect(self) -> None:
+        await self.close()
+
+
+class ProjectConsumer(LiveConsumer):
     """Sends `{"kind": "queue", "queue": {…}}` (`analytics.queue_status`) on connecting and after judgments, at most once a
     second, and forwards every other event of the project."""
 

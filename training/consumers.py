@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any, cast
 
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.contrib.auth.models import AnonymousUser
 
-from annotation.consumers import NOT_ALLOWED, readable_project
+from annotation.consumers import NOT_ALLOWED, LiveConsumer, readable_project
 from annotation.models import Project, User
 from training.models import Run
 from training.runs.actions import run_group
@@ -21,7 +20,7 @@ def state_of(project: Project, pk: int) -> dict[str, Any] | None:
     return run_state(run) if run else None
 
 
-class RunConsumer(AsyncJsonWebsocketConsumer):
+class RunConsumer(LiveConsumer):
     """Sends `{"kind": "everything", …}` (`run_state`) on connecting, then each event of the run: `progress`,
     `metrics`, `warning`, `state`. An event may repeat what the first message has; the page merges points by step."""
 

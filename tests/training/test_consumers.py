@@ -152,6 +152,27 @@ async def test_it_sends_no_events_of_other_runs(run: Run) -> None:
         assert await page.wire.receive_nothing(timeout=0.5)
 
 
+async def test_what_a_client_sends_is_ignored(run: Run) -> None:
+    async with socket(run_path(run), "dana") as page:
+        await page.next_of("everything")
+        for frame in (
+            {"text": "{"},
+            {"text": "[]"},
+            {"text": "\ud800"},
+            {"bytes": b"\xff\0"},
+            {"bytes": b""},
+        ):
+            await page.wire.send_input({"type": "websocket.receive", **frame})
+        await in_thread(record_metrics, run, step=9, values={"loss": 0.1})
+        assert (await page.next_of("metrics"))["step"] == 9
+
+
+@pytest.mark.parametrize("path", ["/", "/ws/", "/ws/p/", "/ws/p/a/b/c/", "/ws/p/%00/", "/nothing"])
+async def test_an_unknown_path_is_refused(run: Run, path: str) -> None:
+    async with socket(path, "alice") as page:
+        assert not page.allowed
+
+
 @pytest.mark.parametrize("who", ["bob", "charlie", None])
 @pytest.mark.parametrize("kind", ["run", "project"])
 async def test_it_refuses_annotators_outsiders_and_the_signed_out(
