@@ -56,7 +56,9 @@ test: $(VENV)/dev browser ## every test, on real servers, workers and a real bro
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
-lint: $(VENV)/dev ## ruff, oxlint, mypy, import-linter, migrations, docs
+# psycopg is under the LGPL, which lets others use it; krippendorff is what a test compares our own figures with
+COPYLEFT := psycopg psycopg-binary psycopg-pool krippendorff
+lint: $(VENV)/dev ## ruff, oxlint, mypy, import-linter, migrations, OpenAPI, licences
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/oxlint --deny-warnings static
@@ -64,6 +66,10 @@ lint: $(VENV)/dev ## ruff, oxlint, mypy, import-linter, migrations, docs
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
 	$(BIN)/python manage.py spectacular --validate --fail-on-warn --file /dev/null
+	$(BIN)/pip-licenses --partial-match --fail-on "General Public;GPL-2;GPL-3" --ignore-packages $(COPYLEFT) > /dev/null
+
+audit: $(VENV)/dev ## known vulnerabilities of what constraints.txt installs, from PyPI
+	$(BIN)/pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.parity
@@ -96,4 +102,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock

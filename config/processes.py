@@ -57,9 +57,9 @@ def commands(port: int) -> dict[str, list[str]]:
         "--log-level",
         "warning",
     ]
-    if "FORWARDED_ALLOW_IPS" not in os.environ:
-        # whoever connects from this machine could say that they are somebody else
-        web.append("--no-proxy-headers")
+    # without a proxy, whoever connects from this machine could say that they are somebody else
+    proxies = settings.FORWARDED_ALLOW_IPS
+    web += ["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
