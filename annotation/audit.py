@@ -22,6 +22,7 @@ VERBS = {
     "member.paused": "paused a member",
     "member.resumed": "lifted a pause",
     "member.warned": "warned a member",
+    "member.password": "made a link for a new password",
     "member.qualified": "passed the qualification",
     "invitation.made": "made an invitation",
     "invitation.revoked": "revoked an invitation",

@@ -29,6 +29,12 @@ urlpatterns = [
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
     path("password/", auth.PasswordChangeView.as_view(), name="password_change"),
     path("password/done/", auth.PasswordChangeDoneView.as_view(), name="password_change_done"),
+    path(
+        "password/reset/<uidb64>/<token>/",
+        auth.PasswordResetConfirmView.as_view(),
+        name="password_reset_confirm",
+    ),
+    path("password/reset/done/", auth.PasswordResetCompleteView.as_view(), name="password_reset_complete"),
     path("join/<str:key>/", invitations.join, name="join"),
     path("", home.home, name="home"),
     # --- judging ----------------------------------------------------------------------------------------------
@@ -66,6 +72,7 @@ urlpatterns = [
     path("p/<slug:slug>/members/new-account/", members.member_create, name="member-create"),
     path("p/<slug:slug>/members/<int:pk>/role/", members.member_role, name="member-role"),
     path("p/<slug:slug>/members/<int:pk>/remove/", members.member_remove, name="member-remove"),
+    path("p/<slug:slug>/members/<int:pk>/password/", members.member_password, name="member-password"),
     path("p/<slug:slug>/invitations/new/", invitations.invitation_make, name="invitation-make"),
     path(
         "p/<slug:slug>/invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.contrib.auth.tokens import default_token_generator
 from django.urls import URLPattern, get_resolver, reverse
+from django.utils.http import urlsafe_base64_encode
 
-from annotation.models import Project
+from annotation.models import Project, User
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,17 @@ def _of(attribute: str) -> Args:
     return lambda world: [world.project.slug, getattr(world, attribute)]
 
 
+def _reset_link(user: User) -> list[object]:
+    return [urlsafe_base64_encode(b"%d" % user.pk), default_token_generator.make_token(user)]
+
+
 # by whose eyes: nobody signed in, the annotator, the lead
-SIGNED_OUT: dict[str, Args] = {"login": _none, "join": lambda world: [world.invitation]}
+SIGNED_OUT: dict[str, Args] = {
+    "login": _none,
+    "join": lambda world: [world.invitation],
+    "password_reset_confirm": lambda world: _reset_link(User.objects.get(username=world.annotator)),
+    "password_reset_complete": _none,
+}
 ANNOTATOR: dict[str, Args] = {
     "home": _none,
     "work": _project,
@@ -96,7 +107,7 @@ LEAD: dict[str, Args] = {
 }
 NO_PAGES = {
     # what a press of a button asks for
-    *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove"),
+    *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove", "member-password"),
     *(
         "invitation-make",
         "invitation-revoke",

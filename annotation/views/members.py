@@ -23,6 +23,7 @@ from annotation.actions.members import (
     create_account,
     remove_member,
 )
+from annotation.actions.passwords import create_reset_path
 from annotation.forms import AddMemberForm, InvitationForm, NewAccountForm
 from annotation.models import Member
 
@@ -90,6 +91,21 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return _back(request, slug, member)
 
 
+@login_required
+@require_POST
+@never_cache
+def member_password(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Returns the page itself, without a redirect: the link is shown only once."""
+    me = member_for(request.user, slug, Role.LEAD)
+    member = get_object_or_404(me.project.members.select_related("user", "project"), pk=pk)
+    try:
+        path = create_reset_path(member=member, actor=current_user(request))
+    except MemberError as error:
+        messages.error(request, str(error))
+        return redirect("members", slug)
+    return page(request, me, reset={"member": member, "link": request.build_absolute_uri(path)})
+
+
 def _with_article(role: str) -> str:
     return f"an {role}" if role == Member.Role.ANNOTATOR else f"a {role}"
 
@@ -111,6 +127,7 @@ def page(
     invitation_form: forms.Form | None = None,
     created: NewAccount | None = None,
     invited: dict[str, Any] | None = None,
+    reset: dict[str, Any] | None = None,
 ) -> HttpResponse:
     """The page, with the password or link that was just created, which is shown only once."""
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
@@ -127,6 +144,7 @@ def page(
         "invitation_form": invitation_form,
         "created": created,
         "invited": invited,
+        "reset": reset,
     }
     errors = add_form.errors or account_form.errors or invitation_form.errors
     return render(request, "annotation/members.html", context, status=422 if errors else 200)
