@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
@@ -136,7 +136,6 @@ def import_rows(
     set_aside_share: float = 0.0,
     source: Import | None = None,
     into_queue: bool = True,
-    on_batch: Callable[[int], None] = lambda position: None,
 ) -> ImportReport:
     """Import the rows of a file; none of them if more than `set_aside_share` of them are invalid.
 
@@ -147,16 +146,14 @@ def import_rows(
     Args:
         source: what the judgments in the rows come from.
         into_queue: give items to annotators; otherwise, items are retired until a lead reopens them.
-        on_batch: called every few megabytes with the position in the file; an exception from it rolls back the import.
     """
     report = ImportReport()
     writer = _Writer(project, report, source, into_queue=into_queue)
     with transaction.atomic():
         _lock_imports(project)
-        for batch, position in _batches(rows, report):
+        for batch in _batches(rows, report):
             if not report.errors or set_aside_share:
                 writer.write(batch)
-            on_batch(position)
         if writer.refused_with:
             report.set_aside = report.set_aside | {
                 BELONG: report.set_aside.get(BELONG, 0) + writer.refused_with
@@ -182,18 +179,14 @@ def _lock_imports(project: Project) -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def _batches(
-    rows: Iterable[ParsedRow], report: ImportReport
-) -> Iterator[tuple[list[tuple[int, ImportedPrompt]], int]]:
-    """The valid rows with their numbers, in batches of `BATCH_BYTES`, and the position after each batch. Errors go into the
-    report."""
+def _batches(rows: Iterable[ParsedRow], report: ImportReport) -> Iterator[list[tuple[int, ImportedPrompt]]]:
+    """The valid rows with their numbers, in batches of `BATCH_BYTES`. Errors go into the report."""
     line_of_id: dict[str, int] = {}
     batch: list[tuple[int, ImportedPrompt]] = []
-    start = position = 0
+    start = 0
     not_comparable: Counter[str] = Counter()
     left_out: Counter[str] = Counter()
     for row in rows:
-        position = row.position
         report.rows += row.prompt.rows if row.prompt else row.rows
         if row.not_comparable:
             not_comparable[row.not_comparable] += row.rows
@@ -209,13 +202,13 @@ def _batches(
                 line_of_id[row.prompt.external_id] = row.number
             left_out.update(row.prompt.left_out)
             batch.append((row.number, row.prompt))
-        if position - start >= BATCH_BYTES:
-            yield batch, position
-            batch, start = [], position
+        if row.position - start >= BATCH_BYTES:
+            yield batch
+            batch, start = [], row.position
     report.set_aside = dict(not_comparable.most_common())
     report.left_out = dict(left_out.most_common())
     if batch:
-        yield batch, position
+        yield batch
     elif not report.rows:
         report.add_error(1, "the file is empty")
 

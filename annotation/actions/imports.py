@@ -291,11 +291,10 @@ def run_import(upload: Import) -> None:
             rows = _parse_rows(upload, file_type, converter)
             report = import_rows.import_rows(
                 project=upload.project,
-                rows=_stop_at_undecided_columns(rows, converter),
+                rows=heartbeat.watch(_stop_at_undecided_columns(rows, converter)),
                 set_aside_share=upload.set_aside_share,
                 source=upload,
                 into_queue=upload.judgments != Import.Judgments.IMPORT,
-                on_batch=heartbeat.report_position,
             )
             report.columns = converter.columns
             _complete(upload, report, row_unit(file_type))
@@ -359,14 +358,17 @@ class _Heartbeat:
         self.ended.set()
         self.thread.join()
 
-    def report_position(self, position: int) -> None:
-        """
+    def watch(self, rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
+        """The rows; the progress follows them.
+
         Raises:
             Cancelled: the lead cancelled it, or another worker has claimed it.
         """
-        self.position = position
-        if self.stop:
-            raise Cancelled
+        for row in rows:
+            self.position = row.position
+            if self.stop:
+                raise Cancelled
+            yield row
 
     def _beat(self) -> None:
         try:
