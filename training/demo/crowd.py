@@ -66,10 +66,9 @@ def judge(item: dict[str, Any], annotator: Annotator) -> dict[str, Any]:
         ranks = [1, 2] if winner == 0 else [2, 1]
     else:
         ranks = annotator.rank(item["prompt"], texts)
-    ids = [answer["id"] for answer in item["answers"]]
     return {
         "ticket": item["ticket"],
-        "ranks": dict(zip(map(str, ids), ranks, strict=True)),
+        "ranks": ranks,
         "degree": degree,
         "idempotency_key": str(uuid.uuid4()),
     }
