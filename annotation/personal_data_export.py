@@ -102,7 +102,8 @@ def _judgments(user: User) -> Iterator[Record]:
                 for placement in judgment.placements_in_order()
             ],
             "rationale": judgment.rationale,
-            "demonstration": judgment.demonstration_id,
+            "demonstration": judgment.demonstration_id
+            and opaque_id("response", judgment.demonstration_id, user.pk),
             "seconds": judgment.seconds,
             "supersedes": judgment.supersedes_id,
             "created_at": judgment.created_at,
@@ -110,8 +111,9 @@ def _judgments(user: User) -> Iterator[Record]:
 
 
 def _demonstrations(user: User) -> Iterator[Record]:
-    names = ("prompt__project__slug", "prompt__external_id", "text", "created_at")
-    return _batches(Response.objects.filter(author__user=user).values("id", *names))
+    names = ("prompt__project__slug", "text", "created_at")
+    for row in _batches(Response.objects.filter(author__user=user).values("id", *names)):
+        yield row | {"id": opaque_id("response", row["id"], user.pk)}
 
 
 def _skips(user: User) -> Iterator[Record]:
@@ -153,8 +155,9 @@ def _audit_entries(user: User) -> Iterator[Record]:
 
 
 def _audit_entries_about(user: User) -> Iterator[Record]:
-    """Actions of others, or of the site itself, on the user; without the actor."""
-    names = ("project__slug", "verb", "subject", "data", "at")
+    """Actions of others, or of the site itself, on the user; without the actor, and without figures, which count items with a
+    known answer."""
+    names = ("project__slug", "verb", "subject", "data__reason", "at")
     about = AuditEntry.objects.filter(data__user=user.pk).exclude(actor=user)
     return _batches(about.values("id", *names))
 

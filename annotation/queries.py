@@ -123,6 +123,7 @@ CROSS JOIN LATERAL (
     SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s IS TRUE AS many FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
         WHERE slot.project_id = member.project_id AND slot.state <> 'done' AND NOT slot.gold
+          AND slot.item_id <> ALL(%(shown)s)
           AND slot.restricted <= (member.role <> 'annotator')
           AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = member.user_id)
           AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
@@ -199,7 +200,7 @@ CROSS JOIN LATERAL (
 def assignments_of(user: User) -> list[Assignment]:
     """The projects that a user is a member of, by name; always two queries."""
     with connection.cursor() as cursor:
-        cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": 10 * MANY_LEFT})
+        cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": 10 * MANY_LEFT, "shown": []})
         counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
         Assignment(member.project, member.role, member.paused_at is not None, *counts[member.project_id])
@@ -242,13 +243,13 @@ def work_status(project: Project, user: User, item: Item, *, after: int | None =
         "item": item.pk,
         "midnight": midnight(),
         "besides": after or 0,
+        "shown": [item.pk, after or 0],
     }
     # the limit as a constant: with a parameter, PostgreSQL would plan the statement again each time
     statement = WORK_STATUS.replace("%(many)s", str(MANY_LEFT))
     left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
-    if after:
-        left, today = max(1, left - 1), today + 1
-    return WorkStatus(left, today, guideline_number, json.loads(draft) if draft else None)
+    # this item is left, too: counted like that whether or not its answer is known
+    return WorkStatus(left + 1, today + bool(after), guideline_number, json.loads(draft) if draft else None)
 
 
 _ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")

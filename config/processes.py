@@ -131,6 +131,9 @@ class SupervisedProcess:
         self.quick_ends = 0  # in a row
 
     def start(self) -> None:
+        if self.child is not None:
+            with suppress(ProcessLookupError):  # what the one that ended has left
+                os.killpg(self.child.pid, signal.SIGKILL)
         self.started_at = time.monotonic()
         with self.log.open("a") as log:
             self.child = subprocess.Popen(
@@ -171,7 +174,10 @@ class Supervisor(threading.Thread):
 
     def run(self) -> None:
         while not self._stopped.wait(CHECK_S):
-            self._restart_servers()
+            try:
+                self._restart_servers()
+            except (EmbeddedError, OSError, subprocess.SubprocessError) as error:  # it is tried again
+                sys.stderr.write(f"The embedded servers cannot be checked: {error}\n")
             for process in self.processes:
                 status = process.exit_status
                 if status is not None and not self._stopped.is_set() and not self._restart(process, status):
@@ -185,22 +191,19 @@ class Supervisor(threading.Thread):
             ended = [name for name, runs in settings.EMBEDDED.status().items() if not runs]
             if ended:
                 sys.stderr.write(f"The embedded {' and '.join(ended)} has ended; it is started again.\n")
-                try:
-                    settings.EMBEDDED.start()
-                except EmbeddedError as error:
-                    sys.stderr.write(f"{error}\n")
+                settings.EMBEDDED.start()
 
     def _restart(self, process: SupervisedProcess, status: int) -> bool:
         """False if the process has ended too often."""
         quick = time.monotonic() - process.started_at < QUICK_S
-        process.quick_ends = process.quick_ends + 1 if quick else 1
+        process.quick_ends = process.quick_ends + 1 if quick else 0
         if process.quick_ends >= MAX_ENDS:
             self.error = StartError(
                 f"The {process.name} process ended {MAX_ENDS} times within {QUICK_S} seconds of its start. The last lines of"
                 f" {process.log}:\n{process.last_lines()}"
             )
             return False
-        pause = 2.0 ** (process.quick_ends - 1) - 1
+        pause = 2.0 ** max(0, process.quick_ends - 1) - 1
         sys.stderr.write(
             f"The {process.name} process has ended (exit status {status}); it is started again in {pause:g} s.\n"
         )
@@ -224,7 +227,8 @@ def stop(process: subprocess.Popen[bytes]) -> None:
 
 
 def _end_with_parent() -> None:
-    """Linux ends the process when ours is killed (prctl, PR_SET_PDEATHSIG)."""
+    """Linux ends the process when the thread that started it ends, whose process may have been killed (prctl,
+    PR_SET_PDEATHSIG)."""
     _libc.prctl(1, signal.SIGTERM)
 
 

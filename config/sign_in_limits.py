@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 from axes.handlers.cache import AxesCacheHandler
-from axes.helpers import get_client_cache_keys
+from axes.helpers import get_cache_timeout, get_client_cache_keys
 from django.http import HttpRequest
 
 LIMITS = (10, 50, 100)
@@ -25,9 +25,16 @@ class SignInLimits(AxesCacheHandler):
     def user_login_failed(
         self, sender: Any, credentials: dict[str, Any], request: Any = None, **kwargs: Any
     ) -> None:
-        super().user_login_failed(sender, credentials, request, **kwargs)
-        if request is not None:
-            request.axes_locked_out = self.get_failures(request, credentials) >= LIMITS[0]
+        """Count the failure for a quarter of an hour from the first one on. Attempts during a lockout do not count, so that it
+        ends however many there are."""
+        if request is None:
+            return
+        if self.get_failures(request, credentials) < LIMITS[0]:
+            for key in get_client_cache_keys(request, credentials):
+                if not self.cache.add(key, 1, timeout=get_cache_timeout(request)):
+                    self.cache.incr(key)
+        request.axes_locked_out = self.get_failures(request, credentials) >= LIMITS[0]
+        request.axes_credentials = credentials
 
     def user_logged_in(self, sender: Any, request: Any, user: Any, **kwargs: Any) -> None:
         """Only the count of that name from that address begins anew: with an account of one's own, one could begin the others
@@ -37,6 +44,7 @@ class SignInLimits(AxesCacheHandler):
 
 
 def account_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
-    """The name that somebody signs in with, as it is looked up: without case."""
+    """The name that somebody signs in with, in one form for all spellings that find the same account: PostgreSQL compares names
+    in upper case, in which `ı` is `I`."""
     name = (credentials or {}).get("username") or request.POST.get("username") or ""
-    return unicodedata.normalize("NFKC", str(name)).casefold()
+    return unicodedata.normalize("NFKC", str(name)).upper().casefold()

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.contrib.auth.tokens import default_token_generator
 from django.urls import URLPattern, get_resolver, reverse
 from django.utils.http import urlsafe_base64_encode
 
+from annotation.actions.passwords import reset_tokens
 from annotation.models import Project, User
 
 
@@ -51,7 +51,7 @@ def _of(attribute: str) -> Args:
 
 
 def _reset_link(user: User) -> list[object]:
-    return [urlsafe_base64_encode(b"%d" % user.pk), default_token_generator.make_token(user)]
+    return [urlsafe_base64_encode(b"%d" % user.pk), reset_tokens.make_token(user)]
 
 
 # by whose eyes: nobody signed in, the annotator, the lead

@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.tokens import default_token_generator
+from django.contrib.auth.tokens import PasswordResetTokenGenerator
+from django.db.models import Q
 from django.urls import reverse
 from django.utils.encoding import force_bytes
 from django.utils.http import urlsafe_base64_encode
 
 from annotation import audit
 from annotation.actions.members import MemberError
-from annotation.models import Member, User
+from annotation.models import Judgment, Member, User
+
+
+class ResetTokens(PasswordResetTokenGenerator):
+    """Tokens that end as soon as the account can do something else than when they were made."""
+
+    def _make_hash_value(self, user: User, timestamp: int) -> str:
+        roles = sorted(user.memberships.values_list("project", "role"))
+        return f"{super()._make_hash_value(user, timestamp)}{user.is_staff}{user.is_superuser}{roles}"
+
+
+reset_tokens = ResetTokens()
 
 
 def create_reset_path(*, member: Member, actor: User) -> str:
-    """The path of a page on which the member sets a new password. It ends with the first use, the next sign-in, or after
-    `PASSWORD_RESET_TIMEOUT`.
+    """The path of a page on which the member sets a new password. It ends with the first use, the next sign-in or change of
+    roles, or after `PASSWORD_RESET_TIMEOUT`.
 
     Raises:
-        MemberError: the account can do more than what the actor leads: whoever sets its password could sign in to it.
+        MemberError: the account can do more, or has done more, than judge in projects that the actor leads: whoever sets its
+            password could sign in to it.
     """
     user = member.user
+    if user == actor:
+        raise MemberError("member", "Change your own password by the menu with your name.")
     led = Member.objects.filter(user=actor, role=Member.Role.LEAD).values("project")
-    if user.is_staff or user.is_superuser:
+    if user.is_staff or user.is_superuser or user.memberships.filter(role=Member.Role.LEAD).exists():
         raise MemberError(
-            "member", f"{user} is staff: only an administrator may set a new password for them."
+            "member", f"{user} is a lead or staff: an administrator sets a new password for them."
         )
-    if user.memberships.exclude(project__in=led).exists():
+    elsewhere = user.memberships.exclude(project__in=led)
+    judged = Judgment.objects.filter(~Q(item__project__in=led), annotator=user)
+    if elsewhere.exists() or judged.exists():
         raise MemberError(
             "member",
-            f"{user} is in projects that you do not lead: ask an administrator to set a new password for them.",
+            f"{user} works in projects that you do not lead: an administrator sets a new password for them.",
         )
     audit.record("member.password", project=member.project, actor=actor, subject=user.pseudonym, user=user.pk)
     uid = urlsafe_base64_encode(force_bytes(user.pk))
-    return reverse("password_reset_confirm", args=[uid, default_token_generator.make_token(user)])
+    return reverse("password_reset_confirm", args=[uid, reset_tokens.make_token(user)])

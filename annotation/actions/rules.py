@@ -205,14 +205,12 @@ def _sentence(rule: Rule, measured: Measurement) -> str:
             f"Your median time is {measured.value:.0f} seconds a judgment, over {measured.judgments}; "
             f"at least {rule.below:.0f} are expected. Please take your time."
         )
-    what = (
-        "accuracy on items with a known answer"
-        if rule.measure == Rule.Measure.GOLD
-        else "agreement with others"
-    )
+    if rule.measure == Rule.Measure.GOLD:
+        # without figures, which would tell how many such items there were
+        return "Your accuracy on items with a known answer is below what is expected. Please read the guidelines once more."
     return (
-        f"Your {what} is {100 * measured.value:.0f}%, over {measured.judgments} items; at least {100 * rule.below:.0f}% is "
-        "expected. Please read the guidelines once more."
+        f"Your agreement with others is {100 * measured.value:.0f}%, over {measured.judgments} items; at least "
+        f"{100 * rule.below:.0f}% is expected. Please read the guidelines once more."
     )
 
 

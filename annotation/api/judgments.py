@@ -348,5 +348,5 @@ def by_response(values: dict[str, Any], ids: dict[str, int], field: str) -> dict
         raise ValidationError({field: [f"{unknown[0][:40]!r} is not in this item."]})
     result = {ids[key]: value for key, value in values.items()}
     if len(result) < len(values):
-        raise ValidationError({field: ["An answer is named twice, by its label and by its id."]})
+        raise ValidationError({field: ["An answer is named twice."]})
     return result

@@ -14,7 +14,6 @@ from rest_framework.response import Response
 from annotation.access import Role, current_user, project_for
 from annotation.actions import members, rules
 from annotation.actions.members import MemberError
-from annotation.actions.passwords import create_reset_path
 from annotation.actions.rules import RuleError
 from annotation.api import errors
 from annotation.api.lookup import get_or_404
@@ -146,28 +145,6 @@ class AccountsApi(ApiView):
             )
         data = {**MemberOut(new.member).data, "password": new.password, "key": new.key}
         return Response(data, status=201, headers={"Cache-Control": "no-store"})
-
-
-class ResetLinkOut(serializers.Serializer[Any]):
-    link = serializers.URLField(
-        help_text="The page on which they set a new password; for a day, and for one use."
-    )
-
-
-class MemberPasswordApi(ApiView):
-    @extend_schema(
-        summary="Create a link for a new password",
-        operation_id="members_password",
-        request=None,
-        responses={201: ResetLinkOut} | errors.WRITE,
-        tags=["people"],
-    )
-    def post(self, request: Request, slug: str, pk: int) -> Response:
-        """For a member whose every project you lead, and who is not staff. It is shown only once. For leads."""
-        with errors.as_field_errors(MemberError):
-            path = create_reset_path(member=_member(request, slug, pk), actor=current_user(request))
-        link = request.build_absolute_uri(path)
-        return Response({"link": link}, status=201, headers={"Cache-Control": "no-store"})
 
 
 class MemberActApi(ApiView):

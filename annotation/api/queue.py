@@ -211,13 +211,14 @@ class DraftApi(ApiView):
 
 
 def _with_ids(data: Any, lease: Lease) -> Any:
-    """The draft with ids of responses in place of labels: the item may be shown in another order later."""
+    """The draft with ids of responses in place of labels, since the item may be shown in another order later, and without
+    what is no label: by keys that are ids, a draft that is shown again would tell whose they are."""
     if not isinstance(data, dict):
         return data
     ids = {label: str(pk) for label, pk in zip(LETTERS, lease.shown_order, strict=False)}
     entered = {name: data[name] for name in ("ranks", "marks") if isinstance(data.get(name), dict)}
     return data | {
-        name: {ids.get(label, label): value for label, value in values.items()}
+        name: {ids[label]: value for label, value in values.items() if label in ids}
         for name, values in entered.items()
     }
 

@@ -11,7 +11,7 @@ from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.invitations import InvitationApi, InvitationsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
 from annotation.api.judgments import JudgmentApi, JudgmentsApi, MyJudgmentsApi, ReviseApi
-from annotation.api.members import AccountsApi, MemberActApi, MemberApi, MemberPasswordApi, MembersApi
+from annotation.api.members import AccountsApi, MemberActApi, MemberApi, MembersApi
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
 from annotation.api.quality import QualityApi
@@ -41,7 +41,6 @@ urlpatterns = [
     path(PROJECT, ProjectApi.as_view(), name="api-project"),
     path(f"{PROJECT}members/", MembersApi.as_view(), name="api-members"),
     path(f"{PROJECT}members/<int:pk>/", MemberApi.as_view(), name="api-member"),
-    path(f"{PROJECT}members/<int:pk>/password/", MemberPasswordApi.as_view(), name="api-member-password"),
     path(f"{PROJECT}members/<int:pk>/<slug:verb>/", MemberActApi.as_view(), name="api-member-act"),
     path(f"{PROJECT}accounts/", AccountsApi.as_view(), name="api-accounts"),
     path(f"{PROJECT}invitations/", InvitationsApi.as_view(), name="api-invitations"),

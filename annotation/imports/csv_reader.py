@@ -12,7 +12,7 @@ from pathlib import Path
 
 from annotation.imports import file_rows
 from annotation.imports.encodings import detect_encoding
-from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow
+from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
 from annotation.imports.line_reader import read_lines
 
 MAX_CELL_CHARS = 2**21
@@ -81,6 +81,10 @@ def _parse_cells(number: int, header: list[str], cells: list[str], position: int
         return FileRow(number, None, position, f"{len(cells)} cells, but the file has {len(header)} columns")
     if any(NOT_UTF8.search(cell) for cell in cells):
         return FileRow(number, None, position, "not UTF-8 text")
+    try:
+        check_values("".join(cell for cell in cells if cell.startswith("[")))
+    except ValueError as error:
+        return FileRow(number, None, position, str(error))
     values = {name: _parse_cell(name, cell) for name, cell in zip(header, cells, strict=True)}
     return FileRow(number, values, position)
 

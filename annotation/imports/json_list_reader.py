@@ -95,7 +95,6 @@ class _Window:
         """
         self.peek()
         while True:
-            check_values(self.text)
             try:
                 value, end = _raw_decode(self.text, self.at)
             except ValueError:
@@ -103,6 +102,7 @@ class _Window:
                 if len(self.text) - self.at > file_rows.MAX_LINE:
                     limit = file_rows.MAX_LINE // 2**20
                     raise ValueError(f"no end within {limit} million characters") from None
+                check_values(self.text[self.at :])
                 if not self._read_more():
                     raise
             else:

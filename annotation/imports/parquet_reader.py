@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from annotation.imports.file_rows import FileError, FileRow, decode_json
+from annotation.imports.file_rows import FileError, FileRow, check_values, decode_json
 
 DECODER = Path(__file__).with_name("parquet_rows.py")
 
@@ -24,7 +24,7 @@ def read_parquet(path: Path) -> Iterator[FileRow]:
                 return
             if isinstance(line, list):
                 raise FileError(line[0])
-            position = size * number // total
+            position = size * number // max(1, total)
             if isinstance(line, str):
                 yield FileRow(number, None, position, error=line)
             else:
@@ -59,10 +59,24 @@ def _decoded(path: Path) -> Iterator[Iterator[Any]]:
         stderr=subprocess.DEVNULL,
         encoding="utf-8",
         errors="surrogatepass",
-        env={"PYTHONIOENCODING": "utf-8:surrogatepass", "ARROW_DEFAULT_MEMORY_POOL": "system"},
+        env={},
     ) as process:
+        assert process.stdout is not None
         try:
-            assert process.stdout is not None
-            yield map(decode_json, process.stdout)
+            yield _parsed(process.stdout)
         finally:
             process.kill()
+
+
+def _parsed(lines: Iterable[str]) -> Iterator[Any]:
+    """Each line as JSON. What has too many values is an error of its row; what is no JSON is where the program stopped."""
+    for line in lines:
+        try:
+            check_values(line)
+        except ValueError as error:
+            yield str(error)
+            continue
+        try:
+            yield decode_json(line)
+        except ValueError:
+            return

@@ -20,7 +20,9 @@ from typing import Any
 
 MAX_MEMORY = 400 * 2**20
 """Of data, in bytes; about 120 MB of them are pyarrow's own."""
-MAX_ROW_CHARS = 2**25
+MAX_ROW_CHARS = 2**24
+MAX_CHARS = 2**31
+"""Of all rows together: a few kilobytes can hold millions of equal rows."""
 BATCH_ROWS = 64
 
 
@@ -31,15 +33,22 @@ def main(path: str) -> None:
 
     set_cpu_count(1)
     resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
-    number = 0
+    sys.stdout.reconfigure(encoding="utf-8", errors="surrogatepass")  # type: ignore[union-attr]
+    number = characters = 0
     try:
         # column chunks are read piece by piece
         file = ParquetFile(path, pre_buffer=False, buffer_size=2**20)
+        names = file.schema_arrow.names
+        if len(set(names)) < len(names):
+            return _print(["Two of its columns have the same name."])
         _print(file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             for line in _lines(batch):
                 number += 1
                 sys.stdout.write(f"{line}\n")
+                characters += len(line)
+                if characters > MAX_CHARS:
+                    return _print([f"Its first {number:,} rows are more than {MAX_CHARS // 2**30} GB."])
         _print(None)
     except MemoryError:
         rows = f"rows after row {number}" if number else "first rows"
@@ -60,13 +69,21 @@ def _lines(batch: Any) -> Iterator[str]:
     for row in range(batch.num_rows):
         try:
             values = {name: column[row].as_py() for name, column in columns}
+            line = json.dumps(values, default=_text, ensure_ascii=False)
         except UnicodeDecodeError:
             yield json.dumps("not UTF-8: the file has text in another encoding")
             continue
-        line = json.dumps(values, default=str, ensure_ascii=False)
+        except (ValueError, OverflowError, RecursionError) as error:
+            yield json.dumps(f"a value that cannot be read: {error}")
+            continue
         if len(line) > MAX_ROW_CHARS:
             line = json.dumps(f"larger than {MAX_ROW_CHARS // 2**20} MB")
         yield line
+
+
+def _text(value: Any) -> str:
+    """What JSON has no type for: dates and the like as text, bytes if they are text."""
+    return value.decode() if isinstance(value, bytes) else str(value)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ from difflib import Match, SequenceMatcher
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 CONTEXT = 3
-MAX_PAIRS = 250_000
-"""Of an old and a new line, or word, that are compared: beyond what both texts begin and end with, 500 of each. Longer changes
-are shown as one: finding what they have in common takes at least the square of their length."""
+MAX_PAIRS = 100_000
+"""Of an old and a new line that are compared, beyond what both texts begin and end with; and of an old and a new word, in all
+lines together. What is beyond is shown as one change: finding what it has in common takes at least the square of its length."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,8 @@ def lines(old: str, new: str, *, context: int = CONTEXT) -> list[Line]:
     before, after = old.splitlines(), new.splitlines()
     diff: list[Line] = []
     last_old = 0
-    for group in _matcher(before, after).get_grouped_opcodes(context):
+    budget = _Budget()
+    for group in _matcher(before, after, _Budget()).get_grouped_opcodes(context):
         if skipped := group[0][1] - last_old:
             diff.append(Line("gap", skipped=skipped))
         for tag, i1, i2, j1, j2 in group:
@@ -49,14 +50,27 @@ def lines(old: str, new: str, *, context: int = CONTEXT) -> list[Line]:
                     for n in range(i2 - i1)
                 ]
             else:
-                diff += _changed(before[i1:i2], after[j1:j2], i1, j1)
+                diff += _changed(before[i1:i2], after[j1:j2], i1, j1, budget)
             last_old = i2
     if diff and last_old < len(before):
         diff.append(Line("gap", skipped=len(before) - last_old))
     return diff
 
 
-def _matcher(before: list[str], after: list[str]) -> SequenceMatcher[str]:
+@dataclass
+class _Budget:
+    """How many pairs may still be compared."""
+
+    pairs: int = MAX_PAIRS
+
+    def take(self, pairs: int) -> bool:
+        if pairs > self.pairs:
+            return False
+        self.pairs -= pairs
+        return True
+
+
+def _matcher(before: list[str], after: list[str], budget: _Budget) -> SequenceMatcher[str]:
     """A matcher that knows what both begin and end with, and compares what is between."""
     shorter = min(len(before), len(after))
     head = next((n for n in range(shorter) if before[n] != after[n]), shorter)
@@ -64,7 +78,7 @@ def _matcher(before: list[str], after: list[str]) -> SequenceMatcher[str]:
     tail = next((n for n in range(rest) if before[-1 - n] != after[-1 - n]), rest)
     old, new = before[head : len(before) - tail], after[head : len(after) - tail]
     between = []
-    if len(old) * len(new) <= MAX_PAIRS:
+    if budget.take(len(old) * len(new)):
         between = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()[:-1]
     blocks = [(0, 0, head), *((head + a, head + b, size) for a, b, size in between)]
     blocks += [(len(before) - tail, len(after) - tail, tail), (len(before), len(after), 0)]
@@ -90,19 +104,19 @@ def _joined(blocks: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]
     yield end
 
 
-def _changed(before: list[str], after: list[str], i: int, j: int) -> Iterator[Line]:
+def _changed(before: list[str], after: list[str], i: int, j: int, budget: _Budget) -> Iterator[Line]:
     """A run of replaced lines: the old ones, then the new ones."""
-    pairs = [words(old, new) for old, new in zip(before, after, strict=False)]
+    pairs = [words(old, new, budget) for old, new in zip(before, after, strict=False)]
     for n, text in enumerate(before):
         yield Line("old", pairs[n][0] if n < len(pairs) else (Piece(text, True),), old_number=i + n + 1)
     for n, text in enumerate(after):
         yield Line("new", pairs[n][1] if n < len(pairs) else (Piece(text, True),), new_number=j + n + 1)
 
 
-def words(old: str, new: str) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+def words(old: str, new: str, budget: _Budget | None = None) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
     """Two lines in pieces; if they have little in common, each is one changed piece."""
     before, after = _WORDS.findall(old), _WORDS.findall(new)
-    matcher = _matcher(before, after)
+    matcher = _matcher(before, after, budget or _Budget())
     if matcher.ratio() < 0.4:
         return (Piece(old, True),), (Piece(new, True),)
     old_pieces: list[Piece] = []

@@ -18,11 +18,12 @@ _NAMES = (
     r"|Nemotron|Granite|Kimi|MiniMax|Doubao|豆包|Hunyuan|SmolLM|Pythia|StableLM|BLOOM(?:Z)?|MPT|RWKV|Orca|WizardLM"
     r"|OpenHermes|Hermes|Starling|SOLAR|Reka|Inflection|Pi"
 )
-# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name. `*+`: what was read is not read again in every other
-# way, of which there are exponentially many.
+# "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name. What was read is not read again in every
+# other way (`+`), of which there are exponentially many.
 _VERSION = (
-    r"(?:(?:[ \-–]?v?\d[A-Za-z0-9.\-]*[A-Za-z0-9]|[ \-–]?v?\d|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
-    r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))(?![A-Za-z0-9_]))*+"
+    r"(?:(?:[ \-–]?v?\d[A-Za-z0-9.\-]{0,30}[A-Za-z0-9]|[ \-–]?v?\d"
+    r"|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
+    r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))(?![A-Za-z0-9_])){0,8}+"
 )
 _MAKERS = (
     r"Open ?AI|Anthropic|Google(?:[ ’']?s)?(?: DeepMind| AI| Research)?|DeepMind|Meta(?: AI| Platforms)?|Facebook(?: AI)?"
@@ -46,31 +47,35 @@ _MADE = (
 _BY = r"(?:and \w+ )?(?:by|von|por|par|da|from)(?: (?:the|some|a))?(?: \w+ (?:at|of|from))?"
 _FLAGS = re.IGNORECASE
 # word boundaries, at which Chinese characters do not belong to the word
+# each is bounded: two of them beside each other could share many blanks in many ways
+_GAP, _SPACE, _COMMA = r"\s{0,5}", r"\s{1,5}", r"[ ,]{0,5}"
 _name = rf"(?<![A-Za-z0-9_-])(?:{_NAMES}){_VERSION}(?![A-Za-z0-9_-])"
 _maker = rf"(?<![A-Za-z0-9_-])(?:{_MAKERS})(?![A-Za-z0-9_-])"
 
 # "I am (an AI assistant called) GPT-4", "My name is **Claude**"; not "I am Claude Monet"
 _says_its_name = re.compile(
-    rf"{_SELF}\s*(?:{_A_KIND},?\s*(?:called|named|known as)?\s*)?(?:just |actually |simply )?(?:called |named )?{_M}(?:{_name})"
-    rf"(?!{_M}\s+(?-i:[A-Z])[a-z]+)",
+    rf"{_SELF}{_GAP}(?:{_A_KIND},?{_GAP}(?:called|named|known as)?{_GAP})?"
+    rf"(?:just |actually |simply )?(?:called |named )?{_M}(?:{_name})"
+    rf"(?!{_M}{_SPACE}(?-i:[A-Z])[a-z]+)",
     _FLAGS,
 )
 # "As ChatGPT, I cannot", "This is Claude speaking"
 _speaks_as = re.compile(rf"\bas {_M}(?:{_name}){_M},|\bthis is {_M}(?:{_name}){_M}(?: speaking|,)", _FLAGS)
 # "I was created by Anthropic", "As a language model trained by OpenAI, I", "我是由OpenAI开发的"
 _says_its_maker = re.compile(
-    rf"(?:{_SELF}|\bas)\s*(?:{_A_KIND})?[ ,]*(?:(?:that|which|who) (?:was|is|has been) )?(?:\w+ly )?"
-    rf"{_MADE}\s+{_BY}\s+{_M}(?:{_maker})"
+    rf"(?:{_SELF}|\bas){_GAP}(?:{_A_KIND})?{_COMMA}(?:(?:that|which|who) (?:was|is|has been) )?(?:\w+ly )?"
+    rf"{_MADE}{_SPACE}{_BY}{_SPACE}{_M}(?:{_maker})"
     rf"|(?:我是由?|私は|저는)[^。！？\n]{{0,20}}?(?:{_MAKERS})",
     _FLAGS,
 )
 # "I am OpenAI's assistant", "I'm an AI from Google"
 _is_somebody_s = re.compile(
-    rf"{_SELF}\s*(?:{_M}(?:{_maker})['’]s\b|{_A_KIND} (?:from|by|of) {_M}(?:{_maker}))", _FLAGS
+    rf"{_SELF}{_GAP}(?:{_M}(?:{_maker})['’]s\b|{_A_KIND} (?:from|by|of) {_M}(?:{_maker}))", _FLAGS
 )
 # "I am Zorblax-7, an AI assistant": an unknown name
 _unknown_name = re.compile(
-    rf"(?P<cue>\b(?:I['’]m|I am|my name is)\s+{_M})(?P<name>(?-i:[A-Z])[\w.\-]+)(?={_M},?\s+(?:and I['’]m |and I am )?{_A_KIND})",
+    rf"(?P<cue>\b(?:I['’]m|I am|my name is){_SPACE}{_M})(?P<name>(?-i:[A-Z])[\w.\-]+)"
+    rf"(?={_M},?{_SPACE}(?:and I['’]m |and I am )?{_A_KIND})",
     _FLAGS,
 )
 _CUES = (_says_its_name, _speaks_as, _says_its_maker, _is_somebody_s)

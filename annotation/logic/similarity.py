@@ -67,7 +67,11 @@ _for_each_text = lru_cache(maxsize=16)
 
 
 def _plain(text: str) -> str:
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        return text.lower()
+    normalized = unicodedata.normalize("NFKC", text)
+    # one sign can become eighteen: such texts are compared as they are
+    return (normalized if len(normalized) <= 2 * len(text) else text).casefold()
 
 
 @_for_each_text

@@ -2,5 +2,6 @@
 import hljs from "../vendor/highlight/highlight-11.11.1.min.js";
 
 onmessage = ({ data: { language, code } }) => {
-  postMessage(hljs.getLanguage(language) ? hljs.highlight(code, { language, ignoreIllegals: true }).value : null);
+  postMessage({ html: hljs.getLanguage(language) ? hljs.highlight(code, { language, ignoreIllegals: true }).value : null });
 };
+postMessage({ ready: true });

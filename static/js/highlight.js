@@ -2,35 +2,43 @@
 // time of a regular expression can grow much faster than the text.
 const BUDGET_MS = 200;
 const LOADING_MS = 2000;
+const MAX_STOPS = 3; // then all code of the page stays plain
 const CODE = 'pre > code[class^="language-"]:not([data-highlight])';
 const workerUrl = document.querySelector("script[data-highlight-worker]").dataset.highlightWorker;
 let worker = null;
-let answer = null; // takes the HTML of the block that the worker has; null: it stays plain
+let stops = 0;
 let isBusy = false;
 
-function startWorker() {
-  worker = new Worker(workerUrl, { type: "module" });
-  worker.addEventListener("message", ({ data }) => answer(data));
-  worker.addEventListener("error", () => answer(null));
+// The worker's next message; null if it does not come in time, which ends the worker.
+function nextMessage(budget) {
+  return new Promise((resolve) => {
+    const finish = (message) => {
+      clearTimeout(timer);
+      if (message === null) {
+        worker.terminate();
+        worker = null;
+        stops += 1;
+      }
+      resolve(message);
+    };
+    const timer = setTimeout(() => finish(null), budget);
+    worker.addEventListener("message", ({ data }) => finish(data), { once: true });
+    worker.addEventListener("error", () => finish(null), { once: true });
+  });
 }
 
-function stopWorker() {
-  worker.terminate();
-  worker = null;
-  answer(null);
+async function startWorker() {
+  worker = new Worker(workerUrl, { type: "module" });
+  await nextMessage(LOADING_MS);
 }
 
 async function highlight(language, code) {
-  const budget = worker ? BUDGET_MS : BUDGET_MS + LOADING_MS;
-  if (!worker) startWorker();
-  const timer = setTimeout(stopWorker, budget);
-  const html = await new Promise((resolve) => {
-    answer = resolve;
-    // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker takes none
-    worker.postMessage({ language, code });
-  });
-  clearTimeout(timer);
-  return html;
+  if (!worker && stops < MAX_STOPS) await startWorker();
+  if (!worker) return null;
+  const answer = nextMessage(BUDGET_MS);
+  // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker takes none
+  worker.postMessage({ language, code });
+  return (await answer)?.html ?? null;
 }
 
 async function highlightAll() {

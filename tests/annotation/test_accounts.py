@@ -117,7 +117,7 @@ class ExportTests(PalateTestCase):
         assert "whsec_" not in json.dumps(data)
         assert "Too quick." in [entry["data"].get("reason") for entry in data["deeds"]]
         (about,) = self.exported(self.bob)["deeds_about"]
-        assert (about["verb"], about["data"]["reason"]) == ("member.warned", "Too quick.")
+        assert (about["verb"], about["data__reason"]) == ("member.warned", "Too quick.")
         assert "alice" not in json.dumps(about)
 
     def test_an_account_without_anything_is_well_formed_too(self) -> None:

@@ -65,10 +65,30 @@ class ResetTests(AccessTestCase):
     def test_a_lead_gets_into_no_account_that_can_do_more(self) -> None:
         dora = builders.user("dora", is_staff=True)
         builders.join(self.project, dora, Member.Role.LEAD)
-        self.assertContains(self.follow(self.make(self.alice, by=dora)), "is staff")
+        self.assertContains(self.follow(self.make(self.alice, by=dora)), "a lead or staff")
+        self.assertContains(self.follow(self.make(dora)), "a lead or staff")
+        self.assertContains(self.follow(self.make(self.alice)), "Change your own password")
         builders.join(builders.project(self.charlie, "Elsewhere"), self.bob, Member.Role.ANNOTATOR)
         self.assertContains(self.follow(self.make(self.bob)), "projects that you do not lead")
-        assert not AuditEntry.objects.filter(verb="member.password").exists()
+        Member.objects.filter(user=self.bob).exclude(project=self.project).delete()
+        builders.items(self.project, 1)
+        judgment = builders.judgment(self.project, self.bob)
+        assert self.make(self.bob).status_code == 200
+        other = builders.project(self.charlie, "Judged once")
+        builders.items(other, 1)
+        builders.join(other, self.bob, Member.Role.ANNOTATOR)
+        assert builders.judgment(other, self.bob).annotator == judgment.annotator
+        Member.objects.filter(user=self.bob, project=other).delete()
+        self.assertContains(self.follow(self.make(self.bob)), "projects that you do not lead")
+
+    def test_a_link_ends_when_the_account_can_do_more(self) -> None:
+        link = self.link(self.bob)
+        builders.join(builders.project(self.charlie, "Elsewhere"), self.bob, Member.Role.ANNOTATOR)
+        self.assertContains(self.client.get(link, follow=True), "no longer valid")
+        User.objects.filter(pk=self.dana.pk).update(is_staff=False)
+        link = self.link(self.dana)
+        User.objects.filter(pk=self.dana.pk).update(is_staff=True)
+        self.assertContains(self.client.get(link, follow=True), "no longer valid")
 
     def follow(self, response):
         assert response.status_code == 302

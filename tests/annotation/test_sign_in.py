@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+from datetime import timedelta
+
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.views.defaults import server_error
 
+from config.sign_in_limits import account_name
+from tests import builders
 from tests.base import PalateTestCase
+from tests.processes import until
 
 
 class SignInTests(PalateTestCase):
@@ -78,6 +83,16 @@ class SignInTests(PalateTestCase):
         self.assertRedirects(
             self.attempt("correct horse", username="dana", address="192.0.2.1"), reverse("home")
         )
+
+    def test_a_lockout_ends_however_many_attempts_there_are(self) -> None:
+        with self.settings(AXES_COOLOFF_TIME=timedelta(seconds=1)):
+            until(lambda: self.attempt("wrong").status_code == 429, "it is locked")
+            until(lambda: self.attempt("wrong").status_code == 200, "it is open again")
+
+    def test_every_spelling_that_finds_an_account_counts_as_one(self) -> None:
+        builders.user("irina")
+        for name in ("irina", "\u0131r\u0131na", "IRINA", "\uff49rina"):
+            assert account_name(RequestFactory().post("/"), {"username": name}) == "irina"
 
     def test_what_a_browser_says_of_its_address_does_not_count(self) -> None:
         for n in range(10):

@@ -36,7 +36,8 @@ def check_location(location: str) -> None:
         _check_folder(folder)
     elif exists:
         raise RunError("location", f"{location} is a file: name the folder that holds the model.")
-    elif not HUB_ID.fullmatch(location):
+    elif not HUB_ID.fullmatch(location) or Path(settings.BASE_DIR, location).exists():
+        # from_pretrained prefers a folder where the program runs to the hub
         raise no_such_location(location)
 
 

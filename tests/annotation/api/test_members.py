@@ -70,22 +70,3 @@ class MembersTests(ApiTestCase):
         assert (free["paused_at"], free["warned_at"], free["warning"]) == (None, None, "")
         self.refused(self.post(f"{here}pause/", self.alice), 400, "reason", "Give a reason")
         self.refused(self.post(f"{here}hug/", self.alice), 400, "verb", "pause, warn, resume")
-
-
-class PasswordTests(ApiTestCase):
-    def test_the_link_sets_a_new_password(self) -> None:
-        member = self.project.members.get(user=self.bob)
-        path = f"projects/{self.project.slug}/members/{member.pk}/password/"
-        made = self.post(path, self.alice)
-        assert (made.status_code, made["Cache-Control"]) == (201, "no-store")
-        page = self.client.get(made.json()["link"], follow=True)
-        self.client.post(
-            page.redirect_chain[-1][0], {"new_password1": "battery 77!", "new_password2": "battery 77!"}
-        )
-        self.bob.refresh_from_db()
-        assert self.bob.check_password("battery 77!")
-
-    def test_staff_are_refused(self) -> None:
-        boss = builders.join(self.project, builders.user("boss", is_staff=True), "lead")
-        path = f"projects/{self.project.slug}/members/{boss.pk}/password/"
-        self.refused(self.post(path, self.alice), 400, "member", "is staff")

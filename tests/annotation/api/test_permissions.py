@@ -30,7 +30,6 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-member", "PATCH"): (LEAD, "lead"),
     ("api-member", "DELETE"): (LEAD, "lead"),
     ("api-member-act", "POST"): (LEAD, "lead"),
-    ("api-member-password", "POST"): (LEAD, "lead"),
     ("api-accounts", "POST"): (LEAD, "lead"),
     ("api-invitations", "GET"): (LEAD, "read"),
     ("api-invitations", "POST"): (LEAD, "lead"),

@@ -104,3 +104,36 @@ def test_dates_are_text_and_what_is_not_a_number_is_nothing(tmp_path: Path) -> N
     table(prompt=["Why?"], day=day, score=[float("nan")])(path)
     (row,) = file_types.read_rows(path, "parquet")
     assert row.values == {"prompt": "Why?", "day": "1970-01-02"}
+
+
+def test_an_odd_value_is_an_error_of_its_row(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    columns = {"prompt": ["a?", "b?", "c?"], "at": pa.array([1, 2**40, 3], pa.timestamp("s"))}
+    parquet.write_table(pa.table(columns), path)
+    rows = list(file_types.read_rows(path, "parquet"))
+    assert [bool(row.error) for row in rows] == [False, True, False]
+    parquet.write_table(pa.table({"prompt": [b"a?", b"\xff"]}), path)
+    rows = list(file_types.read_rows(path, "parquet"))
+    assert (rows[0].values, "not UTF-8" in rows[1].error) == ({"prompt": "a?"}, True)
+
+
+def test_two_columns_of_one_name_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    parquet.write_table(pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], ["prompt", "prompt"]), path)
+    with pytest.raises(FileError, match="same name"):
+        list(file_types.read_rows(path, "parquet"))
+
+
+def test_a_long_list_after_a_large_element_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    path.write_text('[{"p": "' + "x" * 4_000_000 + '"}' + ',{"p":"a"}' * 300_000 + "]")
+    assert sum(row.values == {"p": "a"} for row in file_types.read_rows(path, "json")) == 300_000
+
+
+def test_lists_in_the_cells_of_a_row_have_a_bound_together(tmp_path: Path) -> None:
+    path = tmp_path / "upload"
+    cell = '"[' + "{},".replace('"', '""') * 400_000 + '{}]"'
+    path.write_text("a;b;c\n" + ";".join([cell] * 3) + "\n1;2;3\n")
+    first, second = file_types.read_rows(path, "csv")
+    assert "more than 1,000,000 values" in first.error
+    assert second.values == {"a": "1", "b": "2", "c": "3"}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from annotation.logic.similarity import near_identical
+from annotation.logic.similarity import distinct, near_identical
 from tests.patience import ends
 
 LONG = " ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(100))
@@ -53,3 +53,9 @@ def test_long_texts_of_one_word_take_no_long_time() -> None:
     with ends():
         assert near_identical("a " * 200_000, "a " * 199_999)
         assert not near_identical("a " * 200_000, "b " * 200_000)
+
+
+@pytest.mark.parametrize("text", ["word " * 20_000, "a\n" * 50_000, "\ufdfa" * 99_000, "1 " * 49_000])
+def test_100_kilobytes_of_anything_are_compared_in_a_moment(text: str) -> None:
+    with ends():
+        distinct([f"{text}{n}" for n in range(9)])
