@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from contextlib import suppress
 from typing import Any
 
 from axes.handlers.cache import AxesCacheHandler
@@ -32,7 +33,8 @@ class SignInLimits(AxesCacheHandler):
         if self.get_failures(request, credentials) < LIMITS[0]:
             for key in get_client_cache_keys(request, credentials):
                 if not self.cache.add(key, 1, timeout=get_cache_timeout(request)):
-                    self.cache.incr(key)
+                    with suppress(ValueError):  # it has just run out
+                        self.cache.incr(key)
         request.axes_locked_out = self.get_failures(request, credentials) >= LIMITS[0]
         request.axes_credentials = credentials
 
