@@ -108,7 +108,7 @@ def working_now(project: Project) -> QuerySet[Member]:
 
 
 MANY_LEFT = 100
-ROUGHLY = (100, 50, 20, 10)
+ROUGHLY = (50, 20, 10)
 
 
 def rough_count(count: int) -> str:
@@ -120,7 +120,7 @@ def rough_count(count: int) -> str:
 # too, and stops after %(many)s slots: beyond them it is enough to know that there are many.
 ITEMS_LEFT = """
 CROSS JOIN LATERAL (
-    SELECT count(DISTINCT slots.item_id) AS items, count(*) = %(many)s IS TRUE AS many FROM (
+    SELECT count(DISTINCT slots.item_id) AS items FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
         WHERE slot.project_id = member.project_id AND slot.state <> 'done' AND NOT slot.gold
           AND slot.item_id <> ALL(%(shown)s)
@@ -153,7 +153,6 @@ class Assignment:
 
     Attributes:
         paused: they get no items for now.
-        many_left: there are more than `left`.
         total, done: the project's judgments.
         started: they hold a lease on an item.
     """
@@ -162,7 +161,6 @@ class Assignment:
     role: str
     paused: bool
     left: int
-    many_left: bool
     total: int
     done: int
     started: bool
@@ -186,7 +184,7 @@ class Assignment:
 
 
 ASSIGNMENTS = f"""
-SELECT member.project_id, remaining.items, remaining.many, progress.total, progress.done,
+SELECT member.project_id, remaining.items, progress.total, progress.done,
     EXISTS (SELECT FROM annotation_slot AS slot
             WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased')
 FROM ({MEMBER} WHERE user_id = %(user)s) AS member
@@ -200,7 +198,7 @@ CROSS JOIN LATERAL (
 def assignments_of(user: User) -> list[Assignment]:
     """The projects that a user is a member of, by name; always two queries."""
     with connection.cursor() as cursor:
-        cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": 10 * MANY_LEFT, "shown": []})
+        cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": MANY_LEFT, "shown": []})
         counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
     return [
         Assignment(member.project, member.role, member.paused_at is not None, *counts[member.project_id])
