@@ -21,7 +21,7 @@ _NAMES = (
 # "-4", " 3.5 Sonnet", "-2.5-72B-Instruct": versions that belong to a name. What was read is not read again in every
 # other way (`+`), of which there are exponentially many.
 _VERSION = (
-    r"(?:(?:[ \-–]?v?\d[A-Za-z0-9.\-]{0,30}[A-Za-z0-9]|[ \-–]?v?\d"
+    r"(?:(?:[ \-–]?v?\d[A-Za-z0-9.\-]{0,100}[A-Za-z0-9]|[ \-–]?v?\d"
     r"|[ \-](?:Turbo|Opus|Sonnet|Haiku|Pro|Ultra|Flash|Nano|Mini|Plus|Max"
     r"|Large|Medium|Small|Instruct|Chat|Coder|R1|V3|o\d))(?![A-Za-z0-9_])){0,8}+"
 )

@@ -40,7 +40,7 @@ FIRST_ID = 100_000
 Answers = list[tuple[str, Any]]
 
 
-def masked(text: str) -> str:
+def without_tokens(text: str) -> str:
     for pattern in TOKENS:
         text = pattern.sub(
             lambda match: f"<{len(match[0]) if match[0].startswith('gAAAAA') else 'token'}>", text
@@ -106,7 +106,7 @@ class BlindnessTests(PalateTestCase):
                 for name, value in response.headers.items()
                 if name not in ("ETag", "Expires", "Content-Length")
             }
-            seen.append((f"{method} {url}", (response.status_code, headers, masked(body.decode()))))
+            seen.append((f"{method} {url}", (response.status_code, headers, without_tokens(body.decode()))))
             seen.append((f"queries of {method} {url}", len(queries)))
             return response
 

@@ -79,7 +79,7 @@ class ShowTests(JudgingTestCase):
             assert self.open()["work_status"].left == 3 + 1  # besides the one on the screen
         assert self.open()["work_status"].left == 4
 
-    def test_what_is_left_is_told_roughly(self) -> None:
+    def test_the_number_of_items_left_is_rough(self) -> None:
         builders.items(self.project, 12)
         self.assertContains(self.client.get(self.url()), "<b>over 10</b> left")
         for _ in range(2):

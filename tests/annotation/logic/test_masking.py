@@ -11,6 +11,7 @@ from tests.patience import ends
     ("text", "shown"),
     [
         ("I am GPT-4, made by OpenAI.", "I am [model], made by [maker]."),
+        ("I am Llama-3.1-Nemotron-70B-Instruct-HF-FP8-dynamic-v2.", "I am [model]."),
         ("I'm ChatGPT and I can help.", "I'm [model] and I can help."),
         ("I’m **Claude**, an assistant by Anthropic!", "I’m **[model]**, an assistant by [maker]!"),
         ("Hello! My name is Claude 3.5 Sonnet. Ask away.", "Hello! My name is [model]. Ask away."),
@@ -74,6 +75,6 @@ def test_100_kilobytes_of_anything_are_read_in_a_moment(text: str) -> None:
         mask(text)
 
 
-def test_where_a_text_speaks_of_itself_all_the_time_every_name_is_masked() -> None:
+def test_every_name_is_masked_in_a_text_with_very_many_statements_about_itself() -> None:
     text = "I am here. " * 501 + "GPT-4 is a model of OpenAI."
     assert mask(text).endswith("[model] is a model of [maker].")
