@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.socialaccount.models import SocialApp, SocialToken
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.http import HttpRequest
@@ -24,6 +25,9 @@ from annotation.models import (
     Snapshot,
     User,
 )
+
+# the provider of single sign-on is in the settings, and its tokens are not kept
+admin.site.unregister([SocialApp, SocialToken])
 
 
 class ReadOnly:

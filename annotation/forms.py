@@ -179,7 +179,7 @@ class SignUpForm(forms.Form):
 
 
 class EraseForm(forms.Form):
-    """Asks for the password again, in case somebody else uses an unattended session."""
+    """Asks for the password again, in case somebody else uses an unattended session; whoever has none, for their user name."""
 
     password = forms.CharField(
         label="Your password",
@@ -191,12 +191,17 @@ class EraseForm(forms.Form):
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
+        if not user.has_usable_password():
+            self.fields["password"] = forms.CharField(label="Your user name", max_length=150)
 
     def clean_password(self) -> str:
-        password: str = self.cleaned_data["password"]
-        if not self.user.check_password(password):
+        entered: str = self.cleaned_data["password"]
+        if not self.user.has_usable_password():
+            if entered != self.user.username:
+                raise forms.ValidationError("That is not your user name.")
+        elif not self.user.check_password(entered):
             raise forms.ValidationError("That is not your password.")
-        return password
+        return entered
 
 
 class FreezeForm(forms.Form):

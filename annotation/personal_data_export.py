@@ -6,6 +6,10 @@ import json
 from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
+from allauth.usersessions.models import UserSession
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
 
@@ -149,6 +153,25 @@ def _tokens(user: User) -> Iterator[Record]:
     return _batches(user.api_tokens.values("id", *names))
 
 
+def _email_addresses(user: User) -> Iterator[Record]:
+    return _batches(EmailAddress.objects.filter(user=user).values("id", "email", "verified"))
+
+
+def _single_sign_on(user: User) -> Iterator[Record]:
+    names = ("provider", "uid", "extra_data", "date_joined", "last_login")
+    return _batches(SocialAccount.objects.filter(user=user).values("id", *names))
+
+
+def _second_factors(user: User) -> Iterator[Record]:
+    return _batches(
+        Authenticator.objects.filter(user=user).values("id", "type", "created_at", "last_used_at")
+    )
+
+
+def _sessions(user: User) -> Iterator[Record]:
+    return _batches(UserSession.objects.filter(user=user).values("id", "ip", "user_agent", "created_at"))
+
+
 def _audit_entries(user: User) -> Iterator[Record]:
     names = ("project__slug", "verb", "subject", "data", "at")
     return _batches(AuditEntry.objects.filter(actor=user).values("id", *names))
@@ -199,6 +222,10 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "skips": _skips,
     "drafts": _drafts,
     "tokens": _tokens,
+    "email_addresses": _email_addresses,
+    "single_sign_on": _single_sign_on,
+    "second_factors": _second_factors,
+    "sessions": _sessions,
     "deeds": _audit_entries,
     "deeds_about": _audit_entries_about,
     "verdicts": _verdicts,

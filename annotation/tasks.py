@@ -1,8 +1,11 @@
-"""Celery tasks of the annotation side: imports, rules, agreement and webhooks."""
+"""Celery tasks of the annotation side: e-mails, imports, rules, agreement and webhooks."""
 
 from __future__ import annotations
 
+from smtplib import SMTPException
+
 from celery import shared_task
+from django.core.mail import EmailMessage
 
 from annotation.actions import agreement, imports, rules, webhook_delivery
 
@@ -13,6 +16,12 @@ def read_import(import_id: int) -> None:
     upload = imports.claim(import_id)
     if upload is not None:
         imports.run_import(upload)
+
+
+@shared_task(autoretry_for=(SMTPException, OSError), retry_backoff=5, max_retries=6)
+def send_email(to: list[str], subject: str, body: str) -> None:
+    """Send an e-mail; a server that does not take it is tried again for about five minutes."""
+    EmailMessage(subject, body, to=to).send()
 
 
 @shared_task(expires=30)

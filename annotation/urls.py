@@ -1,9 +1,15 @@
 from __future__ import annotations
 
+from allauth.account import views as allauth
+from allauth.mfa.base import views as mfa
+from allauth.mfa.recovery_codes import views as recovery_codes
+from allauth.mfa.totp import views as totp
+from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.contrib.auth import views as auth
-from django.urls import path
+from django.urls import path, re_path
+from django.views.decorators.cache import never_cache
+from django.views.generic import RedirectView
 
-from annotation.actions.passwords import reset_tokens
 from annotation.views import (
     account,
     annotator,
@@ -19,23 +25,42 @@ from annotation.views import (
     quality,
     review,
     rules,
+    sign_in,
     snapshots,
     webhooks,
 )
 from annotation.views.judging import pages
+from annotation.views.sign_in import if_on
 
 urlpatterns = [
-    # --- people -----------------------------------------------------------------------------------------------
-    path("sign-in/", auth.LoginView.as_view(redirect_authenticated_user=True), name="login"),
+    # --- signing in -------------------------------------------------------------------------------------------
+    path("sign-in/", allauth.login, name="account_login"),
+    path("sign-in/inactive/", allauth.account_inactive, name="account_inactive"),
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
-    path("password/", auth.PasswordChangeView.as_view(), name="password_change"),
-    path("password/done/", auth.PasswordChangeDoneView.as_view(), name="password_change_done"),
+    path("sign-in/code/", if_on("MFA", mfa.authenticate), name="mfa_authenticate"),
+    path("sign-in/with/<provider_id>/", sign_in.single_sign_on, name="openid_connect_login"),
+    path("sign-in/with/<provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
+    path("password/", allauth.password_change, name="account_change_password"),
+    path("password/none/", sign_in.no_password, name="account_set_password"),
+    path("password/confirm/", allauth.reauthenticate, name="account_reauthenticate"),
     path(
-        "password/reset/<uidb64>/<token>/",
-        auth.PasswordResetConfirmView.as_view(token_generator=reset_tokens),
-        name="password_reset_confirm",
+        "password/forgotten/", if_on("EMAIL_ENABLED", allauth.password_reset), name="account_reset_password"
     ),
-    path("password/reset/done/", auth.PasswordResetCompleteView.as_view(), name="password_reset_complete"),
+    path(
+        "password/forgotten/sent/",
+        if_on("EMAIL_ENABLED", allauth.password_reset_done),
+        name="account_reset_password_done",
+    ),
+    re_path(
+        r"^password/reset/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$",
+        never_cache(allauth.password_reset_from_key),
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "password/reset/done/",
+        allauth.password_reset_from_key_done,
+        name="account_reset_password_from_key_done",
+    ),
     path("join/<str:key>/", invitations.join, name="join"),
     path("", home.home, name="home"),
     # --- judging ----------------------------------------------------------------------------------------------
@@ -73,6 +98,7 @@ urlpatterns = [
     path("p/<slug:slug>/members/new-account/", members.member_create, name="member-create"),
     path("p/<slug:slug>/members/<int:pk>/role/", members.member_role, name="member-role"),
     path("p/<slug:slug>/members/<int:pk>/remove/", members.member_remove, name="member-remove"),
+    path("p/<slug:slug>/members/restore/<int:user_id>/", members.member_restore, name="member-restore"),
     path("p/<slug:slug>/members/<int:pk>/password/", members.member_password, name="member-password"),
     path("p/<slug:slug>/invitations/new/", invitations.invitation_make, name="invitation-make"),
     path(
@@ -115,4 +141,27 @@ urlpatterns = [
     path("account/erase/", account.account_erase, name="account-erase"),
     path("people/<int:pk>/erase/", account.person_erase, name="person-erase"),
     path("account/tokens/<int:pk>/revoke/", account.token_revoke, name="token-revoke"),
+    path("account/sessions/end/", account.sessions_end, name="sessions-end"),
+    path("account/disconnect/", sign_in.disconnect, name="single-sign-on-disconnect"),
+    path("account/email/", if_on("EMAIL_ENABLED", allauth.email), name="account_email"),
+    path("account/email/<key>/", if_on("EMAIL_ENABLED", allauth.confirm_email), name="account_confirm_email"),
+    path("account/mfa/", RedirectView.as_view(pattern_name="account"), name="mfa_index"),
+    path("account/mfa/set-up/", if_on("MFA", totp.activate_totp), name="mfa_activate_totp"),
+    path("account/mfa/remove/", if_on("MFA", totp.deactivate_totp), name="mfa_deactivate_totp"),
+    path("account/mfa/confirm/", if_on("MFA", mfa.reauthenticate), name="mfa_reauthenticate"),
+    path(
+        "account/mfa/codes/",
+        if_on("MFA", recovery_codes.view_recovery_codes),
+        name="mfa_view_recovery_codes",
+    ),
+    path(
+        "account/mfa/codes/new/",
+        if_on("MFA", recovery_codes.generate_recovery_codes),
+        name="mfa_generate_recovery_codes",
+    ),
+    path(
+        "account/mfa/codes/file/",
+        if_on("MFA", recovery_codes.download_recovery_codes),
+        name="mfa_download_recovery_codes",
+    ),
 ]

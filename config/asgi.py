@@ -15,13 +15,15 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 from django.conf import settings  # noqa: E402
 
+from annotation.middleware import RequireSecondFactorOfSockets  # noqa: E402
 from config.body_limits import BodyLimit  # noqa: E402
 from config.wsgi_pool import WsgiPool  # noqa: E402
 from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
+sockets = RequireSecondFactorOfSockets(URLRouter(websocket_urlpatterns))
 application = ProtocolTypeRouter(
     {
         "http": BodyLimit(WsgiPool(django_wsgi, django_asgi, settings.WORK_THREADS)),
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
     }
 )

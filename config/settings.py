@@ -8,6 +8,7 @@ from pathlib import Path
 import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
 
 from config.embedded import Embedded
 
@@ -94,6 +95,12 @@ MAX_UPLOAD_BYTES = env.int("MAX_UPLOAD_BYTES", default=2 * 2**30)
 
 # --- the application ------------------------------------------------------------------------------------------
 INSTALLED_APPS = [
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -126,6 +133,8 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "annotation.middleware.RequireSecondFactor",
     "axes.middleware.AxesMiddleware",
 ]
 # Scripts and styles are files of this site: no page has any of its own, so none that a text could smuggle in is run.
@@ -159,6 +168,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "config.context.sign_in_settings",
             ],
         },
     }
@@ -183,13 +193,59 @@ STORAGES = {
     },
 }
 
-# --- people ---------------------------------------------------------------------------------------------------
+# --- signing in -----------------------------------------------------------------------------------------------
 AUTH_USER_MODEL = "annotation.User"
-LOGIN_URL = "login"
+LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
-LOGOUT_REDIRECT_URL = "login"
+LOGOUT_REDIRECT_URL = "account_login"
 PASSWORD_RESET_TIMEOUT = 24 * 3600
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "annotation.backends.AccountBackend"]
+ACCOUNT_ADAPTER = "annotation.sign_in.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "password1*"]
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_RATE_LIMITS = {
+    "login": None
+}  # `sign_in_limits` counts wrong passwords; right ones of a whole office are many
+ACCOUNT_CHANGE_EMAIL = True
+ACCOUNT_EMAIL_VERIFICATION = "none"  # of addresses that others entered; a changed one is confirmed by a link
+ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_FORMS = {"reset_password": "annotation.sign_in.ResetForm"}
+ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "annotation.actions.passwords.ResetTokens"  # noqa: S105
+# second factors: "off", "optional", or "required" of everybody who signs in with a password
+MFA: str = env.str("MFA", default="off")
+if MFA not in ("off", "optional", "required"):
+    raise ImproperlyConfigured(f"MFA is {MFA!r}; it may be off, optional or required.")
+MFA_ADAPTER = "annotation.sign_in.MfaAdapter"
+MFA_TOTP_TOLERANCE = 1  # clocks of phones are off by up to half a minute
+# single sign-on by OpenID Connect
+OIDC_URL: str = env.str("OIDC_URL", default="")
+OIDC_NAME: str = env.str("OIDC_NAME", default="single sign-on")
+OIDC_GROUPS_CLAIM: str = env.str("OIDC_GROUPS_CLAIM", default="groups")
+OIDC_ROLES: list[str] = env.list("OIDC_ROLES", default=[])
+OIDC_SESSION_HOURS = env.float("OIDC_SESSION_HOURS", default=12)
+SOCIALACCOUNT_ADAPTER = "annotation.sign_in.SocialAccountAdapter"
+SOCIALACCOUNT_PROVIDERS = {
+    "openid_connect": {
+        "APPS": [
+            {
+                "provider_id": "oidc",
+                "name": OIDC_NAME,
+                "client_id": env.str("OIDC_CLIENT_ID", default=""),
+                "secret": env.str("OIDC_CLIENT_SECRET", default=""),
+                "settings": {
+                    "server_url": OIDC_URL,
+                    "scope": env.list("OIDC_SCOPES", default=["openid", "profile", "email"]),
+                    "oauth_pkce_enabled": True,
+                },
+            }
+        ]
+        if OIDC_URL
+        else []
+    }
+}
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
@@ -199,8 +255,14 @@ AXES_USERNAME_CALLABLE = "config.sign_in_limits.account_name"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "username", "ip_address"]
 AXES_FAILURE_LIMIT = 10  # of the first; `sign_in_limits` has those of the others
 AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_TEMPLATE = "registration/locked_out.html"
+AXES_LOCKOUT_TEMPLATE = "locked_out.html"
 AXES_RESET_ON_SUCCESS = False  # `sign_in_limits` does
+
+# --- e-mail ---------------------------------------------------------------------------------------------------
+EMAIL_ENABLED: bool = bool(env.str("EMAIL_URL", default=""))
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_TIMEOUT = 20
+DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="palate@localhost")
 
 # --- the API --------------------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

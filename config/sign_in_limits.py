@@ -48,5 +48,5 @@ class SignInLimits(AxesCacheHandler):
 def account_name(request: HttpRequest, credentials: dict[str, Any] | None) -> str:
     """The name that somebody signs in with, in one form for all spellings that find the same account: PostgreSQL compares names
     in upper case, in which `ı` is `I`."""
-    name = (credentials or {}).get("username") or request.POST.get("username") or ""
+    name = (credentials or {}).get("username") or request.POST.get("login") or ""
     return unicodedata.normalize("NFKC", str(name)).upper().casefold()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
 
 from annotation.api.idempotency import load_api_urls
 from config.health import healthz
 
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 handler500 = "config.health.server_error"
 urlpatterns = [
     path("", include("annotation.urls")),

@@ -82,7 +82,7 @@ def people() -> tuple[User, User]:
 
 def annotators_pages(made: dict[str, Project], annotator: User) -> Iterator[tuple[str, str, str]]:
     """Each picture's name, whose eyes see it, and where."""
-    yield "sign-in", "", reverse("login")
+    yield "sign-in", "", reverse("account_login")
     yield "home", "annotator", "/"
     for name, project in made.items():
         yield name, "annotator", reverse("work", args=[project.slug])
@@ -118,7 +118,7 @@ def leads_pages() -> Iterator[tuple[str, str, str]]:
 
 def sign_in(page: Page, address: str, name: str) -> None:
     page.goto(f"{address}/sign-in/")
-    page.fill("input[name=username]", name)
+    page.fill("input[name=login]", name)
     page.fill("input[name=password]", PASSWORD)
     page.click("main button[type=submit]")
     page.wait_for_url(f"{address}/")

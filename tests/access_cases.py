@@ -42,7 +42,7 @@ class AccessTestCase(PalateTestCase):
             for method in (self.client.get, self.client.post):
                 response = method(url)
                 assert response.status_code == 302, response.status_code
-                assert response.url.startswith(reverse("login")), response.url
+                assert response.url.startswith(reverse("account_login")), response.url
         expected = {
             "charlie": (self.charlie, 404, 404),
             "bob": (self.bob, endpoint.annotator_get, 403),

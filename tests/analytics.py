@@ -40,7 +40,7 @@ class AnalyticsTestCase(PalateTestCase):
         self.client.logout()
         answer = getattr(self.client, method)(url, data)
         assert answer.status_code == 302
-        assert answer.url.startswith(reverse("login"))
+        assert answer.url.startswith(reverse("account_login"))
         people = {"charlie": 404} | expected
         for person, status in people.items():
             with self.subTest(name, who=person):

@@ -9,10 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from django.urls import URLPattern, get_resolver, reverse
-from django.utils.http import urlsafe_base64_encode
+from django.urls import URLPattern, get_resolver, resolve, reverse
 
-from annotation.actions.passwords import reset_tokens
+from annotation.actions.passwords import reset_path
 from annotation.models import Project, User
 
 
@@ -51,15 +50,18 @@ def _of(attribute: str) -> Args:
 
 
 def _reset_link(user: User) -> list[object]:
-    return [urlsafe_base64_encode(b"%d" % user.pk), reset_tokens.make_token(user)]
+    return list(resolve(reset_path(user)).kwargs.values())
 
 
 # by whose eyes: nobody signed in, the annotator, the lead
 SIGNED_OUT: dict[str, Args] = {
-    "login": _none,
+    "account_login": _none,
+    "account_inactive": _none,
+    "account_reset_password": _none,
+    "account_reset_password_done": _none,
     "join": lambda world: [world.invitation],
-    "password_reset_confirm": lambda world: _reset_link(User.objects.get(username=world.annotator)),
-    "password_reset_complete": _none,
+    "account_reset_password_from_key": lambda world: _reset_link(User.objects.get(username=world.annotator)),
+    "account_reset_password_from_key_done": _none,
 }
 ANNOTATOR: dict[str, Args] = {
     "home": _none,
@@ -70,8 +72,9 @@ ANNOTATOR: dict[str, Args] = {
     "guideline": lambda world: [world.project.slug, 1],
     "account": _none,
     "account-erase": _none,
-    "password_change": _none,
-    "password_change_done": _none,
+    "account_change_password": _none,
+    "account_reauthenticate": _none,
+    "account_email": _none,
 }
 LEAD: dict[str, Args] = {
     "project": _project,
@@ -107,7 +110,21 @@ LEAD: dict[str, Args] = {
 }
 NO_PAGES = {
     # what a press of a button asks for
-    *("logout", "work-skip", "work-back", "member-create", "member-role", "member-remove", "member-password"),
+    *("openid_connect_login", "openid_connect_callback", "single-sign-on-disconnect", "sessions-end"),
+    # pages that lead elsewhere unless something was done before: see the tests of signing in
+    *("account_set_password", "account_confirm_email", "mfa_index", "mfa_authenticate", "mfa_reauthenticate"),
+    *("mfa_activate_totp", "mfa_deactivate_totp", "mfa_view_recovery_codes", "mfa_generate_recovery_codes"),
+    "mfa_download_recovery_codes",
+    *(
+        "logout",
+        "work-skip",
+        "work-back",
+        "member-create",
+        "member-role",
+        "member-remove",
+        "member-restore",
+        "member-password",
+    ),
     *(
         "invitation-make",
         "invitation-revoke",

@@ -25,6 +25,12 @@ VAR = Path(
 os.environ["PALATE_VAR"] = str(VAR.resolve())
 os.environ["EMBEDDED_DURABLE"] = "0"
 os.environ["OMP_NUM_THREADS"] = "1"  # tests, and the programs that they start, run side by side
+# what a site may turn on is on; the provider of single sign-on is started by the tests that need it
+os.environ["MFA"], os.environ["EMAIL_URL"] = "optional", "memorymail://"
+OIDC_PORT = 19400 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+os.environ["OIDC_URL"], os.environ["OIDC_CLIENT_ID"] = f"http://localhost:{OIDC_PORT}", "palate"
+os.environ["OIDC_CLIENT_SECRET"], os.environ["OIDC_NAME"] = "secret", "Example SSO"
+os.environ["OIDC_ROLES"] = "labelers=test:annotator,quality=test:reviewer,leads=test:lead,founders=staff"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LIVE_FIXTURES = {"site", "warm_core"}

@@ -40,8 +40,8 @@ class AwayTests(JudgingTestCase):
     def test_who_signs_in_is_asked_to_come_back(self) -> None:
         self.client.cookies.clear()
         self.client.raise_request_exception = False
-        given = {"username": "bob", "password": "correct horse"}
-        answer = self.client.post(reverse("login"), given)
+        given = {"login": "bob", "password": "correct horse"}
+        answer = self.client.post(reverse("account_login"), given)
         self.assertContains(answer, "Temporarily unavailable", status_code=503)
 
     def test_the_site_says_so(self) -> None:

@@ -15,7 +15,14 @@ class HeaderTests(TestCase):
 
     def test_nothing_runs_that_is_no_file_of_the_site(self) -> None:
         self.client.force_login(builders.user("alice", is_staff=True), "annotation.backends.AccountBackend")
-        for url in ("/", reverse("login"), reverse("account"), reverse("api-docs"), "/nothing/", "/admin/"):
+        for url in (
+            "/",
+            reverse("account_login"),
+            reverse("account"),
+            reverse("api-docs"),
+            "/nothing/",
+            "/admin/",
+        ):
             policy = self.policy(url)
             assert policy["default-src"] == "'none'", url
             assert policy["script-src"] == policy["style-src"] == "'self'", url
@@ -28,7 +35,7 @@ class HeaderTests(TestCase):
         assert page.count("<script") == page.count("<script src=") == 3
 
     def test_other_sites_learn_nothing_and_get_no_window(self) -> None:
-        response = self.client.get(reverse("login"))
+        response = self.client.get(reverse("account_login"))
         assert response["Referrer-Policy"] == response["Cross-Origin-Opener-Policy"] == "same-origin"
         assert "camera=()" in response["Permissions-Policy"]
         assert response["X-Content-Type-Options"] == "nosniff"

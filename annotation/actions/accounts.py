@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.socialaccount.models import SocialAccount
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.contrib.sessions.backends.cached_db import SessionStore
-from django.contrib.sessions.models import Session
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
 from annotation.actions.members import MemberError, require_other_lead
+from annotation.actions.sessions import end_sessions
 from annotation.models import AuditEntry, Draft, Invitation, Judgment, Member, Skip, Slot, User, Verdict
 
 
@@ -37,7 +39,7 @@ def erase(*, user: User, actor: User) -> None:
         _delete_personal_data(user)
         _blank_free_text(user)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
-    _end_sessions(user)
+    end_sessions(user)
 
 
 def _locked(user: User) -> User:
@@ -81,6 +83,8 @@ def _delete_personal_data(user: User) -> None:
     joined = AuditEntry.objects.filter(verb="member.joined", data__user=user.pk)
     # the note of an invitation may name the person it was for
     Invitation.objects.filter(pk__in=list(joined.values_list("data__invitation", flat=True))).update(note="")
+    for personal in (EmailAddress, SocialAccount, Authenticator):
+        personal.objects.filter(user=user).delete()
     Draft.objects.filter(annotator=user).delete()
     Slot.objects.filter(annotator=user).release()
     kind = ContentType.objects.get_for_model(User)
@@ -114,10 +118,3 @@ def _blank_free_text(user: User) -> None:
             {"user": user.pk},
         )
         cursor.execute("SET LOCAL palate.erase = 'off'")
-
-
-def _end_sessions(user: User) -> None:
-    """Delete the user's sessions. The new password hash has ended them already; this deletes their data."""
-    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
-        if session.get_decoded().get("_auth_user_id") == str(user.pk):
-            SessionStore(session.session_key).delete()  # from the cache as well

@@ -1,4 +1,4 @@
-"""Members of a project: adding, removing, roles and new accounts. A project always has a lead."""
+"""Members of a project: adding, removing, adding back, roles and new accounts. A project always has a lead."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from annotation import audit, events
-from annotation.models import ApiToken, Member, Project, User
+from annotation.models import ApiToken, AuditEntry, Member, Project, User
 
+KEPT = ("qualified_at", "paused_at")
+"""What a removed member has again when they are added back, besides their role."""
+MAX_REMOVED = 50
 MAX_USERNAME_CHARS = User._meta.get_field("username").max_length or 0
 
 
@@ -120,11 +123,43 @@ def remove_member(*, member: Member, actor: User) -> None:
         MemberError: the project would be left without a lead.
     """
     require_other_lead(member, leaves_lead=True)
-    _record("member.removed", member, actor, role=member.role)
+    state = {name: getattr(member, name) for name in KEPT}
+    _record("member.removed", member, actor, role=member.role, **state)
     member.delete()
 
 
-def _record(verb: str, member: Member, actor: User, **data: str) -> None:
+def removed_members(project: Project) -> dict[User, AuditEntry]:
+    """Users who were removed from the project lately and can be added back, each with the entry of their last removal; the
+    latest first."""
+    entries = AuditEntry.objects.filter(project=project, verb="member.removed").order_by("-id")
+    last: dict[int, AuditEntry] = {}
+    for entry in entries[:MAX_REMOVED]:
+        last.setdefault(entry.data["user"], entry)
+    users = User.objects.filter(is_active=True).exclude(memberships__project=project).in_bulk(last)
+    return {users[pk]: entry for pk, entry in last.items() if pk in users}
+
+
+@transaction.atomic
+def restore_member(*, project: Project, user_id: int, actor: User) -> Member:
+    """Add a removed member back, with the role they had, their qualification and their pause.
+
+    Raises:
+        MemberError: they were not removed from the project lately, or are in it again.
+    """
+    removed = {user.pk: (user, entry) for user, entry in removed_members(project).items()}
+    if user_id not in removed:
+        raise MemberError("member", "There is nobody to add back. Reload the page.")
+    user, entry = removed[user_id]
+    member = add_member(project=project, username=user.username, role=entry.data["role"], actor=actor)
+    for name in KEPT:
+        setattr(member, name, entry.data.get(name))
+    if member.paused_at is not None:
+        member.paused_reason = "Paused before you were removed from the project."
+    member.save()
+    return member
+
+
+def _record(verb: str, member: Member, actor: User, **data: object) -> None:
     """Record an entry that identifies the member by pseudonym, so that erasing an account leaves no name in the trail."""
     audit.record(
         verb,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db.models import Q
 from django.urls import reverse
-from django.utils.encoding import force_bytes
-from django.utils.http import urlsafe_base64_encode
 
 from annotation import audit
 from annotation.actions.members import MemberError
@@ -21,9 +21,6 @@ class ResetTokens(PasswordResetTokenGenerator):
         return f"{super()._make_hash_value(user, timestamp)}{user.is_staff}{user.is_superuser}{roles}"
 
 
-reset_tokens = ResetTokens()
-
-
 def create_reset_path(*, member: Member, actor: User) -> str:
     """The path of a page on which the member sets a new password. It ends with the first use, the next sign-in or change of
     roles, or after `PASSWORD_RESET_TIMEOUT`.
@@ -35,6 +32,8 @@ def create_reset_path(*, member: Member, actor: User) -> str:
     user = member.user
     if user == actor:
         raise MemberError("member", "Change your own password by the menu with your name.")
+    if not user.has_usable_password():
+        raise MemberError("member", f"{user} has no password: they sign in with {settings.OIDC_NAME}.")
     led = Member.objects.filter(user=actor, role=Member.Role.LEAD).values("project")
     if user.is_staff or user.is_superuser or user.memberships.filter(role=Member.Role.LEAD).exists():
         raise MemberError(
@@ -48,5 +47,11 @@ def create_reset_path(*, member: Member, actor: User) -> str:
             f"{user} works in projects that you do not lead: an administrator sets a new password for them.",
         )
     audit.record("member.password", project=member.project, actor=actor, subject=user.pseudonym, user=user.pk)
-    uid = urlsafe_base64_encode(force_bytes(user.pk))
-    return reverse("password_reset_confirm", args=[uid, reset_tokens.make_token(user)])
+    return reset_path(user)
+
+
+def reset_path(user: User) -> str:
+    """The path of the page, without any check."""
+    return reverse(
+        "account_reset_password_from_key", args=[user_pk_to_url_str(user), ResetTokens().make_token(user)]
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
@@ -55,6 +55,10 @@ class User(AbstractUser):
                 violation_error_message="A user with that email address already exists.",
             ),
         ]
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        self.email = self.email.lower()  # in which django-allauth looks for it
+        super().save(*args, **kwargs)
 
 
 class Member(models.Model):

@@ -1,14 +1,17 @@
-"""Account pages: API tokens, data export and erasure."""
+"""Account pages: sessions, API tokens, data export and erasure."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+from allauth.mfa.utils import is_mfa_enabled
+from allauth.socialaccount.models import SocialAccount
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
@@ -19,6 +22,7 @@ from annotation import personal_data_export
 from annotation.access import current_user, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
+from annotation.actions.sessions import end_sessions, sessions
 from annotation.forms import EraseForm, TokenForm
 from annotation.http.streaming import stream_response
 from annotation.models import ApiToken, Judgment, User
@@ -48,6 +52,20 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token = get_object_or_404(current_user(request).api_tokens, pk=pk)
     token.delete()
     messages.success(request, f"The token “{token.name}” is revoked.")
+    return redirect("account")
+
+
+@login_required
+@require_POST
+def sessions_end(request: HttpRequest) -> HttpResponse:
+    """End one session, or every other one."""
+    pk = request.POST.get("session", "")
+    if pk and not pk.isdigit():
+        raise Http404
+    ended = end_sessions(
+        current_user(request), pk=int(pk) if pk else None, except_key=request.session.session_key
+    )
+    messages.success(request, f"Signed out of {ended} session{'' if ended == 1 else 's'}.")
     return redirect("account")
 
 
@@ -92,7 +110,7 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
                 messages.success(
                     request, "Your account is erased. Your judgments are kept under a pseudonym."
                 )
-                return redirect("login")
+                return redirect("account_login")
             messages.success(request, f"The account {user.username} is erased. Its judgments are kept.")
             return redirect("home")
     judgments = Judgment.objects.filter(annotator=user).count()
@@ -105,6 +123,9 @@ def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpRespo
     context = {
         "form": form,
         "key": key,
+        "sessions": sessions(me, request.session.session_key),
+        "second_factor": settings.MFA != "off" and is_mfa_enabled(me),
+        "connected": settings.OIDC_URL and SocialAccount.objects.filter(user=me).exists(),
         "tokens": me.api_tokens.order_by("-id"),
         "memberships": me.memberships.select_related("project").order_by("project__name"),
         "address": request.build_absolute_uri("/api/v1/projects/"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from allauth.account.utils import perform_login
 from django.contrib import messages
-from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -19,8 +19,6 @@ from annotation.actions.members import MemberError
 from annotation.forms import InvitationForm, SignUpForm
 from annotation.models import Invitation, Member
 from annotation.views.members import page
-
-BACKEND = "annotation.backends.AccountBackend"
 
 
 @login_required
@@ -68,7 +66,7 @@ def join(request: HttpRequest, key: str) -> HttpResponse:
             except MemberError as error:
                 form.add_error(error.field, str(error))
             else:
-                login(request, member.user, backend=BACKEND)
+                perform_login(request, member.user)
                 return _welcome(request, member)
         return _open(request, key, invitation, form)
     except InvitationError as error:

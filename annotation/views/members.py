@@ -22,6 +22,8 @@ from annotation.actions.members import (
     change_role,
     create_account,
     remove_member,
+    removed_members,
+    restore_member,
 )
 from annotation.actions.passwords import create_reset_path
 from annotation.forms import AddMemberForm, InvitationForm, NewAccountForm
@@ -87,8 +89,24 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except MemberError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{member.user} left the project. Their judgments are kept.")
+        messages.success(
+            request,
+            f"{member.user} left the project. Their judgments are kept; they can be added back below.",
+        )
     return _back(request, slug, member)
+
+
+@login_required
+@require_POST
+def member_restore(request: HttpRequest, slug: str, user_id: int) -> HttpResponse:
+    project = project_for(request.user, slug, Role.LEAD)
+    try:
+        member = restore_member(project=project, user_id=user_id, actor=current_user(request))
+    except MemberError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"{member.user} is back, as {member.role}.")
+    return redirect("members", slug)
 
 
 @login_required
@@ -135,6 +153,7 @@ def page(
     context = {
         "me": me,
         "project": me.project,
+        "removed": removed_members(me.project),
         "members": analytics.member_activity(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,

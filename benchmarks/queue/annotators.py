@@ -74,7 +74,7 @@ class PalateAnnotator:
         _, page = self.browser.send("GET", "/sign-in/")
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)
         assert token
-        fields = {"csrfmiddlewaretoken": token[1], "username": self.username, "password": self.password}
+        fields = {"csrfmiddlewaretoken": token[1], "login": self.username, "password": self.password}
         status, _ = self.browser.form("/sign-in/", fields, {})
         if status != 302:
             raise WrongAnswerError(f"sign-in: {status}")

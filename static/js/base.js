@@ -1,4 +1,4 @@
-// Every page: the theme switch, menus, dialogs and drawers, toasts, and what htmx reports.
+// Every page: the theme switch, menus, dialogs and drawers, questions, toasts, and what htmx reports.
 import { csrfToken } from "./csrf.js";
 import { removeLater, showToast } from "./toasts.js";
 
@@ -33,6 +33,12 @@ document.addEventListener("click", (event) => {
   // a click on the backdrop is a click on the dialog itself
   if (target instanceof HTMLDialogElement && target.open) target.close();
   for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(target)) menu.open = false;
+});
+
+// a form that loses work asks first
+document.addEventListener("submit", (event) => {
+  const question = event.target.dataset.confirm;
+  if (question && !window.confirm(question)) event.preventDefault();
 });
 
 document.addEventListener("keydown", (event) => {

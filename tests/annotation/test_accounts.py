@@ -131,7 +131,8 @@ class ExportTests(PalateTestCase):
 
 class EraseTests(PalateTestCase):
     def erase(self, who: User, url: str = "/account/erase/", data: dict[str, str] = PASSWORD) -> HttpResponse:
-        self.sign_in(who)
+        self.client.logout()
+        self.client.post(reverse("account_login"), {"login": who.username, **PASSWORD})
         return self.client.post(url, data)
 
     def test_my_name_goes_and_my_judgments_stay_under_the_pseudonym(self) -> None:
@@ -143,10 +144,10 @@ class EraseTests(PalateTestCase):
         _, key = ApiToken.issue(user=self.bob, name="notebook")
         User.objects.filter(pk=self.bob.pk).update(email="bob@example.org", first_name="Bob")
         other_window = Client()
-        other_window.force_login(self.bob, backend="annotation.backends.AccountBackend")
+        other_window.post(reverse("account_login"), {"login": "bob", **PASSWORD})
         pseudonym = self.bob.pseudonym
 
-        self.assertRedirects(self.erase(self.bob), reverse("login"))
+        self.assertRedirects(self.erase(self.bob), reverse("account_login"))
 
         bob = User.objects.get(pk=self.bob.pk)
         assert (bob.username, bob.pseudonym) == (f"erased-{pseudonym}", pseudonym)
@@ -174,8 +175,8 @@ class EraseTests(PalateTestCase):
             user=self.alice, content_type=kind, object_id=self.bob.pk, object_repr="bob", action_flag=CHANGE
         )
         other_window = Client()
-        other_window.force_login(self.bob, backend="annotation.backends.AccountBackend")
-        self.assertRedirects(self.erase(self.bob), reverse("login"))
+        other_window.post(reverse("account_login"), {"login": "bob", **PASSWORD})
+        self.assertRedirects(self.erase(self.bob), reverse("account_login"))
         bob = User.objects.get(pk=self.bob.pk)
         assert (bob.is_active, bob.is_staff, bob.is_superuser) == (False, False, False)
         assert not bob.groups.exists()
@@ -287,7 +288,7 @@ class EraseTests(PalateTestCase):
         self.erase(self.bob)
         client = Client()
         for name in ("bob", f"erased-{self.bob.pseudonym}"):
-            client.post("/sign-in/", {"username": name, **PASSWORD})
+            client.post("/sign-in/", {"login": name, **PASSWORD})
             assert "_auth_user_id" not in client.session
         again = builders.user("bob")  # the name is free, for somebody else
         assert again.pseudonym != self.bob.pseudonym
@@ -306,7 +307,7 @@ class EraseTests(PalateTestCase):
         assert self.alice.username == "alice"
         assert Member.objects.filter(user=self.alice).exists()
         Member.objects.filter(user=self.dana).update(role="lead")
-        self.assertRedirects(self.erase(self.alice), reverse("login"))
+        self.assertRedirects(self.erase(self.alice), reverse("account_login"))
 
     def test_staff_erase_others_with_their_own_password(self) -> None:
         url = reverse("person-erase", args=[self.bob.pk])

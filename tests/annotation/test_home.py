@@ -14,7 +14,7 @@ class HomeTests(PalateTestCase):
         return self.client.get(reverse("home"))
 
     def test_it_asks_who_is_there(self) -> None:
-        self.assertRedirects(self.get(), f"{reverse('login')}?next=/")
+        self.assertRedirects(self.get(), f"{reverse('account_login')}?next=/")
 
     def test_it_only_shows(self) -> None:
         self.sign_in(self.bob)

@@ -106,7 +106,7 @@ class JoiningTests(InvitationTestCase):
     def test_who_has_an_account_joins_with_it(self) -> None:
         _, url = self.invited()
         page = self.client.get(url)
-        self.assertContains(page, f"{reverse('login')}?next={url}")
+        self.assertContains(page, f"{reverse('account_login')}?next={url}")
         self.sign_in(self.charlie)
         self.assertContains(self.client.get(url), "Join as charlie")
         assert not Member.objects.filter(user=self.charlie).exists()  # looking is not joining

@@ -3,6 +3,7 @@ from __future__ import annotations
 from unittest.mock import patch
 
 from django.urls import reverse
+from django.utils import timezone
 
 from annotation import analytics
 from annotation.actions import invitations
@@ -23,6 +24,7 @@ class MemberTests(AccessTestCase):
         self.check(Endpoint("members", get=200, post=422))
         self.check(Endpoint("member-create", post=422))
         self.check(Endpoint("member-role", (bob,), post=302, data={"role": "annotator"}))
+        self.check(Endpoint("member-restore", (self.bob.pk,), post=302))
         self.check(Endpoint("member-remove", (bob,), post=302))
 
     def test_it_lists_roles_and_what_everybody_did_today(self) -> None:
@@ -52,6 +54,34 @@ class MemberTests(AccessTestCase):
             self.assertContains(self.client.post(self.url(), data), sentence, status_code=422)
         assert self.project.members.count() == 3
         assert self.member(self.bob).role == "annotator"
+
+    def test_who_was_removed_is_added_back_as_they_were(self) -> None:
+        now = timezone.now().replace(microsecond=0)
+        Member.objects.filter(user=self.dana).update(qualified_at=now, paused_at=now)
+        before = self.member(self.dana)
+        self.sign_in(self.alice)
+        self.client.post(self.url("member-remove", before.pk))
+        restore = self.url("member-restore", self.dana.pk)
+        self.assertContains(self.client.get(self.url()), restore)
+        self.client.post(restore)
+        after = self.member(self.dana)
+        assert (after.role, after.qualified_at, after.paused_at) == (
+            "reviewer",
+            before.qualified_at,
+            before.paused_at,
+        )
+        assert "Paused before" in after.paused_reason
+        self.assertNotContains(self.client.get(self.url()), restore)
+        self.client.post(restore)  # once more
+        assert self.project.members.count() == 3
+
+    def test_nobody_is_added_back_who_was_never_here_or_is_closed(self) -> None:
+        self.sign_in(self.alice)
+        self.client.post(self.url("member-remove", self.member(self.bob).pk))
+        User.objects.filter(pk=self.bob.pk).update(is_active=False)
+        for user in (self.charlie, self.bob):
+            self.client.post(self.url("member-restore", user.pk))
+        assert self.project.members.count() == 2
 
     def test_an_account_that_is_closed_cannot_join(self) -> None:
         User.objects.filter(pk=self.charlie.pk).update(is_active=False)
@@ -167,5 +197,5 @@ class MemberTests(AccessTestCase):
             builders.join(self.project, builders.user(f"extra-{n}"), Member.Role.ANNOTATOR)
             invitations.invite(project=self.project, creator=self.alice, role="annotator")
         self.sign_in(self.alice)
-        with self.assertNumQueries(5):  # user, membership, members, what they did, invitations
+        with self.assertNumQueries(6):  # user, membership, removals, members, what they did, invitations
             self.client.get(self.url())

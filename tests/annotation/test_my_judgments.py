@@ -18,7 +18,7 @@ class ListTests(JudgingTestCase):
 
     def test_it_asks_who_is_there(self) -> None:
         self.client.logout()
-        self.assertRedirects(self.list(), f"{reverse('login')}?next={reverse('my-judgments')}")
+        self.assertRedirects(self.list(), f"{reverse('account_login')}?next={reverse('my-judgments')}")
 
     def test_it_takes_no_other_methods(self) -> None:
         assert self.client.post(reverse("my-judgments")).status_code == 405

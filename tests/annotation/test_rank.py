@@ -17,7 +17,7 @@ from tests.annotation.judging import HTMX, JudgingTestCase
 class ShowTests(JudgingTestCase):
     def test_it_asks_who_is_there(self) -> None:
         self.client.logout()
-        self.assertRedirects(self.client.get(self.url()), f"{reverse('login')}?next={self.url()}")
+        self.assertRedirects(self.client.get(self.url()), f"{reverse('account_login')}?next={self.url()}")
 
     def test_outsiders_cannot_tell_that_the_project_exists(self) -> None:
         self.sign_in(self.charlie)

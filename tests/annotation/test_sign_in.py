@@ -17,8 +17,8 @@ class SignInTests(PalateTestCase):
         self.addCleanup(cache.clear)
 
     def attempt(self, password: str, username: str = "bob", next: str = "", address: str = "127.0.0.1"):
-        data = {"username": username, "password": password, "next": next}
-        return self.client.post(reverse("login"), data, REMOTE_ADDR=address)
+        data = {"login": username, "password": password, "next": next}
+        return self.client.post(reverse("account_login"), data, REMOTE_ADDR=address)
 
     def test_it_leads_to_the_home_page(self) -> None:
         response = self.attempt("correct horse")
@@ -26,7 +26,7 @@ class SignInTests(PalateTestCase):
 
     def test_it_leads_back_to_the_page_that_asked(self) -> None:
         url = reverse("work", args=[self.project.slug])
-        self.assertRedirects(self.client.get(url), f"{reverse('login')}?next={url}")
+        self.assertRedirects(self.client.get(url), f"{reverse('account_login')}?next={url}")
         self.assertRedirects(self.attempt("correct horse", next=url), url)
 
     def test_it_does_not_lead_to_other_sites(self) -> None:
@@ -35,12 +35,12 @@ class SignInTests(PalateTestCase):
 
     def test_it_says_that_the_password_is_wrong_and_keeps_the_name(self) -> None:
         response = self.attempt("wrong")
-        self.assertContains(response, "Please enter a correct username and password")
+        self.assertContains(response, "The username and/or password you specified are not correct")
         self.assertContains(response, 'value="bob"')
 
     def test_it_spares_a_signed_in_person_the_form(self) -> None:
         self.sign_in(self.bob)
-        self.assertRedirects(self.client.get(reverse("login")), reverse("home"))
+        self.assertRedirects(self.client.get(reverse("account_login")), reverse("home"))
 
     def test_it_rests_after_ten_wrong_passwords_even_for_the_right_one(self) -> None:
         for _ in range(9):
@@ -96,8 +96,8 @@ class SignInTests(PalateTestCase):
     def test_what_a_browser_says_of_its_address_does_not_count(self) -> None:
         for n in range(10):
             self.client.post(
-                reverse("login"),
-                {"username": "bob", "password": "wrong"},
+                reverse("account_login"),
+                {"login": "bob", "password": "wrong"},
                 headers={"X-Forwarded-For": f"192.0.2.{n}"},
             )
         assert self.attempt("correct horse").status_code == 429
@@ -113,7 +113,7 @@ class SignInTests(PalateTestCase):
 class SignOutTests(PalateTestCase):
     def test_it_signs_out_by_post(self) -> None:
         self.sign_in(self.bob)
-        self.assertRedirects(self.client.post(reverse("logout")), reverse("login"))
+        self.assertRedirects(self.client.post(reverse("logout")), reverse("account_login"))
         assert "_auth_user_id" not in self.client.session
 
     def test_a_link_cannot_sign_anybody_out(self) -> None:
@@ -125,23 +125,19 @@ class SignOutTests(PalateTestCase):
 class PasswordTests(PalateTestCase):
     def change(self, old: str, new: str):
         return self.client.post(
-            reverse("password_change"),
-            {"old_password": old, "new_password1": new, "new_password2": new},
+            reverse("account_change_password"),
+            {"oldpassword": old, "password1": new, "password2": new},
         )
 
     def test_it_changes(self) -> None:
         self.sign_in(self.bob)
-        self.assertRedirects(
-            self.change("correct horse", "battery staple 7"), reverse("password_change_done")
-        )
+        self.assertRedirects(self.change("correct horse", "battery staple 7"), reverse("account"))
         self.bob.refresh_from_db()
         assert self.bob.check_password("battery staple 7")
 
     def test_it_does_not_change_without_the_old_one(self) -> None:
         self.sign_in(self.bob)
-        self.assertContains(
-            self.change("wrong", "battery staple 7"), "Your old password was entered incorrectly"
-        )
+        self.assertContains(self.change("wrong", "battery staple 7"), "Please type your current password")
         self.bob.refresh_from_db()
         assert self.bob.check_password("correct horse")
 
@@ -150,8 +146,8 @@ class PasswordTests(PalateTestCase):
         self.assertContains(self.change("correct horse", "12345"), "too short")
 
     def test_it_asks_who_is_there_first(self) -> None:
-        url = reverse("password_change")
-        self.assertRedirects(self.client.get(url), f"{reverse('login')}?next={url}")
+        url = reverse("account_change_password")
+        self.assertRedirects(self.client.get(url), f"{reverse('account_login')}?next={url}")
 
 
 class ErrorPageTests(PalateTestCase):
@@ -166,5 +162,5 @@ class ErrorPageTests(PalateTestCase):
 
     def test_a_form_without_its_token_is_refused_kindly(self) -> None:
         client = Client(enforce_csrf_checks=True)
-        response = client.post(reverse("login"), {"username": "bob", "password": "correct horse"})
+        response = client.post(reverse("account_login"), {"login": "bob", "password": "correct horse"})
         self.assertContains(response, "This form has expired", status_code=403)

@@ -242,7 +242,7 @@ class TestWhenThingsGoWrong:
         with page.expect_popup() as opened:
             page.get_by_role("link", name="Sign in").click()
         other = opened.value
-        other.fill("#id_username", "bob")
+        other.fill("#id_login", "bob")
         other.fill("#id_password", "correct horse")
         other.get_by_role("button", name="Sign in").click()
         expect(other.get_by_role("heading", name="Welcome")).to_be_visible()

@@ -115,6 +115,12 @@ def test_a_lead_starts_a_run_from_the_form_and_stops_it(
 
     elsewhere(claim_run, run.pk)
     expect(page.locator(".pill")).to_have_text("running")
+    questions: list[str] = []
+    page.once("dialog", lambda dialog: (questions.append(dialog.message), dialog.dismiss()))
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.locator(".pill")).to_have_text("running")
+    assert "can be resumed" in questions[0]
+    page.once("dialog", lambda dialog: dialog.accept())
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator(".pill")).to_have_text("stopping after this step")
     run.refresh_from_db()

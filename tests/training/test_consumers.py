@@ -14,7 +14,7 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings
 from django.db import connections
-from django.test import Client
+from django.test import Client, override_settings
 
 from annotation.models import Member, Project, User
 from config.asgi import application
@@ -171,6 +171,12 @@ async def test_what_a_client_sends_is_ignored(run: Run) -> None:
 async def test_an_unknown_path_is_refused(run: Run, path: str) -> None:
     async with socket(path, "alice") as page:
         assert not page.allowed
+
+
+async def test_it_refuses_whoever_lacks_a_second_factor(run: Run) -> None:
+    with override_settings(MFA="required"):
+        async with socket(run_path(run), "alice") as page:
+            assert not page.allowed
 
 
 @pytest.mark.parametrize("who", ["bob", "charlie", None])

@@ -1,0 +1,48 @@
+"""Sessions: where a user is signed in, and signing them out there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import ua_parser
+from allauth.usersessions.models import UserSession
+
+from annotation.models import User
+
+
+@dataclass(frozen=True)
+class Session:
+    """A session of a browser; `browser` is such as "Firefox on Linux"."""
+
+    pk: int
+    browser: str
+    address: str
+    since: datetime
+    is_current: bool
+
+
+def sessions(user: User, current_key: str | None) -> list[Session]:
+    """The user's sessions that have not ended, the latest first."""
+    rows: list[UserSession] = UserSession.objects.purge_and_list(user)
+    found = [
+        Session(row.pk, _browser(row.user_agent), row.ip, row.created_at, row.session_key == current_key)
+        for row in rows
+    ]
+    return sorted(found, key=lambda session: (session.is_current, session.since), reverse=True)
+
+
+def end_sessions(user: User, *, pk: int | None = None, except_key: str | None = None) -> int:
+    """End one of the user's sessions, or all but one. Returns how many were ended."""
+    rows = UserSession.objects.filter(user_id=user.pk).exclude(session_key=except_key or "")
+    ended = list(rows if pk is None else rows.filter(pk=pk))
+    for row in ended:
+        row.end()
+    return len(ended)
+
+
+def _browser(user_agent: str) -> str:
+    parsed = ua_parser.parse(user_agent)
+    if parsed.user_agent is None:
+        return "Unknown browser"
+    return parsed.user_agent.family + (f" on {parsed.os.family}" if parsed.os else "")

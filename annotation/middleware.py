@@ -1,0 +1,64 @@
+"""Requires a second factor of everybody who signs in with a password, where `MFA` is `required`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from allauth.mfa.utils import is_mfa_enabled
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import redirect
+from django.urls import resolve
+
+from annotation.models import User
+
+ALLOWED = {
+    *("mfa_index", "mfa_activate_totp", "mfa_view_recovery_codes", "mfa_download_recovery_codes"),
+    *("account_reauthenticate", "account_login", "logout"),
+}
+"""Names of the URLs with which a second factor is set up."""
+
+
+def lacks_second_factor(user: User | AnonymousUser, request: HttpRequest) -> bool:
+    """Whether the user has to set up a second factor before they may do anything else. Single sign-on needs none: its provider
+    asks for it."""
+    if settings.MFA != "required" or not user.is_authenticated:
+        return False
+    used = {record["method"] for record in get_authentication_records(request, user)}
+    return not used & {"mfa", "socialaccount"} and not is_mfa_enabled(user)
+
+
+class RequireSecondFactor:
+    """HTTP middleware; calls of the API with a token are not concerned."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if settings.MFA != "required" or not lacks_second_factor(request.user, request):
+            return self.get_response(request)
+        if request.path.startswith("/api/"):
+            return JsonResponse({"detail": "Set up a second factor on your account page first."}, status=403)
+        if resolve(request.path_info).url_name in ALLOWED:
+            return self.get_response(request)
+        messages.warning(request, "This site asks for a second factor. Set it up to go on.")
+        return redirect("mfa_activate_totp")
+
+
+class RequireSecondFactorOfSockets:
+    """The same for WebSockets: whoever lacks it counts as signed out."""
+
+    def __init__(self, app: Callable[..., Any]) -> None:
+        self.app = app
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        request = HttpRequest()
+        request.session = scope["session"]
+        if await sync_to_async(lacks_second_factor)(scope["user"], request):
+            scope = {**scope, "user": AnonymousUser()}
+        await self.app(scope, receive, send)

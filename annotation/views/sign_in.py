@@ -1,0 +1,74 @@
+"""Single sign-on by OpenID Connect, and the parts of signing in that a site may turn off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import wraps
+
+from allauth.socialaccount.models import SocialAccount
+from allauth.socialaccount.providers.openid_connect import views as openid_connect
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+from requests import RequestException
+
+from annotation.access import current_user
+
+log = logging.getLogger(__name__)
+
+View = Callable[..., HttpResponse]
+
+
+def if_on(setting: str, view: View) -> View:
+    """The view; where the setting is off there is no such page."""
+
+    @wraps(view)
+    def wrapper(request: HttpRequest, *args: object, **kwargs: object) -> HttpResponse:
+        if getattr(settings, setting) in (False, "off"):
+            raise Http404
+        return view(request, *args, **kwargs)
+
+    return wrapper
+
+
+@require_POST
+@never_cache
+def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """A page that leads to the provider, and not a redirect: the Content-Security-Policy lets forms lead to this site only, and
+    nobody knows which other sites the provider leads through."""
+    try:
+        response = openid_connect.login(request, provider_id)
+    except RequestException as error:
+        log.error("The provider of single sign-on does not answer: %s", error)
+        messages.error(request, f"{settings.OIDC_NAME} does not answer. Try again later.")
+        return redirect("account" if request.user.is_authenticated else "account_login")
+    if isinstance(response, HttpResponseRedirect):
+        return render(request, "socialaccount/leave.html", {"url": response.url, "name": settings.OIDC_NAME})
+    return response
+
+
+@login_required
+@require_POST
+def disconnect(request: HttpRequest) -> HttpResponse:
+    """Disconnect the account from the provider; it needs a password to sign in with."""
+    me = current_user(request)
+    if not me.has_usable_password():
+        messages.error(
+            request, f"You sign in with {settings.OIDC_NAME} only: without it you could not sign in."
+        )
+    elif SocialAccount.objects.filter(user=me).delete()[0]:
+        messages.success(request, f"{settings.OIDC_NAME} is disconnected. Sign in with your password.")
+    return redirect("account")
+
+
+@login_required
+@require_GET
+def no_password(request: HttpRequest) -> HttpResponse:
+    """Where django-allauth leads whoever has no password to change."""
+    messages.info(request, "Your account has no password: you sign in by single sign-on.")
+    return redirect("account")
