@@ -87,6 +87,9 @@ bench-rounds: $(VENV)/dev ## five rounds of the recipes dpo and llama2 over thre
 bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.export $(ARGS)
 
+bench-hostile-texts: $(VENV)/dev ## what rendering, masking and comparing cost on hostile texts; a minute
+	$(BIN)/python -m benchmarks.hostile_texts
+
 bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bare Django (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.queue $(ARGS)
 
@@ -102,4 +105,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds bench-hostile-texts screenshots lock

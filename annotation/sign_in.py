@@ -13,8 +13,8 @@ from allauth.account.utils import filter_users_by_email
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from allauth.socialaccount.adapter import DefaultSocialAccountAdapter, _build_apps_from_settings
-from allauth.socialaccount.models import SocialApp, SocialLogin
+from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
+from allauth.socialaccount.models import SocialLogin
 from allauth.socialaccount.providers.base import AuthError
 from django.conf import settings
 from django.contrib import messages
@@ -25,6 +25,7 @@ from django.urls import reverse
 
 from annotation import opaque, tasks
 from annotation.actions import group_roles
+from annotation.actions.sessions import end_oldest_sessions
 from annotation.models import User
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,9 @@ class AccountAdapter(DefaultAccountAdapter):
         if login is not None:
             group_roles.update(user=user, groups=_groups(login))
             request.session.set_expiry(settings.OIDC_SESSION_HOURS * 3600)
-        return super().post_login(request, user, signal_kwargs=signal_kwargs, **kwargs)
+        response: HttpResponse = super().post_login(request, user, signal_kwargs=signal_kwargs, **kwargs)
+        end_oldest_sessions(user)
+        return response
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """A worker sends it: how long that takes must not tell whether an account exists."""
@@ -88,13 +91,6 @@ def _groups(login: SocialLogin) -> set[str]:
 
 class SocialAccountAdapter(DefaultSocialAccountAdapter):
     """Single sign-on: the provider of the settings, and accounts made at the first sign-in."""
-
-    def list_apps(
-        self, request: HttpRequest, provider: str | None = None, client_id: str | None = None
-    ) -> list[SocialApp]:
-        """Those of the settings alone: no page has to look into the database for others."""
-        found = _build_apps_from_settings(provider=provider, client_id=client_id)
-        return [app for apps in found.values() for app in apps]
 
     def is_open_for_signup(self, request: HttpRequest, sociallogin: SocialLogin) -> bool:
         return True

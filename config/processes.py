@@ -3,7 +3,6 @@ and runs."""
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import socket
@@ -38,7 +37,14 @@ CHECK_S, SERVERS_CHECK_S = 0.5, 3
 QUICK_S = 30
 MAX_ENDS = 5
 
-_libc = ctypes.CDLL(None)
+END_WITH_PARENT = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+os.execv(sys.executable, [sys.executable, "-m", *sys.argv[1:]])
+"""
+"""Becomes a module's program, which Linux ends when the thread that started it ends, whose process may have been killed
+(PR_SET_PDEATHSIG). Not a `preexec_fn`: that is unsafe in a process with threads."""
 
 
 class StartError(RuntimeError):
@@ -115,8 +121,7 @@ def site(port: int) -> Iterator[str]:
         yield address
     finally:
         supervisor.stop()
-        for process in processes:
-            process.stop()
+        stop(*(process.child for process in processes if process.child))
         if supervisor.error:
             raise supervisor.error
 
@@ -128,23 +133,23 @@ class SupervisedProcess:
         self.name, self.command, self.log = name, command, logs / f"{name}.log"
         self.child: subprocess.Popen[bytes] | None = None
         self.started_at = 0.0
+        self.restart_at: float | None = None
         self.quick_ends = 0  # in a row
 
     def start(self) -> None:
         if self.child is not None:
             with suppress(ProcessLookupError):  # what the one that ended has left
                 os.killpg(self.child.pid, signal.SIGKILL)
-        self.started_at = time.monotonic()
+        self.started_at, self.restart_at = time.monotonic(), None
         with self.log.open("a") as log:
             self.child = subprocess.Popen(
-                [sys.executable, "-m", *self.command],
+                [sys.executable, "-c", END_WITH_PARENT, *self.command],
                 cwd=settings.BASE_DIR,
                 env=os.environ | STATIC_ENVIRONMENT,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # Ctrl-C is handled here, so that the workers stop in order
-                preexec_fn=_end_with_parent if sys.platform == "linux" else None,
             )
 
     @property
@@ -152,10 +157,6 @@ class SupervisedProcess:
         """None while it runs; below 0: the signal that ended it."""
         assert self.child is not None
         return self.child.poll()
-
-    def stop(self) -> None:
-        if self.child is not None:
-            stop(self.child)
 
     def last_lines(self, count: int = 15) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
@@ -170,7 +171,7 @@ class Supervisor(threading.Thread):
         self.processes = processes
         self.error: StartError | None = None
         self.servers_checked_at = 0.0
-        self._stopped = threading.Event()
+        self._stopped, self._stopping = threading.Event(), threading.Lock()
 
     def run(self) -> None:
         while not self._stopped.wait(CHECK_S):
@@ -179,10 +180,13 @@ class Supervisor(threading.Thread):
             except (EmbeddedError, OSError, subprocess.SubprocessError) as error:  # it is tried again
                 sys.stderr.write(f"The embedded servers cannot be checked: {error}\n")
             for process in self.processes:
-                status = process.exit_status
-                if status is not None and not self._stopped.is_set() and not self._restart(process, status):
-                    os.kill(os.getpid(), signal.SIGINT)  # wakes whoever runs the site
-                    return
+                with self._stopping:
+                    if self._stopped.is_set():
+                        return
+                    self._look_after(process)
+                    if self.error:
+                        os.kill(os.getpid(), signal.SIGINT)  # wakes whoever runs the site
+                        return
 
     def _restart_servers(self) -> None:
         """Start embedded servers that have ended."""
@@ -193,8 +197,15 @@ class Supervisor(threading.Thread):
                 sys.stderr.write(f"The embedded {' and '.join(ended)} has ended; it is started again.\n")
                 settings.EMBEDDED.start()
 
-    def _restart(self, process: SupervisedProcess, status: int) -> bool:
-        """False if the process has ended too often."""
+    def _look_after(self, process: SupervisedProcess) -> None:
+        """Start the process when its pause is over; if it has just ended, say so and set the pause, or the error."""
+        if process.restart_at is not None:
+            if time.monotonic() >= process.restart_at:
+                process.start()
+            return
+        status = process.exit_status
+        if status is None:
+            return
         quick = time.monotonic() - process.started_at < QUICK_S
         process.quick_ends = process.quick_ends + 1 if quick else 0
         if process.quick_ends >= MAX_ENDS:
@@ -202,34 +213,30 @@ class Supervisor(threading.Thread):
                 f"The {process.name} process ended {MAX_ENDS} times within {QUICK_S} seconds of its start. The last lines of"
                 f" {process.log}:\n{process.last_lines()}"
             )
-            return False
+            return
         pause = 2.0 ** max(0, process.quick_ends - 1) - 1
         sys.stderr.write(
             f"The {process.name} process has ended (exit status {status}); it is started again in {pause:g} s.\n"
         )
-        if not self._stopped.wait(pause):
-            process.start()
-        return True
+        process.restart_at = time.monotonic() + pause
 
     def stop(self) -> None:
-        self._stopped.set()
+        with self._stopping:  # no SIGINT comes after this
+            self._stopped.set()
         if self.is_alive():
             self.join()
 
 
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Terminate a process; kill it after ten seconds."""
-    process.terminate()
-    with suppress(subprocess.TimeoutExpired):
-        process.wait(10)
-    with suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-def _end_with_parent() -> None:
-    """Linux ends the process when the thread that started it ends, whose process may have been killed (prctl,
-    PR_SET_PDEATHSIG)."""
-    _libc.prctl(1, signal.SIGTERM)
+def stop(*processes: subprocess.Popen[bytes]) -> None:
+    """Terminate processes; kill those that run after ten seconds."""
+    for process in processes:
+        process.terminate()
+    until = time.monotonic() + 10
+    for process in processes:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(max(0, until - time.monotonic()))
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def _wait_for(address: str, processes: list[SupervisedProcess]) -> None:

@@ -40,6 +40,7 @@ from training.runs.actions import (
     claim_run,
     finish_run,
     heartbeat,
+    lower_memory,
     record_metrics,
     record_progress,
     record_warning,
@@ -122,6 +123,7 @@ class CoreReport:
         self.stopped = False
         self.result: dict[str, Any] = {}
         self.error = ""
+        self.setting = ""  # which one the error names
         self.progress_at = 0.0
 
     def save(self, run: Run) -> None:
@@ -134,9 +136,14 @@ class CoreReport:
                 finish_run(run, state=Run.State.CANCELLED)
             else:
                 requeue_run(run)
-        else:
+        elif not (self._ran_out_of_memory and lower_memory(run)):
             error = f"The training process ended with code {self.exit_code}; its log: {log_path(run)}"
             finish_run(run, state=Run.State.FAILED, error=self.error or error)
+
+    @property
+    def _ran_out_of_memory(self) -> bool:
+        """By its own account; or it was killed without a word, as Linux does when memory runs out."""
+        return self.setting == "batch_tokens" or self.exit_code == -signal.SIGKILL
 
     def _save_output(self, run: Run) -> None:
         """Save the output and finish the run, in one transaction."""
@@ -267,7 +274,7 @@ def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
         case "stopped":
             report.stopped = True
         case "error":
-            report.error = event["message"]
+            report.error, report.setting = event["message"], event.get("setting") or ""
 
 
 def _die_with_parent() -> None:

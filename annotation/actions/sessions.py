@@ -7,8 +7,13 @@ from datetime import datetime
 
 import ua_parser
 from allauth.usersessions.models import UserSession
+from django.contrib.auth import HASH_SESSION_KEY
+from django.contrib.sessions.backends.cached_db import SessionStore
 
 from annotation.models import User
+
+MAX_SESSIONS = 30
+"""Of one user."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +28,12 @@ class Session:
 
 
 def sessions(user: User, current_key: str | None) -> list[Session]:
-    """The user's sessions that have not ended, the latest first."""
-    rows: list[UserSession] = UserSession.objects.purge_and_list(user)
+    """The user's sessions that have not ended: the current one, then the latest first."""
+    expected = user.get_session_auth_hash()  # sessions from before a change of the password have another
     found = [
         Session(row.pk, _browser(row.user_agent), row.ip, row.created_at, row.session_key == current_key)
-        for row in rows
+        for row in UserSession.objects.filter(user_id=user.pk)
+        if SessionStore(row.session_key).get(HASH_SESSION_KEY) == expected
     ]
     return sorted(found, key=lambda session: (session.is_current, session.since), reverse=True)
 
@@ -39,6 +45,12 @@ def end_sessions(user: User, *, pk: int | None = None, except_key: str | None = 
     for row in ended:
         row.end()
     return len(ended)
+
+
+def end_oldest_sessions(user: User) -> None:
+    """End the oldest sessions of somebody with very many: each is looked at when they sign in and on their account page."""
+    for row in UserSession.objects.filter(user_id=user.pk).order_by("-created_at", "-pk")[MAX_SESSIONS:]:
+        row.end()
 
 
 def _browser(user_agent: str) -> str:

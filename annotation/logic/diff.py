@@ -6,12 +6,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from difflib import Match, SequenceMatcher
+from itertools import islice
 
 _WORDS = re.compile(r"\s+|\w+|[^\w\s]")
 CONTEXT = 3
-MAX_PAIRS = 100_000
+MAX_PAIRS = 50_000
 """Of an old and a new line that are compared, beyond what both texts begin and end with; and of an old and a new word, in all
 lines together. What is beyond is shown as one change: finding what it has in common takes at least the square of its length."""
+
+MAX_LINES = 500
+"""Of a change, whose words are compared."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def _joined(blocks: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]
 
 def _changed(before: list[str], after: list[str], i: int, j: int, budget: _Budget) -> Iterator[Line]:
     """A run of replaced lines: the old ones, then the new ones."""
-    pairs = [words(old, new, budget) for old, new in zip(before, after, strict=False)]
+    compared = islice(zip(before, after, strict=False), MAX_LINES)
+    pairs = [words(old, new, budget) for old, new in compared]
     for n, text in enumerate(before):
         yield Line("old", pairs[n][0] if n < len(pairs) else (Piece(text, True),), old_number=i + n + 1)
     for n, text in enumerate(after):

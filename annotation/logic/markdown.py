@@ -29,8 +29,10 @@ _allowed = {
     },
     "url_schemes": {"http", "https", "mailto"},
 }
-MAX_CELLS = 20_000
+MAX_CELLS = 10_000
 """Of the tables in a text. Short rows are filled up, so a long text could have very many."""
+MAX_TAGS = 20_000
+"""Of a text; more are no text, but take long to clean and to show."""
 MAX_DEPTH = 100
 """Of elements within elements; the time that nh3 takes grows with its square."""
 
@@ -68,7 +70,7 @@ def _render(text: str) -> str:
     text = _LESS_THAN.sub(_STAND_IN, text.replace(_STAND_IN, "\ufffd"))
     extensions = _with_tables if _cells(text) <= MAX_CELLS else _without_tables
     html = render_markdown(text, extension_options=extensions, render_options=_options)
-    if _depth(html) > MAX_DEPTH:
+    if html.count("<") > MAX_TAGS or _depth(html) > MAX_DEPTH:
         html = "<p>" + escape(text).replace("\n", "<br>\n") + "</p>\n"
     html = re.sub(
         r'<img src="([^"]*)" alt="([^"]*)"[^>]*>',
@@ -84,7 +86,7 @@ def _render(text: str) -> str:
 
 def _cells(text: str) -> int:
     """As many as a table of these lines could have."""
-    return max(line.count("|") for line in text.split("\n")) * text.count("\n")
+    return max(line.count("|") for line in text.split("\n")) * (text.count("\n") + 1)
 
 
 def _depth(html: str) -> int:

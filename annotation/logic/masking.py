@@ -49,8 +49,9 @@ _FLAGS = re.IGNORECASE
 # word boundaries, at which Chinese characters do not belong to the word
 # each is bounded: two of them beside each other could share many blanks in many ways
 _GAP, _SPACE, _COMMA = r"\s{0,5}", r"\s{1,5}", r"[ ,]{0,5}"
-_name = rf"(?<![A-Za-z0-9_-])(?:{_NAMES}){_VERSION}(?![A-Za-z0-9_-])"
-_maker = rf"(?<![A-Za-z0-9_-])(?:{_MAKERS})(?![A-Za-z0-9_-])"
+# (each begins with a letter of its own list: tried first, it rules out most places)
+_name = rf"(?<![A-Za-z0-9_-])(?=[A-Za-z通文豆])(?:{_NAMES}){_VERSION}(?![A-Za-z0-9_-])"
+_maker = rf"(?<![A-Za-z0-9_-])(?=[A-Za-z0阿深百腾字智月])(?:{_MAKERS})(?![A-Za-z0-9_-])"
 
 # "I am (an AI assistant called) GPT-4", "My name is **Claude**"; not "I am Claude Monet"
 _says_its_name = re.compile(
@@ -87,6 +88,8 @@ _worth_reading = re.compile(rf"(?:{_SELF}|\bas\b|\bthis is\b)", _FLAGS)
 
 MAX_CUES = 500
 """A text with more of them is not read sentence by sentence, which would take long: every name in it is masked."""
+MAX_SENTENCE = 5_000
+"""The same for the characters of a sentence."""
 
 
 def mask(text: str) -> str:
@@ -101,6 +104,8 @@ def mask(text: str) -> str:
 
 def _mask_sentence(sentence: str) -> str:
     """Mask every model and maker in a sentence, from where it begins to speak of itself."""
+    if len(sentence) > MAX_SENTENCE:
+        return _mask_names(sentence) if _worth_reading.search(sentence) else sentence
     sentence = _unknown_name.sub(lambda match: match["cue"] + MODEL, sentence)
     starts = [match.start() for cue in _CUES if (match := cue.search(sentence))]
     if MODEL in sentence:

@@ -10,6 +10,8 @@ from functools import lru_cache
 
 SHINGLE = 3
 NEAR = 0.95
+CHUNK = 5_000
+"""Characters that are normalized at once, to see how many they become."""
 # punctuation and Markdown signs are ignored; an exclamation mark is punctuation after a word, elsewhere it means "not"
 _SILENT = ".,;:?\"'()*#`‘’“”„«»…–—-"
 _EXCLAIMED = re.compile(r"(?<=\w)!+(?!=)")
@@ -69,9 +71,15 @@ _for_each_text = lru_cache(maxsize=16)
 def _plain(text: str) -> str:
     if text.isascii():
         return text.lower()
-    normalized = unicodedata.normalize("NFKC", text)
-    # one sign can become eighteen: such texts are compared as they are
-    return (normalized if len(normalized) <= 2 * len(text) else text).casefold()
+    if not unicodedata.is_normalized("NFKC", text):
+        # one sign can become eighteen: texts of such signs are compared as they are
+        room = 2 * len(text)
+        for start in range(0, len(text), CHUNK):
+            room -= len(unicodedata.normalize("NFKC", text[start : start + CHUNK]))
+            if room < 0:
+                return text.casefold()
+        text = unicodedata.normalize("NFKC", text)
+    return text.casefold()
 
 
 @_for_each_text

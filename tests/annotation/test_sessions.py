@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from django.test import Client
 from django.urls import reverse
 
@@ -48,6 +50,11 @@ class SessionTests(PalateTestCase):
         others = self.browser(self.dana)
         here.post(reverse("sessions-end"))
         assert [self.is_in(each) for each in (here, phone, third, others)] == [True, False, False, True]
+
+    def test_of_very_many_the_oldest_ends(self) -> None:
+        with patch("annotation.actions.sessions.MAX_SESSIONS", 2):
+            first, second, third = (self.browser(self.bob) for _ in range(3))
+        assert [self.is_in(each) for each in (first, second, third)] == [False, True, True]
 
     def test_nobody_ends_those_of_others_or_this_one(self) -> None:
         here, others = self.browser(self.bob), self.browser(self.dana)

@@ -31,7 +31,7 @@ class TestRank:
     def test_it_is_a_day_s_work_by_keyboard_alone(self, page: Page, cast: Cast) -> None:
         cast.project(items=4)
         page.goto("/")
-        expect(page.locator("#id_username")).to_be_focused()
+        expect(page.locator("#id_login")).to_be_focused()
         page.keyboard.type("bob")
         page.keyboard.press("Tab")
         page.keyboard.type("correct horse")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,56 @@ def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(
     started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
     assert [event["resumed_from"] is None for event in started] == [True, False]
     assert run.result["processes"] == 2
+
+
+KILLED_ABOVE = """
+import json, os, runpy, signal, sys
+if json.load(open(sys.argv[1] + "/job.json"))["config"]["batch_tokens"] > {limit}:
+    os.kill(os.getpid(), signal.SIGKILL)
+runpy.run_module("training.core", run_name="__main__", alter_sys=True)
+"""
+
+
+def test_a_run_whose_memory_ran_out_goes_on_with_less(
+    project: Project, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The core is killed above a limit, as Linux does, and then completes."""
+
+    def command(run: Run, limit: int = 1500) -> list[str]:
+        return [sys.executable, "-c", KILLED_ABOVE.format(limit=limit), str(run.folder)]
+
+    monkeypatch.setattr(tasks, "_core_command", command)
+    snapshot = snapshot_of_judgments(project, alice)
+    run = start_run(
+        project=project,
+        kind="reward",
+        creator=alice,
+        snapshot=snapshot,
+        config=SMALL | {"batch_tokens": 4096},
+    )
+    for expected in (2048, 1024):
+        tasks.execute_run.run(run.pk)
+        run.refresh_from_db()
+        assert (run.state, run.config["batch_tokens"]) == ("queued", expected)
+    assert run.warnings[-1] == "Memory ran out. The run goes on with 1024 instead of 2048 batch_tokens."
+    tasks.execute_run.run(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.error) == (Run.State.DONE, "")
+
+
+def test_a_run_that_has_little_to_lower_fails_and_says_why(
+    project: Project, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = KILLED_ABOVE.format(limit=0)
+    monkeypatch.setattr(tasks, "_core_command", lambda run: [sys.executable, "-c", program, str(run.folder)])
+    snapshot = snapshot_of_judgments(project, alice)
+    run = start_run(
+        project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL | {"batch_tokens": 256}
+    )
+    tasks.execute_run.run(run.pk)
+    run.refresh_from_db()
+    assert run.state == Run.State.FAILED
+    assert "ended with code -9" in run.error
 
 
 class TestClaims:

@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
 NEEDS_REWARD_MODEL = (Run.Kind.REJECTION, Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE)
+MIN_BATCH_TOKENS = 256
+"""Fewer hardly save memory."""
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
 
 
@@ -330,6 +332,22 @@ def requeue_run(run: Run) -> None:
     """Queue a run again because its worker shuts down; the next worker continues from the checkpoint."""
     if _claimed(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
         _wake(run)
+
+
+def lower_memory(run: Run) -> bool:
+    """Queue a run that ran out of memory again, with half the `batch_tokens`: the number of tokens that go through the model
+    at once, on which its result depends only by rounding. False if they are few already."""
+    tokens = run.config.get("batch_tokens", 0) // 2
+    if tokens < MIN_BATCH_TOKENS:
+        return False
+    record_warning(
+        run, f"Memory ran out. The run goes on with {tokens} instead of {2 * tokens} batch_tokens."
+    )
+    if _claimed(run).update(
+        state=Run.State.QUEUED, claim=None, attempt=0, config=run.config | {"batch_tokens": tokens}
+    ):
+        _wake(run)
+    return True
 
 
 def run_group(run_id: int) -> str:
