@@ -245,8 +245,12 @@ class _Writer:
                 self.report.unchanged += row.rows
             if spec and row.judgments:
                 judged.append((key, ids, row))
-            elif row.judgments:
-                self.left_out["judgments of answers that are nearly the same"] += len(row.judgments)
+            for judgment in row.judgments if not spec else ():
+                self.left_out[
+                    "judgments of answers that are nearly the same"
+                    if judgment.ranks
+                    else "written answers, for which the project does not ask"
+                ] += 1
         retired_reason = "" if self.into_queue else BESIDE_QUEUE
         added = enqueue(project=self.project, specs=new_items.values(), retired_reason=retired_reason)
         self.report.items += len(added)

@@ -20,7 +20,7 @@ class Preference:
     """One judgment of the answers of a row; lists have an entry for each answer, in the row's order.
 
     Args:
-        ranks: 1 is best, equal ranks are ties.
+        ranks: 1 is best, equal ranks are ties; empty for a written answer, which `details` has as its `demonstration`.
         annotator: as the file calls them; empty if it does not.
         account: `person` or `machine`; empty if the file does not say.
         shown_order: positions of the answers, in the order on the screen.
@@ -46,6 +46,8 @@ class Preference:
         Raises:
             NoPreference: it has fewer than two of them, or does not rank all.
         """
+        if not self.ranks:
+            return self
         if len(positions) < 2 or max(positions) >= len(self.ranks):
             raise NoPreference("preferences between answers that are not imported")
         if list(positions) == list(range(len(self.ranks))):

@@ -199,7 +199,7 @@ JUDGMENT_FIELDS = tuple(field.name for field in fields(Preference))
 
 
 def read_judgment(value: object, name: str, k: int) -> Preference:
-    """A judgment of k responses, in Palate's own format.
+    """A judgment of k responses, in Palate's own format; of none, it is a written answer, the `demonstration` in its details.
 
     Raises:
         RowError: with the field and what is wrong with it.
@@ -233,8 +233,10 @@ def read_judgment(value: object, name: str, k: int) -> Preference:
     shown = each("shown_order", "a position", lambda position: type(position) is int)
     if shown is not None and sorted(shown) != list(range(k)):
         raise RowError(f"{name}.shown_order: not the positions 0 to {k - 1}, each once")
+    details = _read_metadata({"metadata": value.get("details")}, f"{name}.details")
+    is_written = k == 0 and not value.get("ranks") and isinstance(details.get("demonstration"), str)
     return Preference(
-        ranks=_read_ranks(value.get("ranks"), f"{name}.ranks", k),
+        ranks=[] if is_written else _read_ranks(value.get("ranks"), f"{name}.ranks", k),
         annotator=text("annotator", 200),
         account=one_of("account", ("person", "machine")) or "",
         degree=one_of("degree", degrees.LABELS),
@@ -252,7 +254,7 @@ def read_judgment(value: object, name: str, k: int) -> Preference:
         rationale=text("rationale", MAX_TEXT_CHARS),
         shown_order=shown,
         judged_at=_read_time(value.get("judged_at"), f"{name}.judged_at"),
-        details=_read_metadata({"metadata": value.get("details")}, f"{name}.details"),
+        details=details,
     )
 
 

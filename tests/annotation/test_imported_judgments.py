@@ -340,6 +340,38 @@ class RoundTripTests(ImportedCase):
         second = self.raw()
         assert list(map(comparable, second)) == list(map(comparable, first))
 
+    def test_written_answers_come_back(self) -> None:
+        self.project = builders.project(self.alice, "Write", task="demonstrations")
+        for n in range(3):
+            details = {"demonstration": f"Because of {n}.", "seconds": 9.5}
+            builders.imported(
+                self.project,
+                {
+                    "prompt": f"Why {n}?",
+                    "responses": [],
+                    "judgments": [{"ranks": [], "annotator": "ann", "account": "person", "details": details}],
+                },
+            )
+        first = self.raw()
+        assert [row["demonstration"] for row in first] == [f"Because of {n}." for n in range(3)]
+        self.project = builders.project(self.alice, "Again", task="demonstrations")
+        done = self.upload(first, judged_by="")
+        assert (done.state, done.report["judgments"], done.report["left_out"]) == ("done", 3, {})
+        assert list(map(comparable, self.raw())) == list(map(comparable, first))
+        sft = [row["completion"][-1]["content"] for row in self.lines(format="sft", imported="include")]
+        assert sorted(sft) == [f"Because of {n}." for n in range(3)]
+        self.project = builders.project(self.alice, "Compare")
+        done = self.upload(first, judged_by="")
+        assert (done.report["judgments"], done.report["prompts"]) == (0, 3)
+        assert done.report["left_out"] == {"written answers, for which the project does not ask": 3}
+
+    def test_a_judgment_of_nothing_is_none(self) -> None:
+        self.project = builders.project(self.alice, "Write", task="demonstrations")
+        row = {"prompt": "Why?", "responses": [], "judgments": [{"ranks": []}]}
+        done = self.upload([row], judged_by="")
+        assert done.report["judgments"] == 0
+        assert not ImportedJudgment.objects.exists()
+
     @staticmethod
     def random_judgment(rng: random.Random, k: int) -> dict[str, Any]:
         def maybe(value: Any) -> Any:

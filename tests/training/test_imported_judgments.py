@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from annotation.actions import snapshots
-from annotation.models import ImportedJudgment, Snapshot
+from annotation.actions import judgments, leases, snapshots
+from annotation.models import ImportedJudgment, Prompt, Snapshot
 from tests import builders
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import judge_items, play
@@ -102,3 +102,31 @@ class ImportedRunTests(RoundTestCase):
             assert bool(round.snapshot.counts.get("imported")) == imported
             transitions.cancel(round, self.alice)
         assert self.policy_project.snapshots.count() == 3  # the third loop had nothing new to freeze
+
+
+class ImportedDemonstrationTests(RoundTestCase):
+    def test_written_answers_train_by_choice_and_those_of_held_out_prompts_never(self) -> None:
+        project = builders.project(self.alice, "Write", task="demonstrations")
+        add_model(project=project, kind="policy", name="first", location="somewhere")
+        builders.imported(project, {"prompt": "Why?", "responses": []})
+        Prompt.objects.update(split="train")
+        lease = leases.claim(project=project, annotator=self.alice)
+        assert lease is not None
+        judgments.submit(lease=lease, ranks={}, text="My answer.", idempotency_key=lease.token)
+        for n in range(3):
+            written = {"ranks": [], "account": "person", "details": {"demonstration": f"Theirs, {n}."}}
+            builders.imported(project, {"prompt": f"How {n}?", "responses": [], "judgments": [written]})
+        Prompt.objects.update(split="train")
+        Prompt.objects.filter(messages__0__content="How 2?").update(split="held_out")
+        for choice, expected in (
+            ("exclude", ["My answer."]),
+            ("include", ["My answer.", "Theirs, 0.", "Theirs, 1."]),
+        ):
+            run = start_run(
+                project=project,
+                kind="sft",
+                creator=self.alice,
+                inputs={"demonstrations": True, "imported": choice, "name": f"m-{choice}"},
+            )
+            rows = [json.loads(line) for line in (write_job(run) / "data.jsonl").open()]
+            assert [row["messages"][-1]["content"] for row in rows] == expected

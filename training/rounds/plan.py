@@ -53,7 +53,7 @@ def round_context(loop: Loop) -> RoundContext:
         recipe=RECIPES[loop.recipe],
         settings=settings,
         needs_answers=pending + new < settings.judgments,
-        has_demonstrations=demonstrations(loop.project).exists(),
+        has_demonstrations=next(demonstrations(loop.project, imported=settings.imported), None) is not None,
         has_safety_project=loop.safety_project is not None,
         has_reward_model=current_model(loop.project, ModelVersion.Kind.REWARD) is not None,
         has_safety_model=loop.safety_project is not None

@@ -104,10 +104,9 @@ def _responses_to_score(run: Run) -> Iterator[JsonObject]:
 
 def _demonstration_rows(run: Run) -> Iterator[JsonObject]:
     """Demonstrations as conversations; those of held-out prompts are left out."""
-    for judgment in demonstrations(run.project).select_related("demonstration", "item__prompt"):
-        assert judgment.demonstration is not None
-        response = {"role": "assistant", "content": judgment.demonstration.text}
-        yield {"messages": [*judgment.item.prompt.messages, response], "item": judgment.item_id}
+    with_imported = run.inputs.get("imported") == "include"
+    for item, messages, text in demonstrations(run.project, imported=with_imported):
+        yield {"messages": [*messages, {"role": "assistant", "content": text}], "item": item}
 
 
 def _generation_prompts(run: Run) -> Iterator[JsonObject]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from annotation.models import Judgment, Project, Prompt
+from django.db.models import Q
+
+from annotation.models import ImportedJudgment, Judgment, Project, Prompt
 from training.models import Run
 
 
@@ -68,13 +70,18 @@ def count_unqueued_prompts(project: Project) -> int:
     return project.prompts.filter(items=None).count()
 
 
-def demonstrations(project: Project) -> Any:
-    """The current judgments in which a person wrote a response to a training prompt."""
-    return (
-        Judgment.objects.current()
-        .filter(item__project=project, demonstration__isnull=False, item__prompt__split=Prompt.Split.TRAIN)
-        .order_by("pk")
-    )
+def demonstrations(project: Project, *, imported: bool = False) -> Iterator[tuple[int, list[dict[str, str]], str]]:
+    """The responses that people wrote to training prompts, in current judgments, by id: the item, the prompt's messages, and the
+    response. imported: then those of imported judgments."""
+    of_prompts = Q(item__project=project, item__prompt__split=Prompt.Split.TRAIN)
+    own = Judgment.objects.current().filter(of_prompts, demonstration__isnull=False)
+    names = ("item", "item__prompt__messages")
+    yield from own.order_by("pk").values_list(*names, "demonstration__text").iterator()
+    if imported:
+        brought = ImportedJudgment.objects.filter(of_prompts, details__has_key="demonstration")
+        for row in brought.order_by("pk").values_list(*names, "details__demonstration").iterator():
+            if isinstance(row[2], str):
+                yield row
 
 
 def select_prompts(

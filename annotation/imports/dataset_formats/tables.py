@@ -67,9 +67,7 @@ def _judge_rankings(row: JsonObject) -> list[Preference]:
 
 
 def _judge_raw(row: JsonObject) -> list[Preference]:
-    if not row["ranks"]:
-        raise NoPreference("written answers without a ranking")
-    responses = objects(row["responses"], "responses")
+    responses = objects(row["responses"] or [], "responses")
     about = {name: row[name] for name in _KEPT_OF_RAW if row.get(name) is not None}
     values = {name: row.get(name) for name in ("ranks", "annotator", "account", "degree", "rationale")}
     values |= {

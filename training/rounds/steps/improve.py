@@ -88,7 +88,7 @@ class ImprovePolicy(RunStep):
         arguments: dict[str, Any] = {"inputs": inputs}
         settings = settings_of(round)
         if kind == Run.Kind.SFT:
-            inputs["demonstrations"] = True
+            inputs |= {"demonstrations": True, "imported": "include" if settings.imported else "exclude"}
         elif kind == Run.Kind.DPO:
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
