@@ -70,7 +70,9 @@ def count_unqueued_prompts(project: Project) -> int:
     return project.prompts.filter(items=None).count()
 
 
-def demonstrations(project: Project, *, imported: bool = False) -> Iterator[tuple[int, list[dict[str, str]], str]]:
+def demonstrations(
+    project: Project, *, imported: bool = False
+) -> Iterator[tuple[int, list[dict[str, str]], str]]:
     """The responses that people wrote to training prompts, in current judgments, by id: the item, the prompt's messages, and the
     response. imported: then those of imported judgments."""
     of_prompts = Q(item__project=project, item__prompt__split=Prompt.Split.TRAIN)
