@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import BytesIO
 from typing import IO, Any, cast
 
+from allauth.account.adapter import get_adapter
 from django import forms
 from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
@@ -199,7 +200,7 @@ class EraseForm(forms.Form):
         if not self.user.has_usable_password():
             if entered != self.user.username:
                 raise forms.ValidationError("That is not your user name.")
-        elif not self.user.check_password(entered):
+        elif not get_adapter().reauthenticate(self.user, entered):  # counted as a sign-in
             raise forms.ValidationError("That is not your password.")
         return entered
 

@@ -4,31 +4,36 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from allauth.account.adapter import DefaultAccountAdapter
-from allauth.account.forms import ResetPasswordForm
+from allauth.account.forms import AddEmailForm, ResetPasswordForm
 from allauth.account.models import EmailAddress
-from allauth.account.utils import filter_users_by_email
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.adapter import DefaultSocialAccountAdapter
 from allauth.socialaccount.models import SocialLogin
-from allauth.socialaccount.providers.base import AuthError
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser
+from django.core.validators import MaxLengthValidator
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
+from django.utils import timezone
 
 from annotation import opaque, tasks
 from annotation.actions import group_roles
+from annotation.actions.members import MemberError, check_username
 from annotation.actions.sessions import end_oldest_sessions
 from annotation.models import User
 
 log = logging.getLogger(__name__)
+
+MAX_EMAIL_CHARS = User._meta.get_field("email").max_length or 0
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -68,24 +73,30 @@ class AccountAdapter(DefaultAccountAdapter):
         login: SocialLogin | None = (signal_kwargs or {}).get("sociallogin")
         if login is not None:
             group_roles.update(user=user, groups=_groups(login))
-            request.session.set_expiry(settings.OIDC_SESSION_HOURS * 3600)
+            # a time, not a number of seconds: those would count from the session's last change
+            request.session.set_expiry(timezone.now() + timedelta(hours=settings.OIDC_SESSION_HOURS))
         response: HttpResponse = super().post_login(request, user, signal_kwargs=signal_kwargs, **kwargs)
         end_oldest_sessions(user)
         return response
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         """A worker sends it: how long that takes must not tell whether an account exists."""
-        message = self.render_mail(template_prefix, email, context)
+        message = self.render_mail(template_prefix, email, {**context, "host": self.request.get_host()})
         tasks.send_email.delay(message.to, message.subject, message.body)
 
 
-def _groups(login: SocialLogin) -> set[str]:
-    """The groups in the ID token and in the answer of the userinfo endpoint."""
+def _claims(login: SocialLogin) -> list[dict[str, Any]]:
+    """Those of the ID token, and of the userinfo endpoint's answer."""
     data = login.account.extra_data
+    return [data[name] for name in ("id_token", "userinfo") if isinstance(data.get(name), dict)]
+
+
+def _groups(login: SocialLogin) -> set[str]:
     found: set[str] = set()
-    for claims in (data, data.get("id_token"), data.get("userinfo")):
-        groups = (claims or {}).get(settings.OIDC_GROUPS_CLAIM) or []
-        found.update([groups] if isinstance(groups, str) else map(str, groups))
+    for claims in _claims(login):
+        groups = claims.get(settings.OIDC_GROUPS_CLAIM)
+        listed = groups if isinstance(groups, list) else [groups]
+        found.update(group for group in listed if isinstance(group, str))
     return found
 
 
@@ -96,28 +107,52 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return True
 
     def pre_social_login(self, request: HttpRequest, sociallogin: SocialLogin) -> None:
-        """Refuse to make a second account for an e-mail address: whoever entered it first need not be its owner, so the accounts
-        are not joined either. Their owner connects them while signed in."""
-        email = sociallogin.user.email
-        if sociallogin.state.get("process") == "connect" or sociallogin.is_existing or not email:
+        """Refuse to make a second account for a name or an e-mail address. Whoever has it need not be the same person, so the
+        accounts are not joined either: their owner connects them while signed in."""
+        subjects = {claims.get("sub") for claims in _claims(sociallogin)}
+        if len(subjects) != 1 or not all(isinstance(sub, str) and sub for sub in subjects):
+            raise ValueError(
+                f"the ID token and the userinfo are about {subjects}"
+            )  # OpenID Connect Core, 5.3.2
+        if sociallogin.state.get("process") == "connect" or sociallogin.is_existing:
             return
-        if filter_users_by_email(email):
-            refuse(
-                request,
-                f"There is an account with the e-mail address {email}. Sign in to it with its password, and connect"
-                f" {settings.OIDC_NAME} on its account page.",
-            )
+        if email := sociallogin.user.email:
+            # what others have entered and not confirmed must not keep its owner out
+            pending = EmailAddress.objects.filter(email=email.lower(), verified=False)
+            pending.exclude(user__email__iexact=email).delete()
+            _refuse_taken(request, f"the e-mail address {email}", User.objects.filter(email__iexact=email))
+        if name := sociallogin.user.username:
+            _refuse_taken(request, f"the user name {name}", User.objects.filter(username__iexact=name))
+
+    def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
+        """Names in the form in which they are stored; what is no name is left to the e-mail address."""
+        name = User.normalize_username(str(data.get("username") or ""))
+        try:
+            check_username(name)
+        except MemberError:
+            name = ""
+        user: User = super().populate_user(request, sociallogin, {**data, "username": name})
+        return user
 
     def on_authentication_error(
         self, request: HttpRequest, provider: Any, error: str | None = None, exception: Any = None, **_: Any
     ) -> None:
-        if error == AuthError.CANCELLED:
+        if request.GET.get("error") == "access_denied":
             refuse(request, f"You cancelled signing in with {settings.OIDC_NAME}.")
         log.error("Single sign-on failed: %s", exception or error)
         refuse(request, f"Signing in with {settings.OIDC_NAME} failed. Try again, or ask an administrator.")
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:
         return reverse("account")
+
+
+def _refuse_taken(request: HttpRequest, what: str, accounts: QuerySet[User]) -> None:
+    if accounts.exists():
+        refuse(
+            request,
+            f"There is an account with {what}. If it is yours, sign in with its password and connect"
+            f" {settings.OIDC_NAME} on its account page; otherwise ask an administrator.",
+        )
 
 
 def refuse(request: HttpRequest, message: str) -> NoReturn:
@@ -130,16 +165,14 @@ class MfaAdapter(DefaultMFAAdapter):
     """Second factors, where `MFA` is on; their secrets are encrypted with the site's key."""
 
     def is_mfa_enabled(self, user: User | AnonymousUser, types: list[str] | None = None) -> bool:
-        return settings.MFA != "off" and super().is_mfa_enabled(user, types)
+        """Recovery codes alone are none."""
+        return settings.MFA != "off" and super().is_mfa_enabled(user, types or [Authenticator.Type.TOTP])
 
     def get_totp_issuer(self) -> str:
         return f"Palate {self._get_site_name()}"
 
     def get_totp_label(self, user: User) -> str:
         return user.username
-
-    def can_delete_authenticator(self, authenticator: Authenticator) -> bool:
-        return settings.MFA != "required"
 
     def encrypt(self, text: str) -> str:
         return opaque.encrypt(text.encode())
@@ -149,11 +182,20 @@ class MfaAdapter(DefaultMFAAdapter):
 
 
 class ResetForm(ResetPasswordForm):
-    """Asks for an e-mail address. Accounts without a password sign in by single sign-on, and get none by this way."""
+    """Asks for an e-mail address: that of the account, not one that is to be confirmed or was before. Accounts without a password
+    sign in by single sign-on, and get none by this way."""
 
     users: list[User]
 
     def clean_email(self) -> str:
         email: str = super().clean_email()
-        self.users = [user for user in self.users if user.has_usable_password()]
+        self.users = [
+            user for user in self.users if user.has_usable_password() and user.email == email.lower()
+        ]
         return email
+
+
+class AddAddressForm(AddEmailForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"].validators.append(MaxLengthValidator(MAX_EMAIL_CHARS))

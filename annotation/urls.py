@@ -4,7 +4,6 @@ from allauth.account import views as allauth
 from allauth.mfa.base import views as mfa
 from allauth.mfa.recovery_codes import views as recovery_codes
 from allauth.mfa.totp import views as totp
-from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.contrib.auth import views as auth
 from django.urls import path, re_path
 from django.views.decorators.cache import never_cache
@@ -38,8 +37,8 @@ urlpatterns = [
     path("sign-in/inactive/", allauth.account_inactive, name="account_inactive"),
     path("sign-out/", auth.LogoutView.as_view(), name="logout"),
     path("sign-in/code/", if_on("MFA", mfa.authenticate), name="mfa_authenticate"),
-    path("sign-in/with/<provider_id>/", sign_in.single_sign_on, name="openid_connect_login"),
-    path("sign-in/with/<provider_id>/callback/", openid_connect.callback, name="openid_connect_callback"),
+    path("sign-in/with/<slug:provider_id>/", sign_in.single_sign_on, name="openid_connect_login"),
+    path("sign-in/with/<slug:provider_id>/callback/", sign_in.callback, name="openid_connect_callback"),
     path("password/", allauth.password_change, name="account_change_password"),
     path("password/none/", sign_in.no_password, name="account_set_password"),
     path("password/confirm/", allauth.reauthenticate, name="account_reauthenticate"),

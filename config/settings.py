@@ -10,6 +10,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from annotation.logic import group_roles
 from config.embedded import Embedded
 
 django_stubs_ext.monkeypatch()
@@ -212,20 +213,31 @@ ACCOUNT_EMAIL_VERIFICATION = "none"  # of addresses that others entered; a chang
 ACCOUNT_EMAIL_UNKNOWN_ACCOUNTS = False
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
-ACCOUNT_FORMS = {"reset_password": "annotation.sign_in.ResetForm"}
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]
+ACCOUNT_FORMS = {
+    "reset_password": "annotation.sign_in.ResetForm",
+    "add_email": "annotation.sign_in.AddAddressForm",
+}
+ACCOUNT_LOGIN_TIMEOUT = 300  # from the password to the code
 ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "annotation.actions.passwords.ResetTokens"  # noqa: S105
 # second factors: "off", "optional", or "required" of everybody who signs in with a password
 MFA: str = env.str("MFA", default="off")
 if MFA not in ("off", "optional", "required"):
     raise ImproperlyConfigured(f"MFA is {MFA!r}; it may be off, optional or required.")
 MFA_ADAPTER = "annotation.sign_in.MfaAdapter"
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # accounts are not made by addresses
 MFA_TOTP_TOLERANCE = 1  # clocks of phones are off by up to half a minute
 # single sign-on by OpenID Connect
 OIDC_URL: str = env.str("OIDC_URL", default="")
 OIDC_NAME: str = env.str("OIDC_NAME", default="single sign-on")
 OIDC_GROUPS_CLAIM: str = env.str("OIDC_GROUPS_CLAIM", default="groups")
-OIDC_ROLES: list[str] = env.list("OIDC_ROLES", default=[])
+try:
+    OIDC_ROLES = group_roles.parse(env.list("OIDC_ROLES", default=[]))
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 OIDC_SESSION_HOURS = env.float("OIDC_SESSION_HOURS", default=12)
+if OIDC_SESSION_HOURS <= 0:
+    raise ImproperlyConfigured("OIDC_SESSION_HOURS is a number of hours above 0.")
 SOCIALACCOUNT_ADAPTER = "annotation.sign_in.SocialAccountAdapter"
 SOCIALACCOUNT_PROVIDERS = {
     "openid_connect": {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from annotation.api.idempotency import load_api_urls
 from config.health import healthz
@@ -16,6 +17,7 @@ urlpatterns = [
     path("", include("training.urls")),
     path("api/v1/", include(load_api_urls("annotation.api.urls"))),
     path("api/v1/", include(load_api_urls("training.api.urls"))),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("healthz", healthz),
 ]

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions.members import MemberError, require_other_lead
+from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
 from annotation.models import AuditEntry, Draft, Invitation, Judgment, Member, Skip, Slot, User, Verdict
 
@@ -91,7 +91,7 @@ def _delete_personal_data(user: User) -> None:
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).delete()
     user.groups.clear()
     user.user_permissions.clear()
-    user.username = f"erased-{user.pseudonym}"
+    user.username = ERASED + user.pseudonym
     user.first_name = user.last_name = user.email = ""
     user.is_active = user.is_staff = user.is_superuser = False
     user.last_login = None

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from annotation import audit, events
-from annotation.actions.members import MemberError, check_username
+from annotation.actions.members import MemberError, check_username, join
 from annotation.models import ApiToken, Invitation, Member, Project, User
 
 
@@ -91,9 +91,7 @@ def accept(*, invitation: Invitation, user: User) -> Member:
     if existing:
         return existing
     check(locked)
-    member, added = Member.objects.get_or_create(
-        project=locked.project, user=user, defaults={"role": locked.role}
-    )
+    member, added = join(project=locked.project, user=user, role=locked.role)
     if added:  # not by a lead at the same moment
         locked.used += 1
         locked.save(update_fields=["used"])

@@ -14,8 +14,10 @@ from annotation import audit, events
 from annotation.models import ApiToken, AuditEntry, Member, Project, User
 
 KEPT = ("qualified_at", "paused_at")
-"""What a removed member has again when they are added back, besides their role."""
+"""What a removed member has again when they come back."""
 MAX_REMOVED = 50
+ERASED = "erased-"
+"""How the names of erased accounts begin."""
 MAX_USERNAME_CHARS = User._meta.get_field("username").max_length or 0
 
 
@@ -28,8 +30,8 @@ class MemberError(Exception):
 
 
 @transaction.atomic
-def add_member(*, project: Project, username: str, role: str, actor: User) -> Member:
-    """Add a user to the project by their name.
+def add_member(*, project: Project, username: str, role: str, actor: User | None) -> Member:
+    """Add a user to the project by their name. actor: None if the site does it by itself, here and below.
 
     Raises:
         MemberError: there is no such user, they are a member already, or there is no such role.
@@ -38,12 +40,26 @@ def add_member(*, project: Project, username: str, role: str, actor: User) -> Me
     user = User.objects.filter(username__iexact=username, is_active=True).first()
     if user is None:
         raise MemberError("username", f"There is no user {username!r}. Create an account for them below.")
-    member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role})
+    member, added = join(project=project, user=user, role=role)
     if not added:
         raise MemberError("username", f"{username} is a member of this project already, as {member.role}.")
     _record("member.added", member, actor, role=role)
     events.announce(events.project_group(project.pk), {"kind": "member"})
     return member
+
+
+def join(*, project: Project, user: User, role: str) -> tuple[Member, bool]:
+    """Make the user a member, however they come. Who was one before has their qualification and their pause again. Returns the
+    membership, and whether it is new."""
+    removals = AuditEntry.objects.filter(project=project, verb="member.removed", data__user=user.pk)
+    last = removals.order_by("-id").first()
+    kept = {name: last.data.get(name) for name in KEPT} if last else {}
+    if kept.get("paused_at"):
+        kept["paused_reason"] = "Paused before you were removed from the project."
+    member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role, **kept})
+    if added and last:
+        member.refresh_from_db()  # times are texts in the trail
+    return member, added
 
 
 @dataclass(frozen=True)
@@ -90,6 +106,8 @@ def check_username(username: str) -> None:
         MemberError: it is too long, or has characters that are not allowed.
     """
     normalized = User.normalize_username(username)
+    if normalized.lower().startswith(ERASED):
+        raise MemberError("username", f"Names that begin with {ERASED!r} are of erased accounts.")
     if len(normalized) > MAX_USERNAME_CHARS:
         raise MemberError("username", f"A name may have at most {MAX_USERNAME_CHARS} characters.")
     try:
@@ -99,7 +117,7 @@ def check_username(username: str) -> None:
 
 
 @transaction.atomic
-def change_role(*, member: Member, role: str, actor: User) -> Member:
+def change_role(*, member: Member, role: str, actor: User | None) -> Member:
     """Change a member's role.
 
     Raises:
@@ -116,14 +134,14 @@ def change_role(*, member: Member, role: str, actor: User) -> Member:
 
 
 @transaction.atomic
-def remove_member(*, member: Member, actor: User) -> None:
+def remove_member(*, member: Member, actor: User | None) -> None:
     """Remove a member from the project; their judgments stay.
 
     Raises:
         MemberError: the project would be left without a lead.
     """
     require_other_lead(member, leaves_lead=True)
-    state = {name: getattr(member, name) for name in KEPT}
+    state = {name: value for name in KEPT if (value := getattr(member, name)) is not None}
     _record("member.removed", member, actor, role=member.role, **state)
     member.delete()
 
@@ -141,7 +159,7 @@ def removed_members(project: Project) -> dict[User, AuditEntry]:
 
 @transaction.atomic
 def restore_member(*, project: Project, user_id: int, actor: User) -> Member:
-    """Add a removed member back, with the role they had, their qualification and their pause.
+    """Add a removed member back, with the role they had.
 
     Raises:
         MemberError: they were not removed from the project lately, or are in it again.
@@ -150,16 +168,10 @@ def restore_member(*, project: Project, user_id: int, actor: User) -> Member:
     if user_id not in removed:
         raise MemberError("member", "There is nobody to add back. Reload the page.")
     user, entry = removed[user_id]
-    member = add_member(project=project, username=user.username, role=entry.data["role"], actor=actor)
-    for name in KEPT:
-        setattr(member, name, entry.data.get(name))
-    if member.paused_at is not None:
-        member.paused_reason = "Paused before you were removed from the project."
-    member.save()
-    return member
+    return add_member(project=project, username=user.username, role=entry.data["role"], actor=actor)
 
 
-def _record(verb: str, member: Member, actor: User, **data: object) -> None:
+def _record(verb: str, member: Member, actor: User | None, **data: object) -> None:
     """Record an entry that identifies the member by pseudonym, so that erasing an account leaves no name in the trail."""
     audit.record(
         verb,

@@ -24,7 +24,7 @@ class Accounts(UserManager["User"]):
     """Accounts, found by name without case."""
 
     def get_by_natural_key(self, username: str | None) -> User:
-        return self.get(username__iexact=username)
+        return self.get(username__iexact=User.normalize_username(username or ""))
 
 
 class User(AbstractUser):

@@ -60,7 +60,7 @@ def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 def sessions_end(request: HttpRequest) -> HttpResponse:
     """End one session, or every other one."""
     pk = request.POST.get("session", "")
-    if pk and not pk.isdigit():
+    if pk and not (pk.isdecimal() and len(pk) < 19):
         raise Http404
     ended = end_sessions(
         current_user(request), pk=int(pk) if pk else None, except_key=request.session.session_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -91,7 +92,7 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"{member.user} left the project. Their judgments are kept; they can be added back below.",
+            f"{member.user} was removed. Their judgments are kept; they can be added back below.",
         )
     return _back(request, slug, member)
 
@@ -153,6 +154,7 @@ def page(
     context = {
         "me": me,
         "project": me.project,
+        "group_roles": [rule for rule in settings.OIDC_ROLES if rule.project == me.project.slug],
         "removed": removed_members(me.project),
         "members": analytics.member_activity(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),

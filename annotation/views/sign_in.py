@@ -6,11 +6,14 @@ import logging
 from collections.abc import Callable
 from functools import wraps
 
+from allauth.account.internal.flows.login import clear_authentication_records
 from allauth.socialaccount.models import SocialAccount
 from allauth.socialaccount.providers.openid_connect import views as openid_connect
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ImproperlyConfigured
+from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
@@ -52,6 +55,22 @@ def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponse:
     return response
 
 
+@require_GET
+@never_cache
+def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
+    """Where the provider leads back. What it says of people can be anything: what cannot be read or stored is an error that the
+    log has, and nobody is signed in."""
+    try:
+        with transaction.atomic():
+            response: HttpResponse = openid_connect.callback(request, provider_id)
+            return response
+    except (TypeError, ValueError, LookupError, AttributeError, ImproperlyConfigured, DatabaseError) as error:
+        log.error("The answer of single sign-on cannot be used: %s: %s", type(error).__name__, error)
+        request.session.flush()
+        messages.error(request, f"Signing in with {settings.OIDC_NAME} failed. Ask an administrator.")
+        return redirect("account_login")
+
+
 @login_required
 @require_POST
 def disconnect(request: HttpRequest) -> HttpResponse:
@@ -62,6 +81,7 @@ def disconnect(request: HttpRequest) -> HttpResponse:
             request, f"You sign in with {settings.OIDC_NAME} only: without it you could not sign in."
         )
     elif SocialAccount.objects.filter(user=me).delete()[0]:
+        clear_authentication_records(request)  # a second factor may be required now
         messages.success(request, f"{settings.OIDC_NAME} is disconnected. Sign in with your password.")
     return redirect("account")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from unittest.mock import patch
 
+from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import override_settings
 from django.urls import reverse
@@ -117,8 +118,9 @@ class ForgottenTests(PalateTestCase):
             return self.client.post(reverse("account_reset_password"), {"email": address}, follow=True)
 
     def test_the_link_sets_a_new_password(self) -> None:
-        self.assertContains(self.ask("bob@EXAMPLE.org"), "Look into your mail")
+        self.assertContains(self.ask("bob@EXAMPLE.org"), "Check your e-mail")
         (message,) = mail.outbox
+        assert "bob on testserver." in message.body
         assert (message.to, message.subject) == (["bob@example.org"], "A new password for Palate")
         found = re.search(r"http://testserver(/password/reset/\S+)", message.body)
         assert found
@@ -135,6 +137,13 @@ class ForgottenTests(PalateTestCase):
         assert len(mail.outbox) == 1
         token = re.compile(r'name="csrfmiddlewaretoken" value="\w+"|"X-CSRFToken": "\w+"')
         assert token.sub("", known.content.decode()) == token.sub("", unknown.content.decode())
+
+    def test_only_the_account_s_own_address_gets_one(self) -> None:
+        for verified in (True, False):  # one of before, and one that is to be confirmed
+            EmailAddress.objects.all().delete()
+            EmailAddress.objects.create(user=self.bob, email="other@example.org", verified=verified)
+            self.ask("other@example.org")
+        assert not mail.outbox
 
     def test_closed_accounts_get_none(self) -> None:
         User.objects.filter(pk=self.bob.pk).update(is_active=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
 from django.test import Client, override_settings
@@ -45,6 +46,18 @@ class SecondFactorTests(PalateTestCase):
             self.client.post(url, {"code": code(secret)}), reverse("mfa_view_recovery_codes")
         )
         return secret
+
+    def test_an_e_mail_address_confirmed_or_not_does_not_stand_in_its_way(self) -> None:
+        for verified in (True, False):
+            EmailAddress.objects.update_or_create(
+                user=self.bob, email="bob@example.org", defaults={"verified": verified, "primary": True}
+            )
+            self.set_up(self.bob)
+            self.client.post(reverse("account_email"), {"action_add": "", "email": "other@example.org"})
+            assert EmailAddress.objects.filter(email="other@example.org").exists()
+            Authenticator.objects.all().delete()
+            EmailAddress.objects.filter(email="other@example.org").delete()
+            self.client.logout()
 
     def test_it_is_asked_after_the_password(self) -> None:
         secret = self.set_up(self.bob)
@@ -125,10 +138,29 @@ class RequiredTests(SecondFactorTests):
     """Everything above holds where it is required, but for turning it off."""
 
     def test_it_is_turned_off_with_a_code(self) -> None:
-        self.set_up(self.bob)
+        """To set up another one at once."""
+        secret = self.set_up(self.bob)
+        self.client.logout()
+        self.enter_password(self.bob)
+        self.enter_code(code(secret, ahead=1))
         self.client.post(reverse("account_reauthenticate"), {"password": PASSWORD})
+        self.assertContains(self.client.get(reverse("mfa_deactivate_totp")), "Replace")
         self.client.post(reverse("mfa_deactivate_totp"))
-        assert Authenticator.objects.exists()
+        assert not Authenticator.objects.exists()
+        self.client.logout()
+        self.enter_password(self.bob)
+        self.assertRedirects(
+            self.client.get(reverse("home")), reverse("mfa_activate_totp"), fetch_redirect_response=False
+        )
+
+    def test_recovery_codes_alone_are_no_second_factor(self) -> None:
+        self.set_up(self.bob)
+        Authenticator.objects.filter(type="totp").delete()
+        self.client.logout()
+        self.enter_password(self.bob)
+        self.assertRedirects(
+            self.client.get(reverse("home")), reverse("mfa_activate_totp"), fetch_redirect_response=False
+        )
 
     def test_nothing_opens_before_it_is_set_up(self) -> None:
         self.enter_password(self.bob)

@@ -62,7 +62,8 @@ class SessionTests(PalateTestCase):
             pk = next(s.pk for s in self.sessions(client) if s.is_current)
             here.post(reverse("sessions-end"), {"session": pk})
             assert self.is_in(client)
-        assert here.post(reverse("sessions-end"), {"session": "x"}).status_code == 404
+        for odd in ("x", "\u00b2", "9" * 5000):
+            assert here.post(reverse("sessions-end"), {"session": odd}).status_code == 404
         assert here.get(reverse("sessions-end")).status_code == 405
         assert Client().post(reverse("sessions-end")).status_code == 302
 

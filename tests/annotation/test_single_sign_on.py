@@ -5,14 +5,18 @@ from __future__ import annotations
 import html
 import re
 from contextlib import ExitStack
+from datetime import timedelta
+from unittest.mock import patch
 from urllib.parse import urlsplit
 
 import requests
+from allauth.account.models import EmailAddress
 from allauth.socialaccount.models import SocialAccount
 from django.core import mail
 from django.core.cache import cache
 from django.test import override_settings
 from django.urls import reverse
+from django.utils import timezone
 from oidc_provider_mock import run_server_in_thread
 
 from annotation.models import AuditEntry, Member, User
@@ -39,7 +43,7 @@ class SingleSignOnTests(PalateTestCase):
     def setUp(self) -> None:
         self.know("frank", groups=["labelers"])
 
-    def know(self, name: str, **claims: object) -> None:
+    def know(self, name: str, /, **claims: object) -> None:
         claims = {"preferred_username": name, "email": f"{name}@example.org", **claims}
         assert requests.put(f"{PROVIDER}/users/{name}", json=claims, timeout=10).ok
 
@@ -74,8 +78,7 @@ class SingleSignOnTests(PalateTestCase):
         assert Member.objects.get(user=frank, project=self.project).role == "annotator"
         assert self.client.get(work).status_code == 200
         assert self.client.session.get_expiry_age() <= 12 * 3600
-        entry = AuditEntry.objects.get(verb="member.added", data__user=frank.pk)
-        assert entry.actor == frank
+        assert AuditEntry.objects.get(verb="member.added", data__user=frank.pk).actor is None
 
     def test_the_second_one_finds_it_and_follows_the_groups(self) -> None:
         self.enter()
@@ -104,20 +107,74 @@ class SingleSignOnTests(PalateTestCase):
             assert User.objects.get(username="frank").is_staff == expected
             self.client.logout()
 
-    def test_a_taken_name_gets_another_and_a_taken_address_is_refused(self) -> None:
-        self.know("bob", groups=["labelers"], email="other-bob@example.org")
-        self.enter("bob")
-        assert User.objects.get(email="other-bob@example.org").username not in ("bob", "")
-        self.client.logout()
+    def test_a_taken_name_and_a_taken_address_are_refused(self) -> None:
         self.bob.email = "Frank@example.org"
         self.bob.save()
-        response = self.enter("frank")
-        self.assertRedirects(response, reverse("account_login"), fetch_redirect_response=False)
-        self.assertContains(
-            self.client.get(reverse("account_login")), "There is an account with the e-mail address"
-        )
-        assert "_auth_user_id" not in self.client.session
+        self.know("BOB", email="other@example.org")
+        for name, what in (("frank", "the e-mail address frank@example.org"), ("BOB", "the user name BOB")):
+            response = self.enter(name)
+            self.assertRedirects(response, reverse("account_login"), fetch_redirect_response=False)
+            self.assertContains(self.client.get(reverse("account_login")), f"There is an account with {what}")
+            assert "_auth_user_id" not in self.client.session
         assert not mail.outbox
+        assert not SocialAccount.objects.exists()
+
+    def test_an_address_that_somebody_else_has_only_entered_keeps_nobody_out(self) -> None:
+        EmailAddress.objects.create(user=self.bob, email="frank@example.org", verified=False)
+        self.enter()
+        assert User.objects.get(username="frank").email == "frank@example.org"
+        assert EmailAddress.objects.get(email="frank@example.org").user.username == "frank"
+
+    def test_names_are_stored_in_one_form_and_those_of_erased_accounts_refused(self) -> None:
+        for given, expected in (
+            ("\uff46\uff52\uff41\uff4e\uff4b", "frank"),
+            ("erased-x", "other"),
+            ("x" * 200, "third"),
+        ):
+            self.know("odd", preferred_username=given, email=f"{expected}@example.org")
+            self.enter("odd")
+            assert self.client.session.get("_auth_user_id"), given
+            user = User.objects.get(pk=self.client.session["_auth_user_id"])
+            assert user.username == expected
+            SocialAccount.objects.all().delete()
+            user.delete()
+            self.client.logout()
+
+    def test_what_a_provider_says_can_be_anything(self) -> None:
+        """Nobody is signed in, or somebody is; never an error page."""
+        for n, claims in enumerate(
+            [
+                *({"groups": groups} for groups in (1, True, None, {"labelers": False}, [["labelers"], 3])),
+                *({"preferred_username": name} for name in (1, {}, "a\0b", "", None)),
+                *({"email": address} for address in (1, {}, "x", "a" * 300 + "@example.org", None)),
+                {"given_name": "a\0"},
+                {"name": 7},
+                {"family_name": ["x"]},
+            ]
+        ):
+            self.know(f"odd-{n}", **claims)
+            response = self.enter(f"odd-{n}")
+            assert response.status_code == 302, (claims, response.status_code)
+            assert not Member.objects.filter(user__username__startswith="odd-").exists(), claims
+            self.client.logout()
+
+    def test_a_session_is_not_prolonged_by_what_one_does(self) -> None:
+        self.enter()
+        later = timezone.now() + timedelta(hours=11)
+        with patch("django.utils.timezone.now", return_value=later):
+            self.leave(process="connect")
+            assert self.client.session.get_expiry_age() < 3700
+
+    def test_a_pause_outlasts_leaving_the_group(self) -> None:
+        self.enter()
+        frank = Member.objects.filter(project=self.project, user__username="frank")
+        frank.update(paused_at=timezone.now(), paused_reason="x", qualified_at=timezone.now())
+        for groups in ([], ["labelers"]):
+            self.know("frank", groups=groups)
+            self.client.logout()
+            self.enter()
+        assert frank.get().paused_at is not None
+        assert frank.get().qualified_at is not None
 
     def test_an_account_is_connected_with_its_password_and_disconnected(self) -> None:
         self.client.post(reverse("account_login"), {"login": "bob", "password": "correct horse"})

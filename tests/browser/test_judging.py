@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from playwright.sync_api import Page, expect
+import os
+import random
+
+import pytest
+from playwright.sync_api import Page, Route, expect
 
 from annotation.actions import import_rows
-from annotation.models import Draft, Judgment, Skip
+from annotation.models import Draft, Judgment, Member, Skip
 from tests import builders
 from tests.browser.judging import (
     Cast,
@@ -183,11 +187,52 @@ class TestWhenThingsGoWrong:
         press(page, "1 2 3 4")
         page.context.set_offline(True)
         press(page, "Enter")
-        expect(page.locator("#not-saved")).to_contain_text("The server cannot be reached")
+        expect(page.locator("#not-saved")).to_contain_text("Offline. This is kept on this device")
         assert order(page) == "A>B>C>D"
-        page.context.set_offline(False)
-        page.get_by_role("button", name="Try again").click()
+        page.context.set_offline(False)  # nothing is pressed: it is sent again by itself
         expect_left(page, 1)
+        expect_saved([1, 2, 3, 4])
+
+    def test_what_could_not_be_sent_is_sent_by_the_next_visit(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project(items=2)
+        page.goto(url(project))
+        page.route("**/work/", lambda route: route.abort())
+        press(page, "4 3 2 1 Enter")
+        expect(page.locator("#not-saved")).to_be_visible()
+        other = page.context.new_page()
+        page.close()
+        assert not Judgment.objects.exists()
+        other.goto(url(project))
+        expect(other.locator(".toast", has_text="is saved now")).to_be_visible()
+        expect_left(other, 1)
+        expect_saved([4, 3, 2, 1])
+
+    def test_ranks_that_were_given_offline_are_there_after_a_reload(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=1)))
+        page.route("**/work/draft/", lambda route: route.abort())
+        with page.expect_request("**/work/draft/"):
+            press(page, "2 1 3")
+        page.reload()
+        expect(page.locator(".toast")).to_contain_text("is back")
+        assert order(page) == "B>A>C"
+
+    def test_whoever_is_removed_meanwhile_is_told_so(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project(items=1)
+        page.goto(url(project))
+        member = Member.objects.filter(project=project, user=cast.bob)
+        member.delete()
+        press(page, "1 2 3 4 Enter")
+        expect(page.locator("#not-saved")).to_contain_text("You are no longer a member of this project")
+        builders.join(project, cast.bob, Member.Role.ANNOTATOR)
+        page.get_by_role("button", name="Try again").click()
+        expect(page.locator(".finished")).to_be_visible()
         expect_saved([1, 2, 3, 4])
 
     def test_an_answer_lost_on_its_way_back_is_not_counted_twice(
@@ -199,8 +244,7 @@ class TestWhenThingsGoWrong:
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         assert Judgment.objects.count() == 1
-        page.unroute("**/work/")
-        page.get_by_role("button", name="Try again").click()
+        page.unroute("**/work/")  # it is sent again by itself
         expect_left(page, 1)
         expect_saved([1, 2, 3, 4])
 
@@ -271,6 +315,47 @@ class TestWhenThingsGoWrong:
         expect_left(other, 1)
         expect_saved([1, 2, 3, 4])
 
+    @pytest.mark.slow(40)
+    def test_no_judgment_is_lost_or_doubled_while_the_network_comes_and_goes(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        """Requests are cut at random: before they reach the server, or on the way back."""
+        number = int(os.environ.get("NETWORK_JUDGMENTS", "25"))
+        rng = random.Random(7)
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=number, k=3)))
+        cut = 0
+
+        def come_and_go(route: Route) -> None:
+            nonlocal cut
+            chance = rng.random()
+            cut += chance < 0.4
+            if chance < 0.2:
+                route.abort()
+            elif chance < 0.4:
+                lose_response(route)
+            else:
+                route.continue_()
+
+        page.route("**/work/**", come_and_go)
+        for _ in range(number):
+            page.locator(".answer").first.wait_for()
+            item = page.locator("#work").get_attribute("data-item")
+            press(page, "1 2 3 Enter")
+            for _ in range(300):
+                page.evaluate("dispatchEvent(new Event('online'))")
+                page.wait_for_timeout(50)
+                is_settled = page.locator("#work[aria-busy=true], #not-saved:visible").count() == 0
+                if is_settled and page.locator("#work").get_attribute("data-item") != item:
+                    break
+            else:
+                pytest.fail(f"it did not arrive: {page.locator('#work').inner_text()}")
+        page.unroute("**/work/**")
+        expect(page.locator(".finished")).to_be_visible()
+        assert cut > number / 5
+        expect_saved(*[[1, 2, 3]] * number)
+        assert Judgment.objects.values("item").distinct().count() == number
+
 
 class TestCompare:
     def test_one_press_is_choice_and_degree(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -311,8 +396,7 @@ class TestCompare:
         page.context.set_offline(True)
         press(page, "8")
         expect(page.locator("#not-saved")).to_be_visible()
-        page.context.set_offline(False)
-        page.get_by_role("button", name="Try again").click()
+        page.context.set_offline(False)  # it is sent again by itself
         expect(page.locator(".finished")).to_be_visible()
         assert (saved_ranks(), Judgment.objects.get().degree) == ([[2, 1]], "significantly")
 

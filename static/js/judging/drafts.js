@@ -1,6 +1,7 @@
-// What is entered is saved as a draft while it is entered.
+// What is entered is saved as a draft while it is entered: on this device at once, and on the server, which then has it.
 import { csrfToken } from "../csrf.js";
-import { judgeForm } from "./dom.js";
+import { dropDraft, keepDraft } from "./device.js";
+import { judgeForm, work } from "./dom.js";
 
 const DELAY_MS = 500;
 let timer = null;
@@ -16,6 +17,8 @@ function formData() {
 
 export function saveDraftSoon() {
   clearTimeout(timer);
+  document.dispatchEvent(new Event("entered"));
+  if (draftUrl()) keepDraft();
   if (draftUrl()) timer = setTimeout(saveDraft, DELAY_MS);
 }
 
@@ -27,8 +30,11 @@ export function cancelDraft() {
 // One after the other, so that an older draft never replaces a newer one; a draft that fails is followed by the next.
 function saveDraft() {
   cancelDraft();
-  const [url, body] = [draftUrl(), formData()];
-  const send = () => fetch(url, { method: "POST", body, keepalive: String(body).length < 60_000 });
+  const [url, body, item] = [draftUrl(), formData(), work().dataset.item];
+  const send = async () => {
+    const response = await fetch(url, { method: "POST", body, keepalive: String(body).length < 60_000 });
+    if (response.status === 204 && timer === null) dropDraft(item);
+  };
   lastRequest = lastRequest.then(send).catch(() => {});
 }
 

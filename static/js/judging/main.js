@@ -6,10 +6,10 @@ import "./lease.js";
 import { fetchNextItem } from "./next-item.js";
 import * as rank from "./rank.js";
 import { registerScreens, startScreen } from "./screen.js";
-import { isSubmitting } from "./submit.js";
+import { isSubmitting, sendUnsent } from "./submit.js";
 
 const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
 
 registerScreens({ rank, compare, write: demonstrate, improve: demonstrate });
 startScreen();
-setTimeout(() => fetchNextItem(isSubmitting), FETCH_NEXT_AFTER_MS);
+setTimeout(() => sendUnsent().then(() => fetchNextItem(isSubmitting)), FETCH_NEXT_AFTER_MS);

@@ -3,7 +3,7 @@ import { csrfToken } from "../csrf.js";
 
 const TIMEOUT_MS = 20_000;
 
-// Resolves to {isSaved, isRefused, isSignedOut, status, page, toasts}; `page` is the response's #work, or null.
+// Resolves to {isSaved, isRefused, isSignedOut, isRemoved, status, page, toasts}; `page` is the response's #work, or null.
 export async function post(url, body) {
   body.delete("csrfmiddlewaretoken"); // the header has the newest one
   const response = await fetch(url, {
@@ -19,7 +19,8 @@ export async function post(url, body) {
   return {
     isSaved: !isRedirected && response.ok,
     isRefused: !isRedirected && response.status === 422,
-    isSignedOut: isRedirected || response.status === 403 || response.status === 404,
+    isSignedOut: isRedirected || response.status === 403,
+    isRemoved: !isRedirected && response.status === 404,
     status: response.status,
     page: page && document.adoptNode(page),
     toasts: [...parsed.querySelectorAll(".toast")],

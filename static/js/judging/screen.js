@@ -1,6 +1,8 @@
 // Which screen is shown: that of #work's kind. A screen is a module with start(), handleKey(event), findProblem(submitter)
 // and, where it shows more than the form's own controls, show() and summary().
 import { work } from "./dom.js";
+import { showToast } from "../toasts.js";
+import { restoreDraft } from "./device.js";
 import { watchLength } from "./long-texts.js";
 
 let screens = {};
@@ -16,6 +18,7 @@ export const msSinceShown = () => performance.now() - shownAt;
 export function startScreen() {
   const { kind } = work().dataset;
   shownAt = performance.now();
+  if (restoreDraft()) showToast("What you entered before on this device is back.", "ok");
   currentScreen()?.start();
   for (const part of document.querySelectorAll("#keys [data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
   work().querySelectorAll(".clamp").forEach(watchLength);

@@ -2,6 +2,7 @@
 // refuses or cannot be reached, the item that was submitted comes back as it was, with the reason; the key in its form makes
 // sure that it never counts twice.
 import { appendToast, showToast } from "../toasts.js";
+import { dropDraft, dropSubmit, keepSubmit, unsentSubmits } from "./device.js";
 import { announce, goTo, judgeForm, work } from "./dom.js";
 import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
 import { fetchNextItem, holdNextItem, takeNextItem } from "./next-item.js";
@@ -9,7 +10,9 @@ import { post } from "./request.js";
 import { currentScreen, startScreen } from "./screen.js";
 
 let pending = null; // the submit that the server has not answered yet
-let failed = null; // the submission that "Try again" repeats
+let failed = null; // the submission that did not arrive
+let retryTimer = null;
+let retryDelay = 0;
 const lastSubmitted = new WeakMap(); // by form: the data of its last submit
 
 export const isSubmitting = () => pending !== null;
@@ -55,6 +58,7 @@ async function submitForm(form, submitter) {
   const url = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
   const body = formData(form, submitter);
   if (form === judgeForm()) renewKeyIfChanged(form, body);
+  stopRetrying();
   cancelDraft();
   document.getElementById("skip").close();
   document.getElementById("not-saved").hidden = true;
@@ -76,10 +80,10 @@ async function submitForm(form, submitter) {
   } else {
     page.ariaBusy = "true";
   }
-  const submission = { form, submitter, page, next };
+  const submission = { form, submitter, page, next, url, body };
   pending = draftsSent().then(() => post(url, body)).then(
     (response) => handleResponse(response, submission),
-    () => handleFailure(submission, "The server cannot be reached. This is not saved yet; nothing is lost."),
+    () => handleFailure(submission, "Offline. This is kept on this device, and sent as soon as the server can be reached.", { retry: true }),
   ).finally(() => {
     page.ariaBusy = null;
     submitter?.classList.remove("is-pressed");
@@ -93,11 +97,17 @@ async function submitForm(form, submitter) {
 
 function handleResponse(response, submission) {
   response.toasts.forEach(appendToast);
+  if (response.isSaved || response.isRefused) {
+    dropSubmit(submission.page.dataset.item);
+    retryDelay = 0;
+  }
+  if (response.isSaved) dropDraft(submission.page.dataset.item);
   if (response.isSaved && submission.next) holdNextItem(response.page);
   else if (response.isSaved) show(response.page);
   else if (response.isRefused) handleRefusal(response.page, submission);
-  else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", true);
-  else handleFailure(submission, `The server could not save this (error ${response.status}). Nothing is lost.`);
+  else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", { isSignedOut: true });
+  else if (response.isRemoved) handleFailure(submission, "You are no longer a member of this project, or it is closed, so this is not saved. It is kept on this device: if a lead adds you back, try again.");
+  else handleFailure(submission, `The server could not save this (error ${response.status}). It is kept on this device, and sent again by itself.`, { retry: true });
 }
 
 // Back to the item that was submitted, as it was; the next one is held again, with what was entered on it.
@@ -118,14 +128,66 @@ function handleRefusal(refused, submission) {
   page.querySelector("#errors").scrollIntoView({ block: "nearest" });
 }
 
-function handleFailure(submission, text, isSignedOut = false) {
+function handleFailure(submission, text, { isSignedOut = false, retry = false } = {}) {
   failed = submission;
+  keepSubmit(submission.page.dataset.item, submission.url, submission.body);
   bringBack(submission);
   const bar = document.getElementById("not-saved");
   document.getElementById("skip").close();
   bar.querySelector("span").textContent = text;
   bar.querySelector("a").hidden = !isSignedOut;
   bar.hidden = false;
+  if (retry) retryLater();
+}
+
+// --- sending again by itself ----------------------------------------------------------------------------------
+
+const FIRST_DELAY_MS = 2_000;
+const MAX_DELAY_MS = 60_000;
+
+function retryLater() {
+  retryDelay = Math.min(MAX_DELAY_MS, 2 * retryDelay || FIRST_DELAY_MS);
+  retryTimer = setTimeout(tryAgain, retryDelay);
+}
+
+function stopRetrying() {
+  clearTimeout(retryTimer);
+  retryTimer = null;
+}
+
+function tryAgain() {
+  if (failed && failed.page === work()) submitForm(failed.form, failed.submitter);
+}
+
+// whoever changes something submits again when it is ready
+document.addEventListener("entered", () => {
+  if (!failed || failed.page !== work()) return;
+  stopRetrying();
+  dropSubmit(failed.page.dataset.item);
+});
+
+addEventListener("online", () => {
+  if (retryTimer !== null) tryAgain();
+});
+
+// What an earlier visit could not send. The server knows each by its key, and saves it once.
+export async function sendUnsent() {
+  for (const { item, url, body } of unsentSubmits()) {
+    try {
+      const data = new URLSearchParams(body);
+      data.delete("showing"); // that page is gone
+      const response = await post(url, data);
+      if (!response.isSaved && !response.isRefused) return;
+      dropSubmit(item);
+      if (response.isSaved) dropDraft(item);
+      const why = response.page?.querySelector("#errors")?.textContent.trim();
+      if (response.isSaved) showToast("A judgment that was kept on this device is saved now.", "ok");
+      else showToast(`A judgment that was kept on this device could not be saved: ${why}`, "danger");
+      if (work().dataset.item === item && response.page) show(response.page);
+    } catch {
+      return;
+    }
+  }
 }
 
 // --- events -------------------------------------------------------------------------------------------------
@@ -154,5 +216,5 @@ function showProblem({ text, element }) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("#not-saved button")) submitForm(failed.form, failed.submitter);
+  if (event.target.closest("#not-saved button")) tryAgain();
 });
