@@ -36,6 +36,10 @@ MAX_TAGS = 20_000
 MAX_DEPTH = 100
 """Of elements within elements; the time that nh3 takes grows with its square."""
 
+# What nobody sees, though it changes what is seen: overrides of the direction, and blanks without a width. Those signs that
+# right-to-left texts and some languages need stay.
+_MARKED = {0x200B: "⟨ZWSP⟩", 0xFEFF: "⟨BOM⟩", 0x202D: "⟨LRO⟩", 0x202E: "⟨RLO⟩"}
+
 # A tag is text like any other: while a text is rendered, a noncharacter of Unicode stands for each `<` that begins no link.
 _LESS_THAN = re.compile(r"<(?!(?:https?://|mailto:)[^\s<>]*>)")
 _STAND_IN = "\ufdd0"
@@ -49,8 +53,9 @@ _PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*[ \n]*\Z")
 
 
 def render(text: str) -> str:
-    """Sanitized HTML. Images become links (nothing is loaded from other sites), wide tables scroll in a box of their own, and
+    """Sanitized HTML. Signs that cannot be seen are named; images become links (nothing is loaded from other sites), wide tables scroll in a box of their own, and
     CSS finds the writing direction of every paragraph."""
+    text = text.translate(_MARKED)
     return _paragraphs(text) if is_plain(text) else _render(text)
 
 

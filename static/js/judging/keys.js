@@ -4,6 +4,7 @@ import { answerByLetter, answers, currentAnswer, goTo, judgeForm, work } from ".
 import { toggleLength } from "./long-texts.js";
 import * as ratings from "./ratings.js";
 import { currentScreen } from "./screen.js";
+import { reviseLast } from "./submit.js";
 
 const isTyping = (element) => element.matches("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
 
@@ -51,10 +52,13 @@ function commonKey(event) {
   if (key === "?") document.getElementById("keys").showModal();
   else if (key === "s") document.getElementById("skip")?.showModal();
   else if (key === "g") document.getElementById("open-guidelines")?.click();
+  else if (key === "u") return reviseLast();
   else if (key === "d" && answers().length > 1) diff.openForAnswer(currentAnswer());
   else if (key === "x") {
-    const box = document.activeElement.closest(".answer, .conversation")?.querySelector(".clamp") ?? currentAnswer()?.querySelector(".clamp");
-    if (box) toggleLength(box);
+    const earlier = document.activeElement.closest(".conversation")?.querySelector(".earlier");
+    const box = (document.activeElement.closest(".answer") ?? currentAnswer())?.querySelector(".clamp");
+    if (earlier) earlier.open = !earlier.open;
+    else if (box) toggleLength(box);
   } else if (key === " " || key === "pagedown" || key === "pageup") return scrollAnswer(event);
   else return false;
   return true;

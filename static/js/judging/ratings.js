@@ -23,13 +23,14 @@ export function recordChange() {
 }
 
 function undo() {
-  if (!pastStates().length) return;
+  if (!pastStates().length) return false;
   latest = pastStates().pop();
   choices().forEach((input, i) => (input.checked = latest[i]));
   show();
   currentScreen().show?.();
   announce(`Undone. ${currentScreen().summary?.() ?? ""}`);
   saveDraftSoon();
+  return true;
 }
 
 // --- what was chosen ------------------------------------------------------------------------------------------
@@ -94,7 +95,7 @@ export function handleKey(event) {
     case "y": return choose(answer, "safe", "safe");
     case "n": return choose(answer, "safe", "unsafe");
     case "f": return toggleFlags(answer);
-    case "u": undo(); return true;
+    case "u": return undo();
     default: return false;
   }
 }

@@ -101,13 +101,44 @@ function handleResponse(response, submission) {
     dropSubmit(submission.page.dataset.item);
     retryDelay = 0;
   }
-  if (response.isSaved) dropDraft(submission.page.dataset.item);
+  if (response.isSaved) {
+    dropDraft(submission.page.dataset.item);
+    offerRevision(submission);
+  }
   if (response.isSaved && submission.next) holdNextItem(response.page);
   else if (response.isSaved) show(response.page);
   else if (response.isRefused) handleRefusal(response.page, submission);
   else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", { isSignedOut: true });
   else if (response.isRemoved) handleFailure(submission, "You are no longer a member of this project, or it is closed, so this is not saved. It is kept on this device: if a lead adds you back, try again.");
   else handleFailure(submission, `The server could not save this (error ${response.status}). It is kept on this device, and sent again by itself.`, { retry: true });
+}
+
+// --- second thoughts ------------------------------------------------------------------------------------------
+
+const REVISION_MS = 10_000;
+let savedAt = -Infinity;
+let backUrl = "";
+
+// Of a comparison, where one key is the whole judgment, a toast says what was saved.
+function offerRevision({ form, page, submitter }) {
+  if (form.id !== "judge" || submitter?.name === "reason") return; // a skip
+  savedAt = performance.now();
+  backUrl = page.querySelector("[data-back]").href;
+  if (!submitter?.matches(".degree")) return;
+  document.querySelector("#toasts [data-revision]")?.remove();
+  showToast(`Saved: ${submitter.title}. U changes it.`);
+  document.querySelector("#toasts").lastElementChild.dataset.revision = "";
+}
+
+// To the judgment that was just saved. False if that is some time ago.
+export function reviseLast() {
+  if (!pending && performance.now() - savedAt > REVISION_MS) return false;
+  const leave = () => {
+    if (performance.now() - savedAt < REVISION_MS) location.assign(backUrl);
+  };
+  if (pending) pending.then(leave);
+  else leave();
+  return true;
 }
 
 // Back to the item that was submitted, as it was; the next one is held again, with what was entered on it.

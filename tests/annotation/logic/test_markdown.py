@@ -114,6 +114,11 @@ class TestRendering:
     def test_right_to_left_text_is_kept(self) -> None:
         assert "\u202bمرحبا\u202c" in render("\u202bمرحبا\u202c")
 
+    def test_signs_that_cannot_be_seen_are_named(self) -> None:
+        assert render("abc \u202edef\u202c x") == "<p>abc ⟨RLO⟩def\u202c x</p>\n"
+        assert render("a\u200bb `c\u202e`") == "<p>a⟨ZWSP⟩b <code>c⟨RLO⟩</code></p>\n"
+        assert render("فارسی\u200cها") == "<p>فارسی\u200cها</p>\n"
+
     @pytest.mark.parametrize("text", TEXTS, ids=range(len(TEXTS)))
     def test_100_kilobytes_of_anything_are_rendered_in_a_moment(self, text: str) -> None:
         with ends():
