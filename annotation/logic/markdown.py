@@ -53,8 +53,8 @@ _PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*[ \n]*\Z")
 
 
 def render(text: str) -> str:
-    """Sanitized HTML. Signs that cannot be seen are named; images become links (nothing is loaded from other sites), wide tables scroll in a box of their own, and
-    CSS finds the writing direction of every paragraph."""
+    """Sanitized HTML. Signs that cannot be seen are named; images become links (nothing is loaded from other sites), wide tables
+    scroll in a box of their own, and CSS finds the writing direction of every paragraph."""
     text = text.translate(_MARKED)
     return _paragraphs(text) if is_plain(text) else _render(text)
 
