@@ -111,9 +111,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         accounts are not joined either: their owner connects them while signed in."""
         subjects = {claims.get("sub") for claims in _claims(sociallogin)}
         if len(subjects) != 1 or not all(isinstance(sub, str) and sub for sub in subjects):
-            raise ValueError(
-                f"the ID token and the userinfo are about {subjects}"
-            )  # OpenID Connect Core, 5.3.2
+            # OpenID Connect Core, 5.3.2
+            raise ValueError(f"the ID token and the userinfo are about {subjects}")
         if sociallogin.state.get("process") == "connect" or sociallogin.is_existing:
             return
         if email := sociallogin.user.email:
