@@ -59,7 +59,7 @@ class SecondFactorTests(PalateTestCase):
             EmailAddress.objects.filter(email="other@example.org").delete()
             self.client.logout()
 
-    def test_it_is_asked_after_the_password(self) -> None:
+    def test_the_code_is_required_after_the_password(self) -> None:
         secret = self.set_up(self.bob)
         stored = Authenticator.objects.get(user=self.bob, type="totp").data["secret"]
         assert secret not in stored

@@ -168,6 +168,7 @@ function handleFailure(submission, text, { isSignedOut = false, retry = false } 
   bar.querySelector("span").textContent = text;
   bar.querySelector("a").hidden = !isSignedOut;
   bar.hidden = false;
+  bar.scrollIntoView({ block: "nearest" }); // at 200% zoom it is below the screen
   if (retry) retryLater();
 }
 
