@@ -35,9 +35,12 @@ QUALIFYING = """EXISTS (
     SELECT FROM annotation_member AS member JOIN annotation_project AS project ON project.id = member.project_id
     WHERE member.project_id = %(project)s AND member.user_id = %(annotator)s AND member.role = 'annotator'
       AND member.qualified_at IS NULL AND project.qualification_items > 0)"""
-# One statement, and so one transaction: it closes the slot that the annotator holds (after their lease expired they may
-# hold another one of the item) or else a free one, inserts the judgment with its placements and deletes the draft. It
-# does nothing and returns no row if they have judged the item before or the key was used before.
+# One statement, and so one transaction: it closes a slot of the item, inserts the judgment with its placements and deletes
+# the draft. It does nothing and returns no row if they have judged the item before or the key was used before.
+#
+# The slot is the one that the annotator holds (after their lease expired they may hold another one of the item), or else a
+# free one, or else one that somebody else merely opened: the first to submit wins. Of those it takes the one on which least
+# work can be lost. It waits for a locked slot, since whoever locked it may only be opening it.
 SUBMIT = f"""
 WITH earlier AS (
     SELECT FROM annotation_judgment
@@ -50,9 +53,9 @@ closed_slot AS (
         (SELECT leased.id FROM annotation_slot AS leased
          WHERE leased.item_id = %(item)s AND leased.annotator_id = %(annotator)s AND leased.state = 'leased' FOR UPDATE),
         (SELECT free.id FROM annotation_slot AS free
-         WHERE free.item_id = %(item)s AND NOT free.gold
-           AND (free.state = 'open' OR free.state = 'leased' AND free.leased_until < statement_timestamp())
-         LIMIT 1 FOR UPDATE SKIP LOCKED))
+         WHERE free.item_id = %(item)s AND NOT free.gold AND free.state <> 'done'
+         ORDER BY free.state = 'leased' AND free.leased_until >= statement_timestamp(), free.opened_at DESC NULLS FIRST
+         LIMIT 1 FOR UPDATE))
     RETURNING slot.id, slot.opened_at),
 judgment AS (
     INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, degree, shown_order, rationale,
@@ -97,8 +100,8 @@ def submit(
         ratings: response id -> what the annotator entered for it beside its rank.
         text: the answer that they wrote, if the item asks for one. It becomes a response to the prompt, with them as author.
 
-    A judgment that arrives after its lease has expired takes a free slot of its item; if others have filled them all it is
-    stored without a slot, and does not count towards the overlap.
+    A judgment that arrives after its lease has expired takes a slot of its item that nobody has filled, even if somebody else
+    has opened it meanwhile; if others have filled them all it is stored without a slot, and does not count towards the overlap.
 
     Raises:
         JudgmentError: it is incomplete or contradicts itself.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import enum
 import random
 import struct
 import uuid
@@ -17,7 +18,7 @@ from annotation.actions import qualification
 from annotation.actions.queue import QueueError
 from annotation.db import prepared_statements
 from annotation.logic.judgment_input import EXTRA_QUESTIONS
-from annotation.models import Project, User
+from annotation.models import Judgment, Project, Slot, User
 
 _random = random.SystemRandom()
 
@@ -290,8 +291,22 @@ RETURNING slot.id, slot.token
 """
 
 
-def renew(*, lease: Lease) -> bool:
+class LeaseState(enum.Enum):
+    """What has become of a lease, for whoever holds its ticket."""
+
+    HELD = "held"
+    OPEN_TO_OTHERS = "open to others"  # it expired; whoever submits first fills the slot
+    FINISHED = "finished"  # others have filled the item's slots, or it was taken out of the queue
+    JUDGED = "judged"  # by its own annotator, on another page
+
+
+def renew(*, lease: Lease) -> LeaseState:
     """Extend the annotator's leases, on the item on the screen and on the one claimed ahead, to their full time from now.
-    False if the lease has expired and somebody else may have the item: a judgment of it is stored all the same."""
+    A judgment is stored whatever the state of its lease."""
     leased = prepared_statements.rows(RENEW, {"annotator": lease.annotator_id, "project": lease.project_id})
-    return (lease.slot_id, uuid.UUID(lease.token)) in leased
+    if (lease.slot_id, uuid.UUID(lease.token)) in leased:
+        return LeaseState.HELD
+    if Judgment.objects.filter(item_id=lease.item_id, annotator_id=lease.annotator_id).exists():
+        return LeaseState.JUDGED
+    unfilled = Slot.objects.filter(item_id=lease.item_id).exclude(state=Slot.State.DONE)
+    return LeaseState.OPEN_TO_OTHERS if unfilled.exists() else LeaseState.FINISHED

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from annotation.access import current_user, project_for
 from annotation.actions.drafts import save_draft
-from annotation.actions.leases import Lease, claim, renew
+from annotation.actions.leases import Lease, LeaseState, claim, renew
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip
 from annotation.api import errors
@@ -185,7 +185,7 @@ class RenewApi(ApiView):
         project = project_for(request.user, slug)
         ticket = validate_body(request, TicketIn)["ticket"]
         lease = lease_of(ticket, annotator=current_user(request), project=project)
-        return Response({"held": renew(lease=lease)})
+        return Response({"held": renew(lease=lease) is LeaseState.HELD})
 
 
 class DraftApi(ApiView):

@@ -43,7 +43,7 @@ class Judgment(models.Model):
         NEGLIGIBLY = "negligibly", LABELS["negligibly"]
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
-    # null: it arrived after its lease had expired and others had filled the item's slots, so it does not count
+    # null: it arrived after others had filled the item's slots, so it does not count
     slot = models.ForeignKey(Slot, models.PROTECT, null=True, related_name="judgments")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments", db_index=False

@@ -71,6 +71,54 @@ class SubmitTests(JudgeTestCase):
             builders.submit(lease)
 
 
+class FirstToSubmitTests(JudgeTestCase):
+    """An item that somebody merely opened never discards a finished judgment."""
+
+    def late(self, *, overlap: int = 1) -> Lease:
+        """Bob's lease of the only item, expired."""
+        self.items(overlap=overlap)
+        lease = self.claim(self.bob)
+        expire(lease)
+        return lease
+
+    def test_a_late_judgment_counts_though_somebody_else_opened_the_item(self) -> None:
+        late = self.late()
+        danas = self.claim(self.dana)
+        assert builders.submit(late).slot_id == danas.slot_id
+        slot = Slot.objects.get()
+        assert (slot.state, slot.annotator, slot.shown_order) == ("done", self.bob, late.shown_order)
+        assert builders.submit(danas).slot_id is None
+
+    def test_it_takes_an_open_slot_first_and_then_the_one_that_nobody_has_seen(self) -> None:
+        late = self.late(overlap=3)
+        danas = self.claim(self.dana)
+        assert danas.slot_id == late.slot_id
+        assert builders.submit(late).slot_id != danas.slot_id
+        charlies = self.open_ahead(self.charlie)
+        alices = builders.submit(self.late_lease_of(self.alice, charlies))
+        assert alices.slot_id == charlies.slot_id
+        assert Slot.objects.filter(state="leased").get().annotator == self.dana
+
+    def open_ahead(self, user: User) -> Lease:
+        """A lease on the last open slot of the item, claimed ahead by somebody who has another item on the screen."""
+        builders.join(self.project, user, "annotator")
+        lease = self.claim(user)
+        Slot.objects.filter(pk=lease.slot_id).update(opened_at=None)
+        return lease
+
+    def late_lease_of(self, user: User, other: Lease) -> Lease:
+        """A lease of the same item that expired long ago."""
+        return replace(other, annotator_id=user.pk, token=str(uuid.uuid4()))
+
+    def test_the_draft_of_whoever_opened_it_is_not_lost(self) -> None:
+        late = self.late()
+        drafts.save_draft(lease=(danas := self.claim(self.dana)), data={"rationale": "half a thought"})
+        builders.submit(late)
+        assert Draft.objects.get(annotator=self.dana).data == {"rationale": "half a thought"}
+        assert builders.submit(danas).slot_id is None
+        assert not Draft.objects.exists()
+
+
 class RefusalTests(JudgeTestCase):
     def refused(self, field: str, match: str, **given: object) -> None:
         lease = self.claim(self.bob)
@@ -196,14 +244,6 @@ class LateTests(JudgeTestCase):
         assert judgment.slot_id is None
         assert judgment.placements.count() == 4
         assert Slot.objects.get().annotator == self.dana
-
-    def test_it_does_not_take_a_slot_from_someone_at_work(self) -> None:
-        self.items()
-        lease = self.claim(self.bob)
-        expire(lease)
-        danas = self.claim(self.dana)
-        assert builders.submit(lease).slot_id is None
-        assert builders.submit(danas).slot_id == danas.slot_id
 
     def test_who_took_the_item_again_may_still_submit_the_page_from_before(self) -> None:
         """Bob's lease ran out, Dana has that slot, Bob has another one of the same item, and his first tab submits."""

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from annotation import queries
 from annotation.actions import items, leases, skips
-from annotation.actions.leases import Lease, Paused
+from annotation.actions.leases import Lease, LeaseState, Paused
 from annotation.actions.queue import QueueError
 from annotation.models import Item, Member, Slot
 from tests import builders
@@ -127,15 +127,12 @@ class ClaimTests(QueueTestCase):
         assert leases.claim(project=self.project, annotator=self.bob, on_screen=lease) is None
 
     def test_an_item_judged_too_late_to_count_is_not_given_again(self) -> None:
-        """Its judgment stands without a slot; the slot that falls free later is for somebody else."""
         builders.items(self.project, 1)
         late = self.claim(self.bob)
         expire(late)
-        danas = self.claim(self.dana)
-        builders.submit(late)
-        skips.skip(lease=danas, reason="cannot_judge")
+        builders.submit(self.claim(self.dana))
+        assert builders.submit(late).slot_id is None
         assert self.nothing_for(self.bob)
-        assert self.claim(self.alice).item_id == late.item_id
 
 
 class TicketTests(QueueTestCase):
@@ -319,7 +316,7 @@ class RenewTests(GoldTestCase):
         lease = self.claim(self.bob)
         ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         before = dict(Slot.objects.values_list("pk", "leased_until"))
-        assert leases.renew(lease=lease)
+        assert leases.renew(lease=lease) is LeaseState.HELD
         after = dict(Slot.objects.values_list("pk", "leased_until"))
         assert all(after[pk] > before[pk] for pk in (lease.slot_id, ahead.slot_id))
 
@@ -327,8 +324,20 @@ class RenewTests(GoldTestCase):
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         expire(lease)
-        self.claim(self.dana)
-        assert not leases.renew(lease=lease)
+        danas = self.claim(self.dana)
+        assert leases.renew(lease=lease) is LeaseState.OPEN_TO_OTHERS
+        builders.submit(danas)
+        assert leases.renew(lease=lease) is LeaseState.FINISHED
+        builders.submit(lease)
+        assert leases.renew(lease=lease) is LeaseState.JUDGED
+
+    def test_who_opened_an_item_is_told_when_somebody_else_was_first(self) -> None:
+        builders.items(self.project, 1)
+        lease = self.claim(self.bob)
+        expire(lease)
+        danas = self.claim(self.dana)
+        builders.submit(lease)
+        assert leases.renew(lease=danas) is LeaseState.FINISHED
 
     def test_what_is_held_ahead_says_nothing_of_what_was_lost(self) -> None:
         builders.items(self.project, 2)
@@ -336,13 +345,13 @@ class RenewTests(GoldTestCase):
         assert leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
         expire(lease)
         assert self.claim(self.dana).slot_id == lease.slot_id
-        assert not leases.renew(lease=lease)
+        assert leases.renew(lease=lease) is LeaseState.OPEN_TO_OTHERS
 
     def test_one_that_ran_out_is_renewed_while_nobody_has_the_item(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         expire(lease)
-        assert leases.renew(lease=lease)
+        assert leases.renew(lease=lease) is LeaseState.HELD
         assert self.nothing_for(self.dana)
 
 

@@ -114,9 +114,13 @@ class RenewTests(JudgingTestCase):
 
     def test_it_says_when_somebody_else_may_have_the_item(self) -> None:
         context = self.open()
-        Slot.objects.filter(annotator=self.bob).update(annotator=self.dana)
-        response = self.renew(context)
-        self.assertContains(response, "This item may have been given to somebody else.")
+        slot = Slot.objects.filter(annotator=self.bob)
+        slot.update(annotator=self.dana)
+        self.assertContains(self.renew(context), "others may open it. You can still submit")
+        Slot.objects.filter(annotator=self.dana).update(state="done")
+        self.assertContains(self.renew(context), "stored, but does not count")
+        builders.submit(context["lease"])
+        self.assertContains(self.renew(context), "You have judged this item on another page")
 
     def test_a_damaged_ticket_is_refused(self) -> None:
         assert self.send({"ticket": "x"}, "work-renew").status_code == 422

@@ -22,7 +22,7 @@ from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
 from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
-from annotation.actions.leases import Lease, Paused, claim
+from annotation.actions.leases import Lease, LeaseState, Paused, claim
 from annotation.actions.leases import renew as renew_lease
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
@@ -35,11 +35,18 @@ from annotation.views.judging import screen
 from annotation.views.judging.form_input import FormInput, skip_data, skip_note
 
 PASSED_NOTICE_FOR = timedelta(minutes=1)
-LATE = "Your last judgment came after others had finished the item. It is stored but does not count."
-SENT_TO_REVIEW = "Sent to a reviewer, with what you entered."
-LEASE_EXPIRED = (
-    "This item may have been given to somebody else. You can still submit; it counts if nobody was faster."
+LATE = (
+    "Your last judgment is stored but does not count: before it arrived, others had finished the item, or it was taken out of "
+    "the queue."
 )
+SENT_TO_REVIEW = "Sent to a reviewer, with what you entered."
+LEASE_LOST = {
+    LeaseState.OPEN_TO_OTHERS: "Your time for this item has run out, and others may open it. You can still submit: the first "
+    "to submit counts.",
+    LeaseState.FINISHED: "Others have finished this item, or it was taken out of the queue. What you submit is stored, but "
+    "does not count.",
+    LeaseState.JUDGED: "You have judged this item on another page, and that judgment stays.",
+}
 
 
 @login_required
@@ -93,14 +100,16 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def renew(request: HtmxRequest, slug: str) -> HttpResponse:
-    """Renews the leases of the item on the screen and of the one held behind it. A response with a text means that the item
-    on the screen may have been given to somebody else."""
+    """Renews the leases of the item on the screen and of the one held behind it. A response with a text says why the item on
+    the screen is not held any longer."""
     project = project_for(current_user(request), slug)
     try:
-        held = renew_lease(lease=_lease(request, project))
+        state = renew_lease(lease=_lease(request, project))
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
-    return HttpResponse(status=204) if held else HttpResponse(LEASE_EXPIRED, content_type="text/plain")
+    if state is LeaseState.HELD:
+        return HttpResponse(status=204)
+    return HttpResponse(LEASE_LOST[state], content_type="text/plain")
 
 
 @login_required
