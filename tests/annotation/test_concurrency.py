@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -20,7 +19,7 @@ from annotation.actions import leases
 from annotation.actions.import_rows import import_lines
 from annotation.actions.judgments import AlreadyJudged
 from annotation.actions.leases import Lease
-from annotation.models import Candidate, Item, Judgment, Member, Prompt, Slot, User
+from annotation.models import Item, Judgment, Member, Prompt, Slot, User
 from tests import builders
 from tests.patience import HANGS_S
 from tests.processes import environment, free_port, kill, process, until
@@ -149,38 +148,6 @@ class ConcurrencyTests(TransactionTestCase):
             assert answers[1] == "already"
             assert Judgment.objects.filter(pk=answers[0], slot__isnull=False).exists()
         assert Judgment.objects.count() == Slot.objects.filter(state="done").count() == 10
-
-    def test_late_judgments_of_an_item_that_others_open_fill_its_slots(self) -> None:
-        """Four whose leases have expired submit at once, while others open the item: no slot stays unfilled, none is filled
-        twice, though opening a slot locks it."""
-        builders.items(self.project, 5)
-        for item_id in self.project.items.values_list("pk", flat=True):
-            late = [self.late_lease(person, item_id) for person in self.people[:4]]
-
-            def submit(lease: Lease) -> bool:
-                try:
-                    return builders.submit(lease).slot_id is not None
-                finally:
-                    connections.close_all()
-
-            def open_item(person: User) -> None:
-                try:
-                    leases.claim(project=self.project, annotator=person)
-                finally:
-                    connections.close_all()
-
-            with ThreadPoolExecutor(8) as threads:
-                opened = [threads.submit(open_item, person) for person in self.people[4:8]]
-                counted = list(threads.map(submit, late))
-                for future in opened:
-                    future.result()
-            assert sum(counted) == OVERLAP
-        assert Slot.objects.filter(state="done").count() == 5 * OVERLAP
-
-    def late_lease(self, person: User, item_id: int) -> Lease:
-        shown = list(Candidate.objects.filter(item=item_id).values_list("response_id", flat=True))
-        slot = Slot.objects.filter(item=item_id).order_by("pk")[0]
-        return Lease(slot.pk, item_id, self.project.pk, person.pk, str(uuid.uuid4()), shown, time.time())
 
     def test_a_double_click_is_one_judgment(self) -> None:
         builders.items(self.project, 10)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, OperationalError, connection, transaction
 
 from annotation.actions import import_rows, invitations, leases, members, projects, review, snapshots
 from annotation.models import Invitation, Item, Judgment, Member, Project, User
 from tests import builders
+from tests.annotation.queue_case import expire
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,6 +70,23 @@ def test_a_judgment_comes_in_while_a_reviewer_decides_the_item(project: Project,
     with meanwhile(lambda: review.give_verdict(item=item, reviewer=alice, ranks=ranks)):
         builders.submit(lease)
     assert Judgment.objects.get().annotator == bob
+
+
+def test_a_late_judgment_waits_while_somebody_else_renews_their_lease_on_the_item(project: Project, alice: User) -> None:
+    bob = builders.user("bob")
+    builders.join(project, bob, Member.Role.ANNOTATOR)
+    builders.items(project, 1)
+    late = leases.claim(project=project, annotator=bob)
+    assert late is not None
+    expire(late)
+    alices = leases.claim(project=project, annotator=alice)
+    assert alices is not None
+    with (
+        pytest.raises(OperationalError, match="lock timeout"),
+        meanwhile(lambda: leases.renew(lease=alices)),
+    ):
+        builders.submit(late)
+    assert builders.submit(late).slot_id == late.slot_id
 
 
 def test_a_project_is_worked_on_while_a_file_comes_in(project: Project, alice: User) -> None:
