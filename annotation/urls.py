@@ -67,6 +67,7 @@ urlpatterns = [
     path("p/<slug:slug>/work/skip/", pages.skip, name="work-skip"),
     path("p/<slug:slug>/work/draft/", pages.draft, name="work-draft"),
     path("p/<slug:slug>/work/guidelines/", pages.guidelines, name="work-guidelines"),
+    path("p/<slug:slug>/work/confirm/", pages.confirm, name="work-confirm"),
     path("p/<slug:slug>/work/ahead/", pages.ahead, name="work-ahead"),
     path("p/<slug:slug>/work/renew/", pages.renew, name="work-renew"),
     path("p/<slug:slug>/work/preview/", pages.preview, name="work-preview"),

@@ -31,7 +31,8 @@ def project(lead: User, name: str = "Helpfulness", **fields: object) -> Project:
 
 
 def join(project: Project, user: User, role: str) -> Member:
-    return Member.objects.create(project=project, user=user, role=role)
+    """A member who has read the guidelines."""
+    return Member.objects.create(project=project, user=user, role=role, confirmed_guideline=project.guideline)
 
 
 def lines(*rows: Mapping[str, object]) -> list[bytes]:

@@ -134,7 +134,7 @@ NO_PAGES = {
         "annotator-pause",
     ),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
-    *("webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
+    *("work-confirm", "webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *(
         "person-erase",
         "run-cancel",

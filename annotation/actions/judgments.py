@@ -24,7 +24,7 @@ from annotation.logic.judgment_input import (
 )
 from annotation.logic.markdown import render
 from annotation.logic.splits import digest
-from annotation.models import Author, Item, Judgment, Placement, Project, Response, User
+from annotation.models import Author, Guideline, Item, Judgment, Placement, Project, Response, User
 
 __all__ = ["AlreadyJudged", "JudgmentError", "ResponseRatings", "UnsafePreferred", "revise", "submit"]
 
@@ -61,7 +61,7 @@ judgment AS (
     INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, degree, shown_order, rationale,
                                      demonstration_id, seconds, idempotency_key, created_at)
     SELECT %(item)s, (SELECT id FROM closed_slot), %(annotator)s,
-        (SELECT id FROM annotation_guideline WHERE project_id = %(project)s ORDER BY number DESC LIMIT 1),
+        %(guideline)s::bigint,
         %(degree)s::varchar, %(shown)s::bigint[], %(rationale)s::text, %(demonstration)s::bigint,
         GREATEST(0, extract(epoch FROM statement_timestamp()
                             - COALESCE((SELECT opened_at FROM closed_slot), to_timestamp(%(opened)s)))),
@@ -148,6 +148,7 @@ def _execute_submit(
         "key": key,
         "shown": list(values.shown_order),
         "opened": lease.opened_at,
+        "guideline": lease.guideline_id,
         "degree": values.degree,
         "rationale": values.rationale.strip(),
         "demonstration": demonstration_id,
@@ -274,7 +275,7 @@ def _record_revision(
         item_id=judgment.item_id,
         slot_id=judgment.slot_id,
         annotator=annotator,
-        guideline=project.guideline,
+        guideline=_guideline_of(annotator, project),
         degree=values.degree,
         shown_order=judgment.shown_order,
         rationale=values.rationale.strip(),
@@ -286,3 +287,9 @@ def _record_revision(
     Placement.objects.bulk_create(Placement(judgment=revision, **row) for row in values.placements())
     events.announce(events.project_group(project.pk), {"kind": "judgment"})
     return revision
+
+
+def _guideline_of(annotator: User, project: Project) -> Guideline | None:
+    """The version of the guidelines that the annotator confirmed last; the current one for scripts, which confirm none."""
+    member = project.members.filter(user=annotator).select_related("confirmed_guideline").first()
+    return member.confirmed_guideline if member and member.confirmed_guideline else project.guideline

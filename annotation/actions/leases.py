@@ -22,18 +22,22 @@ from annotation.models import Judgment, Project, Slot, User
 
 _random = random.SystemRandom()
 
-_TICKET = struct.Struct("!4Q16sdB")
+_TICKET = struct.Struct("!5Q16sdB")
 
 
 class Paused(QueueError):
     """The annotator gets no items for now; the sentence says why."""
 
 
+class GuidelinesUnconfirmed(QueueError):
+    """The annotator has not confirmed the current version of the guidelines."""
+
+
 @dataclass(frozen=True)
 class Lease:
     """One annotator's hold on one slot. It travels through the page as an encrypted ticket, so that a judgment that
-    arrives after the lease has expired still proves what was shown to whom, with which questions
-    (`Project.extra_questions`)."""
+    arrives after the lease has expired still proves what was shown to whom, by which version of the guidelines and with
+    which questions (`Project.extra_questions`)."""
 
     slot_id: int
     item_id: int
@@ -42,11 +46,12 @@ class Lease:
     token: str
     shown_order: list[int]
     opened_at: float
+    guideline_id: int | None = None
     extra_questions: list[str] = field(default_factory=list)
 
     def ticket(self) -> str:
         """Text that only this site can read. Its length tells nothing: it depends on the number of answers alone."""
-        ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id)
+        ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id, self.guideline_id or 0)
         questions = sum(1 << n for n, name in enumerate(EXTRA_QUESTIONS) if name in self.extra_questions)
         head = _TICKET.pack(*ids, uuid.UUID(self.token).bytes, self.opened_at, questions)
         return opaque.encrypt(head + struct.pack(f"!{len(self.shown_order)}Q", *self.shown_order))
@@ -62,10 +67,20 @@ class Lease:
             data = opaque.decrypt(ticket)
         except opaque.UnreadableError:
             raise QueueError("This page's ticket is damaged. Open the item again.") from None
-        slot, item, project, holder, token, opened_at, questions = _TICKET.unpack_from(data)
+        slot, item, project, holder, guideline, token, opened_at, questions = _TICKET.unpack_from(data)
         shown = struct.unpack(f"!{(len(data) - _TICKET.size) // 8}Q", data[_TICKET.size :])
         asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if questions >> n & 1]
-        lease = cls(slot, item, project, holder, str(uuid.UUID(bytes=token)), list(shown), opened_at, asked)
+        lease = cls(
+            slot_id=slot,
+            item_id=item,
+            project_id=project,
+            annotator_id=holder,
+            token=str(uuid.UUID(bytes=token)),
+            shown_order=list(shown),
+            opened_at=opened_at,
+            guideline_id=guideline or None,
+            extra_questions=asked,
+        )
         if lease.annotator_id != annotator.pk:
             raise QueueError("This item was given to someone else. Open your own from the home page.")
         return lease
@@ -93,8 +108,13 @@ MEMBER = """
 member AS (
     SELECT role <> 'annotator' AS reviews, paused_at IS NOT NULL AS paused, paused_reason,
         role <> 'annotator' OR qualified_at IS NOT NULL OR NOT %(qualifies)s AS qualified,
-        EXISTS (SELECT FROM annotation_author WHERE user_id = %(annotator)s AND project_id = %(project)s) AS writes
-    FROM annotation_member WHERE project_id = %(project)s AND user_id = %(annotator)s)
+        EXISTS (SELECT FROM annotation_author WHERE user_id = %(annotator)s AND project_id = %(project)s) AS writes,
+        guideline.id AS guideline_id,
+        %(confirmed_only)s AND guideline.id IS DISTINCT FROM confirmed_guideline_id AS unconfirmed
+    FROM annotation_member
+    LEFT JOIN LATERAL (SELECT id FROM annotation_guideline WHERE project_id = %(project)s
+                       ORDER BY number DESC LIMIT 1) AS guideline ON true
+    WHERE project_id = %(project)s AND user_id = %(annotator)s)
 """
 # starts the clock of the item on the screen, if it was claimed ahead
 START_CLOCK = """
@@ -137,14 +157,14 @@ claimed AS (
             SELECT array_agg(candidate.response_id ORDER BY random())
             FROM annotation_candidate AS candidate WHERE candidate.item_id = slot.item_id), '{{}}')
         END
-    WHERE NOT (SELECT paused FROM member) AND slot.id = COALESCE(
+    WHERE NOT (SELECT paused OR unconfirmed FROM member) AND slot.id = COALESCE(
         (SELECT leased.id FROM annotation_slot AS leased
          WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s AND leased.state = 'leased'
            AND leased.id <> %(on_screen)s AND leased.restricted <= (SELECT reviews FROM member)
          ORDER BY leased.opened_at, leased.id LIMIT 1 FOR UPDATE),
         {free_slot})
     RETURNING slot.id, slot.item_id, slot.token, slot.shown_order, slot.opened_at)
-SELECT member.paused, member.paused_reason, member.qualified,
+SELECT member.paused, member.paused_reason, member.unconfirmed, member.qualified, member.guideline_id,
     claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
 FROM member LEFT JOIN claimed ON true
 """
@@ -164,7 +184,7 @@ claimed AS (
          FROM annotation_candidate AS candidate WHERE candidate.item_id = item.id)
     FROM annotation_item AS item
     WHERE item.project_id = %(project)s AND item.gold IS NOT NULL AND item.state = 'open'
-      AND NOT (SELECT paused FROM member)
+      AND NOT (SELECT paused OR unconfirmed FROM member)
       AND NOT EXISTS (SELECT FROM annotation_slot AS leased
                       WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s
                         AND leased.state = 'leased' AND leased.id <> %(on_screen)s
@@ -173,13 +193,15 @@ claimed AS (
       AND (%(gold_only)s OR EXISTS (SELECT FROM annotation_slot AS free WHERE {FREE}))
     ORDER BY random() LIMIT 1
     RETURNING id, item_id, token, shown_order, opened_at)
-SELECT member.paused, member.paused_reason, member.qualified,
+SELECT member.paused, member.paused_reason, member.unconfirmed, member.qualified, member.guideline_id,
     claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
 FROM member LEFT JOIN claimed ON true
 """
 
 
-def claim(*, project: Project, annotator: User, on_screen: Lease | None = None) -> Lease | None:
+def claim(
+    *, project: Project, annotator: User, on_screen: Lease | None = None, confirmed_only: bool = False
+) -> Lease | None:
     """Lease an item to the annotator; None when nothing is left for them.
 
     Claiming again returns the same lease. With `on_screen`, the lease of the item that they see now, it claims the item
@@ -188,21 +210,36 @@ def claim(*, project: Project, annotator: User, on_screen: Lease | None = None) 
     A part `project.gold_rate` of the items are gold, and a part `project.control_rate` are drawn uniformly from all free
     slots. Until an annotator has passed the project's qualification they get gold items only.
 
+    confirmed_only: only to those who have confirmed the current version of the guidelines. The pages ask for it; a script
+        gets the version with the item.
+
     Raises:
         Paused: they get nothing for now.
+        GuidelinesUnconfirmed
         QueueError: they are not a member.
     """
+    request = _Request(project, annotator, on_screen, confirmed_only)
     draw = _random.random()
     if draw < project.gold_rate:
-        gold = _execute_claim(CLAIM_GOLD, project, annotator, on_screen)
+        gold = _execute_claim(CLAIM_GOLD, request)
         if gold.lease:
             return gold.lease
     is_control = project.gold_rate <= draw < project.gold_rate + project.control_rate
     statement = CLAIM_AT_RANDOM if is_control else CLAIM_BY_PRIORITY
-    claimed = _execute_claim(statement, project, annotator, on_screen, control=is_control)
+    claimed = _execute_claim(statement, request, control=is_control)
     if claimed.lease is None and not claimed.qualified:
-        return _claim_for_qualification(project, annotator, on_screen)
+        return _claim_for_qualification(request)
     return claimed.lease
+
+
+@dataclass(frozen=True)
+class _Request:
+    """The arguments of `claim`."""
+
+    project: Project
+    annotator: User
+    on_screen: Lease | None
+    confirmed_only: bool
 
 
 @dataclass(frozen=True)
@@ -214,18 +251,13 @@ class _Claim:
 
 
 def _execute_claim(
-    statement: str,
-    project: Project,
-    annotator: User,
-    on_screen: Lease | None,
-    *,
-    control: bool = False,
-    gold_only: bool = False,
+    statement: str, request: _Request, *, control: bool = False, gold_only: bool = False
 ) -> _Claim:
     """
     Raises:
-        Paused, QueueError
+        Paused, GuidelinesUnconfirmed, QueueError
     """
+    project, annotator, on_screen = request.project, request.annotator, request.on_screen
     parameters: dict[str, Any] = {
         "annotator": annotator.pk,
         "project": project.pk,
@@ -234,6 +266,7 @@ def _execute_claim(
         "on_screen": on_screen.slot_id if on_screen else 0,
         "control": control,
         "gold_only": gold_only,
+        "confirmed_only": request.confirmed_only,
         "control_key": _random.random(),
     }
     for _ in range(3):
@@ -243,9 +276,13 @@ def _execute_claim(
             continue  # two tabs claimed two slots of one item at once: the second gets the first one's lease
         if not rows:
             raise QueueError(f"You are not a member of {project}.")
-        paused, reason, qualified, slot_id, item_id, token, shown_order, opened_at = rows[0]
+        paused, reason, unconfirmed, qualified, guideline_id, slot_id, item_id, token, shown, opened_at = (
+            rows[0]
+        )
         if paused:
             raise Paused(reason or "A lead has paused your work here.")
+        if unconfirmed:
+            raise GuidelinesUnconfirmed("Read the guidelines and confirm them first.")
         if slot_id is None:
             return _Claim(qualified, None)
         lease = Lease(
@@ -254,29 +291,31 @@ def _execute_claim(
             project_id=project.pk,
             annotator_id=annotator.pk,
             token=str(token),
-            shown_order=list(shown_order),
+            shown_order=list(shown),
             opened_at=(opened_at or timezone.now()).timestamp(),
+            guideline_id=guideline_id,
             extra_questions=project.extra_questions,
         )
         return _Claim(qualified, lease)
     raise QueueError("The queue is busy. Try again.")
 
 
-def _claim_for_qualification(project: Project, annotator: User, on_screen: Lease | None) -> Lease | None:
+def _claim_for_qualification(request: _Request) -> Lease | None:
     """The next gold item of an annotator who has not qualified yet.
 
     Raises:
         Paused: they have judged all that there are for them and did not pass, or there are none.
     """
+    project, annotator, on_screen = request.project, request.annotator, request.on_screen
     if qualification.needs_more_items(project=project, user=annotator):
-        claimed = _execute_claim(CLAIM_GOLD, project, annotator, on_screen, gold_only=True)
+        claimed = _execute_claim(CLAIM_GOLD, request, gold_only=True)
         if claimed.lease:
             return claimed.lease
     if on_screen is not None:
         return None
     if qualification.decide(project_id=project.pk, user_id=annotator.pk, no_items_left=True) is None:
         raise Paused("This project starts with a qualification, which has no items yet. Ask its lead.")
-    return claim(project=project, annotator=annotator)
+    return claim(project=project, annotator=annotator, confirmed_only=request.confirmed_only)
 
 
 # --- renewing -------------------------------------------------------------------------------------------------

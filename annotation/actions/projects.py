@@ -74,4 +74,16 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
         project=project, number=number, text=text, html=render(text), author=author
     )
     audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
+    project.members.filter(user=author).update(confirmed_guideline=version)
     return version
+
+
+def confirm_guideline(*, member: Member, number: int) -> bool:
+    """Note that a member has read a version of the guidelines. False if it is not the current one, which they get to read
+    then."""
+    current = member.project.guideline
+    if current is None or current.number != number:
+        return False
+    member.confirmed_guideline = current
+    member.save(update_fields=["confirmed_guideline"])
+    return True

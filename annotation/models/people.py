@@ -13,7 +13,7 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from annotation.logic.limits import MAX_REASON_CHARS
-from annotation.models.projects import Project
+from annotation.models.projects import Guideline, Project
 
 
 def new_pseudonym() -> str:
@@ -73,6 +73,14 @@ class Member(models.Model):
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
     role = models.CharField(max_length=10, choices=Role)
     joined_at = models.DateTimeField(auto_now_add=True)
+    confirmed_guideline = models.ForeignKey(
+        Guideline,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="confirmed_by",
+        help_text="The version of the guidelines that they confirmed last.",
+    )
     qualified_at = models.DateTimeField(
         null=True, blank=True, help_text="When they passed the project's qualification."
     )

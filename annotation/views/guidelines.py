@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -14,7 +15,7 @@ from annotation.actions.projects import write_guideline
 from annotation.forms import GuidelineForm
 from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
-from annotation.models import Guideline, Project
+from annotation.models import Guideline, Member, Project
 
 
 @login_required
@@ -41,14 +42,20 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         "form": form,
         "current": current,
         "versions": _versions(project),
+        "members": project.members.count(),
     }
     return render(request, "annotation/guidelines.html", context, status=422 if form.errors else 200)
 
 
 def _versions(project: Project) -> QuerySet[Guideline]:
-    """Newest first, each annotated with its number of judgments."""
-    counted = Count("judgments", filter=Q(judgments__superseded_by=None))
-    return project.guidelines.select_related("author").annotate(judged=counted).order_by("-number")
+    """Newest first, each annotated with its number of judgments, and of the members who confirmed it last."""
+    judged = Count("judgments", filter=Q(judgments__superseded_by=None))
+    members = (
+        Member.objects.filter(confirmed_guideline=OuterRef("pk")).order_by().values("confirmed_guideline")
+    )
+    confirmed = Coalesce(Subquery(members.annotate(n=Count("id")).values("n")), 0)
+    versions = project.guidelines.select_related("author").annotate(judged=judged, confirmed=confirmed)
+    return versions.order_by("-number")
 
 
 @login_required

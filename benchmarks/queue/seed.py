@@ -51,7 +51,13 @@ def main(items: int, annotators: int) -> None:
         project=Project(name="Queue"), guideline="Prefer the better one.", creator=people[0]
     )
     Member.objects.bulk_create(
-        Member(project=project, user=person, role=Member.Role.ANNOTATOR) for person in people[1:]
+        Member(
+            project=project,
+            user=person,
+            role=Member.Role.ANNOTATOR,
+            confirmed_guideline=project.guideline,
+        )
+        for person in people[1:]
     )
     author = Author.objects.create(project=project, kind="imported", name="bench")
     values = {"project": project.pk, "author": author.pk, "items": items, "text": " ".join(WORDS * 7)}

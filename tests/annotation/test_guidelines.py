@@ -36,7 +36,7 @@ class GuidelineTests(AccessTestCase):
         self.sign_in(self.alice)
         versions = self.client.get(self.url()).context["versions"]
         assert [(version.number, version.judged) for version in versions] == [(2, 1), (1, 2)]
-        with self.assertNumQueries(4):  # user, membership, the version in force, versions
+        with self.assertNumQueries(5):  # user, membership, the version in force, versions, members
             self.client.get(self.url())
 
     def test_a_new_version_is_noted(self) -> None:

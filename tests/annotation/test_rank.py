@@ -158,7 +158,7 @@ class SubmitTests(JudgingTestCase):
     def test_a_damaged_ticket_shows_the_item_again_with_its_draft(self) -> None:
         context = self.open()
         self.send(self.ranked(context, 4, 3), "work-draft")
-        response = self.send({**self.ranked(context, 4, 3, 2, 1), "ticket": context["ticket"] + "x"})
+        response = self.send({**self.ranked(context, 4, 3, 2, 1), "ticket": "x" + context["ticket"]})
         self.assertContains(response, "ticket is damaged", status_code=422)
         assert [card.rank for card in response.context["cards"]] == [4, 3, None, None]
         assert not Judgment.objects.exists()
@@ -349,6 +349,7 @@ class GuidelinesTests(JudgingTestCase):
     def test_the_screen_names_the_version_in_force(self) -> None:
         builders.items(self.project)
         write_guideline(project=self.project, text="New rules.", author=self.alice)
+        self.client.post(self.url("work-confirm"), {"version": 2})
         assert self.open()["work_status"].guideline_number == 2
         self.send(self.ranked(self.open(), 1, 2, 3, 4))
         guideline = Judgment.objects.get().guideline

@@ -22,11 +22,12 @@ from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
 from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
-from annotation.actions.leases import Lease, LeaseState, Paused, claim
+from annotation.actions.leases import GuidelinesUnconfirmed, Lease, LeaseState, Paused, claim
 from annotation.actions.leases import renew as renew_lease
+from annotation.actions.projects import confirm_guideline
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
-from annotation.logic import markdown
+from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
@@ -124,6 +125,17 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
 
 @login_required
 @require_POST
+def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
+    """Notes that the user has read the guidelines, and leads to the next item; or to a newer version of them."""
+    me = member_for(current_user(request), slug)
+    number = request.POST.get("version", "")
+    if not (number.isdecimal() and confirm_guideline(member=me, number=int(number))):
+        messages.warning(request, "The guidelines have changed meanwhile. This is the current version.")
+    return redirect("work", slug)
+
+
+@login_required
+@require_POST
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The text in the editor, rendered."""
     project_for(current_user(request), slug)
@@ -212,10 +224,12 @@ def _continue(
 
 def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpResponse:
     try:
-        lease = claim(project=me.project, annotator=current_user(request))
+        lease = claim(project=me.project, annotator=current_user(request), confirmed_only=True)
     except Paused as paused:
         context = {"kind": "paused", "title": "Paused", "project": me.project, "reason": str(paused)}
         return _render(request, context)
+    except GuidelinesUnconfirmed:
+        return _render_guidelines(request, me, error)
     if lease is None:
         return _render_finished(request, me, error)
     return _render_item(request, me, lease, error=JudgmentError("ticket", error) if error else None)
@@ -224,8 +238,10 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
 def _render_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpResponse:
     """The item after the one shown, or a response without an item where there is none."""
     try:
-        lease = claim(project=me.project, annotator=current_user(request), on_screen=showing)
-    except Paused:
+        lease = claim(
+            project=me.project, annotator=current_user(request), on_screen=showing, confirmed_only=True
+        )
+    except (Paused, GuidelinesUnconfirmed):
         lease = None
     if lease is None:
         return _render(request, {"kind": "nothing", "project": me.project})
@@ -279,6 +295,22 @@ def _qualification(me: Member, *, is_ahead: bool) -> dict[str, int] | None:
     gold = {"annotator": me.user_id, "item__project": me.project, "item__gold__isnull": False}
     done = Judgment.objects.current().filter(**gold).count() + Skip.objects.filter(**gold).count()
     return {"number": min(total, done + 1 + is_ahead), "total": total}
+
+
+def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
+    """The guidelines, to be confirmed; after a change, with the differences from the version confirmed before."""
+    current, before = me.project.guideline, me.confirmed_guideline
+    assert current is not None
+    context = {
+        "kind": "guidelines",
+        "title": "Guidelines",
+        "project": me.project,
+        "guideline": current,
+        "before": before,
+        "lines": diff.lines(before.text, current.text) if before else [],
+        "error": error,
+    }
+    return _render(request, context, status=422 if error else 200)
 
 
 def _render_finished(request: HtmxRequest, me: Member, error: str) -> HttpResponse:

@@ -1,6 +1,7 @@
 // The judging screens. They work without scripts too, by plain forms; the scripts make them quick.
 import * as compare from "./compare.js";
 import * as demonstrate from "./demonstrate.js";
+import { pinIfWide } from "./guidelines.js";
 import "./keys.js";
 import "./lease.js";
 import { fetchNextItem } from "./next-item.js";
@@ -12,4 +13,5 @@ const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
 
 registerScreens({ rank, compare, write: demonstrate, improve: demonstrate });
 startScreen();
+pinIfWide();
 setTimeout(() => sendUnsent().then(() => fetchNextItem(isSubmitting)), FETCH_NEXT_AFTER_MS);

@@ -23,7 +23,7 @@ function show(page) {
   htmx.process(page);
   startScreen();
   scrollTo(0, 0);
-  page.querySelector("h1").focus({ preventScroll: true });
+  (page.querySelector("[autofocus]") ?? page.querySelector("h1")).focus({ preventScroll: true });
 }
 
 // --- sending ------------------------------------------------------------------------------------------------
