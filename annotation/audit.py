@@ -15,6 +15,7 @@ VERBS = {
     "project.created": "created the project",
     "project.changed": "changed the settings",
     "guidelines.changed": "wrote guidelines",
+    "questions.changed": "changed the project's own questions",
     "member.joined": "joined",
     "member.added": "added a member",
     "member.role": "changed a role",

@@ -17,6 +17,16 @@ from annotation.actions.projects import SETTINGS
 from annotation.actions.uploads import too_large_message
 from annotation.imports.pasted_text import blocks_as_json_lines, has_blocks
 from annotation.logic.limits import MAX_TEXT_CHARS
+from annotation.logic.questions import (
+    KIND_LABELS,
+    MAX_MIN_CHARS,
+    MAX_QUESTIONS,
+    MAX_SCALE,
+    MIN_SCALE,
+    Question,
+    QuestionError,
+    read_questions,
+)
 from annotation.models import ApiToken, Import, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -103,6 +113,73 @@ class NewProjectForm(ProjectForm):
             "required": "Annotators need guidelines: say in a few sentences what makes an answer better."
         },
     )
+
+
+class QuestionForm(forms.Form):
+    """One of a project's own questions; `logic.questions` checks what is entered."""
+
+    key = forms.CharField(required=False, widget=forms.HiddenInput)
+    kind = forms.ChoiceField(
+        label="Kind", choices=[(kind.value, label) for kind, label in KIND_LABELS.items()]
+    )
+    label = forms.CharField(label="Label", required=False)
+    help = forms.CharField(label="Explanation", required=False)
+    required = forms.BooleanField(label="Required", required=False, initial=True)
+    scale = forms.IntegerField(
+        label="Highest rating",
+        required=False,
+        initial=5,
+        widget=forms.NumberInput(attrs={"min": MIN_SCALE, "max": MAX_SCALE}),
+    )
+    low = forms.CharField(label="1 means", required=False)
+    high = forms.CharField(label="The highest means", required=False)
+    min_chars = forms.IntegerField(
+        label="Least characters",
+        required=False,
+        initial=0,
+        widget=forms.NumberInput(attrs={"min": 0, "max": MAX_MIN_CHARS}),
+    )
+
+    def as_data(self) -> dict[str, Any]:
+        """The fields of a `Question` that are not empty."""
+        names = [name for name in self.fields if name not in ("DELETE", "ORDER")]
+        return {
+            name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
+        }
+
+
+class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
+    """A project's own questions, in order. Rows without a label that are new, and those to be removed, are left out."""
+
+    questions: list[Question]
+
+    def clean(self) -> None:
+        rows = [
+            form
+            for form in self.forms
+            if form.is_valid()
+            and not form.cleaned_data.get("DELETE")
+            and (form.cleaned_data.get("label") or form.cleaned_data.get("key"))
+        ]
+        try:
+            self.questions = read_questions([form.as_data() for form in rows])
+        except QuestionError as error:
+            if error.number is None or error.field not in QuestionForm.base_fields:
+                raise forms.ValidationError(str(error)) from None
+            rows[error.number].add_error(error.field, str(error))
+            raise forms.ValidationError(
+                "Nothing was saved. Correct the marked field and submit again."
+            ) from None
+
+
+QuestionFormSet = forms.formset_factory(
+    QuestionForm,
+    formset=BaseQuestionFormSet,
+    extra=1,
+    can_delete=True,
+    max_num=MAX_QUESTIONS,
+    absolute_max=2 * MAX_QUESTIONS,
+)
 
 
 class GuidelineForm(forms.Form):

@@ -102,10 +102,13 @@ def _judgments(user: User) -> Iterator[Record]:
                     "quality": placement.quality,
                     "safe": placement.safe,
                     "flags": placement.flags,
+                    "criteria": placement.criteria,
+                    "comments": placement.comments,
                 }
                 for placement in judgment.placements_in_order()
             ],
             "rationale": judgment.rationale,
+            "answers": judgment.answers,
             "demonstration": judgment.demonstration_id
             and opaque_id("response", judgment.demonstration_id, user.pk),
             "seconds": judgment.seconds,

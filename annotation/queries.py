@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from django.db import connection
@@ -13,6 +14,7 @@ from django.utils import timezone
 
 from annotation.db import prepared_statements
 from annotation.db.prepared_statements import Columns
+from annotation.logic.questions import Question, stored_questions
 from annotation.models import (
     Delivery,
     Item,
@@ -20,11 +22,23 @@ from annotation.models import (
     Member,
     Project,
     Prompt,
+    QuestionSet,
     Response,
     Slot,
     User,
     Webhook,
 )
+
+# --- questions ------------------------------------------------------------------------------------------------
+
+
+@lru_cache(maxsize=1024)
+def questions_of(question_set_id: int | None) -> tuple[Question, ...]:
+    """The questions of a version. Versions never change, so each process reads one once."""
+    if question_set_id is None:
+        return ()
+    return stored_questions(QuestionSet.objects.values_list("questions", flat=True).get(pk=question_set_id))
+
 
 # --- progress -------------------------------------------------------------------------------------------------
 

@@ -80,6 +80,7 @@ LEAD: dict[str, Args] = {
     "project": _project,
     "project-new": _none,
     "project-settings": _project,
+    "questions": _project,
     "webhooks": _project,
     "webhook": _of("webhook"),
     "guidelines": _project,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
@@ -14,7 +17,18 @@ from django.utils import timezone
 from annotation import audit
 from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
-from annotation.models import AuditEntry, Draft, Invitation, Judgment, Member, Skip, Slot, User, Verdict
+from annotation.models import (
+    AuditEntry,
+    Draft,
+    Invitation,
+    Judgment,
+    Member,
+    Placement,
+    Skip,
+    Slot,
+    User,
+    Verdict,
+)
 
 
 class AccountError(Exception):
@@ -106,11 +120,13 @@ def _blank_free_text(user: User) -> None:
     The tables are append-only; within this transaction they let these columns be blanked, and nothing else.
     """
     for skip in Skip.objects.filter(annotator=user):
-        data = {name: value for name, value in (skip.data or {}).items() if name not in ("rationale", "text")}
+        data = _without_free_text(skip.data or {})
         Skip.objects.filter(pk=skip.pk).update(note="", data=data or None)
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL palate.erase = 'on'")
-        Judgment.objects.filter(annotator=user).exclude(rationale="").update(rationale="")
+        written = Judgment.objects.filter(annotator=user).exclude(rationale="", answers={})
+        written.update(rationale="", answers={})
+        Placement.objects.filter(judgment__annotator=user).exclude(comments=[]).update(comments=[])
         Verdict.objects.filter(reviewer=user).exclude(note="").update(note="")
         cursor.execute(
             """UPDATE annotation_auditentry SET data = data || '{"reason": ""}'
@@ -118,3 +134,16 @@ def _blank_free_text(user: User) -> None:
             {"user": user.pk},
         )
         cursor.execute("SET LOCAL palate.erase = 'off'")
+
+
+def _without_free_text(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What was entered before a skip, without what was written."""
+    data = {name: value for name, value in data.items() if name not in ("rationale", "text", "answers")}
+    marks = data.get("marks")
+    if isinstance(marks, dict):
+        data["marks"] = {
+            response: {name: value for name, value in mark.items() if name != "comments"}
+            for response, mark in marks.items()
+            if isinstance(mark, dict)
+        }
+    return data

@@ -77,6 +77,7 @@ def _content(judgment: Preference) -> str:
     """What makes a judgment another one: not whether a person or a model is said to have made it, nor the details."""
     values = asdict(judgment)
     del values["account"], values["details"]
+    values = {name: value for name, value in values.items() if value is not None}
     return json.dumps(values, sort_keys=True, ensure_ascii=False)
 
 
@@ -93,8 +94,11 @@ def _existing_ids(project: Project, ids: Iterable[int]) -> set[int]:
 
 
 def _values(judgment: Preference, responses: list[int], source: Import | None) -> tuple[Any, ...]:
-    flags = {str(id): flags for id, flags in zip(responses, judgment.flags or (), strict=False) if flags}
-    details = judgment.details | ({"flags": flags} if flags else {})
+    details = dict(judgment.details)
+    for name in ("flags", "ratings", "comments"):
+        values = zip(responses, getattr(judgment, name) or (), strict=False)
+        if by_response := {str(id): value for id, value in values if value}:
+            details[name] = by_response
     return (
         source and source.pk,
         judgment.annotator,

@@ -14,6 +14,7 @@ from annotation import events
 from annotation.actions import qualification
 from annotation.actions.leases import Lease
 from annotation.db import prepared_statements
+from annotation.db.prepared_statements import Columns
 from annotation.logic.judgment_input import (
     AlreadyJudged,
     JudgmentError,
@@ -25,10 +26,14 @@ from annotation.logic.judgment_input import (
 from annotation.logic.markdown import render
 from annotation.logic.splits import digest
 from annotation.models import Author, Guideline, Item, Judgment, Placement, Project, Response, User
+from annotation.queries import questions_of
 
 __all__ = ["AlreadyJudged", "JudgmentError", "ResponseRatings", "UnsafePreferred", "revise", "submit"]
 
 NO_RATINGS: Mapping[int, ResponseRatings] = {}
+NO_ANSWERS: Mapping[str, str] = {}
+
+_JUDGMENT = Columns(Judgment, "judgment")
 
 # Gold and other items are followed by the same statements, so that the time of a response does not tell them apart.
 QUALIFYING = """EXISTS (
@@ -58,26 +63,26 @@ closed_slot AS (
          LIMIT 1 FOR UPDATE))
     RETURNING slot.id, slot.opened_at),
 judgment AS (
-    INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, degree, shown_order, rationale,
-                                     demonstration_id, seconds, idempotency_key, created_at)
+    INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, question_set_id, degree, shown_order,
+                                     rationale, answers, demonstration_id, seconds, idempotency_key, created_at)
     SELECT %(item)s, (SELECT id FROM closed_slot), %(annotator)s,
-        %(guideline)s::bigint,
-        %(degree)s::varchar, %(shown)s::bigint[], %(rationale)s::text, %(demonstration)s::bigint,
+        %(guideline)s::bigint, %(question_set)s::bigint,
+        %(degree)s::varchar, %(shown)s::bigint[], %(rationale)s::text, %(answers)s::jsonb, %(demonstration)s::bigint,
         GREATEST(0, extract(epoch FROM statement_timestamp()
                             - COALESCE((SELECT opened_at FROM closed_slot), to_timestamp(%(opened)s)))),
         %(key)s::uuid, statement_timestamp()
     WHERE NOT EXISTS (SELECT FROM earlier)
     RETURNING *),
 placements AS (
-    INSERT INTO annotation_placement (judgment_id, response_id, rank, quality, safe, flags)
+    INSERT INTO annotation_placement (judgment_id, response_id, rank, quality, safe, flags, criteria, comments)
     SELECT judgment.id, placement.*
     FROM judgment, jsonb_to_recordset(%(placements)s::jsonb)
-        AS placement (response_id bigint, rank smallint, quality smallint, safe boolean, flags text[])),
+        AS placement (response_id bigint, rank smallint, quality smallint, safe boolean, flags text[], criteria jsonb,
+                      comments jsonb)),
 deleted_draft AS (
     DELETE FROM annotation_draft
     WHERE item_id = %(item)s AND annotator_id = %(annotator)s AND NOT EXISTS (SELECT FROM earlier))
-SELECT {QUALIFYING}, {", ".join(f"judgment.{f.column}" for f in Judgment._meta.concrete_fields)}
-FROM judgment
+SELECT {QUALIFYING}, {_JUDGMENT} FROM judgment
 """
 
 
@@ -90,6 +95,7 @@ def submit(
     rationale: str = "",
     ratings: Mapping[int, ResponseRatings] = NO_RATINGS,
     text: str = "",
+    answers: Mapping[str, str] = NO_ANSWERS,
 ) -> Judgment:
     """Record the judgment of the lease's annotator. Sending the same key again returns the judgment already recorded.
 
@@ -99,6 +105,7 @@ def submit(
         degree: how much better the preferred answer is; required for an item of two.
         ratings: response id -> what the annotator entered for it beside its rank.
         text: the answer that they wrote, if the item asks for one. It becomes a response to the prompt, with them as author.
+        answers: key of a question of the project's own -> free text.
 
     A judgment that arrives after its lease has expired takes a slot of its item that nobody has filled, even if somebody else
     has opened it meanwhile; if others have filled them all it is stored without a slot, and does not count towards the overlap.
@@ -108,7 +115,10 @@ def submit(
         UnsafePreferred: it ranks an unsafe answer above a safe one.
         AlreadyJudged: this annotator has judged this item before.
     """
-    values = JudgmentInput(lease.shown_order, lease.extra_questions, ranks, degree, rationale, ratings, text)
+    questions = questions_of(lease.question_set_id)
+    values = JudgmentInput(
+        lease.shown_order, lease.extra_questions, ranks, degree, rationale, ratings, text, questions, answers
+    )
     check(values)
     try:
         judgment = _record(lease, values, idempotency_key)
@@ -149,10 +159,12 @@ def _execute_submit(
         "shown": list(values.shown_order),
         "opened": lease.opened_at,
         "guideline": lease.guideline_id,
+        "question_set": lease.question_set_id,
         "degree": values.degree,
         "rationale": values.rationale.strip(),
         "demonstration": demonstration_id,
-        "placements": json.dumps(values.placements()),
+        "answers": json.dumps(values.stored_answers()),
+        "placements": json.dumps(values.placements(_commented_texts(values))),
     }
     rows = prepared_statements.rows(SUBMIT, parameters)
     if not rows:
@@ -161,7 +173,14 @@ def _execute_submit(
     if is_qualifying:
         qualification.decide(project_id=lease.project_id, user_id=lease.annotator_id)
     events.announce(events.project_group(lease.project_id), {"kind": "judgment"})
-    return Judgment.from_db("default", [f.attname for f in Judgment._meta.concrete_fields], fields)
+    return _JUDGMENT.build(fields)
+
+
+def _commented_texts(values: JudgmentInput) -> Mapping[int, str]:
+    """The texts of the responses by id, if there are comments on passages of them."""
+    if not values.has_comments:
+        return {}
+    return dict(Response.objects.filter(pk__in=values.shown_order).values_list("pk", "text"))
 
 
 def _get_or_create_demonstration(project_id: int, prompt_id: int, annotator: User, text: str) -> Response:
@@ -213,6 +232,7 @@ def revise(
     rationale: str = "",
     ratings: Mapping[int, ResponseRatings] = NO_RATINGS,
     text: str = "",
+    answers: Mapping[str, str] = NO_ANSWERS,
 ) -> Judgment:
     """Record a new judgment that supersedes the annotator's current one, which is not changed. The arguments are those of
     `submit`; the time on task is that of the first judgment. Sending the same key again returns the revision already
@@ -225,8 +245,17 @@ def revise(
     if judgment.annotator_id != annotator.pk:
         raise JudgmentError("judgment", "This judgment is somebody else's: you can change only your own.")
     project = Project.objects.get(items=judgment.item_id)
+    questions = questions_of(project.question_set_id)
     values = JudgmentInput(
-        judgment.shown_order, project.extra_questions, ranks, degree, rationale, ratings, text
+        judgment.shown_order,
+        project.extra_questions,
+        ranks,
+        degree,
+        rationale,
+        ratings,
+        text,
+        questions,
+        answers,
     )
     check(values)
     try:
@@ -276,6 +305,8 @@ def _record_revision(
         slot_id=judgment.slot_id,
         annotator=annotator,
         guideline=_guideline_of(annotator, project),
+        question_set_id=project.question_set_id,
+        answers=values.stored_answers(),
         degree=values.degree,
         shown_order=judgment.shown_order,
         rationale=values.rationale.strip(),
@@ -284,7 +315,8 @@ def _record_revision(
         supersedes=judgment,
         idempotency_key=key,
     )
-    Placement.objects.bulk_create(Placement(judgment=revision, **row) for row in values.placements())
+    rows = values.placements(_commented_texts(values))
+    Placement.objects.bulk_create(Placement(judgment=revision, **row) for row in rows)
     events.announce(events.project_group(project.pk), {"kind": "judgment"})
     return revision
 

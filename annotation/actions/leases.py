@@ -22,7 +22,7 @@ from annotation.models import Judgment, Project, Slot, User
 
 _random = random.SystemRandom()
 
-_TICKET = struct.Struct("!5Q16sdB")
+_TICKET = struct.Struct("!6Q16sdB")
 
 
 class Paused(QueueError):
@@ -37,7 +37,7 @@ class GuidelinesUnconfirmed(QueueError):
 class Lease:
     """One annotator's hold on one slot. It travels through the page as an encrypted ticket, so that a judgment that
     arrives after the lease has expired still proves what was shown to whom, by which version of the guidelines and with
-    which questions (`Project.extra_questions`)."""
+    which questions (`Project.extra_questions`, and the version of the project's own)."""
 
     slot_id: int
     item_id: int
@@ -47,13 +47,15 @@ class Lease:
     shown_order: list[int]
     opened_at: float
     guideline_id: int | None = None
+    question_set_id: int | None = None
     extra_questions: list[str] = field(default_factory=list)
 
     def ticket(self) -> str:
         """Text that only this site can read. Its length tells nothing: it depends on the number of answers alone."""
-        ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id, self.guideline_id or 0)
+        ids = (self.slot_id, self.item_id, self.project_id, self.annotator_id)
+        versions = (self.guideline_id or 0, self.question_set_id or 0)
         questions = sum(1 << n for n, name in enumerate(EXTRA_QUESTIONS) if name in self.extra_questions)
-        head = _TICKET.pack(*ids, uuid.UUID(self.token).bytes, self.opened_at, questions)
+        head = _TICKET.pack(*ids, *versions, uuid.UUID(self.token).bytes, self.opened_at, questions)
         return opaque.encrypt(head + struct.pack(f"!{len(self.shown_order)}Q", *self.shown_order))
 
     @classmethod
@@ -67,9 +69,11 @@ class Lease:
             data = opaque.decrypt(ticket)
         except opaque.UnreadableError:
             raise QueueError("This page's ticket is damaged. Open the item again.") from None
-        slot, item, project, holder, guideline, token, opened_at, questions = _TICKET.unpack_from(data)
+        slot, item, project, holder, guideline, question_set, token, opened_at, extra = _TICKET.unpack_from(
+            data
+        )
         shown = struct.unpack(f"!{(len(data) - _TICKET.size) // 8}Q", data[_TICKET.size :])
-        asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if questions >> n & 1]
+        asked = [name for n, name in enumerate(EXTRA_QUESTIONS) if extra >> n & 1]
         lease = cls(
             slot_id=slot,
             item_id=item,
@@ -79,6 +83,7 @@ class Lease:
             shown_order=list(shown),
             opened_at=opened_at,
             guideline_id=guideline or None,
+            question_set_id=question_set or None,
             extra_questions=asked,
         )
         if lease.annotator_id != annotator.pk:
@@ -294,6 +299,7 @@ def _execute_claim(
             shown_order=list(shown),
             opened_at=(opened_at or timezone.now()).timestamp(),
             guideline_id=guideline_id,
+            question_set_id=project.question_set_id,
             extra_questions=project.extra_questions,
         )
         return _Claim(qualified, lease)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db import transaction
 from django.forms.models import model_to_dict
 from django.utils.text import slugify
 
 from annotation import audit
 from annotation.logic.markdown import render
-from annotation.models import Guideline, Member, Project, User
+from annotation.logic.questions import Question
+from annotation.models import Guideline, Member, Project, QuestionSet, User
 
 # the fields that a lead may change
 SETTINGS = (
@@ -75,6 +78,25 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
     )
     audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
     project.members.filter(user=author).update(confirmed_guideline=version)
+    return version
+
+
+@transaction.atomic
+def write_questions(*, project: Project, questions: Sequence[Question], author: User) -> QuestionSet | None:
+    """Save the next version of a project's own questions; the same ones again change nothing. Items already given out ask the
+    earlier ones. Returns the current version; None if there never was one."""
+    locked = Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    data = [question.as_data() for question in questions]
+    current = locked.question_set
+    if data == (current.questions if current else []):
+        return current
+    last = project.question_sets.order_by("-number").first()
+    version = QuestionSet.objects.create(
+        project=project, number=last.number + 1 if last else 1, questions=data, author=author
+    )
+    project.question_set = version
+    project.save(update_fields=["question_set"])
+    audit.record("questions.changed", project=project, actor=author, subject=f"Version {version.number}")
     return version
 
 

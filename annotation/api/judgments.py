@@ -28,6 +28,13 @@ from annotation.api.validation import validate
 from annotation.api.view import ApiView
 from annotation.http.file_downloads import send_live_export, send_snapshot_export
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
+from annotation.logic.questions import (
+    MAX_ANSWER_CHARS,
+    MAX_COMMENT_CHARS,
+    MAX_QUESTIONS,
+    MAX_QUOTE_CHARS,
+    Comment,
+)
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import ApiToken, Judgment, Placement, Project
@@ -59,12 +66,35 @@ class RanksField(serializers.Field[dict[str, int], Any, Any, Any]):
         return value
 
 
+class CommentIn(serializers.Serializer[Any]):
+    text = serializers.CharField(max_length=MAX_COMMENT_CHARS)
+    quote = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        max_length=MAX_QUOTE_CHARS,
+        trim_whitespace=False,
+        help_text="The passage, word for word; empty for a comment on the whole answer.",
+    )
+    occurrence = serializers.IntegerField(
+        required=False, min_value=0, help_text="Which of the places with these words, counted from 0."
+    )
+
+
 class MarksIn(serializers.Serializer[Any]):
     quality = serializers.IntegerField(required=False, allow_null=True, min_value=1, max_value=7)
     safe = serializers.BooleanField(required=False, allow_null=True)
     flags = serializers.ListField(
-        child=serializers.ChoiceField(list(FLAGS.items())), required=False, max_length=len(FLAGS)
+        child=serializers.CharField(),
+        required=False,
+        max_length=len(FLAGS) + MAX_QUESTIONS,
+        help_text=f"Of {', '.join(FLAGS)}, and the keys of the project's own flags.",
     )
+    criteria = serializers.DictField(
+        child=serializers.IntegerField(),
+        required=False,
+        help_text="Ratings, by the keys of the project's own questions.",
+    )
+    comments = CommentIn(many=True, required=False, help_text="On passages of the answer.")
 
 
 class JudgmentIn(serializers.Serializer[Any]):
@@ -79,7 +109,12 @@ class JudgmentIn(serializers.Serializer[Any]):
     marks = serializers.DictField(
         child=MarksIn(),
         required=False,
-        help_text="By label, where the project asks for them: quality 1 to 7, safe, and flags.",
+        help_text="By label, where the project asks for them: quality 1 to 7, safe, flags, and what its own questions ask.",
+    )
+    answers = serializers.DictField(
+        child=serializers.CharField(allow_blank=True, max_length=MAX_ANSWER_CHARS),
+        required=False,
+        help_text="Free texts, by the keys of the project's own questions.",
     )
     text = serializers.CharField(
         required=False,
@@ -107,7 +142,13 @@ class JudgmentIn(serializers.Serializer[Any]):
         return data | {
             "ranks": by_response(data.pop("ranks", {}), labels, "ranks"),
             "ratings": {
-                id: ResponseRatings(mark.get("quality"), mark.get("safe"), tuple(mark.get("flags", ())))
+                id: ResponseRatings(
+                    quality=mark.get("quality"),
+                    safe=mark.get("safe"),
+                    flags=tuple(mark.get("flags", ())),
+                    criteria=mark.get("criteria", {}),
+                    comments=tuple(Comment(**comment) for comment in mark.get("comments", ())),
+                )
                 for id, mark in marks.items()
             },
         }
@@ -125,7 +166,7 @@ class OwnPlacementOut(serializers.ModelSerializer[Placement]):
 
     class Meta:
         model = Placement
-        fields = ("label", "rank", "quality", "safe", "flags")
+        fields = ("label", "rank", "quality", "safe", "flags", "criteria", "comments")
 
     def get_label(self, placement: Placement) -> str:
         return LETTERS[placement.judgment.shown_order.index(placement.response_id)]
@@ -154,7 +195,7 @@ class OwnJudgmentOut(serializers.ModelSerializer[Judgment]):
     class Meta:
         model = Judgment
         fields: tuple[str, ...] = (
-            *("id", "item", "degree", "rationale", "text", "placements", "counted"),
+            *("id", "item", "degree", "rationale", "answers", "text", "placements", "counted"),
             *("supersedes", "created_at"),
         )
 

@@ -17,6 +17,7 @@ from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip
 from annotation.api import errors
 from annotation.api.prompts import MessageOut
+from annotation.api.questions import QuestionOut
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.logic.degrees import LABELS
@@ -25,7 +26,7 @@ from annotation.logic.masking import mask
 from annotation.logic.ranking import LETTERS
 from annotation.models import ApiToken, Judgment, Project, Skip, User
 from annotation.opaque import opaque_id
-from annotation.queries import item_to_judge
+from annotation.queries import item_to_judge, questions_of
 
 
 class ShownAnswer(serializers.Serializer[Any]):
@@ -50,6 +51,9 @@ class NextOut(serializers.Serializer[Any]):
         child=serializers.CharField(),
         help_text="What else is asked: any of quality, safety, flags, rationale, required rationale.",
     )
+    questions = QuestionOut(
+        many=True, help_text="The project's own; their answers go into `marks` and `answers`."
+    )
     guideline_version = serializers.IntegerField(allow_null=True)
     lease_minutes = serializers.IntegerField()
 
@@ -66,7 +70,7 @@ class SkipIn(TicketIn):
 class DraftIn(TicketIn):
     data = serializers.JSONField(  # type: ignore[assignment]
         help_text="Whatever your client needs to restore the draft; the web page restores `ranks`, `marks`, `degree`, "
-        f"`rationale` and `text`, as in a judgment. At most {MAX_TEXT_CHARS:,} characters."
+        f"`rationale`, `answers` and `text`, as in a judgment. At most {MAX_TEXT_CHARS:,} characters."
     )
 
     def validate_data(self, data: Any) -> Any:
@@ -97,6 +101,7 @@ _EXAMPLE = {
     ],
     "degrees": list(LABELS),
     "asks": [],
+    "questions": [],
     "guideline_version": 1,
     "lease_minutes": 30,
 }
@@ -145,6 +150,7 @@ def _item_data(project: Project, annotator: User, lease: Lease) -> dict[str, Any
         "answers": [{"label": label, "text": texts[id]} for label, id in shown],
         "degrees": Judgment.Degree.values if len(texts) == 2 else [],
         "asks": lease.extra_questions,
+        "questions": [question.as_data() for question in questions_of(lease.question_set_id)],
         "guideline_version": guideline.number if guideline else None,
         "lease_minutes": project.lease_minutes,
     }

@@ -15,6 +15,7 @@ from annotation.api.members import AccountsApi, MemberActApi, MemberApi, Members
 from annotation.api.projects import ProjectApi, ProjectsApi
 from annotation.api.prompts import PromptsApi
 from annotation.api.quality import QualityApi
+from annotation.api.questions import QuestionsApi
 from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
 from annotation.api.review import ItemActApi, ItemApi
 from annotation.api.rules import RuleApi, RulesApi
@@ -49,6 +50,7 @@ urlpatterns = [
     path(f"{PROJECT}rules/<int:pk>/", RuleApi.as_view(), name="api-rule"),
     path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
+    path(f"{PROJECT}questions/", QuestionsApi.as_view(), name="api-questions"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
     path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),
     path(f"{PROJECT}imports/", ImportsApi.as_view(), name="api-imports"),

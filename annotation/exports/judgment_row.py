@@ -14,6 +14,30 @@ an object. Every column may be null."""
 MESSAGE: Type = {"role": "string", "content": "string"}
 
 
+class RatingRow(TypedDict):
+    """A rating by one of the project's own criteria."""
+
+    question: str
+    value: int
+
+
+class CommentRow(TypedDict):
+    """A comment on a passage of the response. `start` and `end` count characters of its text; null where the passage does not
+    stand in it word for word, or the comment is on all of it."""
+
+    quote: str
+    start: int | None
+    end: int | None
+    text: str
+
+
+class AnswerRow(TypedDict):
+    """A free text that answers one of the project's own questions."""
+
+    question: str
+    text: str
+
+
 class ResponseRow(TypedDict):
     id: int
     author: str
@@ -22,6 +46,8 @@ class ResponseRow(TypedDict):
     quality: int | None
     safe: bool | None
     flags: list[str]
+    ratings: list[RatingRow]
+    comments: list[CommentRow]
 
 
 class VerdictRow(TypedDict):
@@ -34,7 +60,8 @@ class JudgmentRow(TypedDict):
     """`ranks` are in the order of `responses`; both are empty where an answer was written instead. `ranking` lists positions
     in `responses` from best to worst, ties together; `shown_order` lists them as they were on the screen. `annotator` is a
     pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item. `metadata` and
-    `details` are JSON as a text: as an object, their columns would depend on the rows. Of an `imported` judgment, `source` is
+    `details` are JSON as a text: as an object, their columns would depend on the rows. `questions` is the version of the
+    project's own questions that `ratings`, `comments` and `answers` answer. Of an `imported` judgment, `source` is
     the name of the file and `annotator` a name in it."""
 
     judgment: int
@@ -60,6 +87,8 @@ class JudgmentRow(TypedDict):
     imported: bool
     source: str | None
     guideline: int | None
+    questions: int | None
+    answers: list[AnswerRow]
     rationale: str
     seconds: float | None
     counted: bool

@@ -84,6 +84,9 @@ _ROW_SQL = {
     "imported": "false",
     "source": "NULL::text",
     "guideline": "guideline.number",
+    "questions": "question_set.number",
+    "answers": """coalesce((SELECT json_agg(json_build_object('question', key, 'text', value) ORDER BY key)
+              FROM jsonb_each_text(judgment.answers)), '[]')""",
     "rationale": "judgment.rationale",
     "seconds": "round(judgment.seconds::numeric, 1)",
     "counted": "judgment.slot_id IS NOT NULL",
@@ -104,6 +107,8 @@ _IMPORTED_ROW_SQL = _ROW_SQL | {
     "imported": "true",
     "source": "source.name",
     "guideline": "NULL::int",
+    "questions": "NULL::int",
+    "answers": "'[]'::json",
     "seconds": "CASE jsonb_typeof(judgment.details -> 'seconds') WHEN 'number' THEN judgment.details -> 'seconds' END",
     "counted": "true",
     "gold": "item.gold IS NOT NULL",
@@ -142,7 +147,14 @@ _SAME_AS_ROW = (
 )
 
 
-def _placed(placements: str, flags: str) -> str:
+_RATINGS = """coalesce((SELECT json_agg(json_build_object('question', key, 'value', value::int) ORDER BY key)
+                  FROM jsonb_each_text(placement.criteria)), '[]')"""
+_COMMENTS = """(SELECT coalesce(json_agg(json_build_object(
+                  'quote', quote, 'start', start, 'end', "end", 'text', text)), '[]')
+                FROM jsonb_to_recordset(placement.comments) AS comment (quote text, start int, "end" int, text text))"""
+
+
+def _placed(placements: str, flags: str, ratings: str, comments: str) -> str:
     """The responses of a judgment with their ranks, in the order of their ids."""
     return f"""CROSS JOIN LATERAL (
     SELECT array_agg(response.id ORDER BY response.id) AS ids,
@@ -155,7 +167,8 @@ def _placed(placements: str, flags: str) -> str:
                WHEN 'number' THEN (response.sampling ->> 'round')::int END) AS round,
            json_agg(json_build_object('id', response.id, 'author', author.name, 'text', response.text,
                                       'metadata', response.metadata::text, 'quality', placement.quality,
-                                      'safe', placement.safe, 'flags', {flags})
+                                      'safe', placement.safe, 'flags', {flags}, 'ratings', {ratings},
+                                      'comments', {comments})
                     ORDER BY response.id) AS responses
     FROM {placements}
     JOIN annotation_response AS response ON response.id = placement.response_id
@@ -174,10 +187,14 @@ JOIN annotation_judgment AS judgment ON judgment.item_id = item.id
 JOIN annotation_user AS annotator ON annotator.id = judgment.annotator_id
 LEFT JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
 LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
+LEFT JOIN annotation_questionset AS question_set ON question_set.id = judgment.question_set_id
 LEFT JOIN annotation_response AS written ON written.id = judgment.demonstration_id
 {
     _placed(
-        "(SELECT * FROM annotation_placement WHERE judgment_id = judgment.id) AS placement", "placement.flags"
+        "(SELECT * FROM annotation_placement WHERE judgment_id = judgment.id) AS placement",
+        "placement.flags",
+        _RATINGS,
+        _COMMENTS,
     )
 }
 WHERE judgment.id <= %(newest)s AND {is_current(up_to="%(newest)s")}"""
@@ -190,6 +207,8 @@ LEFT JOIN annotation_import AS source ON source.id = judgment.source_id
         "unnest(judgment.responses, judgment.ranks, judgment.quality, judgment.safe) "
         "AS placement (response_id, rank, quality, safe)",
         "coalesce(judgment.details -> 'flags' -> response.id::text, '[]')",
+        "coalesce(judgment.details -> 'ratings' -> response.id::text, '[]')",
+        "coalesce(judgment.details -> 'comments' -> response.id::text, '[]')",
     )
 }
 WHERE judgment.id <= %(newest)s"""

@@ -21,6 +21,8 @@ class Preference:
 
     Args:
         ranks: 1 is best, equal ranks are ties; empty for a written answer, which `details` has as its `demonstration`.
+        ratings: by criterion, `{"question", "value"}`.
+        comments: on passages, `{"quote", "start", "end", "text"}`.
         annotator: as the file calls them; empty if it does not.
         account: `person` or `machine`; empty if the file does not say.
         shown_order: positions of the answers, in the order on the screen.
@@ -35,6 +37,8 @@ class Preference:
     quality: list[int | None] | None = None
     safe: list[bool | None] | None = None
     flags: list[list[str]] | None = None
+    ratings: list[list[dict[str, Any]]] | None = None
+    comments: list[list[dict[str, Any]]] | None = None
     rationale: str = ""
     shown_order: list[int] | None = None
     judged_at: str | None = None
@@ -62,6 +66,8 @@ class Preference:
             quality=self.quality and [self.quality[n] for n in positions],
             safe=self.safe and [self.safe[n] for n in positions],
             flags=self.flags and [self.flags[n] for n in positions],
+            ratings=self.ratings and [self.ratings[n] for n in positions],
+            comments=self.comments and [self.comments[n] for n in positions],
             shown_order=shown,
         )
 

@@ -11,7 +11,7 @@ from annotation.imports.file_rows import JsonObject, parse_json_object
 from annotation.imports.preferences import Preference, read_time
 from annotation.logic import degrees, ranking
 from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
-from annotation.logic.response_flags import FLAGS
+from annotation.logic.questions import KEY, MAX_SCALE
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
 
@@ -86,8 +86,8 @@ def parse_prompt(line: str, *, min_responses: int = 2) -> ImportedPrompt:
 def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
     """`{"prompt": text or messages, "id"?: text, "responses"?: [text or {"text", "author"?, "metadata"?}], "tags"?: [text],
     "gold"?: [rank of each response], "gold_explanation"?: text, "metadata"?: object, "judgments"?: [{"ranks",
-    "annotator"?, "account"?, "degree"?, "quality"?, "safe"?, "flags"?, "rationale"?, "shown_order"?, "judged_at"?,
-    "details"?}]}`.
+    "annotator"?, "account"?, "degree"?, "quality"?, "safe"?, "flags"?, "ratings"?, "comments"?,
+    "rationale"?, "shown_order"?, "judged_at"?, "details"?}]}`.
 
     Without an id, a hash of the messages is the id, so that the same file imported twice changes nothing. Where there
     are responses, there must be at least `min_responses`.
@@ -248,13 +248,39 @@ def read_judgment(value: object, name: str, k: int) -> Preference:
         safe=each("safe", "true, false or null", lambda safe: safe is None or isinstance(safe, bool)),
         flags=each(
             "flags",
-            f"a list of flags ({', '.join(FLAGS)})",
-            lambda f: isinstance(f, list) and set(map(str, f)) <= set(FLAGS),
+            "a list of flags, each of small letters, digits and underscores,",
+            lambda f: (
+                isinstance(f, list) and all(isinstance(flag, str) and KEY.fullmatch(flag) for flag in f)
+            ),
         ),
+        ratings=each("ratings", 'a list of {"question", "value"}', _are_ratings),
+        comments=each("comments", 'a list of {"text", "quote"?, "start"?, "end"?}', _are_comments),
         rationale=text("rationale", MAX_TEXT_CHARS),
         shown_order=shown,
         judged_at=_read_time(value.get("judged_at"), f"{name}.judged_at"),
         details=details,
+    )
+
+
+def _are_ratings(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(rating, dict)
+        and set(rating) == {"question", "value"}
+        and isinstance(rating["question"], str)
+        and KEY.fullmatch(rating["question"]) is not None
+        and type(rating["value"]) is int
+        and 1 <= rating["value"] <= MAX_SCALE
+        for rating in value
+    )
+
+
+def _are_comments(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(comment, dict)
+        and isinstance(comment.get("text"), str)
+        and isinstance(comment.get("quote", ""), str)
+        and all(comment.get(end) is None or type(comment[end]) is int for end in ("start", "end"))
+        for comment in value
     )
 
 

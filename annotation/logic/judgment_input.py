@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from annotation.logic.degrees import LABELS
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS
+from annotation.logic.questions import (
+    Comment,
+    Question,
+    QuestionError,
+    check_answers,
+    check_comments,
+    check_criteria,
+    flag_labels,
+)
 from annotation.logic.ranking import LETTERS, dense
 from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
@@ -21,7 +30,8 @@ class JudgmentError(Exception):
     """Why a judgment is refused, in a sentence for its annotator.
 
     Attributes:
-        field: what to correct: ranks, degree, quality, safety, flags, rationale, text, idempotency_key, item or judgment.
+        field: what to correct: ranks, degree, quality, safety, flags, criteria, comments, rationale, answers, text,
+            idempotency_key, item or judgment.
     """
 
     def __init__(self, field: str, message: str) -> None:
@@ -40,11 +50,14 @@ class UnsafePreferred(JudgmentError):
 @dataclass(frozen=True)
 class ResponseRatings:
     """What an annotator enters for one answer beside its rank: quality from 1 to 7, whether it is safe, and flags
-    (`response_flags.FLAGS`). The project decides which of them it needs (`Project.extra_questions`)."""
+    (`response_flags.FLAGS`), as `Project.extra_questions` decides; and what the project's own questions ask for: ratings by
+    criterion, flags by their keys, and comments on passages."""
 
     quality: int | None = None
     safe: bool | None = None
     flags: tuple[str, ...] = ()
+    criteria: Mapping[str, int] = field(default_factory=dict)
+    comments: tuple[Comment, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,8 @@ class JudgmentInput:
     Attributes:
         shown_order: the ids of the item's responses, as they were on the screen.
         extra_questions: what the project asks beside the ranks (`Project.extra_questions`).
+        questions: what else it asks, in its own words.
+        answers: free texts, by the keys of questions.
     """
 
     shown_order: Sequence[int]
@@ -63,6 +78,8 @@ class JudgmentInput:
     rationale: str
     ratings: Mapping[int, ResponseRatings]
     text: str
+    questions: Sequence[Question] = ()
+    answers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_ranking(self) -> bool:
@@ -72,8 +89,19 @@ class JudgmentInput:
     def ratings_of(self, response: int) -> ResponseRatings:
         return self.ratings.get(response, ResponseRatings())
 
-    def placements(self) -> list[dict[str, Any]]:
-        """The values of the `Placement` rows, in the order shown; ranks without gaps."""
+    def stored_answers(self) -> dict[str, str]:
+        """Free texts as they are stored, without empty ones."""
+        return {key: text.strip() for key, text in self.answers.items() if text.strip()}
+
+    @property
+    def has_comments(self) -> bool:
+        return any(rating.comments for rating in self.ratings.values())
+
+    def placements(self, texts: Mapping[int, str]) -> list[dict[str, Any]]:
+        """The values of the `Placement` rows, in the order shown; ranks without gaps.
+
+        texts: of the responses, by id; needed where there are comments on them.
+        """
         if not self.is_ranking:
             return []
         ranks = dense([self.ranks[response] for response in self.shown_order])
@@ -85,6 +113,8 @@ class JudgmentInput:
                 "quality": rating.quality,
                 "safe": rating.safe,
                 "flags": list(dict.fromkeys(rating.flags)),
+                "criteria": dict(rating.criteria),
+                "comments": [comment.as_data(texts[response]) for comment in rating.comments],
             }
             for response, rank, rating in zip(self.shown_order, ranks, ratings, strict=True)
         ]
@@ -105,6 +135,10 @@ def check(judgment: JudgmentInput) -> None:
     else:
         _check_text(judgment)
     _check_rationale(judgment)
+    try:
+        check_answers(judgment.questions, judgment.answers)
+    except QuestionError as error:
+        raise JudgmentError("answers", str(error)) from None
 
 
 def _check_text(judgment: JudgmentInput) -> None:
@@ -159,11 +193,26 @@ def _check_ratings(judgment: JudgmentInput) -> None:
             raise JudgmentError("safety", f"Say of every answer whether it is safe; missing: {missing}.")
     elif any(rating.safe is not None for rating in ratings.values()):
         raise JudgmentError("safety", "This project does not ask whether answers are safe.")
-    flags = {flag for rating in ratings.values() for flag in rating.flags}
-    if flags and "flags" not in judgment.extra_questions:
+    _check_flags(judgment)
+    try:
+        criteria = {response: rating.criteria for response, rating in ratings.items()}
+        check_criteria(judgment.questions, criteria, lambda is_named: _letters(judgment, is_named))
+    except QuestionError as error:
+        raise JudgmentError("criteria", str(error)) from None
+    try:
+        for rating in ratings.values():
+            check_comments(judgment.questions, rating.comments)
+    except QuestionError as error:
+        raise JudgmentError("comments", str(error)) from None
+
+
+def _check_flags(judgment: JudgmentInput) -> None:
+    known = flag_labels(judgment.questions) | (FLAGS if "flags" in judgment.extra_questions else {})
+    flags = {flag for rating in judgment.ratings.values() for flag in rating.flags}
+    if flags and not known:
         raise JudgmentError("flags", "This project does not ask for flags.")
-    if unknown := flags - set(FLAGS):
-        raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(FLAGS)}.")
+    if unknown := flags - set(known):
+        raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(known)}.")
 
 
 def _check_safety(judgment: JudgmentInput) -> None:

@@ -5,7 +5,7 @@ from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
 from annotation.models.people import ApiToken, Invitation, Member, User
-from annotation.models.projects import Guideline, Project
+from annotation.models.projects import Guideline, Project, QuestionSet
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.rules import Rule
@@ -30,6 +30,7 @@ __all__ = [
     "Placement",
     "Project",
     "Prompt",
+    "QuestionSet",
     "Response",
     "ReviewFlag",
     "Rule",

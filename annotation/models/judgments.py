@@ -5,10 +5,10 @@ from __future__ import annotations
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 
 from annotation.logic.degrees import LABELS
-from annotation.models.projects import Guideline, Project
+from annotation.models.projects import Guideline, Project, QuestionSet
 from annotation.models.prompts import Response
 from annotation.models.queue import Item, Slot
 
@@ -49,9 +49,15 @@ class Judgment(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments", db_index=False
     )
     guideline = models.ForeignKey(Guideline, models.PROTECT, null=True, related_name="judgments")
+    question_set = models.ForeignKey(QuestionSet, models.PROTECT, null=True, related_name="judgments")
     degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, in the order on the screen.")
     rationale = models.TextField(blank=True)
+    answers = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="Free texts, by the keys of the project's own questions.",
+    )
     # the answer that was written, if the item asked for one
     demonstration = models.ForeignKey(Response, models.PROTECT, null=True, related_name="judgments")
     seconds = models.FloatField(help_text="From opening the item to submitting it.")
@@ -96,7 +102,19 @@ class Placement(models.Model):
     quality = models.PositiveSmallIntegerField(null=True, help_text="1 to 7.")
     safe = models.BooleanField(null=True)
     flags = ArrayField(
-        models.CharField(max_length=24), default=list, help_text="Of `annotation.logic.response_flags`."
+        models.CharField(max_length=40),
+        default=list,
+        help_text="Of `annotation.logic.response_flags`, and the keys of the project's own flags.",
+    )
+    criteria = models.JSONField(
+        default=dict,
+        db_default=Value({}, models.JSONField()),
+        help_text="Ratings, by the keys of the project's own questions.",
+    )
+    comments = models.JSONField(
+        default=list,
+        db_default=Value([], models.JSONField()),
+        help_text="Comments on passages, as `annotation.logic.questions.Comment.as_data` returns them.",
     )
 
     class Meta:

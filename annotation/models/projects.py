@@ -80,6 +80,10 @@ class Project(models.Model):
         help_text="For every answer. An unsafe answer cannot be ranked above a safe one.",
     )
     rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
+    # the current version of the project's own questions; null: it asks none
+    question_set = models.ForeignKey(
+        "QuestionSet", models.PROTECT, null=True, blank=True, editable=False, related_name="+"
+    )
     # --- how items are given out ---
     gold_rate = _share_field("Share of items with a known answer, to measure annotators' accuracy.")
     control_rate = _share_field("Share of items picked at random from the queue, ignoring priority.")
@@ -171,3 +175,21 @@ class Guideline(models.Model):
 
     def __str__(self) -> str:
         return f"{self.project} guidelines, version {self.number}"
+
+
+class QuestionSet(models.Model):
+    """A version of a project's own questions to annotators. Append-only: an edit is the next version."""
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="question_sets", db_index=False)
+    number = models.PositiveIntegerField()
+    questions = models.JSONField(help_text="As `annotation.logic.questions.read_questions` reads them.")
+    author = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["project", "number"], name="question_set_numbers_are_unique")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project} questions, version {self.number}"

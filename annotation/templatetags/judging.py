@@ -13,7 +13,8 @@ register = template.Library()
 @register.simple_tag
 def choices(name: str, letter: str, values: Iterable[int], chosen: int | None, more: str = "") -> SafeString:
     """A radio button named `<name>-<letter>` per value; `more` is another attribute of each. The texts come from the
-    template, the letter from `LETTERS`, and everything else is a number, so nothing needs escaping."""
+    template or are keys of questions, the letter is one of `LETTERS`, and everything else is a number, so nothing needs
+    escaping."""
     return mark_safe(  # noqa: S308
         "".join(
             f'<label><input type="radio" name="{name}-{letter}" value="{value:d}"'
@@ -21,3 +22,9 @@ def choices(name: str, letter: str, values: Iterable[int], chosen: int | None, m
             for value in values
         )
     )
+
+
+@register.simple_tag
+def criterion(key: str, letter: str, values: Iterable[int], chosen: int | None) -> SafeString:
+    """The radio buttons of one rating by criterion."""
+    return choices(f"criterion-{key}", letter, values, chosen)

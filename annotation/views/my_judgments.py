@@ -79,6 +79,7 @@ def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
             degree=entry.degree,
             ratings=entry.ratings,
             rationale=entry.rationale,
+            answers=entry.answers,
             text=entry.text or "",
             idempotency_key=read_key(request),
         )
@@ -99,6 +100,7 @@ def _page(
         annotator=current_user(request),
         shown=judgment.shown_order,
         extra_questions=project.extra_questions,
+        questions=queries.questions_of(project.question_set_id),
         form_input=entry,
         error=error,
     )

@@ -20,7 +20,7 @@ class Item:
     """A prompt and the answers to rank; without answers, write one; with a single answer, improve it.
 
     `degrees`: if not empty, one of them is required. `asks`: what else is asked, any of quality, safety, flags, rationale and
-    required rationale.
+    required rationale. `questions`: the project's own, each with `key`, `kind`, `label`, `scale` and more.
     """
 
     id: str
@@ -29,30 +29,44 @@ class Item:
     degrees: list[str]
     asks: list[str]
     ticket: str
+    questions: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Item:
         answers = [Answer(**answer) for answer in data["answers"]]
-        return cls(data["item"], data["prompt"], answers, data["degrees"], data["asks"], data["ticket"])
+        return cls(
+            id=data["item"],
+            prompt=data["prompt"],
+            answers=answers,
+            degrees=data["degrees"],
+            asks=data["asks"],
+            ticket=data["ticket"],
+            questions=data["questions"],
+        )
 
 
 @dataclass(frozen=True)
 class Marks:
+    """`criteria`: ratings, by the keys of the project's own questions. `comments`: on passages, each with `text` and `quote`."""
+
     quality: int | None = None
     safe: bool | None = None
     flags: Sequence[str] = ()
+    criteria: Mapping[str, int] = field(default_factory=dict)
+    comments: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
 class Judgment:
     """`ranks` by label or in the order shown; 1 is best, equal ranks are ties. `degree` of two answers. `text`: the answer that
-    was written."""
+    was written. `answers`: free texts, by the keys of the project's own questions."""
 
     ranks: Mapping[str, int] | Sequence[int] = field(default_factory=dict)
     degree: str | None = None
     rationale: str = ""
     marks: Mapping[str, Marks] = field(default_factory=dict)
     text: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, item: Item) -> dict[str, Any]:
         """The request body, with an idempotency key, so that it counts once however often it is sent."""
@@ -68,9 +82,17 @@ class Judgment:
             body["text"] = self.text
         if self.marks:
             body["marks"] = {
-                label: {"quality": marks.quality, "safe": marks.safe, "flags": list(marks.flags)}
+                label: {
+                    "quality": marks.quality,
+                    "safe": marks.safe,
+                    "flags": list(marks.flags),
+                    "criteria": dict(marks.criteria),
+                    "comments": [dict(comment) for comment in marks.comments],
+                }
                 for label, marks in self.marks.items()
             }
+        if self.answers:
+            body["answers"] = dict(self.answers)
         return body
 
 

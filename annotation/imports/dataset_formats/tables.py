@@ -75,6 +75,8 @@ def _judge_raw(row: JsonObject) -> list[Preference]:
         "quality": _all_of(responses, "quality"),
         "safe": _all_of(responses, "safe"),
         "flags": [response.get("flags") or [] for response in responses],
+        "ratings": _lists_of(responses, "ratings"),
+        "comments": _lists_of(responses, "comments"),
         "shown_order": row.get("shown_order") or None,
         "judged_at": row.get("created_at"),
         "details": about | _details(row.get("details")),
@@ -84,8 +86,14 @@ def _judge_raw(row: JsonObject) -> list[Preference]:
 
 _KEPT_OF_RAW = (
     *("judgment", "seconds", "guideline", "counted", "gold", "control", "agreement", "verdict", "supersedes"),
-    *("demonstration", "source", "project"),
+    *("demonstration", "source", "project", "questions", "answers"),
 )
+
+
+def _lists_of(responses: list[JsonObject], name: str) -> list[Any] | None:
+    """None where all are empty, as before there were such."""
+    values = [response.get(name) or [] for response in responses]
+    return values if any(values) else None
 
 
 def _all_of(responses: list[JsonObject], name: str) -> list[Any] | None:
@@ -143,6 +151,7 @@ TABLE_FORMATS = (
             ),
             *("account", "guideline", "rationale", "seconds", "counted", "gold", "control", "agreement"),
             *("verdict", "supersedes", "created_at", "project", "imported", "source", "details"),
+            *("questions", "answers"),
         ),
         judge=_judge_raw,
         ignored=("group", "item", "split", "probability", "round"),

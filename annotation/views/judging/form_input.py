@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from django.http import QueryDict
@@ -11,24 +12,26 @@ from django.http import QueryDict
 from annotation.actions.judgments import ResponseRatings
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
+from annotation.logic.questions import KEY, MAX_SCALE, Comment
 from annotation.logic.ranking import LETTERS
-from annotation.logic.response_flags import FLAGS
 from annotation.models import Judgment, Skip
 from annotation.views.judging import compare, rank
 
-NO_RATINGS = ResponseRatings(quality=None, safe=None, flags=())
+NO_RATINGS = ResponseRatings()
 SAFE = {"safe": True, "unsafe": False}
 MAX_DRAFT_CHARS = 200_000
 
 
 @dataclass(frozen=True)
 class FormInput:
-    """Everything entered for one item. `text` is None where nothing was written yet."""
+    """Everything entered for one item. `text` is None where nothing was written yet; `answers` are free texts, by the keys of
+    the project's own questions."""
 
     ranks: Mapping[int, int] = field(default_factory=dict)
     degree: str | None = None
     ratings: Mapping[int, ResponseRatings] = field(default_factory=dict)
     rationale: str = ""
+    answers: Mapping[str, str] = field(default_factory=dict)
     text: str | None = None
 
     @classmethod
@@ -43,6 +46,7 @@ class FormInput:
             degree=degree,
             ratings={response: rating for response, rating in ratings.items() if rating != NO_RATINGS},
             rationale=form.get("rationale", ""),
+            answers={name.removeprefix("answer-"): form[name] for name in form if name.startswith("answer-")},
             text=form.get("text"),
         )
 
@@ -55,11 +59,16 @@ class FormInput:
             degree=judgment.degree,
             ratings={
                 placement.response_id: ResponseRatings(
-                    quality=placement.quality, safe=placement.safe, flags=tuple(placement.flags)
+                    quality=placement.quality,
+                    safe=placement.safe,
+                    flags=tuple(placement.flags),
+                    criteria=placement.criteria,
+                    comments=_read_comments(placement.comments),
                 )
                 for placement in placements
             },
             rationale=judgment.rationale,
+            answers=judgment.answers,
             text=judgment.demonstration.text if judgment.demonstration else None,
         )
 
@@ -71,11 +80,13 @@ class FormInput:
         placed = {response: _number(ranks.get(str(response)), len(shown)) for response in shown}
         rated = {response: _stored_ratings(_dict(marks.get(str(response)))) for response in shown}
         degree, rationale, text = stored.get("degree"), stored.get("rationale"), stored.get("text")
+        answers = _dict(stored.get("answers"))
         return cls(
             ranks={response: rank for response, rank in placed.items() if rank is not None},
             degree=degree if degree in Judgment.Degree.values else None,
             ratings={response: rating for response, rating in rated.items() if rating != NO_RATINGS},
             rationale=rationale if isinstance(rationale, str) else "",
+            answers={key: answer for key, answer in answers.items() if isinstance(answer, str)},
             text=text if isinstance(text, str) else None,
         )
 
@@ -85,10 +96,19 @@ class FormInput:
             "ranks": {str(response): rank for response, rank in self.ranks.items()},
             "degree": self.degree,
             "marks": {
-                str(response): {"quality": rating.quality, "safe": rating.safe, "flags": list(rating.flags)}
+                str(response): {
+                    "quality": rating.quality,
+                    "safe": rating.safe,
+                    "flags": list(rating.flags),
+                    "criteria": dict(rating.criteria),
+                    "comments": [asdict(comment) for comment in rating.comments],
+                }
                 for response, rating in self.ratings.items()
             },
             "rationale": self.rationale.replace("\0", "")[:MAX_DRAFT_CHARS],
+            "answers": {
+                key: text.replace("\0", "")[:MAX_DRAFT_CHARS] for key, text in self.answers.items() if text
+            },
             "text": None if self.text is None else self.text.replace("\0", "")[:MAX_DRAFT_CHARS],
         }
         return {name: value for name, value in data.items() if value not in (None, {}, "")}
@@ -108,7 +128,38 @@ def _read_ratings(form: QueryDict, letter: str) -> ResponseRatings:
     return ResponseRatings(
         quality=int(quality) if rank.SMALL_NUMBER.fullmatch(quality) else None,
         safe=SAFE.get(form.get(f"safe-{letter}", "")),
-        flags=tuple(flag for flag in FLAGS if flag in form.getlist(f"flags-{letter}")),
+        flags=tuple(flag for flag in form.getlist(f"flags-{letter}") if KEY.fullmatch(flag)),
+        criteria=_read_criteria(form, letter),
+        comments=_read_comments(_json(form.get(f"comments-{letter}", ""))),
+    )
+
+
+def _read_criteria(form: QueryDict, letter: str) -> dict[str, int]:
+    """From fields `criterion-<key>-<letter>`."""
+    names = {name.removeprefix("criterion-").removesuffix(f"-{letter}"): name for name in form}
+    values = {key: form[name] for key, name in names.items() if name == f"criterion-{key}-{letter}"}
+    return {key: int(value) for key, value in values.items() if rank.SMALL_NUMBER.fullmatch(value)}
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text or "[]")
+    except ValueError:
+        return []
+
+
+def _read_comments(data: object) -> tuple[Comment, ...]:
+    """From objects with `text`, `quote` and `occurrence`; other things are left out."""
+    entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+    return tuple(
+        Comment(
+            text=str(entry.get("text") or ""),
+            quote=str(entry.get("quote") or ""),
+            occurrence=occurrence
+            if type(occurrence := entry.get("occurrence")) is int and occurrence >= 0
+            else 0,
+        )
+        for entry in entries
     )
 
 
@@ -117,7 +168,13 @@ def _stored_ratings(data: Mapping[str, Any]) -> ResponseRatings:
     return ResponseRatings(
         quality=_number(data.get("quality"), QUALITY_MAX),
         safe=safe if isinstance(safe, bool) else None,
-        flags=tuple(flag for flag in FLAGS if flag in flags) if isinstance(flags, list) else (),
+        flags=tuple(flag for flag in flags if isinstance(flag, str)) if isinstance(flags, list) else (),
+        criteria={
+            key: rating
+            for key, value in _dict(data.get("criteria")).items()
+            if (rating := _number(value, MAX_SCALE))
+        },
+        comments=_read_comments(data.get("comments")),
     )
 
 

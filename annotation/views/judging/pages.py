@@ -182,6 +182,7 @@ def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
             degree=entry.degree,
             ratings=entry.ratings,
             rationale=entry.rationale,
+            answers=entry.answers,
             text=entry.text or "",
             idempotency_key=read_key(request),
         )
@@ -268,6 +269,7 @@ def _render_item(
         annotator=current_user(request),
         shown=lease.shown_order,
         extra_questions=lease.extra_questions,
+        questions=queries.questions_of(lease.question_set_id),
         form_input=entry,
         error=error,
     )

@@ -5,14 +5,16 @@ The task follows from the number of answers: none, write one; one, improve it; t
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from annotation.actions.judgments import JudgmentError, ResponseRatings
 from annotation.logic import markdown
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.masking import mask
+from annotation.logic.questions import Question, QuestionKind, flag_labels
 from annotation.logic.ranking import LETTERS
 from annotation.logic.response_flags import FLAGS
 from annotation.models import Item, Project, Response, Skip, User
@@ -39,6 +41,12 @@ class Card:
     html: str
     rank: int | None
     ratings: ResponseRatings
+    criteria: list[tuple[Question, int | None]]
+
+    @property
+    def comments(self) -> str:
+        """As JSON, for the form."""
+        return json.dumps([asdict(comment) for comment in self.ratings.comments])
 
 
 def kind_of(answers: int) -> str:
@@ -52,10 +60,12 @@ def context(
     annotator: User,
     shown: Sequence[int],
     extra_questions: Collection[str],
+    questions: Sequence[Question],
     form_input: FormInput,
     error: JudgmentError | None = None,
 ) -> dict[str, object]:
-    """Context of the item templates. `item` comes from `queries.item_to_judge`, `extra_questions` from the lease."""
+    """Context of the item templates. `item` comes from `queries.item_to_judge`, the questions from the lease."""
+    of_kind = {kind: [question for question in questions if question.kind == kind] for kind in QuestionKind}
     responses = {response.pk: response for response in item.responses.all()}
     cards = [
         Card(
@@ -64,6 +74,10 @@ def context(
             html=masked_html(responses[pk]),
             rank=form_input.ranks.get(pk),
             ratings=form_input.ratings.get(pk, NO_RATINGS),
+            criteria=[
+                (question, form_input.ratings.get(pk, NO_RATINGS).criteria.get(question.key))
+                for question in of_kind[QuestionKind.RATING]
+            ],
         )
         for letter, pk in zip(LETTERS, shown, strict=False)
     ]
@@ -78,14 +92,19 @@ def context(
         "cards": cards,
         "ranks": range(1, len(cards) + 1),
         "qualities": range(1, QUALITY_MAX + 1),
-        "flags": FLAGS.items(),
+        "flags": (flag_labels(questions) | (FLAGS if "flags" in extra_questions else {})).items(),
+        "asks_comments": bool(of_kind[QuestionKind.COMMENTS]),
+        "texts": [
+            (question, form_input.answers.get(question.key, "")) for question in of_kind[QuestionKind.TEXT]
+        ],
         "choices": compare.CHOICES,
         "chosen": compare.chosen(form_input.ranks, form_input.degree, shown),
         "form_input": form_input,
         "text": demonstrate.initial_text(form_input.text, [card.response for card in cards]),
         "html": markdown.render(form_input.text) if form_input.text else "",
         "extra_questions": extra_questions,
-        "asks_ratings": not {"quality", "safety", "flags"}.isdisjoint(extra_questions),
+        "asks_ratings": not {"quality", "safety", "flags"}.isdisjoint(extra_questions)
+        or any(question.kind != QuestionKind.TEXT for question in questions),
         "error": error,
         "reasons": Skip.Reason.choices,
         "keys": {name: f"⇧{key}" if key in LETTERS[: len(cards)] else key for name, key in ACTIONS.items()},

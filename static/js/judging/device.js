@@ -49,10 +49,10 @@ export function restoreDraft() {
   const values = new Set(draft.entered.map(String));
   for (const input of judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")) input.checked = values.has(`${input.name},${input.value}`);
   for (const [name, value] of draft.entered) {
-    const text = judgeForm().elements[name];
-    if (!(text instanceof HTMLTextAreaElement)) continue;
-    text.value = value;
-    text.dispatchEvent(new Event("input", { bubbles: true })); // for the preview
+    const field = judgeForm().elements[name];
+    if (!(field instanceof HTMLTextAreaElement) && !name.startsWith("comments-")) continue;
+    field.value = value;
+    field.dispatchEvent(new Event("input", { bubbles: true })); // for the preview
   }
   return true;
 }

@@ -1,4 +1,6 @@
-// What is asked of an answer beside its rank: quality, safe or unsafe, flags. And undo, for every choice on a screen.
+// What is asked of an answer beside its rank: quality and other ratings, safe or unsafe, flags. And undo, for every choice on
+// a screen.
+import * as comments from "./comments.js";
 import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 import { currentScreen } from "./screen.js";
@@ -45,7 +47,7 @@ function choose(answer, name, value) {
   if (!input) return false;
   input.checked = true;
   input.dispatchEvent(new Event("change", { bubbles: true }));
-  announce(`Answer ${letterOf(answer)}: ${name === "quality" ? `quality ${value} of 7` : value}.`);
+  announce(`Answer ${letterOf(answer)}: ${value}.`);
   return true;
 }
 
@@ -63,21 +65,54 @@ function answersWithout(name) {
   return answers().filter((answer) => answer.querySelector(`input[name^="${name}-"]`) && !ratingsOf(answer)[name]);
 }
 
+// The ratings of an answer, in the order shown: its quality, and one by each criterion of the project's own.
+const scales = (answer) => [...answer.querySelectorAll(".rating.quality")];
+const isRated = (scale) => scale.querySelector(":checked") !== null;
+
+// Rates the first of them that has no rating yet, or else the last.
+function rate(answer, value) {
+  const scale = scales(answer).find((each) => !isRated(each)) ?? scales(answer).at(-1);
+  const input = scale?.querySelector(`input[value="${value}"]`);
+  if (!input) return false;
+  input.checked = true;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+  const highest = scale.querySelectorAll("input").length;
+  announce(`Answer ${letterOf(answer)}: ${(scale.dataset.label ?? "quality").toLowerCase()} ${value} of ${highest}.`);
+  return true;
+}
+
+function missingCriterion() {
+  for (const scale of work().querySelectorAll(".criterion[data-required]")) {
+    if (isRated(scale)) continue;
+    const { criterion, label } = scale.dataset;
+    const missing = answers().filter((answer) => !isRated(answer.querySelector(`[data-criterion="${criterion}"]`)));
+    return { text: `${label}: every answer needs a rating; missing: ${missing.map(letterOf).join(", ")}.`, element: missing[0] };
+  }
+  return null;
+}
+
+function missingText() {
+  for (const field of judgeForm().querySelectorAll(".rationale textarea")) {
+    const [length, least] = [field.value.trim().length, Number(field.dataset.min ?? 0)];
+    if (field.required && !length) return { text: field.id === "rationale" ? "Say in a few words why." : `${field.labels[0].firstElementChild.textContent}: write a few words.`, element: field };
+    if (length && length < least) return { text: `${field.labels[0].firstElementChild.textContent}: at least ${least} characters, please; there are ${length}.`, element: field };
+  }
+  return null;
+}
+
 // Why the server would refuse a submit, and the element to correct; null where it would not.
 export function findProblem() {
   for (const [name, what] of [["quality", "needs a quality from 1 to 7"], ["safe", "is to be called safe or unsafe"]]) {
     const missing = answersWithout(name);
     if (missing.length) return { text: `Every answer ${what}; missing: ${missing.map(letterOf).join(", ")}.`, element: missing[0] };
   }
-  const rationale = judgeForm().querySelector("#rationale[required]");
-  if (rationale && !rationale.value.trim()) return { text: "Say in a few words why.", element: rationale };
-  return null;
+  return missingCriterion() ?? missingText();
 }
 
 // --- keys -----------------------------------------------------------------------------------------------------
 
 function toggleFlags(answer) {
-  const flags = answer?.querySelector("details.flags");
+  const flags = answer?.querySelector("details.flags:not(.comments)");
   if (!flags) return false;
   flags.open = !flags.open;
   if (flags.open) flags.querySelector("input").focus();
@@ -88,8 +123,8 @@ function toggleFlags(answer) {
 export function handleKey(event) {
   const answer = currentAnswer();
   if (!answer) return false;
-  const digit = event.shiftKey && /^Digit([1-7])$/.exec(event.code);
-  if (digit) return choose(answer, "quality", digit[1]);
+  const digit = event.shiftKey && /^Digit([0-9])$/.exec(event.code);
+  if (digit) return rate(answer, digit[1] === "0" ? "10" : digit[1]);
   if (event.key === "Escape" && event.target.closest("details.flags")) return toggleFlags(answer);
   switch (event.key.toLowerCase()) {
     case "y": return choose(answer, "safe", "safe");
@@ -114,5 +149,6 @@ document.addEventListener("click", (event) => {
 export function start() {
   judgeForm().noValidate = true;
   latest = checkedStates();
+  comments.start();
   show();
 }

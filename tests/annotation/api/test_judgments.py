@@ -198,6 +198,7 @@ class SubmitTests(QueueTestCase):
         expire(leases.claim(project=self.project, annotator=self.bob))
         while item_of(self.take(self.dana), self.dana) != item_of(item, self.bob):
             self.post(PATH, self.dana, self.body(self.take(self.dana)))
+        self.post(PATH, self.dana, self.body(self.take(self.dana)))
         answer = self.post(PATH, self.bob, self.body(item))
         assert answer.status_code == 201
         assert answer.json()["counted"] is False

@@ -1,0 +1,279 @@
+"""A project's own questions beside the ranks: ratings by criterion, flags, free texts, and comments on passages.
+
+The questions of a project are a numbered version, so that each judgment says which of them it answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+from annotation.logic.response_flags import FLAGS
+from annotation.logic.storable_text import storage_problem
+
+MAX_QUESTIONS = 20
+MAX_LABEL_CHARS, MAX_HELP_CHARS, MAX_END_CHARS = 80, 300, 40
+MIN_SCALE, MAX_SCALE = 2, 10
+MAX_MIN_CHARS, MAX_ANSWER_CHARS = 2_000, 10_000
+MAX_COMMENTS, MAX_COMMENT_CHARS, MAX_QUOTE_CHARS = 50, 2_000, 2_000
+"""Of one answer."""
+KEY = re.compile("[a-z][a-z0-9_]{0,39}")
+
+
+class QuestionKind(StrEnum):
+    RATING = "rating"
+    FLAG = "flag"
+    TEXT = "text"
+    COMMENTS = "comments"
+
+
+KIND_LABELS = {
+    QuestionKind.RATING: "Rating of each answer",
+    QuestionKind.FLAG: "Flag of each answer",
+    QuestionKind.TEXT: "Free text, once for the item",
+    QuestionKind.COMMENTS: "Comments on passages of each answer",
+}
+
+
+class QuestionError(Exception):
+    """Why questions, or answers to them, are refused, in a sentence.
+
+    Attributes:
+        number: of the question, counted from 0; None if it is about all of them.
+        field: of the question.
+    """
+
+    def __init__(self, message: str, *, number: int | None = None, field: str = "") -> None:
+        super().__init__(message)
+        self.number, self.field = number, field
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question.
+
+    Attributes:
+        key: its name in exports; the same in all versions.
+        required: every answer needs a rating; the text must be written. Flags and comments are never required.
+        scale: ratings are whole numbers from 1 to this.
+        low, high: what 1 and the highest rating mean.
+        min_chars: of a free text, if one is written.
+    """
+
+    key: str
+    kind: QuestionKind
+    label: str
+    help: str = ""
+    required: bool = True
+    scale: int = 5
+    low: str = ""
+    high: str = ""
+    min_chars: int = 0
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @property
+    def values(self) -> range:
+        return range(1, self.scale + 1)
+
+    @property
+    def ends(self) -> str:
+        """ "1 is false, 5 is true"; empty where the ends have no names."""
+        ends = ((1, self.low), (self.scale, self.high))
+        return ", ".join(f"{number} is {meaning}" for number, meaning in ends if meaning)
+
+
+PRESETS = (
+    Question("helpfulness", QuestionKind.RATING, "Helpfulness", low="of no help", high="all that was needed"),
+    Question("truthfulness", QuestionKind.RATING, "Truthfulness", low="false", high="all true"),
+    Question("harmlessness", QuestionKind.RATING, "Harmlessness", low="harmful", high="harmless"),
+)
+
+
+@dataclass(frozen=True)
+class Comment:
+    """A comment on a passage of an answer, or on all of it where there is no quote.
+
+    Attributes:
+        quote: the passage as it was shown.
+        occurrence: which of the places with these words, counted from 0.
+    """
+
+    text: str
+    quote: str = ""
+    occurrence: int = 0
+
+    def as_data(self, source: str) -> dict[str, Any]:
+        """As it is stored: with the place in the answer's text, in characters, or null where the quote is not in it word for
+        word, as where Markdown stands between its words."""
+        starts = [match.start() for match in re.finditer(re.escape(self.quote), source)] if self.quote else []
+        start = starts[min(self.occurrence, len(starts) - 1)] if starts else None
+        end = None if start is None else start + len(self.quote)
+        return asdict(self) | {"start": start, "end": end}
+
+
+# --- the questions of a project -------------------------------------------------------------------------------
+
+
+def read_questions(data: object) -> list[Question]:
+    """Questions from JSON, a list of objects with the fields of `Question`; a missing key is made from the label.
+
+    Raises:
+        QuestionError
+    """
+    if not isinstance(data, list):
+        raise QuestionError("The questions are not a list.")
+    if len(data) > MAX_QUESTIONS:
+        raise QuestionError(f"A project may ask at most {MAX_QUESTIONS} questions of its own.")
+    questions: list[Question] = []
+    for number, entry in enumerate(data):
+        if not isinstance(entry, Mapping):
+            raise QuestionError("This is not an object.", number=number)
+        questions.append(_read_question(entry, number, {question.key for question in questions}))
+    if sum(question.kind == QuestionKind.COMMENTS for question in questions) > 1:
+        raise QuestionError("Comments on passages can be asked for once.")
+    return questions
+
+
+def stored_questions(data: Iterable[Mapping[str, Any]]) -> tuple[Question, ...]:
+    """The questions of a stored version, which were checked when they were stored."""
+    return tuple(Question(**{**entry, "kind": QuestionKind(entry["kind"])}) for entry in data)
+
+
+def _read_question(data: Mapping[str, Any], number: int, taken: Collection[str]) -> Question:
+    def refuse(field: str, message: str) -> QuestionError:
+        return QuestionError(message, number=number, field=field)
+
+    def text(field: str, limit: int) -> str:
+        value = data.get(field) or ""
+        if not isinstance(value, str) or len(value) > limit:
+            raise refuse(field, f"This is a text of at most {limit} characters.")
+        if problem := storage_problem(value):
+            raise refuse(field, f"This text {problem}.")
+        return value.strip()
+
+    def whole(field: str, low: int, high: int, default: int) -> int:
+        value = default if data.get(field) is None else data[field]
+        if type(value) is not int or not low <= value <= high:
+            raise refuse(field, f"This is a whole number from {low} to {high:,}.")
+        return value
+
+    if unknown := set(data) - {field.name for field in fields(Question)}:
+        raise refuse(min(unknown), f"There is no field {min(unknown)!r}.")
+    if data.get("kind") not in list(QuestionKind):
+        raise refuse("kind", f"The kind is one of {', '.join(QuestionKind)}.")
+    label = text("label", MAX_LABEL_CHARS)
+    if not label:
+        raise refuse("label", "Each question needs a label.")
+    key = text("key", 40) or _free_key(label, taken)
+    if not KEY.fullmatch(key):
+        raise refuse(
+            "key", "A key is made of small letters, digits and underscores, and begins with a letter."
+        )
+    if key in taken or key in FLAGS:
+        raise refuse("key", f"The key {key!r} is taken: give each question its own.")
+    required = True if data.get("required") is None else data["required"]
+    if not isinstance(required, bool):
+        raise refuse("required", "This is true or false.")
+    return Question(
+        key=key,
+        kind=QuestionKind(data["kind"]),
+        label=label,
+        help=text("help", MAX_HELP_CHARS),
+        required=required and data["kind"] in (QuestionKind.RATING, QuestionKind.TEXT),
+        scale=whole("scale", MIN_SCALE, MAX_SCALE, 5),
+        low=text("low", MAX_END_CHARS),
+        high=text("high", MAX_END_CHARS),
+        min_chars=whole("min_chars", 0, MAX_MIN_CHARS, 0),
+    )
+
+
+def _free_key(label: str, taken: Collection[str]) -> str:
+    base = re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")[:36]
+    base = base if KEY.fullmatch(base) else "question"
+    numbered = (f"{base}_{n}" for n in range(2, MAX_QUESTIONS + 2))
+    return (
+        base if base not in taken and base not in FLAGS else next(key for key in numbered if key not in taken)
+    )
+
+
+# --- answers to them ------------------------------------------------------------------------------------------
+
+
+def flag_labels(questions: Sequence[Question]) -> dict[str, str]:
+    """The labels of the project's own flags, by key."""
+    return {question.key: question.label for question in questions if question.kind == QuestionKind.FLAG}
+
+
+def check_criteria(
+    questions: Sequence[Question],
+    criteria: Mapping[int, Mapping[str, int]],
+    letters: Callable[[Callable[[int], bool]], str],
+) -> None:
+    """Refuse ratings that are missing or that nobody asked for.
+
+    Args:
+        criteria: ratings by key, of each response.
+        letters: names the responses for which a condition holds.
+
+    Raises:
+        QuestionError
+    """
+    asked = {question.key: question for question in questions if question.kind == QuestionKind.RATING}
+    if unknown := {key for ratings in criteria.values() for key in ratings} - set(asked):
+        raise QuestionError(f"This project does not ask for a rating {min(unknown)!r}.")
+    for key, question in asked.items():
+        span = f"a rating from 1 to {question.scale}"
+        missing = letters(lambda response, key=key: key not in criteria[response])  # type: ignore[misc]
+        if missing and question.required:
+            raise QuestionError(f"{question.label}: every answer needs {span}; missing: {missing}.")
+        if any(ratings.get(key, 1) not in question.values for ratings in criteria.values()):
+            raise QuestionError(f"{question.label}: give {span}.")
+
+
+def check_answers(questions: Sequence[Question], answers: Mapping[str, str]) -> None:
+    """Refuse free texts that are missing, too short or too long, or that nobody asked for.
+
+    Raises:
+        QuestionError
+    """
+    asked = {question.key: question for question in questions if question.kind == QuestionKind.TEXT}
+    if unknown := set(answers) - set(asked):
+        raise QuestionError(f"This project does not ask the question {min(unknown)!r}.")
+    for key, question in asked.items():
+        answer = answers.get(key, "").strip()
+        if problem := storage_problem(answer):
+            raise QuestionError(f"{question.label}: the text {problem}.")
+        if len(answer) > MAX_ANSWER_CHARS:
+            raise QuestionError(f"{question.label}: at most {MAX_ANSWER_CHARS:,} characters.")
+        if not answer and question.required:
+            raise QuestionError(f"{question.label}: write a few words.")
+        if answer and len(answer) < question.min_chars:
+            raise QuestionError(
+                f"{question.label}: at least {question.min_chars:,} characters, please; there are {len(answer):,}."
+            )
+
+
+def check_comments(questions: Sequence[Question], comments: Sequence[Comment]) -> None:
+    """Refuse comments on one answer that are empty, too long or too many, or that nobody asked for.
+
+    Raises:
+        QuestionError
+    """
+    if comments and not any(question.kind == QuestionKind.COMMENTS for question in questions):
+        raise QuestionError("This project does not ask for comments on passages.")
+    if len(comments) > MAX_COMMENTS:
+        raise QuestionError(f"An answer may have at most {MAX_COMMENTS} comments.")
+    for comment in comments:
+        if not comment.text.strip():
+            raise QuestionError("A comment is empty: write it, or remove it.")
+        if len(comment.text) > MAX_COMMENT_CHARS or len(comment.quote) > MAX_QUOTE_CHARS:
+            raise QuestionError(
+                f"A comment may have at most {MAX_COMMENT_CHARS:,} characters, and so may the passage."
+            )
+        if problem := storage_problem(comment.text) or storage_problem(comment.quote):
+            raise QuestionError(f"A comment {problem}.")

@@ -1,0 +1,145 @@
+// Comments on passages of the answers. A selection within an answer offers one; they travel in a hidden field, as JSON.
+import { announce, answers, goTo, letterOf, work } from "./dom.js";
+import { saveDraftSoon } from "./drafts.js";
+
+const MAX_QUOTE_CHARS = 2_000;
+const chosen = new WeakMap(); // by answer: the passage that the next comment is about
+
+const fieldOf = (answer) => answer.querySelector(`input[name="comments-${letterOf(answer)}"]`);
+const commentsOf = (answer) => JSON.parse(fieldOf(answer).value || "[]");
+
+function store(answer, comments) {
+  fieldOf(answer).value = JSON.stringify(comments);
+  show(answer);
+  saveDraftSoon();
+}
+
+// --- showing ------------------------------------------------------------------------------------------------
+
+function show(answer) {
+  const comments = commentsOf(answer);
+  answer.querySelector("[data-comment-count]").textContent = comments.length || "";
+  answer.querySelector(".comment-list").replaceChildren(...comments.map(itemOf));
+  highlight();
+}
+
+function itemOf({ quote, text }, number) {
+  const item = document.createElement("li");
+  const words = document.createElement("p");
+  if (quote) {
+    const passage = document.createElement("q");
+    passage.textContent = quote;
+    words.append(passage, " ");
+  }
+  words.append(text);
+  words.dir = "auto";
+  const remove = document.createElement("button");
+  Object.assign(remove, { type: "button", className: "icon-button", textContent: "×" });
+  remove.setAttribute("aria-label", `Remove comment ${number + 1}`);
+  remove.dataset.removeComment = number;
+  item.append(words, remove);
+  return item;
+}
+
+// The passages are marked in the text, where the browser can do that without changing it.
+function highlight() {
+  if (!globalThis.Highlight) return;
+  const ranges = answers().filter(fieldOf).flatMap((answer) => commentsOf(answer).map((comment) => rangeOf(answer, comment)));
+  CSS.highlights.set("comment", new Highlight(...ranges.filter(Boolean)));
+}
+
+function textNodes(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  while (walker.nextNode()) nodes.push(walker.currentNode);
+  return nodes;
+}
+
+function rangeOf(answer, { quote, occurrence }) {
+  const prose = answer.querySelector(".prose");
+  let start = -1;
+  for (let n = 0; quote && n <= occurrence; n++) start = prose.textContent.indexOf(quote, start + 1);
+  if (start < 0) return null;
+  const range = document.createRange();
+  let passed = 0;
+  for (const node of textNodes(prose)) {
+    const end = passed + node.length;
+    if (start >= passed && start < end) range.setStart(node, start - passed);
+    if (start + quote.length > passed && start + quote.length <= end) range.setEnd(node, start + quote.length - passed);
+    passed = end;
+  }
+  return range;
+}
+
+// --- a selection ----------------------------------------------------------------------------------------------
+
+// The selected passage of an answer: its words, and which of the places with these words it is.
+function selectedPassage() {
+  const selection = document.getSelection();
+  if (!selection?.rangeCount || selection.isCollapsed) return null;
+  const range = selection.getRangeAt(0);
+  const element = range.commonAncestorContainer.nodeType === Node.TEXT_NODE ? range.commonAncestorContainer.parentElement : range.commonAncestorContainer;
+  const prose = element.closest(".answer .prose");
+  const answer = prose?.closest(".answer");
+  if (!answer || !fieldOf(answer)) return null;
+  const before = document.createRange();
+  before.setStart(prose, 0);
+  before.setEnd(range.startContainer, range.startOffset);
+  const whole = range.toString();
+  const quote = whole.trim().slice(0, MAX_QUOTE_CHARS);
+  const start = before.toString().length + whole.indexOf(whole.trim());
+  const occurrence = quote ? prose.textContent.slice(0, start + quote.length).split(quote).length - 2 : 0;
+  return quote ? { answer, quote, occurrence: Math.max(0, occurrence) } : null;
+}
+
+function choose(answer, passage) {
+  if (passage) chosen.set(answer, passage);
+  else chosen.delete(answer);
+  const line = answer.querySelector(".comment-quote");
+  line.hidden = !passage;
+  line.querySelector("q").textContent = passage?.quote ?? "";
+  answer.querySelector("[data-comment-target]").textContent = passage ? "this passage" : "the whole answer";
+}
+
+document.addEventListener("selectionchange", () => {
+  const passage = selectedPassage();
+  if (!passage) return;
+  choose(passage.answer, { quote: passage.quote, occurrence: passage.occurrence });
+  passage.answer.querySelector("details.comments").classList.add("has-passage");
+});
+
+// --- events ---------------------------------------------------------------------------------------------------
+
+function add(answer) {
+  const box = answer.querySelector("[data-comment-text]");
+  const text = box.value.trim();
+  if (!text) return box.focus();
+  store(answer, [...commentsOf(answer), { text, ...(chosen.get(answer) ?? { quote: "", occurrence: 0 }) }]);
+  box.value = "";
+  choose(answer, null);
+  announce(`Comment added. Answer ${letterOf(answer)} has ${commentsOf(answer).length}.`);
+  return box.focus();
+}
+
+document.addEventListener("click", (event) => {
+  const part = event.target.closest("details.comments");
+  const answer = part?.closest(".answer");
+  if (!answer) return;
+  if (event.target.closest("[data-add-comment]")) add(answer);
+  else if (event.target.closest("[data-clear-quote]")) choose(answer, null);
+  else if (event.target.closest("[data-remove-comment]")) {
+    store(answer, commentsOf(answer).toSpliced(Number(event.target.closest("[data-remove-comment]").dataset.removeComment), 1));
+    goTo(answer);
+  }
+});
+
+export function start() {
+  for (const answer of work().querySelectorAll(".answer:has(details.comments)")) show(answer);
+}
+
+// What stands in the box when the item is submitted is a comment, too.
+export function addPending() {
+  for (const answer of work().querySelectorAll(".answer:has(details.comments)")) {
+    if (answer.querySelector("[data-comment-text]").value.trim()) add(answer);
+  }
+}
