@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.db import connection
@@ -137,12 +137,15 @@ class Candidate:
 
 @dataclass(frozen=True)
 class AnswerRating:
-    """One annotator's rank, quality, safety and flags for one answer."""
+    """One annotator's rank, quality, safety and flags for one answer, and what the project's own questions asked: ratings by
+    key, and comments on passages."""
 
     rank: int | None
     quality: int | None = None
     safe: bool | None = None
     flags: tuple[str, ...] = ()
+    criteria: Mapping[str, int] = field(default_factory=dict)
+    comments: Sequence[Mapping[str, Any]] = ()
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,21 @@ class ItemReview:
     open_slots: int
     imported: list[ImportedItemJudgment]
 
+    @property
+    def comments(self) -> list[dict[str, str]]:
+        """Annotators' comments on passages of the answers, answer by answer."""
+        return [
+            {
+                "letter": candidate.letter,
+                "name": judgment.name,
+                "quote": comment["quote"],
+                "text": comment["text"],
+            }
+            for place, candidate in enumerate(self.candidates)
+            for judgment in self.judgments
+            for comment in judgment.ratings[place].comments
+        ]
+
 
 def item_review(item: Item) -> ItemReview:
     """Seven queries: answers, judgments with their placements, skips, review flags, verdicts, slots, imported judgments."""
@@ -258,7 +276,8 @@ def _judgments(item: Item, order: list[int]) -> list[ItemJudgment]:
         placed = {placement.response_id: placement for placement in judgment.placements.all()}
         if order and set(placed) == set(order):
             ratings = [
-                AnswerRating(p.rank, p.quality, p.safe, tuple(p.flags)) for p in (placed[pk] for pk in order)
+                AnswerRating(p.rank, p.quality, p.safe, tuple(p.flags), p.criteria, p.comments)
+                for p in (placed[pk] for pk in order)
             ]
             complete.append(ItemJudgment(judgment.annotator.username, ratings, judgment))
     return complete

@@ -13,6 +13,7 @@ from annotation.access import Role, project_for
 from annotation.analytics import annotators
 from annotation.analytics.agreement import alphas, tallies
 from annotation.analytics.filters import PERIODS, Filters
+from annotation.analytics.rating_agreement import rating_agreement
 from annotation.api import errors
 from annotation.api.view import ApiView
 from annotation.logic.agreement import Tally
@@ -49,6 +50,17 @@ class AnnotatorOut(serializers.Serializer[Any]):
     )
 
 
+class RatingOut(serializers.Serializer[Any]):
+    name = serializers.CharField(
+        help_text="quality, safety, or the key of one of the project's own questions."
+    )
+    alpha = IntervalOut(allow_null=True, help_text="Krippendorff's, ordinal.")
+    same = serializers.FloatField(
+        help_text="Of the pairs of annotators of an answer, those who gave it the same value."
+    )
+    answers = serializers.IntegerField(help_text="Answers that two or more people rated.")
+
+
 class QualityOut(serializers.Serializer[Any]):
     alpha_ordinal = IntervalOut(allow_null=True, help_text="Krippendorff's, of ranks and degrees.")
     alpha_nominal = IntervalOut(allow_null=True, help_text="The same, of which of two answers is better.")
@@ -59,6 +71,7 @@ class QualityOut(serializers.Serializer[Any]):
         allow_null=True, help_text="Kendall's, the mean over two people's rankings."
     )
     gold = IntervalOut(allow_null=True, help_text="On items with a known answer.")
+    ratings = RatingOut(many=True, help_text="Agreement on ratings and flags of answers.")
     annotators = AnnotatorOut(many=True)
 
 
@@ -90,6 +103,7 @@ class QualityApi(ApiView):
             "agreement": whole.share,
             "tau_b": whole.mean_tau,
             "gold": annotators.total_gold_score(row.gold for row in stats).share,
+            "ratings": rating_agreement(project, filters),
             "annotators": stats,
         }
         return Response(QualityOut(figures).data)

@@ -50,6 +50,12 @@ def on_scale(value: float) -> float:
 
 
 @register.filter
+def question_label(key: str) -> str:
+    """`too_long -> "too long"`: the key of one of the project's own questions, for people."""
+    return key.replace("_", " ")
+
+
+@register.filter
 def event_label(verb: str) -> str:
     return VERBS.get(verb, verb)
 

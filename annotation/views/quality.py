@@ -20,6 +20,7 @@ from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import Alphas, alphas, tallies
 from annotation.analytics.filters import Filters, filter_choices
 from annotation.analytics.item_search import LEAST_AGREED
+from annotation.analytics.rating_agreement import rating_agreement
 from annotation.logic import agreement
 from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Event
@@ -70,6 +71,7 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
         "tau": overall.mean_tau,
         "tau_words": agreement.in_words(overall.mean_tau),
         "alphas": alpha,
+        "ratings": rating_agreement(project, filters),
         "alpha_words": agreement.in_words(alpha.ordinal.value if alpha.ordinal else None),
         "gold": annotators.total_gold_score(row.gold for row in stats),
         "step": step,

@@ -52,5 +52,5 @@ class QualityTests(AnalyticsTestCase):
         self.sign_in(self.alice)
         # user; membership; whether it is large; from when to when; agreement, two of alpha; people: agreement, gold, work,
         # users, members; the filters' tags, people, versions; versions again; degrees
-        with self.assertNumQueries(17):
+        with self.assertNumQueries(18):
             self.client.get(self.url("quality"))

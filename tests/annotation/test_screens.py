@@ -241,7 +241,7 @@ class MarksTests(JudgingTestCase):
         for wrong in (
             {"ranks": 5, "marks": [1], "degree": [1], "rationale": 7, "text": {}},
             {"ranks": {a: [1], b: True}, "marks": {a: 5, b: {"quality": "x", "safe": 1, "flags": 3}}},
-            {"ranks": {a: 77}, "marks": {b: {"quality": 99, "flags": [["x"], "odd"]}}, "degree": "hugely"},
+            {"ranks": {a: 77}, "marks": {b: {"quality": 99, "flags": [["x"], 7]}}, "degree": "hugely"},
         ):
             with self.subTest(wrong):
                 drafts.save_draft(lease=lease, data=wrong)
@@ -255,11 +255,10 @@ class MarksTests(JudgingTestCase):
         assert self.send(self.filled(self.open(), rationale="a\0b"), "work-draft").status_code == 204
         assert Draft.objects.get().data["rationale"] == "ab"
 
-    def test_flags_that_are_none_are_left_out(self) -> None:
-        context = self.open()
-        first = context["cards"][0].response.pk
-        self.send(self.filled(context, **{"flags-A": ["nonsense", "opinion"]}))
-        assert Placement.objects.get(response=first).flags == ["opinion"]
+    def test_flags_that_are_none_are_refused(self) -> None:
+        page = self.send(self.filled(self.open(), **{"flags-A": ["nonsense", "opinion"]}))
+        self.assertContains(page, "&#x27;nonsense&#x27; is not a flag", status_code=422)
+        assert not Judgment.objects.exists()
 
 
 class SkipWithANoteTests(JudgingTestCase):

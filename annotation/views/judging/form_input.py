@@ -95,16 +95,7 @@ class FormInput:
         data: dict[str, Any] = {
             "ranks": {str(response): rank for response, rank in self.ranks.items()},
             "degree": self.degree,
-            "marks": {
-                str(response): {
-                    "quality": rating.quality,
-                    "safe": rating.safe,
-                    "flags": list(rating.flags),
-                    "criteria": dict(rating.criteria),
-                    "comments": [asdict(comment) for comment in rating.comments],
-                }
-                for response, rating in self.ratings.items()
-            },
+            "marks": {str(response): _mark_data(rating) for response, rating in self.ratings.items()},
             "rationale": self.rationale.replace("\0", "")[:MAX_DRAFT_CHARS],
             "answers": {
                 key: text.replace("\0", "")[:MAX_DRAFT_CHARS] for key, text in self.answers.items() if text
@@ -112,6 +103,12 @@ class FormInput:
             "text": None if self.text is None else self.text.replace("\0", "")[:MAX_DRAFT_CHARS],
         }
         return {name: value for name, value in data.items() if value not in (None, {}, "")}
+
+
+def _mark_data(rating: ResponseRatings) -> dict[str, Any]:
+    data: dict[str, Any] = {"quality": rating.quality, "safe": rating.safe, "flags": list(rating.flags)}
+    own = {"criteria": dict(rating.criteria), "comments": [asdict(comment) for comment in rating.comments]}
+    return data | {name: value for name, value in own.items() if value}
 
 
 def skip_note(form: QueryDict) -> str:

@@ -23,6 +23,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-tokens", "GET"): (ALL + " outsider", "read"),
     ("api-project", "GET"): (ALL, "read"),
     ("api-project", "PATCH"): (LEAD, "lead"),
+    ("api-questions", "GET"): (ALL, "read"),
+    ("api-questions", "POST"): (LEAD, "lead"),
     ("api-guidelines", "GET"): (ALL, "read"),
     ("api-guidelines", "POST"): (LEAD, "lead"),
     ("api-members", "GET"): (LEAD, "read"),
@@ -198,6 +200,7 @@ class PermissionTests(ApiTestCase):
         for name, method, body in (
             ("api-project", "PATCH", {"overlap": 2, "slug": "other"}),
             ("api-guidelines", "POST", {"text": "Prefer what is true.", "title": "x"}),
+            ("api-questions", "POST", {"questions": [], "title": "x"}),
             ("api-snapshots", "POST", {"comment": "x"}),
             ("api-invitations", "POST", {"role": "annotator", "place": 3}),
             (
