@@ -310,7 +310,7 @@ def criteria_tables(report: dict[str, Any]) -> CriteriaTables | None:
     accuracies = [
         AccuracyRow(_criterion_label(row["criterion"]), row["accuracy"], row["pairs"]) for row in rows
     ]
-    heads = ["Overall reward", *(row.label for row in accuracies)]
+    heads = ["Reward", *(row.label for row in accuracies)]
     cells = [
         ["–" if value is None else f"{value:.2f}" for value in values]
         for values in report["criteria_correlation"]

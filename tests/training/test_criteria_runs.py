@@ -177,7 +177,7 @@ class CriteriaPageTests(RunTestCase):
         card = render_model_card(version)
         assert "| Accuracy by criterion | 77.5% |" in card
         assert "| Truthfulness | 77.5% | 1,040 |" in card
-        assert "| score | Overall reward | Truthfulness | Follows instructions |\n|---|---|---|---|\n" in card
+        assert "| score | Reward | Truthfulness | Follows instructions |\n|---|---|---|---|\n" in card
         assert "| Truthfulness | 0.25 | 1.00 | – |" in card
 
     def test_models_without_criteria_have_no_such_table(self) -> None:

@@ -1,5 +1,5 @@
-"""The reward model: a trunk from the policy, and a head that maps each response's last token to one number; and one more such
-head for each criterion that responses are rated by, as in multi-attribute reward models (ArmoRM, Wang et al. 2024)."""
+"""The reward model: a trunk from the policy, and a head that maps each response's last token to one number; with criteria, one
+more head for each."""
 
 from __future__ import annotations
 

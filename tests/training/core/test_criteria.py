@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification
 
 from tests.training.core.conftest import (
     in_float64,
@@ -266,6 +267,9 @@ def test_the_model_is_read_again_with_its_heads_and_its_reward_is_that_of_others
     batch = shared_layout([EncodedGroup([3, 5], [[6, 7], [8, 3, 9]])])
     rewards, criteria = model.all_scores(batch)
     assert model(batch).equal(rewards)
+    classifier = AutoModelForSequenceClassification.from_pretrained(output, num_labels=1)
+    loaded = classifier.base_model.state_dict()
+    assert all(loaded[name].equal(weight) for name, weight in model.trunk.state_dict().items())
     plain = shutil.copytree(output, tmp_path / "plain")
     for name in ("criteria.json", "criteria.safetensors"):
         (plain / name).unlink()
