@@ -58,7 +58,7 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     by_line: dict[int, dict[str, Any]] = {}
     for index, group in enumerate(groups):
         for ranking, places in zip(group.rankings, group.places, strict=True):
-            row = {"id": ranking.id, "rewards": rounded(scores.rewards, index, places)}
+            row: dict[str, Any] = {"id": ranking.id, "rewards": rounded(scores.rewards, index, places)}
             if scores.criteria:
                 row["criteria"] = {
                     name: rounded(head, index, places) for name, head in scores.criteria.items()

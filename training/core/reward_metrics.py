@@ -171,12 +171,11 @@ def criteria_report(
     group's responses."""
     if not criteria:
         return {}
-    accuracies = [
-        {"criterion": name, **criterion_accuracy(groups, scores, name)} for name, scores in criteria.items()
-    ]
+    accuracies = {name: criterion_accuracy(groups, scores, name) for name, scores in criteria.items()}
+    known = [row["accuracy"] for row in accuracies.values() if row["accuracy"] is not None]
     return {
-        "criteria_accuracy": _mean(row["accuracy"] for row in accuracies if row["accuracy"] is not None),
-        "accuracy_by_criterion": accuracies,
+        "criteria_accuracy": _mean(known),
+        "accuracy_by_criterion": [{"criterion": name, **row} for name, row in accuracies.items()],
         "criteria_correlation": correlations([_flat(scores) for scores in (rewards, *criteria.values())]),
     }
 
