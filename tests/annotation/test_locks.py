@@ -72,9 +72,7 @@ def test_a_judgment_comes_in_while_a_reviewer_decides_the_item(project: Project,
     assert Judgment.objects.get().annotator == bob
 
 
-def test_a_late_judgment_waits_while_somebody_else_renews_their_lease_on_the_item(
-    project: Project, alice: User
-) -> None:
+def test_a_late_judgment_waits_while_somebody_else_renews_their_lease_on_the_item(project: Project, alice: User) -> None:
     bob = builders.user("bob")
     builders.join(project, bob, Member.Role.ANNOTATOR)
     builders.items(project, 1)
