@@ -51,6 +51,13 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             True,
         ),
         MetricLabel(
+            "criteria_accuracy",
+            "Accuracy by criterion",
+            "How often the scores by criterion agree with the ratings on held-out prompts, on average over the criteria; 50% is"
+            " chance.",
+            True,
+        ),
+        MetricLabel(
             "reward_margin", "Reward margin", "Mean reward of the chosen minus that of the rejected answer."
         ),
         MetricLabel(
@@ -179,7 +186,7 @@ class Chart:
 CHARTS = (
     Chart("Reward", ("reward", "held_out_reward"), large=True),
     Chart("Loss", ("loss", "held_out_loss"), large=True),
-    Chart("Accuracy", ("accuracy", "held_out_accuracy"), large=True),
+    Chart("Accuracy", ("accuracy", "held_out_accuracy", "criteria_accuracy"), large=True),
     Chart("Rewards", ("reward_chosen", "reward_rejected")),
     Chart("Reward margin", ("reward_margin",)),
     Chart("KL", ("kl",)),
@@ -276,3 +283,36 @@ def accuracy_rows(report: dict[str, Any], table: str) -> list[AccuracyRow]:
         for key, label in ROW_LABELS.items()
         if key in rows and rows[key]["pairs"]
     ]
+
+
+def _criterion_label(name: str) -> str:
+    return name.replace("_", " ").capitalize()
+
+
+@dataclass(frozen=True)
+class CriteriaTables:
+    """What a report has of a model's scores by criterion.
+
+    heads: the labels of the reward and of each criterion. correlations: a row for each of them, its label and its correlation
+    with every one, formatted.
+    """
+
+    accuracies: list[AccuracyRow]
+    heads: list[str]
+    correlations: list[tuple[str, list[str]]]
+
+
+def criteria_tables(report: dict[str, Any]) -> CriteriaTables | None:
+    """The tables of a report's criteria; None if the model has none."""
+    rows = report.get("accuracy_by_criterion")
+    if not rows:
+        return None
+    accuracies = [
+        AccuracyRow(_criterion_label(row["criterion"]), row["accuracy"], row["pairs"]) for row in rows
+    ]
+    heads = ["Reward", *(row.label for row in accuracies)]
+    cells = [
+        ["–" if value is None else f"{value:.2f}" for value in values]
+        for values in report["criteria_correlation"]
+    ]
+    return CriteriaTables(accuracies, heads, list(zip(heads, cells, strict=True)))

@@ -35,7 +35,13 @@ ANSWERS = [
     "- one\n- two\n  1. three\n\n" + "A long paragraph. " * 300,
 ]
 
-RUN_REPORT = {"accuracy": 0.7, "reliability": [{"confidence": 0.62, "accuracy": 0.6, "pairs": 80}]}
+CRITERIA = ("helpfulness", "truthfulness", "harmlessness", "follows_the_instructions")
+RUN_REPORT = {
+    "accuracy": 0.7,
+    "reliability": [{"confidence": 0.62, "accuracy": 0.6, "pairs": 80}],
+    "accuracy_by_criterion": [{"criterion": name, "accuracy": 0.7, "pairs": 40} for name in CRITERIA],
+    "criteria_correlation": [[0.25] * (1 + len(CRITERIA))] * (1 + len(CRITERIA)),
+}
 ROUND_REPORT = {
     "wins": [{"by": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
     "reward_by_kl": [{"name": "PPO run 1", "points": [[0.0, 0.1], [1.2, 0.9], [4.2, 1.0]]}],

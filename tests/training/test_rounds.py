@@ -48,6 +48,16 @@ class MovingTests(RoundTestCase):
         assert current_model(self.policy_project, ModelVersion.Kind.REWARD) is not None
         assert 0 < Item.objects.count() - before <= 10
 
+    def test_the_loop_s_criteria_are_those_of_its_own_reward_model_alone(self) -> None:
+        """The judgments of the safety project, and the held-out ones, need not have ratings."""
+        judge_items(self.policy_project, self.alice, 30)
+        loop = self.make_loop(options={"second_opinion": True})
+        loop.configs = loop.configs | {"reward": loop.configs["reward"] | {"criteria": "kind"}}
+        loop.save()
+        round = play(transitions.start_round(loop=loop, creator=self.alice), until="measure")
+        criteria = {part: round.runs.get(part=part).config["criteria"] for part in ("reward", "second")}
+        assert criteria == {"reward": "kind", "second": ""}
+
     def test_a_rejected_policy_is_not_current_and_the_old_one_answers(self) -> None:
         round = play(self.start_round(), until="promotion")
         before = Item.objects.order_by("pk").last()

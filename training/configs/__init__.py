@@ -15,9 +15,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.configs.base import Config, TrainingConfig
-from training.configs.fields import HUB_ID, ConfigError, Value, checked
+from training.configs.fields import HUB_ID, ConfigError, Value, checked, split_names
 from training.configs.generation import GenerateConfig
-from training.configs.preferences import DEGREES, MARGINS, DPOConfig, EvaluateConfig, RewardConfig
+from training.configs.preferences import (
+    DEGREES,
+    MARGINS,
+    DPOConfig,
+    EvaluateConfig,
+    RewardConfig,
+    is_criterion,
+)
 from training.configs.rollouts import (
     ClippedConfig,
     GradientConfig,
@@ -53,6 +60,8 @@ __all__ = [
     "Value",
     "check_values",
     "from_dict",
+    "is_criterion",
+    "split_names",
 ]
 
 KINDS: dict[str, type[Config]] = {

@@ -37,6 +37,11 @@ def setting(
     return field(default=default, metadata=metadata)
 
 
+def split_names(text: str) -> list[str]:
+    """The names in a setting that takes several, separated by commas."""
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
 _TYPES: dict[str, tuple[type, str]] = {
     "int": (int, "a whole number"),
     "float": (float, "a number"),

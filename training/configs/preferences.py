@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
 from training.configs.base import Config, TrainingConfig, layout_setting, too_long_setting
-from training.configs.fields import ConfigError, setting
+from training.configs.fields import ConfigError, setting, split_names
 
 DEGREES = ("significantly", "better", "slightly", "negligibly")
 """How much better the preferred response is, strongest first (Llama 2, section 3.1)."""
@@ -17,6 +18,13 @@ MARGINS: dict[str, dict[str, float]] = {
     "large": {"significantly": 3.0, "better": 2.0, "slightly": 1.0, "negligibly": 0.0},
 }
 """Margin by degree, in logits (Llama 2, table 27)."""
+
+MAX_CRITERIA = 8
+
+
+def is_criterion(name: object) -> bool:
+    """Whether `name` can be the key of a criterion that responses are rated by."""
+    return isinstance(name, str) and re.fullmatch("[a-z][a-z0-9_]{0,39}", name) is not None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +89,19 @@ class RewardConfig(JudgmentsConfig):
         min=0.0,
         max=1000.0,
     )
+    criteria: str = setting(
+        "",
+        "Criteria",
+        "Keys of criteria that responses are rated by, separated by commas, such as helpfulness, truthfulness; at most 8. For"
+        " each the model learns one more score, from the pairs that its ratings order. Empty: the overall reward alone.",
+    )
+    criteria_weight: float = setting(
+        1.0,
+        "Criteria loss weight",
+        "Weight of the mean loss over the criteria, beside the loss of the overall reward; without criteria it has no effect.",
+        min=0.001,
+        max=1000.0,
+    )
     patience: int = setting(
         0,
         "Early-stopping patience",
@@ -90,9 +111,25 @@ class RewardConfig(JudgmentsConfig):
         max=100_000,
     )
 
+    @property
+    def criterion_names(self) -> list[str]:
+        return split_names(self.criteria)
+
     def _check_relations(self) -> None:
         if self.patience and not self.evaluate_every:
             raise ConfigError("patience", "needs evaluations during training; set evaluate_every.")
+        names = self.criterion_names
+        for name in names:
+            if not is_criterion(name):
+                raise ConfigError(
+                    "criteria",
+                    f"holds {name[:60]!r}, which is no key of a criterion: a key has at most 40 lower-case letters, digits"
+                    " and underscores, a letter first.",
+                )
+            if names.count(name) > 1:
+                raise ConfigError("criteria", f"holds {name} twice.")
+        if len(names) > MAX_CRITERIA:
+            raise ConfigError("criteria", f"can be at most {MAX_CRITERIA}, not {len(names)}.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from training.configs import DEGREES
+from training.configs import DEGREES, is_criterion
 from training.core.errors import BadInput
 
 Message = dict[str, str]
@@ -32,6 +32,7 @@ class Ranking:
     name: what messages call it.
     probability: of a choice between two, the fraction of people who prefer the first; the ranks then agree with it.
     safe: for each response, its safety label, or None without one.
+    criteria: by criterion, for each response its rating, higher for better, or None without one.
     """
 
     line: int
@@ -44,6 +45,7 @@ class Ranking:
     token_ids: list[list[int] | None]
     probability: float | None = None
     safe: list[bool | None] | None = None
+    criteria: Mapping[str, list[int | None]] = field(default_factory=dict)
     name: str = ""
 
 
@@ -210,7 +212,31 @@ def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
         token_ids=token_ids,
         probability=None if probability is None else float(probability),
         safe=safe,
+        criteria=_criteria(row, len(responses), line),
     )
+
+
+def _criteria(row: dict[str, Any], k: int, line: int) -> dict[str, list[int | None]]:
+    """The ratings of a row's k responses by criterion."""
+    criteria = row.get("criteria")
+    if criteria is None:
+        return {}
+    if not isinstance(criteria, dict):
+        raise _error(line, "'criteria' must be an object with a list of ratings by criterion")
+    for name, ratings in criteria.items():
+        if not is_criterion(name):
+            raise _error(
+                line,
+                f"'criteria' holds {name[:60]!r}, but a key has at most 40 lower-case letters, digits and underscores, a"
+                " letter first",
+            )
+        if not isinstance(ratings, list) or not all(
+            rating is None or (type(rating) is int and rating >= 1) for rating in ratings
+        ):
+            raise _error(line, f"'criteria' must hold whole numbers from 1 up, or null, for {name}")
+        if len(ratings) != k:
+            raise _error(line, f"there are {k} responses but {len(ratings)} ratings of {name} in 'criteria'")
+    return criteria
 
 
 def _name(row: dict[str, Any], line: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from training.core.job_directory import Job, write_json, write_lines, write_outp
 from training.core.long_rows import LongRows
 from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
 from training.core.preference_groups import group_rankings
-from training.core.reward_metrics import reward_report
+from training.core.reward_metrics import criteria_report, reward_report
 from training.core.reward_model import load_reward_model
 from training.core.tokenization import warn_of_truncation
 from training.core.train_reward import score_groups
 
 
 def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]:
-    """Score every response, report on the rows that have ranks or safety labels, and return the job's result."""
+    """Score every response, report on the rows that have ranks, safety labels or ratings, and return the job's result."""
     rankings = read_rankings(job.data, ranks_required=False)
     setting = "reward_model" if job.reward_model else "model"
     source = resolve_source(job.reward_model or job.model or "", job.folder, setting)
@@ -35,23 +36,34 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
     events.start(job.kind, len(rankings), None)
-    rewards = score_groups(model, groups, passes, events.raise_if_stopped)
+    scores = score_groups(model, groups, passes, events.raise_if_stopped)
     events.progress(len(rankings), len(rankings))
     reported = [
-        (group, scores)
-        for group, scores in zip(groups, rewards, strict=True)
+        index
+        for index, group in enumerate(groups)
         if (group.held_out or config.split == "all")
-        and any(ranking.ranks or ranking.safe for ranking in group.rankings)
+        and any(ranking.ranks or ranking.safe or ranking.criteria for ranking in group.rankings)
     ]
-    report = reward_report(
-        [group for group, _ in reported], [scores for _, scores in reported], margin=config.margin
+    judged = [groups[index] for index in reported]
+    rewards, *criteria = (
+        [head[index] for index in reported] for head in (scores.rewards, *scores.criteria.values())
     )
+    report = reward_report(judged, rewards, margin=config.margin)
+    report |= criteria_report(judged, rewards, dict(zip(scores.criteria, criteria, strict=True)))
     report["bias"] = float(model.bias)
-    by_line = {
-        ranking.line: {"id": ranking.id, "rewards": [round(scores[place], 6) for place in places]}
-        for group, scores in zip(groups, rewards, strict=True)
-        for ranking, places in zip(group.rankings, group.places, strict=True)
-    }
+
+    def rounded(head: list[list[float]], index: int, places: Sequence[int]) -> list[float]:
+        return [round(head[index][place], 6) for place in places]
+
+    by_line: dict[int, dict[str, Any]] = {}
+    for index, group in enumerate(groups):
+        for ranking, places in zip(group.rankings, group.places, strict=True):
+            row: dict[str, Any] = {"id": ranking.id, "rewards": rounded(scores.rewards, index, places)}
+            if scores.criteria:
+                row["criteria"] = {
+                    name: rounded(head, index, places) for name, head in scores.criteria.items()
+                }
+            by_line[ranking.line] = row
 
     def write(folder: Path) -> None:
         write_json(folder / "report.json", report)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 from transformers import PreTrainedModel
 
-from training.configs import TrainingConfig
+from training.configs import TrainingConfig, split_names
 from training.core.errors import BadInput
 
 
@@ -23,9 +23,9 @@ def add_adapters(model: nn.Module, config: TrainingConfig) -> None:
     from peft import LoraConfig, inject_adapter_in_model
     from peft.tuners.tuners_utils import BaseTunerLayer
 
-    if not config.lora_targets.strip(" ,"):
+    names = split_names(config.lora_targets)
+    if not names:
         raise BadInput("LoRA needs the names of the matrices to adapt.", setting="lora_targets")
-    names = [name.strip() for name in config.lora_targets.split(",") if name.strip()]
     for transformer in find_transformers(model):
         inputs: Any = transformer.get_input_embeddings()
         outputs: Any = transformer.get_output_embeddings()  # type: ignore[no-untyped-call]

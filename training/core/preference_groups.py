@@ -55,6 +55,21 @@ class PreferenceGroup:
         return [len(comparisons(ranking.ranks or [], ranking.probability)) for ranking in self.rankings]
 
     @cached_property
+    def criterion_pair_counts(self) -> dict[str, list[int]]:
+        """By criterion, the number of pairs that each ranking's ratings order."""
+        names = {name for ranking in self.rankings for name in ranking.criteria}
+        return {
+            name: [len(pairs_of(rated_ranks(ranking, name)[1])) for ranking in self.rankings]
+            for name in names
+        }
+
+    def count_pairs(self, criterion: str | None = None) -> list[int]:
+        """The number of pairs of each ranking: of its ranks, or of its ratings by a criterion."""
+        if criterion is None:
+            return self.pair_counts
+        return self.criterion_pair_counts.get(criterion, [0] * len(self.rankings))
+
+    @cached_property
     def label_count(self) -> int:
         """The number of safety labels, over all rankings and responses."""
         return sum(label is not None for ranking in self.rankings for label in ranking.safe or [])
@@ -135,11 +150,38 @@ def group_pairs(
     )
 
 
-def pair_fraction(part: Sequence[PreferenceGroup], whole: Sequence[PreferenceGroup], reduction: str) -> float:
-    """The weight of a micro-batch's own mean within its batch's mean: by rankings with a pair, or by pairs."""
+def rated_ranks(ranking: Ranking, criterion: str) -> tuple[list[int], list[int]]:
+    """The positions of the responses that are rated by a criterion, and their ranks by it: equal for equal ratings, lower for
+    higher ones."""
+    ratings = ranking.criteria.get(criterion, [])
+    positions = [position for position, rating in enumerate(ratings) if rating is not None]
+    return positions, [-rating for rating in ratings if rating is not None]
+
+
+def criterion_pairs(
+    groups: Sequence[PreferenceGroup], criterion: str, device: torch.device | str = "cpu"
+) -> Pairs:
+    """The pairs of responses within a ranking whose ratings by a criterion differ, as positions among the groups' responses
+    taken in order. They have no margin."""
+    ranks, rated_places = [], []
+    for ranking, places in rankings_with_places(groups):
+        positions, own_ranks = rated_ranks(ranking, criterion)
+        ranks.append(own_ranks)
+        rated_places.append([places[position] for position in positions])
+    return batch_pairs(ranks, device=device, places=rated_places)
+
+
+def pair_fraction(
+    part: Sequence[PreferenceGroup],
+    whole: Sequence[PreferenceGroup],
+    reduction: str,
+    criterion: str | None = None,
+) -> float:
+    """The weight of a micro-batch's own mean within its batch's mean: by rankings with a pair, or by pairs; of ranks, or of
+    ratings by a criterion."""
 
     def size(groups: Sequence[PreferenceGroup]) -> int:
-        counts = [count for group in groups for count in group.pair_counts]
+        counts = [count for group in groups for count in group.count_pairs(criterion)]
         return sum(map(bool, counts)) if reduction == "prompt" else sum(counts)
 
     return size(part) / max(1, size(whole))

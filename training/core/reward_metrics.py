@@ -7,7 +7,8 @@ All lengths are in characters, so that models with different tokenizers can be c
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from training.configs import DEGREES, MARGINS
-from training.core.preference_groups import PreferenceGroup, safety_labels
+from training.core.preference_groups import PreferenceGroup, criterion_pairs, safety_labels
 from training.core.rankings import pairs_of
 
 BINS = 20
@@ -40,7 +41,7 @@ class ScoredPair:
     @property
     def correct(self) -> float:
         """1 if the model agrees with the ranking, 0 if not, a half for equal rewards."""
-        return 0.5 if self.chosen == self.rejected else float(self.chosen > self.rejected)
+        return _is_correct(self.chosen, self.rejected)
 
     @property
     def agreement(self) -> float:
@@ -151,7 +152,7 @@ def safety_metrics(
     """The fraction of unsafe responses that score below 0, as in Llama 2 (table 28), and of safe ones that score above;
     over labels. Meaningful for models trained with a safety loss, whose 0 separates the two."""
     labels = safety_labels(groups)
-    scores = [reward for group in rewards for reward in group]
+    scores = _flat(rewards)
     labelled = [(scores[place], safe == 1) for place, safe in zip(*map(Tensor.tolist, labels), strict=True)]
     return {
         "unsafe_labels": sum(not safe for _, safe in labelled),
@@ -159,6 +160,48 @@ def safety_metrics(
         "safe_labels": sum(safe for _, safe in labelled),
         "safe_recall": _mean(score > 0 for score, safe in labelled if safe),
     }
+
+
+def criteria_report(
+    groups: Sequence[PreferenceGroup],
+    rewards: Sequence[Sequence[float]],
+    criteria: Mapping[str, Sequence[Sequence[float]]],
+) -> dict[str, Any]:
+    """What report.json holds besides for a model with criteria, else nothing. criteria: by criterion, k scores for each
+    group's responses."""
+    if not criteria:
+        return {}
+    accuracies = {name: criterion_accuracy(groups, scores, name) for name, scores in criteria.items()}
+    known = [row["accuracy"] for row in accuracies.values() if row["accuracy"] is not None]
+    return {
+        "criteria_accuracy": _mean(known),
+        "accuracy_by_criterion": [{"criterion": name, **row} for name, row in accuracies.items()],
+        "criteria_correlation": correlations([_flat(scores) for scores in (rewards, *criteria.values())]),
+    }
+
+
+def criterion_accuracy(
+    groups: Sequence[PreferenceGroup], scores: Sequence[Sequence[float]], criterion: str
+) -> dict[str, float | int | None]:
+    """The accuracy of a criterion's scores on the pairs that its ratings order."""
+    pairs, flat = criterion_pairs(groups, criterion), _flat(scores)
+    ordered = zip(pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True)
+    return {
+        "accuracy": _mean(_is_correct(flat[chosen], flat[rejected]) for chosen, rejected in ordered),
+        "pairs": len(pairs.chosen),
+    }
+
+
+def correlations(heads: Sequence[Sequence[float]]) -> list[list[float | None]]:
+    """Pearson's correlation of every two heads' scores of the same responses; None where one of them does not vary."""
+
+    def correlation(one: Sequence[float], other: Sequence[float]) -> float | None:
+        try:
+            return statistics.correlation(one, other)
+        except statistics.StatisticsError:
+            return None
+
+    return [[correlation(one, other) for other in heads] for one in heads]
 
 
 def reliability_bins(
@@ -193,6 +236,14 @@ def expected_calibration_error(
 
 def _accuracy(pairs: Sequence[ScoredPair]) -> dict[str, float | int | None]:
     return {"accuracy": _mean(pair.correct for pair in pairs), "pairs": len(pairs)}
+
+
+def _is_correct(chosen: float, rejected: float) -> float:
+    return 0.5 if chosen == rejected else float(chosen > rejected)
+
+
+def _flat(scores: Sequence[Sequence[float]]) -> list[float]:
+    return [score for group in scores for score in group]
 
 
 def _mean(values: Iterable[float]) -> float | None:

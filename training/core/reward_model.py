@@ -1,7 +1,10 @@
-"""The reward model: a trunk from the policy, and a head that maps each response's last token to one number."""
+"""The reward model: a trunk from the policy, and a head that maps each response's last token to one number; with criteria, one
+more head for each."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,49 +13,118 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
+from training.configs import is_criterion
 from training.core.batching import Batch, last_hidden_states
 from training.core.errors import BadInput
+from training.core.job_directory import write_json
 from training.core.model_loading import REWARD_HEAD, autocast, is_reward_model, load_trunk
+
+CRITERION_HEADS = "criteria.safetensors"
+CRITERION_NAMES = "criteria.json"
 
 
 class RewardModel(nn.Module):
-    """r(x, y) in logits: the last real token's hidden state times a vector, less a bias without gradient."""
+    """r(x, y) in logits: the last real token's hidden state times a vector, less a bias without gradient.
+
+    criteria: the criteria that the model has a score for besides, each by a vector and a bias of its own.
+    """
 
     bias: Tensor
+    criterion_bias: Tensor
 
-    def __init__(self, trunk: Any, seed: int = 0, precision: str = "float32") -> None:
-        """A new head on `trunk`, N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020, appendix B.1), a function of `seed`."""
+    def __init__(
+        self, trunk: Any, seed: int = 0, precision: str = "float32", criteria: Sequence[str] = ()
+    ) -> None:
+        """New heads on `trunk`, N(0, 1/sqrt(d + 1)) (Stiennon et al. 2020, appendix B.1), a function of `seed`."""
         super().__init__()
         width = trunk.config.get_text_config().hidden_size
         random = torch.Generator().manual_seed(seed)
-        weight = torch.randn(width, generator=random) / (width + 1) ** 0.5
+
+        def new_weight() -> nn.Parameter:
+            weight = torch.randn(width, generator=random) / (width + 1) ** 0.5
+            return nn.Parameter(weight.to(trunk.device))
+
         self.trunk = trunk
         self.precision = precision
-        self.weight = nn.Parameter(weight.to(trunk.device))
+        self.criteria = tuple(criteria)
+        self.weight = new_weight()  # drawn first: the same number with criteria and without
         self.register_buffer("bias", torch.zeros((), device=trunk.device))
+        # vectors, as a matrix would have weight decay
+        self.criterion_weights = nn.ParameterList([new_weight() for _ in self.criteria])
+        self.register_buffer(
+            "criterion_bias",
+            torch.zeros(len(self.criteria), device=trunk.device),
+            persistent=bool(self.criteria),
+        )
 
     def forward(self, batch: Batch) -> Tensor:
         """(K,) rewards in float32."""
+        return self.all_scores(batch)[0]
+
+    def all_scores(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """(K,) rewards, and (K,) scores by criterion, in float32."""
         with autocast(self.precision):
             hidden = last_hidden_states(self.trunk, batch)
-        return hidden.to(self.weight.dtype) @ self.weight - self.bias
+        hidden = hidden.to(self.weight.dtype)
+        heads = zip(self.criteria, self.criterion_weights, self.criterion_bias, strict=True)
+        return hidden @ self.weight - self.bias, {
+            name: hidden @ weight - bias for name, weight, bias in heads
+        }
 
     def save(self, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
         """Write a directory that `load_reward_model` reads."""
         self.trunk.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         save_file({"weight": self.weight.detach(), "bias": self.bias}, folder / REWARD_HEAD)
+        if self.criteria:
+            weights = torch.stack([weight.detach() for weight in self.criterion_weights])
+            save_file({"weight": weights, "bias": self.criterion_bias}, folder / CRITERION_HEADS)
+            write_json(folder / CRITERION_NAMES, {"criteria": list(self.criteria)})
 
 
-def load_reward_model(source: str, setting: str = "model", precision: str = "float32") -> RewardModel:
-    """The reward model in the directory `source`. Raises BadInput if it is not one."""
+def load_reward_model(
+    source: str,
+    setting: str = "model",
+    precision: str = "float32",
+    *,
+    criteria: Sequence[str] | None = None,
+    seed: int = 0,
+) -> RewardModel:
+    """The reward model in the directory `source`. Raises BadInput if it is not one.
+
+    criteria: those that the model is to have heads for: those that it was saved with, and new ones, a function of `seed`, for
+    the others. By default those that it was saved with.
+    """
     if not is_reward_model(source):
         raise BadInput(f"The model {source} is not a reward model: it has no {REWARD_HEAD}.", setting=setting)
-    model = RewardModel(load_trunk(source, setting), precision=precision)
+    saved = saved_criteria(source, setting)
+    model = RewardModel(load_trunk(source, setting), seed, precision, saved if criteria is None else criteria)
     head = load_file(Path(source) / REWARD_HEAD)
-    if head["weight"].shape != model.weight.shape:
+    heads = load_file(Path(source) / CRITERION_HEADS) if saved else {}
+    width = len(model.weight)
+    if head["weight"].shape != (width,) or (saved and heads["weight"].shape != (len(saved), width)):
         raise BadInput(f"The head of the reward model {source} does not fit its trunk.", setting=setting)
     with torch.no_grad():
         model.weight.copy_(head["weight"])
         model.bias.copy_(head["bias"])
+        for place, name in enumerate(model.criteria):
+            if name in saved:
+                model.criterion_weights[place].copy_(heads["weight"][saved.index(name)])
+                model.criterion_bias[place] = heads["bias"][saved.index(name)]
     return model
+
+
+def saved_criteria(source: str, setting: str = "model") -> list[str]:
+    """The criteria that the reward model in the directory `source` has heads for. Raises BadInput if they cannot be read."""
+    path = Path(source) / CRITERION_NAMES
+    if not path.is_file():
+        return []
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["criteria"]
+    except (ValueError, TypeError, KeyError):
+        names = None
+    if not isinstance(names, list) or not all(map(is_criterion, names)):
+        raise BadInput(f"{CRITERION_NAMES} of the model {source} is not a list of criteria.", setting=setting)
+    if names and not (path.parent / CRITERION_HEADS).is_file():
+        raise BadInput(f"The model {source} has criteria but no {CRITERION_HEADS}.", setting=setting)
+    return names

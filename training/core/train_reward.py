@@ -1,15 +1,18 @@
 """The reward model from rankings: each response goes through the model once, and all pairs come from its k rewards.
 
-A safety reward model also learns labels of safe and unsafe responses (`losses.safety_loss`), from the same scalar. Left
-out: a language-modelling term.
+A safety reward model also learns labels of safe and unsafe responses (`losses.safety_loss`), from the same scalar. With
+`criteria`, ratings of the responses by each criterion are learned by a head of its own: multi-attribute reward models learn
+them by regression (HelpSteer2, Wang et al. 2024; ArmoRM, Wang et al. 2024); here the pairs that they order are learned, like
+those of a ranking, as people use a scale differently. Left out: a language-modelling term.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -33,18 +36,29 @@ from training.core.model_loading import (
 from training.core.preference_groups import (
     PreferenceGroup,
     count_unsafe_over_safe,
+    criterion_pairs,
     group_pairs,
     group_rankings,
     pair_fraction,
     safety_labels,
 )
-from training.core.reward_metrics import reward_report
+from training.core.rankings import Pairs
+from training.core.reward_metrics import criteria_report, reward_report
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.tokenization import warn_of_truncation
 from training.core.training_loop import TrainingLoop
 
 REFERENCE_PROMPTS = 128
 """Prompts whose responses have a mean reward of 0 after training."""
+
+NO_CRITERIA: Mapping[str, Any] = MappingProxyType({})
+
+
+class GroupScores(NamedTuple):
+    """rewards: the k rewards of every group's responses, in order. criteria: by criterion, their k scores."""
+
+    rewards: list[list[float]]
+    criteria: dict[str, list[list[float]]]
 
 
 def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
@@ -55,9 +69,11 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     for message in warnings:
         events.warning(message)
     if is_reward_model(source):
-        model = load_reward_model(source, precision=config.precision)
+        model = load_reward_model(
+            source, precision=config.precision, criteria=config.criterion_names, seed=config.seed
+        )
     else:
-        model = RewardModel(load_trunk(source), config.seed, config.precision)
+        model = RewardModel(load_trunk(source), config.seed, config.precision, config.criterion_names)
     encoder = build_encoder(model.trunk, tokenizer, config.max_length)
     too_long = LongRows()
     groups = group_rankings(rankings, encoder, too_long)
@@ -72,10 +88,12 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
     best = EarlyStopping(loop, config.patience)
 
     def held_out_report() -> dict[str, Any]:
-        rewards = score_groups(model, held_out, passes, loop.raise_if_stopped)
-        return reward_report(held_out, rewards, margin=config.margin) | {
-            "held_out_loss": held_out_loss(held_out, rewards, config)
-        }
+        rewards, criteria = score_groups(model, held_out, passes, loop.raise_if_stopped)
+        return (
+            reward_report(held_out, rewards, margin=config.margin)
+            | criteria_report(held_out, rewards, criteria)
+            | {"held_out_loss": held_out_loss(held_out, rewards, config, criteria)}
+        )
 
     def evaluate_if_due() -> None:
         """Evaluate on held-out prompts every `evaluate_every` steps and, with patience, after the last step."""
@@ -97,8 +115,8 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         loss, accuracy = 0.0, 0.0 if count else math.nan
         for micro, inputs in loop.passes(passes, batch):
             loop.raise_if_stopped()
-            rewards = model(inputs)
-            micro_loss = micro_batch_loss(rewards, micro, batch, config)
+            rewards, criteria = model.all_scores(inputs)
+            micro_loss = micro_batch_loss(rewards, micro, batch, config, criteria)
             micro_loss.backward()  # type: ignore[no-untyped-call]
             loss += micro_loss.item()
             accuracy += count_correct(rewards.detach(), micro) / max(1, count)
@@ -131,7 +149,8 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
 
 def has_signal(group: PreferenceGroup, config: RewardConfig) -> bool:
     """Whether a group contributes to the loss."""
-    return any(group.pair_counts) or bool(config.safety_weight and group.label_count)
+    has_labels = bool(config.safety_weight and group.label_count)
+    return has_labels or any(any(group.count_pairs(name)) for name in (None, *config.criterion_names))
 
 
 def check_data(
@@ -148,6 +167,12 @@ def check_data(
             "Early stopping needs held-out judgments, and there are none; set patience to 0.",
             setting="patience",
         )
+    for name in config.criterion_names:
+        if not any(any(group.count_pairs(name)) for group in training):
+            raise BadInput(
+                f"No training row of data.jsonl has two responses with different ratings of {name}.",
+                setting="criteria",
+            )
     if config.safety_weight:
         if not any(group.label_count for group in training):
             raise BadInput("No training row of data.jsonl has a safety label.", setting="safety_weight")
@@ -159,21 +184,32 @@ def check_data(
 
 
 def micro_batch_loss(
-    rewards: Tensor, part: Sequence[PreferenceGroup], whole: Sequence[PreferenceGroup], config: RewardConfig
+    rewards: Tensor,
+    part: Sequence[PreferenceGroup],
+    whole: Sequence[PreferenceGroup],
+    config: RewardConfig,
+    criteria: Mapping[str, Tensor] = NO_CRITERIA,
 ) -> Tensor:
     """The contribution of a micro-batch `part` with (K,) rewards to the loss of its batch `whole`; a scalar.
 
-    The mean preference loss, and `safety_weight` times the mean safety loss over all labels of the batch.
+    The mean preference loss; `safety_weight` times the mean safety loss over all labels of the batch; and `criteria_weight`
+    times the mean over criteria of the preference loss of each, 0 for one without a pair in the batch. criteria: (K,) scores
+    by criterion.
     """
-    pairs = group_pairs(part, config.margin, rewards.device)
-    losses = preference_loss(
-        rewards[pairs.chosen],
-        rewards[pairs.rejected],
-        margin=pairs.margin,
-        probability=pairs.probability,
+    loss = mean_preference_loss(
+        rewards,
+        group_pairs(part, config.margin, rewards.device),
+        config.reduction,
+        pair_fraction(part, whole, config.reduction),
     )
-    weights = pairs.weights(config.reduction) * pair_fraction(part, whole, config.reduction)
-    loss = (losses * weights).sum()
+    for name, scores in criteria.items():
+        criterion_loss = mean_preference_loss(
+            scores,
+            criterion_pairs(part, name, scores.device),
+            config.reduction,
+            pair_fraction(part, whole, config.reduction, name),
+        )
+        loss = loss + config.criteria_weight / len(criteria) * criterion_loss
     if config.safety_weight:
         labels = safety_labels(part, rewards.device)
         count = max(1, sum(group.label_count for group in whole))
@@ -181,14 +217,32 @@ def micro_batch_loss(
     return loss
 
 
+def mean_preference_loss(rewards: Tensor, pairs: Pairs, reduction: str, fraction: float) -> Tensor:
+    """The mean loss of `pairs` of (K,) rewards by a `reduction`, times `fraction`; a scalar, 0 without pairs."""
+    losses = preference_loss(
+        rewards[pairs.chosen],
+        rewards[pairs.rejected],
+        margin=pairs.margin,
+        probability=pairs.probability,
+    )
+    return (losses * (pairs.weights(reduction) * fraction)).sum()
+
+
 def held_out_loss(
-    held_out: Sequence[PreferenceGroup], rewards: Sequence[Sequence[float]], config: RewardConfig
+    held_out: Sequence[PreferenceGroup],
+    rewards: Sequence[Sequence[float]],
+    config: RewardConfig,
+    criteria: Mapping[str, Sequence[Sequence[float]]] = NO_CRITERIA,
 ) -> float | None:
-    """The training loss, margin included, of known rewards; None if no group contributes to it."""
+    """The training loss, margin included, of known rewards and scores by criterion; None if no group contributes to it."""
     if not any(has_signal(group, config) for group in held_out):
         return None
-    flat = torch.tensor([reward for scores in rewards for reward in scores], dtype=torch.float64)
-    return micro_batch_loss(flat, held_out, held_out, config).item()
+    by_criterion = {name: _flat(scores) for name, scores in criteria.items()}
+    return micro_batch_loss(_flat(rewards), held_out, held_out, config, by_criterion).item()
+
+
+def _flat(scores: Sequence[Sequence[float]]) -> Tensor:
+    return torch.tensor([score for group in scores for score in group], dtype=torch.float64)
 
 
 def count_correct(rewards: Tensor, groups: Sequence[PreferenceGroup]) -> int:
@@ -203,6 +257,7 @@ def curve_metrics(report: dict[str, Any]) -> dict[str, float | None]:
         "held_out_accuracy": report["accuracy"],
         "held_out_loss": report["held_out_loss"],
         "ece": report["ece"],
+        **{name: report[name] for name in ("criteria_accuracy",) if name in report},
     }
 
 
@@ -213,24 +268,36 @@ def centre_rewards(
     passes: Passes,
     check_stop: Callable[[], None],
 ) -> None:
-    """Set the bias so that the reference responses score 0 on average (InstructGPT; Stiennon et al. 2020).
+    """Set the biases so that the reference responses score 0 on average (InstructGPT; Stiennon et al. 2020), also by each
+    criterion.
 
-    It starts from a bias of 0, so that a repetition after an interruption gives the same number.
+    They start from 0, so that a repetition after an interruption gives the same numbers.
     """
     model.bias.zero_()
-    flat = [reward for scores in score_groups(model, reference, passes, check_stop) for reward in scores]
-    model.bias.fill_(sum(flat) / len(flat))
+    model.criterion_bias.zero_()
+    rewards, criteria = score_groups(model, reference, passes, check_stop)
+    model.bias.fill_(_mean(rewards))
+    for place, name in enumerate(model.criteria):
+        model.criterion_bias[place] = _mean(criteria[name])
+
+
+def _mean(scores: Sequence[Sequence[float]]) -> float:
+    flat = [score for group in scores for score in group]
+    return sum(flat) / len(flat)
 
 
 @torch.no_grad()
 def score_groups(
     model: RewardModel, groups: Sequence[PreferenceGroup], passes: Passes, check_stop: Callable[[], None]
-) -> list[list[float]]:
-    """The k rewards of every group's responses, in order. check_stop: called between passes; may raise Stopped."""
-    scores: dict[int, list[float]] = {}
+) -> GroupScores:
+    """The scores of all groups' responses. check_stop: called between passes; may raise Stopped."""
+    by_head: list[dict[int, list[float]]] = [{} for _ in range(1 + len(model.criteria))]
     for micro, inputs in passes(groups):
         check_stop()
-        rewards = model(inputs).tolist()
-        for group in micro:
-            scores[group.index], rewards = rewards[: group.k], rewards[group.k :]
-    return [scores[group.index] for group in groups]
+        rewards, criteria = model.all_scores(inputs)
+        for by_group, head in zip(by_head, (rewards, *criteria.values()), strict=True):
+            scores = head.tolist()
+            for group in micro:
+                by_group[group.index], scores = scores[: group.k], scores[group.k :]
+    reward, *others = [[by_group[group.index] for group in groups] for by_group in by_head]
+    return GroupScores(reward, dict(zip(model.criteria, others, strict=True)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from training.metric_labels import report_values
+from training.metric_labels import criteria_tables, report_values
 from training.models import ModelVersion, Run
 
 
@@ -27,6 +27,7 @@ def render_model_card(version: ModelVersion) -> str:
     if metrics:
         lines += ["", "## Metrics", "", "| metric | value | description |", "|---|---|---|"]
         lines += [f"| {metric.label} | {metric.value} | {metric.description} |" for metric in metrics]
+    lines += _criteria_lines(version)
     for round in version.rounds_after.all():
         lines += ["", f"## Gates of {round.loop}, round {round.number}", ""]
         lines += [
@@ -40,6 +41,21 @@ def render_model_card(version: ModelVersion) -> str:
         "It reflects the preferences of the people who judged, on prompts like these. Nothing else was measured.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _criteria_lines(version: ModelVersion) -> list[str]:
+    tables = criteria_tables(version.metrics)
+    if tables is None:
+        return []
+    return [
+        *("", "## Scores by criterion", ""),
+        *("| criterion | accuracy | pairs |", "|---|---|---|"),
+        *(f"| {row.label} | {row.percent} | {row.pairs:,} |" for row in tables.accuracies),
+        *("", "Correlation of the scores:", ""),
+        f"| score | {' | '.join(tables.heads)} |",
+        "|---" * (1 + len(tables.heads)) + "|",
+        *(f"| {label} | {' | '.join(values)} |" for label, values in tables.correlations),
+    ]
 
 
 def _training_lines(run: Run) -> list[str]:

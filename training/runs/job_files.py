@@ -14,6 +14,7 @@ from typing import Any
 from annotation.actions import snapshots
 from annotation.exports.judgment_row import JudgmentRow
 from annotation.models import Prompt, Response
+from training.configs import split_names
 from training.models import Run
 from training.runs.actions import NEEDS_REWARD_MODEL, text_file
 from training.runs.outputs import read_responses
@@ -57,6 +58,7 @@ def _data_rows(run: Run) -> Iterator[JsonObject]:
 def _judgment_rows(run: Run) -> Iterator[JsonObject]:
     assert run.snapshot is not None
     after = run.inputs.get("after", 0)
+    criterion_names = _criterion_names(run)
     splits = {split: split for split in Prompt.Split.values}
     if run.inputs.get("swap"):
         splits = {"train": "held_out", "held_out": "train"}
@@ -65,6 +67,7 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
         if row["judgment"] <= after or not _uses(run, row, split):
             continue
         safe = [response.get("safe") for response in row["responses"]]
+        criteria = _ratings_by_criterion(row, criterion_names)
         yield {
             "id": row["judgment"],
             "prompt": row["messages"],
@@ -74,7 +77,24 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
             "item": row["item"],
             "split": split,
             **({"safe": safe} if any(label is not None for label in safe) else {}),
+            **({"criteria": criteria} if criteria else {}),
         }
+
+
+def _criterion_names(run: Run) -> list[str]:
+    """The criteria whose ratings a run reads: those that it learns, or that the model that it evaluates has learned."""
+    learner = run.model.run if run.kind == Run.Kind.EVALUATE and run.model is not None else run
+    return split_names(learner.config.get("criteria", "")) if learner is not None else []
+
+
+def _ratings_by_criterion(row: JudgmentRow, names: list[str]) -> dict[str, list[int | None]]:
+    """By criterion, the rating of each response, or None; criteria without any are left out."""
+    by_response: list[dict[str, int]] = []
+    for response in row["responses"]:
+        pairs: Any = response.get("ratings") or []  # snapshots from before there were ratings lack it
+        by_response.append({pair["question"]: pair["value"] for pair in pairs})
+    ratings = {name: [values.get(name) for values in by_response] for name in names}
+    return {name: values for name, values in ratings.items() if any(value is not None for value in values)}
 
 
 def _uses(run: Run, row: JudgmentRow, split: str) -> bool:

@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.http.streaming import stream_response
 from training.errors import RunError
-from training.metric_labels import accuracy_rows, report_values
+from training.metric_labels import accuracy_rows, criteria_tables, report_values
 from training.models import ModelVersion, Run
 from training.registry import model_archive, queries
 from training.registry.actions import add_model, promote, retire
@@ -65,6 +65,7 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "bytes": model_archive.total_size(version),
         "metrics": report_values(version.metrics),
         "by_degree": accuracy_rows(version.metrics, "accuracy_by_degree"),
+        "criteria": criteria_tables(version.metrics),
         "samples": queries.sample_responses(version) if is_policy else [],
         "generate_form": RunForm(me.project, Run.Kind.GENERATE, initial={"model": version.pk})
         if is_policy

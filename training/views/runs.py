@@ -15,7 +15,14 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Member
 from training.configs import KINDS
 from training.errors import RunError
-from training.metric_labels import accuracy_rows, chart_data, labelled_values, report_title, report_values
+from training.metric_labels import (
+    accuracy_rows,
+    chart_data,
+    criteria_tables,
+    labelled_values,
+    report_title,
+    report_values,
+)
 from training.models import Run
 from training.runs.actions import cancel_run, resume_run
 from training.runs.calibration_chart import calibration_chart
@@ -183,6 +190,7 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "queued_items": run.result.get("items"),
         "by_degree": accuracy_rows(report, "accuracy_by_degree"),
         "by_length": accuracy_rows(report, "accuracy_by_length"),
+        "criteria": criteria_tables(report),
         "calibration": [bin for bin in report.get("reliability", []) if bin["pairs"]],
         "calibration_chart": calibration_chart(report.get("reliability", [])),
     }

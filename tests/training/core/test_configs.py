@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from training.configs import KINDS, ConfigError, from_dict
+from training.configs import KINDS, ConfigError, RewardConfig, from_dict
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -45,6 +45,14 @@ def test_every_setting_can_be_shown_in_a_form(kind: str):
         ("dpo", {"epochs": True}, "epochs", "whole number"),
         ("dpo", {"loss": "hinge"}, "loss", "one of"),
         ("dpo", {"loss": "ipo", "label_smoothing": 0.1}, "label_smoothing", "must be 0 with IPO"),
+        ("reward", {"criteria": ["kind"]}, "criteria", "must be text"),
+        ("reward", {"criteria": "kind, Very kind"}, "criteria", "holds 'Very kind', which is no key"),
+        ("reward", {"criteria": "2kind"}, "criteria", "no key"),
+        ("reward", {"criteria": "k" * 41}, "criteria", "no key"),
+        ("reward", {"criteria": "kind,true, kind"}, "criteria", "holds kind twice"),
+        ("reward", {"criteria": "a,b,c,d,e,f,g,h,i"}, "criteria", "at most 8, not 9"),
+        ("reward", {"criteria_weight": 0}, "criteria_weight", "at least 0.001"),
+        ("dpo", {"criteria": "kind"}, "criteria", "no such setting"),
         ("pretrain", {"heads": 3}, "heads", "must divide the hidden size"),
         ("pretrain", {"heads": 4, "kv_heads": 3}, "kv_heads", "must divide the number"),
         ("pretrain", {"block_length": 2048}, "block_length", "maximum sequence length"),
@@ -61,6 +69,11 @@ def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str)
 def test_a_server_has_room_of_its_own():
     served = {"server": "http://localhost:8001/v1", "server_model": "m", "max_new_tokens": 2048}
     assert from_dict("generate", served).to_dict()["max_new_tokens"] == 2048
+
+
+def test_criteria_are_names_separated_by_commas():
+    assert RewardConfig(criteria=" kind,true ,").criterion_names == ["kind", "true"]
+    assert RewardConfig().criterion_names == []
 
 
 def test_a_whole_number_will_do_for_a_number():

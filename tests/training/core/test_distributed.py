@@ -58,6 +58,13 @@ def conversations(count: int) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def rated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of which every second one has ratings by a criterion, and the others by another."""
+    return [
+        row | {"criteria": {("kind", "true")[number % 2]: row["ranks"]}} for number, row in enumerate(rows)
+    ]
+
+
 COMMON = {"batch_size": 3, "max_steps": 5, "learning_rate": 1e-3, "max_length": 100, "batch_tokens": 64}
 LORA = {"lora_rank": 4, "learning_rate": 1e-2, "gradient_checkpointing": True, "layout": "rows"}
 JOBS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
@@ -65,6 +72,7 @@ JOBS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "sft": ("sft", conversations(10), {}),
     "sequences": ("sft", conversations(10), {"reduction": "sequence", "tensorboard": True}),
     "reward": ("reward", judgments(14), {"evaluate_every": 2}),
+    "criteria": ("reward", rated(judgments(14)), {"criteria": "kind, true", "evaluate_every": 2}),
     "dpo": ("dpo", judgments(14), {"nll_weight": 0.2, "reduction": "pair"}),
     "lora": ("dpo", judgments(14), LORA),
     "pretrain": ("pretrain", [{"text": sentence(random.Random(n))} for n in range(60)], {"block_length": 32}),
@@ -79,7 +87,7 @@ codes = []
 for folder in sys.argv[1:]:
     os.dup2(stdout, 1)  # the program gives its own away
     codes.append(main([folder]))
-assert codes == [0] * 6 + [2] * (len(codes) - 6), codes
+assert codes == [0] * 7 + [2] * (len(codes) - 7), codes
 """
 """Several jobs one after another, so that starting up is paid for once."""
 
@@ -137,7 +145,7 @@ def test_two_processes_make_the_model_that_one_makes(
     start = tensors(policy_folder)
     moved = (
         max(float((theirs[key] - start[key]).abs().max()) for key in theirs if key in start)
-        if name != "reward"
+        if name not in ("reward", "criteria")
         else 1
     )
     assert moved > 1e-3, "far more than the tolerance"

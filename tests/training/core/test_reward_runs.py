@@ -156,7 +156,9 @@ def test_reference_responses_score_zero_on_average(more: dict, source: Path, tmp
     rankings = [one for one in read_rankings(folder / "data.jsonl") if not one.held_out]
     passes = Passes(model.trunk, "shared", 8192, 100)
     judged = group_rankings(rankings, Encoder(tokenizer, 100))
-    rewards = [reward for found in score_groups(model, judged, passes, lambda: None) for reward in found]
+    rewards = [
+        reward for found in score_groups(model, judged, passes, lambda: None).rewards for reward in found
+    ]
     assert abs(result["report"]["bias"]) > 1e-3
     assert sum(rewards) / len(rewards) == pytest.approx(0, abs=1e-6)
 

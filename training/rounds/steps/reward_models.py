@@ -67,7 +67,8 @@ class TrainRewardModels(RunStep):
         project, snapshot = round.loop.project, round.snapshot
         stem = "second-reward" if part == "second" else part
         inputs: dict[str, Any] = {"name": new_model_name(round, stem)}
-        config: dict[str, Any] = {}
+        # the other models' judgments need not have ratings, and only their reward is used
+        config: dict[str, Any] = {} if part == "reward" else {"criteria": ""}
         if part == "safety":
             assert round.loop.safety_project is not None
             project, snapshot = round.loop.safety_project, round.safety_snapshot
