@@ -1,11 +1,16 @@
-"""Template tag for the radio buttons of an answer's card, which is faster than template code."""
+"""Template tags of the judging screens: the radio buttons of an answer's card, faster than template code, and the keys."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils.safestring import SafeString, mark_safe
+
+from annotation.logic import judging_keys as logic
 
 register = template.Library()
 
@@ -21,3 +26,14 @@ def choices(name: str, letter: str, values: Iterable[int], chosen: int | None, m
             for value in values
         )
     )
+
+
+@register.simple_tag(takes_context=True)
+def judging_keys(context: Context) -> dict[str, Any]:
+    """The user's keys: the command of each key, for the scripts, and the list of keys for the project's items."""
+    keys = logic.keys_of(context["user"].judging_keys)
+    asked = [name for name in ("quality", "safety", "flags") if getattr(context["project"], f"asks_{name}")]
+    return {
+        "commands": json.dumps({key: name for name, key in keys.items()}),
+        "groups": logic.list_of_keys(keys, asked),
+    }

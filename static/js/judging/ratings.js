@@ -2,6 +2,7 @@
 import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 import { currentScreen } from "./screen.js";
+import { commandOf, qualityOf } from "./shortcuts.js";
 
 const choices = () => [...judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")];
 const checkedStates = () => choices().map((input) => input.checked);
@@ -88,14 +89,14 @@ function toggleFlags(answer) {
 export function handleKey(event) {
   const answer = currentAnswer();
   if (!answer) return false;
-  const digit = event.shiftKey && /^Digit([1-7])$/.exec(event.code);
-  if (digit) return choose(answer, "quality", digit[1]);
+  const quality = qualityOf(event);
+  if (quality) return choose(answer, "quality", quality);
   if (event.key === "Escape" && event.target.closest("details.flags")) return toggleFlags(answer);
-  switch (event.key.toLowerCase()) {
-    case "y": return choose(answer, "safe", "safe");
-    case "n": return choose(answer, "safe", "unsafe");
-    case "f": return toggleFlags(answer);
-    case "u": return undo();
+  switch (commandOf(event)) {
+    case "safe": return choose(answer, "safe", "safe");
+    case "unsafe": return choose(answer, "safe", "unsafe");
+    case "flags": return toggleFlags(answer);
+    case "undo": return undo();
     default: return false;
   }
 }
