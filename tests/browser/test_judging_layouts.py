@@ -88,6 +88,10 @@ class TestSizes:
             assert share <= (0.15 if size != "phone" else 0.2), kind
             tops = page.locator(".degree").evaluate_all("(all) => all.map((one) => one.offsetTop)")
             assert len(set(tops)) <= 1, "the choices are in one row"
+            small = page.locator(".degree").evaluate_all(
+                "(all) => all.filter((one) => one.offsetWidth < 32).length"
+            )
+            assert small == 0, kind
 
     def test_a_long_message_scrolls_in_its_box_where_the_window_is_low(
         self, new_page: NewPage, cast: Cast, sign_in: SignIn
