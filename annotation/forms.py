@@ -16,6 +16,7 @@ from django.db.models import Field
 from annotation.actions.projects import SETTINGS
 from annotation.actions.uploads import too_large_message
 from annotation.imports.pasted_text import blocks_as_json_lines, has_blocks
+from annotation.logic import judging_keys
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.logic.questions import (
     KIND_LABELS,
@@ -400,3 +401,44 @@ class WebhookForm(WebhookEventsForm):
         help_text="A public https:// or http:// URL.",
         widget=forms.URLInput(attrs={"placeholder": "https://"}),
     )
+
+
+class JudgingViewForm(forms.ModelForm):
+    """How the judging screens show the answers."""
+
+    class Meta:
+        model = User
+        fields = ("judging_layout", "judging_text_size")
+        labels = {"judging_layout": "Layout of the answers", "judging_text_size": "Text size"}
+        widgets = {"judging_layout": forms.RadioSelect, "judging_text_size": forms.RadioSelect}
+
+
+class JudgingKeysForm(forms.Form):
+    """A key for each command of the judging screens, in a field of its name."""
+
+    shortcuts = forms.BooleanField(
+        label="Keys on letters, digits and signs",
+        required=False,
+        help_text="Turn them off if you dictate or press keys by accident. Arrows, Enter, Escape and Tab always work.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, command in judging_keys.COMMANDS.items():
+            widget = forms.TextInput(
+                attrs={"maxlength": 1, "autocomplete": "off", "autocapitalize": "characters"}
+            )
+            self.fields[name] = forms.CharField(
+                label=command.label, help_text=command.help, widget=widget, required=False
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        keys = {name: judging_keys.normalized(data.get(name, "")) for name in judging_keys.COMMANDS}
+        for name, sentence in judging_keys.problems(keys).items():
+            if name not in self.errors:
+                self.add_error(name, sentence)
+        return data | keys
+
+    def commands(self) -> list[forms.BoundField]:
+        return [self[name] for name in judging_keys.COMMANDS]

@@ -72,6 +72,10 @@ def _account(user: User) -> Record:
         "account",
         "is_staff",
         "date_joined",
+        "judging_layout",
+        "judging_text_size",
+        "judging_shortcuts",
+        "judging_keys",
     )
     return {name: getattr(user, name) for name in (*names, "last_login")}
 

@@ -17,6 +17,7 @@ from annotation.views import (
     home,
     imports,
     invitations,
+    judging_settings,
     members,
     my_judgments,
     progress,
@@ -139,6 +140,9 @@ urlpatterns = [
     ),
     # --- one's own account ------------------------------------------------------------------------------------
     path("account/", account.account, name="account"),
+    path("account/judging/", judging_settings.settings, name="judging-settings"),
+    path("account/judging/view/", judging_settings.view, name="judging-view"),
+    path("account/judging/keys/", judging_settings.keys, name="judging-keys"),
     path("account/export/", account.account_export, name="account-export"),
     path("account/erase/", account.account_erase, name="account-erase"),
     path("people/<int:pk>/erase/", account.person_erase, name="person-erase"),

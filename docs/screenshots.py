@@ -61,7 +61,7 @@ SHOWN = {
     *("project", "progress", "quality", "snapshots", "run", "round-new", "round", "model"),
 }
 # keys that are pressed before the picture is taken
-PRESSED = {"diff": "a Shift+D", "guidelines-drawer": "g"}
+PRESSED = {"diff": "a w", "guidelines-drawer": "m"}
 
 
 CSP = "Content Security Policy"

@@ -72,6 +72,7 @@ ANNOTATOR: dict[str, Args] = {
     "guideline": lambda world: [world.project.slug, 1],
     "account": _none,
     "account-erase": _none,
+    "judging-settings": _none,
     "account_change_password": _none,
     "account_reauthenticate": _none,
     "account_email": _none,
@@ -145,6 +146,7 @@ NO_PAGES = {
         "model-retire",
         "snapshot-hub",
     ),
+    *("judging-view", "judging-keys"),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),

@@ -34,9 +34,33 @@ class User(AbstractUser):
         PERSON = "person", "A person"
         MACHINE = "machine", "A script or an AI labeler"
 
+    class JudgingLayout(models.TextChoices):
+        """How the judging screens place the answers of an item."""
+
+        AUTO = "auto", "Automatic"
+        SIDE = "side", "Side by side"
+        STACKED = "stacked", "Stacked"
+        SINGLE = "single", "One at a time"
+
+    class JudgingTextSize(models.TextChoices):
+        SMALL = "small", "Small"
+        NORMAL = "normal", "Normal"
+        LARGE = "large", "Large"
+        X_LARGE = "x-large", "Extra large"
+
     pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
     account = models.CharField(max_length=7, choices=Account, default=Account.PERSON)
     erased_at = models.DateTimeField(null=True, blank=True, editable=False)
+    judging_layout = models.CharField(max_length=7, choices=JudgingLayout, default=JudgingLayout.AUTO)
+    judging_text_size = models.CharField(
+        max_length=7, choices=JudgingTextSize, default=JudgingTextSize.NORMAL
+    )
+    judging_shortcuts = models.BooleanField(
+        default=True, help_text="Keys that type a character do something."
+    )
+    judging_keys = models.JSONField(
+        default=dict, blank=True, help_text="Keys that differ from the defaults, by command."
+    )
 
     objects: ClassVar[Accounts] = Accounts()
 

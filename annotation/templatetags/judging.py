@@ -1,11 +1,16 @@
-"""Template tag for the radio buttons of an answer's card, which is faster than template code."""
+"""Template tags of the judging screens: the radio buttons of an answer's card, faster than template code, and the keys."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from typing import Any
 
 from django import template
+from django.template import Context
 from django.utils.safestring import SafeString, mark_safe
+
+from annotation.logic import judging_keys as logic
 
 register = template.Library()
 
@@ -28,3 +33,20 @@ def choices(name: str, letter: str, values: Iterable[int], chosen: int | None, m
 def criterion(key: str, letter: str, values: Iterable[int], chosen: int | None) -> SafeString:
     """The radio buttons of one rating by criterion."""
     return choices(f"criterion-{key}", letter, values, chosen)
+
+
+@register.simple_tag(takes_context=True)
+def judging_keys(context: Context) -> dict[str, Any]:
+    """The user's keys: the command of each key, for the scripts, and the list of keys for the project's items."""
+    keys = logic.keys_of(context["user"].judging_keys)
+    project = context["project"]
+    asks_own = project.question_set_id is not None
+    asked = {
+        "ratings": project.asks_quality or asks_own,
+        "safety": project.asks_safety,
+        "flags": project.asks_flags or asks_own,
+    }
+    return {
+        "commands": json.dumps({key: name for name, key in keys.items()}),
+        "groups": logic.list_of_keys(keys, [name for name, is_asked in asked.items() if is_asked]),
+    }

@@ -71,7 +71,7 @@ class TestRank:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=1)))
         press(page, "1 2 2")
-        expect(page.locator("#announcement")).to_have_text("Order: A, then B and C tied. Not ranked: D.")
+        expect(page.locator("#announcement")).to_have_text("Answer C: rank 2, tied with B. 1 left.")
 
     def test_it_works_by_buttons_and_dragging(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
@@ -135,7 +135,7 @@ class TestRank:
     ) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=1)))
-        press(page, "g")
+        press(page, "m")
         expect(page.locator("#guidelines")).to_contain_text("Prefer the better answer.")
         press(page, "1 Escape ?")  # a key for the drawer is none for the answers
         expect(page.locator("#keys")).to_be_visible()

@@ -45,7 +45,7 @@ class TestRatings:
         ready(page)
         press(page, "a Shift+Digit6 y")
         expect_announcement(page, "Answer A: safe.")
-        press(page, "b Shift+Digit2 n f")
+        press(page, "b Shift+Digit2 n l")
         expect(page.locator('.answer[data-letter="B"] details.flags')).to_have_attribute("open", "")
         press(page, "Space ArrowDown Escape 1")  # the first flag, and out again
         expect_left(page, 1)
@@ -137,7 +137,7 @@ class TestDifferences:
             text: page.locator(".answer", has_text=text).get_attribute("data-letter") for text in answers
         }
         one, two, three = (place[text] for text in answers)
-        press(page, f"{one.lower()} d {two.lower()}")
+        press(page, f"{one.lower()} w {two.lower()}")
         dialog = page.locator("#diff")
         expect(dialog).to_contain_text("80% of the words are the same")
         assert page.locator("#diff-left del").all_text_contents() == [f" [only in answer {one}: sat]  "]
@@ -235,7 +235,7 @@ class TestMine:
         press(page, "1 2 3 4 Enter")
         expect_left(page, 1)
         wait_for_submit(page)
-        page.get_by_role("link", name="Back", exact=True).click()
+        page.get_by_role("link", name="Back").click()
         assert order(page) == "A>B>C>D"
         press(page, "d 1 Enter")
         expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
@@ -267,13 +267,14 @@ class TestNine:
         page.goto(url(cast.project(items=1, k=9)))
         expect(page.locator("#announcement")).to_have_attribute("aria-live", "polite")
         press(page, "3")
-        expect_announcement(page, "Order: A. Not ranked: B, C, D, E, F, G, H, I.")
+        expect_announcement(page, "Answer A: rank 3. 8 left.")
         expect(page.locator('.answer[data-letter="B"]')).to_be_focused()
         press(page, "1 4 4")
-        expect_announcement(page, "Order: B, then A, then C and D tied. Not ranked: E, F, G, H, I.")
+        expect_announcement(page, "Answer D: rank 4, tied with C. 5 left.")
         press(page, "5 6 7 8 9")
         expect_announcement(
             page,
+            "Answer I: rank 9. "
             "Order: B, then A, then C and D tied, then E, then F, then G, then H, then I. All are ranked.",
         )
         press(page, "i ArrowUp")

@@ -8,6 +8,19 @@ from dataclasses import dataclass
 from annotation.models import Judgment
 
 Degree = Judgment.Degree
+SHORT = {
+    Degree.SIGNIFICANTLY: "Significantly",
+    Degree.BETTER: "Better",
+    Degree.SLIGHTLY: "Slightly",
+    Degree.NEGLIGIBLY: "Unsure",
+}
+SIGNS = {
+    Degree.SIGNIFICANTLY: "‹‹‹ ›››".split(),
+    Degree.BETTER: "‹‹ ››".split(),
+    Degree.SLIGHTLY: "‹ ›".split(),
+    Degree.NEGLIGIBLY: "≈ ≈".split(),
+}
+"""For A and for B."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +42,16 @@ class Choice:
     @property
     def sentence(self) -> str:
         return f"{self.letter} is {self.degree.label.lower()}"
+
+    @property
+    def short(self) -> str:
+        """The word on the button. It stands on the side of the better answer."""
+        return SHORT[self.degree]
+
+    @property
+    def sign(self) -> str:
+        """What a narrow button shows: one to three arrows to the better answer."""
+        return SIGNS[self.degree][self.side]
 
 
 # from "A is significantly better" on the left, through the unsure middle, to "B is significantly better"

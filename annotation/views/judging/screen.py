@@ -11,7 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
 from annotation.actions.judgments import JudgmentError, ResponseRatings
-from annotation.logic import markdown
+from annotation.logic import judging_keys, markdown
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.masking import mask
 from annotation.logic.questions import Question, QuestionKind, flag_labels
@@ -28,8 +28,6 @@ QUESTIONS = {
     "improve": "Improve this answer",
     "compare": "Which answer is better?",
 }
-# the keys D, F and G need Shift where an answer has that letter
-ACTIONS = {"diff": "D", "flags": "F", "guidelines": "G"}
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def context(
         or any(question.kind != QuestionKind.TEXT for question in questions),
         "error": error,
         "reasons": Skip.Reason.choices,
-        "keys": {name: f"⇧{key}" if key in LETTERS[: len(cards)] else key for name, key in ACTIONS.items()},
+        "keys": judging_keys.keys_of(annotator.judging_keys),
         "key": uuid.uuid4(),
     }
 

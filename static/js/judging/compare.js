@@ -2,13 +2,15 @@
 import { answers, currentAnswer, letterOf, setCurrentAnswer, work } from "./dom.js";
 import * as ratings from "./ratings.js";
 import { msSinceShown } from "./screen.js";
+import { digitOf } from "./shortcuts.js";
 
 // a second press of the same button or key must not judge the item that has just come
 const PAUSE_MS = 400;
 
 export function handleKey(event) {
-  if (event.shiftKey || event.repeat || !/^[1-8]$/.test(event.key)) return false;
-  work().querySelectorAll(".degree")[Number(event.key) - 1].click();
+  const digit = event.repeat ? 0 : digitOf(event);
+  if (!digit || digit > 8) return false;
+  work().querySelectorAll(".degree")[digit - 1].click();
   return true;
 }
 

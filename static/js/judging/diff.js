@@ -1,5 +1,6 @@
 // The dialog with two texts side by side, in which the words that only one of them has are marked.
 import { answerByLetter, answers, currentAnswer, letterOf } from "./dom.js";
+import { answerOf, commandOf } from "./shortcuts.js";
 import { compareWords, splitWords } from "./word-diff.js";
 
 function write(box, words, inBoth, tag, label) {
@@ -67,9 +68,9 @@ export function openForAnswer(answer, other = answers()[(answers().indexOf(answe
 
 // another letter, another answer on the right
 export function handleKey(event) {
-  const other = subject && answerByLetter(event.key);
+  const other = subject && answerOf(event);
   if (other && other !== subject) openForAnswer(subject, other);
-  else if (event.key.toLowerCase() === "d") document.getElementById("diff").close();
+  else if (commandOf(event) === "differences") document.getElementById("diff").close();
   else return false;
   return true;
 }

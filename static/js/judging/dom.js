@@ -9,12 +9,13 @@ export function answerByLetter(key) {
   return /^[a-iA-I]$/.test(key) ? work().querySelector(`.answer[data-letter="${key.toUpperCase()}"]`) : null;
 }
 
-// --- the current answer: the one that a digit ranks and that the letters D, F and X act on ---------------------
+// --- the current answer: the one that a digit ranks and that commands act on -----------------------------------
 
 export const currentAnswer = () => work().querySelector(".answer.is-current") ?? answers()[0];
 
 export function setCurrentAnswer(answer) {
   for (const other of answers()) other.classList.toggle("is-current", other === answer);
+  for (const tab of work().querySelectorAll(".answer-tab")) tab.ariaCurrent = String(tab.dataset.show === letterOf(answer));
 }
 
 export function goTo(answer) {

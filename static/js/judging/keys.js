@@ -1,21 +1,25 @@
 // The keys of all judging screens. Each screen's own keys are in its module.
 import * as diff from "./diff.js";
-import { answerByLetter, answers, currentAnswer, goTo, judgeForm, work } from "./dom.js";
+import { answers, currentAnswer, goTo, judgeForm, work } from "./dom.js";
 import { toggleLength } from "./long-texts.js";
 import * as ratings from "./ratings.js";
 import { currentScreen } from "./screen.js";
-import { reviseLast } from "./submit.js";
+import { answerOf, areOff, commandOf, digitOf } from "./shortcuts.js";
+import { goBack, reviseLast } from "./submit.js";
+import * as view from "./view.js";
 
 const isTyping = (element) => element.matches("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
+const typesCharacter = (event) => event.key.length === 1 && event.key !== " ";
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.altKey) return;
   if (isTyping(event.target)) return typingKey(event);
-  if (event.ctrlKey || event.metaKey) return;
+  if (event.ctrlKey || event.metaKey || event.isComposing || (areOff && typesCharacter(event))) return;
+  if (event.target.closest("#view form") && commandOf(event) !== "view") return;
   const dialog = document.querySelector("dialog[open]");
   const isHandled = dialog
     ? dialogKey(dialog, event)
-    : letterKey(event) || currentScreen()?.handleKey(event) || ratings.handleKey(event) || commonKey(event);
+    : answerKey(event) || currentScreen()?.handleKey(event) || ratings.handleKey(event) || view.handleKey(event) || commonKey(event);
   if (isHandled) event.preventDefault();
 });
 
@@ -36,32 +40,39 @@ function typingKey(event) {
 function dialogKey(dialog, event) {
   if (dialog.id === "diff") return diff.handleKey(event);
   if (dialog.id !== "skip") return false;
-  const button = dialog.querySelectorAll("button[name=reason]")[Number(event.key) - 1];
+  const button = dialog.querySelectorAll("button[name=reason]")[digitOf(event) - 1];
   button?.click();
   return Boolean(button);
 }
 
-function letterKey(event) {
-  const answer = event.shiftKey ? null : answerByLetter(event.key);
+function answerKey(event) {
+  const answer = answerOf(event);
   if (answer) goTo(answer);
   return Boolean(answer);
 }
 
+const COMMANDS = {
+  keys: () => document.getElementById("keys").showModal(),
+  skip: () => document.getElementById("skip")?.showModal(),
+  guidelines: () => document.getElementById("open-guidelines")?.click(),
+  undo: reviseLast,
+  differences: () => answers().length > 1 && diff.openForAnswer(currentAnswer()),
+  expand: toggleText,
+  previous: () => (work().querySelector("[data-back]") ? goBack() : false),
+  view: view.toggleMenu,
+};
+
 function commonKey(event) {
-  const key = event.key.toLowerCase();
-  if (key === "?") document.getElementById("keys").showModal();
-  else if (key === "s") document.getElementById("skip")?.showModal();
-  else if (key === "g") document.getElementById("open-guidelines")?.click();
-  else if (key === "u") return reviseLast();
-  else if (key === "d" && answers().length > 1) diff.openForAnswer(currentAnswer());
-  else if (key === "x") {
-    const earlier = document.activeElement.closest(".conversation")?.querySelector(".earlier");
-    const box = (document.activeElement.closest(".answer") ?? currentAnswer())?.querySelector(".clamp");
-    if (earlier) earlier.open = !earlier.open;
-    else if (box) toggleLength(box);
-  } else if (key === " " || key === "pagedown" || key === "pageup") return scrollAnswer(event);
-  else return false;
-  return true;
+  const command = COMMANDS[commandOf(event)];
+  if (command) return command() !== false;
+  return event.key === " " || event.key === "PageDown" || event.key === "PageUp" ? scrollAnswer(event) : false;
+}
+
+function toggleText() {
+  const earlier = document.activeElement.closest(".conversation")?.querySelector(".earlier");
+  const box = (document.activeElement.closest(".answer") ?? currentAnswer())?.querySelector(".clamp");
+  if (earlier) earlier.open = !earlier.open;
+  else if (box) toggleLength(box);
 }
 
 // With an answer in focus, the keys that scroll a page scroll that answer.

@@ -2,6 +2,7 @@
 import { announce, answers, currentAnswer, goTo, judgeForm, letterOf, setCurrentAnswer, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 import * as ratings from "./ratings.js";
+import { commandOf, digitOf } from "./shortcuts.js";
 
 const indices = () => answers().map((_, i) => i);
 const radios = (i) => [...answers()[i].querySelectorAll(".answer-head input[type=radio]")];
@@ -26,22 +27,29 @@ export function summary() {
 
 // --- changing -------------------------------------------------------------------------------------------------
 
-function setRanks(next) {
+function setRanks(next, describe = summary) {
   next.forEach((rank, i) => radios(i).forEach((radio) => (radio.checked = Number(radio.value) === rank)));
-  if (ratings.recordChange()) showChange();
+  if (ratings.recordChange()) showChange(describe);
 }
 
-function showChange() {
+function showChange(describe) {
   ratings.show();
   show();
-  announce(summary());
+  announce(describe());
   saveDraftSoon();
+}
+
+function describeRank(i) {
+  const tied = indices().filter((j) => j !== i && rankOf(j) && rankOf(j) === rankOf(i)).map(letter);
+  const rank = rankOf(i) ? `rank ${rankOf(i)}` : "no rank";
+  const left = unranked().length;
+  return `Answer ${letter(i)}: ${rank}${tied.length ? `, tied with ${tied.join(" and ")}` : ""}. ${left ? `${left} left.` : summary()}`;
 }
 
 function setRank(i, rank) {
   const next = ranks();
   next[i] = rank;
-  setRanks(next);
+  setRanks(next, () => describeRank(i));
 }
 
 function setLevels(order) {
@@ -99,7 +107,7 @@ function chip(i, sign) {
     const toggle = document.createElement("button");
     toggle.type = "button";
     toggle.className = "sign";
-    toggle.tabIndex = -1; // on the keyboard this is the key =
+    toggle.tabIndex = -1; // on the keyboard this is the command to tie
     toggle.textContent = sign;
     toggle.title = sign === "=" ? "Tied. Press to put it behind." : "Press to make it a tie.";
     item.append(toggle);
@@ -156,14 +164,14 @@ function redrawAfter(change) {
 
 export function handleKey(event) {
   const i = currentIndex();
-  if (/^[0-9]$/.test(event.key)) {
-    const rank = Number(event.key);
+  const rank = digitOf(event);
+  if (rank !== null) {
     if (rank > answers().length) return false;
     setRank(i, rank);
     if (rank) goToNextUnranked(i);
     return true;
   }
-  if (event.key === "=" && rankOf(i)) tieWithAbove(i);
+  if (commandOf(event) === "tie" && rankOf(i)) tieWithAbove(i);
   else if (event.key === "ArrowUp" || event.key === "ArrowDown") return arrowKey(event);
   else if (event.key === "Enter") return enterKey(event);
   else return false;
@@ -184,7 +192,8 @@ function enterKey(event) {
 }
 
 document.addEventListener("change", (event) => {
-  if (work().dataset.kind === "rank" && event.target.closest(".answer-head")) showChange();
+  const head = work().dataset.kind === "rank" && event.target.closest(".answer-head");
+  if (head) showChange(() => describeRank(answers().indexOf(head.closest(".answer"))));
 });
 
 document.addEventListener("click", (event) => {

@@ -4,6 +4,7 @@ import * as comments from "./comments.js";
 import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 import { currentScreen } from "./screen.js";
+import { commandOf, ratingOf } from "./shortcuts.js";
 
 const choices = () => [...judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")];
 const checkedStates = () => choices().map((input) => input.checked);
@@ -123,14 +124,14 @@ function toggleFlags(answer) {
 export function handleKey(event) {
   const answer = currentAnswer();
   if (!answer) return false;
-  const digit = event.shiftKey && /^Digit([0-9])$/.exec(event.code);
-  if (digit) return rate(answer, digit[1] === "0" ? "10" : digit[1]);
+  const rating = ratingOf(event);
+  if (rating) return rate(answer, rating);
   if (event.key === "Escape" && event.target.closest("details.flags")) return toggleFlags(answer);
-  switch (event.key.toLowerCase()) {
-    case "y": return choose(answer, "safe", "safe");
-    case "n": return choose(answer, "safe", "unsafe");
-    case "f": return toggleFlags(answer);
-    case "u": return undo();
+  switch (commandOf(event)) {
+    case "safe": return choose(answer, "safe", "safe");
+    case "unsafe": return choose(answer, "safe", "unsafe");
+    case "flags": return toggleFlags(answer);
+    case "undo": return undo();
     default: return false;
   }
 }

@@ -4,6 +4,7 @@ import { work } from "./dom.js";
 import { showToast } from "../toasts.js";
 import { restoreDraft } from "./device.js";
 import { watchLength } from "./long-texts.js";
+import { showView, watchActionBar } from "./view.js";
 
 let screens = {};
 let shownAt = 0;
@@ -20,7 +21,9 @@ export function startScreen() {
   shownAt = performance.now();
   if (restoreDraft()) showToast("What you entered before on this device is back.", "ok");
   currentScreen()?.start();
-  for (const part of document.querySelectorAll("#keys [data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
+  showView();
+  watchActionBar();
+  for (const line of document.querySelectorAll("#keys [data-for]")) line.hidden = !line.dataset.for.split(" ").includes(kind);
   work().querySelectorAll(".clamp").forEach(watchLength);
   for (const code of work().querySelectorAll("pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
 }

@@ -9,6 +9,7 @@ import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
 import { fetchNextItem, holdNextItem, takeNextItem } from "./next-item.js";
 import { post } from "./request.js";
 import { currentScreen, startScreen } from "./screen.js";
+import { areOff, keyOf } from "./shortcuts.js";
 
 let pending = null; // the submit that the server has not answered yet
 let failed = null; // the submission that did not arrive
@@ -25,6 +26,12 @@ function show(page) {
   startScreen();
   scrollTo(0, 0);
   (page.querySelector("[autofocus]") ?? page.querySelector("h1")).focus({ preventScroll: true });
+}
+
+function showNext(page, form) {
+  show(page);
+  const title = page.querySelector("h1").textContent;
+  announce(`${form.matches("[data-skip-form]") ? "Skipped" : "Submitted"}. ${page.dataset.item ? "Next item: " : ""}${title}.`);
 }
 
 // --- sending ------------------------------------------------------------------------------------------------
@@ -77,7 +84,7 @@ async function submitForm(form, submitter) {
   if (next) {
     body.set("showing", next.querySelector("[name=ticket]").value);
     if (form.matches("[data-skip-form]")) next.querySelector("[data-today]").textContent = page.querySelector("[data-today]").textContent;
-    show(next);
+    showNext(next, form);
   } else {
     page.ariaBusy = "true";
   }
@@ -107,7 +114,7 @@ function handleResponse(response, submission) {
     offerRevision(submission);
   }
   if (response.isSaved && submission.next) holdNextItem(response.page);
-  else if (response.isSaved) show(response.page);
+  else if (response.isSaved) showNext(response.page, submission.form);
   else if (response.isRefused) handleRefusal(response.page, submission);
   else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", { isSignedOut: true });
   else if (response.isRemoved) handleFailure(submission, "You are no longer a member of this project, or it is closed, so this is not saved. It is kept on this device: if a lead adds you back, try again.");
@@ -127,7 +134,7 @@ function offerRevision({ form, page, submitter }) {
   backUrl = page.querySelector("[data-back]").href;
   if (!submitter?.matches(".degree")) return;
   document.querySelector("#toasts [data-revision]")?.remove();
-  showToast(`Saved: ${submitter.title}. U changes it.`);
+  showToast(`Saved: ${submitter.title}.${areOff ? "" : ` ${keyOf("undo")} changes it.`}`);
   document.querySelector("#toasts").lastElementChild.dataset.revision = "";
 }
 
@@ -140,6 +147,13 @@ export function reviseLast() {
   if (pending) pending.then(leave);
   else leave();
   return true;
+}
+
+// To the judgment before this item, which may be the one that is being saved. Not where that one fails and comes back.
+export async function goBack() {
+  const isSaving = pending !== null;
+  await pending;
+  if (!isSaving || failed?.page !== work()) work().querySelector("[data-back]")?.click();
 }
 
 // Back to the item that was submitted, as it was; the next one is held again, with what was entered on it.

@@ -1,0 +1,104 @@
+// The menu View, which sets layout and text size at once and stores them on the account; and the layout that shows one answer
+// at a time. Both are classes of the main element, since #work is replaced with each item.
+import { showToast } from "../toasts.js";
+import { announce, answers, currentAnswer, goTo, letterOf, work } from "./dom.js";
+import { post } from "./request.js";
+
+const MIN_SWIPE_PX = 60;
+const main = document.getElementById("main");
+const PREFIXES = { judging_layout: "layout-", judging_text_size: "text-" };
+
+const valueOf = (name) => [...main.classList].find((one) => one.startsWith(PREFIXES[name])).slice(PREFIXES[name].length);
+const isSingle = () => valueOf("judging_layout") === "single";
+const menu = () => document.getElementById("view");
+
+// The menu of a page that was loaded ahead may be older than the choice.
+export function showView() {
+  for (const name of Object.keys(PREFIXES)) {
+    for (const input of menu()?.querySelectorAll(`input[name=${name}]`) ?? []) input.checked = input.value === valueOf(name);
+  }
+}
+
+export function toggleMenu() {
+  if (!menu()) return false;
+  menu().open = !menu().open;
+  if (menu().open) menu().querySelector("input:checked").focus();
+  else menu().querySelector("summary").focus();
+  return true;
+}
+
+async function store(form) {
+  try {
+    const response = await post(form.getAttribute("action"), new URLSearchParams(new FormData(form)));
+    if (!response.isSaved) throw new Error(String(response.status));
+  } catch {
+    showToast("The layout and the text size could not be saved. They apply until you reload the page.", "warn");
+  }
+}
+
+document.addEventListener("change", (event) => {
+  const { form, name, value } = event.target;
+  if (!form?.closest("#view")) return;
+  main.classList.replace(PREFIXES[name] + valueOf(name), PREFIXES[name] + value);
+  if (answers().length) currentAnswer().scrollIntoView({ block: "nearest" });
+  store(form);
+});
+
+// Without scripts a button applies the choice; with them Enter only closes the menu.
+document.addEventListener("submit", (event) => {
+  if (!event.target.closest("#view")) return;
+  event.preventDefault();
+  toggleMenu();
+});
+
+// --- one answer at a time -----------------------------------------------------------------------------------------
+
+function showAnswer(answer) {
+  if (!answer) return;
+  goTo(answer);
+  announce(`Answer ${letterOf(answer)}, ${answers().indexOf(answer) + 1} of ${answers().length}.`);
+}
+
+const neighbour = (step) => answers()[answers().indexOf(currentAnswer()) + step];
+
+export function handleKey(event) {
+  const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+  // there the arrows have a use already
+  if (!step || !isSingle() || event.target.closest("input, pre, .scroll")) return false;
+  showAnswer(neighbour(step));
+  return true;
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest(".answer-tabs button");
+  if (button) showAnswer(button.dataset.show ? answers().find((answer) => letterOf(answer) === button.dataset.show) : neighbour(Number(button.dataset.step)));
+});
+
+let touch = null; // where a single finger went down
+
+document.addEventListener("touchstart", (event) => {
+  const isText = event.touches.length === 1 && event.target.closest(".answer") && !event.target.closest("pre, .scroll, input, textarea");
+  touch = isText && isSingle() ? event.touches[0] : null;
+}, { passive: true });
+document.addEventListener("touchend", (event) => {
+  if (!touch) return;
+  const [dx, dy] = [event.changedTouches[0].clientX - touch.clientX, event.changedTouches[0].clientY - touch.clientY];
+  touch = null;
+  if (Math.abs(dx) < MIN_SWIPE_PX || Math.abs(dx) < 2 * Math.abs(dy) || String(getSelection())) return;
+  showAnswer(neighbour(dx < 0 ? 1 : -1));
+}, { passive: true });
+
+// --- the bar at the bottom ------------------------------------------------------------------------------------------
+
+// Its height, for what must not lie below it: what is scrolled into view, and toasts.
+const observer = new ResizeObserver(([{ target }]) => {
+  const isSticky = target.isConnected && getComputedStyle(target).position === "sticky";
+  document.documentElement.style.setProperty("--action-bar", `${isSticky ? target.offsetHeight : 0}px`);
+});
+
+export function watchActionBar() {
+  observer.disconnect();
+  const bar = work().querySelector(".action-bar");
+  if (bar) observer.observe(bar);
+  else document.documentElement.style.removeProperty("--action-bar");
+}
