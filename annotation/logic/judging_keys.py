@@ -18,7 +18,8 @@ ALL = f"{SEVERAL} {WRITE}"
 
 @dataclass(frozen=True)
 class Command:
-    """What a key does. `screens` are the kinds of items that have it, `asks` what a project has to ask for: ratings, safety or flags."""
+    """What a key does. `screens` are the kinds of items that have it, `asks` what a project has to ask for: ratings, safety or
+    flags."""
 
     name: str
     key: str
