@@ -56,7 +56,7 @@ def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item after the one on the screen, which the page holds until that one is judged."""
     me = member_for(current_user(request), slug)
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     return _render_ahead(request, me, lease)
@@ -68,7 +68,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(current_user(request), slug)
     reason = request.POST.get("reason") or "nothing"
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
         data = skip_data(request.POST, reason, lease.shown_order)
         skip_item(lease=lease, reason=reason, note=skip_note(request.POST), data=data)
     except QueueError as error:
@@ -83,7 +83,7 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     """Stores what was entered so far; the page sends it while people type."""
     project = project_for(current_user(request), slug)
     try:
-        lease = _lease(request, project)
+        lease = read_lease(request, project)
         save_draft(lease=lease, data=FormInput.read(request.POST, lease.shown_order).as_data())
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
@@ -97,7 +97,7 @@ def renew(request: HtmxRequest, slug: str) -> HttpResponse:
     on the screen may have been given to somebody else."""
     project = project_for(current_user(request), slug)
     try:
-        held = renew_lease(lease=_lease(request, project))
+        held = renew_lease(lease=read_lease(request, project))
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     return HttpResponse(status=204) if held else HttpResponse(LEASE_EXPIRED, content_type="text/plain")
@@ -137,8 +137,9 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def _lease(request: HttpRequest, project: Project, name: str = "ticket") -> Lease:
-    """
+def read_lease(request: HttpRequest, project: Project, name: str = "ticket") -> Lease:
+    """The lease of a ticket in the form.
+
     Raises:
         QueueError: the ticket is damaged, of another project, or someone else's.
     """
@@ -150,7 +151,7 @@ def _lease(request: HttpRequest, project: Project, name: str = "ticket") -> Leas
 
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return _render_next(request, me, error=str(error))
     entry = FormInput.read(request.POST, lease.shown_order)
@@ -195,7 +196,7 @@ def _continue(
     if "showing" not in request.POST:
         return _render_next(request, me)
     try:
-        showing = _lease(request, me.project, "showing")
+        showing = read_lease(request, me.project, "showing")
     except QueueError:
         return _render_next(request, me)
     return _render_ahead(request, me, showing)
