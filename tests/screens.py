@@ -150,7 +150,7 @@ NO_PAGES = {
     *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
     "webhook-log",
     # files
-    *("live-download", "snapshot-download", "account-export", "model-card", "model-download"),
+    *("live-download", "snapshot-download", "account-export", "image", "model-card", "model-download"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -26,6 +27,7 @@ from annotation.actions.leases import Lease, Paused, claim
 from annotation.actions.leases import renew as renew_lease
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
+from annotation.http.images import allow_images
 from annotation.logic import markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
@@ -110,16 +112,16 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
     project = project_for(current_user(request), slug)
     part = "#text" if request.htmx else ""
     context = {"project": project, "guideline": project.guideline}
-    return render(request, f"annotation/judge_guidelines.html{part}", context)
+    return allow_images(render(request, f"annotation/judge_guidelines.html{part}", context), project)
 
 
 @login_required
 @require_POST
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The text in the editor, rendered."""
-    project_for(current_user(request), slug)
+    project = project_for(current_user(request), slug)
     html = markdown.render(request.POST.get("text", "")[:MAX_TEXT_CHARS])
-    return render(request, "annotation/demonstrate.html#preview", {"html": html})
+    return render(request, "annotation/demonstrate.html#preview", {"html": html, "project": project})
 
 
 @login_required
@@ -279,8 +281,8 @@ def _render_finished(request: HtmxRequest, me: Member, error: str) -> HttpRespon
     return _render(request, context | my_day(current_user(request)), status=422 if error else 200)
 
 
-def _render(request: HtmxRequest, context: dict[str, object], status: int = 200) -> HttpResponse:
+def _render(request: HtmxRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     part = "#work" if request.htmx else ""
     response = render(request, f"annotation/judge.html{part}", context, status=status)
     response["Cache-Control"] = "no-store"  # a cached page would contain a used ticket
-    return response
+    return allow_images(response, context["project"])
