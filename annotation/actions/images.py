@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
 import threading
+from pathlib import Path
 from typing import NamedTuple
 
 from django.conf import settings
@@ -53,7 +53,7 @@ def fetch_image(*, url: str) -> Image:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
-    os.replace(file.name, path)
+    Path(file.name).replace(path)
     return _checked(content)
 
 

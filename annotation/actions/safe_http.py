@@ -96,7 +96,13 @@ def get(url: str, headers: dict[str, str], *, max_bytes: int, to_private: bool) 
 
 
 def _exchange(
-    method: str, url: str, body: bytes | None, headers: dict[str, str], *, max_bytes: int, to_private: bool | None
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    *,
+    max_bytes: int,
+    to_private: bool | None,
 ) -> tuple[int, str, bytes]:
     """The status, the `Location` and the first bytes of a response."""
     parts = check(url, to_private=to_private)

@@ -1,6 +1,7 @@
 """Formulas in Markdown: found before the Markdown is read, which would take their backslashes, underscores and stars for its own.
 
-`$…$`, `$$…$$`, `\\(…\\)`, `\\[…\\]` and environments such as `\\begin{align}…\\end{align}`. Prices, shell variables and code are none.
+`$…$`, `$$…$$`, `\\(…\\)`, `\\[…\\]` and environments such as `\\begin{align}…\\end{align}`. Prices, shell variables and
+code are none.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ _START = re.compile(
     """,
     re.VERBOSE,
 )
-_FENCE = re.compile(r"(?m)^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t>]++)*+(?P<fence>`{3,}+(?=[^`\n]*+$)|~{3,}+).*$")
+_FENCE = re.compile(
+    r"(?m)^[ \t>]*+(?:(?:[-*+]|\d{1,9}[.)])[ \t>]++)*+(?P<fence>`{3,}+(?=[^`\n]*+$)|~{3,}+).*$"
+)
 _FENCE_END = re.compile(r"(?m)^[ \t>]*+(`{3,}+|~{3,}+)[ \t]*+$")
 _TICKS = re.compile(r"(?<!\\)`+|\\`(`*)")
 _QUOTE = re.compile(r"[ ]{0,3}(?:>[ ]?)+")
@@ -132,7 +135,9 @@ def _unquoted(text: str, start: int, stop: int) -> str | None:
     level = quote[0].count(">")
     if not all(match and match[0].count(">") >= level for match in quotes):
         return None
-    return "\n".join((first, *(line[match.end() :] for line, match in zip(rest, quotes, strict=True) if match)))
+    return "\n".join(
+        (first, *(line[match.end() :] for line, match in zip(rest, quotes, strict=True) if match))
+    )
 
 
 def _code(text: str) -> Iterator[tuple[int, int]]:

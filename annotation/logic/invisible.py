@@ -41,21 +41,37 @@ _NAMES = {
     0xFFA0: ("HHF", "halfwidth Hangul filler"),
 }
 _RANGES = (
-    *((0x00, 0x08), (0x0B, 0x0C), (0x0E, 0x1F), (0x7F, 0x9F), (0xAD, 0xAD), (0x115F, 0x1160), (0x180E, 0x180E)),
-    *((0x200B, 0x200B), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFDD0, 0xFDEF), (0xFEFF, 0xFEFF)),
+    *(
+        (0x00, 0x08),
+        (0x0B, 0x0C),
+        (0x0E, 0x1F),
+        (0x7F, 0x9F),
+        (0xAD, 0xAD),
+        (0x115F, 0x1160),
+        (0x180E, 0x180E),
+    ),
+    *(
+        (0x200B, 0x200B),
+        (0x202A, 0x202E),
+        (0x2060, 0x206F),
+        (0x3164, 0x3164),
+        (0xFDD0, 0xFDEF),
+        (0xFEFF, 0xFEFF),
+    ),
     *((0xFFA0, 0xFFA0), (0xFFF9, 0xFFFB), (0xFFFE, 0xFFFF), (0xE0000, 0xE007F)),
 )
 _CLASS = "".join(f"{re.escape(chr(first))}-{re.escape(chr(last))}" for first, last in _RANGES)
 _SIGN = re.compile(
     # a flag: its tags are no hidden text
-    "\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f"
-    f"|(?P<sign>[{_CLASS}])"
+    f"\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{{3,6}}\U000e007f|(?P<sign>[{_CLASS}])"
 )
 MAX_SIGNS = 5_000
 """A text with more gets no mark for each, which would take long to make and to show."""
 _DIRECTIONS = re.compile("[\n\r\u2029\u202a-\u202c\u2066-\u2069]")
 _OPENED_BY = {"\u202c": "\u202a\u202b", "\u2069": "\u2066\u2067\u2068"}
-_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdfb\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]")
+_RIGHT_TO_LEFT = re.compile(
+    "[\u0590-\u08ff\ufb1d-\ufdfb\ufe70-\ufefc\U00010800-\U00010fff\U0001e800-\U0001efff]"
+)
 _MAX_NESTED = 10
 
 

@@ -70,7 +70,8 @@ _TAG = re.compile(r"</?(?!br|hr|img)[a-z][a-z0-9]*(?=[ >])")
 _DEFINITION = re.compile(r"(?m)^([ >]*+)\[[^\[\]\n]++\]:[ \t]*+<?(\S+)")
 _SAFE = "/$&+,:;=?@()*'!~#%"
 _IMAGE = re.compile(r'<img src="([^"]*)" alt="([^"]*)"[^>]*>')
-_CODE_BLOCK = re.compile(r'<pre><code class="language-([^"]*)"(?: data-meta="([^"]*)")?>')
+# the attributes come in any order
+_CODE_BLOCK = re.compile(r'<pre><code(?=[^>]* class="language-([^"]*)")(?:[^>]*? data-meta="([^"]*)")?[^>]*>')
 _TABLE = re.compile(r'<table( dir="\w+")?>')
 
 # Lines without Markdown: each begins with a letter and contains letters, digits, punctuation without a meaning in Markdown and
@@ -120,7 +121,7 @@ def _render(text: str) -> str:
     html = _IMAGE.sub(lambda match: f'<a class="image" href="{match[1]}">{match[2] or match[1]}</a>', html)
     html = _CODE_BLOCK.sub(_with_label, html)
     html = _TABLE.sub(
-        r'<div class="scroll"\1 tabindex="0" role="region" aria-label="Table"><table>', set_directions(html)
+        r'<div class="scroll"\1 tabindex="0" role="group" aria-label="Table"><table>', set_directions(html)
     )
     html = html.replace("</table>", "</table></div>").replace(_STAND_IN, "&lt;")
     if sources or _INVISIBLE in text:

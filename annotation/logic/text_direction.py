@@ -20,7 +20,7 @@ def set_directions(html: str) -> str:
     if not is_right_to_left(html):
         return html
     directions: dict[int, str] = {}
-    ends = []  # of the opening tags of blocks, `<ul`
+    ends: list[int] = []  # of the opening tags of blocks, `<ul`
     undecided: list[int] = []  # those that are open and have no letter yet
     for part in _PART.finditer(html):
         if part[2] and not part[1]:
@@ -31,7 +31,8 @@ def set_directions(html: str) -> str:
         elif undecided and part[0][0] != "<" and (direction := _first_direction(unescape(part[0]))):
             directions |= dict.fromkeys(undecided, direction)
             undecided = []
-    pieces, at = [], 0
+    pieces: list[str] = []
+    at = 0
     for end in ends:
         pieces += html[at:end], f' dir="{directions.get(end, "auto")}"'
         at = end

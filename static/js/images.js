@@ -6,7 +6,7 @@ async function explain(image) {
   const reason = await reasonFor(image);
   const note = document.createElement("span");
   note.className = "image-reason";
-  note.textContent = ` (not shown: ${reason})`;
+  note.textContent = ` (Not shown. ${reason})`;
   const address = document.createElement("span");
   address.className = "image-address";
   address.textContent = link.href;
@@ -18,13 +18,13 @@ async function explain(image) {
 // This site names its reason; of another one a browser tells none.
 async function reasonFor(image) {
   const { origin, hostname } = new URL(image.src);
-  if (origin !== location.origin) return `your browser could not load it from ${hostname}`;
+  if (origin !== location.origin) return `Your browser could not load it from ${hostname}.`;
   try {
     const response = await fetch(image.src);
     if (response.status === 422) return await response.text();
-    return response.ok ? "your browser cannot show it" : `this site answered ${response.status}`;
+    return response.ok ? "Your browser cannot show it." : `This site answered ${response.status}.`;
   } catch {
-    return "there is no connection";
+    return "There is no connection.";
   }
 }
 

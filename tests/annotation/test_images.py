@@ -44,7 +44,11 @@ class PictureSite:
                     "/large.png": PNG + bytes(actions.MAX_BYTES),
                     "/bomb.png": PNG[:16] + struct.pack(">II", 50_000, 50_000),
                 }.get(self.path)
-                places = {"/moved.png": "cat.png", "/circle.png": "/circle.png", "/inside.png": "file:///etc/passwd"}
+                places = {
+                    "/moved.png": "cat.png",
+                    "/circle.png": "/circle.png",
+                    "/inside.png": "file:///etc/passwd",
+                }
                 self.send_response(302 if self.path in places else 200 if content else 404)
                 if self.path in places:
                     self.send_header("Location", places[self.path])
@@ -91,9 +95,16 @@ class PolicyTests(PictureTestCase):
 
     def test_they_can_be_loaded_from_their_own_sites(self) -> None:
         html = show_images(render(f"![a $x$ <cat>]({CAT})\n![]({CAT})"), self.policy("shown"))
-        assert html.count('<img src="https://a.example/cat.png?x=1&amp;y=2" alt="a $x$ &lt;cat&gt;" loading="lazy"') == 1
+        assert (
+            html.count(
+                '<img src="https://a.example/cat.png?x=1&amp;y=2" alt="a $x$ &lt;cat&gt;" loading="lazy"'
+            )
+            == 1
+        )
         assert html.count('referrerpolicy="no-referrer"') == html.count("<img ") == 2
-        assert "<img" not in show_images(render("![a](http://a.example/c.png) ![b](mailto:a@b.example)"), self.project)
+        assert "<img" not in show_images(
+            render("![a](http://a.example/c.png) ![b](mailto:a@b.example)"), self.project
+        )
 
     def test_they_can_be_loaded_through_this_site(self) -> None:
         self.policy("proxied")
@@ -107,21 +118,31 @@ class PolicyTests(PictureTestCase):
             assert "<img" not in show_images(render(text), self.policy("shown"))
 
     def test_pages_allow_what_the_project_shows(self) -> None:
-        builders.imported(self.project, {"prompt": f"![q]({CAT})", "responses": [f"![{n}]({CAT})" for n in range(4)]})
+        builders.imported(
+            self.project, {"prompt": f"![q]({CAT})", "responses": [f"![{n}]({CAT})" for n in range(4)]}
+        )
         judgment = builders.judgment(self.project, self.dana)
-        for images, sources in (("blocked", "'self' data:"), ("proxied", "'self' data:"), ("shown", "'self' data: https:")):
+        for images, sources in (
+            ("blocked", "'self' data:"),
+            ("proxied", "'self' data:"),
+            ("shown", "'self' data: https:"),
+        ):
             self.policy(images)
             pages = [
                 (self.dana, reverse("item", args=[self.project.slug, judgment.item_id])),
                 (self.dana, reverse("my-judgment", args=[judgment.pk])),
             ]
             if images == "shown":
-                builders.imported(self.project, {"prompt": "Q", "responses": [f"![{n}]({CAT})" for n in range(4)]})
+                builders.imported(
+                    self.project, {"prompt": "Q", "responses": [f"![{n}]({CAT})" for n in range(4)]}
+                )
                 pages.append((self.bob, self.url()))
             for user, url in pages:
                 self.sign_in(user)
                 response = self.client.get(url)
-                policy = dict(part.strip().split(" ", 1) for part in response["Content-Security-Policy"].split(";"))
+                policy = dict(
+                    part.strip().split(" ", 1) for part in response["Content-Security-Policy"].split(";")
+                )
                 assert policy["img-src"] == sources, url
                 assert (b"<img " in response.content) is (images != "blocked"), url
 
@@ -177,7 +198,10 @@ class ProxyTests(PictureTestCase):
         assert self.site.asked == ["/nothing"] * 2
 
     def test_the_private_network_is_not_reached(self) -> None:
-        with override_settings(IMAGES_FROM_PRIVATE=False), pytest.raises(ImageRefused, match="private network"):
+        with (
+            override_settings(IMAGES_FROM_PRIVATE=False),
+            pytest.raises(ImageRefused, match="private network"),
+        ):
             fetch_image(url=f"{self.site.url}/cat.png")
         with (
             override_settings(IMAGES_FROM_PRIVATE=False, WEBHOOKS_TO_PRIVATE=True),

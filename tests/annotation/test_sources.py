@@ -16,7 +16,11 @@ WHOLE = MASKED.replace("[model]", "GPT-4")
 class SourceTests(JudgingTestCase):
     def setUp(self) -> None:
         super().setUp()
-        messages = [{"role": "user", "content": "First"}, {"role": "assistant", "content": "So"}, {"role": "user", "content": "*Q*"}]
+        messages = [
+            {"role": "user", "content": "First"},
+            {"role": "assistant", "content": "So"},
+            {"role": "user", "content": "*Q*"},
+        ]
         builders.imported(self.project, {"prompt": messages, "responses": [TEXT, "two", "three", "four"]})
 
     def source(self, **form: object):

@@ -103,7 +103,9 @@ def test_formulas_can_be_read_before_scripts_run(new_page: NewPage, sign_in: Sig
     expect(page.locator(".source-toggle").first).to_be_hidden()
 
 
-def test_hostile_formulas_stay_text_and_freeze_nothing(new_page: NewPage, sign_in: SignIn, cast: Cast) -> None:
+def test_hostile_formulas_stay_text_and_freeze_nothing(
+    new_page: NewPage, sign_in: SignIn, cast: Cast
+) -> None:
     page = new_page()
     sign_in(page, cast.bob)
     page.goto(url(project_of(cast, *HOSTILE, "and $x$")))
@@ -128,7 +130,9 @@ def test_a_formula_that_takes_too_long_stays_as_it_was_written(
 ) -> None:
     page = new_page()
     endless = "onmessage = () => { while (true); };"
-    page.route("**/math-worker*.js", lambda route: route.fulfill(content_type="text/javascript", body=endless))
+    page.route(
+        "**/math-worker*.js", lambda route: route.fulfill(content_type="text/javascript", body=endless)
+    )
     sign_in(page, cast.bob)
     page.goto(url(project_of(cast, "See $x$ and $y$", "Other")))
     expect(page.locator("code.math[data-math=plain]")).to_have_text(["$x$", "$y$"])
@@ -145,7 +149,10 @@ def test_the_source_shows_every_character(new_page: NewPage, sign_in: SignIn, ca
     source = box.locator(".source")
     expect(source).to_have_text("I am [model].\n\n\n**bold**   \\(x\\)\ttab⟨ZWSP⟩")
     assert source.evaluate("(element) => getComputedStyle(element).whiteSpace") == "pre-wrap"
-    assert source.evaluate("(element) => element.innerText") == "I am [model].\n\n\n**bold**   \\(x\\)\ttab⟨ZWSP⟩"
+    assert (
+        source.evaluate("(element) => element.innerText")
+        == "I am [model].\n\n\n**bold**   \\(x\\)\ttab⟨ZWSP⟩"
+    )
     expect(box.locator(".prose")).to_be_hidden()
     expect(box.get_by_role("button", name="Rendered of answer")).to_be_visible()
     letter = box.get_attribute("data-letter") or ""
@@ -223,7 +230,7 @@ def test_pictures_of_their_own_sites(new_page: NewPage, sign_in: SignIn, cast: C
     expect(image).to_be_visible()
     page.wait_for_function("(image) => image.naturalWidth === 2", arg=image.element_handle())
     expect(answer(page, "a dog")).to_contain_text(
-        "a dog https://pictures.example/dog.png (not shown: your browser could not load it from pictures.example)"
+        "a dog https://pictures.example/dog.png (Not shown. Your browser could not load it from pictures.example.)"
     )
     assert headers
     assert not any("referer" in sent or "cookie" in sent for sent in headers)
@@ -236,7 +243,7 @@ def test_a_refused_picture_says_why(new_page: NewPage, sign_in: SignIn, cast: Ca
     sign_in(page, cast.bob)
     page.goto(url(project_of(cast, "![a cat](http://127.0.0.1/cat.png)", "Other", images="proxied")))
     expect(answer(page, "a cat")).to_contain_text(
-        "a cat http://127.0.0.1/cat.png (not shown: 127.0.0.1 is in a private network"
+        "a cat http://127.0.0.1/cat.png (Not shown. 127.0.0.1 is in a private network"
     )
 
 
@@ -257,9 +264,12 @@ def test_what_is_written_from_right_to_left_is_mirrored(
     assert first
     assert second
     assert first["x"] > second["x"]
-    assert box.locator("ol > li").first.evaluate(
-        "(item) => parseFloat(getComputedStyle(item.parentElement).paddingRight) > 0 && getComputedStyle(item).textAlign"
-    ) == "right"
+    assert (
+        box.locator("ol > li").first.evaluate(
+            "(item) => parseFloat(getComputedStyle(item.parentElement).paddingRight) > 0 && getComputedStyle(item).textAlign"
+        )
+        == "right"
+    )
 
 
 def test_a_wide_table_scrolls_in_its_box(new_page: NewPage, sign_in: SignIn, cast: Cast) -> None:

@@ -81,14 +81,44 @@ TEXTS = [
     "```python\n" + "x = (1 + 'a') # y\n" * 5_000 + "```",
     "```rst\n" + "``a `b` " * 12_000 + "\n```",
     "```python\n" + '"' * 99_000 + "\n```",
-]
-FORMULAS = [
+    # formulas, definitions of links, and signs that cannot be seen
     *(
         text * (SIZE // len(text))
         for text in (
-            *("$", "$ ", "$a$ ", "$a$", "$$ ", "$$a", "$$a$$ ", "\\(", "\\[", "\\(a\\)", "\\begin{align}", "$`", "`$a` ", "\\$"),
-            *("\\begin{align}a\\end{align}", "\\begin{align}\\begin{cases}", "> $$\n", "$a\n", "$$\n\n", "$1 aa", "`` ` "),
-            *("[$a$](https://a/$a$) ", "```a\n$x$\n```\n", "[a]: b\n", "[a]: b\nx [a]\n", "- א\n", "> א\n", "א|ב\n"),
+            *(
+                "$",
+                "$ ",
+                "$a$ ",
+                "$a$",
+                "$$ ",
+                "$$a",
+                "$$a$$ ",
+                "\\(",
+                "\\[",
+                "\\(a\\)",
+                "\\begin{align}",
+                "$`",
+                "`$a` ",
+                "\\$",
+            ),
+            *(
+                "\\begin{align}a\\end{align}",
+                "\\begin{align}\\begin{cases}",
+                "> $$\n",
+                "$a\n",
+                "$$\n\n",
+                "$1 aa",
+                "`` ` ",
+            ),
+            *(
+                "[$a$](https://a/$a$) ",
+                "```a\n$x$\n```\n",
+                "[a]: b\n",
+                "[a]: b\nx [a]\n",
+                "- א\n",
+                "> א\n",
+                "א|ב\n",
+            ),
             *("\u202b", "\u202b\u202c", "\u202bא\u202c", "\U000e0041", "\U0001f3f4\U000e0067", "\x1b"),
         )
     ),

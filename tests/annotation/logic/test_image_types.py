@@ -32,7 +32,13 @@ def test_pictures_are_known_by_their_content(data: bytes, expected: tuple[str, i
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"<svg xmlns='http://www.w3.org/2000/svg'/>", b"<!doctype html>", b"\xff\xd8\xff" + b"\xff" * 99, b"RIFF\0\0\0\0WAVE"],
+    [
+        b"",
+        b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+        b"<!doctype html>",
+        b"\xff\xd8\xff" + b"\xff" * 99,
+        b"RIFF\0\0\0\0WAVE",
+    ],
 )
 def test_anything_else_is_none(data: bytes) -> None:
     assert image_type(data) is None

@@ -10,8 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotation.logic.markdown import render
-from tests.annotation.logic.hostile_texts import FORMULAS
-from tests.patience import ends
 
 
 def shown(html: str) -> str:
@@ -42,7 +40,14 @@ def formulas(text: str) -> list[tuple[str, str]]:
     ],
 )
 def test_formulas_are_kept_as_they_were_written(kind: str, formula: str) -> None:
-    for before, after in (("", ""), ("Take ", ", then."), ("- **", "**"), ("当", "时"), ("(", ")"), ("$5 or ", " $6")):
+    for before, after in (
+        ("", ""),
+        ("Take ", ", then."),
+        ("- **", "**"),
+        ("当", "时"),
+        ("(", ")"),
+        ("$5 or ", " $6"),
+    ):
         assert formulas(before + formula + after) == [(kind, formula)], (before, after)
 
 
@@ -112,18 +117,13 @@ def test_a_formula_in_a_table_does_not_split_its_cell() -> None:
     assert render("| a | b |\n|---|---|\n| $|x|$ | 2 |").count("<td>") == 2
 
 
-@pytest.mark.parametrize("attack", ["<img src=x onerror=alert(1)>", "</code><script>", "\ufdd10\ufdd1", "\ufdd263\ufdd2"])
+@pytest.mark.parametrize(
+    "attack", ["<img src=x onerror=alert(1)>", "</code><script>", "\ufdd10\ufdd1", "\ufdd263\ufdd2"]
+)
 def test_a_formula_cannot_be_anything_else(attack: str) -> None:
     html = render(f"$x{attack}y$")
     assert set(re.findall(r"<(\w+)", html)) <= {"p", "code", "span"}
     assert shown(html).strip("\n").startswith("$x")
-
-
-@pytest.mark.parametrize("text", FORMULAS, ids=range(len(FORMULAS)))
-def test_100_kilobytes_of_formulas_are_rendered_in_a_moment(text: str) -> None:
-    with ends():
-        html = render(text)
-    assert len(html) < 20 * len(text) + 1000
 
 
 # What is written, and how it reads. Each stands between spaces, or in a paragraph of its own.

@@ -74,7 +74,9 @@ def test_the_source_has_every_character() -> None:
     text = "# a  <b>&amp;\\(x\\)\t\n\n  $y$ \u202b\u202e" + FLAG
     html = render_source(text)
     assert names(html) == ["RLE", "RLO"]
-    assert unescape(re.sub(r"<[^>]*>", "", html)) == text.replace("\u202b", "⟨RLE⟩").replace("\u202e", "⟨RLO⟩")
+    assert unescape(re.sub(r"<[^>]*>", "", html)) == text.replace("\u202b", "⟨RLE⟩").replace(
+        "\u202e", "⟨RLO⟩"
+    )
 
 
 def directions(text: str) -> list[tuple[str, str]]:
