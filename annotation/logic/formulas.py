@@ -17,6 +17,7 @@ _NAMES = (
     "equation|align|aligned|alignat|alignedat|gather|gathered|multline|split|eqnarray|cases|rcases|dcases|drcases|array"
     "|matrix|pmatrix|bmatrix|Bmatrix|vmatrix|Vmatrix|smallmatrix|CD"
 )
+_SIGN = re.compile(r"[\\$]")
 _BLANK_LINE = r"\n[ \t]*\n"
 # Each alternative reads no further than to the next sign that could begin or end a formula of its kind, so that a text is
 # read once, whatever it has that is not closed.
@@ -77,7 +78,11 @@ def _find(text: str) -> Iterator[tuple[int, int]]:
 
 def _find_outside_code(text: str, at: int, stop: int) -> Iterator[tuple[int, int]]:
     without_end: set[str] = set()
-    while match := _START.search(text, at, stop):
+    while sign := _SIGN.search(text, at, stop):
+        match = _START.match(text, sign.start(), stop)
+        if match is None:
+            at = sign.end()
+            continue
         kind, start, at = match.lastgroup, match.start(), match.end()
         if kind == "environment":
             name = match["environment"]
@@ -144,7 +149,8 @@ def _code(text: str) -> Iterator[tuple[int, int]]:
     """Where there is code: fenced blocks, and spans between as many backticks. It need not be exact: a stand-in that is in code
     after all becomes the source again."""
     at = 0
-    while fence := _FENCE.search(text, at):
+    has_fences = "```" in text or "~~~" in text
+    while has_fences and (fence := _FENCE.search(text, at)):
         yield from _spans(text, at, fence.start())
         sign = fence["fence"]
         at = fence.end()

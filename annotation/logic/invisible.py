@@ -94,6 +94,9 @@ def mark(sign: str) -> str:
 
 def replace(text: str, by: Callable[[str], str]) -> str:
     """The text with something else in place of each such sign; with their bare names where there are very many."""
+    # most texts have none; of ASCII, a translation tells so sooner than the expression
+    if text.translate(_BARE_NAMES) == text if text.isascii() else _SIGN.search(text) is None:
+        return text
     if len(list(islice(_SIGN.finditer(text), MAX_SIGNS + 1))) > MAX_SIGNS:
         return text.translate(_BARE_NAMES)
     balanced = _balanced(text)
@@ -107,7 +110,7 @@ def replace(text: str, by: Callable[[str], str]) -> str:
 
 def is_right_to_left(text: str) -> bool:
     """Whether it has a letter of a script that is written from right to left."""
-    return _RIGHT_TO_LEFT.search(text) is not None
+    return not text.isascii() and _RIGHT_TO_LEFT.search(text) is not None
 
 
 def _balanced(text: str) -> set[int]:

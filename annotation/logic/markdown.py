@@ -59,7 +59,9 @@ _STAND_IN = "\ufdd0"
 # In place of a sign that cannot be seen: its code between two of these noncharacters.
 _INVISIBLE = "\ufdd2"
 _STAND_INS = re.compile(
-    rf"(?P<tag><[^>]*>)|{formulas.STAND_IN}(?P<formula>\d+){formulas.STAND_IN}|{_INVISIBLE}(?P<sign>\d+){_INVISIBLE}"
+    # tags of code, and those with attributes
+    r"(?P<tag></?code[^>]*>|<[^>=]*=[^>]*>)"
+    rf"|{formulas.STAND_IN}(?P<formula>\d+){formulas.STAND_IN}|{_INVISIBLE}(?P<sign>\d+){_INVISIBLE}"
 )
 # they stand as they are in a text, and encoded in an address
 _IN_ATTRIBUTES = re.compile(
