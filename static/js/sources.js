@@ -18,7 +18,7 @@ async function fetchSource(button) {
   return response.text();
 }
 
-export async function toggleSource(button) {
+async function toggleSource(button) {
   if (button.ariaBusy === "true") return;
   if (!sourceOf(button)) {
     button.ariaBusy = "true";

@@ -5,7 +5,6 @@ import { toggleLength } from "./long-texts.js";
 import * as ratings from "./ratings.js";
 import { currentScreen } from "./screen.js";
 import { reviseLast } from "./submit.js";
-import { toggleSource } from "../sources.js";
 
 const isTyping = (element) => element.matches("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
 
@@ -57,7 +56,7 @@ function commonKey(event) {
   else if (key === "d" && answers().length > 1) diff.openForAnswer(currentAnswer());
   else if (key === "v") {
     const root = document.activeElement.closest(".conversation, .answer") ?? currentAnswer() ?? work();
-    toggleSource(root.querySelector(".source-toggle"));
+    root.querySelector(".source-toggle")?.click();
   } else if (key === "x") {
     const earlier = document.activeElement.closest(".conversation")?.querySelector(".earlier");
     const box = (document.activeElement.closest(".answer") ?? currentAnswer())?.querySelector(".clamp");
