@@ -56,6 +56,8 @@ class ProjectForm(forms.ModelForm):
         "qualification_accuracy": "Required accuracy (%)",
     }
 
+    OPTIONAL = ("task", "qualification_items", "rationale", "images")
+
     class Meta:
         model = Project
         fields = SETTINGS
@@ -66,6 +68,7 @@ class ProjectForm(forms.ModelForm):
             "asks_flags": "Flags",
             "asks_safety": "Safety rating of each answer",
             "rationale": "Written reasons",
+            "images": "Pictures in texts",
             "overlap": "Judgments per item",
             "lease_minutes": "Idle time limit (minutes)",
             "qualification_items": "Qualification items",
@@ -83,7 +86,7 @@ class ProjectForm(forms.ModelForm):
         super().__init__(*args, **kwargs)
         for name, label in self.SHARES.items():
             self.fields[name] = PercentField(label=label, help_text=_model_field(name).help_text)
-        for name in ("task", "qualification_items", "rationale"):
+        for name in self.OPTIONAL:
             self.fields[name].required = False
         if self.instance.pk and self.instance.items.exists():
             for name in ("task", "k", "overlap"):
@@ -91,7 +94,7 @@ class ProjectForm(forms.ModelForm):
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
-        for name in (*self.SHARES, "task", "qualification_items", "rationale"):
+        for name in (*self.SHARES, *self.OPTIONAL):
             if name not in self.errors and data.get(name) in (None, ""):
                 data[name] = _model_field(name).default
         return data

@@ -15,6 +15,7 @@ from annotation.views import (
     audit,
     guidelines,
     home,
+    images,
     imports,
     invitations,
     judging_settings,
@@ -30,7 +31,7 @@ from annotation.views import (
     snapshots,
     webhooks,
 )
-from annotation.views.judging import pages
+from annotation.views.judging import pages, sources
 from annotation.views.sign_in import if_on
 
 urlpatterns = [
@@ -72,10 +73,13 @@ urlpatterns = [
     path("p/<slug:slug>/work/confirm/", pages.confirm, name="work-confirm"),
     path("p/<slug:slug>/work/ahead/", pages.ahead, name="work-ahead"),
     path("p/<slug:slug>/work/renew/", pages.renew, name="work-renew"),
+    path("p/<slug:slug>/work/source/", sources.work_source, name="work-source"),
     path("p/<slug:slug>/work/preview/", pages.preview, name="work-preview"),
     path("p/<slug:slug>/work/back/", pages.back, name="work-back"),
+    path("p/<slug:slug>/images/<str:token>/", images.image, name="image"),
     path("judgments/", my_judgments.my_judgments, name="my-judgments"),
     path("judgments/<int:pk>/", my_judgments.my_judgment, name="my-judgment"),
+    path("judgments/<int:pk>/source/", sources.my_judgment_source, name="my-judgment-source"),
     # --- leading ----------------------------------------------------------------------------------------------
     path("projects/new/", projects.project_new, name="project-new"),
     path("markdown/", guidelines.markdown_preview, name="markdown-preview"),
@@ -123,6 +127,7 @@ urlpatterns = [
     path("p/<slug:slug>/review/", review.review, name="review"),
     path("p/<slug:slug>/items/", review.items, name="items"),
     path("p/<slug:slug>/items/<int:pk>/", review.item, name="item"),
+    path("p/<slug:slug>/items/<int:pk>/source/", sources.item_source, name="item-source"),
     path("p/<slug:slug>/items/<int:pk>/decide/", review.item_decide, name="item-decide"),
     path("p/<slug:slug>/rules/", rules.rules, name="rules"),
     path("p/<slug:slug>/rules/<int:pk>/remove/", rules.rule_remove, name="rule-remove"),

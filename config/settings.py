@@ -85,6 +85,8 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
 # whether webhooks may be sent to private network addresses
 WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
+# whether pictures in texts may be fetched from there
+IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 # what leads may name in runs: folders with models, and servers that generate
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])

@@ -149,10 +149,11 @@ NO_PAGES = {
     *("judging-view", "judging-keys"),
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
+    *("work-source", "my-judgment-source", "item-source"),
     *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
     "webhook-log",
     # files
-    *("live-download", "snapshot-download", "account-export", "model-card", "model-download"),
+    *("live-download", "snapshot-download", "account-export", "image", "model-card", "model-download"),
 }
 
 

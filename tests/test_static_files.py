@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 TEMPLATES, STATIC = ROOT / "templates", ROOT / "static"
-MODULE = re.compile(r"""<script type="module" src="{% static '(js/[^']+)' %}">""")
+MODULE = re.compile(r"""<script type="module" src="{% static '(js/[^']+)' %}"[^>]*>""")
 PRELOAD = re.compile(r"""<link rel="modulepreload" href="{% static '(js/[^']+)' %}">""")
 IMPORT = re.compile(r"""(?:\bfrom|^import) "(\.[^"]+)";""", re.MULTILINE)
 PAGES = sorted(path for path in TEMPLATES.rglob("*.html") if MODULE.search(path.read_text()))

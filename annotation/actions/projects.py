@@ -15,7 +15,7 @@ from annotation.models import Guideline, Member, Project, QuestionSet, User
 
 # the fields that a lead may change
 SETTINGS = (
-    *("name", "criterion", "task", "k", "asks_quality", "asks_flags", "asks_safety", "rationale"),
+    *("name", "criterion", "task", "k", "asks_quality", "asks_flags", "asks_safety", "rationale", "images"),
     *(
         "overlap",
         "lease_minutes",

@@ -1,7 +1,7 @@
 """HTTP requests to addresses that users entered, which must not reach the private network (SSRF).
 
-A name is resolved once, its addresses are checked, and the connection goes to the address that passed. Redirects are not
-followed.
+A name is resolved once, its addresses are checked, and the connection goes to the address that passed. A POST follows no
+redirect; a GET follows a few, each checked like an address that was entered.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import ssl
 import threading
 from contextlib import suppress
 from typing import NamedTuple
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
 from django.conf import settings
 
@@ -21,6 +21,7 @@ TIMEOUT_S = (
     10.0  # for the whole exchange, so that a server that sends a byte now and then cannot hold a worker
 )
 READ_BYTES = 1000
+MAX_REDIRECTS = 3
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
@@ -36,8 +37,11 @@ class Reply(NamedTuple):
     text: str
 
 
-def check(url: str) -> SplitResult:
+def check(url: str, *, to_private: bool | None = None) -> SplitResult:
     """The parts of a URL, after checks that need no name resolution.
+
+    Args:
+        to_private: whether it may lead to the private network; as `WEBHOOKS_TO_PRIVATE` says if it is left out.
 
     Raises:
         Refused: it is not a web address, or names a host of the private network.
@@ -57,10 +61,10 @@ def check(url: str) -> SplitResult:
         literal = ipaddress.ip_address(host)
     except ValueError:
         if host == "localhost" or host.endswith((".localhost", ".local", ".internal")):
-            _refuse_unless_allowed(host)
+            _refuse_unless(to_private, host)
     else:
         if not is_public(literal):
-            _refuse_unless_allowed(host)
+            _refuse_unless(to_private, host)
     return parts
 
 
@@ -70,7 +74,38 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> Reply:
     Raises:
         Refused: the host is in the private network, or has not answered ten seconds after its name was resolved.
     """
-    parts = check(url)
+    status, _, content = _exchange("POST", url, body, headers, max_bytes=READ_BYTES, to_private=None)
+    text = " ".join(content.decode(errors="replace").split())
+    return Reply(status, "".join(filter(str.isprintable, text)))
+
+
+def get(url: str, headers: dict[str, str], *, max_bytes: int, to_private: bool) -> tuple[int, bytes]:
+    """The status and the first bytes of what an address, or one that it leads to, answers.
+
+    Raises:
+        Refused: as `post`, or there are too many redirects.
+    """
+    for _ in range(MAX_REDIRECTS + 1):
+        status, location, content = _exchange(
+            "GET", url, None, headers, max_bytes=max_bytes, to_private=to_private
+        )
+        if status not in (301, 302, 303, 307, 308) or not location:
+            return status, content
+        url = urljoin(url, location)
+    raise Refused("It leads from one address to another too often.")
+
+
+def _exchange(
+    method: str,
+    url: str,
+    body: bytes | None,
+    headers: dict[str, str],
+    *,
+    max_bytes: int,
+    to_private: bool | None,
+) -> tuple[int, str, bytes]:
+    """The status, the `Location` and the first bytes of a response."""
+    parts = check(url, to_private=to_private)
     assert parts.hostname is not None
     secure = parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
@@ -81,17 +116,16 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> Reply:
     addresses = [str(info[4][0]) for info in infos]
     for address in addresses:
         if not is_public(ipaddress.ip_address(address.partition("%")[0])):
-            _refuse_unless_allowed(parts.hostname)
+            _refuse_unless(to_private, parts.hostname)
     connection = _Connection(parts.hostname, port, address=addresses[0], secure=secure)
     deadline = threading.Timer(TIMEOUT_S, connection.abort)
     deadline.daemon = True
     deadline.start()
     try:
         path = f"{parts.path or '/'}{'?' + parts.query if parts.query else ''}"
-        connection.request("POST", path, body, headers)
+        connection.request(method, path, body, headers)
         response = connection.getresponse()
-        text = " ".join(response.read(READ_BYTES).decode(errors="replace").split())
-        return Reply(response.status, "".join(filter(str.isprintable, text)))
+        return response.status, response.getheader("Location", ""), response.read(max_bytes)
     except (OSError, http.client.HTTPException) as error:
         reason = f"{type(error).__name__}: {error}"
         if connection.timed_out:
@@ -115,11 +149,9 @@ def is_public(address: Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _refuse_unless_allowed(host: str) -> None:
-    if not settings.WEBHOOKS_TO_PRIVATE:
-        raise Refused(
-            f"{host[:100]} is in a private network; webhooks are sent there only if the administrator allows it."
-        )
+def _refuse_unless(to_private: bool | None, host: str) -> None:
+    if not (settings.WEBHOOKS_TO_PRIVATE if to_private is None else to_private):
+        raise Refused(f"{host[:100]} is in a private network, which only the administrator can allow.")
 
 
 class _Connection(http.client.HTTPConnection):

@@ -90,6 +90,12 @@ GROUPS: tuple[tuple[Command | FixedKeys, ...], ...] = (
             "differences", "W", "Differences", "its differences from another answer, word by word", SEVERAL
         ),
         Command("expand", "X", "Expand", "expand or collapse the selected answer", SEVERAL),
+        Command(
+            "source",
+            "V",
+            "Source",
+            "the source of the selected answer, or of the last message where that is in focus; again: rendered",
+        ),
         Command("skip", "S", "Skip", "skip, with a reason"),
         Command("previous", "P", "Previous judgment", "back to your previous judgment"),
         Command("guidelines", "M", "Guidelines", "guidelines (the manual)"),

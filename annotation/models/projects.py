@@ -35,6 +35,11 @@ class Project(models.Model):
         OPTIONAL = "optional", "May be given"
         REQUIRED = "required", "Must be given"
 
+    class Images(models.TextChoices):
+        BLOCKED = "blocked", "As links"
+        PROXIED = "proxied", "Through this site"
+        SHOWN = "shown", "From their own sites"
+
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
     criterion = models.CharField(max_length=12, choices=Criterion, default=Criterion.HELPFULNESS)
@@ -80,6 +85,13 @@ class Project(models.Model):
         help_text="For every answer. An unsafe answer cannot be ranked above a safe one.",
     )
     rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
+    images = models.CharField(
+        "pictures in texts",
+        max_length=7,
+        choices=Images,
+        default=Images.BLOCKED,
+        help_text="From their own sites: each of them sees the address of everyone who looks.",
+    )
     # the current version of the project's own questions; null: it asks none
     question_set = models.ForeignKey(
         "QuestionSet", models.PROTECT, null=True, blank=True, editable=False, related_name="+"

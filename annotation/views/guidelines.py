@@ -13,6 +13,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_guideline
 from annotation.forms import GuidelineForm
+from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Guideline, Member, Project
@@ -64,7 +65,8 @@ def guideline(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """One version. Every member may read the guidelines of their judgments."""
     me = member_for(request.user, slug)
     version = get_object_or_404(me.project.guidelines.select_related("author"), number=number)
-    return render(request, "annotation/guideline.html", {"me": me, "project": me.project, "version": version})
+    context = {"me": me, "project": me.project, "version": version}
+    return allow_images(render(request, "annotation/guideline.html", context), me.project)
 
 
 @login_required

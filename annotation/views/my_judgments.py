@@ -17,6 +17,7 @@ from annotation import queries
 from annotation.access import current_user, member_for
 from annotation.actions import judgments
 from annotation.actions.judgments import JudgmentError
+from annotation.http.images import allow_images
 from annotation.models import Judgment, Project, User
 from annotation.views.judging import compare, rank, screen
 from annotation.views.judging.form_input import FormInput
@@ -109,7 +110,8 @@ def _page(
         "history": _history(judgment),
         "from_work": _from_work(request),
     }
-    return render(request, "annotation/my_judgment.html", context, status=422 if error else 200)
+    response = render(request, "annotation/my_judgment.html", context, status=422 if error else 200)
+    return allow_images(response, project)
 
 
 def _from_work(request: HttpRequest) -> bool:

@@ -17,6 +17,7 @@ from annotation.actions.review import ReviewError
 from annotation.analytics import annotators, item_search
 from annotation.analytics import items as item_reads
 from annotation.analytics.filters import Filters, filter_choices
+from annotation.http.images import allow_images
 from annotation.models import Item, Judgment, Member, Skip
 from annotation.views.judging import compare, rank
 
@@ -203,7 +204,8 @@ def _page(request: HttpRequest, me: Member, item: Item, error: str = "") -> Http
         ],
         "error": error,
     }
-    return render(request, "annotation/item.html", context, status=422 if error else 200)
+    response = render(request, "annotation/item.html", context, status=422 if error else 200)
+    return allow_images(response, me.project)
 
 
 def _choices(entered: list[int | None], degree: str | None) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -27,6 +28,7 @@ from annotation.actions.leases import renew as renew_lease
 from annotation.actions.projects import confirm_guideline
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
+from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
 from annotation.models import Judgment, Member, Project, Skip
@@ -64,7 +66,7 @@ def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
     """The item after the one on the screen, which the page holds until that one is judged."""
     me = member_for(current_user(request), slug)
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     return _render_ahead(request, me, lease)
@@ -76,7 +78,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(current_user(request), slug)
     reason = request.POST.get("reason") or "nothing"
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
         data = skip_data(request.POST, reason, lease.shown_order)
         skip_item(lease=lease, reason=reason, note=skip_note(request.POST), data=data)
     except QueueError as error:
@@ -91,7 +93,7 @@ def draft(request: HtmxRequest, slug: str) -> HttpResponse:
     """Stores what was entered so far; the page sends it while people type."""
     project = project_for(current_user(request), slug)
     try:
-        lease = _lease(request, project)
+        lease = read_lease(request, project)
         save_draft(lease=lease, data=FormInput.read(request.POST, lease.shown_order).as_data())
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
@@ -105,7 +107,7 @@ def renew(request: HtmxRequest, slug: str) -> HttpResponse:
     the screen is not held any longer."""
     project = project_for(current_user(request), slug)
     try:
-        state = renew_lease(lease=_lease(request, project))
+        state = renew_lease(lease=read_lease(request, project))
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
     if state is LeaseState.HELD:
@@ -120,7 +122,7 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
     project = project_for(current_user(request), slug)
     part = "#text" if request.htmx else ""
     context = {"project": project, "guideline": project.guideline}
-    return render(request, f"annotation/judge_guidelines.html{part}", context)
+    return allow_images(render(request, f"annotation/judge_guidelines.html{part}", context), project)
 
 
 @login_required
@@ -138,9 +140,9 @@ def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
 @require_POST
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
     """The text in the editor, rendered."""
-    project_for(current_user(request), slug)
+    project = project_for(current_user(request), slug)
     html = markdown.render(request.POST.get("text", "")[:MAX_TEXT_CHARS])
-    return render(request, "annotation/demonstrate.html#preview", {"html": html})
+    return render(request, "annotation/demonstrate.html#preview", {"html": html, "project": project})
 
 
 @login_required
@@ -158,8 +160,9 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
     return response
 
 
-def _lease(request: HttpRequest, project: Project, name: str = "ticket") -> Lease:
-    """
+def read_lease(request: HttpRequest, project: Project, name: str = "ticket") -> Lease:
+    """The lease of a ticket in the form.
+
     Raises:
         QueueError: the ticket is damaged, of another project, or someone else's.
     """
@@ -171,7 +174,7 @@ def _lease(request: HttpRequest, project: Project, name: str = "ticket") -> Leas
 
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
-        lease = _lease(request, me.project)
+        lease = read_lease(request, me.project)
     except QueueError as error:
         return _render_next(request, me, error=str(error))
     entry = FormInput.read(request.POST, lease.shown_order)
@@ -217,7 +220,7 @@ def _continue(
     if "showing" not in request.POST:
         return _render_next(request, me)
     try:
-        showing = _lease(request, me.project, "showing")
+        showing = read_lease(request, me.project, "showing")
     except QueueError:
         return _render_next(request, me)
     return _render_ahead(request, me, showing)
@@ -321,8 +324,8 @@ def _render_finished(request: HtmxRequest, me: Member, error: str) -> HttpRespon
     return _render(request, context | my_day(current_user(request)), status=422 if error else 200)
 
 
-def _render(request: HtmxRequest, context: dict[str, object], status: int = 200) -> HttpResponse:
+def _render(request: HtmxRequest, context: dict[str, Any], status: int = 200) -> HttpResponse:
     part = "#work" if request.htmx else ""
     response = render(request, f"annotation/judge.html{part}", context, status=status)
     response["Cache-Control"] = "no-store"  # a cached page would contain a used ticket
-    return response
+    return allow_images(response, context["project"])

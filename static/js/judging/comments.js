@@ -79,7 +79,7 @@ function selectedPassage() {
   if (!selection?.rangeCount || selection.isCollapsed) return null;
   const range = selection.getRangeAt(0);
   const element = range.commonAncestorContainer.nodeType === Node.TEXT_NODE ? range.commonAncestorContainer.parentElement : range.commonAncestorContainer;
-  const prose = element.closest(".answer .prose");
+  const prose = element.closest(".answer :is(.prose, .source)");
   const answer = prose?.closest(".answer");
   if (!answer || !fieldOf(answer)) return null;
   const before = document.createRange();

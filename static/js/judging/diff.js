@@ -1,4 +1,5 @@
 // The dialog with two texts side by side, in which the words that only one of them has are marked.
+import { textOf } from "../formula-sources.js";
 import { answerByLetter, answers, currentAnswer, letterOf } from "./dom.js";
 import { answerOf, commandOf } from "./shortcuts.js";
 import { compareWords, splitWords } from "./word-diff.js";
@@ -49,11 +50,11 @@ export function open(leftName, left, rightName, right) {
 
 let subject = null; // the answer on the left
 
-const textOf = (answer) => answer.querySelector(".prose").innerText;
+const proseOf = (answer) => textOf(answer.querySelector(".prose"));
 
 export function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
   subject = answer;
-  open(`answer ${letterOf(answer)}`, textOf(answer), `answer ${letterOf(other)}`, textOf(other));
+  open(`answer ${letterOf(answer)}`, proseOf(answer), `answer ${letterOf(other)}`, proseOf(other));
   const buttons = answers().filter((candidate) => candidate !== answer).map((candidate) => {
     const button = document.createElement("button");
     button.type = "button";

@@ -60,12 +60,18 @@ const COMMANDS = {
   expand: toggleText,
   previous: () => (work().querySelector("[data-back]") ? goBack() : false),
   view: view.toggleMenu,
+  source: toggleSource,
 };
 
 function commonKey(event) {
   const command = COMMANDS[commandOf(event)];
   if (command) return command() !== false;
   return event.key === " " || event.key === "PageDown" || event.key === "PageUp" ? scrollAnswer(event) : false;
+}
+
+function toggleSource() {
+  const part = document.activeElement.closest(".conversation, .answer") ?? currentAnswer() ?? work();
+  part.querySelector(".source-toggle")?.click();
 }
 
 function toggleText() {

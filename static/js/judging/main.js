@@ -8,6 +8,7 @@ import { fetchNextItem } from "./next-item.js";
 import * as rank from "./rank.js";
 import { registerScreens, startScreen } from "./screen.js";
 import { isSubmitting, sendUnsent } from "./submit.js";
+import "../sources.js";
 
 const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
 

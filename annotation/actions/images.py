@@ -1,0 +1,84 @@
+"""Pictures of other sites that texts show, fetched for a project whose pictures are `proxied`, and cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+from pathlib import Path
+from typing import NamedTuple
+
+from django.conf import settings
+from django.core.cache import cache
+
+from annotation.actions import safe_http
+from annotation.logic.image_types import image_type
+
+MAX_BYTES = 5 * 2**20
+MAX_PIXELS = 40_000_000
+REFUSED_FOR_S = 60
+"""How long a failure is remembered, so that a page with a broken picture does not ask for it again and again."""
+_HEADERS = {"User-Agent": "Palate", "Accept": "image/png, image/jpeg, image/gif, image/webp"}
+_fetches = threading.BoundedSemaphore(8)
+
+
+class ImageRefused(Exception):
+    """Why a picture is not shown, in a sentence."""
+
+
+class Image(NamedTuple):
+    content: bytes
+    media_type: str
+
+
+def fetch_image(*, url: str) -> Image:
+    """The picture at an address, from the cache or from its site.
+
+    Raises:
+        ImageRefused
+    """
+    digest = hashlib.sha256(url.encode()).hexdigest()
+    path = settings.VAR / "images" / digest[:2] / digest
+    try:
+        return _checked(path.read_bytes())
+    except FileNotFoundError:
+        pass
+    if reason := cache.get(f"image-refused-{digest}"):
+        raise ImageRefused(reason)
+    try:
+        content = _checked(_get(url)).content
+    except ImageRefused as error:
+        cache.set(f"image-refused-{digest}", str(error), REFUSED_FOR_S)
+        raise
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(content)
+    Path(file.name).replace(path)
+    return _checked(content)
+
+
+def _get(url: str) -> bytes:
+    if not _fetches.acquire(timeout=safe_http.TIMEOUT_S):
+        raise ImageRefused("This site is fetching too many pictures at once.")
+    try:
+        status, content = safe_http.get(
+            url, _HEADERS, max_bytes=MAX_BYTES + 1, to_private=settings.IMAGES_FROM_PRIVATE
+        )
+    except safe_http.Refused as error:
+        raise ImageRefused(str(error)) from None
+    finally:
+        _fetches.release()
+    if status != 200:
+        raise ImageRefused(f"Its site answered {status}.")
+    return content
+
+
+def _checked(content: bytes) -> Image:
+    if len(content) > MAX_BYTES:
+        raise ImageRefused(f"It is larger than {MAX_BYTES // 2**20} MB.")
+    found = image_type(content)
+    if found is None:
+        raise ImageRefused("It is no PNG, JPEG, GIF or WebP picture.")
+    if found.width * found.height > MAX_PIXELS:
+        raise ImageRefused(f"It has more than {MAX_PIXELS // 1_000_000} million pixels.")
+    return Image(content, found.media_type)
