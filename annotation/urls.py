@@ -13,12 +13,15 @@ from annotation.views import (
     account,
     annotator,
     audit,
+    batches,
     guidelines,
     home,
     imports,
     invitations,
     members,
     my_judgments,
+    my_work,
+    notifications,
     progress,
     projects,
     quality,
@@ -26,6 +29,7 @@ from annotation.views import (
     rules,
     sign_in,
     snapshots,
+    threads,
     webhooks,
 )
 from annotation.views.judging import pages
@@ -65,6 +69,7 @@ urlpatterns = [
     # --- judging ----------------------------------------------------------------------------------------------
     path("p/<slug:slug>/work/", pages.work, name="work"),
     path("p/<slug:slug>/work/skip/", pages.skip, name="work-skip"),
+    path("p/<slug:slug>/work/ask/", pages.ask, name="work-ask"),
     path("p/<slug:slug>/work/draft/", pages.draft, name="work-draft"),
     path("p/<slug:slug>/work/guidelines/", pages.guidelines, name="work-guidelines"),
     path("p/<slug:slug>/work/ahead/", pages.ahead, name="work-ahead"),
@@ -73,6 +78,13 @@ urlpatterns = [
     path("p/<slug:slug>/work/back/", pages.back, name="work-back"),
     path("judgments/", my_judgments.my_judgments, name="my-judgments"),
     path("judgments/<int:pk>/", my_judgments.my_judgment, name="my-judgment"),
+    path("judgments/<int:pk>/ask/", threads.judgment_ask, name="my-judgment-ask"),
+    path("my-work/", my_work.my_work, name="my-work"),
+    path("my-work/timesheet.csv", my_work.my_timesheet, name="my-timesheet"),
+    path("my-work/threads/<int:pk>/", threads.thread_ask, name="thread-ask"),
+    path("notifications/", notifications.notifications, name="notifications"),
+    path("notifications/read/", notifications.notifications_read, name="notifications-read"),
+    path("notifications/<int:pk>/", notifications.notification_open, name="notification-open"),
     # --- leading ----------------------------------------------------------------------------------------------
     path("projects/new/", projects.project_new, name="project-new"),
     path("markdown/", guidelines.markdown_preview, name="markdown-preview"),
@@ -99,6 +111,10 @@ urlpatterns = [
     path("p/<slug:slug>/members/<int:pk>/remove/", members.member_remove, name="member-remove"),
     path("p/<slug:slug>/members/restore/<int:user_id>/", members.member_restore, name="member-restore"),
     path("p/<slug:slug>/members/<int:pk>/password/", members.member_password, name="member-password"),
+    path("p/<slug:slug>/timesheet.csv", my_work.project_timesheet, name="project-timesheet"),
+    path("p/<slug:slug>/batches/", batches.batches, name="batches"),
+    path("p/<slug:slug>/batches/<int:pk>/due/", batches.batch_due, name="batch-due"),
+    path("p/<slug:slug>/batches/<int:pk>/close/", batches.batch_close, name="batch-close"),
     path("p/<slug:slug>/invitations/new/", invitations.invitation_make, name="invitation-make"),
     path(
         "p/<slug:slug>/invitations/<int:pk>/revoke/", invitations.invitation_revoke, name="invitation-revoke"
@@ -119,6 +135,7 @@ urlpatterns = [
     path("p/<slug:slug>/review/", review.review, name="review"),
     path("p/<slug:slug>/items/", review.items, name="items"),
     path("p/<slug:slug>/items/<int:pk>/", review.item, name="item"),
+    path("p/<slug:slug>/items/<int:pk>/reply/", threads.item_reply, name="item-reply"),
     path("p/<slug:slug>/items/<int:pk>/decide/", review.item_decide, name="item-decide"),
     path("p/<slug:slug>/rules/", rules.rules, name="rules"),
     path("p/<slug:slug>/rules/<int:pk>/remove/", rules.rule_remove, name="rule-remove"),
@@ -136,6 +153,8 @@ urlpatterns = [
     ),
     # --- one's own account ------------------------------------------------------------------------------------
     path("account/", account.account, name="account"),
+    path("account/display/", account.account_display, name="account-display"),
+    path("account/time-zone/", account.account_time_zone, name="account-time-zone"),
     path("account/export/", account.account_export, name="account-export"),
     path("account/erase/", account.account_erase, name="account-erase"),
     path("people/<int:pk>/erase/", account.person_erase, name="person-erase"),

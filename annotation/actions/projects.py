@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.db import transaction
 from django.forms.models import model_to_dict
+from django.urls import reverse
 from django.utils.text import slugify
 
 from annotation import audit
+from annotation.actions import notifications
 from annotation.logic.markdown import render
-from annotation.models import Guideline, Member, Project, User
+from annotation.models import Guideline, Member, Notification, Project, User
 
 # the fields that a lead may change
 SETTINGS = (
@@ -74,4 +76,13 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
         project=project, number=number, text=text, html=render(text), author=author
     )
     audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
+    if latest:
+        notifications.notify_roles(
+            roles=[Member.Role.ANNOTATOR],
+            kind=Notification.Kind.GUIDELINES,
+            project=project,
+            url=reverse("work-guidelines", args=[project.slug]),
+            but=author,
+            subject=f"Version {number}",
+        )
     return version

@@ -37,8 +37,17 @@ class User(AbstractUser):
     pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
     account = models.CharField(max_length=7, choices=Account, default=Account.PERSON)
     erased_at = models.DateTimeField(null=True, blank=True, editable=False)
+    time_zone = models.CharField(
+        max_length=64, blank=True, help_text="IANA name; empty for the site's. Pages show times in it."
+    )
+    email_notifications = models.BooleanField(
+        default=True, help_text="Whether replies and batches are reported by e-mail."
+    )
+    digest_at = models.DateTimeField(null=True, editable=False, help_text="When the last digest was sent.")
 
     objects: ClassVar[Accounts] = Accounts()
+    # how many notifications are unread, where the user was loaded for a page (`annotation.backends`)
+    unread_notifications: int = 0
 
     class Meta(AbstractUser.Meta):
         # by upper case, in which Django compares names without case

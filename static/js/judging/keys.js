@@ -51,6 +51,7 @@ function commonKey(event) {
   const key = event.key.toLowerCase();
   if (key === "?") document.getElementById("keys").showModal();
   else if (key === "s") document.getElementById("skip")?.showModal();
+  else if (key === "q") document.getElementById("ask")?.showModal();
   else if (key === "g") document.getElementById("open-guidelines")?.click();
   else if (key === "u") return reviseLast();
   else if (key === "d" && answers().length > 1) diff.openForAnswer(currentAnswer());

@@ -20,6 +20,7 @@ export function startScreen() {
   shownAt = performance.now();
   if (restoreDraft()) showToast("What you entered before on this device is back.", "ok");
   currentScreen()?.start();
+  work().dispatchEvent(new CustomEvent("judging:shown", { bubbles: true }));
   for (const part of document.querySelectorAll("#keys [data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
   work().querySelectorAll(".clamp").forEach(watchLength);
   for (const code of work().querySelectorAll("pre")) if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
