@@ -39,8 +39,9 @@ class NewBatch:
     Attributes:
         items: how many are in it.
         judgments: how many judgments it asks for: one for each person and item, as far as the item needs so many.
-        judged: how many were left out because all of the people have judged, skipped, opened or written them.
-        taken: how many were left out because nobody else is needed, or they are in another batch.
+        judged: how many were left out because all of the people have judged, skipped, opened or written them, or have them in
+            another batch.
+        taken: how many were left out because nobody else is needed, or they are in other people's batches.
     """
 
     batch: Batch
@@ -64,6 +65,9 @@ WITH able AS (
                       JOIN annotation_response AS response ON response.id = candidate.response_id
                       JOIN annotation_author AS author ON author.id = response.author_id
                       WHERE candidate.item_id = item.id AND author.user_id = person.id)
+      AND NOT EXISTS (SELECT FROM annotation_slot AS own JOIN annotation_batchmember AS other USING (batch_id)
+                      WHERE own.item_id = item.id AND other.user_id = person.id AND own.batch_id = ANY (ARRAY(
+                          {ACTIVE_BATCHES.format(project='%(project)s')})))
     GROUP BY item.id),
 free AS (
     SELECT slot.id, slot.item_id, row_number() OVER (PARTITION BY slot.item_id ORDER BY slot.id) AS place
@@ -123,8 +127,8 @@ def create_batch(
     if not chosen:
         raise BatchError(
             "items",
-            f"None of the {len(items):,} items can be assigned: {new.judged:,} were judged or opened by all of these people, "
-            f"{new.taken:,} are in another batch or need nobody else.",
+            f"None of the {len(items):,} items can be assigned: {new.judged:,} were judged or opened by these people or are in "
+            f"a batch of theirs, {new.taken:,} are in other batches or need nobody else.",
         )
     _record("batch.created", batch, actor, people=len(people), items=chosen, due_at=due_at)
     _notify(batch, Notification.Kind.BATCH, people)

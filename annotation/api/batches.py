@@ -45,10 +45,10 @@ class BatchOut(serializers.Serializer[Any]):
 class NewBatchOut(BatchOut):
     items = serializers.IntegerField(help_text="How many items were assigned.")
     judged = serializers.IntegerField(
-        help_text="Items left out because all of its people have judged, skipped or opened them."
+        help_text="Items left out because all of its people have judged, skipped or opened them, or have them in a batch."
     )
     taken = serializers.IntegerField(
-        help_text="Items left out because they are in another batch or need nobody else."
+        help_text="Items left out because they are in other batches or need nobody else."
     )
 
 

@@ -19,7 +19,7 @@ class Message(models.Model):
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="threads", help_text="Whose thread it is."
     )
     author = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", help_text="Who wrote it."
+        settings.AUTH_USER_MODEL, models.PROTECT, related_name="+", db_index=False, help_text="Who wrote it."
     )
     text = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
