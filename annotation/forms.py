@@ -385,7 +385,9 @@ class DisplayForm(forms.ModelForm):
             required=False,
             label="Time zone",
             help_text="Days, hours and due dates are shown in it.",
-            widget=forms.Select(choices=[("", "The site's: UTC"), *((name, name.replace("_", " ")) for name in names)]),
+            widget=forms.Select(
+                choices=[("", "The site's: UTC"), *((name, name.replace("_", " ")) for name in names)]
+            ),
         )
         if not settings.EMAIL_ENABLED:
             del self.fields["email_notifications"]

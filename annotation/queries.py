@@ -149,6 +149,11 @@ class OpenBatch:
     total: int
     done: int
 
+    @classmethod
+    def of(cls, pk: int, name: str, due: float, total: int, done: int) -> OpenBatch:
+        """From a row of `ASSIGNMENTS`; `due` in seconds since 1970."""
+        return cls(pk, name, datetime.fromtimestamp(due, UTC), total, done)
+
     @property
     def is_overdue(self) -> bool:
         return self.due_at <= timezone.now()
@@ -221,17 +226,16 @@ def assignments_of(user: User) -> list[Assignment]:
     """The projects that a user is a member of, by name; always two queries."""
     with connection.cursor() as cursor:
         cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": MANY_LEFT, "shown": []})
-        counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
+        counts = {
+            project_id: (*rest, [OpenBatch.of(*row) for row in batches or ()])
+            for project_id, *rest, batches in cursor.fetchall()
+        }
     return [
         Assignment(
             member.project,
             member.role,
             member.paused_at is not None,
-            *counts[member.project_id][:-1],
-            batches=[
-                OpenBatch(pk, name, datetime.fromtimestamp(due, UTC), total, done)
-                for pk, name, due, total, done in counts[member.project_id][-1] or ()
-            ],
+            *counts[member.project_id],
         )
         for member in Member.objects.filter(user=user).select_related("project").order_by("project__name")
         if member.project_id in counts
@@ -351,10 +355,10 @@ def batches_of(project: Project) -> QuerySet[Batch]:
 def batch_progress(batches: Iterable[Batch]) -> list[BatchProgress]:
     """The progress of some batches of `batches_of`. One query."""
     rows = Slot.objects.filter(batch__in=batches, state=Slot.State.DONE).order_by()
-    counts = dict(
-        ((row["batch"], row["annotator"]), row["n"])
+    counts = {
+        (row["batch"], row["annotator"]): row["n"]
         for row in rows.values("batch", "annotator").annotate(n=Count("id"))
-    )
+    }
     return [
         BatchProgress(
             batch,

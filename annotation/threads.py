@@ -63,16 +63,19 @@ def thread_of(item: Item, user: User) -> Thread | None:
 
 
 def open_questions(project: Project) -> QuerySet[Message]:
-    """The last message of each thread that waits for a reply, oldest first."""
+    """The last message of each thread that waits for a reply, oldest first; not those whose annotator's account was erased."""
     return (
         Message.objects.filter(~Exists(_later()), item__project=project, author=F("annotator"))
+        .exclude(text="")
         .select_related("author", "item__prompt")
         .order_by("pk")
     )
 
 
 def _later() -> QuerySet[Message]:
-    return Message.objects.filter(item=OuterRef("item"), annotator=OuterRef("annotator"), pk__gt=OuterRef("pk"))
+    return Message.objects.filter(
+        item=OuterRef("item"), annotator=OuterRef("annotator"), pk__gt=OuterRef("pk")
+    )
 
 
 def _grouped(messages: Iterable[Message]) -> list[Thread]:

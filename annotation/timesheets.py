@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta, tzinfo
 from statistics import median
+from typing import Any
 
 from django.db import connection
 from django.utils import timezone
@@ -98,7 +99,7 @@ def acts_of(user: User, since: datetime, until: datetime) -> list[Act]:
     return _acts(ACTS.format(**OF_USER), {"user": user.pk, "since": since, "until": until})
 
 
-def _acts(query: str, values: dict[str, object]) -> list[Act]:
+def _acts(query: str, values: dict[str, Any]) -> list[Act]:
     with connection.cursor() as cursor:
         cursor.execute(query, values)
         return [Act(*row) for row in cursor.fetchall()]
@@ -114,7 +115,7 @@ def lines_of_project(project: Project, first: date, last: date, zone: tzinfo) ->
     return _lines(ACTS.format(**OF_PROJECT), {"project": project.pk}, first, last, zone)
 
 
-def _lines(query: str, of: dict[str, object], first: date, last: date, zone: tzinfo) -> list[Line]:
+def _lines(query: str, of: dict[str, Any], first: date, last: date, zone: tzinfo) -> list[Line]:
     since, until = day_start(first, zone), day_start(last + DAY, zone)
     # an item that is submitted after the period may have been worked on within it
     acts = _acts(query, of | {"since": since, "until": until + timedelta(seconds=IDLE_AFTER_WRITING_S)})
@@ -160,7 +161,7 @@ def calendar(user: User, today: date, zone: tzinfo) -> list[list[tuple[date, int
     """Judged items by day of the last `CALENDAR_WEEKS` weeks, a list for each week from Monday to Sunday; None for days that are
     still to come. One query."""
     monday = today - timedelta(days=today.weekday(), weeks=CALENDAR_WEEKS - 1)
-    values = {"user": user.pk, "zone": str(zone), "since": day_start(monday, zone)}
+    values: dict[str, Any] = {"user": user.pk, "zone": str(zone), "since": day_start(monday, zone)}
     with connection.cursor() as cursor:
         cursor.execute(ITEMS_BY_DAY, values)
         counts = dict(cursor.fetchall())
@@ -186,7 +187,9 @@ def write_csv(lines: Iterable[Line], zone: tzinfo, projects: dict[int, str], use
     writer.writerow((*COLUMNS[:1], *(("user",) if users else ()), *COLUMNS[1:]))
     for line in lines:
         work = line.work
-        times = (at.astimezone(zone).isoformat(timespec="seconds") if at else "" for at in (work.first, work.last))
+        times = (
+            at.astimezone(zone).isoformat(timespec="seconds") if at else "" for at in (work.first, work.last)
+        )
         writer.writerow(
             (
                 line.day.isoformat(),

@@ -162,7 +162,15 @@ NO_PAGES = {
     *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
     "webhook-log",
     # files
-    *("live-download", "snapshot-download", "account-export", "my-timesheet", "project-timesheet", "model-card", "model-download"),
+    *(
+        "live-download",
+        "snapshot-download",
+        "account-export",
+        "my-timesheet",
+        "project-timesheet",
+        "model-card",
+        "model-download",
+    ),
 }
 
 

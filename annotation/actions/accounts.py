@@ -15,7 +15,18 @@ from annotation import audit
 from annotation.actions.batches import leave_batches
 from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
-from annotation.models import AuditEntry, Draft, Invitation, Judgment, Member, Message, Skip, Slot, User, Verdict
+from annotation.models import (
+    AuditEntry,
+    Draft,
+    Invitation,
+    Judgment,
+    Member,
+    Message,
+    Skip,
+    Slot,
+    User,
+    Verdict,
+)
 
 
 class AccountError(Exception):
@@ -23,8 +34,8 @@ class AccountError(Exception):
 
 
 def erase(*, user: User, actor: User) -> None:
-    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons, notes and messages that its
-    owner wrote, or that others wrote to them. Its judgments stay, without an owner.
+    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons, notes and messages that
+    its owner wrote, or that others wrote to them. Its judgments stay, without an owner.
 
     Raises:
         AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the

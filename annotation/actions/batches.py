@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
@@ -67,14 +68,14 @@ WITH able AS (
                       WHERE candidate.item_id = item.id AND author.user_id = person.id)
       AND NOT EXISTS (SELECT FROM annotation_slot AS own JOIN annotation_batchmember AS other USING (batch_id)
                       WHERE own.item_id = item.id AND other.user_id = person.id AND own.batch_id = ANY (ARRAY(
-                          {ACTIVE_BATCHES.format(project='%(project)s')})))
+                          {ACTIVE_BATCHES.format(project="%(project)s")})))
     GROUP BY item.id),
 free AS (
     SELECT slot.id, slot.item_id, row_number() OVER (PARTITION BY slot.item_id ORDER BY slot.id) AS place
     FROM annotation_slot AS slot
     WHERE slot.item_id = ANY(%(items)s) AND NOT slot.gold AND NOT slot.restricted
       AND (slot.state = 'open' OR slot.state = 'leased' AND slot.leased_until < statement_timestamp())
-      AND (slot.batch_id IS NULL OR slot.batch_id <> ALL (ARRAY({ACTIVE_BATCHES.format(project='%(project)s')})))),
+      AND (slot.batch_id IS NULL OR slot.batch_id <> ALL (ARRAY({ACTIVE_BATCHES.format(project="%(project)s")})))),
 reserved AS (
     UPDATE annotation_slot AS slot SET batch_id = %(batch)s
     FROM free JOIN able ON able.id = free.item_id
@@ -119,7 +120,7 @@ def create_batch(
         project=project, name=name, created_by=actor, due_at=due_at, due_notice_at=_notice_at(due_at)
     )
     BatchMember.objects.bulk_create(BatchMember(batch=batch, user_id=pk) for pk in people)
-    values = {"items": items, "users": people, "batch": batch.pk, "project": project.pk}
+    values: dict[str, Any] = {"items": items, "users": people, "batch": batch.pk, "project": project.pk}
     with connection.cursor() as cursor:
         cursor.execute(RESERVE, values)
         chosen, judgments, able = cursor.fetchone()
@@ -163,12 +164,15 @@ def leave_batches(*, user: User, project: Project) -> None:
     """Take somebody who leaves a project out of its batches; a batch without people is closed."""
     BatchMember.objects.filter(batch__project=project, user=user).delete()
     people = BatchMember.objects.filter(batch=OuterRef("pk"))
-    for batch in Batch.objects.filter(~Exists(people), project=project, closed_at=None).select_related("project"):
+    for batch in Batch.objects.filter(~Exists(people), project=project, closed_at=None).select_related(
+        "project"
+    ):
         close_batch(batch=batch, actor=None)
 
 
 def notify_of_due() -> int:
-    """Tell the people of batches that are due within a day, or overdue, once each, if anything is left. Returns how many batches."""
+    """Tell the people of batches of which something is left that they are due within a day, or overdue, once each. Returns how
+    many batches."""
     now = timezone.now()
     left = Slot.objects.filter(batch=OuterRef("pk")).exclude(state=Slot.State.DONE)
     pending = Batch.objects.filter(Exists(left), closed_at=None)

@@ -164,7 +164,12 @@ SELECT member.paused, member.paused_reason, member.qualified,
     claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
 FROM member LEFT JOIN claimed ON true
 """
-_PARTS = {"member": MEMBER, "start_clock": START_CLOCK, "free_in_batch": _FREE_IN_BATCH, "active_batches": _ACTIVE_BATCHES}
+_PARTS = {
+    "member": MEMBER,
+    "start_clock": START_CLOCK,
+    "free_in_batch": _FREE_IN_BATCH,
+    "active_batches": _ACTIVE_BATCHES,
+}
 CLAIM_BY_PRIORITY = _CLAIM.format(**_PARTS, free_slot=_FREE_BY_PRIORITY)
 CLAIM_AT_RANDOM = _CLAIM.format(**_PARTS, free_slot=_FREE_AT_RANDOM)
 # A new slot on a gold item that is new to the annotator, unless they hold another lease, which a claim would return. Outside

@@ -89,5 +89,7 @@ def _write(item: Item, annotator: User, author: User, text: str) -> Message:
         raise MessageError("text", f"The message {problem}.")
     since = timezone.now() - timedelta(hours=1)
     if Message.objects.filter(author=author, created_at__gte=since).count() >= MAX_MESSAGES_PER_HOUR:
-        raise MessageError("text", f"You may write {MAX_MESSAGES_PER_HOUR} messages an hour. Try again later.")
+        raise MessageError(
+            "text", f"You may write {MAX_MESSAGES_PER_HOUR} messages an hour. Try again later."
+        )
     return Message.objects.create(item=item, annotator=annotator, author=author, text=text)

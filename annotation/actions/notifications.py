@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
@@ -39,12 +40,20 @@ def notify(*, users: Collection[int], kind: Kind, project: Project, url: str, su
     """Notify users, by their ids, in the current transaction. `url` is the path of the page that the notification leads to."""
     if not users:
         return
-    values = {"users": sorted(users), "kind": kind.value, "project": project.pk, "subject": subject, "url": url}
+    values: dict[str, Any] = {
+        "users": sorted(users),
+        "kind": kind.value,
+        "project": project.pk,
+        "subject": subject,
+        "url": url,
+    }
     with connection.cursor() as cursor:
         cursor.execute(NOTIFY, values)
 
 
-def notify_roles(*, roles: Collection[str], kind: Kind, project: Project, url: str, but: User, subject: str = "") -> None:
+def notify_roles(
+    *, roles: Collection[str], kind: Kind, project: Project, url: str, but: User, subject: str = ""
+) -> None:
     """Notify the project's members in some roles, except for one: who did it."""
     users = project.members.filter(role__in=roles).exclude(user=but).values_list("user", flat=True)
     notify(users=list(users), kind=kind, project=project, url=url, subject=subject)

@@ -44,7 +44,9 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
             return
         slot = Slot.objects.filter(by_annotator, state=Slot.State.LEASED).first()
         opened_at = slot.opened_at if slot else None
-        Slot.objects.filter(by_annotator).update(batch=None)  # somebody else may have it, also outside of the batch
+        Slot.objects.filter(by_annotator).update(
+            batch=None
+        )  # somebody else may have it, also outside of the batch
         Slot.objects.filter(by_annotator).release()
         _, added = Skip.objects.get_or_create(
             item=item,

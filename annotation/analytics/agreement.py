@@ -244,7 +244,8 @@ def _alphas(project: Project, filters: Filters, step: TimeStep) -> Alphas:
     judgments = COUNTED_JUDGMENTS.format(where=where)
     parts: dict[str, dict[str, dict[int, Coincidences]]] = {"at": {}, "version": {}}
     for (name, key), blocks in _units(
-        ALPHA.format(judgments=judgments, blocks=BLOCKS, bits=BITS, latest=wall_clock("max(created_at)")), values
+        ALPHA.format(judgments=judgments, blocks=BLOCKS, bits=BITS, latest=wall_clock("max(created_at)")),
+        values,
     ).items():
         parts[name][key] = {block: agreement.coincidences(units) for block, units in blocks.items()}
     whole: dict[int, list[Coincidences]] = defaultdict(list)

@@ -243,7 +243,8 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
 
 
 SECONDS_BY_DAY = f"""
-SELECT date_trunc('day', {wall_clock("judgment.created_at")}, 'UTC'), count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
+SELECT date_trunc('day', {wall_clock("judgment.created_at")}, 'UTC'), count(*),
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
   AND {is_current()}

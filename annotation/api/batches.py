@@ -55,14 +55,19 @@ class NewBatchOut(BatchOut):
 class BatchIn(serializers.Serializer[Any]):
     name = serializers.CharField(max_length=80)
     users = serializers.ListField(
-        child=serializers.CharField(max_length=150), min_length=1, max_length=200, help_text="Names of members."
+        child=serializers.CharField(max_length=150),
+        min_length=1,
+        max_length=200,
+        help_text="Names of members.",
     )
     due_at = serializers.DateTimeField()
     limit = serializers.IntegerField(
         min_value=1, max_value=MAX_BATCH_ITEMS, help_text="Of the newest open items that match."
     )
     tag = serializers.CharField(max_length=60, default="")
-    text = serializers.CharField(max_length=200, default="", help_text="Contained in the prompt, ignoring case.")
+    text = serializers.CharField(
+        max_length=200, default="", help_text="Contained in the prompt, ignoring case."
+    )
     metadata = serializers.CharField(max_length=200, default="", help_text="`name=value`.")
 
     def validate_metadata(self, text: str) -> str:
@@ -95,7 +100,13 @@ class BatchesApi(ApiView):
         examples=[
             OpenApiExample(
                 "fifty items for one person",
-                {"name": "Week 48", "users": ["bob"], "due_at": "2026-11-27T17:00:00Z", "limit": 50, "tag": "code"},
+                {
+                    "name": "Week 48",
+                    "users": ["bob"],
+                    "due_at": "2026-11-27T17:00:00Z",
+                    "limit": 50,
+                    "tag": "code",
+                },
                 request_only=True,
             )
         ],
@@ -168,7 +179,7 @@ def _user_ids(project: Project, names: list[str]) -> list[int]:
         ValidationError: somebody is not a member.
     """
     members = project.members.filter(user__username__in=names)
-    ids = {name: pk for name, pk in members.values_list("user__username", "user")}
+    ids = dict(members.values_list("user__username", "user"))
     if unknown := [name for name in names if name not in ids]:
         raise ValidationError({"users": [f"{unknown[0]!r} is not a member of {project}."]})
     return list(ids.values())

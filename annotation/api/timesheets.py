@@ -40,7 +40,9 @@ class TimesheetApi(ApiView):
             OpenApiParameter("period", str, enum=list(periods.NAMES), description="`this-week` by default."),
             OpenApiParameter("from", str, description="First day, such as 2026-11-20, instead of `period`."),
             OpenApiParameter("to", str, description="Last day."),
-            OpenApiParameter("time_zone", str, description="IANA name of the zone of the days; UTC by default."),
+            OpenApiParameter(
+                "time_zone", str, description="IANA name of the zone of the days; UTC by default."
+            ),
             OpenApiParameter("format", str, enum=["json", "csv"], description="`json` by default."),
         ],
         responses={

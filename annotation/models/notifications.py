@@ -36,7 +36,9 @@ class Notification(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["user", "kind", "url"], condition=Q(read_at=None), name="unread_once_per_kind_and_page"
+                fields=["user", "kind", "url"],
+                condition=Q(read_at=None),
+                name="unread_once_per_kind_and_page",
             ),
         ]
         indexes = [models.Index(fields=["user", "-created_at"], name="notifications_of_a_user")]

@@ -88,7 +88,9 @@ def _batch(request: HttpRequest, slug: str, pk: int) -> Batch:
 def _created(new: NewBatch) -> str:
     text = f"“{new.batch}” is assigned: {new.items:,} items, {new.judgments:,} judgments."
     if new.judged:
-        text += f" Left out: {new.judged:,} that its people have judged, skipped or opened, or have in a batch."
+        text += (
+            f" Left out: {new.judged:,} that its people have judged, skipped or opened, or have in a batch."
+        )
     if new.taken:
         text += f" Left out: {new.taken:,} that are in other batches or need nobody else."
     return text

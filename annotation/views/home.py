@@ -39,7 +39,9 @@ def my_day(user: User) -> dict[str, object]:
         day.add(act)
         by_hour[(act.at - midnight) // HOUR] += act.kind == "item"
     hours = [
-        Point(count, f"{at:%-H:%M}: {count:,} item{'' if count == 1 else 's'}", _label(at)) if count else _label(at)
+        Point(count, f"{at:%-H:%M}: {count:,} item{'' if count == 1 else 's'}", _label(at))
+        if count
+        else _label(at)
         for at, count in zip(starts, by_hour, strict=True)
     ]
     return {"day": day, "chart": column_chart(hours, low=0, high=count_axis_high(by_hour), bars=True)}

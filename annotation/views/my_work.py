@@ -116,7 +116,9 @@ def _by_project(lines: list[Line], projects: dict[int, str]) -> list[tuple[str, 
     of_project: dict[int, list[Line]] = defaultdict(list)
     for line in lines:
         of_project[line.project_id].append(line)
-    return sorted(((projects[pk], timesheets.total(some)) for pk, some in of_project.items()), key=lambda row: row[0])
+    return sorted(
+        ((projects[pk], timesheets.total(some)) for pk, some in of_project.items()), key=lambda row: row[0]
+    )
 
 
 def _calendar(weeks: list[list[tuple[date, int | None]]]) -> dict[str, Any]:

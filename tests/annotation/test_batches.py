@@ -26,7 +26,9 @@ def in_days(days: float):
     return timezone.now() + timedelta(days=days)
 
 
-def assign(project: Project, *users: User, limit: int = 50, days: float = 3, name: str = "Week 48", **search: str) -> NewBatch:
+def assign(
+    project: Project, *users: User, limit: int = 50, days: float = 3, name: str = "Week 48", **search: str
+) -> NewBatch:
     return batches.create_batch(
         project=project,
         name=name,
@@ -161,7 +163,9 @@ class ClaimTests(BatchTestCase):
         builders.items(self.project, 3)
         gold, *_ = Item.objects.order_by("id")
         ids = sorted(gold.candidates.values_list("response_id", flat=True))
-        items.make_gold(item=gold, ranks={pk: n for n, pk in enumerate(ids, 1)}, explanation="x", actor=self.alice)
+        items.make_gold(
+            item=gold, ranks={pk: n for n, pk in enumerate(ids, 1)}, explanation="x", actor=self.alice
+        )
         self.project.gold_rate = 1.0
         self.project.save()
         assign(self.project, self.bob)
@@ -191,7 +195,9 @@ class CreateTests(BatchTestCase):
         skips.skip(lease=self.claim(self.bob), reason="cannot_judge")
         new = assign(self.project, self.bob)
         assert (new.items, new.judgments, new.judged, new.taken) == (2, 2, 2, 0)
-        with pytest.raises(BatchError, match="4 were judged or opened by these people or are in a batch of theirs, 0"):
+        with pytest.raises(
+            BatchError, match="4 were judged or opened by these people or are in a batch of theirs, 0"
+        ):
             assign(self.project, self.bob)
         more = assign(self.project, self.eve)
         assert (more.items, more.taken) == (4, 0)
@@ -262,7 +268,11 @@ class LaterTests(BatchTestCase):
 
     def test_people_are_reminded_once_before_and_once_after(self) -> None:
         assert batches.notify_of_due() == 0
-        for days, kinds in ((2.1, ["batch_due"]), (2.2, ["batch_due"]), (3.1, ["batch_due", "batch_overdue"])):
+        for days, kinds in (
+            (2.1, ["batch_due"]),
+            (2.2, ["batch_due"]),
+            (3.1, ["batch_due", "batch_overdue"]),
+        ):
             with patch("django.utils.timezone.now", return_value=in_days(days)):
                 batches.notify_of_due()
                 batches.notify_of_due()
@@ -353,7 +363,11 @@ class PageTests(AccessTestCase):
     def test_closing_and_changing(self) -> None:
         batch = assign(self.project, self.bob).batch
         self.sign_in(self.alice)
-        for due, sentence in (("", "Enter a date"), ("2020-01-01T00:00", "in the future"), ("2020-13-01T00:00", "Enter")):
+        for due, sentence in (
+            ("", "Enter a date"),
+            ("2020-01-01T00:00", "in the future"),
+            ("2020-13-01T00:00", "Enter"),
+        ):
             page = self.client.post(self.url("batch-due", batch.pk), {"due_at": due}, follow=True)
             self.assertContains(page, sentence)
         self.assertRedirects(self.client.post(self.url("batch-close", batch.pk)), self.url())

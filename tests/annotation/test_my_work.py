@@ -41,7 +41,7 @@ def revised(judgment: Judgment) -> Judgment:
     return judgments.revise(
         judgment=judgment,
         annotator=judgment.annotator,
-        ranks={pk: 1 for pk in judgment.shown_order},
+        ranks=dict.fromkeys(judgment.shown_order, 1),
         idempotency_key=uuid.uuid4(),
     )
 
@@ -157,7 +157,9 @@ class ZoneTests(WorkTestCase):
             second, end = timedelta(seconds=1), start + timedelta(hours=hours)
             for at in (start - second, start, end - second, end):
                 self.judged_at(at, 0)
-            rows = timesheets.lines_of_user(self.bob, day - timedelta(days=1), day + timedelta(days=1), BERLIN)
+            rows = timesheets.lines_of_user(
+                self.bob, day - timedelta(days=1), day + timedelta(days=1), BERLIN
+            )
             assert [line.work.items for line in rows] == [1, 2, 1]
 
     def test_my_day_begins_at_ones_own_midnight_and_has_its_hours(self) -> None:
@@ -259,7 +261,9 @@ class TimesheetTests(AccessTestCase):
         moved(builders.judgment(other, self.bob), NOON, 10)
         self.sign_in(self.alice)
         rows = self.rows(reverse("project-timesheet", args=[other.slug]))
-        assert [(row["user"], row["project"], row["active_minutes"]) for row in rows] == [("bob", "Other", "0.2")]
+        assert [(row["user"], row["project"], row["active_minutes"]) for row in rows] == [
+            ("bob", "Other", "0.2")
+        ]
 
     def test_pandas_reads_it(self) -> None:
         self.sign_in(self.alice)

@@ -14,7 +14,6 @@ from django.utils import timezone
 from annotation import tasks
 from annotation.actions import notifications, projects, rules
 from annotation.models import Member, Notification, User
-from tests import builders
 from tests.annotation.judging import JudgingTestCase
 
 Kind = Notification.Kind
@@ -28,7 +27,9 @@ MAIL = {
 
 
 class NotificationTestCase(JudgingTestCase):
-    def notify(self, user: User | None = None, kind: Kind = Kind.REPLY, url: str = URL, subject: str = "") -> None:
+    def notify(
+        self, user: User | None = None, kind: Kind = Kind.REPLY, url: str = URL, subject: str = ""
+    ) -> None:
         user = user or self.bob
         notifications.notify(users=[user.pk], kind=kind, project=self.project, url=url, subject=subject)
 
@@ -81,8 +82,8 @@ class PageTests(NotificationTestCase):
         self.notify(url="/other/")
         self.notify(user=self.dana)
         page = self.client.get(reverse("home"))
-        self.assertContains(page, '<span data-unread-count>2</span>')
-        self.assertNotContains(page, "bell-count\" hidden")
+        self.assertContains(page, "<span data-unread-count>2</span>")
+        self.assertNotContains(page, 'bell-count" hidden')
 
     def test_it_costs_no_query(self) -> None:
         self.client.get(reverse("my-judgments"))

@@ -97,7 +97,9 @@ def ask(request: HtmxRequest, slug: str) -> HttpResponse:
         status = 422 if "ask_error" in context else 200
         return render(request, "annotation/judge_ask.html", context, status=status)
     messages.add_message(
-        request, messages.ERROR if "ask_error" in context else messages.SUCCESS, str(context.get("ask_error", ASKED))
+        request,
+        messages.ERROR if "ask_error" in context else messages.SUCCESS,
+        str(context.get("ask_error", ASKED)),
     )
     return redirect("work", slug)
 

@@ -34,12 +34,17 @@ def test_of_a_page_left_open_the_last_minutes_count() -> None:
     left_open = interval(at(60), 3600, "a")
     assert left_open.start == at(60) - timedelta(seconds=IDLE_AFTER_S)
     assert active_seconds([left_open], UTC) == {(DAY, "a"): IDLE_AFTER_S}
-    assert active_seconds([interval(at(60), 3600, "a", writes=True)], UTC) == {(DAY, "a"): IDLE_AFTER_WRITING_S}
+    assert active_seconds([interval(at(60), 3600, "a", writes=True)], UTC) == {
+        (DAY, "a"): IDLE_AFTER_WRITING_S
+    }
 
 
 def test_work_over_midnight_is_divided_between_the_days_of_the_zone() -> None:
     ends = datetime(2026, 11, 20, 23, 2, tzinfo=UTC)  # 0:02 in Berlin
-    assert active_seconds([interval(ends, 300, "a")], BERLIN) == {(DAY, "a"): 180, (date(2026, 11, 21), "a"): 120}
+    assert active_seconds([interval(ends, 300, "a")], BERLIN) == {
+        (DAY, "a"): 180,
+        (date(2026, 11, 21), "a"): 120,
+    }
     assert active_seconds([interval(ends, 300, "a")], UTC) == {(DAY, "a"): 300}
 
 
