@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import OpenApiExample, extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
@@ -38,8 +38,9 @@ class BatchOut(serializers.Serializer[Any]):
     late = serializers.BooleanField(source="is_late", help_text="It is overdue, and something is left.")
     people = serializers.SerializerMethodField()
 
-    def get_people(self, row: queries.BatchProgress) -> list[BatchPersonOut]:
-        return BatchPersonOut([{"username": p.username, "done": n} for p, n in row.people], many=True).data  # type: ignore[return-value]
+    @extend_schema_field(BatchPersonOut(many=True))
+    def get_people(self, row: queries.BatchProgress) -> list[dict[str, Any]]:
+        return [{"username": person.username, "done": done} for person, done in row.people]
 
 
 class NewBatchOut(BatchOut):
