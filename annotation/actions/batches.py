@@ -135,7 +135,7 @@ def create_batch(
     _notify(batch, Notification.Kind.BATCH, people)
     with connection.cursor() as cursor:
         # else the claim is planned as if there were hardly any reserved slots, and sorts all of a batch each time
-        cursor.execute("ANALYZE annotation_slot (batch_id)")
+        cursor.execute("ANALYZE annotation_slot")
     return new
 
 

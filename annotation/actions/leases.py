@@ -102,13 +102,17 @@ started AS (
     UPDATE annotation_slot SET opened_at = statement_timestamp()
     WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
 """
-FREE = f"""
-    free.project_id = %(project)s AND free.state <> 'done' AND NOT free.gold
+FREE_FOR_ANNOTATOR = f"""
+    free.state <> 'done' AND NOT free.gold
     AND (free.state = 'open' OR free.leased_until < statement_timestamp())
     AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
+    AND {NEW_TO_ANNOTATOR.format(item="free.item_id")}
+"""
+FREE = f"""
+    free.project_id = %(project)s
     AND (free.batch_id IS NULL OR free.batch_id <> ALL (ARRAY(
          {BATCHES_OF_OTHERS.format(project="%(project)s", user="%(annotator)s")})))
-    AND {NEW_TO_ANNOTATOR.format(item="free.item_id")}
+    AND {FREE_FOR_ANNOTATOR}
 """
 FREE_SLOT = """
     (SELECT free.id FROM annotation_slot AS free WHERE {free} AND {where}
@@ -123,7 +127,9 @@ _FREE_IN_BATCH = f"""
            ORDER BY batch.due_at, batch.id) AS own
      CROSS JOIN LATERAL {
     FREE_SLOT.format(
-        free=FREE, where="free.batch_id = own.id", order="free.priority DESC, free.random_key, free.id"
+        free=FREE_FOR_ANNOTATOR,
+        where="free.batch_id = own.id",
+        order="free.priority DESC, free.random_key, free.id",
     )
 } AS reserved LIMIT 1)
 """
