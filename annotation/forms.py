@@ -17,7 +17,7 @@ from annotation.actions.projects import SETTINGS
 from annotation.actions.uploads import too_large_message
 from annotation.imports.pasted_text import blocks_as_json_lines, has_blocks
 from annotation.logic import judging_keys
-from annotation.logic.limits import MAX_TEXT_CHARS
+from annotation.logic.limits import MAX_BATCH_ITEMS, MAX_TEXT_CHARS
 from annotation.logic.questions import (
     KIND_LABELS,
     MAX_MIN_CHARS,
@@ -28,6 +28,7 @@ from annotation.logic.questions import (
     QuestionError,
     read_questions,
 )
+from annotation.logic.time_zones import zone_named, zone_names
 from annotation.models import ApiToken, Import, Invitation, Member, Project, Snapshot, User, Webhook
 from annotation.models.webhooks import EVENTS
 
@@ -445,3 +446,79 @@ class JudgingKeysForm(forms.Form):
 
     def commands(self) -> list[forms.BoundField]:
         return [self[name] for name in judging_keys.COMMANDS]
+
+
+class BatchForm(forms.Form):
+    """A new batch: a name, people, a due date in the lead's zone, and which open items."""
+
+    FILTERS = ("tag", "text", "metadata")
+
+    name = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"placeholder": "Week 48"}))
+    users = forms.MultipleChoiceField(
+        label="For",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one member."},
+    )
+    due_at = forms.DateTimeField(
+        label="Due",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In your time zone.",
+    )
+    limit = forms.IntegerField(
+        label="How many items",
+        min_value=1,
+        max_value=MAX_BATCH_ITEMS,
+        initial=50,
+        help_text="The newest open ones that match.",
+    )
+    tag = forms.CharField(required=False, max_length=60)
+    text = forms.CharField(label="Prompt contains", required=False, max_length=200)
+    metadata = forms.CharField(
+        required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "name=value"})
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        members = project.members.select_related("user").order_by("user__username")
+        cast("forms.MultipleChoiceField", self.fields["users"]).choices = [
+            (str(member.user_id), f"{member.user} ({member.role})") for member in members
+        ]
+
+    def clean_metadata(self) -> str:
+        text: str = self.cleaned_data["metadata"]
+        if text and "=" not in text:
+            raise forms.ValidationError("Metadata is searched for as name=value.")
+        return text
+
+
+class DisplayForm(forms.ModelForm):
+    """A user's time zone, and whether notifications are sent by e-mail."""
+
+    class Meta:
+        model = User
+        fields = ("time_zone", "email_notifications")
+        labels = {"email_notifications": "E-mail me about replies and batches"}
+        help_texts = {"email_notifications": "At most one e-mail an hour, to your confirmed address."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = zone_names()
+        self.fields["time_zone"] = forms.CharField(
+            required=False,
+            label="Time zone",
+            help_text="Days, hours and due dates are shown in it.",
+            widget=forms.Select(
+                choices=[("", "The site's: UTC"), *((name, name.replace("_", " ")) for name in names)]
+            ),
+        )
+        if not settings.EMAIL_ENABLED:
+            del self.fields["email_notifications"]
+
+    def clean_time_zone(self) -> str:
+        name: str = self.cleaned_data["time_zone"]
+        if name:
+            try:
+                zone_named(name)
+            except ValueError as error:
+                raise forms.ValidationError(str(error)) from None
+        return name

@@ -1,4 +1,4 @@
-"""Requires a second factor of everybody who signs in with a password, where `MFA` is `required`."""
+"""Middleware: each user's time zone, and a second factor of everybody who signs in with a password where `MFA` is `required`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import resolve
+from django.utils import timezone
 
+from annotation.logic.time_zones import zone_named
 from annotation.models import User
 
 ALLOWED = {
@@ -31,6 +33,22 @@ def lacks_second_factor(user: User | AnonymousUser, request: HttpRequest) -> boo
         return False
     used = {record["method"] for record in get_authentication_records(request, user)}
     return not used & {"mfa", "socialaccount"} and not is_mfa_enabled(user)
+
+
+class UserTimeZone:
+    """HTTP middleware: pages show times in the zone of the user, or else of the site. The API has UTC throughout."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        name = "" if request.path.startswith("/api/") else getattr(request.user, "time_zone", "")
+        try:
+            zone = zone_named(name) if name else None
+        except ValueError:  # a zone that this machine does not know
+            zone = None
+        with timezone.override(zone):
+            return self.get_response(request)
 
 
 class RequireSecondFactor:

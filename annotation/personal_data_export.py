@@ -11,7 +11,7 @@ from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from allauth.usersessions.models import UserSession
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from annotation.models import (
     AuditEntry,
@@ -20,6 +20,7 @@ from annotation.models import (
     Import,
     Invitation,
     Judgment,
+    Message,
     Response,
     Skip,
     Snapshot,
@@ -76,6 +77,8 @@ def _account(user: User) -> Record:
         "judging_text_size",
         "judging_shortcuts",
         "judging_keys",
+        "time_zone",
+        "email_notifications",
     )
     return {name: getattr(user, name) for name in (*names, "last_login")}
 
@@ -119,6 +122,25 @@ def _judgments(user: User) -> Iterator[Record]:
             "supersedes": judgment.supersedes_id,
             "created_at": judgment.created_at,
         }
+
+
+def _messages(user: User) -> Iterator[Record]:
+    """What the user wrote, and what reviewers replied to them, without their names."""
+    names = ("item_id", "item__project__slug", "text", "created_at", "author_id")
+    rows = Message.objects.filter(Q(author=user) | Q(annotator=user)).values("id", *names)
+    for row in _batches(rows):
+        mine = row.pop("author_id") == user.pk
+        yield row | {"item_id": opaque_id("item", row["item_id"], user.pk), "mine": mine}
+
+
+def _notifications(user: User) -> Iterator[Record]:
+    names = ("kind", "project__slug", "subject", "count", "created_at", "read_at")
+    return _batches(user.notifications.values("id", *names))
+
+
+def _assigned(user: User) -> Iterator[Record]:
+    names = ("project__slug", "name", "created_at", "due_at", "closed_at")
+    return _batches(user.batches.values("id", *names))
 
 
 def _demonstrations(user: User) -> Iterator[Record]:
@@ -227,6 +249,9 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "judgments": _judgments,
     "demonstrations": _demonstrations,
     "skips": _skips,
+    "messages": _messages,
+    "notifications": _notifications,
+    "batches": _assigned,
     "drafts": _drafts,
     "tokens": _tokens,
     "email_addresses": _email_addresses,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -16,6 +17,7 @@ from annotation.db import prepared_statements
 from annotation.db.prepared_statements import Columns
 from annotation.logic.questions import Question, stored_questions
 from annotation.models import (
+    Batch,
     Delivery,
     Item,
     Judgment,
@@ -79,30 +81,8 @@ def progress(project: Project) -> Progress:
 
 
 def midnight() -> datetime:
-    """The start of today (UTC)."""
-    return timezone.now().replace(hour=0, minute=0, second=0, microsecond=0)
-
-
-@dataclass(frozen=True)
-class Day:
-    """An annotator's judgments since midnight (UTC)."""
-
-    judgments: int
-    median_seconds: float | None
-    by_hour: list[int]
-
-
-def day_of(user: User) -> Day:
-    judgments = list(
-        Judgment.objects.filter(annotator=user, created_at__gte=midnight()).values_list(
-            "created_at", "seconds"
-        )
-    )
-    by_hour = [0] * 24
-    for at, _ in judgments:
-        by_hour[at.hour] += 1
-    seconds = sorted(s for _, s in judgments)
-    return Day(len(judgments), seconds[len(seconds) // 2] if seconds else None, by_hour)
+    """The start of today in the current zone."""
+    return timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def working_now(project: Project) -> QuerySet[Member]:
@@ -130,9 +110,19 @@ def rough_count(count: int) -> str:
     return next((f"over {least}" for least in ROUGHLY if count > least), f"up to {ROUGHLY[-1]}")
 
 
+# the ids of a project's batches that are open and not overdue: their slots are reserved
+ACTIVE_BATCHES = """
+    SELECT batch.id FROM annotation_batch AS batch
+    WHERE batch.project_id = {project} AND batch.closed_at IS NULL AND batch.due_at > statement_timestamp()
+"""
+# those of them that a user is not in
+BATCHES_OF_OTHERS = f"""{ACTIVE_BATCHES}
+      AND NOT EXISTS (SELECT FROM annotation_batchmember AS person
+                      WHERE person.batch_id = batch.id AND person.user_id = {{user}})
+"""
 # How many items a member can still judge. It reads slots in the order of the claim, so that the claim's index serves it
 # too, and stops after %(many)s slots: beyond them it is enough to know that there are many.
-ITEMS_LEFT = """
+ITEMS_LEFT = f"""
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT slots.item_id) AS items FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
@@ -140,6 +130,8 @@ CROSS JOIN LATERAL (
           AND slot.item_id <> ALL(%(shown)s)
           AND slot.restricted <= (member.role <> 'annotator')
           AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = member.user_id)
+          AND (slot.batch_id IS NULL OR slot.annotator_id = member.user_id OR slot.batch_id <> ALL (ARRAY(
+              {BATCHES_OF_OTHERS.format(project="member.project_id", user="member.user_id")})))
           AND NOT EXISTS (SELECT FROM annotation_judgment AS judgment
                           WHERE judgment.item_id = slot.item_id AND judgment.annotator_id = member.user_id)
           AND NOT EXISTS (SELECT FROM annotation_skip AS skip
@@ -162,6 +154,31 @@ FROM annotation_member AS member
 
 
 @dataclass(frozen=True)
+class OpenBatch:
+    """A batch of which a member has something left: its people's judgments so far, of those that it asks for."""
+
+    pk: int
+    name: str
+    due_at: datetime
+    total: int
+    done: int
+
+    @classmethod
+    def of(cls, pk: int, name: str, due: float, total: int, done: int) -> OpenBatch:
+        """From a row of `ASSIGNMENTS`; `due` in seconds since 1970."""
+        return cls(pk, name, datetime.fromtimestamp(due, UTC), total, done)
+
+    @property
+    def is_overdue(self) -> bool:
+        return self.due_at <= timezone.now()
+
+    @property
+    def rough_percent(self) -> int:
+        """In steps of ten: where gold items are given out, an exact count would tell which ones they are."""
+        return 100 * self.done // self.total // 10 * 10
+
+
+@dataclass(frozen=True)
 class Assignment:
     """A project that a user is a member of, how many items are left in it for them, and its progress.
 
@@ -169,6 +186,7 @@ class Assignment:
         paused: they get no items for now.
         total, done: the project's judgments.
         started: they hold a lease on an item.
+        batches: those that were assigned to them, the one that is due first before the others.
     """
 
     project: Project
@@ -178,6 +196,7 @@ class Assignment:
     total: int
     done: int
     started: bool
+    batches: list[OpenBatch]
 
     @property
     def leads(self) -> bool:
@@ -200,7 +219,15 @@ class Assignment:
 ASSIGNMENTS = f"""
 SELECT member.project_id, remaining.items, progress.total, progress.done,
     EXISTS (SELECT FROM annotation_slot AS slot
-            WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased')
+            WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased'),
+    (SELECT json_agg(json_build_array(batch.id, batch.name, extract(epoch FROM batch.due_at), slots.total, slots.done)
+                     ORDER BY batch.due_at)
+     FROM annotation_batchmember AS person
+     JOIN annotation_batch AS batch ON batch.id = person.batch_id
+     CROSS JOIN LATERAL (SELECT count(*) AS total, count(*) FILTER (WHERE state = 'done') AS done
+                         FROM annotation_slot WHERE batch_id = batch.id) AS slots
+     WHERE person.user_id = member.user_id AND batch.project_id = member.project_id AND batch.closed_at IS NULL
+       AND slots.done < slots.total)
 FROM ({MEMBER} WHERE user_id = %(user)s) AS member
 {ITEMS_LEFT}
 CROSS JOIN LATERAL (
@@ -213,9 +240,17 @@ def assignments_of(user: User) -> list[Assignment]:
     """The projects that a user is a member of, by name; always two queries."""
     with connection.cursor() as cursor:
         cursor.execute(ASSIGNMENTS, {"user": user.pk, "many": MANY_LEFT, "shown": []})
-        counts = {project_id: rest for project_id, *rest in cursor.fetchall()}
+        counts = {
+            project_id: (*rest, [OpenBatch.of(*row) for row in batches or ()])
+            for project_id, *rest, batches in cursor.fetchall()
+        }
     return [
-        Assignment(member.project, member.role, member.paused_at is not None, *counts[member.project_id])
+        Assignment(
+            member.project,
+            member.role,
+            member.paused_at is not None,
+            *counts[member.project_id],
+        )
         for member in Member.objects.filter(user=user).select_related("project").order_by("project__name")
         if member.project_id in counts
     ]
@@ -297,6 +332,56 @@ def item_to_judge(item_id: int, annotator: User) -> Item:
 def split_counts(project: Project) -> dict[str, Any]:
     """The number of prompts by split."""
     return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}
+
+
+# --- batches --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class BatchProgress:
+    """A batch with its counts of judgments, and those of each of its people."""
+
+    batch: Batch
+    total: int
+    done: int
+    people: list[tuple[User, int]]
+
+    @property
+    def is_done(self) -> bool:
+        return self.done == self.total
+
+    @property
+    def is_late(self) -> bool:
+        return self.batch.is_overdue and not self.is_done
+
+
+def batches_of(project: Project) -> QuerySet[Batch]:
+    """A project's batches, the newest first, with what `batch_progress` needs."""
+    done = Q(slots__state=Slot.State.DONE)
+    return (
+        project.batches.annotate(total=Count("slots"), done=Count("slots", filter=done))
+        .select_related("created_by")
+        .prefetch_related("people__user")
+        .order_by("-id")
+    )
+
+
+def batch_progress(batches: Iterable[Batch]) -> list[BatchProgress]:
+    """The progress of some batches of `batches_of`. One query."""
+    rows = Slot.objects.filter(batch__in=batches, state=Slot.State.DONE).order_by()
+    counts = {
+        (row["batch"], row["annotator"]): row["n"]
+        for row in rows.values("batch", "annotator").annotate(n=Count("id"))
+    }
+    return [
+        BatchProgress(
+            batch,
+            batch.total,  # type: ignore[attr-defined]
+            batch.done,  # type: ignore[attr-defined]
+            [(person.user, counts.get((batch.pk, person.user_id), 0)) for person in batch.people.all()],
+        )
+        for batch in batches
+    ]
 
 
 # --- webhooks -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Celery tasks of the annotation side: e-mails, imports, rules, agreement and webhooks."""
+"""Celery tasks of the annotation side: e-mails, notifications, batches, imports, rules, agreement and webhooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from smtplib import SMTPException
 from celery import shared_task
 from django.core.mail import EmailMessage
 
-from annotation.actions import agreement, imports, rules, webhook_delivery
+from annotation.actions import agreement, batches, imports, notifications, rules, webhook_delivery
 
 
 @shared_task(acks_late=False)
@@ -22,6 +22,25 @@ def read_import(import_id: int) -> None:
 def send_email(to: list[str], subject: str, body: str) -> None:
     """Send an e-mail; a server that does not take it is tried again for about five minutes."""
     EmailMessage(subject, body, to=to).send()
+
+
+@shared_task(expires=60)
+def send_digests() -> None:
+    """Send the e-mails about notifications that are due."""
+    for digest in notifications.take_digests():
+        send_email.delay([digest.address], digest.subject, digest.body)
+
+
+@shared_task(expires=60)
+def notify_of_due_batches() -> None:
+    """Tell people that their batches are due soon, or overdue."""
+    batches.notify_of_due()
+
+
+@shared_task(expires=3600)
+def delete_old_notifications() -> None:
+    """Delete notifications that were read long ago."""
+    notifications.delete_old()
 
 
 @shared_task(expires=30)

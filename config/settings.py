@@ -137,6 +137,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "annotation.middleware.UserTimeZone",
     "annotation.middleware.RequireSecondFactor",
     "axes.middleware.AxesMiddleware",
 ]
@@ -276,6 +277,8 @@ AXES_RESET_ON_SUCCESS = False  # `sign_in_limits` does
 EMAIL_ENABLED: bool = bool(env.str("EMAIL_URL", default=""))
 vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
 EMAIL_TIMEOUT = 20
+# for the links in e-mails that no request asked for
+SITE_URL: str = env.str("SITE_URL", default="")
 DEFAULT_FROM_EMAIL = env.str("EMAIL_FROM", default="palate@localhost")
 
 # --- the API --------------------------------------------------------------------------------------------------
@@ -354,6 +357,9 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
     "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
     "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},
+    "send-digests": {"task": "annotation.tasks.send_digests", "schedule": 60.0},
+    "notify-of-due-batches": {"task": "annotation.tasks.notify_of_due_batches", "schedule": 60.0},
+    "delete-old-notifications": {"task": "annotation.tasks.delete_old_notifications", "schedule": 3600.0},
     "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
     "delete-old-deliveries": {"task": "annotation.tasks.delete_old_deliveries", "schedule": 3600.0},
     "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},

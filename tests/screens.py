@@ -67,6 +67,8 @@ ANNOTATOR: dict[str, Args] = {
     "home": _none,
     "work": _project,
     "work-guidelines": _project,
+    "my-work": _none,
+    "notifications": _none,
     "my-judgments": _none,
     "my-judgment": lambda world: [world.judgment],
     "guideline": lambda world: [world.project.slug, 1],
@@ -87,6 +89,7 @@ LEAD: dict[str, Args] = {
     "guidelines": _project,
     "guideline-diff": lambda world: [world.project.slug, 1, 2],
     "members": _project,
+    "batches": _project,
     "import": _project,
     "import-preview": _of("upload"),
     "progress": _project,
@@ -120,6 +123,16 @@ NO_PAGES = {
     *(
         "logout",
         "work-skip",
+        "work-ask",
+        "my-judgment-ask",
+        "thread-ask",
+        "item-reply",
+        "notification-open",
+        "notifications-read",
+        "batch-due",
+        "batch-close",
+        "account-display",
+        "account-time-zone",
         "work-back",
         "member-create",
         "member-role",
@@ -153,7 +166,16 @@ NO_PAGES = {
     *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
     "webhook-log",
     # files
-    *("live-download", "snapshot-download", "account-export", "image", "model-card", "model-download"),
+    *(
+        "live-download",
+        "snapshot-download",
+        "account-export",
+        "my-timesheet",
+        "project-timesheet",
+        "image",
+        "model-card",
+        "model-download",
+    ),
 }
 
 

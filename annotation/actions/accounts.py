@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from annotation import audit
+from annotation.actions.batches import leave_batches
 from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
 from annotation.models import (
@@ -23,6 +24,7 @@ from annotation.models import (
     Invitation,
     Judgment,
     Member,
+    Message,
     Placement,
     Skip,
     Slot,
@@ -36,8 +38,8 @@ class AccountError(Exception):
 
 
 def erase(*, user: User, actor: User) -> None:
-    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons and notes that its owner
-    wrote, or that others wrote to them. Its judgments stay, without an owner.
+    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons, notes and messages that
+    its owner wrote, or that others wrote to them. Its judgments stay, without an owner.
 
     Raises:
         AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the
@@ -89,6 +91,7 @@ def _leave_projects(user: User) -> None:
             raise AccountError(
                 f"{user.username} is the only lead of {member.project}. Make somebody else a lead of it first."
             ) from None
+        leave_batches(user=user, project=member.project)
         member.delete()
 
 
@@ -100,13 +103,14 @@ def _delete_personal_data(user: User) -> None:
     for personal in (EmailAddress, SocialAccount, Authenticator):
         personal.objects.filter(user=user).delete()
     Draft.objects.filter(annotator=user).delete()
+    user.notifications.all().delete()
     Slot.objects.filter(annotator=user).release()
     kind = ContentType.objects.get_for_model(User)
     LogEntry.objects.filter(content_type=kind, object_id=str(user.pk)).delete()
     user.groups.clear()
     user.user_permissions.clear()
     user.username = ERASED + user.pseudonym
-    user.first_name = user.last_name = user.email = ""
+    user.first_name = user.last_name = user.email = user.time_zone = ""
     user.is_active = user.is_staff = user.is_superuser = False
     user.last_login = None
     user.set_unusable_password()
@@ -128,6 +132,7 @@ def _blank_free_text(user: User) -> None:
         written.update(rationale="", answers={})
         Placement.objects.filter(judgment__annotator=user).exclude(comments=[]).update(comments=[])
         Verdict.objects.filter(reviewer=user).exclude(note="").update(note="")
+        Message.objects.filter(Q(author=user) | Q(annotator=user)).exclude(text="").update(text="")
         cursor.execute(
             """UPDATE annotation_auditentry SET data = data || '{"reason": ""}'
                WHERE data ? 'reason' AND (data -> 'user' = to_jsonb(%(user)s::bigint) OR actor_id = %(user)s)""",

@@ -19,7 +19,7 @@ def restrict(*, item: Item, actor: User | None, reason: str) -> None:
     """Restrict an item to reviewers and leads. An annotator who has it on the screen may finish it."""
     item.state = State.RESTRICTED
     item.save(update_fields=["state"])
-    item.slots.exclude(state=Slot.State.DONE).update(restricted=True)
+    item.slots.exclude(state=Slot.State.DONE).update(restricted=True, batch=None)
     _record("item.restricted", item, actor, reason=reason)
 
 

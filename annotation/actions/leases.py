@@ -19,6 +19,7 @@ from annotation.actions.queue import QueueError
 from annotation.db import prepared_statements
 from annotation.logic.judgment_input import EXTRA_QUESTIONS
 from annotation.models import Judgment, Project, Slot, User
+from annotation.queries import ACTIVE_BATCHES, BATCHES_OF_OTHERS
 
 _random = random.SystemRandom()
 
@@ -127,15 +128,36 @@ started AS (
     UPDATE annotation_slot SET opened_at = statement_timestamp()
     WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
 """
-FREE = f"""
-    free.project_id = %(project)s AND free.state <> 'done' AND NOT free.gold
+FREE_FOR_ANNOTATOR = f"""
+    free.state <> 'done' AND NOT free.gold
     AND (free.state = 'open' OR free.leased_until < statement_timestamp())
     AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
     AND {NEW_TO_ANNOTATOR.format(item="free.item_id")}
 """
+FREE = f"""
+    free.project_id = %(project)s
+    AND (free.batch_id IS NULL OR free.batch_id <> ALL (ARRAY(
+         {BATCHES_OF_OTHERS.format(project="%(project)s", user="%(annotator)s")})))
+    AND {FREE_FOR_ANNOTATOR}
+"""
 FREE_SLOT = """
     (SELECT free.id FROM annotation_slot AS free WHERE {free} AND {where}
      ORDER BY {order} LIMIT 1 FOR UPDATE SKIP LOCKED)
+"""
+_ACTIVE_BATCHES = ACTIVE_BATCHES.format(project="%(project)s")
+# the annotator's own batches come before all other items, and what is due first before the others
+_FREE_IN_BATCH = f"""
+    (SELECT reserved.id
+     FROM (SELECT batch.id FROM annotation_batchmember AS person JOIN annotation_batch AS batch ON batch.id = person.batch_id
+           WHERE person.user_id = %(annotator)s AND batch.id IN ({_ACTIVE_BATCHES})
+           ORDER BY batch.due_at, batch.id) AS own
+     CROSS JOIN LATERAL {
+    FREE_SLOT.format(
+        free=FREE_FOR_ANNOTATOR,
+        where="free.batch_id = own.id",
+        order="free.priority DESC, free.random_key, free.id",
+    )
+} AS reserved LIMIT 1)
 """
 _FREE_BY_PRIORITY = FREE_SLOT.format(
     free=FREE, where="true", order="free.restricted DESC, free.priority DESC, free.random_key, free.id"
@@ -157,7 +179,8 @@ claimed AS (
         leased_until = statement_timestamp() + make_interval(mins => %(minutes)s::int),
         opened_at = COALESCE(CASE WHEN slot.annotator_id = %(annotator)s THEN slot.opened_at END,
                              CASE WHEN %(on_screen)s = 0 THEN statement_timestamp() END),
-        control = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.control ELSE %(control)s END,
+        control = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.control
+                       ELSE %(control)s AND (slot.batch_id IS NULL OR slot.batch_id <> ALL (ARRAY({active_batches}))) END,
         shown_order = CASE WHEN slot.annotator_id = %(annotator)s THEN slot.shown_order ELSE COALESCE((
             SELECT array_agg(candidate.response_id ORDER BY random())
             FROM annotation_candidate AS candidate WHERE candidate.item_id = slot.item_id), '{{}}')
@@ -167,14 +190,20 @@ claimed AS (
          WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s AND leased.state = 'leased'
            AND leased.id <> %(on_screen)s AND leased.restricted <= (SELECT reviews FROM member)
          ORDER BY leased.opened_at, leased.id LIMIT 1 FOR UPDATE),
-        {free_slot})
+        {free_in_batch}, {free_slot})
     RETURNING slot.id, slot.item_id, slot.token, slot.shown_order, slot.opened_at)
 SELECT member.paused, member.paused_reason, member.unconfirmed, member.qualified, member.guideline_id,
     claimed.id, claimed.item_id, claimed.token, claimed.shown_order, claimed.opened_at
 FROM member LEFT JOIN claimed ON true
 """
-CLAIM_BY_PRIORITY = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_BY_PRIORITY)
-CLAIM_AT_RANDOM = _CLAIM.format(member=MEMBER, start_clock=START_CLOCK, free_slot=_FREE_AT_RANDOM)
+_PARTS = {
+    "member": MEMBER,
+    "start_clock": START_CLOCK,
+    "free_in_batch": _FREE_IN_BATCH,
+    "active_batches": _ACTIVE_BATCHES,
+}
+CLAIM_BY_PRIORITY = _CLAIM.format(**_PARTS, free_slot=_FREE_BY_PRIORITY)
+CLAIM_AT_RANDOM = _CLAIM.format(**_PARTS, free_slot=_FREE_AT_RANDOM)
 # A new slot on a gold item that is new to the annotator, unless they hold another lease, which a claim would return. Outside
 # of a qualification there must be a free slot besides: an item that came after all others would give itself away.
 CLAIM_GOLD = f"""
@@ -211,6 +240,8 @@ def claim(
 
     Claiming again returns the same lease. With `on_screen`, the lease of the item that they see now, it claims the item
     after that one, under a lease of its own; the time on task of that item starts when it comes on the screen.
+
+    Items of the annotator's batches come first, and those of other people's batches never.
 
     A part `project.gold_rate` of the items are gold, and a part `project.control_rate` are drawn uniformly from all free
     slots. Until an annotator has passed the project's qualification they get gold items only.

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from annotation import audit, events
+from annotation.actions.batches import leave_batches
 from annotation.models import ApiToken, AuditEntry, Member, Project, User
 
 KEPT = ("qualified_at", "paused_at")
@@ -143,6 +144,7 @@ def remove_member(*, member: Member, actor: User | None) -> None:
     require_other_lead(member, leaves_lead=True)
     state = {name: value for name in KEPT if (value := getattr(member, name)) is not None}
     _record("member.removed", member, actor, role=member.role, **state)
+    leave_batches(user=member.user, project=member.project)
     member.delete()
 
 

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 
 from django.db import transaction
 from django.forms.models import model_to_dict
+from django.urls import reverse
 from django.utils.text import slugify
 
 from annotation import audit
+from annotation.actions import notifications
 from annotation.logic.markdown import render
 from annotation.logic.questions import Question
-from annotation.models import Guideline, Member, Project, QuestionSet, User
+from annotation.models import Guideline, Member, Notification, Project, QuestionSet, User
 
 # the fields that a lead may change
 SETTINGS = (
@@ -78,6 +80,15 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
     )
     audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
     project.members.filter(user=author).update(confirmed_guideline=version)
+    if latest:
+        notifications.notify_roles(
+            roles=[Member.Role.ANNOTATOR],
+            kind=Notification.Kind.GUIDELINES,
+            project=project,
+            url=reverse("work-guidelines", args=[project.slug]),
+            but=author,
+            subject=f"Version {number}",
+        )
     return version
 
 

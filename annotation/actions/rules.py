@@ -10,12 +10,12 @@ from django.db import transaction
 from django.utils import timezone
 
 from annotation import audit
-from annotation.actions import qualification
+from annotation.actions import notifications, qualification
 from annotation.analytics.annotators import AnnotatorStats, annotator_stats
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.logic.storable_text import storage_problem
-from annotation.models import AuditEntry, Judgment, Member, Project, Rule, User
+from annotation.models import AuditEntry, Judgment, Member, Notification, Project, Rule, User
 
 
 class RuleError(Exception):
@@ -43,6 +43,7 @@ def pause(*, member: Member, reason: str, actor: User | None) -> bool:
     locked.paused_at, locked.paused_reason = timezone.now(), reason
     locked.save(update_fields=["paused_at", "paused_reason"])
     _record("member.paused", member, actor, reason)
+    notifications.notify_member(member=member, kind=Notification.Kind.PAUSED)
     return True
 
 
@@ -59,6 +60,7 @@ def resume(*, member: Member, actor: User) -> None:
     locked.paused_at, locked.paused_reason, locked.warned_at, locked.warning = None, "", None, ""
     locked.save(update_fields=["qualified_at", "paused_at", "paused_reason", "warned_at", "warning"])
     _record("member.resumed", member, actor, "", qualified=waived)
+    notifications.notify_member(member=member, kind=Notification.Kind.RESUMED)
 
 
 @transaction.atomic
@@ -71,6 +73,7 @@ def warn(*, member: Member, reason: str, actor: User | None) -> None:
     reason = _checked_reason(reason)
     Member.objects.filter(pk=member.pk).update(warned_at=timezone.now(), warning=reason)
     _record("member.warned", member, actor, reason)
+    notifications.notify_member(member=member, kind=Notification.Kind.WARNED)
 
 
 def _checked_reason(reason: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Count, Q
+from django.utils import timezone
 
 from annotation.actions import items, qualification
 from annotation.actions.leases import Lease
@@ -41,11 +42,21 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
         item = Item.objects.select_for_update(no_key=True).get(pk=lease.item_id)
         if Judgment.objects.filter(by_annotator).exists():
             return
+        slot = Slot.objects.filter(by_annotator, state=Slot.State.LEASED).first()
+        opened_at = slot.opened_at if slot else None
+        Slot.objects.filter(by_annotator).update(
+            batch=None
+        )  # somebody else may have it, also outside of the batch
         Slot.objects.filter(by_annotator).release()
         _, added = Skip.objects.get_or_create(
             item=item,
             annotator_id=lease.annotator_id,
-            defaults={"reason": reason, "note": note.strip(), "data": data},
+            defaults={
+                "reason": reason,
+                "note": note.strip(),
+                "data": data,
+                "seconds": (timezone.now() - opened_at).total_seconds() if opened_at else None,
+            },
         )
         Draft.objects.filter(by_annotator).delete()
         if added:

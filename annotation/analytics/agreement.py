@@ -15,7 +15,7 @@ from django.db import connection
 
 from annotation.analytics.cache import cached
 from annotation.analytics.filters import Filters
-from annotation.analytics.time_steps import WEEK, TimeStep
+from annotation.analytics.time_steps import WEEK, TimeStep, wall_clock
 from annotation.logic import agreement
 from annotation.logic.agreement import Coincidences, Interval, Tally
 from annotation.models import Project
@@ -56,17 +56,17 @@ rankings AS MATERIALIZED (
 AGREEING_PAIRS = """bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
                + x.pairs - bit_count((x.better | x.worse | y.better | y.worse)::bit(64))"""
 
-JUDGMENT_PAIRS = """
+JUDGMENT_PAIRS = f"""
 halves AS MATERIALIZED (
     SELECT *, ntile(2) OVER (PARTITION BY annotator_id ORDER BY id) AS half FROM judgments
 ),
 judgment_pairs AS MATERIALIZED (
     SELECT a.item_id, a.prompt_id, a.id AS judgment_a, b.id AS judgment_b,
            a.annotator_id AS annotator_a, b.annotator_id AS annotator_b,
-           a.half AS half_a, b.half AS half_b, date_bin(%(step)s, b.created_at, %(origin)s) AS at,
+           a.half AS half_a, b.half AS half_b, date_bin(%(step)s, {wall_clock("b.created_at")}, %(origin)s) AS at,
            CASE WHEN a.guideline_id = b.guideline_id THEN a.guideline_id END AS guideline_id,
            x.pairs,
-           {agreeing_pairs} AS same,
+           {{agreeing_pairs}} AS same,
            (bit_count(((x.better & y.better) | (x.worse & y.worse))::bit(64))
                - bit_count(((x.better & y.worse) | (x.worse & y.better))::bit(64)))
                / nullif(sqrt(bit_count((x.better | x.worse)::bit(64))::float
@@ -75,7 +75,7 @@ judgment_pairs AS MATERIALIZED (
     JOIN halves AS b ON b.item_id = a.item_id AND b.id > a.id AND length(b.ranks) = length(a.ranks)
     JOIN rankings AS x ON x.ranks = a.ranks
     JOIN rankings AS y ON y.ranks = b.ranks
-    {of_annotator}
+    {{of_annotator}}
 )"""
 
 # GROUP BY expression and source rows for each grouping that `tallies` takes
@@ -186,7 +186,7 @@ labels AS MATERIALIZED (
     WHERE NOT %(two)s AND length(ranks) > 2
 )
 SELECT 'at' AS name, at::text AS key, block, counts::bigint, count(*) FROM (
-    SELECT item_id %% {blocks} AS block, date_bin(%(step)s, max(created_at), %(origin)s) AS at,
+    SELECT item_id %% {blocks} AS block, date_bin(%(step)s, {latest}, %(origin)s) AS at,
            sum(1::bigint << {bits} * (value - 1)) AS counts
     FROM labels GROUP BY item_id, place HAVING count(*) > 1) AS units
 GROUP BY at, block, counts
@@ -244,7 +244,8 @@ def _alphas(project: Project, filters: Filters, step: TimeStep) -> Alphas:
     judgments = COUNTED_JUDGMENTS.format(where=where)
     parts: dict[str, dict[str, dict[int, Coincidences]]] = {"at": {}, "version": {}}
     for (name, key), blocks in _units(
-        ALPHA.format(judgments=judgments, blocks=BLOCKS, bits=BITS), values
+        ALPHA.format(judgments=judgments, blocks=BLOCKS, bits=BITS, latest=wall_clock("max(created_at)")),
+        values,
     ).items():
         parts[name][key] = {block: agreement.coincidences(units) for block, units in blocks.items()}
     whole: dict[int, list[Coincidences]] = defaultdict(list)

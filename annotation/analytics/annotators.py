@@ -14,6 +14,7 @@ from django.db import connection
 from annotation.analytics.agreement import tallies
 from annotation.analytics.cache import cached
 from annotation.analytics.filters import Filters
+from annotation.analytics.time_steps import WEEK, wall_clock
 from annotation.logic import bias
 from annotation.logic.agreement import GOLD_MISS, Interval, Tally, wilson
 from annotation.logic.bias import Test
@@ -242,7 +243,8 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
 
 
 SECONDS_BY_DAY = f"""
-SELECT date_trunc('day', judgment.created_at), count(*), percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
+SELECT date_trunc('day', {wall_clock("judgment.created_at")}, 'UTC'), count(*),
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY judgment.seconds)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
 WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL
   AND {is_current()}
@@ -252,10 +254,10 @@ GROUP BY 1 ORDER BY 1
 
 
 def seconds_by_day(project: Project, filters: Filters) -> list[tuple[datetime, int, float]]:
-    """`(day, judgments, median seconds)` for each day (UTC) with judgments."""
+    """`(day, judgments, median seconds)` for each day, on the wall clock, with judgments."""
     where, values = filters.where_annotator()
     with connection.cursor() as cursor:
-        cursor.execute(SECONDS_BY_DAY.format(where=where), values | {"project": project.pk})
+        cursor.execute(SECONDS_BY_DAY.format(where=where), values | WEEK.values | {"project": project.pk})
         return [(at, n, float(seconds)) for at, n, seconds in cursor.fetchall()]
 
 

@@ -8,6 +8,7 @@ from time import perf_counter
 from typing import TypeVar
 
 from django.core.cache import cache
+from django.utils import timezone
 
 from annotation.analytics.filters import Filters
 from annotation.models import Project
@@ -23,7 +24,8 @@ def cached(project: Project, filters: Filters, *what: str, count: Callable[[], V
     """The result of `count`, cached for thirty times as long as it took, at most five minutes. What takes under half a second
     is not cached. `what` names the value within the project and the filters."""
     since = "" if filters.days or filters.since is None else filters.since.isoformat()
-    name = "|".join((str(project.pk), str(project.k), filters.query, since, *what))
+    zone = timezone.get_current_timezone_name()
+    name = "|".join((str(project.pk), str(project.k), filters.query, since, zone, *what))
     key = f"analytics:{hashlib.sha256(name.encode()).hexdigest()}"
     value: Value | None = cache.get(key)
     if value is None:

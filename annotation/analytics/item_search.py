@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, time
+from datetime import datetime, time
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from django.utils.formats import date_format
 
 from annotation.analytics.time_steps import DAY
@@ -28,7 +29,7 @@ STATES = {
 @dataclass(frozen=True)
 class Search:
     """A search for items by state, tag, text and an entry of the prompt's metadata (`name=value`), or by their judgments:
-    annotator, degree, guideline version, and time from `since` up to but not including `until` (UTC)."""
+    annotator, degree, guideline version, and time from `since` up to but not including `until`."""
 
     state: str = ""
     tag: str = ""
@@ -72,12 +73,13 @@ class Search:
     @property
     def when(self) -> str:
         """The time range in words: dates, or dates with times where it is not whole days."""
-        whole = all(at is None or at.time() == time() for at in (self.since, self.until))
-        last = self.until - DAY if self.until and whole else self.until
-        if whole and self.since and self.since == last:
-            return f"on {date_format(self.since, 'j F Y')}"
-        style, zone = ("j F Y", "") if whole else ("j F Y, H:i", " UTC")
-        ends = (("from", self.since), ("to", last))
+        since, until = (at and timezone.localtime(at) for at in (self.since, self.until))
+        whole = all(at is None or at.time() == time() for at in (since, until))
+        last = until - DAY if until and whole else until
+        if whole and since and since == last:
+            return f"on {date_format(since, 'j F Y')}"
+        style, zone = ("j F Y", "") if whole else ("j F Y, H:i", f" {timezone.get_current_timezone_name()}")
+        ends = (("from", since), ("to", last))
         return " ".join(f"{word} {date_format(at, style)}{zone}" for word, at in ends if at)
 
     @property
@@ -98,12 +100,13 @@ class Search:
 
 
 def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
-    """`2026-11-20T14:05` or `2026-11-20` as UTC; a date that `ends` a range becomes the start of the next day. None where it
-    is neither."""
+    """`2026-11-20T14:05` or `2026-11-20` in the current zone; a date that `ends` a range becomes the start of the next day. None
+    where it is neither."""
     try:
         parsed = datetime.fromisoformat(text)
-        parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        return parsed + DAY if ends and len(text) == len("2026-11-20") else parsed
+        if parsed.tzinfo:
+            return parsed
+        return timezone.make_aware(parsed + DAY if ends and len(text) == len("2026-11-20") else parsed)
     except (ValueError, OverflowError):
         return None
 

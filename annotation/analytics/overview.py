@@ -11,7 +11,7 @@ from django.db.models import Aggregate, Count, FloatField, Max, Q
 
 from annotation.analytics.cache import cached
 from annotation.analytics.filters import NO_FILTERS, Filters
-from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep
+from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep, wall_clock
 from annotation.logic.durations import duration
 from annotation.models import ImportedJudgment, Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.models.judgments import is_current
@@ -46,7 +46,7 @@ def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any
 
 @dataclass(frozen=True)
 class MemberActivity:
-    """A member's judgments in a project: how many in total and since midnight (UTC), the last one, and the median time."""
+    """A member's judgments in a project: how many in total and since the reader's midnight, the last one, and the median time."""
 
     total: int = 0
     today: int = 0
@@ -83,10 +83,10 @@ def _activity(project: Project) -> dict[int, MemberActivity]:
     return {row.pop("annotator"): MemberActivity(**row) for row in cast("Any", counts)}
 
 
-JUDGMENT_RATE = """
-SELECT date_bin(%(step)s, judgment.created_at, %(origin)s), count(*)
+JUDGMENT_RATE = f"""
+SELECT date_bin(%(step)s, {wall_clock("judgment.created_at")}, %(origin)s), count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {where}
+WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {{where}}
 GROUP BY 1
 """
 
@@ -94,7 +94,7 @@ GROUP BY 1
 def judgment_rate(
     project: Project, filters: Filters, span: TimeSpan | None
 ) -> tuple[TimeStep, list[tuple[datetime, int]]]:
-    """Judgments over time (UTC): the time step that suits the span, and the count for each step, zeros included."""
+    """Judgments over time: the time step that suits the span, and the count for each step, zeros included."""
     if span is None:
         return WEEK, []
     step = span.step()

@@ -7,14 +7,26 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection
+from django.utils import timezone
 
 from annotation.analytics.filters import Filters
 from annotation.models import Project
 
 ORIGIN = datetime(2000, 1, 3, tzinfo=UTC)
-"""A Monday. Steps are counted from here, so that weeks start on Mondays and days at midnight (UTC)."""
+"""A Monday. Steps are counted from here, so that weeks start on Mondays and days at midnight."""
 
 DAY = timedelta(days=1)
+
+
+def wall_clock(column: str) -> str:
+    """SQL: a time as the clock of the zone `%(zone)s` shows it. Charts compute with such times, which they hold as if they
+    were UTC: a day is then always a step of 24 hours, also where clocks change."""
+    return f"timezone('UTC', timezone(%(zone)s, {column}))"
+
+
+def on_wall_clock(at: datetime) -> datetime:
+    """The same in Python, in the current zone."""
+    return timezone.localtime(at).replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -35,8 +47,8 @@ class TimeStep:
 
     @property
     def values(self) -> dict[str, Any]:
-        """SQL parameters: `date_bin(%(step)s, …, %(origin)s)` computes `start`."""
-        return {"step": self.width, "origin": ORIGIN}
+        """SQL parameters: `date_bin(%(step)s, …, %(origin)s)` of a `wall_clock` computes `start`."""
+        return {"step": self.width, "origin": ORIGIN, "zone": timezone.get_current_timezone_name()}
 
 
 WEEK = TimeStep("week", timedelta(days=7))
@@ -58,7 +70,7 @@ MAX_AGREEMENT_STEPS = 31
 
 @dataclass(frozen=True)
 class TimeSpan:
-    """The times of the first and the last judgment that match some filters."""
+    """The times of the first and the last judgment that match some filters, on the wall clock."""
 
     first: datetime
     last: datetime
@@ -91,4 +103,4 @@ def judgment_span(project: Project, filters: Filters) -> TimeSpan | None:
     with connection.cursor() as cursor:
         cursor.execute(JUDGMENT_SPAN.format(where=where), values | {"project": project.pk})
         first, last = cursor.fetchone()
-    return TimeSpan(first, last) if first else None
+    return TimeSpan(on_wall_clock(first), on_wall_clock(last)) if first else None

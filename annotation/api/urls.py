@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from annotation.api import schema  # noqa: F401 - registers its extension
 from annotation.api.audit import AuditApi
+from annotation.api.batches import BatchApi, BatchesApi, CloseBatchApi
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.invitations import InvitationApi, InvitationsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
@@ -26,6 +27,7 @@ from annotation.api.snapshots import (
     SnapshotHubApi,
     SnapshotsApi,
 )
+from annotation.api.timesheets import TimesheetApi
 from annotation.api.tokens import TokenApi, TokensApi
 from annotation.api.webhooks import DeliveriesApi, RedeliverApi, TestApi, WebhookApi, WebhooksApi
 
@@ -48,6 +50,10 @@ urlpatterns = [
     path(f"{PROJECT}invitations/<int:pk>/", InvitationApi.as_view(), name="api-invitation"),
     path(f"{PROJECT}rules/", RulesApi.as_view(), name="api-rules"),
     path(f"{PROJECT}rules/<int:pk>/", RuleApi.as_view(), name="api-rule"),
+    path(f"{PROJECT}timesheet/", TimesheetApi.as_view(), name="api-timesheet"),
+    path(f"{PROJECT}batches/", BatchesApi.as_view(), name="api-batches"),
+    path(f"{PROJECT}batches/<int:pk>/", BatchApi.as_view(), name="api-batch"),
+    path(f"{PROJECT}batches/<int:pk>/close/", CloseBatchApi.as_view(), name="api-batch-close"),
     path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
     path(f"{PROJECT}questions/", QuestionsApi.as_view(), name="api-questions"),

@@ -23,5 +23,18 @@ def duration(seconds: float | None) -> str:
     return _counted(left, "second")
 
 
+def short_duration(seconds: float | None) -> str:
+    """`93 -> "1 min 33 s"`, `9000 -> "2 h 30 min"`: for figures. Empty if the time is unknown."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(max(0, round(seconds)), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+    if minutes >= 10 or (minutes and not rest):
+        return f"{minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
 def _counted(number: int, unit: str) -> str:
     return f"{number} {unit}{'' if number == 1 else 's'}"

@@ -97,6 +97,7 @@ GROUPS: tuple[tuple[Command | FixedKeys, ...], ...] = (
             "the source of the selected answer, or of the last message where that is in focus; again: rendered",
         ),
         Command("skip", "S", "Skip", "skip, with a reason"),
+        Command("ask", "Q", "Ask", "ask a reviewer about this item"),
         Command("previous", "P", "Previous judgment", "back to your previous judgment"),
         Command("guidelines", "M", "Guidelines", "guidelines (the manual)"),
         Command("view", "T", "View", "layout and text size"),

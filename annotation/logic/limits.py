@@ -14,3 +14,8 @@ MAX_SKIP_NOTE_CHARS = 2_000
 MAX_REASON_CHARS = 300
 """The reason of a warning or a pause, which its annotator reads."""
 MAX_TICKET_CHARS = 4_000
+MAX_MESSAGE_CHARS = 2_000
+MAX_MESSAGES_PER_HOUR = 60
+"""What an annotator and the reviewers write to each other about an item, and how often each of them may."""
+MAX_BATCH_ITEMS = 5_000
+"""Items that a lead assigns at once."""

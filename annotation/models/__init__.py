@@ -1,9 +1,12 @@
 """Users, prompts, the queue and judgments, with their constraints; writes that span rows are in `actions`."""
 
 from annotation.models.audit import AuditEntry
+from annotation.models.batches import Batch, BatchMember
 from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
+from annotation.models.messages import Message
+from annotation.models.notifications import Notification
 from annotation.models.people import ApiToken, Invitation, Member, User
 from annotation.models.projects import Guideline, Project, QuestionSet
 from annotation.models.prompts import Author, Prompt, Response
@@ -17,6 +20,8 @@ __all__ = [
     "ApiToken",
     "AuditEntry",
     "Author",
+    "Batch",
+    "BatchMember",
     "Candidate",
     "Delivery",
     "Draft",
@@ -27,6 +32,8 @@ __all__ = [
     "Item",
     "Judgment",
     "Member",
+    "Message",
+    "Notification",
     "Placement",
     "Project",
     "Prompt",

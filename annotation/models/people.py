@@ -61,8 +61,17 @@ class User(AbstractUser):
     judging_keys = models.JSONField(
         default=dict, blank=True, help_text="Keys that differ from the defaults, by command."
     )
+    time_zone = models.CharField(
+        max_length=64, blank=True, help_text="IANA name; empty for the site's. Pages show times in it."
+    )
+    email_notifications = models.BooleanField(
+        default=True, help_text="Whether replies and batches are reported by e-mail."
+    )
+    digest_at = models.DateTimeField(null=True, editable=False, help_text="When the last digest was sent.")
 
     objects: ClassVar[Accounts] = Accounts()
+    # how many notifications are unread, where the user was loaded for a page (`annotation.backends`)
+    unread_notifications: int = 0
 
     class Meta(AbstractUser.Meta):
         # by upper case, in which Django compares names without case

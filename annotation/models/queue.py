@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Random
 
+from annotation.models.batches import Batch
 from annotation.models.projects import Project
 from annotation.models.prompts import Prompt, Response
 
@@ -105,6 +106,10 @@ class Slot(models.Model):
         help_text="Created for one annotator and a gold item; does not count towards the overlap.",
     )
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
+    # reserved for the batch's people while the batch is open and not overdue
+    batch = models.ForeignKey(
+        Batch, models.SET_NULL, null=True, blank=True, related_name="slots", db_index=False
+    )
 
     objects = SlotQuerySet.as_manager()
 
@@ -138,6 +143,11 @@ class Slot(models.Model):
                 condition=~Q(state="done") & Q(gold=False),
             ),
             models.Index(fields=["annotator", "project"], name="slots_leased", condition=Q(state="leased")),
+            models.Index(
+                fields=["batch", "-priority", "random_key", "id"],
+                name="slots_of_a_batch",
+                condition=Q(batch__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -171,6 +181,7 @@ class Skip(models.Model):
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")
     reason = models.CharField(max_length=12, choices=Reason)
     note = models.TextField(blank=True)
+    seconds = models.FloatField(null=True, help_text="From opening the item to skipping it.")
     # what they had entered, if they sent the item to a reviewer
     data = models.JSONField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)

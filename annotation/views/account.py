@@ -23,8 +23,9 @@ from annotation.access import current_user, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
 from annotation.actions.sessions import end_sessions, sessions
-from annotation.forms import EraseForm, TokenForm
+from annotation.forms import DisplayForm, EraseForm, TokenForm
 from annotation.http.streaming import stream_response
+from annotation.logic.time_zones import zone_named
 from annotation.models import ApiToken, Judgment, User
 
 
@@ -44,6 +45,31 @@ def account(request: HttpRequest) -> HttpResponse:
         )
         return _page(request, TokenForm(), key=key)
     return _page(request, form)
+
+
+@login_required
+@never_cache
+@require_POST
+def account_display(request: HttpRequest) -> HttpResponse:
+    """Changes one's time zone and e-mail notifications."""
+    form = DisplayForm(request.POST, instance=current_user(request))
+    if not form.is_valid():
+        return _page(request, TokenForm(), display_form=form)
+    form.save()
+    messages.success(request, "Your settings are saved.")
+    return redirect("account")
+
+
+@login_required
+@require_POST
+def account_time_zone(request: HttpRequest) -> HttpResponse:
+    """Sets one's time zone to that of the browser, unless one has been set: pages send it at the first visit."""
+    try:
+        name = zone_named(request.POST.get("time_zone", "")).key
+    except ValueError as error:
+        return HttpResponse(str(error), status=422, content_type="text/plain; charset=utf-8")
+    User.objects.filter(pk=current_user(request).pk, time_zone="").update(time_zone=name)
+    return HttpResponse(status=204)
 
 
 @login_required
@@ -118,10 +144,14 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
     return render(request, "annotation/account_erase.html", context, status=422 if form.errors else 200)
 
 
-def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpResponse:
+def _page(
+    request: HttpRequest, form: forms.Form, *, key: str = "", display_form: forms.ModelForm | None = None
+) -> HttpResponse:
     me = current_user(request)
+    display_form = display_form or DisplayForm(instance=me)
     context = {
         "form": form,
+        "display_form": display_form,
         "key": key,
         "sessions": sessions(me, request.session.session_key),
         "second_factor": settings.MFA != "off" and is_mfa_enabled(me),
@@ -130,4 +160,5 @@ def _page(request: HttpRequest, form: forms.Form, *, key: str = "") -> HttpRespo
         "memberships": me.memberships.select_related("project").order_by("project__name"),
         "address": request.build_absolute_uri("/api/v1/projects/"),
     }
-    return render(request, "annotation/account.html", context, status=422 if form.errors else 200)
+    errors = form.errors or display_form.errors
+    return render(request, "annotation/account.html", context, status=422 if errors else 200)

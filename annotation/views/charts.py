@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 
 from annotation.analytics.item_search import LEAST_AGREED
@@ -42,9 +43,9 @@ def _label(at: datetime, step: TimeStep) -> str:
 
 
 def _step_text(at: datetime, step: TimeStep) -> str:
-    """The step's time in full: "20 November 2026, 14:00 to 14:15 UTC"."""
+    """The step's time in full: "20 November 2026, 14:00 to 14:15 Europe/Berlin"."""
     if step.within_a_day:
-        return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} UTC"
+        return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} {timezone.get_current_timezone_name()}"
     if step.width == DAY:
         return date_format(at, "j F Y")
     return f"{date_format(at, 'j F')} to {date_format(at + step.width - DAY, 'j F Y')}"

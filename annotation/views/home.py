@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from annotation import queries
+from annotation import queries, timesheets
 from annotation.access import current_user, may_create_projects
 from annotation.logic.svg_chart import Point, column_chart, count_axis_high
+from annotation.logic.time_zones import DAY, HOUR, day_start, hours_of_day
 from annotation.models import User
 
 
@@ -27,17 +31,21 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 def my_day(user: User) -> dict[str, object]:
-    """Context of the card "My day"."""
-    day = queries.day_of(user)
+    """Context of the card "My day": today's work in the current zone, and a chart of its hours. One query."""
+    zone, today = timezone.get_current_timezone(), timezone.localdate()
+    starts, midnight = hours_of_day(today, zone), day_start(today, zone)
+    day, by_hour = timesheets.Work(), [0] * len(starts)
+    for act in timesheets.acts_of(user, midnight, day_start(today + DAY, zone)):
+        day.add(act)
+        by_hour[(act.at - midnight) // HOUR] += act.kind == "item"
     hours = [
-        Point(count, f"{hour}:00: {count:,} judgment{'' if count == 1 else 's'}", _label(hour))
+        Point(count, f"{at:%-H:%M}: {count:,} item{'' if count == 1 else 's'}", _label(at))
         if count
-        else _label(hour)
-        for hour, count in enumerate(day.by_hour)
+        else _label(at)
+        for at, count in zip(starts, by_hour, strict=True)
     ]
-    chart = column_chart(hours, low=0, high=count_axis_high(day.by_hour), bars=True)
-    return {"day": day, "chart": chart}
+    return {"day": day, "chart": column_chart(hours, low=0, high=count_axis_high(by_hour), bars=True)}
 
 
-def _label(hour: int) -> str:
-    return "" if hour % 6 else f"{hour}:00"
+def _label(at: datetime) -> str:
+    return "" if at.hour % 6 or at.minute else f"{at.hour}:00"

@@ -28,6 +28,7 @@ from annotation.actions.members import (
 )
 from annotation.actions.passwords import create_reset_path
 from annotation.forms import AddMemberForm, InvitationForm, NewAccountForm
+from annotation.logic import periods
 from annotation.models import Member
 
 
@@ -159,6 +160,7 @@ def page(
         "members": analytics.member_activity(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
+        "periods": periods.NAMES,
         "now": timezone.now(),
         "add_form": add_form,
         "account_form": account_form,

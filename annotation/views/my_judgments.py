@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from annotation import queries
+from annotation import queries, threads
 from annotation.access import current_user, member_for
 from annotation.actions import judgments
 from annotation.actions.judgments import JudgmentError
@@ -109,6 +109,7 @@ def _page(
         "judgment": judgment,
         "history": _history(judgment),
         "from_work": _from_work(request),
+        "thread": threads.thread_of(item, current_user(request)),
     }
     response = render(request, "annotation/my_judgment.html", context, status=422 if error else 200)
     return allow_images(response, project)

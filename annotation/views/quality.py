@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.views.decorators.http import require_GET
 
@@ -114,14 +115,14 @@ def _version_events(
     shares = {version.pk: tallies.get(str(version.pk), Tally()).share for version in guidelines}
     events = []
     for before, new in pairwise(guidelines):
-        description = f"Guidelines version {new.number}, {date_format(new.created_at, 'j F Y, H:i')} UTC"
+        description = f"Guidelines version {new.number}, {date_format(timezone.localtime(new.created_at), 'j F Y, H:i T')}"
         here, there = shares[new.pk], shares[before.pk]
         if here and there:
             description += (
                 f": {here.percent}% agreement on pairs, {there.percent}% under version {before.number}"
             )
         href = reverse("guideline-diff", args=[project.slug, before.number, new.number])
-        events.append((new.created_at, Event(f"v{new.number}", description, href)))
+        events.append((time_steps.on_wall_clock(new.created_at), Event(f"v{new.number}", description, href)))
     return events
 
 

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from annotation import threads
 from annotation.access import Role, current_user, member_for
 from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
@@ -27,6 +28,7 @@ KINDS = {
     "sent": "Sent by annotators",
     "gold": "Failed gold items",
     "flagged": "Reward model disagrees",
+    "questions": "Questions",
 }
 
 
@@ -45,7 +47,9 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
     sent = item_reads.review_requests(project)
     misses = annotators.gold_misses(project, filters, limit=PAGE + 1, offset=start if kind == "gold" else 0)
     flagged_items = item_reads.flagged_items(project)
+    questions = threads.open_questions(project)
     counts = {"disagreements": total, "sent": sent.count(), "gold": None, "flagged": flagged_items.count()}
+    counts["questions"] = questions.count()
     context = {
         "me": me,
         "project": project,
@@ -57,12 +61,14 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
         "sent": sent[start : start + PAGE],
         "misses": misses[:PAGE],
         "flagged": flagged_items[start : start + PAGE],
+        "questions": questions[start : start + PAGE],
         "page": page,
         "more": {
             "disagreements": total > start + PAGE,
             "sent": (counts["sent"] or 0) > start + PAGE,
             "gold": len(misses) > PAGE,
             "flagged": (counts["flagged"] or 0) > start + PAGE,
+            "questions": (counts["questions"] or 0) > start + PAGE,
         }[kind or "disagreements"],
     }
     return render(request, "annotation/review.html", context)
@@ -198,6 +204,7 @@ def _page(request: HttpRequest, me: Member, item: Item, error: str = "") -> Http
         "verdict_ranks": item_reads.ranks_by_letter(verdict.ranks, review.candidates) if verdict else None,
         "gold_ranks": item_reads.ranks_by_letter(item.gold, review.candidates) if item.gold else None,
         "note": request.POST.get("note", ""),
+        "threads": threads.threads_of_item(item),
         "next": item_reads.next_to_review(me.project, item),
         "open_requests": [
             s for s in review.skips if s.reason == Skip.Reason.REVIEW and s.resolved_at is None

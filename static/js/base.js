@@ -69,5 +69,21 @@ document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.target.id === "toasts") event.target.querySelectorAll(".toast").forEach(removeLater);
 });
 
+// The user's time zone, at the first visit: the server's pages then show their days and hours.
+const timeZoneUrl = document.body.dataset.timeZoneUrl;
+if (timeZoneUrl) {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  const body = new URLSearchParams({ time_zone: timeZone ?? "" });
+  fetch(timeZoneUrl, { method: "POST", body, headers: { "X-CSRFToken": csrfToken() } }).catch(() => {});
+}
+
+// A judging page is swapped item by item: each brings the number of unread notifications.
+document.addEventListener("judging:shown", (event) => {
+  if (!("unread" in event.target.dataset)) return;
+  const unread = Number(event.target.dataset.unread);
+  document.querySelector("[data-unread-count]").textContent = unread;
+  document.querySelector(".bell-count").hidden = unread === 0;
+});
+
 showTheme();
 document.querySelectorAll(".toast").forEach(removeLater);

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from annotation.models import ApiToken
+from annotation.models import ApiToken, User
 from tests.base import PalateTestCase
 
 GOOD = {"name": "notebook", "scope": "read", "days": "30"}
@@ -98,3 +99,59 @@ class AccountTests(PalateTestCase):
         # user, sessions, second factors, single sign-on, tokens, memberships
         with self.assertNumQueries(6):
             self.client.get("/account/")
+
+
+class DisplayTests(PalateTestCase):
+    def setUp(self) -> None:
+        self.sign_in(self.bob)
+
+    def zone(self) -> str:
+        self.bob.refresh_from_db()
+        return self.bob.time_zone
+
+    def first_visit(self, name: str):
+        return self.client.post(reverse("account-time-zone"), {"time_zone": name})
+
+    def test_the_browser_s_zone_is_taken_at_the_first_visit_only(self) -> None:
+        self.assertContains(self.client.get("/account/"), "data-time-zone-url")
+        assert self.first_visit("Asia/Kolkata").status_code == 204
+        assert self.zone() == "Asia/Kolkata"
+        self.assertNotContains(self.client.get("/account/"), "data-time-zone-url")
+        self.first_visit("Europe/Berlin")
+        assert self.zone() == "Asia/Kolkata"
+
+    def test_it_is_changed_on_the_account_page(self) -> None:
+        response = self.client.post(reverse("account-display"), {"time_zone": "Europe/Berlin"})
+        self.assertRedirects(response, "/account/")
+        assert self.zone() == "Europe/Berlin"
+        self.assertContains(
+            self.client.get("/account/"), '<option value="Europe/Berlin" selected>Europe/Berlin</option>'
+        )
+        self.client.post(reverse("account-display"), {"time_zone": ""})
+        assert self.zone() == ""
+
+    def test_an_unknown_zone_is_refused(self) -> None:
+        for name in ("Mars/Olympus", "../etc/passwd", "x" * 100):
+            response = self.client.post(reverse("account-display"), {"time_zone": name})
+            self.assertContains(response, "is not a time zone", status_code=422)
+            assert self.first_visit(name).status_code == 422
+        assert self.zone() == ""
+
+    def test_times_are_shown_in_it_and_the_api_stays_in_utc(self) -> None:
+        self.first_visit("Asia/Kolkata")
+        guideline = self.project.guideline
+        shown = guideline.created_at.astimezone(ZoneInfo("Asia/Kolkata"))
+        self.sign_in(self.alice)
+        User.objects.filter(pk=self.alice.pk).update(time_zone="Asia/Kolkata")
+        page = self.client.get(reverse("guideline", args=[self.project.slug, 1]))
+        self.assertContains(page, f"{shown:%H:%M} IST")
+        answer = self.client.get(f"/api/v1/projects/{self.project.slug}/guidelines/")
+        self.assertContains(answer, f"{guideline.created_at:%Y-%m-%dT%H:%M}")
+        self.assertNotContains(answer, "+05:30")
+
+    def test_who_may(self) -> None:
+        for name in ("account-display", "account-time-zone"):
+            assert self.client.get(reverse(name)).status_code == 405
+        self.client.logout()
+        for name in ("account-display", "account-time-zone"):
+            assert self.client.post(reverse(name)).status_code == 302

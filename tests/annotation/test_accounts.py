@@ -30,6 +30,7 @@ from annotation.actions import (
     judgments,
     leases,
     members,
+    messages,
     qualification,
     review,
     rules,
@@ -38,7 +39,20 @@ from annotation.actions import (
     uploads,
     webhooks,
 )
-from annotation.models import ApiToken, AuditEntry, Draft, Item, Judgment, Member, Placement, Skip, Slot, User
+from annotation.models import (
+    ApiToken,
+    AuditEntry,
+    Draft,
+    Guideline,
+    Item,
+    Judgment,
+    Member,
+    Message,
+    Placement,
+    Skip,
+    Slot,
+    User,
+)
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -68,7 +82,13 @@ class ExportTests(PalateTestCase):
         assert lease is not None
         drafts.save_draft(lease=lease, data={"ranks": {}})
         _, key = ApiToken.issue(user=self.bob, name="notebook")
+        item = Item.objects.select_related("project").get(pk=judgment.item_id)
+        messages.ask(item=item, annotator=self.bob, text="Why?")
+        messages.reply(item=item, annotator=self.bob, author=self.dana, text="Because.")
         data = self.exported(self.bob)
+        assert [(m["text"], m["mine"]) for m in data["messages"]] == [("Why?", True), ("Because.", False)]
+        assert "dana" not in str(data["messages"])
+        assert [n["kind"] for n in data["notifications"]] == ["reply"]
         assert data["account"]["username"] == "bob"
         assert data["account"]["pseudonym"] == self.bob.pseudonym
         assert [m["project__slug"] for m in data["memberships"]] == ["helpfulness"]
@@ -240,6 +260,9 @@ class EraseTests(PalateTestCase):
         assert lease is not None
         entered = {"ranks": {"1": 1}, "rationale": "As Carol says.", "text": "Carol!"}
         skips.skip(lease=lease, reason="review", note="Ask Carol.", data=entered)
+        item = Item.objects.select_related("project").get(pk=mine.item_id)
+        messages.ask(item=item, annotator=self.bob, text="Carol says no.")
+        messages.reply(item=item, annotator=self.bob, author=self.dana, text="Bob, do not listen to Carol.")
         member = self.project.members.get(user=self.bob)
         rules.warn(member=member, reason="Bob, listen to Carol.", actor=self.alice)
         before = {row["id"]: row for row in Judgment.objects.values()}
@@ -252,11 +275,14 @@ class EraseTests(PalateTestCase):
         skip = Skip.objects.get()
         assert (skip.note, skip.data, skip.reason) == ("", {"ranks": {"1": 1}}, "review")
         assert "Carol" not in str(list(AuditEntry.objects.values()))
+        assert list(Message.objects.values_list("text", flat=True)) == ["", ""]
+        assert not self.bob.notifications.exists()
         assert AuditEntry.objects.get(verb="member.warned").data["reason"] == ""
 
     def test_the_same_transaction_can_change_nothing_else(self) -> None:
         builders.items(self.project, 1)
         judgment = Judgment.objects.filter(pk=builders.judgment(self.project, self.bob).pk)
+        Message.objects.create(item=Item.objects.get(), annotator=self.bob, author=self.bob, text="Why?")
 
         def erasing(change: Callable[[], object]) -> Callable[[], object]:
             def changed() -> None:
@@ -276,6 +302,10 @@ class EraseTests(PalateTestCase):
             erasing(lambda: judgment.update(degree="better")),
             erasing(lambda: judgment.get().placements.all().delete()),
             erasing(truncate),
+            erasing(lambda: Message.objects.update(text="x")),
+            erasing(lambda: Message.objects.update(author=self.dana)),
+            erasing(lambda: Guideline.objects.update(text="")),
+            lambda: Message.objects.update(text=""),
             lambda: judgment.update(rationale=""),
             truncate,
         ):

@@ -90,7 +90,7 @@ class HomeTests(PalateTestCase):
             builders.judgment(self.project, who)
         self.sign_in(self.bob)
         response = self.get()
-        assert response.context["day"].judgments == 2
+        assert response.context["day"].items == 2
         assert [tick.label for tick in response.context["chart"].x_ticks] == [
             "0:00",
             "6:00",

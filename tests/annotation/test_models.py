@@ -18,6 +18,8 @@ from annotation.models import (
     ApiToken,
     AuditEntry,
     Author,
+    Batch,
+    BatchMember,
     Candidate,
     Draft,
     Guideline,
@@ -26,6 +28,8 @@ from annotation.models import (
     Item,
     Judgment,
     Member,
+    Message,
+    Notification,
     Placement,
     Project,
     Prompt,
@@ -43,6 +47,7 @@ from tests.base import PalateTestCase
 PROJECT_APP_MODELS = (
     *(Project, Guideline, Member, ApiToken, Author, Prompt, Response, Item, Candidate, Slot, Draft, Skip),
     *(Judgment, Placement, Snapshot, Verdict, AuditEntry, Rule, Invitation, Import, ReviewFlag, Agreement),
+    *(Message, Notification, Batch, BatchMember),
 )
 
 
@@ -174,6 +179,16 @@ class ConstraintTests(PalateTestCase):
             project=self.project, digest="0" * 64, created_by=self.alice, expires_at=timezone.now()
         )
         self.refused("annotation_invitation_digest_key", copy_of(invitation).save)
+        batch = Batch.objects.create(
+            project=self.project, name="x", created_by=self.alice, due_at=timezone.now()
+        )
+        person = BatchMember.objects.create(batch=batch, user=self.bob)
+        self.refused("a_batch_is_assigned_once_to_a_person", copy_of(person).save)
+        notification = Notification.objects.create(
+            user=self.bob, kind="reply", project=self.project, url="/my-work/"
+        )
+        self.refused("unread_once_per_kind_and_page", copy_of(notification).save)
+        copy_of(notification, read_at=timezone.now()).save()
         here = Invitation.objects.filter(pk=invitation.pk)
         self.refused("places_are_not_exceeded", lambda: here.update(used=2))
 
@@ -192,6 +207,7 @@ class AppendOnlyTests(PalateTestCase):
             created_by=self.alice,
         )
         Verdict.objects.create(item=Item.objects.get(), reviewer=self.dana, ranks={})
+        Message.objects.create(item=Item.objects.get(), annotator=self.bob, author=self.bob, text="Why?")
         audit.record("rule.changed", project=self.project, actor=self.alice, subject="a rule")
 
     ROWS = (
@@ -201,6 +217,7 @@ class AppendOnlyTests(PalateTestCase):
         (Guideline, {"text": "Prefer the longer answer."}),
         (Response, {"text": "a better answer"}),
         (Verdict, {"note": "On second thoughts"}),
+        (Message, {"text": "Never mind."}),
         (AuditEntry, {"subject": "another rule"}),
     )
 

@@ -228,7 +228,7 @@ class SubmitTests(JudgingTestCase):
         for _ in range(2):
             response = self.send(self.ranked(self.open(), 1, 2, 3, 4))
         self.assertContains(response, "No items left for you")
-        assert response.context["day"].judgments == 2
+        assert response.context["day"].items == 2
         self.assertContains(response, 'data-title="Finished')
 
     def test_it_asks_this_much_of_the_database(self) -> None:

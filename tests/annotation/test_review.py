@@ -66,11 +66,11 @@ class ReviewTests(AnalyticsTestCase):
             judgments=Judgment.objects.values_list("pk", flat=True), reason=ReviewFlag.Reason.REWARDS
         )
         self.sign_in(self.alice)
-        # user; membership; disagreements; sent; flagged; misses; the filters' tags, people, versions
-        with self.assertNumQueries(9):
+        # user; membership; disagreements; sent; flagged; questions; misses; the filters' tags, people, versions
+        with self.assertNumQueries(10):
             self.client.get(self.url("review"))
         # one more where they are shown, with their judgments, people and prompts; the filters are not
-        with self.assertNumQueries(10):
+        with self.assertNumQueries(11):
             self.client.get(self.url("review"), {"kind": "flagged"})
 
 
@@ -306,9 +306,9 @@ class ItemTests(AnalyticsTestCase):
         item = self.item()
         self.sent(item, self.dana)
         self.sign_in(self.alice)
-        # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; the next to review, of
-        # those on which people differ and of those that are flagged
-        with self.assertNumQueries(13):
+        # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; questions; the next to
+        # review, of those on which people differ and of those that are flagged
+        with self.assertNumQueries(14):
             self.client.get(self.url("item", item.pk))
 
     def test_a_verdict_takes_nobody_s_turn(self) -> None:

@@ -186,7 +186,7 @@ def test_axe_finds_nothing_in_what_opens_on_the_annotators_screens(
     page.goto(reverse("work", args=[world.pairs.slug]))
     page.evaluate("document.querySelectorAll('details.flags').forEach((one) => (one.open = true))")
     wrong += problems(page)
-    for key in ("s", "?", "m", "w"):
+    for key in ("s", "?", "m", "w", "q"):
         page.keyboard.press(key)
         page.locator("dialog[open]").wait_for()
         page.wait_for_load_state("networkidle")

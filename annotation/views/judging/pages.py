@@ -14,24 +14,26 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
 from annotation.access import current_user, member_for, project_for
 from annotation.actions import judgments
+from annotation.actions import messages as item_messages
 from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
 from annotation.actions.leases import GuidelinesUnconfirmed, Lease, LeaseState, Paused, claim
 from annotation.actions.leases import renew as renew_lease
+from annotation.actions.messages import MessageError
 from annotation.actions.projects import confirm_guideline
 from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
 from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS
-from annotation.models import Judgment, Member, Project, Skip
+from annotation.models import Item, Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
 from annotation.views.home import my_day
 from annotation.views.judging import screen
@@ -43,6 +45,7 @@ LATE = (
     "the queue."
 )
 SENT_TO_REVIEW = "Sent to a reviewer, with what you entered."
+ASKED = "Your question was sent. The reply appears under My work."
 LEASE_LOST = {
     LeaseState.OPEN_TO_OTHERS: "Your time for this item has run out, and others may open it. You can still submit: the first "
     "to submit counts.",
@@ -85,6 +88,32 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
         return _render_next(request, me, error=str(error))
     review = reason == Skip.Reason.REVIEW
     return _continue(request, me, SENT_TO_REVIEW if review else "Skipped. It goes to another annotator.")
+
+
+@login_required
+@require_POST
+def ask(request: HtmxRequest, slug: str) -> HttpResponse:
+    """Sends a question about the item on the screen to the reviewers; the item stays on the screen."""
+    project = project_for(current_user(request), slug)
+    context: dict[str, object] = {"project": project, "ticket": request.POST.get("ticket", "")}
+    try:
+        item = get_object_or_404(
+            Item.objects.select_related("project"), pk=read_lease(request, project).item_id
+        )
+        item_messages.ask(item=item, annotator=current_user(request), text=request.POST.get("text", ""))
+    except (QueueError, MessageError) as error:
+        context |= {"ask_error": str(error), "ask_text": request.POST.get("text", "")}
+    else:
+        context["asked"] = True
+    if request.htmx:
+        status = 422 if "ask_error" in context else 200
+        return render(request, "annotation/judge_ask.html", context, status=status)
+    messages.add_message(
+        request,
+        messages.ERROR if "ask_error" in context else messages.SUCCESS,
+        str(context.get("ask_error", ASKED)),
+    )
+    return redirect("work", slug)
 
 
 @login_required

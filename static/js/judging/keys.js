@@ -54,6 +54,7 @@ function answerKey(event) {
 const COMMANDS = {
   keys: () => document.getElementById("keys").showModal(),
   skip: () => document.getElementById("skip")?.showModal(),
+  ask: () => document.getElementById("ask")?.showModal(),
   guidelines: () => document.getElementById("open-guidelines")?.click(),
   undo: reviseLast,
   differences: () => answers().length > 1 && diff.openForAnswer(currentAnswer()),

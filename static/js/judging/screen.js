@@ -21,6 +21,7 @@ export function startScreen() {
   shownAt = performance.now();
   if (restoreDraft()) showToast("What you entered before on this device is back.", "ok");
   currentScreen()?.start();
+  work().dispatchEvent(new CustomEvent("judging:shown", { bubbles: true }));
   showView();
   watchActionBar();
   for (const line of document.querySelectorAll("#keys [data-for]")) line.hidden = !line.dataset.for.split(" ").includes(kind);

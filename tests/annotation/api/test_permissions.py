@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import tempfile
 import uuid
+from datetime import timedelta
 from io import BytesIO
 from typing import Any
 
 from django.db import transaction
 from django.test import override_settings
+from django.utils import timezone
 
-from annotation.actions import invitations, rules, snapshots, uploads, webhooks
+from annotation.actions import batches, invitations, rules, snapshots, uploads, webhooks
+from annotation.analytics.item_search import Search
 from annotation.models import Delivery, Snapshot
 from config.urls import urlpatterns
 from tests import builders
@@ -40,6 +43,11 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-rules", "POST"): (LEAD, "lead"),
     ("api-rule", "DELETE"): (LEAD, "lead"),
     ("api-audit", "GET"): (LOOKS, "read"),
+    ("api-timesheet", "GET"): (LEAD, "read"),
+    ("api-batches", "GET"): (LEAD, "read"),
+    ("api-batches", "POST"): (LEAD, "lead"),
+    ("api-batch", "PATCH"): (LEAD, "lead"),
+    ("api-batch-close", "POST"): (LEAD, "lead"),
     ("api-quality", "GET"): (LOOKS, "read"),
     ("api-prompts", "GET"): (LOOKS, "read"),
     ("api-prompts", "POST"): (LEAD, "lead"),
@@ -141,6 +149,15 @@ class PermissionTests(ApiTestCase):
         self.rule = rules.save_rule(
             project=self.project, actor=self.alice, measure="gold", action="warn", below=0.5, after=10
         )
+        self.batch = batches.create_batch(
+            project=self.project,
+            name="Week 48",
+            users=[self.eve.user_id],
+            due_at=timezone.now() + timedelta(days=2),
+            search=Search(state="open"),
+            limit=1,
+            actor=self.alice,
+        ).batch
 
     def path(self, name: str, pattern: str) -> str:
         words = {"slug": self.project.slug, "number": 1, "delivery": self.delivery.pk}
@@ -148,6 +165,7 @@ class PermissionTests(ApiTestCase):
         of_kind = {
             "invitation": self.invitation,
             "rule": self.rule,
+            "batch": self.batch,
             "judgment": self.judgment,
             "import": self.upload,
             "item": self.judgment.item,

@@ -1,0 +1,108 @@
+"""Batches of a project: items assigned to named members with a due date, and their progress."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_http_methods, require_POST
+
+from annotation import queries
+from annotation.access import Role, current_user, member_for, project_for
+from annotation.actions.batches import BatchError, NewBatch, change_due, close_batch, create_batch
+from annotation.analytics.item_search import Search
+from annotation.forms import BatchForm
+from annotation.models import Batch, Member
+
+PER_PAGE = 25
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def batches(request: HttpRequest, slug: str) -> HttpResponse:
+    """The batches; a POST creates one."""
+    me = member_for(request.user, slug, Role.LEAD)
+    if request.method == "GET":
+        return _page(request, me, BatchForm(project=me.project, initial=request.GET.dict()))
+    form = BatchForm(request.POST, project=me.project)
+    if form.is_valid():
+        data = form.cleaned_data
+        try:
+            new = create_batch(
+                project=me.project,
+                name=data["name"],
+                users=[int(pk) for pk in data["users"]],
+                due_at=data["due_at"],
+                search=Search.read({**{name: data[name] for name in BatchForm.FILTERS}, "state": "open"}),
+                limit=data["limit"],
+                actor=current_user(request),
+            )
+        except BatchError as error:
+            form.add_error(error.field if error.field in form.fields else None, str(error))
+        else:
+            messages.success(request, _created(new))
+            return redirect("batches", slug)
+    return _page(request, me, form)
+
+
+@login_required
+@require_POST
+def batch_due(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    """Changes when a batch is due."""
+    batch = _batch(request, slug, pk)
+    try:
+        due_at = parse_datetime(request.POST.get("due_at", "")) or None
+    except ValueError:
+        due_at = None
+    try:
+        if due_at is None:
+            raise BatchError("due_at", "Enter a date and a time.")
+        aware = due_at if timezone.is_aware(due_at) else timezone.make_aware(due_at)
+        change_due(batch=batch, due_at=aware, actor=current_user(request))
+    except BatchError as error:
+        messages.error(request, str(error))
+    else:
+        messages.success(request, f"The due date of “{batch}” is changed.")
+    return redirect("batches", slug)
+
+
+@login_required
+@require_POST
+def batch_close(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    batch = _batch(request, slug, pk)
+    close_batch(batch=batch, actor=current_user(request))
+    messages.success(request, f"“{batch}” is closed. What was left of it goes to everybody.")
+    return redirect("batches", slug)
+
+
+def _batch(request: HttpRequest, slug: str, pk: int) -> Batch:
+    project = project_for(request.user, slug, Role.LEAD)
+    return get_object_or_404(project.batches.select_related("project"), pk=pk)
+
+
+def _created(new: NewBatch) -> str:
+    text = f"“{new.batch}” is assigned: {new.items:,} items, {new.judgments:,} judgments."
+    if new.judged:
+        text += (
+            f" Left out: {new.judged:,} that its people have judged, skipped or opened, or have in a batch."
+        )
+    if new.taken:
+        text += f" Left out: {new.taken:,} that are in other batches or need nobody else."
+    return text
+
+
+def _page(request: HttpRequest, me: Member, form: forms.Form) -> HttpResponse:
+    page = Paginator(queries.batches_of(me.project), PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "me": me,
+        "project": me.project,
+        "form": form,
+        "page": page,
+        "batches": queries.batch_progress(list(page)),
+    }
+    return render(request, "annotation/batches.html", context, status=422 if form.errors else 200)
