@@ -23,7 +23,7 @@ from annotation.access import current_user, require_staff
 from annotation.actions import accounts
 from annotation.actions.accounts import AccountError
 from annotation.actions.sessions import end_sessions, sessions
-from annotation.forms import DisplayForm, EraseForm, TokenForm
+from annotation.forms.account import DisplayForm, EraseForm, TokenForm
 from annotation.http.streaming import stream_response
 from annotation.logic.time_zones import zone_named
 from annotation.models import ApiToken, Judgment, User

@@ -16,7 +16,7 @@ from annotation import queries
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.batches import BatchError, NewBatch, change_due, close_batch, create_batch
 from annotation.analytics.item_search import Search
-from annotation.forms import BatchForm
+from annotation.forms.people import BatchForm
 from annotation.models import Batch, Member
 
 PER_PAGE = 25

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_guideline
-from annotation.forms import GuidelineForm
+from annotation.forms.projects import GuidelineForm
 from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
 from annotation.logic.limits import MAX_TEXT_CHARS

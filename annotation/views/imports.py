@@ -18,7 +18,7 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import imports, uploads
 from annotation.actions.imports import ImportPreview
 from annotation.actions.uploads import UploadError
-from annotation.forms import ImportForm, ImportStartForm
+from annotation.forms.data import ImportForm, ImportStartForm
 from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS, guess_role
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html

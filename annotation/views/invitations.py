@@ -16,7 +16,7 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import invitations
 from annotation.actions.invitations import InvitationError
 from annotation.actions.members import MemberError
-from annotation.forms import InvitationForm, SignUpForm
+from annotation.forms.people import InvitationForm, SignUpForm
 from annotation.models import Invitation, Member
 from annotation.views.members import page
 

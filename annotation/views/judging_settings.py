@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import current_user
-from annotation.forms import JudgingKeysForm, JudgingViewForm
+from annotation.forms.account import JudgingKeysForm, JudgingViewForm
 from annotation.logic import judging_keys
 from annotation.models import User
 from annotation.views import HtmxRequest

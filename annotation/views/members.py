@@ -27,7 +27,7 @@ from annotation.actions.members import (
     restore_member,
 )
 from annotation.actions.passwords import create_reset_path
-from annotation.forms import AddMemberForm, InvitationForm, NewAccountForm
+from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountForm
 from annotation.logic import periods
 from annotation.models import Member
 

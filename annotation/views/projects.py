@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, current_user, member_for, require_project_creator
 from annotation.actions.projects import change_project, create_project
-from annotation.forms import NewProjectForm, ProjectForm
+from annotation.forms.projects import NewProjectForm, ProjectForm
 
 FIRST_GUIDELINE = """\
 Prefer the answer that **helps the person more**.

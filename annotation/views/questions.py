@@ -10,7 +10,7 @@ from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_questions
-from annotation.forms import QuestionFormSet
+from annotation.forms.projects import QuestionFormSet
 from annotation.logic.questions import PRESETS
 from annotation.queries import questions_of
 

@@ -17,7 +17,7 @@ from annotation.exports.dataset_card import render_card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
 from annotation.exports.snapshot_diff import compare_snapshots
-from annotation.forms import FreezeForm
+from annotation.forms.data import FreezeForm
 from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
 from annotation.models import Member, Project, Snapshot

@@ -21,7 +21,7 @@ from annotation.access import Role, current_user, member_for
 from annotation.actions import webhook_delivery
 from annotation.actions import webhooks as actions
 from annotation.actions.webhooks import WebhookError
-from annotation.forms import WebhookEventsForm, WebhookForm
+from annotation.forms.data import WebhookEventsForm, WebhookForm
 from annotation.models import Delivery, Member, Webhook
 from annotation.models.webhooks import EVENTS
 from annotation.views import HtmxRequest

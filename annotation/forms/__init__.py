@@ -1,0 +1,1 @@
+"""Forms of the pages, by what they are about."""

@@ -1,0 +1,138 @@
+"""Forms of one's own account: tokens, display, judging screens, erasing it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from django import forms
+from django.conf import settings
+
+from annotation.logic import judging_keys
+from annotation.logic.time_zones import zone_named, zone_names
+from annotation.models import ApiToken, User
+
+
+class EraseForm(forms.Form):
+    """Asks for the password again, in case somebody else uses an unattended session; whoever has none, for their user name."""
+
+    password = forms.CharField(
+        label="Your password",
+        strip=False,
+        max_length=4096,
+        widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
+    )
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        if not user.has_usable_password():
+            self.fields["password"] = forms.CharField(label="Your user name", max_length=150)
+
+    def clean_password(self) -> str:
+        entered: str = self.cleaned_data["password"]
+        if not self.user.has_usable_password():
+            if entered != self.user.username:
+                raise forms.ValidationError("That is not your user name.")
+        elif not get_adapter().reauthenticate(self.user, entered):  # counted as a sign-in
+            raise forms.ValidationError("That is not your password.")
+        return entered
+
+
+class TokenForm(forms.Form):
+    """A new API token. `days` is cleaned to a number; None means that it never expires."""
+
+    name = forms.CharField(
+        max_length=80, help_text="What will use it: “notebook”, “nightly export”, “AI labeler”."
+    )
+    scope = forms.ChoiceField(
+        label="Scope", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, widget=forms.RadioSelect
+    )
+    days = forms.TypedChoiceField(
+        label="Expires",
+        choices=[
+            ("7", "in a week"),
+            ("30", "in 30 days"),
+            ("90", "in 90 days"),
+            ("365", "in a year"),
+            ("", "never"),
+        ],
+        initial="90",
+        required=False,
+        coerce=int,
+        empty_value=None,
+    )
+
+
+class JudgingViewForm(forms.ModelForm):
+    """How the judging screens show the answers."""
+
+    class Meta:
+        model = User
+        fields = ("judging_layout", "judging_text_size")
+        labels = {"judging_layout": "Layout of the answers", "judging_text_size": "Text size"}
+        widgets = {"judging_layout": forms.RadioSelect, "judging_text_size": forms.RadioSelect}
+
+
+class JudgingKeysForm(forms.Form):
+    """A key for each command of the judging screens, in a field of its name."""
+
+    shortcuts = forms.BooleanField(
+        label="Keys on letters, digits and signs",
+        required=False,
+        help_text="Turn them off if you dictate or press keys by accident. Arrows, Enter, Escape and Tab always work.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, command in judging_keys.COMMANDS.items():
+            widget = forms.TextInput(
+                attrs={"maxlength": 1, "autocomplete": "off", "autocapitalize": "characters"}
+            )
+            self.fields[name] = forms.CharField(
+                label=command.label, help_text=command.help, widget=widget, required=False
+            )
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        keys = {name: judging_keys.normalized(data.get(name, "")) for name in judging_keys.COMMANDS}
+        for name, sentence in judging_keys.problems(keys).items():
+            if name not in self.errors:
+                self.add_error(name, sentence)
+        return data | keys
+
+    def commands(self) -> list[forms.BoundField]:
+        return [self[name] for name in judging_keys.COMMANDS]
+
+
+class DisplayForm(forms.ModelForm):
+    """A user's time zone, and whether notifications are sent by e-mail."""
+
+    class Meta:
+        model = User
+        fields = ("time_zone", "email_notifications")
+        labels = {"email_notifications": "E-mail me about replies and batches"}
+        help_texts = {"email_notifications": "At most one e-mail an hour, to your confirmed address."}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        names = zone_names()
+        self.fields["time_zone"] = forms.CharField(
+            required=False,
+            label="Time zone",
+            help_text="Days, hours and due dates are shown in it.",
+            widget=forms.Select(
+                choices=[("", "The site's: UTC"), *((name, name.replace("_", " ")) for name in names)]
+            ),
+        )
+        if not settings.EMAIL_ENABLED:
+            del self.fields["email_notifications"]
+
+    def clean_time_zone(self) -> str:
+        name: str = self.cleaned_data["time_zone"]
+        if name:
+            try:
+                zone_named(name)
+            except ValueError as error:
+                raise forms.ValidationError(str(error)) from None
+        return name

@@ -1,0 +1,119 @@
+"""Forms of members, invitations and batches of items for named people."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib.auth.password_validation import validate_password
+from django.contrib.auth.validators import UnicodeUsernameValidator
+
+from annotation.logic.limits import MAX_BATCH_ITEMS
+from annotation.models import Invitation, Member, Project, User
+
+
+class AddMemberForm(forms.Form):
+    username = forms.CharField(label="User name", max_length=150)
+    role = forms.ChoiceField(choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+
+
+class NewAccountForm(forms.Form):
+    username = forms.CharField(label="User name", max_length=150, help_text="Letters, digits and @ . + - _")
+    account = forms.ChoiceField(
+        label="Type",
+        choices=User.Account.choices,
+        initial=User.Account.PERSON,
+        required=False,
+        help_text="Judgments of machines are kept apart from those of people.",
+    )
+
+    def clean_account(self) -> str:
+        return self.cleaned_data["account"] or User.Account.PERSON
+
+
+class InvitationForm(forms.Form):
+    """An invitation link. `days` is cleaned to a number."""
+
+    role = forms.ChoiceField(label="Role", choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+    places = forms.IntegerField(
+        label="Number of people", initial=1, min_value=1, max_value=1000, help_text="1 to 1,000."
+    )
+    days = forms.TypedChoiceField(
+        label="Expires",
+        choices=[("1", "tomorrow"), ("7", "in a week"), ("30", "in 30 days"), ("90", "in 90 days")],
+        initial="7",
+        coerce=int,
+    )
+    note = forms.CharField(
+        label="Who it is for", required=False, max_length=Invitation._meta.get_field("note").max_length
+    )
+
+
+class SignUpForm(forms.Form):
+    """A new account, created with an invitation."""
+
+    username = forms.CharField(
+        label="User name",
+        max_length=150,
+        validators=[UnicodeUsernameValidator()],
+        help_text="Never shown in exports.",
+        widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
+    )
+    password = forms.CharField(
+        strip=False,
+        max_length=4096,
+        help_text="At least 8 characters.",
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+    )
+
+    def clean(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        if "password" in data:
+            try:
+                validate_password(data["password"], User(username=data.get("username", "")))
+            except forms.ValidationError as error:
+                self.add_error("password", error)
+        return data
+
+
+class BatchForm(forms.Form):
+    """A new batch: a name, people, a due date in the lead's zone, and which open items."""
+
+    FILTERS = ("tag", "text", "metadata")
+
+    name = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"placeholder": "Week 48"}))
+    users = forms.MultipleChoiceField(
+        label="For",
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one member."},
+    )
+    due_at = forms.DateTimeField(
+        label="Due",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+        help_text="In your time zone.",
+    )
+    limit = forms.IntegerField(
+        label="How many items",
+        min_value=1,
+        max_value=MAX_BATCH_ITEMS,
+        initial=50,
+        help_text="The newest open ones that match.",
+    )
+    tag = forms.CharField(required=False, max_length=60)
+    text = forms.CharField(label="Prompt contains", required=False, max_length=200)
+    metadata = forms.CharField(
+        required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "name=value"})
+    )
+
+    def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        members = project.members.select_related("user").order_by("user__username")
+        cast("forms.MultipleChoiceField", self.fields["users"]).choices = [
+            (str(member.user_id), f"{member.user} ({member.role})") for member in members
+        ]
+
+    def clean_metadata(self) -> str:
+        text: str = self.cleaned_data["metadata"]
+        if text and "=" not in text:
+            raise forms.ValidationError("Metadata is searched for as name=value.")
+        return text
