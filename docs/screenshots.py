@@ -57,6 +57,11 @@ SHOWN = {
         "diff",
         "guidelines-drawer",
         "my-judgments",
+        "my-work",
+        "criteria",
+        "guidelines-confirm",
+        "questions",
+        "batches",
     ),
     *("project", "progress", "quality", "snapshots", "run", "round-new", "round", "model"),
 }
@@ -89,6 +94,11 @@ def annotators_pages(made: dict[str, Project], annotator: User) -> Iterator[tupl
     yield "diff", "annotator", reverse("work", args=[made["rank"].slug])
     yield "guidelines-drawer", "annotator", reverse("work", args=[made["rank"].slug])
     yield "my-judgments", "annotator", reverse("my-judgments")
+    yield "my-work", "annotator", reverse("my-work")
+    yield "notifications", "annotator", reverse("notifications")
+    yield "judging-settings", "annotator", reverse("judging-settings")
+    yield "questions", "lead", reverse("questions", args=[made["criteria"].slug])
+    yield "batches", "lead", reverse("batches", args=[made["rank"].slug])
     last = Judgment.objects.current().filter(annotator=annotator).latest("id")
     yield "my-judgment", "annotator", reverse("my-judgment", args=[last.pk])
     yield "account", "annotator", reverse("account")

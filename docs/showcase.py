@@ -11,7 +11,9 @@ from typing import Any
 
 from django.utils import timezone
 
-from annotation.actions import import_rows, judgments, projects, queue
+from annotation.actions import batches, drafts, import_rows, judgments, leases, messages, projects
+from annotation.analytics.item_search import Search
+from annotation.logic.questions import PRESETS, read_questions
 from annotation.models import Item, Judgment, Member, Project, Slot, User
 
 GUIDELINE = """Rank the answers as a **thoughtful expert** would who has to live with the advice.
@@ -171,6 +173,30 @@ Thank you. The next place is lucky.
 """
 
 
+FALL = "How long does a stone fall from a tower of height $h$? Give the formula and the time for 45 m."
+FALL_ANSWERS = [
+    r"""From rest, the height fallen is
+
+$$h = \tfrac{1}{2}\,g\,t^2 \quad\Longrightarrow\quad t = \sqrt{\frac{2h}{g}}$$
+
+With $g \approx 9.81\ \mathrm{m/s^2}$ and $h = 45\ \mathrm{m}$:
+
+| quantity | value |
+|:--|--:|
+| $2h/g$ | 9.17 s² |
+| $t$ | **3.03 s** |
+
+Air resistance is left out; for a stone it changes little.""",
+    r"""A stone falls with \(v = g\,t\), so \(t = h / v\). For 45 m that is about 4.6 seconds, since it falls at 9.81 m/s.""",
+]
+QUESTIONS = [
+    *(question.as_data() for question in PRESETS[:2]),
+    {"kind": "flag", "label": "Wrong unit"},
+    {"kind": "text", "label": "What should a better answer say?", "required": False, "min_chars": 20},
+    {"kind": "comments", "label": "Comments"},
+]
+
+
 def answered(name: str, prompt: str, answers: Sequence[str]) -> dict[str, Any]:
     return {"id": name, "prompt": prompt, "responses": list(answers)}
 
@@ -186,7 +212,9 @@ def project(
         )
         return old
     made = projects.create_project(project=Project(name=name, **fields), guideline=GUIDELINE, creator=lead)
-    Member.objects.create(project=made, user=annotator, role=Member.Role.ANNOTATOR)
+    Member.objects.create(
+        project=made, user=annotator, role=Member.Role.ANNOTATOR, confirmed_guideline=made.guideline
+    )
     report = import_rows.import_lines(project=made, lines=[json.dumps(row).encode() for row in rows])
     if report.errors:
         raise SystemExit(f"{name}: {report.errors[0]}")
@@ -252,6 +280,12 @@ def build(lead: User, annotator: User) -> dict[str, Project]:
             [{"id": "letter", "prompt": LETTER, "responses": [LETTER_DRAFT]}],
             task="demonstrations",
         ),
+        "criteria": project(
+            lead, annotator, "Physics, by criteria", [answered("fall", FALL, FALL_ANSWERS)], k=2
+        ),
+        "guidelines-confirm": project(
+            lead, annotator, "A new project", [answered("meeting", MEETING, MEETING_ANSWERS[:4])]
+        ),
         "demonstrate-new": project(
             lead,
             annotator,
@@ -260,8 +294,12 @@ def build(lead: User, annotator: User) -> dict[str, Project]:
             task="demonstrations",
         ),
     }
+    criteria = made["criteria"]
+    projects.write_questions(project=criteria, questions=read_questions(QUESTIONS), author=lead)
+    Member.objects.filter(project=made["guidelines-confirm"], user=annotator).update(confirmed_guideline=None)
     if not Judgment.objects.filter(annotator=annotator, item__project=made["rank"]).exists():
         judge_some(made["rank"], annotator)
+        ask_and_assign(made["rank"], lead, annotator)
     begin(made, annotator)
     return made
 
@@ -269,19 +307,19 @@ def build(lead: User, annotator: User) -> dict[str, Project]:
 def begin(made: Mapping[str, Project], annotator: User) -> None:
     """What the annotator had entered when the pictures were taken."""
     for name, ranks in (("rank", [1, 4, 3, 2]), ("rank-nine", [1, 5, 4, 1, 9, 3])):
-        lease = queue.claim(project=made[name], annotator=annotator)
+        lease = leases.claim(project=made[name], annotator=annotator)
         assert lease is not None
         order = sorted(lease.shown_order)
-        queue.save_draft(lease=lease, data={"ranks": dict(zip(map(str, order), ranks, strict=False))})
-    lease = queue.claim(project=made["rank-marks"], annotator=annotator)
+        drafts.save_draft(lease=lease, data={"ranks": dict(zip(map(str, order), ranks, strict=False))})
+    lease = leases.claim(project=made["rank-marks"], annotator=annotator)
     assert lease is not None
     first, _, last = sorted(lease.shown_order)
     marks = {
         str(first): {"quality": 7, "safe": None, "flags": []},
         str(last): {"quality": 1, "safe": None, "flags": ["hallucination"]},
     }
-    queue.save_draft(lease=lease, data={"ranks": {str(first): 1}, "marks": marks})
-    lease = queue.claim(project=made["compare"], annotator=annotator)
+    drafts.save_draft(lease=lease, data={"ranks": {str(first): 1}, "marks": marks})
+    lease = leases.claim(project=made["compare"], annotator=annotator)
     assert lease is not None
     first, last = sorted(lease.shown_order)
     marks = {
@@ -289,16 +327,16 @@ def begin(made: Mapping[str, Project], annotator: User) -> None:
         str(last): {"quality": None, "safe": False, "flags": ["harmful_advice"]},
     }
     said = "Only one of them keeps people out of hospital."
-    queue.save_draft(lease=lease, data={"marks": marks, "rationale": said})
-    lease = queue.claim(project=made["demonstrate"], annotator=annotator)
+    drafts.save_draft(lease=lease, data={"marks": marks, "rationale": said})
+    lease = leases.claim(project=made["demonstrate"], annotator=annotator)
     assert lease is not None
-    queue.save_draft(lease=lease, data={"text": LETTER_BETTER})
+    drafts.save_draft(lease=lease, data={"text": LETTER_BETTER})
 
 
 def judge_some(project: Project, annotator: User, count: int = 12) -> list[Judgment]:
     """What is in the list of one's own judgments."""
     kept = []
-    while len(kept) < count and (lease := queue.claim(project=project, annotator=annotator)):
+    while len(kept) < count and (lease := leases.claim(project=project, annotator=annotator)):
         read = timezone.now() - timedelta(seconds=35 + 17 * len(kept) % 60)
         Slot.objects.filter(pk=lease.slot_id).update(opened_at=read)
         ranks = [1 + (place * (len(kept) + 1)) % 4 for place in range(len(lease.shown_order))]
@@ -307,8 +345,24 @@ def judge_some(project: Project, annotator: User, count: int = 12) -> list[Judgm
                 lease=lease,
                 ranks=dict(zip(lease.shown_order, ranks, strict=True)),
                 idempotency_key=uuid.uuid4(),
-                rationale="",
-                marks={},
             )
         )
     return kept
+
+
+def ask_and_assign(project: Project, lead: User, annotator: User) -> None:
+    """A question to the reviewers with its reply, and a batch of items with a due date."""
+    item = Judgment.objects.filter(annotator=annotator, item__project=project).latest("id").item
+    messages.ask(item=item, annotator=annotator, text="B and C say the same in other words. Is that a tie?")
+    messages.reply(
+        item=item, annotator=annotator, author=lead, text="Yes: if you would be as happy with either."
+    )
+    batches.create_batch(
+        project=project,
+        name="Week 49",
+        users=[annotator.pk],
+        due_at=timezone.now() + timedelta(days=3),
+        search=Search(text=MEETING[:40]),
+        limit=30,
+        actor=lead,
+    )

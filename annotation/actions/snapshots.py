@@ -108,6 +108,7 @@ def _manifest(
 ) -> dict[str, Any]:
     report = statistics.report()
     texts = dict(project.guidelines.values_list("number", "text"))
+    questions = dict(project.question_sets.values_list("number", "questions"))
     return {
         "number": number,
         "note": note,
@@ -127,6 +128,10 @@ def _manifest(
         "guidelines": [
             {"number": int(version), "judgments": n, "text": texts[int(version)]}
             for version, n in report["guidelines"].items()
+        ],
+        "questions": [
+            {"number": int(version), "judgments": n, "questions": questions[int(version)]}
+            for version, n in report["questions"].items()
         ],
         "census": report,
     }

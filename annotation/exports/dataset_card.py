@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from annotation.logic.questions import QuestionKind, stored_questions
+
 Manifest = Mapping[str, Any]
 
 
@@ -36,6 +38,7 @@ def render_card(manifest: Manifest) -> str:
         ),
         *(["## Agreement and habits", _describe_quality(statistics)] if counts["judgments"] else []),
         *_guidelines_section(manifest["guidelines"]),
+        *_questions_section(manifest.get("questions", [])),
         "## Splits",
         (
             "A hash of the prompt's messages decides between `train` and the held-out split (`test` in files for `datasets`), "
@@ -184,6 +187,25 @@ def _guidelines_section(guidelines: Sequence[Mapping[str, Any]]) -> list[str]:
 def _quote_guideline(guideline: Mapping[str, Any]) -> str:
     quoted = "\n".join(f"> {line}" for line in guideline["text"].splitlines())
     return f"### Version {guideline['number']} ({guideline['judgments']:,} judgments)\n\n{quoted}"
+
+
+def _questions_section(versions: Sequence[Mapping[str, Any]]) -> list[str]:
+    if not versions:
+        return []
+    about = "What annotators answered beside the ranks. The keys are those of `ratings`, `flags` and `answers` in `raw`."
+    return ["## Questions", about, *map(_list_questions, versions)]
+
+
+def _list_questions(version: Mapping[str, Any]) -> str:
+    lines = [f"### Version {version['number']} of the questions ({version['judgments']:,} judgments)", ""]
+    for question in stored_questions(version["questions"]):
+        scale = f", 1 to {question.scale}" if question.kind == QuestionKind.RATING else ""
+        ends = f" ({_escape_markdown(question.ends)})" if question.ends else ""
+        help = f": {_escape_markdown(question.help)}" if question.help else ""
+        lines.append(
+            f"- `{question.key}`, {question.kind}{scale}{ends}: {_escape_markdown(question.label)}{help}"
+        )
+    return "\n".join(lines)
 
 
 def _escape_markdown(name: str) -> str:

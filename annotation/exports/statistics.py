@@ -23,6 +23,7 @@ class SnapshotStatistics:
         self.imported: Counter[tuple[str, str]] = Counter()
         self.models: Counter[str] = Counter()
         self.guidelines: Counter[int] = Counter()
+        self.question_sets: Counter[int] = Counter()
         self.degrees: Counter[str] = Counter()
         self.tags: Counter[str] = Counter()
         self.last_judgment = 0
@@ -52,6 +53,8 @@ class SnapshotStatistics:
         self.annotators[row["annotator"], row["account"]] += 1
         if row["guideline"] is not None:
             self.guidelines[row["guideline"]] += 1
+        if row.get("questions") is not None:
+            self.question_sets[row["questions"]] += 1
         self.last_judgment = max(self.last_judgment, row["judgment"])
         self._seconds[min(MAX_SECONDS, round(row["seconds"] or 0))] += 1
         day = row["created_at"]
@@ -120,6 +123,7 @@ class SnapshotStatistics:
             ],
             "models": dict(sorted(self.models.items())),
             "guidelines": {str(number): n for number, n in sorted(self.guidelines.items())},
+            "questions": {str(number): n for number, n in sorted(self.question_sets.items())},
             "degrees": dict(sorted(self.degrees.items())),
             "tags": dict(sorted(self.tags.items())),
             "answers": {str(k): n for k, n in sorted(self._sizes.items())},

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import uuid
 from random import Random
 from typing import Any
 
 import krippendorff
 import pytest
+from django.test import override_settings
 from django.urls import reverse
 
 from annotation.actions import accounts, judgments, leases
 from annotation.actions.projects import write_questions
+from annotation.actions.snapshots import create_snapshot
 from annotation.analytics.filters import NO_FILTERS
 from annotation.analytics.rating_agreement import rating_agreement
 from annotation.logic.judgment_input import ResponseRatings
@@ -188,6 +191,17 @@ class AnswerTests(JudgingTestCase):
         assert judgment.answers == {}
         assert list(judgment.placements.values_list("comments", flat=True)) == [[]] * 4
         assert sorted(p.criteria["truthfulness"] for p in judgment.placements.all()) == [2, 3, 4, 5]
+
+    def test_a_snapshot_tells_what_was_asked(self) -> None:
+        self.send(self.filled(self.open()))
+        with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
+            snapshot = create_snapshot(project=self.project, creator=self.alice)
+            (version,) = snapshot.manifest["questions"]
+            assert (version["number"], version["judgments"], len(version["questions"])) == (1, 1, 4)
+            self.sign_in(self.alice)
+            page = self.client.get(reverse("snapshot", args=[self.project.slug, snapshot.number]))
+            self.assertContains(page, "Version 1 of the questions (1 judgments)")
+            self.assertContains(page, "<code>truthfulness</code>, rating, 1 to 5")
 
     def test_exports_of_pairs_go_on_without_them(self) -> None:
         self.send(self.filled(self.open()))

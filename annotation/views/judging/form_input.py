@@ -141,7 +141,7 @@ def _read_criteria(form: QueryDict, letter: str) -> dict[str, int]:
 def _json(text: str) -> object:
     try:
         return json.loads(text or "[]")
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
 
 

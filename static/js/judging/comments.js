@@ -58,7 +58,7 @@ function textNodes(root) {
 function rangeOf(answer, { quote, occurrence }) {
   const prose = answer.querySelector(".prose");
   let start = -1;
-  for (let n = 0; quote && n <= occurrence; n++) start = prose.textContent.indexOf(quote, start + 1);
+  for (let n = 0; quote && n <= occurrence && (!n || start >= 0); n++) start = prose.textContent.indexOf(quote, n && start + quote.length);
   if (start < 0) return null;
   const range = document.createRange();
   let passed = 0;
