@@ -12,6 +12,7 @@ from django.urls import reverse
 from playwright.sync_api import Page
 
 from annotation.actions import invitations, projects, snapshots, uploads, webhook_delivery, webhooks
+from annotation.logic.questions import read_questions
 from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
 from tests.training import round_helpers
@@ -25,7 +26,7 @@ pytestmark = pytest.mark.slow(80)
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES_ON_COLOURS = ["color-contrast", "link-in-text-block"]
-WIDTHS = {"desktop": (1280, 800), "phone": (390, 844)}
+WIDTHS = {"desktop": (1280, 800), "phone": (390, 844), "desktop at 200%": (640, 400)}
 ANSWERS = [
     "# A heading\n\n```python\ndef f(x: int) -> int:\n    # a comment\n    return x * 2  # "
     + "long " * 40
@@ -35,6 +36,12 @@ ANSWERS = [
     "- one\n- two\n  1. three\n\n" + "A long paragraph. " * 300,
 ]
 
+QUESTIONS = [
+    {"kind": "rating", "label": "Truthfulness", "low": "false", "high": "true"},
+    {"kind": "flag", "label": "Rude"},
+    {"kind": "text", "label": "What is missing?", "min_chars": 10},
+    {"kind": "comments", "label": "Comments"},
+]
 CRITERIA = ("helpfulness", "truthfulness", "harmlessness", "follows_the_instructions")
 RUN_REPORT = {
     "accuracy": 0.7,
@@ -70,6 +77,7 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     for _ in range(8):
         builders.judgment(project, bob)
     projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
+    project.members.update(confirmed_guideline=project.guideline)
     frozen = snapshots.create_snapshot(project=project, creator=alice)
     policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
     run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
@@ -99,9 +107,12 @@ def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.W
     Delivery.objects.create(webhook=hook, event="test", body={"a": 1}, state="failed", **refused)
     webhook_delivery.send_test(hook)
     pairs = builders.project(alice, "Pairs", k=2, **asked)
+    projects.write_questions(project=pairs, questions=read_questions(QUESTIONS), author=alice)
     letters = builders.project(alice, "Letters", task="demonstrations")
-    for other in (pairs, letters):
+    changed = builders.project(alice, "Changed")
+    for other in (pairs, letters, changed):
         builders.join(other, bob, Member.Role.ANNOTATOR)
+    projects.write_guideline(project=changed, text="Prefer the **honest** answer.", author=alice)
     builders.imported(pairs, {"prompt": ANSWERS[3], "responses": ANSWERS[:2]})
     builders.imported(letters, {"prompt": "Write a letter."})
     builders.imported(project, {"prompt": ANSWERS[0], "responses": ANSWERS})
@@ -158,8 +169,8 @@ def test_axe_finds_nothing_on_any_page(
             sign_in(page, who)
         pages = screens.paths(table, world)
         if who == bob:
-            for other in (world.pairs, world.letters):
-                pages[f"work-{other.slug}"] = reverse("work", args=[other.slug])
+            for slug in (world.pairs.slug, world.letters.slug, "changed"):
+                pages[f"work-{slug}"] = reverse("work", args=[slug])
         for name, path in pages.items():
             page.emulate_media(color_scheme="light")
             answer = page.goto(path)

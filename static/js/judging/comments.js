@@ -1,4 +1,4 @@
-// Comments on passages of the answers. A selection within an answer offers one; they travel in a hidden field, as JSON.
+// Comments on passages of the answers, loaded where a project asks for them. A selection within an answer offers one; they travel in a hidden field, as JSON.
 import { announce, answers, goTo, letterOf, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 
@@ -137,9 +137,9 @@ export function start() {
   for (const answer of work().querySelectorAll(".answer:has(details.comments)")) show(answer);
 }
 
-// What stands in the box when the item is submitted is a comment, too.
-export function addPending() {
+// What stands in a box when the item is submitted is a comment, too: added before the form is read.
+document.addEventListener("submit", () => {
   for (const answer of work().querySelectorAll(".answer:has(details.comments)")) {
     if (answer.querySelector("[data-comment-text]").value.trim()) add(answer);
   }
-}
+}, { capture: true });

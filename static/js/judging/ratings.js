@@ -1,6 +1,5 @@
 // What is asked of an answer beside its rank: quality and other ratings, safe or unsafe, flags. And undo, for every choice on
 // a screen.
-import * as comments from "./comments.js";
 import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
 import { saveDraftSoon } from "./drafts.js";
 import { currentScreen } from "./screen.js";
@@ -150,6 +149,6 @@ document.addEventListener("click", (event) => {
 export function start() {
   judgeForm().noValidate = true;
   latest = checkedStates();
-  comments.start();
+  if (work().querySelector("details.comments")) import("./comments.js").then((comments) => comments.start());
   show();
 }

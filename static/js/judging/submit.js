@@ -2,7 +2,6 @@
 // refuses or cannot be reached, the item that was submitted comes back as it was, with the reason; the key in its form makes
 // sure that it never counts twice.
 import { appendToast, showToast } from "../toasts.js";
-import { addPending } from "./comments.js";
 import { dropDraft, dropSubmit, keepSubmit, unsentSubmits } from "./device.js";
 import { announce, goTo, judgeForm, work } from "./dom.js";
 import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
@@ -242,7 +241,6 @@ export async function sendUnsent() {
 document.addEventListener("submit", (event) => {
   const form = event.target;
   if (!work().contains(form)) return;
-  if (form === judgeForm()) addPending();
   const isJudgment = form === judgeForm() && event.submitter?.name !== "reason";
   const problem = isJudgment ? currentScreen().findProblem(event.submitter) : null;
   if (problem && !problem.isForServer) {
