@@ -110,7 +110,10 @@ def _judgments(user: User) -> Iterator[Record]:
                     "safe": placement.safe,
                     "flags": placement.flags,
                     "criteria": placement.criteria,
-                    "comments": placement.comments,
+                    # without their places, which would tell of hidden names where they are
+                    "comments": [
+                        {name: comment[name] for name in ("quote", "text")} for comment in placement.comments
+                    ],
                 }
                 for placement in judgment.placements_in_order()
             ],

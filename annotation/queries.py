@@ -42,6 +42,12 @@ def questions_of(question_set_id: int | None) -> tuple[Question, ...]:
     return stored_questions(QuestionSet.objects.values_list("questions", flat=True).get(pk=question_set_id))
 
 
+def all_questions(project: Project) -> list[Question]:
+    """The questions of all versions of a project."""
+    versions = project.question_sets.order_by("number").values_list("questions", flat=True)
+    return [question for version in versions for question in stored_questions(version)]
+
+
 # --- progress -------------------------------------------------------------------------------------------------
 
 
@@ -173,9 +179,9 @@ class OpenBatch:
         return self.due_at <= timezone.now()
 
     @property
-    def rough_percent(self) -> int:
-        """In steps of ten: where gold items are given out, an exact count would tell which ones they are."""
-        return 100 * self.done // self.total // 10 * 10
+    def rough_left(self) -> str:
+        """Where gold items are given out, an exact count would tell which ones they are."""
+        return rough_count(self.total - self.done)
 
 
 @dataclass(frozen=True)

@@ -204,4 +204,8 @@ def write_csv(lines: Iterable[Line], zone: tzinfo, projects: dict[int, str], use
 
 def _text_cell(text: str) -> str:
     """A text that no spreadsheet takes for a formula: it begins with an apostrophe where it would."""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text[:1] in "\t\r\n" else text
+    return (
+        f"'{text}"
+        if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n"))
+        else text
+    )

@@ -113,6 +113,12 @@ def create_batch(
     if not 1 <= limit <= MAX_BATCH_ITEMS:
         raise BatchError("limit", f"The number of items is from 1 to {MAX_BATCH_ITEMS:,}.")
     _check_due(due_at)
+    # two that are made at once would take each other's slots
+    Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+    if project.batches.filter(name=name, closed_at=None, due_at__gt=timezone.now()).exists():
+        raise BatchError(
+            "name", f"There is an open batch {name!r} already: close it, or choose another name."
+        )
     items = list(search_items(project, search).values_list("pk", flat=True)[:limit])
     if not items:
         raise BatchError("items", "No open item matches.")
@@ -133,10 +139,14 @@ def create_batch(
         )
     _record("batch.created", batch, actor, people=len(people), items=chosen, due_at=due_at)
     _notify(batch, Notification.Kind.BATCH, people)
-    with connection.cursor() as cursor:
-        # else the claim is planned as if there were hardly any reserved slots, and sorts all of a batch each time
-        cursor.execute("ANALYZE annotation_slot")
+    transaction.on_commit(_analyze_slots)
     return new
+
+
+def _analyze_slots() -> None:
+    """Otherwise the claim would be planned as if there were hardly any reserved slots, and sort all of a batch each time."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE annotation_slot")
 
 
 @transaction.atomic

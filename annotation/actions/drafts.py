@@ -24,8 +24,9 @@ RETURNING item_id
 """
 
 
-def save_draft(*, lease: Lease, data: Any) -> None:
-    """Store any JSON as the annotator's draft of the item, and renew the lease.
+def save_draft(*, lease: Lease, data: Any) -> bool:
+    """Store any JSON as the annotator's draft of the item, and renew the lease. False if they no longer hold the slot: then
+    nothing is stored.
 
     Raises:
         QueueError: PostgreSQL cannot store it.
@@ -35,4 +36,4 @@ def save_draft(*, lease: Lease, data: Any) -> None:
     except UnstorableError as error:
         raise QueueError(str(error)) from None
     parameters: dict[str, Any] = {"slot": lease.slot_id, "token": lease.token, "data": json}
-    prepared_statements.rows(SAVE, parameters)
+    return bool(prepared_statements.rows(SAVE, parameters))

@@ -26,6 +26,10 @@ class ImageRefused(Exception):
     """Why a picture is not shown, in a sentence."""
 
 
+class _Busy(ImageRefused):
+    """It is not the picture's fault: not remembered."""
+
+
 class Image(NamedTuple):
     content: bytes
     media_type: str
@@ -47,6 +51,8 @@ def fetch_image(*, url: str) -> Image:
         raise ImageRefused(reason)
     try:
         content = _checked(_get(url)).content
+    except _Busy:
+        raise
     except ImageRefused as error:
         cache.set(f"image-refused-{digest}", str(error), REFUSED_FOR_S)
         raise
@@ -59,7 +65,7 @@ def fetch_image(*, url: str) -> Image:
 
 def _get(url: str) -> bytes:
     if not _fetches.acquire(timeout=safe_http.TIMEOUT_S):
-        raise ImageRefused("This site is fetching too many pictures at once.")
+        raise _Busy("This site is fetching too many pictures at once.")
     try:
         status, content = safe_http.get(
             url, _HEADERS, max_bytes=MAX_BYTES + 1, to_private=settings.IMAGES_FROM_PRIVATE

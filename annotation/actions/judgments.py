@@ -59,7 +59,8 @@ closed_slot AS (
          WHERE leased.item_id = %(item)s AND leased.annotator_id = %(annotator)s AND leased.state = 'leased' FOR UPDATE),
         (SELECT free.id FROM annotation_slot AS free
          WHERE free.item_id = %(item)s AND NOT free.gold AND free.state <> 'done'
-         ORDER BY free.state = 'leased' AND free.leased_until >= statement_timestamp(), free.opened_at DESC NULLS FIRST
+         ORDER BY free.state = 'leased' AND free.leased_until >= statement_timestamp(), free.batch_id IS NOT NULL,
+                  free.opened_at DESC NULLS FIRST
          LIMIT 1 FOR UPDATE))
     RETURNING slot.id, slot.opened_at),
 judgment AS (

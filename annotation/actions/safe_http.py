@@ -91,7 +91,10 @@ def get(url: str, headers: dict[str, str], *, max_bytes: int, to_private: bool) 
         )
         if status not in (301, 302, 303, 307, 308) or not location:
             return status, content
-        url = urljoin(url, location)
+        try:
+            url = urljoin(url, location)
+        except ValueError:
+            raise Refused("It leads to an address that is none.") from None
     raise Refused("It leads from one address to another too often.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, time
+from datetime import UTC, datetime, time
 
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -104,11 +104,12 @@ def _parse_time(text: str, *, ends: bool = False) -> datetime | None:
     where it is neither."""
     try:
         parsed = datetime.fromisoformat(text)
-        if parsed.tzinfo:
-            return parsed
-        return timezone.make_aware(parsed + DAY if ends and len(text) == len("2026-11-20") else parsed)
+        if not parsed.tzinfo:
+            parsed = timezone.make_aware(parsed + DAY if ends and len(text) == len("2026-11-20") else parsed)
+        parsed = parsed.astimezone(UTC)
     except (ValueError, OverflowError):
         return None
+    return parsed if 1900 < parsed.year < 2200 else None
 
 
 def search_items(project: Project, search: Search) -> QuerySet[Item]:

@@ -48,7 +48,7 @@ class TimeStep:
     @property
     def values(self) -> dict[str, Any]:
         """SQL parameters: `date_bin(%(step)s, …, %(origin)s)` of a `wall_clock` computes `start`."""
-        return {"step": self.width, "origin": ORIGIN, "zone": timezone.get_current_timezone_name()}
+        return {"step": self.width, "origin": ORIGIN, "zone": str(timezone.get_current_timezone())}
 
 
 WEEK = TimeStep("week", timedelta(days=7))

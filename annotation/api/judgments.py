@@ -160,9 +160,23 @@ class SubmissionIn(JudgmentIn):
     )
 
 
+class OwnCommentOut(serializers.Serializer[Any]):
+    """Without its place in the text: it would tell of a hidden name whether it is there, and how long it is."""
+
+    text = serializers.CharField()
+    quote = serializers.CharField()
+    occurrence = serializers.IntegerField()
+
+
+class CommentOut(OwnCommentOut):
+    start = serializers.IntegerField(allow_null=True, help_text="Counted in characters of the answer's text.")
+    end = serializers.IntegerField(allow_null=True)
+
+
 class OwnPlacementOut(serializers.ModelSerializer[Placement]):
     label = serializers.SerializerMethodField(help_text="A, B, C, … in the order shown.")  # type: ignore[assignment]
     flags = serializers.ListField(child=serializers.CharField())
+    comments = OwnCommentOut(many=True)
 
     class Meta:
         model = Placement
@@ -174,6 +188,7 @@ class OwnPlacementOut(serializers.ModelSerializer[Placement]):
 
 class PlacementOut(OwnPlacementOut):
     response = serializers.IntegerField(source="response_id")
+    comments = CommentOut(many=True)
 
     class Meta:
         model = Placement

@@ -25,6 +25,7 @@ from annotation.logic.questions import (
     read_questions,
 )
 from annotation.models import Project, QuestionSet
+from annotation.queries import all_questions
 
 
 class QuestionOut(serializers.Serializer[Any]):
@@ -86,11 +87,13 @@ class QuestionsApi(ApiView):
         tags=["projects"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Takes effect from the next item on; the same questions again create no new version, an empty list asks none. For
-        leads."""
+        """Takes effect from the next item on; the same questions again create no new version, an empty list asks none. A question
+        with another kind or scale than before gets a new key. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         try:
-            questions = read_questions(validate_body(request, QuestionsIn)["questions"])
+            questions = read_questions(
+                validate_body(request, QuestionsIn)["questions"], all_questions(project)
+            )
         except QuestionError as error:
             place = "" if error.number is None else f"Question {error.number + 1}, {error.field or 'all'}: "
             raise ValidationError({"questions": [f"{place}{error}"]}) from error

@@ -122,17 +122,16 @@ class DisplayForm(forms.ModelForm):
             label="Time zone",
             help_text="Days, hours and due dates are shown in it.",
             widget=forms.Select(
-                choices=[("", "The site's: UTC"), *((name, name.replace("_", " ")) for name in names)]
+                choices=[("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names if name != "UTC")]
             ),
         )
         if not settings.EMAIL_ENABLED:
             del self.fields["email_notifications"]
 
     def clean_time_zone(self) -> str:
-        name: str = self.cleaned_data["time_zone"]
-        if name:
-            try:
-                zone_named(name)
-            except ValueError as error:
-                raise forms.ValidationError(str(error)) from None
+        name: str = self.cleaned_data["time_zone"] or "UTC"
+        try:
+            zone_named(name)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
         return name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 from django import forms
@@ -147,6 +148,10 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
 
     questions: list[Question]
 
+    def __init__(self, *args: Any, earlier: Iterable[Question] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.earlier = earlier
+
     def clean(self) -> None:
         rows = [
             form
@@ -156,7 +161,7 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
             and (form.cleaned_data.get("label") or form.cleaned_data.get("key"))
         ]
         try:
-            self.questions = read_questions([form.as_data() for form in rows])
+            self.questions = read_questions([form.as_data() for form in rows], self.earlier)
         except QuestionError as error:
             if error.number is None or error.field not in QuestionForm.base_fields:
                 raise forms.ValidationError(str(error)) from None

@@ -277,9 +277,13 @@ def _are_ratings(value: Any) -> bool:
 def _are_comments(value: Any) -> bool:
     return isinstance(value, list) and all(
         isinstance(comment, dict)
+        and set(comment) <= {"text", "quote", "start", "end"}
         and isinstance(comment.get("text"), str)
         and isinstance(comment.get("quote", ""), str)
-        and all(comment.get(end) is None or type(comment[end]) is int for end in ("start", "end"))
+        and all(
+            comment.get(end) is None or (type(comment[end]) is int and 0 <= comment[end] <= MAX_TEXT_CHARS)
+            for end in ("start", "end")
+        )
         for comment in value
     )
 

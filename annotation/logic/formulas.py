@@ -43,8 +43,7 @@ _TICKS = re.compile(r"(?<!\\)`+|\\`(`*)")
 _QUOTE = re.compile(r"[ ]{0,3}(?:>[ ]?)+")
 # what begins with a number and has a word is the price of something: "5 (or 4", "3, which is 1"
 _PRICE = re.compile(r"\d(?:[^\\{}^_=]*\s[^\W\d_]{2,}(?=[\s,.]|\Z)|[^()]*\([^)]*\Z)")
-# a process id of a shell: "$$ > pid; kill $$"
-_SHELL = re.compile(r"[^\\{}^_=\d]*[^\W\d_]{3}[^\\{}^_=]*\Z")
+_MARKUP, _DIGIT, _WORD = re.compile(r"[\\{}^_=]"), re.compile(r"\d"), re.compile(r"[^\W\d_]{3}")
 
 
 def extract(text: str) -> tuple[str, list[str]]:
@@ -92,7 +91,7 @@ def _find_outside_code(text: str, at: int, stop: int) -> Iterator[tuple[int, int
                 continue
             at = end
         elif kind == "dollars":
-            is_text = re.search(_BLANK_LINE, match[0]) or _SHELL.match(text, start + 2, at - 2)
+            is_text = re.search(_BLANK_LINE, match[0]) or _is_shell(text, start + 2, at - 2)
             if is_text and not _is_block(text, start, at):
                 at = start + 2
                 continue
@@ -104,6 +103,14 @@ def _find_outside_code(text: str, at: int, stop: int) -> Iterator[tuple[int, int
             continue
         if match[0].strip("$()[]\\ \t\n"):
             yield start, at
+
+
+def _is_shell(text: str, start: int, stop: int) -> bool:
+    """Whether it is the text between two process ids of a shell, as in "$$ > pid; kill $$"."""
+    if _MARKUP.search(text, start, stop):
+        return False
+    digit = _DIGIT.search(text, start, stop)
+    return _WORD.search(text, start, digit.start() if digit else stop) is not None
 
 
 def _environment_end(text: str, name: str, at: int, stop: int) -> int:

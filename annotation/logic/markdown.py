@@ -85,7 +85,7 @@ _PLAIN = re.compile(rf"{_PLAIN_LINE}(?:\n+{_PLAIN_LINE})*[ \n]*\Z")
 
 def render(text: str) -> str:
     """Sanitized HTML. Signs that cannot be seen are named; formulas are `code.math` with their source, pictures are `a.image`
-    (see `pictures.py`), wide tables scroll in a box of their own, and CSS finds the writing direction of every paragraph."""
+    (see `http/images.py`), wide tables scroll in a box of their own, and CSS finds the writing direction of every paragraph."""
     text = invisible.replace(text, lambda sign: f"{_INVISIBLE}{ord(sign)}{_INVISIBLE}")
     return _paragraphs(text) if is_plain(text) else _render(text)
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
+from itertools import count
 from typing import Any
 
 from annotation.logic.response_flags import FLAGS
@@ -20,7 +21,11 @@ MIN_SCALE, MAX_SCALE = 2, 10
 MAX_MIN_CHARS, MAX_ANSWER_CHARS = 2_000, 10_000
 MAX_COMMENTS, MAX_COMMENT_CHARS, MAX_QUOTE_CHARS = 50, 2_000, 2_000
 """Of one answer."""
+MAX_OCCURRENCE = 1_000
+"""Of words that stand more often in a text, the place is not looked for."""
 KEY = re.compile("[a-z][a-z0-9_]{0,39}")
+RESERVED = {*FLAGS, "quality", "safe", "safety", "rank"}
+"""Names of what can be entered without a question of the project's own."""
 
 
 class QuestionKind(StrEnum):
@@ -101,26 +106,41 @@ class Comment:
     Attributes:
         quote: the passage as it was shown.
         occurrence: which of the places with these words, counted from 0.
+        occurrences: how many such places the text has as it was shown; 0 where that is not known.
     """
 
     text: str
     quote: str = ""
     occurrence: int = 0
+    occurrences: int = 0
 
     def as_data(self, source: str) -> dict[str, Any]:
-        """As it is stored: with the place in the answer's text, in characters, or null where the quote is not in it word for
-        word, as where Markdown stands between its words."""
-        starts = [match.start() for match in re.finditer(re.escape(self.quote), source)] if self.quote else []
-        start = starts[min(self.occurrence, len(starts) - 1)] if starts else None
-        end = None if start is None else start + len(self.quote)
-        return asdict(self) | {"start": start, "end": end}
+        """As it is stored: with the place in the answer's text, in characters, or null where that is not certain: the quote is
+        not in it word for word, as where Markdown stands between its words, or not as often as it was shown."""
+        start = self._start(source)
+        data = {"text": self.text, "quote": self.quote, "occurrence": self.occurrence}
+        return data | {"start": start, "end": None if start is None else start + len(self.quote)}
+
+    def _start(self, source: str) -> int | None:
+        if not self.quote or self.occurrence > MAX_OCCURRENCE:
+            return None
+        if self.occurrences and source.count(self.quote) != self.occurrences:
+            return None
+        start = source.find(self.quote)
+        for _ in range(self.occurrence):
+            if start >= 0:
+                start = source.find(self.quote, start + len(self.quote))
+        return start if start >= 0 else None
 
 
 # --- the questions of a project -------------------------------------------------------------------------------
 
 
-def read_questions(data: object) -> list[Question]:
+def read_questions(data: object, earlier: Iterable[Question] = ()) -> list[Question]:
     """Questions from JSON, a list of objects with the fields of `Question`; a missing key is made from the label.
+
+    earlier: all questions that the project ever asked. A key keeps its meaning: who changes the kind or the scale of a
+        question gives it a new one.
 
     Raises:
         QuestionError
@@ -130,10 +150,15 @@ def read_questions(data: object) -> list[Question]:
     if len(data) > MAX_QUESTIONS:
         raise QuestionError(f"A project may ask at most {MAX_QUESTIONS} questions of its own.")
     questions: list[Question] = []
+    before = {question.key: question for question in earlier}
     for number, entry in enumerate(data):
         if not isinstance(entry, Mapping):
             raise QuestionError("This is not an object.", number=number)
-        questions.append(_read_question(entry, number, {question.key for question in questions}))
+        taken = {question.key for question in questions}
+        question = _read_question(entry, number, taken)
+        if question.key in before and not _is_same(question, before[question.key]):
+            question = replace(question, key=_free_key(question.key, {*taken, *before}))
+        questions.append(question)
     if sum(question.kind == QuestionKind.COMMENTS for question in questions) > 1:
         raise QuestionError("Comments on passages can be asked for once.")
     return questions
@@ -174,7 +199,7 @@ def _read_question(data: Mapping[str, Any], number: int, taken: Collection[str])
         raise refuse(
             "key", "A key is made of small letters, digits and underscores, and begins with a letter."
         )
-    if key in taken or key in FLAGS:
+    if key in taken or key in RESERVED:
         raise refuse("key", f"The key {key!r} is taken: give each question its own.")
     required = True if data.get("required") is None else data["required"]
     if not isinstance(required, bool):
@@ -192,13 +217,17 @@ def _read_question(data: Mapping[str, Any], number: int, taken: Collection[str])
     )
 
 
+def _is_same(question: Question, earlier: Question) -> bool:
+    is_rating = question.kind == QuestionKind.RATING
+    return question.kind == earlier.kind and (not is_rating or question.scale == earlier.scale)
+
+
 def _free_key(label: str, taken: Collection[str]) -> str:
     base = re.sub("[^a-z0-9]+", "_", label.lower()).strip("_")[:36]
     base = base if KEY.fullmatch(base) else "question"
-    numbered = (f"{base}_{n}" for n in range(2, MAX_QUESTIONS + 2))
-    return (
-        base if base not in taken and base not in FLAGS else next(key for key in numbered if key not in taken)
-    )
+    numbered = (f"{base}_{n}" for n in count(2))
+    used = {*taken, *RESERVED}
+    return base if base not in used else next(key for key in numbered if key not in used)
 
 
 # --- answers to them ------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_questions
 from annotation.forms.projects import QuestionFormSet
 from annotation.logic.questions import PRESETS
-from annotation.queries import questions_of
+from annotation.queries import all_questions, questions_of
 
 
 @login_required
@@ -21,11 +21,16 @@ def questions(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     project = me.project
     current = [question.as_data() for question in questions_of(project.question_set_id)]
-    formset = QuestionFormSet(request.POST if request.method == "POST" else None, initial=current)
+    formset = QuestionFormSet(
+        request.POST if request.method == "POST" else None, initial=current, earlier=all_questions(project)
+    )
     if request.method == "POST" and formset.is_valid():
+        before = project.question_set
         version = write_questions(project=project, questions=formset.questions, author=current_user(request))
-        number = version.number if version else 0
-        messages.success(request, f"Saved as version {number}. It applies from the next item.")
+        if version is None or version == before:
+            messages.info(request, "No changes.")
+        else:
+            messages.success(request, f"Saved as version {version.number}. It applies from the next item.")
         return redirect("questions", slug)
     context = {
         "me": me,

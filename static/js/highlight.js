@@ -5,6 +5,7 @@ const BUDGET_MS = 200;
 // a block with a mark of a sign that cannot be seen stays plain too, so that the mark is seen
 const CODE = 'pre > code[class^="language-"]:not([data-highlight], :has(.invisible))';
 const ask = timedWorker(document.querySelector("script[data-highlight-worker]").dataset.highlightWorker, BUDGET_MS);
+document.addEventListener("judging:shown", ask.reset);
 let isBusy = false;
 
 async function highlightAll() {

@@ -73,5 +73,10 @@ document.addEventListener("copy", (event) => {
   event.preventDefault();
 });
 
+// the bounds are those of one screen: the judging screens show many, one after the other
+document.addEventListener("judging:shown", () => {
+  elements = 0;
+  ask.reset();
+});
 new MutationObserver(typesetAll).observe(document.body, { childList: true, subtree: true });
 typesetAll();

@@ -1,5 +1,5 @@
 // A worker that is ended when an answer takes longer than its budget: the time of a regular expression or of a macro can grow
-// much faster than the text. After a few such ends it answers nothing more.
+// much faster than the text. After a few such ends it answers nothing more, until it is reset.
 const LOADING_MS = 2000;
 const MAX_STOPS = 3;
 
@@ -30,12 +30,16 @@ export function timedWorker(url, budgetMs) {
     await nextMessage(LOADING_MS);
   }
 
-  return async function ask(message) {
+  async function ask(message) {
     if (!worker && stops < MAX_STOPS) await start();
     if (!worker) return null;
     const answer = nextMessage(budgetMs);
     // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a worker takes none
     worker.postMessage(message);
     return answer;
+  }
+  ask.reset = () => {
+    stops = 0;
   };
+  return ask;
 }

@@ -27,11 +27,12 @@ def in_days(days: float):
 
 
 def assign(
-    project: Project, *users: User, limit: int = 50, days: float = 3, name: str = "Week 48", **search: str
+    project: Project, *users: User, limit: int = 50, days: float = 3, name: str = "", **search: str
 ) -> NewBatch:
+    """The first is called "Week 48"."""
     return batches.create_batch(
         project=project,
-        name=name,
+        name=name or f"Week {48 + project.batches.count()}",
         users=[user.pk for user in users],
         due_at=in_days(days),
         search=Search(state="open", **search),
@@ -390,10 +391,19 @@ class PageTests(AccessTestCase):
         self.assertContains(self.client.get(reverse("home")), "1 of 3")
         Project.objects.update(gold_rate=0.1)
         page = self.client.get(reverse("home"))
-        self.assertContains(page, "about 30% of 3")
-        self.assertNotContains(page, "1 of 3")
+        self.assertContains(page, "up to 10 left")
+        for exact in ("1 of 3", "of 3", "2 left"):
+            self.assertNotContains(page, exact)
         self.sign_in(self.dana)
         self.assertNotContains(self.client.get(reverse("home")), "Week 48")
+
+    def test_two_open_batches_have_different_names(self) -> None:
+        """A form that is sent twice assigns nothing more."""
+        batch = assign(self.project, self.bob, limit=1, name="Twice").batch
+        with pytest.raises(BatchError, match="an open batch 'Twice' already"):
+            assign(self.project, self.bob, limit=1, name="Twice")
+        batches.close_batch(batch=batch, actor=self.alice)
+        assign(self.project, self.bob, limit=1, name="Twice")
 
     def test_the_number_of_queries_does_not_grow(self) -> None:
         for _ in range(3):

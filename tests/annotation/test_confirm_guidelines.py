@@ -57,7 +57,7 @@ class ConfirmGuidelinesTests(JudgingTestCase):
     def test_an_old_version_cannot_be_confirmed(self) -> None:
         self.members.update(confirmed_guideline=None)
         self.new_version()
-        for version in (1, 3, "", "x", "１"):
+        for version in (1, 3, "", "x", "１", "9" * 5_000):
             page = self.confirm(version)
             self.assertContains(page, "The guidelines have changed meanwhile")
             self.assertContains(page, "Read the guidelines first")

@@ -148,13 +148,17 @@ def _json(text: str) -> object:
 def _read_comments(data: object) -> tuple[Comment, ...]:
     """From objects with `text`, `quote` and `occurrence`; other things are left out."""
     entries = [entry for entry in data if isinstance(entry, dict)] if isinstance(data, list) else []
+
+    def whole(entry: dict[str, Any], name: str) -> int:
+        number = entry.get(name)
+        return number if type(number) is int and number >= 0 else 0
+
     return tuple(
         Comment(
             text=str(entry.get("text") or ""),
             quote=str(entry.get("quote") or ""),
-            occurrence=occurrence
-            if type(occurrence := entry.get("occurrence")) is int and occurrence >= 0
-            else 0,
+            occurrence=whole(entry, "occurrence"),
+            occurrences=whole(entry, "occurrences"),
         )
         for entry in entries
     )

@@ -119,14 +119,15 @@ def ask(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def draft(request: HtmxRequest, slug: str) -> HttpResponse:
-    """Stores what was entered so far; the page sends it while people type."""
+    """Stores what was entered so far; the page sends it while people type. 202: it is not stored, since the lease has ended,
+    and the page keeps it on the device."""
     project = project_for(current_user(request), slug)
     try:
         lease = read_lease(request, project)
-        save_draft(lease=lease, data=FormInput.read(request.POST, lease.shown_order).as_data())
+        is_stored = save_draft(lease=lease, data=FormInput.read(request.POST, lease.shown_order).as_data())
     except QueueError as error:
         return HttpResponse(str(error), status=422, content_type="text/plain")
-    return HttpResponse(status=204)
+    return HttpResponse(status=204 if is_stored else 202)
 
 
 @login_required
@@ -160,7 +161,7 @@ def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
     """Notes that the user has read the guidelines, and leads to the next item; or to a newer version of them."""
     me = member_for(current_user(request), slug)
     number = request.POST.get("version", "")
-    if not (number.isdecimal() and confirm_guideline(member=me, number=int(number))):
+    if not (number.isdecimal() and len(number) < 10 and confirm_guideline(member=me, number=int(number))):
         messages.warning(request, "The guidelines have changed meanwhile. This is the current version.")
     return redirect("work", slug)
 
@@ -168,7 +169,7 @@ def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def preview(request: HttpRequest, slug: str) -> HttpResponse:
-    """The text in the editor, rendered."""
+    """The text in the editor, rendered. Its pictures are links: this site fetches only those that stored texts show."""
     project = project_for(current_user(request), slug)
     html = markdown.render(request.POST.get("text", "")[:MAX_TEXT_CHARS])
     return render(request, "annotation/demonstrate.html#preview", {"html": html, "project": project})

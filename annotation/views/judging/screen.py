@@ -83,6 +83,7 @@ def context(
     return {
         "project": project,
         "item_id": opaque_id("item", item.pk, annotator.pk),
+        "order_id": opaque_id("response", ",".join(map(str, shown)), annotator.pk),
         "prompt": item.prompt,
         "kind": kind,
         "title": TITLES[kind],

@@ -1,5 +1,6 @@
 // Comments on passages of the answers, loaded where a project asks for them. A selection within an answer offers one; they travel in a hidden field, as JSON.
 import { announce, answers, goTo, letterOf, work } from "./dom.js";
+import { showSources } from "../formula-sources.js";
 import { saveDraftSoon } from "./drafts.js";
 
 const MAX_QUOTE_CHARS = 2_000;
@@ -73,7 +74,17 @@ function rangeOf(answer, { quote, occurrence }) {
 
 // --- a selection ----------------------------------------------------------------------------------------------
 
-// The selected passage of an answer: its words, and which of the places with these words it is.
+// The text of a part of the page, with formulas as they were written.
+function writtenText(part) {
+  const copy = document.createElement("div");
+  copy.append(part);
+  showSources(copy);
+  return copy.textContent;
+}
+
+const countOf = (text, words) => text.split(words).length - 1;
+
+// The selected passage of an answer: its words, which of the places with these words it is, and how many there are.
 function selectedPassage() {
   const selection = document.getSelection();
   if (!selection?.rangeCount || selection.isCollapsed) return null;
@@ -85,11 +96,10 @@ function selectedPassage() {
   const before = document.createRange();
   before.setStart(prose, 0);
   before.setEnd(range.startContainer, range.startOffset);
-  const whole = range.toString();
-  const quote = whole.trim().slice(0, MAX_QUOTE_CHARS);
-  const start = before.toString().length + whole.indexOf(whole.trim());
-  const occurrence = quote ? prose.textContent.slice(0, start + quote.length).split(quote).length - 2 : 0;
-  return quote ? { answer, quote, occurrence: Math.max(0, occurrence) } : null;
+  const quote = writtenText(range.cloneContents()).trim().slice(0, MAX_QUOTE_CHARS);
+  if (!quote) return null;
+  const occurrence = countOf(writtenText(before.cloneContents()), quote);
+  return { answer, quote, occurrence, occurrences: countOf(writtenText(prose.cloneNode(true)), quote) };
 }
 
 function choose(answer, passage) {
@@ -104,8 +114,9 @@ function choose(answer, passage) {
 document.addEventListener("selectionchange", () => {
   const passage = selectedPassage();
   if (!passage) return;
-  choose(passage.answer, { quote: passage.quote, occurrence: passage.occurrence });
-  passage.answer.querySelector("details.comments").classList.add("has-passage");
+  const { answer, ...chosenPassage } = passage;
+  choose(answer, chosenPassage);
+  answer.querySelector("details.comments").classList.add("has-passage");
 });
 
 // --- events ---------------------------------------------------------------------------------------------------
@@ -114,7 +125,7 @@ function add(answer) {
   const box = answer.querySelector("[data-comment-text]");
   const text = box.value.trim();
   if (!text) return box.focus();
-  store(answer, [...commentsOf(answer), { text, ...(chosen.get(answer) ?? { quote: "", occurrence: 0 }) }]);
+  store(answer, [...commentsOf(answer), { text, ...(chosen.get(answer) ?? { quote: "" }) }]);
   box.value = "";
   choose(answer, null);
   announce(`Comment added. Answer ${letterOf(answer)} has ${commentsOf(answer).length}.`);

@@ -37,15 +37,15 @@ function read(key) {
 const entered = () => [...new FormData(judgeForm())].filter(([name]) => !NOT_ENTERED.has(name));
 
 export function keepDraft() {
-  if (judgeForm() && work().dataset.item) write(keyOf("draft", work().dataset.item), { entered: entered() });
+  if (judgeForm() && work().dataset.item) write(keyOf("draft", work().dataset.item), { order: work().dataset.order, entered: entered() });
 }
 
 export const dropDraft = (item) => storage?.removeItem(keyOf("draft", item));
 
-// Fill the form in from the draft. True if something has changed.
+// Fill the form in from the draft, unless the answers stand in another order now. True if something has changed.
 export function restoreDraft() {
   const draft = work().dataset.item && judgeForm() && read(keyOf("draft", work().dataset.item));
-  if (!draft || JSON.stringify(draft.entered) === JSON.stringify(entered())) return false;
+  if (!draft || draft.order !== work().dataset.order || JSON.stringify(draft.entered) === JSON.stringify(entered())) return false;
   const values = new Set(draft.entered.map(String));
   for (const input of judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")) input.checked = values.has(`${input.name},${input.value}`);
   for (const [name, value] of draft.entered) {

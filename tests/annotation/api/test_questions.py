@@ -78,7 +78,11 @@ class QuestionsApiTests(ApiTestCase):
         assert made.json()["answers"] == {"why": "It is short."}
         first = made.json()["placements"][0]
         assert (first["criteria"], first["flags"]) == ({"honesty": 2}, ["rude"])
-        assert (first["comments"][0]["start"], first["comments"][0]["text"]) == (0, "Says who?")
+        # where it stands would tell annotators of hidden names where they are
+        assert first["comments"] == [
+            {"text": "Says who?", "quote": item["answers"][0]["text"], "occurrence": 0}
+        ]
+        assert Judgment.objects.get().placements_in_order()[0].comments[0]["start"] == 0
         assert Judgment.objects.get().question_set.number == 1
 
     def test_what_is_missing_is_named_by_its_field(self) -> None:

@@ -359,6 +359,8 @@ def test_a_mapped_column_may_name_the_better_answer(better: object, ranks: list[
         ({"ranks": FIRST, "ratings": [[{"question": "honesty", "value": 11}], []]}, "ratings: not a list"),
         ({"ranks": FIRST, "ratings": [[{"question": "Honesty", "value": 1}], []]}, "ratings: not a list"),
         ({"ranks": FIRST, "comments": [[{"quote": "a"}], []]}, "comments: not a list"),
+        ({"ranks": FIRST, "comments": [[{"text": "a", "start": 10**30}], []]}, "comments: not a list"),
+        ({"ranks": FIRST, "comments": [[{"text": "a", "more": 1}], []]}, "comments: not a list"),
         ({"ranks": FIRST, "shown_order": [1, 1]}, "shown_order: not the positions 0 to 1"),
         ({"ranks": FIRST, "judged_at": "yesterday"}, "judged_at: not a time"),
         ({"ranks": FIRST, "account": "alien"}, "account: 'alien' is none of"),

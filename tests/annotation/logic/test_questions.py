@@ -48,6 +48,7 @@ def test_what_is_stored_comes_back() -> None:
         ({"label": "a\0"}, "label", "null byte"),
         ({"key": "Truth"}, "key", "small letters"),
         ({"key": "hallucination"}, "key", "taken"),
+        ({"key": "quality"}, "key", "taken"),
         ({"scale": 1}, "scale", "from 2 to 10"),
         ({"scale": True}, "scale", "whole number"),
         ({"scale": "5"}, "scale", "whole number"),
@@ -147,12 +148,32 @@ def test_a_text_has_a_least_length() -> None:
         judge(optional, answers={"what_is_wrong": "short"})
 
 
+def test_a_key_keeps_its_meaning() -> None:
+    earlier = read_questions([RATING, {"kind": "flag", "label": "Rude"}])
+    again = read_questions([RATING | {"label": "Is it true?", "key": "truthfulness"}], earlier)
+    assert [question.key for question in again] == ["truthfulness"]
+    other_scale = read_questions([RATING | {"scale": 5}, {"kind": "rating", "label": "Rude"}], earlier)
+    assert [question.key for question in other_scale] == ["truthfulness_2", "rude_2"]
+    named = read_questions([{"kind": "rating", "label": label} for label in ("Quality", "Safety")])
+    assert [question.key for question in named] == ["quality_2", "safety_2"]
+
+
+def test_a_place_that_is_not_certain_is_none() -> None:
+    source = "[foo](http://x/foo) foo"
+    assert (
+        Comment("Why?", "foo", 1, occurrences=2).as_data(source)["start"] is None
+    )  # shown twice, written three times
+    assert Comment("Why?", "foo", 2, occurrences=3).as_data(source)["start"] == 20
+    assert Comment("Why?", "e", 10**9).as_data("e" * 100_000)["start"] is None
+    assert Comment("Why?", "e", 900).as_data("e" * 100_000)["start"] == 900
+
+
 def test_comments_are_found_in_the_text() -> None:
     source = "Paris is big. Paris is *old*."
     for comment, place in (
         (Comment("Which one?", "Paris"), (0, 5)),
         (Comment("Which one?", "Paris", 1), (14, 19)),
-        (Comment("Which one?", "Paris", 9), (14, 19)),
+        (Comment("Which one?", "Paris", 9), (None, None)),
         (Comment("Not word for word.", "is old"), (None, None)),
         (Comment("All of it."), (None, None)),
     ):
