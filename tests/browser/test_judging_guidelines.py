@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from annotation.actions.projects import write_guideline
 from annotation.models import Judgment, Member
-from tests.browser.judging import Cast, NewPage, SignIn, cast, press, url
+from tests.browser.judging import Cast, NewPage, SignIn, cast, press, url, wait_for_next_item
 from tests.processes import until
 
 __all__ = ["cast"]
@@ -22,8 +22,8 @@ class TestConfirm:
         expect(page.locator("#confirm")).to_be_focused()
         page.keyboard.press("Enter")
         expect(page.locator("#work")).to_have_attribute("data-kind", "rank")
+        wait_for_next_item(page)
 
-        page.wait_for_timeout(500)  # until the next item is held
         write_guideline(project=project, text="Prefer the **honest** answer.", author=cast.alice)
         press(page, "1 2 3 4 Enter")  # the item on the screen, and the one that is held already
         expect(page.locator("#work")).to_have_attribute("data-kind", "rank")
@@ -33,6 +33,8 @@ class TestConfirm:
         expect(page.locator(".line-diff ins")).to_have_text("honest")
         expect(page.locator("#confirm")).to_be_focused()
         page.keyboard.press("Enter")
+        expect(page.locator("#work")).to_have_attribute("data-kind", "rank")
+        wait_for_next_item(page)
         press(page, "1 2 3 4 Enter")
         until(lambda: Judgment.objects.count() == 3, "the third judgment")
         versions = Judgment.objects.order_by("pk").values_list("guideline__number", flat=True)

@@ -22,6 +22,7 @@ from tests.browser.judging import (
     url,
     wait_for_submit,
 )
+from tests.processes import until
 
 __all__ = ["cast"]
 
@@ -236,7 +237,8 @@ class TestMine:
         expect_left(page, 1)
         wait_for_submit(page)
         page.get_by_role("link", name="Back").click()
-        assert order(page) == "A>B>C>D"
+        page.wait_for_url("**/judgments/**")
+        until(lambda: order(page) == "A>B>C>D", "the judgment is shown")
         press(page, "d 1 Enter")
         expect(page.locator(".toast")).to_contain_text("Saved as a new revision.")
         expect_left(page, 1)

@@ -24,7 +24,7 @@ function show(page) {
   htmx.process(page);
   startScreen();
   scrollTo(0, 0);
-  (page.querySelector("[autofocus]") ?? page.querySelector("h1")).focus({ preventScroll: true });
+  (page.querySelector("#confirm") ?? page.querySelector("h1")).focus({ preventScroll: true });
 }
 
 function showNext(page, form) {

@@ -312,7 +312,7 @@ class JudgingTests(ApiTestCase):
         for changes, field in (
             ({"marks": {}}, "quality"),
             ({"marks": marks | {"A": {"quality": 8}}}, "marks"),
-            ({"marks": marks | {"A": marks["A"] | {"flags": ["rude"]}}}, "marks"),
+            ({"marks": marks | {"A": marks["A"] | {"flags": ["rude"]}}}, "flags"),
             ({"marks": marks | {"Z": marks["A"]}}, "marks"),
             ({"marks": marks | {"A": marks["A"] | {"safe": False}}}, "safety"),
         ):
