@@ -53,8 +53,8 @@ class SnapshotStatistics:
         self.annotators[row["annotator"], row["account"]] += 1
         if row["guideline"] is not None:
             self.guidelines[row["guideline"]] += 1
-        if row.get("questions") is not None:
-            self.question_sets[row["questions"]] += 1
+        if (questions := row.get("questions")) is not None:
+            self.question_sets[questions] += 1
         self.last_judgment = max(self.last_judgment, row["judgment"])
         self._seconds[min(MAX_SECONDS, round(row["seconds"] or 0))] += 1
         day = row["created_at"]

@@ -171,13 +171,16 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
             ) from None
 
 
-QuestionFormSet = forms.formset_factory(
-    QuestionForm,
-    formset=BaseQuestionFormSet,
-    extra=1,
-    can_delete=True,
-    max_num=MAX_QUESTIONS,
-    absolute_max=2 * MAX_QUESTIONS,
+QuestionFormSet = cast(
+    "type[BaseQuestionFormSet]",
+    forms.formset_factory(
+        QuestionForm,
+        formset=BaseQuestionFormSet,
+        extra=1,
+        can_delete=True,
+        max_num=MAX_QUESTIONS,
+        absolute_max=2 * MAX_QUESTIONS,
+    ),
 )
 
 

@@ -46,7 +46,11 @@ class FormInput:
             degree=degree,
             ratings={response: rating for response, rating in ratings.items() if rating != NO_RATINGS},
             rationale=form.get("rationale", ""),
-            answers={name.removeprefix("answer-"): form[name] for name in form if name.startswith("answer-")},
+            answers={
+                name.removeprefix("answer-"): form.get(name, "")
+                for name in form
+                if name.startswith("answer-")
+            },
             text=form.get("text"),
         )
 
@@ -134,7 +138,7 @@ def _read_ratings(form: QueryDict, letter: str) -> ResponseRatings:
 def _read_criteria(form: QueryDict, letter: str) -> dict[str, int]:
     """From fields `criterion-<key>-<letter>`."""
     names = {name.removeprefix("criterion-").removesuffix(f"-{letter}"): name for name in form}
-    values = {key: form[name] for key, name in names.items() if name == f"criterion-{key}-{letter}"}
+    values = {key: form.get(name, "") for key, name in names.items() if name == f"criterion-{key}-{letter}"}
     return {key: int(value) for key, value in values.items() if rank.SMALL_NUMBER.fullmatch(value)}
 
 

@@ -58,15 +58,15 @@ function textNodes(root) {
 
 function rangeOf(answer, { quote, occurrence }) {
   const prose = answer.querySelector(".prose");
-  let start = -1;
-  for (let n = 0; quote && n <= occurrence && (!n || start >= 0); n++) start = prose.textContent.indexOf(quote, n && start + quote.length);
-  if (start < 0) return null;
+  const before = quote ? prose.textContent.split(quote).slice(0, occurrence + 1) : [];
+  const place = before.join(quote).length;
+  if (!quote || before.length <= occurrence || place === prose.textContent.length) return null;
   const range = document.createRange();
   let passed = 0;
   for (const node of textNodes(prose)) {
     const end = passed + node.length;
-    if (start >= passed && start < end) range.setStart(node, start - passed);
-    if (start + quote.length > passed && start + quote.length <= end) range.setEnd(node, start + quote.length - passed);
+    if (place >= passed && place < end) range.setStart(node, place - passed);
+    if (place + quote.length > passed && place + quote.length <= end) range.setEnd(node, place + quote.length - passed);
     passed = end;
   }
   return range;

@@ -30,6 +30,7 @@ export function cancelDraft() {
 // One after the other, so that an older draft never replaces a newer one; a draft that fails is followed by the next.
 function saveDraft() {
   cancelDraft();
+  if (!draftUrl()) return; // the last item was submitted meanwhile
   const [url, body, item] = [draftUrl(), formData(), work().dataset.item];
   const send = async () => {
     const response = await fetch(url, { method: "POST", body, keepalive: String(body).length < 60_000 });
@@ -41,7 +42,7 @@ function saveDraft() {
 export const draftsSent = () => lastRequest;
 
 export function saveDraftNow() {
-  if (timer === null) return;
+  if (timer === null || !draftUrl()) return;
   cancelDraft();
   navigator.sendBeacon(draftUrl(), formData());
 }
