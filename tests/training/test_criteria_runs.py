@@ -11,12 +11,13 @@ from django.conf import settings
 from django.urls import reverse
 
 from annotation.actions import snapshots
+from annotation.logic.questions import KEY
 from annotation.models import Snapshot
 from tests.training.core.in_process import do_here
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import judge_items
 from tests.training.test_runs_views import RunTestCase
-from training.configs import ConfigError
+from training.configs import ConfigError, is_criterion
 from training.core.errors import BadInput
 from training.metric_labels import criteria_tables
 from training.models import ModelVersion, Run
@@ -187,3 +188,11 @@ class CriteriaPageTests(RunTestCase):
         )
         self.assertNotContains(self.client.get(self.url("model", version.pk)), "Scores by criterion")
         assert "criterion" not in render_model_card(version)
+
+
+@pytest.mark.parametrize(
+    "name", ["honesty", "a", "a1_b", "Honesty", "1a", "_a", "a-b", "a" * 40, "a" * 41, "", "é"]
+)
+def test_a_criterion_is_named_as_a_project_names_its_questions(name: str) -> None:
+    """The rule stands on both sides of the import contracts."""
+    assert is_criterion(name) == bool(KEY.fullmatch(name))
