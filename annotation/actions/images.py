@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import tempfile
 import threading
 from pathlib import Path
@@ -16,6 +17,10 @@ from annotation.logic.image_types import image_type
 
 MAX_BYTES = 5 * 2**20
 MAX_PIXELS = 40_000_000
+MAX_CACHE_BYTES = 2**30
+"""Of all pictures on the disk: beyond it, the oldest are deleted."""
+PRUNE_EVERY = 50
+"""Pictures that are fetched between two looks at the size of the cache, on average."""
 REFUSED_FOR_S = 60
 """How long a failure is remembered, so that a page with a broken picture does not ask for it again and again."""
 _HEADERS = {"User-Agent": "Palate", "Accept": "image/png, image/jpeg, image/gif, image/webp"}
@@ -60,7 +65,21 @@ def fetch_image(*, url: str) -> Image:
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         file.write(content)
     Path(file.name).replace(path)
+    if random.random() < 1 / PRUNE_EVERY:  # noqa: S311
+        _prune(settings.VAR / "images")
     return _checked(content)
+
+
+def _prune(folder: Path) -> None:
+    files = [
+        (status.st_mtime, status.st_size, path) for path in folder.glob("*/*") if (status := path.stat())
+    ]
+    excess = sum(size for _, size, _ in files) - MAX_CACHE_BYTES
+    for _, size, path in sorted(files):
+        if excess <= 0:
+            return
+        path.unlink(missing_ok=True)
+        excess -= size
 
 
 def _get(url: str) -> bytes:

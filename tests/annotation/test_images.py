@@ -37,15 +37,17 @@ class PictureSite:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 site.asked.append(self.path)
+                path = self.path.split("?")[0]
                 content = {
                     "/cat.png": PNG,
                     "/page": b"<script>alert(1)</script>",
                     "/drawing.svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
                     "/large.png": PNG + bytes(actions.MAX_BYTES),
                     "/bomb.png": PNG[:16] + struct.pack(">II", 50_000, 50_000),
-                }.get(self.path)
+                }.get(path)
                 places = {
                     "/moved.png": "cat.png",
+                    "/nowhere.png": "http://[",
                     "/circle.png": "/circle.png",
                     "/inside.png": "file:///etc/passwd",
                 }
@@ -183,6 +185,7 @@ class ProxyTests(PictureTestCase):
             ("/bomb.png", "It has more than 40 million pixels."),
             ("/nothing", "Its site answered 404."),
             ("/circle.png", "It leads from one address to another too often."),
+            ("/nowhere.png", "It leads to an address that is none."),
             ("/inside.png", "Give an address that begins with https:// or http://."),
         ):
             response = self.client.get(self.address(self.site.url + path))
@@ -196,6 +199,25 @@ class ProxyTests(PictureTestCase):
         cache.clear()
         self.client.get(address)
         assert self.site.asked == ["/nothing"] * 2
+
+    def test_the_oldest_make_room(self) -> None:
+        with patch.object(actions, "MAX_CACHE_BYTES", 2 * len(PNG)), patch.object(actions, "PRUNE_EVERY", 1):
+            for n in range(4):
+                fetch_image(url=f"{self.site.url}/cat.png?{n}")
+        stored = [path for path in (actions.settings.VAR / "images").glob("*/*") if path.is_file()]
+        assert len(stored) == 2
+        fetch_image(url=f"{self.site.url}/cat.png?3")
+        assert len(self.site.asked) == 4  # the newest one is still there
+
+    def test_being_busy_is_not_remembered(self) -> None:
+        with (
+            patch.object(actions, "_fetches", threading.BoundedSemaphore(1)) as slots,
+            patch.object(actions.safe_http, "TIMEOUT_S", 0.01),
+        ):
+            slots.acquire()
+            with pytest.raises(ImageRefused, match="too many pictures"):
+                fetch_image(url=f"{self.site.url}/cat.png")
+        assert fetch_image(url=f"{self.site.url}/cat.png").content == PNG
 
     def test_the_private_network_is_not_reached(self) -> None:
         with (
