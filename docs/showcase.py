@@ -299,8 +299,9 @@ def build(lead: User, annotator: User) -> dict[str, Project]:
     Member.objects.filter(project=made["guidelines-confirm"], user=annotator).update(confirmed_guideline=None)
     if not Judgment.objects.filter(annotator=annotator, item__project=made["rank"]).exists():
         judge_some(made["rank"], annotator)
-        ask_and_assign(made["rank"], lead, annotator)
     begin(made, annotator)
+    if not made["rank"].batches.exists():
+        ask_and_assign(made["rank"], lead, annotator)
     return made
 
 
