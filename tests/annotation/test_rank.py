@@ -319,7 +319,7 @@ class DraftTests(JudgingTestCase):
     def test_a_draft_that_comes_after_the_submit_is_dropped(self) -> None:
         context = self.open()
         self.send(self.ranked(context, 1, 2, 3, 4))
-        assert self.send(self.ranked(context, 2), "work-draft").status_code == 204
+        assert self.send(self.ranked(context, 2), "work-draft").status_code == 202
         assert not Draft.objects.exists()
 
     def test_it_keeps_numbers_only(self) -> None:
