@@ -230,7 +230,7 @@ class CreateTests(BatchTestCase):
         batch = assign(self.project, self.bob, limit=1).batch
         assert batch.slots.get().item_id == Item.objects.latest("id").pk
 
-    def test_its_people_are_told_and_the_trail_has_it(self) -> None:
+    def test_members_are_notified_and_the_audit_trail_records_it(self) -> None:
         builders.items(self.project, 1)
         assign(self.project, self.bob)
         told = Notification.objects.get()
@@ -345,7 +345,7 @@ class PageTests(AccessTestCase):
         batch.refresh_from_db()
         assert f"{batch.due_at:%H:%M}" == "13:00"
 
-    def test_what_is_wrong_is_said_beside_its_field(self) -> None:
+    def test_errors_appear_beside_their_field(self) -> None:
         self.sign_in(self.alice)
         for changes, sentence in (
             ({"name": ""}, "This field is required"),

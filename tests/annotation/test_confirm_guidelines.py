@@ -63,7 +63,7 @@ class ConfirmGuidelinesTests(JudgingTestCase):
             self.assertContains(page, "Read the guidelines first")
         assert self.members.get().confirmed_guideline is None
 
-    def test_a_damaged_ticket_is_told_beside_the_guidelines(self) -> None:
+    def test_a_damaged_ticket_shows_an_error_above_the_guidelines(self) -> None:
         self.new_version()
         page = self.send({"ticket": "x"})
         self.assertContains(page, "ticket is damaged", status_code=422)

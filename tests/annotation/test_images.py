@@ -192,7 +192,7 @@ class ProxyTests(PictureTestCase):
             assert (response.status_code, response.content.decode()) == (422, reason)
             assert response["Content-Type"].startswith("text/plain")
 
-    def test_a_failure_is_not_asked_for_again_and_again(self) -> None:
+    def test_a_failed_fetch_is_cached(self) -> None:
         address = self.address(f"{self.site.url}/nothing")
         assert [self.client.get(address).status_code for _ in range(3)] == [422] * 3
         assert self.site.asked == ["/nothing"]

@@ -331,7 +331,7 @@ class RenewTests(GoldTestCase):
         builders.submit(lease)
         assert leases.renew(lease=lease) is LeaseState.JUDGED
 
-    def test_who_opened_an_item_is_told_when_somebody_else_was_first(self) -> None:
+    def test_the_lease_is_finished_once_somebody_else_submitted(self) -> None:
         builders.items(self.project, 1)
         lease = self.claim(self.bob)
         expire(lease)

@@ -46,7 +46,7 @@ class EventTests(NotificationTestCase):
         assert self.kinds(self.bob) == ["warned", "paused", "resumed"]
         assert not self.kinds(self.dana)
 
-    def test_new_guidelines_are_told_to_annotators(self) -> None:
+    def test_new_guidelines_notify_annotators(self) -> None:
         assert not Notification.objects.exists(), "the first version is no change"
         projects.write_guideline(project=self.project, text="Be brief.", author=self.alice)
         projects.write_guideline(project=self.project, text="Be brief.", author=self.alice)

@@ -192,7 +192,7 @@ class AnswerTests(JudgingTestCase):
         assert list(judgment.placements.values_list("comments", flat=True)) == [[]] * 4
         assert sorted(p.criteria["truthfulness"] for p in judgment.placements.all()) == [2, 3, 4, 5]
 
-    def test_a_snapshot_tells_what_was_asked(self) -> None:
+    def test_a_snapshot_lists_the_questions(self) -> None:
         self.send(self.filled(self.open()))
         with tempfile.TemporaryDirectory() as folder, override_settings(ARTIFACTS=folder):
             snapshot = create_snapshot(project=self.project, creator=self.alice)

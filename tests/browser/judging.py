@@ -103,6 +103,8 @@ def drag(page: Page, what: Locator, to: Locator, side: float = 0.5) -> None:
     assert box
     assert goal
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    # the library of dragging is loaded by the first movement
+    page.wait_for_function("() => globalThis.Sortable?.get(document.getElementById('ranked'))")
     page.mouse.down()
     x, y = goal["x"] + goal["width"] * side, goal["y"] + goal["height"] / 2
     page.mouse.move(x, y, steps=12)

@@ -206,7 +206,7 @@ def test_axe_finds_nothing_in_what_opens_on_the_annotators_screens(
     assert not wrong, "\n".join(wrong)
 
 
-def test_the_rank_screen_weighs_less_than_165_kilobytes(
+def test_the_rank_screen_weighs_less_than_150_kilobytes(
     page: Page, sign_in: SignIn, world: screens.World, bob: User
 ) -> None:
     sign_in(page, bob)
@@ -225,6 +225,6 @@ def test_the_rank_screen_weighs_less_than_165_kilobytes(
     )
     weight = sum(sizes.values()) - answers
     print(f"the Rank screen: {weight} bytes without the answers")
-    assert weight < 165_000, sizes
+    assert weight < 150_000, sizes
     assert len(kept) > 8
     assert all("immutable" in (value or "") for value in kept.values()), kept

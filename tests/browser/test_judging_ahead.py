@@ -218,6 +218,6 @@ class TestAhead:
             wait_for_next_item(page)
         waits = sorted(page.evaluate("waits"))
         print(f"next item visible after {[round(wait) for wait in waits]} ms")
-        assert waits[2] < 100, waits  # the machine may be busy with other tests
+        assert waits[len(waits) // 2] < 100, waits
         assert Judgment.objects.count() == 9
         assert not Draft.objects.exists()

@@ -126,7 +126,26 @@ function goToNextUnranked(i) {
 
 // --- dragging -------------------------------------------------------------------------------------------------
 
+// The library is loaded when a pointer first moves on a ranking: who works by keys alone needs none of it.
+let isRequested = false;
+
+function loadLibrary() {
+  const source = work().querySelector(".order")?.dataset.sortable;
+  if (isRequested || !source) return;
+  isRequested = true;
+  const script = document.createElement("script");
+  script.src = source;
+  script.addEventListener("load", () => makeDraggable(work()));
+  document.head.append(script);
+}
+
+for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, loadLibrary, { passive: true, capture: true });
+
+const draggable = new WeakSet(); // a #work that comes back has its strips already
+
 function makeDraggable(page) {
+  if (!globalThis.Sortable || draggable.has(page)) return;
+  draggable.add(page);
   for (const strip of page.querySelectorAll(".chips")) {
     new Sortable(strip, {
       group: "ranks", draggable: ".chip", filter: ".sign", preventOnFilter: false,
@@ -213,13 +232,10 @@ export function findProblem() {
   return { text: `Still to rank: ${missing.map(letter).join(", ")}.`, element: answers()[missing[0]] };
 }
 
-const draggable = new WeakSet(); // a #work that comes back has its strips already
-
 export function start() {
   const page = work();
   ratings.start();
   if (!currentAnswer().classList.contains("is-current")) setCurrentAnswer(answers()[unranked()[0] ?? 0]);
   show();
-  if (!draggable.has(page)) makeDraggable(page);
-  draggable.add(page);
+  makeDraggable(page);
 }

@@ -39,7 +39,7 @@ def formulas(text: str) -> list[tuple[str, str]]:
         ("inline", "$f(x)\n+ 1$"),
     ],
 )
-def test_formulas_are_kept_as_they_were_written(kind: str, formula: str) -> None:
+def test_formulas_keep_their_source(kind: str, formula: str) -> None:
     for before, after in (
         ("", ""),
         ("Take ", ", then."),

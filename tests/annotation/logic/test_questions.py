@@ -168,7 +168,7 @@ def test_a_place_that_is_not_certain_is_none() -> None:
     assert Comment("Why?", "e", 900).as_data("e" * 100_000)["start"] == 900
 
 
-def test_comments_are_found_in_the_text() -> None:
+def test_comments_store_their_place_in_the_text() -> None:
     source = "Paris is big. Paris is *old*."
     for comment, place in (
         (Comment("Which one?", "Paris"), (0, 5)),
