@@ -56,6 +56,15 @@ test: $(VENV)/dev browser ## every test, on real servers, workers and a real bro
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
+# needs GNU gettext: see docs/translating.md
+messages: $(VENV)/site ## collect the texts to translate into a language (LANG=de)
+	@mkdir -p locale
+	$(BIN)/python manage.py makemessages --locale $(LANG) --ignore '.venv/*' --ignore 'var/*' --ignore 'tests/*' --no-wrap
+	$(BIN)/python manage.py makemessages --locale $(LANG) --ignore '.venv/*' --ignore 'var/*' --ignore 'static/vendor/*' --no-wrap --domain djangojs
+
+messages-compile: $(VENV)/site ## compile the translations of every language
+	$(BIN)/python manage.py compilemessages --ignore '.venv'
+
 # psycopg is under the LGPL, which lets others use it; krippendorff is what a test compares our own figures with
 COPYLEFT := psycopg psycopg-binary psycopg-pool krippendorff
 lint: $(VENV)/dev ## ruff, oxlint, mypy, import-linter, migrations, OpenAPI, licences

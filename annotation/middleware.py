@@ -1,4 +1,4 @@
-"""Middleware: each user's time zone, and a second factor of everybody who signs in with a password where `MFA` is `required`."""
+"""Middleware: each user's time zone and language, and a second factor where `MFA` is `required`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.contrib.auth.models import AnonymousUser
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import redirect
 from django.urls import resolve
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from annotation.logic.time_zones import zone_named
 from annotation.models import User
@@ -35,8 +35,9 @@ def lacks_second_factor(user: User | AnonymousUser, request: HttpRequest) -> boo
     return not used & {"mfa", "socialaccount"} and not is_mfa_enabled(user)
 
 
-class UserTimeZone:
-    """HTTP middleware: pages show times in the zone of the user, or else of the site. The API has UTC throughout."""
+class UserLocale:
+    """HTTP middleware: pages are in the language of the user, or else of the browser, and show times in the zone of the user,
+    or else of the site. The API has English and UTC throughout."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -47,8 +48,20 @@ class UserTimeZone:
             zone = zone_named(name) if name else None
         except ValueError:  # a zone that this machine does not know
             zone = None
-        with timezone.override(zone):
+        with timezone.override(zone), translation.override(language_of(request)):
             return self.get_response(request)
+
+
+def language_of(request: HttpRequest) -> str:
+    """The code of the language of the response, one of `settings.LANGUAGES`."""
+    if len(settings.LANGUAGES) == 1:
+        return settings.LANGUAGES[0][0]
+    if request.path.startswith("/api/"):
+        return "en"
+    chosen = getattr(request.user, "language", "")
+    if chosen in dict(settings.LANGUAGES):
+        return chosen
+    return translation.get_language_from_request(request)
 
 
 class RequireSecondFactor:

@@ -78,6 +78,7 @@ def _account(user: User) -> Record:
         "judging_shortcuts",
         "judging_keys",
         "time_zone",
+        "language",
         "email_notifications",
     )
     return {name: getattr(user, name) for name in (*names, "last_login")}

@@ -8,7 +8,9 @@ from pathlib import Path
 import django_stubs_ext
 import environ
 from csp.constants import NONE, SELF
+from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.translation import to_locale
 
 from annotation.logic import group_roles
 from config.embedded import Embedded
@@ -137,7 +139,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "allauth.account.middleware.AccountMiddleware",
-    "annotation.middleware.UserTimeZone",
+    "annotation.middleware.UserLocale",
     "annotation.middleware.RequireSecondFactor",
     "axes.middleware.AxesMiddleware",
 ]
@@ -168,6 +170,7 @@ TEMPLATES = [
         "DIRS": [BASE_DIR / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
+            "builtins": ["django.templatetags.i18n"],
             "context_processors": [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
@@ -178,7 +181,14 @@ TEMPLATES = [
     }
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-LANGUAGE_CODE = "en-us"
+LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="en")
+LOCALE_PATHS = [BASE_DIR / "locale"]
+# English, and each language whose translations are compiled
+LANGUAGES = [
+    (code, name)
+    for code, name in global_settings.LANGUAGES
+    if code == "en" or (BASE_DIR / "locale" / to_locale(code) / "LC_MESSAGES" / "django.mo").exists()
+]
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"

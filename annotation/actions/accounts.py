@@ -110,7 +110,7 @@ def _delete_personal_data(user: User) -> None:
     user.groups.clear()
     user.user_permissions.clear()
     user.username = ERASED + user.pseudonym
-    user.first_name = user.last_name = user.email = user.time_zone = ""
+    user.first_name = user.last_name = user.email = user.time_zone = user.language = ""
     user.is_active = user.is_staff = user.is_superuser = False
     user.last_login = None
     user.set_unusable_password()

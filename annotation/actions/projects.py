@@ -21,6 +21,7 @@ SETTINGS = (
     *(
         "overlap",
         "lease_minutes",
+        "items_ahead",
         "gold_rate",
         "control_rate",
         "qualification_items",

@@ -7,6 +7,8 @@ from typing import Any
 from allauth.account.adapter import get_adapter
 from django import forms
 from django.conf import settings
+from django.utils.translation import get_language_info
+from django.utils.translation import gettext as _
 
 from annotation.logic import judging_keys
 from annotation.logic.time_zones import zone_named, zone_names
@@ -106,11 +108,11 @@ class JudgingKeysForm(forms.Form):
 
 
 class DisplayForm(forms.ModelForm):
-    """A user's time zone, and whether notifications are sent by e-mail."""
+    """A user's time zone and language, and whether notifications are sent by e-mail."""
 
     class Meta:
         model = User
-        fields = ("time_zone", "email_notifications")
+        fields = ("time_zone", "language", "email_notifications")
         labels = {"email_notifications": "E-mail me about replies and batches"}
         help_texts = {"email_notifications": "At most one e-mail an hour, to your confirmed address."}
 
@@ -125,6 +127,14 @@ class DisplayForm(forms.ModelForm):
                 choices=[("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names if name != "UTC")]
             ),
         )
+        names_of_languages = [
+            (code, get_language_info(code)["name_local"]) for code, _english in settings.LANGUAGES
+        ]
+        self.fields["language"] = forms.ChoiceField(
+            required=False, label=_("Language"), choices=[("", _("As the browser asks")), *names_of_languages]
+        )
+        if len(settings.LANGUAGES) == 1:
+            del self.fields["language"]
         if not settings.EMAIL_ENABLED:
             del self.fields["email_notifications"]
 

@@ -47,7 +47,7 @@ class ProjectForm(forms.ModelForm):
         "qualification_accuracy": "Required accuracy (%)",
     }
 
-    OPTIONAL = ("task", "qualification_items", "rationale", "images")
+    OPTIONAL = ("task", "items_ahead", "qualification_items", "rationale", "images")
 
     class Meta:
         model = Project
@@ -62,11 +62,13 @@ class ProjectForm(forms.ModelForm):
             "images": "Pictures in texts",
             "overlap": "Judgments per item",
             "lease_minutes": "Idle time limit (minutes)",
+            "items_ahead": "Items ahead",
             "qualification_items": "Qualification items",
         }
         help_texts = {
             "name": "Shown in lists of projects.",
             "lease_minutes": "Time before an idle item is given to someone else.",
+            "items_ahead": "Items after the current one that a page holds. With several, annotators can work on while offline.",
             "criterion": "What “better” means. The guidelines give the details.",
             "task": "Rank or compare answers to a prompt; or write an answer, or improve one.",
             "asks_quality": "In addition to the ranking.",

@@ -17,5 +17,6 @@ MAX_TICKET_CHARS = 4_000
 MAX_MESSAGE_CHARS = 2_000
 MAX_MESSAGES_PER_HOUR = 60
 """What an annotator and the reviewers write to each other about an item, and how often each of them may."""
+MAX_ITEMS_AHEAD = 20
 MAX_BATCH_ITEMS = 5_000
 """Items that a lead assigns at once."""

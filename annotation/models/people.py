@@ -64,6 +64,7 @@ class User(AbstractUser):
     time_zone = models.CharField(
         max_length=64, blank=True, help_text="IANA name; empty for the site's. Pages show times in it."
     )
+    language = models.CharField(max_length=10, blank=True, help_text="Empty: as the browser asks.")
     email_notifications = models.BooleanField(
         default=True, help_text="Whether replies and batches are reported by e-mail."
     )

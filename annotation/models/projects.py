@@ -9,7 +9,7 @@ from django.db import models
 from django.urls import reverse
 
 from annotation.logic.judgment_input import EXTRA_QUESTIONS
-from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
+from annotation.logic.limits import MAX_ITEMS_AHEAD, MAX_RESPONSES, MIN_RESPONSES
 
 
 def _share_field(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
@@ -69,6 +69,11 @@ class Project(models.Model):
         default=30,
         validators=[MinValueValidator(1), MaxValueValidator(24 * 60)],
         help_text="How long an item is reserved for the annotator who opened it.",
+    )
+    items_ahead = models.PositiveSmallIntegerField(
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MAX_ITEMS_AHEAD)],
+        help_text="How many items after the current one a page holds for its annotator, to go on while offline.",
     )
     # --- questions beside the ranks ---
     asks_quality = models.BooleanField(

@@ -51,7 +51,7 @@ def account(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_POST
 def account_display(request: HttpRequest) -> HttpResponse:
-    """Changes one's time zone and e-mail notifications."""
+    """Changes one's time zone, language and e-mail notifications."""
     form = DisplayForm(request.POST, instance=current_user(request))
     if not form.is_valid():
         return _page(request, TokenForm(), display_form=form)

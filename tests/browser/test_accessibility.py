@@ -4,22 +4,15 @@ the Rank screen weighs."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from io import BytesIO
 from pathlib import Path
 
 import pytest
 from django.urls import reverse
 from playwright.sync_api import Page
 
-from annotation.actions import invitations, projects, snapshots, uploads, webhook_delivery, webhooks
-from annotation.logic.questions import read_questions
-from annotation.models import Delivery, Judgment, Member, User
+from annotation.models import User
 from tests import builders, screens
-from tests.training import round_helpers
-from training.models import Run
-from training.registry.actions import add_model
-from training.rounds import transitions
-from training.runs.actions import claim_run, finish_run, record_metrics, start_run
+from tests.world import make_world
 
 pytestmark = pytest.mark.slow(80)
 
@@ -27,33 +20,6 @@ AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 RULES_ON_COLOURS = ["color-contrast", "link-in-text-block"]
 WIDTHS = {"desktop": (1280, 800), "phone": (390, 844), "desktop at 200%": (640, 400)}
-ANSWERS = [
-    "# A heading\n\n```python\ndef f(x: int) -> int:\n    # a comment\n    return x * 2  # "
-    + "long " * 40
-    + "\n```",
-    "| a | b |\n|---|---|\n" + "| one | two |\n" * 30,
-    "الطقس هو حالة الجو في مكان ووقت معيّنين.\n\n> مثال",
-    "- one\n- two\n  1. three\n\n" + "A long paragraph. " * 300,
-]
-
-QUESTIONS = [
-    {"kind": "rating", "label": "Truthfulness", "low": "false", "high": "true"},
-    {"kind": "flag", "label": "Rude"},
-    {"kind": "text", "label": "What is missing?", "min_chars": 10},
-    {"kind": "comments", "label": "Comments"},
-]
-CRITERIA = ("helpfulness", "truthfulness", "harmlessness", "follows_the_instructions")
-RUN_REPORT = {
-    "accuracy": 0.7,
-    "reliability": [{"confidence": 0.62, "accuracy": 0.6, "pairs": 80}],
-    "accuracy_by_criterion": [{"criterion": name, "accuracy": 0.7, "pairs": 40} for name in CRITERIA],
-    "criteria_correlation": [[0.25] * (1 + len(CRITERIA))] * (1 + len(CRITERIA)),
-}
-ROUND_REPORT = {
-    "wins": [{"by": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
-    "reward_by_kl": [{"name": "PPO run 1", "points": [[0.0, 0.1], [1.2, 0.9], [4.2, 1.0]]}],
-}
-
 SignIn = Callable[[Page, User], None]
 
 
@@ -68,71 +34,8 @@ def bob(transactional_db: None) -> User:
 
 
 @pytest.fixture
-def world(alice: User, bob: User, tmp_path: Path, settings: object) -> screens.World:
-    """A project in which everything has happened once."""
-    asked = {"asks_quality": True, "asks_flags": True, "asks_safety": True, "rationale": "optional"}
-    project = builders.project(alice, "Helpfulness", k=4)
-    builders.join(project, bob, Member.Role.ANNOTATOR)
-    builders.items(project, 12)
-    for _ in range(8):
-        builders.judgment(project, bob)
-    projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
-    project.members.update(confirmed_guideline=project.guideline)
-    frozen = snapshots.create_snapshot(project=project, creator=alice)
-    policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
-    run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
-    claimed = claim_run(run.pk)
-    assert claimed is not None
-    for step in range(1, 9):
-        record_metrics(claimed, step=step, values={"loss": 1 / step, "accuracy": 0.5 + step / 20})
-    finish_run(
-        claimed,
-        state=Run.State.DONE,
-        result={"seconds": 60.0, "metrics": {"loss": 0.1}, "report": RUN_REPORT},
-    )
-    started = transitions.start_round(loop=round_helpers.make_loop(project, alice), creator=alice)
-    started.report = ROUND_REPORT
-    started.save()
-    upload = uploads.save_upload(
-        project=project,
-        name="prompts.jsonl",
-        file=BytesIO(b'{"prompt": "Why?", "responses": ["a", "b"]}\n'),
-        creator=alice,
-    )
-    _, key = invitations.invite(project=project, creator=alice, role=Member.Role.ANNOTATOR)
-    hook = webhooks.add(
-        project=project, url="https://example.com/hooks", events=["snapshot.frozen"], creator=alice
-    )
-    refused = {"status": 500, "answer": "No " * 100, "problem": "It answered 500.", "attempts": 9}
-    Delivery.objects.create(webhook=hook, event="test", body={"a": 1}, state="failed", **refused)
-    webhook_delivery.send_test(hook)
-    pairs = builders.project(alice, "Pairs", k=2, **asked)
-    projects.write_questions(project=pairs, questions=read_questions(QUESTIONS), author=alice)
-    letters = builders.project(alice, "Letters", task="demonstrations")
-    changed = builders.project(alice, "Changed")
-    for other in (pairs, letters, changed):
-        builders.join(other, bob, Member.Role.ANNOTATOR)
-    projects.write_guideline(project=changed, text="Prefer the **honest** answer.", author=alice)
-    builders.imported(pairs, {"prompt": ANSWERS[3], "responses": ANSWERS[:2]})
-    builders.imported(letters, {"prompt": "Write a letter."})
-    builders.imported(project, {"prompt": ANSWERS[0], "responses": ANSWERS})
-    project.slots.filter(state="open").exclude(item=project.items.latest("id")).update(priority=-1)
-    judgment = Judgment.objects.latest("id")
-    return screens.World(
-        project=project,
-        pairs=pairs,
-        letters=letters,
-        judgment=judgment.pk,
-        item=judgment.item_id,
-        annotator=bob.username,
-        lead=alice.pk,
-        run=run.pk,
-        model=policy.pk,
-        round=started.pk,
-        upload=upload.pk,
-        webhook=hook.pk,
-        invitation=key,
-    )
+def world(alice: User, bob: User) -> screens.World:
+    return make_world(alice, bob)
 
 
 def test_every_url_is_a_page_that_is_looked_at_or_said_to_be_none() -> None:

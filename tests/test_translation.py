@@ -1,0 +1,138 @@
+"""Every text of every page goes through Django's translations."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.urls import reverse
+
+from annotation.logic.time_zones import zone_names
+from annotation.models import User
+from tests import builders, screens
+from tests.pseudo_language import WORD, plain_words, pseudo_language
+from tests.world import make_world
+
+# names, and what files, settings and programs call things
+NAMES = """
+palate api csv json jsonl parquet json-lines markdown url urls utc http https kl ppo dpo rlhf trl grpo sft llama instructgpt csv
+tsv ndjson gz utf pdf html ok kb mb gb iso iana rss id ids sha cpu gpu cuda nats ipo kto lora tldr utc
+""".split()
+
+
+def known_words() -> set[str]:
+    """The words that stand in the database."""
+    found: set[str] = set()
+    with connection.cursor() as cursor:
+        tables = [
+            table
+            for table in connection.introspection.table_names()
+            if table.split("_")[0] in ("annotation", "training")
+        ]
+        for table in tables:
+            cursor.execute(f'SELECT to_jsonb(t)::text FROM "{table}" t')
+            for (row,) in cursor.fetchall():
+                found.update(word.lower() for word in WORD.findall(row))
+    return found | {word.lower() for name in zone_names() for word in WORD.findall(name)}
+
+
+@pytest.fixture
+def world(transactional_db: None) -> screens.World:
+    return make_world(builders.user("alice", is_staff=True), builders.user("bob"))
+
+
+@pytest.mark.slow(20)
+def test_no_page_has_a_text_that_is_not_translated(world: screens.World) -> None:
+    known = {*known_words(), *NAMES}
+    plain: list[str] = []
+    for who, table in (("", screens.SIGNED_OUT), ("bob", screens.ANNOTATOR), ("alice", screens.LEAD)):
+        client = Client()
+        if who:
+            client.force_login(User.objects.get(username=who), backend="annotation.backends.AccountBackend")
+        pages = screens.paths(table, world)
+        if who == "bob":
+            for slug in (world.pairs.slug, world.letters.slug, "changed"):
+                pages[f"work-{slug}"] = reverse("work", args=[slug])
+        for name, path in pages.items():
+            with pseudo_language():
+                response = client.get(path, follow=True)
+            assert response.status_code == 200, (name, path)
+            plain += [f"{name}: {text}" for text in plain_words(response.content.decode(), known)]
+    assert not plain, f"{len(plain)} texts:\n" + "\n".join(plain)
+
+
+SENTENCE = re.compile(r"""(?<![\w.-])(["'`])(?:[A-Z][a-z]+|[a-z]+ [a-z]+)[ .,!?’…a-z](?:(?!\1).)*\1""")
+MARKED = re.compile(r"n?gettext\($")
+
+
+def test_no_script_has_a_text_that_is_not_translated() -> None:
+    plain: list[str] = []
+    for path in sorted(Path("static/js").rglob("*.js")):
+        code = re.sub(r"//[^\n]*", "", path.read_text())
+        plain += [
+            f"{path}: {found.group()}"
+            for found in SENTENCE.finditer(code)
+            if not MARKED.search(code[: found.start()].rstrip())
+        ]
+    assert not plain, f"{len(plain)} texts:\n" + "\n".join(plain)
+
+
+# what is meant for who runs the site or writes programs: it is in English
+IN_ENGLISH = ("core", "demo", "management", "api", "migrations")
+NOT_SHOWN = {
+    "ImproperlyConfigured",
+    "RuntimeError",
+    "AssertionError",
+    "TypeError",
+    "NotImplementedError",
+    "KeyError",
+    "CommandError",
+}
+MESSAGES = {"success", "warning", "error", "info", "add_message"}
+NAMED = {"label", "help_text", "verbose_name", "error_messages", "labels", "help_texts"}
+# of a model: of its fields, only those that a form shows need it, which is seen on the page
+OF_FIELDS = {"help_text", "verbose_name"}
+
+
+def _texts(node: ast.expr) -> Iterator[ast.expr]:
+    """The texts in an expression that no function translates."""
+    if isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str)):
+        yield node
+    elif isinstance(node, ast.Dict):
+        for value in node.values:
+            yield from _texts(value)
+    elif isinstance(node, ast.BinOp | ast.IfExp):
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.expr):
+                yield from _texts(child)
+
+
+def _is_prose(node: ast.expr) -> bool:
+    parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+    text = " ".join(part.value for part in parts if isinstance(part, ast.Constant))
+    return bool(re.search(r"[A-Za-z]{2,} [A-Za-z]{2,}|^[A-Z][a-z]+$", text))
+
+
+def test_no_message_or_label_is_left_untranslated() -> None:
+    plain: list[str] = []
+    for path in sorted([*Path("annotation").rglob("*.py"), *Path("training").rglob("*.py")]):
+        if set(path.parts) & set(IN_ENGLISH) or path.name == "admin.py":
+            continue
+        names = NAMED - OF_FIELDS if "models" in path.parts else NAMED
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Assign) and getattr(call.targets[0], "id", "") in names:
+                found = [*_texts(call.value)]
+            elif isinstance(call, ast.Call):
+                name = getattr(call.func, "attr", "") or getattr(call.func, "id", "")
+                shown = (name.endswith("Error") and name not in NOT_SHOWN) or name in MESSAGES
+                found = [text for argument in call.args if shown for text in _texts(argument)]
+                found += [text for word in call.keywords if word.arg in names for text in _texts(word.value)]
+            else:
+                continue
+            plain += [f"{path}:{text.lineno}: {ast.unparse(text)}" for text in found if _is_prose(text)]
+    assert not plain, f"{len(plain)} texts:\n" + "\n".join(plain)
