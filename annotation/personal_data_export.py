@@ -125,6 +125,7 @@ def _judgments(user: User) -> Iterator[Record]:
             "seconds": judgment.seconds,
             "supersedes": judgment.supersedes_id,
             "created_at": judgment.created_at,
+            "submitted_at": judgment.submitted_at,
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -280,7 +280,8 @@ class WorkStatus:
 WORK_STATUS = f"""
 SELECT remaining.items,
     (SELECT count(*) FROM annotation_judgment
-     WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(midnight)s AND item_id <> %(besides)s),
+     WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(midnight)s
+       AND item_id <> ALL (%(before)s::bigint[])),
     (SELECT max(number) FROM annotation_guideline WHERE project_id = %(project)s),
     (SELECT data FROM annotation_draft WHERE item_id = %(item)s AND annotator_id = %(user)s)
 FROM ({MEMBER} WHERE user_id = %(user)s AND project_id = %(project)s) AS member
@@ -288,21 +289,21 @@ FROM ({MEMBER} WHERE user_id = %(user)s AND project_id = %(project)s) AS member
 """
 
 
-def work_status(project: Project, user: User, item: Item, *, after: int | None = None) -> WorkStatus:
-    """after: the id of an item on the screen, if this one is shown once that one is judged."""
+def work_status(project: Project, user: User, item: Item, *, after: Sequence[int] = ()) -> WorkStatus:
+    """after: the ids of the items that are judged before this one is shown."""
     values = {
         "project": project.pk,
         "user": user.pk,
         "item": item.pk,
         "midnight": midnight(),
-        "besides": after or 0,
-        "shown": [item.pk, after or 0],
+        "before": list(after),
+        "shown": [item.pk, *after],
     }
     # the limit as a constant: with a parameter, PostgreSQL would plan the statement again each time
     statement = WORK_STATUS.replace("%(many)s", str(MANY_LEFT))
     left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
     # this item is left, too: counted like that whether or not its answer is known
-    return WorkStatus(left + 1, today + bool(after), guideline_number, json.loads(draft) if draft else None)
+    return WorkStatus(left + 1, today + len(after), guideline_number, json.loads(draft) if draft else None)
 
 
 _ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")

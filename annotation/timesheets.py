@@ -15,21 +15,28 @@ from django.db import connection
 from django.utils import timezone
 
 from annotation.logic.active_time import IDLE_AFTER_WRITING_S, active_seconds, interval
+from annotation.logic.device_times import MAX_LATE_S
 from annotation.logic.time_zones import DAY, day_start
 from annotation.models import Project, User
 
 CALENDAR_WEEKS = 12
 
+# by when it was submitted; what a page could only send later has a later `created_at`
+SUBMITTED_AT = "COALESCE({act}.submitted_at, {act}.created_at)"
+IN_PERIOD = f"""
+    {{act}}.created_at >= %(since)s AND {{act}}.created_at < %(until)s::timestamptz + make_interval(secs => {MAX_LATE_S})
+    AND {SUBMITTED_AT} >= %(since)s AND {SUBMITTED_AT} < %(until)s
+"""
 # Every judgment, revision and skip of a period. Revisions have no time of their own: `seconds` is that of the first judgment.
-ACTS = """
+ACTS = f"""
 SELECT CASE WHEN judgment.supersedes_id IS NULL THEN 'item' ELSE 'edit' END, judgment.annotator_id, item.project_id,
-    judgment.created_at, judgment.seconds, judgment.demonstration_id IS NOT NULL
+    {SUBMITTED_AT.format(act="judgment")}, judgment.seconds, judgment.demonstration_id IS NOT NULL
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE judgment.created_at >= %(since)s AND judgment.created_at < %(until)s AND {judgments}
+WHERE {IN_PERIOD.format(act="judgment")} AND {{judgments}}
 UNION ALL
-SELECT 'skip', skip.annotator_id, item.project_id, skip.created_at, skip.seconds, false
+SELECT 'skip', skip.annotator_id, item.project_id, {SUBMITTED_AT.format(act="skip")}, skip.seconds, false
 FROM annotation_skip AS skip JOIN annotation_item AS item ON item.id = skip.item_id
-WHERE skip.created_at >= %(since)s AND skip.created_at < %(until)s AND {skips}
+WHERE {IN_PERIOD.format(act="skip")} AND {{skips}}
 ORDER BY 4
 """
 OF_USER = {"judgments": "judgment.annotator_id = %(user)s", "skips": "skip.annotator_id = %(user)s"}

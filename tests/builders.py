@@ -11,6 +11,7 @@ from django.contrib.auth.hashers import make_password
 
 from annotation.actions import import_rows, judgments, leases, projects
 from annotation.actions.leases import Lease
+from annotation.logic.device_times import NO_TIMES, DeviceTimes
 from annotation.models import Judgment, Member, Project, User
 
 
@@ -88,6 +89,7 @@ def submit(
     *,
     degree: str | None = None,
     key: uuid.UUID | None = None,
+    times: DeviceTimes = NO_TIMES,
 ) -> Judgment:
     """The lease's item, judged: `ranks` in the order shown (1, 2, 3, … if left out)."""
     if len(lease.shown_order) == 2:
@@ -97,4 +99,5 @@ def submit(
         ranks=dict(zip(lease.shown_order, ranks or range(1, 10), strict=False)),
         degree=degree,
         idempotency_key=key or uuid.uuid4(),
+        times=times,
     )

@@ -15,6 +15,7 @@ from annotation.actions import qualification
 from annotation.actions.leases import Lease
 from annotation.db import prepared_statements
 from annotation.db.prepared_statements import Columns
+from annotation.logic.device_times import NO_TIMES, DeviceTimes
 from annotation.logic.judgment_input import (
     AlreadyJudged,
     JudgmentError,
@@ -65,13 +66,16 @@ closed_slot AS (
     RETURNING slot.id, slot.opened_at),
 judgment AS (
     INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, question_set_id, degree, shown_order,
-                                     rationale, answers, demonstration_id, seconds, idempotency_key, created_at)
+                                     rationale, answers, demonstration_id, seconds, idempotency_key, created_at,
+                                     submitted_at)
     SELECT %(item)s, (SELECT id FROM closed_slot), %(annotator)s,
         %(guideline)s::bigint, %(question_set)s::bigint,
         %(degree)s::varchar, %(shown)s::bigint[], %(rationale)s::text, %(answers)s::jsonb, %(demonstration)s::bigint,
-        GREATEST(0, extract(epoch FROM statement_timestamp()
-                            - COALESCE((SELECT opened_at FROM closed_slot), to_timestamp(%(opened)s)))),
-        %(key)s::uuid, statement_timestamp()
+        GREATEST(0, LEAST(%(seconds)s::float8, extract(epoch FROM statement_timestamp()
+                            - COALESCE((SELECT opened_at FROM closed_slot), to_timestamp(%(opened)s))) - %(late)s::float8)),
+        %(key)s::uuid, statement_timestamp(),
+        CASE WHEN %(is_late)s THEN GREATEST(to_timestamp(%(opened)s),
+                                            statement_timestamp() - make_interval(secs => %(late)s::float8)) END
     WHERE NOT EXISTS (SELECT FROM earlier)
     RETURNING *),
 placements AS (
@@ -97,6 +101,7 @@ def submit(
     ratings: Mapping[int, ResponseRatings] = NO_RATINGS,
     text: str = "",
     answers: Mapping[str, str] = NO_ANSWERS,
+    times: DeviceTimes = NO_TIMES,
 ) -> Judgment:
     """Record the judgment of the lease's annotator. Sending the same key again returns the judgment already recorded.
 
@@ -107,6 +112,7 @@ def submit(
         ratings: response id -> what the annotator entered for it beside its rank.
         text: the answer that they wrote, if the item asks for one. It becomes a response to the prompt, with them as author.
         answers: key of a question of the project's own -> free text.
+        times: when it was submitted, if a page could only send it later.
 
     A judgment that arrives after its lease has expired takes a slot of its item that nobody has filled, even if somebody else
     has opened it meanwhile; if others have filled them all it is stored without a slot, and does not count towards the overlap.
@@ -122,7 +128,7 @@ def submit(
     )
     check(values)
     try:
-        judgment = _record(lease, values, idempotency_key)
+        judgment = _record(lease, values, idempotency_key, times)
     except IntegrityError:
         # the same submit arrived twice at once, and the other one was first
         judgment = _recorded_before(lease, idempotency_key)
@@ -135,22 +141,27 @@ def submit(
     return judgment
 
 
-def _record(lease: Lease, values: JudgmentInput, key: uuid.UUID) -> Judgment | None:
+def _record(lease: Lease, values: JudgmentInput, key: uuid.UUID, times: DeviceTimes) -> Judgment | None:
     """The new judgment; None if the annotator has judged the item before, or used the key before."""
     if values.is_ranking:
-        return _execute_submit(lease, values, key, demonstration_id=None)
+        return _execute_submit(lease, values, key, times, demonstration_id=None)
     with transaction.atomic():
         prompt_id = Item.objects.values_list("prompt_id", flat=True).get(pk=lease.item_id)
         annotator = User.objects.get(pk=lease.annotator_id)
         demonstration = _get_or_create_demonstration(lease.project_id, prompt_id, annotator, values.text)
-        judgment = _execute_submit(lease, values, key, demonstration_id=demonstration.pk)
+        judgment = _execute_submit(lease, values, key, times, demonstration_id=demonstration.pk)
         if judgment is None:
             transaction.set_rollback(True)
     return judgment
 
 
 def _execute_submit(
-    lease: Lease, values: JudgmentInput, key: uuid.UUID, *, demonstration_id: int | None
+    lease: Lease,
+    values: JudgmentInput,
+    key: uuid.UUID,
+    times: DeviceTimes,
+    *,
+    demonstration_id: int | None,
 ) -> Judgment | None:
     parameters: dict[str, Any] = {
         "annotator": lease.annotator_id,
@@ -159,6 +170,9 @@ def _execute_submit(
         "key": key,
         "shown": list(values.shown_order),
         "opened": lease.opened_at,
+        "seconds": times.seconds,
+        "late": times.late,
+        "is_late": times.is_late,
         "guideline": lease.guideline_id,
         "question_set": lease.question_set_id,
         "degree": values.degree,

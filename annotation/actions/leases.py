@@ -7,6 +7,7 @@ import enum
 import random
 import struct
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -188,7 +189,7 @@ claimed AS (
     WHERE NOT (SELECT paused OR unconfirmed FROM member) AND slot.id = COALESCE(
         (SELECT leased.id FROM annotation_slot AS leased
          WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s AND leased.state = 'leased'
-           AND leased.id <> %(on_screen)s AND leased.restricted <= (SELECT reviews FROM member)
+           AND leased.id <> ALL (%(besides)s::bigint[]) AND leased.restricted <= (SELECT reviews FROM member)
          ORDER BY leased.opened_at, leased.id LIMIT 1 FOR UPDATE),
         {free_in_batch}, {free_slot})
     RETURNING slot.id, slot.item_id, slot.token, slot.shown_order, slot.opened_at)
@@ -221,7 +222,7 @@ claimed AS (
       AND NOT (SELECT paused OR unconfirmed FROM member)
       AND NOT EXISTS (SELECT FROM annotation_slot AS leased
                       WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s
-                        AND leased.state = 'leased' AND leased.id <> %(on_screen)s
+                        AND leased.state = 'leased' AND leased.id <> ALL (%(besides)s::bigint[])
                         AND leased.restricted <= (SELECT reviews FROM member))
       AND {NEW_TO_ANNOTATOR.format(item="item.id")}
       AND (%(gold_only)s OR EXISTS (SELECT FROM annotation_slot AS free WHERE {FREE}))
@@ -234,12 +235,18 @@ FROM member LEFT JOIN claimed ON true
 
 
 def claim(
-    *, project: Project, annotator: User, on_screen: Lease | None = None, confirmed_only: bool = False
+    *,
+    project: Project,
+    annotator: User,
+    on_screen: Lease | None = None,
+    held: Sequence[Lease] = (),
+    confirmed_only: bool = False,
 ) -> Lease | None:
     """Lease an item to the annotator; None when nothing is left for them.
 
     Claiming again returns the same lease. With `on_screen`, the lease of the item that they see now, it claims the item
-    after that one, under a lease of its own; the time on task of that item starts when it comes on the screen.
+    after that one, under a lease of its own; the time on task of that item starts when it comes on the screen. `held` are the
+    leases of the other items that their page has: those behind the one on the screen, and those whose submit is still to come.
 
     Items of the annotator's batches come first, and those of other people's batches never.
 
@@ -254,7 +261,7 @@ def claim(
         GuidelinesUnconfirmed
         QueueError: they are not a member.
     """
-    request = _Request(project, annotator, on_screen, confirmed_only)
+    request = _Request(project, annotator, on_screen, held, confirmed_only)
     draw = _random.random()
     if draw < project.gold_rate:
         gold = _execute_claim(CLAIM_GOLD, request)
@@ -275,6 +282,7 @@ class _Request:
     project: Project
     annotator: User
     on_screen: Lease | None
+    held: Sequence[Lease]
     confirmed_only: bool
 
 
@@ -300,6 +308,7 @@ def _execute_claim(
         "minutes": project.lease_minutes,
         "qualifies": project.qualification_items > 0,
         "on_screen": on_screen.slot_id if on_screen else 0,
+        "besides": [lease.slot_id for lease in (*request.held, *filter(None, [on_screen]))],
         "control": control,
         "gold_only": gold_only,
         "confirmed_only": request.confirmed_only,
@@ -352,7 +361,9 @@ def _claim_for_qualification(request: _Request) -> Lease | None:
         return None
     if qualification.decide(project_id=project.pk, user_id=annotator.pk, no_items_left=True) is None:
         raise Paused("This project starts with a qualification, which has no items yet. Ask its lead.")
-    return claim(project=project, annotator=annotator, confirmed_only=request.confirmed_only)
+    return claim(
+        project=project, annotator=annotator, held=request.held, confirmed_only=request.confirmed_only
+    )
 
 
 # --- renewing -------------------------------------------------------------------------------------------------
@@ -377,7 +388,7 @@ class LeaseState(enum.Enum):
 
 
 def renew(*, lease: Lease) -> LeaseState:
-    """Extend the annotator's leases, on the item on the screen and on the one claimed ahead, to their full time from now.
+    """Extend the annotator's leases, on the item on the screen and on those claimed ahead, to their full time from now.
     A judgment is stored whatever the state of its lease."""
     leased = prepared_statements.rows(RENEW, {"annotator": lease.annotator_id, "project": lease.project_id})
     if (lease.slot_id, uuid.UUID(lease.token)) in leased:

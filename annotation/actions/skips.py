@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -12,18 +13,22 @@ from annotation.actions import items, qualification
 from annotation.actions.leases import Lease
 from annotation.actions.queue import QueueError
 from annotation.logic import skip_routing
+from annotation.logic.device_times import NO_TIMES, DeviceTimes
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
 from annotation.logic.storable_text import UnstorableError, dump_json
 from annotation.models import Draft, Item, Judgment, Skip, Slot
 
 
-def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None:
+def skip(
+    *, lease: Lease, reason: str, note: str = "", data: Any = None, times: DeviceTimes = NO_TIMES
+) -> None:
     """Release the annotator's slot, for somebody else, and record why; enough skips for the same reason take the item away
     from annotators (`logic.skip_routing`). Skipping twice changes nothing, nor does skipping an item already judged.
 
     Args:
         note: the annotator's own words.
         data: what they had entered, any JSON, if they send the item to a reviewer.
+        times: when it was submitted, if a page could only send it later.
 
     Raises:
         QueueError: the reason is unknown, or the note or the data cannot be stored.
@@ -43,7 +48,11 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
         if Judgment.objects.filter(by_annotator).exists():
             return
         slot = Slot.objects.filter(by_annotator, state=Slot.State.LEASED).first()
+        submitted_at = timezone.now() - timedelta(seconds=times.late)
         opened_at = slot.opened_at if slot else None
+        if opened_at is None and times.seconds is not None:
+            opened_at = datetime.fromtimestamp(lease.opened_at, UTC)
+        seconds = (submitted_at - opened_at).total_seconds() if opened_at else None
         Slot.objects.filter(by_annotator).update(
             batch=None
         )  # somebody else may have it, also outside of the batch
@@ -55,7 +64,8 @@ def skip(*, lease: Lease, reason: str, note: str = "", data: Any = None) -> None
                 "reason": reason,
                 "note": note.strip(),
                 "data": data,
-                "seconds": (timezone.now() - opened_at).total_seconds() if opened_at else None,
+                "seconds": None if seconds is None else max(0.0, min(seconds, times.seconds or seconds)),
+                "submitted_at": submitted_at if times.is_late else None,
             },
         )
         Draft.objects.filter(by_annotator).delete()

@@ -1,6 +1,7 @@
 """Active time: how long somebody worked, from when they opened and submitted items.
 
-An item is worked on from when it came on the screen until it was submitted or skipped, both by the server's clock. If that
+An item is worked on from when it came on the screen until it was submitted or skipped, by the server's clock; where a page could
+only send it later, it says how much later (`device_times`). If that
 took longer than `IDLE_AFTER_S`, only the last `IDLE_AFTER_S` before the submit count: the page was left open. Time in which
 two items were open counts once.
 """

@@ -64,6 +64,9 @@ class Judgment(models.Model):
     supersedes = models.OneToOneField("self", models.PROTECT, null=True, related_name="superseded_by")
     idempotency_key = models.UUIDField()
     created_at = models.DateTimeField(auto_now_add=True)
+    submitted_at = models.DateTimeField(
+        null=True, editable=False, help_text="When it was submitted, if a page could only send it later."
+    )
 
     objects = JudgmentQuerySet.as_manager()
 

@@ -186,6 +186,7 @@ class Skip(models.Model):
     data = models.JSONField(null=True, blank=True)
     resolved_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    submitted_at = models.DateTimeField(null=True, editable=False, help_text="As of a judgment.")
 
     class Meta:
         constraints = [

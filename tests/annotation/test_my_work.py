@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import uuid
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from unittest.mock import patch
 from zoneinfo import ZoneInfo
@@ -17,6 +18,7 @@ from django.utils import timezone
 
 from annotation import queries, timesheets
 from annotation.actions import judgments, leases, skips
+from annotation.logic.device_times import DeviceTimes
 from annotation.models import Judgment, Member, Project, Skip, Slot, User
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
@@ -199,6 +201,43 @@ class ZoneTests(WorkTestCase):
         self.assertContains(self.page(), "Asia/Kolkata time")
         self.sign_in(self.dana)
         self.assertContains(self.page(), "UTC time")
+
+
+class LateTests(WorkTestCase):
+    """What was done without a network, and arrived later."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        claimed = timezone.now() - timedelta(hours=2)
+        for minutes in (90, 80, 70):
+            lease = leases.claim(project=self.project, annotator=self.bob)
+            Slot.objects.filter(pk=lease.slot_id).update(opened_at=None)
+            early = replace(lease, opened_at=claimed.timestamp())
+            times = DeviceTimes(seconds=300, late=60 * minutes)
+            builders.submit(early, times=times)
+        lease = leases.claim(project=self.project, annotator=self.bob)
+        Slot.objects.filter(pk=lease.slot_id).update(opened_at=None)
+        skips.skip(
+            lease=replace(lease, opened_at=claimed.timestamp()),
+            reason="broken",
+            times=DeviceTimes(seconds=300, late=60 * 60),
+        )
+
+    def test_each_act_counts_for_the_time_in_which_it_was_done(self) -> None:
+        now = timezone.now()
+        acts = timesheets.acts_of(self.bob, now - timedelta(hours=3), now)
+        assert [act.kind for act in acts] == ["item", "item", "item", "skip"]
+        ages = [(now - act.at) / timedelta(minutes=1) for act in acts]
+        assert ages == pytest.approx([90, 80, 70, 60], abs=1)
+        zone = ZoneInfo("UTC")
+        first = (now - timedelta(hours=3)).date()
+        work = timesheets.total(timesheets.lines_of_user(self.bob, first, now.date(), zone))
+        assert work.active_seconds == pytest.approx(4 * 300, abs=1)
+
+    def test_a_period_has_what_was_done_in_it_whenever_it_arrived(self) -> None:
+        now = timezone.now()
+        acts = timesheets.acts_of(self.bob, now - timedelta(minutes=85), now - timedelta(minutes=65))
+        assert len(acts) == 2
 
 
 class SkipTimeTests(WorkTestCase):

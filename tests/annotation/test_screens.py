@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from django.urls import reverse
 from django.utils import timezone
 
 from annotation.actions import drafts
 from annotation.actions.judgments import ResponseRatings
-from annotation.models import Draft, Item, Judgment, Member, Placement, Skip, Slot
+from annotation.models import Draft, Item, Judgment, Member, Placement, Project, Skip, Slot
 from annotation.views.judging.form_input import FormInput
 from tests import builders
 from tests.annotation.judging import HTMX, JudgingTestCase
@@ -56,6 +57,60 @@ class AheadTests(JudgingTestCase):
         # who it is, their role with the project, the submit, the claim, its item with its answers, counters and draft
         with self.assertNumQueries(6):
             assert self.send(form).status_code == 200
+
+    def test_a_page_holds_as_many_items_as_the_project_allows(self) -> None:
+        Project.objects.update(items_ahead=2)
+        first = self.open()
+        second = self.ahead(first).context
+        third = self.send({"ticket": first["ticket"], "held": [second["ticket"]]}, "work-ahead").context
+        assert len({one["lease"].item_id for one in (first, second, third)}) == 3
+        assert [one["work_status"].today for one in (first, second, third)] == [0, 1, 2]
+        assert [one["work_status"].left for one in (first, second, third)] == [4, 3, 2]
+        full = self.send(
+            {"ticket": first["ticket"], "held": [second["ticket"], third["ticket"]]}, "work-ahead"
+        )
+        self.assertNotContains(full, 'id="work"')
+        assert Slot.objects.filter(annotator=self.bob, state="leased").count() == 3
+
+    def test_an_item_whose_submit_is_still_to_come_is_not_sent_again(self) -> None:
+        first = self.open()
+        second = self.ahead(first).context
+        third = self.send(self.ranked(first, 1, 2, 3, 4, held=[second["ticket"]])).context
+        assert third["lease"].item_id not in (first["lease"].item_id, second["lease"].item_id)
+        assert Slot.objects.get(pk=third["lease"].slot_id).opened_at is not None
+
+    def test_a_held_ticket_of_nonsense_or_of_somebody_else_changes_nothing(self) -> None:
+        first = self.open()
+        self.sign_in(self.dana)
+        other = self.open()
+        self.sign_in(self.bob)
+        held = ["nonsense", other["ticket"]]
+        response = self.send(self.ranked(first, 1, 2, 3, 4, held=held))
+        assert response.status_code == 200
+        assert response.context["lease"].item_id != first["lease"].item_id
+
+    def test_what_could_only_be_sent_later_has_the_time_at_which_it_was_submitted(self) -> None:
+        context = self.open()
+        hour = timedelta(hours=1)
+        Slot.objects.filter(annotator=self.bob).update(opened_at=timezone.now() - hour)
+        form = self.ranked(context, 1, 2, 3, 4, seconds="41.5", late="0.2")
+        self.send(form)
+        judgment = Judgment.objects.get()
+        assert (judgment.seconds, judgment.submitted_at) == (41.5, None)
+
+    def test_a_page_cannot_claim_more_time_than_there_was(self) -> None:
+        context = self.open()
+        for late in ("nan", "-5", "x", "1e400"):
+            self.send(self.ranked(context, 1, 2, 3, 4, seconds="1e9", late=late))
+            judgment = Judgment.objects.get()
+            assert judgment.seconds < 60
+            assert judgment.submitted_at is None
+        other = self.open()
+        self.send(self.ranked(other, 1, 2, 3, 4, seconds="-1", late="3600"))
+        late = Judgment.objects.latest("id")
+        assert late.seconds == 0
+        # not before the item was given out
+        assert late.submitted_at.timestamp() == pytest.approx(other["lease"].opened_at, abs=0.001)
 
     def test_the_time_on_an_item_begins_when_it_is_on_the_screen(self) -> None:
         first = self.open()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from playwright.sync_api import Page, Route, expect
 
 from annotation.models import Draft, Judgment, Slot
+from annotation.opaque import opaque_id
 from tests.browser.judging import (
     Cast,
     SignIn,
@@ -12,12 +15,15 @@ from tests.browser.judging import (
     expect_left,
     expect_saved,
     lose_response,
+    module,
     order,
     press,
+    saved_ranks,
     url,
     wait_for_next_item,
     wait_for_submit,
 )
+from tests.processes import until
 
 __all__ = ["cast"]
 
@@ -33,8 +39,9 @@ def item(page: Page) -> str:
     return page.locator("#work").get_attribute("data-item") or ""
 
 
-def text_of_a(page: Page) -> str:
-    return page.locator(".answer-body").first.inner_text()
+def shown_id(judgment: Judgment, cast: Cast) -> str:
+    """As Bob's pages name its item."""
+    return opaque_id("item", judgment.item_id, cast.bob.pk)
 
 
 class TestAhead:
@@ -63,25 +70,20 @@ class TestAhead:
         expect_saved([1, 2, 3, 4], [4, 3, 2, 1], [1, 1, 1, 1])
         assert not Slot.objects.exclude(state="done").exists()
 
-    def test_a_failed_submit_comes_back_with_its_input_and_keeps_what_was_begun(
-        self, page: Page, cast: Cast, sign_in: SignIn
-    ) -> None:
+    def test_the_work_goes_on_while_a_submit_fails(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
         open_with_next(page, url(cast.project(items=2)))
         first = item(page)
-        held: list[Route] = []
-        page.route("**/work/", lambda route: held.append(route))
+        page.route("**/work/", lambda route: route.abort())
         press(page, "2 1 4 3 Enter")
         expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
-        press(page, "3 1")  # begun on the second one
-        page.route("**/work/", lambda route: route.abort())
-        held[0].abort()
-        expect(page.locator("#not-saved")).to_contain_text("kept on this device")
-        assert item(page) == first
-        assert order(page) == "B>A>D>C"
+        expect(page.locator("#not-saved")).to_contain_text("Your work on 1 item is kept on this device")
+        second = item(page)
+        press(page, "3 1")
         page.unroute("**/work/")  # it is sent again by itself
-        expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
-        assert order(page) == "B>A"
+        expect(page.locator(".toast", has_text="is saved now")).to_be_visible()
+        expect(page.locator("#not-saved")).to_be_hidden()
+        assert (item(page), order(page)) == (second, "B>A")
         press(page, "c 2 4 Enter")
         expect(page.locator(".finished")).to_be_visible()
         expect_saved([2, 1, 4, 3], [3, 1, 2, 4])
@@ -95,9 +97,8 @@ class TestAhead:
         press(page, "1 2 3 4 Enter")
         expect(page.locator("#not-saved")).to_be_visible()
         page.unroute("**/work/")
-        press(page, "Enter")
+        expect(page.locator("#not-saved")).to_be_hidden()
         expect_left(page, 1)
-        wait_for_submit(page)
         expect_saved([1, 2, 3, 4])
 
     def test_a_second_submit_waits_for_the_first(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
@@ -115,28 +116,26 @@ class TestAhead:
         wait_for_submit(page)
         expect_saved([1, 2, 3, 4], [1, 1, 1, 1])
 
-    def test_a_failed_submit_is_repeated_and_not_the_one_that_waited_for_it(
+    def test_the_last_held_item_stays_until_the_server_has_it(
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
         sign_in(page, cast.bob)
-        open_with_next(page, url(cast.project(items=2)))
-        first = item(page)
+        open_with_next(page, url(cast.project(items=3)))
         held: list[Route] = []
         page.route("**/work/", lambda route: held.append(route))
         press(page, "1 2 3 4 Enter 4 3 2 1 Enter")
         expect(page.locator('#work[aria-busy="true"]')).to_be_visible()
+        second = item(page)
         page.route("**/work/", lambda route: route.abort())
         held[0].abort()
-        expect(page.locator("#not-saved")).to_be_visible()
-        assert item(page) == first
-        page.unroute("**/work/")  # it is sent again by itself
-        expect(page.locator(f'#work:not([data-item="{first}"])')).to_be_visible()
+        expect(page.locator("#not-saved")).to_contain_text("Your work on 2 items is kept on this device")
+        expect(page.locator('#work[aria-busy="true"]')).to_have_count(0)
+        assert (item(page), order(page)) == (second, "D>C>B>A")
+        page.unroute("**/work/")  # both are sent again by themselves
+        expect(page.locator(f'#work:not([data-item="{second}"])')).to_be_visible()
         wait_for_submit(page)
-        expect_saved([1, 2, 3, 4])
-        assert order(page) == "D>C>B>A"
-        press(page, "Enter")
-        expect(page.locator(".finished")).to_be_visible()
         expect_saved([1, 2, 3, 4], [4, 3, 2, 1])
+        expect_left(page, 1)
 
     def test_a_refused_submit_comes_back_with_the_reason(
         self, page: Page, cast: Cast, sign_in: SignIn
@@ -221,3 +220,105 @@ class TestAhead:
         assert waits[len(waits) // 2] < 100, waits
         assert Judgment.objects.count() == 9
         assert not Draft.objects.exists()
+
+
+class TestSeveralAhead:
+    """A project whose pages hold three items."""
+
+    def open(self, page: Page, cast: Cast, sign_in: SignIn, items: int) -> None:
+        sign_in(page, cast.bob)
+        page.goto(url(cast.project(items=items, k=2, items_ahead=3)))
+        until(lambda: Slot.objects.filter(state="leased").count() == min(items, 4), "they are held")
+        page.wait_for_function(
+            "(nextItem) => nextItem.heldTickets().length === 3", arg=module(page, "next-item")
+        )
+
+    def judge(self, page: Page, key: str) -> str:
+        """Press it on the item on the screen, and wait until that item has gone. Its id."""
+        here = item(page)
+        page.wait_for_timeout(350)  # a press right after an item came is taken for a double press
+        press(page, key)
+        return here
+
+    def test_four_items_are_judged_without_a_network(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        self.open(page, cast, sign_in, items=6)
+        page.context.set_offline(True)
+        judged = []
+        for number, key in enumerate("1827", start=1):
+            judged.append(self.judge(page, key))
+            expect(page.locator("#not-saved")).to_contain_text(f"Your work on {number} item")
+        assert len(set(judged)) == 4
+        assert item(page) == judged[3]
+        assert not Judgment.objects.exists()
+        page.wait_for_timeout(5_100)
+        page.context.set_offline(False)
+        expect(page.locator(f'#work:not([data-item="{judged[3]}"])')).to_be_visible()
+        expect(page.locator(".toast", has_text="is saved now")).to_be_visible()
+        wait_for_submit(page)
+        found = Judgment.objects.order_by("id")
+        assert [shown_id(judgment, cast) for judgment in found] == judged
+        assert saved_ranks() == [[1, 2], [2, 1], [1, 2], [2, 1]]
+        assert [judgment.degree for judgment in found] == ["significantly"] * 2 + ["better"] * 2
+        for judgment in found:  # timed by when they were made, not by when they arrived
+            assert judgment.seconds < 5
+            assert judgment.submitted_at < judgment.created_at - timedelta(seconds=5)
+        assert [one.submitted_at for one in found] == sorted(one.submitted_at for one in found)
+        expect(page.locator("[data-today]")).to_have_text("4")
+        page.wait_for_timeout(350)
+        press(page, "1")
+        until(lambda: Judgment.objects.count() == 5, "the next one is saved as ever")
+        assert Judgment.objects.latest("id").submitted_at is None
+
+    def test_what_was_judged_before_the_page_was_closed_is_sent_by_the_next_visit(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        self.open(page, cast, sign_in, items=4)
+        address = page.url
+        page.route("**/work/**", lambda route: route.abort())
+        judged = [self.judge(page, key) for key in "188"]
+        expect(page.locator("#not-saved")).to_contain_text("Your work on 3 items")
+        other = page.context.new_page()
+        page.close()
+        other.goto(address)
+        expect(other.locator(".toast", has_text="is saved now")).to_be_visible()
+        wait_for_submit(other)
+        assert [shown_id(judgment, cast) for judgment in Judgment.objects.order_by("id")] == judged
+        assert item(other) not in judged
+        assert saved_ranks() == [[1, 2], [2, 1], [2, 1]]
+
+    def test_what_the_server_refuses_comes_back_and_the_item_on_the_screen_is_held(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        self.open(page, cast, sign_in, items=4)
+        page.context.set_offline(True)
+        first = self.judge(page, "1")
+        second = item(page)
+        page.evaluate(
+            """() => {
+                // as if the page had been altered: the outbox holds a choice that the server does not know
+                const links = [...document.querySelectorAll("link[rel=modulepreload]")];
+                return import(links.find((link) => link.href.includes("/outbox.")).href).then(({unsent}) => {
+                    for (const entry of unsent()) entry.body = entry.body.replace(/choice=[^&]*/, "choice=nonsense");
+                });
+            }"""
+        )
+        page.context.set_offline(False)
+        expect(page.locator("#errors [role=alert]")).to_be_visible()
+        assert item(page) == first
+        assert self.judge(page, "8") == first
+        expect(page.locator(f'#work[data-item="{second}"]')).to_be_visible()
+        expect_saved([2, 1])
+
+    def test_nobody_holds_more_than_the_project_allows(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
+        self.open(page, cast, sign_in, items=8)
+        page.route("**/work/", lambda route: route.abort())
+        for key in "18":
+            self.judge(page, key)
+        expect(page.locator("#not-saved")).to_contain_text("Your work on 2 items")
+        page.unroute("**/work/")
+        expect(page.locator("#not-saved")).to_be_hidden()
+        page.wait_for_function(
+            "(nextItem) => nextItem.heldTickets().length === 3", arg=module(page, "next-item")
+        )
+        assert Slot.objects.filter(state="leased").count() == 4
+        assert Judgment.objects.count() == 2

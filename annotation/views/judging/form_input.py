@@ -10,6 +10,7 @@ from typing import Any
 from django.http import QueryDict
 
 from annotation.actions.judgments import ResponseRatings
+from annotation.logic.device_times import DeviceTimes
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.limits import MAX_SKIP_NOTE_CHARS
 from annotation.logic.questions import KEY, MAX_SCALE, Comment
@@ -113,6 +114,11 @@ def _mark_data(rating: ResponseRatings) -> dict[str, Any]:
     data: dict[str, Any] = {"quality": rating.quality, "safe": rating.safe, "flags": list(rating.flags)}
     own = {"criteria": dict(rating.criteria), "comments": [asdict(comment) for comment in rating.comments]}
     return data | {name: value for name, value in own.items() if value}
+
+
+def device_times(form: QueryDict) -> DeviceTimes:
+    """The page's `seconds` and `late`."""
+    return DeviceTimes.read(form.get("seconds", ""), form.get("late", ""))
 
 
 def skip_note(form: QueryDict) -> str:

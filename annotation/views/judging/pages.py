@@ -1,13 +1,16 @@
 """The annotators' pages: the next item, submits, skips and drafts.
 
-The response to a submit contains the next item, so there is no second request. With scripts, a page is one item ahead: it
-holds the next item under a lease of its own, shows it at once and names it as `showing` in the submit; the response then
-contains the item after that.
+The response to a submit contains the next item, so there is no second request. With scripts, a page is `Project.items_ahead`
+items ahead: it holds the next ones, each under a lease of its own, shows the first of them at once and names it as `showing` in
+the submit, and the others as `held`; the response then contains the item after those. `held` are also the items whose submit
+the page could not send yet.
 """
 
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -32,12 +35,12 @@ from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
 from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
-from annotation.logic.limits import MAX_TEXT_CHARS
+from annotation.logic.limits import MAX_ITEMS_AHEAD, MAX_TEXT_CHARS
 from annotation.models import Item, Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
 from annotation.views.home import my_day
 from annotation.views.judging import screen
-from annotation.views.judging.form_input import FormInput, skip_data, skip_note
+from annotation.views.judging.form_input import FormInput, device_times, skip_data, skip_note
 
 PASSED_NOTICE_FOR = timedelta(minutes=1)
 LATE = (
@@ -66,7 +69,7 @@ def work(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def ahead(request: HtmxRequest, slug: str) -> HttpResponse:
-    """The item after the one on the screen, which the page holds until that one is judged."""
+    """The item after the one on the screen and those behind it, which the page holds until they are judged."""
     me = member_for(current_user(request), slug)
     try:
         lease = read_lease(request, me.project)
@@ -83,7 +86,13 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     try:
         lease = read_lease(request, me.project)
         data = skip_data(request.POST, reason, lease.shown_order)
-        skip_item(lease=lease, reason=reason, note=skip_note(request.POST), data=data)
+        skip_item(
+            lease=lease,
+            reason=reason,
+            note=skip_note(request.POST),
+            data=data,
+            times=device_times(request.POST),
+        )
     except QueueError as error:
         return _render_next(request, me, error=str(error))
     review = reason == Skip.Reason.REVIEW
@@ -202,6 +211,17 @@ def read_lease(request: HttpRequest, project: Project, name: str = "ticket") -> 
     return lease
 
 
+def _read_held(request: HttpRequest, project: Project) -> list[Lease]:
+    """The leases of the `held` tickets. One that cannot be read is left out: that item may be sent again."""
+    leases = []
+    for ticket in request.POST.getlist("held")[: MAX_ITEMS_AHEAD + 1]:
+        try:
+            leases.append(Lease.read(ticket, annotator=current_user(request)))
+        except QueueError:
+            continue
+    return [lease for lease in leases if lease.project_id == project.pk]
+
+
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
         lease = read_lease(request, me.project)
@@ -218,6 +238,7 @@ def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
             answers=entry.answers,
             text=entry.text or "",
             idempotency_key=read_key(request),
+            times=device_times(request.POST),
         )
     except AlreadyJudged as error:
         return _continue(request, me, str(error), messages.INFO)
@@ -257,8 +278,9 @@ def _continue(
 
 
 def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpResponse:
+    held = _read_held(request, me.project)
     try:
-        lease = claim(project=me.project, annotator=current_user(request), confirmed_only=True)
+        lease = claim(project=me.project, annotator=current_user(request), held=held, confirmed_only=True)
     except Paused as paused:
         context = {"kind": "paused", "title": "Paused", "project": me.project, "reason": str(paused)}
         return _render(request, context)
@@ -266,20 +288,31 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
         return _render_guidelines(request, me, error)
     if lease is None:
         return _render_finished(request, me, error)
-    return _render_item(request, me, lease, error=JudgmentError("ticket", error) if error else None)
+    return _render_item(
+        request,
+        me,
+        lease,
+        error=JudgmentError("ticket", error) if error else None,
+        after=[before.item_id for before in held],
+    )
 
 
 def _render_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpResponse:
-    """The item after the one shown, or a response without an item where there is none."""
-    try:
-        lease = claim(
-            project=me.project, annotator=current_user(request), on_screen=showing, confirmed_only=True
-        )
-    except (Paused, GuidelinesUnconfirmed):
-        lease = None
+    """The item after the one shown and those held, or a response without an item where there is none, or enough are held."""
+    held = _read_held(request, me.project)
+    lease = None
+    if len(held) < me.project.items_ahead:
+        with suppress(Paused, GuidelinesUnconfirmed):
+            lease = claim(
+                project=me.project,
+                annotator=current_user(request),
+                on_screen=showing,
+                held=held,
+                confirmed_only=True,
+            )
     if lease is None:
         return _render(request, {"kind": "nothing", "project": me.project})
-    return _render_item(request, me, lease, after=showing.item_id)
+    return _render_item(request, me, lease, after=[before.item_id for before in (showing, *held)])
 
 
 def _render_item(
@@ -289,10 +322,10 @@ def _render_item(
     *,
     entry: FormInput | None = None,
     error: JudgmentError | None = None,
-    after: int | None = None,
+    after: Sequence[int] = (),
 ) -> HttpResponse:
-    """The page of one item, filled in from the form or else from the draft; `after`: the item on the screen, if it is held
-    behind that one."""
+    """The page of one item, filled in from the form or else from the draft; `after`: the ids of the items that are judged before
+    it is shown."""
     item = queries.item_to_judge(lease.item_id, current_user(request))
     work_status = queries.work_status(me.project, current_user(request), item, after=after)
     entry = entry or FormInput.from_data(work_status.draft, lease.shown_order)
@@ -311,13 +344,13 @@ def _render_item(
         "lease": lease,
         "ticket": lease.ticket(),
         "work_status": work_status,
-        "qualification": _qualification(me, is_ahead=after is not None),
+        "qualification": _qualification(me, ahead=len(after)),
         "offers_review": isinstance(error, UnsafePreferred),
     }
     return _render(request, context, status=422 if error else 200)
 
 
-def _qualification(me: Member, *, is_ahead: bool) -> dict[str, int] | None:
+def _qualification(me: Member, *, ahead: int) -> dict[str, int] | None:
     """The number of this qualification item; or `passed`, for a minute after passing; otherwise None."""
     total = me.project.qualification_items
     if not total or me.role != Member.Role.ANNOTATOR:
@@ -325,11 +358,11 @@ def _qualification(me: Member, *, is_ahead: bool) -> dict[str, int] | None:
     if me.qualified_at is None:  # it may have come with the judgment that this page answers
         me.refresh_from_db(fields=["qualified_at"])
     if me.qualified_at is not None:
-        is_new = not is_ahead and timezone.now() - me.qualified_at < PASSED_NOTICE_FOR
+        is_new = not ahead and timezone.now() - me.qualified_at < PASSED_NOTICE_FOR
         return {"passed": 1} if is_new else None
     gold = {"annotator": me.user_id, "item__project": me.project, "item__gold__isnull": False}
     done = Judgment.objects.current().filter(**gold).count() + Skip.objects.filter(**gold).count()
-    return {"number": min(total, done + 1 + is_ahead), "total": total}
+    return {"number": min(total, done + 1 + ahead), "total": total}
 
 
 def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResponse:

@@ -59,7 +59,7 @@ export function restoreDraft() {
 
 // --- submits --------------------------------------------------------------------------------------------------
 
-export const keepSubmit = (item, url, body) => write(keyOf("unsent", item), { item, url, body: String(body) });
+export const keepSubmit = ({ item, url, body, at, seconds }) => write(keyOf("unsent", item), { item, url, body, at, seconds });
 export const dropSubmit = (item) => storage?.removeItem(keyOf("unsent", item));
 
 // The submits of this user, also of earlier visits, the oldest first. What is very old is deleted.

@@ -2,6 +2,7 @@
 import { csrfToken } from "../csrf.js";
 import { showToast } from "../toasts.js";
 import { judgeForm, work } from "./dom.js";
+import { renewHeld } from "./next-item.js";
 
 const MAX_INTERVAL_MS = 60_000;
 let renewedAt = performance.now();
@@ -16,6 +17,7 @@ async function renewIfDue() {
     const [page, form] = [work(), judgeForm()];
     const response = await fetch(form.dataset.renewUrl, { method: "POST", body: new URLSearchParams({ ticket: form.elements.ticket.value }), headers: { "X-CSRFToken": csrfToken() } });
     renewedAt = performance.now();
+    if (response.ok && !response.redirected) renewHeld();
     if (response.status === 200 && !response.redirected && page === work()) showToast(await response.text(), "warn");
   } catch {
     renewedAt = performance.now(); // the server is not there: try again after another interval

@@ -4,10 +4,9 @@ import * as demonstrate from "./demonstrate.js";
 import { pinIfWide } from "./guidelines.js";
 import "./keys.js";
 import "./lease.js";
-import { fetchNextItem } from "./next-item.js";
 import * as rank from "./rank.js";
 import { registerScreens, startScreen } from "./screen.js";
-import { isSubmitting, sendUnsent } from "./submit.js";
+import { start } from "./submit.js";
 import "../sources.js";
 
 const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
@@ -15,4 +14,4 @@ const FETCH_NEXT_AFTER_MS = 200; // the page's own requests come first
 registerScreens({ rank, compare, write: demonstrate, improve: demonstrate });
 startScreen();
 pinIfWide();
-setTimeout(() => sendUnsent().then(() => fetchNextItem(isSubmitting)), FETCH_NEXT_AFTER_MS);
+setTimeout(start, FETCH_NEXT_AFTER_MS);

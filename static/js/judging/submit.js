@@ -1,44 +1,58 @@
-// Submitting. The next item is shown at once if it is held, and the server's response holds the one after it. If the server
-// refuses or cannot be reached, the item that was submitted comes back as it was, with the reason; the key in its form makes
-// sure that it never counts twice.
+// Submitting. The next item is shown at once if one is held, and the server's response holds one more. What cannot be sent stays
+// in the outbox, and the work goes on with what is held; it is sent again by itself. What the server refuses comes back as it was,
+// with the reason. The key in each form makes sure that it never counts twice.
+import { gettext } from "../gettext.js";
 import { appendToast, showToast } from "../toasts.js";
-import { dropDraft, dropSubmit, keepSubmit, unsentSubmits } from "./device.js";
+import { dropDraft } from "./device.js";
 import { announce, goTo, judgeForm, work } from "./dom.js";
 import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
-import { fetchNextItem, holdNextItem, takeNextItem } from "./next-item.js";
+import { reasonOf, showFailure } from "./failure.js";
+import { fetchNextItems, heldTickets, holdItem, takeNextItem, ticketOfPage } from "./next-item.js";
+import { addUnsent, bodyOf, isUnsent, keepUnsent, loadUnsent, removeUnsent, ticketOf, unsent } from "./outbox.js";
 import { post } from "./request.js";
-import { currentScreen, startScreen } from "./screen.js";
+import { currentScreen, secondsShown, startScreen } from "./screen.js";
 import { areOff, keyOf } from "./shortcuts.js";
 
-let pending = null; // the submit that the server has not answered yet
-let failed = null; // the submission that did not arrive
-let retryTimer = null;
-let retryDelay = 0;
+let sending = null; // until everything in the outbox was sent once
+let isReplacing = false; // a field in focus that is removed counts as changed
+let failure = null; // why the last round of sending failed
 const lastSubmitted = new WeakMap(); // by form: the data of its last submit
 
-export const isSubmitting = () => pending !== null;
+export const isSubmitting = () => sending !== null;
+
+const isSkip = (form) => Boolean(form?.matches("[data-skip-form]"));
+const isHere = (entry) => new URL(entry.url, location).pathname.startsWith(location.pathname); // in this project
+const isOnScreen = (entry) => isHere(entry) && entry.item === work().dataset.item;
 
 function show(page) {
+  isReplacing = true;
   work().replaceWith(page);
+  isReplacing = false;
   document.title = page.dataset.title;
   htmx.process(page);
   startScreen();
+  showFailure(failure, unsent().length);
   scrollTo(0, 0);
   (page.querySelector("#confirm") ?? page.querySelector("h1")).focus({ preventScroll: true });
 }
 
 function showNext(page, form) {
+  const [before, today] = [work().querySelector("[data-today]"), page.querySelector("[data-today]")];
+  // of a held item, the server counted all before it as judged
+  if (before && today) today.textContent = Math.min(Number(today.textContent), Number(before.textContent) + (isSkip(form) ? 0 : 1));
   show(page);
   const title = page.querySelector("h1").textContent;
-  announce(`${form.matches("[data-skip-form]") ? "Skipped" : "Submitted"}. ${page.dataset.item ? "Next item: " : ""}${title}.`);
+  const values = { title };
+  if (isSkip(form)) announce(page.dataset.item ? gettext("Skipped. Next item: %(title)s.", values) : gettext("Skipped. %(title)s.", values));
+  else announce(page.dataset.item ? gettext("Submitted. Next item: %(title)s.", values) : gettext("Submitted. %(title)s.", values));
 }
 
-// --- sending ------------------------------------------------------------------------------------------------
+// --- submitting ---------------------------------------------------------------------------------------------
 
 function formData(form, submitter) {
   const data = new FormData(form, submitter);
   // a skip carries what was entered so far: a reviewer sees it
-  if (form.matches("[data-skip-form]")) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
+  if (isSkip(form)) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
   return new URLSearchParams(data);
 }
 
@@ -59,65 +73,150 @@ function newKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
-async function submitForm(form, submitter) {
+// `stays`: the server is going to refuse it, so no other item is shown meanwhile.
+function submitForm(form, submitter, stays) {
   const page = work();
   if (page.ariaBusy === "true") return;
   const url = submitter?.getAttribute("formaction") ?? form.getAttribute("action");
   const body = formData(form, submitter);
   if (form === judgeForm()) renewKeyIfChanged(form, body);
-  stopRetrying();
   cancelDraft();
   document.getElementById("skip").close();
-  document.getElementById("not-saved").hidden = true;
   submitter?.classList.add("is-pressed");
-  if (pending) {
-    page.ariaBusy = "true";
-    await pending;
-    page.ariaBusy = null;
-    if (work() !== page) { // the one before it came back
-      submitter?.classList.remove("is-pressed");
-      return;
-    }
-  }
-  const next = takeNextItem();
-  if (next) {
-    body.set("showing", next.querySelector("[name=ticket]").value);
-    if (form.matches("[data-skip-form]")) next.querySelector("[data-today]").textContent = page.querySelector("[data-today]").textContent;
-    showNext(next, form);
-  } else {
-    page.ariaBusy = "true";
-  }
-  const submission = { form, submitter, page, next, url, body };
-  pending = draftsSent().then(() => post(url, body)).then(
-    (response) => handleResponse(response, submission),
-    () => handleFailure(submission, "Offline. This is kept on this device, and sent as soon as the server can be reached.", { retry: true }),
-  ).finally(() => {
-    page.ariaBusy = null;
-    submitter?.classList.remove("is-pressed");
-    pending = null;
-  });
-  await pending;
-  if (!next) fetchNextItem(isSubmitting);
+  addUnsent({ item: page.dataset.item, url, body: String(body), seconds: secondsShown(page), page, form, submitter });
+  const next = stays ? null : takeNextItem();
+  if (next) showNext(next, form);
+  else page.ariaBusy = "true";
+  sendAll();
 }
+
+// --- sending ------------------------------------------------------------------------------------------------
+
+const FIRST_DELAY_MS = 2_000;
+const MAX_DELAY_MS = 60_000;
+let retryTimer = null;
+let retryDelay = 0;
+
+// Each entry of the outbox once, the oldest first, and what is added meanwhile.
+function sendAll() {
+  clearTimeout(retryTimer);
+  retryTimer = null;
+  sending ??= sendEach().then((reason) => {
+    sending = null;
+    failure = unsent().length > 0 ? reason : null;
+    if (failure?.retries) retryLater();
+    else retryDelay = 0;
+    showFailure(failure, unsent().length);
+    if (!failure) fetchMore();
+  });
+  return sending;
+}
+
+async function sendEach() {
+  const sent = new Set();
+  let reason = null;
+  let areKeptSaved = false;
+  for (let entry; (entry = unsent().find((other) => !sent.has(other))); sent.add(entry)) {
+    if (isOnScreen(entry)) work().ariaBusy = "true";
+    const response = await send(entry);
+    entry.submitter?.classList.remove("is-pressed");
+    if (entry.page) entry.page.ariaBusy = null;
+    if (response?.isSaved || response?.isRefused) {
+      removeUnsent(entry);
+      areKeptSaved ||= entry.isKept && response.isSaved;
+      handleResponse(response, entry);
+    } else {
+      reason = reasonOf(response);
+      if (entry.isChanged) removeUnsent(entry);
+      else keepUnsent(entry);
+    }
+    if (!response) break; // the others would fail alike
+  }
+  if (areKeptSaved) showToast(gettext("What was kept on this device is saved now."), "ok");
+  work().ariaBusy = null; // what is not saved stays, and can be changed
+  return reason;
+}
+
+// The response, or null if the server cannot be reached.
+async function send(entry) {
+  try {
+    await draftsSent();
+    const showing = isUnsent(work().dataset.item) ? null : ticketOfPage(work());
+    return await post(entry.url, bodyOf(entry, isHere(entry) ? { showing, held: heldTickets() } : {}));
+  } catch {
+    return null;
+  }
+}
+
+const fetchMore = () => fetchNextItems(isSubmitting, () => unsent().map(ticketOf));
+
+// What an earlier visit could not send comes first.
+export function start() {
+  loadUnsent();
+  return unsent().length > 0 ? sendAll() : fetchMore();
+}
+
+function retryLater() {
+  retryDelay = Math.min(MAX_DELAY_MS, 2 * retryDelay || FIRST_DELAY_MS);
+  retryTimer = setTimeout(sendAll, retryDelay);
+}
+
+addEventListener("online", () => {
+  if (unsent().length > 0) sendAll();
+});
+addEventListener("pagehide", () => unsent().forEach(keepUnsent));
+
+// whoever changes something submits again when it is ready
+document.addEventListener("entered", () => {
+  const entry = isReplacing ? null : unsent().find(isOnScreen);
+  if (!entry) return;
+  if (isSubmitting()) return void (entry.isChanged = true);
+  removeUnsent(entry);
+  if (unsent().length === 0) failure = null;
+  showFailure(failure, unsent().length);
+});
 
 // --- the response -------------------------------------------------------------------------------------------
 
-function handleResponse(response, submission) {
+function handleResponse(response, entry) {
   response.toasts.forEach(appendToast);
-  if (response.isSaved || response.isRefused) {
-    dropSubmit(submission.page.dataset.item);
-    retryDelay = 0;
+  if (response.isRefused) handleRefusal(response.page, entry);
+  else handleSaved(response.page, entry);
+}
+
+function handleSaved(page, entry) {
+  dropDraft(entry.item);
+  offerRevision(entry);
+  if (!isHere(entry)) return;
+  holdItem(page);
+  const current = work().dataset.item;
+  if (current && !isOnScreen(entry) && !isUnsent(current)) return; // somebody works on it
+  const next = takeNextItem();
+  if (next) showNext(next, entry.form);
+  else if (page && unsent().length === 0) showNext(page, entry.form);
+}
+
+// Back to the item that was submitted, as it was; the one on the screen is held again, with what was entered on it.
+function handleRefusal(refused, entry) {
+  const errors = refused?.querySelector("#errors");
+  const comesBack = entry.page && refused?.dataset.item === entry.item;
+  if (!comesBack && !(entry.page && isOnScreen(entry))) {
+    showToast(gettext("A judgment that was kept on this device could not be saved: %(reason)s", { reason: errors?.textContent.trim() ?? "" }), "danger");
   }
-  if (response.isSaved) {
-    dropDraft(submission.page.dataset.item);
-    offerRevision(submission);
+  if (comesBack) showRefused(entry, errors);
+  else if (isOnScreen(entry) && refused) show(refused); // the page was no good: another item instead
+  else if (isHere(entry)) holdItem(refused);
+}
+
+function showRefused(entry, errors) {
+  const current = work();
+  if (!isOnScreen(entry)) {
+    saveDraftNow();
+    show(entry.page);
+    if (current.dataset.item && !isUnsent(current.dataset.item)) holdItem(current, { isFirst: true });
   }
-  if (response.isSaved && submission.next) holdNextItem(response.page);
-  else if (response.isSaved) showNext(response.page, submission.form);
-  else if (response.isRefused) handleRefusal(response.page, submission);
-  else if (response.isSignedOut) handleFailure(submission, "You are signed out, and this is not saved yet. Sign in in another tab, then try again here.", { isSignedOut: true });
-  else if (response.isRemoved) handleFailure(submission, "You are no longer a member of this project, or it is closed, so this is not saved. It is kept on this device: if a lead adds you back, try again.");
-  else handleFailure(submission, `The server could not save this (error ${response.status}). It is kept on this device, and sent again by itself.`, { retry: true });
+  entry.page.querySelector("#errors").replaceWith(errors);
+  errors.scrollIntoView({ block: "nearest" });
 }
 
 // --- second thoughts ------------------------------------------------------------------------------------------
@@ -128,112 +227,33 @@ let backUrl = "";
 
 // Of a comparison, where one key is the whole judgment, a toast says what was saved.
 function offerRevision({ form, page, submitter }) {
-  if (form.id !== "judge" || submitter?.name === "reason") return; // a skip
+  if (form?.id !== "judge" || submitter?.name === "reason") return; // a skip
   savedAt = performance.now();
   backUrl = page.querySelector("[data-back]").href;
   if (!submitter?.matches(".degree")) return;
   document.querySelector("#toasts [data-revision]")?.remove();
-  showToast(`Saved: ${submitter.title}.${areOff ? "" : ` ${keyOf("undo")} changes it.`}`);
+  const values = { choice: submitter.title, key: keyOf("undo") };
+  showToast(areOff ? gettext("Saved: %(choice)s.", values) : gettext("Saved: %(choice)s. %(key)s changes it.", values));
   document.querySelector("#toasts").lastElementChild.dataset.revision = "";
 }
 
 // To the judgment that was just saved. False if that is some time ago.
 export function reviseLast() {
-  if (!pending && performance.now() - savedAt > REVISION_MS) return false;
+  if (!sending && performance.now() - savedAt > REVISION_MS) return false;
   const leave = () => {
     if (performance.now() - savedAt < REVISION_MS) location.assign(backUrl);
   };
-  if (pending) pending.then(leave);
+  if (sending) sending.then(leave);
   else leave();
   return true;
 }
 
-// To the judgment before this item, which may be the one that is being saved. Not where that one fails and comes back.
+// To the judgment before this item, which may be the one that is being saved. Not where that one fails or is refused.
 export async function goBack() {
-  const isSaving = pending !== null;
-  await pending;
-  if (!isSaving || failed?.page !== work()) work().querySelector("[data-back]")?.click();
-}
-
-// Back to the item that was submitted, as it was; the next one is held again, with what was entered on it.
-function bringBack({ page, next }) {
-  if (next && work() === next) {
-    next.ariaBusy = null;
-    saveDraftNow();
-    holdNextItem(next);
-    show(page);
-  }
-}
-
-function handleRefusal(refused, submission) {
-  const { page } = submission;
-  if (refused.dataset.item !== page.dataset.item) return show(refused); // the page was no good: another item instead
-  bringBack(submission);
-  page.querySelector("#errors").replaceWith(refused.querySelector("#errors"));
-  page.querySelector("#errors").scrollIntoView({ block: "nearest" });
-}
-
-function handleFailure(submission, text, { isSignedOut = false, retry = false } = {}) {
-  failed = submission;
-  keepSubmit(submission.page.dataset.item, submission.url, submission.body);
-  bringBack(submission);
-  const bar = document.getElementById("not-saved");
-  document.getElementById("skip").close();
-  bar.querySelector("span").textContent = text;
-  bar.querySelector("a").hidden = !isSignedOut;
-  bar.hidden = false;
-  bar.scrollIntoView({ block: "nearest" }); // at 200% zoom it is below the screen
-  if (retry) retryLater();
-}
-
-// --- sending again by itself ----------------------------------------------------------------------------------
-
-const FIRST_DELAY_MS = 2_000;
-const MAX_DELAY_MS = 60_000;
-
-function retryLater() {
-  retryDelay = Math.min(MAX_DELAY_MS, 2 * retryDelay || FIRST_DELAY_MS);
-  retryTimer = setTimeout(tryAgain, retryDelay);
-}
-
-function stopRetrying() {
-  clearTimeout(retryTimer);
-  retryTimer = null;
-}
-
-function tryAgain() {
-  if (failed && failed.page === work()) submitForm(failed.form, failed.submitter);
-}
-
-// whoever changes something submits again when it is ready
-document.addEventListener("entered", () => {
-  if (!failed || failed.page !== work()) return;
-  stopRetrying();
-  dropSubmit(failed.page.dataset.item);
-});
-
-addEventListener("online", () => {
-  if (retryTimer !== null) tryAgain();
-});
-
-// What an earlier visit could not send. The server knows each by its key, and saves it once.
-export async function sendUnsent() {
-  for (const { item, url, body } of unsentSubmits()) {
-    try {
-      const data = new URLSearchParams(body);
-      data.delete("showing"); // that page is gone
-      const response = await post(url, data);
-      if (!response.isSaved && !response.isRefused) return;
-      dropSubmit(item);
-      if (response.isSaved) dropDraft(item);
-      const why = response.page?.querySelector("#errors")?.textContent.trim();
-      if (response.isSaved) showToast("A judgment that was kept on this device is saved now.", "ok");
-      else showToast(`A judgment that was kept on this device could not be saved: ${why}`, "danger");
-      if (work().dataset.item === item && response.page) show(response.page);
-    } catch {
-      return;
-    }
-  }
+  const wasSending = isSubmitting();
+  await sending;
+  const stays = isUnsent(work().dataset.item) || work().querySelector("#errors [role=alert]");
+  if (!wasSending || !stays) work().querySelector("[data-back]")?.click();
 }
 
 // --- events -------------------------------------------------------------------------------------------------
@@ -246,10 +266,9 @@ document.addEventListener("submit", (event) => {
   if (problem && !problem.isForServer) {
     event.preventDefault();
     showProblem(problem);
-  } else if (form.dataset.nextUrl || form.matches("[data-skip-form]")) {
+  } else if (form.dataset.nextUrl || isSkip(form)) {
     event.preventDefault();
-    if (problem) takeNextItem(); // the server will refuse it: do not show another item meanwhile
-    submitForm(form, event.submitter);
+    submitForm(form, event.submitter, Boolean(problem));
   }
 });
 
@@ -262,5 +281,5 @@ function showProblem({ text, element }) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target.closest("#not-saved button")) tryAgain();
+  if (event.target.closest("#not-saved button")) sendAll();
 });
