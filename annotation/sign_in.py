@@ -114,7 +114,8 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         subjects = {claims.get("sub") for claims in _claims(sociallogin)}
         if len(subjects) != 1 or not all(isinstance(sub, str) and sub for sub in subjects):
             # OpenID Connect Core, 5.3.2
-            raise ValueError(f"the ID token and the userinfo are about {subjects}")
+            problem = f"the ID token and the userinfo are about {subjects}"
+            raise ValueError(problem)  # in the log only
         if sociallogin.state.get("process") == "connect" or sociallogin.is_existing:
             return
         if email := sociallogin.user.email:
