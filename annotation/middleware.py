@@ -77,7 +77,9 @@ class RequireSecondFactor:
             return JsonResponse({"detail": "Set up a second factor on your account page first."}, status=403)
         if resolve(request.path_info).url_name in ALLOWED:
             return self.get_response(request)
-        messages.warning(request, "This site asks for a second factor. Set it up to go on.")
+        messages.warning(
+            request, translation.gettext("This site asks for a second factor. Set it up to go on.")
+        )
         return redirect("mfa_activate_totp")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection
 from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation.db import prepared_statements
 from annotation.db.prepared_statements import Columns
@@ -113,7 +114,8 @@ ROUGHLY = (50, 20, 10)
 
 def rough_count(count: int) -> str:
     """ "over 50", or "up to 10": a number that went down after some judgments alone would tell which items were gold."""
-    return next((f"over {least}" for least in ROUGHLY if count > least), f"up to {ROUGHLY[-1]}")
+    least = next((least for least in ROUGHLY if count > least), None)
+    return _("up to %(n)s") % {"n": ROUGHLY[-1]} if least is None else _("over %(n)s") % {"n": least}
 
 
 # the ids of a project's batches that are open and not overdue: their slots are reserved

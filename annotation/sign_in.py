@@ -24,6 +24,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import opaque, tasks
 from annotation.actions import group_roles
@@ -59,7 +60,8 @@ class AccountAdapter(DefaultAccountAdapter):
         """Make a confirmed address the account's, unless somebody entered it for another account."""
         others = User.objects.exclude(pk=email_address.user_id)
         if others.filter(email__iexact=email_address.email).exists():
-            messages.error(request, f"{email_address.email} is the address of another account.")
+            sentence = _("%(email)s is the address of another account.")
+            messages.error(request, sentence % {"email": email_address.email})
             return False
         return super().confirm_email(request, email_address)
 
@@ -112,16 +114,25 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         subjects = {claims.get("sub") for claims in _claims(sociallogin)}
         if len(subjects) != 1 or not all(isinstance(sub, str) and sub for sub in subjects):
             # OpenID Connect Core, 5.3.2
-            raise ValueError(f"the ID token and the userinfo are about {subjects}")
+            problem = f"the ID token and the userinfo are about {subjects}"
+            raise ValueError(problem)  # in the log only
         if sociallogin.state.get("process") == "connect" or sociallogin.is_existing:
             return
         if email := sociallogin.user.email:
             # what others have entered and not confirmed must not keep its owner out
             pending = EmailAddress.objects.filter(email=email.lower(), verified=False)
             pending.exclude(user__email__iexact=email).delete()
-            _refuse_taken(request, f"the e-mail address {email}", User.objects.filter(email__iexact=email))
+            sentence = _(
+                "There is an account with the e-mail address %(email)s. If it is yours, sign in with its password and connect"
+                " %(name)s on its account page; otherwise ask an administrator."
+            )
+            _refuse_taken(request, sentence, {"email": email}, User.objects.filter(email__iexact=email))
         if name := sociallogin.user.username:
-            _refuse_taken(request, f"the user name {name}", User.objects.filter(username__iexact=name))
+            sentence = _(
+                "There is an account with the user name %(username)s. If it is yours, sign in with its password and connect"
+                " %(name)s on its account page; otherwise ask an administrator."
+            )
+            _refuse_taken(request, sentence, {"username": name}, User.objects.filter(username__iexact=name))
 
     def populate_user(self, request: HttpRequest, sociallogin: SocialLogin, data: dict[str, Any]) -> User:
         """Names in the form in which they are stored; what is no name is left to the e-mail address."""
@@ -134,24 +145,28 @@ class SocialAccountAdapter(DefaultSocialAccountAdapter):
         return user
 
     def on_authentication_error(
-        self, request: HttpRequest, provider: Any, error: str | None = None, exception: Any = None, **_: Any
+        self,
+        request: HttpRequest,
+        provider: Any,
+        error: str | None = None,
+        exception: Any = None,
+        **kwargs: Any,
     ) -> None:
         if request.GET.get("error") == "access_denied":
-            refuse(request, f"You cancelled signing in with {settings.OIDC_NAME}.")
+            refuse(request, _("You cancelled signing in with %(name)s.") % {"name": settings.OIDC_NAME})
         log.error("Single sign-on failed: %s", exception or error)
-        refuse(request, f"Signing in with {settings.OIDC_NAME} failed. Try again, or ask an administrator.")
+        sentence = _("Signing in with %(name)s failed. Try again, or ask an administrator.")
+        refuse(request, sentence % {"name": settings.OIDC_NAME})
 
     def get_connect_redirect_url(self, request: HttpRequest, socialaccount: Any) -> str:
         return reverse("account")
 
 
-def _refuse_taken(request: HttpRequest, what: str, accounts: QuerySet[User]) -> None:
+def _refuse_taken(
+    request: HttpRequest, sentence: str, values: dict[str, str], accounts: QuerySet[User]
+) -> None:
     if accounts.exists():
-        refuse(
-            request,
-            f"There is an account with {what}. If it is yours, sign in with its password and connect"
-            f" {settings.OIDC_NAME} on its account page; otherwise ask an administrator.",
-        )
+        refuse(request, sentence % {**values, "name": settings.OIDC_NAME})
 
 
 def refuse(request: HttpRequest, message: str) -> NoReturn:

@@ -13,6 +13,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.actions.batches import leave_batches
@@ -49,7 +50,7 @@ def erase(*, user: User, actor: User) -> None:
     with transaction.atomic():
         user = _locked(user)
         if user.erased_at is not None:
-            raise AccountError("This account was erased before.")
+            raise AccountError(_("This account was erased before."))
         _require_other_administrator(user, actor)
         _leave_projects(user)
         _delete_personal_data(user)
@@ -73,9 +74,10 @@ def _require_other_administrator(user: User, actor: User) -> None:
     if not user.is_superuser:
         return
     if user.pk != actor.pk and not actor.is_superuser:
-        raise AccountError("Only another administrator may erase an administrator's account.")
+        raise AccountError(_("Only another administrator may erase an administrator's account."))
     if not User.objects.filter(is_superuser=True, is_active=True).exclude(pk=user.pk).exists():
-        raise AccountError(f"{user.username} is the only administrator. Make somebody else one first.")
+        sentence = _("%(name)s is the only administrator. Make somebody else one first.")
+        raise AccountError(sentence % {"name": user.username})
 
 
 def _leave_projects(user: User) -> None:
@@ -88,9 +90,9 @@ def _leave_projects(user: User) -> None:
         try:
             require_other_lead(member, leaves_lead=member.role == Member.Role.LEAD)
         except MemberError:
-            raise AccountError(
-                f"{user.username} is the only lead of {member.project}. Make somebody else a lead of it first."
-            ) from None
+            sentence = _("%(name)s is the only lead of %(project)s. Make somebody else a lead of it first.")
+            values = {"name": user.username, "project": member.project}
+            raise AccountError(sentence % values) from None
         leave_batches(user=user, project=member.project)
         member.delete()
 

@@ -10,6 +10,7 @@ from datetime import timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import audit, events
 from annotation.actions.members import MemberError, check_username, join
@@ -70,11 +71,11 @@ def check(invitation: Invitation) -> None:
         InvitationError: it was revoked, has expired, or all its places are taken.
     """
     if invitation.revoked_at is not None:
-        raise InvitationError("This invitation was revoked.")
+        raise InvitationError(_("This invitation was revoked."))
     if invitation.expires_at <= timezone.now():
-        raise InvitationError("This invitation has expired.")
+        raise InvitationError(_("This invitation has expired."))
     if invitation.used >= invitation.places:
-        raise InvitationError("All places of this invitation are taken.")
+        raise InvitationError(_("All places of this invitation are taken."))
 
 
 @transaction.atomic
@@ -121,7 +122,8 @@ def sign_up(*, invitation: Invitation, username: str, password: str) -> Member:
             user = User.objects.create_user(username=username, password=password)
             return accept(invitation=invitation, user=user)
     except IntegrityError:
-        raise MemberError("username", f"The name {username!r} is taken. Choose another.") from None
+        sentence = _("The name %(name)r is taken. Choose another.") % {"name": username}
+        raise MemberError("username", sentence) from None
 
 
 def _subject(invitation: Invitation) -> str:

@@ -12,7 +12,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.models import Member, Notification, Project, User
 
@@ -111,23 +113,30 @@ def take_digests() -> list[Digest]:
             rows = list(waiting.filter(user=user).select_related("project").order_by("-created_at"))
             Notification.objects.filter(pk__in=[row.pk for row in rows]).update(emailed_at=now)
             User.objects.filter(pk=user.pk).update(digest_at=now)
-            digests.append(_digest(user, rows))
+            with translation.override(user.language or settings.LANGUAGE_CODE):
+                digests.append(_digest(user, rows))
     return digests
 
 
 def _digest(user: User, rows: list[Notification]) -> Digest:
     lines = [f"- {row} ({row.project})" for row in rows[:MAX_DIGEST_LINES]]
-    if len(rows) > MAX_DIGEST_LINES:
-        lines.append(f"- and {len(rows) - MAX_DIGEST_LINES} more")
+    more = len(rows) - MAX_DIGEST_LINES
+    if more > 0:
+        lines.append("- " + ngettext("and %(n)s more", "and %(n)s more", more) % {"n": more})
     where = f"{settings.SITE_URL.rstrip('/')}{reverse('notifications')}" if settings.SITE_URL else ""
-    read = f"Read them here: {where}" if where else "Sign in to read them under Notifications."
+    read = (
+        _("Read them here: %(address)s") % {"address": where}
+        if where
+        else _("Sign in to read them under Notifications.")
+    )
     body = "\n".join(
         (
-            f"Hello {user.username},\n",
+            _("Hello %(name)s,") % {"name": user.username} + "\n",
             *lines,
             f"\n{read}\n",
-            "You can turn these e-mails off on your account page.",
+            _("You can turn these e-mails off on your account page."),
         )
     )
     count = len(rows)
-    return Digest(user.email, f"Palate: {count} notification{'' if count == 1 else 's'}", body)
+    subject = ngettext("Palate: %(n)s notification", "Palate: %(n)s notifications", count) % {"n": count}
+    return Digest(user.email, subject, body)

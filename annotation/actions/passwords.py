@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth.tokens import PasswordResetTokenGenerator
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.actions.members import MemberError
@@ -31,21 +32,21 @@ def create_reset_path(*, member: Member, actor: User) -> str:
     """
     user = member.user
     if user == actor:
-        raise MemberError("member", "Change your own password by the menu with your name.")
+        raise MemberError("member", _("Change your own password by the menu with your name."))
     if not user.has_usable_password():
-        raise MemberError("member", f"{user} has no password: they sign in with {settings.OIDC_NAME}.")
+        sentence = _("%(user)s has no password: they sign in with %(name)s.")
+        raise MemberError("member", sentence % {"user": user, "name": settings.OIDC_NAME})
     led = Member.objects.filter(user=actor, role=Member.Role.LEAD).values("project")
     if user.is_staff or user.is_superuser or user.memberships.filter(role=Member.Role.LEAD).exists():
-        raise MemberError(
-            "member", f"{user} is a lead or staff: an administrator sets a new password for them."
-        )
+        sentence = _("%(user)s is a lead or staff: an administrator sets a new password for them.")
+        raise MemberError("member", sentence % {"user": user})
     elsewhere = user.memberships.exclude(project__in=led)
     judged = Judgment.objects.filter(~Q(item__project__in=led), annotator=user)
     if elsewhere.exists() or judged.exists():
-        raise MemberError(
-            "member",
-            f"{user} works in projects that you do not lead: an administrator sets a new password for them.",
+        sentence = _(
+            "%(user)s works in projects that you do not lead: an administrator sets a new password for them."
         )
+        raise MemberError("member", sentence % {"user": user})
     audit.record("member.password", project=member.project, actor=actor, subject=user.pseudonym, user=user.pk)
     return reset_path(user)
 

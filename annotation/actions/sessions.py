@@ -9,6 +9,7 @@ import ua_parser
 from allauth.usersessions.models import UserSession
 from django.contrib.auth import HASH_SESSION_KEY
 from django.contrib.sessions.backends.cached_db import SessionStore
+from django.utils.translation import gettext as _
 
 from annotation.models import User
 
@@ -56,5 +57,7 @@ def end_oldest_sessions(user: User) -> None:
 def _browser(user_agent: str) -> str:
     parsed = ua_parser.parse(user_agent)
     if parsed.user_agent is None:
-        return "Unknown browser"
-    return parsed.user_agent.family + (f" on {parsed.os.family}" if parsed.os else "")
+        return _("Unknown browser")
+    if parsed.os is None:
+        return parsed.user_agent.family
+    return _("%(browser)s on %(system)s") % {"browser": parsed.user_agent.family, "system": parsed.os.family}

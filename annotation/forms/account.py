@@ -7,7 +7,7 @@ from typing import Any
 from allauth.account.adapter import get_adapter
 from django import forms
 from django.conf import settings
-from django.utils.translation import get_language_info
+from django.utils.translation import get_language_info, gettext_lazy
 from django.utils.translation import gettext as _
 
 from annotation.logic import judging_keys
@@ -19,7 +19,7 @@ class EraseForm(forms.Form):
     """Asks for the password again, in case somebody else uses an unattended session; whoever has none, for their user name."""
 
     password = forms.CharField(
-        label="Your password",
+        label=gettext_lazy("Your password"),
         strip=False,
         max_length=4096,
         widget=forms.PasswordInput(attrs={"autocomplete": "current-password"}),
@@ -29,15 +29,15 @@ class EraseForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.user = user
         if not user.has_usable_password():
-            self.fields["password"] = forms.CharField(label="Your user name", max_length=150)
+            self.fields["password"] = forms.CharField(label=_("Your user name"), max_length=150)
 
     def clean_password(self) -> str:
         entered: str = self.cleaned_data["password"]
         if not self.user.has_usable_password():
             if entered != self.user.username:
-                raise forms.ValidationError("That is not your user name.")
+                raise forms.ValidationError(_("That is not your user name."))
         elif not get_adapter().reauthenticate(self.user, entered):  # counted as a sign-in
-            raise forms.ValidationError("That is not your password.")
+            raise forms.ValidationError(_("That is not your password."))
         return entered
 
 
@@ -45,19 +45,24 @@ class TokenForm(forms.Form):
     """A new API token. `days` is cleaned to a number; None means that it never expires."""
 
     name = forms.CharField(
-        max_length=80, help_text="What will use it: “notebook”, “nightly export”, “AI labeler”."
+        label=gettext_lazy("Name"),
+        max_length=80,
+        help_text=gettext_lazy("What will use it: “notebook”, “nightly export”, “AI labeler”."),
     )
     scope = forms.ChoiceField(
-        label="Scope", choices=ApiToken.Scope.choices, initial=ApiToken.Scope.READ, widget=forms.RadioSelect
+        label=gettext_lazy("Scope"),
+        choices=ApiToken.Scope.choices,
+        initial=ApiToken.Scope.READ,
+        widget=forms.RadioSelect,
     )
     days = forms.TypedChoiceField(
-        label="Expires",
+        label=gettext_lazy("Expires"),
         choices=[
-            ("7", "in a week"),
-            ("30", "in 30 days"),
-            ("90", "in 90 days"),
-            ("365", "in a year"),
-            ("", "never"),
+            ("7", gettext_lazy("in a week")),
+            ("30", gettext_lazy("in 30 days")),
+            ("90", gettext_lazy("in 90 days")),
+            ("365", gettext_lazy("in a year")),
+            ("", gettext_lazy("never")),
         ],
         initial="90",
         required=False,
@@ -72,7 +77,10 @@ class JudgingViewForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ("judging_layout", "judging_text_size")
-        labels = {"judging_layout": "Layout of the answers", "judging_text_size": "Text size"}
+        labels = {
+            "judging_layout": gettext_lazy("Layout of the answers"),
+            "judging_text_size": gettext_lazy("Text size"),
+        }
         widgets = {"judging_layout": forms.RadioSelect, "judging_text_size": forms.RadioSelect}
 
 
@@ -80,9 +88,11 @@ class JudgingKeysForm(forms.Form):
     """A key for each command of the judging screens, in a field of its name."""
 
     shortcuts = forms.BooleanField(
-        label="Keys on letters, digits and signs",
+        label=gettext_lazy("Keys on letters, digits and signs"),
         required=False,
-        help_text="Turn them off if you dictate or press keys by accident. Arrows, Enter, Escape and Tab always work.",
+        help_text=gettext_lazy(
+            "Turn them off if you dictate or press keys by accident. Arrows, Enter, Escape and Tab always work."
+        ),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -92,7 +102,7 @@ class JudgingKeysForm(forms.Form):
                 attrs={"maxlength": 1, "autocomplete": "off", "autocapitalize": "characters"}
             )
             self.fields[name] = forms.CharField(
-                label=command.label, help_text=command.help, widget=widget, required=False
+                label=_(command.label), help_text=_(command.help), widget=widget, required=False
             )
 
     def clean(self) -> dict[str, Any]:
@@ -113,16 +123,18 @@ class DisplayForm(forms.ModelForm):
     class Meta:
         model = User
         fields = ("time_zone", "language", "email_notifications")
-        labels = {"email_notifications": "E-mail me about replies and batches"}
-        help_texts = {"email_notifications": "At most one e-mail an hour, to your confirmed address."}
+        labels = {"email_notifications": gettext_lazy("E-mail me about replies and batches")}
+        help_texts = {
+            "email_notifications": gettext_lazy("At most one e-mail an hour, to your confirmed address.")
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         names = zone_names()
         self.fields["time_zone"] = forms.CharField(
             required=False,
-            label="Time zone",
-            help_text="Days, hours and due dates are shown in it.",
+            label=_("Time zone"),
+            help_text=_("Days, hours and due dates are shown in it."),
             widget=forms.Select(
                 choices=[("UTC", "UTC"), *((name, name.replace("_", " ")) for name in names if name != "UTC")]
             ),

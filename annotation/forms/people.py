@@ -7,24 +7,27 @@ from typing import Any, cast
 from django import forms
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
+from django.utils.translation import gettext_lazy as _
 
 from annotation.logic.limits import MAX_BATCH_ITEMS
 from annotation.models import Invitation, Member, Project, User
 
 
 class AddMemberForm(forms.Form):
-    username = forms.CharField(label="User name", max_length=150)
-    role = forms.ChoiceField(choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+    username = forms.CharField(label=_("User name"), max_length=150)
+    role = forms.ChoiceField(label=_("Role"), choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
 
 
 class NewAccountForm(forms.Form):
-    username = forms.CharField(label="User name", max_length=150, help_text="Letters, digits and @ . + - _")
+    username = forms.CharField(
+        label=_("User name"), max_length=150, help_text=_("Letters, digits and @ . + - _")
+    )
     account = forms.ChoiceField(
-        label="Type",
+        label=_("Type"),
         choices=User.Account.choices,
         initial=User.Account.PERSON,
         required=False,
-        help_text="Judgments of machines are kept apart from those of people.",
+        help_text=_("Judgments of machines are kept apart from those of people."),
     )
 
     def clean_account(self) -> str:
@@ -34,18 +37,23 @@ class NewAccountForm(forms.Form):
 class InvitationForm(forms.Form):
     """An invitation link. `days` is cleaned to a number."""
 
-    role = forms.ChoiceField(label="Role", choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
+    role = forms.ChoiceField(label=_("Role"), choices=Member.Role.choices, initial=Member.Role.ANNOTATOR)
     places = forms.IntegerField(
-        label="Number of people", initial=1, min_value=1, max_value=1000, help_text="1 to 1,000."
+        label=_("Number of people"), initial=1, min_value=1, max_value=1000, help_text=_("1 to 1,000.")
     )
     days = forms.TypedChoiceField(
-        label="Expires",
-        choices=[("1", "tomorrow"), ("7", "in a week"), ("30", "in 30 days"), ("90", "in 90 days")],
+        label=_("Expires"),
+        choices=[
+            ("1", _("tomorrow")),
+            ("7", _("in a week")),
+            ("30", _("in 30 days")),
+            ("90", _("in 90 days")),
+        ],
         initial="7",
         coerce=int,
     )
     note = forms.CharField(
-        label="Who it is for", required=False, max_length=Invitation._meta.get_field("note").max_length
+        label=_("Who it is for"), required=False, max_length=Invitation._meta.get_field("note").max_length
     )
 
 
@@ -53,16 +61,17 @@ class SignUpForm(forms.Form):
     """A new account, created with an invitation."""
 
     username = forms.CharField(
-        label="User name",
+        label=_("User name"),
         max_length=150,
         validators=[UnicodeUsernameValidator()],
-        help_text="Never shown in exports.",
+        help_text=_("Never shown in exports."),
         widget=forms.TextInput(attrs={"autocomplete": "username", "autocapitalize": "none"}),
     )
     password = forms.CharField(
+        label=_("Password"),
         strip=False,
         max_length=4096,
-        help_text="At least 8 characters.",
+        help_text=_("At least 8 characters."),
         widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
     )
 
@@ -81,39 +90,44 @@ class BatchForm(forms.Form):
 
     FILTERS = ("tag", "text", "metadata")
 
-    name = forms.CharField(max_length=80, widget=forms.TextInput(attrs={"placeholder": "Week 48"}))
+    name = forms.CharField(
+        label=_("Name"), max_length=80, widget=forms.TextInput(attrs={"placeholder": _("Week 48")})
+    )
     users = forms.MultipleChoiceField(
-        label="For",
+        label=_("For"),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one member."},
+        error_messages={"required": _("Choose at least one member.")},
     )
     due_at = forms.DateTimeField(
-        label="Due",
+        label=_("Due"),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text="In your time zone.",
+        help_text=_("In your time zone."),
     )
     limit = forms.IntegerField(
-        label="How many items",
+        label=_("How many items"),
         min_value=1,
         max_value=MAX_BATCH_ITEMS,
         initial=50,
-        help_text="The newest open ones that match.",
+        help_text=_("The newest open ones that match."),
     )
-    tag = forms.CharField(required=False, max_length=60)
-    text = forms.CharField(label="Prompt contains", required=False, max_length=200)
+    tag = forms.CharField(label=_("Tag"), required=False, max_length=60)
+    text = forms.CharField(label=_("Prompt contains"), required=False, max_length=200)
     metadata = forms.CharField(
-        required=False, max_length=200, widget=forms.TextInput(attrs={"placeholder": "name=value"})
+        label=_("Metadata"),
+        required=False,
+        max_length=200,
+        widget=forms.TextInput(attrs={"placeholder": _("name=value")}),
     )
 
     def __init__(self, *args: Any, project: Project, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         members = project.members.select_related("user").order_by("user__username")
         cast("forms.MultipleChoiceField", self.fields["users"]).choices = [
-            (str(member.user_id), f"{member.user} ({member.role})") for member in members
+            (str(member.user_id), f"{member.user} ({member.role_name})") for member in members
         ]
 
     def clean_metadata(self) -> str:
         text: str = self.cleaned_data["metadata"]
         if text and "=" not in text:
-            raise forms.ValidationError("Metadata is searched for as name=value.")
+            raise forms.ValidationError(_("Metadata is searched for as name=value."))
         return text

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import ngettext
+
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
@@ -30,11 +33,19 @@ def short_duration(seconds: float | None) -> str:
     minutes, rest = divmod(max(0, round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+        values = {"hours": hours, "minutes": minutes}
+        return (_("%(hours)s h %(minutes)s min") if minutes else _("%(hours)s h")) % values
     if minutes >= 10 or (minutes and not rest):
-        return f"{minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+        return _("%(minutes)s min") % {"minutes": minutes}
+    values = {"minutes": minutes, "seconds": rest}
+    return (_("%(minutes)s min %(seconds)s s") if minutes else _("%(seconds)s s")) % values
 
 
 def _counted(number: int, unit: str) -> str:
-    return f"{number} {unit}{'' if number == 1 else 's'}"
+    texts = {
+        "day": ngettext("%(n)s day", "%(n)s days", number),
+        "hour": ngettext("%(n)s hour", "%(n)s hours", number),
+        "minute": ngettext("%(n)s minute", "%(n)s minutes", number),
+        "second": ngettext("%(n)s second", "%(n)s seconds", number),
+    }
+    return texts[unit] % {"n": number}

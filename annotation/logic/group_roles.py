@@ -30,9 +30,10 @@ def parse(entries: Iterable[str]) -> list[GroupRole]:
         group, _, given = (part.strip() for part in entry.rpartition("="))
         project, _, role = given.rpartition(":")
         if not group or (given != STAFF and (not project or role not in ROLES)):
-            raise ValueError(
+            problem = (
                 f"OIDC_ROLES: {entry!r} is neither GROUP=PROJECT:ROLE, where ROLE is one of {', '.join(ROLES)}, nor"
                 f" GROUP={STAFF}."
             )
+            raise ValueError(problem)  # for who runs the site: in English
         found.append(GroupRole(group, project or None, role or STAFF))
     return found

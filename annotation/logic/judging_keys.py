@@ -10,6 +10,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from annotation.logic.ranking import LETTERS
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 RANK, COMPARE, WRITE = "rank", "compare", "write improve"
 SEVERAL = f"{RANK} {COMPARE}"
@@ -52,56 +54,86 @@ class Line:
 GROUPS: tuple[tuple[Command | FixedKeys, ...], ...] = (
     (
         FixedKeys(
-            ("1", "…", "9"), "rank the selected answer; 1 is best, the same digit twice is a tie", RANK
+            ("1", "…", "9"),
+            gettext_noop("rank the selected answer; 1 is best, the same digit twice is a tie"),
+            RANK,
         ),
         FixedKeys(
             ("1", "…", "4"),
-            "A is significantly better, better, slightly better, negligibly better / unsure",
+            gettext_noop("A is significantly better, better, slightly better, negligibly better / unsure"),
             COMPARE,
         ),
         FixedKeys(
             ("5", "…", "8"),
-            "B is negligibly better / unsure, slightly better, better, significantly better",
+            gettext_noop("B is negligibly better / unsure, slightly better, better, significantly better"),
             COMPARE,
         ),
-        FixedKeys(("A", "B", "…"), "select an answer", SEVERAL),
-        FixedKeys(("←", "→"), "select the one before or after it, where one is shown at a time", SEVERAL),
-        FixedKeys(("↑", "↓"), "move it up or down", RANK),
-        Command("tie", "=", "Tie", "tie it with the one above", RANK),
-        FixedKeys(("0",), "remove its rank", RANK),
-        Command("undo", "U", "Undo", "undo; within ten seconds of a submit, change it", SEVERAL),
-        FixedKeys(("Enter",), "submit, once all are ranked", RANK),
-        FixedKeys(("Ctrl", "Enter"), "submit", WRITE),
-        FixedKeys(("Escape",), "leave the editor, for the keys below", WRITE),
+        FixedKeys(("A", "B", "…"), gettext_noop("select an answer"), SEVERAL),
+        FixedKeys(
+            ("←", "→"),
+            gettext_noop("select the one before or after it, where one is shown at a time"),
+            SEVERAL,
+        ),
+        FixedKeys(("↑", "↓"), gettext_noop("move it up or down"), RANK),
+        Command("tie", "=", gettext_noop("Tie"), gettext_noop("tie it with the one above"), RANK),
+        FixedKeys(("0",), gettext_noop("remove its rank"), RANK),
+        Command(
+            "undo",
+            "U",
+            gettext_noop("Undo"),
+            gettext_noop("undo; within ten seconds of a submit, change it"),
+            SEVERAL,
+        ),
+        FixedKeys(("Enter",), gettext_noop("submit, once all are ranked"), RANK),
+        FixedKeys(("Ctrl", "Enter"), gettext_noop("submit"), WRITE),
+        FixedKeys(("Escape",), gettext_noop("leave the editor, for the keys below"), WRITE),
     ),
     (
         FixedKeys(
             ("Shift", "1", "…", "9"),
-            "rate the selected answer: its first rating that is not given yet",
+            gettext_noop("rate the selected answer: its first rating that is not given yet"),
             SEVERAL,
             asks="ratings",
         ),
-        Command("safe", "Y", "Safe", "mark it safe", SEVERAL, asks="safety"),
-        Command("unsafe", "N", "Unsafe", "mark it unsafe", SEVERAL, asks="safety"),
-        Command("flags", "L", "Flags", "its flags (labels)", SEVERAL, asks="flags"),
+        Command("safe", "Y", gettext_noop("Safe"), gettext_noop("mark it safe"), SEVERAL, asks="safety"),
+        Command(
+            "unsafe", "N", gettext_noop("Unsafe"), gettext_noop("mark it unsafe"), SEVERAL, asks="safety"
+        ),
+        Command(
+            "flags", "L", gettext_noop("Flags"), gettext_noop("its flags (labels)"), SEVERAL, asks="flags"
+        ),
     ),
     (
         Command(
-            "differences", "W", "Differences", "its differences from another answer, word by word", SEVERAL
+            "differences",
+            "W",
+            gettext_noop("Differences"),
+            gettext_noop("its differences from another answer, word by word"),
+            SEVERAL,
         ),
-        Command("expand", "X", "Expand", "expand or collapse the selected answer", SEVERAL),
+        Command(
+            "expand",
+            "X",
+            gettext_noop("Expand"),
+            gettext_noop("expand or collapse the selected answer"),
+            SEVERAL,
+        ),
         Command(
             "source",
             "V",
-            "Source",
-            "the source of the selected answer, or of the last message where that is in focus; again: rendered",
+            gettext_noop("Source"),
+            gettext_noop(
+                "the source of the selected answer, or of the last message where that is in focus; again: rendered"
+            ),
         ),
-        Command("skip", "S", "Skip", "skip, with a reason"),
-        Command("ask", "Q", "Ask", "ask a reviewer about this item"),
-        Command("previous", "P", "Previous judgment", "back to your previous judgment"),
-        Command("guidelines", "M", "Guidelines", "guidelines (the manual)"),
-        Command("view", "T", "View", "layout and text size"),
-        Command("keys", "?", "Keys", "this list"),
+        Command("skip", "S", gettext_noop("Skip"), gettext_noop("skip, with a reason")),
+        Command("ask", "Q", gettext_noop("Ask"), gettext_noop("ask a reviewer about this item")),
+        Command(
+            "previous", "P", gettext_noop("Previous judgment"), gettext_noop("back to your previous judgment")
+        ),
+        Command("guidelines", "M", gettext_noop("Guidelines"), gettext_noop("guidelines (the manual)")),
+        Command("view", "T", gettext_noop("View"), gettext_noop("layout and text size")),
+        Command("keys", "?", gettext_noop("Keys"), gettext_noop("this list")),
     ),
 )
 COMMANDS = {entry.name: entry for group in GROUPS for entry in group if isinstance(entry, Command)}
@@ -135,16 +167,17 @@ def problems(keys: Mapping[str, object]) -> dict[str, str]:
     found: dict[str, str] = {}
     first: dict[str, str] = {}
     for name, command in COMMANDS.items():
-        key = keys.get(name)
+        key, label = keys.get(name), _(command.label)
         if not isinstance(key, str) or not key:
-            found[name] = f"{command.label} has no key."
+            found[name] = _("%(command)s has no key.") % {"command": label}
         elif sentence := _unusable(key):
-            found[name] = f"{command.label}: {sentence}"
+            found[name] = _("%(command)s: %(problem)s") % {"command": label, "problem": sentence}
         elif key in first:
-            other = COMMANDS[first[key]].label
-            found[name] = (
-                f"“{key}” is the key of both {other} and {command.label}. Choose another for one of them."
+            both = _(
+                "“%(key)s” is the key of both %(other)s and %(command)s. Choose another for one of them."
             )
+            other = _(COMMANDS[first[key]].label)
+            found[name] = both % {"key": key, "other": other, "command": label}
         else:
             first[key] = name
     return found
@@ -152,13 +185,14 @@ def problems(keys: Mapping[str, object]) -> dict[str, str]:
 
 def _unusable(key: str) -> str:
     if len(key) != 1 or not key.isprintable() or key.isspace():
-        return "a key is one letter or sign."
+        return _("a key is one letter or sign.")
     if key != normalized(key):
-        return f"“{key}” is written {normalized(key)}."
+        return _("“%(key)s” is written %(normalized)s.") % {"key": key, "normalized": normalized(key)}
+    values = {"key": key, "last": LETTERS[-1]}
     if key in LETTERS:
-        return f"“{key}” selects answer {key}. Choose a letter after {LETTERS[-1]}, or a sign."
+        return _("“%(key)s” selects answer %(key)s. Choose a letter after %(last)s, or a sign.") % values
     if key.isdecimal():
-        return f"“{key}” is a rank or a choice. Choose a letter after {LETTERS[-1]}, or a sign."
+        return _("“%(key)s” is a rank or a choice. Choose a letter after %(last)s, or a sign.") % values
     return ""
 
 
@@ -166,7 +200,11 @@ def list_of_keys(keys: Mapping[str, str], asked: Collection[str]) -> list[list[L
     """The list of keys in its groups, for a project that asks these questions about each answer."""
     groups = [
         [
-            Line((keys[entry.name],) if isinstance(entry, Command) else entry.keys, entry.help, entry.screens)
+            Line(
+                (keys[entry.name],) if isinstance(entry, Command) else entry.keys,
+                _(entry.help),
+                entry.screens,
+            )
             for entry in group
             if not entry.asks or entry.asks in asked
         ]

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from annotation.logic.translation import gettext as _
+
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -17,9 +19,9 @@ class UnstorableError(ValueError):
 def storage_problem(text: str) -> str:
     """Why PostgreSQL cannot store a text, as the end of a sentence that begins with its name; empty where it can."""
     if "\0" in text:
-        return "holds a null byte"
+        return _("holds a null byte")
     if _LONE_SURROGATE.search(text):
-        return "holds half of a character (a lone surrogate, \\ud800 to \\udfff)"
+        return _("holds half of a character (a lone surrogate, \\ud800 to \\udfff)")
     return ""
 
 
@@ -31,11 +33,11 @@ def dump_json(data: Any) -> str:
     """
     for text in _texts(data):
         if problem := storage_problem(text):
-            raise UnstorableError(f"The text {problem}.")
+            raise UnstorableError(_("The text %(problem)s.") % {"problem": problem})
     try:
         return json.dumps(data, allow_nan=False)
     except ValueError:
-        raise UnstorableError("A number is infinite, or not a number.") from None
+        raise UnstorableError(_("A number is infinite, or not a number.")) from None
 
 
 def _texts(data: Any) -> Iterator[str]:

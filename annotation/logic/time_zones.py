@@ -6,6 +6,8 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
+from annotation.logic.translation import gettext as _
+
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 # of the machine itself, and a placeholder
@@ -25,7 +27,8 @@ def zone_named(name: str) -> ZoneInfo:
         ValueError: there is no such zone.
     """
     if name not in zone_names():
-        raise ValueError(f"{name!r} is not a time zone. Names look like Europe/Berlin or Asia/Kolkata.")
+        sentence = _("%(name)r is not a time zone. Names look like Europe/Berlin or Asia/Kolkata.")
+        raise ValueError(sentence % {"name": name})
     return ZoneInfo(name)
 
 

@@ -11,6 +11,8 @@ from django.contrib.auth.models import AbstractUser, UserManager
 from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from annotation.logic.limits import MAX_REASON_CHARS
 from annotation.models.projects import Guideline, Project
@@ -31,22 +33,22 @@ class User(AbstractUser):
     """A user account. Exports identify users by `pseudonym` only."""
 
     class Account(models.TextChoices):
-        PERSON = "person", "A person"
-        MACHINE = "machine", "A script or an AI labeler"
+        PERSON = "person", _("A person")
+        MACHINE = "machine", _("A script or an AI labeler")
 
     class JudgingLayout(models.TextChoices):
         """How the judging screens place the answers of an item."""
 
-        AUTO = "auto", "Automatic"
-        SIDE = "side", "Side by side"
-        STACKED = "stacked", "Stacked"
-        SINGLE = "single", "One at a time"
+        AUTO = "auto", _("Automatic")
+        SIDE = "side", _("Side by side")
+        STACKED = "stacked", _("Stacked")
+        SINGLE = "single", _("One at a time")
 
     class JudgingTextSize(models.TextChoices):
-        SMALL = "small", "Small"
-        NORMAL = "normal", "Normal"
-        LARGE = "large", "Large"
-        X_LARGE = "x-large", "Extra large"
+        SMALL = "small", _("Small")
+        NORMAL = "normal", _("Normal")
+        LARGE = "large", _("Large")
+        X_LARGE = "x-large", _("Extra large")
 
     pseudonym = models.CharField(max_length=40, unique=True, default=new_pseudonym, editable=False)
     account = models.CharField(max_length=7, choices=Account, default=Account.PERSON)
@@ -80,13 +82,13 @@ class User(AbstractUser):
             models.UniqueConstraint(
                 Upper("username"),
                 name="usernames_differ_by_more_than_case",
-                violation_error_message="A user with that username already exists.",
+                violation_error_message=_("A user with that username already exists."),
             ),
             models.UniqueConstraint(
                 Upper("email"),
                 condition=~models.Q(email=""),
                 name="emails_differ_by_more_than_case",
-                violation_error_message="A user with that email address already exists.",
+                violation_error_message=_("A user with that email address already exists."),
             ),
         ]
 
@@ -99,9 +101,9 @@ class Member(models.Model):
     """A user's role in a project, with their qualification, pause and warning."""
 
     class Role(models.TextChoices):
-        LEAD = "lead"
-        REVIEWER = "reviewer"
-        ANNOTATOR = "annotator"
+        LEAD = "lead", _("Lead")
+        REVIEWER = "reviewer", _("Reviewer")
+        ANNOTATOR = "annotator", _("Annotator")
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="members", db_index=False)
     user = models.ForeignKey(User, models.CASCADE, related_name="memberships")
@@ -135,6 +137,18 @@ class Member(models.Model):
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
 
+    @property
+    def role_name(self) -> str:
+        """The role within a sentence."""
+        return str(ROLE_NAMES[self.role])
+
+
+ROLE_NAMES: dict[str, object] = {
+    Member.Role.LEAD: pgettext_lazy("within a sentence", "lead"),
+    Member.Role.REVIEWER: pgettext_lazy("within a sentence", "reviewer"),
+    Member.Role.ANNOTATOR: pgettext_lazy("within a sentence", "annotator"),
+}
+
 
 class Invitation(models.Model):
     """A link with which users join a project. Only the SHA-256 of its key is stored."""
@@ -165,9 +179,9 @@ class ApiToken(models.Model):
     """An API token. Only the SHA-256 of its key is stored; the key is shown once, when it is created."""
 
     class Scope(models.TextChoices):
-        READ = "read", "Read: export data, follow runs"
-        ANNOTATE = "annotate", "Annotate: also take items and judge them"
-        LEAD = "lead", "Lead: all that you may do"
+        READ = "read", _("Read: export data, follow runs")
+        ANNOTATE = "annotate", _("Annotate: also take items and judge them")
+        LEAD = "lead", _("Lead: all that you may do")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens")
     name = models.CharField(max_length=80)

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django import template
 from django.http import QueryDict
+from django.utils.translation import gettext as _
 
 from annotation.audit import VERBS
 from annotation.logic.response_flags import FLAGS
@@ -57,7 +58,7 @@ def question_label(key: str) -> str:
 
 @register.filter
 def event_label(verb: str) -> str:
-    return VERBS.get(verb, verb)
+    return _(VERBS[verb]) if verb in VERBS else verb
 
 
 @register.filter
@@ -77,7 +78,7 @@ def event_details(data: dict[str, Any]) -> str:
 @register.filter
 def flag_labels(flags: Sequence[str]) -> str:
     """Flags by their labels."""
-    return ", ".join(FLAGS.get(flag, flag) for flag in flags)
+    return ", ".join(_(FLAGS[flag]) if flag in FLAGS else flag for flag in flags)
 
 
 @register.filter

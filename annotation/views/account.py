@@ -14,6 +14,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -37,7 +39,7 @@ def account(request: HttpRequest) -> HttpResponse:
     form = TokenForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         days = form.cleaned_data["days"]
-        _, key = ApiToken.issue(
+        _token, key = ApiToken.issue(
             user=current_user(request),
             name=form.cleaned_data["name"],
             scope=form.cleaned_data["scope"],
@@ -56,7 +58,7 @@ def account_display(request: HttpRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, TokenForm(), display_form=form)
     form.save()
-    messages.success(request, "Your settings are saved.")
+    messages.success(request, _("Your settings are saved."))
     return redirect("account")
 
 
@@ -77,7 +79,7 @@ def account_time_zone(request: HttpRequest) -> HttpResponse:
 def token_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     token = get_object_or_404(current_user(request).api_tokens, pk=pk)
     token.delete()
-    messages.success(request, f"The token “{token.name}” is revoked.")
+    messages.success(request, _("The token “%(name)s” is revoked.") % {"name": token.name})
     return redirect("account")
 
 
@@ -91,7 +93,8 @@ def sessions_end(request: HttpRequest) -> HttpResponse:
     ended = end_sessions(
         current_user(request), pk=int(pk) if pk else None, except_key=request.session.session_key
     )
-    messages.success(request, f"Signed out of {ended} session{'' if ended == 1 else 's'}.")
+    sentence = ngettext("Signed out of %(n)s session.", "Signed out of %(n)s sessions.", ended) % {"n": ended}
+    messages.success(request, sentence)
     return redirect("account")
 
 
@@ -134,10 +137,11 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
             if user == me:
                 logout(request)
                 messages.success(
-                    request, "Your account is erased. Your judgments are kept under a pseudonym."
+                    request, _("Your account is erased. Your judgments are kept under a pseudonym.")
                 )
                 return redirect("account_login")
-            messages.success(request, f"The account {user.username} is erased. Its judgments are kept.")
+            sentence = _("The account %(name)s is erased. Its judgments are kept.") % {"name": user.username}
+            messages.success(request, sentence)
             return redirect("home")
     judgments = Judgment.objects.filter(annotator=user).count()
     context = {"form": form, "person": user, "judgments": judgments, "is_me": user == me}

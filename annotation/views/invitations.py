@@ -8,6 +8,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
@@ -42,7 +43,7 @@ def invitation_make(request: HttpRequest, slug: str) -> HttpResponse:
 def invitation_revoke(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     invitation = get_object_or_404(project_for(request.user, slug, Role.LEAD).invitations, pk=pk)
     invitations.revoke(invitation=invitation, actor=current_user(request))
-    messages.success(request, "The invitation is revoked: its link no longer works.")
+    messages.success(request, _("The invitation is revoked: its link no longer works."))
     return redirect("members", slug)
 
 
@@ -53,7 +54,7 @@ def join(request: HttpRequest, key: str) -> HttpResponse:
     """For anyone who has the link; no further permission is needed."""
     invitation = invitations.find(key)
     if invitation is None:
-        return _closed(request, "This invitation does not exist. Is the link complete?", status=404)
+        return _closed(request, _("This invitation does not exist. Is the link complete?"), status=404)
     try:
         if request.method == "GET":
             return _open(request, key, invitation, SignUpForm())
@@ -87,7 +88,8 @@ def _open(request: HttpRequest, key: str, invitation: Invitation, form: SignUpFo
 
 
 def _welcome(request: HttpRequest, member: Member) -> HttpResponse:
-    messages.success(request, f"You joined {member.project} as {member.role}.")
+    sentence = _("You joined %(project)s as %(role)s.")
+    messages.success(request, sentence % {"project": member.project, "role": member.role_name})
     return redirect("home")
 
 

@@ -7,6 +7,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
@@ -33,7 +34,7 @@ def view(request: HtmxRequest) -> HttpResponse:
     if not form.is_valid():
         return _page(request, me, view_form=form)
     form.save(commit=False).save(update_fields=form.Meta.fields)
-    return HttpResponse(status=204) if request.htmx else _saved(request, "Layout and text size are saved.")
+    return HttpResponse(status=204) if request.htmx else _saved(request, _("Layout and text size are saved."))
 
 
 @login_required
@@ -44,14 +45,14 @@ def keys(request: HttpRequest) -> HttpResponse:
     if "reset" in request.POST:
         me.judging_keys = {}
         me.save(update_fields=["judging_keys"])
-        return _saved(request, "All keys are the defaults again.")
+        return _saved(request, _("All keys are the defaults again."))
     form = JudgingKeysForm(request.POST)
     if not form.is_valid():
         return _page(request, me, keys_form=form)
     me.judging_shortcuts = form.cleaned_data.pop("shortcuts")
     me.judging_keys = judging_keys.changed(form.cleaned_data)
     me.save(update_fields=["judging_keys", "judging_shortcuts"])
-    return _saved(request, "Your keys are saved.")
+    return _saved(request, _("Your keys are saved."))
 
 
 def _saved(request: HttpRequest, sentence: str) -> HttpResponse:

@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
@@ -86,7 +87,7 @@ def my_judgment(request: HttpRequest, pk: int) -> HttpResponse:
         )
     except JudgmentError as error:
         return _page(request, old, entry, error)
-    messages.success(request, "Saved as a new revision.")
+    messages.success(request, _("Saved as a new revision."))
     return redirect("work", me.project.slug) if _from_work(request) else redirect("my-judgments")
 
 

@@ -10,6 +10,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
@@ -40,7 +42,7 @@ def my_work(request: HttpRequest) -> HttpResponse:
     context = {
         "error": error,
         "period": period,
-        "periods": periods.NAMES,
+        "periods": {name: _(label) for name, label in periods.NAMES.items()},
         "total": timesheets.total(lines),
         "days": _by_day(lines, projects),
         "projects": _by_project(lines, projects),
@@ -124,10 +126,10 @@ def _by_project(lines: list[Line], projects: dict[int, str]) -> list[tuple[str, 
 def _calendar(weeks: list[list[tuple[date, int | None]]]) -> dict[str, Any]:
     """`weeks`, and `weekdays` with a cell for each week: its day, count and shade, from 0 (no items) to `SHADES` (as many as on
     the busiest day)."""
-    most = max((count or 0 for week in weeks for _, count in week), default=0) or 1
+    most = max((count or 0 for week in weeks for _day, count in week), default=0) or 1
     cells = [
         [{"day": day, "count": count, "shade": -(-SHADES * (count or 0) // most)} for day, count in week]
         for week in weeks
     ]
-    weekdays = [{"name": f"{row[0]['day']:%a}", "cells": row} for row in zip(*cells, strict=True)]
+    weekdays = [{"name": date_format(row[0]["day"], "D"), "cells": row} for row in zip(*cells, strict=True)]
     return {"weeks": cells, "weekdays": weekdays}

@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from requests import RequestException
@@ -48,7 +49,9 @@ def single_sign_on(request: HttpRequest, provider_id: str) -> HttpResponse:
         response = openid_connect.login(request, provider_id)
     except RequestException as error:
         log.error("The provider of single sign-on does not answer: %s", error)
-        messages.error(request, f"{settings.OIDC_NAME} does not answer. Try again later.")
+        messages.error(
+            request, _("%(name)s does not answer. Try again later.") % {"name": settings.OIDC_NAME}
+        )
         return redirect("account" if request.user.is_authenticated else "account_login")
     if isinstance(response, HttpResponseRedirect):
         return render(request, "socialaccount/leave.html", {"url": response.url, "name": settings.OIDC_NAME})
@@ -67,7 +70,8 @@ def callback(request: HttpRequest, provider_id: str) -> HttpResponse:
     except (TypeError, ValueError, LookupError, AttributeError, ImproperlyConfigured, DatabaseError) as error:
         log.error("The answer of single sign-on cannot be used: %s: %s", type(error).__name__, error)
         request.session.flush()
-        messages.error(request, f"Signing in with {settings.OIDC_NAME} failed. Ask an administrator.")
+        sentence = _("Signing in with %(name)s failed. Ask an administrator.") % {"name": settings.OIDC_NAME}
+        messages.error(request, sentence)
         return redirect("account_login")
 
 
@@ -77,12 +81,12 @@ def disconnect(request: HttpRequest) -> HttpResponse:
     """Disconnect the account from the provider; it needs a password to sign in with."""
     me = current_user(request)
     if not me.has_usable_password():
-        messages.error(
-            request, f"You sign in with {settings.OIDC_NAME} only: without it you could not sign in."
-        )
+        sentence = _("You sign in with %(name)s only: without it you could not sign in.")
+        messages.error(request, sentence % {"name": settings.OIDC_NAME})
     elif SocialAccount.objects.filter(user=me).delete()[0]:
         clear_authentication_records(request)  # a second factor may be required now
-        messages.success(request, f"{settings.OIDC_NAME} is disconnected. Sign in with your password.")
+        sentence = _("%(name)s is disconnected. Sign in with your password.") % {"name": settings.OIDC_NAME}
+        messages.success(request, sentence)
     return redirect("account")
 
 
@@ -90,5 +94,5 @@ def disconnect(request: HttpRequest) -> HttpResponse:
 @require_GET
 def no_password(request: HttpRequest) -> HttpResponse:
     """Where django-allauth leads whoever has no password to change."""
-    messages.info(request, "Your account has no password: you sign in by single sign-on.")
+    messages.info(request, _("Your account has no password: you sign in by single sign-on."))
     return redirect("account")

@@ -9,7 +9,7 @@ from allauth.account.models import EmailAddress
 from django.core import mail
 from django.test import override_settings
 from django.urls import reverse
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from annotation import tasks
 from annotation.actions import notifications, projects, rules
@@ -209,3 +209,15 @@ class DigestTests(NotificationTestCase):
             [message] = self.sent()
         assert "Sign in to read them" in message.body
         assert "http" not in message.body
+
+    def test_it_is_in_the_language_of_its_reader(self) -> None:
+        self.notify()
+        User.objects.filter(pk=self.bob.pk).update(language="de")
+        translation.gettext("")  # fills in `_trans`
+        tagged = patch.object(
+            translation._trans, "gettext", lambda text: f"{translation.get_language()}: {text}"
+        )
+        with tagged:
+            [message] = self.sent()
+        assert "de: A reviewer replied to your question (Helpfulness)" in message.body
+        assert "de: Hello bob," in message.body
