@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.people import User
 from annotation.models.projects import Project
@@ -13,15 +14,15 @@ class Notification(models.Model):
     """One thing that a user should know. While it is unread, the same thing happening again is added to its count."""
 
     class Kind(models.TextChoices):
-        REPLY = "reply", "A reviewer replied to your question"
-        MESSAGE = "message", "A question about an item"
-        GUIDELINES = "guidelines", "The guidelines have changed"
-        PAUSED = "paused", "Your work is paused"
-        WARNED = "warned", "A message about your work"
-        RESUMED = "resumed", "You can continue your work"
-        BATCH = "batch", "A batch was assigned to you"
-        BATCH_DUE = "batch_due", "A batch is due soon"
-        BATCH_OVERDUE = "batch_overdue", "A batch is overdue"
+        REPLY = "reply", _("A reviewer replied to your question")
+        MESSAGE = "message", _("A question about an item")
+        GUIDELINES = "guidelines", _("The guidelines have changed")
+        PAUSED = "paused", _("Your work is paused")
+        WARNED = "warned", _("A message about your work")
+        RESUMED = "resumed", _("You can continue your work")
+        BATCH = "batch", _("A batch was assigned to you")
+        BATCH_DUE = "batch_due", _("A batch is due soon")
+        BATCH_OVERDUE = "batch_overdue", _("A batch is overdue")
 
     user = models.ForeignKey(User, models.CASCADE, related_name="notifications", db_index=False)
     kind = models.CharField(max_length=13, choices=Kind)

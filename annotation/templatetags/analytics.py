@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 from django import template
 from django.http import QueryDict
+from django.utils.translation import gettext
 
 from annotation.audit import VERBS
 from annotation.logic.response_flags import FLAGS
@@ -57,7 +58,7 @@ def question_label(key: str) -> str:
 
 @register.filter
 def event_label(verb: str) -> str:
-    return VERBS.get(verb, verb)
+    return gettext(VERBS.get(verb, verb))
 
 
 @register.filter
