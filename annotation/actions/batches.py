@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import audit, events
 from annotation.actions import notifications
@@ -104,24 +105,28 @@ def create_batch(
     """
     name = name.strip()
     if not name or len(name) > MAX_NAME_CHARS or storage_problem(name):
-        raise BatchError("name", f"A batch has a name of at most {MAX_NAME_CHARS} characters.")
+        raise BatchError("name", _("A batch has a name of at most %(n)s characters.") % {"n": MAX_NAME_CHARS})
     people = sorted(set(users))
     if not people:
-        raise BatchError("users", "Choose at least one member.")
+        raise BatchError("users", _("Choose at least one member."))
     if project.members.filter(user__in=people).count() != len(people):
-        raise BatchError("users", "Only members of the project can be given a batch.")
+        raise BatchError("users", _("Only members of the project can be given a batch."))
     if not 1 <= limit <= MAX_BATCH_ITEMS:
-        raise BatchError("limit", f"The number of items is from 1 to {MAX_BATCH_ITEMS:,}.")
+        raise BatchError(
+            "limit", _("The number of items is from 1 to %(most)s.") % {"most": f"{MAX_BATCH_ITEMS:,}"}
+        )
     _check_due(due_at)
     # two that are made at once would take each other's slots
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     if project.batches.filter(name=name, closed_at=None, due_at__gt=timezone.now()).exists():
         raise BatchError(
-            "name", f"There is an open batch {name!r} already: close it, or choose another name."
+            "name",
+            _("There is an open batch %(name)s already: close it, or choose another name.")
+            % {"name": repr(name)},
         )
     items = list(search_items(project, search).values_list("pk", flat=True)[:limit])
     if not items:
-        raise BatchError("items", "No open item matches.")
+        raise BatchError("items", _("No open item matches."))
     batch = Batch.objects.create(
         project=project, name=name, created_by=actor, due_at=due_at, due_notice_at=_notice_at(due_at)
     )
@@ -134,8 +139,11 @@ def create_batch(
     if not chosen:
         raise BatchError(
             "items",
-            f"None of the {len(items):,} items can be assigned: {new.judged:,} were judged or opened by these people or are in "
-            f"a batch of theirs, {new.taken:,} are in other batches or need nobody else.",
+            _(
+                "None of the %(items)s items can be assigned: %(judged)s were judged or opened by these people or are in a batch"
+                " of theirs, %(taken)s are in other batches or need nobody else."
+            )
+            % {"items": f"{len(items):,}", "judged": f"{new.judged:,}", "taken": f"{new.taken:,}"},
         )
     _record("batch.created", batch, actor, people=len(people), items=chosen, due_at=due_at)
     _notify(batch, Notification.Kind.BATCH, people)
@@ -158,7 +166,7 @@ def change_due(*, batch: Batch, due_at: datetime, actor: User) -> None:
     """
     locked = Batch.objects.select_for_update().get(pk=batch.pk)
     if locked.closed_at:
-        raise BatchError("due_at", "This batch is closed.")
+        raise BatchError("due_at", _("This batch is closed."))
     _check_due(due_at)
     before, locked.due_at = locked.due_at, due_at
     locked.due_notice_at, locked.overdue_notice_at = _notice_at(due_at), None
@@ -218,7 +226,7 @@ def _notice_at(due_at: datetime) -> datetime | None:
 def _check_due(due_at: datetime) -> None:
     now = timezone.now()
     if not now < due_at <= now + LONGEST:
-        raise BatchError("due_at", "A batch is due in the future, within a year.")
+        raise BatchError("due_at", _("A batch is due in the future, within a year."))
 
 
 def _record(verb: str, batch: Batch, actor: User | None, **data: object) -> None:

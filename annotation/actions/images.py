@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from django.conf import settings
 from django.core.cache import cache
+from django.utils.translation import gettext as _
 
 from annotation.actions import safe_http
 from annotation.logic.image_types import image_type
@@ -74,8 +75,8 @@ def _prune(folder: Path) -> None:
     files = [
         (status.st_mtime, status.st_size, path) for path in folder.glob("*/*") if (status := path.stat())
     ]
-    excess = sum(size for _, size, _ in files) - MAX_CACHE_BYTES
-    for _, size, path in sorted(files):
+    excess = sum(size for _time, size, _path in files) - MAX_CACHE_BYTES
+    for _time, size, path in sorted(files):
         if excess <= 0:
             return
         path.unlink(missing_ok=True)
@@ -84,7 +85,7 @@ def _prune(folder: Path) -> None:
 
 def _get(url: str) -> bytes:
     if not _fetches.acquire(timeout=safe_http.TIMEOUT_S):
-        raise _Busy("This site is fetching too many pictures at once.")
+        raise _Busy(_("This site is fetching too many pictures at once."))
     try:
         status, content = safe_http.get(
             url, _HEADERS, max_bytes=MAX_BYTES + 1, to_private=settings.IMAGES_FROM_PRIVATE
@@ -94,16 +95,16 @@ def _get(url: str) -> bytes:
     finally:
         _fetches.release()
     if status != 200:
-        raise ImageRefused(f"Its site answered {status}.")
+        raise ImageRefused(_("Its site answered %(status)s.") % {"status": status})
     return content
 
 
 def _checked(content: bytes) -> Image:
     if len(content) > MAX_BYTES:
-        raise ImageRefused(f"It is larger than {MAX_BYTES // 2**20} MB.")
+        raise ImageRefused(_("It is larger than %(n)s MB.") % {"n": MAX_BYTES // 2**20})
     found = image_type(content)
     if found is None:
-        raise ImageRefused("It is no PNG, JPEG, GIF or WebP picture.")
+        raise ImageRefused(_("It is no PNG, JPEG, GIF or WebP picture."))
     if found.width * found.height > MAX_PIXELS:
-        raise ImageRefused(f"It has more than {MAX_PIXELS // 1_000_000} million pixels.")
+        raise ImageRefused(_("It has more than %(n)s million pixels.") % {"n": MAX_PIXELS // 1_000_000})
     return Image(content, found.media_type)

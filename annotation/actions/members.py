@@ -5,10 +5,13 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.auth.validators import UnicodeUsernameValidator
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
 
 from annotation import audit, events
 from annotation.actions.batches import leave_batches
@@ -19,6 +22,12 @@ KEPT = ("qualified_at", "paused_at")
 MAX_REMOVED = 50
 ERASED = "erased-"
 """How the names of erased accounts begin."""
+ROLE_NAMES = {
+    Member.Role.LEAD: gettext_lazy("lead"),
+    Member.Role.REVIEWER: gettext_lazy("reviewer"),
+    Member.Role.ANNOTATOR: gettext_lazy("annotator"),
+}
+"""Of roles, within a sentence."""
 MAX_USERNAME_CHARS = User._meta.get_field("username").max_length or 0
 
 
@@ -40,10 +49,17 @@ def add_member(*, project: Project, username: str, role: str, actor: User | None
     _check_role(role)
     user = User.objects.filter(username__iexact=username, is_active=True).first()
     if user is None:
-        raise MemberError("username", f"There is no user {username!r}. Create an account for them below.")
+        raise MemberError(
+            "username",
+            _("There is no user %(name)s. Create an account for them below.") % {"name": repr(username)},
+        )
     member, added = join(project=project, user=user, role=role)
     if not added:
-        raise MemberError("username", f"{username} is a member of this project already, as {member.role}.")
+        raise MemberError(
+            "username",
+            _("%(name)s is a member of this project already, as %(role)s.")
+            % {"name": username, "role": ROLE_NAMES[Member.Role(member.role)]},
+        )
     _record("member.added", member, actor, role=role)
     events.announce(events.project_group(project.pk), {"kind": "member"})
     return member
@@ -56,7 +72,8 @@ def join(*, project: Project, user: User, role: str) -> tuple[Member, bool]:
     last = removals.order_by("-id").first()
     kept = {name: last.data.get(name) for name in KEPT} if last else {}
     if kept.get("paused_at"):
-        kept["paused_reason"] = "Paused before you were removed from the project."
+        with override(settings.LANGUAGE_CODE):  # whoever adds them: they read it
+            kept["paused_reason"] = _("Paused before you were removed from the project.")
     member, added = Member.objects.get_or_create(project=project, user=user, defaults={"role": role, **kept})
     if added and last:
         member.refresh_from_db()  # times are texts in the trail
@@ -90,12 +107,14 @@ def create_account(
             _record("member.added", member, actor, role=member.role, account=account)
             key = ""
             if account == User.Account.MACHINE:
-                _, key = ApiToken.issue(
+                _token, key = ApiToken.issue(
                     user=user, name="Made with the account", scope=ApiToken.Scope.ANNOTATE
                 )
     except IntegrityError:
         raise MemberError(
-            "username", f"The name {username!r} is taken. Add that person above, or choose another."
+            "username",
+            _("The name %(name)s is taken. Add that person above, or choose another.")
+            % {"name": repr(username)},
         ) from None
     return NewAccount(member, password, key)
 
@@ -108,9 +127,13 @@ def check_username(username: str) -> None:
     """
     normalized = User.normalize_username(username)
     if normalized.lower().startswith(ERASED):
-        raise MemberError("username", f"Names that begin with {ERASED!r} are of erased accounts.")
+        raise MemberError(
+            "username", _("Names that begin with %(start)s are of erased accounts.") % {"start": repr(ERASED)}
+        )
     if len(normalized) > MAX_USERNAME_CHARS:
-        raise MemberError("username", f"A name may have at most {MAX_USERNAME_CHARS} characters.")
+        raise MemberError(
+            "username", _("A name may have at most %(n)s characters.") % {"n": MAX_USERNAME_CHARS}
+        )
     try:
         UnicodeUsernameValidator()(normalized)
     except ValidationError as error:
@@ -168,7 +191,7 @@ def restore_member(*, project: Project, user_id: int, actor: User) -> Member:
     """
     removed = {user.pk: (user, entry) for user, entry in removed_members(project).items()}
     if user_id not in removed:
-        raise MemberError("member", "There is nobody to add back. Reload the page.")
+        raise MemberError("member", _("There is nobody to add back. Reload the page."))
     user, entry = removed[user_id]
     return add_member(project=project, username=user.username, role=entry.data["role"], actor=actor)
 
@@ -187,7 +210,11 @@ def _record(verb: str, member: Member, actor: User | None, **data: object) -> No
 
 def _check_role(role: str) -> None:
     if role not in Member.Role.values:
-        raise MemberError("role", f"{role!r} is not a role: there are {', '.join(Member.Role.values)}.")
+        raise MemberError(
+            "role",
+            _("%(role)s is not a role: there are %(roles)s.")
+            % {"role": repr(role), "roles": ", ".join(Member.Role.values)},
+        )
 
 
 def require_other_lead(member: Member, *, leaves_lead: bool) -> None:
@@ -201,5 +228,7 @@ def require_other_lead(member: Member, *, leaves_lead: bool) -> None:
     others = Member.objects.filter(project_id=member.project_id, role=Member.Role.LEAD).exclude(pk=member.pk)
     if leaves_lead and not others.exists():
         raise MemberError(
-            "role", f"This is the project's only lead. Make somebody else a lead of {member.project} first."
+            "role",
+            _("This is the project's only lead. Make somebody else a lead of %(project)s first.")
+            % {"project": member.project},
         )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import transaction
 from django.forms.models import model_to_dict
 from django.urls import reverse
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from annotation import audit
 from annotation.actions import notifications
@@ -82,13 +85,15 @@ def write_guideline(*, project: Project, text: str, author: User) -> Guideline:
     audit.record("guidelines.changed", project=project, actor=author, subject=f"Version {number}")
     project.members.filter(user=author).update(confirmed_guideline=version)
     if latest:
+        with override(settings.LANGUAGE_CODE):  # the same for all who are notified
+            subject = _("Version %(number)s") % {"number": number}
         notifications.notify_roles(
             roles=[Member.Role.ANNOTATOR],
             kind=Notification.Kind.GUIDELINES,
             project=project,
             url=reverse("work-guidelines", args=[project.slug]),
             but=author,
-            subject=f"Version {number}",
+            subject=subject,
         )
     return version
 

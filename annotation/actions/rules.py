@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import override
 
 from annotation import audit
 from annotation.actions import notifications, qualification
@@ -79,9 +81,11 @@ def warn(*, member: Member, reason: str, actor: User | None) -> None:
 def _checked_reason(reason: str) -> str:
     reason = reason.strip()
     if not reason or storage_problem(reason):
-        raise RuleError("reason", "Give a reason: they read it above their work.")
+        raise RuleError("reason", _("Give a reason: they read it above their work."))
     if len(reason) > MAX_REASON_CHARS:
-        raise RuleError("reason", f"The reason may have at most {MAX_REASON_CHARS} characters.")
+        raise RuleError(
+            "reason", _("The reason may have at most %(n)s characters.") % {"n": MAX_REASON_CHARS}
+        )
     return reason
 
 
@@ -108,28 +112,52 @@ def save_rule(*, project: Project, actor: User, measure: str, action: str, below
         RuleError: the measure or the action is unknown, or a number is out of range.
     """
     if measure not in Rule.Measure.values:
-        raise RuleError("measure", f"{measure!r} is not a measure: {', '.join(Rule.Measure.values)}.")
+        raise RuleError(
+            "measure",
+            _("%(measure)s is not a measure: %(measures)s.")
+            % {"measure": repr(measure), "measures": ", ".join(Rule.Measure.values)},
+        )
     if action not in Rule.Action.values:
-        raise RuleError("action", f"{action!r} is not an action: {', '.join(Rule.Action.values)}.")
+        raise RuleError(
+            "action",
+            _("%(action)s is not an action: %(actions)s.")
+            % {"action": repr(action), "actions": ", ".join(Rule.Action.values)},
+        )
     if measure == Rule.Measure.SECONDS and not 0 < below <= 3600:
-        raise RuleError("below", "The threshold is a number of seconds, from 1 to 3,600.")
+        raise RuleError("below", _("The threshold is a number of seconds, from 1 to 3,600."))
     if measure != Rule.Measure.SECONDS and not 0 < below <= 1:
-        raise RuleError("below", f"The threshold is a percentage, from 1 to 100, not {100 * below:,.4g}.")
+        raise RuleError(
+            "below",
+            _("The threshold is a percentage, from 1 to 100, not %(entered)s.")
+            % {"entered": f"{100 * below:,.4g}"},
+        )
     if not 1 <= after <= 10_000:
-        raise RuleError("after", "The number of judgments is from 1 to 10,000.")
-    rule, _ = Rule.objects.update_or_create(
+        raise RuleError("after", _("The number of judgments is from 1 to 10,000."))
+    rule, _created = Rule.objects.update_or_create(
         project=project, measure=measure, action=action, defaults={"below": below, "after": after}
     )
-    audit.record("rule.changed", project=project, actor=actor, subject=str(rule), below=below, after=after)
+    audit.record(
+        "rule.changed", project=project, actor=actor, subject=_in_english(rule), below=below, after=after
+    )
     return rule
 
 
 @transaction.atomic
 def remove_rule(*, rule: Rule, actor: User) -> None:
     audit.record(
-        "rule.changed", project=rule.project, actor=actor, subject=f"removed: {rule}"[:200], removed=True
+        "rule.changed",
+        project=rule.project,
+        actor=actor,
+        subject=f"removed: {_in_english(rule)}"[:200],
+        removed=True,
     )
     rule.delete()
+
+
+def _in_english(rule: Rule) -> str:
+    """A rule in words, for the audit trail."""
+    with override("en"):
+        return str(rule)
 
 
 # --- applying them --------------------------------------------------------------------------------------------
@@ -202,19 +230,29 @@ def _apply(rule: Rule, stats: AnnotatorStats) -> bool:
 
 
 def _sentence(rule: Rule, measured: Measurement) -> str:
-    """The reason that the annotator reads."""
+    """The reason that the annotator reads, in the language of the site."""
     if rule.measure == Rule.Measure.SECONDS:
-        return (
-            f"Your median time is {measured.value:.0f} seconds a judgment, over {measured.judgments}; "
-            f"at least {rule.below:.0f} are expected. Please take your time."
-        )
+        return _(
+            "Your median time is %(seconds)s seconds a judgment, over %(judgments)s; at least %(below)s are expected. Please"
+            " take your time."
+        ) % {
+            "seconds": f"{measured.value:.0f}",
+            "judgments": measured.judgments,
+            "below": f"{rule.below:.0f}",
+        }
     if rule.measure == Rule.Measure.GOLD:
         # without figures, which would tell how many such items there were
-        return "Your accuracy on items with a known answer is below what is expected. Please read the guidelines once more."
-    return (
-        f"Your agreement with others is {100 * measured.value:.0f}%, over {measured.judgments} items; at least "
-        f"{100 * rule.below:.0f}% is expected. Please read the guidelines once more."
-    )
+        return _(
+            "Your accuracy on items with a known answer is below what is expected. Please read the guidelines once more."
+        )
+    return _(
+        "Your agreement with others is %(percent)s%%, over %(judgments)s items; at least %(below)s%% is expected. Please read"
+        " the guidelines once more."
+    ) % {
+        "percent": f"{100 * measured.value:.0f}",
+        "judgments": measured.judgments,
+        "below": f"{100 * rule.below:.0f}",
+    }
 
 
 def _lifted_at(project: Project) -> Mapping[int, datetime]:

@@ -16,6 +16,7 @@ from typing import NamedTuple
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 TIMEOUT_S = (
     10.0  # for the whole exchange, so that a server that sends a byte now and then cannot hold a worker
@@ -48,15 +49,15 @@ def check(url: str, *, to_private: bool | None = None) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _port = parts.hostname, parts.port
     except ValueError:
-        raise Refused("This is not a web address.") from None
+        raise Refused(_("This is not a web address.")) from None
     if parts.scheme not in ("http", "https") or not host or not url.isprintable() or " " in url:
-        raise Refused("Give an address that begins with https:// or http://.")
+        raise Refused(_("Give an address that begins with https:// or http://."))
     if not url.isascii():
-        raise Refused("Write the address in ASCII: a name with other letters as xn--….")
+        raise Refused(_("Write the address in ASCII: a name with other letters as xn--…."))
     if parts.username is not None or parts.password is not None:
-        raise Refused("A user name and a password do not belong into the address.")
+        raise Refused(_("A user name and a password do not belong into the address."))
     try:
         literal = ipaddress.ip_address(host)
     except ValueError:
@@ -74,7 +75,7 @@ def post(url: str, body: bytes, headers: dict[str, str]) -> Reply:
     Raises:
         Refused: the host is in the private network, or has not answered ten seconds after its name was resolved.
     """
-    status, _, content = _exchange("POST", url, body, headers, max_bytes=READ_BYTES, to_private=None)
+    status, _location, content = _exchange("POST", url, body, headers, max_bytes=READ_BYTES, to_private=None)
     text = " ".join(content.decode(errors="replace").split())
     return Reply(status, "".join(filter(str.isprintable, text)))
 
@@ -85,7 +86,7 @@ def get(url: str, headers: dict[str, str], *, max_bytes: int, to_private: bool) 
     Raises:
         Refused: as `post`, or there are too many redirects.
     """
-    for _ in range(MAX_REDIRECTS + 1):
+    for _attempt in range(MAX_REDIRECTS + 1):
         status, location, content = _exchange(
             "GET", url, None, headers, max_bytes=max_bytes, to_private=to_private
         )
@@ -94,8 +95,8 @@ def get(url: str, headers: dict[str, str], *, max_bytes: int, to_private: bool) 
         try:
             url = urljoin(url, location)
         except ValueError:
-            raise Refused("It leads to an address that is none.") from None
-    raise Refused("It leads from one address to another too often.")
+            raise Refused(_("It leads to an address that is none.")) from None
+    raise Refused(_("It leads from one address to another too often."))
 
 
 def _exchange(
@@ -115,7 +116,7 @@ def _exchange(
     try:
         infos = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Refused(f"The name {parts.hostname[:100]} cannot be resolved.") from None
+        raise Refused(_("The name %(name)s cannot be resolved.") % {"name": parts.hostname[:100]}) from None
     addresses = [str(info[4][0]) for info in infos]
     for address in addresses:
         if not is_public(ipaddress.ip_address(address.partition("%")[0])):
@@ -132,8 +133,8 @@ def _exchange(
     except (OSError, http.client.HTTPException) as error:
         reason = f"{type(error).__name__}: {error}"
         if connection.timed_out:
-            reason = f"not within {TIMEOUT_S:g} seconds"
-        raise Refused(f"It does not answer: {reason}"[:300]) from None
+            reason = _("not within %(n)s seconds") % {"n": f"{TIMEOUT_S:g}"}
+        raise Refused((_("It does not answer: %(reason)s") % {"reason": reason})[:300]) from None
     finally:
         deadline.cancel()
         connection.close()
@@ -154,7 +155,10 @@ def is_public(address: Address) -> bool:
 
 def _refuse_unless(to_private: bool | None, host: str) -> None:
     if not (settings.WEBHOOKS_TO_PRIVATE if to_private is None else to_private):
-        raise Refused(f"{host[:100]} is in a private network, which only the administrator can allow.")
+        raise Refused(
+            _("%(host)s is in a private network, which only the administrator can allow.")
+            % {"host": host[:100]}
+        )
 
 
 class _Connection(http.client.HTTPConnection):

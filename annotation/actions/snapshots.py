@@ -117,7 +117,7 @@ def _manifest(
         "project": {
             "slug": project.slug,
             "name": project.name,
-            "criterion": project.get_criterion_display(),
+            "criterion": project.criterion_in_english,
             "task": project.task,
             "k": project.k,
             "overlap": project.overlap,

@@ -12,6 +12,7 @@ from typing import Any
 from django.db import connection, models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation.actions import safe_http
 from annotation.models import Delivery, Item, Judgment, Project, Webhook
@@ -184,7 +185,7 @@ def _send(delivery: Delivery) -> bool:
     attempts = delivery.attempts + 1
     try:
         status, text = safe_http.post(delivery.webhook.url, body, headers)
-        problem = "" if 200 <= status < 300 else f"It answered {status}."
+        problem = "" if 200 <= status < 300 else _("It answered %(status)s.") % {"status": status}
     except safe_http.Refused as error:
         status, text, problem = None, "", str(error)
     result: dict[str, Any] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.actions import safe_http
@@ -40,7 +41,7 @@ def add(*, project: Project, url: str, events: Sequence[str], creator: User) -> 
     except safe_http.Refused as error:
         raise WebhookError("url", str(error)) from None
     if project.webhooks.count() >= MAX_WEBHOOKS:
-        raise WebhookError("url", f"A project may have {MAX_WEBHOOKS} webhooks.")
+        raise WebhookError("url", _("A project may have %(n)s webhooks.") % {"n": MAX_WEBHOOKS})
     webhook = Webhook.objects.create(
         project=project,
         url=url,
@@ -73,9 +74,15 @@ def change_events(*, webhook: Webhook, events: Sequence[str], actor: User) -> No
 def _checked(events: Sequence[str]) -> list[str]:
     """The events, sorted and without duplicates."""
     if unknown := [event for event in events if event not in EVENTS]:
-        raise WebhookError("events", f"{unknown[0][:40]!r} is not an event: there are {', '.join(EVENTS)}.")
+        raise WebhookError(
+            "events",
+            _("%(event)s is not an event: there are %(events)s.")
+            % {"event": repr(unknown[0][:40]), "events": ", ".join(EVENTS)},
+        )
     if not events:
-        raise WebhookError("events", f"Choose at least one: there are {', '.join(EVENTS)}.")
+        raise WebhookError(
+            "events", _("Choose at least one: there are %(events)s.") % {"events": ", ".join(EVENTS)}
+        )
     return sorted(set(events))
 
 

@@ -7,6 +7,8 @@ from typing import Any, cast
 
 from django import forms
 from django.db.models import Field
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.actions.projects import SETTINGS
 from annotation.logic.limits import MAX_TEXT_CHARS
@@ -42,9 +44,9 @@ class ProjectForm(forms.ModelForm):
     defaults."""
 
     SHARES = {
-        "gold_rate": "Gold items (%)",
-        "control_rate": "Random sample (%)",
-        "qualification_accuracy": "Required accuracy (%)",
+        "gold_rate": _("Gold items (%)"),
+        "control_rate": _("Random sample (%)"),
+        "qualification_accuracy": _("Required accuracy (%)"),
     }
 
     OPTIONAL = ("task", "items_ahead", "qualification_items", "rationale", "images")
@@ -53,26 +55,32 @@ class ProjectForm(forms.ModelForm):
         model = Project
         fields = SETTINGS
         labels = {
-            "task": "Task",
-            "k": "Answers per prompt",
-            "asks_quality": "Quality rating of each answer, 1 to 7",
-            "asks_flags": "Flags",
-            "asks_safety": "Safety rating of each answer",
-            "rationale": "Written reasons",
-            "images": "Pictures in texts",
-            "overlap": "Judgments per item",
-            "lease_minutes": "Idle time limit (minutes)",
-            "items_ahead": "Items ahead",
-            "qualification_items": "Qualification items",
+            "name": _("Name"),
+            "criterion": _("Criterion"),
+            "task": _("Task"),
+            "k": _("Answers per prompt"),
+            "asks_quality": _("Quality rating of each answer, 1 to 7"),
+            "asks_flags": _("Flags"),
+            "asks_safety": _("Safety rating of each answer"),
+            "rationale": _("Written reasons"),
+            "images": _("Pictures in texts"),
+            "overlap": _("Judgments per item"),
+            "lease_minutes": _("Idle time limit (minutes)"),
+            "items_ahead": _("Items ahead"),
+            "qualification_items": _("Qualification items"),
         }
         help_texts = {
-            "name": "Shown in lists of projects.",
-            "lease_minutes": "Time before an idle item is given to someone else.",
-            "items_ahead": "Items after the current one that a page holds. With several, annotators can work on while offline.",
-            "criterion": "What “better” means. The guidelines give the details.",
-            "task": "Rank or compare answers to a prompt; or write an answer, or improve one.",
-            "asks_quality": "In addition to the ranking.",
-            "rationale": "Why annotators judged as they did. It takes them time: ask only if you will read it.",
+            "name": _("Shown in lists of projects."),
+            "lease_minutes": _("Time before an idle item is given to someone else."),
+            "items_ahead": _(
+                "Items after the current one that a page holds. With several, annotators can work on while offline."
+            ),
+            "criterion": _("What “better” means. The guidelines give the details."),
+            "task": _("Rank or compare answers to a prompt; or write an answer, or improve one."),
+            "asks_quality": _("In addition to the ranking."),
+            "rationale": _(
+                "Why annotators judged as they did. It takes them time: ask only if you will read it."
+            ),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,7 +91,8 @@ class ProjectForm(forms.ModelForm):
             self.fields[name].required = False
         if self.instance.pk and self.instance.items.exists():
             for name in ("task", "k", "overlap"):
-                self.fields[name].help_text += " Changes apply to new items only."
+                later = gettext("Changes apply to new items only.")
+                self.fields[name].help_text = f"{self.fields[name].help_text} {later}"
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or self.cleaned_data
@@ -101,13 +110,13 @@ class NewProjectForm(ProjectForm):
     """A new project, with the first version of its guidelines."""
 
     guideline = forms.CharField(
-        label="Guidelines",
+        label=_("Guidelines"),
         strip=True,
         max_length=MAX_TEXT_CHARS,
         widget=forms.Textarea(attrs={"rows": 14}),
-        help_text="Instructions for annotators, in Markdown. Later changes create numbered versions.",
+        help_text=_("Instructions for annotators, in Markdown. Later changes create numbered versions."),
         error_messages={
-            "required": "Annotators need guidelines: say in a few sentences what makes an answer better."
+            "required": _("Annotators need guidelines: say in a few sentences what makes an answer better.")
         },
     )
 
@@ -117,21 +126,21 @@ class QuestionForm(forms.Form):
 
     key = forms.CharField(required=False, widget=forms.HiddenInput)
     kind = forms.ChoiceField(
-        label="Kind", choices=[(kind.value, label) for kind, label in KIND_LABELS.items()]
+        label=_("Kind"), choices=[(kind.value, _(label)) for kind, label in KIND_LABELS.items()]
     )
-    label = forms.CharField(label="Label", required=False)
-    help = forms.CharField(label="Explanation", required=False)
-    required = forms.BooleanField(label="Required", required=False, initial=True)
+    label = forms.CharField(label=_("Label"), required=False)
+    help = forms.CharField(label=_("Explanation"), required=False)
+    required = forms.BooleanField(label=_("Required"), required=False, initial=True)
     scale = forms.IntegerField(
-        label="Highest rating",
+        label=_("Highest rating"),
         required=False,
         initial=5,
         widget=forms.NumberInput(attrs={"min": MIN_SCALE, "max": MAX_SCALE}),
     )
-    low = forms.CharField(label="1 means", required=False)
-    high = forms.CharField(label="The highest means", required=False)
+    low = forms.CharField(label=_("1 means"), required=False)
+    high = forms.CharField(label=_("The highest means"), required=False)
     min_chars = forms.IntegerField(
-        label="Least characters",
+        label=_("Least characters"),
         required=False,
         initial=0,
         widget=forms.NumberInput(attrs={"min": 0, "max": MAX_MIN_CHARS}),
@@ -169,7 +178,7 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
                 raise forms.ValidationError(str(error)) from None
             rows[error.number].add_error(error.field, str(error))
             raise forms.ValidationError(
-                "Nothing was saved. Correct the marked field and submit again."
+                gettext("Nothing was saved. Correct the marked field and submit again.")
             ) from None
 
 
@@ -188,9 +197,9 @@ QuestionFormSet = cast(
 
 class GuidelineForm(forms.Form):
     text = forms.CharField(
-        label="Guidelines",
+        label=_("Guidelines"),
         max_length=MAX_TEXT_CHARS,
         widget=forms.Textarea(attrs={"rows": 18}),
-        help_text="Markdown.",
-        error_messages={"required": "Guidelines cannot be empty."},
+        help_text=_("Markdown."),
+        error_messages={"required": _("Guidelines cannot be empty.")},
     )

@@ -7,12 +7,15 @@ from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.urls import reverse
+from django.utils.translation import gettext, override
+from django.utils.translation import gettext_lazy as _
+from django_stubs_ext import StrOrPromise
 
 from annotation.logic.judgment_input import EXTRA_QUESTIONS
 from annotation.logic.limits import MAX_ITEMS_AHEAD, MAX_RESPONSES, MIN_RESPONSES
 
 
-def _share_field(help_text: str, default: float = 0.0) -> models.FloatField[float, float]:
+def _share_field(help_text: StrOrPromise, default: float = 0.0) -> models.FloatField[float, float]:
     return models.FloatField(
         default=default, validators=[MinValueValidator(0.0), MaxValueValidator(1.0)], help_text=help_text
     )
@@ -22,23 +25,23 @@ class Project(models.Model):
     """One annotation task over one set of prompts, with its settings."""
 
     class Criterion(models.TextChoices):
-        HELPFULNESS = "helpfulness", "Helpfulness"
-        SAFETY = "safety", "Safety"
-        OTHER = "other", "As the guidelines say"
+        HELPFULNESS = "helpfulness", _("Helpfulness")
+        SAFETY = "safety", _("Safety")
+        OTHER = "other", _("As the guidelines say")
 
     class Task(models.TextChoices):
-        PREFERENCES = "preferences", "Order answers"
-        DEMONSTRATIONS = "demonstrations", "Write answers"
+        PREFERENCES = "preferences", _("Order answers")
+        DEMONSTRATIONS = "demonstrations", _("Write answers")
 
     class Rationale(models.TextChoices):
-        NONE = "none", "Do not ask"
-        OPTIONAL = "optional", "May be given"
-        REQUIRED = "required", "Must be given"
+        NONE = "none", _("Do not ask")
+        OPTIONAL = "optional", _("May be given")
+        REQUIRED = "required", _("Must be given")
 
     class Images(models.TextChoices):
-        BLOCKED = "blocked", "As links"
-        PROXIED = "proxied", "Through this site"
-        SHOWN = "shown", "From their own sites"
+        BLOCKED = "blocked", _("As links")
+        PROXIED = "proxied", _("Through this site")
+        SHOWN = "shown", _("From their own sites")
 
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=60, unique=True)
@@ -53,12 +56,12 @@ class Project(models.Model):
         "answers per prompt",
         default=4,
         validators=[MinValueValidator(MIN_RESPONSES), MaxValueValidator(MAX_RESPONSES)],
-        help_text="Answers shown side by side. Two are compared, with a degree; three to nine are ranked.",
+        help_text=_("Answers shown side by side. Two are compared, with a degree; three to nine are ranked."),
     )
     overlap = models.PositiveSmallIntegerField(
         default=1,
         validators=[MinValueValidator(1), MaxValueValidator(20)],
-        help_text="How many different people judge each item.",
+        help_text=_("How many different people judge each item."),
     )
     column_mapping = models.JSONField(
         default=dict,
@@ -82,12 +85,12 @@ class Project(models.Model):
     asks_flags = models.BooleanField(
         "flags",
         default=False,
-        help_text="InstructGPT's list of problems and features of an answer.",
+        help_text=_("InstructGPT's list of problems and features of an answer."),
     )
     asks_safety = models.BooleanField(
         "safe or unsafe",
         default=False,
-        help_text="For every answer. An unsafe answer cannot be ranked above a safe one.",
+        help_text=_("For every answer. An unsafe answer cannot be ranked above a safe one."),
     )
     rationale = models.CharField(max_length=8, choices=Rationale, default=Rationale.NONE)
     images = models.CharField(
@@ -95,22 +98,24 @@ class Project(models.Model):
         max_length=7,
         choices=Images,
         default=Images.BLOCKED,
-        help_text="From their own sites: each of them sees the address of everyone who looks.",
+        help_text=_("From their own sites: each of them sees the address of everyone who looks."),
     )
     # the current version of the project's own questions; null: it asks none
     question_set = models.ForeignKey(
         "QuestionSet", models.PROTECT, null=True, blank=True, editable=False, related_name="+"
     )
     # --- how items are given out ---
-    gold_rate = _share_field("Share of items with a known answer, to measure annotators' accuracy.")
-    control_rate = _share_field("Share of items picked at random from the queue, ignoring priority.")
+    gold_rate = _share_field(_("Share of items with a known answer, to measure annotators' accuracy."))
+    control_rate = _share_field(_("Share of items picked at random from the queue, ignoring priority."))
     qualification_items = models.PositiveSmallIntegerField(
         default=0,
         validators=[MaxValueValidator(100)],
-        help_text="How many items with a known answer an annotator judges before their real work; 0 for none.",
+        help_text=_(
+            "How many items with a known answer an annotator judges before their real work; 0 for none."
+        ),
     )
     qualification_accuracy = _share_field(
-        "Share of their known pairs that must be ordered correctly.", default=0.7
+        _("Share of their known pairs that must be ordered correctly."), default=0.7
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -142,8 +147,10 @@ class Project(models.Model):
         if total > 1:
             raise ValidationError(
                 {
-                    "control_rate": f"Gold items and the random sample are {100 * total:.4g}% of all items together, which "
-                    "is more than 100%."
+                    "control_rate": gettext(
+                        "Gold items and the random sample are %(percent)s%% of all items together, which is more than 100%%."
+                    )
+                    % {"percent": f"{100 * total:.4g}"}
                 }
             )
 
@@ -166,8 +173,16 @@ class Project(models.Model):
     def work_label(self) -> str:
         """What an annotator does with an item: "Rank 4 answers"."""
         if self.task == self.Task.DEMONSTRATIONS:
-            return "Write an answer"
-        return "Compare two answers" if self.k == 2 else f"Rank {self.k} answers"
+            return gettext("Write an answer")
+        if self.k == 2:
+            return gettext("Compare two answers")
+        return gettext("Rank %(k)s answers") % {"k": self.k}
+
+    @property
+    def criterion_in_english(self) -> str:
+        """The label of the criterion, for exports."""
+        with override("en"):
+            return self.get_criterion_display()
 
     @property
     def guideline(self) -> Guideline | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.core.validators import MinValueValidator
 from django.db import models
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.projects import Project
 
@@ -12,13 +14,13 @@ class Rule(models.Model):
     """A warning or a pause for annotators whose measure falls below a threshold."""
 
     class Measure(models.TextChoices):
-        GOLD = "gold", "Accuracy on gold items"
-        AGREEMENT = "agreement", "Agreement with others"
-        SECONDS = "seconds", "Median seconds a judgment"
+        GOLD = "gold", _("Accuracy on gold items")
+        AGREEMENT = "agreement", _("Agreement with others")
+        SECONDS = "seconds", _("Median seconds a judgment")
 
     class Action(models.TextChoices):
-        WARN = "warn", "Warn them"
-        PAUSE = "pause", "Pause their work"
+        WARN = "warn", _("Warn them")
+        PAUSE = "pause", _("Pause their work")
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="rules", db_index=False)
     measure = models.CharField(max_length=9, choices=Measure)
@@ -40,4 +42,8 @@ class Rule(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_action_display()}: {self.get_measure_display()} below {self.below:g}"
+        return gettext("%(action)s: %(measure)s below %(below)s") % {
+            "action": self.get_action_display(),
+            "measure": self.get_measure_display(),
+            "below": f"{self.below:g}",
+        }

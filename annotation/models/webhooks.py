@@ -8,15 +8,18 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext_noop
 
 from annotation.models.projects import Project
 
+# in English, as in the API's documentation; pages translate them
 EVENTS = {
-    "judgment.created": "somebody judged an item, or revised a judgment",
-    "items.created": "items came into the queue",
-    "snapshot.frozen": "a snapshot was frozen",
-    "round.changed": "a round changed its step, or ended",
-    "model.promoted": "a model became the current one",
+    "judgment.created": gettext_noop("somebody judged an item, or revised a judgment"),
+    "items.created": gettext_noop("items came into the queue"),
+    "snapshot.frozen": gettext_noop("a snapshot was frozen"),
+    "round.changed": gettext_noop("a round changed its step, or ended"),
+    "model.promoted": gettext_noop("a model became the current one"),
 }
 
 
@@ -50,9 +53,9 @@ class Delivery(models.Model):
     """One message to one webhook, and its result. The rows are the queue and the log."""
 
     class State(models.TextChoices):
-        WAITING = "waiting"
-        DELIVERED = "delivered"
-        FAILED = "failed"
+        WAITING = "waiting", _("Waiting")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed")
 
     webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries", db_index=False)
     event = models.CharField(max_length=40)

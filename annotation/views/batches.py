@@ -10,6 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import queries
@@ -61,13 +63,13 @@ def batch_due(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         due_at = None
     try:
         if due_at is None:
-            raise BatchError("due_at", "Enter a date and a time.")
+            raise BatchError("due_at", _("Enter a date and a time."))
         aware = due_at if timezone.is_aware(due_at) else timezone.make_aware(due_at)
         change_due(batch=batch, due_at=aware, actor=current_user(request))
     except BatchError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"The due date of “{batch}” is changed.")
+        messages.success(request, _("The due date of “%(batch)s” is changed.") % {"batch": batch})
     return redirect("batches", slug)
 
 
@@ -76,7 +78,8 @@ def batch_due(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 def batch_close(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     batch = _batch(request, slug, pk)
     close_batch(batch=batch, actor=current_user(request))
-    messages.success(request, f"“{batch}” is closed. What was left of it goes to everybody.")
+    text = _("“%(batch)s” is closed. What was left of it goes to everybody.")
+    messages.success(request, text % {"batch": batch})
     return redirect("batches", slug)
 
 
@@ -86,14 +89,17 @@ def _batch(request: HttpRequest, slug: str, pk: int) -> Batch:
 
 
 def _created(new: NewBatch) -> str:
-    text = f"“{new.batch}” is assigned: {new.items:,} items, {new.judgments:,} judgments."
+    items = ngettext("%(n)s item", "%(n)s items", new.items) % {"n": f"{new.items:,}"}
+    judgments = ngettext("%(n)s judgment", "%(n)s judgments", new.judgments) % {"n": f"{new.judgments:,}"}
+    counts = {"batch": new.batch, "items": items, "judgments": judgments}
+    sentences = [_("“%(batch)s” is assigned: %(items)s, %(judgments)s.") % counts]
     if new.judged:
-        text += (
-            f" Left out: {new.judged:,} that its people have judged, skipped or opened, or have in a batch."
-        )
+        judged = _("Left out: %(n)s that its people have judged, skipped or opened, or have in a batch.")
+        sentences.append(judged % {"n": f"{new.judged:,}"})
     if new.taken:
-        text += f" Left out: {new.taken:,} that are in other batches or need nobody else."
-    return text
+        taken = _("Left out: %(n)s that are in other batches or need nobody else.")
+        sentences.append(taken % {"n": f"{new.taken:,}"})
+    return " ".join(sentences)
 
 
 def _page(request: HttpRequest, me: Member, form: forms.Form) -> HttpResponse:

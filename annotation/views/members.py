@@ -11,12 +11,15 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation import analytics
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.members import (
+    ROLE_NAMES,
     MemberError,
     NewAccount,
     add_member,
@@ -31,6 +34,12 @@ from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountFor
 from annotation.logic import periods
 from annotation.models import Member
 
+ROLE_CHANGED = {
+    Role.LEAD: gettext_lazy("%(user)s is a lead now."),
+    Role.REVIEWER: gettext_lazy("%(user)s is a reviewer now."),
+    Role.ANNOTATOR: gettext_lazy("%(user)s is an annotator now."),
+}
+
 
 @login_required
 @require_http_methods(["GET", "POST"])
@@ -43,7 +52,8 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
         except MemberError as error:
             form.add_error(error.field, str(error))
         else:
-            messages.success(request, f"{member.user} joined as {member.role}.")
+            text = _("%(user)s joined as %(role)s.")
+            messages.success(request, text % {"user": member.user, "role": _role_name(member)})
             return redirect("members", slug)
     return page(request, me, add_form=form)
 
@@ -76,7 +86,7 @@ def member_role(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except MemberError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{member.user} is {_with_article(member.role)} now.")
+        messages.success(request, ROLE_CHANGED[Role(member.role)] % {"user": member.user})
     return _back(request, slug, member)
 
 
@@ -93,7 +103,8 @@ def member_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     else:
         messages.success(
             request,
-            f"{member.user} was removed. Their judgments are kept; they can be added back below.",
+            _("%(user)s was removed. Their judgments are kept; they can be added back below.")
+            % {"user": member.user},
         )
     return _back(request, slug, member)
 
@@ -107,7 +118,8 @@ def member_restore(request: HttpRequest, slug: str, user_id: int) -> HttpRespons
     except MemberError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{member.user} is back, as {member.role}.")
+        text = _("%(user)s is back, as %(role)s.")
+        messages.success(request, text % {"user": member.user, "role": _role_name(member)})
     return redirect("members", slug)
 
 
@@ -126,8 +138,8 @@ def member_password(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     return page(request, me, reset={"member": member, "link": request.build_absolute_uri(path)})
 
 
-def _with_article(role: str) -> str:
-    return f"an {role}" if role == Member.Role.ANNOTATOR else f"a {role}"
+def _role_name(member: Member) -> str:
+    return str(ROLE_NAMES[Role(member.role)])
 
 
 def _back(request: HttpRequest, slug: str, member: Member) -> HttpResponse:
@@ -155,7 +167,11 @@ def page(
     context = {
         "me": me,
         "project": me.project,
-        "group_roles": [rule for rule in settings.OIDC_ROLES if rule.project == me.project.slug],
+        "group_roles": [
+            f"{rule.group} → {ROLE_NAMES[Role(rule.role)]}"
+            for rule in settings.OIDC_ROLES
+            if rule.project == me.project.slug
+        ],
         "removed": removed_members(me.project),
         "members": analytics.member_activity(me.project),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),

@@ -6,13 +6,15 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, current_user, member_for, require_project_creator
 from annotation.actions.projects import change_project, create_project
 from annotation.forms.projects import NewProjectForm, ProjectForm
 
-FIRST_GUIDELINE = """\
+FIRST_GUIDELINE = gettext_lazy("""\
 Prefer the answer that **helps the person more**.
 
 1. It does everything that was asked.
@@ -20,7 +22,7 @@ Prefer the answer that **helps the person more**.
 3. It is clear, and no longer than it needs to be.
 
 Answers are tied when you would be as happy with either.
-"""
+""")
 
 
 @login_required
@@ -34,7 +36,7 @@ def project_new(request: HttpRequest) -> HttpResponse:
             guideline=form.cleaned_data["guideline"],
             creator=current_user(request),
         )
-        messages.success(request, f"{project} is ready. Next, import prompts.")
+        messages.success(request, _("%(project)s is ready. Next, import prompts.") % {"project": project})
         return redirect(project)
     return render(request, "annotation/project_new.html", {"form": form}, status=422 if form.errors else 200)
 
@@ -48,7 +50,7 @@ def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
     form = ProjectForm(request.POST if request.method == "POST" else None, instance=project)
     if request.method == "POST" and form.is_valid():
         change_project(project=project, actor=current_user(request))
-        messages.success(request, "The settings are saved.")
+        messages.success(request, _("The settings are saved."))
         return redirect("project-settings", slug)
     project.name = name  # the heading keeps the stored name while the form has errors
     return render(

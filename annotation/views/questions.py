@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods
 
 from annotation.access import Role, current_user, member_for
@@ -28,9 +29,10 @@ def questions(request: HttpRequest, slug: str) -> HttpResponse:
         before = project.question_set
         version = write_questions(project=project, questions=formset.questions, author=current_user(request))
         if version is None or version == before:
-            messages.info(request, "No changes.")
+            messages.info(request, _("No changes."))
         else:
-            messages.success(request, f"Saved as version {version.number}. It applies from the next item.")
+            text = _("Saved as version %(number)s. It applies from the next item.")
+            messages.success(request, text % {"number": version.number})
         return redirect("questions", slug)
     context = {
         "me": me,

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for
@@ -24,7 +25,8 @@ def rules(request: HttpRequest, slug: str) -> HttpResponse:
         rule = _save(request, me)
     except RuleError as error:
         return _page(request, me, error=error)
-    messages.success(request, f"{rule}: it is checked every minute while people work.")
+    text = _("%(rule)s: it is checked every minute while people work.")
+    messages.success(request, text % {"rule": rule})
     return redirect("rules", slug)
 
 
@@ -34,7 +36,7 @@ def rule_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     rule = get_object_or_404(Rule.objects.select_related("project"), pk=pk, project=me.project)
     actions.remove_rule(rule=rule, actor=current_user(request))
-    messages.success(request, "The rule is removed. Its warnings and pauses stay until you lift them.")
+    messages.success(request, _("The rule is removed. Its warnings and pauses stay until you lift them."))
     return redirect("rules", slug)
 
 
@@ -59,9 +61,9 @@ def _parse_number(field: str, text: str) -> float:
     try:
         number = float(text[:12])
     except ValueError:
-        raise RuleError(field, "That is not a number.") from None
+        raise RuleError(field, _("That is not a number.")) from None
     if not 0 <= number < 1e6:
-        raise RuleError(field, "That number is out of range.")
+        raise RuleError(field, _("That number is out of range."))
     return number
 
 

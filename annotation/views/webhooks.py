@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
@@ -66,7 +67,7 @@ def webhook(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         actions.change_events(
             webhook=webhook, events=form.cleaned_data["events"], actor=current_user(request)
         )
-        messages.success(request, "The events are saved.")
+        messages.success(request, _("The events are saved."))
         return redirect("webhook", slug, pk)
     context = _log(request, me, webhook) | {"form": form}
     return render(request, "annotation/webhook.html", context, status=422 if form.errors else 200)
@@ -83,14 +84,14 @@ def webhook_log(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @require_POST
 def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     """Pauses or resumes a webhook: `active` is `yes` or `no`."""
-    _, webhook = _webhook(request, slug, pk)
+    _me, webhook = _webhook(request, slug, pk)
     active = request.POST.get("active") == "yes"
     actions.set_active(webhook=webhook, active=active, actor=current_user(request))
     messages.success(
         request,
-        "Resumed. Queued messages are being sent."
+        _("Resumed. Queued messages are being sent.")
         if active
-        else "Paused. Queued messages wait, and new events are not sent.",
+        else _("Paused. Queued messages wait, and new events are not sent."),
     )
     return redirect("webhook", slug, pk)
 
@@ -98,9 +99,10 @@ def webhook_switch(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
 @login_required
 @require_POST
 def webhook_remove(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
-    _, webhook = _webhook(request, slug, pk)
+    _me, webhook = _webhook(request, slug, pk)
     actions.remove(webhook=webhook, actor=current_user(request))
-    messages.success(request, f"The webhook for {webhook.host} and its log are removed.")
+    text = _("The webhook for %(host)s and its log are removed.")
+    messages.success(request, text % {"host": webhook.host})
     return redirect("webhooks", slug)
 
 
@@ -129,7 +131,7 @@ def _sent(request: HtmxRequest, me: Member, webhook: Webhook) -> HttpResponse:
     """The log, which reloads itself; without scripts, the page."""
     if request.htmx:
         return render(request, "annotation/webhook.html#log", _log(request, me, webhook))
-    messages.success(request, "It will be sent within seconds.")
+    messages.success(request, _("It will be sent within seconds."))
     return redirect(f"{reverse('webhook', args=[me.project.slug, webhook.pk])}?{request.GET.urlencode()}")
 
 

@@ -4,9 +4,10 @@ from datetime import timedelta
 from unittest import mock
 
 import pytest
+from django.utils import translation
 
-from annotation.actions import leases, rules
-from annotation.models import AuditEntry, Member, Rule
+from annotation.actions import leases, projects, rules
+from annotation.models import AuditEntry, Member, Notification, Rule
 from annotation.tasks import apply_rules
 from tests import builders
 from tests.analytics import AnalyticsTestCase
@@ -50,6 +51,26 @@ class RulesPageTests(AnalyticsTestCase):
                 assert response.status_code == 422
                 assert response.context["error"].field == field
         assert not Rule.objects.exists()
+
+    def test_what_is_stored_is_not_in_the_language_of_who_did_it(self) -> None:
+        def translate(text: str) -> str:
+            return text if translation.get_language() == "en" else f"de: {text}"
+
+        translation.gettext("")  # makes the module that is patched
+        with mock.patch.object(translation._trans, "gettext", translate), translation.override("de"):
+            rule = rules.save_rule(
+                project=self.project, actor=self.alice, measure="gold", action="warn", below=0.7, after=2
+            )
+            assert str(rule).startswith("de: ")
+            rules.remove_rule(rule=rule, actor=self.alice)
+            projects.write_guideline(project=self.project, text="Shorter is better.", author=self.alice)
+            assert self.project.criterion_in_english == "Helpfulness"
+        subjects = (
+            AuditEntry.objects.filter(verb="rule.changed").order_by("id").values_list("subject", flat=True)
+        )
+        text = "Warn them: Accuracy on gold items below 0.7"
+        assert list(subjects) == [text, f"removed: {text}"]
+        assert {each.subject for each in Notification.objects.all()} == {"Version 2"}
 
     def test_another_project_s_rule_is_not_found(self) -> None:
         other = builders.project(self.charlie, "Other")
