@@ -1,6 +1,7 @@
 // Which screen is shown: that of #work's kind. A screen is a module with start(), handleKey(event), findProblem(submitter)
 // and, where it shows more than the form's own controls, show() and summary().
 import { work } from "./dom.js";
+import { gettext } from "../gettext.js";
 import { showToast } from "../toasts.js";
 import { restoreDraft } from "./device.js";
 import { watchLength } from "./long-texts.js";
@@ -19,7 +20,7 @@ export const msSinceShown = () => performance.now() - shownAt;
 export function startScreen() {
   const { kind } = work().dataset;
   shownAt = performance.now();
-  if (restoreDraft()) showToast("What you entered before on this device is back.", "ok");
+  if (restoreDraft()) showToast(gettext("What you entered before on this device is back."), "ok");
   currentScreen()?.start();
   work().dispatchEvent(new CustomEvent("judging:shown", { bubbles: true }));
   showView();
