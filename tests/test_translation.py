@@ -73,7 +73,9 @@ SENTENCE = re.compile(
 )
 MARKED = re.compile(r"n?gettext\((\s*\"[^\"]*\",)?$")
 # what is compared, a class of CSS, and selectors
-IS_DATA = re.compile(r"""(?:[=!]==|className =|createElement\("\w+",|[sS]elector(?:All)?\(|closest\(|matches\()$""")
+IS_DATA = re.compile(
+    r"""(?:[=!]==|className =|createElement\("\w+",|[sS]elector(?:All)?\(|closest\(|matches\()$"""
+)
 
 
 def test_no_script_has_a_text_that_is_not_translated() -> None:

@@ -11,7 +11,7 @@ from django import template
 from django.http import QueryDict
 
 from annotation.audit import VERBS
-from annotation.logic.response_flags import FLAGS
+from annotation.logic.response_flags import label
 
 register = template.Library()
 
@@ -77,7 +77,7 @@ def event_details(data: dict[str, Any]) -> str:
 @register.filter
 def flag_labels(flags: Sequence[str]) -> str:
     """Flags by their labels."""
-    return ", ".join(FLAGS.get(flag, flag) for flag in flags)
+    return ", ".join(map(label, flags))
 
 
 @register.filter

@@ -8,6 +8,7 @@ from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for
@@ -32,10 +33,11 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         version = write_guideline(
             project=project, text=form.cleaned_data["text"], author=current_user(request)
         )
+        number = {"number": version.number}
         if current and version.number == current.number:
-            messages.info(request, f"No changes: version {version.number} is still the current one.")
+            messages.info(request, _("No changes: version %(number)s is still the current one.") % number)
         else:
-            messages.success(request, f"Version {version.number} applies from the next item.")
+            messages.success(request, _("Version %(number)s applies from the next item.") % number)
         return redirect("guidelines", slug)
     context = {
         "me": me,
