@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils.translation import gettext as _
 
 from annotation import events
 from annotation.actions import qualification
@@ -200,10 +201,10 @@ def _commented_texts(values: JudgmentInput) -> Mapping[int, str]:
 
 def _get_or_create_demonstration(project_id: int, prompt_id: int, annotator: User, text: str) -> Response:
     """The answer that an annotator wrote, as a response with them as its author."""
-    author, _ = Author.objects.get_or_create(
+    author, _created = Author.objects.get_or_create(
         project_id=project_id, kind=Author.Kind.PERSON, name=annotator.pseudonym, defaults={"user": annotator}
     )
-    response, _ = Response.objects.get_or_create(
+    response, _created = Response.objects.get_or_create(
         prompt_id=prompt_id,
         author=author,
         digest=digest(text),
@@ -226,10 +227,10 @@ def _recorded_before(lease: Lease, key: uuid.UUID) -> Judgment | None:
     )
     judgment = next((judgment for judgment in related if judgment.idempotency_key == key), None)
     if judgment is None and related:
-        raise AlreadyJudged("item", "You have judged this item before, and that judgment stays.")
+        raise AlreadyJudged("item", _("You have judged this item before, and that judgment stays."))
     if judgment is not None and judgment.item_id != lease.item_id:
         raise JudgmentError(
-            "idempotency_key", "This key belongs to your judgment of another item: each needs its own."
+            "idempotency_key", _("This key belongs to your judgment of another item: each needs its own.")
         )
     return judgment
 
@@ -258,7 +259,7 @@ def revise(
         UnsafePreferred: it ranks an unsafe answer above a safe one.
     """
     if judgment.annotator_id != annotator.pk:
-        raise JudgmentError("judgment", "This judgment is somebody else's: you can change only your own.")
+        raise JudgmentError("judgment", _("This judgment is somebody else's: you can change only your own."))
     project = Project.objects.get(items=judgment.item_id)
     questions = questions_of(project.question_set_id)
     values = JudgmentInput(
@@ -300,10 +301,10 @@ def _revised_before(judgment: Judgment, key: uuid.UUID) -> Judgment | None:
     revision = next((judgment for judgment in related if judgment.idempotency_key == key), None)
     if revision is None and related:
         raise JudgmentError(
-            "judgment", "You have changed this judgment before, and that change stays. Open it again."
+            "judgment", _("You have changed this judgment before, and that change stays. Open it again.")
         )
     if revision is not None and revision.supersedes_id != judgment.pk:
-        raise JudgmentError("idempotency_key", "This key belongs to another of your judgments.")
+        raise JudgmentError("idempotency_key", _("This key belongs to another of your judgments."))
     return revision
 
 

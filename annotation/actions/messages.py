@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation.actions import notifications
 from annotation.logic.limits import MAX_MESSAGE_CHARS, MAX_MESSAGES_PER_HOUR
@@ -33,7 +34,7 @@ def ask(*, item: Item, annotator: User, text: str) -> Message:
     """
     own = {"item": item, "annotator": annotator}
     if not any(rows.objects.filter(**own).exists() for rows in (Judgment, Skip, Slot)):
-        raise MessageError("item", "You can ask about items that you have judged, skipped or opened.")
+        raise MessageError("item", _("You can ask about items that you have judged, skipped or opened."))
     message = _write(item, annotator, annotator, text)
     notifications.notify_roles(
         roles=REVIEWERS,
@@ -53,7 +54,7 @@ def reply(*, item: Item, annotator: User, author: User, text: str) -> Message:
         MessageError: there is no such thread, the text is empty or too long, or the author wrote too many.
     """
     if not Message.objects.filter(item=item, annotator=annotator).exists():
-        raise MessageError("annotator", "This person has not asked about this item.")
+        raise MessageError("annotator", _("This person has not asked about this item."))
     message = _write(item, annotator, author, text)
     url = _item_url(item.project, item)
     # what the other reviewers need not answer any more
@@ -82,14 +83,17 @@ def _item_url(project: Project, item: Item) -> str:
 def _write(item: Item, annotator: User, author: User, text: str) -> Message:
     text = text.strip()
     if not text:
-        raise MessageError("text", "Write a message first.")
+        raise MessageError("text", _("Write a message first."))
     if len(text) > MAX_MESSAGE_CHARS:
-        raise MessageError("text", f"A message may have at most {MAX_MESSAGE_CHARS:,} characters.")
+        limit = f"{MAX_MESSAGE_CHARS:,}"
+        raise MessageError("text", _("A message may have at most %(limit)s characters.") % {"limit": limit})
     if problem := storage_problem(text):
-        raise MessageError("text", f"The message {problem}.")
+        raise MessageError("text", _("The message %(problem)s.") % {"problem": problem})
     since = timezone.now() - timedelta(hours=1)
     if Message.objects.filter(author=author, created_at__gte=since).count() >= MAX_MESSAGES_PER_HOUR:
         raise MessageError(
-            "text", f"You may write {MAX_MESSAGES_PER_HOUR} messages an hour. Try again later."
+            "text",
+            _("You may write %(limit)s messages an hour. Try again later.")
+            % {"limit": MAX_MESSAGES_PER_HOUR},
         )
     return Message.objects.create(item=item, annotator=annotator, author=author, text=text)

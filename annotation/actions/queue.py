@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from annotation import events
 from annotation.db import bulk_insert
@@ -75,7 +76,7 @@ def enqueue(
             (item, project.pk, priority)
             for item, spec in rows
             if not spec.gold and not retired_reason
-            for _ in range(project.overlap + spec.extra_slots)
+            for _slot in range(project.overlap + spec.extra_slots)
         ],
     )
     if ids:
@@ -92,6 +93,7 @@ def _check_spec(project: Project, spec: ItemSpec) -> None:
     if project.task == Project.Task.DEMONSTRATIONS:
         least, most = 0, 1
     if k != len(spec.response_ids) or not least <= k <= most:
-        raise QueueError(f"An item of {project} cannot have {k} different responses.")
+        values = {"project": project, "number": k}
+        raise QueueError(_("An item of %(project)s cannot have %(number)s different responses.") % values)
     if spec.gold is not None and (k < 2 or set(spec.gold) != set(spec.response_ids)):
-        raise QueueError("A known answer needs a rank for every response of its item.")
+        raise QueueError(_("A known answer needs a rank for every response of its item."))

@@ -5,9 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Q
-from django.utils import timezone
+from django.utils import timezone, translation
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.actions import items, qualification
 from annotation.actions.leases import Lease
@@ -34,9 +37,11 @@ def skip(
         QueueError: the reason is unknown, or the note or the data cannot be stored.
     """
     if reason not in Skip.Reason.values:
-        raise QueueError(f"{reason!r} is not a reason to skip: {', '.join(Skip.Reason.values)}.")
+        values = {"reason": reason, "reasons": ", ".join(Skip.Reason.values)}
+        raise QueueError(_("%(reason)r is not a reason to skip: %(reasons)s.") % values)
     if len(note) > MAX_SKIP_NOTE_CHARS:
-        raise QueueError(f"A note may have at most {MAX_SKIP_NOTE_CHARS:,} characters.")
+        limit = f"{MAX_SKIP_NOTE_CHARS:,}"
+        raise QueueError(_("A note may have at most %(limit)s characters.") % {"limit": limit})
     try:
         dump_json([note, data])
     except UnstorableError as error:
@@ -57,7 +62,7 @@ def skip(
             batch=None
         )  # somebody else may have it, also outside of the batch
         Slot.objects.filter(by_annotator).release()
-        _, added = Skip.objects.get_or_create(
+        _skip, added = Skip.objects.get_or_create(
             item=item,
             annotator_id=lease.annotator_id,
             defaults={
@@ -80,7 +85,9 @@ def _route(item: Item) -> None:
     routing = skip_routing.route(dict(counts))
     if routing is None:
         return
-    reason = f"{Skip.Reason(routing.reason).label} (skipped {routing.skips} times)"
+    with translation.override(settings.LANGUAGE_CODE):  # it is stored, for several readers
+        text = ngettext("%(reason)s (skipped %(n)s times)", "%(reason)s (skipped %(n)s times)", routing.skips)
+        reason = text % {"reason": Skip.Reason(routing.reason).label, "n": routing.skips}
     if routing.state == skip_routing.RETIRED:
         items.retire(item=item, actor=None, reason=reason)
     elif item.state == Item.State.OPEN:

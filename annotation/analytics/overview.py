@@ -131,7 +131,7 @@ def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
     if not counts:
         return []
     if project.k == 2:
-        return [(degree.value, degree.label, counts.get(degree.value, 0)) for degree in Judgment.Degree]
+        return [(degree.value, str(degree.label), counts.get(degree.value, 0)) for degree in Judgment.Degree]
     labels = {0: "No ties", 1: "1 tie"}
     return [("", labels.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
 
@@ -154,7 +154,7 @@ def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tup
     if filters.tag:
         rows = rows.filter(item__prompt__tags__contains=[filters.tag])
     counts = rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason")
-    return [(reason, Skip.Reason(reason).label, n) for reason, n in counts]
+    return [(reason, str(Skip.Reason(reason).label), n) for reason, n in counts]
 
 
 def new_judgment_count(project: Project, snapshot: Snapshot | None) -> int:

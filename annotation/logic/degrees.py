@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from annotation.logic.translation import gettext_noop
+
 LABELS = {
-    "significantly": "Significantly better",
-    "better": "Better",
-    "slightly": "Slightly better",
-    "negligibly": "Negligibly better / unsure",
+    "significantly": gettext_noop("Significantly better"),
+    "better": gettext_noop("Better"),
+    "slightly": gettext_noop("Slightly better"),
+    "negligibly": gettext_noop("Negligibly better / unsure"),
 }
 """By the value that is stored, from the clearest preference to none."""
 

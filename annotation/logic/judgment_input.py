@@ -20,6 +20,7 @@ from annotation.logic.questions import (
 from annotation.logic.ranking import LETTERS, dense
 from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import gettext as _
 
 QUALITY_MAX = 7
 EXTRA_QUESTIONS = ("quality", "flags", "safety", "rationale", "required rationale")
@@ -143,38 +144,43 @@ def check(judgment: JudgmentInput) -> None:
 
 def _check_text(judgment: JudgmentInput) -> None:
     if judgment.ranks or judgment.ratings or judgment.degree is not None:
-        raise JudgmentError("ranks", "Nothing is ranked here: write the answer.")
+        raise JudgmentError("ranks", _("Nothing is ranked here: write the answer."))
     if not judgment.text.strip():
-        raise JudgmentError("text", "Write the answer.")
+        raise JudgmentError("text", _("Write the answer."))
     if problem := storage_problem(judgment.text):
-        raise JudgmentError("text", f"The answer {problem}.")
+        raise JudgmentError("text", _("The answer %(problem)s.") % {"problem": problem})
     if len(judgment.text) > MAX_TEXT_CHARS:
-        raise JudgmentError("text", f"An answer may have at most {MAX_TEXT_CHARS:,} characters.")
+        limit = f"{MAX_TEXT_CHARS:,}"
+        raise JudgmentError("text", _("An answer may have at most %(limit)s characters.") % {"limit": limit})
 
 
 def _check_ranks(judgment: JudgmentInput) -> None:
     k = len(judgment.shown_order)
     if judgment.text:
-        raise JudgmentError("text", "No answer is written here: give every answer a rank.")
+        raise JudgmentError("text", _("No answer is written here: give every answer a rank."))
     if unknown := (set(judgment.ranks) | set(judgment.ratings)) - set(judgment.shown_order):
-        raise JudgmentError("ranks", f"Response {min(unknown)} is not in this item.")
+        raise JudgmentError(
+            "ranks", _("Response %(response)s is not in this item.") % {"response": min(unknown)}
+        )
     if missing := _letters(judgment, lambda response: response not in judgment.ranks):
-        raise JudgmentError("ranks", f"Every answer needs a rank; missing: {missing}.")
+        raise JudgmentError(
+            "ranks", _("Every answer needs a rank; missing: %(missing)s.") % {"missing": missing}
+        )
     if any(not 1 <= rank <= k for rank in judgment.ranks.values()):
-        raise JudgmentError("ranks", f"A rank is a number from 1 to {k}.")
+        raise JudgmentError("ranks", _("A rank is a number from 1 to %(highest)s.") % {"highest": k})
 
 
 def _check_degree(judgment: JudgmentInput) -> None:
     if len(judgment.shown_order) > 2:
         if judgment.degree is not None:
-            raise JudgmentError("degree", "A ranking has no degree.")
+            raise JudgmentError("degree", _("A ranking has no degree."))
         return
     if judgment.degree not in LABELS:
-        raise JudgmentError("degree", "Say how much better the preferred answer is.")
+        raise JudgmentError("degree", _("Say how much better the preferred answer is."))
     if len(set(judgment.ranks.values())) == 1:
-        raise JudgmentError(
-            "ranks", f"Choose one of the two: for a near tie there is “{LABELS['negligibly'].lower()}”."
-        )
+        near_tie = {"degree": _(LABELS["negligibly"]).lower()}
+        text = _("Choose one of the two: for a near tie there is “%(degree)s”.")
+        raise JudgmentError("ranks", text % near_tie)
 
 
 def _check_ratings(judgment: JudgmentInput) -> None:
@@ -182,17 +188,24 @@ def _check_ratings(judgment: JudgmentInput) -> None:
     if "quality" in judgment.extra_questions:
         if missing := _letters(judgment, lambda response: ratings[response].quality is None):
             raise JudgmentError(
-                "quality", f"Every answer needs a quality from 1 to {QUALITY_MAX}; missing: {missing}."
+                "quality",
+                _("Every answer needs a quality from 1 to %(highest)s; missing: %(missing)s.")
+                % {"highest": QUALITY_MAX, "missing": missing},
             )
         if any(not 1 <= (rating.quality or 0) <= QUALITY_MAX for rating in ratings.values()):
-            raise JudgmentError("quality", f"A quality is a number from 1 to {QUALITY_MAX}.")
+            raise JudgmentError(
+                "quality", _("A quality is a number from 1 to %(highest)s.") % {"highest": QUALITY_MAX}
+            )
     elif any(rating.quality is not None for rating in ratings.values()):
-        raise JudgmentError("quality", "This project does not ask for a quality.")
+        raise JudgmentError("quality", _("This project does not ask for a quality."))
     if "safety" in judgment.extra_questions:
         if missing := _letters(judgment, lambda response: ratings[response].safe is None):
-            raise JudgmentError("safety", f"Say of every answer whether it is safe; missing: {missing}.")
+            raise JudgmentError(
+                "safety",
+                _("Say of every answer whether it is safe; missing: %(missing)s.") % {"missing": missing},
+            )
     elif any(rating.safe is not None for rating in ratings.values()):
-        raise JudgmentError("safety", "This project does not ask whether answers are safe.")
+        raise JudgmentError("safety", _("This project does not ask whether answers are safe."))
     _check_flags(judgment)
     try:
         criteria = {response: rating.criteria for response, rating in ratings.items()}
@@ -210,9 +223,13 @@ def _check_flags(judgment: JudgmentInput) -> None:
     known = flag_labels(judgment.questions) | (FLAGS if "flags" in judgment.extra_questions else {})
     flags = {flag for rating in judgment.ratings.values() for flag in rating.flags}
     if flags and not known:
-        raise JudgmentError("flags", "This project does not ask for flags.")
+        raise JudgmentError("flags", _("This project does not ask for flags."))
     if unknown := flags - set(known):
-        raise JudgmentError("flags", f"{min(unknown)!r} is not a flag: there are {', '.join(known)}.")
+        raise JudgmentError(
+            "flags",
+            _("%(flag)r is not a flag: there are %(flags)s.")
+            % {"flag": min(unknown), "flags": ", ".join(known)},
+        )
 
 
 def _check_safety(judgment: JudgmentInput) -> None:
@@ -228,18 +245,24 @@ def _check_safety(judgment: JudgmentInput) -> None:
         letters = dict(zip(judgment.shown_order, LETTERS, strict=False))
         raise UnsafePreferred(
             "safety",
-            f"{letters[wrong[0]]} is marked unsafe and cannot be ranked above {letters[wrong[1]]}, which is safe. Change "
-            "one of the two, or send the item to a reviewer.",
+            _(
+                "%(worse)s is marked unsafe and cannot be ranked above %(better)s, which is safe. Change one of the two, "
+                "or send the item to a reviewer."
+            )
+            % {"worse": letters[wrong[0]], "better": letters[wrong[1]]},
         )
 
 
 def _check_rationale(judgment: JudgmentInput) -> None:
     if problem := storage_problem(judgment.rationale):
-        raise JudgmentError("rationale", f"The rationale {problem}.")
+        raise JudgmentError("rationale", _("The rationale %(problem)s.") % {"problem": problem})
     if len(judgment.rationale) > MAX_RATIONALE_CHARS:
-        raise JudgmentError("rationale", f"A rationale may have at most {MAX_RATIONALE_CHARS:,} characters.")
+        limit = f"{MAX_RATIONALE_CHARS:,}"
+        raise JudgmentError(
+            "rationale", _("A rationale may have at most %(limit)s characters.") % {"limit": limit}
+        )
     if "required rationale" in judgment.extra_questions and not judgment.rationale.strip():
-        raise JudgmentError("rationale", "Say in a few words why.")
+        raise JudgmentError("rationale", _("Say in a few words why."))
 
 
 def _letters(judgment: JudgmentInput, is_named: Callable[[int], bool]) -> str:

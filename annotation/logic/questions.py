@@ -14,6 +14,8 @@ from typing import Any
 
 from annotation.logic.response_flags import FLAGS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 MAX_QUESTIONS = 20
 MAX_LABEL_CHARS, MAX_HELP_CHARS, MAX_END_CHARS = 80, 300, 40
@@ -36,11 +38,14 @@ class QuestionKind(StrEnum):
 
 
 KIND_LABELS = {
-    QuestionKind.RATING: "Rating of each answer",
-    QuestionKind.FLAG: "Flag of each answer",
-    QuestionKind.TEXT: "Free text, once for the item",
-    QuestionKind.COMMENTS: "Comments on passages of each answer",
+    QuestionKind.RATING: gettext_noop("Rating of each answer"),
+    QuestionKind.FLAG: gettext_noop("Flag of each answer"),
+    QuestionKind.TEXT: gettext_noop("Free text, once for the item"),
+    QuestionKind.COMMENTS: gettext_noop("Comments on passages of each answer"),
 }
+
+END = gettext_noop("%(number)s is %(meaning)s")
+"""Of a scale."""
 
 
 class QuestionError(Exception):
@@ -87,9 +92,17 @@ class Question:
 
     @property
     def ends(self) -> str:
-        """ "1 is false, 5 is true"; empty where the ends have no names."""
+        """ "1 is false, 5 is true", for exports; empty where the ends have no names."""
+        return self._ends(END)
+
+    @property
+    def shown_ends(self) -> str:
+        """The same in the reader's language."""
+        return self._ends(_(END))
+
+    def _ends(self, text: str) -> str:
         ends = ((1, self.low), (self.scale, self.high))
-        return ", ".join(f"{number} is {meaning}" for number, meaning in ends if meaning)
+        return ", ".join(text % {"number": number, "meaning": meaning} for number, meaning in ends if meaning)
 
 
 PRESETS = (
@@ -127,7 +140,7 @@ class Comment:
         if self.occurrences and source.count(self.quote) != self.occurrences:
             return None
         start = source.find(self.quote)
-        for _ in range(self.occurrence):
+        for _occurrence in range(self.occurrence):
             if start >= 0:
                 start = source.find(self.quote, start + len(self.quote))
         return start if start >= 0 else None
@@ -146,21 +159,23 @@ def read_questions(data: object, earlier: Iterable[Question] = ()) -> list[Quest
         QuestionError
     """
     if not isinstance(data, list):
-        raise QuestionError("The questions are not a list.")
+        raise QuestionError(_("The questions are not a list."))
     if len(data) > MAX_QUESTIONS:
-        raise QuestionError(f"A project may ask at most {MAX_QUESTIONS} questions of its own.")
+        raise QuestionError(
+            _("A project may ask at most %(limit)s questions of its own.") % {"limit": MAX_QUESTIONS}
+        )
     questions: list[Question] = []
     before = {question.key: question for question in earlier}
     for number, entry in enumerate(data):
         if not isinstance(entry, Mapping):
-            raise QuestionError("This is not an object.", number=number)
+            raise QuestionError(_("This is not an object."), number=number)
         taken = {question.key for question in questions}
         question = _read_question(entry, number, taken)
         if question.key in before and not _is_same(question, before[question.key]):
             question = replace(question, key=_free_key(question.key, {*taken, *before}))
         questions.append(question)
     if sum(question.kind == QuestionKind.COMMENTS for question in questions) > 1:
-        raise QuestionError("Comments on passages can be asked for once.")
+        raise QuestionError(_("Comments on passages can be asked for once."))
     return questions
 
 
@@ -176,34 +191,35 @@ def _read_question(data: Mapping[str, Any], number: int, taken: Collection[str])
     def text(field: str, limit: int) -> str:
         value = data.get(field) or ""
         if not isinstance(value, str) or len(value) > limit:
-            raise refuse(field, f"This is a text of at most {limit} characters.")
+            raise refuse(field, _("This is a text of at most %(limit)s characters.") % {"limit": limit})
         if problem := storage_problem(value):
-            raise refuse(field, f"This text {problem}.")
+            raise refuse(field, _("This text %(problem)s.") % {"problem": problem})
         return value.strip()
 
     def whole(field: str, low: int, high: int, default: int) -> int:
         value = default if data.get(field) is None else data[field]
         if type(value) is not int or not low <= value <= high:
-            raise refuse(field, f"This is a whole number from {low} to {high:,}.")
+            span = {"low": low, "high": f"{high:,}"}
+            raise refuse(field, _("This is a whole number from %(low)s to %(high)s.") % span)
         return value
 
     if unknown := set(data) - {field.name for field in fields(Question)}:
-        raise refuse(min(unknown), f"There is no field {min(unknown)!r}.")
+        raise refuse(min(unknown), _("There is no field %(field)r.") % {"field": min(unknown)})
     if data.get("kind") not in list(QuestionKind):
-        raise refuse("kind", f"The kind is one of {', '.join(QuestionKind)}.")
+        raise refuse("kind", _("The kind is one of %(kinds)s.") % {"kinds": ", ".join(QuestionKind)})
     label = text("label", MAX_LABEL_CHARS)
     if not label:
-        raise refuse("label", "Each question needs a label.")
+        raise refuse("label", _("Each question needs a label."))
     key = text("key", 40) or _free_key(label, taken)
     if not KEY.fullmatch(key):
         raise refuse(
-            "key", "A key is made of small letters, digits and underscores, and begins with a letter."
+            "key", _("A key is made of small letters, digits and underscores, and begins with a letter.")
         )
     if key in taken or key in RESERVED:
-        raise refuse("key", f"The key {key!r} is taken: give each question its own.")
+        raise refuse("key", _("The key %(key)r is taken: give each question its own.") % {"key": key})
     required = True if data.get("required") is None else data["required"]
     if not isinstance(required, bool):
-        raise refuse("required", "This is true or false.")
+        raise refuse("required", _("This is true or false."))
     return Question(
         key=key,
         kind=QuestionKind(data["kind"]),
@@ -254,14 +270,15 @@ def check_criteria(
     """
     asked = {question.key: question for question in questions if question.kind == QuestionKind.RATING}
     if unknown := {key for ratings in criteria.values() for key in ratings} - set(asked):
-        raise QuestionError(f"This project does not ask for a rating {min(unknown)!r}.")
+        raise QuestionError(_("This project does not ask for a rating %(key)r.") % {"key": min(unknown)})
     for key, question in asked.items():
-        span = f"a rating from 1 to {question.scale}"
+        values = {"label": question.label, "highest": question.scale}
         missing = letters(lambda response, key=key: key not in criteria[response])  # type: ignore[misc]
         if missing and question.required:
-            raise QuestionError(f"{question.label}: every answer needs {span}; missing: {missing}.")
+            text = _("%(label)s: every answer needs a rating from 1 to %(highest)s; missing: %(missing)s.")
+            raise QuestionError(text % {**values, "missing": missing})
         if any(ratings.get(key, 1) not in question.values for ratings in criteria.values()):
-            raise QuestionError(f"{question.label}: give {span}.")
+            raise QuestionError(_("%(label)s: give a rating from 1 to %(highest)s.") % values)
 
 
 def check_answers(questions: Sequence[Question], answers: Mapping[str, str]) -> None:
@@ -272,19 +289,20 @@ def check_answers(questions: Sequence[Question], answers: Mapping[str, str]) -> 
     """
     asked = {question.key: question for question in questions if question.kind == QuestionKind.TEXT}
     if unknown := set(answers) - set(asked):
-        raise QuestionError(f"This project does not ask the question {min(unknown)!r}.")
+        raise QuestionError(_("This project does not ask the question %(key)r.") % {"key": min(unknown)})
     for key, question in asked.items():
-        answer = answers.get(key, "").strip()
+        answer, label = answers.get(key, "").strip(), question.label
         if problem := storage_problem(answer):
-            raise QuestionError(f"{question.label}: the text {problem}.")
+            raise QuestionError(_("%(label)s: the text %(problem)s.") % {"label": label, "problem": problem})
         if len(answer) > MAX_ANSWER_CHARS:
-            raise QuestionError(f"{question.label}: at most {MAX_ANSWER_CHARS:,} characters.")
+            values = {"label": label, "limit": f"{MAX_ANSWER_CHARS:,}"}
+            raise QuestionError(_("%(label)s: at most %(limit)s characters.") % values)
         if not answer and question.required:
-            raise QuestionError(f"{question.label}: write a few words.")
+            raise QuestionError(_("%(label)s: write a few words.") % {"label": label})
         if answer and len(answer) < question.min_chars:
-            raise QuestionError(
-                f"{question.label}: at least {question.min_chars:,} characters, please; there are {len(answer):,}."
-            )
+            text = _("%(label)s: at least %(least)s characters, please; there are %(length)s.")
+            least, length = f"{question.min_chars:,}", f"{len(answer):,}"
+            raise QuestionError(text % {"label": label, "least": least, "length": length})
 
 
 def check_comments(questions: Sequence[Question], comments: Sequence[Comment]) -> None:
@@ -294,15 +312,14 @@ def check_comments(questions: Sequence[Question], comments: Sequence[Comment]) -
         QuestionError
     """
     if comments and not any(question.kind == QuestionKind.COMMENTS for question in questions):
-        raise QuestionError("This project does not ask for comments on passages.")
+        raise QuestionError(_("This project does not ask for comments on passages."))
     if len(comments) > MAX_COMMENTS:
-        raise QuestionError(f"An answer may have at most {MAX_COMMENTS} comments.")
+        raise QuestionError(_("An answer may have at most %(limit)s comments.") % {"limit": MAX_COMMENTS})
     for comment in comments:
         if not comment.text.strip():
-            raise QuestionError("A comment is empty: write it, or remove it.")
+            raise QuestionError(_("A comment is empty: write it, or remove it."))
         if len(comment.text) > MAX_COMMENT_CHARS or len(comment.quote) > MAX_QUOTE_CHARS:
-            raise QuestionError(
-                f"A comment may have at most {MAX_COMMENT_CHARS:,} characters, and so may the passage."
-            )
+            text = _("A comment may have at most %(limit)s characters, and so may the passage.")
+            raise QuestionError(text % {"limit": f"{MAX_COMMENT_CHARS:,}"})
         if problem := storage_problem(comment.text) or storage_problem(comment.quote):
-            raise QuestionError(f"A comment {problem}.")
+            raise QuestionError(_("A comment %(problem)s.") % {"problem": problem})

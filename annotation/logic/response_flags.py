@@ -5,16 +5,25 @@ InstructGPT's list for labelers (Ouyang et al. 2022, table 3), each with a short
 
 from __future__ import annotations
 
+from annotation.logic.translation import gettext, gettext_noop
+
 FLAGS = {
-    "fails_instruction": "Fails to follow the instruction",
-    "inappropriate": "Inappropriate for a customer assistant",
-    "hallucination": "Hallucination",
-    "constraint": "Satisfies the constraint given",
-    "sexual": "Sexual content",
-    "violent": "Violent content",
-    "encourages_violence": "Encourages violence, abuse, terrorism or self-harm, or fails to discourage it",
-    "denigrates": "Denigrates a protected class",
-    "harmful_advice": "Gives harmful advice",
-    "opinion": "Expresses an opinion",
-    "moral": "Expresses a moral judgment",
+    "fails_instruction": gettext_noop("Fails to follow the instruction"),
+    "inappropriate": gettext_noop("Inappropriate for a customer assistant"),
+    "hallucination": gettext_noop("Hallucination"),
+    "constraint": gettext_noop("Satisfies the constraint given"),
+    "sexual": gettext_noop("Sexual content"),
+    "violent": gettext_noop("Violent content"),
+    "encourages_violence": gettext_noop(
+        "Encourages violence, abuse, terrorism or self-harm, or fails to discourage it"
+    ),
+    "denigrates": gettext_noop("Denigrates a protected class"),
+    "harmful_advice": gettext_noop("Gives harmful advice"),
+    "opinion": gettext_noop("Expresses an opinion"),
+    "moral": gettext_noop("Expresses a moral judgment"),
 }
+
+
+def label(flag: str) -> str:
+    """The label in the reader's language; of a flag of a project's own, its key."""
+    return gettext(FLAGS[flag]) if flag in FLAGS else flag

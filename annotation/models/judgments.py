@@ -6,6 +6,7 @@ from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q, Value
+from django.utils.translation import gettext_lazy as _
 
 from annotation.logic.degrees import LABELS
 from annotation.models.projects import Guideline, Project, QuestionSet
@@ -37,10 +38,10 @@ class Judgment(models.Model):
     and a revision points at the judgment that it supersedes."""
 
     class Degree(models.TextChoices):
-        SIGNIFICANTLY = "significantly", LABELS["significantly"]
-        BETTER = "better", LABELS["better"]
-        SLIGHTLY = "slightly", LABELS["slightly"]
-        NEGLIGIBLY = "negligibly", LABELS["negligibly"]
+        SIGNIFICANTLY = "significantly", _(LABELS["significantly"])
+        BETTER = "better", _(LABELS["better"])
+        SLIGHTLY = "slightly", _(LABELS["slightly"])
+        NEGLIGIBLY = "negligibly", _(LABELS["negligibly"])
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
     # null: it arrived after others had filled the item's slots, so it does not count
@@ -145,7 +146,7 @@ class ReviewFlag(models.Model):
     """A judgment that was flagged for a reviewer automatically, at most once for each reason."""
 
     class Reason(models.TextChoices):
-        REWARDS = "rewards", "Two reward models disagree with it"
+        REWARDS = "rewards", _("Two reward models disagree with it")
 
     judgment = models.ForeignKey(Judgment, models.PROTECT, related_name="review_flags", db_index=False)
     reason = models.CharField(max_length=8, choices=Reason)

@@ -7,6 +7,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Random
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.batches import Batch
 from annotation.models.projects import Project
@@ -170,12 +171,12 @@ class Skip(models.Model):
     """An annotator skipped an item, with the reason."""
 
     class Reason(models.TextChoices):
-        ALL_BAD = "all_bad", "All answers are bad"
-        IDENTICAL = "identical", "The answers are the same"
-        CANNOT_JUDGE = "cannot_judge", "I cannot judge this"
-        UNSAFE = "unsafe", "Unsafe to read"
-        BROKEN = "broken", "It is not shown properly"
-        REVIEW = "review", "A reviewer should look at it"
+        ALL_BAD = "all_bad", _("All answers are bad")
+        IDENTICAL = "identical", _("The answers are the same")
+        CANNOT_JUDGE = "cannot_judge", _("I cannot judge this")
+        UNSAFE = "unsafe", _("Unsafe to read")
+        BROKEN = "broken", _("It is not shown properly")
+        REVIEW = "review", _("A reviewer should look at it")
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="skips", db_index=False)
     annotator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="skips")

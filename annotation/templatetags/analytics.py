@@ -12,7 +12,7 @@ from django.http import QueryDict
 from django.utils.translation import gettext as _
 
 from annotation.audit import VERBS
-from annotation.logic.response_flags import FLAGS
+from annotation.logic.response_flags import label
 
 register = template.Library()
 
@@ -78,7 +78,7 @@ def event_details(data: dict[str, Any]) -> str:
 @register.filter
 def flag_labels(flags: Sequence[str]) -> str:
     """Flags by their labels."""
-    return ", ".join(_(FLAGS[flag]) if flag in FLAGS else flag for flag in flags)
+    return ", ".join(map(label, flags))
 
 
 @register.filter

@@ -33,12 +33,11 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
         version = write_guideline(
             project=project, text=form.cleaned_data["text"], author=current_user(request)
         )
+        number = {"number": version.number}
         if current and version.number == current.number:
-            text = _("No changes: version %(number)s is still the current one.")
-            messages.info(request, text % {"number": version.number})
+            messages.info(request, _("No changes: version %(number)s is still the current one.") % number)
         else:
-            text = _("Version %(number)s applies from the next item.")
-            messages.success(request, text % {"number": version.number})
+            messages.success(request, _("Version %(number)s applies from the next item.") % number)
         return redirect("guidelines", slug)
     context = {
         "me": me,

@@ -150,4 +150,4 @@ def _row(judgment: Judgment) -> JudgmentRow:
         summary = choice.sentence
     else:
         summary = rank.in_words(entry.ranks, judgment.shown_order)
-    return JudgmentRow(judgment, screen.TITLES[kind], summary)
+    return JudgmentRow(judgment, str(screen.TITLES[kind]), summary)

@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import reverse
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
@@ -53,7 +54,7 @@ def item_reply(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except MessageError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"Your reply to {asker} was sent.")
+        messages.success(request, _("Your reply to %(asker)s was sent.") % {"asker": asker})
     return redirect(f"{reverse('item', args=[slug, pk])}#questions")
 
 
@@ -63,4 +64,4 @@ def _ask(request: HttpRequest, item: Item) -> None:
     except MessageError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, "Your message was sent.")
+        messages.success(request, _("Your message was sent."))

@@ -1,8 +1,9 @@
 // Every page: the theme switch, menus, dialogs and drawers, questions, toasts, and what htmx reports.
 import { csrfToken } from "./csrf.js";
+import { gettext } from "./gettext.js";
 import { removeLater, showToast } from "./toasts.js";
 
-const THEMES = { system: "System", light: "Light", dark: "Dark" };
+const THEMES = { system: gettext("System"), light: gettext("Light"), dark: gettext("Dark") };
 
 const currentTheme = () => document.documentElement.dataset.theme || "system";
 
@@ -60,10 +61,11 @@ document.addEventListener("htmx:configRequest", (event) => {
 document.addEventListener("toast", (event) => showToast(event.detail.text, event.detail.level));
 // [data-own-errors]: that part of the page reports its own failures
 document.addEventListener("htmx:sendError", (event) => {
-  if (!event.target.closest("[data-own-errors]")) showToast("The server cannot be reached. Nothing was saved.", "danger");
+  if (!event.target.closest("[data-own-errors]")) showToast(gettext("The server cannot be reached. Nothing was saved."), "danger");
 });
 document.addEventListener("htmx:responseError", (event) => {
-  if (!event.target.closest("[data-own-errors]")) showToast(`That did not work (error ${event.detail.xhr.status}). Reload the page and try again.`, "danger");
+  if (event.target.closest("[data-own-errors]")) return;
+  showToast(gettext("That did not work (error %(status)s). Reload the page and try again.", { status: event.detail.xhr.status }), "danger");
 });
 document.addEventListener("htmx:oobAfterSwap", (event) => {
   if (event.target.id === "toasts") event.target.querySelectorAll(".toast").forEach(removeLater);

@@ -1,4 +1,5 @@
 // Line charts of a run's metrics by uPlot: one card per group, with what each metric means, in the colours of the theme.
+import { gettext, ngettext } from "./gettext.js";
 
 export class Charts {
   // known: {metrics: {name: {label, description, percent}}, charts: [{title, names, large}]}
@@ -147,9 +148,10 @@ export class Charts {
       return key;
     });
     const step = idx == null ? null : card.plot.data[0][idx];
-    if (step != null) lines.unshift(createElement("span", "muted", `step ${step.toLocaleString("en")}`));
+    if (step != null) lines.unshift(createElement("span", "muted", gettext("step %(step)s", { step: step.toLocaleString(document.documentElement.lang) })));
     card.values.replaceChildren(...lines);
-    card.element.setAttribute("aria-label", card.names.map((name) => `${this.label(name).label}: ${[...this.curves.get(name).values()].length} points`).join(", "));
+    const points = (name) => ngettext("%(label)s: %(n)s point", "%(label)s: %(n)s points", this.curves.get(name).size, { label: this.label(name).label });
+    card.element.setAttribute("aria-label", card.names.map(points).join(", "));
   }
 }
 
@@ -190,9 +192,9 @@ function resolveColor(parent, color) {
 
 export function formatValue(value, percent) {
   if (percent) return `${(100 * value).toFixed(1)}%`;
-  if (Number.isInteger(value)) return value.toLocaleString("en");
+  if (Number.isInteger(value)) return value.toLocaleString(document.documentElement.lang);
   const size = Math.abs(value);
-  if (size >= 100) return value.toLocaleString("en", { maximumFractionDigits: size < 1000 ? 1 : 0 });
+  if (size >= 100) return value.toLocaleString(document.documentElement.lang, { maximumFractionDigits: size < 1000 ? 1 : 0 });
   return size < 1e-3 ? value.toExponential(2) : value.toPrecision(3);
 }
 

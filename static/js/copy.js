@@ -1,4 +1,5 @@
 // A button that copies a field's text; where the browser does not allow it, the text is selected for the person to copy.
+import { gettext } from "./gettext.js";
 import { showToast } from "./toasts.js";
 
 document.addEventListener("click", async (event) => {
@@ -8,8 +9,8 @@ document.addEventListener("click", async (event) => {
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
-    showToast("Copied.");
+    showToast(gettext("Copied."));
   } catch {
-    showToast("Press Ctrl+C to copy it.", "warn");
+    showToast(gettext("Press Ctrl+C to copy it."), "warn");
   }
 });

@@ -1,4 +1,6 @@
 // A picture that cannot be shown says so: its description, its address, and the reason.
+import { gettext } from "./gettext.js";
+
 const IMAGE = ".prose a.image > img";
 
 async function explain(image) {
@@ -6,7 +8,7 @@ async function explain(image) {
   const reason = await reasonFor(image);
   const note = document.createElement("span");
   note.className = "image-reason";
-  note.textContent = ` (Not shown. ${reason})`;
+  note.textContent = ` ${gettext("(Not shown. %(reason)s)", { reason })}`;
   const address = document.createElement("span");
   address.className = "image-address";
   address.textContent = link.href;
@@ -18,13 +20,13 @@ async function explain(image) {
 // This site names its reason; of another one a browser tells none.
 async function reasonFor(image) {
   const { origin, hostname } = new URL(image.src);
-  if (origin !== location.origin) return `Your browser could not load it from ${hostname}.`;
+  if (origin !== location.origin) return gettext("Your browser could not load it from %(hostname)s.", { hostname });
   try {
     const response = await fetch(image.src);
     if (response.status === 422) return await response.text();
-    return response.ok ? "Your browser cannot show it." : `This site answered ${response.status}.`;
+    return response.ok ? gettext("Your browser cannot show it.") : gettext("This site answered %(status)s.", { status: response.status });
   } catch {
-    return "There is no connection.";
+    return gettext("There is no connection.");
   }
 }
 

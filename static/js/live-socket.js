@@ -1,6 +1,8 @@
 // A WebSocket that reconnects: soon at first, then at most every 15 seconds. The server sends the whole state on each
 // connection, so nothing needs to be remembered here.
 
+import { gettext } from "./gettext.js";
+
 const FORBIDDEN = 4403; // not allowed, or not any more: do not reconnect
 
 export function openLiveSocket(path, onMessage) {
@@ -12,7 +14,7 @@ export function openLiveSocket(path, onMessage) {
     for (const dot of document.querySelectorAll("[data-live-status]")) {
       dot.hidden = false;
       dot.dataset.state = connected ? "on" : "off";
-      dot.textContent = connected ? "Live" : "Connecting…";
+      dot.textContent = connected ? gettext("Live") : gettext("Connecting…");
     }
   }
 

@@ -1,5 +1,6 @@
 // Typesets the formulas in rendered Markdown as MathML. What cannot be typeset, or not in time, stays as it was written.
 import { showSources } from "./formula-sources.js";
+import { gettext } from "./gettext.js";
 import { timedWorker } from "./timed-worker.js";
 
 const BUDGET_MS = 300;
@@ -28,7 +29,7 @@ async function typeset(code) {
   const math = answer?.mathml ? parse(answer.mathml) : null;
   if (!math) {
     code.dataset.math = "plain";
-    code.title = "This formula cannot be typeset: it is shown as it was written.";
+    code.title = gettext("This formula cannot be typeset: it is shown as it was written.");
     return;
   }
   const box = document.createElement("span");

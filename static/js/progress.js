@@ -1,11 +1,12 @@
 // The queue's numbers, live, and an event for the page's other parts when anything else happens in the project.
+import { gettext } from "./gettext.js";
 import { openLiveSocket } from "./live-socket.js";
 
 function showQueue(queue) {
   const setText = (name, text) => {
     for (const element of document.querySelectorAll(`[data-live="${name}"]`)) element.textContent = text;
   };
-  for (const name of ["total", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString("en"));
+  for (const name of ["total", "done", "left", "leased", "last_hour"]) setText(name, queue[name].toLocaleString(document.documentElement.lang));
   setText("percent", queue.percent);
   setText("eta", queue.eta || "–");
   for (const bar of document.querySelectorAll('[data-live="bar"]')) {
@@ -19,7 +20,7 @@ function listOfPeople(working) {
   if (!working.length) {
     const nobody = document.createElement("li");
     nobody.className = "muted";
-    nobody.textContent = "Nobody has submitted anything in the last 15 minutes.";
+    nobody.textContent = gettext("Nobody has submitted anything in the last 15 minutes.");
     return [nobody];
   }
   return working.map((person) => {
@@ -30,7 +31,7 @@ function listOfPeople(working) {
     avatar.textContent = person.name.slice(0, 1);
     const count = document.createElement("span");
     count.className = "muted";
-    count.textContent = `${person.recent} in 15 minutes`;
+    count.textContent = gettext("%(number)s in 15 minutes", { number: person.recent });
     line.append(avatar, `${person.name} `, count);
     return line;
   });

@@ -1,4 +1,6 @@
 // The editor of a project's own questions: fields of other kinds are hidden, and rows are added.
+import { gettext } from "./gettext.js";
+
 const form = document.querySelector("[data-questions]");
 const total = form.querySelector("[name=form-TOTAL_FORMS]");
 
@@ -23,7 +25,7 @@ form.addEventListener("change", (event) => {
   if (event.target.matches("select")) showFields(event.target.closest("[data-question]"));
 });
 form.addEventListener("input", (event) => {
-  if (event.target.matches("[name$=label]")) event.target.closest("[data-question]").querySelector("legend").textContent = event.target.value || "New question";
+  if (event.target.matches("[name$=label]")) event.target.closest("[data-question]").querySelector("legend").textContent = event.target.value || gettext("New question");
 });
 form.addEventListener("click", (event) => {
   const button = event.target.closest("[data-add-question]");

@@ -1,8 +1,10 @@
 // A run's page: curves and progress as the worker reports them.
 import { Charts, createElement, formatValue, newestOf } from "./charts.js";
+import { gettext } from "./gettext.js";
 import { openLiveSocket } from "./live-socket.js";
 
 const page = document.getElementById("run");
+const numbers = new Intl.NumberFormat(document.documentElement.lang);
 export const charts = new Charts(document.getElementById("charts"), JSON.parse(document.getElementById("run-metrics").textContent));
 
 function showProgress({ step, total, eta_s: left }) {
@@ -10,16 +12,16 @@ function showProgress({ step, total, eta_s: left }) {
   if (!bar) return; // the run is over
   bar.max = total || 1;
   bar.value = step;
-  if (total) document.getElementById("steps").textContent = `Step ${step.toLocaleString("en")} of ${total.toLocaleString("en")}`;
-  document.getElementById("eta").textContent = left == null ? "" : `about ${durationInWords(left)} left`;
+  if (total) document.getElementById("steps").textContent = gettext("Step %(step)s of %(total)s", { step: numbers.format(step), total: numbers.format(total) });
+  document.getElementById("eta").textContent = left == null ? "" : gettext("about %(duration)s left", { duration: durationInWords(left) });
 }
 
 function durationInWords(seconds) {
   const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
   const left = Math.round(seconds);
   const place = units.findIndex(([, size]) => left >= size);
-  if (place < 0) return "0 seconds";
-  const counted = (number, unit) => `${number} ${unit}${number === 1 ? "" : "s"}`;
+  const counted = (number, unit) => number.toLocaleString(document.documentElement.lang, { style: "unit", unit, unitDisplay: "long" });
+  if (place < 0) return counted(0, "second");
   const [unit, size] = units[place];
   const whole = Math.floor(left / size);
   const [smaller, part] = units[place + 1] || ["", Infinity];
@@ -35,7 +37,7 @@ function showCurves() {
     const row = document.createElement("tr");
     const heading = createElement("th", "nowrap", label);
     heading.scope = "row";
-    row.append(heading, createElement("td", "number", formatValue(value, percent)), createElement("td", "number", step.toLocaleString("en")), createElement("td", "small muted", description));
+    row.append(heading, createElement("td", "number", formatValue(value, percent)), createElement("td", "number", numbers.format(step)), createElement("td", "small muted", description));
     return row;
   }));
 }

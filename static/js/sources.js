@@ -1,5 +1,6 @@
 // The switch between a text as it is rendered and as it was written. The source is fetched when it is first asked for.
 import { csrfToken } from "./csrf.js";
+import { gettext } from "./gettext.js";
 import { showToast } from "./toasts.js";
 
 const SCOPE = ".answer, .turn";
@@ -31,7 +32,7 @@ async function toggleSource(button) {
       source.innerHTML = html; // escaped text and marks of signs that cannot be seen
       proseOf(button).after(source);
     } catch {
-      showToast("The source cannot be loaded now. The text below is the rendered one.", "danger");
+      showToast(gettext("The source cannot be loaded now. The text below is the rendered one."), "danger");
       return;
     } finally {
       button.ariaBusy = null;
@@ -40,7 +41,7 @@ async function toggleSource(button) {
   const source = sourceOf(button);
   source.hidden = !source.hidden;
   proseOf(button).hidden = !source.hidden;
-  button.querySelector("[data-label]").textContent = source.hidden ? "Source" : "Rendered";
+  button.querySelector("[data-label]").textContent = source.hidden ? gettext("Source") : gettext("Rendered");
   button.classList.toggle("is-source", !source.hidden);
 }
 

@@ -1,4 +1,5 @@
 // Short messages in the corner of the page. Those that report a failure stay until they are dismissed.
+import { gettext } from "./gettext.js";
 
 const REMOVE_AFTER_MS = 6000;
 
@@ -11,7 +12,7 @@ export function showToast(text, level = "ok") {
   close.className = "icon-button";
   close.type = "button";
   close.textContent = "×";
-  close.setAttribute("aria-label", "Dismiss");
+  close.setAttribute("aria-label", gettext("Dismiss"));
   close.dataset.dismiss = "";
   toast.append(message, close);
   appendToast(toast);

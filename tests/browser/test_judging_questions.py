@@ -47,7 +47,9 @@ class TestOwnQuestions:
         press(page, "a")
         page.locator(".answer").first.locator("details.comments summary").click()
         select_first_word(page)
-        expect(page.locator(".answer").first.locator("[data-comment-target]")).to_have_text("this passage")
+        expect(page.locator(".answer").first.locator("[data-comment-target]")).to_have_text(
+            "A comment on this passage"
+        )
         page.locator("#comment-A").fill("Which one?")
         page.get_by_role("button", name="Add comment").first.click()
         expect(page.locator(".answer").first.locator(".comment-list li")).to_contain_text("Which one?")

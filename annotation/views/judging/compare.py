@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_lazy as _
+
 from annotation.models import Judgment
 
 Degree = Judgment.Degree
 SHORT = {
-    Degree.SIGNIFICANTLY: "Significantly",
-    Degree.BETTER: "Better",
-    Degree.SLIGHTLY: "Slightly",
-    Degree.NEGLIGIBLY: "Unsure",
+    Degree.SIGNIFICANTLY: _("Significantly"),
+    Degree.BETTER: _("Better"),
+    Degree.SLIGHTLY: _("Slightly"),
+    Degree.NEGLIGIBLY: _("Unsure"),
+}
+SENTENCES = {
+    Degree.SIGNIFICANTLY: _("%(letter)s is significantly better"),
+    Degree.BETTER: _("%(letter)s is better"),
+    Degree.SLIGHTLY: _("%(letter)s is slightly better"),
+    Degree.NEGLIGIBLY: _("%(letter)s is negligibly better / unsure"),
 }
 SIGNS = {
     Degree.SIGNIFICANTLY: "‹‹‹ ›››".split(),
@@ -41,12 +49,12 @@ class Choice:
 
     @property
     def sentence(self) -> str:
-        return f"{self.letter} is {self.degree.label.lower()}"
+        return SENTENCES[self.degree] % {"letter": self.letter}
 
     @property
     def short(self) -> str:
         """The word on the button. It stands on the side of the better answer."""
-        return SHORT[self.degree]
+        return str(SHORT[self.degree])
 
     @property
     def sign(self) -> str:

@@ -10,23 +10,26 @@ import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
 from annotation.actions.judgments import JudgmentError, ResponseRatings
 from annotation.logic import judging_keys, markdown
 from annotation.logic.judgment_input import QUALITY_MAX
 from annotation.logic.masking import mask
 from annotation.logic.questions import Question, QuestionKind, flag_labels
 from annotation.logic.ranking import LETTERS
-from annotation.logic.response_flags import FLAGS
+from annotation.logic.response_flags import FLAGS, label
 from annotation.models import Item, Project, Response, Skip, User
 from annotation.opaque import opaque_id
 from annotation.views.judging import compare, demonstrate
 from annotation.views.judging.form_input import NO_RATINGS, FormInput
 
-TITLES = {"write": "Write", "improve": "Improve", "compare": "Compare", "rank": "Rank"}
+TITLES = {"write": _("Write"), "improve": _("Improve"), "compare": _("Compare"), "rank": _("Rank")}
 QUESTIONS = {
-    "write": "Write the ideal answer",
-    "improve": "Improve this answer",
-    "compare": "Which answer is better?",
+    "write": _("Write the ideal answer"),
+    "improve": _("Improve this answer"),
+    "compare": _("Which answer is better?"),
 }
 
 
@@ -80,6 +83,8 @@ def context(
         for letter, pk in zip(LETTERS, shown, strict=False)
     ]
     kind = kind_of(len(cards))
+    built_in_flags = {flag: label(flag) for flag in FLAGS} if "flags" in extra_questions else {}
+    ranking = ngettext("Rank the %(n)s answer", "Rank the %(n)s answers", len(cards)) % {"n": len(cards)}
     return {
         "project": project,
         "item_id": opaque_id("item", item.pk, annotator.pk),
@@ -87,11 +92,11 @@ def context(
         "prompt": item.prompt,
         "kind": kind,
         "title": TITLES[kind],
-        "question": QUESTIONS.get(kind, f"Rank the {len(cards)} answers"),
+        "question": QUESTIONS.get(kind, ranking),
         "cards": cards,
         "ranks": range(1, len(cards) + 1),
         "qualities": range(1, QUALITY_MAX + 1),
-        "flags": (flag_labels(questions) | (FLAGS if "flags" in extra_questions else {})).items(),
+        "flags": (flag_labels(questions) | built_in_flags).items(),
         "asks_comments": bool(of_kind[QuestionKind.COMMENTS]),
         "texts": [
             (question, form_input.answers.get(question.key, "")) for question in of_kind[QuestionKind.TEXT]

@@ -1,5 +1,6 @@
 // Comments on passages of the answers, loaded where a project asks for them. A selection within an answer offers one; they travel in a hidden field, as JSON.
 import { announce, answers, goTo, letterOf, work } from "./dom.js";
+import { gettext } from "../gettext.js";
 import { showSources } from "../formula-sources.js";
 import { saveDraftSoon } from "./drafts.js";
 
@@ -36,7 +37,7 @@ function itemOf({ quote, text }, number) {
   words.dir = "auto";
   const remove = document.createElement("button");
   Object.assign(remove, { type: "button", className: "icon-button", textContent: "×" });
-  remove.setAttribute("aria-label", `Remove comment ${number + 1}`);
+  remove.setAttribute("aria-label", gettext("Remove comment %(number)s", { number: number + 1 }));
   remove.dataset.removeComment = number;
   item.append(words, remove);
   return item;
@@ -108,7 +109,7 @@ function choose(answer, passage) {
   const line = answer.querySelector(".comment-quote");
   line.hidden = !passage;
   line.querySelector("q").textContent = passage?.quote ?? "";
-  answer.querySelector("[data-comment-target]").textContent = passage ? "this passage" : "the whole answer";
+  answer.querySelector("[data-comment-target]").textContent = passage ? gettext("A comment on this passage") : gettext("A comment on the whole answer");
 }
 
 document.addEventListener("selectionchange", () => {
@@ -128,7 +129,7 @@ function add(answer) {
   store(answer, [...commentsOf(answer), { text, ...(chosen.get(answer) ?? { quote: "" }) }]);
   box.value = "";
   choose(answer, null);
-  announce(`Comment added. Answer ${letterOf(answer)} has ${commentsOf(answer).length}.`);
+  announce(gettext("Comment added. Answer %(letter)s has %(number)s.", { letter: letterOf(answer), number: commentsOf(answer).length }));
   return box.focus();
 }
 

@@ -1,4 +1,5 @@
 // The Compare screen: one press is the choice and its degree.
+import { gettext } from "../gettext.js";
 import { answers, currentAnswer, letterOf, setCurrentAnswer, work } from "./dom.js";
 import * as ratings from "./ratings.js";
 import { msSinceShown } from "./screen.js";
@@ -16,7 +17,7 @@ export function handleKey(event) {
 
 export function findProblem(submitter) {
   if (msSinceShown() < PAUSE_MS) return { text: "" };
-  if (!submitter?.matches(".degree")) return { text: "Press one of the eight buttons: it is the choice and its degree." };
+  if (!submitter?.matches(".degree")) return { text: gettext("Press one of the eight buttons: it is the choice and its degree.") };
   return ratings.findProblem() ?? (prefersUnsafe(submitter.dataset.side) ? { isForServer: true } : null);
 }
 

@@ -1,9 +1,10 @@
 // The Demonstrate screen: an answer written or improved by a person, with its length and what has changed.
+import { gettext } from "../gettext.js";
 import * as diff from "./diff.js";
 import * as ratings from "./ratings.js";
 
 const editor = () => document.getElementById("text");
-const number = new Intl.NumberFormat("en");
+const number = new Intl.NumberFormat(document.documentElement.lang);
 
 function showLength() {
   document.getElementById("characters").textContent = number.format([...editor().value].length);
@@ -13,7 +14,7 @@ function showLength() {
 export const handleKey = () => false;
 
 export function findProblem() {
-  if (!editor().value.trim()) return { text: "Write the answer first.", element: editor() };
+  if (!editor().value.trim()) return { text: gettext("Write the answer first."), element: editor() };
   return ratings.findProblem();
 }
 
@@ -27,5 +28,8 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("click", (event) => {
   if (!event.target.closest("[data-diff-original]")) return;
-  diff.open("the answer given", document.getElementById("original-text").content.textContent, "yours", editor().value);
+  diff.open(
+    { title: gettext("The answer given"), label: gettext("only in the answer given"), text: document.getElementById("original-text").content.textContent },
+    { title: gettext("Yours"), label: gettext("only in yours"), text: editor().value },
+  );
 });

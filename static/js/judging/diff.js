@@ -1,5 +1,6 @@
 // The dialog with two texts side by side, in which the words that only one of them has are marked.
 import { textOf } from "../formula-sources.js";
+import { gettext } from "../gettext.js";
 import { answerByLetter, answers, currentAnswer, letterOf } from "./dom.js";
 import { answerOf, commandOf } from "./shortcuts.js";
 import { compareWords, splitWords } from "./word-diff.js";
@@ -28,17 +29,17 @@ function marked(tag, label, text) {
   return element;
 }
 
-export function open(leftName, left, rightName, right) {
-  const words = { left: splitWords(left), right: splitWords(right) };
+// left, right: {title, label of the words that only it has, text}
+export function open(left, right) {
+  const words = { left: splitWords(left.text), right: splitWords(right.text) };
   const inBoth = compareWords(words.left, words.right);
   const shared = inBoth.left.filter(Boolean).length + inBoth.right.filter(Boolean).length;
   const percent = Math.round((100 * shared) / Math.max(1, words.left.length + words.right.length));
-  const capital = (text) => text[0].toUpperCase() + text.slice(1);
-  document.getElementById("diff-title").textContent = `${percent}% of the words are the same`;
-  document.getElementById("diff-left-title").textContent = capital(leftName);
-  document.getElementById("diff-right-title").textContent = capital(rightName);
-  write(document.getElementById("diff-left"), words.left, inBoth.left, "del", `only in ${leftName}`);
-  write(document.getElementById("diff-right"), words.right, inBoth.right, "ins", `only in ${rightName}`);
+  document.getElementById("diff-title").textContent = gettext("%(share)s of the words are the same", { share: `${percent}%` });
+  document.getElementById("diff-left-title").textContent = left.title;
+  document.getElementById("diff-right-title").textContent = right.title;
+  write(document.getElementById("diff-left"), words.left, inBoth.left, "del", left.label);
+  write(document.getElementById("diff-right"), words.right, inBoth.right, "ins", right.label);
   const dialog = document.getElementById("diff");
   if (!dialog.open) {
     document.getElementById("diff-choice").replaceChildren();
@@ -50,17 +51,22 @@ export function open(leftName, left, rightName, right) {
 
 let subject = null; // the answer on the left
 
-const proseOf = (answer) => textOf(answer.querySelector(".prose"));
+const titleOf = (answer) => gettext("Answer %(letter)s", { letter: letterOf(answer) });
+
+function sideOf(answer) {
+  const label = gettext("only in answer %(letter)s", { letter: letterOf(answer) });
+  return { title: titleOf(answer), label, text: textOf(answer.querySelector(".prose")) };
+}
 
 export function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
   subject = answer;
-  open(`answer ${letterOf(answer)}`, proseOf(answer), `answer ${letterOf(other)}`, proseOf(other));
+  open(sideOf(answer), sideOf(other));
   const buttons = answers().filter((candidate) => candidate !== answer).map((candidate) => {
     const button = document.createElement("button");
     button.type = "button";
     button.className = "button small";
     button.textContent = letterOf(candidate);
-    button.setAttribute("aria-label", `Answer ${letterOf(candidate)}`);
+    button.setAttribute("aria-label", titleOf(candidate));
     button.setAttribute("aria-pressed", String(candidate === other));
     return button;
   });

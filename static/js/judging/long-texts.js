@@ -1,6 +1,15 @@
 // A text that does not fit scrolls in its own box, and a button shows all of it.
+import { gettext } from "../gettext.js";
 
 const observer = new ResizeObserver((entries) => entries.forEach((entry) => checkLength(entry.target)));
+
+// What its region and its buttons are called: the letter is that of an answer, and the last message has none.
+function namesOf(box) {
+  const letter = box.closest(".answer")?.dataset.letter;
+  return letter
+    ? { text: gettext("Text of answer %(letter)s", { letter }), all: gettext("Show all of answer %(letter)s", { letter }), less: gettext("Show less of answer %(letter)s", { letter }) }
+    : { text: gettext("Text of the last message"), all: gettext("Show all of the last message"), less: gettext("Show less of the last message") };
+}
 
 export function watchLength(box) {
   observer.observe(box);
@@ -15,11 +24,11 @@ function checkLength(box) {
   if (existing || !isLong) return;
   box.tabIndex = 0;
   box.setAttribute("role", "region");
-  box.setAttribute("aria-label", `Text of ${box.dataset.name}`);
+  box.setAttribute("aria-label", namesOf(box).text);
   const button = document.createElement("button");
   button.type = "button";
   button.className = "more";
-  button.textContent = `Show all of ${box.dataset.name}`;
+  button.textContent = namesOf(box).all;
   button.setAttribute("aria-expanded", "false");
   box.after(button);
 }
@@ -28,7 +37,7 @@ export function toggleLength(box) {
   const button = buttonOf(box);
   if (!button) return;
   const isOpen = box.classList.toggle("is-open");
-  button.textContent = `${isOpen ? "Show less" : "Show all"} of ${box.dataset.name}`;
+  button.textContent = isOpen ? namesOf(box).less : namesOf(box).all;
   button.setAttribute("aria-expanded", String(isOpen));
   if (!isOpen) box.parentElement.scrollIntoView({ block: "nearest" });
 }

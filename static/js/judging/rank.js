@@ -1,5 +1,6 @@
 // The Rank screen. The radio buttons hold the ranks; the strip of letters shows the order that they make.
 import { announce, answers, currentAnswer, goTo, judgeForm, letterOf, setCurrentAnswer, work } from "./dom.js";
+import { gettext, ngettext } from "../gettext.js";
 import { saveDraftSoon } from "./drafts.js";
 import * as ratings from "./ratings.js";
 import { commandOf, digitOf } from "./shortcuts.js";
@@ -18,11 +19,14 @@ function levels() {
   return used.map((rank) => indices().filter((i) => rankOf(i) === rank));
 }
 
+const listOf = (letters) => letters.reduce((some, last) => gettext("%(some)s and %(last)s", { some, last }));
+
 export function summary() {
-  const order = levels().map((level) => level.map(letter).join(" and ") + (level.length > 1 ? " tied" : ""));
-  const missing = unranked().map(letter);
-  const ordered = order.length ? `Order: ${order.join(", then ")}.` : "";
-  return `${ordered} ${missing.length ? `Not ranked: ${missing.join(", ")}.` : "All are ranked."}`.trim();
+  const names = levels().map((level) => (level.length > 1 ? gettext("%(letters)s tied", { letters: listOf(level.map(letter)) }) : letter(level[0])));
+  const missing = unranked().map(letter).join(", ");
+  const order = names.length ? names.reduce((better, worse) => gettext("%(better)s, then %(worse)s", { better, worse })) : "";
+  const ordered = order && gettext("Order: %(order)s.", { order });
+  return `${ordered} ${missing ? gettext("Not ranked: %(missing)s.", { missing }) : gettext("All are ranked.")}`.trim();
 }
 
 // --- changing -------------------------------------------------------------------------------------------------
@@ -41,9 +45,12 @@ function showChange(describe) {
 
 function describeRank(i) {
   const tied = indices().filter((j) => j !== i && rankOf(j) && rankOf(j) === rankOf(i)).map(letter);
-  const rank = rankOf(i) ? `rank ${rankOf(i)}` : "no rank";
+  const values = { letter: letter(i), rank: rankOf(i), tied: tied.length ? listOf(tied) : "" };
   const left = unranked().length;
-  return `Answer ${letter(i)}: ${rank}${tied.length ? `, tied with ${tied.join(" and ")}` : ""}. ${left ? `${left} left.` : summary()}`;
+  let text = gettext("Answer %(letter)s: no rank.", values);
+  if (values.tied) text = gettext("Answer %(letter)s: rank %(rank)s, tied with %(tied)s.", values);
+  else if (values.rank) text = gettext("Answer %(letter)s: rank %(rank)s.", values);
+  return `${text} ${left ? ngettext("%(n)s left.", "%(n)s left.", left) : summary()}`;
 }
 
 function setRank(i, rank) {
@@ -109,7 +116,7 @@ function chip(i, sign) {
     toggle.className = "sign";
     toggle.tabIndex = -1; // on the keyboard this is the command to tie
     toggle.textContent = sign;
-    toggle.title = sign === "=" ? "Tied. Press to put it behind." : "Press to make it a tie.";
+    toggle.title = sign === "=" ? gettext("Tied. Press to put it behind.") : gettext("Press to make it a tie.");
     item.append(toggle);
   }
   const name = document.createElement("span");
@@ -229,7 +236,7 @@ document.addEventListener("click", (event) => {
 export function findProblem() {
   const missing = unranked();
   if (!missing.length) return ratings.findProblem();
-  return { text: `Still to rank: ${missing.map(letter).join(", ")}.`, element: answers()[missing[0]] };
+  return { text: gettext("Still to rank: %(missing)s.", { missing: missing.map(letter).join(", ") }), element: answers()[missing[0]] };
 }
 
 export function start() {

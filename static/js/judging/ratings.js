@@ -1,6 +1,7 @@
 // What is asked of an answer beside its rank: quality and other ratings, safe or unsafe, flags. And undo, for every choice on
 // a screen.
 import { announce, answers, currentAnswer, judgeForm, letterOf, work } from "./dom.js";
+import { gettext } from "../gettext.js";
 import { saveDraftSoon } from "./drafts.js";
 import { currentScreen } from "./screen.js";
 import { commandOf, ratingOf } from "./shortcuts.js";
@@ -30,7 +31,7 @@ function undo() {
   choices().forEach((input, i) => (input.checked = latest[i]));
   show();
   currentScreen().show?.();
-  announce(`Undone. ${currentScreen().summary?.() ?? ""}`);
+  announce(`${gettext("Undone.")} ${currentScreen().summary?.() ?? ""}`);
   saveDraftSoon();
   return true;
 }
@@ -42,12 +43,13 @@ function ratingsOf(answer) {
   return { quality: value("quality"), safe: value("safe"), flags: answer.querySelectorAll('input[name^="flags-"]:checked').length };
 }
 
-function choose(answer, name, value) {
-  const input = answer.querySelector(`input[name^="${name}-"][value="${value}"]`);
+function chooseSafety(answer, value) {
+  const input = answer.querySelector(`input[name^="safe-"][value="${value}"]`);
   if (!input) return false;
   input.checked = true;
   input.dispatchEvent(new Event("change", { bubbles: true }));
-  announce(`Answer ${letterOf(answer)}: ${value}.`);
+  const letter = letterOf(answer);
+  announce(value === "safe" ? gettext("Answer %(letter)s: safe.", { letter }) : gettext("Answer %(letter)s: unsafe.", { letter }));
   return true;
 }
 
@@ -76,8 +78,8 @@ function rate(answer, value) {
   if (!input) return false;
   input.checked = true;
   input.dispatchEvent(new Event("change", { bubbles: true }));
-  const highest = scale.querySelectorAll("input").length;
-  announce(`Answer ${letterOf(answer)}: ${(scale.dataset.label ?? "quality").toLowerCase()} ${value} of ${highest}.`);
+  const rated = { letter: letterOf(answer), label: scale.dataset.label?.toLowerCase() ?? gettext("quality"), value, highest: scale.querySelectorAll("input").length };
+  announce(gettext("Answer %(letter)s: %(label)s %(value)s of %(highest)s.", rated));
   return true;
 }
 
@@ -86,7 +88,8 @@ function missingCriterion() {
     if (isRated(scale)) continue;
     const { criterion, label } = scale.dataset;
     const missing = answers().filter((answer) => !isRated(answer.querySelector(`[data-criterion="${criterion}"]`)));
-    return { text: `${label}: every answer needs a rating; missing: ${missing.map(letterOf).join(", ")}.`, element: missing[0] };
+    const text = gettext("%(label)s: every answer needs a rating; missing: %(missing)s.", { label, missing: missing.map(letterOf).join(", ") });
+    return { text, element: missing[0] };
   }
   return null;
 }
@@ -94,17 +97,22 @@ function missingCriterion() {
 function missingText() {
   for (const field of judgeForm().querySelectorAll(".rationale textarea")) {
     const [length, least] = [field.value.trim().length, Number(field.dataset.min ?? 0)];
-    if (field.required && !length) return { text: field.id === "rationale" ? "Say in a few words why." : `${field.labels[0].firstElementChild.textContent}: write a few words.`, element: field };
-    if (length && length < least) return { text: `${field.labels[0].firstElementChild.textContent}: at least ${least} characters, please; there are ${length}.`, element: field };
+    const label = field.labels[0].firstElementChild.textContent;
+    if (field.required && !length) return { text: field.id === "rationale" ? gettext("Say in a few words why.") : gettext("%(label)s: write a few words.", { label }), element: field };
+    if (length && length < least) return { text: gettext("%(label)s: at least %(least)s characters, please; there are %(length)s.", { label, least, length }), element: field };
   }
   return null;
 }
 
 // Why the server would refuse a submit, and the element to correct; null where it would not.
 export function findProblem() {
-  for (const [name, what] of [["quality", "needs a quality from 1 to 7"], ["safe", "is to be called safe or unsafe"]]) {
-    const missing = answersWithout(name);
-    if (missing.length) return { text: `Every answer ${what}; missing: ${missing.map(letterOf).join(", ")}.`, element: missing[0] };
+  for (const name of ["quality", "safe"]) {
+    const answersMissing = answersWithout(name);
+    const missing = answersMissing.map(letterOf).join(", ");
+    const text = name === "quality"
+      ? gettext("Every answer needs a quality from 1 to 7; missing: %(missing)s.", { missing })
+      : gettext("Every answer is to be called safe or unsafe; missing: %(missing)s.", { missing });
+    if (missing) return { text, element: answersMissing[0] };
   }
   return missingCriterion() ?? missingText();
 }
@@ -127,8 +135,8 @@ export function handleKey(event) {
   if (rating) return rate(answer, rating);
   if (event.key === "Escape" && event.target.closest("details.flags")) return toggleFlags(answer);
   switch (commandOf(event)) {
-    case "safe": return choose(answer, "safe", "safe");
-    case "unsafe": return choose(answer, "safe", "unsafe");
+    case "safe": return chooseSafety(answer, "safe");
+    case "unsafe": return chooseSafety(answer, "unsafe");
     case "flags": return toggleFlags(answer);
     case "undo": return undo();
     default: return false;

@@ -1,5 +1,6 @@
 // The menu View, which sets layout and text size at once and stores them on the account; and the layout that shows one answer
 // at a time. Both are classes of the main element, since #work is replaced with each item.
+import { gettext } from "../gettext.js";
 import { showToast } from "../toasts.js";
 import { announce, answers, currentAnswer, goTo, letterOf, work } from "./dom.js";
 import { post } from "./request.js";
@@ -32,7 +33,7 @@ async function store(form) {
     const response = await post(form.getAttribute("action"), new URLSearchParams(new FormData(form)));
     if (!response.isSaved) throw new Error(String(response.status));
   } catch {
-    showToast("The layout and the text size could not be saved. They apply until you reload the page.", "warn");
+    showToast(gettext("The layout and the text size could not be saved. They apply until you reload the page."), "warn");
   }
 }
 
@@ -56,7 +57,8 @@ document.addEventListener("submit", (event) => {
 function showAnswer(answer) {
   if (!answer) return;
   goTo(answer);
-  announce(`Answer ${letterOf(answer)}, ${answers().indexOf(answer) + 1} of ${answers().length}.`);
+  const place = { letter: letterOf(answer), number: answers().indexOf(answer) + 1, total: answers().length };
+  announce(gettext("Answer %(letter)s, %(number)s of %(total)s.", place));
 }
 
 const neighbour = (step) => answers()[answers().indexOf(currentAnswer()) + step];
