@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.imports.file_rows import FileError, FileRow, check_values, decode_json
+from annotation.logic.translation import gettext as _
 
 DECODER = Path(__file__).with_name("parquet_rows.py")
 
@@ -30,7 +31,7 @@ def read_parquet(path: Path) -> Iterator[FileRow]:
             else:
                 values = {name: value for name, value in line.items() if value is not None}
                 yield FileRow(number, values, position)
-    raise FileError("It cannot be read to its end: the program that decodes Parquet files has stopped.")
+    raise FileError(_("It cannot be read to its end: the program that decodes Parquet files has stopped."))
 
 
 def count_parquet_rows(path: Path) -> int:
@@ -43,7 +44,7 @@ def _count(lines: Iterator[Any]) -> int:
     Raises:
         FileError: it is no Parquet file that can be read.
     """
-    first = next(lines, ["It is a damaged Parquet file: the program that decodes it has stopped."])
+    first = next(lines, [_("It is a damaged Parquet file: the program that decodes it has stopped.")])
     if isinstance(first, list):
         raise FileError(first[0])
     return int(first)
