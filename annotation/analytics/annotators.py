@@ -237,7 +237,7 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
         seconds[part].append(took)
         sums[part] += by_judgment.get(str(pk), NO_TALLY)
     return [
-        SessionPart(bias.STRETCHES[part][1], len(took), median(took), sums[part].share)
+        SessionPart(_(bias.STRETCHES[part][1]), len(took), median(took), sums[part].share)
         for part, took in sorted(seconds.items())
     ]
 

@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
+
 NAMES = {
-    "this-week": "This week",
-    "last-week": "Last week",
-    "this-month": "This month",
-    "last-month": "Last month",
+    "this-week": gettext_noop("This week"),
+    "last-week": gettext_noop("Last week"),
+    "this-month": gettext_noop("This month"),
+    "last-month": gettext_noop("Last month"),
 }
+"""Of the periods, in English; they are translated where they are shown."""
 MAX_DAYS = 366
 DAY = timedelta(days=1)
 
@@ -55,14 +59,20 @@ def read(query: Mapping[str, str], today: date) -> Period:
     if not query.get("from") and not query.get("to"):
         name = query.get("period") or "this-week"
         if name not in NAMES:
-            raise PeriodError("period", f"{name!r} is not a period: {', '.join(NAMES)}.")
+            raise PeriodError(
+                "period",
+                _("%(name)s is not a period: %(known)s.") % {"name": repr(name), "known": ", ".join(NAMES)},
+            )
         return named(name, today)
     first = _day("from", query.get("from", "")) or today
     last = _day("to", query.get("to", "")) or today
     if first > last:
-        raise PeriodError("to", f"The last day, {last}, is before the first, {first}.")
+        raise PeriodError(
+            "to",
+            _("The last day, %(last)s, is before the first, %(first)s.") % {"last": last, "first": first},
+        )
     if (last - first).days >= MAX_DAYS:
-        raise PeriodError("from", f"A period has at most {MAX_DAYS} days.")
+        raise PeriodError("from", _("A period has at most %(most)s days.") % {"most": MAX_DAYS})
     return Period(first, last)
 
 
@@ -72,7 +82,9 @@ def _day(field: str, text: str) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise PeriodError(field, f"{text!r} is not a date such as 2026-11-20.") from None
+        raise PeriodError(
+            field, _("%(text)s is not a date such as 2026-11-20.") % {"text": repr(text)}
+        ) from None
     if not 2000 <= day.year <= 2200:
-        raise PeriodError(field, f"{day} is not between the years 2000 and 2200.")
+        raise PeriodError(field, _("%(day)s is not between the years 2000 and 2200.") % {"day": day})
     return day
