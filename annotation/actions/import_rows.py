@@ -357,7 +357,7 @@ class _Writer:
 
     def _author(self, name: str) -> int:
         if name not in self.authors:
-            author, _ = Author.objects.get_or_create(
+            author, _created = Author.objects.get_or_create(
                 project=self.project, kind=Author.Kind.IMPORTED, name=name
             )
             self.authors[name] = author.pk

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import filesizeformat
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.imports import decompression, file_types
 from annotation.imports.dataset_formats import (
@@ -207,7 +209,18 @@ def row_unit(file_type: str) -> str:
     return file_types.UNITS.get(file_type, "line")
 
 
-def error_of_row(unit: str, number: int, error: str) -> str:
+def counted_rows(n: int, unit: str) -> str:
+    """`12 lines`. unit: see `row_unit`."""
+    if unit == "row":
+        text = ngettext("%(n)s row", "%(n)s rows", n)
+    elif unit == "element":
+        text = ngettext("%(n)s element", "%(n)s elements", n)
+    else:
+        text = ngettext("%(n)s line", "%(n)s lines", n)
+    return text % {"n": intcomma(n)}
+
+
+def error_of_row(unit: str, number: int | str, error: str) -> str:
     """What is wrong with a row, and where it stands. unit: see `row_unit`."""
     texts = {
         "line": _("Line %(number)s: %(error)s"),

@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from django import template
 from django.http import QueryDict
 
+from annotation.actions import uploads
 from annotation.audit import VERBS
 from annotation.logic.response_flags import FLAGS
 
@@ -17,6 +18,10 @@ register = template.Library()
 
 # a template passes an empty string for a missing value
 MISSING: tuple[object, ...] = (None, "")
+
+
+register.simple_tag(uploads.counted_rows)
+register.simple_tag(uploads.error_of_row)
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.html import format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
@@ -83,6 +84,9 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
         context |= {
             "unit": uploads.row_unit(preview.file_type),
             "columns": columns_by_use(preview.columns),
+            "undecided_columns": format_html_join(
+                ", ", "<code>{}</code>", ((name,) for name in preview.undecided)
+            ),
             "may_start": preview.is_readable and bool(preview.examples or preview.not_comparable),
             "set_aside_share": (share := suggest_share(preview)),
             "set_aside_percent": round(100 * share),
