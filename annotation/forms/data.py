@@ -71,9 +71,7 @@ class ImportForm(forms.Form):
     def name(self) -> str:
         if self.cleaned_data["file"]:
             return str(self.cleaned_data["file"].name)
-        if has_blocks(self.cleaned_data["text"]):
-            return f"{_('Pasted blocks')}.jsonl"
-        return f"{_('Pasted list')}.txt"
+        return "Pasted blocks.jsonl" if has_blocks(self.cleaned_data["text"]) else "Pasted list.txt"
 
     def content(self) -> IO[bytes]:
         if self.cleaned_data["file"]:
