@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 from annotation.logic.translation import gettext as _
-from annotation.logic.translation import gettext_noop
+from annotation.logic.translation import gettext_noop, ngettext
 
 NAMES = {
     "this-week": gettext_noop("This week"),
@@ -15,7 +15,6 @@ NAMES = {
     "this-month": gettext_noop("This month"),
     "last-month": gettext_noop("Last month"),
 }
-"""Of the periods, in English; they are translated where they are shown."""
 MAX_DAYS = 366
 DAY = timedelta(days=1)
 
@@ -61,18 +60,17 @@ def read(query: Mapping[str, str], today: date) -> Period:
         if name not in NAMES:
             raise PeriodError(
                 "period",
-                _("%(name)s is not a period: %(known)s.") % {"name": repr(name), "known": ", ".join(NAMES)},
+                _("%(name)r is not a period: %(names)s.") % {"name": name, "names": ", ".join(NAMES)},
             )
         return named(name, today)
     first = _day("from", query.get("from", "")) or today
     last = _day("to", query.get("to", "")) or today
     if first > last:
-        raise PeriodError(
-            "to",
-            _("The last day, %(last)s, is before the first, %(first)s.") % {"last": last, "first": first},
-        )
+        sentence = _("The last day, %(last)s, is before the first, %(first)s.")
+        raise PeriodError("to", sentence % {"last": last, "first": first})
     if (last - first).days >= MAX_DAYS:
-        raise PeriodError("from", _("A period has at most %(most)s days.") % {"most": MAX_DAYS})
+        sentence = ngettext("A period has at most %(n)s day.", "A period has at most %(n)s days.", MAX_DAYS)
+        raise PeriodError("from", sentence % {"n": MAX_DAYS})
     return Period(first, last)
 
 
@@ -82,9 +80,7 @@ def _day(field: str, text: str) -> date | None:
     try:
         day = date.fromisoformat(text)
     except ValueError:
-        raise PeriodError(
-            field, _("%(text)s is not a date such as 2026-11-20.") % {"text": repr(text)}
-        ) from None
+        raise PeriodError(field, _("%(text)r is not a date such as 2026-11-20.") % {"text": text}) from None
     if not 2000 <= day.year <= 2200:
         raise PeriodError(field, _("%(day)s is not between the years 2000 and 2200.") % {"day": day})
     return day
