@@ -13,7 +13,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone, translation
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotation import audit, events
@@ -114,8 +114,6 @@ def _manifest(
     report = statistics.report()
     texts = dict(project.guidelines.values_list("number", "text"))
     questions = dict(project.question_sets.values_list("number", "questions"))
-    with translation.override("en"):  # as all of the data card
-        criterion = project.get_criterion_display()
     return {
         "number": number,
         "note": note,
@@ -124,7 +122,7 @@ def _manifest(
         "project": {
             "slug": project.slug,
             "name": project.name,
-            "criterion": criterion,
+            "criterion": project.get_criterion_display(),
             "task": project.task,
             "k": project.k,
             "overlap": project.overlap,
