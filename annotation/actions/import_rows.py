@@ -10,6 +10,8 @@ from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation import audit, events
 from annotation.actions.imported_judgments import JudgedItem, store_judgments
@@ -30,8 +32,8 @@ ItemKey = tuple[int, frozenset[int]]
 
 MAX_ERRORS = 100
 BATCH_BYTES = 2**22
-BELONG = "rows that belong to an invalid one"
-BESIDE_QUEUE = "It was imported beside the queue."
+BELONG = gettext_noop("rows that belong to an invalid one")
+BESIDE_QUEUE = gettext_noop("It was imported beside the queue.")
 
 
 @dataclass
@@ -124,7 +126,7 @@ def _parse_lines(lines: Iterable[bytes], min_responses: int) -> Iterator[ParsedR
                 prompt = parse_prompt(text, min_responses=min_responses)
                 yield ParsedRow(number, position, add_account(prompt), unique_id=True)
         except UnicodeDecodeError:
-            yield ParsedRow(number, position, error="not UTF-8 text")
+            yield ParsedRow(number, position, error=_("not UTF-8 text"))
         except RowError as error:
             yield ParsedRow(number, position, error=str(error))
 
@@ -156,7 +158,7 @@ def import_rows(
                 writer.write(batch)
         if writer.refused_with:
             report.set_aside = report.set_aside | {
-                BELONG: report.set_aside.get(BELONG, 0) + writer.refused_with
+                _(BELONG): report.set_aside.get(_(BELONG), 0) + writer.refused_with
             }
         report.left_out = dict((Counter(report.left_out) + writer.left_out).most_common())
         if report.error_count > set_aside_share * report.rows or not report.rows:
@@ -193,10 +195,14 @@ def _batches(rows: Iterable[ParsedRow], report: ImportReport) -> Iterator[list[t
         elif row.prompt is None:
             report.add_error(row.number, row.error)
             if row.rows > 1:
-                not_comparable[BELONG] += row.rows - 1
+                not_comparable[_(BELONG)] += row.rows - 1
         elif row.unique_id and row.prompt.external_id in line_of_id:
             first = line_of_id[row.prompt.external_id]
-            report.add_error(row.number, f"id: {row.prompt.external_id!r} is the id of line {first} already")
+            report.add_error(
+                row.number,
+                _("id: %(id)s is the id of line %(first)s already")
+                % {"id": repr(row.prompt.external_id), "first": first},
+            )
         else:
             if row.unique_id:
                 line_of_id[row.prompt.external_id] = row.number
@@ -210,7 +216,7 @@ def _batches(rows: Iterable[ParsedRow], report: ImportReport) -> Iterator[list[t
     if batch:
         yield batch
     elif not report.rows:
-        report.add_error(1, "the file is empty")
+        report.add_error(1, _("the file is empty"))
 
 
 class _Writer:
@@ -235,7 +241,7 @@ class _Writer:
         items = _existing_items(known)
         new_items: dict[ItemKey, ItemSpec] = {}
         judged: list[tuple[ItemKey, list[int], ImportedPrompt]] = []
-        for (_, row), ids in zip(rows, responses_of, strict=True):
+        for (_number, row), ids in zip(rows, responses_of, strict=True):
             prompt_id = prompts[row.external_id]
             spec = self._item_spec(prompt_id, row, ids)
             key = (prompt_id, frozenset(spec.response_ids if spec else ()))
@@ -247,11 +253,11 @@ class _Writer:
                 judged.append((key, ids, row))
             for judgment in row.judgments if not spec else ():
                 self.left_out[
-                    "judgments of answers that are nearly the same"
+                    _("judgments of answers that are nearly the same")
                     if judgment.ranks
-                    else "written answers, for which the project does not ask"
+                    else _("written answers, for which the project does not ask")
                 ] += 1
-        retired_reason = "" if self.into_queue else BESIDE_QUEUE
+        retired_reason = "" if self.into_queue else _(BESIDE_QUEUE)
         added = enqueue(project=self.project, specs=new_items.values(), retired_reason=retired_reason)
         self.report.items += len(added)
         items |= zip(new_items, added, strict=True)
@@ -277,10 +283,18 @@ class _Writer:
         valid = []
         for number, row in rows:
             if row.external_id in known and known[row.external_id][1] != row.messages:
-                self._refuse(number, row, f"id: {row.external_id!r} exists already, with another prompt")
+                self._refuse(
+                    number,
+                    row,
+                    _("id: %(id)s exists already, with another prompt") % {"id": repr(row.external_id)},
+                )
                 continue
             if row.external_id in new and new[row.external_id].messages != row.messages:
-                self._refuse(number, row, f"id: {row.external_id!r} is the id of another prompt in the file")
+                self._refuse(
+                    number,
+                    row,
+                    _("id: %(id)s is the id of another prompt in the file") % {"id": repr(row.external_id)},
+                )
                 continue
             valid.append((number, row))
             if row.external_id not in known:
@@ -307,7 +321,7 @@ class _Writer:
 
     def _refuse(self, number: int, row: ImportedPrompt, sentence: str) -> None:
         if not row.rows:  # a further prompt of a row that is counted already
-            self.left_out["prompts with the id of another one"] += 1
+            self.left_out[_("prompts with the id of another one")] += 1
             return
         self.report.add_error(number, sentence)
         self.refused_with += row.rows - 1
@@ -343,7 +357,7 @@ class _Writer:
 
     def _author(self, name: str) -> int:
         if name not in self.authors:
-            author, _ = Author.objects.get_or_create(
+            author, _created = Author.objects.get_or_create(
                 project=self.project, kind=Author.Kind.IMPORTED, name=name
             )
             self.authors[name] = author.pk

@@ -21,6 +21,8 @@ from django.core.cache import cache
 from django.db import connections, transaction
 from django.db.models import F, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation import audit, events
 from annotation.actions import import_rows
@@ -42,7 +44,9 @@ DISCARDED_AFTER = timedelta(days=1)
 """Uploads that nobody started are deleted then."""
 PREVIEW_ROWS = 1000
 UNKNOWN = "unknown"
-UNKNOWN_JUDGE = "It is not known who made the preferences, people or models: say so (judged_by)."
+UNKNOWN_JUDGE = gettext_noop(
+    "It is not known who made the preferences, people or models: say so (judged_by)."
+)
 EXAMPLES = 3
 
 
@@ -69,10 +73,11 @@ def start(
     """
     format = format_of(upload)
     if format is None:
-        raise UploadError(f"{upload.name} is of unknown format: map its columns first.")
+        raise UploadError(_("%(file)s is of unknown format: map its columns first.") % {"file": upload.name})
     if judgments != Import.Judgments.LEAVE_OUT and not format.has_preferences:
         raise UploadError(
-            f"Files of the format {format.title} have no preferences: there are no judgments to import."
+            _("Files of the format %(format)s have no preferences: there are no judgments to import.")
+            % {"format": _(format.title)}
         )
     uploaded = Import.objects.filter(pk=upload.pk, state=State.UPLOADED)
     if not uploaded.update(
@@ -82,7 +87,7 @@ def start(
         judgments=judgments,
         judged_by=judged_by,
     ):
-        raise UploadError(f"{upload.name} was started or discarded already.")
+        raise UploadError(_("%(file)s was started or discarded already.") % {"file": upload.name})
     if upload.mapping:  # the project's next file of unknown format may have the same columns
         Project.objects.filter(pk=upload.project_id).update(column_mapping=upload.mapping)
     upload.refresh_from_db()
@@ -100,7 +105,7 @@ def cancel(upload: Import) -> None:
     if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
         upload_path(upload).unlink(missing_ok=True)
     elif not Import.objects.filter(pk=upload.pk, state=State.RUNNING).update(cancel_requested=True):
-        raise UploadError(f"The import of {upload.name} has ended already.")
+        raise UploadError(_("The import of %(file)s has ended already.") % {"file": upload.name})
     upload.refresh_from_db()
     _announce(upload)
 
@@ -141,7 +146,7 @@ def preview_upload(upload: Import) -> ImportPreview:
     converter = _converter(upload)
     # the lead has not chosen yet what becomes of preferences, and who made them
     converter.with_judgments, converter.judged_by = True, converter.format.judged_by or UNKNOWN
-    preview = ImportPreview(converter.format.title, file_type, judged_by=converter.format.judged_by)
+    preview = ImportPreview(_(converter.format.title), file_type, judged_by=converter.format.judged_by)
     left_out: Counter[str] = Counter()
     try:
         for row in islice(_parse_rows(upload, file_type, converter), PREVIEW_ROWS):
@@ -205,7 +210,7 @@ def _parse_row(row: FileRow, converter: Converter) -> list[ParsedRow]:
     except NotComparable as reason:
         return [ParsedRow(row.number, row.position, not_comparable=str(reason), rows=count)]
     except UnknownJudge:
-        raise FileError(UNKNOWN_JUDGE) from None
+        raise FileError(_(UNKNOWN_JUDGE)) from None
     except RowError as error:
         return [ParsedRow(row.number, row.position, error=str(error), rows=count)]
     return [
@@ -228,8 +233,11 @@ def _stop_at_undecided_columns(rows: Iterable[ParsedRow], converter: Converter) 
         if converter.undecided:
             names = ", ".join(map(repr, converter.undecided))
             raise FileError(
-                f"The format {converter.format.title} has no column {names}: say whether to keep it as metadata or to leave"
-                " it out (other_columns)."
+                _(
+                    "The format %(format)s has no column %(names)s: say whether to keep it as metadata or to leave it"
+                    " out (other_columns)."
+                )
+                % {"format": _(converter.format.title), "names": names}
             )
         yield row
 
@@ -259,7 +267,7 @@ def _judge_merged(row: ParsedRow, converter: Converter) -> ParsedRow:
     try:
         return replace(row, prompt=converter.judge_merged(row.prompt))
     except UnknownJudge:
-        raise FileError(UNKNOWN_JUDGE) from None
+        raise FileError(_(UNKNOWN_JUDGE)) from None
 
 
 # --- for workers ----------------------------------------------------------------------------------------------
@@ -282,7 +290,7 @@ def run_import(upload: Import) -> None:
     """Read a claimed import to its end. Its rows and its final state are written in one transaction: a worker that dies
     leaves nothing behind, and the next one starts from the beginning."""
     if upload.attempt > MAX_ATTEMPTS:
-        _finish(upload, State.FAILED, reason=f"Its worker died {MAX_ATTEMPTS} times.")
+        _finish(upload, State.FAILED, reason=_("Its worker died %(n)s times.") % {"n": MAX_ATTEMPTS})
         return
     try:
         with _Heartbeat(upload) as heartbeat, transaction.atomic():

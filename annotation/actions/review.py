@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotation import audit
 from annotation.actions import items
@@ -35,7 +37,7 @@ def give_verdict(
     locked = _locked(item)
     checked = _checked_ranks(locked, ranks)
     if len(checked) == 2 and degree not in Judgment.Degree.values:
-        raise ReviewError("degree", "Say how much better the preferred answer is.")
+        raise ReviewError("degree", _("Say how much better the preferred answer is."))
     verdict = Verdict.objects.create(
         item=locked,
         reviewer=reviewer,
@@ -67,9 +69,11 @@ def make_gold(*, item: Item, actor: User, ranks: Mapping[int, int], explanation:
     checked = _checked_ranks(locked, ranks)
     explanation = _checked_text("explanation", explanation)
     if len(set(checked.values())) == 1:
-        raise ReviewError("ranks", "A known answer needs at least one response that is better than another.")
+        raise ReviewError(
+            "ranks", _("A known answer needs at least one response that is better than another.")
+        )
     if not explanation:
-        raise ReviewError("explanation", "Say why this is the right answer: reviewers read it.")
+        raise ReviewError("explanation", _("Say why this is the right answer: reviewers read it."))
     if locked.state != Item.State.OPEN:
         locked.state, locked.retired_reason = Item.State.OPEN, ""
         locked.save(update_fields=["state", "retired_reason"])
@@ -92,7 +96,7 @@ def retire(*, item: Item, actor: User, reason: str) -> None:
     locked = _locked(item)
     reason = _checked_text("reason", reason)
     if not reason:
-        raise ReviewError("reason", "Say why nobody should judge this item any more.")
+        raise ReviewError("reason", _("Say why nobody should judge this item any more."))
     items.retire(item=locked, actor=actor, reason=reason)
     _resolve(locked)
 
@@ -135,20 +139,33 @@ def _checked_ranks(item: Item, ranks: Mapping[int, int]) -> dict[str, int]:
     """The ranks without gaps, by response id as a string, as they are stored."""
     responses = sorted(item.responses.values_list("pk", flat=True))
     if len(responses) < 2:
-        raise ReviewError("ranks", "There is nothing to rank in this item.")
+        raise ReviewError("ranks", _("There is nothing to rank in this item."))
     if set(ranks) != set(responses):
-        raise ReviewError("ranks", "Every answer needs a rank, and only the answers of this item have one.")
+        raise ReviewError(
+            "ranks", _("Every answer needs a rank, and only the answers of this item have one.")
+        )
     if any(not 1 <= rank <= len(responses) for rank in ranks.values()):
-        raise ReviewError("ranks", f"A rank is a number from 1 to {len(responses)}.")
+        raise ReviewError("ranks", _("A rank is a number from 1 to %(most)s.") % {"most": len(responses)})
     dense_ranks = dense([ranks[response] for response in responses])
     return {str(response): rank for response, rank in zip(responses, dense_ranks, strict=True)}
 
 
+_NAMED = {
+    "note": gettext_lazy("The note"),
+    "explanation": gettext_lazy("The explanation"),
+    "reason": gettext_lazy("The reason"),
+}
+
+
 def _checked_text(field: str, text: str) -> str:
     if problem := storage_problem(text):
-        raise ReviewError(field, f"The {field} {problem}.")
+        raise ReviewError(field, _("%(field)s %(problem)s.") % {"field": _NAMED[field], "problem": problem})
     if len(text) > MAX_REVIEW_NOTE_CHARS:
-        raise ReviewError(field, f"The {field} may have at most {MAX_REVIEW_NOTE_CHARS:,} characters.")
+        raise ReviewError(
+            field,
+            _("%(field)s may have at most %(most)s characters.")
+            % {"field": _NAMED[field], "most": f"{MAX_REVIEW_NOTE_CHARS:,}"},
+        )
     return text.strip()
 
 

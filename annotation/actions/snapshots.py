@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import audit, events
 from annotation.actions import webhook_delivery
@@ -69,7 +70,9 @@ def create_snapshot(
         path=str(path),
         created_by=creator,
     )
-    audit.record("snapshot.frozen", project=project, actor=creator, subject=str(snapshot), sha256=sha256)
+    audit.record(
+        "snapshot.frozen", project=project, actor=creator, subject=f"Snapshot {number}", sha256=sha256
+    )
     events.announce(events.project_group(project.pk), {"kind": "snapshot"})
     webhook_delivery.notify(project, "snapshot.frozen", number=number, sha256=sha256, counts=snapshot.counts)
     return snapshot
@@ -90,12 +93,14 @@ def _write(project: Project, selection: Selection, target: Path) -> tuple[Snapsh
             os.fsync(file.fileno())
         if not statistics.last_judgment:
             has_imported = ImportedJudgment.objects.filter(item__project=project).exists()
-            more = " All are imported: include these." if has_imported else ""
-            raise SnapshotError(f"There are no judgments yet.{more}")
+            if has_imported:
+                raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
+            raise SnapshotError(_("There are no judgments yet."))
         partial.rename(target)
     except OSError as error:
         raise SnapshotError(
-            f"The snapshot's file could not be written: {error.strerror} ({partial})."
+            _("The snapshot's file could not be written: %(reason)s (%(partial)s).")
+            % {"reason": error.strerror, "partial": partial}
         ) from error
     finally:
         with suppress(OSError):

@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import IO
 
 from django.conf import settings
+from django.contrib.humanize.templatetags.humanize import intcomma
 from django.template.defaultfilters import filesizeformat
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.imports import decompression, file_types
 from annotation.imports.dataset_formats import (
@@ -66,10 +69,14 @@ def save_upload(
         with suppress(OSError):
             target.unlink()
         if isinstance(error, OSError):
-            raise UploadError(f"The file could not be saved: {error.strerror}.") from error
+            raise UploadError(
+                _("The file could not be saved: %(reason)s.") % {"reason": error.strerror}
+            ) from error
         if isinstance(error, FileError | RowError | MappingError):
             sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
-            raise UploadError(f"{name} cannot be imported. {sentence}") from error
+            raise UploadError(
+                _("%(name)s cannot be imported. %(sentence)s") % {"name": name, "sentence": sentence}
+            ) from error
         raise
     return Import.objects.create(
         project=project,
@@ -84,7 +91,10 @@ def save_upload(
 
 def too_large_message(size: int) -> str:
     limit = filesizeformat(settings.MAX_UPLOAD_BYTES)
-    return f"The file has {filesizeformat(size)}; the limit is {limit}. Split it, and import the parts one by one."
+    return _("The file has %(size)s; the limit is %(limit)s. Split it, and import the parts one by one.") % {
+        "size": filesizeformat(size),
+        "limit": limit,
+    }
 
 
 def _write(target: Path, chunks: Iterable[bytes]) -> int:
@@ -94,12 +104,15 @@ def _write(target: Path, chunks: Iterable[bytes]) -> int:
             size += len(chunk)
             if size > settings.MAX_UPLOAD_BYTES:
                 raise UploadError(
-                    f"The file's content is larger than {filesizeformat(settings.MAX_UPLOAD_BYTES)}, the limit. "
-                    "Split it, and import the parts one by one."
+                    _(
+                        "The file's content is larger than %(limit)s, the limit. Split it, and import the parts "
+                        "one by one."
+                    )
+                    % {"limit": filesizeformat(settings.MAX_UPLOAD_BYTES)}
                 )
             file.write(chunk)
     if not size:
-        raise UploadError("The file is empty.")
+        raise UploadError(_("The file is empty."))
     return size
 
 
@@ -114,7 +127,7 @@ def _detect_format(
     row = _read_first_row(path, name)
     for column in row:
         if problem := storage_problem(column):
-            raise FileError(f"The name of a column {problem}.")
+            raise FileError(_("The name of a column %(problem)s.") % {"problem": problem})
     if mapping:
         return _check_mapping(mapping, row)
     try:
@@ -137,7 +150,7 @@ def _check_mapping(mapping: ColumnMapping, row: JsonObject) -> tuple[str, Column
     mapping = {column: mapping[column] for column in (*in_order, *mapping)}
     format = mapped_format(mapping)
     if missing := [column for column in format.required if column not in row]:
-        raise MappingError(f"There is no column {', '.join(missing)}.")
+        raise MappingError(_("There is no column %(columns)s.") % {"columns": ", ".join(missing)})
     return format.name, mapping
 
 
@@ -154,8 +167,8 @@ def _read_first_row(path: Path, name: str) -> JsonObject:
             return row.values
         errors.append(row)
     if errors:
-        raise FileError(f"{row_unit(file_type).capitalize()} {errors[0].number}: {errors[0].error}")
-    raise FileError("It has no rows.")
+        raise FileError(error_of_row(row_unit(file_type), errors[0].number, errors[0].error))
+    raise FileError(_("It has no rows."))
 
 
 def first_row(upload: Import) -> JsonObject:
@@ -182,7 +195,7 @@ def map_columns(upload: Import, mapping: ColumnMapping) -> None:
         raise UploadError(str(error)) from error
     uploaded = Import.objects.filter(pk=upload.pk, state=Import.State.UPLOADED)
     if not uploaded.update(shape=shape, mapping=list(mapping.items())):
-        raise UploadError(f"{upload.name} was started or discarded already.")
+        raise UploadError(_("%(file)s was started or discarded already.") % {"file": upload.name})
     upload.refresh_from_db()
 
 
@@ -196,6 +209,27 @@ def row_unit(file_type: str) -> str:
     return file_types.UNITS.get(file_type, "line")
 
 
+def counted_rows(n: int, unit: str) -> str:
+    """`12 lines`. unit: see `row_unit`."""
+    if unit == "row":
+        text = ngettext("%(n)s row", "%(n)s rows", n)
+    elif unit == "element":
+        text = ngettext("%(n)s element", "%(n)s elements", n)
+    else:
+        text = ngettext("%(n)s line", "%(n)s lines", n)
+    return text % {"n": intcomma(n)}
+
+
+def error_of_row(unit: str, number: int | str, error: str) -> str:
+    """What is wrong with a row, and where it stands. unit: see `row_unit`."""
+    texts = {
+        "line": _("Line %(number)s: %(error)s"),
+        "row": _("Row %(number)s: %(error)s"),
+        "element": _("Element %(number)s: %(error)s"),
+    }
+    return texts[unit] % {"number": number, "error": error}
+
+
 def upload_path(upload: Import) -> Path:
     return Path(settings.ARTIFACTS) / upload.path
 
@@ -207,5 +241,7 @@ def existing_path(upload: Import) -> Path:
     """
     path = upload_path(upload)
     if not path.exists():
-        raise UploadError(f"{upload.name} is not on the server any more: upload it again.")
+        raise UploadError(
+            _("%(file)s is not on the server any more: upload it again.") % {"file": upload.name}
+        )
     return path

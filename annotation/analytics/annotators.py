@@ -10,6 +10,7 @@ from statistics import median
 from typing import Any
 
 from django.db import connection
+from django.utils.translation import gettext as _
 
 from annotation.analytics.agreement import tallies
 from annotation.analytics.cache import cached
@@ -232,12 +233,12 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
     by_judgment = tallies(project, Filters(annotator=user, since=filters.since), "judgment")["judgment"]
     seconds: dict[int, list[float]] = defaultdict(list)
     sums: dict[int, Tally] = defaultdict(Tally)
-    for (pk, _, took), place in zip(judgments, places, strict=True):
+    for (pk, _at, took), place in zip(judgments, places, strict=True):
         part = bias.stretch(place)
         seconds[part].append(took)
         sums[part] += by_judgment.get(str(pk), NO_TALLY)
     return [
-        SessionPart(bias.STRETCHES[part][1], len(took), median(took), sums[part].share)
+        SessionPart(_(bias.STRETCHES[part][1]), len(took), median(took), sums[part].share)
         for part, took in sorted(seconds.items())
     ]
 

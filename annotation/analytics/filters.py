@@ -10,10 +10,17 @@ from urllib.parse import urlencode
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Guideline, Member, Project, User
 
-PERIODS = {"1": "Today and yesterday", "7": "7 days", "30": "30 days", "90": "90 days", "": "All time"}
+PERIODS = {
+    "1": _("Today and yesterday"),
+    "7": _("7 days"),
+    "30": _("30 days"),
+    "90": _("90 days"),
+    "": _("All time"),
+}
 
 
 @dataclass(frozen=True)

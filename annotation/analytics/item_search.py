@@ -10,6 +10,8 @@ from django.db.models import Count, Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotation.analytics.time_steps import DAY
 from annotation.models import Item, Judgment, Project, Skip, Slot, Verdict
@@ -17,12 +19,12 @@ from annotation.models import Item, Judgment, Project, Skip, Slot, Verdict
 LEAST_AGREED = "agreement"
 """Sort key: lowest agreement first."""
 STATES = {
-    "open": "Open",
-    "done": "Done",
-    "restricted": "For reviewers",
-    "retired": "Retired",
-    "gold": "Gold",
-    "decided": "Decided",
+    "open": gettext_lazy("Open"),
+    "done": gettext_lazy("Done"),
+    "restricted": gettext_lazy("For reviewers"),
+    "retired": gettext_lazy("Retired"),
+    "gold": gettext_lazy("Gold"),
+    "decided": gettext_lazy("Decided"),
 }
 
 
@@ -77,10 +79,15 @@ class Search:
         whole = all(at is None or at.time() == time() for at in (since, until))
         last = until - DAY if until and whole else until
         if whole and since and since == last:
-            return f"on {date_format(since, 'j F Y')}"
+            return _("on %(date)s") % {"date": date_format(since, "j F Y")}
         style, zone = ("j F Y", "") if whole else ("j F Y, H:i", f" {timezone.get_current_timezone_name()}")
-        ends = (("from", since), ("to", last))
-        return " ".join(f"{word} {date_format(at, style)}{zone}" for word, at in ends if at)
+        values = {"start": since, "end": last}
+        words = {name: f"{date_format(at, style)}{zone}" for name, at in values.items() if at}
+        if since and last:
+            return _("from %(start)s to %(end)s") % words
+        if since:
+            return _("from %(start)s") % words
+        return _("to %(end)s") % words if last else ""
 
     @property
     def judgment_filter(self) -> Q | None:

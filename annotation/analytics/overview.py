@@ -8,6 +8,8 @@ from typing import Any, cast
 
 from django.db import connection
 from django.db.models import Aggregate, Count, FloatField, Max, Q
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.analytics.cache import cached
 from annotation.analytics.filters import NO_FILTERS, Filters
@@ -132,8 +134,11 @@ def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
         return []
     if project.k == 2:
         return [(degree.value, str(degree.label), counts.get(degree.value, 0)) for degree in Judgment.Degree]
-    labels = {0: "No ties", 1: "1 tie"}
-    return [("", labels.get(tied, f"{tied} ties"), n) for tied, n in sorted(counts.items())]
+    return [("", _ties(tied), n) for tied, n in sorted(counts.items())]
+
+
+def _ties(n: int) -> str:
+    return ngettext("%(n)s tie", "%(n)s ties", n) % {"n": n} if n else _("No ties")
 
 
 def _degrees(project: Project, filters: Filters) -> dict[Any, int]:

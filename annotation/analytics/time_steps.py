@@ -8,6 +8,8 @@ from typing import Any
 
 from django.db import connection
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 
 from annotation.analytics.filters import Filters
 from annotation.models import Project
@@ -31,7 +33,7 @@ def on_wall_clock(at: datetime) -> datetime:
 
 @dataclass(frozen=True)
 class TimeStep:
-    """The width of one bar of a chart. `name` follows "per": day, 5 minutes."""
+    """The width of one bar of a chart. `name`: in English."""
 
     name: str
     width: timedelta
@@ -39,6 +41,11 @@ class TimeStep:
     def start(self, at: datetime) -> datetime:
         """Start of the step that contains `at`."""
         return at - (at - ORIGIN) % self.width
+
+    @property
+    def label(self) -> str:
+        """The name as it follows "per": day, 5 minutes."""
+        return _(self.name)
 
     @property
     def within_a_day(self) -> bool:
@@ -51,16 +58,16 @@ class TimeStep:
         return {"step": self.width, "origin": ORIGIN, "zone": str(timezone.get_current_timezone())}
 
 
-WEEK = TimeStep("week", timedelta(days=7))
+WEEK = TimeStep(gettext_noop("week"), timedelta(days=7))
 TIME_STEPS = (
-    TimeStep("minute", timedelta(minutes=1)),
-    TimeStep("5 minutes", timedelta(minutes=5)),
-    TimeStep("15 minutes", timedelta(minutes=15)),
-    TimeStep("hour", timedelta(hours=1)),
-    TimeStep("6 hours", timedelta(hours=6)),
-    TimeStep("day", DAY),
+    TimeStep(gettext_noop("minute"), timedelta(minutes=1)),
+    TimeStep(gettext_noop("5 minutes"), timedelta(minutes=5)),
+    TimeStep(gettext_noop("15 minutes"), timedelta(minutes=15)),
+    TimeStep(gettext_noop("hour"), timedelta(hours=1)),
+    TimeStep(gettext_noop("6 hours"), timedelta(hours=6)),
+    TimeStep(gettext_noop("day"), DAY),
     WEEK,
-    TimeStep("4 weeks", timedelta(days=28)),
+    TimeStep(gettext_noop("4 weeks"), timedelta(days=28)),
 )
 # each step is at most seven times the one before: where one gives too many bars, the next gives more than MAX_STEPS / 7
 MAX_STEPS, MIN_STEPS = 60, 8

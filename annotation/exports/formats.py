@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django.utils.translation import gettext_noop
+
 from annotation.exports.judgment_row import MESSAGE, ROW_TYPES, Type
 from annotation.exports.judgments_sql import json_float, margin_of
 
@@ -23,8 +25,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Format:
-    """`rows`: what a line stands for (see `query._rows`). `for_training`: gold items and judgments that do not count are left
-    out by default."""
+    """`about`: in English; it is translated where it is shown. `rows`: what a line stands for (see `query._rows`).
+    `for_training`: gold items and judgments that do not count are left out by default."""
 
     about: str
     rows: str
@@ -109,7 +111,9 @@ ORIGIN_OF_PAIR: dict[str, Column] = {
 
 FORMATS: dict[str, Format] = {
     "trl": Format(
-        "Preference pairs for TRL's trainers: prompt, chosen and rejected as messages, and the margin.",
+        gettext_noop(
+            "Preference pairs for TRL's trainers: prompt, chosen and rejected as messages, and the margin."
+        ),
         "pairs",
         {
             "prompt": PROMPT,
@@ -119,7 +123,7 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "trl-implicit": Format(
-        "The same pairs with the prompt inside: whole conversations in chosen and rejected.",
+        gettext_noop("The same pairs with the prompt inside: whole conversations in chosen and rejected."),
         "pairs",
         {
             "chosen": Column(MESSAGES, _conversation(CHOSEN)),
@@ -128,7 +132,7 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "trl-text": Format(
-        "The same pairs as plain texts.",
+        gettext_noop("The same pairs as plain texts."),
         "pairs",
         {
             "prompt": Column("string", f"to_json({PROMPT_TEXT})::text"),
@@ -138,7 +142,9 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "kto": Format(
-        "Single answers with a label: true if more of the other answers are ranked below it than above.",
+        gettext_noop(
+            "Single answers with a label: true if more of the other answers are ranked below it than above."
+        ),
         "answers",
         {
             "prompt": PROMPT,
@@ -147,16 +153,18 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "sft": Format(
-        "The answers that were ranked first, and those that people wrote, each once.",
+        gettext_noop("The answers that were ranked first, and those that people wrote, each once."),
         "best",
         {
             "prompt": PROMPT,
             "completion": Column(MESSAGES, _answer("j.answer")),
         },
     ),
-    "prompts": Format("Every judged prompt, once.", "prompts", {"prompt": PROMPT}),
+    "prompts": Format(gettext_noop("Every judged prompt, once."), "prompts", {"prompt": PROMPT}),
     "rankings": Format(
-        "One line per ranking: prompt, responses and their ranks; 1 is best, equal ranks are ties.",
+        gettext_noop(
+            "One line per ranking: prompt, responses and their ranks; 1 is best, equal ranks are ties."
+        ),
         "rankings",
         {
             "prompt": PROMPT,
@@ -165,13 +173,13 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "raw": Format(
-        "One line per judgment, with all its columns.",
+        gettext_noop("One line per judgment, with all its columns."),
         "raw",
         {name: Column(type, "") for name, type in ROW_TYPES.items()},
         for_training=False,
     ),
     "hh-rlhf": Format(
-        "Pairs as in Anthropic's HH-RLHF: two transcripts that differ in the last answer.",
+        gettext_noop("Pairs as in Anthropic's HH-RLHF: two transcripts that differ in the last answer."),
         "pairs",
         {
             "chosen": Column("string", _transcript("pair.better")),
@@ -179,7 +187,9 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "summarize": Format(
-        "Pairs as in OpenAI's comparisons of summaries: info, summaries, choice, worker, batch, split, extra.",
+        gettext_noop(
+            "Pairs as in OpenAI's comparisons of summaries: info, summaries, choice, worker, batch, split, extra."
+        ),
         "pairs",
         {
             "info": Column(
@@ -202,7 +212,7 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "ultrafeedback": Format(
-        "Pairs as in binarised UltraFeedback: two conversations, and the score of each answer.",
+        gettext_noop("Pairs as in binarised UltraFeedback: two conversations, and the score of each answer."),
         "pairs",
         {
             "chosen": Column(MESSAGES, _conversation(CHOSEN)),
@@ -212,7 +222,9 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "sharegpt-ranking": Format(
-        "Pairs as LLaMA-Factory reads them: conversations, chosen and rejected, with `from` and `value`.",
+        gettext_noop(
+            "Pairs as LLaMA-Factory reads them: conversations, chosen and rejected, with `from` and `value`."
+        ),
         "pairs",
         {
             "conversations": Column([SHAREGPT_MESSAGE], _SHAREGPT),
@@ -221,7 +233,9 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "nemo-rl": Format(
-        "Pairs as NeMo RL reads them: the context, and two completions with their ranks, 0 for the better one.",
+        gettext_noop(
+            "Pairs as NeMo RL reads them: the context, and two completions with their ranks, 0 for the better one."
+        ),
         "pairs",
         {
             "context": PROMPT,
@@ -233,7 +247,9 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "helpsteer3": Format(
-        "Two answers with everybody's preference, -3 to 3, below 0 for the first: as in HelpSteer3.",
+        gettext_noop(
+            "Two answers with everybody's preference, -3 to 3, below 0 for the first: as in HelpSteer3."
+        ),
         "duels",
         {
             "domain": Column("string", _tagged("domain", "general")),
@@ -248,7 +264,7 @@ FORMATS: dict[str, Format] = {
         },
     ),
     "openai-dpo": Format(
-        "Pairs for OpenAI's preference fine-tuning.",
+        gettext_noop("Pairs for OpenAI's preference fine-tuning."),
         "pairs",
         {
             "input": Column(

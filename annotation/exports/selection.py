@@ -8,13 +8,16 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.exports.formats import FORMATS
 
 VOTES = {
-    "all": "Every judgment on its own.",
-    "majority": "Of two answers, the one that more people prefer is better.",
-    "bradley-terry": "Answers are ordered by their Bradley-Terry strengths.",
-    "unanimous": "Only preferences shared by everybody who judged the item.",
+    "all": gettext_noop("Every judgment on its own."),
+    "majority": gettext_noop("Of two answers, the one that more people prefer is better."),
+    "bradley-terry": gettext_noop("Answers are ordered by their Bradley-Terry strengths."),
+    "unanimous": gettext_noop("Only preferences shared by everybody who judged the item."),
 }
 FILES = {"jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 GOLD = IMPORTED = ("exclude", "include", "only")
@@ -64,7 +67,7 @@ class Selection:
         """
         if unknown := set(parameters) - {field.name for field in fields(cls)}:
             name = min(unknown)
-            raise SelectionError(name[:40], f"There is no parameter {name[:40]!r}.")
+            raise SelectionError(name[:40], _("There is no parameter %(name)s.") % {"name": repr(name[:40])})
         format = _choice(parameters, "format", FORMATS, "trl")
         default = "exclude" if FORMATS[format].for_training else "include"
         return cls(
@@ -104,14 +107,17 @@ def _choice(parameters: Mapping[str, str], name: str, known: Iterable[str], defa
     if value is None:
         return default or None
     if value not in known:
-        raise SelectionError(name, f"{value[:40]!r} is none of: {', '.join(known)}.")
+        raise SelectionError(
+            name,
+            _("%(value)s is none of: %(known)s.") % {"value": repr(value[:40]), "known": ", ".join(known)},
+        )
     return value
 
 
 def _votes(parameters: Mapping[str, str], format: str) -> str:
     votes: str = _choice(parameters, "votes", VOTES, "all")
     if votes != "all" and FORMATS[format].rows in ("raw", "duels", "prompts"):
-        raise SelectionError("votes", f"The format {format} cannot pool votes.")
+        raise SelectionError("votes", _("The format %(format)s cannot pool votes.") % {"format": format})
     return votes
 
 
@@ -122,7 +128,9 @@ def _flag(parameters: Mapping[str, str], name: str) -> bool:
 def _text(parameters: Mapping[str, str], name: str) -> str | None:
     value = parameters.get(name)
     if value is not None and ("\0" in value or not 0 < len(value) <= MAX_CHARS):
-        raise SelectionError(name, f"Give 1 to {MAX_CHARS} characters, without a null byte.")
+        raise SelectionError(
+            name, _("Give 1 to %(most)s characters, without a null byte.") % {"most": MAX_CHARS}
+        )
     return value
 
 
@@ -131,7 +139,7 @@ def _integer(parameters: Mapping[str, str], name: str) -> int | None:
     if value is None:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", value):
-        raise SelectionError(name, f"{value[:40]!r} is not a whole number.")
+        raise SelectionError(name, _("%(value)s is not a whole number.") % {"value": repr(value[:40])})
     return int(value)
 
 
@@ -140,7 +148,7 @@ def _fraction(parameters: Mapping[str, str], name: str) -> float | None:
     if value is None:
         return None
     if not re.fullmatch(r"0(\.[0-9]{1,9})?|1(\.0{1,9})?|\.[0-9]{1,9}", value):
-        raise SelectionError(name, f"{value[:40]!r} is not a number from 0 to 1.")
+        raise SelectionError(name, _("%(value)s is not a number from 0 to 1.") % {"value": repr(value[:40])})
     return float(value)
 
 
@@ -157,5 +165,7 @@ def _datetime(parameters: Mapping[str, str], name: str, *, end_of_day: bool = Fa
         return at if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         raise SelectionError(
-            name, f"{value[:40]!r} is not a date: give 2026-01-31 or 2026-01-31T12:00:00Z."
+            name,
+            _("%(value)s is not a date: give 2026-01-31 or 2026-01-31T12:00:00Z.")
+            % {"value": repr(value[:40])},
         ) from None

@@ -8,6 +8,7 @@ from typing import IO, Any
 from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
 
 from annotation.actions.uploads import too_large_message
 from annotation.imports.pasted_text import blocks_as_json_lines, has_blocks
@@ -17,36 +18,41 @@ from annotation.models.webhooks import EVENTS
 
 class FreezeForm(forms.Form):
     note = forms.CharField(
+        label=_("Note"),
         required=False,
         max_length=Snapshot._meta.get_field("note").max_length,
-        help_text="What the snapshot is for.",
+        help_text=_("What the snapshot is for."),
     )
     licence = forms.CharField(
-        label="Licence",
+        label=_("Licence"),
         required=False,
         max_length=100,
-        help_text="For the data card, for example “cc-by-4.0”.",
+        help_text=_("For the data card, for example “cc-by-4.0”."),
     )
-    imported = forms.BooleanField(label="With the imported judgments", required=False)
+    imported = forms.BooleanField(label=_("With the imported judgments"), required=False)
 
 
 class ImportForm(forms.Form):
     """A file, or pasted text: a prompt on each line, or blocks of several lines with answers."""
 
     file = forms.FileField(
-        label="A file of prompts",
+        label=_("A file of prompts"),
         required=False,
         max_length=1000,
-        help_text="JSON Lines, a JSON list, CSV or Parquet, in any of the formats below; also compressed with gzip (.gz).",
+        help_text=_(
+            "JSON Lines, a JSON list, CSV or Parquet, in any of the formats below; also compressed with gzip (.gz)."
+        ),
         widget=forms.ClearableFileInput(attrs={"accept": ".jsonl,.ndjson,.json,.txt,.csv,.tsv,.parquet,.gz"}),
-        error_messages={"empty": "The file is empty."},
+        error_messages={"empty": _("The file is empty.")},
     )
     text = forms.CharField(
-        label="Or paste a list",
+        label=_("Or paste a list"),
         required=False,
         max_length=5_000_000,
-        help_text="One prompt per line. Or longer prompts, each ended by a line of ===; answers follow their prompt, each after a"
-        " line of ---.",
+        help_text=_(
+            "One prompt per line. Or longer prompts, each ended by a line of ===; answers follow their prompt, each after a"
+            " line of ---."
+        ),
         widget=forms.Textarea(attrs={"rows": 4}),
     )
 
@@ -59,7 +65,7 @@ class ImportForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         data = self.cleaned_data
         if not self.errors and not data.get("file") and not data.get("text"):
-            self.add_error("file", "Choose a file first, or paste a list.")
+            self.add_error("file", _("Choose a file first, or paste a list."))
         return data
 
     def name(self) -> str:
@@ -94,10 +100,10 @@ class ImportStartForm(forms.Form):
 
 class WebhookEventsForm(forms.Form):
     events = forms.MultipleChoiceField(
-        label="Events",
+        label=_("Events"),
         choices=EVENTS.items(),
         widget=forms.CheckboxSelectMultiple,
-        error_messages={"required": "Choose at least one."},
+        error_messages={"required": _("Choose at least one.")},
     )
 
 
@@ -105,6 +111,6 @@ class WebhookForm(WebhookEventsForm):
     url = forms.CharField(
         label="URL",
         max_length=Webhook._meta.get_field("url").max_length,
-        help_text="A public https:// or http:// URL.",
+        help_text=_("A public https:// or http:// URL."),
         widget=forms.URLInput(attrs={"placeholder": "https://"}),
     )

@@ -20,6 +20,7 @@ from annotation.imports.prompt_schema import (
 )
 from annotation.logic.limits import MAX_RESPONSES, MAX_TEXT_CHARS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import gettext as _
 
 OtherColumns = Literal["stop", "metadata", "leave out"]
 BESIDE = ("system", "system_prompt", "context")
@@ -101,7 +102,9 @@ class Converter:
             parts = self.format.split(row) if self.format.split else [row]
             return [self._convert_part(part, row, metadata) for part in parts]
         except UNEXPECTED:
-            raise RowError(f"not a row of the format {self.format.title}") from None
+            raise RowError(
+                _("not a row of the format %(format)s") % {"format": _(self.format.title)}
+            ) from None
 
     def _convert_part(self, part: JsonObject, row: JsonObject, metadata: JsonObject) -> ImportedPrompt:
         if self.format is PALATE:
@@ -134,9 +137,9 @@ class Converter:
             return replace(prompt, judgments=[]) if prompt.judgments else prompt
         if self.format.judge is None:
             return prompt
-        if LATER_TURNS in prompt.left_out:
+        if _(LATER_TURNS) in prompt.left_out:
             return replace(
-                prompt, left_out=(*prompt.left_out, "preferences between conversations of several turns")
+                prompt, left_out=(*prompt.left_out, _("preferences between conversations of several turns"))
             )
         details = {name: row[name] for name in self.format.about_preferences if row.get(name) is not None}
         try:
@@ -144,9 +147,15 @@ class Converter:
         except NoPreference as reason:
             return replace(prompt, left_out=(*prompt.left_out, str(reason)))
         except RowError as error:
-            return replace(prompt, left_out=(*prompt.left_out, f"preferences that cannot be read ({error})"))
+            return replace(
+                prompt,
+                left_out=(
+                    *prompt.left_out,
+                    _("preferences that cannot be read (%(error)s)") % {"error": error},
+                ),
+            )
         except UNEXPECTED:
-            return replace(prompt, left_out=(*prompt.left_out, "preferences that cannot be read"))
+            return replace(prompt, left_out=(*prompt.left_out, _("preferences that cannot be read")))
         return replace(prompt, judgments=[*prompt.judgments, *judgments])
 
     def judge_merged(self, prompt: ImportedPrompt) -> ImportedPrompt:
@@ -158,7 +167,7 @@ class Converter:
             ranks = ranks_by_score([int(score) if isinstance(score, bool) else score for score in scores])
         except NoPreference as reason:
             return replace(prompt, left_out=(*prompt.left_out, str(reason)))
-        annotator, account, _ = prompt.judge
+        annotator, account = prompt.judge[:2]
         judged = replace(prompt, judgments=[Preference(ranks, annotator, account)])
         return add_account(judged, self.judged_by or self.format.judged_by)
 
@@ -173,7 +182,10 @@ class Converter:
             found = (f.title for f in DATASET_FORMATS.values() if len(f.required) > needed and f.matches(row))
             self._more_specific[columns] = next(found, "")
         if title := self._more_specific[columns]:
-            raise RowError(f"a row of the format {title}, but the file begins with {self.format.title}")
+            raise RowError(
+                _("a row of the format %(other)s, but the file begins with %(format)s")
+                % {"other": _(title), "format": _(self.format.title)}
+            )
 
     def _use(self, name: str, value: object) -> str:
         use = self.format.use_of(name)
@@ -190,9 +202,12 @@ class Converter:
                 use = "undecided"
         if name not in self.columns:
             if problem := storage_problem(name):
-                raise RowError(f"the name of a column {problem}")
+                raise RowError(_("the name of a column %(problem)s") % {"problem": problem})
             if len(self.columns) == MAX_COLUMNS:
-                raise RowError(f"{name[:40]}: the file has more than {MAX_COLUMNS:,} different columns")
+                raise RowError(
+                    _("%(name)s: the file has more than %(most)s different columns")
+                    % {"name": name[:40], "most": f"{MAX_COLUMNS:,}"}
+                )
         if self.columns.get(name) != "undecided":
             self.columns[name] = use
             if use == "undecided":
@@ -216,7 +231,7 @@ class Converter:
                 last = messages[-1]
                 messages[-1] = {"role": last["role"], "content": f"{text}\n\n{last['content']}"}
             elif messages[0]["role"] == "system":
-                raise RowError(f"{name}: the prompt has a system message already")
+                raise RowError(_("%(name)s: the prompt has a system message already") % {"name": name})
             else:
                 messages.insert(0, {"role": "system", "content": text})
         return prompt if messages == prompt.messages else prompt.with_messages(messages)
@@ -230,7 +245,7 @@ def _checked(judgment: Preference, prompt: ImportedPrompt, details: JsonObject) 
         RowError: it cannot be stored.
     """
     if len(judgment.ranks) != prompt.answer_count:
-        raise NoPreference("preferences between another number of answers")
+        raise NoPreference(_("preferences between another number of answers"))
     for name, text in (("annotator", judgment.annotator), ("rationale", judgment.rationale)):
         if text and (problem := storage_problem(text)):
             raise RowError(f"{name}: {problem}")
@@ -286,7 +301,7 @@ def add_account(prompt: ImportedPrompt, account: str = "") -> ImportedPrompt:
     """
     judgments = [replace(j, account=j.account or account) for j in prompt.judgments]
     if not all(judgment.account for judgment in judgments):
-        raise UnknownJudge("judgments: account missing: say whether a person or a machine judged")
+        raise UnknownJudge(_("judgments: account missing: say whether a person or a machine judged"))
     return replace(prompt, judgments=judgments) if judgments else prompt
 
 

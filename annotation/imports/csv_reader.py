@@ -14,6 +14,7 @@ from annotation.imports import file_rows
 from annotation.imports.encodings import detect_encoding
 from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
 from annotation.imports.line_reader import read_lines
+from annotation.logic.translation import gettext as _
 
 MAX_CELL_CHARS = 2**21
 MAX_CELLS = 100_000
@@ -32,7 +33,7 @@ def read_csv(path: Path) -> Iterator[FileRow]:
             table = csv.reader(budget, delimiter=delimiter)
             header = [name.strip() for name in next(table, [])]
             if len(set(header)) < len(header):
-                raise FileError("Two of its columns have the same name.")
+                raise FileError(_("Two of its columns have the same name."))
             budget.start_row()
             for cells in table:
                 number = table.line_num + skipped
@@ -40,7 +41,9 @@ def read_csv(path: Path) -> Iterator[FileRow]:
                 if any(cells):
                     yield _parse_cells(number, header, cells, raw.tell())
         except (csv.Error, UnicodeError) as error:
-            raise FileError(f"It cannot be read beyond line {number}: {error}.") from None
+            raise FileError(
+                _("It cannot be read beyond line %(n)s: %(error)s.") % {"n": number, "error": error}
+            ) from None
 
 
 class _RowBudget:
@@ -63,7 +66,8 @@ class _RowBudget:
         self.cells += line.count(self.delimiter)
         if self.characters > file_rows.MAX_LINE or self.cells > MAX_CELLS:
             raise csv.Error(
-                f"the next row has more than {file_rows.MAX_LINE // 2**20} MB or {MAX_CELLS:,} cells"
+                _("the next row has more than %(size)s MB or %(cells)s cells")
+                % {"size": file_rows.MAX_LINE // 2**20, "cells": f"{MAX_CELLS:,}"}
             )
         return line
 
@@ -78,9 +82,15 @@ def _delimited(lines: Iterator[str]) -> tuple[Iterator[str], str, int]:
 
 def _parse_cells(number: int, header: list[str], cells: list[str], position: int) -> FileRow:
     if len(cells) != len(header):
-        return FileRow(number, None, position, f"{len(cells)} cells, but the file has {len(header)} columns")
+        return FileRow(
+            number,
+            None,
+            position,
+            _("%(n)s cells, but the file has %(columns)s columns")
+            % {"n": len(cells), "columns": len(header)},
+        )
     if any(NOT_UTF8.search(cell) for cell in cells):
-        return FileRow(number, None, position, "not UTF-8 text")
+        return FileRow(number, None, position, _("not UTF-8 text"))
     try:
         check_values("".join(cell for cell in cells if cell.startswith("[")))
     except ValueError as error:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from annotation.imports.file_rows import FileError
+from annotation.logic.translation import gettext as _
 
 MAGIC = b"\x1f\x8b"
 PIECE = 2**20
@@ -28,6 +29,6 @@ def read_decompressed(file: IO[bytes]) -> Iterator[bytes]:
         while piece := source.read(PIECE):
             yield piece
     except EOFError:
-        raise FileError("It is a gzip file without its end: the upload was cut off.") from None
+        raise FileError(_("It is a gzip file without its end: the upload was cut off.")) from None
     except (gzip.BadGzipFile, zlib.error):
-        raise FileError("It is a damaged gzip file: compress it again.") from None
+        raise FileError(_("It is a damaged gzip file: compress it again.")) from None

@@ -7,6 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from annotation.logic.translation import gettext as _
+
 JsonObject = dict[str, Any]
 
 MAX_LINE = 2**24
@@ -40,7 +42,7 @@ def check_values(text: str) -> None:
         ValueError: JSON of this text may have more than `MAX_VALUES` values.
     """
     if len(text) > MAX_VALUES and text.count(",") + text.count("[") + text.count("{") > MAX_VALUES:
-        raise ValueError(f"more than {MAX_VALUES:,} values")
+        raise ValueError(_("more than %(most)s values") % {"most": f"{MAX_VALUES:,}"})
 
 
 decode_json = json.JSONDecoder(parse_constant=lambda name: None).decode
@@ -57,9 +59,9 @@ def parse_json_object(text: str) -> JsonObject:
     try:
         data = decode_json(text)
     except ValueError as error:
-        raise ValueError(f"not JSON: {error}") from None
+        raise ValueError(_("not JSON: %(error)s") % {"error": error}) from None
     except RecursionError:
-        raise ValueError("not JSON: nested too deeply") from None
+        raise ValueError(_("not JSON: nested too deeply")) from None
     if not isinstance(data, dict):
-        raise ValueError("not a JSON object: each line is {…}")
+        raise ValueError(_("not a JSON object: each line is {…}"))
     return data

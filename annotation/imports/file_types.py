@@ -15,6 +15,7 @@ from annotation.imports.json_lines_reader import read_json_lines, read_prompt_li
 from annotation.imports.json_list_reader import read_json_list
 from annotation.imports.json_object_reader import read_json_object
 from annotation.imports.parquet_reader import count_parquet_rows, read_parquet
+from annotation.logic.translation import gettext as _
 
 READERS: dict[str, Callable[[Path], Iterator[FileRow]]] = {
     "jsonl": read_json_lines,
@@ -46,13 +47,13 @@ def detect_file_type(path: Path, name: str) -> str:
     if suffix in (".csv", ".tsv"):
         return "csv"
     if suffix == ".parquet":
-        raise FileError("It is not a Parquet file, though its name says so.")
+        raise FileError(_("It is not a Parquet file, though its name says so."))
     if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise FileError("It is text in UTF-16: save it as UTF-8.")
+        raise FileError(_("It is text in UTF-16: save it as UTF-8."))
     if head.startswith(b"PK\x03\x04"):
-        raise FileError("It is a zip archive: unpack it first, or compress the file with gzip.")
+        raise FileError(_("It is a zip archive: unpack it first, or compress the file with gzip."))
     if head.startswith(b"\x1f\x8b"):
-        raise FileError("It is compressed twice: decompress it once.")
+        raise FileError(_("It is compressed twice: decompress it once."))
     if _JSON_LIST.match(text) or (suffix == ".json" and text.lstrip().startswith(b"[")):
         return "json"
     if text.lstrip().startswith(b"{") and not _is_json_lines(text, suffix):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 from annotation.imports.file_rows import FileRow, parse_json_object
 from annotation.imports.line_reader import read_lines
+from annotation.logic.translation import gettext as _
 
 
 def read_json_lines(path: Path) -> Iterator[FileRow]:
     for number, text, position in _decoded_lines(path):
         try:
             if text is None:
-                raise ValueError("not UTF-8 text")
+                raise ValueError(_("not UTF-8 text"))
             yield FileRow(number, parse_json_object(text), position)
         except ValueError as error:
             yield FileRow(number, None, position, str(error))
@@ -22,7 +23,7 @@ def read_json_lines(path: Path) -> Iterator[FileRow]:
 def read_prompt_list(path: Path) -> Iterator[FileRow]:
     for number, text, position in _decoded_lines(path):
         if text is None:
-            yield FileRow(number, None, position, "not UTF-8 text")
+            yield FileRow(number, None, position, _("not UTF-8 text"))
         else:
             yield FileRow(number, {"prompt": text}, position)
 

@@ -17,6 +17,7 @@ from typing import IO, Any
 
 from annotation.imports import file_rows
 from annotation.imports.file_rows import NOT_UTF8, FileError, FileRow, check_values
+from annotation.logic.translation import gettext as _
 
 CHUNK = 2**16
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
@@ -28,9 +29,9 @@ def read_json_list(path: Path) -> Iterator[FileRow]:
         text = io.TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape", newline="")
         for number, (value, source) in enumerate(iterate_elements(text), start=1):
             if NOT_UTF8.search(source):
-                yield FileRow(number, None, raw.tell(), "not UTF-8 text")
+                yield FileRow(number, None, raw.tell(), _("not UTF-8 text"))
             elif not isinstance(value, dict):
-                yield FileRow(number, None, raw.tell(), "not a JSON object: each element is {…}")
+                yield FileRow(number, None, raw.tell(), _("not a JSON object: each element is {…}"))
             else:
                 yield FileRow(number, value, raw.tell())
 
@@ -43,7 +44,7 @@ def iterate_elements(file: IO[str]) -> Iterator[tuple[Any, str]]:
     """
     window = _Window(file)
     if window.take() != "[":
-        raise FileError("It is not a JSON list.")
+        raise FileError(_("It is not a JSON list."))
     number = 0
     separator = "," if window.peek() != "]" else window.take()
     while separator == ",":
@@ -51,16 +52,25 @@ def iterate_elements(file: IO[str]) -> Iterator[tuple[Any, str]]:
         try:
             yield window.take_value()
         except ValueError as error:
-            raise FileError(f"Element {number} cannot be read: {getattr(error, 'msg', error)}.") from None
+            raise FileError(
+                _("Element %(n)s cannot be read: %(error)s.")
+                % {"n": number, "error": getattr(error, "msg", error)}
+            ) from None
         except RecursionError:
-            raise FileError(f"Element {number} cannot be read: it is nested too deeply.") from None
+            raise FileError(
+                _("Element %(n)s cannot be read: it is nested too deeply.") % {"n": number}
+            ) from None
         separator = window.take()
     if not separator:
-        raise FileError(f"The list has no end: the file was cut off after element {number:,}.")
+        raise FileError(
+            _("The list has no end: the file was cut off after element %(n)s.") % {"n": f"{number:,}"}
+        )
     if separator != "]":
-        raise FileError(f"After element {number:,} there is neither a comma nor the end of the list.")
+        raise FileError(
+            _("After element %(n)s there is neither a comma nor the end of the list.") % {"n": f"{number:,}"}
+        )
     if window.peek():
-        raise FileError("There is something after the end of the list.")
+        raise FileError(_("There is something after the end of the list."))
 
 
 class _Window:
@@ -101,7 +111,9 @@ class _Window:
                 # perhaps only its end has not been read yet
                 if len(self.text) - self.at > file_rows.MAX_LINE:
                     limit = file_rows.MAX_LINE // 2**20
-                    raise ValueError(f"no end within {limit} million characters") from None
+                    raise ValueError(
+                        _("no end within %(limit)s million characters") % {"limit": limit}
+                    ) from None
                 check_values(self.text[self.at :])
                 if not self._read_more():
                     raise

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from annotation.imports import file_rows
 from annotation.imports.file_rows import FileError, FileRow, parse_json_object
+from annotation.logic.translation import gettext as _
 
 WRAPPERS = ("data", "rows", "records", "examples", "items", "train")
 """Names under which a wrapper has its rows."""
@@ -17,14 +18,15 @@ def read_json_object(path: Path) -> Iterator[FileRow]:
     if size > file_rows.MAX_LINE:
         limit = file_rows.MAX_LINE // 2**20
         raise FileError(
-            f"It is one JSON object of more than {limit} MB: write one object per line, or a list."
+            _("It is one JSON object of more than %(limit)s MB: write one object per line, or a list.")
+            % {"limit": limit}
         )
     try:
         value = parse_json_object(path.read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
-        raise FileError("It is not UTF-8 text.") from None
+        raise FileError(_("It is not UTF-8 text.")) from None
     except ValueError as error:
-        raise FileError(f"It begins like one JSON object, but is {error}.") from None
+        raise FileError(_("It begins like one JSON object, but is %(error)s.") % {"error": error}) from None
     lists = [name for name in WRAPPERS if isinstance(value.get(name), list)]
     rows = value[lists[0]] if len(lists) == 1 else [value]
     for number, row in enumerate(rows, start=1):
@@ -32,4 +34,4 @@ def read_json_object(path: Path) -> Iterator[FileRow]:
         if isinstance(row, dict):
             yield FileRow(number, row, position)
         else:
-            yield FileRow(number, None, position, "not a JSON object: each element is {…}")
+            yield FileRow(number, None, position, _("not a JSON object: each element is {…}"))

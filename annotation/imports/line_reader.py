@@ -7,6 +7,7 @@ from typing import IO, AnyStr
 
 from annotation.imports import file_rows
 from annotation.imports.file_rows import FileError
+from annotation.logic.translation import gettext as _
 
 
 def read_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
@@ -19,5 +20,7 @@ def read_lines(file: IO[AnyStr]) -> Iterator[AnyStr]:
     while line := file.readline(limit + 1):
         number += 1
         if len(line) > limit:
-            raise FileError(f"Line {number} is longer than {limit // 2**20} MB.")
+            raise FileError(
+                _("Line %(n)s is longer than %(size)s MB.") % {"n": number, "size": limit // 2**20}
+            )
         yield line

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from annotation.imports.file_rows import FileError, FileRow, check_values, decode_json
+from annotation.logic.translation import gettext as _
 
 DECODER = Path(__file__).with_name("parquet_rows.py")
 
@@ -22,15 +23,16 @@ def read_parquet(path: Path) -> Iterator[FileRow]:
         for number, line in enumerate(lines, start=1):
             if line is None:
                 return
-            if isinstance(line, list):
-                raise FileError(line[0])
+            problem = _problem(line)
+            if isinstance(line, list) and len(line) > 2:
+                raise FileError(problem)
             position = size * number // max(1, total)
-            if isinstance(line, str):
-                yield FileRow(number, None, position, error=line)
+            if problem:
+                yield FileRow(number, None, position, error=problem)
             else:
                 values = {name: value for name, value in line.items() if value is not None}
                 yield FileRow(number, values, position)
-    raise FileError("It cannot be read to its end: the program that decodes Parquet files has stopped.")
+    raise FileError(_("It cannot be read to its end: the program that decodes Parquet files has stopped."))
 
 
 def count_parquet_rows(path: Path) -> int:
@@ -43,10 +45,19 @@ def _count(lines: Iterator[Any]) -> int:
     Raises:
         FileError: it is no Parquet file that can be read.
     """
-    first = next(lines, ["It is a damaged Parquet file: the program that decodes it has stopped."])
-    if isinstance(first, list):
-        raise FileError(first[0])
+    first = next(lines, None)
+    if first is None:
+        raise FileError(_("It is a damaged Parquet file: the program that decodes it has stopped."))
+    if problem := _problem(first):
+        raise FileError(problem)
     return int(first)
+
+
+def _problem(line: Any) -> str:
+    """What a line says is wrong; empty if nothing is."""
+    if isinstance(line, str):
+        return line
+    return _(line[0]) % line[1] if isinstance(line, list) else ""
 
 
 @contextmanager

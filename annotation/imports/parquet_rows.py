@@ -5,8 +5,9 @@
 A file of a kilobyte can decode to gigabytes, and its decoder is a large piece of C++. Here it can do no harm: whatever it asks
 for, it gets `MAX_MEMORY`, and the process that reads the lines has none of it.
 
-The first line is the number of rows. Then comes one line per row: an object, or a string that says what is wrong with it. A
-list holds why the file cannot be read any further; without an error the last line is `null`.
+The first line is the number of rows. Then comes one line per row: an object, or a list of what is wrong with it, in English,
+and the values in this text. If the file cannot be read any further, the list ends with `true`; without an error the last line
+is `null`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main(path: str) -> None:
         file = ParquetFile(path, pre_buffer=False, buffer_size=2**20)
         names = file.schema_arrow.names
         if len(set(names)) < len(names):
-            return _print(["Two of its columns have the same name."])
+            return _end(gettext_noop("Two of its columns have the same name."))
         _print(file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=BATCH_ROWS, use_threads=False):
             for line in _lines(batch):
@@ -48,16 +49,43 @@ def main(path: str) -> None:
                 sys.stdout.write(f"{line}\n")
                 characters += len(line)
                 if characters > MAX_CHARS:
-                    return _print([f"Its first {number:,} rows are more than {MAX_CHARS // 2**30} GB."])
+                    return _end(
+                        gettext_noop("Its first %(n)s rows are more than %(size)s GB."),
+                        n=f"{number:,}",
+                        size=MAX_CHARS // 2**30,
+                    )
         _print(None)
     except MemoryError:
-        rows = f"rows after row {number}" if number else "first rows"
-        _print(
-            [f"Its {rows} need more than {MAX_MEMORY // 2**20} MB of memory: write it with smaller values."]
-        )
+        size = MAX_MEMORY // 2**20
+        if number:
+            _end(
+                gettext_noop(
+                    "Its rows after row %(n)s need more than %(size)s MB of memory: write it with smaller values."
+                ),
+                n=number,
+                size=size,
+            )
+        else:
+            _end(
+                gettext_noop(
+                    "Its first rows need more than %(size)s MB of memory: write it with smaller values."
+                ),
+                size=size,
+            )
     except (ArrowException, OSError) as error:
-        where = f"It cannot be read beyond row {number}" if number else "It is a damaged Parquet file"
-        _print([f"{where}: {error}"])
+        if number:
+            _end(gettext_noop("It cannot be read beyond row %(n)s: %(error)s"), n=number, error=str(error))
+        else:
+            _end(gettext_noop("It is a damaged Parquet file: %(error)s"), error=str(error))
+
+
+def gettext_noop(text: str) -> str:
+    """The text itself: `parquet_reader` translates it."""
+    return text
+
+
+def _end(problem: str, **values: object) -> None:
+    _print([problem, values, True])
 
 
 def _print(value: object) -> None:
@@ -71,13 +99,13 @@ def _lines(batch: Any) -> Iterator[str]:
             values = {name: column[row].as_py() for name, column in columns}
             line = json.dumps(values, default=_text, ensure_ascii=False)
         except UnicodeDecodeError:
-            yield json.dumps("not UTF-8: the file has text in another encoding")
+            yield json.dumps([gettext_noop("not UTF-8: the file has text in another encoding"), {}])
             continue
         except (ValueError, OverflowError, RecursionError) as error:
-            yield json.dumps(f"a value that cannot be read: {error}")
+            yield json.dumps([gettext_noop("a value that cannot be read: %(error)s"), {"error": str(error)}])
             continue
         if len(line) > MAX_ROW_CHARS:
-            line = json.dumps(f"larger than {MAX_ROW_CHARS // 2**20} MB")
+            line = json.dumps([gettext_noop("larger than %(size)s MB"), {"size": MAX_ROW_CHARS // 2**20}])
         yield line
 
 

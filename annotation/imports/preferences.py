@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from annotation.logic import ranking
+from annotation.logic.translation import gettext as _
 
 
 class NoPreference(Exception):
@@ -53,11 +54,11 @@ class Preference:
         if not self.ranks:
             return self
         if len(positions) < 2 or max(positions) >= len(self.ranks):
-            raise NoPreference("preferences between answers that are not imported")
+            raise NoPreference(_("preferences between answers that are not imported"))
         if list(positions) == list(range(len(self.ranks))):
             return self
         if len(set(self.ranks)) > 1 and len({self.ranks[n] for n in positions}) == 1:
-            raise NoPreference("preferences for an answer that is not imported")
+            raise NoPreference(_("preferences for an answer that is not imported"))
         new_position = {old: new for new, old in enumerate(positions)}
         shown = self.shown_order and [new_position[old] for old in self.shown_order if old in new_position]
         return replace(
@@ -86,7 +87,7 @@ def ranks_by_score(scores: Sequence[object]) -> list[int]:
         NoPreference: there are fewer than two, or one of them is not a number.
     """
     if len(scores) < 2:
-        raise NoPreference("rows with fewer than two scores")
+        raise NoPreference(_("rows with fewer than two scores"))
     numbers = [as_number(score) for score in scores]
     return ranking.dense([sum(other > number for other in numbers) + 1 for number in numbers])
 
@@ -101,11 +102,11 @@ def as_number(value: object) -> float:
         try:
             return as_number(float(value))
         except ValueError:
-            raise NoPreference(f"rows with the score {value[:20]!r}") from None
+            raise NoPreference(_("rows with the score %(value)s") % {"value": repr(value[:20])}) from None
     if isinstance(value, int | float) and not isinstance(value, bool) and -MAX_NUMBER <= value <= MAX_NUMBER:
         return float(value)  # NaN is not within the bounds either
     raise NoPreference(
-        "rows without a preference" if value is None else "rows with a score that is not a number"
+        _("rows without a preference") if value is None else _("rows with a score that is not a number")
     )
 
 
@@ -135,12 +136,12 @@ def choose(value: object, ranks: Mapping[object, list[int]]) -> list[int]:
         NoPreference: it says something else.
     """
     if value is None or value == "":
-        raise NoPreference("rows without a preference")
+        raise NoPreference(_("rows without a preference"))
     key = int(value) if isinstance(value, float) and value.is_integer() else value
     if isinstance(key, str) and key not in ranks and re.fullmatch("[0-9]", key.strip()):
         key = int(key)  # in a CSV, numbers are texts
     if isinstance(key, list | dict) or key not in ranks:
-        raise NoPreference(f"rows whose preference is {str(value)[:30]!r}")
+        raise NoPreference(_("rows whose preference is %(value)s") % {"value": repr(str(value)[:30])})
     return ranks[key]
 
 
@@ -152,6 +153,6 @@ def from_strength(value: object) -> Preference:
     """
     strength = as_number(value)
     if not strength.is_integer() or not -3 <= strength <= 3:
-        raise NoPreference(f"rows whose preference is {value!r}, none of -3 to 3")
+        raise NoPreference(_("rows whose preference is %(value)s, none of -3 to 3") % {"value": repr(value)})
     ranks = TIE if strength == 0 else FIRST if strength < 0 else SECOND
     return Preference(ranks, degree=_DEGREES[abs(int(strength))])

@@ -14,6 +14,8 @@ from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TE
 from annotation.logic.questions import KEY, MAX_SCALE
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 MAX_DEPTH = 50
 """Of metadata: deeper values cannot be written as JSON everywhere."""
@@ -96,13 +98,19 @@ def read_prompt(data: JsonObject, *, min_responses: int = 2) -> ImportedPrompt:
         RowError: with the field and what is wrong with it.
     """
     if unknown := set(data) - set(FIELDS):
-        raise RowError(f"unknown field {_quoted(min(unknown))}: the fields are {', '.join(FIELDS)}")
+        raise RowError(
+            _("unknown field %(field)s: the fields are %(fields)s")
+            % {"field": _quoted(min(unknown)), "fields": ", ".join(FIELDS)}
+        )
     messages = read_messages(data.get("prompt"))
     responses = [
         _read_response(response, n) for n, response in enumerate(_read_list(data, "responses"), start=1)
     ]
     if responses and not min_responses <= len(responses) <= MAX_RESPONSES:
-        raise RowError(f"responses: {len(responses)} given, an item has {min_responses} to {MAX_RESPONSES}")
+        raise RowError(
+            _("responses: %(n)s given, an item has %(min_responses)s to %(most)s")
+            % {"n": len(responses), "min_responses": min_responses, "most": MAX_RESPONSES}
+        )
     tags = [read_text(tag, f"tags[{n}]", limit=60) for n, tag in enumerate(_read_list(data, "tags"))]
     id = data.get("id")
     external_id = read_id(id, "id") if id is not None else prompt_digest(messages)[:16]
@@ -145,7 +153,7 @@ def _read_metadata(data: JsonObject, name: str) -> JsonObject:
     if value is None:
         return {}
     if not isinstance(value, dict):
-        raise RowError(f"{name}: not an object")
+        raise RowError(_("%(name)s: not an object") % {"name": name})
     return check_metadata(value, name)
 
 
@@ -158,13 +166,18 @@ def check_metadata(metadata: JsonObject, name: str = "metadata") -> JsonObject:
     if not metadata:
         return metadata
     if _is_deep(metadata):
-        raise RowError(f"{name}: nested more than {MAX_DEPTH} levels deep")
+        raise RowError(
+            _("%(name)s: nested more than %(most)s levels deep") % {"name": name, "most": MAX_DEPTH}
+        )
     try:
         text = dump_json(json.loads(json.dumps(metadata, default=str), parse_constant=lambda name: None))
     except UnstorableError as error:
         raise RowError(f"{name}: {str(error)[:1].lower()}{str(error)[1:-1]}") from None
     if len(text) > MAX_TEXT_CHARS:
-        raise RowError(f"{name}: {len(text):,} characters as JSON, at most {MAX_TEXT_CHARS:,} are taken")
+        raise RowError(
+            _("%(name)s: %(n)s characters as JSON, at most %(most)s are taken")
+            % {"name": name, "n": f"{len(text):,}", "most": f"{MAX_TEXT_CHARS:,}"}
+        )
     value: JsonObject = json.loads(text)
     return value
 
@@ -175,7 +188,7 @@ def _read_gold(data: JsonObject, k: int) -> list[int] | None:
 
 def _is_deep(value: object) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _level in range(MAX_DEPTH):
         level = [
             part
             for value in level
@@ -189,9 +202,11 @@ def _is_deep(value: object) -> bool:
 
 def _read_ranks(ranks: object, name: str, k: int) -> list[int]:
     if k < 2 or not isinstance(ranks, list) or len(ranks) != k:
-        raise RowError(f"{name}: not a list with a rank for each of two or more responses")
+        raise RowError(
+            _("%(name)s: not a list with a rank for each of two or more responses") % {"name": name}
+        )
     if not all(type(rank) is int and 1 <= rank <= k for rank in ranks):
-        raise RowError(f"{name}: a rank is a number from 1 to {k}")
+        raise RowError(_("%(name)s: a rank is a number from 1 to %(k)s") % {"name": name, "k": k})
     return ranking.dense(ranks)
 
 
@@ -205,34 +220,45 @@ def read_judgment(value: object, name: str, k: int) -> Preference:
         RowError: with the field and what is wrong with it.
     """
     if not isinstance(value, dict):
-        raise RowError(f"{name}: not an object")
+        raise RowError(_("%(name)s: not an object") % {"name": name})
     if unknown := set(value) - set(JUDGMENT_FIELDS):
         raise RowError(
-            f"{name}: unknown field {_quoted(min(unknown))}: the fields are {', '.join(JUDGMENT_FIELDS)}"
+            _("%(name)s: unknown field %(field)s: the fields are %(fields)s")
+            % {"name": name, "field": _quoted(min(unknown)), "fields": ", ".join(JUDGMENT_FIELDS)}
         )
 
-    def each(field: str, what: str, is_valid: Callable[[Any], bool]) -> Any:
-        """A list with an entry for each response."""
+    def each(field: str, problem: str, is_valid: Callable[[Any], bool]) -> Any:
+        """A list with an entry for each response. problem: what is wrong otherwise."""
         entries = value.get(field)
         if entries is None:
             return None
         if not isinstance(entries, list) or len(entries) != k or not all(map(is_valid, entries)):
-            raise RowError(f"{name}.{field}: not a list with {what} for each response")
+            raise RowError(_(problem) % {"name": f"{name}.{field}"})
         return entries
 
     def one_of(field: str, known: Iterable[str]) -> Any:
         choice = value.get(field)
         if choice is not None and (not isinstance(choice, str) or choice not in known):
-            raise RowError(f"{name}.{field}: {_quoted(choice)} is none of {', '.join(known)}")
+            raise RowError(
+                _("%(name)s.%(field)s: %(value)s is none of %(known)s")
+                % {"name": name, "field": field, "value": _quoted(choice), "known": ", ".join(known)}
+            )
         return choice
 
     def text(field: str, limit: int) -> str:
         given = value.get(field)
         return read_text(given, f"{name}.{field}", limit=limit) if given not in (None, "") else ""
 
-    shown = each("shown_order", "a position", lambda position: type(position) is int)
+    shown = each(
+        "shown_order",
+        gettext_noop("%(name)s: not a list with a position for each response"),
+        lambda position: type(position) is int,
+    )
     if shown is not None and sorted(shown) != list(range(k)):
-        raise RowError(f"{name}.shown_order: not the positions 0 to {k - 1}, each once")
+        raise RowError(
+            _("%(name)s.shown_order: not the positions 0 to %(last)s, each once")
+            % {"name": name, "last": k - 1}
+        )
     details = _read_metadata({"metadata": value.get("details")}, f"{name}.details")
     is_written = k == 0 and not value.get("ranks") and isinstance(details.get("demonstration"), str)
     return Preference(
@@ -242,19 +268,36 @@ def read_judgment(value: object, name: str, k: int) -> Preference:
         degree=one_of("degree", degrees.LABELS),
         quality=each(
             "quality",
-            "a number from 1 to 7, or null,",
+            gettext_noop("%(name)s: not a list with a number from 1 to 7, or null, for each response"),
             lambda q: q is None or (type(q) is int and 1 <= q <= 7),
         ),
-        safe=each("safe", "true, false or null", lambda safe: safe is None or isinstance(safe, bool)),
+        safe=each(
+            "safe",
+            gettext_noop("%(name)s: not a list with true, false or null for each response"),
+            lambda safe: safe is None or isinstance(safe, bool),
+        ),
         flags=each(
             "flags",
-            "a list of flags, each of small letters, digits and underscores,",
+            gettext_noop(
+                "%(name)s: not a list with a list of flags, each of small letters, digits and underscores, for each"
+                " response"
+            ),
             lambda f: (
                 isinstance(f, list) and all(isinstance(flag, str) and KEY.fullmatch(flag) for flag in f)
             ),
         ),
-        ratings=each("ratings", 'a list of {"question", "value"}', _are_ratings),
-        comments=each("comments", 'a list of {"text", "quote"?, "start"?, "end"?}', _are_comments),
+        ratings=each(
+            "ratings",
+            gettext_noop('%(name)s: not a list with a list of {"question", "value"} for each response'),
+            _are_ratings,
+        ),
+        comments=each(
+            "comments",
+            gettext_noop(
+                '%(name)s: not a list with a list of {"text", "quote"?, "start"?, "end"?} for each response'
+            ),
+            _are_comments,
+        ),
         rationale=text("rationale", MAX_TEXT_CHARS),
         shown_order=shown,
         judged_at=_read_time(value.get("judged_at"), f"{name}.judged_at"),
@@ -292,7 +335,7 @@ def _read_time(value: object, name: str) -> str | None:
     if value is None:
         return None
     if (time := read_time(value)) is None:
-        raise RowError(f"{name}: not a time: give 2026-01-31T12:00:00Z")
+        raise RowError(_("%(name)s: not a time: give 2026-01-31T12:00:00Z") % {"name": name})
     return time
 
 
@@ -305,18 +348,21 @@ def read_messages(value: object) -> list[Message]:
     if isinstance(value, str):
         return [{"role": "user", "content": read_text(value, "prompt")}]
     if not isinstance(value, list) or not value:
-        raise RowError("prompt: missing; give a text, or a list of {role, content}")
+        raise RowError(_("prompt: missing; give a text, or a list of {role, content}"))
     messages = []
     for n, message in enumerate(value):
         if not isinstance(message, dict) or set(message) != {"role", "content"}:
-            raise RowError(f"prompt[{n}]: not a {{role, content}} object")
+            raise RowError(_("prompt[%(n)s]: not a {role, content} object") % {"n": n})
         if message["role"] not in ROLES:
-            raise RowError(f"prompt[{n}].role: {_quoted(message['role'])} is none of {', '.join(ROLES)}")
+            raise RowError(
+                _("prompt[%(n)s].role: %(role)s is none of %(roles)s")
+                % {"n": n, "role": _quoted(message["role"]), "roles": ", ".join(ROLES)}
+            )
         messages.append(
             {"role": message["role"], "content": read_text(message["content"], f"prompt[{n}].content")}
         )
     if messages[-1]["role"] != "user":
-        raise RowError("prompt: its last message must be the user's")
+        raise RowError(_("prompt: its last message must be the user's"))
     return messages
 
 
@@ -329,7 +375,7 @@ def _read_response(value: object, number: int) -> ImportedResponse:
             read_text(value.get("author", "imported"), f"responses[{number}].author", limit=200),
             _read_metadata(value, f"responses[{number}].metadata"),
         )
-    raise RowError(f"responses[{number}]: not a text, nor a {{text, author, metadata}} object")
+    raise RowError(_("responses[%(n)s]: not a text, nor a {text, author, metadata} object") % {"n": number})
 
 
 def _read_list(data: JsonObject, name: str) -> list[Any]:
@@ -337,7 +383,7 @@ def _read_list(data: JsonObject, name: str) -> list[Any]:
     if value is None:
         return []
     if not isinstance(value, list):
-        raise RowError(f"{name}: not a list")
+        raise RowError(_("%(name)s: not a list") % {"name": name})
     return value
 
 
@@ -348,13 +394,16 @@ def read_text(value: object, name: str, *, limit: int = MAX_TEXT_CHARS) -> str:
         RowError: it is not a text, or one that cannot be stored.
     """
     if not isinstance(value, str):
-        raise RowError(f"{name}: not a text")
+        raise RowError(_("%(name)s: not a text") % {"name": name})
     if not value.strip():
-        raise RowError(f"{name}: empty")
+        raise RowError(_("%(name)s: empty") % {"name": name})
     if problem := storage_problem(value):
         raise RowError(f"{name}: {problem}")
     if len(value) > limit:
-        raise RowError(f"{name}: {len(value):,} characters, at most {limit:,} are taken")
+        raise RowError(
+            _("%(name)s: %(n)s characters, at most %(limit)s are taken")
+            % {"name": name, "n": f"{len(value):,}", "limit": f"{limit:,}"}
+        )
     return value
 
 

@@ -13,6 +13,9 @@ from functools import cache
 from itertools import combinations, product
 from math import sqrt
 
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
+
 Z_95 = 1.959963984540054
 GOLD_MISS = 2 / 3
 """A judgment of a gold item that orders less than this share of the known pairs correctly is a miss."""
@@ -210,7 +213,7 @@ def alpha(counts: Coincidences, *, level: str) -> float | None:
     None if disagreement is impossible: there are fewer than two values, or all are the same.
     """
     totals: defaultdict[int, float] = defaultdict(float)
-    for (value, _), n in counts.items():
+    for (value, _other), n in counts.items():
         totals[value] += n
     n = sum(totals.values())
     distance = _nominal if level == "nominal" else _ordinal(totals)
@@ -270,14 +273,14 @@ def merged(parts: Iterable[Coincidences], minus: Coincidences | None = None) -> 
 def in_words(value: float | None) -> str:
     """What an alpha or a tau means, as half a sentence."""
     if value is None:
-        return "nobody has judged the same item yet"
+        return _("nobody has judged the same item yet")
     for least, words in (
-        (0.8, "people agree almost always"),
-        (0.6, "people agree well beyond chance"),
-        (0.4, "people agree more often than not; some questions divide them"),
-        (0.2, "people agree a little beyond chance"),
-        (0.05, "people hardly agree more than by chance"),
+        (0.8, gettext_noop("people agree almost always")),
+        (0.6, gettext_noop("people agree well beyond chance")),
+        (0.4, gettext_noop("people agree more often than not; some questions divide them")),
+        (0.2, gettext_noop("people agree a little beyond chance")),
+        (0.05, gettext_noop("people hardly agree more than by chance")),
     ):
         if value >= least:
-            return words
-    return "people agree no more than by chance"
+            return _(words)
+    return _("people agree no more than by chance")

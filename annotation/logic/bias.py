@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import erfc, exp, lgamma, log, log1p, sqrt
 
 from annotation.logic.agreement import Interval, wilson
+from annotation.logic.translation import gettext_noop
 
 LEVEL = 0.01
 """The family-wise significance level: chance flags somebody in one of a hundred projects, however many are tested."""
@@ -73,8 +74,8 @@ def holm(values: Mapping[str, float], level: float = LEVEL) -> set[str]:
 SESSION_GAP_S = 30 * 60
 """A pause longer than this starts a new session."""
 
-STRETCHES = ((1, "1–10"), (11, "11–25"), (26, "26–50"), (51, "51–100"), (101, "past 100"))
-"""Ranges of positions in a session: the first position of each, and its name."""
+STRETCHES = ((1, "1–10"), (11, "11–25"), (26, "26–50"), (51, "51–100"), (101, gettext_noop("past 100")))
+"""Ranges of positions in a session: the first position of each, and its name in English."""
 
 
 def places_in_session(times: Sequence[float]) -> list[int]:

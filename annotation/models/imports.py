@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models.people import User
 from annotation.models.projects import Project
@@ -22,14 +24,14 @@ class Import(models.Model):
         FAILED = "failed"
 
     class OtherColumns(models.TextChoices):
-        STOP = "stop", "Stop the import"
-        METADATA = "metadata", "Keep as metadata"
-        LEAVE_OUT = "leave out", "Leave out"
+        STOP = "stop", _("Stop the import")
+        METADATA = "metadata", _("Keep as metadata")
+        LEAVE_OUT = "leave out", _("Leave out")
 
     class Judgments(models.TextChoices):
-        LEAVE_OUT = "leave out", "Leave them out"
-        IMPORT = "import", "Import them, and queue nothing"
-        QUEUE = "queue", "Import them, and queue the items too"
+        LEAVE_OUT = "leave out", _("Leave them out")
+        IMPORT = "import", _("Import them, and queue nothing")
+        QUEUE = "queue", _("Import them, and queue the items too")
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     name = models.CharField(max_length=200)
@@ -81,9 +83,27 @@ class Import(models.Model):
         return self.name
 
     @property
+    def state_label(self) -> str:
+        """The state for people; an import that was told to stop is stopping."""
+        if self.cancel_requested and self.state == self.State.RUNNING:
+            return gettext("stopping")
+        return str(STATE_LABELS[self.State(self.state)])
+
+    @property
     def is_open(self) -> bool:
         return self.state in (self.State.QUEUED, self.State.RUNNING)
 
     @property
     def percent(self) -> int:
         return min(100, 100 * self.bytes_done // self.bytes) if self.bytes else 0
+
+
+STATE_LABELS = {
+    Import.State.UPLOADED: _("ready to start"),
+    Import.State.QUEUED: _("queued"),
+    Import.State.RUNNING: _("running"),
+    Import.State.DONE: _("done"),
+    Import.State.REFUSED: _("refused"),
+    Import.State.CANCELLED: _("cancelled"),
+    Import.State.FAILED: _("failed"),
+}

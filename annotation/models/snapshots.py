@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.models.projects import Project
 
@@ -33,8 +35,17 @@ class Snapshot(models.Model):
     def summary(self) -> str:
         """How many judgments it has; imported ones are counted apart."""
         own, imported = self.counts["judgments"], self.counts.get("imported", 0)
-        words = f"{own:,} judgment{'' if own == 1 else 's'}"
-        return f"{words}, and {imported:,} imported" if imported else words
+        values = {"n": f"{own:,}", "imported": f"{imported:,}"}
+        if imported:
+            return (
+                ngettext(
+                    "%(n)s judgment, and %(imported)s imported",
+                    "%(n)s judgments, and %(imported)s imported",
+                    own,
+                )
+                % values
+            )
+        return ngettext("%(n)s judgment", "%(n)s judgments", own) % values
 
     def __str__(self) -> str:
-        return f"Snapshot {self.number}"
+        return _("Snapshot %(number)s") % {"number": self.number}

@@ -11,6 +11,7 @@ from django import template
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from annotation.actions import uploads
 from annotation.audit import VERBS
 from annotation.logic.response_flags import label
 
@@ -18,6 +19,10 @@ register = template.Library()
 
 # a template passes an empty string for a missing value
 MISSING: tuple[object, ...] = (None, "")
+
+
+register.simple_tag(uploads.counted_rows)
+register.simple_tag(uploads.error_of_row)
 
 
 @register.filter

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import Role, current_user, member_for
@@ -38,7 +39,9 @@ def annotator_pause(request: HtmxRequest, slug: str, username: str) -> HttpRespo
         rules.pause(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
-    messages.success(request, f"{member.user} gets no more work until you lift the pause.")
+    messages.success(
+        request, _("%(name)s gets no more work until you lift the pause.") % {"name": member.user}
+    )
     return redirect("annotator", slug, username)
 
 
@@ -51,7 +54,7 @@ def annotator_warn(request: HtmxRequest, slug: str, username: str) -> HttpRespon
         rules.warn(member=member, reason=request.POST.get("reason", ""), actor=current_user(request))
     except RuleError as error:
         return _page(request, me, member.user, error=str(error))
-    messages.success(request, f"{member.user} will see your message above their work.")
+    messages.success(request, _("%(name)s will see your message above their work.") % {"name": member.user})
     return redirect("annotator", slug, username)
 
 
@@ -61,7 +64,9 @@ def annotator_resume(request: HttpRequest, slug: str, username: str) -> HttpResp
     me = member_for(request.user, slug, Role.LEAD)
     member = _member(me.project, username)
     rules.resume(member=member, actor=current_user(request))
-    messages.success(request, f"{member.user} can continue. The rules apply to new judgments only.")
+    messages.success(
+        request, _("%(name)s can continue. The rules apply to new judgments only.") % {"name": member.user}
+    )
     return redirect("annotator", slug, username)
 
 

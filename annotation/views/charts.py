@@ -10,6 +10,8 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from annotation.analytics.item_search import LEAST_AGREED
 from annotation.analytics.time_steps import DAY, WEEK, TimeSpan, TimeStep
@@ -45,15 +47,26 @@ def _label(at: datetime, step: TimeStep) -> str:
 def _step_text(at: datetime, step: TimeStep) -> str:
     """The step's time in full: "20 November 2026, 14:00 to 14:15 Europe/Berlin"."""
     if step.within_a_day:
-        return f"{date_format(at, 'j F Y, H:i')} to {at + step.width:%H:%M} {timezone.get_current_timezone_name()}"
+        return _("%(start)s to %(end)s %(zone)s") % {
+            "start": date_format(at, "j F Y, H:i"),
+            "end": f"{at + step.width:%H:%M}",
+            "zone": timezone.get_current_timezone_name(),
+        }
     if step.width == DAY:
         return date_format(at, "j F Y")
-    return f"{date_format(at, 'j F')} to {date_format(at + step.width - DAY, 'j F Y')}"
+    return _("%(start)s to %(end)s") % {
+        "start": date_format(at, "j F"),
+        "end": date_format(at + step.width - DAY, "j F Y"),
+    }
 
 
 def interval_text(interval: Interval) -> str:
     """A share with its 95% interval, in words."""
-    return f"{interval.percent}%, between {100 * interval.low:.0f}% and {100 * interval.high:.0f}%"
+    return _("%(share)s%%, between %(low)s%% and %(high)s%%") % {
+        "share": interval.percent,
+        "low": f"{100 * interval.low:.0f}",
+        "high": f"{100 * interval.high:.0f}",
+    }
 
 
 def agreement_over_time(
@@ -74,7 +87,8 @@ def agreement_over_time(
             value=shares[at].value,
             low=shares[at].low,
             high=shares[at].high,
-            description=f"{_step_text(at, step)}: {interval_text(shares[at])}, of {shares[at].n:,} pairs",
+            description=_("%(time)s: %(share)s, of %(n)s pairs")
+            % {"time": _step_text(at, step), "share": interval_text(shares[at]), "n": f"{shares[at].n:,}"},
             href=items_url(project, sort=LEAST_AGREED, **_time_range(at, step)),
         )
         if at in shares
@@ -102,7 +116,8 @@ def judgments_over_time(project: Project, counts: list[tuple[datetime, int]], st
         Point(
             label=_label(at, step),
             value=n,
-            description=f"{_step_text(at, step)}: {n:,} judgment{'' if n == 1 else 's'}",
+            description=ngettext("%(time)s: %(n)s judgment", "%(time)s: %(n)s judgments", n)
+            % {"time": _step_text(at, step), "n": f"{n:,}"},
             href=items_url(project, **_time_range(at, step)) if n else "",
         )
         for at, n in counts
@@ -119,7 +134,12 @@ def seconds_over_time(speed: Iterable[tuple[datetime, int, float]]) -> Chart | N
         Point(
             label=date_format(at, "j M"),
             value=seconds,
-            description=f"{date_format(at, 'j F')}: {seconds:.0f} seconds, {n} judgment{'' if n == 1 else 's'}",
+            description=ngettext(
+                "%(day)s: %(seconds)s seconds, %(n)s judgment",
+                "%(day)s: %(seconds)s seconds, %(n)s judgments",
+                n,
+            )
+            % {"day": date_format(at, "j F"), "seconds": f"{seconds:.0f}", "n": n},
         )
         for at, n, seconds in days
     ]

@@ -11,6 +11,9 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils.html import format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 from django_htmx.http import HttpResponseClientRedirect
 
@@ -81,6 +84,9 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
         context |= {
             "unit": uploads.row_unit(preview.file_type),
             "columns": columns_by_use(preview.columns),
+            "undecided_columns": format_html_join(
+                ", ", "<code>{}</code>", ((name,) for name in preview.undecided)
+            ),
             "may_start": preview.is_readable and bool(preview.examples or preview.not_comparable),
             "set_aside_share": (share := suggest_share(preview)),
             "set_aside_percent": round(100 * share),
@@ -91,7 +97,7 @@ def import_preview(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
         left_out = upload.judgments == Import.Judgments.LEAVE_OUT
         context["columns"] = columns_by_use(
             upload.report.get("columns", {}),
-            preferences="Preferences, left out" if left_out else "Imported as judgments",
+            preferences=_("Preferences, left out") if left_out else _("Imported as judgments"),
         )
     template = "annotation/import_preview.html#state" if request.htmx else "annotation/import_preview.html"
     return render(request, template, context)
@@ -131,9 +137,8 @@ def _map_page(
         roles = dict(upload.mapping) or {name: guess_role(name) for name in row}
     columns = [(name, value, roles.get(name, "")) for name, value in row.items()]
     context = {"me": me, "project": me.project, "upload": upload, "columns": columns, "error": error}
-    return render(
-        request, "annotation/import_map.html", context | {"roles": COLUMN_ROLES.items()}, status=status
-    )
+    context["roles"] = [(role, _(label)) for role, label in COLUMN_ROLES.items()]
+    return render(request, "annotation/import_map.html", context, status=status)
 
 
 @login_required
@@ -142,7 +147,7 @@ def import_start(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     upload = get_object_or_404(project_for(request.user, slug, Role.LEAD).imports, pk=pk)
     form = ImportStartForm(request.POST)
     if not form.is_valid():
-        return HttpResponseBadRequest("The choice of what becomes of columns or rows is not valid.")
+        return HttpResponseBadRequest(_("The choice of what becomes of columns or rows is not valid."))
     try:
         imports.start(upload, **form.cleaned_data)
     except UploadError as error:
@@ -162,30 +167,29 @@ def import_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         is_over = upload.state == Import.State.CANCELLED
         messages.success(
             request,
-            f"{upload.name} is discarded; nothing was imported."
+            _("%(file)s is discarded; nothing was imported.") % {"file": upload.name}
             if is_over
-            else f"The import of {upload.name} is being stopped; nothing will be imported.",
+            else _("The import of %(file)s is being stopped; nothing will be imported.")
+            % {"file": upload.name},
         )
     return redirect("import", slug)
 
 
 USES = {
-    "read": "Imported",
-    "metadata": "Kept as metadata",
-    "preference": "Preferences",
-    "ignored": "Left out: without use here, or as in other columns",
-    "left out": "Left out",
-    "undecided": "To be decided",
+    "read": gettext_lazy("Imported"),
+    "metadata": gettext_lazy("Kept as metadata"),
+    "preference": gettext_lazy("Preferences"),
+    "ignored": gettext_lazy("Left out: without use here, or as in other columns"),
+    "left out": gettext_lazy("Left out"),
+    "undecided": gettext_lazy("To be decided"),
 }
 
 
-def columns_by_use(
-    columns: dict[str, str], *, preferences: str = "Preferences"
-) -> list[tuple[str, list[str]]]:
-    """The names of columns under what becomes of them. preferences: what becomes of those."""
-    uses = USES | {"preference": preferences}
+def columns_by_use(columns: dict[str, str], *, preferences: str = "") -> list[tuple[str, list[str]]]:
+    """The names of columns under what becomes of them. preferences: what becomes of those, if that is known."""
+    uses = USES | ({"preference": preferences} if preferences else {})
     return [
-        (title, names)
+        (str(title), names)
         for use, title in uses.items()
         if (names := sorted(name for name, its_use in columns.items() if its_use == use))
     ]
@@ -199,7 +203,7 @@ def suggest_share(preview: ImportPreview) -> float:
 def title_of(upload: Import) -> str:
     """The title of the file's format."""
     format = uploads.format_of(upload)
-    return format.title if format else ""
+    return _(format.title) if format else ""
 
 
 def _list(me: Member) -> dict[str, Any]:

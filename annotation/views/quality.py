@@ -13,6 +13,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET
 
 from annotation import analytics
@@ -103,7 +104,13 @@ def _by_version(
             href = charts.items_url(project, version=guideline.number, sort=LEAST_AGREED)
             version_alpha = alpha.by_version.get(pk)
             rows.append(
-                AgreementRow(f"Version {guideline.number}", href, share, tallies[pk].mean_tau, version_alpha)
+                AgreementRow(
+                    _("Version %(number)s") % {"number": guideline.number},
+                    href,
+                    share,
+                    tallies[pk].mean_tau,
+                    version_alpha,
+                )
             )
     return rows
 
@@ -115,11 +122,20 @@ def _version_events(
     shares = {version.pk: tallies.get(str(version.pk), Tally()).share for version in guidelines}
     events = []
     for before, new in pairwise(guidelines):
-        description = f"Guidelines version {new.number}, {date_format(timezone.localtime(new.created_at), 'j F Y, H:i T')}"
+        values: dict[str, object] = {
+            "n": new.number,
+            "date": date_format(timezone.localtime(new.created_at), "j F Y, H:i T"),
+        }
+        description = _("Guidelines version %(n)s, %(date)s") % values
         here, there = shares[new.pk], shares[before.pk]
         if here and there:
-            description += (
-                f": {here.percent}% agreement on pairs, {there.percent}% under version {before.number}"
+            values |= {"share": here.percent, "share_before": there.percent, "before": before.number}
+            description = (
+                _(
+                    "Guidelines version %(n)s, %(date)s: %(share)s%% agreement on pairs, %(share_before)s%% under version"
+                    " %(before)s"
+                )
+                % values
             )
         href = reverse("guideline-diff", args=[project.slug, before.number, new.number])
         events.append((time_steps.on_wall_clock(new.created_at), Event(f"v{new.number}", description, href)))

@@ -9,6 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import threads
@@ -24,11 +26,11 @@ from annotation.views.judging import compare, rank
 
 PAGE = 50
 KINDS = {
-    "disagreements": "Disagreements",
-    "sent": "Sent by annotators",
-    "gold": "Failed gold items",
-    "flagged": "Reward model disagrees",
-    "questions": "Questions",
+    "disagreements": gettext_lazy("Disagreements"),
+    "sent": gettext_lazy("Sent by annotators"),
+    "gold": gettext_lazy("Failed gold items"),
+    "flagged": gettext_lazy("Reward model disagrees"),
+    "questions": gettext_lazy("Questions"),
 }
 
 
@@ -108,7 +110,7 @@ def item_decide(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     item = _item(me, pk)
     decide = DECISIONS.get(request.POST.get("do", ""))
     if decide is None:
-        return _page(request, me, item, error="Press one of the buttons.")
+        return _page(request, me, item, error=_("Press one of the buttons."))
     try:
         message = decide(request, item)
     except ReviewError as error:
@@ -130,30 +132,30 @@ def _verdict(request: HttpRequest, item: Item) -> str:
         degree=degree,
         note=request.POST.get("note", ""),
     )
-    return f"Item {item.pk} is decided."
+    return _("Item %(item)s is decided.") % {"item": item.pk}
 
 
 def _gold(request: HttpRequest, item: Item) -> str:
-    ranks, _ = _read_ranking(request, item)
+    ranks = _read_ranking(request, item)[0]
     actions.make_gold(
         item=item, actor=current_user(request), ranks=ranks, explanation=request.POST.get("note", "")
     )
-    return f"Item {item.pk} is a gold item now and is shown at the project's gold rate."
+    return _("Item %(item)s is a gold item now and is shown at the project's gold rate.") % {"item": item.pk}
 
 
 def _retire(request: HttpRequest, item: Item) -> str:
     actions.retire(item=item, actor=current_user(request), reason=request.POST.get("reason", ""))
-    return f"Item {item.pk} is retired. Its judgments are kept."
+    return _("Item %(item)s is retired. Its judgments are kept.") % {"item": item.pk}
 
 
 def _reopen(request: HttpRequest, item: Item) -> str:
     actions.reopen(item=item, actor=current_user(request))
-    return f"Item {item.pk} is back in the queue."
+    return _("Item %(item)s is back in the queue.") % {"item": item.pk}
 
 
 def _dismiss(request: HttpRequest, item: Item) -> str:
     actions.dismiss(item=item)
-    return f"The review requests of item {item.pk} are resolved."
+    return _("The review requests of item %(item)s are resolved.") % {"item": item.pk}
 
 
 DECISIONS: dict[str, Callable[[HttpRequest, Item], str]] = {

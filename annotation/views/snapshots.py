@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
 from annotation import analytics, queries
@@ -21,8 +23,6 @@ from annotation.forms.data import FreezeForm
 from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
 from annotation.models import Member, Project, Snapshot
-
-FORMAT_WORDS = {name: format.about for name, format in FORMATS.items()}
 
 
 @login_required
@@ -47,7 +47,8 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(
                 request,
-                f"{snapshot} is created, with {snapshot.summary}.",
+                _("%(snapshot)s is created, with %(contents)s.")
+                % {"snapshot": snapshot, "contents": snapshot.summary},
             )
             return redirect("snapshots", slug)
     return _page(request, me, form)
@@ -66,9 +67,7 @@ def snapshot(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "others": me.project.snapshots.exclude(pk=frozen.pk),
         "card": as_html(render_card(frozen.manifest)) if frozen.manifest else "",
         "runs": frozen.runs.select_related("output").order_by("id"),
-        "formats": FORMAT_WORDS,
-        "votes": VOTES,
-    }
+    } | _export_choices()
     return render(request, "annotation/snapshot.html", context)
 
 
@@ -139,6 +138,14 @@ def _file(snapshot: Snapshot) -> Path:
     return path
 
 
+def _export_choices() -> dict[str, Any]:
+    """The formats and the ways to pool votes, each with its description."""
+    return {
+        "formats": {name: _(format.about) for name, format in FORMATS.items()},
+        "votes": {name: _(words) for name, words in VOTES.items()},
+    }
+
+
 def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
     project = me.project
     snapshots = list(project.snapshots.select_related("created_by"))
@@ -150,7 +157,5 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "imported": analytics.imported_count(project),
         "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
         "splits": queries.split_counts(project),
-        "formats": FORMAT_WORDS,
-        "votes": VOTES,
-    }
+    } | _export_choices()
     return render(request, "annotation/snapshots.html", context, status=422 if form.errors else 200)

@@ -19,6 +19,7 @@ from annotation.imports.dataset_formats.tables import PALATE, TABLE_FORMATS
 from annotation.imports.dataset_formats.trees import TREE_FORMATS
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.prompt_schema import RowError
+from annotation.logic.translation import gettext as _
 
 __all__ = [
     "COLUMN_ROLES",
@@ -49,9 +50,12 @@ def detect_format(row: JsonObject) -> DatasetFormat:
     matching = [format for format in DATASET_FORMATS.values() if format.matches(row)]
     if matching:
         return max(matching, key=lambda matched: len(matched.required))
-    columns = ", ".join(sorted(str(name) for name in row)[:12]) or "none"
+    columns = ", ".join(sorted(str(name) for name in row)[:12]) or _("none")
     raise UnknownFormat(
-        f"unknown format: its columns are {columns}. Call one of them prompt, or map the columns to their roles."
+        _(
+            "unknown format: its columns are %(columns)s. Call one of them prompt, or map the columns to their roles."
+        )
+        % {"columns": columns}
     )
 
 

@@ -19,6 +19,7 @@ from annotation.imports.preferences import (
 )
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from annotation.logic.splits import digest
+from annotation.logic.translation import gettext as _
 
 Detect = Callable[[JsonObject], DatasetFormat]
 
@@ -49,7 +50,7 @@ def _judge_label_studio(row: JsonObject) -> list[Preference]:
                 )
             )
     if row["annotations"] and not preferences:
-        raise NoPreference("annotations that are not pairwise choices")
+        raise NoPreference(_("annotations that are not pairwise choices"))
     return preferences
 
 
@@ -72,13 +73,13 @@ def _judge_argilla(row: JsonObject, prompt: ImportedPrompt) -> list[Preference]:
         elif isinstance(value, list) and all(isinstance(v, dict) and "rank" in v for v in value):
             given = {_plain(as_text(one.get("value"))): as_number(one["rank"]) for one in value}
             if set(given) != set(columns):
-                raise NoPreference("rankings of other values than the fields with answers")
+                raise NoPreference(_("rankings of other values than the fields with answers"))
             ranks = ranks_by_score([-given[column] for column in columns])
         else:
             continue
         preferences.append(Preference(ranks, annotator=annotator[:200]))
     if row["responses"] and not preferences:
-        raise NoPreference("responses that are neither rankings nor the best answer's name")
+        raise NoPreference(_("responses that are neither rankings nor the best answer's name"))
     return preferences
 
 
@@ -109,7 +110,7 @@ def tool_formats(detect: Detect) -> tuple[DatasetFormat, ...]:
         def convert(row: JsonObject) -> ImportedPrompt:
             data = row[column]
             if not isinstance(data, dict):
-                raise RowError(f"{column}: not an object")
+                raise RowError(_("%(column)s: not an object") % {"column": column})
             try:
                 format = detect(data)
                 prompt = format.convert(data)

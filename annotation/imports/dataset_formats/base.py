@@ -20,6 +20,8 @@ from annotation.imports.prompt_schema import (
 )
 from annotation.logic.limits import MAX_RESPONSES
 from annotation.logic.splits import prompt_digest
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 
 class NotComparable(ValueError):
@@ -31,6 +33,7 @@ class DatasetFormat:
     """A dataset's format. Every column that it may have is declared, so that none is left out in silence.
 
     Args:
+        title: in English; it is translated where it is shown.
         required: columns without which a row is not of this format.
         optional: further columns that `convert` reads.
         metadata: columns that are kept as the prompt's metadata.
@@ -106,20 +109,22 @@ def build_prompt(
     """
     filled = [(n, answer) for n, answer in enumerate(answers, start=1) if not is_empty(answer.text)]
     if len(answers) > 1 and len(filled) < 2:
-        raise NotComparable("fewer than two of the answers have a text")
+        raise NotComparable(_("fewer than two of the answers have a text"))
     if answers and not filled:
-        raise NotComparable("the answer is empty")
+        raise NotComparable(_("the answer is empty"))
     if len(filled) > MAX_RESPONSES:
-        raise RowError(f"{len(filled)} answers, an item has at most {MAX_RESPONSES}")
+        raise RowError(
+            _("%(n)s answers, an item has at most %(most)s") % {"n": len(filled), "most": MAX_RESPONSES}
+        )
     responses = [
         ImportedResponse(
-            read_text(answer.text, f"answer {number}"),
+            read_text(answer.text, _("answer %(n)s") % {"n": number}),
             read_author(answer.author),
             {name: value for name, value in answer.metadata.items() if value is not None},
         )
         for number, answer in filled
     ]
-    empty = ["empty answers"] * (len(answers) - len(filled))
+    empty = [_("empty answers")] * (len(answers) - len(filled))
     return ImportedPrompt(
         prompt_digest(messages)[:16],
         messages,
@@ -145,7 +150,7 @@ def objects(value: object, name: str) -> list[JsonObject]:
         RowError: it is not.
     """
     if not isinstance(value, list) or not all(isinstance(part, dict) for part in value):
-        raise RowError(f"{name}: not a list of objects")
+        raise RowError(_("%(name)s: not a list of objects") % {"name": name})
     return value
 
 
@@ -160,10 +165,10 @@ def read_json_text(value: object, name: str) -> object:
     try:
         return decode_json(read_text(value, name))
     except (json.JSONDecodeError, RecursionError):
-        raise RowError(f"{name}: not JSON") from None
+        raise RowError(_("%(name)s: not JSON") % {"name": name}) from None
 
 
-LATER_TURNS = "turns after the first answers that differ"
+LATER_TURNS = gettext_noop("turns after the first answers that differ")
 _ROLE_OF = {"human": "user", "gpt": "assistant", "prompter": "user", "bot": "assistant"}
 
 
@@ -176,17 +181,22 @@ def read_conversation(value: object, name: str) -> list[Message]:
         RowError: it is not, or has what cannot be shown: calls of tools, images.
     """
     if not isinstance(value, list) or not value:
-        raise RowError(f"{name}: not a list of messages")
+        raise RowError(_("%(name)s: not a list of messages") % {"name": name})
     messages = []
     for n, message in enumerate(value):
         if not isinstance(message, dict):
-            raise RowError(f"{name}[{n}]: not a message")
+            raise RowError(_("%(name)s[%(n)s]: not a message") % {"name": name, "n": n})
         role = message.get("role", message.get("from"))
         if message.get("tool_calls") or message.get("function_call") or role in TOOL_ROLES:
-            raise RowError(f"{name}[{n}]: a call of a tool, which cannot be shown")
+            raise RowError(
+                _("%(name)s[%(n)s]: a call of a tool, which cannot be shown") % {"name": name, "n": n}
+            )
         role = _ROLE_OF.get(role, role) if isinstance(role, str) else role
         if role not in ROLES:
-            raise RowError(f"{name}[{n}]: not a message with the role of {', '.join(ROLES)}")
+            raise RowError(
+                _("%(name)s[%(n)s]: not a message with the role of %(roles)s")
+                % {"name": name, "n": n, "roles": ", ".join(ROLES)}
+            )
         content = message["content"] if "content" in message else message.get("value")
         messages.append({"role": role, "content": read_content(content, f"{name}[{n}].content")})
     return messages
@@ -207,7 +217,10 @@ def read_content(value: object, name: str) -> str:
     for n, part in enumerate(value):
         if not isinstance(part, dict) or part.get("type") != "text":
             type = part.get("type") if isinstance(part, dict) else None
-            raise RowError(f"{name}[{n}]: a part of type {str(type)[:20]!r}, only text can be shown")
+            raise RowError(
+                _("%(name)s[%(n)s]: a part of type %(type)s, only text can be shown")
+                % {"name": name, "n": n, "type": repr(str(type)[:20])}
+            )
         texts.append(read_text(part.get("text"), f"{name}[{n}].text"))
     return read_text("\n\n".join(texts), name)
 
@@ -223,9 +236,9 @@ def read_answer(value: object, name: str, prompt: list[Message]) -> str:
         return value
     messages = read_conversation([value] if isinstance(value, dict) else value, name)
     if messages[-1]["role"] != "assistant":
-        raise RowError(f"{name}: its last message is not the assistant's")
+        raise RowError(_("%(name)s: its last message is not the assistant's") % {"name": name})
     if messages[:-1] and messages[:-1] != prompt and messages[:-1] != prompt[1:]:
-        raise NotComparable("the conversations differ before the answer")
+        raise NotComparable(_("the conversations differ before the answer"))
     return messages[-1]["content"]
 
 
@@ -241,17 +254,17 @@ def pair_of_conversations(
     while shared < min(len(first), len(second)) and first[shared] == second[shared]:
         shared += 1
     if shared == len(first) == len(second):
-        raise NotComparable("the answers are the same")
+        raise NotComparable(_("the answers are the same"))
     if shared in (len(first), len(second)):
-        raise NotComparable("one conversation is the beginning of the other")
+        raise NotComparable(_("one conversation is the beginning of the other"))
     start, a, b = first[:shared], first[shared], second[shared]
     if not start or start[-1]["role"] != "user" or not a["role"] == b["role"] == "assistant":
-        raise NotComparable("the conversations differ before the answer")
+        raise NotComparable(_("the conversations differ before the answer"))
     more = len(first) > shared + 1 or len(second) > shared + 1
     return build_prompt(
         start,
         [Answer(a["content"], authors[0]), Answer(b["content"], authors[1])],
-        left_out=[LATER_TURNS] if more else [],
+        left_out=[_(LATER_TURNS)] if more else [],
     )
 
 
@@ -274,7 +287,7 @@ def read_transcript(value: object, name: str) -> list[Message]:
     messages: list[Message] = []
     for role, turn in zip(speakers, _TURN.split(text)[1:], strict=True):
         if not turn.strip():
-            raise NotComparable("a turn is empty")
+            raise NotComparable(_("a turn is empty"))
         if messages and messages[-1]["role"] == role:
             messages[-1]["content"] += "\n\n" + turn.strip()
         else:

@@ -31,6 +31,8 @@ from annotation.imports.preferences import (
     read_time,
 )
 from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 
 def _helpsteer3(row: JsonObject) -> ImportedPrompt:
@@ -63,7 +65,7 @@ def _arena_table(row: JsonObject) -> ImportedPrompt:
     length = min(map(len, turns))
     last = next((n for n in range(length) if turns[1][n] != turns[2][n]), None)
     if last is None:
-        raise NotComparable("the answers are the same")
+        raise NotComparable(_("the answers are the same"))
     messages: list[Message] = []
     for n in range(last + 1):
         messages.append({"role": "user", "content": read_text(turns[0][n], f"prompt[{n}]")})
@@ -72,7 +74,7 @@ def _arena_table(row: JsonObject) -> ImportedPrompt:
     return build_prompt(
         messages,
         [Answer(turns[1][last], row.get("model_a")), Answer(turns[2][last], row.get("model_b"))],
-        left_out=[LATER_TURNS] if max(map(len, turns)) > last + 1 else [],
+        left_out=[_(LATER_TURNS)] if max(map(len, turns)) > last + 1 else [],
     )
 
 
@@ -81,11 +83,11 @@ def _read_turns(value: object, name: str) -> list[object]:
         try:
             value = json.loads(value)
         except (ValueError, RecursionError):
-            raise RowError(f"{name}: not a JSON list") from None
+            raise RowError(_("%(name)s: not a JSON list") % {"name": name}) from None
     if not isinstance(value, list):
         return [value]
     if not value or value[0] is None:
-        raise NotComparable("a turn is empty")
+        raise NotComparable(_("a turn is empty"))
     return value
 
 
@@ -124,7 +126,7 @@ def _webgpt(row: JsonObject) -> ImportedPrompt:
 def _summaries(row: JsonObject) -> ImportedPrompt:
     info = row["info"]
     if not isinstance(info, dict):
-        raise RowError("info: not an object")
+        raise RowError(_("info: not an object"))
     name = "post" if info.get("post") else "article"
     answers = [
         Answer(summary.get("text"), summary.get("policy"), {"note": summary.get("note") or None})
@@ -154,7 +156,7 @@ def _judge_helpsteer3(row: JsonObject) -> list[Preference]:
     """Each annotator's preference, or the overall one where the row has no other."""
     individual = row.get("individual_preference") or []
     if not isinstance(individual, list) or not all(isinstance(one, dict) for one in individual):
-        raise NoPreference("individual preferences that are not a list of objects")
+        raise NoPreference(_("individual preferences that are not a list of objects"))
     if not individual:
         return [from_strength(row.get("overall_preference"))]
     overall = {"overall_preference": row.get("overall_preference")}
@@ -206,7 +208,7 @@ def _judge_arena_table(row: JsonObject) -> list[Preference]:
         return _judge_arena(row)
     winners = [name for name in ("model_a", "model_b", "tie") if as_number(row.get(f"winner_{name}"))]
     if len(winners) != 1:
-        raise NoPreference("rows without one winner")
+        raise NoPreference(_("rows without one winner"))
     return [Preference(choose(winners[0], _WINNERS))]
 
 
@@ -249,7 +251,7 @@ def _judge_multipref(row: JsonObject) -> list[Preference]:
         for one in objects(row.get(name) or [], name):
             said = as_text(one.get("overall_pref")).lower()
             if said not in _MULTIPREF:
-                raise NoPreference(f"rows whose preference is {said[:30]!r}")
+                raise NoPreference(_("rows whose preference is %(value)s") % {"value": repr(said[:30])})
             ranks, degree = _MULTIPREF[said]
             details = {key: one[key] for key in one if key not in ("overall_pref", "evaluator")}
             preferences.append(
@@ -287,7 +289,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "nemo-rl",
-        "NeMo RL preferences",
+        gettext_noop("NeMo RL preferences"),
         ("context", "completions"),
         _nemo_rl,
         condition=lambda row: isinstance(row["context"], list),
@@ -295,7 +297,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "helpsteer2-preference",
-        "HelpSteer2 preferences",
+        gettext_noop("HelpSteer2 preferences"),
         ("prompt", "response_1", "response_2", "preference_strength"),
         _helpsteer2_pairs,
         metadata=("split",),
@@ -317,7 +319,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "arena-table",
-        "Chatbot Arena, as a table",
+        gettext_noop("Chatbot Arena, as a table"),
         ("prompt", "response_a", "response_b", "model_a", "model_b"),
         _arena_table,
         metadata=_ARENA_METADATA,
@@ -357,7 +359,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "webgpt",
-        "WebGPT comparisons",
+        gettext_noop("WebGPT comparisons"),
         ("question", "answer_0", "answer_1"),
         _webgpt,
         optional=("quotes_0", "quotes_1"),
@@ -368,7 +370,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "summaries",
-        "OpenAI's comparisons of summaries",
+        gettext_noop("OpenAI's comparisons of summaries"),
         ("info", "summaries"),
         _summaries,
         metadata=("worker", "batch", "split"),
@@ -393,7 +395,7 @@ COMPARISON_FORMATS = (
     ),
     DatasetFormat(
         "prometheus",
-        "Prometheus preferences",
+        gettext_noop("Prometheus preferences"),
         ("orig_instruction", "orig_response_A", "orig_response_B"),
         _prometheus,
         metadata=("orig_criteria", "orig_reference_answer"),

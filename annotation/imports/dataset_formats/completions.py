@@ -16,6 +16,8 @@ from annotation.imports.dataset_formats.pairs import read_prompt_column
 from annotation.imports.file_rows import JsonObject
 from annotation.imports.preferences import NoPreference, Preference, as_number, ranks_by_score
 from annotation.imports.prompt_schema import ImportedPrompt, RowError, read_messages
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 
 def _without(values: JsonObject, *names: str) -> JsonObject:
@@ -47,7 +49,7 @@ def _distilabel(row: JsonObject) -> ImportedPrompt:
     """Lists beside `generations` have an entry for each of them."""
     generations = row["generations"]
     if not isinstance(generations, list):
-        raise RowError("generations: not a list")
+        raise RowError(_("generations: not a list"))
 
     def beside(*names: str) -> list[object]:
         for name in names:
@@ -55,7 +57,9 @@ def _distilabel(row: JsonObject) -> ImportedPrompt:
             if value is None:
                 continue
             if not isinstance(value, list) or len(value) != len(generations):
-                raise RowError(f"{name}: not a list with an entry for each of the generations")
+                raise RowError(
+                    _("%(name)s: not a list with an entry for each of the generations") % {"name": name}
+                )
             return value
         return [None] * len(generations)
 
@@ -118,7 +122,7 @@ def _judge_nectar(row: JsonObject) -> list[Preference]:
 def _judge_distilabel(row: JsonObject) -> list[Preference]:
     ratings = row.get("ratings")
     if not isinstance(ratings, list):
-        raise NoPreference("rows without a preference")
+        raise NoPreference(_("rows without a preference"))
     return [Preference(ranks_by_score(ratings))]
 
 
@@ -165,7 +169,7 @@ COMPLETION_FORMATS = (
     ),
     DatasetFormat(
         "trl-completion",
-        "TRL prompts and completions",
+        gettext_noop("TRL prompts and completions"),
         ("prompt", "completion"),
         _trl_completion,
         optional=("label",),
@@ -175,7 +179,7 @@ COMPLETION_FORMATS = (
     ),
     DatasetFormat(
         "messages",
-        "OpenAI messages",
+        gettext_noop("OpenAI messages"),
         ("messages",),
         _messages,
         metadata=("id", "source"),

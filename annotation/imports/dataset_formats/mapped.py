@@ -18,21 +18,23 @@ from annotation.imports.preferences import Preference, as_text, choose
 from annotation.imports.prompt_schema import ImportedPrompt, read_id, read_messages, read_text
 from annotation.logic.ranking import LETTERS
 from annotation.logic.storable_text import storage_problem
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 COLUMN_ROLES = {
-    "prompt": "Prompt",
-    "answer": "Answer",
-    "system": "System message",
-    "context": "Text before the prompt",
-    "id": "ID",
-    "tag": "Tag",
-    "preference": "The better answer",
-    "annotator": "Who judged",
-    "metadata": "Metadata",
-    "left out": "Leave out",
+    "prompt": gettext_noop("Prompt"),
+    "answer": gettext_noop("Answer"),
+    "system": gettext_noop("System message"),
+    "context": gettext_noop("Text before the prompt"),
+    "id": gettext_noop("ID"),
+    "tag": gettext_noop("Tag"),
+    "preference": gettext_noop("The better answer"),
+    "annotator": gettext_noop("Who judged"),
+    "metadata": gettext_noop("Metadata"),
+    "left out": gettext_noop("Leave out"),
 }
-"""What a column may be. There may be several answers, tags, columns of metadata and columns that are left out. The better
-answer is given by its column's name, its letter (A is the first), its number from 1, or `tie`."""
+"""What a column may be, in English. There may be several answers, tags, columns of metadata and columns that are left out. The
+better answer is given by its column's name, its letter (A is the first), its number from 1, or `tie`."""
 _ONCE = ("prompt", "system", "context", "id", "preference", "annotator")
 
 ColumnMapping = Mapping[str, str]
@@ -81,17 +83,21 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
     """
     for column, role in mapping.items():
         if problem := storage_problem(column):
-            raise MappingError(f"The name of a column {problem}.")
+            raise MappingError(_("The name of a column %(problem)s.") % {"problem": problem})
         if not isinstance(role, str) or role not in COLUMN_ROLES:
             raise MappingError(
-                f"{column}: {str(role)[:40]!r} is none of the roles {', '.join(COLUMN_ROLES)}."
+                _("%(column)s: %(role)s is none of the roles %(roles)s.")
+                % {"column": column, "role": repr(str(role)[:40]), "roles": ", ".join(COLUMN_ROLES)}
             )
     columns = {role: [c for c, its_role in mapping.items() if its_role == role] for role in COLUMN_ROLES}
     for role in _ONCE:
         if len(columns[role]) > 1:
-            raise MappingError(f"{' and '.join(columns[role])}: only one column can be the {role}.")
+            raise MappingError(
+                _("%(columns)s: only one column can be the %(role)s.")
+                % {"columns": _(" and ").join(columns[role]), "role": role}
+            )
     if not columns["prompt"]:
-        raise MappingError("No column is the prompt.")
+        raise MappingError(_("No column is the prompt."))
 
     def only(row: JsonObject, role: str) -> object:
         return row.get(columns[role][0]) if columns[role] else None
@@ -137,7 +143,7 @@ def mapped_format(mapping: ColumnMapping) -> MappedFormat:
     required = (*columns["prompt"], *columns["answer"])
     return MappedFormat(
         "mapped",
-        "Columns mapped by hand",
+        gettext_noop("Columns mapped by hand"),
         required,
         convert,
         judge=judge if columns["preference"] else None,

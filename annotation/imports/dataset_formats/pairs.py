@@ -19,6 +19,8 @@ from annotation.imports.file_rows import JsonObject
 from annotation.imports.preferences import FIRST, Preference
 from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
 from annotation.logic.degrees import MARGINS
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 
 def read_prompt_column(row: JsonObject) -> list[Message]:
@@ -59,11 +61,11 @@ def _split_at_common_prefix(chosen: str, rejected: str) -> ImportedPrompt:
     shared = chosen[: next(differences, min(len(chosen), len(rejected)))]
     end = max(shared.rfind(blank) for blank in " \n")
     if chosen == rejected:
-        raise NotComparable("the answers are the same")
+        raise NotComparable(_("the answers are the same"))
     if end < 1 or not shared[:end].strip():
-        raise NotComparable("the texts have no common prefix")
+        raise NotComparable(_("the texts have no common prefix"))
     if not chosen[end:].strip() or not rejected[end:].strip():
-        raise NotComparable("one text is the beginning of the other")
+        raise NotComparable(_("one text is the beginning of the other"))
     prompt = read_messages(shared[:end].strip())
     return build_prompt(prompt, [Answer(chosen[end:].strip()), Answer(rejected[end:].strip())])
 
@@ -80,7 +82,7 @@ def _alpaca(row: JsonObject) -> ImportedPrompt:
     if not isinstance(history, list) or not all(
         isinstance(turn, list) and len(turn) == 2 for turn in history
     ):
-        raise RowError("history: not a list of [question, answer]")
+        raise RowError(_("history: not a list of [question, answer]"))
     for n, (question, answer) in enumerate(history):
         messages.append({"role": "user", "content": read_text(question, f"history[{n}][0]")})
         messages.append({"role": "assistant", "content": read_text(answer, f"history[{n}][1]")})
@@ -104,11 +106,11 @@ def _orca(row: JsonObject) -> ImportedPrompt:
 def _openai_preference(row: JsonObject) -> ImportedPrompt:
     given = row.get("input")
     if not isinstance(given, dict):
-        raise RowError("input: not an object with messages")
+        raise RowError(_("input: not an object with messages"))
     if unknown := {name for name in given if given[name]} - {"messages", "tools", "parallel_tool_calls"}:
-        raise RowError(f"input: unknown field {min(unknown)!r}")
+        raise RowError(_("input: unknown field %(field)s") % {"field": repr(min(unknown))})
     if given.get("tools"):
-        raise RowError("input.tools: tools, which cannot be shown")
+        raise RowError(_("input.tools: tools, which cannot be shown"))
     messages = read_messages(read_conversation(given.get("messages"), "input.messages"))
     names = ("preferred_output", "non_preferred_output")
     return build_prompt(
@@ -142,7 +144,7 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "ultrafeedback-binarized",
-        "UltraFeedback, binarized",
+        gettext_noop("UltraFeedback, binarized"),
         ("prompt", "chosen", "rejected", "score_chosen", "score_rejected"),
         _binarized,
         metadata=("prompt_id", "source"),
@@ -153,7 +155,7 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "trl",
-        "TRL preferences",
+        gettext_noop("TRL preferences"),
         ("prompt", "chosen", "rejected"),
         _trl,
         metadata=("id", "prompt_id", "source"),
@@ -162,7 +164,7 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "alpaca-ranking",
-        "Alpaca preferences",
+        gettext_noop("Alpaca preferences"),
         ("instruction", "chosen", "rejected"),
         _alpaca,
         optional=("input", "history"),
@@ -171,7 +173,7 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "orca-pairs",
-        "Orca pairs",
+        gettext_noop("Orca pairs"),
         ("question", "chosen", "rejected"),
         _orca,
         metadata=("id", "source"),
@@ -180,7 +182,7 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "sharegpt-ranking",
-        "ShareGPT preferences",
+        gettext_noop("ShareGPT preferences"),
         ("conversations", "chosen", "rejected"),
         _sharegpt,
         metadata=("id", "source"),
@@ -188,14 +190,14 @@ PAIR_FORMATS = (
     ),
     DatasetFormat(
         "openai-preference",
-        "OpenAI preference fine-tuning",
+        gettext_noop("OpenAI preference fine-tuning"),
         ("input", "preferred_output", "non_preferred_output"),
         _openai_preference,
         judge=_chosen_first,
     ),
     DatasetFormat(
         "trl-implicit",
-        "TRL preferences with an implicit prompt",
+        gettext_noop("TRL preferences with an implicit prompt"),
         ("chosen", "rejected"),
         _trl_implicit,
         metadata=("id", "prompt_id", "source"),

@@ -17,6 +17,8 @@ from annotation.imports.file_rows import JsonObject
 from annotation.imports.preferences import NoPreference, Preference
 from annotation.imports.prompt_schema import FIELDS, ImportedPrompt, read_judgment, read_messages, read_prompt
 from annotation.logic import ranking
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 _ANSWER_COLUMN = re.compile(r"(?:response|answer|completion|output)[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
 _MODEL_COLUMN = re.compile(r"model[ _-]?(?:[1-9]|[a-i])", re.IGNORECASE)
@@ -108,13 +110,13 @@ def _details(text: object) -> JsonObject:
 
 def _read_ranks(ranks: object) -> list[int]:
     if not isinstance(ranks, list) or len(ranks) < 2 or not all(type(r) is int and r >= 1 for r in ranks):
-        raise NoPreference("rows whose ranks are not a list of numbers")
+        raise NoPreference(_("rows whose ranks are not a list of numbers"))
     return ranking.dense(ranks)
 
 
 PALATE = DatasetFormat(
     "palate",
-    "Palate (prompt + responses)",
+    gettext_noop("Palate (prompt + responses)"),
     ("prompt",),
     _palate,
     optional=FIELDS,
@@ -126,7 +128,7 @@ TABLE_FORMATS = (
     PALATE,
     DatasetFormat(
         "rankings",
-        "Palate's export rankings",
+        gettext_noop("Palate's export rankings"),
         ("prompt", "responses", "ranks"),
         lambda row: read_prompt({name: row[name] for name in ("prompt", "responses")}),
         preferences=("ranks",),
@@ -134,7 +136,7 @@ TABLE_FORMATS = (
     ),
     DatasetFormat(
         "raw",
-        "Palate's export raw",
+        gettext_noop("Palate's export raw"),
         ("judgment", "prompt_id", "messages", "responses", "ranks"),
         _raw,
         optional=("tags", "metadata"),
@@ -158,7 +160,7 @@ TABLE_FORMATS = (
     ),
     DatasetFormat(
         "table",
-        "Table of prompts and answers",
+        gettext_noop("Table of prompts and answers"),
         ("prompt",),
         _table,
         metadata=("id", "source"),
@@ -168,7 +170,7 @@ TABLE_FORMATS = (
     ),
     DatasetFormat(
         "prompts",
-        "Prompts",
+        gettext_noop("Prompts"),
         ("prompt",),
         _prompts,
         metadata=("id", "source"),

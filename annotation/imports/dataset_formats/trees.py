@@ -24,6 +24,8 @@ from annotation.imports.preferences import (
 )
 from annotation.imports.prompt_schema import ImportedPrompt, Message, RowError, read_messages, read_text
 from annotation.logic.limits import MAX_RESPONSES
+from annotation.logic.translation import gettext as _
+from annotation.logic.translation import gettext_noop
 
 # --- OpenAssistant ------------------------------------------------------------------------------------------------
 
@@ -63,15 +65,17 @@ def _questions(row: JsonObject) -> list[JsonObject]:
         if 2 <= len(replies) <= MAX_RESPONSES:
             found.append({"path": path, "replies": replies, "question": node, "about_tree": about_tree})
         elif len(replies) > MAX_RESPONSES:
-            skipped.append(f"questions with more than {MAX_RESPONSES} answers")
+            skipped.append(_("questions with more than %(most)s answers") % {"most": MAX_RESPONSES})
         if path.length + 2 > MAX_TURNS:
-            skipped += [f"answers after {MAX_TURNS} turns"] * sum(bool(_replies(reply)) for reply in replies)
+            skipped += [_("answers after %(turns)s turns") % {"turns": MAX_TURNS}] * sum(
+                bool(_replies(reply)) for reply in replies
+            )
         else:
             for reply in reversed(replies):
                 answered = path.longer("assistant", reply)
                 open_nodes += [(child, answered) for child in reversed(_replies(reply))]
     if not found:
-        raise NotComparable("trees without a question that has two to nine answers")
+        raise NotComparable(_("trees without a question that has two to nine answers"))
     found[0]["skipped"] = skipped  # the first part of a row stands for the row
     return found
 
@@ -98,7 +102,7 @@ class _Path:
 
 def _node(value: object, name: str) -> JsonObject:
     if not isinstance(value, dict):
-        raise RowError(f"{name}: not a message")
+        raise RowError(_("%(name)s: not a message") % {"name": name})
     return value
 
 
@@ -115,7 +119,7 @@ def _convert_question(row: JsonObject) -> ImportedPrompt:
     prompt = build_prompt(
         read_messages(row["path"].messages()),
         answers,
-        left_out=[*["deleted answers"] * deleted, *row.get("skipped", ())],
+        left_out=[*[_("deleted answers")] * deleted, *row.get("skipped", ())],
     )
     about = row["question"] | row["about_tree"]
     prompt.metadata.update({n: about[n] for n in (*_KEPT, *_OF_TREE) if about.get(n) is not None})
@@ -136,19 +140,20 @@ def join_messages(rows: Iterator[FileRow]) -> Iterator[FileRow]:
     for tree, group in groupby(rows, tree_of):
         if not tree:
             for row in group:
-                error = row.error or "message_tree_id: missing"
+                error = row.error or _("message_tree_id: missing")
                 yield FileRow(row.number, None, row.position, error)
             continue
         members = list(islice(group, MAX_MESSAGES))
         for row in group:  # noqa: B031 - what is left of the same group
-            error = f"message_tree_id: more than {MAX_MESSAGES:,} messages"
+            error = _("message_tree_id: more than %(most)s messages") % {"most": f"{MAX_MESSAGES:,}"}
             yield FileRow(row.number, None, row.position, error)
         root = _tree(members)
         joined = root and {"message_tree_id": tree, "prompt": root}
         error = (
             ""
             if joined
-            else f"message_tree_id: the messages of {tree!r} are no tree, or do not stand together"
+            else _("message_tree_id: the messages of %(tree)s are no tree, or do not stand together")
+            % {"tree": repr(tree)}
         )
         rows_of_tree = tuple(row.values for row in members if row.values)
         yield FileRow(members[0].number, joined, members[-1].position, error, rows_of_tree)
@@ -196,11 +201,11 @@ def _rated_question(row: JsonObject) -> tuple[list[Message], dict[str, JsonObjec
     for name in ("snapshot", "chat", "chat", "history", "messages"):
         nodes = nodes.get(name) if isinstance(nodes, dict) else None
     if not isinstance(nodes, dict):
-        raise RowError("snapshot: no chat with a history of messages")
+        raise RowError(_("snapshot: no chat with a history of messages"))
     meta = row["meta"]
     rated = nodes.get(as_text(meta.get("message_id"))) if isinstance(meta, dict) else None
     if not isinstance(rated, dict):
-        raise NotComparable("the chat does not have the answer that was rated")
+        raise NotComparable(_("the chat does not have the answer that was rated"))
     path: list[Message] = []
     node = nodes.get(as_text(rated.get("parentId")))
     question = node
@@ -208,12 +213,12 @@ def _rated_question(row: JsonObject) -> tuple[list[Message], dict[str, JsonObjec
         path.append({"role": as_text(node.get("role")), "content": _content(node)})
         node = nodes.get(as_text(node.get("parentId")))
     if not isinstance(question, dict):
-        raise NotComparable("the answer that was rated has no question")
+        raise NotComparable(_("the answer that was rated has no question"))
     children = question.get("childrenIds")
     ids = [as_text(id) for id in children] if isinstance(children, list) else []
     answers = {id: nodes[id] for id in ids if isinstance(nodes.get(id), dict)}
     if len(answers) < 2 or as_text(meta.get("message_id")) not in answers:
-        raise NotComparable("the question has no other answers than the one that was rated")
+        raise NotComparable(_("the question has no other answers than the one that was rated"))
     return read_messages(path[::-1]), answers
 
 
@@ -225,8 +230,8 @@ def _judge_open_webui(row: JsonObject) -> list[Preference]:
     """A thumb up: better than the other answers; a thumb down: worse."""
     data, meta = row["data"], row["meta"]
     if not isinstance(data, dict) or data.get("rating") not in (1, -1, "1", "-1"):
-        raise NoPreference("rows without a thumb up or down")
-    _, answers = _rated_question(row)
+        raise NoPreference(_("rows without a thumb up or down"))
+    answers = _rated_question(row)[1]
     rank = {1: (1, 2), -1: (2, 1)}[int(data["rating"])]
     ranks = [rank[id != as_text(meta.get("message_id"))] for id in answers]
     return [
@@ -242,7 +247,7 @@ def _judge_open_webui(row: JsonObject) -> list[Preference]:
 TREE_FORMATS = (
     DatasetFormat(
         "oasst-trees",
-        "OpenAssistant trees",
+        gettext_noop("OpenAssistant trees"),
         ("message_tree_id", "prompt"),
         _convert_question,
         split=_questions,
@@ -253,7 +258,7 @@ TREE_FORMATS = (
     ),
     DatasetFormat(
         "oasst-messages",
-        "OpenAssistant messages",
+        gettext_noop("OpenAssistant messages"),
         ("message_id", "parent_id", "message_tree_id", "text", "role"),
         _convert_question,
         split=_questions,
@@ -264,7 +269,7 @@ TREE_FORMATS = (
     ),
     DatasetFormat(
         "open-webui",
-        "Open WebUI feedback",
+        gettext_noop("Open WebUI feedback"),
         ("data", "meta", "snapshot"),
         _open_webui,
         judge=_judge_open_webui,
