@@ -265,9 +265,7 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
     except ValueError:
         temperatures = []
     if not 1 <= len(temperatures) <= 9 or not all(0 < temperature <= 10 for temperature in temperatures):
-        raise ConfigError(
-            "temperatures", _(_("must be one to nine numbers from 0 to 10, separated by commas."))
-        )
+        raise ConfigError("temperatures", _("must be one to nine numbers from 0 to 10, separated by commas."))
     if settings.start == "base" and recipe and not RECIPES[recipe].stages_of(Demonstrations):
-        raise ConfigError("start", _(_("the base model needs a recipe that trains on demonstrations.")))
+        raise ConfigError("start", _("the base model needs a recipe that trains on demonstrations."))
     return settings
