@@ -22,12 +22,14 @@ class MetricLabel:
     percent: bool = False
 
 
+# “50% is” looks like a placeholder of Python's: where a text has such words, a comment says that it is none
 METRIC_LABELS: dict[str, MetricLabel] = {
     metric.name: metric
     for metric in (
         MetricLabel(
             "agreement",
             _("Accuracy"),
+            # xgettext:no-python-format
             _("How often it agrees with people on the pairs below; 50% is chance."),
             True,
         ),
@@ -50,12 +52,14 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         MetricLabel(
             "held_out_accuracy",
             _("Held-out accuracy"),
+            # xgettext:no-python-format
             _("How often it agrees with people on held-out prompts; 50% is chance."),
             True,
         ),
         MetricLabel(
             "criteria_accuracy",
             _("Accuracy by criterion"),
+            # xgettext:no-python-format
             _(
                 "How often the scores by criterion agree with the ratings on held-out prompts, on average over the criteria; 50%"
                 " is chance."
