@@ -59,8 +59,8 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         MetricLabel(
             "criteria_accuracy",
             _("Accuracy by criterion"),
-            # xgettext:no-python-format
             _(
+                # xgettext:no-python-format
                 "How often the scores by criterion agree with the ratings on held-out prompts, on average over the criteria; 50%"
                 " is chance."
             ),

@@ -44,6 +44,7 @@ class LoopForm(forms.Form):
         recipe = loop.recipe if loop else "dpo"
         self.fields["recipe"] = forms.ChoiceField(
             choices=[(item.name, _(item.title)) for item in RECIPES.values()],
+            label=_("Recipe"),
             initial=recipe,
             widget=forms.RadioSelect,
         )

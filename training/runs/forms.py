@@ -149,6 +149,7 @@ class RunForm(forms.Form):
         snapshots = Snapshot.objects.filter(project=self.project)
         self.fields["snapshot"] = SnapshotChoice(
             snapshots,
+            label=_("Snapshot"),
             required=False,
             empty_label=None,
             initial=snapshots.first(),
