@@ -31,6 +31,8 @@ CHOICE_LABELS = {
     "uniform": gettext_lazy("random"),
     "all": gettext_lazy("all judgments"),
     "new": gettext_lazy("new judgments only"),
+    "yes": gettext_lazy("yes"),
+    "no": gettext_lazy("no"),
 }
 """Labels of the choices of `RoundSettings`."""
 
@@ -150,5 +152,6 @@ class LoopForm(forms.Form):
 
 def _value_label(setting: dataclasses.Field[Any], value: Any) -> str:
     if isinstance(value, bool):
-        return _("yes") if value else _("no")
-    return str(CHOICE_LABELS.get(value, value) if setting.metadata["choices"] else value)
+        value = "yes" if value else "no"
+    has_labels = setting.metadata["choices"] or setting.type == "bool"
+    return str(CHOICE_LABELS.get(value, value) if has_labels else value)

@@ -71,7 +71,9 @@ class RunForm(forms.Form):
         if kind == Run.Kind.GENERATE:
             self._add_generation_fields()
         for setting in dataclasses.fields(KINDS[kind]):
-            self.fields[PREFIX + setting.name] = field_of(setting)
+            field = self.fields[PREFIX + setting.name] = field_of(setting)
+            if setting.metadata["choices"]:  # the values' own names, which the help explains
+                field.widget.attrs["data-not-translated"] = True
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
         if model := self.fields["model"].initial:
