@@ -1,6 +1,10 @@
-"""The error of an action on runs, models or rounds."""
+"""The error of an action on runs, models or rounds, and how errors are shown."""
 
 from __future__ import annotations
+
+from django.utils.translation import gettext
+
+from training.configs import ConfigError
 
 
 class RunError(Exception):
@@ -9,3 +13,14 @@ class RunError(Exception):
     def __init__(self, field: str, message: str) -> None:
         super().__init__(message)
         self.field = field
+
+
+def message_of(error: ConfigError) -> str:
+    """The reason of a setting's error, in the reader's language."""
+    text = gettext(error.text)
+    return text % error.values if error.values else text
+
+
+def describe_error(error: Exception) -> str:
+    """What went wrong, in the reader's language; of a setting's error, after the name of the setting."""
+    return f"{error.field}: {message_of(error)}" if isinstance(error, ConfigError) else str(error)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
+
+from django.utils.translation import gettext
+from django.utils.translation import gettext_noop as _
 
 from annotation.logic import degrees
 
@@ -19,159 +22,185 @@ class MetricLabel:
     percent: bool = False
 
 
+# “50% is” looks like a placeholder of Python's: where a text has such words, a comment says that it is none
 METRIC_LABELS: dict[str, MetricLabel] = {
     metric.name: metric
     for metric in (
         MetricLabel(
             "agreement",
-            "Accuracy",
-            "How often it agrees with people on the pairs below; 50% is chance.",
+            _("Accuracy"),
+            # xgettext:no-python-format
+            _("How often it agrees with people on the pairs below; 50% is chance."),
             True,
         ),
         MetricLabel(
             "held_out_reward",
-            "Held-out reward",
-            "Mean reward of its answers to held-out prompts: if it falls, stop earlier.",
+            _("Held-out reward"),
+            _("Mean reward of its answers to held-out prompts: if it falls, stop earlier."),
         ),
-        MetricLabel("reward", "Reward", "Mean reward of the answers sampled for the step."),
-        MetricLabel("loss", "Loss", "The loss on the training rows."),
+        MetricLabel("reward", _("Reward"), _("Mean reward of the answers sampled for the step.")),
+        MetricLabel("loss", _("Loss"), _("The loss on the training rows.")),
         MetricLabel(
-            "held_out_loss", "Held-out loss", "The loss on held-out prompts: if it rises, stop earlier."
+            "held_out_loss", _("Held-out loss"), _("The loss on held-out prompts: if it rises, stop earlier.")
         ),
         MetricLabel(
             "accuracy",
-            "Accuracy",
-            "How often it agrees with people on the rows of the step, before the update.",
+            _("Accuracy"),
+            _("How often it agrees with people on the rows of the step, before the update."),
             True,
         ),
         MetricLabel(
             "held_out_accuracy",
-            "Held-out accuracy",
-            "How often it agrees with people on held-out prompts; 50% is chance.",
+            _("Held-out accuracy"),
+            # xgettext:no-python-format
+            _("How often it agrees with people on held-out prompts; 50% is chance."),
             True,
         ),
         MetricLabel(
             "criteria_accuracy",
-            "Accuracy by criterion",
-            "How often the scores by criterion agree with the ratings on held-out prompts, on average over the criteria; 50% is"
-            " chance.",
+            _("Accuracy by criterion"),
+            _(
+                # xgettext:no-python-format
+                "How often the scores by criterion agree with the ratings on held-out prompts, on average over the criteria; 50%"
+                " is chance."
+            ),
             True,
         ),
         MetricLabel(
-            "reward_margin", "Reward margin", "Mean reward of the chosen minus that of the rejected answer."
+            "reward_margin",
+            _("Reward margin"),
+            _("Mean reward of the chosen minus that of the rejected answer."),
         ),
         MetricLabel(
-            "reward_chosen", "Reward of chosen", "Implicit reward of the answers that people preferred."
+            "reward_chosen", _("Reward of chosen"), _("Implicit reward of the answers that people preferred.")
         ),
         MetricLabel(
             "reward_rejected",
-            "Reward of rejected",
-            "Implicit reward of the answers that people did not prefer.",
+            _("Reward of rejected"),
+            _("Implicit reward of the answers that people did not prefer."),
         ),
-        MetricLabel("reward_best", "Best reward", "Mean reward of the best answer to each prompt."),
-        MetricLabel("reward_std", "Reward deviation", "Standard deviation of the rewards."),
-        MetricLabel("kl", "KL", "KL divergence from the reference policy, in nats per answer."),
-        MetricLabel("kl_root", "Square root of KL", "The usual axis for plots of reward against KL."),
+        MetricLabel("reward_best", _("Best reward"), _("Mean reward of the best answer to each prompt.")),
+        MetricLabel("reward_std", _("Reward deviation"), _("Standard deviation of the rewards.")),
+        MetricLabel("kl", _("KL"), _("KL divergence from the reference policy, in nats per answer.")),
+        MetricLabel("kl_root", _("Square root of KL"), _("The usual axis for plots of reward against KL.")),
         MetricLabel(
-            "kl_bon", "KL of best-of-n", "KL divergence of best-of-n sampling from the policy, in nats."
+            "kl_bon", _("KL of best-of-n"), _("KL divergence of best-of-n sampling from the policy, in nats.")
         ),
         MetricLabel(
             "entropy",
-            "Entropy",
-            "Entropy of the next-token distribution, in nats; near 0 the policy repeats itself.",
+            _("Entropy"),
+            _("Entropy of the next-token distribution, in nats; near 0 the policy repeats itself."),
         ),
-        MetricLabel("length", "Tokens per answer", "Mean length of the answers."),
+        MetricLabel("length", _("Tokens per answer"), _("Mean length of the answers.")),
         MetricLabel(
             "ended",
-            "Finished answers",
-            "Answers that ended with an end token and were not cut off.",
+            _("Finished answers"),
+            _("Answers that ended with an end token and were not cut off."),
             True,
         ),
         MetricLabel(
-            "equal_groups", "Groups without signal", "Prompts whose answers all got the same reward.", True
+            "equal_groups",
+            _("Groups without signal"),
+            _("Prompts whose answers all got the same reward."),
+            True,
         ),
         MetricLabel(
             "ratio",
-            "Probability ratio",
-            "Probability of the sampled tokens now over that when they were sampled.",
+            _("Probability ratio"),
+            _("Probability of the sampled tokens now over that when they were sampled."),
         ),
-        MetricLabel("clipped", "Clipped tokens", "Tokens whose probability ratio was clipped.", True),
-        MetricLabel("policy_loss", "Policy loss", "The policy's part of the loss."),
-        MetricLabel("value_loss", "Value loss", "Squared error of the value model."),
+        MetricLabel("clipped", _("Clipped tokens"), _("Tokens whose probability ratio was clipped."), True),
+        MetricLabel("policy_loss", _("Policy loss"), _("The policy's part of the loss.")),
+        MetricLabel("value_loss", _("Value loss"), _("Squared error of the value model.")),
         MetricLabel(
             "explained_variance",
-            "Explained variance",
-            "Variance of the returns that the value model explains; 1 is best.",
+            _("Explained variance"),
+            _("Variance of the returns that the value model explains; 1 is best."),
         ),
-        MetricLabel("beta", "KL weight", "Weight of the KL penalty."),
+        MetricLabel("beta", _("KL weight"), _("Weight of the KL penalty.")),
         MetricLabel(
-            "ece", "Calibration error", "Expected difference of confidence and accuracy; 0 is best.", True
+            "ece",
+            _("Calibration error"),
+            _("Expected difference of confidence and accuracy; 0 is best."),
+            True,
         ),
         MetricLabel(
             "ece_with_margin",
-            "Calibration error with margin",
-            "The same, with the margin that was used in training.",
+            _("Calibration error with margin"),
+            _("The same, with the margin that was used in training."),
             True,
         ),
         MetricLabel(
             "annotator_agreement",
-            "Human agreement",
-            "How often two people who judged the same answers agreed: the most that a model can be expected to reach.",
+            _("Human agreement"),
+            _(
+                "How often two people who judged the same answers agreed: the most that a model can be expected to reach."
+            ),
             True,
         ),
         MetricLabel(
             "accuracy_where_repeated",
-            "Accuracy on repeated items",
-            "How often it agrees with people on items that several people judged.",
+            _("Accuracy on repeated items"),
+            _("How often it agrees with people on items that several people judged."),
             True,
         ),
-        MetricLabel("unsafe_recall", "Unsafe recall", "Unsafe answers that score below zero.", True),
-        MetricLabel("safe_recall", "Safe recall", "Safe answers that score above zero.", True),
+        MetricLabel("unsafe_recall", _("Unsafe recall"), _("Unsafe answers that score below zero."), True),
+        MetricLabel("safe_recall", _("Safe recall"), _("Safe answers that score above zero."), True),
         MetricLabel(
-            "best_step", "Best step", "The step with the lowest held-out loss, whose weights were saved."
+            "best_step",
+            _("Best step"),
+            _("The step with the lowest held-out loss, whose weights were saved."),
         ),
-        MetricLabel("lr", "Learning rate", "The learning rate of the step."),
+        MetricLabel("lr", _("Learning rate"), _("The learning rate of the step.")),
         MetricLabel(
-            "grad_norm", "Gradient norm", "Norm of the gradients before clipping; spikes are a warning."
+            "grad_norm", _("Gradient norm"), _("Norm of the gradients before clipping; spikes are a warning.")
         ),
-        MetricLabel("tokens_per_s", "Tokens per second", "Throughput."),
-        MetricLabel("mean_tokens", "Tokens per answer", "Mean length of the answers."),
+        MetricLabel("tokens_per_s", _("Tokens per second"), _("Throughput.")),
+        MetricLabel("mean_tokens", _("Tokens per answer"), _("Mean length of the answers.")),
         MetricLabel(
             "finished",
-            "Finished answers",
-            "Answers that ended with an end token and were not cut off.",
+            _("Finished answers"),
+            _("Answers that ended with an end token and were not cut off."),
             True,
         ),
-        MetricLabel("mean_chosen", "Score of chosen", "Mean score of the answers that people preferred."),
         MetricLabel(
-            "mean_rejected", "Score of rejected", "Mean score of the answers that people did not prefer."
+            "mean_chosen", _("Score of chosen"), _("Mean score of the answers that people preferred.")
         ),
-        MetricLabel("bias", "Score offset", "Subtracted from every score so that the mean is zero."),
-        MetricLabel("rankings", "Judgments", "Rankings and comparisons."),
-        MetricLabel("rows", "Judgments", "Rankings and comparisons."),
-        MetricLabel("prompts", "Prompts", "Different prompts in the data."),
-        MetricLabel("remembered", "Earlier answers", "Best answers of earlier rounds in the training data."),
-        MetricLabel("pairs", "Pairs", "Pairs of a chosen and a rejected answer in the judgments."),
-        MetricLabel("ties", "Ties", "Pairs of equal rank; they are not counted."),
+        MetricLabel(
+            "mean_rejected",
+            _("Score of rejected"),
+            _("Mean score of the answers that people did not prefer."),
+        ),
+        MetricLabel("bias", _("Score offset"), _("Subtracted from every score so that the mean is zero.")),
+        MetricLabel("rankings", _("Judgments"), _("Rankings and comparisons.")),
+        MetricLabel("rows", _("Judgments"), _("Rankings and comparisons.")),
+        MetricLabel("prompts", _("Prompts"), _("Different prompts in the data.")),
+        MetricLabel(
+            "remembered", _("Earlier answers"), _("Best answers of earlier rounds in the training data.")
+        ),
+        MetricLabel("pairs", _("Pairs"), _("Pairs of a chosen and a rejected answer in the judgments.")),
+        MetricLabel("ties", _("Ties"), _("Pairs of equal rank; they are not counted.")),
         MetricLabel(
             "truncated_prompts",
-            "Truncated prompts",
-            "Prompts over the maximum length, which lost their oldest tokens.",
+            _("Truncated prompts"),
+            _("Prompts over the maximum length, which lost their oldest tokens."),
         ),
-        MetricLabel("responses", "Answers", "Answers that were sampled."),
-        MetricLabel("answers", "Answers", "Answers that were sampled."),
-        MetricLabel("new", "New answers", "Answers that the policy had not given to the same prompt before."),
-        MetricLabel("empty", "Empty answers", "Answers without text, which were left out."),
-        MetricLabel("items", "Items queued", "Prompts that entered the queue with their answers."),
-        MetricLabel("steps", "Steps", "Updates of the weights."),
-        MetricLabel("seconds", "Seconds", "Duration."),
-        MetricLabel("tokens", "Tokens", "Tokens that were processed."),
-        MetricLabel("memory_mb", "Memory, MB", "Peak memory of the training process."),
-        MetricLabel("processes", "Processes", "Processes that trained in parallel."),
-        MetricLabel("parameters", "Parameters", "Weights of the model."),
+        MetricLabel("responses", _("Answers"), _("Answers that were sampled.")),
+        MetricLabel("answers", _("Answers"), _("Answers that were sampled.")),
+        MetricLabel(
+            "new", _("New answers"), _("Answers that the policy had not given to the same prompt before.")
+        ),
+        MetricLabel("empty", _("Empty answers"), _("Answers without text, which were left out.")),
+        MetricLabel("items", _("Items queued"), _("Prompts that entered the queue with their answers.")),
+        MetricLabel("steps", _("Steps"), _("Updates of the weights.")),
+        MetricLabel("seconds", _("Seconds"), _("Duration.")),
+        MetricLabel("tokens", _("Tokens"), _("Tokens that were processed.")),
+        MetricLabel("memory_mb", _("Memory, MB"), _("Peak memory of the training process.")),
+        MetricLabel("processes", _("Processes"), _("Processes that trained in parallel.")),
+        MetricLabel("parameters", _("Parameters"), _("Weights of the model.")),
     )
 }
-"""By name, in the order of the lists on pages."""
+"""By name, in the order of the lists on pages; `label_of` translates them."""
 
 
 @dataclass(frozen=True)
@@ -184,26 +213,29 @@ class Chart:
 
 
 CHARTS = (
-    Chart("Reward", ("reward", "held_out_reward"), large=True),
-    Chart("Loss", ("loss", "held_out_loss"), large=True),
-    Chart("Accuracy", ("accuracy", "held_out_accuracy", "criteria_accuracy"), large=True),
-    Chart("Rewards", ("reward_chosen", "reward_rejected")),
-    Chart("Reward margin", ("reward_margin",)),
-    Chart("KL", ("kl",)),
+    Chart(_("Reward"), ("reward", "held_out_reward"), large=True),
+    Chart(_("Loss"), ("loss", "held_out_loss"), large=True),
+    Chart(_("Accuracy"), ("accuracy", "held_out_accuracy", "criteria_accuracy"), large=True),
+    Chart(_("Rewards"), ("reward_chosen", "reward_rejected")),
+    Chart(_("Reward margin"), ("reward_margin",)),
+    Chart(_("KL"), ("kl",)),
 )
 """Every other metric has a small chart of its own."""
 
 
 def label_of(name: str) -> MetricLabel:
-    """The label of a metric; one that is not listed is labelled with its own name."""
-    return METRIC_LABELS.get(name) or MetricLabel(name, name.replace("_", " ").capitalize(), "")
+    """The label of a metric, in the reader's language; one that is not listed is labelled with its own name."""
+    metric = METRIC_LABELS.get(name)
+    if metric is None:
+        return MetricLabel(name, name.replace("_", " ").capitalize(), "")
+    return replace(metric, label=gettext(metric.label), description=gettext(metric.description))
 
 
 def chart_data() -> dict[str, Any]:
     """Labels and charts as JSON, for the script of a run's page."""
     return {
-        "metrics": {name: asdict(metric) for name, metric in METRIC_LABELS.items()},
-        "charts": [asdict(chart) for chart in CHARTS],
+        "metrics": {name: asdict(label_of(name)) for name in METRIC_LABELS},
+        "charts": [asdict(replace(chart, title=gettext(chart.title))) for chart in CHARTS],
     }
 
 
@@ -250,7 +282,7 @@ def report_values(report: dict[str, Any]) -> list[LabelledValue]:
 
 def report_title(config: dict[str, Any]) -> str:
     """Which prompts a report covers: an evaluation can cover all of them."""
-    return "On every prompt" if config.get("split") == "all" else "On held-out prompts"
+    return gettext("On every prompt") if config.get("split") == "all" else gettext("On held-out prompts")
 
 
 @dataclass(frozen=True)
@@ -268,10 +300,10 @@ class AccuracyRow:
 
 ROW_LABELS = {
     **degrees.LABELS,
-    "none": "Rankings (no degree)",
-    "shorter_preferred": "The shorter answer was preferred",
-    "longer_preferred": "The longer answer was preferred",
-    "same_length": "Both were equally long",
+    "none": _("Rankings (no degree)"),
+    "shorter_preferred": _("The shorter answer was preferred"),
+    "longer_preferred": _("The longer answer was preferred"),
+    "same_length": _("Both were equally long"),
 }
 
 
@@ -279,7 +311,7 @@ def accuracy_rows(report: dict[str, Any], table: str) -> list[AccuracyRow]:
     """The rows of a report's table, `accuracy_by_degree` or `accuracy_by_length`; rows without pairs are left out."""
     rows = report.get(table) or {}
     return [
-        AccuracyRow(label, rows[key]["accuracy"], rows[key]["pairs"])
+        AccuracyRow(gettext(label), rows[key]["accuracy"], rows[key]["pairs"])
         for key, label in ROW_LABELS.items()
         if key in rows and rows[key]["pairs"]
     ]
@@ -310,7 +342,7 @@ def criteria_tables(report: dict[str, Any]) -> CriteriaTables | None:
     accuracies = [
         AccuracyRow(_criterion_label(row["criterion"]), row["accuracy"], row["pairs"]) for row in rows
     ]
-    heads = ["Reward", *(row.label for row in accuracies)]
+    heads = [gettext("Reward"), *(row.label for row in accuracies)]
     cells = [
         ["–" if value is None else f"{value:.2f}" for value in values]
         for values in report["criteria_correlation"]

@@ -28,6 +28,7 @@ from django.core.cache import cache
 from django.db import DatabaseError, InterfaceError, OperationalError, transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from psycopg_pool import PoolTimeout
 
 from annotation.actions.queue import QueueError
@@ -70,9 +71,8 @@ def execute_run(run_id: int) -> None:
     if run is None:
         return
     if run.attempt > MAX_ATTEMPTS:
-        finish_run(
-            run, state=Run.State.FAILED, error=f"Its worker died {MAX_ATTEMPTS} times. See the run's log."
-        )
+        text = _("Its worker died %(number)s times. See the run's log.")
+        finish_run(run, state=Run.State.FAILED, error=text % {"number": MAX_ATTEMPTS})
         return
     try:
         with _locked_folder(run) as lock:
@@ -137,7 +137,8 @@ class CoreReport:
             else:
                 requeue_run(run)
         elif not (self._ran_out_of_memory and lower_memory(run)):
-            error = f"The training process ended with code {self.exit_code}; its log: {log_path(run)}"
+            text = _("The training process ended with code %(code)s; its log: %(path)s")
+            error = text % {"code": self.exit_code, "path": log_path(run)}
             finish_run(run, state=Run.State.FAILED, error=self.error or error)
 
     @property
@@ -156,7 +157,8 @@ class CoreReport:
             raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be saved", run.pk)
-            finish_run(run, state=Run.State.FAILED, error=f"Its output could not be saved: {error}")
+            text = _("Its output could not be saved: %(error)s")
+            finish_run(run, state=Run.State.FAILED, error=text % {"error": error})
 
 
 def log_path(run: Run) -> Path:

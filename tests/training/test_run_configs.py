@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.pseudo_language import pseudo, pseudo_language
+from training.configs import ConfigError, from_dict
+from training.errors import describe_error, message_of
 from training.rounds.recipes import RECIPES
 from training.rounds.run_configs import ConfigsError, check
 
@@ -46,3 +49,16 @@ def test_an_invalid_setting_is_located(configs: Configs, kind: str, sentence: st
 )
 def test_a_valid_combination_is_accepted(configs: Configs) -> None:
     check(configs, RECIPES["dpo"].stages)
+
+
+def test_errors_are_in_the_readers_language_with_their_values() -> None:
+    with pytest.raises(ConfigError) as refused:
+        from_dict("dpo", {"epochs": 0})
+    with pytest.raises(ConfigsError) as located, pseudo_language():
+        check({"*": {"epochs": 0}}, RECIPES["dpo"].stages)
+    assert refused.value.message == "must be at least 1, not 0."
+    with pseudo_language():
+        reason = pseudo("must be at least %(bound)s, not %(value)s.") % {"bound": 1, "value": 0}
+        assert message_of(refused.value) == reason
+        assert describe_error(refused.value) == f"epochs: {reason}"
+        assert message_of(located.value).endswith(f" {reason}")

@@ -16,6 +16,7 @@ from typing import Any
 
 from training.configs.base import Config, TrainingConfig
 from training.configs.fields import HUB_ID, ConfigError, Value, checked, split_names
+from training.configs.fields import gettext_noop as _
 from training.configs.generation import GenerateConfig
 from training.configs.preferences import (
     DEGREES,
@@ -79,12 +80,13 @@ def check_values(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that are given, each checked by itself. Raises ConfigError for an unknown kind or field, or an invalid
     value."""
     if kind not in KINDS:
-        raise ConfigError("kind", f"there is no kind of run called {kind!r}; there are {', '.join(KINDS)}.")
+        text = _("there is no kind of run called %(kind)s; there are %(kinds)s.")
+        raise ConfigError("kind", text, kind=repr(kind), kinds=", ".join(KINDS))
     fields = {item.name: item for item in dataclasses.fields(KINDS[kind])}
     resolved: dict[str, Any] = {}
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(str(name), f"a {kind} run has no such setting.")
+            raise ConfigError(str(name), _("a %(kind)s run has no such setting."), kind=kind)
         resolved[name] = checked(fields[name], value)
     return resolved
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from training.configs.fields import Value, check, setting
+from training.configs.fields import gettext_noop as _
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,30 +20,36 @@ class Config:
     """Whether a run can use several processes."""
 
     seed: int = setting(
-        0, "Seed", "The same seed, data and machine give the same result.", min=0, max=2**31 - 1
+        0, _("Seed"), _("The same seed, data and machine give the same result."), min=0, max=2**31 - 1
     )
     precision: str = setting(
         "float32",
-        "Precision",
-        "Number format of matrix products; weights and losses stay in float32. bfloat16 is faster on hardware that"
-        " supports it.",
+        _("Precision"),
+        _(
+            "Number format of matrix products; weights and losses stay in float32. bfloat16 is faster on hardware that"
+            " supports it."
+        ),
         choices=("float32", "bfloat16"),
     )
     threads: int = setting(
-        0, "CPU threads", "CPU threads that the run may use; 0: PyTorch's default.", min=0, max=1024
+        0, _("CPU threads"), _("CPU threads that the run may use; 0: PyTorch's default."), min=0, max=1024
     )
     max_length: int = setting(
         1024,
-        "Max sequence length",
-        "Tokens of a prompt with its response; by default, as many as the model reads, at most 4096. Longer prompts lose"
-        " their oldest tokens; responses are never cut: what exceeds the limit alone is left out.",
+        _("Max sequence length"),
+        _(
+            "Tokens of a prompt with its response; by default, as many as the model reads, at most 4096. Longer prompts lose"
+            " their oldest tokens; responses are never cut: what exceeds the limit alone is left out."
+        ),
         min=8,
         max=1_048_576,
     )
     batch_tokens: int = setting(
         4096,
-        "Tokens per batch",
-        "Maximum tokens in one pass of the model; lower it if memory runs out. It affects the result only by rounding.",
+        _("Tokens per batch"),
+        _(
+            "Maximum tokens in one pass of the model; lower it if memory runs out. It affects the result only by rounding."
+        ),
         min=64,
         max=16_777_216,
     )
@@ -65,117 +72,141 @@ class Config:
 class TrainingConfig(Config):
     """Settings of every kind of run that trains."""
 
-    learning_rate: float = setting(1e-4, "Learning rate", "Peak learning rate.", min=1e-9, max=1.0)
+    learning_rate: float = setting(1e-4, _("Learning rate"), _("Peak learning rate."), min=1e-9, max=1.0)
     schedule: str = setting(
         "cosine",
-        "Learning rate schedule",
-        "How the learning rate falls after warmup.",
+        _("Learning rate schedule"),
+        _("How the learning rate falls after warmup."),
         choices=("cosine", "linear", "constant"),
     )
     final_lr_ratio: float = setting(
-        0.1, "Final learning rate ratio", "Final learning rate as a fraction of the peak.", min=0.0, max=1.0
+        0.1,
+        _("Final learning rate ratio"),
+        _("Final learning rate as a fraction of the peak."),
+        min=0.0,
+        max=1.0,
     )
     warmup_ratio: float = setting(
         0.03,
-        "Warmup ratio",
-        "Fraction of the steps over which the learning rate rises linearly.",
+        _("Warmup ratio"),
+        _("Fraction of the steps over which the learning rate rises linearly."),
         min=0.0,
         max=1.0,
     )
     warmup_min_steps: int = setting(
-        5, "Min warmup steps", "Warmup steps at least, whatever the ratio.", min=0, max=100_000
+        5, _("Min warmup steps"), _("Warmup steps at least, whatever the ratio."), min=0, max=100_000
     )
-    epochs: int = setting(1, "Epochs", "Passes over the training data.", min=1, max=1000)
+    epochs: int = setting(1, _("Epochs"), _("Passes over the training data."), min=1, max=1000)
     max_steps: int = setting(
         0,
-        "Max steps",
-        "End after this many steps; 0: the number that the epochs give.",
+        _("Max steps"),
+        _("End after this many steps; 0: the number that the epochs give."),
         min=0,
         max=10_000_000,
     )
     max_tokens: int = setting(
         0,
-        "Max tokens",
-        "Finish early once this many tokens were trained on; 0: no limit. The learning rate follows the planned steps, so it"
-        " then ends above its final value.",
+        _("Max tokens"),
+        _(
+            "Finish early once this many tokens were trained on; 0: no limit. The learning rate follows the planned steps, so it"
+            " then ends above its final value."
+        ),
         min=0,
         max=10**15,
     )
     max_minutes: float = setting(
         0.0,
-        "Max minutes",
-        "Finish early after this time, including the time before an interruption; 0: no limit. The final evaluation and"
-        " writing the model come on top.",
+        _("Max minutes"),
+        _(
+            "Finish early after this time, including the time before an interruption; 0: no limit. The final evaluation and"
+            " writing the model come on top."
+        ),
         min=0.0,
         max=1e6,
     )
     batch_size: int = setting(
         32,
-        "Batch size",
-        "Examples per step; a ranking counts as one, whatever its length.",
+        _("Batch size"),
+        _("Examples per step; a ranking counts as one, whatever its length."),
         min=1,
         max=65_536,
     )
-    weight_decay: float = setting(0.1, "Weight decay", "AdamW's weight decay.", min=0.0, max=10.0)
-    adam_beta1: float = setting(0.9, "Adam beta 1", "Decay of AdamW's first moment.", min=0.0, max=0.9999)
-    adam_beta2: float = setting(0.95, "Adam beta 2", "Decay of AdamW's second moment.", min=0.0, max=0.99999)
+    weight_decay: float = setting(0.1, _("Weight decay"), _("AdamW's weight decay."), min=0.0, max=10.0)
+    adam_beta1: float = setting(
+        0.9, _("Adam beta 1"), _("Decay of AdamW's first moment."), min=0.0, max=0.9999
+    )
+    adam_beta2: float = setting(
+        0.95, _("Adam beta 2"), _("Decay of AdamW's second moment."), min=0.0, max=0.99999
+    )
     adam_epsilon: float = setting(
         1e-8,
-        "Adam epsilon",
-        "AdamW's epsilon. Llama 2 used 1e-5, which lowers the effective learning rate of small models.",
+        _("Adam epsilon"),
+        _("AdamW's epsilon. Llama 2 used 1e-5, which lowers the effective learning rate of small models."),
         min=1e-12,
         max=1.0,
     )
     max_grad_norm: float = setting(
-        1.0, "Max gradient norm", "Gradients are clipped to this norm; 0: no clipping.", min=0.0, max=1e6
+        1.0,
+        _("Max gradient norm"),
+        _("Gradients are clipped to this norm; 0: no clipping."),
+        min=0.0,
+        max=1e6,
     )
     log_every: int = setting(
-        5, "Log every (steps)", "Steps between two reports of metrics.", min=1, max=1_000_000
+        5, _("Log every (steps)"), _("Steps between two reports of metrics."), min=1, max=1_000_000
     )
     checkpoint_every: int = setting(
         50,
-        "Checkpoint every (steps)",
-        "Steps between two checkpoints; 0: only when the run is stopped.",
+        _("Checkpoint every (steps)"),
+        _("Steps between two checkpoints; 0: only when the run is stopped."),
         min=0,
         max=1_000_000,
     )
     gradient_checkpointing: bool = setting(
         False,
-        "Gradient checkpointing",
-        "Store only each layer's input and recompute its activations in the backward pass: about a third more work, much"
-        " less memory, the same gradients.",
+        _("Gradient checkpointing"),
+        _(
+            "Store only each layer's input and recompute its activations in the backward pass: about a third more work, much"
+            " less memory, the same gradients."
+        ),
     )
     lora_rank: int = setting(
         0,
-        "LoRA rank",
-        "Train low-rank adapters of this rank instead of the whole model (Hu et al. 2021) and merge them at the end; 0: full"
-        " fine-tuning. LoRA needs about ten times the learning rate.",
+        _("LoRA rank"),
+        _(
+            "Train low-rank adapters of this rank instead of the whole model (Hu et al. 2021) and merge them at the end; 0: full"
+            " fine-tuning. LoRA needs about ten times the learning rate."
+        ),
         min=0,
         max=4096,
     )
     lora_alpha: float = setting(
         16.0,
-        "LoRA alpha",
-        "Adapters are scaled by alpha / rank; the paper set it to the first rank that it tried.",
+        _("LoRA alpha"),
+        _("Adapters are scaled by alpha / rank; the paper set it to the first rank that it tried."),
         min=1e-3,
         max=1e5,
     )
     lora_targets: str = setting(
         "all-linear",
-        "LoRA targets",
-        "The matrices that get adapters: all-linear (all but the output projection), or names separated by commas, such as"
-        " q_proj, v_proj (the paper's choice).",
+        _("LoRA targets"),
+        _(
+            "The matrices that get adapters: all-linear (all but the output projection), or names separated by commas, such as"
+            " q_proj, v_proj (the paper's choice)."
+        ),
     )
     tensorboard: bool = setting(
         False,
-        "TensorBoard",
-        "Also write the metrics as TensorBoard event files, to tensorboard/ in the output.",
+        _("TensorBoard"),
+        _("Also write the metrics as TensorBoard event files, to tensorboard/ in the output."),
     )
     tracker: str = setting(
         "none",
-        "Tracker",
-        "Also send the metrics to Weights & Biases, MLflow or Trackio, if it is installed where runs are done; its own"
-        " environment variables say where that is.",
+        _("Tracker"),
+        _(
+            "Also send the metrics to Weights & Biases, MLflow or Trackio, if it is installed where runs are done; its own"
+            " environment variables say where that is."
+        ),
         choices=("none", "wandb", "mlflow", "trackio"),
     )
 
@@ -183,9 +214,11 @@ class TrainingConfig(Config):
 def too_long_setting() -> Any:
     return setting(
         0.05,
-        "Rows left out at most",
-        "Share of the rows that may be left out because a response alone exceeds the maximum sequence length; if there are"
-        " more, the run fails before it starts.",
+        _("Rows left out at most"),
+        _(
+            "Share of the rows that may be left out because a response alone exceeds the maximum sequence length; if there are"
+            " more, the run fails before it starts."
+        ),
         min=0.0,
         max=1.0,
     )
@@ -194,8 +227,10 @@ def too_long_setting() -> Any:
 def layout_setting() -> Any:
     return setting(
         "shared",
-        "Layout",
-        "shared: each prompt goes through the model once, with all its responses; rows: every response with a copy of its"
-        " prompt, for models that do not support sharing. Both give the same numbers.",
+        _("Layout"),
+        _(
+            "shared: each prompt goes through the model once, with all its responses; rows: every response with a copy of its"
+            " prompt, for models that do not support sharing. Both give the same numbers."
+        ),
         choices=("shared", "rows"),
     )

@@ -14,13 +14,25 @@ HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 """The form of a model's id on a hub."""
 
 
-class ConfigError(ValueError):
-    """A setting is unknown, of the wrong type or out of bounds. field: its name. message: the reason, a sentence."""
+def gettext_noop(text: str) -> str:
+    """The text itself: marks a text that Django translates where a form or a page shows it."""
+    return text
 
-    def __init__(self, field: str, message: str) -> None:
-        super().__init__(f"{field}: {message}")
-        self.field = field
-        self.message = message
+
+_ = gettext_noop
+
+
+class ConfigError(ValueError):
+    """A setting is unknown, of the wrong type or out of bounds.
+
+    field: its name. message: the reason, a sentence, in English. text, values: the same before its placeholders are filled
+    in, to translate it (`training.errors.message_of`).
+    """
+
+    def __init__(self, field: str, text: str, **values: object) -> None:
+        self.field, self.text, self.values = field, text, values
+        self.message = text % values if values else text
+        super().__init__(f"{field}: {self.message}")
 
 
 def setting(
@@ -43,10 +55,10 @@ def split_names(text: str) -> list[str]:
 
 
 _TYPES: dict[str, tuple[type, str]] = {
-    "int": (int, "a whole number"),
-    "float": (float, "a number"),
-    "bool": (bool, "true or false"),
-    "str": (str, "text"),
+    "int": (int, _("must be a whole number, not %(value)s.")),
+    "float": (float, _("must be a number, not %(value)s.")),
+    "bool": (bool, _("must be true or false, not %(value)s.")),
+    "str": (str, _("must be text, not %(value)s.")),
 }
 _NOT_TEXT = re.compile("[\0\ud800-\udfff]")  # valid in JSON, not in the database
 
@@ -64,21 +76,24 @@ def checked(item: dataclasses.Field[Any], value: object) -> Any:
 
 def check(item: dataclasses.Field[Any], value: object) -> None:
     """Raise ConfigError unless `value` has the field's type and is within its bounds and choices."""
-    expected, description = _TYPES[str(item.type)]
+    expected, text = _TYPES[str(item.type)]
     if type(value) is not expected:
-        raise ConfigError(item.name, f"must be {description}, not {value!r}.")
+        raise ConfigError(item.name, text, value=repr(value))
     choices, low, high = item.metadata["choices"], item.metadata["min"], item.metadata["max"]
     if choices is not None and value not in choices:
-        raise ConfigError(item.name, f"must be one of {', '.join(choices)}, not {value!r}.")
+        text = _("must be one of %(choices)s, not %(value)s.")
+        raise ConfigError(item.name, text, choices=", ".join(choices), value=repr(value))
     if isinstance(value, str) and _NOT_TEXT.search(value):
-        raise ConfigError(item.name, "holds a null byte, or half of a character.")
+        raise ConfigError(item.name, _("holds a null byte, or half of a character."))
     if isinstance(value, float) and not math.isfinite(value):
-        raise ConfigError(item.name, "must be a finite number.")
+        raise ConfigError(item.name, _("must be a finite number."))
     if isinstance(value, int | float) and not isinstance(value, bool):
         if low is not None and value < low:
-            raise ConfigError(item.name, f"must be at least {low:g}, not {_short(value)}.")
+            text = _("must be at least %(bound)s, not %(value)s.")
+            raise ConfigError(item.name, text, bound=f"{low:g}", value=_short(value))
         if high is not None and value > high:
-            raise ConfigError(item.name, f"must be at most {high:g}, not {_short(value)}.")
+            text = _("must be at most %(bound)s, not %(value)s.")
+            raise ConfigError(item.name, text, bound=f"{high:g}", value=_short(value))
 
 
 def _short(number: float) -> str:

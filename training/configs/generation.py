@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from training.configs.base import Config
 from training.configs.fields import ConfigError, setting
+from training.configs.fields import gettext_noop as _
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,52 +18,60 @@ class GenerateConfig(Config):
     kind: ClassVar[str] = "generate"
     title: ClassVar[str] = "Generation"
 
-    samples: int = setting(4, "Responses per prompt", "How many responses each prompt gets.", min=1, max=64)
+    samples: int = setting(
+        4, _("Responses per prompt"), _("How many responses each prompt gets."), min=1, max=64
+    )
     max_new_tokens: int = setting(
         256,
-        "Max new tokens",
-        "Maximum tokens of a response; longer ones are cut.",
+        _("Max new tokens"),
+        _("Maximum tokens of a response; longer ones are cut."),
         min=1,
         max=65_536,
     )
     temperature: float = setting(
         1.0,
-        "Temperature",
-        "1 samples from the model's own distribution, lower values favour likely tokens, 0 always takes the most likely one.",
+        _("Temperature"),
+        _(
+            "1 samples from the model's own distribution, lower values favour likely tokens, 0 always takes the most likely one."
+        ),
         min=0.0,
         max=10.0,
     )
     batch_tokens: int = setting(
         131_072,
-        "Tokens per batch",
-        "Maximum tokens of prompts and responses in memory at a time; lower it if memory runs out.",
+        _("Tokens per batch"),
+        _("Maximum tokens of prompts and responses in memory at a time; lower it if memory runs out."),
         min=64,
         max=16_777_216,
     )
 
     server: str = setting(
         "",
-        "Server URL",
-        "Base URL of an OpenAI-compatible server, such as vLLM, that generates instead of a model of this site, for example"
-        " http://localhost:8000/v1. Its API key is PALATE_API_KEY in the worker's environment, sent only to the base URL in"
-        " PALATE_API_SERVER. Empty: sample from the model.",
+        _("Server URL"),
+        _(
+            "Base URL of an OpenAI-compatible server, such as vLLM, that generates instead of a model of this site, for example"
+            " http://localhost:8000/v1. Its API key is PALATE_API_KEY in the worker's environment, sent only to the base URL in"
+            " PALATE_API_SERVER. Empty: sample from the model."
+        ),
     )
-    server_model: str = setting("", "Server model", "The model's name on the server.")
+    server_model: str = setting("", _("Server model"), _("The model's name on the server."))
     concurrency: int = setting(
-        16, "Concurrent requests", "Requests to the server at a time, one per prompt.", min=1, max=1024
+        16, _("Concurrent requests"), _("Requests to the server at a time, one per prompt."), min=1, max=1024
     )
     retries: int = setting(
         5,
-        "Retries",
-        "How often a request is repeated when the server is busy, fails or cannot be reached; after growing pauses, or those"
-        " of its Retry-After header.",
+        _("Retries"),
+        _(
+            "How often a request is repeated when the server is busy, fails or cannot be reached; after growing pauses, or those"
+            " of its Retry-After header."
+        ),
         min=0,
         max=100,
     )
     timeout_s: float = setting(
         600.0,
-        "Request timeout (s)",
-        "Seconds that one request to the server may take.",
+        _("Request timeout (s)"),
+        _("Seconds that one request to the server may take."),
         min=0.1,
         max=86_400.0,
     )
@@ -70,16 +79,18 @@ class GenerateConfig(Config):
     def _check_relations(self) -> None:
         if self.server and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.server):
             raise ConfigError(
-                "server", "must be a URL that starts with http:// or https://, without user name and query."
+                "server",
+                _("must be a URL that starts with http:// or https://, without user name and query."),
             )
         if self.server and not self.server_model:
-            raise ConfigError("server_model", "is required with a server: the name of one of its models.")
+            raise ConfigError("server_model", _("is required with a server: the name of one of its models."))
         if not self.server and self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",
-                f"must be below the maximum sequence length, {self.max_length}, to leave room for the prompt.",
+                _("must be below the maximum sequence length, %(limit)s, to leave room for the prompt."),
+                limit=self.max_length,
             )
         if self.temperature == 0 and self.samples > 1:
             raise ConfigError(
-                "temperature", "must be above 0 for several responses per prompt, which would be equal."
+                "temperature", _("must be above 0 for several responses per prompt, which would be equal.")
             )

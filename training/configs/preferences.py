@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from training.configs.base import Config, TrainingConfig, layout_setting, too_long_setting
 from training.configs.fields import ConfigError, setting, split_names
+from training.configs.fields import gettext_noop as _
 
 DEGREES = ("significantly", "better", "slightly", "negligibly")
 """How much better the preferred response is, strongest first (Llama 2, section 3.1)."""
@@ -36,22 +37,26 @@ class JudgmentsConfig(TrainingConfig):
     layout: str = layout_setting()
     batch_size: int = setting(
         16,
-        "Batch size",
-        "Sets of responses per step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs.",
+        _("Batch size"),
+        _(
+            "Sets of responses per step, each with all its rankings; InstructGPT used 64 prompts, Llama 2 512 pairs."
+        ),
         min=1,
         max=65_536,
     )
     reduction: str = setting(
         "prompt",
-        "Loss reduction",
-        "prompt: every ranking has the same weight (InstructGPT); pair: every pair has, so long rankings weigh more.",
+        _("Loss reduction"),
+        _(
+            "prompt: every ranking has the same weight (InstructGPT); pair: every pair has, so long rankings weigh more."
+        ),
         choices=("prompt", "pair"),
     )
     too_long_share: float = too_long_setting()
     evaluate_every: int = setting(
         0,
-        "Evaluate every (steps)",
-        "Steps between two evaluations on held-out prompts; 0: only at the end.",
+        _("Evaluate every (steps)"),
+        _("Steps between two evaluations on held-out prompts; 0: only at the end."),
         min=0,
         max=1_000_000,
     )
@@ -66,47 +71,57 @@ class RewardConfig(JudgmentsConfig):
 
     learning_rate: float = setting(
         1e-4,
-        "Learning rate",
-        "Peak learning rate; the papers used 9e-6 at 6B and 1e-5 at 7B.",
+        _("Learning rate"),
+        _("Peak learning rate; the papers used 9e-6 at 6B and 1e-5 at 7B."),
         min=1e-9,
         max=1.0,
     )
     epochs: int = setting(
-        1, "Epochs", "Passes over the judgments. More than one overfits large models.", min=1, max=1000
+        1, _("Epochs"), _("Passes over the judgments. More than one overfits large models."), min=1, max=1000
     )
     margin: str = setting(
         "small",
-        "Margin",
-        "How far the scores of a better and a worse response must be apart, by degree (Llama 2). Rankings without a degree"
-        " have no margin.",
+        _("Margin"),
+        _(
+            "How far the scores of a better and a worse response must be apart, by degree (Llama 2). Rankings without a degree"
+            " have no margin."
+        ),
         choices=("none", "small", "large"),
     )
     safety_weight: float = setting(
         0.0,
-        "Safety loss weight",
-        "Weight of a second loss on labels of safe and unsafe responses, with scores above 0 for safe ones; 0: no safety"
-        " loss. Llama 2's safety reward model had one, of unknown weight. With it, scores are not centred at 0.",
+        _("Safety loss weight"),
+        _(
+            "Weight of a second loss on labels of safe and unsafe responses, with scores above 0 for safe ones; 0: no safety"
+            " loss. Llama 2's safety reward model had one, of unknown weight. With it, scores are not centred at 0."
+        ),
         min=0.0,
         max=1000.0,
     )
     criteria: str = setting(
         "",
-        "Criteria",
-        "Keys of criteria that responses are rated by, separated by commas, such as helpfulness, truthfulness; at most 8. For"
-        " each the model learns one more score, from the pairs that its ratings order. Empty: the overall reward alone.",
+        _("Criteria"),
+        _(
+            "Keys of criteria that responses are rated by, separated by commas, such as helpfulness, truthfulness; at most 8. For"
+            " each the model learns one more score, from the pairs that its ratings order. Empty: the overall reward alone."
+        ),
     )
     criteria_weight: float = setting(
         1.0,
-        "Criteria loss weight",
-        "Weight of the mean loss over the criteria, beside the loss of the overall reward; without criteria it has no effect.",
+        _("Criteria loss weight"),
+        _(
+            "Weight of the mean loss over the criteria, beside the loss of the overall reward; without criteria it has no effect."
+        ),
         min=0.001,
         max=1000.0,
     )
     patience: int = setting(
         0,
-        "Early-stopping patience",
-        "Stop after this many evaluations without a lower held-out loss, and restore the best weights; 0: train to the end"
-        " and use the last weights.",
+        _("Early-stopping patience"),
+        _(
+            "Stop after this many evaluations without a lower held-out loss, and restore the best weights; 0: train to the end"
+            " and use the last weights."
+        ),
         min=0,
         max=100_000,
     )
@@ -117,19 +132,27 @@ class RewardConfig(JudgmentsConfig):
 
     def _check_relations(self) -> None:
         if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", "needs evaluations during training; set evaluate_every.")
+            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
         names = self.criterion_names
         for name in names:
             if not is_criterion(name):
                 raise ConfigError(
                     "criteria",
-                    f"holds {name[:60]!r}, which is no key of a criterion: a key has at most 40 lower-case letters, digits"
-                    " and underscores, a letter first.",
+                    _(
+                        "holds %(name)s, which is no key of a criterion: a key has at most 40 lower-case letters, digits"
+                        " and underscores, a letter first."
+                    ),
+                    name=repr(name[:60]),
                 )
             if names.count(name) > 1:
-                raise ConfigError("criteria", f"holds {name} twice.")
+                raise ConfigError("criteria", _("holds %(name)s twice."), name=name)
         if len(names) > MAX_CRITERIA:
-            raise ConfigError("criteria", f"can be at most {MAX_CRITERIA}, not {len(names)}.")
+            raise ConfigError(
+                "criteria",
+                _("can be at most %(limit)s, not %(number)s."),
+                limit=MAX_CRITERIA,
+                number=len(names),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,53 +164,59 @@ class DPOConfig(JudgmentsConfig):
 
     learning_rate: float = setting(
         5e-5,
-        "Learning rate",
-        "Peak learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more.",
+        _("Learning rate"),
+        _("Peak learning rate; the authors used 5e-7 to 1e-6 on models of 3B and more."),
         min=1e-9,
         max=1.0,
     )
     beta: float = setting(
         0.1,
-        "Beta",
-        "Strength of the KL constraint; higher values stay closer to the reference policy.",
+        _("Beta"),
+        _("Strength of the KL constraint; higher values stay closer to the reference policy."),
         min=1e-4,
         max=100.0,
     )
     loss: str = setting(
         "sigmoid",
-        "Loss",
-        "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023 on log-probs summed over the response, as in"
-        " the paper; ipo_mean: the same on their mean per token, as in some trainers, so that length does not matter.",
+        _("Loss"),
+        _(
+            "sigmoid: DPO as published; ipo: the squared loss of Azar et al. 2023 on log-probs summed over the response, as in"
+            " the paper; ipo_mean: the same on their mean per token, as in some trainers, so that length does not matter."
+        ),
         choices=("sigmoid", "ipo", "ipo_mean"),
     )
     margin: str = setting(
         "none",
-        "Margin",
-        "How far the implicit rewards of a better and a worse response must be apart, by degree: Llama 2's table, used as in"
-        " Amini et al. 2024. DPO as published has none.",
+        _("Margin"),
+        _(
+            "How far the implicit rewards of a better and a worse response must be apart, by degree: Llama 2's table, used as in"
+            " Amini et al. 2024. DPO as published has none."
+        ),
         choices=("none", "small", "large"),
     )
     label_smoothing: float = setting(
         0.0,
-        "Label smoothing",
-        "Fraction of judgments assumed to be wrong (cDPO).",
+        _("Label smoothing"),
+        _("Fraction of judgments assumed to be wrong (cDPO)."),
         min=0.0,
         max=0.5,
     )
     nll_weight: float = setting(
         0.0,
-        "NLL weight",
-        "Weight of the best response's negative log-likelihood per token beside the preference loss, which keeps its"
-        " probability from falling; Llama 3 used 0.2.",
+        _("NLL weight"),
+        _(
+            "Weight of the best response's negative log-likelihood per token beside the preference loss, which keeps its"
+            " probability from falling; Llama 3 used 0.2."
+        ),
         min=0.0,
         max=100.0,
     )
 
     def _check_relations(self) -> None:
         if self.loss != "sigmoid" and self.label_smoothing:
-            raise ConfigError("label_smoothing", "must be 0 with IPO, which has no label smoothing.")
+            raise ConfigError("label_smoothing", _("must be 0 with IPO, which has no label smoothing."))
         if self.loss != "sigmoid" and self.margin != "none":
-            raise ConfigError("margin", "must be none with IPO, which has a target difference of its own.")
+            raise ConfigError("margin", _("must be none with IPO, which has a target difference of its own."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,13 +230,15 @@ class EvaluateConfig(Config):
     too_long_share: float = too_long_setting()
     margin: str = setting(
         "small",
-        "Margin",
-        "The margin that the reward model was trained with; used only for the calibration error with margin.",
+        _("Margin"),
+        _(
+            "The margin that the reward model was trained with; used only for the calibration error with margin."
+        ),
         choices=("none", "small", "large"),
     )
     split: str = setting(
         "held_out",
-        "Rows in the report",
-        "held_out: rows of held-out prompts; all: every row. Every row is scored in either case.",
+        _("Rows in the report"),
+        _("held_out: rows of held-out prompts; all: every row. Every row is scored in either case."),
         choices=("held_out", "all"),
     )

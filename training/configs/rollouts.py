@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from training.configs.base import TrainingConfig, layout_setting
 from training.configs.fields import ConfigError, setting
+from training.configs.fields import gettext_noop as _
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,70 +17,74 @@ class RolloutConfig(TrainingConfig):
     layout: str = layout_setting()
     learning_rate: float = setting(
         2e-5,
-        "Learning rate",
-        "Peak learning rate; Llama 2 and DeepSeekMath used 1e-6 at 7B and more.",
+        _("Learning rate"),
+        _("Peak learning rate; Llama 2 and DeepSeekMath used 1e-6 at 7B and more."),
         min=1e-9,
         max=1.0,
     )
     schedule: str = setting(
         "constant",
-        "Learning rate schedule",
-        "How the learning rate falls after warmup; Llama 2 and DeepSeekMath kept it constant.",
+        _("Learning rate schedule"),
+        _("How the learning rate falls after warmup; Llama 2 and DeepSeekMath kept it constant."),
         choices=("cosine", "linear", "constant"),
     )
     log_every: int = setting(
         1,
-        "Log every (steps)",
-        "Steps between two reports of metrics.",
+        _("Log every (steps)"),
+        _("Steps between two reports of metrics."),
         min=1,
         max=1_000_000,
     )
     batch_size: int = setting(
         16,
-        "Prompts per rollout",
-        "Prompts whose responses the policy learns from before it samples again; all if there are fewer. Llama 2 used 512.",
+        _("Prompts per rollout"),
+        _(
+            "Prompts whose responses the policy learns from before it samples again; all if there are fewer. Llama 2 used 512."
+        ),
         min=1,
         max=65_536,
     )
     samples: int = setting(
         4,
-        "Responses per prompt",
-        "Samples per prompt, which goes through the model once for all of them.",
+        _("Responses per prompt"),
+        _("Samples per prompt, which goes through the model once for all of them."),
         min=1,
         max=1024,
     )
     max_new_tokens: int = setting(
         256,
-        "Max new tokens",
-        "Maximum tokens of a response; longer ones are cut.",
+        _("Max new tokens"),
+        _("Maximum tokens of a response; longer ones are cut."),
         min=1,
         max=65_536,
     )
     temperature: float = setting(
         1.0,
-        "Temperature",
-        "Logits are divided by it in sampling and in training, for the policy and the reference.",
+        _("Temperature"),
+        _("Logits are divided by it in sampling and in training, for the policy and the reference."),
         min=0.01,
         max=10.0,
     )
     sample_tokens: int = setting(
         131_072,
-        "Tokens in memory while sampling",
-        "Maximum tokens of prompts and responses in memory while sampling.",
+        _("Tokens in memory while sampling"),
+        _("Maximum tokens of prompts and responses in memory while sampling."),
         min=64,
         max=16_777_216,
     )
     reward: str = setting(
         "score",
-        "Reward",
-        "score: the reward model's score; binary: 1 if it prefers the response to the prompt's stored baseline, else 0;"
-        " probability: the probability of that preference, the sigmoid of the difference.",
+        _("Reward"),
+        _(
+            "score: the reward model's score; binary: 1 if it prefers the response to the prompt's stored baseline, else 0;"
+            " probability: the probability of that preference, the sigmoid of the difference."
+        ),
         choices=("score", "binary", "probability"),
     )
     missing_end_penalty: float = setting(
         1.0,
-        "Missing-end penalty",
-        "Subtracted from the reward of a response that was cut at the maximum number of tokens.",
+        _("Missing-end penalty"),
+        _("Subtracted from the reward of a response that was cut at the maximum number of tokens."),
         min=0.0,
         max=1e6,
     )
@@ -88,7 +93,8 @@ class RolloutConfig(TrainingConfig):
         if self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",
-                f"must be below the maximum sequence length, {self.max_length}, to leave room for the prompt.",
+                _("must be below the maximum sequence length, %(limit)s, to leave room for the prompt."),
+                limit=self.max_length,
             )
 
 
@@ -98,16 +104,20 @@ class GradientConfig(RolloutConfig):
 
     evaluate_every: int = setting(
         0,
-        "Evaluate every (steps)",
-        "Steps between two evaluations on held-out prompts, the first before any step; 0: only at the end.",
+        _("Evaluate every (steps)"),
+        _(
+            "Steps between two evaluations on held-out prompts, the first before any step; 0: only at the end."
+        ),
         min=0,
         max=1_000_000,
     )
     patience: int = setting(
         0,
-        "Early-stopping patience",
-        "Stop after this many evaluations without a higher held-out reward, and restore the best weights; 0: train to the"
-        " end and use the last weights.",
+        _("Early-stopping patience"),
+        _(
+            "Stop after this many evaluations without a higher held-out reward, and restore the best weights; 0: train to the"
+            " end and use the last weights."
+        ),
         min=0,
         max=100_000,
     )
@@ -120,7 +130,7 @@ class GradientConfig(RolloutConfig):
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", "needs evaluations during training; set evaluate_every.")
+            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,21 +139,21 @@ class ClippedConfig(GradientConfig):
 
     updates: int = setting(
         1,
-        "Mini-batches per rollout",
-        "Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8.",
+        _("Mini-batches per rollout"),
+        _("Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8."),
         min=1,
         max=4096,
     )
     reuse: int = setting(
-        1, "Epochs per rollout", "Passes over the samples of a rollout; Llama 2 used 1.", min=1, max=100
+        1, _("Epochs per rollout"), _("Passes over the samples of a rollout; Llama 2 used 1."), min=1, max=100
     )
     clip_low: float = setting(
-        0.2, "Lower clip", "How far the probability ratio may fall below 1.", min=0.0, max=1.0
+        0.2, _("Lower clip"), _("How far the probability ratio may fall below 1."), min=0.0, max=1.0
     )
     clip_high: float = setting(
         0.2,
-        "Upper clip",
-        "How far the probability ratio may rise above 1; DAPO used 0.28.",
+        _("Upper clip"),
+        _("How far the probability ratio may rise above 1; DAPO used 0.28."),
         min=0.0,
         max=100.0,
     )
@@ -155,7 +165,9 @@ class ClippedConfig(GradientConfig):
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.updates > self.batch_size:
-            raise ConfigError("updates", f"must not exceed the prompts per rollout, {self.batch_size}.")
+            raise ConfigError(
+                "updates", _("must not exceed the prompts per rollout, %(limit)s."), limit=self.batch_size
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,61 +179,67 @@ class PPOConfig(ClippedConfig):
 
     updates: int = setting(
         4,
-        "Mini-batches per rollout",
-        "Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8.",
+        _("Mini-batches per rollout"),
+        _("Mini-batches that the prompts of a rollout are split into, with one step each. Llama 2 used 8."),
         min=1,
         max=4096,
     )
     beta: float = setting(
         0.05,
-        "KL weight",
-        "Weight of log policy - log reference, subtracted from the reward at every token; Llama 2 used 0.01 at 7B and 13B,"
-        " 0.005 above, InstructGPT 0.02.",
+        _("KL weight"),
+        _(
+            "Weight of log policy - log reference, subtracted from the reward at every token; Llama 2 used 0.01 at 7B and 13B,"
+            " 0.005 above, InstructGPT 0.02."
+        ),
         min=0.0,
         max=100.0,
     )
     kl_target: float = setting(
         0.0,
-        "KL target",
-        "KL, in nats per response, that an adaptive KL weight aims at (Ziegler et al. 2019, section 2.2); 0: a fixed weight.",
+        _("KL target"),
+        _(
+            "KL, in nats per response, that an adaptive KL weight aims at (Ziegler et al. 2019, section 2.2); 0: a fixed weight."
+        ),
         min=0.0,
         max=1e6,
     )
     whiten_scores: bool = setting(
         False,
-        "Whiten rewards",
-        "Normalise the rewards of a rollout to mean 0 and variance 1, as Llama 2 did.",
+        _("Whiten rewards"),
+        _("Normalise the rewards of a rollout to mean 0 and variance 1, as Llama 2 did."),
     )
-    gamma: float = setting(1.0, "Discount (gamma)", "Discount of rewards per token.", min=0.0, max=1.0)
+    gamma: float = setting(1.0, _("Discount (gamma)"), _("Discount of rewards per token."), min=0.0, max=1.0)
     gae_lambda: float = setting(
         0.95,
-        "GAE lambda",
-        "1: advantages from rewards alone; 0: from the value model's one-step estimates.",
+        _("GAE lambda"),
+        _("1: advantages from rewards alone; 0: from the value model's one-step estimates."),
         min=0.0,
         max=1.0,
     )
     value_clip: float = setting(
         0.2,
-        "Value clip",
-        "How far a value may move from the one at sampling before its loss is clipped.",
+        _("Value clip"),
+        _("How far a value may move from the one at sampling before its loss is clipped."),
         min=0.0,
         max=1e6,
     )
     value_coefficient: float = setting(
-        0.1, "Value loss weight", "Weight of the value loss beside the policy loss.", min=0.0, max=100.0
+        0.1, _("Value loss weight"), _("Weight of the value loss beside the policy loss."), min=0.0, max=100.0
     )
     value_start: str = setting(
         "reward_model",
-        "Value model initialisation",
-        "The value model starts from the reward model or from the policy; the policy is needed if the reward model has"
-        " another tokenizer.",
+        _("Value model initialisation"),
+        _(
+            "The value model starts from the reward model or from the policy; the policy is needed if the reward model has"
+            " another tokenizer."
+        ),
         choices=("reward_model", "policy"),
     )
 
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.kl_target and not self.beta:
-            raise ConfigError("beta", "must be above 0 for an adaptive weight, kl_target.")
+            raise ConfigError("beta", _("must be above 0 for an adaptive weight, kl_target."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,35 +251,41 @@ class GRPOConfig(ClippedConfig):
 
     samples: int = setting(
         8,
-        "Responses per prompt",
-        "The size of the group whose rewards are compared; DeepSeekMath used 64, DAPO 16.",
+        _("Responses per prompt"),
+        _("The size of the group whose rewards are compared; DeepSeekMath used 64, DAPO 16."),
         min=2,
         max=1024,
     )
     beta: float = setting(
         0.04,
-        "KL weight",
-        "Weight of the KL from the reference in the loss; DeepSeekMath used 0.04. At 0, as in DAPO and Dr. GRPO, the reference"
-        " is not loaded and no KL reported.",
+        _("KL weight"),
+        _(
+            "Weight of the KL from the reference in the loss; DeepSeekMath used 0.04. At 0, as in DAPO and Dr. GRPO, the"
+            " reference is not loaded and no KL reported."
+        ),
         min=0.0,
         max=100.0,
     )
     scale_rewards: bool = setting(
         True,
-        "Divide by the standard deviation",
-        "Whether a group's rewards are divided by their standard deviation; Dr. GRPO does not.",
+        _("Divide by the standard deviation"),
+        _("Whether a group's rewards are divided by their standard deviation; Dr. GRPO does not."),
     )
     reduction: str = setting(
         "sequence",
-        "Loss reduction",
-        "sequence: the mean over responses of each one's mean over tokens (GRPO); constant: the sum over tokens divided by"
-        " max_new_tokens (Dr. GRPO); token: the mean over all tokens of a mini-batch (DAPO).",
+        _("Loss reduction"),
+        _(
+            "sequence: the mean over responses of each one's mean over tokens (GRPO); constant: the sum over tokens divided by"
+            " max_new_tokens (Dr. GRPO); token: the mean over all tokens of a mini-batch (DAPO)."
+        ),
         choices=("sequence", "constant", "token"),
     )
     drop_equal: bool = setting(
         False,
-        "Drop equal-reward groups",
-        "Leave out prompts whose responses all have the same reward, as DAPO does; no others are sampled in their place.",
+        _("Drop equal-reward groups"),
+        _(
+            "Leave out prompts whose responses all have the same reward, as DAPO does; no others are sampled in their place."
+        ),
     )
 
 
@@ -274,25 +298,29 @@ class ReinforceConfig(GradientConfig):
 
     beta: float = setting(
         0.05,
-        "KL weight",
-        "Weight of log policy - log reference, subtracted from a response's reward; Ahmadian et al. used 0.03.",
+        _("KL weight"),
+        _(
+            "Weight of log policy - log reference, subtracted from a response's reward; Ahmadian et al. used 0.03."
+        ),
         min=0.0,
         max=100.0,
     )
     baseline: str = setting(
         "leave_one_out",
-        "Baseline",
-        "leave_one_out: the mean reward of the prompt's other responses (RLOO); moving_mean: that of the previous rollouts.",
+        _("Baseline"),
+        _(
+            "leave_one_out: the mean reward of the prompt's other responses (RLOO); moving_mean: that of the previous rollouts."
+        ),
         choices=("leave_one_out", "moving_mean"),
     )
     baseline_decay: float = setting(
-        0.9, "Baseline decay", "Weight of previous rollouts in the moving mean.", min=0.0, max=0.9999
+        0.9, _("Baseline decay"), _("Weight of previous rollouts in the moving mean."), min=0.0, max=0.9999
     )
 
     def _check_relations(self) -> None:
         super()._check_relations()
         if self.baseline == "leave_one_out" and self.samples < 2:
-            raise ConfigError("samples", "must be at least 2 for the leave-one-out baseline.")
+            raise ConfigError("samples", _("must be at least 2 for the leave-one-out baseline."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -303,32 +331,42 @@ class RejectionConfig(RolloutConfig):
     title: ClassVar[str] = "Rejection sampling"
 
     learning_rate: float = setting(
-        1e-4, "Learning rate", "Peak learning rate; Llama 2 used 2e-5 for fine-tuning.", min=1e-9, max=1.0
+        1e-4,
+        _("Learning rate"),
+        _("Peak learning rate; Llama 2 used 2e-5 for fine-tuning."),
+        min=1e-9,
+        max=1.0,
     )
     schedule: str = setting(
         "cosine",
-        "Learning rate schedule",
-        "How the learning rate falls after warmup.",
+        _("Learning rate schedule"),
+        _("How the learning rate falls after warmup."),
         choices=("cosine", "linear", "constant"),
     )
-    batch_size: int = setting(32, "Batch size", "Responses per step of the fine-tuning.", min=1, max=65_536)
+    batch_size: int = setting(
+        32, _("Batch size"), _("Responses per step of the fine-tuning."), min=1, max=65_536
+    )
     samples: int = setting(
         8,
-        "Responses per prompt",
-        "Samples per prompt, of which the best is learned; Llama 2 tried 1 to 100.",
+        _("Responses per prompt"),
+        _("Samples per prompt, of which the best is learned; Llama 2 tried 1 to 100."),
         min=1,
         max=1024,
     )
     temperature: float = setting(
         1.0,
-        "Temperature",
-        "Of the sampling; fine-tuning is at 1. After RLHF, Llama 2 found 1.2 to 1.3 best for 10 to 100 samples.",
+        _("Temperature"),
+        _(
+            "Of the sampling; fine-tuning is at 1. After RLHF, Llama 2 found 1.2 to 1.3 best for 10 to 100 samples."
+        ),
         min=0.01,
         max=10.0,
     )
     reduction: str = setting(
         "token",
-        "Loss reduction",
-        "token: the mean over all response tokens of the batch; sequence: the mean over responses of each one's mean.",
+        _("Loss reduction"),
+        _(
+            "token: the mean over all response tokens of the batch; sequence: the mean over responses of each one's mean."
+        ),
         choices=("token", "sequence"),
     )

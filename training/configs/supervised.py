@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from training.configs.base import TrainingConfig, layout_setting, too_long_setting
 from training.configs.fields import ConfigError, setting
+from training.configs.fields import gettext_noop as _
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,55 +20,69 @@ class PretrainConfig(TrainingConfig):
 
     learning_rate: float = setting(
         1e-3,
-        "Learning rate",
-        "Peak learning rate. From scratch it is orders of magnitude higher than for fine-tuning: about 1e-3 for small models,"
-        " 3e-4 at 7B.",
+        _("Learning rate"),
+        _(
+            "Peak learning rate. From scratch it is orders of magnitude higher than for fine-tuning: about 1e-3 for small models,"
+            " 3e-4 at 7B."
+        ),
         min=1e-9,
         max=1.0,
     )
     block_length: int = setting(
         256,
-        "Block length",
-        "Texts are concatenated and cut into sequences of this many tokens.",
+        _("Block length"),
+        _("Texts are concatenated and cut into sequences of this many tokens."),
         min=8,
         max=1_048_576,
     )
     vocab_size: int = setting(
         2048,
-        "Vocabulary size",
-        "Entries of the byte-level BPE tokenizer that is trained on the data.",
+        _("Vocabulary size"),
+        _("Entries of the byte-level BPE tokenizer that is trained on the data."),
         min=260,
         max=262_144,
     )
-    hidden_size: int = setting(256, "Hidden size", "Size of the model's hidden states.", min=8, max=16_384)
-    intermediate_size: int = setting(
-        704, "Feed-forward size", "Size inside each feed-forward block.", min=8, max=65_536
+    hidden_size: int = setting(
+        256, _("Hidden size"), _("Size of the model's hidden states."), min=8, max=16_384
     )
-    layers: int = setting(4, "Layers", "Transformer layers.", min=1, max=256)
+    intermediate_size: int = setting(
+        704, _("Feed-forward size"), _("Size inside each feed-forward block."), min=8, max=65_536
+    )
+    layers: int = setting(4, _("Layers"), _("Transformer layers."), min=1, max=256)
     heads: int = setting(
-        4, "Attention heads", "Attention heads; the hidden size must be divisible by them.", min=1, max=256
+        4,
+        _("Attention heads"),
+        _("Attention heads; the hidden size must be divisible by them."),
+        min=1,
+        max=256,
     )
     kv_heads: int = setting(
         4,
-        "Key-value heads",
-        "Heads with keys and values of their own; fewer make the cache smaller.",
+        _("Key-value heads"),
+        _("Heads with keys and values of their own; fewer make the cache smaller."),
         min=1,
         max=256,
     )
     tie_embeddings: bool = setting(
-        True, "Tie embeddings", "Use one matrix for the input embeddings and the output projection."
+        True, _("Tie embeddings"), _("Use one matrix for the input embeddings and the output projection.")
     )
 
     def _check_relations(self) -> None:
         if self.hidden_size % self.heads:
-            raise ConfigError("heads", f"must divide the hidden size, {self.hidden_size}.")
+            raise ConfigError("heads", _("must divide the hidden size, %(size)s."), size=self.hidden_size)
         if (self.hidden_size // self.heads) % 2:
-            raise ConfigError("heads", "must give heads of an even size, as rotary positions rotate pairs.")
+            raise ConfigError(
+                "heads", _("must give heads of an even size, as rotary positions rotate pairs.")
+            )
         if self.heads % self.kv_heads:
-            raise ConfigError("kv_heads", f"must divide the number of attention heads, {self.heads}.")
+            raise ConfigError(
+                "kv_heads", _("must divide the number of attention heads, %(heads)s."), heads=self.heads
+            )
         if self.block_length > self.max_length:
             raise ConfigError(
-                "block_length", f"must not exceed the maximum sequence length, {self.max_length}."
+                "block_length",
+                _("must not exceed the maximum sequence length, %(limit)s."),
+                limit=self.max_length,
             )
 
 
@@ -82,12 +97,20 @@ class SFTConfig(TrainingConfig):
     layout: str = layout_setting()
     too_long_share: float = too_long_setting()
     learning_rate: float = setting(
-        2e-4, "Learning rate", "Peak learning rate; Llama 2 used 2e-5 at 7B and more.", min=1e-9, max=1.0
+        2e-4,
+        _("Learning rate"),
+        _("Peak learning rate; Llama 2 used 2e-5 at 7B and more."),
+        min=1e-9,
+        max=1.0,
     )
-    epochs: int = setting(2, "Epochs", "Passes over the training data; Llama 2 used 2.", min=1, max=1000)
+    epochs: int = setting(
+        2, _("Epochs"), _("Passes over the training data; Llama 2 used 2."), min=1, max=1000
+    )
     reduction: str = setting(
         "token",
-        "Loss reduction",
-        "token: the mean over all answer tokens of the batch; sequence: the mean over answers of each one's mean.",
+        _("Loss reduction"),
+        _(
+            "token: the mean over all answer tokens of the batch; sequence: the mean over answers of each one's mean."
+        ),
         choices=("token", "sequence"),
     )

@@ -10,6 +10,8 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Project, Snapshot
 from training.models.runs import ModelVersion, Run
@@ -77,16 +79,16 @@ class Round(models.Model):
     `training.rounds.transitions` only, under a row lock."""
 
     class State(models.TextChoices):
-        WORKING = "working"
-        HELD = "held"  # a gate did not pass: a lead decides
-        FAILED = "failed"  # one of its runs failed or was cancelled
-        AWAITING = "awaiting"  # a lead promotes or rejects the policy
-        CANCELLED = "cancelled"
-        DONE = "done"
+        WORKING = "working", _("Working")
+        HELD = "held", _("Held")  # a gate did not pass: a lead decides
+        FAILED = "failed", _("Failed")  # one of its runs failed or was cancelled
+        AWAITING = "awaiting", _("Awaiting")  # a lead promotes or rejects the policy
+        CANCELLED = "cancelled", _("Cancelled")
+        DONE = "done", _("Done")
 
     class Decision(models.TextChoices):
-        PROMOTED = "promoted"
-        REJECTED = "rejected"
+        PROMOTED = "promoted", _("Promoted")
+        REJECTED = "rejected", _("Rejected")
 
     OPEN_STATES = (State.WORKING, State.HELD, State.FAILED, State.AWAITING)
 
@@ -139,7 +141,7 @@ class Round(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Round {self.number}"
+        return gettext("Round %(number)s") % {"number": self.number}
 
     def get_absolute_url(self) -> str:
         return reverse("round", args=[self.loop.project.slug, self.pk])

@@ -8,6 +8,8 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Author, Project, Snapshot
 
@@ -16,8 +18,8 @@ class ModelVersion(models.Model):
     """A policy or a reward model, with its parent and the run that made it."""
 
     class Kind(models.TextChoices):
-        POLICY = "policy", "Policy"
-        REWARD = "reward", "Reward model"
+        POLICY = "policy", _("Policy")
+        REWARD = "reward", _("Reward model")
 
     project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions", db_index=False)
     kind = models.CharField(max_length=6, choices=Kind)
@@ -79,23 +81,23 @@ class Run(models.Model):
     """A run of the training core. The row is the queue: a worker claims it; a message only wakes the worker."""
 
     class Kind(models.TextChoices):
-        PRETRAIN = "pretrain", "Pre-training"
-        SFT = "sft", "Supervised fine-tuning"
-        REWARD = "reward", "Reward model"
+        PRETRAIN = "pretrain", _("Pre-training")
+        SFT = "sft", _("Supervised fine-tuning")
+        REWARD = "reward", _("Reward model")
         DPO = "dpo", "DPO"
-        REJECTION = "rejection", "Rejection sampling"
+        REJECTION = "rejection", _("Rejection sampling")
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         REINFORCE = "reinforce", "REINFORCE"
-        GENERATE = "generate", "Generation"
-        EVALUATE = "evaluate", "Evaluation"
+        GENERATE = "generate", _("Generation")
+        EVALUATE = "evaluate", _("Evaluation")
 
     class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
+        QUEUED = "queued", _("Queued")
+        RUNNING = "running", _("Running")
+        DONE = "done", _("Done")
+        FAILED = "failed", _("Failed")
+        CANCELLED = "cancelled", _("Cancelled")
 
     OPEN_STATES = (State.QUEUED, State.RUNNING)
 
@@ -158,7 +160,7 @@ class Run(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} run {self.pk}"
+        return gettext("%(kind)s run %(number)s") % {"kind": self.get_kind_display(), "number": self.pk}
 
     def get_absolute_url(self) -> str:
         return reverse("run", args=[self.project.slug, self.pk])

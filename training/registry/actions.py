@@ -12,6 +12,7 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotation import audit, events
 from annotation.actions import webhook_delivery
@@ -52,10 +53,10 @@ def add_model(
     if run is not None:
         name = free_name(name, taken)
     elif name in taken:
-        raise RunError("name", f"There is a model called {name!r} already.")
+        raise RunError("name", _("There is a model called %(name)s already.") % {"name": repr(name)})
     author = None
     if kind == ModelVersion.Kind.POLICY:
-        author, _ = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
+        author, _created = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name=name)
     # a round promotes when its gates pass
     by_round = run is not None and run.round_id is not None
     first = not by_round and not ModelVersion.objects.filter(project=project, kind=kind).exists()
@@ -96,7 +97,7 @@ def _check_owner(project: Project, location: str) -> None:
     folder = (Path(settings.ARTIFACTS) / location).resolve()
     if not folder.is_relative_to(runs):
         return
-    number, _, rest = folder.relative_to(runs).as_posix().partition("/")
+    number, _slash, rest = folder.relative_to(runs).as_posix().partition("/")
     is_output = rest == "output" and number.isdecimal()
     if not (is_output and Run.objects.filter(project=project, pk=int(number)).exists()):
         raise model_sources.no_such_location(location)
@@ -112,7 +113,7 @@ def promote(version: ModelVersion, actor: User | None = None) -> ModelVersion:
     """
     Project.objects.select_for_update(no_key=True).get(pk=version.project_id)
     if version.removed_at:
-        raise RunError("model", f"The files of {version} were removed from the disk.")
+        raise RunError("model", _("The files of %(model)s were removed from the disk.") % {"model": version})
     ModelVersion.objects.filter(project=version.project, kind=version.kind, current=True).update(
         current=False
     )
@@ -134,7 +135,7 @@ def retire(version: ModelVersion, actor: User) -> ModelVersion:
         RunError: it is current.
     """
     if not ModelVersion.objects.filter(pk=version.pk, current=False).update(retired_at=timezone.now()):
-        raise RunError("model", f"{version} is current: promote another one first.")
+        raise RunError("model", _("%(model)s is current: promote another one first.") % {"model": version})
     audit.record("model.retired", project=version.project, actor=actor, subject=version.name)
     version.refresh_from_db()
     return version
@@ -143,15 +144,15 @@ def retire(version: ModelVersion, actor: User) -> ModelVersion:
 def reason_to_keep(version: ModelVersion) -> str:
     """Why a model's files may not be removed; empty if they may be."""
     if version.current:
-        return "it is current"
+        return _("it is current")
     if Loop.objects.filter(first_policy=version).exists():
-        return "a loop starts from it"
+        return _("a loop starts from it")
     about = Q(policy_before=version) | Q(policy_after=version)
     if Round.objects.filter(about, state__in=Round.OPEN_STATES).exists():
-        return "an open round uses it"
+        return _("an open round uses it")
     reads = Q(model=version) | Q(reward_model=version) | Q(safety_reward_model=version) | Q(reference=version)
     if Run.objects.filter(reads, state__in=Run.OPEN_STATES).exists():
-        return "an open run uses it"
+        return _("an open run uses it")
     return ""
 
 
@@ -166,11 +167,13 @@ def remove_files(version: ModelVersion, actor: User | None = None) -> int:
     with transaction.atomic():
         locked = ModelVersion.objects.select_for_update(of=("self",)).get(pk=version.pk)
         if locked.retired_at is None:
-            raise RunError("model", f"{locked} is not retired.")
+            raise RunError("model", _("%(model)s is not retired.") % {"model": locked})
         if reason := reason_to_keep(locked):
-            raise RunError("model", f"The files of {locked} are still needed: {reason}.")
+            text = _("The files of %(model)s are still needed: %(reason)s.")
+            raise RunError("model", text % {"model": locked, "reason": reason})
         if locked.run is None or not locked.location.startswith("runs/"):
-            raise RunError("model", f"{locked} was not trained here: its files cannot be removed.")
+            text = _("%(model)s was not trained here: its files cannot be removed.")
+            raise RunError("model", text % {"model": locked})
         locked.removed_at = timezone.now()
         locked.save(update_fields=["removed_at"])
         audit.record("model.removed", project=locked.project, actor=actor, subject=locked.name)

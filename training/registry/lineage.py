@@ -40,6 +40,10 @@ class LineageNode:
         return str(self.model or self.snapshot)
 
     @property
+    def parent_names(self) -> str:
+        return ", ".join(parent.name for parent in self.parents)
+
+    @property
     def run(self) -> Run | None:
         return self.model.run if self.model else None
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotation.http.streaming import FILE_CHUNK
 from training.errors import RunError
@@ -65,7 +66,7 @@ def build_archive(version: ModelVersion) -> Archive:
     """
     files = model_files(version)
     if not files:
-        raise RunError("model", f"The files of {version} are not on this server.")
+        raise RunError("model", _("The files of %(model)s are not on this server.") % {"model": version})
     card = render_model_card(version).encode()
     sizes = [("README.md", len(card)), *((path.name, path.stat().st_size) for path in files)]
     size = sum(len(_head(version.name, name, n)) + n + -n % tarfile.BLOCKSIZE for name, n in sizes)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from django.utils import translation
+
 from training.metric_labels import criteria_tables, report_values
 from training.models import ModelVersion, Run
 
 
+@translation.override("en")  # whoever downloads the model reads it
 def render_model_card(version: ModelVersion) -> str:
     """A model's card. Ancestors that are not loaded yet are fetched one by one."""
     lines = [

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from training.configs import HUB_ID, KINDS, PretrainConfig
 from training.errors import RunError
@@ -35,18 +36,18 @@ def check_location(location: str) -> None:
     if is_folder:
         _check_folder(folder)
     elif exists:
-        raise RunError("location", f"{location} is a file: name the folder that holds the model.")
+        text = _("%(location)s is a file: name the folder that holds the model.")
+        raise RunError("location", text % {"location": location})
     elif not HUB_ID.fullmatch(location) or Path(settings.BASE_DIR, location).exists():
         # from_pretrained prefers a folder where the program runs to the hub
         raise no_such_location(location)
 
 
 def no_such_location(location: str) -> RunError:
-    return RunError(
-        "location",
-        f"There is no folder {location} below {settings.ARTIFACTS} or one of the administrator's MODEL_DIRS, and no hub has"
-        " such an id.",
+    text = _(
+        "There is no folder %(location)s below %(folder)s or one of the administrator's MODEL_DIRS, and no hub has such an id."
     )
+    return RunError("location", text % {"location": location, "folder": settings.ARTIFACTS})
 
 
 def check_server(url: str) -> None:
@@ -57,8 +58,12 @@ def check_server(url: str) -> None:
     """
     allowed = {server.rstrip("/") for server in settings.MODEL_SERVERS}
     if url.rstrip("/") not in allowed:
-        among = f": {', '.join(sorted(allowed))}" if allowed else ", of which there are none"
-        raise RunError("server", f"It is none of the servers in the administrator's MODEL_SERVERS{among}.")
+        text = (
+            _("It is none of the servers in the administrator's MODEL_SERVERS: %(servers)s.")
+            if allowed
+            else _("It is none of the servers in the administrator's MODEL_SERVERS, of which there are none.")
+        )
+        raise RunError("server", text % {"servers": ", ".join(sorted(allowed))})
 
 
 def _model_dirs() -> list[str]:
@@ -92,10 +97,11 @@ def _check_folder(folder: Path) -> None:
     try:
         config = json.loads((folder / "config.json").read_text())
     except (OSError, ValueError):
-        raise RunError("location", f"{folder} is no model: it has no config.json that can be read.") from None
+        text = _("%(folder)s is no model: it has no config.json that can be read.")
+        raise RunError("location", text % {"folder": folder}) from None
     if isinstance(config, dict) and config.get("auto_map"):
-        raise RunError("location", f"{folder} has custom code (auto_map): that is not run here.")
+        text = _("%(folder)s has custom code (auto_map): that is not run here.")
+        raise RunError("location", text % {"folder": folder})
     if not any(folder.glob("*.safetensors")):
-        raise RunError(
-            "location", f"{folder} has no safetensors: pickled weights can run code, and are not loaded here."
-        )
+        text = _("%(folder)s has no safetensors: pickled weights can run code, and are not loaded here.")
+        raise RunError("location", text % {"folder": folder})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.text import capfirst
+from django.utils.translation import gettext as _
 
 from annotation.logic.agreement import Interval
 from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
@@ -36,7 +37,7 @@ def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
     points = [point for run in runs for point in run["points"]]
     if not points:
         return None
-    rewards = [reward for _, reward in points]
+    rewards = [reward for _kl, reward in points]
     low, high = min(rewards), max(rewards)
     return scatter_chart(
         [
@@ -46,8 +47,8 @@ def reward_by_kl(runs: list[dict[str, Any]]) -> Chart | None:
             ]
             for run in runs
         ],
-        x=Axis(0, max(kl for kl, _ in points) ** 0.5 or 1, name="√KL, in √nats"),
-        y=Axis(low, high if high > low else low + 1, name="reward"),
+        x=Axis(0, max(kl for kl, _reward in points) ** 0.5 or 1, name=_("√KL, in √nats")),
+        y=Axis(low, high if high > low else low + 1, name=_("reward")),
         joined=True,
     )
 
@@ -58,4 +59,5 @@ def last_rewards(runs: list[dict[str, Any]]) -> list[str]:
 
 
 def _reward_text(name: str, kl: float, reward: float) -> str:
-    return f"{name}: {metric_labels.format_value('reward', reward)} at {kl:.1f} nats"
+    values = {"run": name, "reward": metric_labels.format_value("reward", reward), "kl": f"{kl:.1f}"}
+    return _("%(run)s: %(reward)s at %(kl)s nats") % values

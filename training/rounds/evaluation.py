@@ -10,12 +10,19 @@ from dataclasses import dataclass
 from statistics import fmean, stdev
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.models import Judgment, Prompt
 from training.models import Round, Run
 
 JsonObject = dict[str, Any]
 MAX_REGRESSIONS = 12
-LENGTHS = ((0, 100, "up to 100 characters"), (100, 300, "100 to 300"), (300, 10**9, "more than 300"))
+LENGTHS = (
+    (0, 100, gettext_noop("up to 100 characters")),
+    (100, 300, gettext_noop("100 to 300")),
+    (300, 10**9, gettext_noop("more than 300")),
+)
 
 
 @dataclass(frozen=True)
@@ -101,11 +108,12 @@ def overoptimisation_warning(wins: Sequence[Mapping[str, Any]]) -> str:
         if other["name"] == "safety":
             continue
         if first["low"] > 0.5 and other["low"] <= 0.5 and first["mean"] - other["mean"] > 0.1:
-            return (
-                f"The win rate by {first['by']} is {100 * first['mean']:.0f}%, by {other['by']} only"
-                f" {100 * other['mean']:.0f}%: the policy may have overfitted to the reward model that it was trained with."
-                " Train fewer steps, or with a larger KL penalty."
+            text = _(
+                "The win rate by %(judge)s is %(share)s, by %(other_judge)s only %(other_share)s: the policy may have overfitted"
+                " to the reward model that it was trained with. Train fewer steps, or with a larger KL penalty."
             )
+            shares = {"share": f"{100 * first['mean']:.0f}%", "other_share": f"{100 * other['mean']:.0f}%"}
+            return text % {**shares, "judge": first["by"], "other_judge": other["by"]}
     return ""
 
 
@@ -124,7 +132,7 @@ def _by_length(matches: Sequence[Match], answers: Mapping[int, list[list[str]]])
         length = fmean(len(text) for text in answers[match.prompt_id][1])
         label = next(label for low, high, label in LENGTHS if low <= length < high)
         rates[label].append(match.win_rate)
-    return [{"label": label} | mean_win_rate(rates[label]) for _, _, label in LENGTHS if label in rates]
+    return [{"label": _(label)} | mean_win_rate(rates[label]) for *_range, label in LENGTHS if label in rates]
 
 
 def _regressions(
@@ -171,7 +179,7 @@ def human_win_rate(round: Round) -> JsonObject | None:
     if not by_item:
         return None
     rate = mean_win_rate([fmean(rates) for rates in by_item.values()])
-    return {"name": "people", "by": "annotators (blind)", "must": "keep"} | rate
+    return {"name": "people", "by": _("annotators (blind)"), "must": "keep"} | rate
 
 
 def disputed_judgments(
@@ -186,7 +194,7 @@ def disputed_judgments(
         gaps = [_reward_gap(judgment_ranks, scores[judgment]) for scores in scorers if judgment in scores]
         if len(gaps) == len(scorers) and min(gaps) >= min_gap:
             disputed.append((min(gaps), judgment))
-    return [judgment for _, judgment in sorted(disputed, reverse=True)]
+    return [judgment for _gap, judgment in sorted(disputed, reverse=True)]
 
 
 def _reward_gap(ranks: Sequence[int], rewards: Sequence[float]) -> float:

@@ -7,27 +7,32 @@ from typing import Any
 
 from django import forms
 from django.utils.dates import WEEKDAYS
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from annotation.models import Member, Project
 from training.configs import ConfigError
-from training.errors import RunError
+from training.errors import RunError, describe_error, message_of
 from training.models import Loop
 from training.rounds.loops import save_loop
 from training.rounds.recipes import RECIPES
 from training.rounds.run_configs import ConfigsError
-from training.rounds.settings import MAIN_SETTINGS, MAX_JUDGMENTS, RoundSettings, settings_from
+from training.rounds.settings import GATE_SETTINGS, MAIN_SETTINGS, MAX_JUDGMENTS, RoundSettings, settings_from
 from training.runs.forms import PREFIX, field_of
 
 CHOICE_LABELS = {
-    "last": "policy of the last round",
-    "first": "first policy of the loop",
-    "base": "base model",
-    "start": "starting policy",
-    "uncertain": "most uncertain",
-    "disagreement": "most disagreement between two reward models",
-    "uniform": "random",
-    "all": "all judgments",
-    "new": "new judgments only",
+    "last": gettext_lazy("policy of the last round"),
+    "first": gettext_lazy("first policy of the loop"),
+    "base": gettext_lazy("base model"),
+    "start": gettext_lazy("starting policy"),
+    "uncertain": gettext_lazy("most uncertain"),
+    "disagreement": gettext_lazy("most disagreement between two reward models"),
+    "uniform": gettext_lazy("random"),
+    "all": gettext_lazy("all judgments"),
+    "new": gettext_lazy("new judgments only"),
+    "yes": gettext_lazy("yes"),
+    "no": gettext_lazy("no"),
 }
 """Labels of the choices of `RoundSettings`."""
 
@@ -40,7 +45,8 @@ class LoopForm(forms.Form):
         self.me, self.loop = me, loop
         recipe = loop.recipe if loop else "dpo"
         self.fields["recipe"] = forms.ChoiceField(
-            choices=[(item.name, item.title) for item in RECIPES.values()],
+            choices=[(item.name, _(item.title)) for item in RECIPES.values()],
+            label=_("Recipe"),
             initial=recipe,
             widget=forms.RadioSelect,
         )
@@ -48,21 +54,23 @@ class LoopForm(forms.Form):
         self.fields["safety_project"] = forms.ModelChoiceField(
             Project.objects.filter(pk__in=led.values("project")),
             required=False,
-            label="Safety project",
-            empty_label="None: no safety reward model",
+            label=_("Safety project"),
+            empty_label=_("None: no safety reward model"),
             initial=loop.safety_project_id if loop else None,
-            help_text="A project of yours whose annotators judge safety: Llama 2's safety reward model is trained on it.",
+            help_text=_(
+                "A project of yours whose annotators judge safety: Llama 2's safety reward model is trained on it."
+            ),
         )
         self.fields["after_judgments"] = forms.IntegerField(
-            label="Start after new judgments",
+            label=_("Start after new judgments"),
             required=False,
             min_value=1,
             max_value=MAX_JUDGMENTS,
             initial=loop.after_judgments if loop else None,
-            help_text="A round starts automatically after this many new judgments. Empty: it does not.",
+            help_text=_("A round starts automatically after this many new judgments. Empty: it does not."),
         )
         self.fields["weekdays"] = forms.TypedMultipleChoiceField(
-            label="Start every week on",
+            label=_("Start every week on"),
             required=False,
             coerce=int,
             choices=list(WEEKDAYS.items()),
@@ -70,7 +78,7 @@ class LoopForm(forms.Form):
             widget=forms.CheckboxSelectMultiple,
         )
         self.fields["hour"] = forms.IntegerField(
-            label="Start hour (UTC)",
+            label=_("Start hour (UTC)"),
             required=False,
             min_value=0,
             max_value=23,
@@ -84,7 +92,10 @@ class LoopForm(forms.Form):
             field.widget.attrs["placeholder"] = str(values[setting.name])
             if isinstance(field, forms.ChoiceField):
                 choices = setting.metadata["choices"] or ("yes", "no")
-                default = ("", f"Default: {_value_label(setting, values[setting.name])}")
+                default = (
+                    "",
+                    _("Default: %(value)s") % {"value": _value_label(setting, values[setting.name])},
+                )
                 field.choices = [default, *((choice, _value_label(setting, choice)) for choice in choices)]
             self.fields[PREFIX + setting.name] = field
 
@@ -111,9 +122,10 @@ class LoopForm(forms.Form):
                 hour=6 if data["hour"] is None else data["hour"],
             )
         except ConfigsError as error:
-            self.add_error(None, f"Invalid run settings of the loop ({error.kind}): {error}")
+            text = _("Invalid run settings of the loop (%(kind)s): %(error)s")
+            self.add_error(None, text % {"kind": error.kind, "error": describe_error(error)})
         except ConfigError as error:
-            self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
+            self.add_error(PREFIX + error.field, capfirst(message_of(error)))
         except RunError as error:
             self.add_error(error.field if error.field in self.fields else None, str(error))
         return None
@@ -122,20 +134,17 @@ class LoopForm(forms.Form):
         return [self[PREFIX + name] for name in MAIN_SETTINGS]
 
     def gate_fields(self) -> list[forms.BoundField]:
-        return [field for field in self._secondary_fields() if str(field.label).startswith("Gate")]
+        return [self[PREFIX + name] for name in GATE_SETTINGS]
 
     def other_fields(self) -> list[forms.BoundField]:
-        return [field for field in self._secondary_fields() if not str(field.label).startswith("Gate")]
-
-    def _secondary_fields(self) -> list[forms.BoundField]:
-        main = {PREFIX + name for name in MAIN_SETTINGS}
-        return [field for field in self if field.name.startswith(PREFIX) and field.name not in main]
+        others = {PREFIX + name for name in (*MAIN_SETTINGS, *GATE_SETTINGS)}
+        return [field for field in self if field.name.startswith(PREFIX) and field.name not in others]
 
     @staticmethod
     def describe(options: dict[str, Any]) -> list[tuple[str, str, str]]:
         """A round's settings: label, value and help of each."""
         return [
-            (item.metadata["label"], _value_label(item, options[item.name]), item.metadata["help"])
+            (_(item.metadata["label"]), _value_label(item, options[item.name]), _(item.metadata["help"]))
             for item in dataclasses.fields(RoundSettings)
             if item.name in options
         ]
@@ -143,5 +152,6 @@ class LoopForm(forms.Form):
 
 def _value_label(setting: dataclasses.Field[Any], value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return CHOICE_LABELS.get(value, value) if setting.metadata["choices"] else str(value)
+        value = "yes" if value else "no"
+    has_labels = setting.metadata["choices"] or setting.type == "bool"
+    return str(CHOICE_LABELS.get(value, value) if has_labels else value)

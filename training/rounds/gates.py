@@ -1,6 +1,8 @@
-"""Gates: thresholds that the reward models and the new policy must reach before a round continues. Plain Python.
+"""Gates: thresholds that the reward models and the new policy must reach before a round continues. Plain Python, but for
+the translations.
 
-The thresholds are fields of `RoundSettings`. A gate whose figure is missing is passed, and says so.
+The thresholds are fields of `RoundSettings`. A gate whose figure is missing is passed, and says so. Labels and sentences are
+in the current language; a round stores them.
 """
 
 from __future__ import annotations
@@ -8,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from training.rounds.settings import RoundSettings
 
@@ -36,28 +41,36 @@ MIN_WIN_RATE = 0.5
 
 def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
     """Headings, each with the requirements that the gates below will check."""
-    return [
-        (
-            "Reward model",
-            [
-                f"At least {settings.min_judgments:,} training judgments.",
-                f"Accuracy of at least {100 * settings.min_accuracy:g}% on new held-out judgments.",
-                f"At least {100 * settings.of_people:g}% of the annotators' agreement with each other.",
-                f"At most {100 * settings.may_lose:g}% less accurate than the old reward model.",
-                f"Calibration error of at most {100 * settings.max_calibration:g}%.",
-                f"At least {100 * settings.min_unsafe_recall:g}% of unsafe answers detected, where there are labels.",
-            ],
-        ),
-        (
-            "New policy",
-            [
-                f"Win rate over the old policy, by the reward model: the whole 95% interval is above {MIN_WIN_RATE:.0%}.",
-                f"Win rate by the other reward models and by annotators: the interval is not below {MIN_WIN_RATE:.0%}.",
-                f"KL from the reference of at most {settings.max_kl:g} nats per response.",
-                f"Answers at most {settings.max_length_drift:g} times longer or shorter than the old policy's.",
-            ],
+    judgments = ngettext(
+        "At least %(n)s training judgment.", "At least %(n)s training judgments.", settings.min_judgments
+    )
+    reward_model = [
+        judgments % {"n": f"{settings.min_judgments:,}"},
+        *(
+            text % {"share": f"{100 * share:g}%"}
+            for text, share in (
+                (_("Accuracy of at least %(share)s on new held-out judgments."), settings.min_accuracy),
+                (_("At least %(share)s of the annotators' agreement with each other."), settings.of_people),
+                (_("At most %(share)s less accurate than the old reward model."), settings.may_lose),
+                (_("Calibration error of at most %(share)s."), settings.max_calibration),
+                (
+                    _("At least %(share)s of unsafe answers detected, where there are labels."),
+                    settings.min_unsafe_recall,
+                ),
+            )
         ),
     ]
+    win_rate = {"share": f"{MIN_WIN_RATE:.0%}"}
+    policy = [
+        _("Win rate over the old policy, by the reward model: the whole 95%% interval is above %(share)s.")
+        % win_rate,
+        _("Win rate by the other reward models and by annotators: the interval is not below %(share)s.")
+        % win_rate,
+        _("KL from the reference of at most %(kl)s nats per response.") % {"kl": f"{settings.max_kl:g}"},
+        _("Answers at most %(factor)s times longer or shorter than the old policy's.")
+        % {"factor": f"{settings.max_length_drift:g}"},
+    ]
+    return [(_("Reward model"), reward_model), (_("New policy"), policy)]
 
 
 def reward_gates(
@@ -68,50 +81,82 @@ def reward_gates(
     new, old: reports on the same held-out judgments (the core's `report.json`); `fresh`: these are new since the last round.
     judgments: how many it was trained on.
     """
-    held_out = "new held-out" if fresh else "held-out"
     accuracy, pairs = new.get("accuracy"), new.get("pairs") or 0
+    unsafe = new.get("unsafe_labels") or 0
     return [
         Gate(
             "judgments",
-            "Training judgments",
+            _("Training judgments"),
             judgments,
             settings.min_judgments,
             judgments >= settings.min_judgments,
-            f"It was trained on {judgments:,} judgments; the minimum is {settings.min_judgments:,}.",
+            ngettext(
+                "It was trained on %(n)s judgment; the minimum is %(minimum)s.",
+                "It was trained on %(n)s judgments; the minimum is %(minimum)s.",
+                judgments,
+            )
+            % {"n": f"{judgments:,}", "minimum": f"{settings.min_judgments:,}"},
         ),
         _gate(
             "accuracy",
-            "Accuracy",
+            _("Accuracy"),
             accuracy,
             settings.min_accuracy,
             is_minimum=True,
-            sentence=f"It agrees with annotators on {_percent(accuracy)} of {pairs:,} {held_out} pairs; the minimum is"
-            f" {_percent(settings.min_accuracy)}.",
-            no_data=f"There are no {held_out} judgments to evaluate it on.",
+            sentence=_accuracy_text(pairs, fresh=fresh)
+            % {"share": _percent(accuracy), "n": f"{pairs:,}", "minimum": _percent(settings.min_accuracy)},
+            no_data=_("There are no new held-out judgments to evaluate it on.")
+            if fresh
+            else _("There are no held-out judgments to evaluate it on."),
         ),
         _human_agreement_gate(new, settings),
         _accuracy_loss_gate(accuracy, old, settings),
         _gate(
             "calibration",
-            "Calibration",
+            _("Calibration"),
             new.get("ece"),
             settings.max_calibration,
             is_minimum=False,
-            sentence=f"Its calibration error is {_percent(new.get('ece'))}; the maximum is"
-            f" {_percent(settings.max_calibration)}.",
-            no_data=f"There are no {held_out} judgments to evaluate its calibration on.",
+            sentence=_("Its calibration error is %(share)s; the maximum is %(maximum)s.")
+            % {"share": _percent(new.get("ece")), "maximum": _percent(settings.max_calibration)},
+            no_data=_("There are no new held-out judgments to evaluate its calibration on.")
+            if fresh
+            else _("There are no held-out judgments to evaluate its calibration on."),
         ),
         _gate(
             "unsafe_recall",
-            "Unsafe recall",
+            _("Unsafe recall"),
             new.get("unsafe_recall"),
             settings.min_unsafe_recall,
             is_minimum=True,
-            sentence=f"It detects {_percent(new.get('unsafe_recall'))} of {new.get('unsafe_labels') or 0:,} unsafe answers;"
-            f" the minimum is {_percent(settings.min_unsafe_recall)}.",
-            no_data="No held-out answer is labelled unsafe.",
+            sentence=ngettext(
+                "It detects %(share)s of %(n)s unsafe answer; the minimum is %(minimum)s.",
+                "It detects %(share)s of %(n)s unsafe answers; the minimum is %(minimum)s.",
+                unsafe,
+            )
+            % {
+                "share": _percent(new.get("unsafe_recall")),
+                "n": f"{unsafe:,}",
+                "minimum": _percent(settings.min_unsafe_recall),
+            },
+            no_data=_("No held-out answer is labelled unsafe."),
         ),
     ]
+
+
+def _accuracy_text(pairs: int, *, fresh: bool) -> str:
+    """The sentence for a number of pairs, with its placeholders."""
+    if fresh:
+        return ngettext(
+            "It agrees with annotators on %(share)s of %(n)s new held-out pair; the minimum is %(minimum)s.",
+            "It agrees with annotators on %(share)s of %(n)s new held-out pairs; the minimum is %(minimum)s.",
+            pairs,
+        )
+    return ngettext(
+        "It agrees with annotators on %(share)s of %(n)s held-out pair; the minimum is %(minimum)s.",
+        "It agrees with annotators on %(share)s of %(n)s held-out pairs; the minimum is %(minimum)s.",
+        pairs,
+    )
 
 
 def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
@@ -119,14 +164,21 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
     ratio = accuracy / humans if humans and accuracy is not None else None
     return _gate(
         "of_people",
-        "Compared with human agreement",
+        _("Compared with human agreement"),
         ratio,
         settings.of_people,
         is_minimum=True,
-        sentence=f"Where several annotators judged the same answers, they agree with each other {_percent(humans)} of the"
-        f" time, and the reward model with them {_percent(accuracy)}, which is {_percent(ratio)} of it. The minimum is"
-        f" {_percent(settings.of_people)}.",
-        no_data="No two annotators judged the same held-out answers, so their agreement is unknown.",
+        sentence=_(
+            "Where several annotators judged the same answers, they agree with each other %(humans)s of the time, and the"
+            " reward model with them %(share)s, which is %(ratio)s of it. The minimum is %(minimum)s."
+        )
+        % {
+            "humans": _percent(humans),
+            "share": _percent(accuracy),
+            "ratio": _percent(ratio),
+            "minimum": _percent(settings.of_people),
+        },
+        no_data=_("No two annotators judged the same held-out answers, so their agreement is unknown."),
     )
 
 
@@ -135,13 +187,16 @@ def _accuracy_loss_gate(accuracy: float | None, old: Report | None, settings: Ro
     loss = before - accuracy if before is not None and accuracy is not None else None
     return _gate(
         "may_lose",
-        "Compared with the old reward model",
+        _("Compared with the old reward model"),
         loss,
         settings.may_lose,
         is_minimum=False,
-        sentence=f"On the same judgments the accuracy of the old one is {_percent(before)}, and of the new one"
-        f" {_percent(accuracy)}; the maximum loss is {_percent(settings.may_lose)}.",
-        no_data="There is no old reward model to compare it with.",
+        sentence=_(
+            "On the same judgments the accuracy of the old one is %(old)s, and of the new one %(new)s; the maximum loss is"
+            " %(maximum)s."
+        )
+        % {"old": _percent(before), "new": _percent(accuracy), "maximum": _percent(settings.may_lose)},
+        no_data=_("There is no old reward model to compare it with."),
     )
 
 
@@ -152,24 +207,27 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
         *(_win_rate_gate(wins) for wins in report["wins"]),
         _gate(
             "kl",
-            "KL budget",
+            _("KL budget"),
             kl,
             settings.max_kl,
             is_minimum=False,
-            sentence=f"KL from the reference: {'–' if kl is None else f'{kl:.1f}'} nats per response; the maximum is"
-            f" {settings.max_kl:g}.",
-            no_data="The KL from the reference was not measured.",
+            sentence=_("KL from the reference: %(kl)s nats per response; the maximum is %(maximum)s.")
+            % {"kl": "–" if kl is None else f"{kl:.1f}", "maximum": f"{settings.max_kl:g}"},
+            no_data=_("The KL from the reference was not measured."),
         ),
         Gate(
             "length",
-            "Answer length",
+            _("Answer length"),
             ratio,
             settings.max_length_drift,
             ratio is None or 1 / settings.max_length_drift <= ratio <= settings.max_length_drift,
-            "There are no answers to measure."
+            _("There are no answers to measure.")
             if ratio is None
-            else f"Its answers are {ratio:.2f} times as long as the old policy's; up to {settings.max_length_drift:g} times"
-            " longer or shorter is allowed.",
+            else _(
+                "Its answers are %(ratio)s times as long as the old policy's; up to %(limit)s times longer or shorter is"
+                " allowed."
+            )
+            % {"ratio": f"{ratio:.2f}", "limit": f"{settings.max_length_drift:g}"},
         ),
     ]
 
@@ -177,23 +235,39 @@ def policy_gates(*, report: Report, settings: RoundSettings) -> list[Gate]:
 def _win_rate_gate(wins: Mapping[str, Any]) -> Gate:
     """wins: an entry of the report's `wins`."""
     low, high = wins["low"], wins["high"]
-    sentence = (
-        f"Win rate over the old policy, by {wins['by']}: {_percent(wins['mean'])} [{_percent(low)}, {_percent(high)}] on"
-        f" {wins['prompts']:,} prompts; "
-    )
     if wins["must"] == "win":
         passed = low > MIN_WIN_RATE
-        sentence += f"the whole interval must be above {_percent(MIN_WIN_RATE)}."
+        text = ngettext(
+            "Win rate over the old policy, by %(judge)s: %(share)s [%(low)s, %(high)s] on %(n)s prompt; the whole interval"
+            " must be above %(threshold)s.",
+            "Win rate over the old policy, by %(judge)s: %(share)s [%(low)s, %(high)s] on %(n)s prompts; the whole interval"
+            " must be above %(threshold)s.",
+            wins["prompts"],
+        )
     else:
         passed = high >= MIN_WIN_RATE
-        sentence += f"the interval must not be below {_percent(MIN_WIN_RATE)}, or the policy has overfitted to the reward model."
+        text = ngettext(
+            "Win rate over the old policy, by %(judge)s: %(share)s [%(low)s, %(high)s] on %(n)s prompt; the interval must"
+            " not be below %(threshold)s, or the policy has overfitted to the reward model.",
+            "Win rate over the old policy, by %(judge)s: %(share)s [%(low)s, %(high)s] on %(n)s prompts; the interval must"
+            " not be below %(threshold)s, or the policy has overfitted to the reward model.",
+            wins["prompts"],
+        )
+    values = {
+        "judge": wins["by"],
+        "share": _percent(wins["mean"]),
+        "low": _percent(low),
+        "high": _percent(high),
+        "n": f"{wins['prompts']:,}",
+        "threshold": _percent(MIN_WIN_RATE),
+    }
     return Gate(
         f"wins_{wins['name']}",
-        f"Win rate by {wins['by']}",
+        _("Win rate by %(judge)s") % {"judge": wins["by"]},
         wins["mean"],
         MIN_WIN_RATE,
         passed,
-        sentence,
+        text % values,
         share=True,
     )
 

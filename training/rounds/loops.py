@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.models import Project, User
@@ -48,9 +49,9 @@ def save_loop(
         loop = Loop(project=project, created_by=creator, first_policy=required_policy(project))
     loop.name = name or loop.name or RECIPES[recipe].title
     if Loop.objects.filter(project=project, name=loop.name).exclude(pk=loop.pk).exists():
-        raise RunError("name", f"There is a loop called {loop.name!r} already.")
+        raise RunError("name", _("There is a loop called %(name)s already.") % {"name": repr(loop.name)})
     if safety_project == project:
-        raise RunError("safety_project", "The safety project must be another project.")
+        raise RunError("safety_project", _("The safety project must be another project."))
     loop.recipe, loop.options = recipe, dict(options)
     loop.configs = {kind: dict(config) for kind, config in (configs or {}).items()}
     loop.safety_project, loop.after_judgments = safety_project, after_judgments
@@ -69,5 +70,5 @@ def required_policy(project: Project) -> ModelVersion:
     """
     policy = current_model(project, ModelVersion.Kind.POLICY)
     if policy is None:
-        raise RunError("policy", "This project has no policy yet: add one on the Models page.")
+        raise RunError("policy", _("This project has no policy yet: add one on the Models page."))
     return policy

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from annotation import analytics
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
@@ -95,42 +98,61 @@ def next_step(status: LoopStatus) -> NextStep:
     """The first thing, in the order of the loop, that is not done yet."""
     if status.prompts == 0:
         return NextStep(
-            "Start with prompts: questions that users would ask the model.", "Import prompts", "import"
+            _("Start with prompts: questions that users would ask the model."), _("Import prompts"), "import"
         )
     if status.round and status.round.state != Round.State.WORKING:
         return NextStep(
-            f"{status.round} waits for your decision. Its page shows the reason and the options.",
-            "Decide",
+            _("%(round)s waits for your decision. Its page shows the reason and the options.")
+            % {"round": status.round},
+            _("Decide"),
             run=status.round,
         )
     if status.round and any(run.round_id == status.round.pk for run in status.open_runs):
         return NextStep(
-            f"{status.round} is running: {status.round.current_step['title']}.",
-            "View the round",
+            _("%(round)s is running: %(step)s.")
+            % {"round": status.round, "step": _(status.round.current_step["title"])},
+            _("View the round"),
             run=status.round,
         )
     if status.open_runs:
         run = status.open_runs[0]
-        return NextStep(f"{run} is in progress.", "View the run", run=run)
+        return NextStep(_("%(run)s is in progress.") % {"run": run}, _("View the run"), run=run)
     if status.queue.total == 0 and status.imported:
         return _with_imported(status)
     if status.queue.total == 0:
         return _first_answers(status)
     if status.queue.done == 0:
         return NextStep(
-            "There are answers to judge. Tell your annotators, or add some.", "Members", "members"
+            _("There are answers to judge. Tell your annotators, or add some."), _("Members"), "members"
         )
     if status.round:
         return NextStep(
-            f"{status.round} continues automatically: annotators are working, {status.queue.left:,} judgments are left.",
-            "View the round",
+            ngettext(
+                "%(round)s continues automatically: annotators are working, %(n)s judgment is left.",
+                "%(round)s continues automatically: annotators are working, %(n)s judgments are left.",
+                status.queue.left,
+            )
+            % {"round": status.round, "n": f"{status.queue.left:,}"},
+            _("View the round"),
             run=status.round,
         )
     if status.new_judgments >= SNAPSHOT_SUGGESTED_AFTER or (status.new_judgments and not status.queue.left):
-        since = f"since {status.snapshot}".lower() if status.snapshot else "and no snapshot yet"
+        text = (
+            ngettext(
+                "%(n)s new judgment since %(snapshot)s. Create a snapshot to train models on them.",
+                "%(n)s new judgments since %(snapshot)s. Create a snapshot to train models on them.",
+                status.new_judgments,
+            )
+            if status.snapshot
+            else ngettext(
+                "%(n)s new judgment and no snapshot yet. Create a snapshot to train models on them.",
+                "%(n)s new judgments and no snapshot yet. Create a snapshot to train models on them.",
+                status.new_judgments,
+            )
+        )
         return NextStep(
-            f"{status.new_judgments:,} new judgments {since}. Create a snapshot to train models on them.",
-            "Create snapshot",
+            text % {"n": f"{status.new_judgments:,}", "snapshot": str(status.snapshot).lower()},
+            _("Create snapshot"),
             "snapshots",
         )
     return _training(status) or _next_round(status)
@@ -140,9 +162,15 @@ def _with_imported(status: LoopStatus) -> NextStep:
     """In a project whose judgments are all imported."""
     if status.snapshot is None:
         return NextStep(
-            f"{status.imported:,} judgments are imported. Create a snapshot with them to train a reward model, or return"
-            " items to the queue.",
-            "Create snapshot",
+            ngettext(
+                "%(n)s judgment is imported. Create a snapshot with it to train a reward model, or return items to the"
+                " queue.",
+                "%(n)s judgments are imported. Create a snapshot with them to train a reward model, or return items to the"
+                " queue.",
+                status.imported,
+            )
+            % {"n": f"{status.imported:,}"},
+            _("Create snapshot"),
             "snapshots",
         )
     return _training(status) or _next_round(status)
@@ -151,14 +179,21 @@ def _with_imported(status: LoopStatus) -> NextStep:
 def _first_answers(status: LoopStatus) -> NextStep:
     if status.policy:
         return NextStep(
-            f"{status.prompts:,} prompts have no answers to compare. Generate answers with {status.policy}.",
-            "Generate answers",
+            ngettext(
+                "%(n)s prompt has no answers to compare. Generate answers with %(policy)s.",
+                "%(n)s prompts have no answers to compare. Generate answers with %(policy)s.",
+                status.prompts,
+            )
+            % {"n": f"{status.prompts:,}", "policy": status.policy},
+            _("Generate answers"),
             "run-new",
             kind=Run.Kind.GENERATE,
         )
     return NextStep(
-        "The prompts need answers to compare: add a policy to generate them, or import prompts with responses.",
-        "Add a policy",
+        _(
+            "The prompts need answers to compare: add a policy to generate them, or import prompts with responses."
+        ),
+        _("Add a policy"),
         "models",
     )
 
@@ -169,19 +204,21 @@ def _training(status: LoopStatus) -> NextStep | None:
         return None
     if status.policy is None:
         return NextStep(
-            f"{status.snapshot} is ready, but there is no policy to train.", "Add a policy", "models"
+            _("%(snapshot)s is ready, but there is no policy to train.") % {"snapshot": status.snapshot},
+            _("Add a policy"),
+            "models",
         )
     if Run.Kind.REWARD not in status.trained:
         return NextStep(
-            f"No reward model was trained on {status.snapshot} yet.",
-            "Train a reward model",
+            _("No reward model was trained on %(snapshot)s yet.") % {"snapshot": status.snapshot},
+            _("Train a reward model"),
             "run-new",
             kind=Run.Kind.REWARD,
         )
     if Run.Kind.DPO not in status.trained:
         return NextStep(
-            f"The policy was not trained on {status.snapshot} yet.",
-            "Improve the policy",
+            _("The policy was not trained on %(snapshot)s yet.") % {"snapshot": status.snapshot},
+            _("Improve the policy"),
             "run-new",
             kind=Run.Kind.DPO,
         )
@@ -191,20 +228,29 @@ def _training(status: LoopStatus) -> NextStep | None:
 def _next_round(status: LoopStatus) -> NextStep:
     if status.candidate:
         return NextStep(
-            f"{status.candidate} is newer than {status.policy}, the current policy. Check its answers, and promote it if "
-            "they are better.",
-            f"View {status.candidate}",
+            _(
+                "%(candidate)s is newer than %(policy)s, the current policy. Check its answers, and promote it if they are"
+                " better."
+            )
+            % {"candidate": status.candidate, "policy": status.policy},
+            _("View %(model)s") % {"model": status.candidate},
             model=status.candidate,
         )
     if not status.queue.left and status.policy:
         return NextStep(
-            f"The queue is empty. Generate new answers with {status.policy} for the next round.",
-            "Generate answers",
+            _("The queue is empty. Generate new answers with %(policy)s for the next round.")
+            % {"policy": status.policy},
+            _("Generate answers"),
             "run-new",
             kind=Run.Kind.GENERATE,
         )
     return NextStep(
-        f"Annotators are working: {status.queue.left:,} of {status.queue.total:,} judgments are left.",
-        "View the progress",
+        ngettext(
+            "Annotators are working: %(left)s of %(n)s judgment is left.",
+            "Annotators are working: %(left)s of %(n)s judgments are left.",
+            status.queue.total,
+        )
+        % {"left": f"{status.queue.left:,}", "n": f"{status.queue.total:,}"},
+        _("View the progress"),
         "progress",
     )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from training.configs.fields import Value
+from training.configs.fields import gettext_noop as _
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Demonstrations(Stage):
     """Fine-tuning on the answers that annotators wrote. Left out of a round without any."""
 
     kind: str = "sft"
-    title: str = "Fine-tune on demonstrations"
+    title: str = _("Fine-tune on demonstrations")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Reward(Stage):
     """A reward model, trained on all judgments."""
 
     kind: str = "reward"
-    title: str = "Train the reward model"
+    title: str = _("Train the reward model")
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class SafetyReward(Stage):
     """A second reward model, trained on the judgments of the loop's safety project. Left out of a loop without one."""
 
     kind: str = "reward"
-    title: str = "Train the safety reward model"
+    title: str = _("Train the safety reward model")
 
 
 @dataclass(frozen=True)
@@ -69,59 +70,71 @@ RECIPES: dict[str, Recipe] = {
     for recipe in (
         Recipe(
             "dpo",
-            "DPO",
-            "The policy is trained on the preferences directly (Rafailov et al. 2023). The fastest and most stable recipe.",
-            (Reward(), Improve("dpo", "Improve the policy by DPO")),
+            _("DPO"),
+            _(
+                "The policy is trained on the preferences directly (Rafailov et al. 2023). The fastest and most stable recipe."
+            ),
+            (Reward(), Improve("dpo", _("Improve the policy by DPO"))),
         ),
         Recipe(
             "llama2",
-            "Llama 2",
-            "Reward models with margins, one of them for safety; rejection sampling, with the best answers of earlier rounds; "
-            "then PPO with the first policy as KL reference. Annotators see answers of the newest policy and of the one "
-            "before (Touvron et al. 2023).",
+            _("Llama 2"),
+            _(
+                "Reward models with margins, one of them for safety; rejection sampling, with the best answers of earlier rounds;"
+                " then PPO with the first policy as KL reference. Annotators see answers of the newest policy and of the one "
+                "before (Touvron et al. 2023)."
+            ),
             (
                 Reward(config={"margin": "small"}),
                 SafetyReward(config={"margin": "small", "safety_weight": 1.0}),
-                Improve("rejection", "Improve the policy by rejection sampling"),
-                Improve("ppo", "Improve the policy by PPO", {"whiten_scores": True}),
+                Improve("rejection", _("Improve the policy by rejection sampling")),
+                Improve("ppo", _("Improve the policy by PPO"), {"whiten_scores": True}),
             ),
             {"previous_share": 0.5, "reference": "first"},
         ),
         Recipe(
             "instructgpt",
-            "InstructGPT",
-            "Fine-tuning on demonstrations, a reward model trained on whole rankings, then PPO with the fine-tuned policy as "
-            "KL reference (Ouyang et al. 2022).",
+            _("InstructGPT"),
+            _(
+                "Fine-tuning on demonstrations, a reward model trained on whole rankings, then PPO with the fine-tuned policy as "
+                "KL reference (Ouyang et al. 2022)."
+            ),
             (
                 Demonstrations(),
                 Reward(config={"margin": "none"}),
-                Improve("ppo", "Improve the policy by PPO"),
+                Improve("ppo", _("Improve the policy by PPO")),
             ),
         ),
         Recipe(
             "grpo",
-            "GRPO",
-            "Several answers to each prompt; each answer's score is compared with the others' (Shao et al. 2024).",
-            (Reward(), Improve("grpo", "Improve the policy by GRPO")),
+            _("GRPO"),
+            _(
+                "Several answers to each prompt; each answer's score is compared with the others' (Shao et al. 2024)."
+            ),
+            (Reward(), Improve("grpo", _("Improve the policy by GRPO"))),
         ),
         Recipe(
             "rejection",
-            "Rejection sampling",
-            "Fine-tuning on the best of several answers to each prompt, with the best of earlier rounds.",
-            (Reward(), Improve("rejection", "Improve the policy by rejection sampling")),
+            _("Rejection sampling"),
+            _("Fine-tuning on the best of several answers to each prompt, with the best of earlier rounds."),
+            (Reward(), Improve("rejection", _("Improve the policy by rejection sampling"))),
         ),
         Recipe(
             "reinforce",
-            "REINFORCE",
-            "The simplest policy gradient: answers that score above the prompt's others become more likely (Ahmadian et al. "
-            "2024).",
-            (Reward(), Improve("reinforce", "Improve the policy by REINFORCE")),
+            _("REINFORCE"),
+            _(
+                "The simplest policy gradient: answers that score above the prompt's others become more likely (Ahmadian et al. "
+                "2024)."
+            ),
+            (Reward(), Improve("reinforce", _("Improve the policy by REINFORCE"))),
         ),
         Recipe(
             "binary",
-            "Preferred to a baseline",
-            "REINFORCE with a reward of 1 where the answer is preferred to the prompt's stored baseline, else 0.",
-            (Reward(), Improve("reinforce", "Improve the policy by REINFORCE", {"reward": "binary"})),
+            _("Preferred to a baseline"),
+            _(
+                "REINFORCE with a reward of 1 where the answer is preferred to the prompt's stored baseline, else 0."
+            ),
+            (Reward(), Improve("reinforce", _("Improve the policy by REINFORCE"), {"reward": "binary"})),
         ),
     )
 }

@@ -8,6 +8,8 @@ from typing import Any
 
 from training.configs import KINDS, ConfigError, from_dict
 from training.configs.fields import checked
+from training.configs.fields import gettext_noop as _
+from training.errors import message_of
 from training.rounds.recipes import Stage
 
 Configs = Mapping[str, Mapping[str, Any]]
@@ -17,7 +19,7 @@ class ConfigsError(ConfigError):
     """A setting of a loop's runs of a `kind`, or of all kinds (`*`)."""
 
     def __init__(self, kind: str, error: ConfigError) -> None:
-        super().__init__(error.field, error.message)
+        super().__init__(error.field, error.text, **error.values)
         self.kind = kind
 
 
@@ -44,7 +46,8 @@ def _located(configs: Configs, kind: str, error: ConfigError) -> ConfigsError:
 
 
 def _common_error(error: ConfigError, kind: str) -> ConfigsError:
-    return ConfigsError("*", ConfigError(error.field, f"in a {kind} run it {error.message}"))
+    text = _("in a %(kind)s run it %(problem)s")
+    return ConfigsError("*", ConfigError(error.field, text, kind=kind, problem=message_of(error)))
 
 
 def merged(configs: Configs, kind: str, stage_config: Mapping[str, Any]) -> dict[str, Any]:
@@ -63,7 +66,7 @@ def _check_common(config: Mapping[str, Any]) -> None:
             if item.name == name
         ]
         if not items:
-            raise ConfigsError("*", ConfigError(name, "no kind of run has such a setting."))
+            raise ConfigsError("*", ConfigError(name, _("no kind of run has such a setting.")))
         for kind, item in items:
             try:
                 checked(item, value)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from training.configs.fields import ConfigError, Value, checked, setting
+from training.configs.fields import gettext_noop as _
 from training.rounds.recipes import RECIPES, Demonstrations
 
 if TYPE_CHECKING:
@@ -22,178 +23,202 @@ class RoundSettings:
 
     judgments: int = setting(
         200,
-        "Judgments to wait for",
-        "New judgments since the last snapshot. The round also continues when the queue is empty.",
+        _("Judgments to wait for"),
+        _("New judgments since the last snapshot. The round also continues when the queue is empty."),
         min=1,
         max=MAX_JUDGMENTS,
     )
     budget: int = setting(
         300,
-        "Annotation budget",
-        "Judgments that the round requests at the end, for answers of the current policy.",
+        _("Annotation budget"),
+        _("Judgments that the round requests at the end, for answers of the current policy."),
         min=0,
         max=MAX_JUDGMENTS,
     )
     held_out_share: float = setting(
         0.2,
-        "Held-out share",
-        "Share of the items with held-out prompts: their judgments evaluate the models and train none.",
+        _("Held-out share"),
+        _("Share of the items with held-out prompts: their judgments evaluate the models and train none."),
         min=0.0,
         max=1.0,
     )
     strategy: str = setting(
         "uncertain",
-        "Sampling strategy",
-        "Which prompts are sent to annotators: those whose answers the reward model can hardly tell apart; those on which it"
-        " and the second reward model disagree; or any.",
+        _("Sampling strategy"),
+        _(
+            "Which prompts are sent to annotators: those whose answers the reward model can hardly tell apart; those on which it"
+            " and the second reward model disagree; or any."
+        ),
         choices=("uncertain", "disagreement", "uniform"),
     )
     control_share: float = setting(
         0.25,
-        "Random sample",
-        "Share of the items picked at random, ignoring the strategy, for unbiased statistics.",
+        _("Random sample"),
+        _("Share of the items picked at random, ignoring the strategy, for unbiased statistics."),
         min=0.0,
         max=1.0,
     )
     comparisons: float = setting(
         0.2,
-        "Pairwise comparisons",
-        "Share of the items with two answers to compare, with a degree of preference, instead of a ranking.",
+        _("Pairwise comparisons"),
+        _(
+            "Share of the items with two answers to compare, with a degree of preference, instead of a ranking."
+        ),
         min=0.0,
         max=1.0,
     )
     repeat_share: float = setting(
         0.1,
-        "Repeated items",
-        "Share of the items that get one annotator more than usual: the agreement between annotators is what a reward model"
-        " is compared with.",
+        _("Repeated items"),
+        _(
+            "Share of the items that get one annotator more than usual: the agreement between annotators is what a reward model"
+            " is compared with."
+        ),
         min=0.0,
         max=1.0,
     )
     temperatures: str = setting(
         "1.0",
-        "Temperatures",
-        "Sampling temperatures of the new answers, separated by commas: each prompt gets answers at all of them.",
+        _("Temperatures"),
+        _(
+            "Sampling temperatures of the new answers, separated by commas: each prompt gets answers at all of them."
+        ),
     )
     previous_share: float = setting(
         0.0,
-        "Previous policy",
-        "Share of the prompts that also get answers of the previous policy, as in Llama 2.",
+        _("Previous policy"),
+        _("Share of the prompts that also get answers of the previous policy, as in Llama 2."),
         min=0.0,
         max=1.0,
     )
     safety_share: float = setting(
         0.3,
-        "Safety share",
-        "Share of the budget for the safety project, where the loop has one.",
+        _("Safety share"),
+        _("Share of the budget for the safety project, where the loop has one."),
         min=0.0,
         max=0.9,
     )
     safety_tag: str = setting(
         "safety",
-        "Safety tag",
-        "For prompts with this tag, the safety reward model's score always counts.",
+        _("Safety tag"),
+        _("For prompts with this tag, the safety reward model's score always counts."),
     )
     start: str = setting(
         "last",
-        "Starting policy",
-        "The policy of the last round, as in Llama 2; the loop's first policy, trained on all judgments so far (Bai et al."
-        " 2022); or its base model, as in Llama 3, with a recipe that has demonstrations.",
+        _("Starting policy"),
+        _(
+            "The policy of the last round, as in Llama 2; the loop's first policy, trained on all judgments so far (Bai et al."
+            " 2022); or its base model, as in Llama 3, with a recipe that has demonstrations."
+        ),
         choices=("last", "first", "base"),
     )
     reference: str = setting(
         "start",
-        "KL reference",
-        "The policy from which the KL divergence of the new one is measured and penalised.",
+        _("KL reference"),
+        _("The policy from which the KL divergence of the new one is measured and penalised."),
         choices=("start", "first"),
     )
     learn_from: str = setting(
         "all",
-        "DPO training data",
-        "All judgments, as for the reward models; or only the new ones since the last round, on answers of the policy that"
-        " is being improved.",
+        _("DPO training data"),
+        _(
+            "All judgments, as for the reward models; or only the new ones since the last round, on answers of the policy that"
+            " is being improved."
+        ),
         choices=("all", "new"),
     )
     imported: bool = setting(
         False,
-        "Imported judgments",
-        "Train on the imported judgments, too. Models are measured by what this project's annotators prefer.",
+        _("Imported judgments"),
+        _(
+            "Train on the imported judgments, too. Models are measured by what this project's annotators prefer."
+        ),
     )
     learn_prompts: int = setting(
         500,
-        "Training prompts",
-        "For methods that train on the policy's own answers.",
+        _("Training prompts"),
+        _("For methods that train on the policy's own answers."),
         min=1,
         max=10_000_000,
     )
     second_opinion: bool = setting(
         True,
-        "Second reward model",
-        "Train another reward model on the held-out judgments, which the first never sees. A policy that only the first one"
-        " prefers has probably overfitted to it.",
+        _("Second reward model"),
+        _(
+            "Train another reward model on the held-out judgments, which the first never sees. A policy that only the first one"
+            " prefers has probably overfitted to it."
+        ),
     )
     evaluation_prompts: int = setting(
         100,
-        "Evaluation prompts",
-        "Held-out prompts on which the new and the old policy are compared, with two answers each.",
+        _("Evaluation prompts"),
+        _("Held-out prompts on which the new and the old policy are compared, with two answers each."),
         min=2,
         max=100_000,
     )
     people_compare: int = setting(
         0,
-        "Human comparisons",
-        "Pairs of a new and an old answer that annotators compare, without being told which is which; the round waits for"
-        " them. 0: none.",
+        _("Human comparisons"),
+        _(
+            "Pairs of a new and an old answer that annotators compare, without being told which is which; the round waits for"
+            " them. 0: none."
+        ),
         min=0,
         max=100_000,
     )
     promote_alone: bool = setting(
         False,
-        "Promote automatically",
-        "Promote the new policy without a lead's decision if every gate was passed.",
+        _("Promote automatically"),
+        _("Promote the new policy without a lead's decision if every gate was passed."),
     )
     # --- thresholds of the gates (`training.rounds.gates`) ---
     min_judgments: int = setting(
-        50, "Gate: judgments", "Minimum number of training judgments.", min=1, max=MAX_JUDGMENTS
+        50, _("Gate: judgments"), _("Minimum number of training judgments."), min=1, max=MAX_JUDGMENTS
     )
     min_accuracy: float = setting(
-        0.55, "Gate: accuracy", "Minimum accuracy of the reward model on new judgments.", min=0.0, max=1.0
+        0.55,
+        _("Gate: accuracy"),
+        _("Minimum accuracy of the reward model on new judgments."),
+        min=0.0,
+        max=1.0,
     )
     of_people: float = setting(
         0.85,
-        "Gate: human agreement",
-        "Minimum accuracy as a share of the annotators' agreement with each other, where several judged the same answers.",
+        _("Gate: human agreement"),
+        _(
+            "Minimum accuracy as a share of the annotators' agreement with each other, where several judged the same answers."
+        ),
         min=0.0,
         max=2.0,
     )
     may_lose: float = setting(
         0.03,
-        "Gate: accuracy loss",
-        "Maximum loss of accuracy against the old reward model, on the same new judgments.",
+        _("Gate: accuracy loss"),
+        _("Maximum loss of accuracy against the old reward model, on the same new judgments."),
         min=0.0,
         max=1.0,
     )
     max_calibration: float = setting(
-        0.15, "Gate: calibration", "Maximum calibration error.", min=0.0, max=1.0
+        0.15, _("Gate: calibration"), _("Maximum calibration error."), min=0.0, max=1.0
     )
     min_unsafe_recall: float = setting(
         0.6,
-        "Gate: unsafe recall",
-        "Minimum share of the unsafe answers that are detected, where there are labels.",
+        _("Gate: unsafe recall"),
+        _("Minimum share of the unsafe answers that are detected, where there are labels."),
         min=0.0,
         max=1.0,
     )
     max_kl: float = setting(
         60.0,
-        "Gate: KL",
-        "Maximum KL from the reference policy, in nats per response.",
+        _("Gate: KL"),
+        _("Maximum KL from the reference policy, in nats per response."),
         min=0.0,
         max=1e6,
     )
     max_length_drift: float = setting(
         1.5,
-        "Gate: length",
-        "Maximum factor by which the answers become longer or shorter.",
+        _("Gate: length"),
+        _("Maximum factor by which the answers become longer or shorter."),
         min=1.0,
         max=100.0,
     )
@@ -208,6 +233,10 @@ class RoundSettings:
 
 MAIN_SETTINGS = ("judgments", "budget", "start", "strategy")
 """Those that a form shows first."""
+GATE_SETTINGS = tuple(
+    item.name for item in dataclasses.fields(RoundSettings) if item.metadata["label"].startswith("Gate: ")
+)
+"""The thresholds of the gates."""
 
 
 def settings_of(round: Round) -> RoundSettings:
@@ -222,12 +251,13 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
         ConfigError: a setting is unknown, out of its bounds, or does not go with the recipe.
     """
     if recipe and recipe not in RECIPES:
-        raise ConfigError("recipe", f"there is no recipe called {recipe!r}; there are {', '.join(RECIPES)}.")
+        text = _("there is no recipe called %(name)s; there are %(names)s.")
+        raise ConfigError("recipe", text, name=repr(recipe), names=", ".join(RECIPES))
     fields = {item.name: item for item in dataclasses.fields(RoundSettings)}
     resolved: dict[str, Any] = dict(RECIPES[recipe].options) if recipe else {}
     for name, value in values.items():
         if name not in fields:
-            raise ConfigError(str(name), "a round has no such setting.")
+            raise ConfigError(str(name), _("a round has no such setting."))
         resolved[name] = checked(fields[name], value)
     settings = RoundSettings(**resolved)
     try:
@@ -235,7 +265,7 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
     except ValueError:
         temperatures = []
     if not 1 <= len(temperatures) <= 9 or not all(0 < temperature <= 10 for temperature in temperatures):
-        raise ConfigError("temperatures", "must be one to nine numbers from 0 to 10, separated by commas.")
+        raise ConfigError("temperatures", _("must be one to nine numbers from 0 to 10, separated by commas."))
     if settings.start == "base" and recipe and not RECIPES[recipe].stages_of(Demonstrations):
-        raise ConfigError("start", "the base model needs a recipe that trains on demonstrations.")
+        raise ConfigError("start", _("the base model needs a recipe that trains on demonstrations."))
     return settings

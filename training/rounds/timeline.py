@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from training.models import Round, Run
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
@@ -58,8 +60,8 @@ def build_timeline(round: Round) -> list[StepLine]:
         step = step_of(planned["name"])
         lines.append(
             StepLine(
-                title=planned["title"],
-                help=step.help,
+                title=_(planned["title"]),
+                help=_(step.help),
                 state=_state_of(round, index),
                 result=step.result(round),
                 runs=[
@@ -104,32 +106,43 @@ def _gate_line(gate: dict[str, Any]) -> GateLine:
 
 def status_sentence(round: Round) -> str:
     """The result of a round, or what it waits for."""
-    title = round.current_step["title"]
+    title = _(round.current_step["title"])
     match round.state:
         case Round.State.DONE:
             return _decision_sentence(round)
         case Round.State.CANCELLED:
-            return f"It was cancelled at “{title}”. It can be resumed from there."
+            return _("It was cancelled at “%(step)s”. It can be resumed from there.") % {"step": title}
         case Round.State.FAILED:
             return round.error
         case Round.State.HELD:
-            return (
-                f"A gate was not passed. {round.error} Overrule it with a reason, repeat a part of the round, or cancel it and"
-                " wait for more judgments."
+            text = _(
+                "A gate was not passed. %(error)s Overrule it with a reason, repeat a part of the round, or cancel it and wait"
+                " for more judgments."
             )
+            return text % {"error": round.error}
         case Round.State.AWAITING:
-            return f"{round.policy_after} is ready. Check the results, then promote it or not."
+            text = _("%(model)s is ready. Check the results, then promote it or not.")
+            return text % {"model": round.policy_after}
     if round.step == Collect.name:
-        return f"Collecting judgments: {count_new_judgments(round):,} of {round.options['judgments']:,}."
+        n, needed = count_new_judgments(round), round.options["judgments"]
+        return _("Collecting judgments: %(n)s of %(needed)s.") % {"n": f"{n:,}", "needed": f"{needed:,}"}
     if round.decision:
-        return f"{_decision_sentence(round)} Now: {title}."
-    return f"{title}: in progress."
+        return _("%(decision)s Now: %(step)s.") % {"decision": _decision_sentence(round), "step": title}
+    return _("%(step)s: in progress.") % {"step": title}
 
 
 def _decision_sentence(round: Round) -> str:
     failed = ", ".join(gate["label"].lower() for gate in round.gates if not gate["passed"])
     if round.decision == Round.Decision.PROMOTED:
-        reason = f" though it did not pass: {failed}" if failed else "; every gate was passed"
-        return f"{round.policy_after} was promoted{reason}."
-    reason = f": it did not pass {failed}" if failed else ", though it passed every gate"
-    return f"{round.policy_after} was not promoted{reason}."
+        text = (
+            _("%(model)s was promoted though it did not pass: %(gates)s.")
+            if failed
+            else _("%(model)s was promoted; every gate was passed.")
+        )
+    else:
+        text = (
+            _("%(model)s was not promoted: it did not pass %(gates)s.")
+            if failed
+            else _("%(model)s was not promoted, though it passed every gate.")
+        )
+    return text % {"model": round.policy_after, "gates": failed}

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import audit, events
 from annotation.actions import webhook_delivery
@@ -20,7 +21,7 @@ from annotation.actions.queue import QueueError
 from annotation.actions.snapshots import SnapshotError
 from annotation.models import User
 from training.configs import ConfigError
-from training.errors import RunError
+from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run
 from training.rounds.plan import draft_round
 from training.rounds.steps import step_of
@@ -50,9 +51,10 @@ def start_round(*, loop: Loop, creator: User | None) -> Round:
     with transaction.atomic():
         Loop.objects.select_for_update().get(pk=loop.pk)
         if (other := loop.rounds.filter(state__in=Round.OPEN_STATES).first()) is not None:
-            raise RunError("loop", f"{other} is still open: a loop has one open round at a time.")
+            text = _("%(round)s is still open: a loop has one open round at a time.")
+            raise RunError("loop", text % {"round": other})
         if not loop.project.prompts.exists():
-            raise RunError("prompts", "This project has no prompts yet: import some.")
+            raise RunError("prompts", _("This project has no prompts yet: import some."))
         round = draft_round(loop)
         round.created_by = creator
         round.save()
@@ -93,7 +95,8 @@ def _advance_once(round_id: int) -> bool:
         with transaction.atomic():
             round = _try_lock(round_id, Round.State.WORKING)
             if round is not None:
-                _set_state(round, Round.State.FAILED, f"{round.current_step['title']}: {error}")
+                reason = f"{_(round.current_step['title'])}: {describe_error(error)}"
+                _set_state(round, Round.State.FAILED, reason)
         return False
 
 
@@ -142,10 +145,10 @@ def skip_waiting(round: Round, actor: User) -> Round:
         round = _lock(round, Round.State.WORKING)
         step = step_of(round.step)
         if not step.waits_for_people:
-            raise RunError("state", "This round does not wait for people now.")
+            raise RunError("state", _("This round does not wait for people now."))
         has_snapshot = any(project.snapshots.exists() for project in round.loop.projects)
         if isinstance(step, Collect) and not has_snapshot and not count_new_judgments(round):
-            raise RunError("state", "There are no judgments yet.")
+            raise RunError("state", _("There are no judgments yet."))
         _move_to_next_step(round)
         _record("round.hastened", round, actor)
         _wake(round)
@@ -160,7 +163,7 @@ def overrule(round: Round, actor: User, reason: str) -> Round:
     """
     reason = reason.strip()
     if not reason:
-        raise RunError("reason", "Say why: the reason is kept with the round.")
+        raise RunError("reason", _("Say why: the reason is kept with the round."))
     with transaction.atomic():
         round = _lock(round, Round.State.HELD)
         failed = [gate["label"] for gate in round.gates if gate["step"] == round.step and not gate["passed"]]
@@ -228,7 +231,7 @@ def resume(round: Round, actor: User) -> Round:
             _set_state(round, Round.State.WORKING)
             _wake(round)
     except IntegrityError:
-        raise RunError("state", "Another round of this loop is open: one is open at a time.") from None
+        raise RunError("state", _("Another round of this loop is open: one is open at a time.")) from None
     return round
 
 
@@ -242,7 +245,7 @@ def retry(round: Round, actor: User, step: str) -> Round:
         round = _lock(round, *Round.OPEN_STATES)
         if step not in retriable_steps(round):
             raise RunError(
-                "step", "A round can be repeated from a step that it has reached, before its decision."
+                "step", _("A round can be repeated from a step that it has reached, before its decision.")
             )
         index = next(n for n, planned in enumerate(round.plan) if planned["name"] == step)
         repeated = round.plan[index:]
@@ -271,10 +274,10 @@ def retriable_steps(round: Round) -> list[str]:
 
 
 TRANSITIONS: dict[str, Callable[[Round, User, Mapping[str, Any]], Round]] = {
-    "cancel": lambda this, actor, _: cancel(this, actor),
-    "resume": lambda this, actor, _: resume(this, actor),
+    "cancel": lambda this, actor, data: cancel(this, actor),
+    "resume": lambda this, actor, data: resume(this, actor),
     "retry": lambda this, actor, data: retry(this, actor, data.get("step", "")),
-    "go-on": lambda this, actor, _: skip_waiting(this, actor),
+    "go-on": lambda this, actor, data: skip_waiting(this, actor),
     "overrule": lambda this, actor, data: overrule(this, actor, data.get("reason", "")),
     "promote": lambda this, actor, data: decide(this, actor, Round.Decision.PROMOTED, data.get("note", "")),
     "reject": lambda this, actor, data: decide(this, actor, Round.Decision.REJECTED, data.get("note", "")),
@@ -309,8 +312,9 @@ def _lock(round: Round, *states: str) -> Round:
     rows = Round.objects.select_for_update(of=("self",)).select_related(*RELATED)
     locked = rows.filter(pk=round.pk, state__in=states).first()
     if locked is None:
-        state = Round.objects.values_list("state", flat=True).get(pk=round.pk)
-        raise RunError("state", f"{round} is {state} now: this is not possible.")
+        state = Round.State(Round.objects.values_list("state", flat=True).get(pk=round.pk))
+        text = _("%(round)s is %(state)s now: this is not possible.")
+        raise RunError("state", text % {"round": round, "state": state.label.lower()})
     return locked
 
 

@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotation import events
 from annotation.exports.selection import IMPORTED
@@ -79,7 +80,8 @@ def start_run(
         ConfigError: a setting is unknown or out of bounds.
     """
     if kind not in KINDS:
-        raise RunError("kind", f"{kind!r} is no kind of run: there are {', '.join(KINDS)}.")
+        text = _("%(kind)s is no kind of run: there are %(kinds)s.")
+        raise RunError("kind", text % {"kind": repr(kind), "kinds": ", ".join(KINDS)})
     config = check_values(kind, config or {})
     served = kind == Run.Kind.GENERATE and bool(config.get("server"))
     if served:
@@ -99,7 +101,8 @@ def start_run(
     if kind in NEEDS_REWARD_MODEL:
         reward_model = _resolve_reward_model(project, reward_model)
     elif reward_model is not None:
-        raise RunError("reward_model", f"A {kind} run takes no reward model beside its model.")
+        text = _("A %(kind)s run takes no reward model beside its model.")
+        raise RunError("reward_model", text % {"kind": kind})
     _check_inputs(project, resolved, inputs)
     run = Run.objects.create(
         project=project,
@@ -128,23 +131,33 @@ def _resolve_model(
         model = current_model(project, model_kind)
         if model is None:
             raise RunError(
-                "model", f"This project has no {model_kind.label.lower()} yet: add one on the Models page."
+                "model",
+                _("This project has no policy yet: add one on the Models page.")
+                if model_kind == ModelVersion.Kind.POLICY
+                else _("This project has no reward model yet: add one on the Models page."),
             )
     if model is not None and (model.project_id not in projects or model.kind != model_kind):
-        raise RunError("model", f"{model} is not a {model_kind.label.lower()} of this project.")
+        text = (
+            _("%(model)s is not a policy of this project.")
+            if model_kind == ModelVersion.Kind.POLICY
+            else _("%(model)s is not a reward model of this project.")
+        )
+        raise RunError("model", text % {"model": model})
     if model is not None and model.removed_at:
-        raise RunError("model", f"The files of {model} were removed from the disk.")
+        raise RunError("model", _("The files of %(model)s were removed from the disk.") % {"model": model})
     return model
 
 
 def _resolve_reward_model(project: Project, model: ModelVersion | None) -> ModelVersion:
     model = model or current_model(project, ModelVersion.Kind.REWARD)
     if model is None:
-        raise RunError("reward_model", "This project has no reward model yet: train one first.")
+        raise RunError("reward_model", _("This project has no reward model yet: train one first."))
     if model.project_id != project.pk or model.kind != ModelVersion.Kind.REWARD:
-        raise RunError("reward_model", f"{model} is not a reward model of this project.")
+        raise RunError(
+            "reward_model", _("%(model)s is not a reward model of this project.") % {"model": model}
+        )
     if not project.prompts.filter(split=Prompt.Split.TRAIN).exists():
-        raise RunError("prompts", "This project has no training prompts to answer: import some.")
+        raise RunError("prompts", _("This project has no training prompts to answer: import some."))
     return model
 
 
@@ -153,10 +166,10 @@ def _check_snapshot(
 ) -> None:
     if snapshot is None:
         if kind in NEEDS_SNAPSHOT:
-            raise RunError("snapshot", "Choose a snapshot: freeze one on the Data page first.")
+            raise RunError("snapshot", _("Choose a snapshot: freeze one on the Data page first."))
         return
     if snapshot.project_id not in projects:
-        raise RunError("snapshot", "That snapshot belongs to another project.")
+        raise RunError("snapshot", _("That snapshot belongs to another project."))
 
 
 def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[str, str]:
@@ -166,7 +179,8 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
         RunError: the choice is unknown, or leaves no pairs to learn from.
     """
     if choice not in (None, *IMPORTED):
-        raise RunError("imported", f"{str(choice)[:40]!r} is none of: {', '.join(IMPORTED)}.")
+        text = _("%(choice)s is none of: %(choices)s.")
+        raise RunError("imported", text % {"choice": repr(str(choice)[:40]), "choices": ", ".join(IMPORTED)})
     own, imported = (bool(snapshot.counts.get(name)) for name in ("judgments", "imported"))
     choice = choice or (("include" if own else "only") if imported else "exclude")
     pairs = {
@@ -175,7 +189,8 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
     }
     pairs["include"] = sum(pairs.values())
     if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not pairs[choice]:
-        raise RunError("snapshot", f"{snapshot} has no preference pairs to learn from.")
+        text = _("%(snapshot)s has no preference pairs to learn from.")
+        raise RunError("snapshot", text % {"snapshot": snapshot})
     return {"imported": choice} if imported else {}
 
 
@@ -183,17 +198,18 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
     if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not inputs.get("demonstrations"):
         text_file(inputs.get("data", ""))
     if "ask" in inputs and not str(inputs["ask"]).strip():
-        raise RunError("ask", "Write a prompt for the models.")
+        raise RunError("ask", _("Write a prompt for the models."))
     if (
         isinstance(config, GenerateConfig)
         and inputs.get("publish")
         and not MIN_RESPONSES <= config.samples <= MAX_RESPONSES
     ):
-        raise RunError("samples", "An item of the queue has 2 to 9 answers.")
+        raise RunError("samples", _("An item of the queue has 2 to 9 answers."))
     makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
     name = slugify(inputs.get("name", "")) if makes_model else ""
     if name and name in names_in_use([project]):
-        raise RunError("name", f"There is a model called {name!r} already, or an open run is making one.")
+        text = _("There is a model called %(name)s already, or an open run is making one.")
+        raise RunError("name", text % {"name": repr(name)})
 
 
 def text_file(name: str) -> Path:
@@ -209,7 +225,8 @@ def text_file(name: str) -> Path:
     except OSError:  # the name is too long, or the folder is not readable
         exists = False
     if not exists:
-        raise RunError("data", f"There is no file {name!r} in {folder}: put the training texts there.")
+        text = _("There is no file %(name)s in %(folder)s: put the training texts there.")
+        raise RunError("data", text % {"name": repr(name), "folder": folder})
     return path
 
 
@@ -224,7 +241,7 @@ def cancel_run(run: Run) -> Run:
     if not queued.update(
         state=Run.State.CANCELLED, cancel_requested=True, finished_at=now
     ) and not Run.objects.filter(pk=run.pk, state=Run.State.RUNNING).update(cancel_requested=True):
-        raise RunError("state", "This run is over.")
+        raise RunError("state", _("This run is over."))
     run.refresh_from_db()
     _announce_state(run)
     _wake_round(run)
@@ -243,7 +260,7 @@ def resume_run(run: Run) -> Run:
     if not stopped.update(
         state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0
     ):
-        raise RunError("state", "Only a cancelled or failed run can be resumed.")
+        raise RunError("state", _("Only a cancelled or failed run can be resumed."))
     run.refresh_from_db()
     _wake(run)
     _announce_state(run)
@@ -340,9 +357,8 @@ def lower_memory(run: Run) -> bool:
     tokens = run.config.get("batch_tokens", 0) // 2
     if tokens < MIN_BATCH_TOKENS:
         return False
-    record_warning(
-        run, f"Memory ran out. The run goes on with {tokens} instead of {2 * tokens} batch_tokens."
-    )
+    text = _("Memory ran out. The run goes on with %(tokens)s instead of %(before)s batch_tokens.")
+    record_warning(run, text % {"tokens": tokens, "before": 2 * tokens})
     if _claimed(run).update(
         state=Run.State.QUEUED, claim=None, attempt=0, config=run.config | {"batch_tokens": tokens}
     ):

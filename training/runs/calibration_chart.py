@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
 from annotation.logic.svg_chart import Axis, Chart, Point, scatter_chart
 
 # a model is never surer of a pair than of its reverse, so there is nothing below 50%
-CONFIDENCE = Axis(0.5, 1.0, percent=True, name="how sure it is")
-ACCURACY = Axis(0.5, 1.0, percent=True, name="how often it is right")
+LOWEST = 0.5
 MAX_RADIUS, MIN_RADIUS = 13.0, 3.0
 
 
@@ -22,11 +24,22 @@ def calibration_chart(bins: Sequence[dict[str, Any]]) -> Chart | None:
     points = [
         Point(
             line["accuracy"],
-            f"{line['confidence']:.1%} sure, {line['accuracy']:.1%} right, {line['pairs']:,} pair"
-            f"{'' if line['pairs'] == 1 else 's'}",
+            _description(line),
             x=line["confidence"],
             radius=round(max(MIN_RADIUS, MAX_RADIUS * (line["pairs"] / most) ** 0.5), 1),
         )
         for line in filled
     ]
-    return scatter_chart([points], x=CONFIDENCE, y=ACCURACY, diagonal=True)
+    confidence = Axis(LOWEST, 1.0, percent=True, name=_("how sure it is"))
+    accuracy = Axis(LOWEST, 1.0, percent=True, name=_("how often it is right"))
+    return scatter_chart([points], x=confidence, y=accuracy, diagonal=True)
+
+
+def _description(line: dict[str, Any]) -> str:
+    text = ngettext(
+        "%(confidence)s sure, %(accuracy)s right, %(n)s pair",
+        "%(confidence)s sure, %(accuracy)s right, %(n)s pairs",
+        line["pairs"],
+    )
+    shares = {name: f"{line[name]:.1%}" for name in ("confidence", "accuracy")}
+    return text % {**shares, "n": f"{line['pairs']:,}"}

@@ -7,10 +7,13 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotation.models import Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
-from training.errors import RunError
+from training.errors import RunError, message_of
 from training.models import ModelVersion, Run
 from training.registry import model_sources
 from training.registry.actions import current_model
@@ -38,12 +41,14 @@ DEFAULT_PROMPTS = 50
 class SnapshotChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: Snapshot) -> str:
         note = f" – {obj.note}" if obj.note else ""
-        return f"{obj}: {obj.summary}, {obj.counts.get('pairs', 0) + obj.counts.get('imported_pairs', 0):,} pairs{note}"
+        n = obj.counts.get("pairs", 0) + obj.counts.get("imported_pairs", 0)
+        pairs = ngettext("%(n)s pair", "%(n)s pairs", n) % {"n": f"{n:,}"}
+        return f"{obj}: {obj.summary}, {pairs}{note}"
 
 
 class ModelChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: ModelVersion) -> str:
-        return f"{obj.name} (current)" if obj.current else obj.name
+        return _("%(model)s (current)") % {"model": obj.name} if obj.current else obj.name
 
 
 class RunForm(forms.Form):
@@ -66,7 +71,9 @@ class RunForm(forms.Form):
         if kind == Run.Kind.GENERATE:
             self._add_generation_fields()
         for setting in dataclasses.fields(KINDS[kind]):
-            self.fields[PREFIX + setting.name] = field_of(setting)
+            field = self.fields[PREFIX + setting.name] = field_of(setting)
+            if setting.metadata["choices"]:  # the values' own names, which the help explains
+                field.widget.attrs["data-not-translated"] = True
         if kind == Run.Kind.GENERATE:
             self.fields[PREFIX + "samples"].initial = project.k
         if model := self.fields["model"].initial:
@@ -78,22 +85,24 @@ class RunForm(forms.Form):
         evaluates = self.kind == Run.Kind.EVALUATE
         kind = ModelVersion.Kind.REWARD if evaluates else ModelVersion.Kind.POLICY
         helps = {
-            Run.Kind.REWARD: "The reward model starts as a copy of this policy.",
-            Run.Kind.DPO: "The new version is trained from it, and it is the reference of the KL penalty.",
+            Run.Kind.REWARD: _("The reward model starts as a copy of this policy."),
+            Run.Kind.DPO: _("The new version is trained from it, and it is the reference of the KL penalty."),
             **dict.fromkeys(
                 NEEDS_REWARD_MODEL,
-                "The new version is trained from it, on the rewards of its answers.",
+                _("The new version is trained from it, on the rewards of its answers."),
             ),
-            Run.Kind.GENERATE: "The policy that generates the answers.",
-            Run.Kind.EVALUATE: "The model whose scores are compared with the judgments.",
-            Run.Kind.SFT: "The new version is trained from it.",
-            Run.Kind.PRETRAIN: "The model to continue training; without one, a new small model is initialized.",
+            Run.Kind.GENERATE: _("The policy that generates the answers."),
+            Run.Kind.EVALUATE: _("The model whose scores are compared with the judgments."),
+            Run.Kind.SFT: _("The new version is trained from it."),
+            Run.Kind.PRETRAIN: _(
+                "The model to continue training; without one, a new small model is initialized."
+            ),
         }
         self.fields["model"] = ModelChoice(
             ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
             label=kind.label,
             required=False,
-            empty_label="A new model" if from_scratch else None,
+            empty_label=_("A new model") if from_scratch else None,
             initial=None if from_scratch else current_model(self.project, kind),
             help_text=helps[Run.Kind(self.kind)],
         )
@@ -106,19 +115,27 @@ class RunForm(forms.Form):
             required=False,
             empty_label=None,
             initial=current_model(self.project, kind),
-            help_text="It scores the answers.",
+            help_text=_("It scores the answers."),
         )
 
     def _add_rollout_prompts(self) -> None:
         counts = {split: self.project.prompts.filter(split=split).count() for split in Prompt.Split.values}
-        for name, label, split, default, purpose in (
-            ("prompts", "Prompts", Prompt.Split.TRAIN, 1000, "The most prompts to train on"),
+        for name, label, split, default, help_text in (
+            (
+                "prompts",
+                _("Prompts"),
+                Prompt.Split.TRAIN,
+                1000,
+                _("The most prompts to train on, of %(number)s. Prompts with the fewest items come first."),
+            ),
             (
                 "held_out",
-                "Held-out prompts",
+                _("Held-out prompts"),
                 Prompt.Split.HELD_OUT,
                 50,
-                "The most prompts to evaluate on",
+                _(
+                    "The most prompts to evaluate on, of %(number)s. Prompts with the fewest items come first."
+                ),
             ),
         ):
             self.fields[name] = forms.IntegerField(
@@ -127,74 +144,82 @@ class RunForm(forms.Form):
                 min_value=1,
                 max_value=1_000_000,
                 initial=default,
-                help_text=f"{purpose}, of {counts[split]:,}. Prompts with the fewest items come first.",
+                help_text=help_text % {"number": f"{counts[split]:,}"},
             )
 
     def _add_snapshot(self) -> None:
         snapshots = Snapshot.objects.filter(project=self.project)
         self.fields["snapshot"] = SnapshotChoice(
             snapshots,
+            label=_("Snapshot"),
             required=False,
             empty_label=None,
             initial=snapshots.first(),
-            help_text="The judgments to train on."
+            help_text=_("The judgments to train on.")
             if self.kind != Run.Kind.EVALUATE
-            else "The judgments to compare with.",
+            else _("The judgments to compare with."),
         )
 
         if any(snapshot.counts.get("imported") for snapshot in snapshots):
             self.fields["imported"] = forms.ChoiceField(
-                label="Imported judgments",
+                label=_("Imported judgments"),
                 required=False,
                 choices=[
-                    ("", "Beside the project's own, to train"),
-                    ("exclude", "Not used"),
-                    ("only", "Only these"),
+                    ("", _("Beside the project's own, to train")),
+                    ("exclude", _("Not used")),
+                    ("only", _("Only these")),
                 ],
-                help_text="If the snapshot has any.",
+                help_text=_("If the snapshot has any."),
             )
 
     def _add_text_file(self) -> None:
+        text = _("Its name below %(folder)s on the server, one JSON object per line: %(example)s.")
+        from_scratch = self.kind == Run.Kind.PRETRAIN
+        example = '{"text": …}' if from_scratch else '{"messages": [{role, content}, …]}'
         self.fields["data"] = forms.CharField(
-            label="Text file",
+            label=_("Text file"),
             max_length=200,
-            help_text=f"Its name below {settings.ARTIFACTS}/texts on the server, one JSON object per line: "
-            + ('{"text": …}.' if self.kind == Run.Kind.PRETRAIN else '{"messages": [{role, content}, …]}.'),
+            help_text=text % {"folder": f"{settings.ARTIFACTS}/texts", "example": example},
         )
 
     def _add_name(self) -> None:
         self.fields["name"] = forms.SlugField(
-            label="Name of the new model",
+            label=_("Name of the new model"),
             required=False,
             max_length=60,
-            help_text="If empty, it is named after the kind of run and numbered.",
+            help_text=_("If empty, it is named after the kind of run and numbered."),
         )
 
     def _add_generation_fields(self) -> None:
         unqueued = count_unqueued_prompts(self.project)
         self.fields["prompts"] = forms.IntegerField(
-            label="Prompts",
+            label=_("Prompts"),
             min_value=1,
             max_value=1_000_000,
             initial=min(unqueued, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
-            help_text=f"How many prompts. Those with the fewest items come first; {unqueued:,} have none.",
+            help_text=ngettext(
+                "How many prompts. Those with the fewest items come first; %(n)s has none.",
+                "How many prompts. Those with the fewest items come first; %(n)s have none.",
+                unqueued,
+            )
+            % {"n": f"{unqueued:,}"},
         )
         self.fields["split"] = forms.ChoiceField(
-            label="Split",
+            label=_("Split"),
             required=False,
             choices=[
-                (Prompt.Split.TRAIN, "Training prompts"),
-                (Prompt.Split.HELD_OUT, "Held-out prompts"),
-                ("any", "Any prompts"),
+                (Prompt.Split.TRAIN, _("Training prompts")),
+                (Prompt.Split.HELD_OUT, _("Held-out prompts")),
+                ("any", _("Any prompts")),
             ],
             initial="any",
-            help_text="Models are evaluated, never trained, on judgments of held-out prompts.",
+            help_text=_("Models are evaluated, never trained, on judgments of held-out prompts."),
         )
         self.fields["publish"] = forms.BooleanField(
-            label="Send answers for annotation",
+            label=_("Send answers for annotation"),
             required=False,
             initial=True,
-            help_text="They go into the queue. Otherwise they are only saved.",
+            help_text=_("They go into the queue. Otherwise they are only saved."),
         )
 
     def clean(self) -> dict[str, Any]:
@@ -207,7 +232,7 @@ class RunForm(forms.Form):
     def _check_samples(self, samples: int) -> None:
         """Check that an item of the queue can have so many answers."""
         if not 2 <= samples <= 9:
-            self.add_error(PREFIX + "samples", "An item of the queue has 2 to 9 answers.")
+            self.add_error(PREFIX + "samples", _("An item of the queue has 2 to 9 answers."))
 
     def start(self, creator: User) -> Run | None:
         """Start the run. Returns None, with an error at the field, if it cannot be started."""
@@ -224,7 +249,7 @@ class RunForm(forms.Form):
                 inputs=self._inputs(),
             )
         except ConfigError as error:
-            self.add_error(PREFIX + error.field, error.message[:1].upper() + error.message[1:])
+            self.add_error(PREFIX + error.field, capfirst(message_of(error)))
         except RunError as error:
             names = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
             self.add_error(names[0] if names else None, str(error))
@@ -276,8 +301,8 @@ def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
     """The form field of a setting, with its label, help, bounds and choices."""
     metadata = setting.metadata
     common: dict[str, Any] = {
-        "label": metadata["label"],
-        "help_text": metadata["help"],
+        "label": _(metadata["label"]),
+        "help_text": _(metadata["help"]),
         "required": False,
         "initial": setting.default,
     }
@@ -285,7 +310,7 @@ def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
         return forms.ChoiceField(choices=[(choice, choice) for choice in metadata["choices"]], **common)
     if setting.type == "bool":
         return forms.TypedChoiceField(
-            choices=[("yes", "yes"), ("no", "no")],
+            choices=[("yes", _("yes")), ("no", _("no"))],
             coerce=lambda value: value == "yes",
             empty_value=None,
             **common | {"initial": "yes" if setting.default else "no"},
@@ -299,10 +324,16 @@ def field_of(setting: dataclasses.Field[Any]) -> forms.Field:
 
 
 class AddModelForm(forms.Form):
-    name = forms.SlugField(max_length=120, help_text="Letters, digits, - and _.")
+    name = forms.SlugField(
+        max_length=120, label=gettext_lazy("Name"), help_text=gettext_lazy("Letters, digits, - and _.")
+    )
     location = forms.CharField(
         max_length=500,
-        label="Location",
-        help_text="A folder on the server (safetensors), or the id of a model on the Hugging Face hub.",
+        label=gettext_lazy("Location"),
+        help_text=gettext_lazy(
+            "A folder on the server (safetensors), or the id of a model on the Hugging Face hub."
+        ),
     )
-    kind = forms.ChoiceField(choices=ModelVersion.Kind.choices, initial=ModelVersion.Kind.POLICY)
+    kind = forms.ChoiceField(
+        choices=ModelVersion.Kind.choices, label=gettext_lazy("Kind"), initial=ModelVersion.Kind.POLICY
+    )

@@ -12,6 +12,7 @@ from typing import Any
 
 from django.conf import settings
 from django.utils.text import slugify
+from django.utils.translation import gettext as _
 
 from annotation.actions import queue
 from annotation.actions.import_rows import SampledResponse, add_responses
@@ -68,9 +69,8 @@ def save_output(run: Run) -> JsonObject:
             metrics=result.get("report") or {},
         )
         if version.name != name:
-            record_warning(
-                run, f"A model called {name!r} was added meanwhile: this one is called {version.name!r}."
-            )
+            text = _("A model called %(name)s was added meanwhile: this one is called %(new_name)s.")
+            record_warning(run, text % {"name": repr(name), "new_name": repr(version.name)})
         return result | {"model": version.name}
     return result
 
@@ -110,7 +110,7 @@ def _author(run: Run) -> Author:
     if run.model is not None and run.model.author is not None:
         return run.model.author
     name = f"{run.config['server_model']} at {run.config['server']}"[:200]
-    author, _ = Author.objects.get_or_create(project=run.project, kind=Author.Kind.POLICY, name=name)
+    author, _created = Author.objects.get_or_create(project=run.project, kind=Author.Kind.POLICY, name=name)
     return author
 
 

@@ -14,7 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 from annotation.access import Role, current_user, member_for
 from annotation.models import Member, Response
 from training.configs import ConfigError
-from training.errors import RunError
+from training.errors import RunError, describe_error
 from training.models import ModelVersion, Run
 from training.registry.queries import shared_prompts
 from training.runs.actions import start_run
@@ -123,7 +123,7 @@ def _start_runs(request: HttpRequest, me: Member, policies: list[ModelVersion]) 
             )
             runs.append(f"run={run.pk}")
     except (RunError, ConfigError) as error:
-        messages.error(request, str(error))
+        messages.error(request, describe_error(error))
         return None
     return f"{request.path}?{'&'.join(runs)}"
 

@@ -6,6 +6,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
@@ -33,8 +34,12 @@ def models(request: HttpRequest, slug: str) -> HttpResponse:
         except RunError as error:
             form.add_error(error.field, str(error))
         else:
-            current = " and is current, as the first of its kind" if version.current else ""
-            messages.success(request, f"{version} was added{current}.")
+            text = (
+                _("%(model)s was added and is current, as the first of its kind.")
+                if version.current
+                else _("%(model)s was added.")
+            )
+            messages.success(request, text % {"model": version})
             return redirect("models", slug)
     context = {
         "me": me,
@@ -85,7 +90,12 @@ def model_promote(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except RunError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{version} is now the current {version.get_kind_display().lower()}.")
+        text = (
+            _("%(model)s is now the current policy.")
+            if version.kind == ModelVersion.Kind.POLICY
+            else _("%(model)s is now the current reward model.")
+        )
+        messages.success(request, text % {"model": version})
     return redirect(version)
 
 
@@ -99,7 +109,8 @@ def model_retire(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
     except RunError as error:
         messages.error(request, str(error))
     else:
-        messages.success(request, f"{version} is retired: it can no longer be chosen.")
+        text = _("%(model)s is retired: it can no longer be chosen.")
+        messages.success(request, text % {"model": version})
     return redirect(version)
 
 

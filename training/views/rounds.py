@@ -8,12 +8,14 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Judgment, Member, User
 from training.configs import ConfigError
-from training.errors import RunError
+from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run
 from training.rounds import charts, transitions
 from training.rounds.forms import LoopForm
@@ -25,13 +27,13 @@ from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import build_timeline, status_sentence
 
 SUCCESS_MESSAGES = {
-    "cancel": "The round was cancelled. It can be resumed.",
-    "resume": "The round continues.",
-    "retry": "The round continues from the selected step.",
-    "go-on": "The round continues with the judgments so far.",
-    "overrule": "The gate was overruled. Your reason is kept with the round.",
-    "promote": "The new policy is now the current one.",
-    "reject": "The old policy remains the current one.",
+    "cancel": gettext_lazy("The round was cancelled. It can be resumed."),
+    "resume": gettext_lazy("The round continues."),
+    "retry": gettext_lazy("The round continues from the selected step."),
+    "go-on": gettext_lazy("The round continues with the judgments so far."),
+    "overrule": gettext_lazy("The gate was overruled. Your reason is kept with the round."),
+    "promote": gettext_lazy("The new policy is now the current one."),
+    "reject": gettext_lazy("The old policy remains the current one."),
 }
 
 MAX_DISPUTED_SHOWN = 8
@@ -99,12 +101,12 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
     form = LoopForm(me, loop, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid() and (saved := form.save()):
         if "only_save" in request.POST:
-            messages.success(request, "Saved. The next round uses these settings.")
+            messages.success(request, _("Saved. The next round uses these settings."))
             return redirect("rounds", slug)
         try:
             return redirect(transitions.start_round(loop=saved, creator=current_user(request)))
         except (RunError, ConfigError) as error:
-            form.add_error(None, str(error))
+            form.add_error(None, describe_error(error))
     draft = _draft(loop)
     context = {
         "me": me,

@@ -9,6 +9,8 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
@@ -35,50 +37,66 @@ NOT_IN_RESULTS = {"seconds", "lr", "grad_norm", "tokens_per_s"}
 
 
 class KindText(NamedTuple):
+    """Texts that the pages translate."""
+
     title: str
     description: str
 
 
 KIND_TEXTS = {
     Run.Kind.REWARD: KindText(
-        "Train a reward model",
-        "It learns to score answers the way your annotators rank them, and is evaluated on held-out prompts.",
+        gettext_noop("Train a reward model"),
+        gettext_noop(
+            "It learns to score answers the way your annotators rank them, and is evaluated on held-out prompts."
+        ),
     ),
     Run.Kind.DPO: KindText(
-        "Improve the policy (DPO)",
-        "A new version is trained on the judgments directly. It replaces nothing until you promote it.",
+        gettext_noop("Improve the policy (DPO)"),
+        gettext_noop(
+            "A new version is trained on the judgments directly. It replaces nothing until you promote it."
+        ),
     ),
     Run.Kind.GRPO: KindText(
-        "Improve the policy (GRPO)",
-        "The policy samples several answers per prompt, and learns from their rewards relative to each other.",
+        gettext_noop("Improve the policy (GRPO)"),
+        gettext_noop(
+            "The policy samples several answers per prompt, and learns from their rewards relative to each other."
+        ),
     ),
     Run.Kind.REINFORCE: KindText(
-        "Improve the policy (REINFORCE)",
-        "Answers with a reward above a baseline become likelier. With RLOO the baseline is the mean of the others.",
+        gettext_noop("Improve the policy (REINFORCE)"),
+        gettext_noop(
+            "Answers with a reward above a baseline become likelier. With RLOO the baseline is the mean of the others."
+        ),
     ),
     Run.Kind.PPO: KindText(
-        "Improve the policy (PPO)",
-        "A value model is trained alongside the policy. Needs the most memory and the most care with its settings.",
+        gettext_noop("Improve the policy (PPO)"),
+        gettext_noop(
+            "A value model is trained alongside the policy. Needs the most memory and the most care with its settings."
+        ),
     ),
     Run.Kind.REJECTION: KindText(
-        "Improve the policy (rejection sampling)",
-        "The policy samples several answers per prompt, and is fine-tuned on the one with the highest reward.",
+        gettext_noop("Improve the policy (rejection sampling)"),
+        gettext_noop(
+            "The policy samples several answers per prompt, and is fine-tuned on the one with the highest reward."
+        ),
     ),
     Run.Kind.GENERATE: KindText(
-        "Generate answers",
-        "The policy samples several answers per prompt, which can go into the queue for people to rank.",
+        gettext_noop("Generate answers"),
+        gettext_noop(
+            "The policy samples several answers per prompt, which can go into the queue for people to rank."
+        ),
     ),
     Run.Kind.EVALUATE: KindText(
-        "Evaluate a reward model",
-        "Its scores are compared with the judgments of a snapshot. Nothing is trained.",
+        gettext_noop("Evaluate a reward model"),
+        gettext_noop("Its scores are compared with the judgments of a snapshot. Nothing is trained."),
     ),
     Run.Kind.SFT: KindText(
-        "Fine-tune on conversations",
-        "Supervised fine-tuning of the policy on a file of conversations.",
+        gettext_noop("Fine-tune on conversations"),
+        gettext_noop("Supervised fine-tuning of the policy on a file of conversations."),
     ),
     Run.Kind.PRETRAIN: KindText(
-        "Pre-train a small model",
-        "Language modelling on plain text, to try things out without a model from elsewhere.",
+        gettext_noop("Pre-train a small model"),
+        gettext_noop("Language modelling on plain text, to try things out without a model from elsewhere."),
     ),
 }
 """The cards on the page of runs, and the head of the form."""
@@ -129,7 +147,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "chart_data": chart_data(),
         "newest": [(name, *points[-1]) for name, points in state["curves"].items()],
         "settings": [
-            (field.metadata["label"], run.config.get(name, "–"), field.metadata["help"])
+            (_(field.metadata["label"]), run.config.get(name, "–"), _(field.metadata["help"]))
             for name, field in KINDS[run.kind].__dataclass_fields__.items()
             if "label" in field.metadata
         ],
@@ -174,10 +192,10 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
     metrics = [
         (report_title(run.config), report_values(report)),
         (
-            "At the end of the run",
+            _("At the end of the run"),
             labelled_values(run.result.get("metrics") or {}, without=NOT_IN_RESULTS),
         ),
-        ("Data and resources", labelled_values(run.result, without=NOT_IN_RESULTS)),
+        (_("Data and resources"), labelled_values(run.result, without=NOT_IN_RESULTS)),
     ]
     return {
         "me": me,
@@ -185,7 +203,7 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
         "run": run,
         "output": getattr(run, "output", None),
         "metrics": metrics,
-        "headline": next((values for _, values in metrics if values), [])[:3],
+        "headline": next((values for _title, values in metrics if values), [])[:3],
         "seconds": run.result.get("seconds"),
         "queued_items": run.result.get("items"),
         "by_degree": accuracy_rows(report, "accuracy_by_degree"),
@@ -199,20 +217,20 @@ def _context(me: Member, run: Run) -> dict[str, Any]:
 def _labelled_inputs(run: Run) -> list[tuple[str, str]]:
     """The run's inputs with their labels, as texts."""
     labels = {
-        "prompts": "Prompts",
-        "held_out": "Held-out prompts",
-        "split": "Split",
-        "publish": "Send for annotation",
-        "name": "Name of the new model",
-        "data": "File",
-        "prompt_ids": "Selected prompts",
+        "prompts": _("Prompts"),
+        "held_out": _("Held-out prompts"),
+        "split": _("Split"),
+        "publish": _("Send for annotation"),
+        "name": _("Name of the new model"),
+        "data": _("File"),
+        "prompt_ids": _("Selected prompts"),
     }
     return [(labels.get(name, name), _as_text(value)) for name, value in run.inputs.items()]
 
 
 def _as_text(value: Any) -> str:
     if isinstance(value, bool):
-        return "yes" if value else "no"
+        return _("yes") if value else _("no")
     if isinstance(value, list):
         return f"{len(value):,}"
     return str(value).replace("_", "-")

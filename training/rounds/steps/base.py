@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypedDict
 
+from django.utils.translation import gettext as _
+
 from annotation.models import Project, Snapshot
 from training.models import ModelVersion, Round, Run
 from training.registry.actions import free_name, names_in_use
@@ -71,6 +73,7 @@ class Step(ABC):
     name: ClassVar[str]
     """As in `Round.step`; never changed, as old rows have it."""
     title: ClassVar[str]
+    """In English, also in plans; `title` and `help` are translated where they are shown."""
     help: ClassVar[str] = ""
     does: ClassVar[str]
     """The kind of step, for users of the API."""
@@ -113,7 +116,7 @@ class Step(ABC):
 
     def result(self, round: Round) -> str:
         """What the page says of the step when it is done."""
-        return "done"
+        return _("done")
 
 
 @dataclass(frozen=True)
@@ -166,7 +169,7 @@ class RunStep(Step):
         runs = list(round.runs.filter(part__in=parts, superseded=False))
         stopped = [run for run in runs if run.state in (Run.State.FAILED, Run.State.CANCELLED)]
         if stopped:
-            reason = f"{stopped[0]}: {stopped[0].error or 'It was cancelled.'}"
+            reason = f"{stopped[0]}: {stopped[0].error or _('It was cancelled.')}"
             return StepResult(advance=False, state=Round.State.FAILED, reason=reason)
         return ADVANCE if all(run.state == Run.State.DONE for run in runs) else WAIT
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation import analytics
 from annotation.actions import snapshots
 from annotation.models import Project, Snapshot
@@ -20,8 +23,8 @@ def count_new_judgments(round: Round) -> int:
 
 class Collect(Step):
     name = "collect"
-    title = "Collect judgments"
-    help = "Waits until there are enough new judgments, or the queue is empty."
+    title = gettext_noop("Collect judgments")
+    help = gettext_noop("Waits until there are enough new judgments, or the queue is empty.")
     does = "collect"
     can_retry = False
     waits_for_people = True
@@ -34,8 +37,8 @@ class Collect(Step):
 
 class Freeze(Step):
     name = "freeze"
-    title = "Create a snapshot"
-    help = "Copies the judgments so far into an immutable file."
+    title = gettext_noop("Create a snapshot")
+    help = gettext_noop("Copies the judgments so far into an immutable file.")
     does = "freeze"
 
     def check(self, round: Round) -> StepResult:
@@ -47,7 +50,7 @@ class Freeze(Step):
                 latest = snapshots.create_snapshot(
                     project=project,
                     creator=creator,
-                    note=f"{round.loop}, round {round.number}",
+                    note=_("%(loop)s, round %(number)s") % {"loop": round.loop, "number": round.number},
                     imported=imported,
                 )
             setattr(round, field, latest)

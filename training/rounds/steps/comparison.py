@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.actions import queue
 from annotation.logic.splits import digest
 from annotation.models import Prompt, Response, Slot
@@ -64,7 +67,7 @@ class GenerateComparison(RunStep):
     it was new. The reference policy scores the new one's, for the KL."""
 
     name = "answers"
-    title = "Generate answers with the new and the old policy"
+    title = gettext_noop("Generate answers with the new and the old policy")
 
     def parts(self, context: RoundContext) -> list[PlannedPart]:
         return [
@@ -73,7 +76,7 @@ class GenerateComparison(RunStep):
         ]
 
     def part_label(self, part: PlannedPart) -> str:
-        return {"answers-new": "New policy", "answers-old": "Old policy"}[part["part"]]
+        return {"answers-new": _("New policy"), "answers-old": _("Old policy")}[part["part"]]
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
         prompts = evaluation_prompts(round)
@@ -91,7 +94,7 @@ class GenerateComparison(RunStep):
 
 class ScoreComparison(RunStep):
     name = "compare"
-    title = "Score the answers with the reward models"
+    title = gettext_noop("Score the answers with the reward models")
 
     def parts(self, context: RoundContext) -> list[PlannedPart]:
         names = ["reward"]
@@ -100,7 +103,7 @@ class ScoreComparison(RunStep):
         return evaluation_parts("compare", names)
 
     def part_label(self, part: PlannedPart) -> str:
-        return REWARD_MODEL_LABELS[part["part"].removeprefix("compare-")]
+        return _(REWARD_MODEL_LABELS[part["part"].removeprefix("compare-")])
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
         scorer = round.output_of(part.removeprefix("compare-"))
@@ -112,8 +115,10 @@ class ScoreComparison(RunStep):
 
 class HumanComparison(Step):
     name = "people"
-    title = "Human comparison"
-    help = "Annotators compare pairs of a new and an old answer, without being told which is which."
+    title = gettext_noop("Human comparison")
+    help = gettext_noop(
+        "Annotators compare pairs of a new and an old answer, without being told which is which."
+    )
     does = "people"
     waits_for_people = True
     report_keys = ("people_items",)

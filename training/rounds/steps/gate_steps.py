@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.actions import review, snapshots
 from annotation.models import ReviewFlag, Snapshot, User
 from training.models import Round, Run
@@ -22,9 +25,9 @@ from training.runs.outputs import read_responses, read_scores
 MAX_DISPUTED = 50
 """Judgments that one round sends to reviewers."""
 SCORERS = {
-    "reward": "the reward model",
-    "second": "the second reward model",
-    "safety": "the safety reward model",
+    "reward": gettext_noop("the reward model"),
+    "second": gettext_noop("the second reward model"),
+    "safety": gettext_noop("the safety reward model"),
 }
 
 
@@ -44,7 +47,7 @@ class GateStep(Step):
         round.save(update_fields=["gates", "report", "policy_after"])
         failed = [gate["label"] for gate in gates if not gate["passed"]]
         if failed:
-            reason = f"Not passed: {', '.join(failed)}."
+            reason = _("Not passed: %(gates)s.") % {"gates": ", ".join(failed)}
             return StepResult(advance=False, state=Round.State.HELD, reason=reason)
         self.on_pass(round)
         return ADVANCE
@@ -52,8 +55,8 @@ class GateStep(Step):
 
 class RewardGates(GateStep):
     name = "reward-gates"
-    title = "Reward model gates"
-    help = "Checks whether the reward models are good enough to train a policy with."
+    title = gettext_noop("Reward model gates")
+    help = gettext_noop("Checks whether the reward models are good enough to train a policy with.")
     does = "reward_gates"
     report_keys = ("odd",)
 
@@ -62,12 +65,12 @@ class RewardGates(GateStep):
         review.flag_for_review(judgments=disputed, reason=ReviewFlag.Reason.REWARDS)
         round.report |= {"odd": disputed}
         return [
-            *self._gates_of(round, "reward", round.snapshot, ""),
-            *self._gates_of(round, "safety", round.safety_snapshot, "Safety: "),
+            *self._gates_of(round, "reward", round.snapshot, "%(gate)s"),
+            *self._gates_of(round, "safety", round.safety_snapshot, _("Safety: %(gate)s")),
         ]
 
     @staticmethod
-    def _gates_of(round: Round, model: str, snapshot: Snapshot | None, prefix: str) -> list[Gate]:
+    def _gates_of(round: Round, model: str, snapshot: Snapshot | None, label: str) -> list[Gate]:
         new = round.run_of(f"measure-{model}")
         if new is None or snapshot is None:
             return []
@@ -78,7 +81,9 @@ class RewardGates(GateStep):
             settings=settings_of(round),
             fresh=bool(new.inputs.get("after")),
         )
-        return [replace(gate, name=f"{model}_{gate.name}", label=prefix + gate.label) for gate in gates]
+        return [
+            replace(gate, name=f"{model}_{gate.name}", label=label % {"gate": gate.label}) for gate in gates
+        ]
 
     def on_pass(self, round: Round, actor: User | None = None) -> None:
         """The reward models score answers from now on."""
@@ -107,8 +112,10 @@ def _disputed_judgments(round: Round) -> list[int]:
 
 class PolicyGates(GateStep):
     name = "policy-gates"
-    title = "Policy gates"
-    help = "Checks whether the new policy is better than the old one, within the KL and length limits."
+    title = gettext_noop("Policy gates")
+    help = gettext_noop(
+        "Checks whether the new policy is better than the old one, within the KL and length limits."
+    )
     does = "policy_gates"
     expands_gates = True
     report_keys = (
@@ -120,7 +127,7 @@ class PolicyGates(GateStep):
         round.policy_after = new_policy(round)
         settings = settings_of(round)
         scorers = {
-            name: (label, read_scores(run))
+            name: (_(label), read_scores(run))
             for name, label in SCORERS.items()
             if (run := round.run_of(f"compare-{name}")) is not None
         }

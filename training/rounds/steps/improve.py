@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from training.models import ModelVersion, Round, Run
 from training.rounds.recipes import Demonstrations, Improve
 from training.rounds.settings import settings_of
@@ -56,7 +59,7 @@ class ImprovePolicy(RunStep):
     """In a plan: `improve-1`, `improve-2` and so on, each with one part of the same name."""
 
     name = "improve"
-    title = "Improve the policy"
+    title = gettext_noop("Improve the policy")
 
     def plan(self, context: RoundContext) -> list[PlannedStep]:
         stages = [
@@ -76,7 +79,7 @@ class ImprovePolicy(RunStep):
         ]
 
     def part_label(self, part: PlannedPart) -> str:
-        return "Policy"
+        return _("Policy")
 
     def run_arguments(self, round: Round, part: str) -> RunArguments:
         steps = [step for step in round.plan if step["name"].startswith("improve-")]

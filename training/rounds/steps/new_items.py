@@ -8,6 +8,9 @@ from __future__ import annotations
 import random
 from typing import Any, ClassVar
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.actions import queue
 from annotation.models import Project
 from training.models import ModelVersion, Round, Run
@@ -62,10 +65,10 @@ class GenerateAnswers(RunStep):
     def part_label(self, part: PlannedPart) -> str:
         match part["part"].removeprefix(f"{self.prefix}-"):
             case "before":
-                return "Answers of the previous policy"
+                return _("Answers of the previous policy")
             case "safety":
-                return "Answers to safety prompts"
-        return f"Answers at temperature {part['config']['temperature']:g}"
+                return _("Answers to safety prompts")
+        return _("Answers at temperature %(value)s") % {"value": f"{part['config']['temperature']:g}"}
 
     def policy(self, round: Round) -> ModelVersion:
         return round.policy_before
@@ -108,7 +111,7 @@ class GenerateAnswers(RunStep):
 
 class FirstAnswers(GenerateAnswers):
     name = "first-answers"
-    title = "Generate first answers"
+    title = gettext_noop("Generate first answers")
     prefix = "first"
     can_retry = False
 
@@ -118,7 +121,7 @@ class FirstAnswers(GenerateAnswers):
 
 class NewAnswers(GenerateAnswers):
     name = "fresh-answers"
-    title = "Generate new answers"
+    title = gettext_noop("Generate new answers")
     prefix = "fresh"
 
     def is_needed(self, context: RoundContext) -> bool:
@@ -137,8 +140,8 @@ class NewAnswers(GenerateAnswers):
 
 class ScoreNewAnswers(RunStep):
     name = "score"
-    title = "Score the new answers"
-    help = "The sampling strategy selects the items by these scores."
+    title = gettext_noop("Score the new answers")
+    help = gettext_noop("The sampling strategy selects the items by these scores.")
 
     def is_needed(self, context: RoundContext) -> bool:
         return context.settings.budget > 0 and context.settings.strategy != "uniform"
@@ -147,7 +150,7 @@ class ScoreNewAnswers(RunStep):
         return evaluation_parts("score", ["reward", *(["second"] if context.settings.second_opinion else [])])
 
     def part_label(self, part: PlannedPart) -> str:
-        return REWARD_MODEL_LABELS[part["part"].removeprefix("score-")]
+        return _(REWARD_MODEL_LABELS[part["part"].removeprefix("score-")])
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
         scorer = round.output_of(part.removeprefix("score-"))
@@ -166,8 +169,8 @@ class ScoreNewAnswers(RunStep):
 class SendToAnnotators(Step):
     """Adds items to the queue, each with the probability with which its prompt was drawn."""
 
-    title = "Send to annotators"
-    help = "Adds the selected answers to the annotation queue."
+    title = gettext_noop("Send to annotators")
+    help = gettext_noop("Adds the selected answers to the annotation queue.")
     does = "ask"
     can_retry = False
     report_keys = ("asked",)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.models import User
 from training.models import Round
 from training.registry.actions import promote
@@ -20,8 +23,8 @@ def record_decision(round: Round, decision: str, *, actor: User | None, note: st
 
 class Promotion(Step):
     name = "promotion"
-    title = "Promotion decision"
-    help = "The current policy answers the next prompts."
+    title = gettext_noop("Promotion decision")
+    help = gettext_noop("The current policy answers the next prompts.")
     does = "decide"
     can_retry = False
 
@@ -30,8 +33,8 @@ class Promotion(Step):
             return ADVANCE
         if not (settings_of(round).promote_alone and all(gate["passed"] for gate in round.gates)):
             return StepResult(advance=False, state=Round.State.AWAITING)
-        record_decision(round, Round.Decision.PROMOTED, actor=None, note="Every gate was passed.")
+        record_decision(round, Round.Decision.PROMOTED, actor=None, note=_("Every gate was passed."))
         return ADVANCE
 
     def result(self, round: Round) -> str:
-        return round.decision
+        return Round.Decision(round.decision).label.lower() if round.decision else ""

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+
 from annotation.models import Snapshot
 from training.models import ModelVersion, Round
 from training.registry.actions import current_model
@@ -15,9 +18,9 @@ from training.rounds.recipes import Reward, SafetyReward, Stage
 from training.rounds.steps.base import PlannedPart, RoundContext, RunArguments, RunStep, new_model_name
 
 REWARD_MODEL_LABELS = {
-    "reward": "Reward model",
-    "safety": "Safety reward model",
-    "second": "Second reward model",
+    "reward": gettext_noop("Reward model"),
+    "safety": gettext_noop("Safety reward model"),
+    "second": gettext_noop("Second reward model"),
 }
 MIN_PAIRS_FOR_SECOND = 12
 """Held-out pairs below which no second reward model is trained on them."""
@@ -41,7 +44,7 @@ def last_seen_judgment(round: Round, snapshot: Snapshot) -> int:
 
 class TrainRewardModels(RunStep):
     name = "rewards"
-    title = "Train the reward models"
+    title = gettext_noop("Train the reward models")
 
     def title_for(self, context: RoundContext) -> str:
         parts = self.parts(context)
@@ -61,7 +64,7 @@ class TrainRewardModels(RunStep):
         return {"part": name, "kind": stage.kind, "config": dict(stage.config)}
 
     def part_label(self, part: PlannedPart) -> str:
-        return REWARD_MODEL_LABELS[part["part"]]
+        return _(REWARD_MODEL_LABELS[part["part"]])
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
         project, snapshot = round.loop.project, round.snapshot
@@ -84,8 +87,8 @@ class TrainRewardModels(RunStep):
 
 class EvaluateRewardModels(RunStep):
     name = "measure"
-    title = "Evaluate the reward models"
-    help = "On the new judgments of held-out prompts, which none of them was trained on."
+    title = gettext_noop("Evaluate the reward models")
+    help = gettext_noop("On the new judgments of held-out prompts, which none of them was trained on.")
 
     def parts(self, context: RoundContext) -> list[PlannedPart]:
         names = ["reward"]
@@ -97,8 +100,8 @@ class EvaluateRewardModels(RunStep):
 
     def part_label(self, part: PlannedPart) -> str:
         name = part["part"].removeprefix("measure-")
-        label = REWARD_MODEL_LABELS[name.removeprefix("old-")]
-        return f"{label} (old)" if name.startswith("old-") else label
+        label = _(REWARD_MODEL_LABELS[name.removeprefix("old-")])
+        return _("%(model)s (old)") % {"model": label} if name.startswith("old-") else label
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
         name = part.removeprefix("measure-")
