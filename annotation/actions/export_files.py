@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
+from django.utils.translation import gettext as _
 
 from annotation.actions.snapshots import SnapshotError, snapshot_path
 from annotation.exports import stream
@@ -130,7 +131,8 @@ def _create_file(target: Path) -> Iterator[Path]:
         yield partial
         partial.rename(target)
     except OSError as error:
-        raise SnapshotError(f"The file could not be written: {error.strerror} ({target}).") from error
+        text = _("The file could not be written: %(reason)s (%(path)s).")
+        raise SnapshotError(text % {"reason": error.strerror, "path": target}) from error
     finally:
         with suppress(OSError):
             partial.unlink()

@@ -13,6 +13,7 @@ from typing import Any
 
 from django.db import IntegrityError
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import opaque
 from annotation.actions import qualification
@@ -70,7 +71,7 @@ class Lease:
         try:
             data = opaque.decrypt(ticket)
         except opaque.UnreadableError:
-            raise QueueError("This page's ticket is damaged. Open the item again.") from None
+            raise QueueError(_("This page's ticket is damaged. Open the item again.")) from None
         slot, item, project, holder, guideline, question_set, token, opened_at, extra = _TICKET.unpack_from(
             data
         )
@@ -89,7 +90,7 @@ class Lease:
             extra_questions=asked,
         )
         if lease.annotator_id != annotator.pk:
-            raise QueueError("This item was given to someone else. Open your own from the home page.")
+            raise QueueError(_("This item was given to someone else. Open your own from the home page."))
         return lease
 
 
@@ -314,20 +315,20 @@ def _execute_claim(
         "confirmed_only": request.confirmed_only,
         "control_key": _random.random(),
     }
-    for _ in range(3):
+    for _attempt in range(3):
         try:
             rows = prepared_statements.rows(statement, parameters)
         except IntegrityError:
             continue  # two tabs claimed two slots of one item at once: the second gets the first one's lease
         if not rows:
-            raise QueueError(f"You are not a member of {project}.")
+            raise QueueError(_("You are not a member of %(project)s.") % {"project": project})
         paused, reason, unconfirmed, qualified, guideline_id, slot_id, item_id, token, shown, opened_at = (
             rows[0]
         )
         if paused:
-            raise Paused(reason or "A lead has paused your work here.")
+            raise Paused(reason or _("A lead has paused your work here."))
         if unconfirmed:
-            raise GuidelinesUnconfirmed("Read the guidelines and confirm them first.")
+            raise GuidelinesUnconfirmed(_("Read the guidelines and confirm them first."))
         if slot_id is None:
             return _Claim(qualified, None)
         lease = Lease(
@@ -343,7 +344,7 @@ def _execute_claim(
             extra_questions=project.extra_questions,
         )
         return _Claim(qualified, lease)
-    raise QueueError("The queue is busy. Try again.")
+    raise QueueError(_("The queue is busy. Try again."))
 
 
 def _claim_for_qualification(request: _Request) -> Lease | None:
@@ -360,7 +361,7 @@ def _claim_for_qualification(request: _Request) -> Lease | None:
     if on_screen is not None:
         return None
     if qualification.decide(project_id=project.pk, user_id=annotator.pk, no_items_left=True) is None:
-        raise Paused("This project starts with a qualification, which has no items yet. Ask its lead.")
+        raise Paused(_("This project starts with a qualification, which has no items yet. Ask its lead."))
     return claim(
         project=project, annotator=annotator, held=request.held, confirmed_only=request.confirmed_only
     )

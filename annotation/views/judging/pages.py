@@ -19,6 +19,8 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation import queries
@@ -43,18 +45,21 @@ from annotation.views.judging import screen
 from annotation.views.judging.form_input import FormInput, device_times, skip_data, skip_note
 
 PASSED_NOTICE_FOR = timedelta(minutes=1)
-LATE = (
+LATE = _lazy(
     "Your last judgment is stored but does not count: before it arrived, others had finished the item, or it was taken out of "
     "the queue."
 )
-SENT_TO_REVIEW = "Sent to a reviewer, with what you entered."
-ASKED = "Your question was sent. The reply appears under My work."
+SENT_TO_REVIEW = _lazy("Sent to a reviewer, with what you entered.")
+SKIPPED = _lazy("Skipped. It goes to another annotator.")
+ASKED = _lazy("Your question was sent. The reply appears under My work.")
 LEASE_LOST = {
-    LeaseState.OPEN_TO_OTHERS: "Your time for this item has run out, and others may open it. You can still submit: the first "
-    "to submit counts.",
-    LeaseState.FINISHED: "Others have finished this item, or it was taken out of the queue. What you submit is stored, but "
-    "does not count.",
-    LeaseState.JUDGED: "You have judged this item on another page, and that judgment stays.",
+    LeaseState.OPEN_TO_OTHERS: _lazy(
+        "Your time for this item has run out, and others may open it. You can still submit: the first to submit counts."
+    ),
+    LeaseState.FINISHED: _lazy(
+        "Others have finished this item, or it was taken out of the queue. What you submit is stored, but does not count."
+    ),
+    LeaseState.JUDGED: _lazy("You have judged this item on another page, and that judgment stays."),
 }
 
 
@@ -96,7 +101,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
     except QueueError as error:
         return _render_next(request, me, error=str(error))
     review = reason == Skip.Reason.REVIEW
-    return _continue(request, me, SENT_TO_REVIEW if review else "Skipped. It goes to another annotator.")
+    return _continue(request, me, str(SENT_TO_REVIEW if review else SKIPPED))
 
 
 @login_required
@@ -171,7 +176,7 @@ def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(current_user(request), slug)
     number = request.POST.get("version", "")
     if not (number.isdecimal() and len(number) < 10 and confirm_guideline(member=me, number=int(number))):
-        messages.warning(request, "The guidelines have changed meanwhile. This is the current version.")
+        messages.warning(request, _("The guidelines have changed meanwhile. This is the current version."))
     return redirect("work", slug)
 
 
@@ -192,7 +197,7 @@ def back(request: HttpRequest, slug: str) -> HttpResponse:
     own = Judgment.objects.current().filter(annotator=current_user(request), item__project=project)
     last = own.order_by("-id").values_list("pk", flat=True).first()
     if last is None:
-        messages.info(request, "You have not judged anything in this project yet.")
+        messages.info(request, _("You have not judged anything in this project yet."))
         return redirect("work", slug)
     response = redirect("my-judgment", last)
     response["Location"] += "?from=work"
@@ -207,7 +212,7 @@ def read_lease(request: HttpRequest, project: Project, name: str = "ticket") -> 
     """
     lease = Lease.read(request.POST.get(name, ""), annotator=current_user(request))
     if lease.project_id != project.pk:
-        raise QueueError("This page belongs to another project. Open the item again.")
+        raise QueueError(_("This page belongs to another project. Open the item again."))
     return lease
 
 
@@ -245,7 +250,7 @@ def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     except JudgmentError as error:
         return _render_item(request, me, lease, entry=entry, error=error)
     if judgment.slot_id is None:
-        return _continue(request, me, LATE, messages.WARNING)
+        return _continue(request, me, str(LATE), messages.WARNING)
     return _continue(request, me)
 
 
@@ -257,7 +262,7 @@ def read_key(request: HttpRequest) -> uuid.UUID:
     try:
         return uuid.UUID(request.POST.get("key", ""))
     except ValueError:
-        raise JudgmentError("key", "This page is invalid. Reload it and submit again.") from None
+        raise JudgmentError("key", _("This page is invalid. Reload it and submit again.")) from None
 
 
 def _continue(
@@ -282,7 +287,7 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
     try:
         lease = claim(project=me.project, annotator=current_user(request), held=held, confirmed_only=True)
     except Paused as paused:
-        context = {"kind": "paused", "title": "Paused", "project": me.project, "reason": str(paused)}
+        context = {"kind": "paused", "title": _("Paused"), "project": me.project, "reason": str(paused)}
         return _render(request, context)
     except GuidelinesUnconfirmed:
         return _render_guidelines(request, me, error)
@@ -371,7 +376,7 @@ def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResp
     assert current is not None
     context = {
         "kind": "guidelines",
-        "title": "Guidelines",
+        "title": _("Guidelines"),
         "project": me.project,
         "guideline": current,
         "before": before,
@@ -382,7 +387,7 @@ def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResp
 
 
 def _render_finished(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
-    context = {"kind": "finished", "title": "Finished", "project": me.project, "error": error}
+    context = {"kind": "finished", "title": _("Finished"), "project": me.project, "error": error}
     context["has_items"] = me.project.items.exists()
     return _render(request, context | my_day(current_user(request)), status=422 if error else 200)
 
