@@ -234,9 +234,9 @@ class TestSeveralAhead:
         )
 
     def judge(self, page: Page, key: str) -> str:
-        """Press it on the item on the screen, and wait until that item has gone. Its id."""
+        """Press it on the item on the screen. Its id."""
+        page.locator("#work[data-ready]").wait_for()  # a press before counts as a double press
         here = item(page)
-        page.wait_for_timeout(350)  # a press right after an item came is taken for a double press
         press(page, key)
         return here
 
@@ -264,8 +264,7 @@ class TestSeveralAhead:
             assert judgment.submitted_at < judgment.created_at - timedelta(seconds=5)
         assert [one.submitted_at for one in found] == sorted(one.submitted_at for one in found)
         expect(page.locator("[data-today]")).to_have_text("4")
-        page.wait_for_timeout(350)
-        press(page, "1")
+        self.judge(page, "1")
         until(lambda: Judgment.objects.count() == 5, "the next one is saved as ever")
         assert Judgment.objects.latest("id").submitted_at is None
 

@@ -32,5 +32,6 @@ export function start() {
   const page = work();
   ratings.start();
   if (page.querySelector(".ratings")) setCurrentAnswer(currentAnswer()); // shows which answer a key rates
+  page.removeAttribute("data-ready"); // it may have been on the screen before
   setTimeout(() => page.setAttribute("data-ready", ""), PAUSE_MS);
 }
