@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test import Client
+from django.test import Client, override_settings
 from django.urls import reverse
 
 from annotation.logic.time_zones import zone_names
@@ -45,24 +45,43 @@ def world(transactional_db: None) -> screens.World:
     return make_world(builders.user("alice", is_staff=True), builders.user("bob"))
 
 
-@pytest.mark.slow(20)
-def test_no_page_has_a_text_that_is_not_translated(world: screens.World) -> None:
-    known = {*known_words(), *NAMES, *settings.OIDC_NAME.lower().split()}
-    plain: list[str] = []
+def pages(world: screens.World) -> Iterator[tuple[str, Client, str]]:
+    """The name of every page, a client signed in as somebody who may see it, and its path."""
     for who, table in (("", screens.SIGNED_OUT), ("bob", screens.ANNOTATOR), ("alice", screens.LEAD)):
         client = Client()
         if who:
             client.force_login(User.objects.get(username=who), backend="annotation.backends.AccountBackend")
-        pages = screens.paths(table, world)
+        paths = screens.paths(table, world)
         if who == "bob":
             for slug in (world.pairs.slug, world.letters.slug, "changed"):
-                pages[f"work-{slug}"] = reverse("work", args=[slug])
-        for name, path in pages.items():
-            with pseudo_language():
-                response = client.get(path, follow=True)
-            assert response.status_code == 200, (name, path)
-            plain += [f"{name}: {text}" for text in plain_words(response.content.decode(), known)]
+                paths[f"work-{slug}"] = reverse("work", args=[slug])
+        for name, path in paths.items():
+            yield name, client, path
+
+
+@pytest.mark.slow(20)
+def test_no_page_has_a_text_that_is_not_translated(world: screens.World) -> None:
+    known = {*known_words(), *NAMES, *settings.OIDC_NAME.lower().split()}
+    plain: list[str] = []
+    for name, client, path in pages(world):
+        with pseudo_language():
+            response = client.get(path, follow=True)
+        assert response.status_code == 200, (name, path)
+        plain += [f"{name}: {text}" for text in plain_words(response.content.decode(), known)]
     assert not plain, f"{len(plain)} texts:\n" + "\n".join(plain)
+
+
+@pytest.mark.slow(20)
+@override_settings(LANGUAGES=[("en", "English"), ("de", "German")])
+def test_numbers_in_attributes_are_those_of_programs_in_every_language(world: screens.World) -> None:
+    """German has decimal commas, which a browser does not read in an attribute."""
+    wrong: list[str] = []
+    for name, client, path in pages(world):
+        response = client.get(path, follow=True, headers={"accept-language": "de"})
+        assert 'lang="de"' in response.content.decode(), name
+        found = re.findall(r'[\w-]+="-?[\d.]*\d,\d+%?"', response.content.decode())
+        wrong += [f"{name}: {attribute}" for attribute in found]
+    assert not wrong, f"{len(wrong)} attributes:\n" + "\n".join(wrong)
 
 
 # a text of a script: a capital letter begins it, or it has two words; a template counts with words beside its values

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from django import forms
 from django.db.models import Field
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.actions.projects import SETTINGS
@@ -178,7 +178,11 @@ class BaseQuestionFormSet(forms.BaseFormSet[QuestionForm]):
                 raise forms.ValidationError(str(error)) from None
             rows[error.number].add_error(error.field, str(error))
             raise forms.ValidationError(
-                gettext("Nothing was saved. Correct the marked field and submit again.")
+                ngettext(
+                    "Nothing was saved. Correct the marked field and submit again.",
+                    "Nothing was saved. Correct the marked fields and submit again.",
+                    1,
+                )
             ) from None
 
 

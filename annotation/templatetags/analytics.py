@@ -50,9 +50,9 @@ def decimal(value: object) -> str:
 
 
 @register.filter
-def on_scale(value: float) -> float:
-    """Position of an alpha or tau from -0.2 to 1 on a scale from 0 to 100."""
-    return round(100 * (min(1.0, max(-0.2, value)) + 0.2) / 1.2, 1)
+def on_scale(value: float) -> str:
+    """Position of an alpha or tau from -0.2 to 1 on a scale from 0 to 100, for lengths in SVG."""
+    return f"{100 * (min(1.0, max(-0.2, value)) + 0.2) / 1.2:.1f}"
 
 
 @register.filter

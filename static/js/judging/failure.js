@@ -48,6 +48,8 @@ export function showFailure(reason, n) {
   const isNew = bar.hidden;
   bar.hidden = !reason;
   if (!reason) return;
+  bar.classList.toggle("warn", Boolean(reason.retries)); // nothing is to be done
+  bar.classList.toggle("danger", !reason.retries);
   bar.querySelector("span").textContent = reason.text(n);
   bar.querySelector("a").hidden = !reason.isSignedOut;
   if (isNew) bar.scrollIntoView({ block: "nearest" }); // at 200% zoom it is below the screen
