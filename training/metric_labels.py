@@ -133,8 +133,14 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         MetricLabel(
             "annotator_agreement",
             _("Human agreement"),
+            _("How often two people who judged the same answers agreed."),
+            True,
+        ),
+        MetricLabel(
+            "noise_ceiling",
+            _("Noise ceiling"),
             _(
-                "How often two people who judged the same answers agreed: the most that a model can be expected to reach."
+                "The highest accuracy that a model can reach, estimated from how often people agreed on the same answers."
             ),
             True,
         ),

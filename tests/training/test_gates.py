@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from training.rounds.gates import Gate, policy_gates, reward_gates
 from training.rounds.settings import RoundSettings
 
@@ -45,7 +47,7 @@ def test_a_good_reward_model_passes_all() -> None:
 def test_each_gate_depends_on_its_own_figure() -> None:
     for changes, name, words in (
         ({"accuracy": 0.51, "accuracy_where_repeated": 0.75}, "accuracy", "the minimum is 55.0%"),
-        ({"accuracy_where_repeated": 0.6}, "of_people", "80.0% of it"),
+        ({"accuracy_where_repeated": 0.6}, "of_people", "beyond chance, that is 40.0%"),
         ({"ece": 0.2}, "calibration", "error is 20.0%"),
         ({"unsafe_recall": 0.4}, "unsafe_recall", "40.0% of 40 unsafe"),
     ):
@@ -60,13 +62,40 @@ def test_a_figure_at_its_threshold_is_enough() -> None:
     at = {
         "accuracy": settings.min_accuracy,
         "annotator_agreement": 1.0,
-        "accuracy_where_repeated": settings.of_people,
+        "accuracy_where_repeated": 0.5 + 0.5 * settings.of_people,
         "ece": settings.max_calibration,
         "unsafe_recall": settings.min_unsafe_recall,
     }
     gates = of_rewards(at, judgments=settings.min_judgments)
     assert [gate.name for gate in gates.values() if not gate.passed] == []
     assert of_policy(kl=settings.max_kl, length_ratio=settings.max_length_drift)["kl"].passed
+
+
+def test_a_reward_model_cannot_be_judged_by_people_who_agree_by_chance() -> None:
+    by_chance = GOOD | {
+        "annotator_agreement": 0.475,
+        "annotator_agreement_interval": [0.41, 0.54],
+        "annotator_comparisons": 120,
+        "accuracy_where_repeated": 0.48,
+    }
+    gate = of_rewards(by_chance)["of_people"]
+    assert (gate.passed, gate.figure) == (False, None)
+    assert "Cannot be judged" in gate.sentence
+    assert "47.5% [41.0%, 54.0%] of 120 pairs" in gate.sentence
+    assert not of_rewards(
+        by_chance | {"annotator_agreement": 0.56, "annotator_agreement_interval": [0.49, 0.63]}
+    )["of_people"].passed
+    few = of_rewards(by_chance | {"annotator_comparisons": 12})["of_people"]
+    assert few.passed
+    assert "Cannot be judged" in few.sentence
+
+
+def test_agreement_with_people_is_counted_beyond_chance() -> None:
+    clear = GOOD | {"annotator_agreement": 0.6, "annotator_agreement_interval": [0.55, 0.65]}
+    assert of_rewards(clear | {"accuracy_where_repeated": 0.57})["of_people"].passed
+    gate = of_rewards(clear | {"accuracy_where_repeated": 0.54})["of_people"]
+    assert not gate.passed  # 90% of their agreement, but only 40% of it beyond chance
+    assert gate.figure == pytest.approx(0.4)
 
 
 def test_a_small_accuracy_loss_is_allowed() -> None:

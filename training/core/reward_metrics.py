@@ -16,6 +16,7 @@ from typing import Any
 from torch import Tensor
 
 from training.configs import DEGREES, MARGINS
+from training.core.noise_ceiling import mean_interval, noise_ceiling
 from training.core.preference_groups import PreferenceGroup, criterion_pairs, safety_labels
 from training.core.rankings import pairs_of
 
@@ -58,17 +59,19 @@ def reward_report(
     Margins do not affect accuracy. All means are over pairs, not means of batch means; ties, soft labels of one half among
     them, are counted apart.
     """
-    pairs = [
-        pair for group, scores in zip(groups, rewards, strict=True) for pair in scored_pairs(group, scores)
-    ]
+    by_group = [scored_pairs(group, scores) for group, scores in zip(groups, rewards, strict=True)]
+    pairs = [pair for some in by_group for pair in some]
     table = MARGINS[margin]
     by_degree = {degree: [pair for pair in pairs if pair.degree == degree] for degree in (*DEGREES, None)}
-    agreements = [agrees for group in groups for agrees in annotator_agreements(group)]
+    agreements = [annotator_agreements(group) for group in groups]
+    agreement = _mean(agrees for some in agreements for agrees in some)
+    agreement_interval = mean_interval(agreements)
     return {
         "prompts": len({str(group.rankings[0].prompt) for group in groups}),
         "pairs": len(pairs),
         "ties": sum(group.ties for group in groups),
         "accuracy": _mean(pair.correct for pair in pairs),
+        "accuracy_interval": mean_interval([[pair.correct for pair in some] for some in by_group]),
         "accuracy_by_degree": {degree or "none": _accuracy(some) for degree, some in by_degree.items()},
         "accuracy_by_length": {
             "shorter_preferred": _accuracy([pair for pair in pairs if pair.length_difference < 0]),
@@ -76,8 +79,11 @@ def reward_report(
             "same_length": _accuracy([pair for pair in pairs if pair.length_difference == 0]),
         },
         "accuracy_by_length_quartile": accuracy_by_length_quartile(pairs),
-        "annotator_agreement": _mean(agreements),
-        "annotator_comparisons": len(agreements),
+        "annotator_agreement": agreement,
+        "annotator_agreement_interval": agreement_interval,
+        "annotator_comparisons": sum(map(len, agreements)),
+        "noise_ceiling": None if agreement is None else noise_ceiling(agreement),
+        "noise_ceiling_interval": agreement_interval and [*map(noise_ceiling, agreement_interval)],
         "accuracy_where_repeated": _mean(pair.correct for pair in pairs if pair.repeated),
         "ece": expected_calibration_error(pairs, lambda pair: 0.0),
         "ece_with_margin": expected_calibration_error(

@@ -7,7 +7,7 @@ in the current language; a round stores them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Gate:
 
 Report = Mapping[str, Any]
 
+MIN_COMPARISONS = 30
+"""Comparisons of annotators with each other below which agreement by chance holds no round: it cannot be told from agreement."""
 MIN_WIN_RATE = 0.5
 """Of the new policy over the old one: below it, the old one is preferred."""
 
@@ -50,7 +52,10 @@ def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
             text % {"share": f"{100 * share:g}%"}
             for text, share in (
                 (_("Accuracy of at least %(share)s on new held-out judgments."), settings.min_accuracy),
-                (_("At least %(share)s of the annotators' agreement with each other."), settings.of_people),
+                (
+                    _("At least %(share)s of the annotators' agreement with each other, beyond chance."),
+                    settings.of_people,
+                ),
                 (_("At most %(share)s less accurate than the old reward model."), settings.may_lose),
                 (_("Calibration error of at most %(share)s."), settings.max_calibration),
                 (
@@ -104,7 +109,12 @@ def reward_gates(
             settings.min_accuracy,
             is_minimum=True,
             sentence=_accuracy_text(pairs, fresh=fresh)
-            % {"share": _percent(accuracy), "n": f"{pairs:,}", "minimum": _percent(settings.min_accuracy)},
+            % {
+                "share": _percent(accuracy),
+                "interval": _interval(new.get("accuracy_interval")),
+                "n": f"{pairs:,}",
+                "minimum": _percent(settings.min_accuracy),
+            },
             no_data=_("There are no new held-out judgments to evaluate it on.")
             if fresh
             else _("There are no held-out judgments to evaluate it on."),
@@ -148,20 +158,44 @@ def _accuracy_text(pairs: int, *, fresh: bool) -> str:
     """The sentence for a number of pairs, with its placeholders."""
     if fresh:
         return ngettext(
-            "It agrees with annotators on %(share)s of %(n)s new held-out pair; the minimum is %(minimum)s.",
-            "It agrees with annotators on %(share)s of %(n)s new held-out pairs; the minimum is %(minimum)s.",
+            "It agrees with annotators on %(share)s%(interval)s of %(n)s new held-out pair; the minimum is %(minimum)s.",
+            "It agrees with annotators on %(share)s%(interval)s of %(n)s new held-out pairs; the minimum is %(minimum)s.",
             pairs,
         )
     return ngettext(
-        "It agrees with annotators on %(share)s of %(n)s held-out pair; the minimum is %(minimum)s.",
-        "It agrees with annotators on %(share)s of %(n)s held-out pairs; the minimum is %(minimum)s.",
+        "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pair, old ones among them; the minimum is"
+        " %(minimum)s.",
+        "It agrees with annotators on %(share)s%(interval)s of %(n)s held-out pairs, old ones among them; the minimum is"
+        " %(minimum)s.",
         pairs,
     )
 
 
 def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
-    humans, accuracy = new.get("annotator_agreement"), new.get("accuracy_where_repeated")
-    ratio = accuracy / humans if humans and accuracy is not None else None
+    """How far the reward model agrees with people beyond chance, over how far people agree with each other beyond chance.
+
+    Where people may agree by chance alone, nothing can be compared with them: with enough comparisons to tell, the round is
+    held, since nobody knows then what the reward model has learned.
+    """
+    humans, interval = new.get("annotator_agreement"), new.get("annotator_agreement_interval")
+    accuracy, comparisons = new.get("accuracy_where_repeated"), new.get("annotator_comparisons") or 0
+    is_off = settings.of_people == 0
+    is_chance = humans is not None and (humans <= 0.5 or (interval is not None and interval[0] <= 0.5))
+    values = {"humans": _percent(humans), "interval": _interval(interval), "n": f"{comparisons:,}"}
+    if is_chance:
+        text = ngettext(
+            "Cannot be judged: where several annotators judged the same answers, they agree on %(humans)s%(interval)s of %(n)s"
+            " pair, which may be chance. Let more annotators judge the same items.",
+            "Cannot be judged: where several annotators judged the same answers, they agree on %(humans)s%(interval)s of %(n)s"
+            " pairs, which may be chance. Let more annotators judge the same items.",
+            comparisons,
+        )
+        passed = is_off or comparisons < MIN_COMPARISONS
+        label = _("Compared with human agreement")
+        return Gate("of_people", label, None, settings.of_people, passed, text % values, share=True)
+    ratio = None
+    if humans is not None and accuracy is not None:
+        ratio = round((accuracy - 0.5) / (humans - 0.5), 6)
     return _gate(
         "of_people",
         _("Compared with human agreement"),
@@ -169,11 +203,12 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
         settings.of_people,
         is_minimum=True,
         sentence=_(
-            "Where several annotators judged the same answers, they agree with each other %(humans)s of the time, and the"
-            " reward model with them %(share)s, which is %(ratio)s of it. The minimum is %(minimum)s."
+            "Where several annotators judged the same answers, they agree with each other on %(humans)s%(interval)s of %(n)s"
+            " pairs, and the reward model with them on %(share)s: beyond chance, that is %(ratio)s of their agreement. The"
+            " minimum is %(minimum)s."
         )
         % {
-            "humans": _percent(humans),
+            **values,
             "share": _percent(accuracy),
             "ratio": _percent(ratio),
             "minimum": _percent(settings.of_people),
@@ -290,3 +325,8 @@ def _gate(
 
 def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}%"
+
+
+def _interval(interval: Sequence[float] | None) -> str:
+    """` [66.1%, 78.0%]`, to follow a figure; empty without an interval."""
+    return "" if interval is None else f" [{_percent(interval[0])}, {_percent(interval[1])}]"

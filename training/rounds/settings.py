@@ -183,10 +183,11 @@ class RoundSettings:
         max=1.0,
     )
     of_people: float = setting(
-        0.85,
+        0.65,
         _("Gate: human agreement"),
         _(
-            "Minimum accuracy as a share of the annotators' agreement with each other, where several judged the same answers."
+            "Where several annotators judged the same answers: the reward model's agreement with them beyond chance, as a share"
+            " of theirs with each other; 0: off."
         ),
         min=0.0,
         max=2.0,
