@@ -151,6 +151,20 @@ class PagesTests(RoundPagesTestCase):
         assert reload(round).step == "improve-1"
         self.assertContains(self.client.get(self.url("round", round.pk)), "It will do.")
 
+    def test_a_policy_promoted_over_a_failed_gate_says_so_wherever_it_stands(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9), until="none")
+        self.client.post(self.url("round-act", round.pk, "overrule"), {"reason": "It will do."})
+        round = play(reload(round), until="promotion")
+        self.assertNotContains(self.client.get(self.url("round", round.pk)), "over a failed gate")
+        self.client.post(self.url("round-act", round.pk, "promote"), {"note": "All the same."})
+        round = play(reload(round), until="none")
+        assert round.is_override
+        assert round.policy_after is not None
+        self.assertContains(self.client.get(self.url("round", round.pk)), "over a failed gate")
+        self.assertContains(self.client.get(self.url("rounds")), "badge warn")
+        model = self.client.get(self.url("model", round.policy_after.pk))
+        self.assertContains(model, "promoted over a failed gate")
+
     def test_a_lead_promotes_or_rejects_from_the_page(self) -> None:
         round = play(self.start_round(), until="promotion")
         page = self.client.get(self.url("round", round.pk))

@@ -151,6 +151,16 @@ class Round(models.Model):
         return self.state in self.OPEN_STATES
 
     @property
+    def failed_gates(self) -> list[str]:
+        """The labels of the gates that were not passed."""
+        return [gate["label"] for gate in self.gates if not gate["passed"]]
+
+    @property
+    def is_override(self) -> bool:
+        """Whether its policy was promoted though a gate was not passed."""
+        return self.decision == self.Decision.PROMOTED and bool(self.failed_gates)
+
+    @property
     def step_index(self) -> int:
         """The index of the current step in the plan."""
         return next(n for n, step in enumerate(self.plan) if step["name"] == self.step)

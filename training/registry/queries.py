@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from annotation.models import Project, Prompt, Response
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Round, Run
 
 
 def models_of(project: Project) -> Any:
-    """A project's model versions with their parents, runs and snapshots, newest first."""
-    return ModelVersion.objects.filter(project=project).select_related(
-        "parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author"
+    """A project's model versions with their parents, runs and snapshots, newest first; `is_override`: promoted by a round
+    though a gate was not passed."""
+    promoted = Round.objects.filter(policy_after=OuterRef("pk"), decision=Round.Decision.PROMOTED)
+    return (
+        ModelVersion.objects.filter(project=project)
+        .select_related("parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author")
+        .annotate(is_override=Exists(promoted.filter(gates__contains=[{"passed": False}])))
     )
 
 

@@ -132,7 +132,7 @@ def status_sentence(round: Round) -> str:
 
 
 def _decision_sentence(round: Round) -> str:
-    failed = ", ".join(gate["label"].lower() for gate in round.gates if not gate["passed"])
+    failed = ", ".join(label.lower() for label in round.failed_gates)
     if round.decision == Round.Decision.PROMOTED:
         text = (
             _("%(model)s was promoted though it did not pass: %(gates)s.")
