@@ -157,8 +157,8 @@ def total(lines: Iterable[Line]) -> Work:
     return whole
 
 
-ITEMS_BY_DAY = """
-SELECT timezone(%(zone)s, created_at)::date, count(*) FROM annotation_judgment
+ITEMS_BY_DAY = f"""
+SELECT timezone(%(zone)s, {SUBMITTED_AT.format(act="judgment")})::date, count(*) FROM annotation_judgment AS judgment
 WHERE annotator_id = %(user)s AND supersedes_id IS NULL AND created_at >= %(since)s
 GROUP BY 1
 """

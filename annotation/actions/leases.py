@@ -32,6 +32,10 @@ class Paused(QueueError):
     """The annotator gets no items for now; the sentence says why."""
 
 
+class OtherAnnotator(QueueError):
+    """The ticket is of an item that was given to somebody else."""
+
+
 class GuidelinesUnconfirmed(QueueError):
     """The annotator has not confirmed the current version of the guidelines."""
 
@@ -66,7 +70,8 @@ class Lease:
         """The lease of a ticket.
 
         Raises:
-            QueueError: it is damaged, or another annotator's.
+            QueueError: it is damaged.
+            OtherAnnotator: it is another annotator's.
         """
         try:
             data = opaque.decrypt(ticket)
@@ -90,7 +95,7 @@ class Lease:
             extra_questions=asked,
         )
         if lease.annotator_id != annotator.pk:
-            raise QueueError(_("This item was given to someone else. Open your own from the home page."))
+            raise OtherAnnotator(_("This item was given to someone else. Open your own from the home page."))
         return lease
 
 
@@ -124,10 +129,11 @@ member AS (
                        ORDER BY number DESC LIMIT 1) AS guideline ON true
     WHERE project_id = %(project)s AND user_id = %(annotator)s)
 """
-# starts the clock of the item on the screen, if it was claimed ahead
+# starts the clock of the item on the screen, if it was claimed ahead: from when its page showed it, but not before it was claimed
 START_CLOCK = """
 started AS (
-    UPDATE annotation_slot SET opened_at = statement_timestamp()
+    UPDATE annotation_slot SET opened_at = GREATEST(
+        statement_timestamp() - make_interval(secs => %(shown_s)s::float8), to_timestamp(%(claimed_at)s))
     WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
 """
 FREE_FOR_ANNOTATOR = f"""
@@ -240,14 +246,16 @@ def claim(
     project: Project,
     annotator: User,
     on_screen: Lease | None = None,
+    shown_s: float = 0.0,
     held: Sequence[Lease] = (),
     confirmed_only: bool = False,
 ) -> Lease | None:
     """Lease an item to the annotator; None when nothing is left for them.
 
     Claiming again returns the same lease. With `on_screen`, the lease of the item that they see now, it claims the item
-    after that one, under a lease of its own; the time on task of that item starts when it comes on the screen. `held` are the
-    leases of the other items that their page has: those behind the one on the screen, and those whose submit is still to come.
+    after that one, under a lease of its own; the time on task of that item starts when it comes on the screen, `shown_s` seconds
+    ago. `held` are the leases of the other items that their page has: those behind the one on the screen, and those whose submit
+    is still to come.
 
     Items of the annotator's batches come first, and those of other people's batches never.
 
@@ -262,7 +270,7 @@ def claim(
         GuidelinesUnconfirmed
         QueueError: they are not a member.
     """
-    request = _Request(project, annotator, on_screen, held, confirmed_only)
+    request = _Request(project, annotator, on_screen, shown_s, held, confirmed_only)
     draw = _random.random()
     if draw < project.gold_rate:
         gold = _execute_claim(CLAIM_GOLD, request)
@@ -283,6 +291,7 @@ class _Request:
     project: Project
     annotator: User
     on_screen: Lease | None
+    shown_s: float
     held: Sequence[Lease]
     confirmed_only: bool
 
@@ -309,6 +318,8 @@ def _execute_claim(
         "minutes": project.lease_minutes,
         "qualifies": project.qualification_items > 0,
         "on_screen": on_screen.slot_id if on_screen else 0,
+        "shown_s": request.shown_s,
+        "claimed_at": on_screen.opened_at if on_screen else 0.0,
         "besides": [lease.slot_id for lease in (*request.held, *filter(None, [on_screen]))],
         "control": control,
         "gold_only": gold_only,

@@ -53,11 +53,15 @@ def skip(
         if Judgment.objects.filter(by_annotator).exists():
             return
         slot = Slot.objects.filter(by_annotator, state=Slot.State.LEASED).first()
-        submitted_at = timezone.now() - timedelta(seconds=times.late)
+        claimed_at = datetime.fromtimestamp(lease.opened_at, UTC)
+        submitted_at = max(claimed_at, timezone.now() - timedelta(seconds=times.late))
         opened_at = slot.opened_at if slot else None
         if opened_at is None and times.seconds is not None:
-            opened_at = datetime.fromtimestamp(lease.opened_at, UTC)
-        seconds = (submitted_at - opened_at).total_seconds() if opened_at else None
+            opened_at = claimed_at
+        seconds = None
+        if opened_at is not None:
+            seconds = max(0.0, (submitted_at - opened_at).total_seconds())
+            seconds = seconds if times.seconds is None else min(seconds, times.seconds)
         Slot.objects.filter(by_annotator).update(
             batch=None
         )  # somebody else may have it, also outside of the batch
@@ -69,7 +73,7 @@ def skip(
                 "reason": reason,
                 "note": note.strip(),
                 "data": data,
-                "seconds": None if seconds is None else max(0.0, min(seconds, times.seconds or seconds)),
+                "seconds": seconds,
                 "submitted_at": submitted_at if times.is_late else None,
             },
         )

@@ -23,7 +23,7 @@ class DeviceTimes:
     @classmethod
     def read(cls, seconds: str, late: str) -> DeviceTimes:
         """From a form's fields; what is no time counts as unknown."""
-        return cls(_number(seconds), min(_number(late) or 0.0, MAX_LATE_S))
+        return cls(read_seconds(seconds), min(read_seconds(late) or 0.0, MAX_LATE_S))
 
     @property
     def is_late(self) -> bool:
@@ -33,7 +33,8 @@ class DeviceTimes:
 NO_TIMES = DeviceTimes()
 
 
-def _number(text: str) -> float | None:
+def read_seconds(text: str) -> float | None:
+    """A number of seconds; None for what is none."""
     try:
         number = float(text)
     except ValueError:

@@ -282,6 +282,19 @@ class TimeTests(JudgeTestCase):
         assert third.item_id not in (lease.item_id, ahead.item_id)
         assert Slot.objects.get(pk=ahead.slot_id).opened_at is not None
 
+    def test_the_clock_starts_when_the_page_showed_it_and_not_before_it_was_claimed(self) -> None:
+        self.items(4)
+        lease = self.claim(self.bob)
+        for shown_s, expected in ((600, 600), (7200, 3600)):
+            ahead = leases.claim(project=self.project, annotator=self.bob, on_screen=lease)
+            assert ahead is not None
+            claimed = replace(ahead, opened_at=ahead.opened_at - 3600)
+            builders.submit(lease)
+            leases.claim(project=self.project, annotator=self.bob, on_screen=claimed, shown_s=shown_s)
+            age = timezone.now() - Slot.objects.get(pk=ahead.slot_id).opened_at
+            assert age.total_seconds() == pytest.approx(expected, abs=30)
+            lease = ahead
+
     def test_what_was_held_ahead_is_timed_from_when_it_was_on_the_screen(self) -> None:
         self.items(2)
         lease = self.claim(self.bob)

@@ -234,6 +234,13 @@ class LateTests(WorkTestCase):
         work = timesheets.total(timesheets.lines_of_user(self.bob, first, now.date(), zone))
         assert work.active_seconds == pytest.approx(4 * 300, abs=1)
 
+    def test_nothing_was_done_before_its_item_was_given_out(self) -> None:
+        lease = leases.claim(project=self.project, annotator=self.bob)
+        skips.skip(lease=lease, reason="broken", times=DeviceTimes(seconds=0, late=3 * 24 * 3600))
+        skip = Skip.objects.latest("id")
+        assert skip.submitted_at.timestamp() == pytest.approx(lease.opened_at, abs=0.001)
+        assert skip.seconds == 0
+
     def test_a_period_has_what_was_done_in_it_whenever_it_arrived(self) -> None:
         now = timezone.now()
         acts = timesheets.acts_of(self.bob, now - timedelta(minutes=85), now - timedelta(minutes=65))

@@ -167,12 +167,17 @@ class SubmitTests(JudgingTestCase):
     def test_no_ticket_at_all_is_a_damaged_one(self) -> None:
         self.assertContains(self.send({}), "ticket is damaged", status_code=422)
 
-    def test_someone_else_s_ticket_is_refused(self) -> None:
+    def test_someone_else_s_ticket_is_refused_and_claims_nothing(self) -> None:
         context = self.open()
         self.sign_in(self.dana)
-        response = self.send(self.ranked(context, 1, 2, 3, 4))
-        self.assertContains(response, "given to someone else", status_code=422)
+        for name in ("work", "work-skip"):
+            response = self.send(self.ranked(context, 1, 2, 3, 4, reason="broken"), name)
+            self.assertContains(response, "given to someone else", status_code=403)
         assert not Judgment.objects.exists()
+        assert not Skip.objects.exists()
+        assert not Slot.objects.filter(annotator=self.dana).exists()
+        plain = self.client.post(self.url(), self.ranked(context, 1, 2, 3, 4))
+        self.assertContains(plain, "given to someone else", status_code=422)
 
     def test_a_ticket_of_another_project_is_refused(self) -> None:
         form = self.ranked(self.open(), 1, 2, 3, 4)

@@ -72,6 +72,15 @@ class AheadTests(JudgingTestCase):
         self.assertNotContains(full, 'id="work"')
         assert Slot.objects.filter(annotator=self.bob, state="leased").count() == 3
 
+    def test_nobody_gets_more_by_naming_more(self) -> None:
+        first = self.open()
+        second = self.ahead(first).context
+        held = [second["ticket"]]
+        for _ in range(4):
+            page = self.send({"ticket": "damaged", "held": [first["ticket"], *held]})
+            held.append(page.context["ticket"])
+        assert Slot.objects.filter(annotator=self.bob, state="leased").count() == 2
+
     def test_an_item_whose_submit_is_still_to_come_is_not_sent_again(self) -> None:
         first = self.open()
         second = self.ahead(first).context

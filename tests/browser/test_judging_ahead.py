@@ -137,6 +137,44 @@ class TestAhead:
         expect_saved([1, 2, 3, 4], [4, 3, 2, 1])
         expect_left(page, 1)
 
+    def test_what_is_changed_while_an_earlier_submit_is_sent_is_not_taken_away(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        open_with_next(page, url(cast.project(items=3)))
+        page.route("**/work/", lambda route: route.abort())
+        press(page, "1 2 3 4 Enter 1 2 3 4 Enter")
+        expect(page.locator("#not-saved")).to_contain_text("Your work on 2 items")
+        second = item(page)
+        held: list[Route] = []
+        page.route("**/work/", lambda route: held.append(route))
+        page.evaluate("dispatchEvent(new Event('online'))")
+        page.wait_for_function("(submit) => submit.isSubmitting()", arg=module(page, "submit"))
+        press(page, "d 1")
+        until(lambda: (page.wait_for_timeout(50), held)[1], "the first is on its way")
+        held[0].continue_()
+        wait_for_submit(page)
+        page.unroute("**/work/")
+        assert (item(page), order(page)) == (second, "A=D>B>C")
+        press(page, "Enter")
+        expect(page.locator(f'#work:not([data-item="{second}"])')).to_be_visible()
+        expect_saved([1, 2, 3, 4], [1, 2, 3, 1])
+
+    def test_an_unsafe_answer_above_a_safe_one_stays_on_the_screen(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        open_with_next(page, url(cast.project(items=2, k=3, asks_safety=True)))
+        first = item(page)
+        page.locator('input[name="safe-A"][value="unsafe"]').check(force=True)
+        for letter in "BC":
+            page.locator(f'input[name="safe-{letter}"][value="safe"]').check(force=True)
+        press(page, "a 1 b 2 c 3 Enter")
+        page.wait_for_function("(submit) => !submit.isSubmitting()", arg=module(page, "submit"))
+        expect(page.locator("#errors [role=alert]")).to_be_visible()
+        assert item(page) == first
+        assert "Next item" not in page.locator("#announcement").inner_text()
+
     def test_a_refused_submit_comes_back_with_the_reason(
         self, page: Page, cast: Cast, sign_in: SignIn
     ) -> None:
@@ -249,6 +287,8 @@ class TestSeveralAhead:
             expect(page.locator("#not-saved")).to_contain_text(f"Your work on {number} item")
         assert len(set(judged)) == 4
         assert item(page) == judged[3]
+        stored = page.evaluate("Object.keys(localStorage).filter((key) => key.startsWith('unsent:')).length")
+        assert stored == 4  # whatever happens to the page
         assert not Judgment.objects.exists()
         page.wait_for_timeout(5_100)
         page.context.set_offline(False)

@@ -144,6 +144,27 @@ class TestWhenThingsGoWrong:
         expect(page.locator(".finished")).to_be_visible()
         expect_saved([1, 2, 3, 4])
 
+    def test_work_stays_its_users_when_somebody_else_signs_in(
+        self, page: Page, cast: Cast, sign_in: SignIn
+    ) -> None:
+        sign_in(page, cast.bob)
+        project = cast.project(items=2)
+        dana = builders.user("dana")
+        builders.join(project, dana, Member.Role.ANNOTATOR)
+        page.route("**/work/ahead/", lambda route: route.abort())  # nothing is held: the item stays
+        page.goto(url(project))
+        press(page, "1 2 3 4")
+        sign_in(page, dana)
+        press(page, "Enter")
+        expect(page.locator("#not-saved")).to_contain_text("You are signed out")
+        assert order(page) == "A>B>C>D"
+        assert not Judgment.objects.exists()
+        sign_in(page, cast.bob)
+        page.get_by_role("button", name="Try again").click()
+        expect_left(page, 1)
+        expect_saved([1, 2, 3, 4])
+        assert Judgment.objects.get().annotator == cast.bob
+
     def test_enter_twice_submits_once(self, page: Page, cast: Cast, sign_in: SignIn) -> None:
         sign_in(page, cast.bob)
         page.goto(url(cast.project(items=3)))

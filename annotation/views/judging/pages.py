@@ -29,7 +29,7 @@ from annotation.actions import judgments
 from annotation.actions import messages as item_messages
 from annotation.actions.drafts import save_draft
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, UnsafePreferred
-from annotation.actions.leases import GuidelinesUnconfirmed, Lease, LeaseState, Paused, claim
+from annotation.actions.leases import GuidelinesUnconfirmed, Lease, LeaseState, OtherAnnotator, Paused, claim
 from annotation.actions.leases import renew as renew_lease
 from annotation.actions.messages import MessageError
 from annotation.actions.projects import confirm_guideline
@@ -37,6 +37,7 @@ from annotation.actions.queue import QueueError
 from annotation.actions.skips import skip as skip_item
 from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
+from annotation.logic.device_times import MAX_LATE_S, read_seconds
 from annotation.logic.limits import MAX_ITEMS_AHEAD, MAX_TEXT_CHARS
 from annotation.models import Item, Judgment, Member, Project, Skip
 from annotation.views import HtmxRequest
@@ -99,7 +100,7 @@ def skip(request: HtmxRequest, slug: str) -> HttpResponse:
             times=device_times(request.POST),
         )
     except QueueError as error:
-        return _render_next(request, me, error=str(error))
+        return _refuse(request, me, error)
     review = reason == Skip.Reason.REVIEW
     return _continue(request, me, str(SENT_TO_REVIEW if review else SKIPPED))
 
@@ -220,18 +221,16 @@ def _read_held(request: HttpRequest, project: Project) -> list[Lease]:
     """The leases of the `held` tickets. One that cannot be read is left out: that item may be sent again."""
     leases = []
     for ticket in request.POST.getlist("held")[: MAX_ITEMS_AHEAD + 1]:
-        try:
+        with suppress(QueueError):
             leases.append(Lease.read(ticket, annotator=current_user(request)))
-        except QueueError:
-            continue
-    return [lease for lease in leases if lease.project_id == project.pk]
+    return [lease for lease in leases if lease.project_id == project.pk][: project.items_ahead]
 
 
 def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     try:
         lease = read_lease(request, me.project)
     except QueueError as error:
-        return _render_next(request, me, error=str(error))
+        return _refuse(request, me, error)
     entry = FormInput.read(request.POST, lease.shown_order)
     try:
         judgment = judgments.submit(
@@ -252,6 +251,14 @@ def _submit(request: HtmxRequest, me: Member) -> HttpResponse:
     if judgment.slot_id is None:
         return _continue(request, me, str(LATE), messages.WARNING)
     return _continue(request, me)
+
+
+def _refuse(request: HtmxRequest, me: Member, error: QueueError) -> HttpResponse:
+    """Another item, with the error. Where somebody else has signed in since the page was opened, its work stays with it, and
+    they get no item by it."""
+    if request.htmx and isinstance(error, OtherAnnotator):
+        return HttpResponse(str(error), status=403, content_type="text/plain")
+    return _render_next(request, me, error=str(error))
 
 
 def read_key(request: HttpRequest) -> uuid.UUID:
@@ -288,7 +295,7 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
         lease = claim(project=me.project, annotator=current_user(request), held=held, confirmed_only=True)
     except Paused as paused:
         context = {"kind": "paused", "title": _("Paused"), "project": me.project, "reason": str(paused)}
-        return _render(request, context)
+        return _render(request, context, status=422 if error else 200)
     except GuidelinesUnconfirmed:
         return _render_guidelines(request, me, error)
     if lease is None:
@@ -312,6 +319,7 @@ def _render_ahead(request: HtmxRequest, me: Member, showing: Lease) -> HttpRespo
                 project=me.project,
                 annotator=current_user(request),
                 on_screen=showing,
+                shown_s=min(read_seconds(request.POST.get("shown", "")) or 0.0, MAX_LATE_S),
                 held=held,
                 confirmed_only=True,
             )

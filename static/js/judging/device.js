@@ -2,13 +2,14 @@
 import { judgeForm, work } from "./dom.js";
 
 const MAX_AGE_MS = 7 * 24 * 3_600_000;
+const MAX_ANSWER_MS = 30_000;
 const NOT_ENTERED = new Set(["ticket", "key", "csrfmiddlewaretoken", "showing"]);
 
 const prefix = (kind) => `${kind}:${work()?.dataset.user}:`;
 const keyOf = (kind, item) => prefix(kind) + item;
 
 // a full or forbidden storage must not stop the work: what does not fit is on the page alone
-const storage = (() => {
+export const storage = (() => {
   try {
     return localStorage;
   } catch {
@@ -16,11 +17,13 @@ const storage = (() => {
   }
 })();
 
+// False where it could not be stored.
 function write(key, value) {
   try {
     storage?.setItem(key, JSON.stringify({ at: Date.now(), ...value }));
+    return storage !== null;
   } catch {
-    // full
+    return false; // full
   }
 }
 
@@ -50,7 +53,7 @@ export function restoreDraft() {
   for (const input of judgeForm().querySelectorAll("input[type=radio], input[type=checkbox]")) input.checked = values.has(`${input.name},${input.value}`);
   for (const [name, value] of draft.entered) {
     const field = judgeForm().elements[name];
-    if (!(field instanceof HTMLTextAreaElement) && !name.startsWith("comments-")) continue;
+    if (!field || (!(field instanceof HTMLTextAreaElement) && !name.startsWith("comments-"))) continue; // a question may be gone
     field.value = value;
     field.dispatchEvent(new Event("input", { bubbles: true })); // for the preview
   }
@@ -59,17 +62,18 @@ export function restoreDraft() {
 
 // --- submits --------------------------------------------------------------------------------------------------
 
-export const keepSubmit = ({ item, url, body, at, seconds }) => write(keyOf("unsent", item), { item, url, body, at, seconds });
+export const keepSubmit = ({ item, url, body, at, seconds, hasFailed }) => write(keyOf("unsent", item), { item, url, body, at, seconds, hasFailed });
 export const dropSubmit = (item) => storage?.removeItem(keyOf("unsent", item));
 
-// The submits of this user, also of earlier visits, the oldest first. What is very old is deleted.
+// The submits of this user that failed, also of earlier visits, the oldest first; and those that may not have been answered before
+// their page was closed, but not what another tab is just sending. What is very old is deleted.
 export function unsentSubmits() {
   const found = [];
   for (const key of Object.keys(storage ?? {})) {
     if (!/^(draft|unsent):/.test(key)) continue;
     const value = read(key);
     if (!value || Date.now() - value.at > MAX_AGE_MS) storage.removeItem(key);
-    else if (key.startsWith(prefix("unsent"))) found.push(value);
+    else if (key.startsWith(prefix("unsent")) && (value.hasFailed || Date.now() - value.at > MAX_ANSWER_MS)) found.push(value);
   }
   return found.toSorted((a, b) => a.at - b.at);
 }

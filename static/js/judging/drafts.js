@@ -4,6 +4,7 @@ import { dropDraft, keepDraft } from "./device.js";
 import { judgeForm, work } from "./dom.js";
 
 const DELAY_MS = 500;
+const TIMEOUT_MS = 20_000;
 let timer = null;
 let lastRequest = Promise.resolve();
 
@@ -33,7 +34,7 @@ function saveDraft() {
   if (!draftUrl()) return; // the last item was submitted meanwhile
   const [url, body, item] = [draftUrl(), formData(), work().dataset.item];
   const send = async () => {
-    const response = await fetch(url, { method: "POST", body, keepalive: String(body).length < 60_000 });
+    const response = await fetch(url, { method: "POST", body, keepalive: String(body).length < 60_000, signal: AbortSignal.timeout(TIMEOUT_MS) });
     if (response.status === 204 && timer === null) dropDraft(item);
   };
   lastRequest = lastRequest.then(send).catch(() => {});

@@ -34,6 +34,12 @@ const serverError = (status) => ({
   ),
 });
 
+const ONLY_HERE = (n) => ngettext(
+  "Not saved yet: your work on %(n)s item is on this page alone, since this device stores nothing. Keep it open.",
+  "Not saved yet: your work on %(n)s items is on this page alone, since this device stores nothing. Keep it open.",
+  n,
+);
+
 // Of a response that saved nothing; null: there was none.
 export function reasonOf(response) {
   if (!response) return OFFLINE;
@@ -41,16 +47,16 @@ export function reasonOf(response) {
   return response.isRemoved ? REMOVED : serverError(response.status);
 }
 
-// `reason` null: everything is saved.
-export function showFailure(reason, n) {
+// `reason` null: everything is saved; `isOnlyHere`: the device stores nothing.
+export function showFailure(reason, n, isOnlyHere) {
   const bar = document.getElementById("not-saved");
   if (!bar) return;
   const isNew = bar.hidden;
   bar.hidden = !reason;
   if (!reason) return;
-  bar.classList.toggle("warn", Boolean(reason.retries)); // nothing is to be done
-  bar.classList.toggle("danger", !reason.retries);
-  bar.querySelector("span").textContent = reason.text(n);
+  bar.classList.toggle("warn", Boolean(reason.retries) && !isOnlyHere); // nothing is to be done
+  bar.classList.toggle("danger", !reason.retries || isOnlyHere);
+  bar.querySelector("span").textContent = isOnlyHere ? ONLY_HERE(n) : reason.text(n);
   bar.querySelector("a").hidden = !reason.isSignedOut;
   if (isNew) bar.scrollIntoView({ block: "nearest" }); // at 200% zoom it is below the screen
 }

@@ -1,4 +1,5 @@
 // The guidelines beside the work: on wide screens they are pinned unless somebody chose otherwise on this device.
+import { storage } from "./device.js";
 import { judgeForm } from "./dom.js";
 
 const STORED = "palate-guidelines";
@@ -9,12 +10,12 @@ const text = aside.querySelector(".pinned-text");
 export const isPinned = () => !aside.hidden && wide.matches;
 
 export function pinIfWide() {
-  aside.hidden = !wide.matches || !judgeForm() || localStorage.getItem(STORED) === "hidden";
+  aside.hidden = !wide.matches || !judgeForm() || storage?.getItem(STORED) === "hidden";
   if (!aside.hidden && !text.textContent.trim()) htmx.ajax("GET", aside.dataset.url, { target: text, swap: "innerHTML" });
 }
 
 function choose(isWanted) {
-  localStorage.setItem(STORED, isWanted ? "pinned" : "hidden");
+  storage?.setItem(STORED, isWanted ? "pinned" : "hidden");
   pinIfWide();
 }
 

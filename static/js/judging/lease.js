@@ -5,6 +5,7 @@ import { judgeForm, work } from "./dom.js";
 import { renewHeld } from "./next-item.js";
 
 const MAX_INTERVAL_MS = 60_000;
+const TIMEOUT_MS = 20_000;
 let renewedAt = performance.now();
 let isRenewing = false;
 
@@ -15,7 +16,7 @@ async function renewIfDue() {
   isRenewing = true;
   try {
     const [page, form] = [work(), judgeForm()];
-    const response = await fetch(form.dataset.renewUrl, { method: "POST", body: new URLSearchParams({ ticket: form.elements.ticket.value }), headers: { "X-CSRFToken": csrfToken() } });
+    const response = await fetch(form.dataset.renewUrl, { method: "POST", body: new URLSearchParams({ ticket: form.elements.ticket.value }), headers: { "X-CSRFToken": csrfToken() }, signal: AbortSignal.timeout(TIMEOUT_MS) });
     renewedAt = performance.now();
     if (response.ok && !response.redirected) renewHeld();
     if (response.status === 200 && !response.redirected && page === work()) showToast(await response.text(), "warn");

@@ -235,8 +235,14 @@ document.addEventListener("click", (event) => {
 // Nothing is sent before every answer has a rank; the server says the same to a page without scripts.
 export function findProblem() {
   const missing = unranked();
-  if (!missing.length) return ratings.findProblem();
+  if (!missing.length) return ratings.findProblem() ?? (prefersUnsafe() ? { isForServer: true } : null);
   return { text: gettext("Still to rank: %(missing)s.", { missing: missing.map(letter).join(", ") }), element: answers()[missing[0]] };
+}
+
+// The server refuses to rank an unsafe answer above a safe one, and offers to send the item to a reviewer.
+function prefersUnsafe() {
+  const isSafe = (i) => answers()[i].querySelector('input[value="safe"]')?.checked;
+  return indices().some((i) => answers()[i].classList.contains("is-unsafe") && indices().some((j) => isSafe(j) && rankOf(i) < rankOf(j)));
 }
 
 export function start() {

@@ -3,26 +3,27 @@
 // with the reason. The key in each form makes sure that it never counts twice.
 import { gettext } from "../gettext.js";
 import { appendToast, showToast } from "../toasts.js";
-import { dropDraft } from "./device.js";
+import { dropDraft, dropSubmit } from "./device.js";
 import { announce, goTo, judgeForm, work } from "./dom.js";
 import { cancelDraft, draftsSent, saveDraftNow } from "./drafts.js";
 import { reasonOf, showFailure } from "./failure.js";
 import { fetchNextItems, heldTickets, holdItem, takeNextItem, ticketOfPage } from "./next-item.js";
-import { addUnsent, bodyOf, isUnsent, keepUnsent, loadUnsent, removeUnsent, ticketOf, unsent } from "./outbox.js";
+import { addUnsent, bodyOf, isOnlyHere, isUnsent, loadUnsent, markFailed, removeUnsent, ticketOf, unsent } from "./outbox.js";
 import { post } from "./request.js";
 import { currentScreen, secondsShown, startScreen } from "./screen.js";
 import { areOff, keyOf } from "./shortcuts.js";
 
 let sending = null; // until everything in the outbox was sent once
 let isReplacing = false; // a field in focus that is removed counts as changed
+let inFlight = null; // the entry that is being sent
 let failure = null; // why the last round of sending failed
 const lastSubmitted = new WeakMap(); // by form: the data of its last submit
 
 export const isSubmitting = () => sending !== null;
 
-const isSkip = (form) => Boolean(form?.matches("[data-skip-form]"));
+const isSkip = ({ form, submitter }) => Boolean(form?.matches("[data-skip-form]")) || submitter?.name === "reason";
 const isHere = (entry) => new URL(entry.url, location).pathname.startsWith(location.pathname); // in this project
-const isOnScreen = (entry) => isHere(entry) && entry.item === work().dataset.item;
+const isOnScreen = (entry) => entry.item === work().dataset.item;
 
 function show(page) {
   isReplacing = true;
@@ -31,19 +32,19 @@ function show(page) {
   document.title = page.dataset.title;
   htmx.process(page);
   startScreen();
-  showFailure(failure, unsent().length);
+  showFailure(failure, unsent().length, isOnlyHere());
   scrollTo(0, 0);
   (page.querySelector("#confirm") ?? page.querySelector("h1")).focus({ preventScroll: true });
 }
 
-function showNext(page, form) {
+function showNext(page, entry) {
   const [before, today] = [work().querySelector("[data-today]"), page.querySelector("[data-today]")];
   // of a held item, the server counted all before it as judged
-  if (before && today) today.textContent = Math.min(Number(today.textContent), Number(before.textContent) + (isSkip(form) ? 0 : 1));
+  if (before && today) today.textContent = Math.min(Number(today.textContent), Number(before.textContent) + (isSkip(entry) ? 0 : 1));
   show(page);
   const title = page.querySelector("h1").textContent;
   const values = { title };
-  if (isSkip(form)) announce(page.dataset.item ? gettext("Skipped. Next item: %(title)s.", values) : gettext("Skipped. %(title)s.", values));
+  if (isSkip(entry)) announce(page.dataset.item ? gettext("Skipped. Next item: %(title)s.", values) : gettext("Skipped. %(title)s.", values));
   else announce(page.dataset.item ? gettext("Submitted. Next item: %(title)s.", values) : gettext("Submitted. %(title)s.", values));
 }
 
@@ -52,7 +53,8 @@ function showNext(page, form) {
 function formData(form, submitter) {
   const data = new FormData(form, submitter);
   // a skip carries what was entered so far: a reviewer sees it
-  if (isSkip(form)) for (const [name, value] of new FormData(judgeForm())) if (!data.has(name)) data.append(name, value);
+  const own = new Set(data.keys());
+  if (isSkip({ form })) for (const [name, value] of new FormData(judgeForm())) if (!own.has(name)) data.append(name, value);
   return new URLSearchParams(data);
 }
 
@@ -83,9 +85,10 @@ function submitForm(form, submitter, stays) {
   cancelDraft();
   document.getElementById("skip").close();
   submitter?.classList.add("is-pressed");
-  addUnsent({ item: page.dataset.item, url, body: String(body), seconds: secondsShown(page), page, form, submitter });
+  const entry = { item: page.dataset.item, url, body: String(body), seconds: secondsShown(page), page, form, submitter };
+  addUnsent(entry);
   const next = stays ? null : takeNextItem();
-  if (next) showNext(next, form);
+  if (next) showNext(next, entry);
   else page.ariaBusy = "true";
   sendAll();
 }
@@ -106,7 +109,7 @@ function sendAll() {
     failure = unsent().length > 0 ? reason : null;
     if (failure?.retries) retryLater();
     else retryDelay = 0;
-    showFailure(failure, unsent().length);
+    showFailure(failure, unsent().length, isOnlyHere());
     if (!failure) fetchMore();
   });
   return sending;
@@ -118,19 +121,23 @@ async function sendEach() {
   let areKeptSaved = false;
   for (let entry; (entry = unsent().find((other) => !sent.has(other))); sent.add(entry)) {
     if (isOnScreen(entry)) work().ariaBusy = "true";
+    inFlight = entry;
     const response = await send(entry);
+    inFlight = null;
     entry.submitter?.classList.remove("is-pressed");
     if (entry.page) entry.page.ariaBusy = null;
     if (response?.isSaved || response?.isRefused) {
       removeUnsent(entry);
-      areKeptSaved ||= entry.isKept && response.isSaved;
+      areKeptSaved ||= entry.hasFailed && response.isSaved;
       handleResponse(response, entry);
     } else {
       reason = reasonOf(response);
       if (entry.isChanged) removeUnsent(entry);
-      else keepUnsent(entry);
+      else markFailed(entry);
     }
-    if (!response) break; // the others would fail alike
+    if (response) continue;
+    unsent().forEach(markFailed); // the others would fail alike
+    break;
   }
   if (areKeptSaved) showToast(gettext("What was kept on this device is saved now."), "ok");
   work().ariaBusy = null; // what is not saved stays, and can be changed
@@ -142,7 +149,7 @@ async function send(entry) {
   try {
     await draftsSent();
     const showing = isUnsent(work().dataset.item) ? null : ticketOfPage(work());
-    return await post(entry.url, bodyOf(entry, isHere(entry) ? { showing, held: heldTickets() } : {}));
+    return await post(entry.url, bodyOf(entry, { showing, shown: showing && secondsShown(work()), held: heldTickets() }));
   } catch {
     return null;
   }
@@ -152,8 +159,18 @@ const fetchMore = () => fetchNextItems(isSubmitting, () => unsent().map(ticketOf
 
 // What an earlier visit could not send comes first.
 export function start() {
-  loadUnsent();
+  sendElsewhere(loadUnsent(isHere));
   return unsent().length > 0 ? sendAll() : fetchMore();
+}
+
+// Of other projects: what is refused, or cannot be sent, waits for a visit to its project.
+async function sendElsewhere(entries) {
+  for (const entry of entries) {
+    const response = await post(entry.url, bodyOf(entry)).catch(() => null);
+    if (!response?.isSaved) continue;
+    dropSubmit(entry.item);
+    showToast(gettext("What was kept on this device is saved now."), "ok");
+  }
 }
 
 function retryLater() {
@@ -164,36 +181,42 @@ function retryLater() {
 addEventListener("online", () => {
   if (unsent().length > 0) sendAll();
 });
-addEventListener("pagehide", () => unsent().forEach(keepUnsent));
+addEventListener("beforeunload", (event) => {
+  if (isOnlyHere()) event.preventDefault();
+});
 
 // whoever changes something submits again when it is ready
 document.addEventListener("entered", () => {
   const entry = isReplacing ? null : unsent().find(isOnScreen);
   if (!entry) return;
-  if (isSubmitting()) return void (entry.isChanged = true);
+  if (entry === inFlight) return void (entry.isChanged = true);
   removeUnsent(entry);
   if (unsent().length === 0) failure = null;
-  showFailure(failure, unsent().length);
+  showFailure(failure, unsent().length, isOnlyHere());
 });
 
 // --- the response -------------------------------------------------------------------------------------------
 
+// A fault in showing one response must not keep the others from being sent.
 function handleResponse(response, entry) {
-  response.toasts.forEach(appendToast);
-  if (response.isRefused) handleRefusal(response.page, entry);
-  else handleSaved(response.page, entry);
+  try {
+    response.toasts.forEach(appendToast);
+    if (response.isRefused) handleRefusal(response.page, entry);
+    else handleSaved(response.page, entry);
+  } catch (error) {
+    reportError(error);
+  }
 }
 
 function handleSaved(page, entry) {
   dropDraft(entry.item);
   offerRevision(entry);
-  if (!isHere(entry)) return;
   holdItem(page);
   const current = work().dataset.item;
   if (current && !isOnScreen(entry) && !isUnsent(current)) return; // somebody works on it
   const next = takeNextItem();
-  if (next) showNext(next, entry.form);
-  else if (page && unsent().length === 0) showNext(page, entry.form);
+  if (next) showNext(next, entry);
+  else if (page && (isOnScreen(entry) || unsent().length === 0)) showNext(page, entry);
 }
 
 // Back to the item that was submitted, as it was; the one on the screen is held again, with what was entered on it.
@@ -205,7 +228,7 @@ function handleRefusal(refused, entry) {
   }
   if (comesBack) showRefused(entry, errors);
   else if (isOnScreen(entry) && refused) show(refused); // the page was no good: another item instead
-  else if (isHere(entry)) holdItem(refused);
+  else holdItem(refused, { isFirst: true });
 }
 
 function showRefused(entry, errors) {
@@ -266,7 +289,7 @@ document.addEventListener("submit", (event) => {
   if (problem && !problem.isForServer) {
     event.preventDefault();
     showProblem(problem);
-  } else if (form.dataset.nextUrl || isSkip(form)) {
+  } else if (form.dataset.nextUrl || isSkip({ form })) {
     event.preventDefault();
     submitForm(form, event.submitter, Boolean(problem));
   }
