@@ -21,7 +21,7 @@ from tests.training.round_helpers import (
 from training.errors import RunError
 from training.models import ModelVersion, Round, Run
 from training.registry.actions import current_model
-from training.rounds import transitions
+from training.rounds import timeline, transitions
 from training.rounds.loops import save_loop
 from training.rounds.steps import step_of
 from training.rounds.steps.base import StepResult
@@ -303,6 +303,41 @@ class DecidingTests(RoundTestCase):
         entry = AuditEntry.objects.get(verb="round.overruled")
         assert (entry.actor, entry.data["reason"]) == (self.alice, "Small data.")
         assert current_model(self.policy_project, ModelVersion.Kind.REWARD) is not None
+
+    def test_a_lead_who_obeys_a_gate_keeps_the_policy_and_gets_new_answers(self) -> None:
+        round = self.held()
+        before, items = round.policy_before, Item.objects.count()
+        transitions.decide(round, self.alice, Round.Decision.REJECTED, "More overlap first.")
+        round = reload(round)
+        assert (round.state, round.step) == (Round.State.WORKING, "fresh-answers")
+        round = play(round, until="none")
+        assert (round.state, round.decision) == (Round.State.DONE, "rejected")
+        assert (round.policy_after, round.decision_note) == (None, "More overlap first.")
+        assert not round.is_override
+        assert current_model(self.policy_project, ModelVersion.Kind.POLICY) == before
+        assert current_model(self.policy_project, ModelVersion.Kind.REWARD) is None
+        assert not round.runs.filter(part__startswith="improve").exists()
+        assert Item.objects.count() > items
+        states = {line.title: line.state for line in timeline.build_timeline(round)}
+        assert states["Improve the policy by DPO"] == states["Policy gates"] == "skipped"
+        assert states["Reward model gates"] == states["Generate new answers"] == "done"
+        assert "The current policy stays" in timeline.status_sentence(round)
+        assert AuditEntry.objects.get(verb="round.rejected").data["note"] == "More overlap first."
+        later = transitions.start_round(loop=round.loop, creator=self.alice)
+        assert later.policy_before == before
+
+    def test_a_round_that_a_policy_gate_holds_can_be_rejected_at_once(self) -> None:
+        round = play(self.start_round(max_kl=1.0), until="none")
+        assert (round.state, round.step) == (Round.State.HELD, "policy-gates")
+        round = play(transitions.decide(round, self.alice, Round.Decision.REJECTED), until="none")
+        assert (round.state, round.decision) == (Round.State.DONE, "rejected")
+        assert round.policy_after is not None
+        assert "was not promoted: it did not pass kl budget" in timeline.status_sentence(round)
+        assert all(line.state == "done" for line in timeline.build_timeline(round) if line.gates)
+
+    def test_a_held_round_cannot_be_promoted(self) -> None:
+        with pytest.raises(RunError, match="is held now"):
+            transitions.decide(self.held(), self.alice, Round.Decision.PROMOTED)
 
     def test_each_gate_has_a_reason_of_its_own(self) -> None:
         round = play(self.start_round(min_accuracy=0.9, max_kl=1.0), until="none")

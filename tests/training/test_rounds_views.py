@@ -144,6 +144,7 @@ class PagesTests(RoundPagesTestCase):
         page = self.client.get(self.url("round", round.pk))
         self.assertContains(page, "It agrees with annotators on 70.0% of 40")
         self.assertContains(page, "not passed")
+        self.assertContains(page, "Keep the current policy")
         act = self.url("round-act", round.pk, "overrule")
         self.assertContains(self.client.post(act, {"reason": ""}, follow=True), "Say why")
         assert reload(round).state == Round.State.HELD

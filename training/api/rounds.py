@@ -243,7 +243,8 @@ class RoundActApi(ApiView):
     )
     def post(self, request: Request, pk: int, verb: str) -> Response:
         """`cancel` it; `resume` it; `retry` from a step; `go-on` without waiting for more judgments; `overrule` a gate that was
-        not passed; `promote` its policy, or `reject` it. For leads."""
+        not passed; `promote` its policy, or `reject` it. A round that a gate holds can be rejected at once: no policy is
+        trained, and it goes on to new answers of the current one. For leads."""
         round = round_for(request, pk, Role.LEAD)
         data = validate_body(request, DecisionIn)
         if verb not in transitions.TRANSITIONS:

@@ -11,6 +11,7 @@ from training.models import Round, Run
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
 from training.rounds.steps.collect import Collect, count_new_judgments
+from training.rounds.steps.promotion import Promotion
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def build_timeline(round: Round) -> list[StepLine]:
                 title=_(planned["title"]),
                 help=_(step.help),
                 state=_state_of(round, index),
-                result=step.result(round),
+                result=_("left out") if _is_left_out(round, index) else step.result(round),
                 runs=[
                     RunLine(step.part_label(part), by_part[part["part"]])
                     for part in planned["parts"]
@@ -77,7 +78,17 @@ def build_timeline(round: Round) -> list[StepLine]:
     return lines
 
 
+def _is_left_out(round: Round, index: int) -> bool:
+    """Whether the round was ended before that step, and went on after its decision."""
+    if "ended_at" not in round.report:
+        return False
+    names = [planned["name"] for planned in round.plan]
+    return names.index(round.report["ended_at"]) < index < names.index(Promotion.name)
+
+
 def _state_of(round: Round, index: int) -> str:
+    if _is_left_out(round, index):
+        return "skipped"
     if round.state == Round.State.DONE or index < round.step_index:
         return "done"
     if index > round.step_index:
@@ -116,8 +127,8 @@ def status_sentence(round: Round) -> str:
             return round.error
         case Round.State.HELD:
             text = _(
-                "A gate was not passed. %(error)s Overrule it with a reason, repeat a part of the round, or cancel it and wait"
-                " for more judgments."
+                "A gate was not passed. %(error)s Keep the current policy and go on to its new answers, overrule the gate with a"
+                " reason, repeat a part of the round, or cancel it."
             )
             return text % {"error": round.error}
         case Round.State.AWAITING:
@@ -133,6 +144,10 @@ def status_sentence(round: Round) -> str:
 
 def _decision_sentence(round: Round) -> str:
     failed = ", ".join(label.lower() for label in round.failed_gates)
+    if round.decision == Round.Decision.REJECTED and round.policy_after is None:
+        return _(
+            "The current policy stays, and no new one was trained: the reward model did not pass %(gates)s."
+        ) % {"gates": failed}
     if round.decision == Round.Decision.PROMOTED:
         text = (
             _("%(model)s was promoted though it did not pass: %(gates)s.")

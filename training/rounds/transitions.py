@@ -28,7 +28,7 @@ from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
 from training.rounds.steps.collect import Collect, count_new_judgments
 from training.rounds.steps.gate_steps import GateStep
-from training.rounds.steps.promotion import record_decision
+from training.rounds.steps.promotion import Promotion, record_decision
 from training.runs.actions import cancel_run, resume_run, wake_round
 
 log = logging.getLogger(__name__)
@@ -107,10 +107,17 @@ def _try_lock(round_id: int, *states: str) -> Round | None:
 
 
 def _move_to_next_step(round: Round) -> None:
-    if round.step_index + 1 == len(round.plan):
-        _set_state(round, Round.State.DONE)
+    _move_past(round, round.step)
+
+
+def _move_past(round: Round, step: str) -> None:
+    """To the step after that one, or to the end."""
+    names = [planned["name"] for planned in round.plan]
+    later = names[names.index(step) + 1 :]
+    if later:
+        _move_to(round, later[0])
     else:
-        _move_to(round, round.plan[round.step_index + 1]["name"])
+        _set_state(round, Round.State.DONE)
 
 
 def _move_to(round: Round, step: str) -> None:
@@ -188,15 +195,22 @@ def overrule(round: Round, actor: User, reason: str) -> Round:
 def decide(round: Round, actor: User, decision: str, note: str = "") -> Round:
     """Promote or reject the new policy; a rejected one leaves the old one current.
 
+    A round that a gate holds can be rejected at once: it leaves out what would improve and compare the policy, and goes on to
+    new answers of the current one, so that there are more judgments to learn from.
+
     Raises:
         RunError: the round does not wait for a decision.
     """
     note = note.strip()
+    held = [Round.State.HELD] if decision == Round.Decision.REJECTED else []
     with transaction.atomic():
-        round = _lock(round, Round.State.AWAITING)
+        round = _lock(round, Round.State.AWAITING, *held)
+        if round.state == Round.State.HELD:
+            round.report |= {"ended_at": round.step}
+            round.save(update_fields=["report"])
         record_decision(round, decision, actor=actor, note=note)
-        _record(f"round.{decision}", round, actor, model=str(round.policy_after), note=note)
-        _move_to_next_step(round)
+        _record(f"round.{decision}", round, actor, model=str(round.policy_after or ""), note=note)
+        _move_past(round, Promotion.name)
         _wake(round)
     return round
 
@@ -297,7 +311,7 @@ def allowed_transitions(round: Round) -> set[str]:
     if round.state == Round.State.WORKING and step_of(round.step).waits_for_people:
         allowed.add("go-on")
     if round.state == Round.State.HELD:
-        allowed.add("overrule")
+        allowed |= {"overrule", "reject"}
     if round.state == Round.State.AWAITING:
         allowed |= {"promote", "reject"}
     return allowed

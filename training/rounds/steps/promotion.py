@@ -14,8 +14,8 @@ from training.rounds.steps.base import ADVANCE, Step, StepResult
 
 def record_decision(round: Round, decision: str, *, actor: User | None, note: str) -> None:
     """Save the decision; a promoted policy becomes the project's current one."""
-    assert round.policy_after is not None
     if decision == Round.Decision.PROMOTED:
+        assert round.policy_after is not None
         promote(round.policy_after, actor)
     round.decision, round.decided_by, round.decision_note = decision, actor, note
     round.save(update_fields=["decision", "decided_by", "decision_note"])
