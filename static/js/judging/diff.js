@@ -1,9 +1,9 @@
 // The dialog with two texts side by side, in which the words that only one of them has are marked.
 import { textOf } from "../formula-sources.js";
 import { gettext } from "../gettext.js";
+import { showToast } from "../toasts.js";
 import { answerByLetter, answers, currentAnswer, letterOf } from "./dom.js";
 import { answerOf, commandOf } from "./shortcuts.js";
-import { compareWords, splitWords } from "./word-diff.js";
 
 function write(box, words, inBoth, tag, label) {
   const parts = [];
@@ -29,8 +29,11 @@ function marked(tag, label, text) {
   return element;
 }
 
-// left, right: {title, label of the words that only it has, text}
-export function open(left, right) {
+// left, right: {title, label of the words that only it has, text}. What compares them is loaded by the first use.
+export async function open(left, right) {
+  const wordDiff = await import("./word-diff.js").catch(() => null);
+  if (!wordDiff) return showToast(gettext("Without a network, differences are shown only if they were before."), "warn");
+  const { compareWords, splitWords } = wordDiff;
   const words = { left: splitWords(left.text), right: splitWords(right.text) };
   const inBoth = compareWords(words.left, words.right);
   const shared = inBoth.left.filter(Boolean).length + inBoth.right.filter(Boolean).length;
@@ -58,9 +61,9 @@ function sideOf(answer) {
   return { title: titleOf(answer), label, text: textOf(answer.querySelector(".prose")) };
 }
 
-export function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
+export async function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
   subject = answer;
-  open(sideOf(answer), sideOf(other));
+  await open(sideOf(answer), sideOf(other));
   const buttons = answers().filter((candidate) => candidate !== answer).map((candidate) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -82,10 +85,10 @@ export function handleKey(event) {
   return true;
 }
 
-document.addEventListener("click", (event) => {
+document.addEventListener("click", async (event) => {
   if (event.target.closest("[data-open-diff]")) openForAnswer(currentAnswer());
   const button = event.target.closest("#diff-choice button");
   if (!button) return;
-  openForAnswer(subject, answerByLetter(button.textContent));
+  await openForAnswer(subject, answerByLetter(button.textContent));
   [...document.querySelectorAll("#diff-choice button")].find((choice) => choice.ariaPressed === "true")?.focus();
 });
