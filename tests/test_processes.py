@@ -100,7 +100,10 @@ def pid_of(parent: int, words: str) -> int:
     """The child of a process whose command line has these words; 0 if there is none."""
     for child in Path(f"/proc/{parent}/task").glob("*/children"):
         for pid in child.read_text().split():
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            try:
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            except OSError:
+                continue  # it has just ended
             if words in command:
                 return int(pid)
     return 0

@@ -34,7 +34,7 @@ TOKENS = (
     re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)?"),
     re.compile(r'(?<="seconds": )[\d.e-]+'),
     re.compile(r"\bnow\b|\b(?:a|\d+)\s(?:second|minute)s?\sago\b"),
-    re.compile(r"\b\d+ seconds?\b"),  # the time that the calls took
+    re.compile(r"\b\d+ s(?:econds?)?\b"),  # the time that the calls took
 )
 FIRST_ID = 100_000
 Answers = list[tuple[str, Any]]

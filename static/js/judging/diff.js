@@ -31,23 +31,26 @@ function marked(tag, label, text) {
 
 // left, right: {title, label of the words that only it has, text}. What compares them is loaded by the first use.
 export async function open(left, right) {
+  const dialog = document.getElementById("diff");
+  if (!dialog.open) {
+    document.getElementById("diff-choice").replaceChildren();
+    dialog.showModal();
+  }
+  document.getElementById("diff-left-title").textContent = left.title;
+  document.getElementById("diff-right-title").textContent = right.title;
   const wordDiff = await import("./word-diff.js").catch(() => null);
-  if (!wordDiff) return showToast(gettext("Without a network, differences are shown only if they were before."), "warn");
+  if (!wordDiff) {
+    dialog.close();
+    return showToast(gettext("Without a network, differences are shown only if they were before."), "warn");
+  }
   const { compareWords, splitWords } = wordDiff;
   const words = { left: splitWords(left.text), right: splitWords(right.text) };
   const inBoth = compareWords(words.left, words.right);
   const shared = inBoth.left.filter(Boolean).length + inBoth.right.filter(Boolean).length;
   const percent = Math.round((100 * shared) / Math.max(1, words.left.length + words.right.length));
   document.getElementById("diff-title").textContent = gettext("%(share)s of the words are the same", { share: `${percent}%` });
-  document.getElementById("diff-left-title").textContent = left.title;
-  document.getElementById("diff-right-title").textContent = right.title;
   write(document.getElementById("diff-left"), words.left, inBoth.left, "del", left.label);
   write(document.getElementById("diff-right"), words.right, inBoth.right, "ins", right.label);
-  const dialog = document.getElementById("diff");
-  if (!dialog.open) {
-    document.getElementById("diff-choice").replaceChildren();
-    dialog.showModal();
-  }
 }
 
 // --- of two answers ---------------------------------------------------------------------------------------
@@ -61,9 +64,9 @@ function sideOf(answer) {
   return { title: titleOf(answer), label, text: textOf(answer.querySelector(".prose")) };
 }
 
-export async function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
+export function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
   subject = answer;
-  await open(sideOf(answer), sideOf(other));
+  open(sideOf(answer), sideOf(other));
   const buttons = answers().filter((candidate) => candidate !== answer).map((candidate) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -85,10 +88,10 @@ export function handleKey(event) {
   return true;
 }
 
-document.addEventListener("click", async (event) => {
+document.addEventListener("click", (event) => {
   if (event.target.closest("[data-open-diff]")) openForAnswer(currentAnswer());
   const button = event.target.closest("#diff-choice button");
   if (!button) return;
-  await openForAnswer(subject, answerByLetter(button.textContent));
+  openForAnswer(subject, answerByLetter(button.textContent));
   [...document.querySelectorAll("#diff-choice button")].find((choice) => choice.ariaPressed === "true")?.focus();
 });
