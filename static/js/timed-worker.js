@@ -1,6 +1,6 @@
 // A worker that is ended when an answer takes longer than its budget: the time of a regular expression or of a macro can grow
 // much faster than the text. After a few such ends it answers nothing more, until it is reset.
-const LOADING_MS = 2000;
+const LOADING_MS = 10_000; // its download, which no text prolongs
 const MAX_STOPS = 3;
 
 // Returns ask(message), which resolves to the worker's answer; null if it does not come in time. One question at a time.
