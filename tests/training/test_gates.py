@@ -85,8 +85,8 @@ def test_a_reward_model_cannot_be_judged_by_people_who_agree_by_chance() -> None
     assert not of_rewards(
         by_chance | {"annotator_agreement": 0.56, "annotator_agreement_interval": [0.49, 0.63]}
     )["of_people"].passed
-    few = of_rewards(by_chance | {"annotator_comparisons": 12})["of_people"]
-    assert few.passed
+    few = of_rewards(by_chance | {"annotator_agreement_interval": [0.36, 0.59]})["of_people"]
+    assert few.passed  # nor can it be told that they agree by chance
     assert "Cannot be judged" in few.sentence
 
 

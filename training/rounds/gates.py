@@ -35,8 +35,9 @@ class Gate:
 
 Report = Mapping[str, Any]
 
-MIN_COMPARISONS = 30
-"""Comparisons of annotators with each other below which agreement by chance holds no round: it cannot be told from agreement."""
+MAX_INTERVAL = 0.2
+"""Width of the interval of the annotators' agreement above which too few answers were judged by several of them to tell agreement
+from chance: then the gate holds no round."""
 MIN_WIN_RATE = 0.5
 """Of the new policy over the old one: below it, the old one is preferred."""
 
@@ -174,8 +175,8 @@ def _accuracy_text(pairs: int, *, fresh: bool) -> str:
 def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
     """How far the reward model agrees with people beyond chance, over how far people agree with each other beyond chance.
 
-    Where people may agree by chance alone, nothing can be compared with them: with enough comparisons to tell, the round is
-    held, since nobody knows then what the reward model has learned.
+    Where people may agree by chance alone, nothing can be compared with them. If enough of them judged the same answers to tell,
+    the round is held, since nobody knows then what the reward model has learned.
     """
     humans, interval = new.get("annotator_agreement"), new.get("annotator_agreement_interval")
     accuracy, comparisons = new.get("accuracy_where_repeated"), new.get("annotator_comparisons") or 0
@@ -190,7 +191,8 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
             " pairs, which may be chance. Let more annotators judge the same items.",
             comparisons,
         )
-        passed = is_off or comparisons < MIN_COMPARISONS
+        is_known = interval is not None and interval[1] - interval[0] <= MAX_INTERVAL
+        passed = is_off or not is_known
         label = _("Compared with human agreement")
         return Gate("of_people", label, None, settings.of_people, passed, text % values, share=True)
     ratio = None
