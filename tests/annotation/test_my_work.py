@@ -234,7 +234,7 @@ class LateTests(WorkTestCase):
         work = timesheets.total(timesheets.lines_of_user(self.bob, first, now.date(), zone))
         assert work.active_seconds == pytest.approx(4 * 300, abs=1)
 
-    def test_nothing_was_done_before_its_item_was_given_out(self) -> None:
+    def test_a_late_skip_is_not_earlier_than_its_claim(self) -> None:
         lease = leases.claim(project=self.project, annotator=self.bob)
         skips.skip(lease=lease, reason="broken", times=DeviceTimes(seconds=0, late=3 * 24 * 3600))
         skip = Skip.objects.latest("id")

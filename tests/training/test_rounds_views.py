@@ -152,6 +152,15 @@ class PagesTests(RoundPagesTestCase):
         assert reload(round).step == "improve-1"
         self.assertContains(self.client.get(self.url("round", round.pk)), "It will do.")
 
+    def test_a_gate_that_holds_a_round_without_a_figure_does_not_say_that_data_is_missing(self) -> None:
+        round = play(self.start_round(min_accuracy=0.9), until="none")
+        gate = next(gate for gate in round.gates if not gate["passed"])
+        self.assertNotContains(self.client.get(self.url("round", round.pk)), "cannot be judged")
+        gate["figure"] = None
+        round.save()
+        page = self.client.get(self.url("round", round.pk))
+        self.assertContains(page, '<span class="badge danger">cannot be judged</span>', html=True)
+
     def test_a_policy_promoted_over_a_failed_gate_says_so_wherever_it_stands(self) -> None:
         round = play(self.start_round(min_accuracy=0.9), until="none")
         self.client.post(self.url("round-act", round.pk, "overrule"), {"reason": "It will do."})

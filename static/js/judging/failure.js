@@ -4,8 +4,8 @@ import { ngettext } from "../gettext.js";
 export const OFFLINE = {
   retries: true,
   text: (n) => ngettext(
-    "Offline. Your work on %(n)s item is kept on this device, and sent as soon as the server can be reached.",
-    "Offline. Your work on %(n)s items is kept on this device, and sent as soon as the server can be reached.",
+    "Offline. Your work on %(n)s item is kept on this device, and sent later by itself.",
+    "Offline. Your work on %(n)s items is kept on this device, and sent later by itself.",
     n,
   ),
 };
