@@ -157,9 +157,9 @@ class TestDifferences:
         sign_in(page, cast.bob)
         page.goto(url(project))
         took = page.evaluate(
-            """(diff) => {
+            """async (diff) => {
                 const start = performance.now();
-                diff.openForAnswer(document.querySelector(".answer"));
+                await diff.openForAnswer(document.querySelector(".answer"));
                 return performance.now() - start;
             }""",
             module(page, "diff"),

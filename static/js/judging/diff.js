@@ -29,8 +29,11 @@ function marked(tag, label, text) {
   return element;
 }
 
+let latest = null; // what was asked for last: while the module loads, another answer may be chosen
+
 // left, right: {title, label of the words that only it has, text}. What compares them is loaded by the first use.
 export async function open(left, right) {
+  latest = right;
   const dialog = document.getElementById("diff");
   if (!dialog.open) {
     document.getElementById("diff-choice").replaceChildren();
@@ -39,6 +42,7 @@ export async function open(left, right) {
   document.getElementById("diff-left-title").textContent = left.title;
   document.getElementById("diff-right-title").textContent = right.title;
   const wordDiff = await import("./word-diff.js").catch(() => null);
+  if (latest !== right) return;
   if (!wordDiff) {
     dialog.close();
     return showToast(gettext("Without a network, differences are shown only if they were before."), "warn");
@@ -66,7 +70,7 @@ function sideOf(answer) {
 
 export function openForAnswer(answer, other = answers()[(answers().indexOf(answer) + 1) % answers().length]) {
   subject = answer;
-  open(sideOf(answer), sideOf(other));
+  const comparison = open(sideOf(answer), sideOf(other));
   const buttons = answers().filter((candidate) => candidate !== answer).map((candidate) => {
     const button = document.createElement("button");
     button.type = "button";
@@ -77,6 +81,7 @@ export function openForAnswer(answer, other = answers()[(answers().indexOf(answe
     return button;
   });
   document.getElementById("diff-choice").replaceChildren(...(buttons.length > 1 ? buttons : []));
+  return comparison;
 }
 
 // another letter, another answer on the right
