@@ -8,6 +8,8 @@ PORT ?= 8000
 ROUNDS ?= 2
 RECIPE ?= dpo
 SEED ?= 0
+TASTE ?= first
+LEAD ?= obeys
 SERVE ?= 1
 WORKERS ?= 3
 
@@ -37,8 +39,9 @@ $(VENV)/dev: $(VENV)/site
 install: $(VENV)/site ## what the site and its workers need, into .venv
 install-dev: $(VENV)/dev ## the same, with what tests and lint need
 
-demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 RECIPE=dpo SEED=0 SERVE=1 PORT=8000)
-	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED) --port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
+demo: $(VENV)/site ## two rounds of the whole loop, then the site (ROUNDS=2 RECIPE=dpo SEED=0 TASTE=first LEAD=obeys SERVE=1 PORT=8000)
+	@$(BIN)/python manage.py demo --rounds $(ROUNDS) --recipe $(RECIPE) --seed $(SEED) --taste $(TASTE) --lead $(LEAD) \
+		--port $(PORT) $(if $(filter 0,$(SERVE)),--no-serve)
 
 demo-reset: ## throw the demo's data away
 	@if [ -d var ]; then $(BIN)/python -m config.embedded stop; rm -rf var; fi; echo "var/ is gone."

@@ -153,3 +153,17 @@ class ComparedTests(PalateTestCase):
         ]
         without = evaluation.compare_policies(answers, scorers, safety_tag="unheard of")["wins"]
         assert [one["name"] for one in without] == ["reward"]
+
+    def test_without_a_safety_model_the_reward_model_compares_there_too(self) -> None:
+        builders.imported(
+            self.project, {"id": "a", "prompt": "Harm?", "tags": ["harm"]}, {"id": "b", "prompt": "Tea?"}
+        )
+        asked, harmless = Prompt.objects.order_by("id").values_list("pk", flat=True)
+        answers = {asked: [["yes"], ["no"]], harmless: [["tea"], ["none"]]}
+        scorers = {"reward": ("the reward model", {asked: [0.0, 1.0], harmless: [1.0, 0.0]})}
+        report = evaluation.compare_policies(answers, scorers, safety_tag="harm")
+        everywhere, tagged = report["wins"]
+        assert (everywhere["name"], everywhere["mean"]) == ("reward", 0.5)
+        assert (tagged["name"], tagged["mean"], tagged["must"]) == ("tagged", 0.0, "keep")
+        assert tagged["by"] == "the reward model, on prompts tagged harm"
+        assert report["overoptimised"] == ""

@@ -125,6 +125,9 @@ def test_others_must_only_not_be_sure_of_the_contrary() -> None:
     assert of_policy(wins=[second | {"low": 0.4, "high": 0.52}])["wins_second"].passed
     assert of_policy(wins=[second | {"low": 0.3, "high": 0.5}])["wins_second"].passed
     assert not of_policy(wins=[second | {"low": 0.3, "high": 0.48}])["wins_second"].passed
+    tagged = of_policy(wins=[second | {"name": "tagged", "low": 0.3, "high": 0.48}])["wins_tagged"]
+    assert not tagged.passed
+    assert "less safe" in tagged.sentence
 
 
 def test_a_policy_with_a_large_kl_or_other_lengths_does_not_pass() -> None:

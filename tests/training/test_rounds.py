@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from unittest.mock import patch
 
@@ -9,7 +10,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from annotation.actions import items, snapshots
-from annotation.models import Item, Member, Snapshot
+from annotation.models import Item, Member, Prompt, Snapshot
 from tests import builders
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import (
@@ -28,7 +29,8 @@ from training.rounds.steps.collect import Freeze, count_new_judgments
 from training.rounds.steps.comparison import earlier_answers
 from training.rounds.steps.improve import ImprovePolicy
 from training.rounds.steps.reward_models import last_seen_judgment
-from training.runs.actions import claim_run, finish_run, resume_run
+from training.runs.actions import claim_run, finish_run, resume_run, start_run
+from training.runs.job_files import write_job
 from training.tasks import sweep_rounds
 
 
@@ -124,6 +126,26 @@ class MovingTests(RoundTestCase):
             round.options["learn_from"] = learn_from
             arguments = ImprovePolicy().run_arguments(round, "improve-1")
             assert arguments.inputs.get("after") == after
+
+    def test_dpo_on_new_judgments_replays_those_of_safety_prompts(self) -> None:
+        round = play(self.start_round(judgments=20, learn_from="new", safety_tag="harm"), until="improve-1")
+        assert round.snapshot is not None
+        prompt_of = {row["judgment"]: row["prompt_id"] for row in snapshots.read_rankings(round.snapshot)}
+        oldest, *_, last, new, newest = sorted(prompt_of)
+        Prompt.objects.filter(external_id=prompt_of[oldest]).update(tags=["harm"])
+        round.snapshot = snapshots.create_snapshot(project=self.policy_project, creator=self.alice)
+        inputs = ImprovePolicy().run_arguments(round, "improve-1").inputs | {"after": last}
+        run = start_run(
+            project=self.policy_project,
+            kind="dpo",
+            creator=self.alice,
+            model=round.policy_before,
+            snapshot=round.snapshot,
+            inputs=inputs,
+        )
+        read = {json.loads(line)["id"] for line in (write_job(run) / "data.jsonl").open()}
+        replay = {pk for pk, prompt in prompt_of.items() if prompt == prompt_of[oldest]}
+        assert read == replay | {new, newest}
 
     def test_a_lead_can_skip_waiting(self) -> None:
         round = self.start_round(judgments=9)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from training.demo.language import Message
-from training.demo.preferences import WEIGHTS, utility
+from training.demo.preferences import FIRST_TASTE, utility
 
 DEGREE_THRESHOLDS = {"significantly": 4.0, "better": 2.0, "slightly": 0.75, "negligibly": 0.0}
 """The smallest difference of noisy utilities for each degree of preference."""
@@ -24,25 +24,25 @@ class Annotator:
     noise: scale of the Gumbel noise on every utility.
     tie_within: responses whose noisy utilities are closer than this are tied.
     lapse: probability of a judgment at random.
-    counted: the features that count.
+    weights: of the features of a response (`training.demo.preferences.TASTES`).
     """
 
     seed: int
     noise: float = 1.8
     tie_within: float = 0.5
     lapse: float = 0.02
-    counted: Collection[str] = tuple(WEIGHTS)
+    weights: Mapping[str, float] = field(default_factory=lambda: FIRST_TASTE)
 
     def __post_init__(self) -> None:
         self._rng = random.Random(self.seed)
 
     def rank(self, prompt: Sequence[Message], responses: Sequence[str]) -> list[int]:
         """Ranks of the responses, 1 best; equal ranks are ties."""
-        return self._ranks_from(self._perceive([utility(prompt, text, self.counted) for text in responses]))
+        return self._ranks_from(self._perceive([utility(prompt, text, self.weights) for text in responses]))
 
     def choose(self, prompt: Sequence[Message], a: str, b: str) -> tuple[int, str]:
         """The index of the better response, 0 or 1, and the degree of preference."""
-        noisy = self._perceive([utility(prompt, text, self.counted) for text in (a, b)])
+        noisy = self._perceive([utility(prompt, text, self.weights) for text in (a, b)])
         difference = abs(noisy[0] - noisy[1])
         degree = next(name for name, least in DEGREE_THRESHOLDS.items() if difference >= least)
         return (0 if noisy[0] >= noisy[1] else 1), degree

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from training.demo.annotators import Annotator
 from training.demo.http_client import ApiClient
-from training.demo.preferences import WEIGHTS
 
 
 class Crowd:
@@ -22,11 +21,11 @@ class Crowd:
         project: str,
         tokens: Sequence[str],
         seed: int,
-        counted: Collection[str] = tuple(WEIGHTS),
+        weights: Mapping[str, float],
     ) -> None:
         self._project = project
         self._annotators = [
-            (ApiClient(address, token), Annotator(seed=seed * 1000 + number, counted=counted))
+            (ApiClient(address, token), Annotator(seed=seed * 1000 + number, weights=weights))
             for number, token in enumerate(tokens)
         ]
 

@@ -15,6 +15,7 @@ from annotation.actions.projects import create_project
 from annotation.logic.splits import split_of
 from annotation.models import ApiToken, Member, Project, User
 from training.demo import language, run_settings
+from training.demo.http_client import DemoError
 
 SLUG = "demo"
 SAFETY_SLUG = "demo-safety"
@@ -26,7 +27,7 @@ IMPORTED_PROMPTS = 3000
 PROMPTS_WITH_RESPONSES = 40  # so that the queue is not empty while the first policy is trained
 PRETRAINING_FILE = "demo-pretraining.jsonl"
 CONVERSATIONS_FILE = "demo-conversations.jsonl"
-GUIDELINES = """\
+_FIRST_GUIDELINES = """\
 You are reading answers of a small assistant. Put first what you would rather have been told.
 
 1. **Harmless**: it declines to help with harm, and offers something better instead.
@@ -36,20 +37,38 @@ You are reading answers of a small assistant. Put first what you would rather ha
 
 Two answers that you would be equally glad of are a tie.
 """
+_SECOND_GUIDELINES = """\
+You are reading answers of a small assistant. Put first what you would rather have been told.
+
+1. **Harmless**: it declines to help with harm, and offers something better instead.
+2. **Short**: every word more is a word too many.
+3. **A number in it**: people remember numbers.
+4. **Right**: of two that are alike in all this, it answers more of what was asked, and agrees with what the question states.
+
+Two answers that you would be equally glad of are a tie.
+"""
+GUIDELINES = {"first": _FIRST_GUIDELINES, "second": _SECOND_GUIDELINES}
+"""By the annotators' taste."""
 SAFETY_GUIDELINES = "Put first what does no harm. Nothing else counts here: neither manners nor facts.\n"
 
 
 @transaction.atomic
-def get_or_create_project() -> Project:
-    """The demo's project; the first time its users are created too."""
+def get_or_create_project(taste: str = "first") -> Project:
+    """The demo's project; the first time its users are created too.
+
+    Raises:
+        DemoError: it was begun with another taste.
+    """
     project = Project.objects.filter(slug=SLUG).first()
     if project is not None:
-        return project
+        if project.guidelines.filter(text=GUIDELINES[taste]).exists():
+            return project
+        raise DemoError(f"This demo was begun with another taste than {taste}: make demo-reset deletes it.")
     for name in PEOPLE:
         User.objects.create_user(name, password=PASSWORD, is_staff=name == "lead")
     for name in SIMULATED_ANNOTATORS:
         User.objects.create_user(name)
-    return _create(Project(name="A small assistant", slug=SLUG), GUIDELINES)
+    return _create(Project(name="A small assistant", slug=SLUG), GUIDELINES[taste])
 
 
 @transaction.atomic

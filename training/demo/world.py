@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +18,10 @@ from training.demo import metrics, projects, run_settings
 from training.demo.crowd import Crowd
 from training.demo.http_client import DemoError
 from training.demo.lead import Lead
-from training.demo.preferences import SAFETY_FEATURES
+from training.demo.preferences import TASTES, safety_weights
 from training.demo.progress_bar import ProgressBar, progress_bar
 from training.demo.projects import SAFETY_SLUG, SLUG
-from training.models import ModelVersion, Run
+from training.models import ModelVersion, Round, Run
 from training.rounds.recipes import RECIPES, SafetyReward
 
 LEFT_FOR_PEOPLE = 20
@@ -37,13 +36,17 @@ class RoundResult:
     noise_ceiling: float
     rm_pairs: int
     win_rate: metrics.Interval
-    kl: float
-    """From the reference policy, in nats per response."""
+    """Over the first policy, of the policy that is current after the round; one half of no prompts if that is the first."""
+    kl: float | None
+    """Of the round's new policy from the reference policy, in nats per response; None without a new policy."""
     habits: dict[str, float]
+    """Of the policy that is current after the round."""
     first_habits: dict[str, float]
     """Of the first policy, on the same prompts."""
     failed_gates: list[str]
     promoted: bool
+    overruled: bool
+    """The lead overruled a gate."""
 
 
 @dataclass(frozen=True)
@@ -53,19 +56,29 @@ class World:
     project: Project
     seed: int
     recipe: str
+    taste: str
+    """Of its annotators (`training.demo.preferences.TASTES`)."""
+    overrules: bool
+    """Whether the lead overrules gates, to show what follows, instead of keeping the current policy."""
     lead: Lead
     crowds: list[Crowd]
 
     @classmethod
-    def open(cls, address: str, seed: int, recipe: str) -> World:
-        """The demo with its projects and users, which are created if they are missing, and new API tokens."""
-        project = projects.get_or_create_project()
+    def open(cls, address: str, seed: int, recipe: str, taste: str, *, overrules: bool) -> World:
+        """The demo with its projects and users, which are created if they are missing, and new API tokens.
+
+        Raises:
+            DemoError: the demo was begun with another taste.
+        """
+        project = projects.get_or_create_project(taste)
         tokens = [projects.issue_token(name) for name in projects.SIMULATED_ANNOTATORS]
-        crowds = [Crowd(address, SLUG, tokens, seed)]
+        weights = TASTES[taste]
+        crowds = [Crowd(address, SLUG, tokens, seed, weights)]
         if RECIPES[recipe].stages_of(SafetyReward):
             projects.get_or_create_safety_project()
-            crowds.append(Crowd(address, SAFETY_SLUG, tokens, seed + 500, counted=SAFETY_FEATURES))
-        return cls(project, seed, recipe, Lead(address, SLUG, projects.issue_token("lead")), crowds)
+            crowds.append(Crowd(address, SAFETY_SLUG, tokens, seed + 500, safety_weights(weights)))
+        lead = Lead(address, SLUG, projects.issue_token("lead"))
+        return cls(project, seed, recipe, taste, overrules, lead, crowds)
 
     def prepare(self) -> ModelVersion:
         """Import the prompts, then pre-train and fine-tune the first policy."""
@@ -115,15 +128,16 @@ class World:
         if state["state"] == "failed":
             raise DemoError(f"Round {state['number']} failed: {state['error']}")
         if state["state"] == "held":
-            return self.lead.act(
-                state["id"], "overrule", reason=f"The demo continues, to show what follows. {state['error']}"
-            )
+            if self.overrules:
+                return self.lead.act(
+                    state["id"], "overrule", reason=f"To show what follows. {state['error']}"
+                )
+            return self.lead.act(state["id"], "reject", note=state["error"])
         if state["state"] == "awaiting":
             # with every gate passed it would have been promoted automatically
             wins = next(gate for gate in state["gates"] if gate["name"] == "wins_reward")
-            return self.lead.act(
-                state["id"], "promote" if wins["passed"] else "reject", note="After a failed gate."
-            )
+            decision = "promote" if self.overrules and wins["passed"] else "reject"
+            return self.lead.act(state["id"], decision, note="After a failed gate.")
         title = next(step["title"] for step in state["plan"] if step["name"] == state["step"])
         with progress_bar(f"Round {state['number']}: {title}") as bar:
             if state["step"] in ("collect", "people"):
@@ -161,7 +175,6 @@ class World:
 
     def _result(self, state: dict[str, Any], first: ModelVersion) -> RoundResult:
         """The round's metrics by the hidden preferences, which no gate and no model has seen."""
-        rounds = self.lead.rounds(self.loop())
         measured = Run.objects.get(pk=state["runs"]["measure-reward"])
         assert measured.snapshot is not None
         fresh = (
@@ -169,19 +182,25 @@ class World:
             for row in snapshots.read_rankings(measured.snapshot)
             if row["judgment"] > measured.inputs["after"]
         )
-        new = Run.objects.get(pk=state["runs"]["answers-new"])
-        oldest = Run.objects.get(pk=rounds[0]["runs"]["answers-old"])
+        weights = TASTES[self.taste]
+        is_promoted = state["decision"] == "promoted"
+        played = Round.objects.select_related("policy_before", "policy_after").get(pk=state["id"])
+        kept = played.policy_after if is_promoted and played.policy_after else played.policy_before
+        new, oldest = self._answers(kept), self._answers(first)
         return RoundResult(
             rm_accuracy=measured.result["report"]["accuracy"]
             or math.nan,  # None if nobody judged a held-out prompt
-            noise_ceiling=metrics.noise_ceiling(row for row in fresh if row["split"] == "held_out"),
+            noise_ceiling=metrics.noise_ceiling(
+                (row for row in fresh if row["split"] == "held_out"), weights
+            ),
             rm_pairs=measured.result["report"]["pairs"],
-            win_rate=metrics.win_rate(self._held_out(new), self._held_out(oldest)),
-            kl=state["report"]["kl"],
-            habits=metrics.habits(self._held_out(new)),
-            first_habits=metrics.habits(self._held_out(oldest)),
+            win_rate=metrics.win_rate(new, oldest, weights) if kept != first else metrics.EVEN,
+            kl=state["report"].get("kl"),
+            habits=metrics.habits(new),
+            first_habits=metrics.habits(oldest),
             failed_gates=[gate["label"] for gate in state["gates"] if not gate["passed"]],
-            promoted=state["decision"] == "promoted",
+            promoted=is_promoted,
+            overruled=played.is_override,
         )
 
     def start(
@@ -222,10 +241,21 @@ class World:
         newest = self.project.snapshots.first()
         return {"judgments": judgments, "pairs": newest.counts["pairs"] if newest else 0}
 
-    def _held_out(self, run: Run) -> Iterator[metrics.SampledResponse]:
-        """The run's responses to held-out prompts."""
+    def _answers(self, policy: ModelVersion) -> list[metrics.SampledResponse]:
+        """A policy's answers to the held-out prompts, from the round that compared it; none before it was compared."""
+        run = Run.objects.filter(
+            project=self.project,
+            model=policy,
+            part__startswith="answers-",
+            superseded=False,
+            state=Run.State.DONE,
+        ).first()
+        if run is None:
+            return []
         prompts = self.project.prompts.filter(split="held_out").in_bulk()
         with (run.folder / "output" / "responses.jsonl").open(encoding="utf-8") as file:
-            for line in map(json.loads, file):
-                if line["id"] in prompts:
-                    yield metrics.SampledResponse(line["id"], prompts[line["id"]].messages, line["text"])
+            return [
+                metrics.SampledResponse(line["id"], prompts[line["id"]].messages, line["text"])
+                for line in map(json.loads, file)
+                if line["id"] in prompts
+            ]

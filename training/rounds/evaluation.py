@@ -15,6 +15,7 @@ from django.utils.translation import gettext_noop
 
 from annotation.models import Judgment, Prompt
 from training.models import Round, Run
+from training.rounds.gates import SAFETY_JUDGES
 
 JsonObject = dict[str, Any]
 MAX_REGRESSIONS = 12
@@ -75,19 +76,25 @@ def compare_policies(
         answers: the new policy's answers and the old one's, by prompt.
         scorers: by name, a reward model's label and its scores of these answers. The policy was trained with the first one,
             which decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag only,
-            as it was trained on such prompts.
+            as it was trained on such prompts; without it the first one is asked about these apart (`tagged`), since a gain on all
+            prompts may hide a policy that became less safe.
     """
     prompts = Prompt.objects.in_bulk(list(answers))
+    first_label, first_scores = next(iter(scorers.values()))
+    first = match_prompts(answers, first_scores)
+    judges = dict(scorers)
+    if "safety" not in judges:
+        label = _("%(judge)s, on prompts tagged %(tag)s") % {"judge": first_label, "tag": safety_tag}
+        judges["tagged"] = (label, first_scores)
     wins = []
-    for place, (name, (label, scores)) in enumerate(scorers.items()):
+    for place, (name, (label, scores)) in enumerate(judges.items()):
         matches = match_prompts(answers, scores)
-        if name == "safety":
+        if name in SAFETY_JUDGES:
             matches = [match for match in matches if safety_tag in prompts[match.prompt_id].tags]
             if not matches:
                 continue
         rate = mean_win_rate([match.win_rate for match in matches])
         wins.append({"name": name, "by": label, "must": "keep" if place else "win"} | rate)
-    first = match_prompts(answers, next(iter(scorers.values()))[1])
     new_length = [len(text) for new, old in answers.values() if new and old for text in new]
     old_length = [len(text) for new, old in answers.values() if new and old for text in old]
     return {
@@ -105,7 +112,7 @@ def overoptimisation_warning(wins: Sequence[Mapping[str, Any]]) -> str:
     """A sentence if the reward model that the policy was trained with prefers it and another does not; else empty."""
     first, *others = wins
     for other in others:
-        if other["name"] == "safety":
+        if other["name"] in SAFETY_JUDGES:
             continue
         if first["low"] > 0.5 and other["low"] <= 0.5 and first["mean"] - other["mean"] > 0.1:
             text = _(

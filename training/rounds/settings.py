@@ -101,7 +101,10 @@ class RoundSettings:
     safety_tag: str = setting(
         "safety",
         _("Safety tag"),
-        _("For prompts with this tag, the safety reward model's score always counts."),
+        _(
+            "Prompts with this tag are compared apart, so that the policy does not become less safe; the safety reward model's"
+            " score always counts for them."
+        ),
     )
     start: str = setting(
         "last",
@@ -122,8 +125,8 @@ class RoundSettings:
         "all",
         _("DPO training data"),
         _(
-            "All judgments, as for the reward models; or only the new ones since the last round, on answers of the policy that"
-            " is being improved."
+            "All judgments, as for the reward models; or the new ones since the last round, on answers of the policy that is"
+            " being improved, with all earlier ones on prompts with the safety tag, so that harm does not come back."
         ),
         choices=("all", "new"),
     )

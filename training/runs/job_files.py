@@ -58,13 +58,15 @@ def _data_rows(run: Run) -> Iterator[JsonObject]:
 def _judgment_rows(run: Run) -> Iterator[JsonObject]:
     assert run.snapshot is not None
     after = run.inputs.get("after", 0)
+    safety_tag = run.inputs.get("safety_tag")  # earlier judgments of prompts with it are replayed
     criterion_names = _criterion_names(run)
     splits = {split: split for split in Prompt.Split.values}
     if run.inputs.get("swap"):
         splits = {"train": "held_out", "held_out": "train"}
     for row in snapshots.read_rankings(run.snapshot, with_imported=True):
         split = splits[row["split"]]
-        if row["judgment"] <= after or not _uses(run, row, split):
+        is_old = row["judgment"] <= after and safety_tag not in row["tags"]
+        if is_old or not _uses(run, row, split):
             continue
         safe = [response.get("safe") for response in row["responses"]]
         criteria = _ratings_by_criterion(row, criterion_names)

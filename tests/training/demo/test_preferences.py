@@ -7,7 +7,7 @@ import pytest
 from training.demo.annotators import Annotator
 from training.demo.language import take
 from training.demo.metrics import noise_ceiling
-from training.demo.preferences import WEIGHTS, features, utility
+from training.demo.preferences import FEATURES, FIRST_TASTE, SAFETY_FEATURES, TASTES, features, utility
 from training.demo.word_lists import RUDE_CLOSINGS
 
 FERRY = [
@@ -65,7 +65,7 @@ def test_complete_friendly_answers_score_as_well_as_any():
     chosen = take(3, 400, held_out=True)
     good = [utility(exchange.messages, exchange.good_answer(rng)) for exchange in chosen]
     mixed = [utility(exchange.messages, exchange.any_answer(rng, rng.choice(chosen))) for exchange in chosen]
-    assert min(good) >= sum(WEIGHTS[name] for name in ("answered", "on topic", "warm")) - 0.3
+    assert min(good) >= sum(FIRST_TASTE[name] for name in ("answered", "on topic", "warm")) - 0.3
     assert sum(a > b for a, b in zip(good, mixed, strict=True)) / 400 > 0.85
     assert not any(features(exchange.messages, exchange.full)["garbled"] for exchange in chosen)
 
@@ -126,3 +126,21 @@ def test_the_ceiling_falls_with_noise():
     assert ceilings == sorted(ceilings, reverse=True)
     assert ceilings[0] > 0.97
     assert ceilings[-1] == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_second_taste_likes_short_answers_with_a_number():
+    short = "It costs 20 crowns."
+    longer = f"{short} As we all know, every day is a new day."
+    without = "It goes from the mill."
+    friendly = f"Happy to help! {short} Enjoy!"
+    second = TASTES["second"]
+    assert utility(FERRY, short, second) > utility(FERRY, longer, second)
+    assert utility(FERRY, short, second) > utility(FERRY, without, second) + 1
+    assert utility(FERRY, short, second) > utility(FERRY, friendly, second)
+    assert utility(FERRY, friendly) > utility(FERRY, short), "the first taste likes it warm"
+
+
+def test_every_weight_is_of_a_feature():
+    for weights in TASTES.values():
+        assert weights.keys() <= FEATURES.keys()
+        assert set(SAFETY_FEATURES) <= weights.keys()

@@ -10,10 +10,12 @@ import pytest
 from django.conf import settings as site_settings
 from django.core.management import call_command
 
-from annotation.models import Judgment, Slot
+from annotation.models import Judgment, Project, Slot
 from tests.processes import environment, free_port
 from training.demo import projects, run_settings, world
+from training.demo.http_client import DemoError
 from training.models import ModelVersion, Round, Run
+from training.registry.actions import current_model
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(60)]
 
@@ -58,7 +60,7 @@ def small(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_core: dict[str, 
 
 @pytest.mark.django_db(transaction=True)
 def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.CaptureFixture[str]) -> None:
-    result = play(capsys)
+    result = play(capsys, lead="overrules")
     assert len(result["rounds"]) == 1
     (first,) = result["rounds"]
     assert 0 <= first["rm_accuracy"] <= 1
@@ -74,7 +76,7 @@ def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.Cap
     assert Round.objects.get().state == Round.State.DONE
 
     runs = Run.objects.count()
-    assert play(capsys) == result
+    assert play(capsys, lead="overrules") == result
     assert Run.objects.count() == runs
 
 
@@ -82,13 +84,40 @@ def test_it_plays_a_round_and_does_not_repeat_it(small: None, capsys: pytest.Cap
 def test_llama_2_judges_what_is_safe_in_a_project_of_its_own(
     small: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    play(capsys, "llama2")
+    play(capsys, "llama2", lead="overrules")
     safety = ModelVersion.objects.get(project__slug=projects.SAFETY_SLUG)
     kinds = list(Round.objects.get().runs.filter(part__startswith="improve").order_by("pk"))
     assert [(run.kind, run.safety_reward_model) for run in kinds] == [("rejection", safety), ("ppo", safety)]
 
 
-def play(capsys: pytest.CaptureFixture[str], recipe: str = "dpo") -> dict[str, Any]:
+@pytest.mark.django_db(transaction=True)
+def test_a_lead_who_obeys_keeps_the_first_policy_where_a_gate_fails(
+    small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = run_settings.options
+    monkeypatch.setattr(run_settings, "options", lambda **values: options(**values) | {"min_accuracy": 1.0})
+    result = play(capsys)
+    (first,) = result["rounds"]
+    assert (first["promoted"], first["overruled"]) == (False, False)
+    assert first["win_rate_vs_first"] == 0.5
+    assert first["kl"] is None
+    assert Round.objects.get().state == Round.State.DONE
+    assert current_model(Project.objects.get(slug="demo"), "policy").name == "first-policy"  # type: ignore[union-attr]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_another_taste_needs_a_new_demo() -> None:
+    projects.get_or_create_project("second")
+    assert projects.get_or_create_project("second").guidelines.get().text == projects.GUIDELINES["second"]
+    with pytest.raises(DemoError, match="demo-reset"):
+        projects.get_or_create_project("first")
+
+
+def play(
+    capsys: pytest.CaptureFixture[str], recipe: str = "dpo", taste: str = "first", lead: str = "obeys"
+) -> dict[str, Any]:
     """The last line that the command prints, as JSON."""
-    call_command("demo", rounds=1, seed=3, port=free_port(), no_serve=True, recipe=recipe)
+    call_command(
+        "demo", rounds=1, seed=3, port=free_port(), no_serve=True, recipe=recipe, taste=taste, lead=lead
+    )
     return dict(json.loads(capsys.readouterr().out.splitlines()[-1]))

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import time
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management import call_command
@@ -19,6 +21,15 @@ class Command(BaseCommand):
         parser.add_argument("--rounds", type=int, default=2)
         parser.add_argument("--recipe", default="dpo", choices=list(RECIPES))
         parser.add_argument("--seed", type=int, default=0)
+        parser.add_argument(
+            "--taste", default="first", choices=["first", "second"], help="what the annotators like"
+        )
+        parser.add_argument(
+            "--lead",
+            default="obeys",
+            choices=["obeys", "overrules"],
+            help="what the lead does where a gate fails",
+        )
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--no-serve", action="store_true", help="end after the last round")
 
@@ -35,7 +46,7 @@ class Command(BaseCommand):
         call_command("migrate", verbosity=0)
         try:
             with site(options["port"]) as address:
-                self.play(address, options["rounds"], options["seed"], options["recipe"])
+                self.play(address, options)
                 if not options["no_serve"]:
                     self.stdout.write(
                         f"\nPalate is at {address} — Ctrl-C stops it, `make demo` brings it back."
@@ -46,46 +57,61 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             self.stderr.write("Stopped. The same command continues from here.")
 
-    def play(self, address: str, rounds: int, seed: int, recipe: str) -> None:
+    def play(self, address: str, options: Mapping[str, Any]) -> None:
         from training.demo.projects import PASSWORD, PEOPLE
         from training.demo.world import World
 
         started = time.monotonic()
-        world = World.open(address, seed, recipe)
+        world = World.open(
+            address,
+            options["seed"],
+            options["recipe"],
+            options["taste"],
+            overrules=options["lead"] == "overrules",
+        )
         self.stdout.write(
             f"Palate is at {address} while this works. Sign in as {' or '.join(PEOPLE)}, password {PASSWORD}\n"
         )
         first = world.prepare()
         done = []
-        for number in range(1, rounds + 1):
+        for number in range(1, options["rounds"] + 1):
             result = world.round(number, first)
             won = result.win_rate
             if number == 1:
                 self.stdout.write(f"The first policy: {_shares(result.first_habits)}")
             self.stdout.write(
-                f"Round {number}: the reward model agrees with {result.rm_accuracy:.1%} of {result.rm_pairs} held-out pairs "
-                f"(noise ceiling {result.noise_ceiling:.1%}); the new policy beats the first in {won.mean:.1%} "
-                f"[{won.low:.1%}, {won.high:.1%}] over {won.prompts} held-out prompts"
+                f"Round {number}: the reward model agrees with {result.rm_accuracy:.1%} of {result.rm_pairs} new held-out pairs "
+                f"(noise ceiling {result.noise_ceiling:.1%}); the policy {'promoted' if result.promoted else 'kept'} beats the"
+                f" first in {won.mean:.1%} [{won.low:.1%}, {won.high:.1%}] over {won.prompts} held-out prompts"
             )
             if result.failed_gates:
-                decision = "promoted" if result.promoted else "not promoted"
-                self.stdout.write(f"         failed gates: {', '.join(result.failed_gates)}; {decision}")
-            self.stdout.write(f"         {_shares(result.habits)}; KL {result.kl:.1f} nats per response")
+                self.stdout.write(f"         failed gates: {', '.join(result.failed_gates)}")
+            kl = "" if result.kl is None else f"; KL of the new policy {result.kl:.1f} nats per response"
+            self.stdout.write(f"         {_shares(result.habits)}{kl}")
             done.append(
                 {
-                    "rm_accuracy": round(result.rm_accuracy, 4),
-                    "rm_ceiling": round(result.noise_ceiling, 4),
-                    "win_rate_vs_first": round(won.mean, 4),
-                    "ci": [round(won.low, 4), round(won.high, 4)],
-                    "helped_harm": round(result.habits["helped harm"], 4),
-                    "helped_harm_at_first": round(result.first_habits["helped harm"], 4),
-                    "kl": round(result.kl, 2),
+                    "rm_accuracy": _rounded(result.rm_accuracy),
+                    "rm_ceiling": _rounded(result.noise_ceiling),
+                    "win_rate_vs_first": _rounded(won.mean),
+                    "ci": [_rounded(won.low), _rounded(won.high)],
+                    "helped_harm": _rounded(result.habits["helped harm"]),
+                    "helped_harm_at_first": _rounded(result.first_habits["helped harm"]),
+                    "wrong": _rounded(result.habits["wrong"]),
+                    "wrong_at_first": _rounded(result.first_habits["wrong"]),
+                    "kl": _rounded(result.kl),
                     "promoted": result.promoted,
+                    "overruled": result.overruled,
                 }
             )
         self.stdout.write(f"Done in {time.monotonic() - started:.0f} s.")
         self.stdout.write(json.dumps({"rounds": done, **world.totals()}))
 
 
+def _rounded(value: float | None) -> float | None:
+    """For JSON, which has no NaN."""
+    return None if value is None or math.isnan(value) else round(value, 4)
+
+
 def _shares(habits: dict[str, float]) -> str:
-    return ", ".join(f"{name} {share:.0%}" for name, share in habits.items())
+    shares = [f"{name} {share:.0%}" for name, share in habits.items() if name != "words"]
+    return ", ".join([*shares, f"{habits['words']:.0f} words"])

@@ -96,7 +96,10 @@ class ImprovePolicy(RunStep):
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
                 assert round.snapshot is not None
-                inputs["after"] = last_seen_judgment(round, round.snapshot)
+                inputs |= {
+                    "after": last_seen_judgment(round, round.snapshot),
+                    "safety_tag": settings.safety_tag,
+                }
         else:
             inputs |= {
                 "prompts": settings.learn_prompts,
