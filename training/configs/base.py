@@ -234,3 +234,24 @@ def layout_setting() -> Any:
         ),
         choices=("shared", "rows"),
     )
+
+
+def evaluate_every_setting(help: str) -> Any:
+    """help: what is evaluated, a sentence."""
+    return setting(0.0, _("Evaluate every (steps)"), help, min=0.0, max=1e6)
+
+
+def patience_setting(help: str) -> Any:
+    return setting(0, _("Early-stopping patience"), help, min=0, max=100_000)
+
+
+def max_kl_setting() -> Any:
+    return setting(
+        0.0,
+        _("Max KL of the weights"),
+        _(
+            "With early stopping, weights farther from the reference than this, in nats per response, are not used; 0: no limit."
+        ),
+        min=0.0,
+        max=1e6,
+    )

@@ -6,7 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.configs.base import Config, TrainingConfig, layout_setting, too_long_setting
+from training.configs.base import (
+    Config,
+    TrainingConfig,
+    evaluate_every_setting,
+    layout_setting,
+    max_kl_setting,
+    patience_setting,
+    too_long_setting,
+)
 from training.configs.fields import ConfigError, setting, split_names
 from training.configs.fields import gettext_noop as _
 
@@ -53,12 +61,10 @@ class JudgmentsConfig(TrainingConfig):
         choices=("prompt", "pair"),
     )
     too_long_share: float = too_long_setting()
-    evaluate_every: int = setting(
-        0,
-        _("Evaluate every (steps)"),
-        _("Steps between two evaluations on held-out prompts; 0: only at the end."),
-        min=0,
-        max=1_000_000,
+    evaluate_every: float = evaluate_every_setting(
+        _(
+            "Steps between two evaluations on held-out prompts, or below 1 a share of the run; 0: only at the end."
+        )
     )
 
 
@@ -115,15 +121,11 @@ class RewardConfig(JudgmentsConfig):
         min=0.001,
         max=1000.0,
     )
-    patience: int = setting(
-        0,
-        _("Early-stopping patience"),
+    patience: int = patience_setting(
         _(
             "Stop after this many evaluations without a lower held-out loss, and restore the best weights; 0: train to the end"
             " and use the last weights."
-        ),
-        min=0,
-        max=100_000,
+        )
     )
 
     @property
@@ -212,7 +214,18 @@ class DPOConfig(JudgmentsConfig):
         max=100.0,
     )
 
+    patience: int = patience_setting(
+        _(
+            "Let the policy answer held-out prompts at each evaluation, stop after this many without a higher score by the second"
+            " reward model (or by the reward model, without a second one), and restore the best weights; 0: train to the end and"
+            " use the last weights."
+        )
+    )
+    max_kl: float = max_kl_setting()
+
     def _check_relations(self) -> None:
+        if self.patience and not self.evaluate_every:
+            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
         if self.loss != "sigmoid" and self.label_smoothing:
             raise ConfigError("label_smoothing", _("must be 0 with IPO, which has no label smoothing."))
         if self.loss != "sigmoid" and self.margin != "none":

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from training.configs.base import TrainingConfig, layout_setting
+from training.configs.base import (
+    TrainingConfig,
+    evaluate_every_setting,
+    layout_setting,
+    max_kl_setting,
+    patience_setting,
+)
 from training.configs.fields import ConfigError, setting
 from training.configs.fields import gettext_noop as _
 
@@ -102,25 +108,19 @@ class RolloutConfig(TrainingConfig):
 class GradientConfig(RolloutConfig):
     """Settings of the kinds of run that follow the gradient of the expected reward."""
 
-    evaluate_every: int = setting(
-        0,
-        _("Evaluate every (steps)"),
+    evaluate_every: float = evaluate_every_setting(
         _(
-            "Steps between two evaluations on held-out prompts, the first before any step; 0: only at the end."
-        ),
-        min=0,
-        max=1_000_000,
+            "Steps between two evaluations on held-out prompts, the first before any step, or below 1 a share of the run; 0: only"
+            " at the end."
+        )
     )
-    patience: int = setting(
-        0,
-        _("Early-stopping patience"),
+    patience: int = patience_setting(
         _(
-            "Stop after this many evaluations without a higher held-out reward, and restore the best weights; 0: train to the"
-            " end and use the last weights."
-        ),
-        min=0,
-        max=100_000,
+            "Stop after this many evaluations without a higher held-out reward, by the second reward model if there is one, and"
+            " restore the best weights; 0: train to the end and use the last weights."
+        )
     )
+    max_kl: float = max_kl_setting()
 
     @property
     def steps_per_rollout(self) -> int:

@@ -7,6 +7,9 @@ Left out: averaging the best few checkpoints.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -14,6 +17,8 @@ from training.core.distributed import full_tensor, shard_like
 from training.core.training_loop import TrainingLoop
 
 WEIGHTS_PREFIX = "best.weights."
+FIGURE_PREFIX = "figure."
+NO_FIGURES: Mapping[str, float] = MappingProxyType({})
 
 
 class EarlyStopping:
@@ -25,13 +30,14 @@ class EarlyStopping:
     def __init__(self, loop: TrainingLoop, patience: int) -> None:
         self.loop, self.patience = loop, patience
 
-    def record(self, loss: float) -> None:
-        """Take note of the held-out loss of the present weights. A second loss for the same step, after an interruption,
-        does not count."""
+    def record(self, loss: float, figures: Mapping[str, float] = NO_FIGURES) -> None:
+        """Take note of the held-out loss of the present weights, and of further figures. A second loss for the same step, after
+        an interruption, does not count."""
         if self.is_recorded:
             return
         if loss < self.loss:
             self._set(loss=loss, misses=0, best_step=self.loop.steps_done)
+            self._set(**{FIGURE_PREFIX + name: value for name, value in figures.items()})
             for name, weights in self._trainable_weights().items():
                 self.loop.extra[WEIGHTS_PREFIX + name] = full_tensor(weights).to("cpu", copy=True)
         else:
@@ -47,6 +53,16 @@ class EarlyStopping:
     def loss(self) -> float:
         """The lowest loss so far; infinity before the first."""
         return self._get("loss", float("inf"))
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """Those recorded with the lowest loss."""
+        prefix = "best." + FIGURE_PREFIX
+        return {
+            name.removeprefix(prefix): value.item()
+            for name, value in self.loop.extra.items()
+            if name.startswith(prefix)
+        }
 
     @property
     def exhausted(self) -> bool:

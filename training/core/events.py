@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
@@ -60,7 +60,7 @@ class Events:
         eta = round(pace * left, 1) if pace is not None else None
         self._write("progress", step=step, total=total, eta_s=eta)
 
-    def metrics(self, step: int, values: dict[str, float | None]) -> None:
+    def metrics(self, step: int, values: Mapping[str, float | None]) -> None:
         self._write("metrics", step=step, values=values)
         known = {name: value for name, value in values.items() if value is not None}
         for tracker in self.trackers:

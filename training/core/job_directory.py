@@ -30,6 +30,7 @@ class Job:
     reference: str | None
     reward_model: str | None
     safety_reward_model: str | None = None
+    second_reward_model: str | None = None
 
     @property
     def data(self) -> Path:
@@ -66,7 +67,7 @@ def read_job(folder: Path) -> Job:
     except ConfigError as error:
         raise BadInput(f"The setting {error.field} is wrong: {error.message}", setting=error.field) from None
     names: dict[str, str | None] = {}
-    for name in ("model", "reference", "reward_model", "safety_reward_model"):
+    for name in ("model", "reference", "reward_model", "safety_reward_model", "second_reward_model"):
         value = values.get(name)
         if value is not None and (not isinstance(value, str) or not value):
             raise BadInput(f"{name} in job.json must be a path or a hub id.", setting=name)
@@ -128,6 +129,7 @@ def model_metadata(job: Job) -> dict[str, Any]:
         "reference": job.reference,
         "reward_model": job.reward_model,
         "safety_reward_model": job.safety_reward_model,
+        "second_reward_model": job.second_reward_model,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

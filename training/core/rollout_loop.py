@@ -1,7 +1,7 @@
 """The loop of the methods that learn from rollouts: which step uses which rollout, and what a checkpoint stores of it.
 
 The present rollout is stored in the checkpoint, so that a run stopped between two steps on it resumes with it. The policy is
-evaluated on held-out prompts on the way, and with patience the run ends early when that reward no longer rises.
+evaluated on held-out prompts on the way (`checkpoint_selection`).
 Left out: sampling while training (asynchronous rollouts).
 """
 
@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 from training.configs import GradientConfig
-from training.core.early_stopping import EarlyStopping
+from training.core.checkpoint_selection import CheckpointSelection
 from training.core.errors import BadInput
 from training.core.rewards import RolloutGroup
-from training.core.rollouts import Rollout, Setup, group_responses, sample_policy, sample_rollout
+from training.core.rollouts import Rollout, Setup, sample_rollout
 from training.core.training_loop import TrainingLoop, epoch_order
 
 
@@ -48,21 +48,16 @@ def mini_batches(
     rollout to the next belongs in `loop.extra`, set last. The policy is evaluated on held-out prompts where due and at the
     end, and with patience the run may end early.
     """
-    best = EarlyStopping(loop, config.patience)
+    selection = CheckpointSelection(
+        setup, loop, every=config.evaluate_every, patience=config.patience, max_kl=config.max_kl
+    )
     if loop.steps_done == loop.total_steps:  # the run was stopped after its last step
-        evaluate_at_end(setup, loop, best)
+        selection.finish()
     rollout: Rollout | None = None
     for _ in loop.batches(range(loop.examples)):
-        if setup.held_out and loop.is_due(config.evaluate_every):
-            evaluate_held_out(setup, loop, best)
-            if config.patience and best.exhausted:
-                loop.events.warning(
-                    f"Stopped early at step {loop.steps_done} of {loop.total_steps}: the reward on held-out prompts did"
-                    f" not rise in {config.patience} evaluations."
-                )
-                loop.total_steps = loop.steps_done
-                evaluate_at_end(setup, loop, best)
-                continue
+        selection.evaluate_if_due()
+        if loop.steps_done == loop.total_steps:
+            continue
         number, step = divmod(loop.steps_done, config.steps_per_rollout)
         if rollout is None or rollout.number != number:
             rollout = _stored_rollout(setup, loop, number)
@@ -72,7 +67,7 @@ def mini_batches(
             _store_rollout(rollout, loop)
         yield rollout, rollout.mini_batches(parts)[step % parts]
         if loop.steps_done == loop.total_steps:
-            evaluate_at_end(setup, loop, best)
+            selection.finish()
 
 
 def choose_prompts(number: int, setup: Setup, config: GradientConfig) -> list[int]:
@@ -110,36 +105,3 @@ def _stored_rollout(setup: Setup, loop: TrainingLoop, number: int) -> Rollout | 
         if name.startswith("metric.")
     }
     return rollout
-
-
-def held_out_reward(setup: Setup, loop: TrainingLoop) -> float:
-    """The mean reward of the policy's responses to held-out prompts, with the same seeds at every evaluation."""
-    sampled = sample_policy(setup, setup.held_out, "held out", loop)
-    groups = group_responses(
-        setup.held_out,
-        [response.token_ids for response in sampled],
-        [response.finished for response in sampled],
-    )
-    return float(setup.rewards(groups, loop.raise_if_stopped).mean())
-
-
-def evaluate_held_out(setup: Setup, loop: TrainingLoop, best: EarlyStopping) -> None:
-    """Report the reward on held-out prompts; with patience, record it, unless it is known from before an interruption."""
-    if best.patience and best.is_recorded:
-        return
-    reward = held_out_reward(setup, loop)
-    loop.metrics["held_out_reward"] = reward
-    loop.events.metrics(loop.steps_done, {"held_out_reward": reward})
-    if best.patience:
-        best.record(-reward)
-
-
-def evaluate_at_end(setup: Setup, loop: TrainingLoop, best: EarlyStopping) -> None:
-    """The last evaluation on held-out prompts; with patience, then restore the best weights and report their reward."""
-    if not setup.held_out:
-        return
-    evaluate_held_out(setup, loop, best)
-    if best.patience:
-        best.restore()
-        loop.metrics["held_out_reward"] = -best.loss
-        loop.events.metrics(loop.steps_done, {"held_out_reward": -best.loss})

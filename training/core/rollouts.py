@@ -35,7 +35,7 @@ from training.core.model_loading import (
     load_tokenizer,
     resolve_source,
 )
-from training.core.rewards import CheckStop, Rewards, RolloutGroup
+from training.core.rewards import CheckStop, Rewards, RewardScorer, RolloutGroup
 from training.core.sampling import SampledResponse, end_token_ids, response_seed, sample_responses
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop
@@ -49,20 +49,29 @@ class EncodedPrompt(NamedTuple):
 
 
 @dataclass
-class Setup:
-    """The models and prompts of one run. reference: None for a run without."""
+class Sampling:
+    """What it takes to sample from the policy of a run and to evaluate it on held-out prompts. reference: None for a run without.
+    second: a reward model that trains nothing, if there is one."""
 
     job: Job
     config: RolloutConfig
     events: Events
-    tokenizer: PreTrainedTokenizerBase
     encoder: Encoder
     policy: Any
     reference: Any
     passes: Passes
-    rewards: Rewards
-    training: list[EncodedPrompt]
+    rewards: Rewards | None
+    second: RewardScorer | None
     held_out: list[EncodedPrompt]
+
+
+@dataclass
+class Setup(Sampling):
+    """The models and prompts of a run that learns from its own samples."""
+
+    rewards: Rewards
+    tokenizer: PreTrainedTokenizerBase
+    training: list[EncodedPrompt]
 
 
 def load_setup(
@@ -110,13 +119,22 @@ def load_setup(
         reference=load_reference(reference_source, policy, length, config.layout) if reference else None,
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
         rewards=rewards,
+        second=load_second_scorer(job, config, encoder),
         training=training,
         held_out=[prompt for prompt in encoded if prompt.source.held_out],
     )
 
 
+def load_second_scorer(job: Job, config: RolloutConfig, encoder: Encoder) -> RewardScorer | None:
+    """The second reward model of the job, if it has one."""
+    if job.second_reward_model is None:
+        return None
+    source = resolve_source(job.second_reward_model, job.folder, "second_reward_model")
+    return RewardScorer(source, "second_reward_model", config, encoder)
+
+
 def sample_policy(
-    setup: Setup, prompts: Sequence[EncodedPrompt], draw: int | str, loop: TrainingLoop
+    setup: Sampling, prompts: Sequence[EncodedPrompt], draw: int | str, loop: TrainingLoop
 ) -> list[SampledResponse]:
     """The policy's `samples` responses to each of the prompts, prompt after prompt, in their order.
 

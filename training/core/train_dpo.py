@@ -1,7 +1,8 @@
 """DPO from rankings: each response's log-prob is computed once, and all pairs come from the k of them.
 
 Soft labels, margins and label smoothing are those of the reward model's loss, on implicit rewards. The reference's
-log-probs are constant, so they are computed once, before the first step, and stored in the checkpoint.
+log-probs are constant, so they are computed once, before the first step, and stored in the checkpoint. With patience the policy
+answers held-out prompts on the way, and reward models choose the weights that are kept (`checkpoint_selection`).
 Left out: new samples while training (online DPO); rounds of the site do that between runs.
 """
 
@@ -14,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from training.configs import DPOConfig
+from training.configs import DPOConfig, RolloutConfig
 from training.core.batching import Batch, Passes
-from training.core.data import read_rankings
+from training.core.checkpoint_selection import CheckpointSelection
+from training.core.data import RolloutPrompt, read_rankings
 from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
@@ -40,9 +42,15 @@ from training.core.preference_groups import (
     pair_fraction,
     rankings_with_places,
 )
+from training.core.process_rank import world_size
 from training.core.rankings import Pairs, comparisons
-from training.core.tokenization import warn_of_truncation
+from training.core.rewards import Rewards
+from training.core.rollouts import EncodedPrompt, Sampling, load_second_scorer
+from training.core.tokenization import Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop
+
+HELD_OUT_PROMPTS, SAMPLES = 100, 2
+"""Prompts that the policy answers at each evaluation, and answers to each."""
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
@@ -77,6 +85,19 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         del frozen
     starts = group_offsets(groups)
     reference = loop.extra["reference"].to(device())
+    selection = None
+    if config.patience and can_sample(job, events):
+        kl_reference = (
+            load_reference(reference_source, policy, encoder.max_length, config.layout)
+            if config.max_kl
+            else None
+        )
+        setup = held_out_sampling(job, config, events, encoder, policy, kl_reference, groups)
+        selection = CheckpointSelection(
+            setup, loop, every=config.evaluate_every, patience=config.patience, max_kl=config.max_kl
+        )
+        if loop.steps_done == loop.total_steps:  # the run was stopped after its last step
+            selection.finish()
 
     def reference_of(micro: Sequence[PreferenceGroup]) -> Tensor:
         return reference[[starts[group.index] + offset for group in micro for offset in range(group.k)]]
@@ -89,6 +110,10 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         return rewards / inputs.lengths if config.loss == "ipo_mean" else rewards, logprobs
 
     for batch in loop.batches(training):
+        if selection is not None:
+            selection.evaluate_if_due()
+            if loop.steps_done == loop.total_steps:
+                continue
         all_pairs = group_pairs(batch)
         decided, responses = int(all_pairs.decided.sum()), sum(group.k for group in batch)
         sums = dict.fromkeys(("loss", "accuracy", "reward_chosen", "reward_rejected", "kl"), 0.0)
@@ -118,6 +143,8 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         if held_out and loop.is_due(config.evaluate_every):
             accuracy = held_out_accuracy(held_out, rewards_of, passes, loop.raise_if_stopped)
             events.metrics(loop.steps_done, {"held_out_accuracy": accuracy})
+        if selection is not None and loop.steps_done == loop.total_steps:
+            selection.finish()
 
     if held_out:
         loop.metrics["held_out_accuracy"] = held_out_accuracy(
@@ -130,8 +157,81 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         "pairs": sum(sum(group.pair_counts) for group in training),
         "ties": sum(group.ties for group in training),
         "truncated_prompts": encoder.truncated,
+        **({"best_step": selection.best.best_step} if selection is not None else {}),
         "metrics": loop.metrics,
     }
+
+
+def can_sample(job: Job, events: Events) -> bool:
+    """Whether the run can let its policy answer prompts. Raises BadInput without a reward model to score the answers."""
+    if job.reward_model is None and job.second_reward_model is None:
+        raise BadInput(
+            "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
+        )
+    if world_size() > 1:
+        events.warning(
+            "The weights are not compared, as several processes train them: the last ones are kept."
+        )
+        return False
+    return True
+
+
+def held_out_sampling(
+    job: Job,
+    config: DPOConfig,
+    events: Events,
+    encoder: Encoder,
+    policy: Any,
+    reference: Any,
+    groups: Sequence[PreferenceGroup],
+) -> Sampling:
+    """What it takes to let the policy answer the prompts of held-out rankings: at most HELD_OUT_PROMPTS of them, with answers as
+    long as the longest of all rankings. Raises BadInput without any."""
+    first_rankings = {tuple(group.encoded.prompt): group.rankings[0] for group in groups if group.held_out}
+    if not first_rankings:
+        raise BadInput(
+            "Early stopping needs held-out judgments, and there are none; set patience to 0.",
+            setting="patience",
+        )
+    longest = max(len(response) for group in groups for response in group.encoded.responses)
+    sampling = RolloutConfig(
+        seed=config.seed,
+        precision=config.precision,
+        max_length=config.max_length,
+        batch_tokens=config.batch_tokens,
+        layout=config.layout,
+        samples=SAMPLES,
+        max_new_tokens=min(longest, encoder.max_length - 1),
+    )
+    prompts = [
+        EncodedPrompt(
+            RolloutPrompt(
+                line=ranking.line,
+                id=number,
+                prompt=ranking.prompt,
+                held_out=True,
+                safety=False,
+                baseline=None,
+                answer=None,
+                token_ids=None,
+                reward=None,
+            ),
+            list(ids)[-(encoder.max_length - sampling.max_new_tokens) :],
+        )
+        for number, (ids, ranking) in enumerate(list(first_rankings.items())[:HELD_OUT_PROMPTS])
+    ]
+    return Sampling(
+        job=job,
+        config=sampling,
+        events=events,
+        encoder=encoder,
+        policy=policy,
+        reference=reference,
+        passes=Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length),
+        rewards=Rewards(job, sampling, encoder, []) if job.reward_model else None,
+        second=load_second_scorer(job, sampling, encoder),
+        held_out=prompts,
+    )
 
 
 def pair_losses(chosen: Tensor, rejected: Tensor, pairs: Pairs, config: DPOConfig) -> Tensor:

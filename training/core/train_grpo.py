@@ -33,7 +33,8 @@ from training.core.rollouts import (
 
 def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
     """Train, write the new policy, and return the job's result."""
-    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=config.beta > 0)
+    has_reference = config.beta > 0 or config.max_kl > 0
+    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=has_reference)
     loop = build_loop(setup, config, setup.policy)
     diagnostics = RolloutDiagnostics(events, config.precision)
 

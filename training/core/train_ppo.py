@@ -57,7 +57,8 @@ class ValueModel(nn.Module):
 
 def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
     """Train, write the new policy, and return the job's result."""
-    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=config.beta > 0)
+    has_reference = config.beta > 0 or config.max_kl > 0
+    setup = load_setup(job, config, events, read_rollout_prompts(job.data), reference=has_reference)
     policy, value = setup.policy, value_model(setup, config)
     loop = build_loop(setup, config, nn.ModuleDict({"policy": policy, "value": value}))
     diagnostics = RolloutDiagnostics(events, config.precision)

@@ -15,12 +15,12 @@ import torch
 from torch import Tensor
 
 from training.configs import RejectionConfig
+from training.core.checkpoint_selection import evaluate_held_out
 from training.core.data import RolloutPrompt, read_rollout_prompts
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, write_lines, write_output
 from training.core.model_loading import save_policy
-from training.core.rollout_loop import held_out_reward
 from training.core.rollouts import Setup, chunk_prompts, group_responses, load_setup, sample_policy
 from training.core.tokenization import EncodedGroup, Encoder
 from training.core.train_sft import fit
@@ -45,14 +45,15 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
     earlier = [from_earlier_round(row, setup.encoder) for row in rows if row.answer is not None]
     loop = TrainingLoop(job, config, setup.policy, examples=len(setup.training) + len(earlier), events=events)
     if setup.held_out and not loop.steps_done:
-        events.metrics(0, {"held_out_reward": held_out_reward(setup, loop)})
+        events.metrics(0, evaluate_held_out(setup, loop).metrics())
     best, metrics = best_of_k(setup, loop)
     events.metrics(loop.steps_done, metrics)
 
     fit(loop, setup.policy, setup.passes, [*best, *earlier], config)
     if setup.held_out:
-        metrics["held_out_reward"] = held_out_reward(setup, loop)
-        events.metrics(loop.steps_done, {"held_out_reward": metrics["held_out_reward"]})
+        figures = evaluate_held_out(setup, loop).metrics()
+        metrics |= figures
+        events.metrics(loop.steps_done, figures)
 
     def write(folder: Path) -> None:
         save_policy(setup.policy, setup.tokenizer, folder)

@@ -214,9 +214,13 @@ class TrainingLoop:
             self.save()
             raise Stopped
 
-    def is_due(self, every: int) -> bool:
-        """Whether what is done every `every` steps (0: never) is due now. Never at the last step."""
-        return bool(every) and self.steps_done % every == 0 and self.steps_done < self.total_steps
+    def is_due(self, every: float) -> bool:
+        """Whether what is done every `every` steps (below 1: a share of the run; 0: never) is due now. Never at the last
+        step."""
+        if not every or self.steps_done >= self.total_steps:
+            return False
+        steps = round(every) if every >= 1 else max(1, round(every * self.total_steps))
+        return self.steps_done % steps == 0
 
     def _report(self, rate: float) -> None:
         steps = len(self._unreported)
