@@ -38,6 +38,19 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             _("Held-out reward"),
             _("Mean reward of its answers to held-out prompts: if it falls, stop earlier."),
         ),
+        MetricLabel(
+            "held_out_second_reward",
+            _("Held-out reward by the second model"),
+            _(
+                "Mean reward of its answers to held-out prompts by the second reward model: if it falls while the other rises,"
+                " the policy overfits to its reward model."
+            ),
+        ),
+        MetricLabel(
+            "held_out_kl",
+            _("Held-out KL"),
+            _("KL from the reference on its answers to held-out prompts, in nats per answer."),
+        ),
         MetricLabel("reward", _("Reward"), _("Mean reward of the answers sampled for the step.")),
         MetricLabel("loss", _("Loss"), _("The loss on the training rows.")),
         MetricLabel(
@@ -219,12 +232,12 @@ class Chart:
 
 
 CHARTS = (
-    Chart(_("Reward"), ("reward", "held_out_reward"), large=True),
+    Chart(_("Reward"), ("reward", "held_out_reward", "held_out_second_reward"), large=True),
     Chart(_("Loss"), ("loss", "held_out_loss"), large=True),
     Chart(_("Accuracy"), ("accuracy", "held_out_accuracy", "criteria_accuracy"), large=True),
     Chart(_("Rewards"), ("reward_chosen", "reward_rejected")),
     Chart(_("Reward margin"), ("reward_margin",)),
-    Chart(_("KL"), ("kl",)),
+    Chart(_("KL"), ("kl", "held_out_kl")),
 )
 """Every other metric has a small chart of its own."""
 

@@ -91,7 +91,7 @@ class CleanModelsTests(PalateTestCase):
 
     def test_the_models_of_an_open_run_are_kept(self) -> None:
         retire(self.made, self.alice)
-        for part in ("reward_model", "safety_reward_model", "reference"):
+        for part in ("reward_model", "safety_reward_model", "second_reward_model", "reference"):
             run = Run.objects.create(
                 project=self.project, kind="grpo", config={}, created_by=self.alice, **{part: self.made}
             )

@@ -127,6 +127,30 @@ class MovingTests(RoundTestCase):
             arguments = ImprovePolicy().run_arguments(round, "improve-1")
             assert arguments.inputs.get("after") == after
 
+    def test_a_policy_is_chosen_by_the_second_reward_model_if_that_knows_anything(self) -> None:
+        round = play(self.start_round(evaluations=5, max_kl=30.0), until="improve-1")
+        measured = round.runs.get(part="measure-second")
+        for interval, second in (([0.45, 0.7], None), ([0.55, 0.8], round.output_of("second"))):
+            measured.result = {"report": {"accuracy_interval": interval}}
+            measured.save()
+            arguments = ImprovePolicy().run_arguments(round, "improve-1")
+            assert arguments.second_reward_model == second
+            assert arguments.reward_model == round.output_of("reward") is not None
+            assert arguments.config == {"evaluate_every": 0.2, "patience": 2, "max_kl": 30.0}
+        round.configs["dpo"]["patience"] = 0
+        assert "patience" not in ImprovePolicy().run_arguments(round, "improve-1").config, (
+            "the lead's comes first"
+        )
+        round.options["evaluations"] = 0
+        assert ImprovePolicy().run_arguments(round, "improve-1").config == {}
+
+    def test_without_held_out_judgments_the_last_weights_are_kept(self) -> None:
+        round = play(self.start_round(), until="improve-1")
+        assert round.snapshot is not None
+        round.snapshot.counts["pairs_held_out"] = 0
+        arguments = ImprovePolicy().run_arguments(round, "improve-1")
+        assert (arguments.config, arguments.reward_model) == ({}, None)
+
     def test_dpo_on_new_judgments_replays_those_of_safety_prompts(self) -> None:
         round = play(self.start_round(judgments=20, learn_from="new", safety_tag="harm"), until="improve-1")
         assert round.snapshot is not None

@@ -49,7 +49,7 @@ from training.core.rollouts import EncodedPrompt, Sampling, load_second_scorer
 from training.core.tokenization import Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop
 
-HELD_OUT_PROMPTS, SAMPLES = 100, 2
+HELD_OUT_PROMPTS, SAMPLES = 64, 4
 """Prompts that the policy answers at each evaluation, and answers to each."""
 
 

@@ -117,6 +117,10 @@ class Run(models.Model):
     safety_reward_model = models.ForeignKey(
         ModelVersion, models.PROTECT, null=True, blank=True, related_name="safety_scored_runs"
     )
+    # scores the policy's responses to held-out prompts, to choose the weights that are kept
+    second_reward_model = models.ForeignKey(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="second_scored_runs"
+    )
     # the reference policy of the KL penalty, if that is not `model`
     reference = models.ForeignKey(
         ModelVersion, models.PROTECT, null=True, blank=True, related_name="reference_runs"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
 from itertools import chain, count
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +152,8 @@ def reason_to_keep(version: ModelVersion) -> str:
     about = Q(policy_before=version) | Q(policy_after=version)
     if Round.objects.filter(about, state__in=Round.OPEN_STATES).exists():
         return _("an open round uses it")
-    reads = Q(model=version) | Q(reward_model=version) | Q(safety_reward_model=version) | Q(reference=version)
+    uses = ("model", "reward_model", "safety_reward_model", "second_reward_model", "reference")
+    reads = reduce(or_, (Q(**{use: version}) for use in uses))
     if Run.objects.filter(reads, state__in=Run.OPEN_STATES).exists():
         return _("an open run uses it")
     return ""

@@ -135,7 +135,10 @@ def _parents(source: Source, related: Mapping[int, ModelVersion]) -> list[Source
     if isinstance(source, Snapshot):
         return []
     run = source.run
-    ids = [source.parent_id, *((run.reward_model_id, run.safety_reward_model_id) if run else ())]
+    reward_models = (
+        (run.reward_model_id, run.safety_reward_model_id, run.second_reward_model_id) if run else ()
+    )
+    ids = [source.parent_id, *reward_models]
     models: list[Source] = [related[pk] for pk in ids if pk in related]
     return [*models, run.snapshot] if run and run.snapshot else models
 

@@ -66,6 +66,7 @@ def _training_lines(run: Run) -> list[str]:
     for label, other in (
         ("Reward model", run.reward_model),
         ("Safety reward model", run.safety_reward_model),
+        ("Second reward model", run.second_reward_model),
         ("Reference policy", run.reference),
     ):
         lines += [f"{label}: {other}."] if other else []

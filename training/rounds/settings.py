@@ -152,6 +152,17 @@ class RoundSettings:
             " prefers has probably overfitted to it."
         ),
     )
+    evaluations: int = setting(
+        4,
+        _("Evaluations while training"),
+        _(
+            "How often the policy answers held-out prompts while it is trained. The weights that are kept are those whose answers"
+            " the second reward model prefers, within the KL gate; after two evaluations without better ones the run ends. 0: the"
+            " last weights are kept."
+        ),
+        min=0,
+        max=1000,
+    )
     evaluation_prompts: int = setting(
         100,
         _("Evaluation prompts"),

@@ -49,6 +49,7 @@ def start_run(
     snapshot: Snapshot | None = None,
     reward_model: ModelVersion | None = None,
     safety_reward_model: ModelVersion | None = None,
+    second_reward_model: ModelVersion | None = None,
     reference: ModelVersion | None = None,
     inputs: Mapping[str, Any] | None = None,
     round: Round | None = None,
@@ -62,7 +63,8 @@ def start_run(
             Ignored if a server generates.
         snapshot: the judgments to train on, for kinds that need them.
         reward_model: scores the policy's responses, for kinds that need it; by default the current one.
-        safety_reward_model: a second one, which scores safety.
+        safety_reward_model: another one, which scores safety.
+        second_reward_model: one that trains nothing: by its scores of responses to held-out prompts the weights are chosen.
         reference: the reference policy of the KL penalty, if that is not `model`.
         round, part: the round and its part. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
@@ -98,9 +100,9 @@ def start_run(
         _check_snapshot(project, kind, snapshot, projects)
     if snapshot is not None:
         inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
-    if kind in NEEDS_REWARD_MODEL:
+    if kind in NEEDS_REWARD_MODEL or (kind == Run.Kind.DPO and resolved.to_dict()["patience"]):
         reward_model = _resolve_reward_model(project, reward_model)
-    elif reward_model is not None:
+    elif reward_model is not None and kind != Run.Kind.DPO:
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
     _check_inputs(project, resolved, inputs)
@@ -113,6 +115,7 @@ def start_run(
         snapshot=snapshot,
         reward_model=reward_model,
         safety_reward_model=safety_reward_model,
+        second_reward_model=second_reward_model,
         reference=reference,
         round=round,
         part=part,

@@ -32,7 +32,7 @@ def write_job(run: Run) -> Path:
     job: JsonObject = {"kind": run.kind, "config": run.config}
     if run.model is not None:
         job["model"] = run.model.source
-    for name in ("reward_model", "safety_reward_model", "reference"):
+    for name in ("reward_model", "safety_reward_model", "second_reward_model", "reference"):
         if (other := getattr(run, name)) is not None:
             job[name] = other.source
     partial = run.folder / "job.json.partial"

@@ -128,6 +128,7 @@ class RunArguments:
     snapshot: Snapshot | None = None
     reward_model: ModelVersion | None = None
     safety_reward_model: ModelVersion | None = None
+    second_reward_model: ModelVersion | None = None
     reference: ModelVersion | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)

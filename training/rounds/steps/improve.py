@@ -20,6 +20,11 @@ from training.rounds.steps.base import (
 )
 from training.rounds.steps.reward_models import last_seen_judgment
 
+PATIENCE = 2
+"""Evaluations without better weights after which a run ends."""
+HELD_OUT_PROMPTS = 64
+"""Held-out prompts at most that the policy answers at each evaluation."""
+
 
 def starting_policy(round: Round) -> ModelVersion:
     """The policy that the first method improves (`RoundSettings.start`)."""
@@ -53,6 +58,34 @@ def new_policy(round: Round) -> ModelVersion | None:
     """What the last method made."""
     names = [step["name"] for step in round.plan if step["name"].startswith("improve-")]
     return round.output_of(names[-1]) if names else None
+
+
+def has_held_out(round: Round) -> bool:
+    """Whether there are held-out judgments, and so held-out prompts to evaluate a policy on while it is trained."""
+    return round.snapshot is not None and bool(round.snapshot.counts.get("pairs_held_out"))
+
+
+def checkpoint_selection(round: Round, kind: str) -> dict[str, Any]:
+    """The arguments with which a run keeps the best of its weights. The loop's own settings for its runs come first."""
+    settings = settings_of(round)
+    config = {
+        "evaluate_every": 1 / settings.evaluations,
+        "patience": PATIENCE,
+        "max_kl": settings.max_kl,
+    }
+    own = round.configs.get(kind, {})
+    return {
+        "config": {name: value for name, value in config.items() if name not in own},
+        "reward_model": round.output_of("reward"),
+        "second_reward_model": round.output_of("second") if knows_more_than_chance(round) else None,
+    }
+
+
+def knows_more_than_chance(round: Round) -> bool:
+    """Whether the second reward model agrees with people significantly more often than by chance."""
+    run = round.run_of("measure-second")
+    interval = (run.result.get("report") or {}).get("accuracy_interval") if run else None
+    return interval is not None and interval[0] > 0.5
 
 
 class ImprovePolicy(RunStep):
@@ -103,11 +136,14 @@ class ImprovePolicy(RunStep):
         else:
             inputs |= {
                 "prompts": settings.learn_prompts,
-                "held_out": settings.evaluation_prompts,
+                "held_out": min(settings.evaluation_prompts, HELD_OUT_PROMPTS),
                 "safety_tag": settings.safety_tag,
             }
             arguments["reward_model"] = round.output_of("reward")
             arguments["safety_reward_model"] = round.output_of("safety")
-        if kind not in (Run.Kind.SFT, Run.Kind.REJECTION) and settings.reference == "first":
-            arguments["reference"] = round.loop.first_policy
+        if kind not in (Run.Kind.SFT, Run.Kind.REJECTION):
+            if settings.reference == "first":
+                arguments["reference"] = round.loop.first_policy
+            if settings.evaluations and has_held_out(round):
+                arguments |= checkpoint_selection(round, kind)
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
