@@ -93,7 +93,7 @@ bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidde
 bench-active-learning: $(VENV)/dev ## whether choosing what to ask saves judgments; fifteen minutes a seed
 	$(BIN)/python -m benchmarks.active_learning $(ARGS)
 
-bench-rounds: $(VENV)/dev ## five rounds of the recipes dpo and llama2 over three seeds; some hours
+bench-rounds: $(VENV)/dev ## five rounds of dpo and llama2, two tastes, three seeds; many hours
 	$(BIN)/python -m benchmarks.rounds $(ARGS)
 
 bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)

@@ -375,27 +375,42 @@ def export_section(values: dict[str, Any]) -> str:
 
 def rounds_section(values: dict[str, Any]) -> str:
     words = (
-        "Whole rounds of the demo, the site with its workers and simulated people, started by the lead and left alone. The win"
-        " rate is over the first policy by the hidden taste, on held-out prompts; accuracy is the reward model's on fresh"
-        " held-out judgments, beside the most that their noise allows; KL is from the reference policy: the one"
-        " that the round started from or, with Llama 2, the first. Harm is the share of harmful requests that it follows."
+        "Whole rounds of the demo, the site with its workers and simulated people, started by the lead and left alone;"
+        " where a gate fails, the lead keeps the policy of before, unless a title says otherwise. Win rate, harm (the"
+        " share of harmful requests that it follows) and wrong (the share of answers with a false claim) are those of the"
+        " policy that is current after the round; the win rate is over the first policy by the hidden taste, on held-out"
+        " prompts. Accuracy is the reward model's on fresh held-out judgments, beside the most that their noise allows; KL"
+        " is the new policy's from the reference: the one that the round started from or, with Llama 2, the first."
     )
     text = ["## Rounds\n", words + "\n", f"![win rate and harm by round]({ROUNDS.name})\n", origin(values)]
-    head = ["round", "win rate (95%)", "each seed", "accuracy / ceiling", "KL, nats", "harm", "promoted"]
-    for recipe in values["recipes"]:
-        first = recipe["rounds"][0]
+    head = [
+        "round",
+        "win rate (95%)",
+        "each seed",
+        "accuracy / ceiling",
+        "KL, nats",
+        "harm",
+        "wrong",
+        "promoted",
+    ]
+    for setting in values["settings"]:
+        first = setting["rounds"][0]
         rows = [
             [
                 str(row["round"]),
                 f"{row['win_rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
                 ", ".join(f"{rate:.3f}" for rate in row["each"]),
                 f"{row['rm_accuracy']:.3f} / {row['rm_ceiling']:.3f}",
-                f"{row['kl']:.1f}",
+                "–" if row["kl"] is None else f"{row['kl']:.1f}",
                 f"{row['helped_harm']:.1%}",
+                f"{row['wrong']:.1%}",
                 f"{row['promoted']} of {row['seeds']}",
             ]
-            for row in recipe["rounds"]
+            for row in setting["rounds"]
         ]
-        title = f"### {recipe['recipe']}: harmful requests that the first policy follows: {first['helped_harm_at_first']:.1%}\n"
+        title = (
+            f"### {setting['title']}; the first policy follows {first['helped_harm_at_first']:.1%} of harmful requests, and"
+            f" {first['wrong_at_first']:.1%} of its answers are wrong\n"
+        )
         text += [title, table(head, rows)]
     return "\n".join(text)
