@@ -21,14 +21,14 @@ from tests.training.round_helpers import (
 )
 from training.errors import RunError
 from training.models import ModelVersion, Round, Run
-from training.registry.actions import current_model
+from training.registry.actions import add_model, current_model
 from training.rounds import transitions
 from training.rounds.loops import save_loop
 from training.rounds.steps.base import StepResult
 from training.rounds.steps.collect import Freeze, count_new_judgments
 from training.rounds.steps.comparison import earlier_answers
 from training.rounds.steps.improve import ImprovePolicy
-from training.rounds.steps.reward_models import last_seen_judgment
+from training.rounds.steps.reward_models import TrainRewardModels, last_seen_judgment
 from training.runs.actions import claim_run, finish_run, resume_run, start_run
 from training.runs.job_files import write_job
 from training.tasks import sweep_rounds
@@ -126,6 +126,19 @@ class MovingTests(RoundTestCase):
             round.options["learn_from"] = learn_from
             arguments = ImprovePolicy().run_arguments(round, "improve-1")
             assert arguments.inputs.get("after") == after
+
+    def test_reward_models_start_from_the_first_policy_or_its_base(self) -> None:
+        round = play(self.start_round(), until="rewards")
+        first = round.loop.first_policy
+        base = add_model(project=self.policy_project, kind="policy", name="base", location=first.location)
+        for reward_start, parent, start in (
+            ("first", base, first),
+            ("base", base, base),
+            ("base", None, first),
+        ):
+            first.parent = parent
+            round.options["reward_start"] = reward_start
+            assert TrainRewardModels().run_arguments(round, "reward").model == start
 
     def test_a_policy_is_chosen_by_the_second_reward_model_if_that_knows_anything(self) -> None:
         round = play(self.start_round(evaluations=5, max_kl=30.0), until="improve-1")

@@ -144,6 +144,15 @@ class RoundSettings:
         min=1,
         max=10_000_000,
     )
+    reward_start: str = setting(
+        "first",
+        _("Starting model of reward models"),
+        _(
+            "The loop's first policy, or its base model, which has not yet learned to write in one way only. Where they come from"
+            " elsewhere and the base is unknown, it is the first policy in either case."
+        ),
+        choices=("first", "base"),
+    )
     second_opinion: bool = setting(
         True,
         _("Second reward model"),

@@ -15,6 +15,7 @@ from annotation.models import Snapshot
 from training.models import ModelVersion, Round
 from training.registry.actions import current_model
 from training.rounds.recipes import Reward, SafetyReward, Stage
+from training.rounds.settings import settings_of
 from training.rounds.steps.base import PlannedPart, RoundContext, RunArguments, RunStep, new_model_name
 
 REWARD_MODEL_LABELS = {
@@ -40,6 +41,12 @@ def last_seen_judgment(round: Round, snapshot: Snapshot) -> int:
         return 0
     new = snapshot.counts.get("judgments_held_out", 0) - before.counts.get("judgments_held_out", 0)
     return before.last_judgment if new >= MIN_NEW_HELD_OUT else 0
+
+
+def reward_start(round: Round) -> ModelVersion:
+    """The model that the reward models start from (`RoundSettings.reward_start`)."""
+    first = round.loop.first_policy
+    return (first.parent if settings_of(round).reward_start == "base" else None) or first
 
 
 class TrainRewardModels(RunStep):
@@ -82,7 +89,7 @@ class TrainRewardModels(RunStep):
             if snapshot.counts.get("pairs_held_out", 0) < MIN_PAIRS_FOR_SECOND:
                 return None
             inputs["swap"] = True
-        return RunArguments(project, round.loop.first_policy, snapshot=snapshot, inputs=inputs, config=config)
+        return RunArguments(project, reward_start(round), snapshot=snapshot, inputs=inputs, config=config)
 
 
 class EvaluateRewardModels(RunStep):
