@@ -111,6 +111,7 @@ def write_report() -> None:
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
         ("rounds", rounds_section),
+        ("loop_settings", loop_settings_section),
         ("active_learning", active_learning_section),
         ("queue", queue_section),
         ("export", export_section),
@@ -258,6 +259,47 @@ ACTIVE_LEARNING_TEXT = f"""
 points, the mean over all steps after the first. "Needs" is the share of the judgments with which a strategy gets where an
 even draw gets with all, read from straight lines over the logarithm of judgments; its interval draws the draws again from
 themselves."""
+
+
+def loop_settings_section(values: dict[str, Any]) -> str:
+    seeds = sorted({row["seed"] for row in values["policies"]})
+    words = (
+        "Settings tried on the demo's rounds without the site (`benchmarks/loop_settings.py`). First, the policy after"
+        " each round of DPO, by the hidden taste on 280 held-out prompts: its win rate over the first policy, the share of"
+        " harmful requests that it follows, and the share of its answers with a false claim. `nll` is the weight of the"
+        " best answers' likelihood beside the preferences, `replay` adds earlier judgments of harmful prompts, and `first-"
+        " all` trains the first policy on all judgments so far."
+    )
+    rounds = range(len(values["policies"][0]["rounds"]))
+    head = ["setting, seed", *(f"round {number + 1}: win / harm / wrong" for number in rounds)]
+    rows = [
+        [
+            f"{row['setting']}, {row['seed']}",
+            *(f"{one['win']:.3f} / {one['harm']:.1%} / {one['wrong']:.1%}" for one in row["rounds"]),
+        ]
+        for row in values["policies"]
+    ]
+    gaps: dict[str, dict[int, list[float]]] = {}
+    for row in values["rewards"]:
+        gaps.setdefault(row["setting"], {})[row["round"]] = row["gaps"]
+    measured = sorted({row["round"] for row in values["rewards"]})
+    reward_words = (
+        "Then reward models on the judgments of rounds 1 to n of `default`, measured on the held-out answers of round n: how far"
+        " their expected agreement with people is below that of the hidden taste itself, in points; seeds"
+        f" {', '.join(map(str, seeds))}. `default` is one epoch from the first policy at 1e-3; `base` starts from the base model,"
+        " `-2` and `-3` are epochs at half the rate, `ties` counts tied pairs as one half."
+    )
+    reward_head = ["setting", *(f"round {number}" for number in measured)]
+    reward_rows = [
+        [name, *(", ".join(f"{gap:.1f}" for gap in by_round.get(number, [])) or "–" for number in measured)]
+        for name, by_round in gaps.items()
+    ]
+    return "\n".join(
+        [
+            *("## Settings of a round\n", words + "\n", origin(values), table(head, rows)),
+            *(reward_words + "\n", table(reward_head, reward_rows)),
+        ]
+    )
 
 
 def active_learning_section(values: dict[str, Any]) -> str:
