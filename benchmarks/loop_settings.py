@@ -5,10 +5,10 @@ what keeps a policy harmless and right.
         [--report]
 
 In each round the policy answers prompts, simulated people rank the answers, and DPO on the judgments gives the next policy: a
-chain of policies for each of `POLICIES`, measured by the hidden preferences on held-out prompts. Each of `REWARDS` trains a reward
-model on the judgments of rounds 1 to n of the chain `default`, and is measured on the held-out answers of round n: how often
-people would agree with it, beside how often they would agree with the best model. Both are expectations over people, by the
-noise of the simulated ones, so that only prompts and training leave chance to the figures.
+chain of policies for each of `POLICIES`, measured by the hidden preferences on held-out prompts. Each of `REWARDS` trains a
+reward model on the judgments of rounds 1 to n of the chain `default`, and is measured on the held-out answers of round n: how
+often people would agree with it, beside how often they would agree with the best model. Both are expectations over people, by
+the noise of the simulated ones, so that only prompts and training leave chance to the figures.
 
 Everything is a job directory under var/loop-settings, done by `python -m training.core` without Django; finished jobs are not
 run again. `--report` only reads finished ones.
