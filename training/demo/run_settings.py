@@ -67,9 +67,9 @@ GENERATE: dict[str, Value] = {
 REWARD: dict[str, Value] = _CPU | {
     "batch_size": 4,
     "batch_tokens": 1024,
-    "learning_rate": 1e-3,
+    "learning_rate": 5e-4,
     "warmup_min_steps": 10,
-    "epochs": 1,
+    "epochs": 2,
 }
 DPO: dict[str, Value] = _CPU | {
     "batch_size": 4,
@@ -124,6 +124,7 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "held_out_share": HELD_OUT_PROMPTS / budget,
         "comparisons": 0.15,
         "learn_from": "new",
+        "reward_start": "base",
         "strategy": "uniform",  # here as good as uncertainty sampling, with half of the responses and without scoring them
         "evaluation_prompts": EVALUATION_PROMPTS,
         "learn_prompts": LEARN_PROMPTS,
