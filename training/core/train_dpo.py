@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from training.configs import DPOConfig, RolloutConfig
+from training.core.attention import unsupported_attention
 from training.core.batching import Batch, Passes
 from training.core.checkpoint_selection import CheckpointSelection
 from training.core.data import RolloutPrompt, read_rankings
@@ -86,7 +87,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     starts = group_offsets(groups)
     reference = loop.extra["reference"].to(device())
     selection = None
-    if config.patience and can_sample(job, events):
+    if config.patience and can_sample(job, policy, encoder.max_length, events):
         kl_reference = (
             load_reference(reference_source, policy, encoder.max_length, config.layout)
             if config.max_kl
@@ -162,18 +163,19 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     }
 
 
-def can_sample(job: Job, events: Events) -> bool:
-    """Whether the run can let its policy answer prompts. Raises BadInput without a reward model to score the answers."""
+def can_sample(job: Job, policy: Any, length: int, events: Events) -> bool:
+    """Whether the run can let its policy answer prompts; if not, a warning says why. Raises BadInput without a reward model to
+    score the answers."""
     if job.reward_model is None and job.second_reward_model is None:
         raise BadInput(
             "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
         )
-    if world_size() > 1:
+    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy, length)
+    if reason:
         events.warning(
-            "The weights are not compared, as several processes train them: the last ones are kept."
+            f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."
         )
-        return False
-    return True
+    return not reason
 
 
 def held_out_sampling(

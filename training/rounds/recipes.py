@@ -72,8 +72,8 @@ RECIPES: dict[str, Recipe] = {
             "dpo",
             _("DPO"),
             _(
-                "The policy is trained on the preferences directly (Rafailov et al. 2023), and on the best answers as in Llama 3, so"
-                " that they become no less likely. The fastest and most stable recipe."
+                "The policy is trained on the preferences directly (Rafailov et al. 2023), and on the best answers as in"
+                " Llama 3, so that they become no less likely. The fastest and most stable recipe."
             ),
             (Reward(), Improve("dpo", _("Improve the policy by DPO"), {"nll_weight": 0.2})),
         ),
