@@ -168,7 +168,7 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         MetricLabel(
             "best_step",
             _("Best step"),
-            _("The step with the lowest held-out loss, whose weights were saved."),
+            _("The step whose weights were saved, as the best on held-out prompts."),
         ),
         MetricLabel("lr", _("Learning rate"), _("The learning rate of the step.")),
         MetricLabel(

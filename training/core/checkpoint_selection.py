@@ -121,6 +121,7 @@ class CheckpointSelection:
         if self.patience:
             self.best.restore()
             self._report(self.best.figures)
+            self.loop.metrics["best_step"] = self.best.best_step
 
     def _report(self, metrics: dict[str, float]) -> None:
         self.loop.metrics |= metrics

@@ -158,7 +158,6 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         "pairs": sum(sum(group.pair_counts) for group in training),
         "ties": sum(group.ties for group in training),
         "truncated_prompts": encoder.truncated,
-        **({"best_step": selection.best.best_step} if selection is not None else {}),
         "metrics": loop.metrics,
     }
 

@@ -107,7 +107,7 @@ def test_dpo_keeps_what_the_second_reward_model_prefers(models: Path, tmp_path: 
     place = max(range(len(second)), key=lambda number: second[number])
     assert result["metrics"]["held_out_second_reward"] == pytest.approx(second[place])
     assert result["metrics"]["held_out_kl"] <= 5.0
-    assert (result["best_step"] == 0) == is_unchanged(tmp_path, models)
+    assert (result["metrics"]["best_step"] == 0) == is_unchanged(tmp_path, models)
 
 
 def test_a_stopped_run_of_dpo_ends_with_the_same_weights(models: Path, tmp_path: Path):
@@ -126,7 +126,7 @@ def test_a_stopped_run_of_dpo_ends_with_the_same_weights(models: Path, tmp_path:
     ours, theirs = (load_file(at / "output" / "model.safetensors") for at in (stopped, whole))
     assert all(ours[name].equal(theirs[name]) for name in theirs)
     assert result["metrics"]["held_out_reward"] == expected["metrics"]["held_out_reward"]
-    assert result["best_step"] == expected["best_step"]
+    assert result["metrics"]["best_step"] == expected["metrics"]["best_step"]
 
 
 @pytest.mark.parametrize(
@@ -167,4 +167,4 @@ def test_a_policy_that_cannot_be_sampled_from_keeps_its_last_weights(models: Pat
     result, events = tastes.here(folder)
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
     assert "a sliding window" in warning
-    assert "best_step" not in result
+    assert "best_step" not in result["metrics"]
