@@ -219,8 +219,8 @@ class TrainingLoop:
         step."""
         if not every or self.steps_done >= self.total_steps:
             return False
-        steps = round(every) if every >= 1 else max(1, round(every * self.total_steps))
-        return self.steps_done % steps == 0
+        steps = every if every >= 1 else max(1.0, every * self.total_steps)
+        return self.steps_done == round(round(self.steps_done / steps) * steps)
 
     def _report(self, rate: float) -> None:
         steps = len(self._unreported)

@@ -38,6 +38,7 @@ from training.core.logprobs import response_logprobs
 from training.core.model_loading import recompute_activations
 from training.core.tokenization import EncodedGroup
 from training.core.train_pretrain import train_tokenizer
+from training.core.training_loop import TrainingLoop
 
 KINDS = ("pretrain", "sft", "reward", "dpo")
 
@@ -341,3 +342,27 @@ def test_no_tensorboard_without_the_setting(policy_folder: Path, tmp_path: Path)
     train(tmp_path, "sft", policy_folder, max_steps=1)
     assert not (tmp_path / "tensorboard").exists()
     assert not (tmp_path / "output" / "tensorboard").exists()
+
+
+@pytest.mark.parametrize(
+    ("every", "due"),
+    [
+        (0, []),
+        (4, [0, 4, 8, 12]),
+        (0.25, [0, 3, 6, 10]),  # never at the last step, and not just before it
+        (0.5, [0, 6]),
+        (0.01, list(range(13))),
+        (100, [0]),
+    ],
+)
+def test_what_is_done_every_few_steps_or_shares_of_a_run_is_due(
+    every: float, due: list[int], tmp_path: Path
+) -> None:
+    job = read_job(
+        write_job(tmp_path, "sft", data("sft"), model="none", config={"batch_size": 1, "max_steps": 13})
+    )
+    loop = TrainingLoop(job, job.config, torch.nn.Linear(2, 2), examples=24, events=Events(io.StringIO()))  # type: ignore[arg-type]
+    found = []
+    for loop.steps_done in range(14):
+        found += [loop.steps_done] if loop.is_due(every) else []
+    assert found == due
