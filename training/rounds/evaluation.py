@@ -165,8 +165,9 @@ def reward_by_kl(runs: Iterable[Run]) -> list[JsonObject]:
         points = []
         for values in run.metrics.values_list("values", flat=True):
             reward = values.get("held_out_reward", values.get("reward"))
-            if values.get("kl") is not None and reward is not None:
-                points.append([max(0.0, values["kl"]), reward])
+            kl = values.get("held_out_kl", values.get("kl"))
+            if kl is not None and reward is not None:
+                points.append([max(0.0, kl), reward])
         if points:
             curves.append({"run": run.pk, "name": str(run), "points": points})
     return curves

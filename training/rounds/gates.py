@@ -178,10 +178,11 @@ def _accuracy_text(pairs: int, *, fresh: bool) -> str:
 
 
 def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
-    """How far the reward model agrees with people beyond chance, over how far people agree with each other beyond chance.
+    """Whether the reward model agrees with people, beyond chance, for most of what people agree with each other.
 
     Where people may agree by chance alone, nothing can be compared with them. If enough of them judged the same answers to tell,
-    the round is held, since nobody knows then what the reward model has learned.
+    the round is held, since nobody knows then what the reward model has learned. Of their agreement the low end of its interval
+    counts: few repeated items say little about it, and a round is not held for their noise.
     """
     humans, interval = new.get("annotator_agreement"), new.get("annotator_agreement_interval")
     accuracy, comparisons = new.get("accuracy_where_repeated"), new.get("annotator_comparisons") or 0
@@ -200,25 +201,25 @@ def _human_agreement_gate(new: Report, settings: RoundSettings) -> Gate:
         passed = is_off or not is_known
         label = _("Compared with human agreement")
         return Gate("of_people", label, None, settings.of_people, passed, text % values, share=True)
-    ratio = None
-    if humans is not None and accuracy is not None:
-        ratio = round((accuracy - 0.5) / (humans - 0.5), 6)
+    minimum = 0.0 if is_off else 0.5
+    if humans is not None and not is_off:
+        minimum += settings.of_people * ((interval[0] if interval else humans) - 0.5)
     return _gate(
         "of_people",
         _("Compared with human agreement"),
-        ratio,
-        settings.of_people,
+        accuracy if humans is not None else None,
+        round(minimum, 6),
         is_minimum=True,
         sentence=_(
             "Where several annotators judged the same answers, they agree with each other on %(humans)s%(interval)s of %(n)s"
-            " pairs, and the reward model with them on %(share)s: beyond chance, that is %(ratio)s of their agreement. The"
-            " minimum is %(minimum)s."
+            " pairs, and the reward model with them on %(share)s. The minimum is %(minimum)s: beyond chance, %(part)s of the low"
+            " end of their agreement."
         )
         % {
             **values,
             "share": _percent(accuracy),
-            "ratio": _percent(ratio),
-            "minimum": _percent(settings.of_people),
+            "minimum": _percent(minimum),
+            "part": f"{settings.of_people:.0%}",
         },
         no_data=_("No two annotators judged the same held-out answers, so their agreement is unknown."),
     )
