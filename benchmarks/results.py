@@ -127,7 +127,7 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-active-learning` and `make bench-hostile-texts` from what they measured; nothing here is typed by hand.
+`make bench-loop-settings`, `make bench-active-learning` and `make bench-hostile-texts` from what they measured; nothing here is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
@@ -267,8 +267,8 @@ def loop_settings_section(values: dict[str, Any]) -> str:
         "Settings tried on the demo's rounds without the site (`benchmarks/loop_settings.py`). First, the policy after"
         " each round of DPO, by the hidden taste on 280 held-out prompts: its win rate over the first policy, the share of"
         " harmful requests that it follows, and the share of its answers with a false claim. `nll` is the weight of the"
-        " best answers' likelihood beside the preferences, `replay` adds earlier judgments of harmful prompts, and `first-"
-        " all` trains the first policy on all judgments so far."
+        " best answers' likelihood beside the preferences, `replay` adds earlier judgments of harmful prompts, and "
+        "`first-all` trains the first policy on all judgments so far."
     )
     rounds = range(len(values["policies"][0]["rounds"]))
     head = ["setting, seed", *(f"round {number + 1}: win / harm / wrong" for number in rounds)]
