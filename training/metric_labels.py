@@ -132,6 +132,12 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel("beta", _("KL weight"), _("Weight of the KL penalty.")),
         MetricLabel(
+            "threshold",
+            _("Reward threshold"),
+            _("Answers above it are learned from; 0 is the lowest and 1 the highest reward of all samples."),
+        ),
+        MetricLabel("selected", _("Selected answers"), _("Answers whose reward is above the threshold.")),
+        MetricLabel(
             "ece",
             _("Calibration error"),
             _("Expected difference of confidence and accuracy; 0 is best."),
@@ -168,7 +174,7 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         MetricLabel(
             "best_step",
             _("Best step"),
-            _("The step with the lowest held-out loss, whose weights were saved."),
+            _("The step with the best held-out score, whose weights were saved."),
         ),
         MetricLabel("lr", _("Learning rate"), _("The learning rate of the step.")),
         MetricLabel(
@@ -211,6 +217,11 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel("empty", _("Empty answers"), _("Answers without text, which were left out.")),
         MetricLabel("items", _("Items queued"), _("Prompts that entered the queue with their answers.")),
+        MetricLabel(
+            "improve_steps",
+            _("Improve steps"),
+            _("Rising reward thresholds that the policy was fine-tuned at."),
+        ),
         MetricLabel("steps", _("Steps"), _("Updates of the weights.")),
         MetricLabel("seconds", _("Seconds"), _("Duration.")),
         MetricLabel("tokens", _("Tokens"), _("Tokens that were processed.")),

@@ -33,7 +33,9 @@ from training.configs.rollouts import (
     PPOConfig,
     ReinforceConfig,
     RejectionConfig,
+    ReSTConfig,
     RolloutConfig,
+    SelectedResponsesConfig,
 )
 from training.configs.supervised import PretrainConfig, SFTConfig
 
@@ -52,11 +54,13 @@ __all__ = [
     "GradientConfig",
     "PPOConfig",
     "PretrainConfig",
+    "ReSTConfig",
     "ReinforceConfig",
     "RejectionConfig",
     "RewardConfig",
     "RolloutConfig",
     "SFTConfig",
+    "SelectedResponsesConfig",
     "TrainingConfig",
     "Value",
     "check_values",
@@ -69,7 +73,7 @@ KINDS: dict[str, type[Config]] = {
     config.kind: config
     for config in (
         *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
-        *(RejectionConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        *(RejectionConfig, ReSTConfig, PPOConfig, GRPOConfig, ReinforceConfig),
         *(GenerateConfig, EvaluateConfig),
     )
 }

@@ -121,6 +121,15 @@ RECIPES: dict[str, Recipe] = {
             (Reward(), Improve("rejection", _("Improve the policy by rejection sampling"))),
         ),
         Recipe(
+            "rest",
+            _("ReST"),
+            _(
+                "Several answers to each prompt, sampled once; fine-tuning on those with ever higher rewards, until held-out"
+                " prompts score no higher (Gulcehre et al. 2023)."
+            ),
+            (Reward(), Improve("rest", _("Improve the policy by ReST"))),
+        ),
+        Recipe(
             "reinforce",
             _("REINFORCE"),
             _(
