@@ -132,6 +132,13 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel("beta", _("KL weight"), _("Weight of the KL penalty.")),
         MetricLabel(
+            "instruction_probability",
+            _("Instruction recognised"),
+            # xgettext:no-python-format
+            _("How probable the instruction that an answer fulfils is, given the answer; 50% is chance."),
+            True,
+        ),
+        MetricLabel(
             "threshold",
             _("Reward threshold"),
             _("Answers above it are learned from; 0 is the lowest and 1 the highest reward of all samples."),

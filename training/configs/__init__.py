@@ -30,6 +30,7 @@ from training.configs.rollouts import (
     ClippedConfig,
     GradientConfig,
     GRPOConfig,
+    HindsightConfig,
     PPOConfig,
     ReinforceConfig,
     RejectionConfig,
@@ -52,6 +53,7 @@ __all__ = [
     "GRPOConfig",
     "GenerateConfig",
     "GradientConfig",
+    "HindsightConfig",
     "PPOConfig",
     "PretrainConfig",
     "ReSTConfig",
@@ -73,7 +75,7 @@ KINDS: dict[str, type[Config]] = {
     config.kind: config
     for config in (
         *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
-        *(RejectionConfig, ReSTConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        *(RejectionConfig, ReSTConfig, HindsightConfig, PPOConfig, GRPOConfig, ReinforceConfig),
         *(GenerateConfig, EvaluateConfig),
     )
 }

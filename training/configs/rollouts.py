@@ -1,4 +1,5 @@
-"""Settings of the kinds that learn from the policy's own responses: rejection sampling, ReST, PPO, GRPO, REINFORCE."""
+"""Settings of the kinds that learn from the policy's own responses: rejection sampling, ReST, Hindsight, PPO, GRPO,
+REINFORCE."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ from training.configs.fields import ConfigError, setting, split_names
 from training.configs.fields import gettext_noop as _
 
 MAX_THRESHOLDS = 20
+MAX_INSTRUCTION = 200
+"""Characters."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +140,8 @@ class GradientConfig(RolloutConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClippedConfig(GradientConfig):
-    """Settings of the methods with a clipped probability ratio, which take several steps on the same samples."""
+class RepeatedConfig(GradientConfig):
+    """Settings of the methods that can take several steps on the same samples."""
 
     updates: int = setting(
         1,
@@ -149,16 +152,6 @@ class ClippedConfig(GradientConfig):
     )
     reuse: int = setting(
         1, _("Epochs per rollout"), _("Passes over the samples of a rollout; Llama 2 used 1."), min=1, max=100
-    )
-    clip_low: float = setting(
-        0.2, _("Lower clip"), _("How far the probability ratio may fall below 1."), min=0.0, max=1.0
-    )
-    clip_high: float = setting(
-        0.2,
-        _("Upper clip"),
-        _("How far the probability ratio may rise above 1; DAPO used 0.28."),
-        min=0.0,
-        max=100.0,
     )
 
     @property
@@ -171,6 +164,22 @@ class ClippedConfig(GradientConfig):
             raise ConfigError(
                 "updates", _("must not exceed the prompts per rollout, %(limit)s."), limit=self.batch_size
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClippedConfig(RepeatedConfig):
+    """Settings of the methods with a clipped probability ratio."""
+
+    clip_low: float = setting(
+        0.2, _("Lower clip"), _("How far the probability ratio may fall below 1."), min=0.0, max=1.0
+    )
+    clip_high: float = setting(
+        0.2,
+        _("Upper clip"),
+        _("How far the probability ratio may rise above 1; DAPO used 0.28."),
+        min=0.0,
+        max=100.0,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -446,3 +455,73 @@ class ReSTConfig(SelectedResponsesConfig):
                 _("must be one to %(limit)s rising numbers from 0 to 1, separated by commas."),
                 limit=MAX_THRESHOLDS,
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HindsightConfig(RepeatedConfig):
+    """Hindsight instruction relabeling (Zhang et al. 2023)."""
+
+    kind: ClassVar[str] = "hindsight"
+    title: ClassVar[str] = "Hindsight"
+
+    learning_rate: float = setting(
+        1e-4,
+        _("Learning rate"),
+        _("Peak learning rate; the paper used 5e-4, with AdamW and no schedule."),
+        min=1e-9,
+        max=1.0,
+    )
+    samples: int = setting(
+        6,
+        _("Responses per prompt"),
+        _("Samples per prompt, under the good instruction."),
+        min=3,
+        max=1024,
+    )
+    good_instruction: str = setting(
+        "Give a good answer.",
+        _("Good instruction"),
+        _(
+            "A sentence put before the last message of the user, on a line of its own: in training, and wherever the model that"
+            " the run makes is used here."
+        ),
+    )
+    bad_instruction: str = setting(
+        "Give a bad answer.",
+        _("Bad instruction"),
+        _("The sentence for responses with low rewards, only used in training."),
+    )
+    compare: str = setting(
+        "prompt",
+        _("Rewards are compared"),
+        _(
+            "The top third of the responses gets the good instruction, the bottom third the bad one, the middle is left out:"
+            " prompt, among the responses to the same prompt; batch, among all of the rollout."
+        ),
+        choices=("prompt", "batch"),
+    )
+    label_smoothing: float = setting(
+        0.2,
+        _("Label smoothing"),
+        _("Of the next tokens and of the choice between the two instructions; the paper used 0.2."),
+        min=0.0,
+        max=0.49,
+    )
+    entropy_weight: float = setting(
+        0.001,
+        _("Entropy weight"),
+        _("Weight of the entropy of the next token, which is raised; the paper used 0.001."),
+        min=0.0,
+        max=10.0,
+    )
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        for name in ("good_instruction", "bad_instruction"):
+            text = getattr(self, name)
+            if not text.strip() or len(text) > MAX_INSTRUCTION or len(text.splitlines()) > 1:
+                raise ConfigError(
+                    name, _("must be one line of 1 to %(limit)s characters."), limit=MAX_INSTRUCTION
+                )
+        if self.good_instruction.strip() == self.bad_instruction.strip():
+            raise ConfigError("bad_instruction", _("must differ from the good instruction."))

@@ -18,7 +18,7 @@ from training.core.process_rank import is_main_process
 
 NEEDS_MODEL = {
     *("sft", "reward", "dpo", "generate", "evaluate"),
-    *("rejection", "rest", "ppo", "grpo", "reinforce"),
+    *("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce"),
 }
 
 

@@ -46,7 +46,7 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
         events.metrics(loop.steps_done, figures)
 
     def write(folder: Path) -> None:
-        save_policy(setup.policy, setup.tokenizer, folder)
+        save_policy(setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction)
         rows = [to_row(response, setup.encoder) for response in [*best, *earlier]]
         write_lines(folder / "best.jsonl", rows)
 

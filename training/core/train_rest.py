@@ -61,7 +61,12 @@ def train(job: Job, config: ReSTConfig, events: Events) -> dict[str, Any]:
             f"No response has a reward above the threshold {unmet:g}: the run ends after {len(steps)} Improve"
             f" {'step' if len(steps) == 1 else 'steps'}."
         )
-    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))
+    write_output(
+        job,
+        lambda folder: save_policy(
+            setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
+        ),
+    )
     return {
         "prompts": len(setup.training),
         "responses": len(responses),

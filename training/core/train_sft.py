@@ -21,6 +21,7 @@ from training.core.model_loading import (
     build_encoder,
     load_policy,
     load_tokenizer,
+    read_instruction,
     resolve_source,
     save_policy,
 )
@@ -43,7 +44,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
         events.warning(message)
     model = load_policy(source)
     check_logits(model)
-    encoder = build_encoder(model, tokenizer, config.max_length)
+    encoder = build_encoder(model, tokenizer, config.max_length, instruction=read_instruction(source))
     too_long, examples = LongRows(), []
     for c in conversations:
         try:
@@ -56,7 +57,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
 
     loop = TrainingLoop(job, config, model, examples=len(examples), events=events)
     fit(loop, model, passes, examples, config)
-    write_output(job, lambda folder: save_policy(model, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(model, tokenizer, folder, instruction=encoder.instruction))
     return {
         "conversations": len(examples),
         "truncated_prompts": encoder.truncated,

@@ -97,6 +97,7 @@ _ROLLOUTS: dict[str, Value] = {
 }
 REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}
 REST: dict[str, Value] = REJECTION | {"samples": 8}
+HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6}
 PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
 GRPO: dict[str, Value] = _ROLLOUTS
 REINFORCE: dict[str, Value] = _ROLLOUTS
@@ -111,6 +112,7 @@ def configs() -> dict[str, dict[str, Value]]:
         "dpo": DPO,
         "rejection": REJECTION,
         "rest": REST,
+        "hindsight": HINDSIGHT,
         "ppo": PPO,
         "grpo": GRPO,
         "reinforce": REINFORCE,

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
             name='Run',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('pretrain', 'Pre-training'), ('sft', 'Supervised fine-tuning'), ('reward', 'Reward model'), ('dpo', 'DPO'), ('rejection', 'Rejection sampling'), ('rest', 'ReST'), ('ppo', 'PPO'), ('grpo', 'GRPO'), ('reinforce', 'REINFORCE'), ('generate', 'Generation'), ('evaluate', 'Evaluation')], max_length=12)),
+                ('kind', models.CharField(choices=[('pretrain', 'Pre-training'), ('sft', 'Supervised fine-tuning'), ('reward', 'Reward model'), ('dpo', 'DPO'), ('rejection', 'Rejection sampling'), ('rest', 'ReST'), ('hindsight', 'Hindsight'), ('ppo', 'PPO'), ('grpo', 'GRPO'), ('reinforce', 'REINFORCE'), ('generate', 'Generation'), ('evaluate', 'Evaluation')], max_length=12)),
                 ('state', models.CharField(choices=[('queued', 'Queued'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('cancelled', 'Cancelled')], default='queued', max_length=9)),
                 ('config', models.JSONField(help_text='Every setting, resolved (training.configs).')),
                 ('inputs', models.JSONField(default=dict, help_text='What is not a setting: a file, the number of prompts, and so on.')),

@@ -87,6 +87,7 @@ class Run(models.Model):
         DPO = "dpo", "DPO"
         REJECTION = "rejection", _("Rejection sampling")
         REST = "rest", "ReST"
+        HINDSIGHT = "hindsight", _("Hindsight")
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         REINFORCE = "reinforce", "REINFORCE"

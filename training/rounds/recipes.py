@@ -130,6 +130,15 @@ RECIPES: dict[str, Recipe] = {
             (Reward(), Improve("rest", _("Improve the policy by ReST"))),
         ),
         Recipe(
+            "hindsight",
+            _("Hindsight"),
+            _(
+                "The policy learns its best answers under a good instruction and its worst under a bad one, and is then used with"
+                " the good one (Zhang et al. 2023)."
+            ),
+            (Reward(), Improve("hindsight", _("Improve the policy by Hindsight"))),
+        ),
+        Recipe(
             "reinforce",
             _("REINFORCE"),
             _(

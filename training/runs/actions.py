@@ -30,7 +30,10 @@ from training.registry.actions import current_model, names_in_use
 log = logging.getLogger(__name__)
 
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
-NEEDS_REWARD_MODEL = (Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE)
+NEEDS_REWARD_MODEL = (
+    *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
+    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE),
+)
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)

@@ -86,6 +86,12 @@ KIND_TEXTS = {
             "The policy samples several answers per prompt, and is fine-tuned in steps on ever fewer of them, the best."
         ),
     ),
+    Run.Kind.HINDSIGHT: KindText(
+        gettext_noop("Improve the policy (Hindsight)"),
+        gettext_noop(
+            "The policy learns its best answers under a good instruction and its worst under a bad one. In use it gets the good."
+        ),
+    ),
     Run.Kind.GENERATE: KindText(
         gettext_noop("Generate answers"),
         gettext_noop(

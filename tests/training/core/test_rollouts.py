@@ -195,6 +195,8 @@ RESUMED: dict[str, dict[str, Any]] = {
     for kind, config in METHODS.items()
 }
 RESUMED["rejection"] = TINY | {"batch_size": 2, "epochs": 2, "sample_tokens": 128, "checkpoint_every": 2}
+RESUMED["hindsight"] = TINY | {"samples": 3, "updates": 2, "reuse": 2, "compare": "batch", "epochs": 2}
+RESUMED["hindsight"] |= {"evaluate_every": 3, "patience": 9, "checkpoint_every": 3}
 RESUMED["rest"] = RESUMED["rejection"] | {"thresholds": "0.2, 0.6, 0.8", "patience": 2}
 
 
