@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from safetensors.torch import load_file
 from tests.training.core import tastes
 from training.configs import ConfigError, ReSTConfig, from_dict
 from training.core import train_rest
-from training.core.errors import BadInput
+from training.core.errors import BadInput, Stopped
+from training.core.events import Events
 from training.core.scored_samples import ScoredResponse
 from training.core.tokenization import EncodedGroup
 from training.core.train_rest import choose_batch, plan_improve_steps
@@ -177,3 +179,19 @@ def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do:
     figures = tastes.values(events, "held_out_reward")
     assert figures[-1] > figures[0] + 0.15
     assert figures[-1] == pytest.approx(max(figures), abs=1e-5)
+
+
+def test_a_run_ended_by_its_budget_and_stopped_before_its_output_learns_no_more(
+    models: Path, tmp_path: Path
+) -> None:
+    class StopsAfterAStep(Events):
+        def metrics(self, step: int, values: Any) -> None:
+            super().metrics(step, values)
+            self.stop_requested = self.stop_requested or "lr" in values
+
+    config = TINY | {"thresholds": "0.1, 0.7", "batch_size": 2, "max_tokens": 1}
+    job = tastes.job(tmp_path, "rest", models, tastes.prompts(10), config)
+    with pytest.raises(Stopped):
+        tastes.here(job, StopsAfterAStep(io.StringIO()))
+    _, events = tastes.here(job)
+    assert tastes.values(events, "lr") == []
