@@ -50,6 +50,8 @@ _ROLLOUTS = _BASE | {
 }
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "rejection": ("rejection", _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}),
+    "rest": ("rest", _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}),
+    "hindsight": ("hindsight", _ROLLOUTS | {"samples": 6}),
     "dpo": ("dpo", run_settings.DPO | {"checkpoint_every": 50}),
     "ipo": ("dpo", run_settings.DPO | {"checkpoint_every": 50, "loss": "ipo"}),
     "ppo": ("ppo", _ROLLOUTS),

@@ -132,6 +132,19 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel("beta", _("KL weight"), _("Weight of the KL penalty.")),
         MetricLabel(
+            "instruction_probability",
+            _("Instruction recognised"),
+            # xgettext:no-python-format
+            _("How probable the instruction that an answer fulfils is, given the answer; 50% is chance."),
+            True,
+        ),
+        MetricLabel(
+            "threshold",
+            _("Reward threshold"),
+            _("Answers above it are learned from; 0 is the lowest and 1 the highest reward of all samples."),
+        ),
+        MetricLabel("selected", _("Selected answers"), _("Answers whose reward is above the threshold.")),
+        MetricLabel(
             "ece",
             _("Calibration error"),
             _("Expected difference of confidence and accuracy; 0 is best."),
@@ -211,6 +224,11 @@ METRIC_LABELS: dict[str, MetricLabel] = {
         ),
         MetricLabel("empty", _("Empty answers"), _("Answers without text, which were left out.")),
         MetricLabel("items", _("Items queued"), _("Prompts that entered the queue with their answers.")),
+        MetricLabel(
+            "improve_steps",
+            _("Improve steps"),
+            _("Rising reward thresholds that the policy was fine-tuned at."),
+        ),
         MetricLabel("steps", _("Steps"), _("Updates of the weights.")),
         MetricLabel("seconds", _("Seconds"), _("Duration.")),
         MetricLabel("tokens", _("Tokens"), _("Tokens that were processed.")),

@@ -25,6 +25,8 @@ TINY: dict[str, dict[str, Any]] = {
     "grpo": {"max_steps": 2, "batch_size": 4, "samples": 2},
     "reinforce": {"max_steps": 2, "batch_size": 4, "samples": 2},
     "rejection": {"max_steps": 2, "batch_size": 4, "samples": 2},
+    "hindsight": {"max_steps": 2, "batch_size": 4, "samples": 3},
+    "rest": {"max_steps": 2, "batch_size": 4, "samples": 2},
 }
 LENIENT = {
     "judgments": 10,

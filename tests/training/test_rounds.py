@@ -157,6 +157,18 @@ class MovingTests(RoundTestCase):
         round.options["evaluations"] = 0
         assert ImprovePolicy().run_arguments(round, "improve-1").config == {}
 
+    def test_rest_has_a_rhythm_of_its_own_within_the_kl_gate(self) -> None:
+        round = play(self.start_round(evaluations=5, max_kl=30.0), until="improve-1")
+        for planned in round.plan:
+            if planned["name"] == "improve-1":
+                planned["parts"][0]["kind"] = "rest"
+        arguments = ImprovePolicy().run_arguments(round, "improve-1")
+        assert arguments.config == {"max_kl": 30.0}
+        round.options["evaluations"] = 0
+        assert ImprovePolicy().run_arguments(round, "improve-1").config == {"patience": 0}
+        round.configs["rest"] = {"patience": 2}
+        assert ImprovePolicy().run_arguments(round, "improve-1").config == {}
+
     def test_without_held_out_judgments_the_last_weights_are_kept(self) -> None:
         round = play(self.start_round(), until="improve-1")
         assert round.snapshot is not None

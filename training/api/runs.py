@@ -135,11 +135,11 @@ class RunIn(serializers.Serializer[Any]):
     reward_model = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="Its id, for rejection, ppo, grpo and reinforce. Left out, the current one is taken.",
+        help_text="Its id, for the kinds that learn from rewards. Left out, the current one is taken.",
     )
     inputs = serializers.DictField(
         required=False,
-        help_text="reward, dpo: `name` of the new model. rejection, ppo, grpo, reinforce: the same, and `prompts` and "
+        help_text="reward, dpo: `name` of the new model. Kinds that learn from rewards: the same, and `prompts` and "
         "`held_out`, how many training and held-out prompts at most. generate: `prompts` (how many), `split`, `publish` (put the "
         "answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share "
         "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the "

@@ -30,10 +30,13 @@ from training.configs.rollouts import (
     ClippedConfig,
     GradientConfig,
     GRPOConfig,
+    HindsightConfig,
     PPOConfig,
     ReinforceConfig,
     RejectionConfig,
+    ReSTConfig,
     RolloutConfig,
+    SelectedResponsesConfig,
 )
 from training.configs.supervised import PretrainConfig, SFTConfig
 
@@ -50,13 +53,16 @@ __all__ = [
     "GRPOConfig",
     "GenerateConfig",
     "GradientConfig",
+    "HindsightConfig",
     "PPOConfig",
     "PretrainConfig",
+    "ReSTConfig",
     "ReinforceConfig",
     "RejectionConfig",
     "RewardConfig",
     "RolloutConfig",
     "SFTConfig",
+    "SelectedResponsesConfig",
     "TrainingConfig",
     "Value",
     "check_values",
@@ -69,7 +75,7 @@ KINDS: dict[str, type[Config]] = {
     config.kind: config
     for config in (
         *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
-        *(RejectionConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        *(RejectionConfig, ReSTConfig, HindsightConfig, PPOConfig, GRPOConfig, ReinforceConfig),
         *(GenerateConfig, EvaluateConfig),
     )
 }

@@ -241,8 +241,8 @@ def evaluate_every_setting(help: str) -> Any:
     return setting(0.0, _("Evaluate every (steps)"), help, min=0.0, max=1e6)
 
 
-def patience_setting(help: str) -> Any:
-    return setting(0, _("Early-stopping patience"), help, min=0, max=100_000)
+def patience_setting(help: str, default: int = 0) -> Any:
+    return setting(default, _("Early-stopping patience"), help, min=0, max=100_000)
 
 
 def max_kl_setting() -> Any:

@@ -31,6 +31,8 @@ JOB_HANDLERS = {
     "reward": ("train_reward", "train"),
     "dpo": ("train_dpo", "train"),
     "rejection": ("train_rejection", "train"),
+    "rest": ("train_rest", "train"),
+    "hindsight": ("train_hindsight", "train"),
     "ppo": ("train_ppo", "train"),
     "grpo": ("train_grpo", "train"),
     "reinforce": ("train_reinforce", "train"),

@@ -161,20 +161,24 @@ class Passes:
         the order is that of `items`.
         """
         is_padded = self.layout == "rows"
-        lay_out = rows_layout if is_padded else shared_layout
         micro: list[G] = []
         count = width = 0
         for item in sorted(items, key=lambda item: -item.encoded.longest) if is_padded else items:
             size = len(item.encoded.responses) if is_padded else item.encoded.tokens
             if micro and (count + size) * (width if is_padded else 1) > self.max_tokens:
-                yield micro, lay_out([item.encoded for item in micro], self.device)
+                yield micro, self.lay_out([item.encoded for item in micro])
                 micro, count = [], 0
             if not micro:
                 width = item.encoded.longest
             micro.append(item)
             count += size
         if micro:
-            yield micro, lay_out([item.encoded for item in micro], self.device)
+            yield micro, self.lay_out([item.encoded for item in micro])
+
+    def lay_out(self, groups: Sequence[EncodedGroup]) -> Batch:
+        """All the groups in one pass."""
+        lay_out = rows_layout if self.layout == "rows" else shared_layout
+        return lay_out(groups, self.device)
 
 
 @torch.no_grad()

@@ -85,9 +85,14 @@ class CheckpointSelection:
         self.best = EarlyStopping(loop, patience)
 
     def evaluate_if_due(self) -> None:
-        """Call it before every step; it ends the run that is out of patience, with a warning."""
+        """Call it before every step: `evaluate_or_stop` where due."""
+        if self.loop.is_due(self.every):
+            self.evaluate_or_stop()
+
+    def evaluate_or_stop(self) -> None:
+        """Evaluate the present weights; end the run that is then out of patience, with a warning."""
         loop = self.loop
-        if not (self.setup.held_out and loop.is_due(self.every)):
+        if not self.setup.held_out:
             return
         self.evaluate()
         if self.patience and self.best.exhausted:

@@ -111,7 +111,7 @@ def read_rankings(path: Path, *, ranks_required: bool = True) -> list[Ranking]:
 
 
 def read_rollout_prompts(path: Path, *, with_answers: bool = False) -> list[RolloutPrompt]:
-    """The prompts of a rejection, ppo, grpo or reinforce job; a prompt may not be in both splits, and ids are unique.
+    """The prompts of a job whose policy learns from its own responses; a prompt may not be in both splits, and ids are unique.
 
     with_answers: whether rows with an answer, which may repeat an id, are allowed.
     """

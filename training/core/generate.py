@@ -21,7 +21,14 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, fsync, write_lines, write_output
 from training.core.logprobs import check_logits
-from training.core.model_loading import autocast, build_encoder, load_policy, load_tokenizer, resolve_source
+from training.core.model_loading import (
+    autocast,
+    build_encoder,
+    load_policy,
+    load_tokenizer,
+    read_instruction,
+    resolve_source,
+)
 from training.core.sampling import check_shared_cache, end_token_ids, response_seed, sample_responses
 from training.core.tokenization import EncodedGroup, warn_of_truncation
 
@@ -65,7 +72,7 @@ def _from_model(
         events.warning(message)
     model: Any = load_policy(source)
     check_logits(model)
-    encoder = build_encoder(model, tokenizer, config.max_length)
+    encoder = build_encoder(model, tokenizer, config.max_length, instruction=read_instruction(source))
     length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(

@@ -16,7 +16,10 @@ from training.core.errors import BadInput
 from training.core.events import json_safe
 from training.core.process_rank import is_main_process
 
-NEEDS_MODEL = {"sft", "reward", "dpo", "generate", "evaluate", "rejection", "ppo", "grpo", "reinforce"}
+NEEDS_MODEL = {
+    *("sft", "reward", "dpo", "generate", "evaluate"),
+    *("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce"),
+}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ the first chunks, up to a bound, are stored for the backward pass; those of the 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,6 +51,20 @@ def vocabulary_logits(policy: Any, hidden: Tensor) -> Tensor:
     return cap * torch.tanh(logits / cap) if cap else logits
 
 
+def token_figures(policy: Any, batch: Batch) -> Tensor:
+    """(N, 3) for every response token, response after response, in float32 or wider: its log-prob, the mean log-prob of all
+    tokens in its place, and the entropy of their distribution."""
+
+    def of_chunk(hidden: Tensor, label: Tensor) -> Tensor:
+        logits = vocabulary_logits(policy, hidden)
+        logprobs = torch.log_softmax(logits.to(torch.promote_types(logits.dtype, torch.float32)), -1)
+        own = logprobs.gather(-1, label[:, None]).squeeze(-1)
+        return torch.stack([own, logprobs.mean(-1), -(logprobs.exp() * logprobs).sum(-1)], -1)
+
+    hidden = hidden_states(policy.base_model, batch)[batch.predictor]
+    return _in_chunks(policy, of_chunk, hidden, batch.label)
+
+
 def label_logprobs(policy: Any, hidden: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
     """(N,) log-probs of the (N,) ids `label` given (N, D) hidden states, in float32 or wider; of logits over `temperature`."""
 
@@ -61,6 +76,13 @@ def label_logprobs(policy: Any, hidden: Tensor, label: Tensor, temperature: floa
         logprobs: Tensor = _LabelLogprobs.apply(logits, label)  # type: ignore[no-untyped-call]
         return logprobs
 
+    return _in_chunks(policy, of_chunk, hidden, label)
+
+
+def _in_chunks(
+    policy: Any, of_chunk: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, label: Tensor
+) -> Tensor:
+    """`of_chunk(hidden, label)`, computed and stored as the top of this module describes."""
     width = policy.config.get_text_config().vocab_size
     rows = max(MIN_CHUNK_ROWS, CHUNK_LOGITS // width)
     chunks: list[Tensor] = []

@@ -1,5 +1,5 @@
-"""Losses of preferences as pure functions of named tensors. Each returns one value per pair, or per label; the caller takes
-the mean."""
+"""Losses of preferences as pure functions of named tensors. Each returns one value per pair, label or response; the caller
+takes the mean."""
 
 from __future__ import annotations
 
@@ -57,3 +57,30 @@ def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, probability: Tens
     """
     h, target = (chosen - rejected) / beta, 1 / (2 * beta)
     return probability * (h - target) ** 2 + (1 - probability) * (h + target) ** 2
+
+
+def hindsight_loss(
+    logprob: Tensor,
+    vocabulary_logprob: Tensor,
+    entropy: Tensor,
+    opposite_logprob: Tensor,
+    *,
+    smoothing: float,
+    entropy_weight: float,
+) -> Tensor:
+    """Loss of responses under the instruction that they fulfil rather than the opposite one; (K,).
+
+    With e = smoothing and q = P / (P + P'), where P = exp(logprob) and P' = exp(opposite_logprob):
+
+        -(1 - e) logprob - e vocabulary_logprob - (1 - e) log q - e log(1 - q) - entropy_weight * entropy
+
+    Zhang et al. 2023 (Hindsight Instruction Relabeling), section 4: cross-entropy with label smoothing, a contrast of the
+    instructions, and an entropy bonus. q is the sigmoid of the difference of the log-probs. They are means over a response's
+    tokens: of sums, q would be 0 or 1 for any long response, and have no gradient.
+
+    logprob, opposite_logprob: (K,) of the response under either instruction. vocabulary_logprob: (K,) the mean log-prob of all
+        tokens of the vocabulary. entropy: (K,) of the next token. All are means over the response's tokens.
+    """
+    cross_entropy = -(1 - smoothing) * logprob - smoothing * vocabulary_logprob
+    contrast = preference_loss(logprob, opposite_logprob, probability=1 - smoothing)
+    return cross_entropy + contrast - entropy_weight * entropy

@@ -28,6 +28,9 @@ from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 REWARD_HEAD = "head.safetensors"
 """The file that makes a model directory a reward model."""
 
+INSTRUCTION_FILE = "hindsight.json"
+"""The file of a policy that was trained with an instruction, which is put before every prompt: `{"instruction": "..."}`."""
+
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
 
@@ -171,17 +174,38 @@ def load_tokenizer(source: str, setting: str = "model") -> tuple[PreTrainedToken
 
 
 def build_encoder(
-    model: Any, tokenizer: PreTrainedTokenizerBase, max_length: int, setting: str = "model"
+    model: Any,
+    tokenizer: PreTrainedTokenizerBase,
+    max_length: int,
+    setting: str = "model",
+    instruction: str = "",
 ) -> Encoder:
-    """An encoder for sequences of `max_length` tokens, or fewer if the model, that of `setting`, has fewer positions."""
+    """An encoder for sequences of `max_length` tokens, or fewer if the model, that of `setting`, has fewer positions.
+    instruction: what a policy's prompts begin with (`read_instruction`)."""
     length = max_row_length(model, max_length)
-    return Encoder(tokenizer, length, "max_length" if length == max_length else setting)
+    return Encoder(tokenizer, length, "max_length" if length == max_length else setting, instruction)
 
 
-def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write a model directory that `load_policy` and transformers read."""
+def read_instruction(source: str, setting: str = "model") -> str:
+    """The instruction that a policy's directory names; empty without one, and for models by hub id."""
+    path = Path(source) / INSTRUCTION_FILE
+    if not path.is_file():
+        return ""
+    try:
+        instruction = json.loads(path.read_text(encoding="utf-8"))["instruction"]
+    except (ValueError, KeyError, TypeError):
+        instruction = None
+    if not isinstance(instruction, str):
+        raise BadInput(f"{INSTRUCTION_FILE} of the model {source} names no instruction.", setting=setting)
+    return instruction
+
+
+def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, instruction: str) -> None:
+    """Write a model directory that `load_policy` and transformers read, and the instruction that its prompts need, if any."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    if instruction:
+        (folder / INSTRUCTION_FILE).write_text(json.dumps({"instruction": instruction}), encoding="utf-8")
 
 
 def max_row_length(model: nn.Module, limit: int) -> int:

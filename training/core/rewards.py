@@ -88,10 +88,13 @@ class RewardScorer:
     def encode(self, group: RolloutGroup) -> EncodedGroup:
         """The responses as this model reads them: the sampled ids if the tokenizers agree, else the ids of their text.
 
-        A response that was cut has no end token either way.
+        A response that was cut has no end token either way. An instruction to the policy is no part of the prompt.
         """
         if self.shares_tokens:
-            return group.encoded
+            if not self.policy.instruction:
+                return group.encoded
+            prompt = self.encoder.encode_prompt(group.source.prompt, max_tokens=self.max_prompt_tokens)
+            return EncodedGroup(prompt, group.encoded.responses)
         texts = [self.policy.decode(response) for response in group.encoded.responses]
         prompt, responses = self.encoder.encode_group(group.source.prompt, texts, line=group.source.line)
         ended = zip(responses, group.finished, strict=True)

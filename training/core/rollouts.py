@@ -33,6 +33,7 @@ from training.core.model_loading import (
     device,
     load_policy,
     load_tokenizer,
+    read_instruction,
     resolve_source,
 )
 from training.core.rewards import CheckStop, Rewards, RewardScorer, RolloutGroup
@@ -75,9 +76,18 @@ class Setup(Sampling):
 
 
 def load_setup(
-    job: Job, config: RolloutConfig, events: Events, prompts: Sequence[RolloutPrompt], *, reference: bool
+    job: Job,
+    config: RolloutConfig,
+    events: Events,
+    prompts: Sequence[RolloutPrompt],
+    *,
+    reference: bool,
+    instruction: str | None = None,
 ) -> Setup:
-    """Load the models of a run and encode the prompts to sample for. Raises BadInput for what is not supported."""
+    """Load the models of a run and encode the prompts to sample for. Raises BadInput for what is not supported.
+
+    instruction: what the policy's prompts begin with, in place of the model's own.
+    """
     source = resolve_source(job.model or "", job.folder)
     reference_source = resolve_source(job.reference, job.folder, "reference") if job.reference else source
     tokenizer, warnings = load_tokenizer(source)
@@ -85,7 +95,12 @@ def load_setup(
         events.warning(message)
     policy: Any = load_policy(source)
     check_logits(policy)
-    encoder = build_encoder(policy, tokenizer, config.max_length)
+    own_instruction = read_instruction(source)
+    if instruction is None:
+        instruction = own_instruction
+    elif own_instruction not in ("", instruction):
+        events.warning(f"The model's instruction, “{own_instruction}”, is replaced with “{instruction}”.")
+    encoder = build_encoder(policy, tokenizer, config.max_length, instruction=instruction)
     length = encoder.max_length
     if config.max_new_tokens >= length:
         raise BadInput(

@@ -44,13 +44,18 @@ class Encoder:
     """A tokenizer with its end token and a maximum sequence length.
 
     limit_source: the setting that the limit comes from: `max_length`, or that of a model with fewer positions.
-    truncated: the number of prompts that were cut so far.
+    truncated: the number of prompts that were cut so far. instruction: what is put before the last message of the user in every
+    prompt, or nothing.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, max_length: int, limit_source: str = "max_length"
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_length: int,
+        limit_source: str = "max_length",
+        instruction: str = "",
     ) -> None:
-        self.tokenizer = tokenizer
+        self.tokenizer, self.instruction = tokenizer, instruction
         self.max_length, self.limit_source = max_length, limit_source
         self.end_id = _find_end_token(tokenizer)
         self.truncated = 0
@@ -66,7 +71,7 @@ class Encoder:
         """Ids of the prompt; if there are more than `max_tokens`, the oldest are cut, but never the BOS."""
         try:
             rendered = self.tokenizer.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=False
+                with_instruction(messages, self.instruction), add_generation_prompt=True, tokenize=False
             )
         except Exception as error:  # noqa: BLE001 - a template may raise anything
             raise BadInput(f"The model's chat template refuses a conversation: {error}") from None
@@ -116,6 +121,16 @@ class Encoder:
                 tokens=longest,
             )
         return EncodedGroup(self.encode_prompt(messages, max_tokens=self.max_length - longest), encoded)
+
+
+def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
+    """The messages, with the instruction as a line before the last message of the user; without one, before the last message."""
+    if not instruction:
+        return messages
+    places = [place for place, message in enumerate(messages) if message["role"] == "user"]
+    place = places[-1] if places else len(messages) - 1
+    changed = messages[place] | {"content": f"{instruction}\n{messages[place]['content']}"}
+    return [*messages[:place], changed, *messages[place + 1 :]]
 
 
 def warn_of_truncation(encoder: Encoder, events: Events) -> None:

@@ -33,6 +33,7 @@ from training.core.model_loading import (
     device,
     load_policy,
     load_tokenizer,
+    read_instruction,
     resolve_source,
     save_policy,
 )
@@ -64,7 +65,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         events.warning(message)
     policy = load_policy(source)
     check_logits(policy)
-    encoder = build_encoder(policy, tokenizer, config.max_length)
+    encoder = build_encoder(policy, tokenizer, config.max_length, instruction=read_instruction(source))
     too_long = LongRows()
     groups = group_rankings(rankings, encoder, too_long)
     too_long.report(len(rankings), config.too_long_share, encoder, events)
@@ -152,7 +153,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             held_out, rewards_of, passes, loop.raise_if_stopped
         )
         events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
-    write_output(job, lambda folder: save_policy(policy, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
     return {
         "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
         "pairs": sum(sum(group.pair_counts) for group in training),

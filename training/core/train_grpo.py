@@ -97,7 +97,12 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
             sums |= kl_metrics(torch.cat(divergences))
         loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))
+    write_output(
+        job,
+        lambda folder: save_policy(
+            setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
+        ),
+    )
     return {
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,

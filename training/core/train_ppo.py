@@ -121,7 +121,10 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             sums["clipped"] += float(is_clipped(here, old, advantages, low=low, high=high).sum()) / tokens
         loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(job, lambda folder: save_policy(policy, setup.tokenizer, folder))
+    write_output(
+        job,
+        lambda folder: save_policy(policy, setup.tokenizer, folder, instruction=setup.encoder.instruction),
+    )
     return {
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,

@@ -27,6 +27,7 @@ from training.core.model_loading import (
     load_policy,
     load_tokenizer,
     max_row_length,
+    read_instruction,
     resolve_source,
     save_policy,
 )
@@ -49,6 +50,7 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
     texts = read_texts(job.data)
     tokenizer: PreTrainedTokenizerBase
     model: Any
+    instruction = ""
     if job.model is None:
         if config.lora_rank:
             raise BadInput(
@@ -63,6 +65,7 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
         for message in warnings:
             events.warning(message)
         model = load_policy(source)
+        instruction = read_instruction(source)
         check_logits(model)
         if (limit := max_row_length(model, config.block_length)) < config.block_length:
             raise BadInput(
@@ -87,7 +90,7 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
             micro_loss.backward()  # type: ignore[no-untyped-call]
             loss += micro_loss.item()
         loop.step({"loss": loss}, tokens=count)
-    write_output(job, lambda folder: save_policy(model, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(model, tokenizer, folder, instruction=instruction))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"parameters": parameters, "metrics": loop.metrics}
 

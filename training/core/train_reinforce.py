@@ -80,7 +80,12 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
             loss += micro_loss.item()
         loop.step(rollout.metrics | {"loss": loss}, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder))
+    write_output(
+        job,
+        lambda folder: save_policy(
+            setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
+        ),
+    )
     return {
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,

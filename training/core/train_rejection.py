@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import torch
-from torch import Tensor
+from typing import Any
 
 from training.configs import RejectionConfig
 from training.core.checkpoint_selection import evaluate_held_out
@@ -21,18 +18,11 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, write_lines, write_output
 from training.core.model_loading import save_policy
-from training.core.rollouts import Setup, chunk_prompts, group_responses, load_setup, sample_policy
-from training.core.tokenization import EncodedGroup, Encoder
+from training.core.rollouts import Setup, load_setup
+from training.core.scored_samples import ScoredResponse, sample_scored
+from training.core.tokenization import Encoder
 from training.core.train_sft import fit
 from training.core.training_loop import TrainingLoop
-
-
-class BestResponse(NamedTuple):
-    """A response to learn from. encoded: its prompt and that one response. reward: None if an earlier round gave none."""
-
-    source: RolloutPrompt
-    encoded: EncodedGroup
-    reward: float | None
 
 
 def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
@@ -56,7 +46,7 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
         events.metrics(loop.steps_done, figures)
 
     def write(folder: Path) -> None:
-        save_policy(setup.policy, setup.tokenizer, folder)
+        save_policy(setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction)
         rows = [to_row(response, setup.encoder) for response in [*best, *earlier]]
         write_lines(folder / "best.jsonl", rows)
 
@@ -69,59 +59,12 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
     }
 
 
-def best_of_k(setup: Setup, loop: TrainingLoop) -> tuple[list[BestResponse], dict[str, float | None]]:
-    """The best response to every training prompt, in their order, and metrics of all samples.
-
-    Results are stored in the checkpoint, so that a resumed run does not sample them again from a policy that has changed.
-    """
-    best: dict[int, BestResponse] = {}
-    totals = torch.zeros(4, dtype=torch.float64)  # rewards, tokens, ended, responses
-    for number, chunk in enumerate(chunk_prompts(setup.training, setup.config)):
-        if f"best.{number}.tokens" not in loop.extra:
-            loop.extra |= {
-                f"best.{number}.{name}": value for name, value in _sample_best(setup, chunk, loop).items()
-            }
-        part = {
-            name: loop.extra[f"best.{number}.{name}"] for name in ("tokens", "lengths", "rewards", "totals")
-        }
-        totals += part["totals"]
-        responses = torch.split(part["tokens"], part["lengths"].tolist())
-        for place, ids, reward in zip(chunk, responses, part["rewards"].tolist(), strict=True):
-            prompt = setup.training[place]
-            best[place] = BestResponse(prompt.source, EncodedGroup(prompt.ids, [ids.tolist()]), reward)
-    rewards, tokens, ended, count = totals.tolist()
-    in_order = [best[place] for place in range(len(setup.training))]
-    return in_order, {
-        "reward": rewards / count,
-        "reward_best": sum(response.reward or 0.0 for response in in_order) / len(in_order),
+def best_of_k(setup: Setup, loop: TrainingLoop) -> tuple[list[ScoredResponse], dict[str, float | None]]:
+    """The best response to every training prompt, in their order, and metrics of all samples."""
+    best, metrics = sample_scored(setup, loop, lambda rewards: rewards.argmax(1, keepdim=True))
+    return best, metrics | {
+        "reward_best": sum(response.reward or 0.0 for response in best) / len(best),
         "kl_bon": best_of_k_divergence(setup.config.samples),
-        "length": tokens / count,
-        "ended": ended / count,
-    }
-
-
-def _sample_best(setup: Setup, chunk: list[int], loop: TrainingLoop) -> dict[str, Tensor]:
-    """The best responses to the training prompts at the positions `chunk`, as tokens, lengths and rewards, and the totals
-    of all samples."""
-    prompts = [setup.training[place] for place in chunk]
-    sampled = sample_policy(setup, prompts, 0, loop)
-    groups = group_responses(
-        prompts,
-        [response.token_ids for response in sampled],
-        [response.finished for response in sampled],
-    )
-    rewards = setup.rewards(groups, loop.raise_if_stopped)
-    chosen = rewards.view(len(prompts), -1).argmax(1)
-    best = [group.encoded.responses[k] for group, k in zip(groups, chosen.tolist(), strict=True)]
-    tokens = sum(group.response_tokens for group in groups)
-    ended = sum(response.finished for response in sampled)
-    return {
-        "tokens": torch.tensor([token for ids in best for token in ids]),
-        "lengths": torch.tensor([len(ids) for ids in best]),
-        "rewards": rewards.view(len(prompts), -1).gather(1, chosen[:, None]).squeeze(1),
-        "totals": torch.tensor(
-            [float(rewards.double().sum()), tokens, ended, len(rewards)], dtype=torch.float64
-        ),
     }
 
 
@@ -130,13 +73,13 @@ def best_of_k_divergence(samples: int) -> float:
     return math.log(samples) - (samples - 1) / samples
 
 
-def from_earlier_round(row: RolloutPrompt, encoder: Encoder) -> BestResponse:
+def from_earlier_round(row: RolloutPrompt, encoder: Encoder) -> ScoredResponse:
     """The best response of an earlier round, by its sampled ids if the row has them and they still decode to its text."""
     encoded = encoder.encode_group(row.prompt, [row.answer or ""], [row.token_ids], line=row.line)
-    return BestResponse(row, encoded, row.reward)
+    return ScoredResponse(row, encoded, row.reward)
 
 
-def to_row(response: BestResponse, encoder: Encoder) -> dict[str, Any]:
+def to_row(response: ScoredResponse, encoder: Encoder) -> dict[str, Any]:
     """A line of best.jsonl, which is also a row of the next round's data."""
     [ids] = response.encoded.responses
     text = encoder.decode(ids) if response.source.answer is None else response.source.answer

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from training.configs import RejectionConfig, SFTConfig
+from training.configs import SelectedResponsesConfig, SFTConfig
 from training.core.batching import G, Passes
 from training.core.data import read_conversations
 from training.core.errors import TooLong
@@ -21,6 +21,7 @@ from training.core.model_loading import (
     build_encoder,
     load_policy,
     load_tokenizer,
+    read_instruction,
     resolve_source,
     save_policy,
 )
@@ -43,7 +44,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
         events.warning(message)
     model = load_policy(source)
     check_logits(model)
-    encoder = build_encoder(model, tokenizer, config.max_length)
+    encoder = build_encoder(model, tokenizer, config.max_length, instruction=read_instruction(source))
     too_long, examples = LongRows(), []
     for c in conversations:
         try:
@@ -56,7 +57,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
 
     loop = TrainingLoop(job, config, model, examples=len(examples), events=events)
     fit(loop, model, passes, examples, config)
-    write_output(job, lambda folder: save_policy(model, tokenizer, folder))
+    write_output(job, lambda folder: save_policy(model, tokenizer, folder, instruction=encoder.instruction))
     return {
         "conversations": len(examples),
         "truncated_prompts": encoder.truncated,
@@ -65,20 +66,35 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
 
 
 def fit(
-    loop: TrainingLoop, model: Any, passes: Passes, examples: Sequence[G], config: SFTConfig | RejectionConfig
+    loop: TrainingLoop,
+    model: Any,
+    passes: Passes,
+    examples: Sequence[G],
+    config: SFTConfig | SelectedResponsesConfig,
 ) -> None:
     """Take all steps of a run that maximises the likelihood of each group's responses."""
     for batch in loop.batches(examples):
-        targets = sum(len(response) for example in batch for response in example.encoded.responses)
-        loss = 0.0
-        for _, inputs in loop.passes(passes, batch):
-            loop.raise_if_stopped()
-            with autocast(config.precision):
-                logprobs = token_logprobs(model, inputs)
-            if config.reduction == "token":
-                micro_loss = -logprobs.sum() / targets
-            else:
-                micro_loss = -(logprobs / inputs.lengths[inputs.owner]).sum() / len(batch)
-            micro_loss.backward()  # type: ignore[no-untyped-call]
-            loss += micro_loss.item()
-        loop.step({"loss": loss}, tokens=sum(example.encoded.tokens for example in batch))
+        take_step(loop, model, passes, batch, config)
+
+
+def take_step(
+    loop: TrainingLoop,
+    model: Any,
+    passes: Passes,
+    batch: Sequence[G],
+    config: SFTConfig | SelectedResponsesConfig,
+) -> None:
+    """Take one step that raises the likelihood of the responses in `batch`."""
+    targets = sum(len(response) for example in batch for response in example.encoded.responses)
+    loss = 0.0
+    for _, inputs in loop.passes(passes, batch):
+        loop.raise_if_stopped()
+        with autocast(config.precision):
+            logprobs = token_logprobs(model, inputs)
+        if config.reduction == "token":
+            micro_loss = -logprobs.sum() / targets
+        else:
+            micro_loss = -(logprobs / inputs.lengths[inputs.owner]).sum() / len(batch)
+        micro_loss.backward()  # type: ignore[no-untyped-call]
+        loss += micro_loss.item()
+    loop.step({"loss": loss}, tokens=sum(example.encoded.tokens for example in batch))

@@ -42,7 +42,7 @@ class TrainingLoop:
     whole batch where they are computed, and summed over passes and processes.
 
     steps_done, total_steps: optimizer steps. tokens: trained on so far. extra: further tensors of the checkpoint, which the
-    training method owns. metrics: the last reported values.
+    training method owns. metrics: the last reported values. rate_factor: what a training method multiplies the learning rate by.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class TrainingLoop:
         self.total_steps = config.max_steps or self.steps_per_epoch * config.epochs
         self.extra: dict[str, Tensor] = {}
         self.metrics: dict[str, float | None] = {}
+        self.rate_factor = 1.0
         self._unreported: list[tuple[dict[str, float], int, float]] = []  # metrics, tokens, seconds of a step
         torch.manual_seed(config.seed)
         if config.lora_rank:
@@ -118,7 +119,7 @@ class TrainingLoop:
         Raises Stopped, after writing a checkpoint, if the run was told to stop; BadInput if the loss is not finite.
         """
         config = self.config
-        rate = learning_rate(self.steps_done, self.total_steps, config)
+        rate = self.rate_factor * learning_rate(self.steps_done, self.total_steps, config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         values, norm, seconds, stop = self._reduce(values, config.max_grad_norm or math.inf)
@@ -169,6 +170,12 @@ class TrainingLoop:
         if fraction >= 1 and self.steps_done:
             self.total_steps = self.steps_done
         return fraction
+
+    def set_steps(self, steps: int) -> None:
+        """Set the number of steps, where it is known only after the run has started. The budgets still end it earlier."""
+        self.total_steps = min(steps, self.config.max_steps or steps)
+        if steps:
+            self._apply_budget(self._from_main_process(self._elapsed_seconds()))
 
     @staticmethod
     def _from_main_process(value: float) -> float:

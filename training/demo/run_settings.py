@@ -96,6 +96,8 @@ _ROLLOUTS: dict[str, Value] = {
     "weight_decay": 0.0,
 }
 REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}
+REST: dict[str, Value] = REJECTION | {"samples": 8}
+HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6}
 PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
 GRPO: dict[str, Value] = _ROLLOUTS
 REINFORCE: dict[str, Value] = _ROLLOUTS
@@ -109,6 +111,8 @@ def configs() -> dict[str, dict[str, Value]]:
         "reward": REWARD,
         "dpo": DPO,
         "rejection": REJECTION,
+        "rest": REST,
+        "hindsight": HINDSIGHT,
         "ppo": PPO,
         "grpo": GRPO,
         "reinforce": REINFORCE,

@@ -86,6 +86,8 @@ class Run(models.Model):
         REWARD = "reward", _("Reward model")
         DPO = "dpo", "DPO"
         REJECTION = "rejection", _("Rejection sampling")
+        REST = "rest", "ReST"
+        HINDSIGHT = "hindsight", _("Hindsight")
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         REINFORCE = "reinforce", "REINFORCE"

@@ -121,6 +121,24 @@ RECIPES: dict[str, Recipe] = {
             (Reward(), Improve("rejection", _("Improve the policy by rejection sampling"))),
         ),
         Recipe(
+            "rest",
+            _("ReST"),
+            _(
+                "Several answers to each prompt, sampled once; fine-tuning on those with ever higher rewards, until held-out"
+                " prompts score no higher (Gulcehre et al. 2023)."
+            ),
+            (Reward(), Improve("rest", _("Improve the policy by ReST"))),
+        ),
+        Recipe(
+            "hindsight",
+            _("Hindsight"),
+            _(
+                "The policy learns its best answers under a good instruction and its worst under a bad one, and is then used with"
+                " the good one (Zhang et al. 2023)."
+            ),
+            (Reward(), Improve("hindsight", _("Improve the policy by Hindsight"))),
+        ),
+        Recipe(
             "reinforce",
             _("REINFORCE"),
             _(

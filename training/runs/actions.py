@@ -30,7 +30,10 @@ from training.registry.actions import current_model, names_in_use
 log = logging.getLogger(__name__)
 
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
-NEEDS_REWARD_MODEL = (Run.Kind.REJECTION, Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE)
+NEEDS_REWARD_MODEL = (
+    *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
+    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE),
+)
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
@@ -70,8 +73,8 @@ def start_run(
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
             items that are a comparison of two responses instead of a ranking of all), `priority`. pretrain, sft:
-            `data`, the name of a file in the core's format below the artifacts' `texts` folder. rejection, ppo, grpo,
-            reinforce: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
+            `data`, the name of a file in the core's format below the artifacts' `texts` folder. Kinds that need a reward
+            model: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
             its `name`. Kinds with a snapshot: `imported`, whether they use its imported judgments: `exclude`, `include` (by
             default, if there are any; only to train) or `only`. generate: `ask`, a single prompt whose responses are not
             saved in the project. In rounds: `answers` (ids of runs whose responses are scored, in place of a snapshot),

@@ -24,6 +24,8 @@ MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
     Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
     Run.Kind.REJECTION: ("samples", "temperature", "max_new_tokens"),
+    Run.Kind.REST: ("samples", "thresholds", "epochs"),
+    Run.Kind.HINDSIGHT: ("good_instruction", "bad_instruction", "epochs"),
     Run.Kind.PPO: ("beta", "epochs", "learning_rate"),
     Run.Kind.GRPO: ("beta", "samples", "epochs"),
     Run.Kind.REINFORCE: ("beta", "baseline", "epochs"),

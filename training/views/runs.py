@@ -80,6 +80,18 @@ KIND_TEXTS = {
             "The policy samples several answers per prompt, and is fine-tuned on the one with the highest reward."
         ),
     ),
+    Run.Kind.REST: KindText(
+        gettext_noop("Improve the policy (ReST)"),
+        gettext_noop(
+            "The policy samples several answers per prompt, and is fine-tuned in steps on ever fewer of them, the best."
+        ),
+    ),
+    Run.Kind.HINDSIGHT: KindText(
+        gettext_noop("Improve the policy (Hindsight)"),
+        gettext_noop(
+            "The policy learns its best answers under a good instruction and its worst under a bad one. In use it gets the good."
+        ),
+    ),
     Run.Kind.GENERATE: KindText(
         gettext_noop("Generate answers"),
         gettext_noop(

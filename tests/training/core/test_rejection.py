@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.core import tastes
-from training.core import train_rejection
+from training.core import scored_samples
 from training.core.batching import rows_layout
 from training.core.errors import BadInput
 from training.core.logprobs import token_logprobs
@@ -39,10 +39,10 @@ def test_the_best_of_every_prompts_responses_is_learned(
     models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     seen: list[tuple[list[RolloutGroup], torch.Tensor]] = []
-    real = train_rejection._sample_best
+    real = scored_samples._sample_chunk
     config = TINY | {"missing_end_penalty": 0.25, "sample_tokens": 200}
 
-    def sampled(setup: Any, chunk: list[int], loop: Any) -> Any:
+    def sampled(setup: Any, chunk: list[int], loop: Any, choose: Any) -> Any:
         scorer = setup.rewards
 
         class Listening:
@@ -52,11 +52,11 @@ def test_the_best_of_every_prompts_responses_is_learned(
 
         setup.rewards = Listening()
         try:
-            return real(setup, chunk, loop)
+            return real(setup, chunk, loop, choose)
         finally:
             setup.rewards = scorer
 
-    monkeypatch.setattr(train_rejection, "_sample_best", sampled)
+    monkeypatch.setattr(scored_samples, "_sample_chunk", sampled)
     asked = tastes.prompts(10)
     result, events = tastes.here(tastes.job(tmp_path, "rejection", models, asked, config))
     assert len(seen) > 1, "in several chunks"

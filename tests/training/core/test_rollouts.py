@@ -193,7 +193,11 @@ def test_both_layouts_and_any_passes_learn_the_same(kind: str, models: Path, tmp
 RESUMED: dict[str, dict[str, Any]] = {
     kind: TINY | config | {"epochs": 2, "evaluate_every": 3, "patience": 9, "checkpoint_every": 3}
     for kind, config in METHODS.items()
-} | {"rejection": TINY | {"batch_size": 2, "epochs": 2, "sample_tokens": 128, "checkpoint_every": 2}}
+}
+RESUMED["rejection"] = TINY | {"batch_size": 2, "epochs": 2, "sample_tokens": 128, "checkpoint_every": 2}
+RESUMED["hindsight"] = TINY | {"samples": 3, "updates": 2, "reuse": 2, "compare": "batch", "epochs": 2}
+RESUMED["hindsight"] |= {"evaluate_every": 3, "patience": 9, "checkpoint_every": 3}
+RESUMED["rest"] = RESUMED["rejection"] | {"thresholds": "0.2, 0.6, 0.8", "patience": 2}
 
 
 @pytest.mark.parametrize("kind", RESUMED)

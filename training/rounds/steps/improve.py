@@ -68,11 +68,11 @@ def has_held_out(round: Round) -> bool:
 def checkpoint_selection(round: Round, kind: str) -> dict[str, Any]:
     """The arguments with which a run keeps the best of its weights. The loop's own settings for its runs come first."""
     settings = settings_of(round)
-    config = {
-        "evaluate_every": 1 / settings.evaluations,
-        "patience": PATIENCE,
-        "max_kl": settings.max_kl,
-    }
+    config: dict[str, Any] = {"max_kl": settings.max_kl}
+    if (
+        kind != Run.Kind.REST
+    ):  # it evaluates after each of its Improve steps, and stops at the first that is no better
+        config |= {"evaluate_every": 1 / settings.evaluations, "patience": PATIENCE}
     own = round.configs.get(kind, {})
     return {
         "config": {name: value for name, value in config.items() if name not in own},
@@ -146,4 +146,6 @@ class ImprovePolicy(RunStep):
                 arguments["reference"] = round.loop.first_policy
             if settings.evaluations and has_held_out(round):
                 arguments |= checkpoint_selection(round, kind)
+            elif kind == Run.Kind.REST and "patience" not in round.configs.get(kind, {}):
+                arguments["config"] = {"patience": 0}
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
