@@ -42,7 +42,7 @@ def test_an_invalid_setting_is_located(configs: Configs, kind: str, sentence: st
     [
         {},
         {"*": {"patience": 2, "evaluate_every": 5}},
-        {"*": {"patience": 2}, "reward": {"evaluate_every": 5}},
+        {"*": {"patience": 2}, "reward": {"evaluate_every": 5}, "dpo": {"evaluate_every": 0.5}},
         {"*": {"evaluate_every": 5}, "reward": {"patience": 2}},
         {"ppo": {"samples": 4}},
     ],

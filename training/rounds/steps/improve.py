@@ -69,11 +69,9 @@ def checkpoint_selection(round: Round, kind: str) -> dict[str, Any]:
     """The arguments with which a run keeps the best of its weights. The loop's own settings for its runs come first."""
     settings = settings_of(round)
     config: dict[str, Any] = {"max_kl": settings.max_kl}
-    if (
-        kind != Run.Kind.REST
-    ):  # it evaluates after each of its Improve steps, and stops at the first that is no better
+    if kind != Run.Kind.REST:  # ReST evaluates after each of its Improve steps
         config |= {"evaluate_every": 1 / settings.evaluations, "patience": PATIENCE}
-    own = round.configs.get(kind, {})
+    own = round.configs.get("*", {}) | round.configs.get(kind, {})
     return {
         "config": {name: value for name, value in config.items() if name not in own},
         "reward_model": round.output_of("reward"),
