@@ -72,7 +72,6 @@ def train(job: Job, config: ReSTConfig, events: Events) -> dict[str, Any]:
         "responses": len(responses),
         "improve_steps": sum(step.start < loop.steps_done for step in steps),
         "truncated_prompts": setup.encoder.truncated,
-        **({"best_step": selection.best.best_step} if config.patience and has_held_out else {}),
         "metrics": loop.metrics | metrics,
     }
 

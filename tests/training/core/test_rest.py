@@ -133,7 +133,7 @@ def test_the_run_ends_when_the_score_no_longer_rises_and_keeps_the_best_weights(
         second_reward_model=str(tmp_path / "dislikes"),
     )
     result, events = tastes.here(job)
-    assert (result["improve_steps"], result["best_step"]) == (1, 0)
+    assert (result["improve_steps"], result["metrics"]["best_step"]) == (1, 0)
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
     assert "the second reward on held-out prompts did not rise in 1 evaluations" in warning
     before, after, _ = tastes.values(events, "held_out_reward")
@@ -156,7 +156,7 @@ def test_without_held_out_prompts_all_improve_steps_are_taken(models: Path, tmp_
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
     assert "no held-out prompts" in warning
     assert result["improve_steps"] == 2
-    assert "best_step" not in result
+    assert "best_step" not in result["metrics"]
 
 
 def test_max_steps_ends_the_run_within_an_improve_step(models: Path, tmp_path: Path) -> None:
