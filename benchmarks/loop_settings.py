@@ -2,7 +2,7 @@
 what keeps a policy harmless and right.
 
     python -m benchmarks.loop_settings [--seeds 0,1] [--policies default,nll-replay] [--rewards default,base-2] [--rounds 2,4]
-        [--report]
+        [--taste first]
 
 In each round the policy answers prompts, simulated people rank the answers, and DPO on the judgments gives the next policy: a
 chain of policies for each of `POLICIES`, measured by the hidden preferences on held-out prompts. Each of `REWARDS` trains a
@@ -11,7 +11,7 @@ often people would agree with it, beside how often they would agree with the bes
 the noise of the simulated ones, so that only prompts and training leave chance to the figures.
 
 Everything is a job directory under var/loop-settings, done by `python -m training.core` without Django; finished jobs are not
-run again. `--report` only reads finished ones.
+run again.
 """
 
 from __future__ import annotations
@@ -223,7 +223,8 @@ def main() -> None:
             chain = Chain(seed, name, options.taste)
             chain.play(ROUNDS)
             rows = [chain.figures(number) for number in range(1, ROUNDS)]
-            policies.append({"setting": name, "seed": seed, "rounds": rows})
+            title = name if options.taste == "first" else f"{name}, {options.taste} taste"
+            policies.append({"setting": title, "seed": seed, "rounds": rows})
             print(name, options.taste, seed, json.dumps(rows), flush=True)
     rewards = []
     for name in filter(None, options.rewards.split(",")):

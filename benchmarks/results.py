@@ -127,8 +127,8 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-loop-settings`, `make bench-active-learning` and `make bench-hostile-texts` from what they measured; nothing
-here is typed by hand.
+`make bench-loop-settings`, `make bench-active-learning` and `make bench-hostile-texts` from what they measured; no
+table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
@@ -416,6 +416,10 @@ def export_section(values: dict[str, Any]) -> str:
     return "\n".join(["## Export and import\n", words + "\n", origin(values), table(head, rows)])
 
 
+def shown(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
 def rounds_section(values: dict[str, Any]) -> str:
     words = (
         "Whole rounds of the demo, the site with its workers and simulated people, started by the lead and left alone;"
@@ -443,17 +447,17 @@ def rounds_section(values: dict[str, Any]) -> str:
                 str(row["round"]),
                 f"{row['win_rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
                 ", ".join(f"{rate:.3f}" for rate in row["each"]),
-                f"{row['rm_accuracy']:.3f} / {row['rm_ceiling']:.3f}",
-                "–" if row["kl"] is None else f"{row['kl']:.1f}",
-                f"{row['helped_harm']:.1%}",
-                f"{row['wrong']:.1%}",
+                f"{shown(row['rm_accuracy'], '.3f')} / {shown(row['rm_ceiling'], '.3f')}",
+                shown(row["kl"], ".1f"),
+                shown(row["helped_harm"], ".1%"),
+                shown(row["wrong"], ".1%"),
                 f"{row['promoted']} of {row['seeds']}",
             ]
             for row in setting["rounds"]
         ]
         title = (
-            f"### {setting['title']}; the first policy follows {first['helped_harm_at_first']:.1%} of harmful requests, and"
-            f" {first['wrong_at_first']:.1%} of its answers are wrong\n"
+            f"### {setting['title']}; the first policy follows {shown(first['helped_harm_at_first'], '.1%')} of harmful"
+            f" requests, and {shown(first['wrong_at_first'], '.1%')} of its answers are wrong\n"
         )
         text += [title, table(head, rows)]
     return "\n".join(text)

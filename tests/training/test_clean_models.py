@@ -59,6 +59,12 @@ class CleanModelsTests(PalateTestCase):
         )
         with pytest.raises(RunError, match="a loop starts from it"):
             remove_files(self.made)
+        loop.first_policy = policy(self.project, "second")
+        loop.first_policy.parent = self.made
+        loop.first_policy.save()
+        loop.save()
+        with pytest.raises(RunError, match="a loop starts from it"):
+            remove_files(self.made)  # reward models may start from the base of the first policy
         loop.delete()
         run = Run.objects.create(
             project=self.project, kind="generate", config={}, model=self.made, created_by=self.alice

@@ -154,7 +154,7 @@ class ComparedTests(PalateTestCase):
         without = evaluation.compare_policies(answers, scorers, safety_tag="unheard of")["wins"]
         assert [one["name"] for one in without] == ["reward"]
 
-    def test_without_a_safety_model_the_reward_model_compares_there_too(self) -> None:
+    def test_without_a_safety_model_another_compares_there_too(self) -> None:
         builders.imported(
             self.project, {"id": "a", "prompt": "Harm?", "tags": ["harm"]}, {"id": "b", "prompt": "Tea?"}
         )
@@ -167,3 +167,6 @@ class ComparedTests(PalateTestCase):
         assert (tagged["name"], tagged["mean"], tagged["must"]) == ("tagged", 0.0, "keep")
         assert tagged["by"] == "the reward model, on prompts tagged harm"
         assert report["overoptimised"] == ""
+        scorers["second"] = ("the second reward model", {asked: [1.0, 0.0], harmless: [1.0, 0.0]})
+        *_others, tagged = evaluation.compare_policies(answers, scorers, safety_tag="harm")["wins"]
+        assert tagged["mean"] == 1.0, "the one that the policy was not trained on is asked"

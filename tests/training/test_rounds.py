@@ -112,20 +112,24 @@ class MovingTests(RoundTestCase):
         )
         assert count_new_judgments(round) == 5
 
-    def test_dpo_trains_on_all_judgments_or_the_new_ones(self) -> None:
-        round = play(self.start_round(), until="improve-1")
-        for number, held_out in ((2, 7), (3, 14)):
-            round.snapshot = Snapshot.objects.create(
-                project=self.policy_project,
-                number=number,
-                counts={"judgments_held_out": held_out},
-                last_judgment=10 * number,
-                created_by=self.alice,
-            )
-        for learn_from, after in (("all", None), ("new", 20)):
-            round.options["learn_from"] = learn_from
-            arguments = ImprovePolicy().run_arguments(round, "improve-1")
-            assert arguments.inputs.get("after") == after
+    def test_dpo_trains_on_all_judgments_or_on_those_since_its_policy_was_made(self) -> None:
+        first = play(self.start_round(learn_from="new"), until="promotion")
+        assert ImprovePolicy().run_arguments(first, "improve-1").inputs["after"] == 0
+        play(transitions.decide(first, self.alice, "promoted"), until="none")
+        judge_items(self.policy_project, self.alice, 10)
+        rejected = play(transitions.start_round(loop=first.loop, creator=self.alice), until="promotion")
+        learned = first.snapshot.last_judgment  # type: ignore[union-attr]
+        assert ImprovePolicy().run_arguments(rejected, "improve-1").inputs["after"] == learned
+        play(transitions.decide(rejected, self.alice, "rejected"), until="none")
+        judge_items(self.policy_project, self.alice, 10)
+        third = play(transitions.start_round(loop=first.loop, creator=self.alice), until="improve-1")
+        assert ImprovePolicy().run_arguments(third, "improve-1").inputs["after"] == learned, (
+            "not the rejected"
+        )
+        third.options["start"] = "first"
+        assert ImprovePolicy().run_arguments(third, "improve-1").inputs["after"] == 0
+        third.options["learn_from"] = "all"
+        assert "after" not in ImprovePolicy().run_arguments(third, "improve-1").inputs
 
     def test_reward_models_start_from_the_first_policy_or_its_base(self) -> None:
         round = play(self.start_round(), until="rewards")
@@ -154,6 +158,13 @@ class MovingTests(RoundTestCase):
         assert "patience" not in ImprovePolicy().run_arguments(round, "improve-1").config, (
             "the lead's comes first"
         )
+        round.configs["dpo"] = {"evaluate_every": 0}
+        assert ImprovePolicy().run_arguments(round, "improve-1").config == {"max_kl": 30.0, "patience": 0}
+        round.configs["dpo"] = {}
+        round.options["evaluations"] = 1
+        assert ImprovePolicy().run_arguments(round, "improve-1").config["evaluate_every"] < 1, (
+            "1 is every step"
+        )
         round.options["evaluations"] = 0
         assert ImprovePolicy().run_arguments(round, "improve-1").config == {}
 
@@ -180,8 +191,12 @@ class MovingTests(RoundTestCase):
         round = play(self.start_round(judgments=20, learn_from="new", safety_tag="harm"), until="improve-1")
         assert round.snapshot is not None
         prompt_of = {row["judgment"]: row["prompt_id"] for row in snapshots.read_rankings(round.snapshot)}
-        oldest, *_, last, new, newest = sorted(prompt_of)
-        Prompt.objects.filter(external_id=prompt_of[oldest]).update(tags=["harm"])
+        train = set(Prompt.objects.filter(split="train").values_list("external_id", flat=True))
+        oldest = min(pk for pk, prompt in prompt_of.items() if prompt in train)
+        held_out = min(pk for pk, prompt in prompt_of.items() if prompt not in train)
+        *_, last, new, newest = sorted(prompt_of)
+        tagged = [prompt_of[oldest], prompt_of[held_out]]
+        Prompt.objects.filter(external_id__in=tagged).update(tags=["harm"])
         round.snapshot = snapshots.create_snapshot(project=self.policy_project, creator=self.alice)
         inputs = ImprovePolicy().run_arguments(round, "improve-1").inputs | {"after": last}
         run = start_run(

@@ -135,7 +135,7 @@ class RunIn(serializers.Serializer[Any]):
     reward_model = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="Its id, for the kinds that learn from rewards. Left out, the current one is taken.",
+        help_text="Its id, for the kinds that learn from rewards, and dpo with `patience`. Left out, the current one is taken.",
     )
     inputs = serializers.DictField(
         required=False,

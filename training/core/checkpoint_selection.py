@@ -3,11 +3,12 @@
 A policy that is trained on a reward model scores ever higher by it, and at some point no longer by anybody else (Gao et al.
 2023). The second reward model, trained on other judgments, notices: on the way the policy answers held-out prompts, and the run
 keeps the weights whose answers the second reward model scores highest, among those within the KL budget. Without a second one
-the reward itself decides. The policy before the first step is among them.
+the reward itself decides. The policy before the first step is among them. While none are within the budget, the run goes on.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import NamedTuple
@@ -98,8 +99,8 @@ class CheckpointSelection:
         if self.patience and self.best.exhausted:
             loop.events.warning(
                 f"Stopped early at step {loop.steps_done} of {loop.total_steps}: the"
-                f" {'second reward' if self.setup.second else 'reward'} on held-out prompts did not rise in"
-                f" {self.patience} evaluations."
+                f" {'second reward' if self.setup.second else 'reward'} on held-out prompts did not rise"
+                f"{' within the KL budget' if self.max_kl else ''} in {self.patience} evaluations."
             )
             loop.total_steps = loop.steps_done
             self.finish()
@@ -112,21 +113,27 @@ class CheckpointSelection:
         figures = evaluate_held_out(self.setup, self.loop)
         self._report(figures.metrics())
         if self.patience:
-            within = not self.max_kl or figures.kl is None or figures.kl <= self.max_kl
+            is_within = not self.max_kl or figures.kl is None or figures.kl <= self.max_kl
             score = figures.reward if figures.second_reward is None else figures.second_reward
             assert score is not None
-            self.best.record(-score if within else float("inf"), figures.metrics())
+            if is_within or self.best.loss < math.inf:
+                self.best.record(-score if is_within else math.inf, figures.metrics())
 
     def finish(self) -> None:
-        """The last evaluation, called before the loop ends; with patience, then restore the best weights and report their
-        figures."""
+        """The last evaluation, called before the loop ends; with patience, then restore the best weights, whose figures are the
+        run's last."""
         if not self.setup.held_out:
             return
         self.evaluate()
-        if self.patience:
-            self.best.restore()
-            self._report(self.best.figures)
-            self.loop.metrics["best_step"] = self.best.best_step
+        if not self.patience:
+            return
+        if self.best.loss == math.inf:
+            self.loop.events.warning(
+                f"At no evaluation were the weights within {self.max_kl:g} nats of the reference: the last are kept."
+            )
+            return
+        self.best.restore()
+        self.loop.metrics |= self.best.figures | {"best_step": self.best.best_step}
 
     def _report(self, metrics: dict[str, float]) -> None:
         self.loop.metrics |= metrics

@@ -9,6 +9,7 @@ Left out: new samples while training (online DPO); rounds of the site do that be
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -187,15 +188,17 @@ def held_out_sampling(
     reference: Any,
     groups: Sequence[PreferenceGroup],
 ) -> Sampling:
-    """What it takes to let the policy answer the prompts of held-out rankings: at most HELD_OUT_PROMPTS of them, with answers as
-    long as the longest of all rankings. Raises BadInput without any."""
-    first_rankings = {tuple(group.encoded.prompt): group.rankings[0] for group in groups if group.held_out}
+    """What it takes to let the policy answer the prompts of held-out rankings: HELD_OUT_PROMPTS of them at random, with
+    answers as long as nearly all of the rankings'. Raises BadInput without any."""
+    by_prompt = {tuple(group.encoded.prompt): group.rankings[0] for group in groups if group.held_out}
+    first_rankings = list(by_prompt.values())
     if not first_rankings:
         raise BadInput(
             "Early stopping needs held-out judgments, and there are none; set patience to 0.",
             setting="patience",
         )
-    longest = max(len(response) for group in groups for response in group.encoded.responses)
+    lengths = sorted(len(response) for group in groups for response in group.encoded.responses)
+    usual = lengths[int(0.95 * (len(lengths) - 1))]
     sampling = RolloutConfig(
         seed=config.seed,
         precision=config.precision,
@@ -203,8 +206,10 @@ def held_out_sampling(
         batch_tokens=config.batch_tokens,
         layout=config.layout,
         samples=SAMPLES,
-        max_new_tokens=min(longest, encoder.max_length - 1),
+        max_new_tokens=min(usual, encoder.max_length // 2),
     )
+    rng = random.Random(config.seed)  # noqa: S311 - a draw to be repeated, not a secret
+    chosen = rng.sample(first_rankings, min(HELD_OUT_PROMPTS, len(first_rankings)))
     prompts = [
         EncodedPrompt(
             RolloutPrompt(
@@ -218,9 +223,9 @@ def held_out_sampling(
                 token_ids=None,
                 reward=None,
             ),
-            list(ids)[-(encoder.max_length - sampling.max_new_tokens) :],
+            encoder.encode_prompt(ranking.prompt, max_tokens=encoder.max_length - sampling.max_new_tokens),
         )
-        for number, (ids, ranking) in enumerate(list(first_rankings.items())[:HELD_OUT_PROMPTS])
+        for number, ranking in enumerate(chosen)
     ]
     return Sampling(
         job=job,

@@ -147,7 +147,7 @@ def reason_to_keep(version: ModelVersion) -> str:
     """Why a model's files may not be removed; empty if they may be."""
     if version.current:
         return _("it is current")
-    if Loop.objects.filter(first_policy=version).exists():
+    if Loop.objects.filter(Q(first_policy=version) | Q(first_policy__parent=version)).exists():
         return _("a loop starts from it")
     about = Q(policy_before=version) | Q(policy_after=version)
     if Round.objects.filter(about, state__in=Round.OPEN_STATES).exists():

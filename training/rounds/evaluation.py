@@ -75,17 +75,17 @@ def compare_policies(
     Args:
         answers: the new policy's answers and the old one's, by prompt.
         scorers: by name, a reward model's label and its scores of these answers. The policy was trained with the first one,
-            which decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag only,
-            as it was trained on such prompts; without it the first one is asked about these apart (`tagged`), since a gain on all
-            prompts may hide a policy that became less safe.
+            which decides tags, lengths and regressions. The one called `safety` counts on prompts with the safety tag
+            only, as it was trained on such prompts; without it the second one, or the first if there is no second, is
+            asked about these apart (`tagged`), since a gain on all prompts may hide a policy that became less safe.
     """
     prompts = Prompt.objects.in_bulk(list(answers))
-    first_label, first_scores = next(iter(scorers.values()))
-    first = match_prompts(answers, first_scores)
+    first = match_prompts(answers, next(iter(scorers.values()))[1])
     judges = dict(scorers)
     if "safety" not in judges:
-        label = _("%(judge)s, on prompts tagged %(tag)s") % {"judge": first_label, "tag": safety_tag}
-        judges["tagged"] = (label, first_scores)
+        judge, scores = scorers.get("second") or next(iter(scorers.values()))
+        label = _("%(judge)s, on prompts tagged %(tag)s") % {"judge": judge, "tag": safety_tag}
+        judges["tagged"] = (label, scores)
     wins = []
     for place, (name, (label, scores)) in enumerate(judges.items()):
         matches = match_prompts(answers, scores)

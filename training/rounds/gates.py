@@ -56,7 +56,9 @@ def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
             for text, share in (
                 (_("Accuracy of at least %(share)s on new held-out judgments."), settings.min_accuracy),
                 (
-                    _("At least %(share)s of the annotators' agreement with each other, beyond chance."),
+                    _(
+                        "At least %(share)s of the annotators' agreement with each other, beyond chance, at its low end."
+                    ),
                     settings.of_people,
                 ),
                 (_("At most %(share)s less accurate than the old reward model."), settings.may_lose),

@@ -165,9 +165,10 @@ class RoundSettings:
         4,
         _("Evaluations while training"),
         _(
-            "How often the policy answers held-out prompts while it is trained. The weights that are kept are those whose answers"
-            " the second reward model prefers, within the KL gate; after two evaluations without better ones the run ends. 0: the"
-            " last weights are kept."
+            "How often the policy answers held-out prompts while it is trained, beside before the first step. The weights"
+            " that are kept are those whose answers the second reward model prefers (or the first, where the second knows"
+            " no more than chance), within the KL gate; after two evaluations without better ones the run ends. ReST has"
+            " one after each of its steps. 0: the last weights are kept."
         ),
         min=0,
         max=1000,
@@ -210,7 +211,7 @@ class RoundSettings:
         _("Gate: human agreement"),
         _(
             "Where several annotators judged the same answers: the reward model's agreement with them beyond chance, as a share"
-            " of theirs with each other; 0: off."
+            " of theirs with each other, at the low end of its interval; 0: off."
         ),
         min=0.0,
         max=2.0,

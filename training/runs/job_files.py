@@ -65,8 +65,8 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
         splits = {"train": "held_out", "held_out": "train"}
     for row in snapshots.read_rankings(run.snapshot, with_imported=True):
         split = splits[row["split"]]
-        is_old = row["judgment"] <= after and safety_tag not in row["tags"]
-        if is_old or not _uses(run, row, split):
+        is_replayed = safety_tag in row["tags"] and split == Prompt.Split.TRAIN
+        if (row["judgment"] <= after and not is_replayed) or not _uses(run, row, split):
             continue
         safe = [response.get("safe") for response in row["responses"]]
         criteria = _ratings_by_criterion(row, criterion_names)
@@ -149,8 +149,11 @@ def _rollout_prompts(run: Run) -> Iterator[JsonObject]:
     needs_baseline = run.config.get("reward") != "score"
     safety_tag = run.inputs.get("safety_tag")
     for split, limit in ((Prompt.Split.TRAIN, "prompts"), (Prompt.Split.HELD_OUT, "held_out")):
-        prompts = select_prompts(run.project, split=split, seed=run.pk)[: run.inputs.get(limit)]
+        prompts = select_prompts(run.project, split=split, seed=run.pk)
         baselines = _first_responses(prompts) if needs_baseline else {}
+        if needs_baseline:
+            prompts = [prompt for prompt in prompts if prompt.pk in baselines]
+        prompts = prompts[: run.inputs.get(limit)]
         for prompt in prompts:
             row: JsonObject = {"id": prompt.pk, "prompt": prompt.messages, "split": split}
             if safety_tag in prompt.tags:

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.processes import StartError, site
+from training.demo.preferences import TASTES
 from training.rounds.recipes import RECIPES
 
 
@@ -21,9 +22,7 @@ class Command(BaseCommand):
         parser.add_argument("--rounds", type=int, default=2)
         parser.add_argument("--recipe", default="dpo", choices=list(RECIPES))
         parser.add_argument("--seed", type=int, default=0)
-        parser.add_argument(
-            "--taste", default="first", choices=["first", "second"], help="what the annotators like"
-        )
+        parser.add_argument("--taste", default="first", choices=list(TASTES), help="what the annotators like")
         parser.add_argument(
             "--lead",
             default="obeys",

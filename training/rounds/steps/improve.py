@@ -8,6 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from training.models import ModelVersion, Round, Run
+from training.rounds import run_configs
 from training.rounds.recipes import Demonstrations, Improve
 from training.rounds.settings import settings_of
 from training.rounds.steps.base import (
@@ -18,10 +19,11 @@ from training.rounds.steps.base import (
     RunStep,
     new_model_name,
 )
-from training.rounds.steps.reward_models import last_seen_judgment
 
 PATIENCE = 2
 """Evaluations without better weights after which a run ends."""
+SMALLEST_KL = 1e-6
+"""A gate of 0 nats, for runs, to which 0 is no limit."""
 HELD_OUT_PROMPTS = 64
 """Held-out prompts at most that the policy answers at each evaluation."""
 
@@ -35,6 +37,13 @@ def starting_policy(round: Round) -> ModelVersion:
         case "base":
             return first.parent or first
     return round.policy_before
+
+
+def last_learned_judgment(round: Round) -> int:
+    """The last judgment that the starting policy may have learned from: the last of the round's that made it; 0 if no round did.
+    What people judged in rounds that were rejected since is new to it."""
+    made = round.loop.rounds.filter(policy_after=starting_policy(round), snapshot__isnull=False)
+    return made.values_list("snapshot__last_judgment", flat=True).order_by("number").last() or 0
 
 
 def reference_policy(round: Round) -> ModelVersion:
@@ -66,14 +75,24 @@ def has_held_out(round: Round) -> bool:
 
 
 def checkpoint_selection(round: Round, kind: str) -> dict[str, Any]:
-    """The arguments with which a run keeps the best of its weights. The loop's own settings for its runs come first."""
+    """The arguments with which a run keeps the best of its weights; its own settings in the loop come first."""
     settings = settings_of(round)
-    config: dict[str, Any] = {"max_kl": settings.max_kl}
-    if kind != Run.Kind.REST:  # ReST evaluates after each of its Improve steps
-        config |= {"evaluate_every": 1 / settings.evaluations, "patience": PATIENCE}
-    own = round.configs.get("*", {}) | round.configs.get(kind, {})
+    own = run_configs.merged(round.configs, kind, {})
+    config: dict[str, Any] = {"patience": 0}
+    if settings.evaluations and has_held_out(round):
+        config = {"max_kl": max(settings.max_kl, SMALLEST_KL)}
+        if kind != Run.Kind.REST:  # ReST evaluates after each of its Improve steps
+            # below 1, as 1 is every step
+            config |= {"evaluate_every": min(1 / settings.evaluations, 0.99), "patience": PATIENCE}
+            if own.get("evaluate_every") == 0:
+                config["patience"] = 0
+    elif kind != Run.Kind.REST:
+        config = {}
+    config = {name: value for name, value in config.items() if name not in own}
+    if not {**config, **own}.get("patience", int(kind == Run.Kind.REST)):
+        return {"config": config}
     return {
-        "config": {name: value for name, value in config.items() if name not in own},
+        "config": config,
         "reward_model": round.output_of("reward"),
         "second_reward_model": round.output_of("second") if knows_more_than_chance(round) else None,
     }
@@ -126,11 +145,7 @@ class ImprovePolicy(RunStep):
         elif kind == Run.Kind.DPO:
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
-                assert round.snapshot is not None
-                inputs |= {
-                    "after": last_seen_judgment(round, round.snapshot),
-                    "safety_tag": settings.safety_tag,
-                }
+                inputs |= {"after": last_learned_judgment(round), "safety_tag": settings.safety_tag}
         else:
             inputs |= {
                 "prompts": settings.learn_prompts,
@@ -142,8 +157,5 @@ class ImprovePolicy(RunStep):
         if kind not in (Run.Kind.SFT, Run.Kind.REJECTION):
             if settings.reference == "first":
                 arguments["reference"] = round.loop.first_policy
-            if settings.evaluations and has_held_out(round):
-                arguments |= checkpoint_selection(round, kind)
-            elif kind == Run.Kind.REST and "patience" not in round.configs.get(kind, {}):
-                arguments["config"] = {"patience": 0}
+            arguments |= checkpoint_selection(round, kind)
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
