@@ -125,8 +125,8 @@ class RoundSettings:
         "all",
         _("DPO training data"),
         _(
-            "All judgments, as for the reward models; or the new ones since the last round, on answers of the policy that is"
-            " being improved, with all earlier ones on prompts with the safety tag, so that harm does not come back."
+            "All judgments, as for the reward models; or those since the policy that is being improved was made, on answers"
+            " of that policy, with all earlier ones on prompts with the safety tag, so that harm does not come back."
         ),
         choices=("all", "new"),
     )
