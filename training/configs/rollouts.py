@@ -475,7 +475,7 @@ class HindsightConfig(RepeatedConfig):
         6,
         _("Responses per prompt"),
         _("Samples per prompt, under the good instruction."),
-        min=3,
+        min=1,
         max=1024,
     )
     good_instruction: str = setting(
@@ -517,6 +517,8 @@ class HindsightConfig(RepeatedConfig):
 
     def _check_relations(self) -> None:
         super()._check_relations()
+        if self.compare == "prompt" and self.samples < 3:
+            raise ConfigError("samples", _("must be at least 3, for a top and a bottom third of a prompt's."))
         for name in ("good_instruction", "bad_instruction"):
             text = getattr(self, name)
             if not text.strip() or len(text) > MAX_INSTRUCTION or len(text.splitlines()) > 1:

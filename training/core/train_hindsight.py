@@ -107,6 +107,8 @@ def label_thirds(rewards: Tensor) -> Tensor:
     """(R, n) labels for (R, n) rewards: in each row the top third GOOD, the bottom third BAD, the middle LEFT_OUT. Of the top
     third those are left out too that are no better than all of the bottom third, and the reverse."""
     third = rewards.shape[1] // 3
+    if not third:
+        return torch.full_like(rewards, LEFT_OUT, dtype=torch.long)
     ordered = rewards.sort(dim=1, stable=True)
     places = ordered.indices
     highest_bad, lowest_good = ordered.values[:, third - 1, None], ordered.values[:, -third, None]

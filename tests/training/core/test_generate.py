@@ -235,7 +235,7 @@ class StopsAfter(Events):
 
 @pytest.mark.parametrize("prompts", [1, 6])
 def test_a_run_that_was_stopped_ends_with_the_same_bytes(tokenizer, tmp_path: Path, prompts: int):
-    save_policy(tiny_llama(), tokenizer, tmp_path)
+    save_policy(tiny_llama(), tokenizer, tmp_path, instruction="")
     rows = [{"id": n, "prompt": [{"role": "user", "content": "ferry " * n}]} for n in range(1, 9)]
     config = {"samples": 2, "max_new_tokens": 12, "max_length": 100, "batch_tokens": 64}
     whole, stopped = (
@@ -267,8 +267,8 @@ def divergence_of(reference: Path, policy: Path, folder: Path) -> tuple[float, l
 
 def test_responses_report_their_kl_from_a_reference(tokenizer, tmp_path: Path):
     policy, other = tiny_llama(), tiny_gpt2()
-    save_policy(policy, tokenizer, tmp_path / "policy")
-    save_policy(other, tokenizer, tmp_path / "other")
+    save_policy(policy, tokenizer, tmp_path / "policy", instruction="")
+    save_policy(other, tokenizer, tmp_path / "other", instruction="")
     kl, answers = divergence_of(tmp_path / "other", tmp_path / "policy", tmp_path / "far")
     encoder = Encoder(tokenizer, 100)
     apart = []
@@ -287,5 +287,5 @@ def test_responses_report_their_kl_from_a_reference(tokenizer, tmp_path: Path):
 
 
 def test_responses_have_no_kl_from_their_own_policy(tokenizer, tmp_path: Path):
-    save_policy(tiny_llama(), tokenizer, tmp_path)
+    save_policy(tiny_llama(), tokenizer, tmp_path, instruction="")
     assert divergence_of(tmp_path, tmp_path, tmp_path / "near")[0] == pytest.approx(0, abs=1e-4)

@@ -128,7 +128,7 @@ def test_the_reward_model_does_not_read_the_instruction(models: Path, tokenizer:
         ({"bad_instruction": "one\ntwo"}, "bad_instruction"),
         ({"good_instruction": "a" * 201}, "good_instruction"),
         ({"bad_instruction": GOOD}, "bad_instruction"),
-        ({"samples": 2}, "samples"),
+        ({"samples": 2, "compare": "prompt"}, "samples"),
         ({"updates": 99}, "updates"),
     ],
 )
