@@ -100,7 +100,8 @@ class CheckpointSelection:
             loop.events.warning(
                 f"Stopped early at step {loop.steps_done} of {loop.total_steps}: the"
                 f" {'second reward' if self.setup.second else 'reward'} on held-out prompts did not rise"
-                f"{' within the KL budget' if self.max_kl else ''} in {self.patience} evaluations."
+                f"{' within the KL budget' if self.max_kl else ''} in {self.patience}"
+                f" evaluation{'' if self.patience == 1 else 's'}."
             )
             loop.total_steps = loop.steps_done
             self.finish()
