@@ -501,9 +501,12 @@ class HindsightConfig(RepeatedConfig):
         choices=("prompt", "batch"),
     )
     label_smoothing: float = setting(
-        0.2,
+        0.0,
         _("Label smoothing"),
-        _("Of the next tokens and of the choice between the two instructions; the paper used 0.2."),
+        _(
+            "Of the next tokens and of the choice between the two instructions. The paper used 0.2; sampled at temperature 1,"
+            " that share of the tokens is random."
+        ),
         min=0.0,
         max=0.49,
     )

@@ -226,7 +226,14 @@ def test_both_layouts_and_any_passes_learn_the_same(models: Path, tmp_path: Path
 
 def test_it_learns_what_each_instruction_asks_for(models: Path, tmp_path: Path) -> None:
     """Good answers have more of the tokens that the reward model likes than bad ones, and than those of the policy before."""
-    config = {"samples": 12, "epochs": 6, "batch_size": 8, "updates": 2, "evaluate_every": 12}
+    config = {
+        "samples": 12,
+        "epochs": 6,
+        "batch_size": 8,
+        "updates": 2,
+        "evaluate_every": 12,
+        "label_smoothing": 0.2,
+    }
     job = tastes.job(tmp_path / "job", "hindsight", models, tastes.prompts(40), config)
     _, events = tastes.here(job)
     figures = tastes.values(events, "held_out_reward")
