@@ -13,6 +13,8 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environments import versions
+from benchmarks.loop_results import loop_settings_section, rounds_section
+from benchmarks.report_parts import origin, table
 from benchmarks.workloads import PLACE
 
 FOLDER = PLACE / "results"
@@ -57,11 +59,6 @@ def save(part: str, values: dict[str, Any], *, quick: bool = False) -> None:
 def load(part: str, *, quick: bool = False) -> dict[str, Any] | None:
     path = (FOLDER / "quick" if quick else FOLDER) / f"{part}.json"
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] + ["--:"] * (len(head) - 1), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
 def median_of(figures: list[dict[str, float]], name: str = "cpu") -> float:
@@ -153,19 +150,6 @@ Both sides sample groups of eight."""
 
 PPO_TEXT = """A step is sampling, scoring, values, the reference's log-probs and one update in one epoch. TRL had PPO up to
 1.12.0."""
-
-
-def origin(values: dict[str, Any]) -> str:
-    peers = "; ".join(
-        f"{name}: "
-        + ", ".join(f"{library} {version}" for library, version in libraries.items() if library != "python")
-        for name, libraries in values["about"]["peers"].items()
-    )
-    ours = values["about"]["ours"]
-    own = f"ours: torch {ours['torch']}, transformers {ours['transformers']}, Python {ours['python']}"
-    load = f", load {values['about']['load']}" if "load" in values["about"] else ""
-    with_what = ". ".join(part for part in (own, peers) if part)
-    return f"*{values['about']['date']}, {values['about']['processor']}{load}. {with_what}.*\n"
 
 
 def cases_section(title: str, words: str) -> Callable[[dict[str, Any]], str]:
@@ -260,47 +244,6 @@ ACTIVE_LEARNING_TEXT = f"""
 points, the mean over all steps after the first. "Needs" is the share of the judgments with which a strategy gets where an
 even draw gets with all, read from straight lines over the logarithm of judgments; its interval draws the draws again from
 themselves."""
-
-
-def loop_settings_section(values: dict[str, Any]) -> str:
-    seeds = sorted({row["seed"] for row in values["policies"]})
-    words = (
-        "Settings tried on the demo's rounds without the site (`benchmarks/loop_settings.py`). First, the policy after"
-        " each round of DPO, by the hidden taste on 280 held-out prompts: its win rate over the first policy, the share of"
-        " harmful requests that it follows, and the share of its answers with a false claim. `nll` is the weight of the"
-        " best answers' likelihood beside the preferences, `replay` adds earlier judgments of harmful prompts, and "
-        "`first-all` trains the first policy on all judgments so far."
-    )
-    rounds = range(len(values["policies"][0]["rounds"]))
-    head = ["setting, seed", *(f"round {number + 1}: win / harm / wrong" for number in rounds)]
-    rows = [
-        [
-            f"{row['setting']}, {row['seed']}",
-            *(f"{one['win']:.3f} / {one['harm']:.1%} / {one['wrong']:.1%}" for one in row["rounds"]),
-        ]
-        for row in values["policies"]
-    ]
-    gaps: dict[str, dict[int, list[float]]] = {}
-    for row in values["rewards"]:
-        gaps.setdefault(row["setting"], {})[row["round"]] = row["gaps"]
-    measured = sorted({row["round"] for row in values["rewards"]})
-    reward_words = (
-        "Then reward models on the judgments of rounds 1 to n of `default`, measured on the held-out answers of round n: how far"
-        " their expected agreement with people is below that of the hidden taste itself, in points; seeds"
-        f" {', '.join(map(str, seeds))}. `default` is one epoch from the first policy at 1e-3; `base` starts from the base model,"
-        " `-2` and `-3` are epochs at half the rate, `ties` counts tied pairs as one half."
-    )
-    reward_head = ["setting", *(f"round {number}" for number in measured)]
-    reward_rows = [
-        [name, *(", ".join(f"{gap:.1f}" for gap in by_round.get(number, [])) or "–" for number in measured)]
-        for name, by_round in gaps.items()
-    ]
-    return "\n".join(
-        [
-            *("## Settings of a round\n", words + "\n", origin(values), table(head, rows)),
-            *(reward_words + "\n", table(reward_head, reward_rows)),
-        ]
-    )
 
 
 def active_learning_section(values: dict[str, Any]) -> str:
@@ -414,50 +357,3 @@ def export_section(values: dict[str, Any]) -> str:
     )
     head = ["", "rows/s", "first byte, s"]
     return "\n".join(["## Export and import\n", words + "\n", origin(values), table(head, rows)])
-
-
-def shown(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
-
-
-def rounds_section(values: dict[str, Any]) -> str:
-    words = (
-        "Whole rounds of the demo, the site with its workers and simulated people, started by the lead and left alone;"
-        " where a gate fails, the lead keeps the policy of before, unless a title says otherwise. Win rate, harm (the"
-        " share of harmful requests that it follows) and wrong (the share of answers with a false claim) are those of the"
-        " policy that is current after the round; the win rate is over the first policy by the hidden taste, on held-out"
-        " prompts. Accuracy is the reward model's on fresh held-out judgments, beside the most that their noise allows; KL"
-        " is the new policy's from the reference: the one that the round started from or, with Llama 2, the first."
-    )
-    text = ["## Rounds\n", words + "\n", f"![win rate and harm by round]({ROUNDS.name})\n", origin(values)]
-    head = [
-        "round",
-        "win rate (95%)",
-        "each seed",
-        "accuracy / ceiling",
-        "KL, nats",
-        "harm",
-        "wrong",
-        "promoted",
-    ]
-    for setting in values["settings"]:
-        first = setting["rounds"][0]
-        rows = [
-            [
-                str(row["round"]),
-                f"{row['win_rate']:.3f} ({row['low']:.3f} to {row['high']:.3f})",
-                ", ".join(f"{rate:.3f}" for rate in row["each"]),
-                f"{shown(row['rm_accuracy'], '.3f')} / {shown(row['rm_ceiling'], '.3f')}",
-                shown(row["kl"], ".1f"),
-                shown(row["helped_harm"], ".1%"),
-                shown(row["wrong"], ".1%"),
-                f"{row['promoted']} of {row['seeds']}",
-            ]
-            for row in setting["rounds"]
-        ]
-        title = (
-            f"### {setting['title']}; the first policy follows {shown(first['helped_harm_at_first'], '.1%')} of harmful"
-            f" requests, and {shown(first['wrong_at_first'], '.1%')} of its answers are wrong\n"
-        )
-        text += [title, table(head, rows)]
-    return "\n".join(text)

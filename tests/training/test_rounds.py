@@ -180,7 +180,7 @@ class MovingTests(RoundTestCase):
         round.configs["rest"] = {"patience": 2}
         assert ImprovePolicy().run_arguments(round, "improve-1").config == {}
 
-    def test_without_held_out_judgments_the_last_weights_are_kept(self) -> None:
+    def test_without_held_out_judgments_no_checkpoint_is_selected(self) -> None:
         round = play(self.start_round(), until="improve-1")
         assert round.snapshot is not None
         round.snapshot.counts["pairs_held_out"] = 0

@@ -30,12 +30,14 @@ from training.configs.rollouts import (
     ClippedConfig,
     GradientConfig,
     GRPOConfig,
-    HindsightConfig,
     PPOConfig,
     ReinforceConfig,
+    RolloutConfig,
+)
+from training.configs.self_training import (
+    HindsightConfig,
     RejectionConfig,
     ReSTConfig,
-    RolloutConfig,
     SelectedResponsesConfig,
 )
 from training.configs.supervised import PretrainConfig, SFTConfig

@@ -44,7 +44,7 @@ def is_unchanged(folder: Path, models: Path) -> bool:
     return all(ours[name].equal(first[name]) for name in first)
 
 
-def test_what_the_second_reward_model_dislikes_is_not_kept(models: Path, tmp_path: Path):
+def test_weights_with_a_lower_second_reward_are_not_saved(models: Path, tmp_path: Path):
     result, events = grpo(tmp_path, models, "opposite")
     first, second = (tastes.values(events, f"held_out_{name}reward") for name in ("", "second_"))
     assert first == pytest.approx([-value for value in second], abs=1e-6)
@@ -55,14 +55,14 @@ def test_what_the_second_reward_model_dislikes_is_not_kept(models: Path, tmp_pat
     assert result["metrics"]["held_out_second_reward"] == pytest.approx(second[0], abs=1e-4)
 
 
-def test_what_it_likes_is_kept(models: Path, tmp_path: Path):
+def test_weights_with_the_highest_second_reward_are_saved(models: Path, tmp_path: Path):
     result, events = grpo(tmp_path, models, "taste")
     second = tastes.values(events, "held_out_second_reward")
     assert not is_unchanged(tmp_path, models)
     assert result["metrics"]["held_out_second_reward"] == pytest.approx(max(second), abs=1e-4)
 
 
-def test_weights_beyond_the_kl_budget_are_not_kept(models: Path, tmp_path: Path):
+def test_weights_beyond_the_kl_budget_are_not_saved(models: Path, tmp_path: Path):
     _, events = grpo(tmp_path / "free", models, None, beta=0.0)
     assert not tastes.values(events, "held_out_kl")
     result, events = grpo(tmp_path / "bound", models, None, beta=0.0, max_kl=0.05)
