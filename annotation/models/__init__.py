@@ -1,5 +1,6 @@
 """Users, prompts, the queue and judgments, with their constraints; writes that span rows are in `actions`."""
 
+from annotation.models.ai_feedback import Constitution, Opinion, OpinionSet
 from annotation.models.audit import AuditEntry
 from annotation.models.batches import Batch, BatchMember
 from annotation.models.imported_judgments import ImportedJudgment
@@ -23,6 +24,7 @@ __all__ = [
     "Batch",
     "BatchMember",
     "Candidate",
+    "Constitution",
     "Delivery",
     "Draft",
     "Guideline",
@@ -34,6 +36,8 @@ __all__ = [
     "Member",
     "Message",
     "Notification",
+    "Opinion",
+    "OpinionSet",
     "Placement",
     "Project",
     "Prompt",

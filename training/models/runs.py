@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from annotation.models import Author, Project, Snapshot
+from annotation.models import Author, Constitution, OpinionSet, Project, Snapshot
 
 
 class ModelVersion(models.Model):
@@ -85,12 +85,16 @@ class Run(models.Model):
         SFT = "sft", _("Supervised fine-tuning")
         REWARD = "reward", _("Reward model")
         DPO = "dpo", "DPO"
+        KTO = "kto", "KTO"
         REJECTION = "rejection", _("Rejection sampling")
         REST = "rest", "ReST"
         HINDSIGHT = "hindsight", _("Hindsight")
         PPO = "ppo", "PPO"
         GRPO = "grpo", "GRPO"
         REINFORCE = "reinforce", "REINFORCE"
+        ONLINE = "online", _("Online DPO")
+        REVISE = "revise", _("Revision")
+        JUDGE = "judge", _("AI judge")
         GENERATE = "generate", _("Generation")
         EVALUATE = "evaluate", _("Evaluation")
 
@@ -122,6 +126,17 @@ class Run(models.Model):
     # scores the policy's responses to held-out prompts, to choose the weights that are kept
     second_reward_model = models.ForeignKey(
         ModelVersion, models.PROTECT, null=True, blank=True, related_name="second_scored_runs"
+    )
+    # a model that reads responses and gives the reward in place of a reward model
+    judge = models.ForeignKey(
+        ModelVersion, models.PROTECT, null=True, blank=True, related_name="judge_scored_runs"
+    )
+    # the principles of a judge, or of revisions
+    constitution = models.ForeignKey(Constitution, models.PROTECT, null=True, blank=True, related_name="runs")
+    # the opinions that it learns from, beside its snapshot or alone; and those that a judge run made
+    opinion_set = models.ForeignKey(OpinionSet, models.PROTECT, null=True, blank=True, related_name="runs")
+    output_opinion_set = models.OneToOneField(
+        OpinionSet, models.PROTECT, null=True, blank=True, related_name="judge_run"
     )
     # the reference policy of the KL penalty, if that is not `model`
     reference = models.ForeignKey(
