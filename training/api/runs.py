@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
@@ -16,15 +17,22 @@ from annotation.api.pagination import CURSOR, ById, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.exports.selection import IMPORTED
-from annotation.models import Project, Prompt, Snapshot
+from annotation.models import Constitution, OpinionSet, Project, Prompt, Snapshot
 from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
 from training.runs.actions import NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
+from training.runs.ai_inputs import AI_CHOICES
 from training.runs.queries import runs_of
 
 METRICS_PAGE = 5000
+
+
+def _number(name: str, help_text: str) -> serializers.IntegerField:
+    return serializers.IntegerField(
+        source=f"{name}.number", default=None, read_only=True, allow_null=True, help_text=help_text
+    )
 
 
 class RunOut(serializers.ModelSerializer[Run]):
@@ -36,12 +44,16 @@ class RunOut(serializers.ModelSerializer[Run]):
     result = serializers.DictField()
     warnings = serializers.ListField(child=serializers.CharField())
     model: Any = serializers.PrimaryKeyRelatedField(read_only=True, help_text="The model it starts from.")
-    snapshot = serializers.IntegerField(
-        source="snapshot.number", default=None, read_only=True, allow_null=True
-    )
+    snapshot = _number("snapshot", "The judgments that it reads.")
     reward_model: Any = serializers.PrimaryKeyRelatedField(
         read_only=True, help_text="What scores the policy's answers."
     )
+    judge: Any = serializers.PrimaryKeyRelatedField(
+        read_only=True, help_text="The model that gives the reward in place of a reward model."
+    )
+    constitution = _number("constitution", "The version of the principles of its judge, or of its revisions.")
+    opinion_set = _number("opinion_set", "The opinions that it learns from.")
+    output_opinion_set = _number("output_opinion_set", "The opinions that it made.")
     output = serializers.SerializerMethodField(help_text="The model that it made.")
     percent = serializers.IntegerField(read_only=True)
 
@@ -49,7 +61,7 @@ class RunOut(serializers.ModelSerializer[Run]):
         model = Run
         fields = (
             *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot"),
-            *("reward_model", "output"),
+            *("reward_model", "judge", "constitution", "opinion_set", "output_opinion_set", "output"),
             *("step", "total", "percent", "eta_s", "result", "warnings", "error", "attempt"),
             *("created_at", "started_at", "finished_at"),
         )
@@ -96,7 +108,33 @@ class EvaluationInputs(serializers.Serializer[Any]):
 
 
 class JudgmentInputs(TrainingInputs, EvaluationInputs):
-    pass
+    ai = serializers.ChoiceField(
+        AI_CHOICES,
+        required=False,
+        help_text="With an `opinion_set`: beside people's judgments (the default), or the opinions alone.",
+    )
+    ai_weight = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=1,
+        help_text="Of an opinion, where a judgment has 1. Left out, as the judge's agreement with people allows.",
+    )
+    ai_scale = serializers.FloatField(
+        required=False,
+        min_value=0,
+        max_value=100,
+        help_text="Times the log-odds of an opinion. Left out, as people's judgments of the same answers say.",
+    )
+
+
+class JudgeInputs(serializers.Serializer[Any]):
+    prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
+    split = serializers.ChoiceField([*Prompt.Split.choices, ("any", "any")], required=False)
+    tag = serializers.CharField(required=False, max_length=100)
+
+
+class RevisionInputs(serializers.Serializer[Any]):
+    prompts = serializers.IntegerField(required=False, min_value=1, max_value=1_000_000)
 
 
 class RolloutInputs(TrainingInputs):
@@ -108,14 +146,23 @@ class TextInputs(TrainingInputs):
     data = serializers.CharField(max_length=200)  # type: ignore[assignment]
 
 
+class FineTuningInputs(TextInputs):
+    data = serializers.CharField(required=False, max_length=200)  # type: ignore[assignment]
+    revisions = serializers.IntegerField(
+        required=False, help_text="The id of a revision run, whose answers are learned in place of a file."
+    )
+
+
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.PRETRAIN: TextInputs,
-    Run.Kind.SFT: TextInputs,
+    Run.Kind.SFT: FineTuningInputs,
     Run.Kind.REWARD: JudgmentInputs,
     Run.Kind.DPO: JudgmentInputs,
     **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
     Run.Kind.GENERATE: GenerationInputs,
     Run.Kind.EVALUATE: EvaluationInputs,
+    Run.Kind.JUDGE: JudgeInputs,
+    Run.Kind.REVISE: RevisionInputs,
 }
 
 
@@ -137,13 +184,28 @@ class RunIn(serializers.Serializer[Any]):
         allow_null=True,
         help_text="Its id, for the kinds that learn from rewards, and dpo with `patience`. Left out, the current one is taken.",
     )
+    judge = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="The id of a model that gives the reward in place of a reward model; of a revision, the one that comments.",
+    )
+    constitution = serializers.IntegerField(
+        required=False,
+        allow_null=True,
+        help_text="Its number, for judge, revise and runs with a `judge`. Left out, the latest version is taken.",
+    )
+    opinion_set = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Its number: a judge's opinions to learn from."
+    )
     inputs = serializers.DictField(
         required=False,
-        help_text="reward, dpo: `name` of the new model. Kinds that learn from rewards: the same, and `prompts` and "
+        help_text="reward, dpo: `name` of the new model; with an `opinion_set` also `ai`, `ai_weight` and `ai_scale`. Kinds that"
+        " learn from rewards: the same, and `prompts` and "
         "`held_out`, how many training and held-out prompts at most. generate: `prompts` (how many), `split`, `publish` (put the "
         "answers into the queue), `publish_first` (only those of the first so many prompts), `comparisons` (the share "
         "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the "
-        "server's folder of texts; `name`.",
+        "server's folder of texts, or for sft `revisions`, the id of a revision run; `name`. judge: `prompts`, `split`, `tag`. "
+        "revise: `prompts`.",
     )
 
 
@@ -203,8 +265,11 @@ class RunsApi(ApiView):
                 creator=current_user(request),
                 config=data.get("config"),
                 model=_model(project, data.get("model")),
-                snapshot=_snapshot(project, data.get("snapshot")),
+                snapshot=_by_number(Snapshot, project, data, "snapshot"),
                 reward_model=_model(project, data.get("reward_model"), "reward_model"),
+                judge=_model(project, data.get("judge"), "judge"),
+                constitution=_by_number(Constitution, project, data, "constitution"),
+                opinion_set=_by_number(OpinionSet, project, data, "opinion_set"),
                 inputs=_inputs(project, kind, data.get("inputs") or {}),
             )
         except ConfigError as error:
@@ -288,13 +353,16 @@ def _model(project: Project, pk: int | None, field: str = "model") -> ModelVersi
     return version
 
 
-def _snapshot(project: Project, number: int | None) -> Snapshot | None:
+def _by_number(model: Any, project: Project, data: Mapping[str, Any], field: str) -> Any:
+    """The project's row with the number in `data[field]`."""
+    number = data.get(field)
     if number is None:
         return None
-    snapshot = Snapshot.objects.filter(project=project, number=number).first()
-    if snapshot is None:
-        raise ValidationError({"snapshot": [f"{number} is the number of no snapshot of this project."]})
-    return snapshot
+    row = model.objects.filter(project=project, number=number).first()
+    if row is None:
+        text = f"{number} is the number of no {field.replace('_', ' ')} of this project."
+        raise ValidationError({field: [text]})
+    return row
 
 
 def _inputs(project: Project, kind: str, data: dict[str, Any]) -> dict[str, Any]:

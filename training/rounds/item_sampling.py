@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 from annotation.actions.queue import ItemSpec
 from annotation.logic.splits import digest
-from annotation.models import Project, Prompt, Response
+from annotation.models import Project, Prompt
 from training.models import Round, Run
 from training.rounds import active_learning
 from training.rounds.settings import RoundSettings, settings_of
-from training.runs.outputs import read_responses
+from training.runs.outputs import read_responses, stored_response_ids
 from training.runs.queries import select_prompts
 
 
@@ -105,13 +105,7 @@ class AnswerSets:
         self.k = project.k
         self.scores = scores
         texts = read_responses([run.pk for run in runs])
-        authors = {run.model.author_id for run in runs if run.model}
-        responses = {
-            (prompt, sha): pk
-            for prompt, sha, pk in Response.objects.filter(
-                author__in=authors, prompt__in=list(texts)
-            ).values_list("prompt_id", "digest", "pk")
-        }
+        responses = stored_response_ids(runs, texts)
         self.answers: dict[int, list[list[tuple[int, int]]]] = {}
         """For each prompt and run: the response's id, and its index among the prompt's scores."""
         for prompt, texts_by_run in texts.items():

@@ -19,13 +19,14 @@ from django.utils.translation import gettext as _
 from annotation import events
 from annotation.exports.selection import IMPORTED
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
-from annotation.models import Project, Prompt, Snapshot, User
+from annotation.models import Constitution, OpinionSet, Project, Prompt, Snapshot, User
 from config.celery import app
 from training.configs import KINDS, Config, GenerateConfig, check_values, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
+from training.runs.ai_inputs import check_revisions, opinion_inputs, required_constitution
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ NEEDS_REWARD_MODEL = (
     *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
     *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE),
 )
+MAY_BE_SERVED = (Run.Kind.GENERATE, Run.Kind.JUDGE, Run.Kind.REVISE)
+"""Kinds for which a server's model may answer."""
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
@@ -54,6 +57,9 @@ def start_run(
     safety_reward_model: ModelVersion | None = None,
     second_reward_model: ModelVersion | None = None,
     reference: ModelVersion | None = None,
+    judge: ModelVersion | None = None,
+    constitution: Constitution | None = None,
+    opinion_set: OpinionSet | None = None,
     inputs: Mapping[str, Any] | None = None,
     round: Round | None = None,
     part: str = "",
@@ -69,6 +75,11 @@ def start_run(
         safety_reward_model: another one, which scores safety.
         second_reward_model: one that trains nothing: by its scores of responses to held-out prompts the weights are chosen.
         reference: the reference policy of the KL penalty, if that is not `model`.
+        judge: a model that gives the reward in place of a reward model; in a revision, the one that comments, by default
+            `model`. A judge run's own judge is its `model`, or the server's.
+        constitution: the principles of a judge or of revisions; by default the project's latest.
+        opinion_set: a judge's opinions, which a reward model or DPO learns from beside the snapshot (inputs: `ai`, `with` or
+            `only`; `ai_scale` and `ai_weight`, by default as the judge's agreement with people allows).
         round, part: the round and its part. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
@@ -78,7 +89,9 @@ def start_run(
             its `name`. Kinds with a snapshot: `imported`, whether they use its imported judgments: `exclude`, `include` (by
             default, if there are any; only to train) or `only`. generate: `ask`, a single prompt whose responses are not
             saved in the project. In rounds: `answers` (ids of runs whose responses are scored, in place of a snapshot),
-            `after` (only judgments past this id), `swap` (swap the training and held-out splits), `safety_tag`.
+            `after` (only judgments past this id), `swap` (swap the training and held-out splits), `safety_tag`. judge:
+            `prompts` (how many at most), `split`, `tag`, or `answers` (ids of runs). revise: `prompts`. sft: `revisions`,
+            the id of a revision run, in place of `data`.
 
     Raises:
         RunError: something is missing or inconsistent.
@@ -88,13 +101,16 @@ def start_run(
         text = _("%(kind)s is no kind of run: there are %(kinds)s.")
         raise RunError("kind", text % {"kind": repr(kind), "kinds": ", ".join(KINDS)})
     config = check_values(kind, config or {})
-    served = kind == Run.Kind.GENERATE and bool(config.get("server"))
+    served = kind in MAY_BE_SERVED and bool(config.get("server"))
     if served:
         model_sources.check_server(config["server"])
     projects = {project.pk}
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
-    model = None if served else _resolve_model(project, kind, model, projects)
+    needs_model = not served or kind == Run.Kind.REVISE
+    model = _resolve_model(project, kind, model, projects) if needs_model else None
+    if judge is not None:
+        judge = _resolve_model(project, Run.Kind.JUDGE, judge, projects)
     resolved = from_dict(
         kind, (model_sources.default_lengths(kind, model.location) if model else {}) | config
     )
@@ -103,7 +119,16 @@ def start_run(
         _check_snapshot(project, kind, snapshot, projects)
     if snapshot is not None:
         inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
-    if kind in NEEDS_REWARD_MODEL or (kind == Run.Kind.DPO and resolved.to_dict()["patience"]):
+    if opinion_set is not None:
+        inputs |= opinion_inputs(project, kind, opinion_set, inputs)
+    if kind in (Run.Kind.JUDGE, Run.Kind.REVISE) or judge is not None:
+        constitution = required_constitution(project, constitution)
+    if judge is not None and kind in NEEDS_REWARD_MODEL:
+        if reward_model is not None:
+            raise RunError(
+                "reward_model", _("A judge takes the place of the reward model: choose one of them.")
+            )
+    elif kind in NEEDS_REWARD_MODEL or (kind == Run.Kind.DPO and resolved.to_dict()["patience"]):
         reward_model = _resolve_reward_model(project, reward_model)
     elif reward_model is not None and kind != Run.Kind.DPO:
         text = _("A %(kind)s run takes no reward model beside its model.")
@@ -120,6 +145,9 @@ def start_run(
         safety_reward_model=safety_reward_model,
         second_reward_model=second_reward_model,
         reference=reference,
+        judge=judge,
+        constitution=constitution,
+        opinion_set=opinion_set,
         round=round,
         part=part,
         created_by=creator,
@@ -201,7 +229,10 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
 
 
 def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:
-    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not inputs.get("demonstrations"):
+    if inputs.get("revisions"):
+        check_revisions(project, inputs["revisions"])
+    has_rows = inputs.get("demonstrations") or inputs.get("revisions")
+    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not has_rows:
         text_file(inputs.get("data", ""))
     if "ask" in inputs and not str(inputs["ask"]).strip():
         raise RunError("ask", _("Write a prompt for the models."))

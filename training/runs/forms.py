@@ -11,13 +11,14 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotation.models import Project, Prompt, Snapshot, User
+from annotation.models import OpinionSet, Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
 from training.errors import RunError, message_of
 from training.models import ModelVersion, Run
 from training.registry import model_sources
 from training.registry.actions import current_model
 from training.runs.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, start_run
+from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
 from training.runs.queries import count_unqueued_prompts
 
 MAIN_SETTINGS = {
@@ -31,6 +32,8 @@ MAIN_SETTINGS = {
     Run.Kind.REINFORCE: ("beta", "baseline", "epochs"),
     Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
     Run.Kind.EVALUATE: ("split",),
+    Run.Kind.JUDGE: ("mode", "server", "server_model"),
+    Run.Kind.REVISE: ("mode", "samples", "revisions"),
     Run.Kind.SFT: ("epochs", "learning_rate", "reduction"),
     Run.Kind.PRETRAIN: ("layers", "hidden_size", "epochs"),
 }
@@ -62,6 +65,8 @@ class RunForm(forms.Form):
         self._add_model()
         if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
             self._add_snapshot()
+        if kind in LEARNS_FROM_OPINIONS:
+            self._add_opinions()
         if kind in NEEDS_REWARD_MODEL:
             self._add_reward_model()
         if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
@@ -72,6 +77,8 @@ class RunForm(forms.Form):
             self._add_rollout_prompts()
         if kind == Run.Kind.GENERATE:
             self._add_generation_fields()
+        if kind in (Run.Kind.JUDGE, Run.Kind.REVISE):
+            self._add_ai_feedback_fields()
         for setting in dataclasses.fields(KINDS[kind]):
             field = self.fields[PREFIX + setting.name] = field_of(setting)
             if setting.metadata["choices"]:  # the values' own names, which the help explains
@@ -96,6 +103,8 @@ class RunForm(forms.Form):
             Run.Kind.GENERATE: _("The policy that generates the answers."),
             Run.Kind.EVALUATE: _("The model whose scores are compared with the judgments."),
             Run.Kind.SFT: _("The new version is trained from it."),
+            Run.Kind.JUDGE: _("The model that judges. With a server, the server's model judges instead."),
+            Run.Kind.REVISE: _("The policy whose answers are revised."),
             Run.Kind.PRETRAIN: _(
                 "The model to continue training; without one, a new small model is initialized."
             ),
@@ -119,6 +128,54 @@ class RunForm(forms.Form):
             initial=current_model(self.project, kind),
             help_text=_("It scores the answers."),
         )
+        self.fields["judge"] = ModelChoice(
+            ModelVersion.objects.filter(project=self.project, kind=ModelVersion.Kind.POLICY, retired_at=None),
+            label=_("Judge"),
+            required=False,
+            empty_label=_("None: the reward model scores"),
+            help_text=_(
+                "A model that reads the answers and scores them by the constitution, in place of the reward model."
+            ),
+        )
+
+    def _add_opinions(self) -> None:
+        opinion_sets = OpinionSet.objects.filter(project=self.project)
+        if not opinion_sets:
+            return
+        self.fields["opinion_set"] = forms.ModelChoiceField(
+            opinion_sets,
+            label=_("AI opinions"),
+            required=False,
+            empty_label=_("None: people's judgments only"),
+            help_text=_("They are recalibrated and weighted as their agreement with people allows."),
+        )
+        self.fields["ai"] = forms.ChoiceField(
+            label=_("Use of the opinions"),
+            required=False,
+            choices=[("with", _("Beside people's judgments")), ("only", _("Without people's judgments"))],
+            help_text=_("If opinions are chosen."),
+        )
+
+    def _add_ai_feedback_fields(self) -> None:
+        self.fields["prompts"] = forms.IntegerField(
+            label=_("Prompts"),
+            required=False,
+            min_value=1,
+            max_value=1_000_000,
+            initial=1000,
+            help_text=_(
+                "The most prompts. Those whose answers people judged come first: they measure the judge."
+            )
+            if self.kind == Run.Kind.JUDGE
+            else _("The most training prompts to answer. Prompts with the fewest items come first."),
+        )
+        if self.kind == Run.Kind.JUDGE:
+            self.fields["tag"] = forms.CharField(
+                label=_("Tag"),
+                required=False,
+                max_length=100,
+                help_text=_("Only prompts with this tag. Empty: any."),
+            )
 
     def _add_rollout_prompts(self) -> None:
         counts = {split: self.project.prompts.filter(split=split).count() for split in Prompt.Split.values}
@@ -247,7 +304,9 @@ class RunForm(forms.Form):
                 config=self._config(),
                 model=cleaned.get("model"),
                 snapshot=cleaned.get("snapshot"),
-                reward_model=cleaned.get("reward_model"),
+                reward_model=None if cleaned.get("judge") else cleaned.get("reward_model"),
+                judge=cleaned.get("judge"),
+                opinion_set=cleaned.get("opinion_set"),
                 inputs=self._inputs(),
             )
         except ConfigError as error:
@@ -269,8 +328,10 @@ class RunForm(forms.Form):
         names = (
             ["prompts", "split", "publish"]
             if generates
-            else ["name", "data", "prompts", "held_out", "imported"]
+            else ["name", "data", "prompts", "held_out", "imported", "tag"]
         )
+        if self.cleaned_data.get("opinion_set"):
+            names.append("ai")
         return {
             name: self.cleaned_data[name] for name in names if self.cleaned_data.get(name) not in (None, "")
         }
@@ -295,7 +356,10 @@ class RunForm(forms.Form):
 def initial_like(run: Run) -> dict[str, Any]:
     """The form's initial values for a run similar to another one, without the name of its model, which is taken."""
     inputs = {name: value for name, value in run.inputs.items() if name != "name"}
-    choices = {"model": run.model_id, "snapshot": run.snapshot_id, "reward_model": run.reward_model_id}
+    choices = {
+        name: getattr(run, f"{name}_id")
+        for name in ("model", "snapshot", "reward_model", "judge", "opinion_set")
+    }
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 

@@ -17,6 +17,7 @@ from annotation.models import Prompt, Response
 from training.configs import split_names
 from training.models import Run
 from training.runs.actions import NEEDS_REWARD_MODEL, text_file
+from training.runs.ai_rows import judge_rows, opinion_rows, revised_conversations, revision_prompts
 from training.runs.outputs import read_responses
 from training.runs.queries import demonstrations, previous_rejection_run, select_prompts
 
@@ -32,9 +33,11 @@ def write_job(run: Run) -> Path:
     job: JsonObject = {"kind": run.kind, "config": run.config}
     if run.model is not None:
         job["model"] = run.model.source
-    for name in ("reward_model", "safety_reward_model", "second_reward_model", "reference"):
+    for name in ("reward_model", "safety_reward_model", "second_reward_model", "judge", "reference"):
         if (other := getattr(run, name)) is not None:
             job[name] = other.source
+    if run.constitution is not None:
+        job["principles"] = run.constitution.principles
     partial = run.folder / "job.json.partial"
     partial.write_text(json.dumps(job, indent=1))
     partial.rename(run.folder / "job.json")
@@ -42,17 +45,34 @@ def write_job(run: Run) -> Path:
 
 
 def _data_rows(run: Run) -> Iterator[JsonObject]:
+    if run.kind == Run.Kind.JUDGE:
+        return judge_rows(run)
+    if run.kind == Run.Kind.REVISE:
+        return revision_prompts(run)
+    if revisions := run.inputs.get("revisions"):
+        return revised_conversations(revisions)
     if run.inputs.get("answers"):
         return _responses_to_score(run)
     if run.inputs.get("demonstrations"):
         return _demonstration_rows(run)
     if run.snapshot is not None:
-        return _judgment_rows(run)
+        return _preference_rows(run)
     if run.kind == Run.Kind.GENERATE:
         return _generation_prompts(run)
     if run.kind in NEEDS_REWARD_MODEL:
         return chain(_rollout_prompts(run), _previous_best_responses(run))
     return _text_rows(run)
+
+
+def _preference_rows(run: Run) -> Iterator[JsonObject]:
+    """What people judged; then, of a run that has them, a judge's opinions on other training prompts."""
+    judged: set[int] = set()
+    for row in _judgment_rows(run):
+        if row["split"] == Prompt.Split.TRAIN:
+            judged.add(row["prompt_id"])
+        yield row
+    if run.opinion_set is not None:
+        yield from opinion_rows(run, judged)
 
 
 def _judgment_rows(run: Run) -> Iterator[JsonObject]:
@@ -72,6 +92,7 @@ def _judgment_rows(run: Run) -> Iterator[JsonObject]:
         criteria = _ratings_by_criterion(row, criterion_names)
         yield {
             "id": row["judgment"],
+            "prompt_id": row["group"],
             "prompt": row["messages"],
             "responses": [response["text"] for response in row["responses"]],
             "ranks": row["ranks"],
@@ -101,7 +122,9 @@ def _ratings_by_criterion(row: JudgmentRow, names: list[str]) -> dict[str, list[
 
 def _uses(run: Run, row: JudgmentRow, split: str) -> bool:
     """Whether a run reads a judgment, in this split. Beside the project's own, imported ones train only: a model is measured
-    by what this project's annotators prefer."""
+    by what this project's annotators prefer. That holds for a run, too, that learns from a judge's opinions only."""
+    if run.inputs.get("ai") == "only" and split == Prompt.Split.TRAIN:
+        return False
     choice = run.inputs.get("imported", "exclude")
     if not row.get("imported"):
         return bool(choice != "only")

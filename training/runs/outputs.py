@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from annotation.actions.opinions import JudgedGroup, store_opinions
 from django.conf import settings
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -38,6 +39,13 @@ def read_responses(run_ids: Sequence[int]) -> dict[int, list[list[str]]]:
     return responses
 
 
+def stored_response_ids(runs: Iterable[Run], prompts: Iterable[int]) -> dict[tuple[int, str], int]:
+    """The ids of the responses to these prompts by the models of these runs, by prompt id and digest of the text."""
+    authors = {run.model.author_id for run in runs if run.model}
+    stored = Response.objects.filter(author__in=authors, prompt__in=list(prompts))
+    return {(prompt, sha): pk for prompt, sha, pk in stored.values_list("prompt_id", "digest", "pk")}
+
+
 def read_scores(run: Run) -> dict[int, list[float]]:
     """The rewards of an evaluation, by prompt id if it scored responses, by judgment id if it scored judgments."""
     with (run.folder / "output" / "scores.jsonl").open(encoding="utf-8") as lines:
@@ -45,16 +53,18 @@ def read_scores(run: Run) -> dict[int, list[float]]:
 
 
 def save_output(run: Run) -> JsonObject:
-    """Add the run's output to the site: a model version, or responses and items.
+    """Add the run's output to the site: a model version, responses and items, or opinions.
 
-    Returns what goes into `run.result`: the core's report, if there is one, and the model's name or the numbers of
-    responses and items.
+    Returns what goes into `run.result`: the core's report, if there is one, and the model's name, the numbers of responses
+    and items, or the number of the set of opinions.
     """
     output = run.folder / "output"
     report = output / "report.json"
     result: JsonObject = {"report": json.loads(report.read_text())} if report.exists() else {}
     if "ask" in run.inputs:
         return result
+    if run.kind == Run.Kind.JUDGE:
+        return result | _save_opinions(run)
     if run.kind == Run.Kind.GENERATE:
         return result | _save_responses(run, output / "responses.jsonl")
     if run.kind in (*MAKES_POLICY, Run.Kind.REWARD):
@@ -73,6 +83,45 @@ def save_output(run: Run) -> JsonObject:
             record_warning(run, text % {"name": repr(name), "new_name": repr(version.name)})
         return result | {"model": version.name}
     return result
+
+
+def _save_opinions(run: Run) -> JsonObject:
+    result = json.loads((run.folder / "output" / "result.json").read_text())
+    opinion_set = store_opinions(
+        project=run.project,
+        judge=_judge_name(run),
+        mode=run.config["mode"],
+        constitution=run.constitution,
+        author=run.model.author if run.model else None,
+        rows=_judged_groups(run),
+        tokens_in=result["tokens_in"],
+        tokens_out=result["tokens_out"],
+        cost=result["cost"],
+        creator=run.created_by,
+    )
+    Run.objects.filter(pk=run.pk).update(output_opinion_set=opinion_set)
+    return {"opinion_set": opinion_set.number}
+
+
+def _judge_name(run: Run) -> str:
+    return run.model.name if run.model else f"{run.config['server_model']} at {run.config['server']}"
+
+
+def _judged_groups(run: Run) -> Iterator[JudgedGroup]:
+    """What the judge said of each row of its data; rows that a limit left unread are not in the output."""
+    with (
+        (run.folder / "data.jsonl").open(encoding="utf-8") as data,
+        (run.folder / "output" / "opinions.jsonl").open(encoding="utf-8") as lines,
+    ):
+        rows = map(json.loads, data)
+        for opinions in map(json.loads, lines):
+            row = next(row for row in rows if row["id"] == opinions["id"])
+            yield JudgedGroup(
+                prompt_id=row["id"],
+                response_ids=row["response_ids"],
+                scores=opinions["scores"],
+                opinions=opinions["opinions"],
+            )
 
 
 def _model_name(run: Run) -> str:

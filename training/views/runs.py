@@ -102,6 +102,19 @@ KIND_TEXTS = {
         gettext_noop("Evaluate a reward model"),
         gettext_noop("Its scores are compared with the judgments of a snapshot. Nothing is trained."),
     ),
+    Run.Kind.JUDGE: KindText(
+        gettext_noop("Ask an AI judge"),
+        gettext_noop(
+            "A model compares answers by the constitution. Its opinions are kept apart from people's judgments, and measured by"
+            " them."
+        ),
+    ),
+    Run.Kind.REVISE: KindText(
+        gettext_noop("Revise answers"),
+        gettext_noop(
+            "The policy answers, and its answers are revised by the principles of the constitution, to fine-tune on."
+        ),
+    ),
     Run.Kind.SFT: KindText(
         gettext_noop("Fine-tune on conversations"),
         gettext_noop("Supervised fine-tuning of the policy on a file of conversations."),
@@ -236,6 +249,10 @@ def _labelled_inputs(run: Run) -> list[tuple[str, str]]:
         "name": _("Name of the new model"),
         "data": _("File"),
         "prompt_ids": _("Selected prompts"),
+        "tag": _("Tag"),
+        "ai": _("Use of the opinions"),
+        "ai_weight": _("Weight of the opinions"),
+        "ai_scale": _("Scale of the opinions"),
     }
     return [(labels.get(name, name), _as_text(value)) for name, value in run.inputs.items()]
 
