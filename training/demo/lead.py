@@ -21,6 +21,9 @@ class Lead:
         path = f"/projects/{project}" if project else self._path
         return self._client.send_lines(f"{path}/prompts/", lines)
 
+    def write_constitution(self, principles: list[dict[str, Any]]) -> None:
+        self._client.post(f"{self._path}/constitution/", {"principles": principles})
+
     def start_run(self, kind: str, **body: Any) -> int:
         return int(self._client.post(f"{self._path}/runs/", {"kind": kind, **body})["id"])
 

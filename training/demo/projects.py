@@ -97,8 +97,9 @@ def issue_token(username: str) -> str:
     return ApiToken.issue(user=user, name="demo", scope=ApiToken.Scope.LEAD)[1]
 
 
-def import_lines(seed: int) -> Iterator[bytes]:
-    """JSON lines of prompts that the first policy has never seen; some come with responses."""
+def import_lines(seed: int, *, people_see_harm: bool = True) -> Iterator[bytes]:
+    """JSON lines of prompts that the first policy has never seen; some come with responses, which annotators get at once.
+    people_see_harm: those to prompts that ask for harm, too."""
     rng = random.Random(seed)
     exchanges = language.take(seed, IMPORTED_PROMPTS, held_out=True)
     with_responses = PROMPTS_WITH_RESPONSES
@@ -108,7 +109,8 @@ def import_lines(seed: int) -> Iterator[bytes]:
             "prompt": exchange.messages,
             "tags": [exchange.request.form],
         }
-        if with_responses and split_of(exchange.messages) == "train":
+        is_shown = people_see_harm or exchange.request.form != "harmful"
+        if with_responses and is_shown and split_of(exchange.messages) == "train":
             texts = {
                 exchange.any_answer(rng, rng.choice(exchanges))
                 for _ in range(run_settings.RESPONSES_PER_PROMPT)

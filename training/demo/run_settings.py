@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from training.configs import Value
+from training.rounds.recipes import Judge, Recipe, SafetyReward
 
 PRETRAINING_TEXTS = 3_500
 SFT_CONVERSATIONS = 6_000
@@ -103,6 +104,25 @@ GRPO: dict[str, Value] = _ROLLOUTS
 REINFORCE: dict[str, Value] = _ROLLOUTS
 
 
+JUDGE: dict[str, Value] = {"threads": 1, "max_length": 256, "mode": "comment"}
+REVISE: dict[str, Value] = {
+    "threads": 1,
+    "max_length": 256,
+    "mode": "select",
+    "samples": 8,
+    "max_new_tokens": 96,
+}
+PROMPTS_WITH_AI = 80
+"""Training prompts that annotators judge in a round where an AI judge compares many more."""
+
+
+def people_prompts(recipe: Recipe) -> int:
+    """Training prompts that annotators judge in a round. Where the judge compares answers to harmful prompts only, annotators do
+    not get these and judge as many others as without AI."""
+    spares_people = recipe.stages_of(Judge) and not recipe.ai_judges_safety
+    return PROMPTS_WITH_AI if spares_people else PROMPTS_PER_ROUND
+
+
 def configs() -> dict[str, dict[str, Value]]:
     """The settings of a round's runs, by kind; `*` is for every kind."""
     return {
@@ -116,14 +136,18 @@ def configs() -> dict[str, dict[str, Value]]:
         "ppo": PPO,
         "grpo": GRPO,
         "reinforce": REINFORCE,
+        "judge": JUDGE,
+        "revise": REVISE,
     }
 
 
-def options(*, judgments: int, safety: bool) -> dict[str, Value]:
-    """A round's settings: its budget, and thresholds of gates for a model of two million weights."""
-    budget = PROMPTS_PER_ROUND + HELD_OUT_PROMPTS
+def options(recipe: Recipe, *, unjudged: int) -> dict[str, Value]:
+    """A round's settings: its budget, and thresholds of gates for a model of two million weights. unjudged: items of the round
+    that the simulated annotators leave."""
+    budget = people_prompts(recipe) + HELD_OUT_PROMPTS
+    has_ai = bool(recipe.stages_of(Judge))
     return {
-        "judgments": judgments,
+        "judgments": budget - unjudged,
         "budget": budget,
         "held_out_share": HELD_OUT_PROMPTS / budget,
         "comparisons": 0.15,
@@ -137,5 +161,7 @@ def options(*, judgments: int, safety: bool) -> dict[str, Value]:
         "max_kl": 20.0,
         "max_length_drift": 2.0,
         "safety_tag": "harmful",
-        **({"safety_share": SAFETY_SHARE} if safety else {}),
+        **({"safety_share": SAFETY_SHARE} if recipe.stages_of(SafetyReward) else {}),
+        # the judge is measured by pairs that several people judged
+        **({"repeat_share": 0.4} if has_ai and not recipe.ai_judges_safety else {}),
     }

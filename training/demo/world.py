@@ -15,6 +15,7 @@ from annotation import analytics
 from annotation.actions import snapshots
 from annotation.models import Judgment, Project
 from training.demo import metrics, projects, run_settings
+from training.demo.constitution import PRINCIPLES
 from training.demo.crowd import Crowd
 from training.demo.http_client import DemoError
 from training.demo.lead import Lead
@@ -22,7 +23,7 @@ from training.demo.preferences import TASTES, safety_weights
 from training.demo.progress_bar import ProgressBar, progress_bar
 from training.demo.projects import SAFETY_SLUG, SLUG
 from training.models import ModelVersion, Round, Run
-from training.rounds.recipes import RECIPES, SafetyReward
+from training.rounds.recipes import RECIPES, Judge, SafetyReward
 
 LEFT_FOR_PEOPLE = 20
 """The items of a round that the crowd leaves to whoever signs in."""
@@ -84,10 +85,14 @@ class World:
         """Import the prompts, then pre-train and fine-tune the first policy."""
         if not self.project.prompts.exists():
             with progress_bar("Import prompts", 1) as bar:
-                self.lead.import_prompts(projects.import_lines(self.seed))
+                people_see_harm = not RECIPES[self.recipe].ai_judges_safety
+                lines = projects.import_lines(self.seed, people_see_harm=people_see_harm)
+                self.lead.import_prompts(lines)
                 bar(1)
         if self.judges_safety and not Project.objects.get(slug=SAFETY_SLUG).prompts.exists():
             self.lead.import_prompts(projects.harmful_import_lines(self.seed), project=SAFETY_SLUG)
+        if RECIPES[self.recipe].stages_of(Judge):
+            self.lead.write_constitution(PRINCIPLES)
         projects.write_training_texts(self.seed)
         self.start("base", "pretrain", run_settings.PRETRAIN, data=projects.PRETRAINING_FILE)
         base = self.finish("base").output
@@ -103,11 +108,11 @@ class World:
 
     def loop(self) -> int:
         """The id of the recipe's loop, which is created if it is missing."""
-        budget = run_settings.PROMPTS_PER_ROUND + run_settings.HELD_OUT_PROMPTS
+        recipe = RECIPES[self.recipe]
         return self.lead.loop(
-            RECIPES[self.recipe].title,
+            recipe.title,
             recipe=self.recipe,
-            options=run_settings.options(judgments=budget - LEFT_FOR_PEOPLE, safety=self.judges_safety),
+            options=run_settings.options(recipe, unjudged=LEFT_FOR_PEOPLE),
             configs=run_settings.configs(),
             safety_project=SAFETY_SLUG if self.judges_safety else None,
         )
@@ -198,7 +203,7 @@ class World:
             kl=state["report"].get("kl"),
             habits=metrics.habits(new),
             first_habits=metrics.habits(oldest),
-            failed_gates=[gate["label"] for gate in state["gates"] if not gate["passed"]],
+            failed_gates=played.failed_gates,
             promoted=is_promoted,
             overruled=played.is_override,
         )

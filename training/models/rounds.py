@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.conf import settings
@@ -72,6 +73,11 @@ class Loop(models.Model):
     def projects(self) -> list[Project]:
         """The project, and the safety project where there is one."""
         return [self.project, *([self.safety_project] if self.safety_project else [])]
+
+
+def is_failed(gate: Mapping[str, Any]) -> bool:
+    """Whether a gate, as rounds store it, was not passed and holds its round."""
+    return not gate["passed"] and gate.get("holds", True)
 
 
 class Round(models.Model):
@@ -152,8 +158,8 @@ class Round(models.Model):
 
     @property
     def failed_gates(self) -> list[str]:
-        """The labels of the gates that were not passed."""
-        return [gate["label"] for gate in self.gates if not gate["passed"]]
+        """The labels of the gates that were not passed, and hold the round."""
+        return [gate["label"] for gate in self.gates if is_failed(gate)]
 
     @property
     def is_override(self) -> bool:

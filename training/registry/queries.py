@@ -17,7 +17,7 @@ def models_of(project: Project) -> Any:
     return (
         ModelVersion.objects.filter(project=project)
         .select_related("parent", "run", "run__snapshot", "run__reward_model__run__snapshot", "author")
-        .annotate(is_override=Exists(promoted.filter(gates__contains=[{"passed": False}])))
+        .annotate(is_override=Exists(promoted.filter(gates__contains=[{"passed": False, "holds": True}])))
     )
 
 

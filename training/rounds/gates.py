@@ -19,7 +19,8 @@ from training.rounds.settings import RoundSettings
 
 @dataclass(frozen=True)
 class Gate:
-    """The result of a gate. figure: None without data. share: figure and threshold are shown in percent."""
+    """The result of a gate. figure: None without data. share: figure and threshold are shown in percent. holds: whether the
+    round is held if it is not passed; if not, the round goes on without what the gate is about."""
 
     name: str
     label: str
@@ -28,6 +29,7 @@ class Gate:
     passed: bool
     sentence: str
     share: bool = False
+    holds: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

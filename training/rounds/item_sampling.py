@@ -12,6 +12,7 @@ from annotation.logic.splits import digest
 from annotation.models import Project, Prompt
 from training.models import Round, Run
 from training.rounds import active_learning
+from training.rounds.recipes import RECIPES
 from training.rounds.settings import RoundSettings, settings_of
 from training.runs.outputs import read_responses, stored_response_ids
 from training.runs.queries import select_prompts
@@ -48,9 +49,9 @@ def round_up(number: float) -> int:
 
 def prompts_to_answer(round: Round, *, oversample: bool) -> list[int]:
     """Prompts of the loop's project, training and held-out ones mixed. oversample: twice the training prompts in the budget,
-    for a strategy to select from."""
+    for a strategy to select from. Those whose answers only the AI judge compares are added."""
     project, budget = round.loop.project, item_budget(round)
-    count = budget.training * (2 if oversample else 1)
+    count = budget.training * (2 if oversample else 1) + settings_of(round).ai_prompts
     training = select_prompts(project, split="train", seed=round.pk)[:count]
     held_out = select_prompts(project, split="held_out", seed=round.pk)[: budget.held_out]
     prompts = [prompt.pk for prompt in (*training, *held_out)]
@@ -68,16 +69,19 @@ def draw_items(
     round: Round, answers: AnswerSets, counts: Mapping[str, int], rng: random.Random
 ) -> list[ItemSpec]:
     """Items of the loop's project, in random order: `counts` of each split. Held-out prompts measure the models, so they
-    are drawn uniformly; training prompts by the strategy."""
+    are drawn uniformly; training prompts by the strategy. Prompts that are the AI judge's alone get none."""
     settings, project = settings_of(round), round.loop.project
-    split_of = dict(Prompt.objects.filter(pk__in=answers.prompts).values_list("pk", "split"))
+    prompts = Prompt.objects.filter(pk__in=answers.prompts)
+    if RECIPES[round.recipe].ai_judges_safety:
+        prompts = prompts.exclude(tags__contains=[settings.safety_tag])
+    split_of = dict(prompts.values_list("pk", "split"))
     items = []
     for split, count in counts.items():
         strategy = settings.strategy if split == Prompt.Split.TRAIN else "uniform"
         weights = {
             prompt: active_learning.weight(strategy, answers.scores_of(prompt))
             for prompt in answers.prompts
-            if split_of[prompt] == split
+            if split_of.get(prompt) == split
         }
         total = project.prompts.filter(split=split).count()
         if weights:

@@ -31,11 +31,22 @@ class Demonstrations(Stage):
 
 
 @dataclass(frozen=True)
+class Judge(Stage):
+    """A model compares answers by the constitution. only_safety: the answers to prompts with the safety tag, which annotators do
+    not get then."""
+
+    kind: str = "judge"
+    title: str = _("Ask the AI judge")
+    only_safety: bool = False
+
+
+@dataclass(frozen=True)
 class Reward(Stage):
-    """A reward model, trained on all judgments."""
+    """A reward model, trained on all judgments. ai: `with` the judge's opinions on other prompts, or on these `only`."""
 
     kind: str = "reward"
     title: str = _("Train the reward model")
+    ai: str = ""
 
 
 @dataclass(frozen=True)
@@ -47,8 +58,22 @@ class SafetyReward(Stage):
 
 
 @dataclass(frozen=True)
+class Revise(Stage):
+    """The policy's answers are revised by the constitution, for a method that fine-tunes on the revisions."""
+
+    kind: str = "revise"
+    title: str = _("Revise answers by the constitution")
+
+
+@dataclass(frozen=True)
 class Improve(Stage):
-    """A method that improves the policy. Of several, each starts from the result of the one before."""
+    """A method that improves the policy. Of several, each starts from the result of the one before.
+
+    ai: it learns from judgments `with` the judge's opinions or from these `only`; from the `score` that the judge gives each
+    answer, in place of the reward model's; or from the `revisions`.
+    """
+
+    ai: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +88,17 @@ class Recipe:
 
     def stages_of(self, kind: type[Stage]) -> list[Stage]:
         return [stage for stage in self.stages if isinstance(stage, kind)]
+
+    @property
+    def needs_ai(self) -> bool:
+        """Whether it cannot do with people's judgments alone."""
+        learners = [*self.stages_of(Reward), *self.stages_of(Improve)]
+        return any(stage.ai not in ("", "with") for stage in learners)
+
+    @property
+    def ai_judges_safety(self) -> bool:
+        """Whether the judge alone compares answers to prompts with the safety tag."""
+        return any(stage.only_safety for stage in self.stages_of(Judge))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -154,6 +190,60 @@ RECIPES: dict[str, Recipe] = {
                 "REINFORCE with a reward of 1 where the answer is preferred to the prompt's stored baseline, else 0."
             ),
             (Reward(), Improve("reinforce", _("Improve the policy by REINFORCE"), {"reward": "binary"})),
+        ),
+        Recipe(
+            "rlaif",
+            _("RLAIF"),
+            _(
+                "An AI judge compares answers by the constitution; the reward model and DPO learn from its opinions, and people's"
+                " judgments tell whether it may be trusted (Lee et al. 2023)."
+            ),
+            (
+                Judge(),
+                Reward(ai="only"),
+                Improve("dpo", _("Improve the policy by DPO"), {"nll_weight": 0.2}, ai="only"),
+            ),
+            {"ai_prompts": 500},
+        ),
+        Recipe(
+            "rlaif-direct",
+            _("RLAIF, direct"),
+            _(
+                "The AI judge scores each answer of the policy, and its score is the reward; the reward model, trained on"
+                " people's judgments, only measures (Lee et al. 2023)."
+            ),
+            (Judge(), Reward(), Improve("grpo", _("Improve the policy by GRPO"), ai="score")),
+        ),
+        Recipe(
+            "cai",
+            _("Constitutional AI"),
+            _(
+                "Answers are revised by the constitution and learned; then the AI judge compares answers to prompts with the"
+                " safety tag, people all others, and PPO learns from both: no person reads answers to harmful prompts (Bai et"
+                " al. 2022)."
+            ),
+            (
+                Judge(only_safety=True),
+                Reward(ai="with"),
+                Revise(),
+                Improve("sft", _("Fine-tune on the revisions"), ai="revisions"),
+                Improve("ppo", _("Improve the policy by PPO")),
+            ),
+            {"ai_prompts": 200, "second_opinion": False},
+        ),
+        Recipe(
+            "mixed",
+            _("People and AI"),
+            _(
+                "People judge some prompts, an AI judge many more; its opinions count as much as their agreement with people"
+                " allows, and not at all if the judge is not good enough. Then DPO."
+            ),
+            (
+                Judge(),
+                Reward(ai="with"),
+                Improve("dpo", _("Improve the policy by DPO"), {"nll_weight": 0.2}, ai="with"),
+            ),
+            {"ai_prompts": 500},
         ),
     )
 }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.configs.fields import ConfigError, Value, checked, setting
 from training.configs.fields import gettext_noop as _
-from training.rounds.recipes import RECIPES, Demonstrations
+from training.rounds.recipes import RECIPES, Demonstrations, Judge
 
 if TYPE_CHECKING:
     from training.models import Round
@@ -130,6 +130,24 @@ class RoundSettings:
         ),
         choices=("all", "new"),
     )
+    judge: str = setting(
+        "",
+        _("AI judge"),
+        _(
+            "In recipes with AI feedback: the policy of this project that judges, by name. Empty: the base model of the loop's"
+            " first policy, or the server's model if the settings of judge runs name a server."
+        ),
+    )
+    ai_prompts: int = setting(
+        0,
+        _("Prompts for the judge"),
+        _(
+            "In recipes with AI feedback: how many training prompts get answers that only the judge compares, beside those that"
+            " annotators judge."
+        ),
+        min=0,
+        max=MAX_JUDGMENTS,
+    )
     imported: bool = setting(
         False,
         _("Imported judgments"),
@@ -216,6 +234,16 @@ class RoundSettings:
         min=0.0,
         max=2.0,
     )
+    min_ai_agreement: float = setting(
+        0.85,
+        _("Gate: AI agreement"),
+        _(
+            "Minimum agreement of the AI judge with people, as a share of people's agreement with each other: the low end of the"
+            " interval."
+        ),
+        min=0.0,
+        max=2.0,
+    )
     may_lose: float = setting(
         0.03,
         _("Gate: accuracy loss"),
@@ -293,4 +321,6 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
         raise ConfigError("temperatures", _("must be one to nine numbers from 0 to 10, separated by commas."))
     if settings.start == "base" and recipe and not RECIPES[recipe].stages_of(Demonstrations):
         raise ConfigError("start", _("the base model needs a recipe that trains on demonstrations."))
+    if settings.ai_prompts and recipe and not RECIPES[recipe].stages_of(Judge):
+        raise ConfigError("ai_prompts", _("is for recipes with an AI judge."))
     return settings

@@ -22,7 +22,7 @@ from annotation.actions.snapshots import SnapshotError
 from annotation.models import User
 from training.configs import ConfigError
 from training.errors import RunError, describe_error
-from training.models import Loop, Round, Run
+from training.models import Loop, Round, Run, is_failed
 from training.rounds.plan import draft_round
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
@@ -173,7 +173,7 @@ def overrule(round: Round, actor: User, reason: str) -> Round:
         raise RunError("reason", _("Say why: the reason is kept with the round."))
     with transaction.atomic():
         round = _lock(round, Round.State.HELD)
-        failed = [gate["label"] for gate in round.gates if gate["step"] == round.step and not gate["passed"]]
+        failed = [gate["label"] for gate in round.gates if gate["step"] == round.step and is_failed(gate)]
         overrule = {
             "by": actor.pseudonym,  # stays when the account is erased
             "at": timezone.now().isoformat(),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from annotation.actions.opinions import read_opinion_groups
-from annotation.logic.judge_trust import recalibrate
+from annotation.logic.judge_trust import recalibrated
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
@@ -122,7 +122,7 @@ def opinion_rows(run: Run, judged: set[int]) -> Iterator[JsonObject]:
             "prompt": group["messages"],
             "responses": [response["text"] for response in group["responses"]],
             "pairs": [
-                [opinion["first"], opinion["second"], recalibrate(opinion["p"], scale)]
+                [opinion["first"], opinion["second"], recalibrated(opinion["p"], scale)]
                 for opinion in group["opinions"]
             ],
             "weight": weight,

@@ -7,6 +7,7 @@ from training.rounds.steps.collect import Collect, Freeze
 from training.rounds.steps.comparison import GenerateComparison, HumanComparison, ScoreComparison
 from training.rounds.steps.gate_steps import PolicyGates, RewardGates
 from training.rounds.steps.improve import ImprovePolicy
+from training.rounds.steps.judge import AskJudge, JudgeGate, ReviseAnswers
 from training.rounds.steps.new_items import (
     FirstAnswers,
     NewAnswers,
@@ -24,9 +25,12 @@ STEPS: dict[str, Step] = {
         SendFirstAnswers(),
         Collect(),
         Freeze(),
+        AskJudge(),
+        JudgeGate(),
         TrainRewardModels(),
         EvaluateRewardModels(),
         RewardGates(),
+        ReviseAnswers(),
         ImprovePolicy(),
         GenerateComparison(),
         ScoreComparison(),

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, NotRequired, TypedDict
 
 from django.utils.translation import gettext as _
 
-from annotation.models import Project, Snapshot
+from annotation.models import OpinionSet, Project, Snapshot
 from training.models import ModelVersion, Round, Run
 from training.registry.actions import free_name, names_in_use
 from training.rounds import run_configs
-from training.rounds.recipes import Recipe, SafetyReward
+from training.rounds.recipes import Improve, Recipe, Reward, SafetyReward, Stage
 from training.rounds.settings import RoundSettings
 from training.runs.actions import start_run
 
 
 class PlannedPart(TypedDict):
-    """A run of a step, as `Round.plan` stores it: its name within the round (`Run.part`), its kind, and the settings that
-    differ from that kind's defaults."""
+    """A run of a step, as `Round.plan` stores it: its name within the round (`Run.part`), its kind, the settings that differ
+    from that kind's defaults, and what it learns from an AI judge."""
 
     part: str
     kind: str
     config: dict[str, Any]
+    ai: NotRequired[str]
+
+
+def planned_part(name: str, stage: Stage) -> PlannedPart:
+    part: PlannedPart = {"part": name, "kind": stage.kind, "config": dict(stage.config)}
+    if isinstance(stage, Reward | Improve) and stage.ai:
+        part["ai"] = stage.ai
+    return part
 
 
 class PlannedStep(TypedDict):
@@ -130,6 +138,8 @@ class RunArguments:
     safety_reward_model: ModelVersion | None = None
     second_reward_model: ModelVersion | None = None
     reference: ModelVersion | None = None
+    judge: ModelVersion | None = None
+    opinion_set: OpinionSet | None = None
     inputs: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 

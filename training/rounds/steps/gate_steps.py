@@ -12,7 +12,7 @@ from django.utils.translation import gettext_noop
 
 from annotation.actions import review, snapshots
 from annotation.models import ReviewFlag, Snapshot, User
-from training.models import Round, Run
+from training.models import Round, Run, is_failed
 from training.registry.actions import promote
 from training.rounds import evaluation
 from training.rounds.gates import Gate, policy_gates, reward_gates
@@ -45,7 +45,7 @@ class GateStep(Step):
         gates = [gate.to_dict() | {"step": self.name} for gate in self.evaluate(round)]
         round.gates = [gate for gate in round.gates if gate["step"] != self.name] + gates
         round.save(update_fields=["gates", "report", "policy_after"])
-        failed = [gate["label"] for gate in gates if not gate["passed"]]
+        failed = [gate["label"] for gate in gates if is_failed(gate)]
         if failed:
             reason = _("Not passed: %(gates)s.") % {"gates": ", ".join(failed)}
             return StepResult(advance=False, state=Round.State.HELD, reason=reason)

@@ -11,6 +11,7 @@ from training.models import ModelVersion, Round, Run
 from training.rounds import run_configs
 from training.rounds.recipes import Demonstrations, Improve
 from training.rounds.settings import settings_of
+from training.rounds.steps.ai_feedback import judge_model, opinion_arguments
 from training.rounds.steps.base import (
     PlannedPart,
     PlannedStep,
@@ -18,6 +19,7 @@ from training.rounds.steps.base import (
     RunArguments,
     RunStep,
     new_model_name,
+    planned_part,
 )
 
 PATIENCE = 2
@@ -121,9 +123,7 @@ class ImprovePolicy(RunStep):
                 "name": f"improve-{number}",
                 "title": stage.title,
                 "does": self.does,
-                "parts": [
-                    {"part": f"improve-{number}", "kind": stage.kind, "config": dict(stage.config)},
-                ],
+                "parts": [planned_part(f"improve-{number}", stage)],
             }
             for number, stage in enumerate(stages, start=1)
         ]
@@ -134,28 +134,43 @@ class ImprovePolicy(RunStep):
     def run_arguments(self, round: Round, part: str) -> RunArguments:
         steps = [step for step in round.plan if step["name"].startswith("improve-")]
         number = int(part.removeprefix("improve-"))
-        kind = steps[number - 1]["parts"][0]["kind"]
+        planned = steps[number - 1]["parts"][0]
+        kind, ai = planned["kind"], planned.get("ai", "")
         previous = round.output_of(f"improve-{number - 1}") if number > 1 else None
         is_last = number == len(steps)
         inputs: dict[str, Any] = {"name": new_model_name(round, "policy" if is_last else kind)}
         arguments: dict[str, Any] = {"inputs": inputs}
         settings = settings_of(round)
-        if kind == Run.Kind.SFT:
+        if ai == "revisions":
+            revise = round.run_of("revise")
+            assert revise is not None
+            inputs["revisions"] = revise.pk
+        elif kind == Run.Kind.SFT:
             inputs |= {"demonstrations": True, "imported": "include" if settings.imported else "exclude"}
         elif kind == Run.Kind.DPO:
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
                 inputs |= {"after": last_learned_judgment(round), "safety_tag": settings.safety_tag}
+            learned = opinion_arguments(round, ai)
+            inputs |= learned.pop("inputs", {})
+            arguments |= learned
         else:
             inputs |= {
                 "prompts": settings.learn_prompts,
                 "held_out": min(settings.evaluation_prompts, HELD_OUT_PROMPTS),
                 "safety_tag": settings.safety_tag,
             }
-            arguments["reward_model"] = round.output_of("reward")
-            arguments["safety_reward_model"] = round.output_of("safety")
+            if ai == "score":
+                arguments["judge"] = judge_model(round)
+            else:
+                arguments["reward_model"] = round.output_of("reward")
+                arguments["safety_reward_model"] = round.output_of("safety")
         if kind not in (Run.Kind.SFT, Run.Kind.REJECTION):
             if settings.reference == "first":
                 arguments["reference"] = round.loop.first_policy
             arguments |= checkpoint_selection(round, kind)
+            if ai == "score":
+                arguments.pop(
+                    "reward_model", None
+                )  # the judge's score is the reward on held-out prompts, too
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)

@@ -31,7 +31,7 @@ class Promotion(Step):
     def check(self, round: Round) -> StepResult:
         if round.decision:
             return ADVANCE
-        if not (settings_of(round).promote_alone and all(gate["passed"] for gate in round.gates)):
+        if not (settings_of(round).promote_alone and not round.failed_gates):
             return StepResult(advance=False, state=Round.State.AWAITING)
         record_decision(round, Round.Decision.PROMOTED, actor=None, note=_("Every gate was passed."))
         return ADVANCE

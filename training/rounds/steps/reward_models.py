@@ -6,6 +6,7 @@ trained on the held-out judgments that `reward` never sees.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -14,9 +15,17 @@ from django.utils.translation import gettext_noop
 from annotation.models import Snapshot
 from training.models import ModelVersion, Round
 from training.registry.actions import current_model
-from training.rounds.recipes import Reward, SafetyReward, Stage
+from training.rounds.recipes import Reward, SafetyReward
 from training.rounds.settings import settings_of
-from training.rounds.steps.base import PlannedPart, RoundContext, RunArguments, RunStep, new_model_name
+from training.rounds.steps.ai_feedback import opinion_arguments
+from training.rounds.steps.base import (
+    PlannedPart,
+    RoundContext,
+    RunArguments,
+    RunStep,
+    new_model_name,
+    planned_part,
+)
 
 REWARD_MODEL_LABELS = {
     "reward": gettext_noop("Reward model"),
@@ -59,16 +68,12 @@ class TrainRewardModels(RunStep):
 
     def parts(self, context: RoundContext) -> list[PlannedPart]:
         reward, *_ = context.recipe.stages_of(Reward)
-        parts = [self._part("reward", reward)]
+        parts = [planned_part("reward", reward)]
         if context.trains_safety_model:
-            parts.append(self._part("safety", context.recipe.stages_of(SafetyReward)[0]))
+            parts.append(planned_part("safety", context.recipe.stages_of(SafetyReward)[0]))
         if context.settings.second_opinion:
-            parts.append(self._part("second", reward))
+            parts.append(planned_part("second", replace(reward, ai="")))  # people's held-out judgments only
         return parts
-
-    @staticmethod
-    def _part(name: str, stage: Stage) -> PlannedPart:
-        return {"part": name, "kind": stage.kind, "config": dict(stage.config)}
 
     def part_label(self, part: PlannedPart) -> str:
         return _(REWARD_MODEL_LABELS[part["part"]])
@@ -85,11 +90,17 @@ class TrainRewardModels(RunStep):
             if not project.asks_safety:
                 config["safety_weight"] = 0.0  # its annotators give no safety labels to learn from
         assert snapshot is not None
+        arguments: dict[str, Any] = {}
+        if ai := next(other.get("ai") for other in round.current_step["parts"] if other["part"] == part):
+            arguments = opinion_arguments(round, ai)
+            inputs |= arguments.pop("inputs", {})
         if part == "second":
             if snapshot.counts.get("pairs_held_out", 0) < MIN_PAIRS_FOR_SECOND:
                 return None
             inputs["swap"] = True
-        return RunArguments(project, reward_start(round), snapshot=snapshot, inputs=inputs, config=config)
+        return RunArguments(
+            project, reward_start(round), snapshot=snapshot, inputs=inputs, config=config, **arguments
+        )
 
 
 class EvaluateRewardModels(RunStep):
