@@ -45,6 +45,8 @@ VERBS = {
     "verdict.given": gettext_noop("decided an item"),
     "rule.changed": gettext_noop("changed the rules"),
     "snapshot.frozen": gettext_noop("froze a snapshot"),
+    "constitution.changed": gettext_noop("changed the constitution"),
+    "opinions.stored": gettext_noop("stored a judge's opinions"),
     "account.erased": gettext_noop("erased an account"),
     "loop.changed": gettext_noop("changed the loop"),
     "round.started": gettext_noop("started a round"),

@@ -17,12 +17,14 @@ def insert(
     rows: Collection[Sequence[Any]],
     *,
     ids_of: type[models.Model] | None = None,
-) -> list[int]:
+    ids: Sequence[int] | None = None,
+) -> Sequence[int]:
     """Insert rows, each with a value for every named column. Returns their ids in the same order.
 
     Values are written as they are: JSON as text. Other columns get their field's default.
 
     ids_of: the model whose ids go on, if that is another one.
+    ids: of the rows, where `next_ids` has reserved them.
     """
     if not rows:
         return []
@@ -30,16 +32,25 @@ def insert(
     defaults = _defaults(model, names)
     columns = ", ".join(map(connection.ops.quote_name, ["id", *names, *defaults]))
     tail = tuple(defaults.values())
+    ids = next_ids(ids_of or model, len(rows)) if ids is None else ids
+    with (
+        connection.cursor() as cursor,
+        connection.wrap_database_errors,
+        cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy,
+    ):
+        for id, row in zip(ids, rows, strict=True):
+            copy.write_row((id, *row, *tail))
+    return ids
+
+
+def next_ids(model: type[models.Model], count: int) -> list[int]:
+    """Ids for new rows, which nobody else gets."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval(pg_get_serial_sequence(%s, 'id')) FROM generate_series(1, %s)",
-            [(ids_of or model)._meta.db_table, len(rows)],
+            [model._meta.db_table, count],
         )
-        ids = [id for (id,) in cursor.fetchall()]
-        with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
-            for id, row in zip(ids, rows, strict=True):
-                copy.write_row((id, *row, *tail))
-    return ids
+        return [id for (id,) in cursor.fetchall()]
 
 
 def _defaults(model: type[models.Model], names: Sequence[str]) -> dict[str, Any]:
