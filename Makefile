@@ -99,6 +99,9 @@ bench-rounds: $(VENV)/dev ## five rounds of dpo and llama2, two tastes, three se
 bench-loop-settings: $(VENV)/dev ## settings of reward models and of DPO, tried on rounds without the site; some hours
 	$(BIN)/python -m benchmarks.loop_settings $(ARGS)
 
+bench-feedback: $(VENV)/dev ## AI judges, RLAIF, Constitutional AI, ReST and Hindsight, five seeds; many hours
+	$(BIN)/python -m benchmarks.feedback $(ARGS)
+
 bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.export $(ARGS)
 
@@ -120,4 +123,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock

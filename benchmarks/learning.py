@@ -20,6 +20,7 @@ import random
 import subprocess
 import sys
 from collections import defaultdict
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from statistics import fmean
@@ -72,18 +73,18 @@ def run_job(
     rows: list[dict[str, Any]],
     *,
     here: bool = False,
+    job: Mapping[str, Any] | None = None,
     **models: Path,
 ) -> Path:
     """Run a job unless it is finished; returns its output folder. The last line of its stdout is stored in done.json. `here`: in
-    this process, for jobs shorter than a process start."""
+    this process, for jobs shorter than a process start. job: what else is in its job.json."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
     if done.exists():
         return folder / "output"
-    job = {"kind": kind, "config": config} | {
-        name: os.path.relpath(model, folder) for name, model in models.items()
-    }
-    (folder / "job.json").write_text(json.dumps(job, indent=2))
+    paths = {name: os.path.relpath(model, folder) for name, model in models.items()}
+    whole = {"kind": kind, "config": config} | dict(job or {}) | paths
+    (folder / "job.json").write_text(json.dumps(whole, indent=2))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"{folder.relative_to(ROOT / 'var')} …", flush=True)
     done.write_text((_run_here(folder) if here else _run_child(folder)).splitlines()[-1])

@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.environments import versions
+from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section
 from benchmarks.report_parts import origin, table
 from benchmarks.workloads import PLACE
@@ -110,6 +111,7 @@ def write_report() -> None:
         ("rounds", rounds_section),
         ("loop_settings", loop_settings_section),
         ("active_learning", active_learning_section),
+        ("feedback", feedback_section),
         ("queue", queue_section),
         ("export", export_section),
         ("hostile_texts", hostile_texts_section),
@@ -124,7 +126,7 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-loop-settings`, `make bench-active-learning` and `make bench-hostile-texts` from what they measured; no
+`make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and `make bench-hostile-texts` from what they measured; no
 table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real

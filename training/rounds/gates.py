@@ -14,6 +14,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from annotation.logic import judge_trust
+from annotation.logic.judge_trust import Comparison
 from training.rounds.settings import RoundSettings
 
 
@@ -46,8 +48,8 @@ MIN_WIN_RATE = 0.5
 """Of the new policy over the old one: below it, the old one is preferred."""
 
 
-def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
-    """Headings, each with the requirements that the gates below will check."""
+def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list[tuple[str, list[str]]]:
+    """Headings, each with the requirements that the gates below will check. with_judge: the recipe asks an AI judge."""
     judgments = ngettext(
         "At least %(n)s training judgment.", "At least %(n)s training judgments.", settings.min_judgments
     )
@@ -85,7 +87,11 @@ def describe_gates(settings: RoundSettings) -> list[tuple[str, list[str]]]:
         _("Answers at most %(factor)s times longer or shorter than the old policy's.")
         % {"factor": f"{settings.max_length_drift:g}"},
     ]
-    return [(_("Reward model"), reward_model), (_("New policy"), policy)]
+    headings = [(_("Reward model"), reward_model), (_("New policy"), policy)]
+    if with_judge:
+        judge = _("Agreement with people of at least %(share)s of their agreement with each other, at its low end.")
+        headings.insert(0, (_("AI judge"), [judge % {"share": f"{100 * settings.min_ai_agreement:g}%"}]))
+    return headings
 
 
 def reward_gates(
@@ -244,6 +250,50 @@ def _accuracy_loss_gate(accuracy: float | None, old: Report | None, settings: Ro
         )
         % {"old": _percent(before), "new": _percent(accuracy), "maximum": _percent(settings.may_lose)},
         no_data=_("There is no old reward model to compare it with."),
+    )
+
+
+def ai_agreement_gate(comparison: Comparison | None, settings: RoundSettings, *, holds: bool) -> Gate:
+    """Whether an AI judge agrees with people nearly as often as they agree with each other: the low end of the interval counts.
+
+    comparison: on pairs that two or more people ordered; None without any.
+    """
+    ratio = comparison.ratio if comparison else None
+    if comparison is None or ratio is None:
+        sentence = _(
+            "No two people judged the same held-out answers that the judge compared, so its agreement with people is unknown."
+        )
+    else:
+        sentence = ngettext(
+            "It agrees with people on %(judge)s of %(n)s held-out pair, and they with each other on %(people)s: it reaches"
+            " %(ratio)s%(interval)s of their agreement. The minimum at the low end is %(minimum)s.",
+            "It agrees with people on %(judge)s of %(n)s held-out pairs, and they with each other on %(people)s: it reaches"
+            " %(ratio)s%(interval)s of their agreement. The minimum at the low end is %(minimum)s.",
+            comparison.pairs,
+        ) % {
+            "judge": _percent(comparison.judge.value),
+            "n": f"{comparison.pairs:,}",
+            "people": _percent(comparison.people.value),
+            "ratio": _percent(ratio.value),
+            "interval": _interval((ratio.low, ratio.high)),
+            "minimum": _percent(settings.min_ai_agreement),
+        }
+    is_enough = comparison is None or (
+        ratio is not None
+        and ratio.low >= settings.min_ai_agreement
+        and judge_trust.weight(comparison.judge.low) > 0
+    )
+    if not is_enough and not holds:
+        sentence = " ".join([sentence, _("The round goes on without it.")])
+    return Gate(
+        "ai_agreement",
+        _("AI judge's agreement with people"),
+        ratio.low if ratio else None,
+        settings.min_ai_agreement,
+        is_enough,
+        sentence,
+        share=True,
+        holds=holds,
     )
 
 

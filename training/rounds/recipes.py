@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from training.configs.fields import Value
 from training.configs.fields import gettext_noop as _
@@ -20,6 +21,9 @@ class Stage:
     kind: str
     title: str
     config: Mapping[str, Value] = field(default_factory=dict)
+
+
+AnyStage = TypeVar("AnyStage", bound=Stage)
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,14 @@ class Recipe:
     stages: tuple[Stage, ...]
     options: Mapping[str, Value] = field(default_factory=dict)
 
-    def stages_of(self, kind: type[Stage]) -> list[Stage]:
+    def stages_of(self, kind: type[AnyStage]) -> list[AnyStage]:
         return [stage for stage in self.stages if isinstance(stage, kind)]
 
     @property
     def needs_ai(self) -> bool:
         """Whether it cannot do with people's judgments alone."""
-        learners = [*self.stages_of(Reward), *self.stages_of(Improve)]
-        return any(stage.ai not in ("", "with") for stage in learners)
+        uses = {stage.ai for stage in (*self.stages_of(Reward), *self.stages_of(Improve))}
+        return bool(uses - {"", "with"})
 
     @property
     def ai_judges_safety(self) -> bool:
@@ -247,3 +251,8 @@ RECIPES: dict[str, Recipe] = {
         ),
     )
 }
+
+
+def asks_judge(recipe: str) -> bool:
+    """Whether a recipe has an AI judge."""
+    return bool(RECIPES[recipe].stages_of(Judge))

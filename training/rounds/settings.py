@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from training.configs.fields import ConfigError, Value, checked, setting
 from training.configs.fields import gettext_noop as _
-from training.rounds.recipes import RECIPES, Demonstrations, Judge
+from training.rounds.recipes import RECIPES, Demonstrations, asks_judge
 
 if TYPE_CHECKING:
     from training.models import Round
@@ -321,6 +321,6 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
         raise ConfigError("temperatures", _("must be one to nine numbers from 0 to 10, separated by commas."))
     if settings.start == "base" and recipe and not RECIPES[recipe].stages_of(Demonstrations):
         raise ConfigError("start", _("the base model needs a recipe that trains on demonstrations."))
-    if settings.ai_prompts and recipe and not RECIPES[recipe].stages_of(Judge):
+    if settings.ai_prompts and recipe and not asks_judge(recipe):
         raise ConfigError("ai_prompts", _("is for recipes with an AI judge."))
     return settings

@@ -22,7 +22,7 @@ from training.rounds.forms import LoopForm
 from training.rounds.gates import describe_gates
 from training.rounds.plan import draft_round
 from training.rounds.queries import rounds_of
-from training.rounds.recipes import RECIPES
+from training.rounds.recipes import RECIPES, asks_judge
 from training.rounds.settings import RoundSettings, settings_of
 from training.rounds.timeline import build_timeline, status_sentence
 
@@ -117,7 +117,9 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "recipes": RECIPES.values(),
         "draft": draft,
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
-        "gate_thresholds": describe_gates(settings_of(draft) if draft else RoundSettings()),
+        "gate_thresholds": describe_gates(
+            settings_of(draft) if draft else RoundSettings(), with_judge=bool(draft and asks_judge(draft.recipe))
+        ),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
 
@@ -162,7 +164,7 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
         if disputed
         else [],
-        "gate_thresholds": [] if report.get("wins") else describe_gates(settings_of(round)),
+        "gate_thresholds": [] if report.get("wins") else describe_gates(settings_of(round), with_judge=asks_judge(round.recipe)),
         "recipe": RECIPES[round.recipe],
         "overrules": _with_usernames(round.overrules),
         "retriable": [step for step in round.plan if step["name"] in retriable],

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from annotation.analytics.ai_feedback import trust_report
+from annotation.logic import judge_trust
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
@@ -74,15 +75,14 @@ class JudgeGate(GateStep):
         if run is None or run.output_opinion_set is None:
             return []
         report = trust_report(run.output_opinion_set)
-        gate = ai_agreement_gate(report, settings_of(round), holds=RECIPES[round.recipe].needs_ai)
-        is_unknown = gate.figure is None
-        round.report |= {
-            "ai": {
-                "opinion_set": run.output_opinion_set.number,
-                "scale": 1.0 if is_unknown else report.scale,
-                "weight": (1.0 if is_unknown else report.weight) if gate.passed else 0.0,
-            }
-        }
+        comparison = report.trust.comparison
+        gate = ai_agreement_gate(comparison, settings_of(round), holds=RECIPES[round.recipe].needs_ai)
+        use = {"scale": 1.0, "weight": 1.0}  # what cannot be measured counts as it is: a lead answers for it
+        if not gate.passed:
+            use["weight"] = 0.0
+        elif comparison is not None:
+            use = {"scale": report.scale, "weight": judge_trust.weight(comparison.judge.low)}
+        round.report |= {"ai": {"opinion_set": run.output_opinion_set.number} | use}
         return [gate]
 
     def on_pass(self, round: Round, actor: User | None = None) -> None:
