@@ -46,9 +46,11 @@ def by_name(seeds: list[Row], names: Sequence[str]) -> dict[str, list[Row]]:
 def feedback_section(values: Row) -> str:
     text = [
         "## AI feedback and the alternatives\n",
-        "`benchmarks/feedback.py`: from the same first policy, measured by the hidden taste on 160 held-out prompts; win rates are"
-        " over the first policy. Nothing that judges sees the taste. Means over seeds with 95% intervals (Student's t), where"
-        " there are several seeds.\n",
+        (
+            "`benchmarks/feedback.py`: from the same first policy, measured by the hidden taste on 160 held-out prompts; win"
+            " rates are over the first policy. Nothing that judges sees the taste. Means over seeds with 95% intervals (Student's t),"
+            " where there are several seeds.\n"
+        ),
         origin(values),
     ]
     sections = {
@@ -128,9 +130,9 @@ def _rewards(rows: list[Row]) -> str:
 def _constitutional(rows: list[Row]) -> str:
     names = [name for name in rows[0] if name != "seed"]
     words = (
-        "### Constitutional AI\n\nNo person judged an answer to a harmful prompt. The first policy, fine-tuned on its first answers"
-        " as they were, on the revised ones (the best of 8 by the comments), and then PPO on people's judgments of the other"
-        f" prompts and opinions on harmful ones. {_seeds(rows)}\n"
+        "### Constitutional AI\n\nNo person judged an answer to a harmful prompt. The first policy, fine-tuned on its"
+        " first answers as they were, on the revised ones (the best of 8 by the comments), and then PPO on people's"
+        f" judgments of the other prompts and opinions on harmful ones. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("policy", by_name(rows, names))])
 
@@ -147,8 +149,8 @@ def _rest(rows: list[Row]) -> str:
     arms |= {"ReST, steps chosen on held-out prompts": [row["rest"] for row in rows]}
     arms |= {"rejection sampling, as many samples": [row["rejection"] for row in rows]}
     words = (
-        "### ReST\n\nEight samples a prompt, once. The reward model's mean reward of answers to held-out prompts after each number of"
-        f" Improve steps: {rewards}. {_seeds(rows)}\n"
+        "### ReST\n\nEight samples a prompt, once. The reward model's mean reward of answers to held-out prompts after"
+        f" each number of Improve steps: {rewards}. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("policy", arms)])
 
@@ -156,7 +158,7 @@ def _rest(rows: list[Row]) -> str:
 def _hindsight(rows: list[Row]) -> str:
     names = ("good", "none", "bad", "best third")
     words = (
-        "### Hindsight\n\nThe same policy under the good instruction, none and the bad one, and the first policy fine-tuned on the best"
-        f" third of as many kinds of samples. {_seeds(rows)}\n"
+        "### Hindsight\n\nThe same policy under the good instruction, none and the bad one, and the first policy fine-"
+        f" tuned on the best third of as many kinds of samples. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("instruction", by_name(rows, names))])

@@ -126,8 +126,8 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and `make bench-hostile-texts` from what they measured; no
-table is typed by hand.
+`make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and `make bench-hostile-texts` from what
+they measured; no table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the
