@@ -48,8 +48,8 @@ def feedback_section(values: Row) -> str:
         "## AI feedback and the alternatives\n",
         (
             "`benchmarks/feedback.py`: from the same first policy, measured by the hidden taste on 160 held-out prompts; win"
-            " rates are over the first policy. Nothing that judges sees the taste. Means over seeds with 95% intervals (Student's t),"
-            " where there are several seeds.\n"
+            " rates are over the first policy. Nothing that judges sees the taste. Means over seeds with 95% intervals"
+            " (Student's t), where there are several seeds.\n"
         ),
         origin(values),
     ]
