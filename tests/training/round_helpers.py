@@ -27,6 +27,9 @@ TINY: dict[str, dict[str, Any]] = {
     "rejection": {"max_steps": 2, "batch_size": 4, "samples": 2},
     "hindsight": {"max_steps": 2, "batch_size": 4, "samples": 3},
     "rest": {"max_steps": 2, "batch_size": 4, "samples": 2},
+    "judge": {"mode": "comment"},
+    "revise": {"mode": "select", "samples": 2},
+    "sft": {"max_steps": 2, "batch_size": 4},
 }
 LENIENT = {
     "judgments": 10,
@@ -115,9 +118,27 @@ def write_output(run: Run) -> dict[str, Any]:
         ]
         _write(output / "scores.jsonl", lines)
         return {"report": REPORT}
+    if run.kind == Run.Kind.JUDGE:
+        _write(output / "opinions.jsonl", [_opinions(row, run) for row in rows])
+        (output / "result.json").write_text(json.dumps({"tokens_in": 10, "tokens_out": 2, "cost": 0.0}))
+    if run.kind == Run.Kind.REVISE:
+        lines = [{"prompt": row["prompt"], "first": "Rude.", "answer": "Kind."} for row in rows]
+        _write(output / "revisions.jsonl", lines)
     if run.kind == Run.Kind.REWARD:
         (output / "report.json").write_text(json.dumps(REPORT))
     return {}
+
+
+def _opinions(row: dict[str, Any], run: Run) -> dict[str, Any]:
+    """Of a judge that prefers the answer that comes first, as `builders.judgment` does; one whose scale is 0.5 has no opinion
+    that is worth anything."""
+    p = 0.9 if run.config["scale"] != 0.5 else 0.1
+    opinions = [
+        {"first": i, "second": j, "p_ab": None, "p_ba": None, "p": p, "principle": "kind"}
+        | {"rationale": "", "tokens_in": 5, "tokens_out": 1}
+        for i, j in row["pairs"]
+    ]
+    return {"id": row["id"], "scores": None, "opinions": opinions, "no_opinion": []}
 
 
 def _write(path: Path, rows: list[dict[str, Any]]) -> None:

@@ -1,0 +1,173 @@
+"""Rounds with an AI judge: what it judges, when its opinions count, and who learns from them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from annotation.actions.constitutions import write_constitution
+from annotation.logic.principles import read_principles
+from annotation.models import Item, Judgment
+from tests import builders
+from tests.training.round_case import RoundTestCase
+from tests.training.round_helpers import TINY, finish_runs, play, reload
+from training.errors import RunError
+from training.models import Round, Run
+from training.rounds import transitions
+from training.rounds.plan import round_context
+from training.rounds.steps.judge import AskJudge
+
+PRINCIPLES = [
+    {
+        "key": "kind",
+        "compare": "Which is kinder?",
+        "comment": {"start": "That was", "good": "warm", "bad": "rude"},
+    }
+]
+BLIND = {"judge": {"mode": "comment", "scale": 0.5}}
+
+
+class AIRoundTestCase(RoundTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.policy_project.overlap = 2
+        self.policy_project.save()
+        builders.join(self.policy_project, self.bob, "annotator")
+        write_constitution(
+            project=self.policy_project, principles=read_principles(PRINCIPLES), author=self.alice
+        )
+
+    def judged_round(self, recipe: str, configs: dict[str, Any] | None = None, **options: Any) -> Round:
+        """A round past the gate of its judge, or held there; two people have judged twenty prompts of thirty."""
+        Item.objects.filter(project=self.policy_project).update(priority=0)
+        for person in (self.alice, self.bob):
+            for _ in range(20):
+                builders.judgment(self.policy_project, person)
+        loop = self.make_loop(recipe, options=options)
+        loop.configs = TINY | (configs or {})
+        loop.save()
+        round = transitions.start_round(loop=loop, creator=self.alice)
+        round = play(round, until="judge-gate")
+        transitions.advance(round.pk)
+        return reload(round)
+
+    def rows(self, run: Run) -> list[dict[str, Any]]:
+        with (run.folder / "data.jsonl").open() as lines:
+            return [json.loads(line) for line in lines]
+
+
+class TestAJudgeThatPeopleAgreeWith(AIRoundTestCase):
+    def test_its_opinions_on_prompts_that_nobody_judged_train_beside_people_s_judgments(self) -> None:
+        round = self.judged_round("mixed", ai_prompts=0)
+        assert round.step == "rewards"
+        run = round.run_of("judge")
+        assert run is not None
+        assert run.output_opinion_set is not None
+        assert round.report["ai"]["weight"] > 0
+        finish_runs(round)
+        reward, second = round.run_of("reward"), round.run_of("second")
+        assert reward is not None
+        assert reward.opinion_set == run.output_opinion_set
+        assert second is None or second.opinion_set is None
+        rows = self.rows(reward)
+        soft = [row for row in rows if "pairs" in row]
+        people = {row["prompt_id"] for row in rows if "ranks" in row and row["split"] == "train"}
+        assert soft
+        assert people
+        assert not people & {row["id"] for row in soft}
+        assert {row["split"] for row in soft} == {"train"}
+        assert {row["weight"] for row in soft} == {round.report["ai"]["weight"]}
+
+    def test_in_rlaif_only_opinions_train_and_people_measure(self) -> None:
+        round = self.judged_round("rlaif", ai_prompts=0)
+        finish_runs(round)
+        reward = round.run_of("reward")
+        assert reward is not None
+        rows = self.rows(reward)
+        assert {row["split"] for row in rows if "ranks" in row} == {"held_out"}
+        assert any("pairs" in row for row in rows)
+        round = play(reload(round), until="answers")
+        dpo = round.run_of("improve-1")
+        assert dpo is not None
+        assert dpo.opinion_set == reward.opinion_set
+
+    def test_no_judgment_is_counted_that_a_person_did_not_make(self) -> None:
+        round = self.judged_round("mixed", ai_prompts=0)
+        assert Judgment.objects.filter(item__project=self.policy_project).count() == 40
+        assert round.snapshot is not None
+        assert round.snapshot.counts["judgments"] == 40
+
+    def test_in_direct_rlaif_its_score_is_the_reward(self) -> None:
+        round = play(self.judged_round("rlaif-direct"), until="answers")
+        run = round.run_of("improve-1")
+        assert run is not None
+        assert run.judge == self.first
+        assert run.reward_model is None
+        job = json.loads((run.folder / "job.json").read_text())
+        assert job["judge"]
+        assert "reward_model" not in job
+        assert job["principles"][0]["key"] == "kind"
+
+
+class TestAJudgeThatPeopleDisagreeWith(AIRoundTestCase):
+    def test_people_and_ai_goes_on_without_it(self) -> None:
+        round = self.judged_round("mixed", BLIND, ai_prompts=0)
+        gate = next(gate for gate in round.gates if gate["name"] == "ai_agreement")
+        assert not gate["passed"]
+        assert round.step == "rewards"
+        assert round.failed_gates == []
+        reward = round.run_of("reward")
+        assert reward is not None
+        assert reward.opinion_set is None
+        assert "pairs" not in self.rows(reward)[0] if (reward.folder / "data.jsonl").exists() else True
+
+    def test_rlaif_is_held_until_a_lead_overrules(self) -> None:
+        round = self.judged_round("rlaif", BLIND, ai_prompts=0)
+        assert round.state == Round.State.HELD
+        transitions.overrule(round, self.alice, "I have read its opinions.")
+        round = reload(round)
+        assert round.report["ai"]["weight"] == 1.0
+        transitions.advance(round.pk)
+        reward = reload(round).run_of("reward")
+        assert reward is not None
+        assert reward.opinion_set is not None
+
+
+class TestConstitutionalAI(AIRoundTestCase):
+    def test_revisions_are_learned_before_ppo(self) -> None:
+        self.policy_project.prompts.filter(external_id__in=["p1", "p2", "p3"]).update(tags=["safety"])
+        round = self.judged_round("cai", ai_prompts=0)
+        judge = round.run_of("judge")
+        assert judge is not None
+        assert judge.inputs["tag"] == "safety"
+        assert {tag for row in self.rows(judge) for tag in row["tags"]} == {"safety"}
+        round = play(round, until="answers")
+        revise, sft, ppo = (round.run_of(part) for part in ("revise", "improve-1", "improve-2"))
+        assert revise is not None
+        assert sft is not None
+        assert ppo is not None
+        assert sft.inputs["revisions"] == revise.pk
+        assert self.rows(sft)[0]["messages"][-1] == {"role": "assistant", "content": "Kind."}
+        assert ppo.model == getattr(sft, "output", None)
+
+    def test_annotators_get_no_answers_to_prompts_that_are_the_judge_s(self) -> None:
+        self.policy_project.prompts.update(tags=["safety"])
+        before = self.policy_project.items.count()
+        round = play(self.judged_round("cai", ai_prompts=0), until="promotion")
+        transitions.decide(round, self.alice, Round.Decision.REJECTED, "no")
+        round = play(reload(round), until="nowhere")
+        assert round.state == Round.State.DONE
+        assert self.policy_project.items.count() == before
+
+
+class TestWhatARoundNeeds(AIRoundTestCase):
+    def test_a_judge_that_is_no_policy_of_the_project_fails_with_its_name(self) -> None:
+        round = Round(loop=self.make_loop("mixed"), options={"judge": "nobody"}, recipe="mixed")
+        with pytest.raises(RunError, match="nobody"):
+            AskJudge().run_arguments(round, "judge")
+
+    def test_the_judge_alone_answers_more_prompts(self) -> None:
+        loop = self.make_loop("mixed", options={"ai_prompts": 7})
+        assert round_context(loop).settings.ai_prompts == 7
