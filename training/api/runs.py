@@ -21,7 +21,7 @@ from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
-from training.runs.actions import NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
+from training.runs.actions import LEARNS_JUDGMENTS, NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
 from training.runs.queries import runs_of
 
 METRICS_PAGE = 5000
@@ -112,7 +112,7 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.PRETRAIN: TextInputs,
     Run.Kind.SFT: TextInputs,
     Run.Kind.REWARD: JudgmentInputs,
-    Run.Kind.DPO: JudgmentInputs,
+    **dict.fromkeys(LEARNS_JUDGMENTS, JudgmentInputs),
     **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
     Run.Kind.GENERATE: GenerationInputs,
     Run.Kind.EVALUATE: EvaluationInputs,

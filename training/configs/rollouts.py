@@ -347,9 +347,7 @@ class OnlineDPOConfig(GradientConfig):
     beta: float = setting(
         0.1,
         _("Beta"),
-        _(
-            "Strength of the KL constraint; higher values stay closer to the reference policy. The paper used 0.1."
-        ),
+        _("Strength of the KL constraint; higher values stay closer to the reference policy."),
         min=1e-4,
         max=100.0,
     )

@@ -152,14 +152,15 @@ def without_opinions(groups: Sequence[PreferenceGroup]) -> list[PreferenceGroup]
 
 
 def count_learned(groups: Sequence[PreferenceGroup]) -> dict[str, int]:
-    """How many rankings with a pair, pairs and ties by people a run learns from, and how many opinions of an AI."""
+    """How many rankings with a pair, pairs and ties by people a run learns from, and how many opinions of an AI, if any."""
     people = without_opinions(groups)
     counts = [count for group in people for count in group.pair_counts]
+    opinions = sum(sum(group.pair_counts) for group in groups) - sum(counts)
     return {
         "rankings": sum(map(bool, counts)),
         "pairs": sum(counts),
         "ties": sum(group.ties for group in people),
-        "opinions": sum(sum(group.pair_counts) for group in groups) - sum(counts),
+        **({"opinions": opinions} if opinions else {}),
     }
 
 

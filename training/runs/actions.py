@@ -29,14 +29,16 @@ from training.registry.actions import current_model, names_in_use
 
 log = logging.getLogger(__name__)
 
-NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
+LEARNS_JUDGMENTS = (Run.Kind.DPO, Run.Kind.KTO)
+"""They train the policy on judgments directly."""
+NEEDS_SNAPSHOT = (Run.Kind.REWARD, *LEARNS_JUDGMENTS, Run.Kind.EVALUATE)
 NEEDS_REWARD_MODEL = (
     *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
-    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE),
+    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE, Run.Kind.ONLINE),
 )
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
-MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
+MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *NEEDS_REWARD_MODEL)
 
 
 # --- starting, cancelling, resuming ---------------------------------------------------------------------------
@@ -103,9 +105,9 @@ def start_run(
         _check_snapshot(project, kind, snapshot, projects)
     if snapshot is not None:
         inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
-    if kind in NEEDS_REWARD_MODEL or (kind == Run.Kind.DPO and resolved.to_dict()["patience"]):
+    if kind in NEEDS_REWARD_MODEL or (kind in LEARNS_JUDGMENTS and resolved.to_dict()["patience"]):
         reward_model = _resolve_reward_model(project, reward_model)
-    elif reward_model is not None and kind != Run.Kind.DPO:
+    elif reward_model is not None and kind not in LEARNS_JUDGMENTS:
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
     _check_inputs(project, resolved, inputs)
@@ -194,7 +196,7 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
         "only": snapshot.counts.get("imported_pairs_train", 0),
     }
     pairs["include"] = sum(pairs.values())
-    if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not pairs[choice]:
+    if kind in (Run.Kind.REWARD, *LEARNS_JUDGMENTS) and not pairs[choice]:
         text = _("%(snapshot)s has no preference pairs to learn from.")
         raise RunError("snapshot", text % {"snapshot": snapshot})
     return {"imported": choice} if imported else {}

@@ -19,6 +19,7 @@ from training.rounds.steps.base import (
     RunStep,
     new_model_name,
 )
+from training.runs.actions import LEARNS_JUDGMENTS
 
 PATIENCE = 2
 """Evaluations without better weights after which a run ends."""
@@ -142,7 +143,7 @@ class ImprovePolicy(RunStep):
         settings = settings_of(round)
         if kind == Run.Kind.SFT:
             inputs |= {"demonstrations": True, "imported": "include" if settings.imported else "exclude"}
-        elif kind == Run.Kind.DPO:
+        elif kind in LEARNS_JUDGMENTS:
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
                 inputs |= {"after": last_learned_judgment(round), "safety_tag": settings.safety_tag}
