@@ -130,7 +130,7 @@ class RunIn(serializers.Serializer[Any]):
     snapshot = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="Its number. Needed to train a reward model, for DPO, to evaluate.",
+        help_text="Its number. Needed to train a reward model, for DPO and KTO, to evaluate.",
     )
     reward_model = serializers.IntegerField(
         required=False,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from training.configs import DEGREES, is_criterion
 from training.core.errors import BadInput
@@ -263,7 +263,7 @@ def _weight(row: dict[str, Any], line: int) -> float:
     return float(weight)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -297,7 +297,7 @@ def _name(row: dict[str, Any], line: int) -> str:
 
 def _majority(probability: object, responses: list[str], ranks: object, line: int) -> list[int]:
     """The ranks that agree with a soft label. If the row has ranks, they must be the same."""
-    if not _is_number(probability) or not 0 <= probability <= 1:  # type: ignore[operator]
+    if not _is_number(probability) or not 0 <= probability <= 1:
         raise _error(line, f"'probability' must be a number from 0 to 1, not {probability!r}")
     if len(responses) != 2:
         raise _error(line, "a probability belongs to a choice between two responses")
