@@ -55,6 +55,9 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "hindsight": ("hindsight", _ROLLOUTS | {"samples": 6}),
     "dpo": ("dpo", run_settings.DPO | {"checkpoint_every": 50}),
     "ipo": ("dpo", run_settings.DPO | {"checkpoint_every": 50, "loss": "ipo"}),
+    "kto": ("kto", run_settings.KTO | {"checkpoint_every": 50}),
+    "online": ("online", _ROLLOUTS | {"samples": 2}),
+    "online-4": ("online", _ROLLOUTS),
     "ppo": ("ppo", _ROLLOUTS),
     "grpo": ("grpo", _ROLLOUTS),
     "rloo": ("reinforce", _ROLLOUTS | {"baseline": "leave_one_out"}),
@@ -62,7 +65,7 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "binary": ("reinforce", _ROLLOUTS | {"baseline": "leave_one_out", "reward": "binary"}),
 }
 """Kind and settings of each method. Ours are small models: the rates are those of the demo, not of the papers."""
-FROM_RANKINGS = ("dpo", "ipo")
+FROM_RANKINGS = ("dpo", "ipo", "kto")
 ON_CURVES = ("ppo", "grpo")
 
 

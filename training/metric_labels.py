@@ -85,16 +85,24 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             _("Mean reward of the chosen minus that of the rejected answer."),
         ),
         MetricLabel(
-            "reward_chosen", _("Reward of chosen"), _("Implicit reward of the answers that people preferred.")
+            "reward_chosen", _("Reward of chosen"), _("Implicit reward of the answers that were preferred.")
         ),
         MetricLabel(
             "reward_rejected",
             _("Reward of rejected"),
-            _("Implicit reward of the answers that people did not prefer."),
+            _("Implicit reward of the answers that were not preferred."),
         ),
         MetricLabel("reward_best", _("Best reward"), _("Mean reward of the best answer to each prompt.")),
         MetricLabel("reward_std", _("Reward deviation"), _("Standard deviation of the rewards.")),
         MetricLabel("kl", _("KL"), _("KL divergence from the reference policy, in nats per answer.")),
+        MetricLabel(
+            "reference_point",
+            _("Reference point"),
+            _(
+                "Estimate of the KL from the reference, in nats per answer: an answer whose gain exceeds it counts as an"
+                " improvement."
+            ),
+        ),
         MetricLabel("kl_root", _("Square root of KL"), _("The usual axis for plots of reward against KL.")),
         MetricLabel(
             "kl_bon", _("KL of best-of-n"), _("KL divergence of best-of-n sampling from the policy, in nats.")
@@ -211,6 +219,17 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             "remembered", _("Earlier answers"), _("Best answers of earlier rounds in the training data.")
         ),
         MetricLabel("pairs", _("Pairs"), _("Pairs of a chosen and a rejected answer in the judgments.")),
+        MetricLabel("opinions", _("Opinions"), _("Pairs that an AI compared; they count in no accuracy.")),
+        MetricLabel(
+            "desirable",
+            _("Desirable answers"),
+            _("Answers that were ranked above more of the others than below."),
+        ),
+        MetricLabel(
+            "undesirable",
+            _("Undesirable answers"),
+            _("Answers that were ranked below more of the others than above."),
+        ),
         MetricLabel("ties", _("Ties"), _("Pairs of equal rank; they are not counted.")),
         MetricLabel(
             "truncated_prompts",

@@ -36,12 +36,14 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "sft": TRAINING | {"batch_size": 4, "max_steps": 8},
     "reward": TRAINING | {"batch_size": 4},
     "dpo": TRAINING | {"batch_size": 4},
+    "kto": TRAINING | {"batch_size": 4},
     "rejection": ROLLOUTS,
     "rest": ROLLOUTS,
     "hindsight": ROLLOUTS | {"samples": 3},
     "ppo": ROLLOUTS | {"updates": 1},
     "grpo": ROLLOUTS,
     "reinforce": ROLLOUTS,
+    "online": ROLLOUTS,
     "generate": {"threads": 1, "max_length": 256, "samples": 2, "max_new_tokens": 12},
     "evaluate": {"threads": 1, "max_length": 256, "split": "all"},
 }
@@ -52,6 +54,7 @@ MODELS: dict[str, dict[str, str]] = {
     "sft": {"model": "../pretrain/output"},
     "reward": POLICY,
     "dpo": POLICY,
+    "kto": POLICY,
     "generate": POLICY,
     "evaluate": {"reward_model": "../reward/output"},
     "rejection": SCORED,
@@ -60,6 +63,7 @@ MODELS: dict[str, dict[str, str]] = {
     "ppo": SCORED,
     "grpo": SCORED,
     "reinforce": SCORED,
+    "online": SCORED,
 }
 
 
@@ -70,7 +74,7 @@ def rows(kind: str) -> list[dict[str, Any]]:
     if kind == "sft":
         return [{"messages": talk} for talk in language.sft_conversations(0, 16)]
     exchanges = language.take(0, 16, held_out=True)
-    if kind in ("reward", "dpo", "evaluate"):
+    if kind in ("reward", "dpo", "kto", "evaluate"):
         return rankings(exchanges)
     return [
         {"id": number, "prompt": one.messages, "split": "held_out" if number % 4 == 3 else "train"}

@@ -21,7 +21,7 @@ from training.registry.actions import add_model, promote
 from training.runs.actions import start_run
 from training.runs.job_files import write_job
 
-KINDS = ("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce")
+KINDS = ("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce", "online")
 
 
 class RolloutTestCase(ApiTestCase):

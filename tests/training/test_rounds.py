@@ -131,6 +131,31 @@ class MovingTests(RoundTestCase):
         third.options["learn_from"] = "all"
         assert "after" not in ImprovePolicy().run_arguments(third, "improve-1").inputs
 
+    def test_kto_reads_judgments_and_chooses_weights_as_dpo_does(self) -> None:
+        round = play(self.start_round(learn_from="new", evaluations=5, max_kl=30.0), until="improve-1")
+        by_kind = []
+        for kind in ("dpo", "kto"):
+            for planned in round.plan:
+                if planned["name"] == "improve-1":
+                    planned["parts"][0]["kind"] = kind
+            by_kind.append(ImprovePolicy().run_arguments(round, "improve-1"))
+        assert by_kind[0] == by_kind[1]
+        assert by_kind[1].snapshot == round.snapshot
+        run = start_run(
+            project=self.policy_project,
+            kind="kto",
+            creator=self.alice,
+            model=round.policy_before,
+            snapshot=round.snapshot,
+            reward_model=by_kind[1].reward_model,
+            config=by_kind[1].config,
+            inputs={"after": 0},
+        )
+        job = json.loads((write_job(run) / "job.json").read_text())
+        assert job["reward_model"] == run.reward_model.source  # type: ignore[union-attr]
+        rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
+        assert len(rows) == len(list(snapshots.read_rankings(round.snapshot)))  # type: ignore[arg-type]
+
     def test_reward_models_start_from_the_first_policy_or_its_base(self) -> None:
         round = play(self.start_round(), until="rewards")
         first = round.loop.first_policy

@@ -22,7 +22,7 @@ from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
-from training.runs.actions import NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
+from training.runs.actions import LEARNS_JUDGMENTS, NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
 from training.runs.ai_inputs import AI_CHOICES
 from training.runs.queries import runs_of
 
@@ -157,7 +157,7 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.PRETRAIN: TextInputs,
     Run.Kind.SFT: FineTuningInputs,
     Run.Kind.REWARD: JudgmentInputs,
-    Run.Kind.DPO: JudgmentInputs,
+    **dict.fromkeys(LEARNS_JUDGMENTS, JudgmentInputs),
     **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
     Run.Kind.GENERATE: GenerationInputs,
     Run.Kind.EVALUATE: EvaluationInputs,
@@ -177,7 +177,7 @@ class RunIn(serializers.Serializer[Any]):
     snapshot = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="Its number. Needed to train a reward model, for DPO, to evaluate.",
+        help_text="Its number. Needed to train a reward model, for DPO and KTO, to evaluate.",
     )
     reward_model = serializers.IntegerField(
         required=False,

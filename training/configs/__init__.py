@@ -23,6 +23,7 @@ from training.configs.preferences import (
     MARGINS,
     DPOConfig,
     EvaluateConfig,
+    KTOConfig,
     RewardConfig,
     is_criterion,
 )
@@ -30,6 +31,7 @@ from training.configs.rollouts import (
     ClippedConfig,
     GradientConfig,
     GRPOConfig,
+    OnlineDPOConfig,
     PPOConfig,
     ReinforceConfig,
     RolloutConfig,
@@ -56,6 +58,8 @@ __all__ = [
     "GenerateConfig",
     "GradientConfig",
     "HindsightConfig",
+    "KTOConfig",
+    "OnlineDPOConfig",
     "PPOConfig",
     "PretrainConfig",
     "ReSTConfig",
@@ -76,8 +80,9 @@ __all__ = [
 KINDS: dict[str, type[Config]] = {
     config.kind: config
     for config in (
-        *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
+        *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig, KTOConfig),
         *(RejectionConfig, ReSTConfig, HindsightConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        OnlineDPOConfig,
         *(GenerateConfig, EvaluateConfig),
     )
 }

@@ -1,4 +1,4 @@
-"""Settings of the kinds that learn from judgments, the reward model and DPO, and of the evaluation of a reward model."""
+"""Settings of the kinds that learn from judgments, the reward model, DPO and KTO, and of the evaluation of a reward model."""
 
 from __future__ import annotations
 
@@ -52,6 +52,29 @@ class JudgmentsConfig(TrainingConfig):
         min=1,
         max=65_536,
     )
+    too_long_share: float = too_long_setting()
+    evaluate_every: float = evaluate_every_setting(
+        _(
+            "Steps between two evaluations on held-out prompts, or below 1 a share of the run; 0: only at the end."
+        )
+    )
+    patience: int = patience_setting(
+        _(
+            "Let the policy answer held-out prompts at each evaluation, stop after this many without a higher score by the second"
+            " reward model (or by the reward model, without a second one), and restore the best weights; 0: train to the end and"
+            " use the last weights."
+        )
+    )
+
+    def _check_relations(self) -> None:
+        if self.patience and not self.evaluate_every:
+            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairsConfig(JudgmentsConfig):
+    """Settings of the kinds of run that learn from the pairs of judgments."""
+
     reduction: str = setting(
         "prompt",
         _("Loss reduction"),
@@ -60,16 +83,10 @@ class JudgmentsConfig(TrainingConfig):
         ),
         choices=("prompt", "pair"),
     )
-    too_long_share: float = too_long_setting()
-    evaluate_every: float = evaluate_every_setting(
-        _(
-            "Steps between two evaluations on held-out prompts, or below 1 a share of the run; 0: only at the end."
-        )
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class RewardConfig(JudgmentsConfig):
+class RewardConfig(PairsConfig):
     """A reward model from rankings and choices (InstructGPT, equation 1; Llama 2, equation 2)."""
 
     kind: ClassVar[str] = "reward"
@@ -133,8 +150,7 @@ class RewardConfig(JudgmentsConfig):
         return split_names(self.criteria)
 
     def _check_relations(self) -> None:
-        if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
+        super()._check_relations()
         names = self.criterion_names
         for name in names:
             if not is_criterion(name):
@@ -158,7 +174,7 @@ class RewardConfig(JudgmentsConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig(JudgmentsConfig):
+class DPOConfig(PairsConfig):
     """Direct preference optimisation of the policy on rankings and choices (Rafailov et al. 2023, equation 7)."""
 
     kind: ClassVar[str] = "dpo"
@@ -213,23 +229,70 @@ class DPOConfig(JudgmentsConfig):
         min=0.0,
         max=100.0,
     )
-
-    patience: int = patience_setting(
-        _(
-            "Let the policy answer held-out prompts at each evaluation, stop after this many without a higher score by the second"
-            " reward model (or by the reward model, without a second one), and restore the best weights; 0: train to the end and"
-            " use the last weights."
-        )
-    )
     max_kl: float = max_kl_setting()
 
     def _check_relations(self) -> None:
-        if self.patience and not self.evaluate_every:
-            raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
+        super()._check_relations()
         if self.loss != "sigmoid" and self.label_smoothing:
             raise ConfigError("label_smoothing", _("must be 0 with IPO, which has no label smoothing."))
         if self.loss != "sigmoid" and self.margin != "none":
             raise ConfigError("margin", _("must be none with IPO, which has a target difference of its own."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class KTOConfig(JudgmentsConfig):
+    """Kahneman-Tversky optimisation of the policy on responses that are desirable or not (Ethayarajh et al. 2024)."""
+
+    kind: ClassVar[str] = "kto"
+    title: ClassVar[str] = "Kahneman-Tversky optimisation"
+
+    batch_size: int = setting(
+        16,
+        _("Batch size"),
+        _(
+            "Sets of responses per step, each with all its rankings; at least 2, as the reference point is estimated from the"
+            " prompts of a step with each other's responses. The paper used 32 responses."
+        ),
+        min=2,
+        max=65_536,
+    )
+    learning_rate: float = setting(
+        5e-5,
+        _("Learning rate"),
+        _("Peak learning rate; the authors used 5e-7 to 5e-6 on models of 1B and more."),
+        min=1e-9,
+        max=1.0,
+    )
+    beta: float = setting(
+        0.1,
+        _("Beta"),
+        _("How fast the value of a response saturates; higher values stay closer to the reference policy."),
+        min=1e-4,
+        max=100.0,
+    )
+    desirable_weight: float = setting(
+        1.0,
+        _("Weight of desirable responses"),
+        _(
+            "Weight of the loss of a response that is ranked above more of the others than below; with many fewer of them than of"
+            " undesirable ones, raise it until the two sums of weights are about equal."
+        ),
+        min=0.0,
+        max=1000.0,
+    )
+    undesirable_weight: float = setting(
+        1.0,
+        _("Weight of undesirable responses"),
+        _("Weight of the loss of a response that is ranked below more of the others than above."),
+        min=0.0,
+        max=1000.0,
+    )
+    max_kl: float = max_kl_setting()
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if not self.desirable_weight and not self.undesirable_weight:
+            raise ConfigError("undesirable_weight", _("must be above 0 if the other weight is 0."))
 
 
 @dataclass(frozen=True, kw_only=True)

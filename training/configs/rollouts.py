@@ -1,5 +1,5 @@
-"""Settings of the kinds that learn from the policy's own responses, and of those among them that follow a policy gradient: PPO,
-GRPO, REINFORCE."""
+"""Settings of the kinds that learn from the policy's own responses, and of those among them that change it while it samples: PPO,
+GRPO, REINFORCE, online DPO."""
 
 from __future__ import annotations
 
@@ -328,3 +328,35 @@ class ReinforceConfig(GradientConfig):
         super()._check_relations()
         if self.baseline == "leave_one_out" and self.samples < 2:
             raise ConfigError("samples", _("must be at least 2 for the leave-one-out baseline."))
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnlineDPOConfig(GradientConfig):
+    """DPO on the policy's own responses, as the reward orders them (Guo et al. 2024)."""
+
+    kind: ClassVar[str] = "online"
+    title: ClassVar[str] = "Online DPO"
+
+    samples: int = setting(
+        2,
+        _("Responses per prompt"),
+        _("Samples per prompt, every two of which are a pair; the paper used 2."),
+        min=2,
+        max=64,
+    )
+    beta: float = setting(
+        0.1,
+        _("Beta"),
+        _("Strength of the KL constraint; higher values stay closer to the reference policy."),
+        min=1e-4,
+        max=100.0,
+    )
+    labels: str = setting(
+        "hard",
+        _("Labels"),
+        _(
+            "hard: the response with the higher reward is preferred, and equal rewards are no pair (Guo et al.); soft: it is"
+            " preferred with the probability that the rewards give, the sigmoid of their difference."
+        ),
+        choices=("hard", "soft"),
+    )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from training.configs import DEGREES, is_criterion
 from training.core.errors import BadInput
 
 Message = dict[str, str]
+SoftPair = tuple[int, int, float]
+"""Two positions, and the probability that the first is better."""
 ROLES = ("system", "user", "assistant")
 
 
@@ -33,6 +36,9 @@ class Ranking:
     probability: of a choice between two, the fraction of people who prefer the first; the ranks then agree with it.
     safe: for each response, its safety label, or None without one.
     criteria: by criterion, for each response its rating, higher for better, or None without one.
+    pairs: in place of ranks, an AI's opinions: (first, second, probability that the first is better), by position among the
+        responses. Such a row counts in no figure of people.
+    weight: what the row's loss is multiplied by.
     """
 
     line: int
@@ -47,6 +53,8 @@ class Ranking:
     safe: list[bool | None] | None = None
     criteria: Mapping[str, list[int | None]] = field(default_factory=dict)
     name: str = ""
+    pairs: list[SoftPair] | None = None
+    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -98,7 +106,7 @@ def read_prompts(path: Path) -> list[Prompt]:
 
 
 def read_rankings(path: Path, *, ranks_required: bool = True) -> list[Ranking]:
-    """The judgments of a reward, dpo or evaluate job; a prompt may not be in both splits."""
+    """The judgments of a reward, dpo, kto or evaluate job; a prompt may not be in both splits."""
     rankings: list[Ranking] = []
     splits: dict[str, bool] = {}
     for line, row in _rows(path):
@@ -175,7 +183,8 @@ def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
         )
     if probability is not None:
         ranks = _majority(probability, responses, ranks, line)
-    if ranks is None and ranks_required:
+    pairs = _pairs(row, len(responses), line)
+    if ranks is None and pairs is None and ranks_required:
         raise _error(line, "'ranks' is missing")
     if ranks is not None:
         if not isinstance(ranks, list) or not all(type(rank) is int and rank >= 1 for rank in ranks):
@@ -213,7 +222,49 @@ def _ranking(line: int, row: dict[str, Any], ranks_required: bool) -> Ranking:
         probability=None if probability is None else float(probability),
         safe=safe,
         criteria=_criteria(row, len(responses), line),
+        pairs=pairs,
+        weight=_weight(row, line),
     )
+
+
+def _pairs(row: dict[str, Any], k: int, line: int) -> list[SoftPair] | None:
+    """The soft labels of pairs of a row's k responses."""
+    pairs = row.get("pairs")
+    if pairs is None:
+        return None
+    for name in ("ranks", "probability", "degree", "safe", "criteria"):
+        if row.get(name) is not None:
+            raise _error(
+                line, f"a row has either 'pairs', by an AI, or '{name}', by people; put them on two lines"
+            )
+    if (
+        not isinstance(pairs, list)
+        or not pairs
+        or not all(isinstance(pair, list) and len(pair) == 3 for pair in pairs)
+    ):
+        raise _error(line, "'pairs' must be a list of at least one [first, second, probability]")
+    for first, second, probability in pairs:
+        for place in (first, second):
+            if type(place) is not int or not 0 <= place < k:
+                raise _error(
+                    line, f"'pairs' must hold positions from 0 to {k - 1} of the {k} responses, not {place!r}"
+                )
+        if first == second:
+            raise _error(line, f"'pairs' must compare two responses, not {first} with itself")
+        if not _is_number(probability) or not 0 <= probability <= 1:
+            raise _error(line, f"'pairs' must hold probabilities from 0 to 1, not {probability!r}")
+    return [(first, second, float(probability)) for first, second, probability in pairs]
+
+
+def _weight(row: dict[str, Any], line: int) -> float:
+    weight = row.get("weight", 1.0)
+    if not _is_number(weight) or not 0 <= weight < math.inf:
+        raise _error(line, f"'weight' must be a number from 0 up, not {weight!r}")
+    return float(weight)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _criteria(row: dict[str, Any], k: int, line: int) -> dict[str, list[int | None]]:
@@ -246,7 +297,7 @@ def _name(row: dict[str, Any], line: int) -> str:
 
 def _majority(probability: object, responses: list[str], ranks: object, line: int) -> list[int]:
     """The ranks that agree with a soft label. If the row has ranks, they must be the same."""
-    if not isinstance(probability, int | float) or isinstance(probability, bool) or not 0 <= probability <= 1:
+    if not _is_number(probability) or not 0 <= probability <= 1:
         raise _error(line, f"'probability' must be a number from 0 to 1, not {probability!r}")
     if len(responses) != 2:
         raise _error(line, "a probability belongs to a choice between two responses")

@@ -31,7 +31,8 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     too_long = LongRows()
     groups = group_rankings(rankings, encoder, too_long)
     # whoever has responses scored, and no judgments, needs all scores
-    share = config.too_long_share if all(ranking.ranks for ranking in rankings) else 0.0
+    is_judged = all(ranking.ranks or ranking.pairs for ranking in rankings)
+    share = config.too_long_share if is_judged else 0.0
     too_long.report(len(rankings), share, encoder, events)
     warn_of_truncation(encoder, events)
     passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)

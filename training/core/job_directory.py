@@ -17,8 +17,8 @@ from training.core.events import json_safe
 from training.core.process_rank import is_main_process
 
 NEEDS_MODEL = {
-    *("sft", "reward", "dpo", "generate", "evaluate"),
-    *("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce"),
+    *("sft", "reward", "dpo", "kto", "generate", "evaluate"),
+    *("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce", "online"),
 }
 
 

@@ -3,6 +3,7 @@ takes the mean."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -57,6 +58,33 @@ def ipo_loss(chosen: Tensor, rejected: Tensor, *, beta: float, probability: Tens
     """
     h, target = (chosen - rejected) / beta, 1 / (2 * beta)
     return probability * (h - target) ** 2 + (1 - probability) * (h + target) ** 2
+
+
+def kto_loss(
+    log_ratio: Tensor,
+    desirable: Tensor,
+    reference_point: float,
+    *,
+    beta: float,
+    desirable_weight: float = 1.0,
+    undesirable_weight: float = 1.0,
+) -> Tensor:
+    """The Kahneman-Tversky loss of responses that are desirable or not; (N,).
+
+    With r = log(pi / ref), z the reference point, and D and U the two weights:
+
+        D (1 - sigmoid(beta (r - z)))  for a desirable response,  U (1 - sigmoid(beta (z - r)))  for an undesirable one.
+
+    Ethayarajh et al. 2024 (KTO), equation 8: the weight less the value of a gain or loss, whose sensitivity falls with its
+    distance from the reference point.
+
+    log_ratio: (N,) of log-probs summed over the response. desirable: (N,) bool. reference_point: an estimate of the KL of
+        the policy from the reference, at least 0, which carries no gradient.
+    """
+    gain = beta * (log_ratio - reference_point)
+    return torch.where(
+        desirable, desirable_weight * torch.sigmoid(-gain), undesirable_weight * torch.sigmoid(gain)
+    )
 
 
 def hindsight_loss(

@@ -3,21 +3,22 @@
 Rankings of the same responses to the same prompt, by several people or at several times, are one group, so the model reads
 the responses once for all of them. In the loss each ranking counts as if it stood alone: the reduction `prompt` is the mean
 over rankings, not over groups, and `pair` the mean over all their pairs. Batches, however, are counted in groups, so every
-set of responses occurs once an epoch, however many people ranked it (InstructGPT found that more often overfits).
+set of responses occurs once an epoch, however many people ranked it (InstructGPT found that more often overfits). An AI's
+opinions of responses, a row with `pairs`, are one more ranking in the loss, and count in no figure of people.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from training.core.data import Ranking
+from training.core.data import Ranking, SoftPair
 from training.core.errors import TooLong
 from training.core.long_rows import LongRows
 from training.core.rankings import Pairs, batch_pairs, comparisons, count_ties, pairs_of
@@ -46,20 +47,25 @@ class PreferenceGroup:
         return self.rankings[0].held_out
 
     @property
+    def by_people(self) -> bool:
+        """Whether a row of it is a person's."""
+        return any(ranking.pairs is None for ranking in self.rankings)
+
+    @property
     def ties(self) -> int:
         return sum(count_ties(ranking.ranks or []) for ranking in self.rankings)
 
     @cached_property
     def pair_counts(self) -> list[int]:
         """The number of pairs that each ranking contributes to the loss."""
-        return [len(comparisons(ranking.ranks or [], ranking.probability)) for ranking in self.rankings]
+        return [len(ranking_comparisons(one)) if one.weight else 0 for one in self.rankings]
 
     @cached_property
     def criterion_pair_counts(self) -> dict[str, list[int]]:
         """By criterion, the number of pairs that each ranking's ratings order."""
         names = {name for ranking in self.rankings for name in ranking.criteria}
         return {
-            name: [len(pairs_of(rated_ranks(ranking, name)[1])) for ranking in self.rankings]
+            name: [len(pairs_of(rated_ranks(one, name)[1])) if one.weight else 0 for one in self.rankings]
             for name in names
         }
 
@@ -71,15 +77,17 @@ class PreferenceGroup:
 
     @cached_property
     def label_count(self) -> int:
-        """The number of safety labels, over all rankings and responses."""
-        return sum(label is not None for ranking in self.rankings for label in ranking.safe or [])
+        """The number of safety labels that contribute to the loss, over all rankings and responses."""
+        return sum(label is not None for one in self.rankings if one.weight for label in one.safe or [])
 
 
 class SafetyLabels(NamedTuple):
-    """place: (M,) positions among the responses of a batch. safe: (M,) float32, 1 for safe and 0 for unsafe."""
+    """place: (M,) positions among the responses of a batch. safe: (M,) float32, 1 for safe and 0 for unsafe. weight: (M,)
+    float32, that of the row."""
 
     place: Tensor
     safe: Tensor
+    weight: Tensor
 
 
 def group_rankings(
@@ -126,6 +134,36 @@ def _canonical_order(ranking: Ranking) -> tuple[list[int], str]:
     return order, json.dumps([ranking.prompt, [responses[position] for position in order]], sort_keys=True)
 
 
+def ranking_comparisons(ranking: Ranking) -> list[SoftPair]:
+    """Every (better, worse, probability) that the loss learns from a ranking, by position among its responses."""
+    return comparisons(ranking.ranks or [], ranking.probability, ranking.pairs)
+
+
+def without_opinions(groups: Sequence[PreferenceGroup]) -> list[PreferenceGroup]:
+    """The groups with only the rows by people, of which some may have none."""
+    people = []
+    for group in groups:
+        rows = zip(group.rankings, group.places, strict=True)
+        own = [(ranking, places) for ranking, places in rows if ranking.pairs is None]
+        people.append(
+            replace(group, rankings=[ranking for ranking, _ in own], places=[places for _, places in own])
+        )
+    return people
+
+
+def count_learned(groups: Sequence[PreferenceGroup]) -> dict[str, int]:
+    """How many rankings with a pair, pairs and ties by people a run learns from, and how many opinions of an AI, if any."""
+    people = without_opinions(groups)
+    counts = [count for group in people for count in group.pair_counts]
+    opinions = sum(sum(group.pair_counts) for group in groups) - sum(counts)
+    return {
+        "rankings": sum(map(bool, counts)),
+        "pairs": sum(counts),
+        "ties": sum(group.ties for group in people),
+        **({"opinions": opinions} if opinions else {}),
+    }
+
+
 def rankings_with_places(groups: Sequence[PreferenceGroup]) -> Iterator[tuple[Ranking, list[int]]]:
     """Every ranking with the positions of its responses among all responses of the groups, taken in order."""
     start = 0
@@ -146,6 +184,8 @@ def group_pairs(
         margin,
         device,
         probabilities=[ranking.probability for ranking, _ in placed],
+        soft_pairs=[ranking.pairs for ranking, _ in placed],
+        weights=[ranking.weight for ranking, _ in placed],
         places=[places for _, places in placed],
     )
 
@@ -163,12 +203,13 @@ def criterion_pairs(
 ) -> Pairs:
     """The pairs of responses within a ranking whose ratings by a criterion differ, as positions among the groups' responses
     taken in order. They have no margin."""
-    ranks, rated_places = [], []
+    ranks, rated_places, weights = [], [], []
     for ranking, places in rankings_with_places(groups):
         positions, own_ranks = rated_ranks(ranking, criterion)
         ranks.append(own_ranks)
         rated_places.append([places[position] for position in positions])
-    return batch_pairs(ranks, device=device, places=rated_places)
+        weights.append(ranking.weight)
+    return batch_pairs(ranks, device=device, weights=weights, places=rated_places)
 
 
 def pair_fraction(
@@ -190,14 +231,15 @@ def pair_fraction(
 def safety_labels(groups: Sequence[PreferenceGroup], device: torch.device | str = "cpu") -> SafetyLabels:
     """Every safety label of the groups; a response may have several, by several people."""
     labels = [
-        (place, float(label))
+        (place, float(label), ranking.weight)
         for ranking, places in rankings_with_places(groups)
         for place, label in zip(places, ranking.safe or [], strict=bool(ranking.safe))
         if label is not None
     ]
     return SafetyLabels(
-        place=torch.tensor([place for place, _ in labels], dtype=torch.long, device=device),
-        safe=torch.tensor([safe for _, safe in labels], dtype=torch.float32, device=device),
+        place=torch.tensor([place for place, _, _ in labels], dtype=torch.long, device=device),
+        safe=torch.tensor([safe for _, safe, _ in labels], dtype=torch.float32, device=device),
+        weight=torch.tensor([weight for _, _, weight in labels], dtype=torch.float32, device=device),
     )
 
 

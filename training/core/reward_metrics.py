@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from torch import Tensor
-
 from training.configs import DEGREES, MARGINS
 from training.core.noise_ceiling import mean_interval, noise_ceiling
 from training.core.preference_groups import PreferenceGroup, criterion_pairs, safety_labels
@@ -67,7 +65,7 @@ def reward_report(
     agreement = _mean(agrees for some in agreements for agrees in some)
     agreement_interval = mean_interval(agreements)
     return {
-        "prompts": len({str(group.rankings[0].prompt) for group in groups}),
+        "prompts": len({str(group.rankings[0].prompt) for group in groups if group.by_people}),
         "pairs": len(pairs),
         "ties": sum(group.ties for group in groups),
         "accuracy": _mean(pair.correct for pair in pairs),
@@ -159,7 +157,8 @@ def safety_metrics(
     over labels. Meaningful for models trained with a safety loss, whose 0 separates the two."""
     labels = safety_labels(groups)
     scores = _flat(rewards)
-    labelled = [(scores[place], safe == 1) for place, safe in zip(*map(Tensor.tolist, labels), strict=True)]
+    places, safe_values = labels.place.tolist(), labels.safe.tolist()
+    labelled = [(scores[place], safe == 1) for place, safe in zip(places, safe_values, strict=True)]
     return {
         "unsafe_labels": sum(not safe for _, safe in labelled),
         "unsafe_recall": _mean(score < 0 for score, safe in labelled if not safe),

@@ -9,21 +9,19 @@ Left out: new samples while training (online DPO); rounds of the site do that be
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from training.configs import DPOConfig, RolloutConfig
-from training.core.attention import unsupported_attention
+from training.configs import DPOConfig
 from training.core.batching import Batch, Passes
-from training.core.checkpoint_selection import CheckpointSelection
-from training.core.data import RolloutPrompt, read_rankings
+from training.core.data import read_rankings
 from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
+from training.core.held_out_sampling import select_by_answers
 from training.core.job_directory import Job, write_output
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.long_rows import LongRows
@@ -40,20 +38,16 @@ from training.core.model_loading import (
 )
 from training.core.preference_groups import (
     PreferenceGroup,
+    count_learned,
     group_pairs,
     group_rankings,
     pair_fraction,
+    ranking_comparisons,
     rankings_with_places,
 )
-from training.core.process_rank import world_size
-from training.core.rankings import Pairs, comparisons
-from training.core.rewards import Rewards
-from training.core.rollouts import EncodedPrompt, Sampling, load_second_scorer
-from training.core.tokenization import Encoder, warn_of_truncation
+from training.core.rankings import Pairs, mean_preferences
+from training.core.tokenization import warn_of_truncation
 from training.core.training_loop import TrainingLoop
-
-HELD_OUT_PROMPTS, SAMPLES = 64, 4
-"""Prompts that the policy answers at each evaluation, and answers to each."""
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
@@ -88,19 +82,13 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         del frozen
     starts = group_offsets(groups)
     reference = loop.extra["reference"].to(device())
-    selection = None
-    if config.patience and can_sample(job, policy, encoder.max_length, events):
-        kl_reference = (
-            load_reference(reference_source, policy, encoder.max_length, config.layout)
-            if config.max_kl
-            else None
-        )
-        setup = held_out_sampling(job, config, events, encoder, policy, kl_reference, groups)
-        selection = CheckpointSelection(
-            setup, loop, every=config.evaluate_every, patience=config.patience, max_kl=config.max_kl
-        )
-        if loop.steps_done == loop.total_steps:  # the run was stopped after its last step
-            selection.finish()
+    selection = select_by_answers(
+        loop,
+        config,
+        encoder,
+        groups,
+        lambda: load_reference(reference_source, policy, encoder.max_length, config.layout),
+    )
 
     def reference_of(micro: Sequence[PreferenceGroup]) -> Tensor:
         return reference[[starts[group.index] + offset for group in micro for offset in range(group.k)]]
@@ -129,11 +117,10 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             weights = pairs.weights(config.reduction) * pair_fraction(micro, batch, config.reduction)
             micro_loss = (pair_losses(chosen, rejected, pairs, config) * weights).sum()
             if config.nll_weight:
-                best = best_response_indices(micro)
-                likelihoods = logprobs[best] / inputs.lengths[best]
-                micro_loss = micro_loss - config.nll_weight * likelihoods.sum() / len(
-                    best_response_indices(batch)
-                )
+                best, best_weights = best_responses(micro)
+                likelihoods = logprobs[best] / inputs.lengths[best] * logprobs.new_tensor(best_weights)
+                count = len(best_responses(batch)[0])
+                micro_loss = micro_loss - config.nll_weight * likelihoods.sum() / count
             micro_loss.backward()  # type: ignore[no-untyped-call]
             with torch.no_grad():
                 sums["loss"] += micro_loss.item()
@@ -156,89 +143,10 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
     write_output(job, lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
     return {
-        "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
-        "pairs": sum(sum(group.pair_counts) for group in training),
-        "ties": sum(group.ties for group in training),
+        **count_learned(training),
         "truncated_prompts": encoder.truncated,
         "metrics": loop.metrics,
     }
-
-
-def can_sample(job: Job, policy: Any, length: int, events: Events) -> bool:
-    """Whether the run can let its policy answer prompts; if not, a warning says why. Raises BadInput without a reward model to
-    score the answers."""
-    if job.reward_model is None and job.second_reward_model is None:
-        raise BadInput(
-            "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
-        )
-    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy, length)
-    if reason:
-        events.warning(
-            f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."
-        )
-    return not reason
-
-
-def held_out_sampling(
-    job: Job,
-    config: DPOConfig,
-    events: Events,
-    encoder: Encoder,
-    policy: Any,
-    reference: Any,
-    groups: Sequence[PreferenceGroup],
-) -> Sampling:
-    """What it takes to let the policy answer the prompts of held-out rankings: HELD_OUT_PROMPTS of them at random, with
-    answers as long as nearly all of the rankings'. Raises BadInput without any."""
-    by_prompt = {tuple(group.encoded.prompt): group.rankings[0] for group in groups if group.held_out}
-    first_rankings = list(by_prompt.values())
-    if not first_rankings:
-        raise BadInput(
-            "Early stopping needs held-out judgments, and there are none; set patience to 0.",
-            setting="patience",
-        )
-    lengths = sorted(len(response) for group in groups for response in group.encoded.responses)
-    usual = lengths[int(0.95 * (len(lengths) - 1))]
-    sampling = RolloutConfig(
-        seed=config.seed,
-        precision=config.precision,
-        max_length=config.max_length,
-        batch_tokens=config.batch_tokens,
-        layout=config.layout,
-        samples=SAMPLES,
-        max_new_tokens=min(usual, encoder.max_length // 2),
-    )
-    rng = random.Random(config.seed)  # noqa: S311 - a draw to be repeated, not a secret
-    chosen = rng.sample(first_rankings, min(HELD_OUT_PROMPTS, len(first_rankings)))
-    prompts = [
-        EncodedPrompt(
-            RolloutPrompt(
-                line=ranking.line,
-                id=number,
-                prompt=ranking.prompt,
-                held_out=True,
-                safety=False,
-                baseline=None,
-                answer=None,
-                token_ids=None,
-                reward=None,
-            ),
-            encoder.encode_prompt(ranking.prompt, max_tokens=encoder.max_length - sampling.max_new_tokens),
-        )
-        for number, ranking in enumerate(chosen)
-    ]
-    return Sampling(
-        job=job,
-        config=sampling,
-        events=events,
-        encoder=encoder,
-        policy=policy,
-        reference=reference,
-        passes=Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length),
-        rewards=Rewards(job, sampling, encoder, []) if job.reward_model else None,
-        second=load_second_scorer(job, sampling, encoder),
-        held_out=prompts,
-    )
 
 
 def pair_losses(chosen: Tensor, rejected: Tensor, pairs: Pairs, config: DPOConfig) -> Tensor:
@@ -250,16 +158,26 @@ def pair_losses(chosen: Tensor, rejected: Tensor, pairs: Pairs, config: DPOConfi
     return ipo_loss(chosen, rejected, beta=config.beta, probability=probability)
 
 
-def best_response_indices(groups: Sequence[PreferenceGroup]) -> list[int]:
-    """The positions of each ranking's best responses among all responses of `groups`. One may be the best of several
-    rankings. A ranking of ties only has none, a soft label of one half has both."""
-    return [
-        place
-        for ranking, places in rankings_with_places(groups)
-        if comparisons(ranking.ranks or [], ranking.probability)
-        for place, rank in zip(places, ranking.ranks or [], strict=True)
-        if rank == min(ranking.ranks or [])
-    ]
+def best_responses(groups: Sequence[PreferenceGroup]) -> tuple[list[int], list[float]]:
+    """The positions of each ranking's best responses among all responses of `groups`, and the ranking's weight for each.
+
+    The best have the highest mean probability of being preferred. One response may be the best of several rankings. A ranking
+    of ties only has none, nor has one of weight 0; a soft label of one half has both.
+    """
+    best, weights = [], []
+    for ranking, places in rankings_with_places(groups):
+        compared = ranking_comparisons(ranking)
+        if compared and ranking.weight:
+            values = mean_preferences(compared, len(places))
+            highest = max(value for value in values if value is not None)
+            own = [
+                place
+                for place, value in zip(places, values, strict=True)
+                if value is not None and value >= highest
+            ]
+            best += own
+            weights += [ranking.weight] * len(own)
+    return best, weights
 
 
 def group_offsets(groups: Sequence[PreferenceGroup]) -> list[int]:

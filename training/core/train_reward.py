@@ -35,12 +35,14 @@ from training.core.model_loading import (
 )
 from training.core.preference_groups import (
     PreferenceGroup,
+    count_learned,
     count_unsafe_over_safe,
     criterion_pairs,
     group_pairs,
     group_rankings,
     pair_fraction,
     safety_labels,
+    without_opinions,
 )
 from training.core.rankings import Pairs
 from training.core.reward_metrics import criteria_report, reward_report
@@ -137,9 +139,7 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
 
     write_output(job, write)
     return {
-        "rankings": sum(sum(map(bool, group.pair_counts)) for group in training),
-        "pairs": sum(sum(group.pair_counts) for group in training),
-        "ties": sum(group.ties for group in training),
+        **count_learned(training),
         "truncated_prompts": encoder.truncated,
         **({"best_step": best.best_step} if config.patience else {}),
         "metrics": loop.metrics | curve_metrics(report),
@@ -213,12 +213,13 @@ def micro_batch_loss(
     if config.safety_weight:
         labels = safety_labels(part, rewards.device)
         count = max(1, sum(group.label_count for group in whole))
-        loss = loss + config.safety_weight * safety_loss(rewards[labels.place], labels.safe).sum() / count
+        losses = safety_loss(rewards[labels.place], labels.safe) * labels.weight
+        loss = loss + config.safety_weight * losses.sum() / count
     return loss
 
 
 def mean_preference_loss(rewards: Tensor, pairs: Pairs, reduction: str, fraction: float) -> Tensor:
-    """The mean loss of `pairs` of (K,) rewards by a `reduction`, times `fraction`; a scalar, 0 without pairs."""
+    """The weighted mean loss of `pairs` of (K,) rewards by a `reduction`, times `fraction`; a scalar, 0 without pairs."""
     losses = preference_loss(
         rewards[pairs.chosen],
         rewards[pairs.rejected],
@@ -234,8 +235,12 @@ def held_out_loss(
     config: RewardConfig,
     criteria: Mapping[str, Sequence[Sequence[float]]] = NO_CRITERIA,
 ) -> float | None:
-    """The training loss, margin included, of known rewards and scores by criterion; None if no group contributes to it."""
-    if not any(has_signal(group, config) for group in held_out):
+    """The training loss, margin included, of known rewards and scores by criterion, over the rows by people; without any, over
+    an AI's opinions; None if no row contributes to it."""
+    by_people = without_opinions(held_out)
+    if any(has_signal(group, config) for group in by_people):
+        held_out = by_people
+    elif not any(has_signal(group, config) for group in held_out):
         return None
     by_criterion = {name: _flat(scores) for name, scores in criteria.items()}
     return micro_batch_loss(_flat(rewards), held_out, held_out, config, by_criterion).item()

@@ -79,6 +79,7 @@ DPO: dict[str, Value] = _CPU | {
     "warmup_min_steps": 10,
     "beta": 0.1,
 }
+KTO: dict[str, Value] = DPO
 # --- the loop -------------------------------------------------------------------------------------------------
 
 LEARN_PROMPTS = 500
@@ -102,6 +103,7 @@ HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6}
 PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
 GRPO: dict[str, Value] = _ROLLOUTS
 REINFORCE: dict[str, Value] = _ROLLOUTS
+ONLINE: dict[str, Value] = _ROLLOUTS
 
 
 JUDGE: dict[str, Value] = {"threads": 1, "max_length": 256, "mode": "comment"}
@@ -130,12 +132,14 @@ def configs() -> dict[str, dict[str, Value]]:
         "generate": GENERATE,
         "reward": REWARD,
         "dpo": DPO,
+        "kto": KTO,
         "rejection": REJECTION,
         "rest": REST,
         "hindsight": HINDSIGHT,
         "ppo": PPO,
         "grpo": GRPO,
         "reinforce": REINFORCE,
+        "online": ONLINE,
         "judge": JUDGE,
         "revise": REVISE,
     }

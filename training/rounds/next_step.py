@@ -12,6 +12,7 @@ from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
+from training.runs.actions import LEARNS_JUDGMENTS
 from training.runs.queries import count_unqueued_prompts
 
 SNAPSHOT_SUGGESTED_AFTER = 50
@@ -215,7 +216,7 @@ def _training(status: LoopStatus) -> NextStep | None:
             "run-new",
             kind=Run.Kind.REWARD,
         )
-    if Run.Kind.DPO not in status.trained:
+    if status.trained.isdisjoint(LEARNS_JUDGMENTS):
         return NextStep(
             _("The policy was not trained on %(snapshot)s yet.") % {"snapshot": status.snapshot},
             _("Improve the policy"),

@@ -118,6 +118,15 @@ RECIPES: dict[str, Recipe] = {
             (Reward(), Improve("dpo", _("Improve the policy by DPO"), {"nll_weight": 0.2})),
         ),
         Recipe(
+            "kto",
+            _("KTO"),
+            _(
+                "The policy is trained on each judged answer by itself, as desirable or undesirable (Ethayarajh et al. 2024)."
+                " As fast as DPO."
+            ),
+            (Reward(), Improve("kto", _("Improve the policy by KTO"))),
+        ),
+        Recipe(
             "llama2",
             _("Llama 2"),
             _(
@@ -186,6 +195,14 @@ RECIPES: dict[str, Recipe] = {
                 "2024)."
             ),
             (Reward(), Improve("reinforce", _("Improve the policy by REINFORCE"))),
+        ),
+        Recipe(
+            "online",
+            _("Online DPO"),
+            _(
+                "DPO on pairs of the policy's own new answers, of which the reward model says which is better (Guo et al. 2024)."
+            ),
+            (Reward(), Improve("online", _("Improve the policy by online DPO"))),
         ),
         Recipe(
             "binary",

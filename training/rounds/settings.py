@@ -123,7 +123,7 @@ class RoundSettings:
     )
     learn_from: str = setting(
         "all",
-        _("DPO training data"),
+        _("DPO and KTO training data"),
         _(
             "All judgments, as for the reward models; or those since the policy that is being improved was made, on answers"
             " of that policy, with all earlier ones on prompts with the safety tag, so that harm does not come back."

@@ -30,16 +30,18 @@ from training.runs.ai_inputs import check_revisions, opinion_inputs, required_co
 
 log = logging.getLogger(__name__)
 
-NEEDS_SNAPSHOT = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE)
+LEARNS_JUDGMENTS = (Run.Kind.DPO, Run.Kind.KTO)
+"""They train the policy on judgments directly."""
+NEEDS_SNAPSHOT = (Run.Kind.REWARD, *LEARNS_JUDGMENTS, Run.Kind.EVALUATE)
 NEEDS_REWARD_MODEL = (
     *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
-    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE),
+    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE, Run.Kind.ONLINE),
 )
 MAY_BE_SERVED = (Run.Kind.GENERATE, Run.Kind.JUDGE, Run.Kind.REVISE)
 """Kinds for which a server's model may answer."""
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
-MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, Run.Kind.DPO, *NEEDS_REWARD_MODEL)
+MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *NEEDS_REWARD_MODEL)
 
 
 # --- starting, cancelling, resuming ---------------------------------------------------------------------------
@@ -128,9 +130,9 @@ def start_run(
             raise RunError(
                 "reward_model", _("A judge takes the place of the reward model: choose one of them.")
             )
-    elif kind in NEEDS_REWARD_MODEL or (kind == Run.Kind.DPO and resolved.to_dict()["patience"]):
+    elif kind in NEEDS_REWARD_MODEL or (kind in LEARNS_JUDGMENTS and resolved.to_dict()["patience"]):
         reward_model = _resolve_reward_model(project, reward_model)
-    elif reward_model is not None and kind != Run.Kind.DPO:
+    elif reward_model is not None and kind not in LEARNS_JUDGMENTS:
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
     _check_inputs(project, resolved, inputs)
@@ -222,7 +224,7 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
         "only": snapshot.counts.get("imported_pairs_train", 0),
     }
     pairs["include"] = sum(pairs.values())
-    if kind in (Run.Kind.REWARD, Run.Kind.DPO) and not pairs[choice]:
+    if kind in (Run.Kind.REWARD, *LEARNS_JUDGMENTS) and not pairs[choice]:
         text = _("%(snapshot)s has no preference pairs to learn from.")
         raise RunError("snapshot", text % {"snapshot": snapshot})
     return {"imported": choice} if imported else {}

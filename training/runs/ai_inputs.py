@@ -13,7 +13,7 @@ from training.errors import RunError
 from training.models import Run
 
 AI_CHOICES = ("with", "only")
-LEARNS_FROM_OPINIONS = (Run.Kind.REWARD, Run.Kind.DPO)
+LEARNS_FROM_OPINIONS = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.KTO)
 
 
 def required_constitution(project: Project, constitution: Constitution | None) -> Constitution:

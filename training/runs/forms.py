@@ -17,19 +17,27 @@ from training.errors import RunError, message_of
 from training.models import ModelVersion, Run
 from training.registry import model_sources
 from training.registry.actions import current_model
-from training.runs.actions import MAKES_POLICY, NEEDS_REWARD_MODEL, start_run
+from training.runs.actions import (
+    LEARNS_JUDGMENTS,
+    MAKES_POLICY,
+    NEEDS_REWARD_MODEL,
+    NEEDS_SNAPSHOT,
+    start_run,
+)
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
 from training.runs.queries import count_unqueued_prompts
 
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
     Run.Kind.DPO: ("beta", "epochs", "learning_rate"),
+    Run.Kind.KTO: ("beta", "epochs", "learning_rate"),
     Run.Kind.REJECTION: ("samples", "temperature", "max_new_tokens"),
     Run.Kind.REST: ("samples", "thresholds", "epochs"),
     Run.Kind.HINDSIGHT: ("good_instruction", "bad_instruction", "epochs"),
     Run.Kind.PPO: ("beta", "epochs", "learning_rate"),
     Run.Kind.GRPO: ("beta", "samples", "epochs"),
     Run.Kind.REINFORCE: ("beta", "baseline", "epochs"),
+    Run.Kind.ONLINE: ("beta", "labels", "epochs"),
     Run.Kind.GENERATE: ("samples", "temperature", "max_new_tokens"),
     Run.Kind.EVALUATE: ("split",),
     Run.Kind.JUDGE: ("mode", "server", "server_model"),
@@ -63,7 +71,7 @@ class RunForm(forms.Form):
         super().__init__(*args, **kwargs)
         self.project, self.kind = project, kind
         self._add_model()
-        if kind in (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.EVALUATE):
+        if kind in NEEDS_SNAPSHOT:
             self._add_snapshot()
         if kind in LEARNS_FROM_OPINIONS:
             self._add_opinions()
@@ -95,7 +103,10 @@ class RunForm(forms.Form):
         kind = ModelVersion.Kind.REWARD if evaluates else ModelVersion.Kind.POLICY
         helps = {
             Run.Kind.REWARD: _("The reward model starts as a copy of this policy."),
-            Run.Kind.DPO: _("The new version is trained from it, and it is the reference of the KL penalty."),
+            **dict.fromkeys(
+                LEARNS_JUDGMENTS,
+                _("The new version is trained from it, and it is the reference of the KL penalty."),
+            ),
             **dict.fromkeys(
                 NEEDS_REWARD_MODEL,
                 _("The new version is trained from it, on the rewards of its answers."),

@@ -56,6 +56,12 @@ KIND_TEXTS = {
             "A new version is trained on the judgments directly. It replaces nothing until you promote it."
         ),
     ),
+    Run.Kind.KTO: KindText(
+        gettext_noop("Improve the policy (KTO)"),
+        gettext_noop(
+            "Each judged answer counts as desirable or undesirable by itself. For judgments that say little of pairs."
+        ),
+    ),
     Run.Kind.GRPO: KindText(
         gettext_noop("Improve the policy (GRPO)"),
         gettext_noop(
@@ -66,6 +72,12 @@ KIND_TEXTS = {
         gettext_noop("Improve the policy (REINFORCE)"),
         gettext_noop(
             "Answers with a reward above a baseline become likelier. With RLOO the baseline is the mean of the others."
+        ),
+    ),
+    Run.Kind.ONLINE: KindText(
+        gettext_noop("Improve the policy (online DPO)"),
+        gettext_noop(
+            "The policy samples two answers per prompt, the reward model says which is better, and a step of DPO follows."
         ),
     ),
     Run.Kind.PPO: KindText(

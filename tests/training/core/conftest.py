@@ -188,7 +188,7 @@ def write_job(folder: Path, kind: str, rows: list[dict[str, Any]], **values: Any
     return folder
 
 
-TRAINING = {"pretrain", "sft", "reward", "dpo"}
+TRAINING = {"pretrain", "sft", "reward", "dpo", "kto"}
 
 
 def judgments(count: int, seed: int = 0) -> list[dict[str, Any]]:

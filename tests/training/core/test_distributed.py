@@ -65,6 +65,15 @@ def rated(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def with_opinions(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, the first without weight, and an AI's opinions of the same responses at a low weight."""
+    names = ("id", "prompt", "responses", "split")
+    opinions = [
+        {name: row[name] for name in names} | {"pairs": [[1, 0, 0.8]], "weight": 0.3} for row in rows[::2]
+    ]
+    return [rows[0] | {"weight": 0.0}, *rows[1:], *opinions]
+
+
 COMMON = {"batch_size": 3, "max_steps": 5, "learning_rate": 1e-3, "max_length": 100, "batch_tokens": 64}
 LORA = {"lora_rank": 4, "learning_rate": 1e-2, "gradient_checkpointing": True, "layout": "rows"}
 JOBS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
@@ -74,6 +83,8 @@ JOBS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
     "reward": ("reward", judgments(14), {"evaluate_every": 2}),
     "criteria": ("reward", rated(judgments(14)), {"criteria": "kind, true", "evaluate_every": 2}),
     "dpo": ("dpo", judgments(14), {"nll_weight": 0.2, "reduction": "pair"}),
+    "opinions": ("reward", with_opinions(judgments(14)), {"evaluate_every": 2}),
+    "kto": ("kto", with_opinions(judgments(14)), {"evaluate_every": 2}),
     "lora": ("dpo", judgments(14), LORA),
     "pretrain": ("pretrain", [{"text": sentence(random.Random(n))} for n in range(60)], {"block_length": 32}),
 }
@@ -87,7 +98,7 @@ codes = []
 for folder in sys.argv[1:]:
     os.dup2(stdout, 1)  # the program gives its own away
     codes.append(main([folder]))
-assert codes == [0] * 7 + [2] * (len(codes) - 7), codes
+assert codes == [0] * 9 + [2] * (len(codes) - 9), codes
 """
 """Several jobs one after another, so that starting up is paid for once."""
 
@@ -145,7 +156,7 @@ def test_two_processes_make_the_model_that_one_makes(
     start = tensors(policy_folder)
     moved = (
         max(float((theirs[key] - start[key]).abs().max()) for key in theirs if key in start)
-        if name not in ("reward", "criteria")
+        if name not in ("reward", "criteria", "opinions")
         else 1
     )
     assert moved > 1e-3, "far more than the tolerance"

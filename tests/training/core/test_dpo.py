@@ -17,7 +17,7 @@ from training.core.model_loading import load_policy
 from training.core.preference_groups import group_rankings
 from training.core.rankings import batch_pairs
 from training.core.tokenization import Encoder
-from training.core.train_dpo import best_response_indices, pair_losses
+from training.core.train_dpo import best_responses, pair_losses
 
 HELLO = [{"role": "user", "content": "hello"}]
 ROWS: list[dict[str, Any]] = [
@@ -73,7 +73,7 @@ def test_best_responses_are_those_of_every_ranking(tmp_path: Path, tokenizer):
     write_job(tmp_path, "dpo", ALL, model="none")
     judged = group_rankings(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
     assert [len(one.rankings) for one in judged] == [2, 3, 1]
-    assert best_response_indices(judged) == [0, 1, 4, 4, 4, 3, 5]
+    assert best_responses(judged)[0] == [0, 1, 4, 4, 4, 3, 5]
 
 
 def test_where_all_are_equal_none_is_best(tmp_path: Path, tokenizer):
@@ -81,7 +81,7 @@ def test_where_all_are_equal_none_is_best(tmp_path: Path, tokenizer):
     rows = [same | {"ranks": [1, 2]}, same | {"ranks": [1, 1]}]
     write_job(tmp_path, "dpo", rows, model="none")
     judged = group_rankings(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
-    assert best_response_indices(judged) == [0], "the second ranking says nothing of which is better"
+    assert best_responses(judged)[0] == [0], "the second ranking says nothing of which is better"
 
 
 SETTINGS: list[dict[str, Any]] = [

@@ -21,6 +21,7 @@ from training.rounds.steps.base import (
     new_model_name,
     planned_part,
 )
+from training.runs.actions import LEARNS_JUDGMENTS
 
 PATIENCE = 2
 """Evaluations without better weights after which a run ends."""
@@ -147,7 +148,7 @@ class ImprovePolicy(RunStep):
             inputs["revisions"] = revise.pk
         elif kind == Run.Kind.SFT:
             inputs |= {"demonstrations": True, "imported": "include" if settings.imported else "exclude"}
-        elif kind == Run.Kind.DPO:
+        elif kind in LEARNS_JUDGMENTS:
             arguments["snapshot"] = round.snapshot
             if settings.learn_from == "new":
                 inputs |= {"after": last_learned_judgment(round), "safety_tag": settings.safety_tag}
