@@ -89,7 +89,9 @@ def describe_gates(settings: RoundSettings, *, with_judge: bool = False) -> list
     ]
     headings = [(_("Reward model"), reward_model), (_("New policy"), policy)]
     if with_judge:
-        judge = _("Agreement with people of at least %(share)s of their agreement with each other, at its low end.")
+        judge = _(
+            "Agreement with people of at least %(share)s of their agreement with each other, at its low end."
+        )
         headings.insert(0, (_("AI judge"), [judge % {"share": f"{100 * settings.min_ai_agreement:g}%"}]))
     return headings
 

@@ -178,7 +178,12 @@ def _rollout_prompts(run: Run) -> Iterator[JsonObject]:
             prompts = [prompt for prompt in prompts if prompt.pk in baselines]
         prompts = prompts[: run.inputs.get(limit)]
         for prompt in prompts:
-            row: JsonObject = {"id": prompt.pk, "prompt": prompt.messages, "split": split}
+            row: JsonObject = {
+                "id": prompt.pk,
+                "prompt": prompt.messages,
+                "tags": prompt.tags,
+                "split": split,
+            }
             if safety_tag in prompt.tags:
                 row["safety"] = True
             if not needs_baseline:

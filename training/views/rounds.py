@@ -118,7 +118,8 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "draft": draft,
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
         "gate_thresholds": describe_gates(
-            settings_of(draft) if draft else RoundSettings(), with_judge=bool(draft and asks_judge(draft.recipe))
+            settings_of(draft) if draft else RoundSettings(),
+            with_judge=bool(draft and asks_judge(draft.recipe)),
         ),
     }
     return render(request, "training/round_new.html", context, status=422 if form.errors else 200)
@@ -164,7 +165,9 @@ def _context(me: Member, pk: int) -> dict[str, Any]:
         "disputed": Judgment.objects.filter(pk__in=disputed).select_related("item__prompt", "annotator")
         if disputed
         else [],
-        "gate_thresholds": [] if report.get("wins") else describe_gates(settings_of(round), with_judge=asks_judge(round.recipe)),
+        "gate_thresholds": []
+        if report.get("wins")
+        else describe_gates(settings_of(round), with_judge=asks_judge(round.recipe)),
         "recipe": RECIPES[round.recipe],
         "overrules": _with_usernames(round.overrules),
         "retriable": [step for step in round.plan if step["name"] in retriable],

@@ -170,8 +170,6 @@ class ImprovePolicy(RunStep):
             if settings.reference == "first":
                 arguments["reference"] = round.loop.first_policy
             arguments |= checkpoint_selection(round, kind)
-            if ai == "score":
-                arguments.pop(
-                    "reward_model", None
-                )  # the judge's score is the reward on held-out prompts, too
+            if ai == "score":  # which is the reward on held-out prompts, too
+                arguments.pop("reward_model", None)
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
