@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from annotation.actions.constitutions import write_constitution
 from annotation.logic.principles import read_principles
-from annotation.models import Item, Judgment
+from annotation.models import Judgment
 from tests import builders
 from tests.training.round_case import RoundTestCase
-from tests.training.round_helpers import TINY, finish_runs, play, reload
+from tests.training.round_helpers import TINY, finish_runs, play, project_with_policy, reload
 from training.errors import RunError
 from training.models import Round, Run
 from training.rounds import transitions
 from training.rounds.plan import round_context
-from training.rounds.steps.judge import AskJudge
+from training.rounds.steps.ai_feedback import judge_model
 
 PRINCIPLES = [
     {
@@ -32,8 +33,14 @@ BLIND = {"judge": {"mode": "comment", "scale": 0.5}}
 class AIRoundTestCase(RoundTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.policy_project.overlap = 2
-        self.policy_project.save()
+        self.policy_project = project_with_policy(
+            self.alice, Path("somewhere/policy"), name="Judged twice", overlap=2
+        )
+        self.first = self.policy_project.model_versions.get()
+        # enough of them that the judge's agreement with people is known
+        half = list(self.policy_project.prompts.order_by("pk").values_list("pk", flat=True))[::2]
+        self.policy_project.prompts.update(split="train")
+        self.policy_project.prompts.filter(pk__in=half).update(split="held_out")
         builders.join(self.policy_project, self.bob, "annotator")
         write_constitution(
             project=self.policy_project, principles=read_principles(PRINCIPLES), author=self.alice
@@ -41,7 +48,6 @@ class AIRoundTestCase(RoundTestCase):
 
     def judged_round(self, recipe: str, configs: dict[str, Any] | None = None, **options: Any) -> Round:
         """A round past the gate of its judge, or held there; two people have judged twenty prompts of thirty."""
-        Item.objects.filter(project=self.policy_project).update(priority=0)
         for person in (self.alice, self.bob):
             for _ in range(20):
                 builders.judgment(self.policy_project, person)
@@ -49,9 +55,7 @@ class AIRoundTestCase(RoundTestCase):
         loop.configs = TINY | (configs or {})
         loop.save()
         round = transitions.start_round(loop=loop, creator=self.alice)
-        round = play(round, until="judge-gate")
-        transitions.advance(round.pk)
-        return reload(round)
+        return play(round, until="rewards")
 
     def rows(self, run: Run) -> list[dict[str, Any]]:
         with (run.folder / "data.jsonl").open() as lines:
@@ -137,7 +141,7 @@ class TestAJudgeThatPeopleDisagreeWith(AIRoundTestCase):
 
 class TestConstitutionalAI(AIRoundTestCase):
     def test_revisions_are_learned_before_ppo(self) -> None:
-        self.policy_project.prompts.filter(external_id__in=["p1", "p2", "p3"]).update(tags=["safety"])
+        self.policy_project.prompts.filter(external_id__in=["p1", "p3", "p5"]).update(tags=["safety"])
         round = self.judged_round("cai", ai_prompts=0)
         judge = round.run_of("judge")
         assert judge is not None
@@ -166,7 +170,7 @@ class TestWhatARoundNeeds(AIRoundTestCase):
     def test_a_judge_that_is_no_policy_of_the_project_fails_with_its_name(self) -> None:
         round = Round(loop=self.make_loop("mixed"), options={"judge": "nobody"}, recipe="mixed")
         with pytest.raises(RunError, match="nobody"):
-            AskJudge().run_arguments(round, "judge")
+            judge_model(round)
 
     def test_the_judge_alone_answers_more_prompts(self) -> None:
         loop = self.make_loop("mixed", options={"ai_prompts": 7})
