@@ -23,7 +23,7 @@ from training.core.losses import kto_loss
 from training.core.model_loading import load_policy
 from training.core.preference_groups import group_rankings
 from training.core.tokenization import Encoder
-from training.core.train_kto import mismatched_groups, response_labels
+from training.core.train_kto import mismatched_groups, reference_point, response_labels
 
 OTHER = [{"role": "user", "content": "when does it leave, please?"}]
 ROWS: list[dict[str, Any]] = [
@@ -67,6 +67,27 @@ def test_labels_follow_the_export_and_soft_pairs_their_mean(tmp_path: Path, toke
         [0, 2, 2, 0, 1],
         [True, False, True, False, True],
     )
+
+
+def test_a_response_barely_worse_is_undesirable(tmp_path: Path, tokenizer: Any) -> None:
+    write_job(tmp_path, "kto", [ROWS[1] | {"pairs": [[0, 1, 0.45]]}])
+    groups = group_rankings(read_rankings(tmp_path / "data.jsonl"), Encoder(tokenizer, 64))
+    labels = response_labels(groups)
+    assert (labels.place.tolist(), labels.desirable.tolist()) == ([0, 1], [False, True])
+
+
+@pytest.mark.parametrize(("ratios", "point"), [([3.0, -1.0], 1.0), ([-3.0, 1.0], 0.0), ([], 0.0)])
+def test_the_reference_point_is_never_negative(ratios: list[float], point: float) -> None:
+    def passes(_: Any) -> Any:
+        return [([], None)] if ratios else []
+
+    found = reference_point(
+        [],
+        lambda micro, inputs: (torch.zeros(0), torch.tensor(ratios)),
+        passes,
+        lambda: None,  # type: ignore[arg-type]
+    )
+    assert found == point
 
 
 def test_a_prompt_gets_the_responses_of_another_one(tmp_path: Path, tokenizer: Any) -> None:

@@ -240,6 +240,7 @@ def test_held_out_figures_are_of_people_alone(kind: str, source: Path, tmp_path:
     rows = judgments(12)
     config = {"batch_size": 4, "max_steps": 2, "max_length": 100, "evaluate_every": 1}
     held_out = [row for row in opinions_on(rows) if row["split"] == "held_out"]
+    held_out.append(held_out[0] | {"prompt": [{"role": "user", "content": "only an AI read this"}]})
     figures = []
     for name, data in (("people", rows), ("both", [*rows, *held_out])):
         result, _ = do_here(write_job(tmp_path / name, kind, data, model=str(source), config=config))
