@@ -6,7 +6,7 @@ For each seed, from the same first policy:
 - judge: the base model, which reads its opinion from readers' comments, beside people; and a blind judge, whose words have
   nothing to do with the answers. Each time the trust in it is what the site computes (`annotation.logic.judge_trust`).
 - labels: two rounds of DPO on 320 human rankings a round, on 160, on 80, on 80 and the judge's opinions on 500 other prompts
-  (weighted as in `mixed`), on opinions only, and on 80 and the blind judge behind the gate. 40 more prompts, judged by two
+  (weighted as in `mixed`), on opinions only, and on 80 and the blind judge behind the gate. 100 more prompts, judged by two
   people each, measure the judge in every one.
 - rlaif: GRPO on a reward model of people's rankings, on one of opinions, and on the judge's own score.
 - cai: revisions, fine-tuning on them, and opinions on harmful prompts beside people's rankings of all others, then PPO; beside

@@ -89,7 +89,7 @@ def _judges(rows: list[Row]) -> str:
     head += ["trusted", "weights", "s per 1,000 comparisons"]
     words = (
         "### The judge\n\nThe base model in comment mode on the first policy's answers, and a blind judge, which reads words that"
-        " say nothing of an answer; people are two a prompt on 40 prompts. " + _seeds(rows) + "\n"
+        " say nothing of an answer; people are two a prompt on 100 prompts. " + _seeds(rows) + "\n"
     )
     return "\n".join([words, table(head, body)])
 
@@ -112,7 +112,7 @@ def _labels(rows: list[Row]) -> str:
     ]
     words = (
         "### Human rankings and AI labels\n\n![win rate over the number of human rankings](feedback.svg)\n\nTwo rounds of DPO."
-        " Beside the rankings named, 40 prompts a round were judged by two people each to measure the judge. Rounds in which the"
+        " Beside the rankings named, 100 prompts a round were judged by two people each to measure the judge. Rounds in which the"
         f" judge was trusted: {'; '.join(trust)}. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("labels", arms)])
@@ -122,7 +122,7 @@ def _rewards(rows: list[Row]) -> str:
     names = [name for name in rows[0] if name != "seed"]
     words = (
         "### RLHF and RLAIF\n\nOne epoch of GRPO on the same prompts: the reward model learned from 320 human rankings, from"
-        f" opinions on 600 prompts, or the judge's score is the reward. {_seeds(rows)}\n"
+        f" opinions on 700 prompts, or the judge's score is the reward. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("reward", by_name(rows, names))])
 

@@ -21,7 +21,7 @@ from training.demo.preferences import utility
 PLACE = ROOT / "var" / "feedback"
 Row = dict[str, Any]
 
-ROUND_PROMPTS, OVERLAP, HELD_OUT = 600, 40, 160
+ROUND_PROMPTS, OVERLAP, HELD_OUT = 700, 100, 160
 """Prompts of a round, those of them that two people judge to measure the judge, and held-out ones to measure policies."""
 ROUNDS = 2
 PEOPLE = 6

@@ -148,12 +148,14 @@ def configs() -> dict[str, dict[str, Value]]:
 def options(recipe: Recipe, *, unjudged: int) -> dict[str, Value]:
     """A round's settings: its budget, and thresholds of gates for a model of two million weights. unjudged: items of the round
     that the simulated annotators leave."""
-    budget = people_prompts(recipe) + HELD_OUT_PROMPTS
-    has_ai = bool(recipe.stages_of(Judge))
+    items = people_prompts(recipe) + HELD_OUT_PROMPTS
+    # two people measure an AI judge; where it judges harm alone, no person does
+    measures_judge = bool(recipe.stages_of(Judge)) and not recipe.ai_judges_safety
+    budget = 2 * items if measures_judge else items
     return {
         "judgments": budget - unjudged,
         "budget": budget,
-        "held_out_share": HELD_OUT_PROMPTS / budget,
+        "held_out_share": HELD_OUT_PROMPTS / items,
         "comparisons": 0.15,
         "learn_from": "new",
         "reward_start": "base",
@@ -166,6 +168,5 @@ def options(recipe: Recipe, *, unjudged: int) -> dict[str, Value]:
         "max_length_drift": 2.0,
         "safety_tag": "harmful",
         **({"safety_share": SAFETY_SHARE} if recipe.stages_of(SafetyReward) else {}),
-        # the judge is measured by pairs that several people judged
-        **({"repeat_share": 0.4} if has_ai and not recipe.ai_judges_safety else {}),
+        **({"repeat_share": 1.0} if measures_judge else {}),
     }
