@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from django.core.cache import cache
 from django.urls import reverse
 
 from annotation.actions import agreement, opinions
@@ -27,6 +28,7 @@ from tests import builders
 from tests.annotation.exports.base import ExportTestCase
 from training.registry.actions import add_model
 from training.registry.queries import count_judgments_behind, models_with_judgments
+from training.rounds.leaderboard import rate_policies
 
 PAIR_FORMATS = [name for name, format in FORMATS.items() if format.rows == "pairs"]
 
@@ -191,6 +193,7 @@ class OpinionExportTests(OpinionExportCase):
 class NothingElseChangesTests(OpinionExportCase):
     def figures(self) -> dict[str, Any]:
         """What counts, compares or pays annotators, by actions, pages' figures and the API."""
+        cache.clear()
         agreement.update()
         project = self.project
         slug = project.slug
@@ -217,8 +220,13 @@ class NothingElseChangesTests(OpinionExportCase):
         return figures
 
     def test_opinions_change_no_figure_and_no_export(self) -> None:
-        create_snapshot(project=self.project, creator=self.alice)
         policy = add_model(project=self.project, kind="policy", name="policy-0", location="somewhere/policy")
+        by_two = [{"text": "Yes.", "author": "old"}, {"text": "No.", "author": "new"}]
+        builders.imported(self.project, {"prompt": "Is it?", "responses": [*by_two, "Maybe."]})
+        builders.judgment(self.project, self.bob)
+        self.groups.append(self.group(Item.objects.latest("id")))
+        assert len(rate_policies(self.project)) > 1
+        create_snapshot(project=self.project, creator=self.alice)
         before = self.figures()
         self.store(0.2, 0.75, author=policy.author)
         after = self.figures()
