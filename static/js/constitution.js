@@ -1,5 +1,5 @@
 // The editor of a constitution: principles are added, and moved by buttons in place of numbered positions.
-import { addRow } from "./form-rows.js";
+import { addRow, removeEmptyRow } from "./form-rows.js";
 import { gettext } from "./gettext.js";
 
 const form = document.querySelector("[data-principles]");
@@ -42,4 +42,5 @@ form.addEventListener("click", (event) => {
     row.querySelector("[name$=-key]").focus();
   }
 });
+removeEmptyRow(form);
 showOrder();
