@@ -18,6 +18,7 @@ from training.configs.base import Config, TrainingConfig
 from training.configs.fields import HUB_ID, ConfigError, Value, checked, split_names
 from training.configs.fields import gettext_noop as _
 from training.configs.generation import GenerateConfig
+from training.configs.judging import JudgeConfig, JudgingConfig, ReviseConfig
 from training.configs.preferences import (
     DEGREES,
     MARGINS,
@@ -56,11 +57,14 @@ __all__ = [
     "GenerateConfig",
     "GradientConfig",
     "HindsightConfig",
+    "JudgeConfig",
+    "JudgingConfig",
     "PPOConfig",
     "PretrainConfig",
     "ReSTConfig",
     "ReinforceConfig",
     "RejectionConfig",
+    "ReviseConfig",
     "RewardConfig",
     "RolloutConfig",
     "SFTConfig",
@@ -78,6 +82,7 @@ KINDS: dict[str, type[Config]] = {
     for config in (
         *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig),
         *(RejectionConfig, ReSTConfig, HindsightConfig, PPOConfig, GRPOConfig, ReinforceConfig),
+        *(ReviseConfig, JudgeConfig),
         *(GenerateConfig, EvaluateConfig),
     )
 }

@@ -36,6 +36,8 @@ JOB_HANDLERS = {
     "ppo": ("train_ppo", "train"),
     "grpo": ("train_grpo", "train"),
     "reinforce": ("train_reinforce", "train"),
+    "revise": ("revise", "revise"),
+    "judge": ("judge", "judge"),
     "generate": ("generate", "generate"),
     "evaluate": ("evaluate", "evaluate"),
 }
