@@ -18,6 +18,7 @@ from training.configs.base import Config, TrainingConfig
 from training.configs.fields import HUB_ID, ConfigError, Value, checked, split_names
 from training.configs.fields import gettext_noop as _
 from training.configs.generation import GenerateConfig
+from training.configs.judging import JudgeConfig, JudgingConfig, ReviseConfig
 from training.configs.preferences import (
     DEGREES,
     MARGINS,
@@ -58,6 +59,8 @@ __all__ = [
     "GenerateConfig",
     "GradientConfig",
     "HindsightConfig",
+    "JudgeConfig",
+    "JudgingConfig",
     "KTOConfig",
     "OnlineDPOConfig",
     "PPOConfig",
@@ -65,6 +68,7 @@ __all__ = [
     "ReSTConfig",
     "ReinforceConfig",
     "RejectionConfig",
+    "ReviseConfig",
     "RewardConfig",
     "RolloutConfig",
     "SFTConfig",
@@ -83,6 +87,7 @@ KINDS: dict[str, type[Config]] = {
         *(PretrainConfig, SFTConfig, RewardConfig, DPOConfig, KTOConfig),
         *(RejectionConfig, ReSTConfig, HindsightConfig, PPOConfig, GRPOConfig, ReinforceConfig),
         OnlineDPOConfig,
+        *(ReviseConfig, JudgeConfig),
         *(GenerateConfig, EvaluateConfig),
     )
 }

@@ -4,11 +4,60 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from training.configs.base import Config
 from training.configs.fields import ConfigError, setting
 from training.configs.fields import gettext_noop as _
+
+
+def server_setting(help: str) -> Any:
+    """help: what the server does, a few sentences."""
+    return setting("", _("Server URL"), help)
+
+
+def server_model_setting() -> Any:
+    return setting("", _("Server model"), _("The model's name on the server."))
+
+
+def concurrency_setting() -> Any:
+    return setting(
+        16, _("Concurrent requests"), _("Requests to the server at a time, one per prompt."), min=1, max=1024
+    )
+
+
+def retries_setting() -> Any:
+    return setting(
+        5,
+        _("Retries"),
+        _(
+            "How often a request is repeated when the server is busy, fails or cannot be reached; after growing pauses, or those"
+            " of its Retry-After header."
+        ),
+        min=0,
+        max=100,
+    )
+
+
+def timeout_setting() -> Any:
+    return setting(
+        600.0,
+        _("Request timeout (s)"),
+        _("Seconds that one request to the server may take."),
+        min=0.1,
+        max=86_400.0,
+    )
+
+
+def check_server(server: str, server_model: str) -> None:
+    """Raise ConfigError if the server's URL is none, or its model is missing."""
+    if server and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", server):
+        raise ConfigError(
+            "server",
+            _("must be a URL that starts with http:// or https://, without user name and query."),
+        )
+    if server and not server_model:
+        raise ConfigError("server_model", _("is required with a server: the name of one of its models."))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,45 +94,20 @@ class GenerateConfig(Config):
         max=16_777_216,
     )
 
-    server: str = setting(
-        "",
-        _("Server URL"),
+    server: str = server_setting(
         _(
             "Base URL of an OpenAI-compatible server, such as vLLM, that generates instead of a model of this site, for example"
             " http://localhost:8000/v1. Its API key is PALATE_API_KEY in the worker's environment, sent only to the base URL in"
             " PALATE_API_SERVER. Empty: sample from the model."
-        ),
+        )
     )
-    server_model: str = setting("", _("Server model"), _("The model's name on the server."))
-    concurrency: int = setting(
-        16, _("Concurrent requests"), _("Requests to the server at a time, one per prompt."), min=1, max=1024
-    )
-    retries: int = setting(
-        5,
-        _("Retries"),
-        _(
-            "How often a request is repeated when the server is busy, fails or cannot be reached; after growing pauses, or those"
-            " of its Retry-After header."
-        ),
-        min=0,
-        max=100,
-    )
-    timeout_s: float = setting(
-        600.0,
-        _("Request timeout (s)"),
-        _("Seconds that one request to the server may take."),
-        min=0.1,
-        max=86_400.0,
-    )
+    server_model: str = server_model_setting()
+    concurrency: int = concurrency_setting()
+    retries: int = retries_setting()
+    timeout_s: float = timeout_setting()
 
     def _check_relations(self) -> None:
-        if self.server and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", self.server):
-            raise ConfigError(
-                "server",
-                _("must be a URL that starts with http:// or https://, without user name and query."),
-            )
-        if self.server and not self.server_model:
-            raise ConfigError("server_model", _("is required with a server: the name of one of its models."))
+        check_server(self.server, self.server_model)
         if not self.server and self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",

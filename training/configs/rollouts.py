@@ -88,6 +88,15 @@ class RolloutConfig(TrainingConfig):
         ),
         choices=("score", "binary", "probability"),
     )
+    judge_mode: str = setting(
+        "comment",
+        _("Judge's score"),
+        _(
+            "With a judge in place of a reward model. comment: from the log-probs of a principle's words after the response, as a"
+            " reader's comment, for small models; score: the mean of the judge's probabilities of 1 to 10, scaled to -1 to 1."
+        ),
+        choices=("comment", "score"),
+    )
     missing_end_penalty: float = setting(
         1.0,
         _("Missing-end penalty"),

@@ -38,6 +38,8 @@ JOB_HANDLERS = {
     "grpo": ("train_grpo", "train"),
     "reinforce": ("train_reinforce", "train"),
     "online": ("train_online", "train"),
+    "revise": ("revise", "revise"),
+    "judge": ("judge", "judge"),
     "generate": ("generate", "generate"),
     "evaluate": ("evaluate", "evaluate"),
 }

@@ -22,16 +22,16 @@ import json
 import os
 import random
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import httpx2
 
 from training.configs import GenerateConfig
-from training.core.data import Prompt
+from training.core.data import Message, Prompt
 from training.core.errors import BadInput
 from training.core.events import Events
 
@@ -40,17 +40,50 @@ KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
 RETRIED_STATUSES = {408, 409, 425, 429}
 """Statuses after which the same request may succeed, besides those from 500 up."""
 
-OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "logprobs", "seed", "n")
+OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "top_logprobs", "logprobs", "seed", "n")
 """Fields of a request that a server may refuse."""
+
+TOP_LOGPROBS = (20, 5)
+"""Numbers of likely tokens that are asked for in turn; OpenAI gives 20 at most, others fewer."""
 
 FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
 MAX_BODY_BYTES = 64 * 2**20
 """Size of an answer at most; responses are far smaller."""
 
 
+class ServerSettings(Protocol):
+    """The settings of every kind of run that may use a server."""
+
+    @property
+    def server(self) -> str: ...
+    @property
+    def server_model(self) -> str: ...
+    @property
+    def concurrency(self) -> int: ...
+    @property
+    def retries(self) -> int: ...
+    @property
+    def timeout_s(self) -> float: ...
+
+
+@dataclass(frozen=True)
+class ChatRequest:
+    """A conversation to continue, once for each of the seeds. line: of data.jsonl, for messages.
+
+    wants_alternatives: whether the likely tokens in place of each token are asked for.
+    """
+
+    messages: list[Message]
+    seeds: Sequence[int]
+    line: int
+    max_new_tokens: int
+    temperature: float
+    wants_alternatives: bool = False
+
+
 @dataclass
 class Completion:
-    """One response from the server. token_ids and logprobs are None if the server did not return them."""
+    """One response from the server. token_ids, logprobs and alternatives are None if the server did not return them."""
 
     text: str
     finished: bool
@@ -59,6 +92,13 @@ class Completion:
     logprobs: list[float] | None
     tokens: float
     """Number of tokens as far as the server reported it; an equal part of the total for one of several responses."""
+    prompt_tokens: float = 0.0
+    """The same of the request."""
+    alternatives: list[list[tuple[str, float]]] | None = None
+    """For each token the likely tokens in its place, with their log-probs."""
+
+
+T = TypeVar("T")
 
 
 def complete_prompts(
@@ -72,25 +112,42 @@ def complete_prompts(
     prompts: each with the seeds of its `samples` responses. Up to `concurrency` are requested at a time. Raises Stopped soon
     after SIGTERM, and BadInput for errors that retrying does not solve.
     """
-    asyncio.run(_complete_prompts(prompts, config, events, store))
+
+    async def complete(client: ChatClient, item: tuple[Prompt, list[int]]) -> None:
+        prompt, seeds = item
+        request = ChatRequest(prompt.prompt, seeds, prompt.line, config.max_new_tokens, config.temperature)
+        store(prompt, await client.complete(request))
+
+    run_requests(prompts, config, events, complete)
 
 
-async def _complete_prompts(
-    prompts: Sequence[tuple[Prompt, list[int]]],
-    config: GenerateConfig,
+def run_requests(
+    items: Iterable[T],
+    config: ServerSettings,
     events: Events,
-    store: Callable[[Prompt, list[Completion]], None],
+    handle: Callable[[ChatClient, T], Awaitable[None]],
 ) -> None:
-    waiting = iter(prompts)
+    """Await `handle` for every item, up to `concurrency` at a time; each next item is taken when one is done. Raises what
+    `handle` raises, and Stopped soon after SIGTERM."""
+    asyncio.run(_run_requests(items, config, events, handle))
+
+
+async def _run_requests(
+    items: Iterable[T],
+    config: ServerSettings,
+    events: Events,
+    handle: Callable[[ChatClient, T], Awaitable[None]],
+) -> None:
+    waiting = iter(items)
     limits = httpx2.Limits(max_connections=config.concurrency)
     async with httpx2.AsyncClient(headers=_auth_headers(config.server), limits=limits, timeout=None) as http:
         client = ChatClient(http, config)
 
         async def work() -> None:
-            for prompt, seeds in waiting:
-                store(prompt, await client.complete(prompt, seeds))
+            for item in waiting:
+                await handle(client, item)
 
-        workers = {asyncio.create_task(work()) for _ in range(min(config.concurrency, len(prompts)))}
+        workers = {asyncio.create_task(work()) for _ in range(config.concurrency)}
         try:
             pending = workers
             while pending:
@@ -105,26 +162,28 @@ async def _complete_prompts(
 
 
 class ChatClient:
-    """Chat completions of one server. refused_fields: optional fields that this server has refused."""
+    """Chat completions of one server. refused_fields: optional fields that this server has refused. top_logprobs: the number of
+    likely tokens that it gives."""
 
-    def __init__(self, http: httpx2.AsyncClient, config: GenerateConfig) -> None:
+    def __init__(self, http: httpx2.AsyncClient, config: ServerSettings) -> None:
         self.http, self.config = http, config
         self.url = config.server.rstrip("/") + "/chat/completions"
         self.refused_fields: set[str] = set()
+        self.top_logprobs = TOP_LOGPROBS[0]
 
-    async def complete(self, prompt: Prompt, seeds: Sequence[int]) -> list[Completion]:
+    async def complete(self, request: ChatRequest) -> list[Completion]:
         """A response for each of the seeds; those of one request have its first seed."""
         completions: list[Completion] = []
-        while len(completions) < len(seeds):
-            missing = 1 if "n" in self.refused_fields else len(seeds) - len(completions)
-            completions += await self._request(prompt, seeds[len(completions)], missing)
+        while len(completions) < len(request.seeds):
+            missing = 1 if "n" in self.refused_fields else len(request.seeds) - len(completions)
+            completions += await self._request(request, request.seeds[len(completions)], missing)
         return completions
 
-    async def _request(self, prompt: Prompt, seed: int, count: int) -> list[Completion]:
+    async def _request(self, request: ChatRequest, seed: int, count: int) -> list[Completion]:
         """At least one response and at most `count`, after retries where needed."""
         failures = 0
         while True:
-            fields = self._fields(prompt, seed, count)
+            fields = self._fields(request, seed, count)
             failure, delay = "", None
             try:
                 async with asyncio.timeout(self.config.timeout_s):
@@ -137,14 +196,17 @@ class ChatClient:
                 raise self._server_error(f"cannot be reached: {error}") from None
             else:
                 if status == 200:
-                    return self._parse(body, seed, count)
+                    return self._parse(body, request, seed, count)
                 message = _error_message(body)
                 if refused := self._refused_field(status, message, fields):
+                    if refused == "top_logprobs" and self.top_logprobs > TOP_LOGPROBS[-1]:
+                        self.top_logprobs = TOP_LOGPROBS[-1]
+                        continue
                     self.refused_fields.add(refused)
                     count = 1 if refused == "n" else count
                     continue
                 if status not in RETRIED_STATUSES and status < 500:
-                    raise self._request_error(status, message, prompt)
+                    raise self._request_error(status, message, request)
                 failure, delay = f"it answered {status}: {message}", _retry_after(headers)
             failures += 1
             if failures > self.config.retries:
@@ -153,9 +215,8 @@ class ChatClient:
                 )
             await asyncio.sleep(_backoff(failures) if delay is None else delay)
 
-    def _fields(self, prompt: Prompt, seed: int, count: int) -> dict[str, Any]:
+    def _fields(self, request: ChatRequest, seed: int, count: int) -> dict[str, Any]:
         """The body of a request: samples from the whole distribution, whatever the server's defaults."""
-        config = self.config
         optional: dict[str, Any] = {
             "n": count,
             "seed": seed,
@@ -166,12 +227,14 @@ class ChatClient:
         }
         if count == 1:
             del optional["n"]
+        if request.wants_alternatives and "logprobs" not in self.refused_fields:
+            optional["top_logprobs"] = self.top_logprobs
         limit = "max_completion_tokens" if "max_tokens" in self.refused_fields else "max_tokens"
         return {
-            "model": config.server_model,
-            "messages": prompt.prompt,
-            "temperature": config.temperature,
-            limit: config.max_new_tokens,
+            "model": self.config.server_model,
+            "messages": request.messages,
+            "temperature": request.temperature,
+            limit: request.max_new_tokens,
         } | {name: value for name, value in optional.items() if name not in self.refused_fields}
 
     async def _post(self, fields: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
@@ -192,7 +255,7 @@ class ChatClient:
         named = (name for name in OPTIONAL_FIELDS if name in fields and _is_named(name, message))
         return next(named, None)
 
-    def _parse(self, body: bytes, seed: int, count: int) -> list[Completion]:
+    def _parse(self, body: bytes, request: ChatRequest, seed: int, count: int) -> list[Completion]:
         try:
             answer = json.loads(body)
         except ValueError:
@@ -206,11 +269,16 @@ class ChatClient:
         if not 1 <= len(choices) <= count:
             raise self._server_error(f"returned {len(choices)} responses for a request of {count}")
         usage = answer.get("usage")
-        total = usage.get("completion_tokens") if isinstance(usage, dict) else None
-        tokens = total / len(choices) if type(total) is int else 0.0
-        return [self._parse_choice(choice, seed, tokens) for choice in choices]
+        counts = [
+            usage.get(name) if isinstance(usage, dict) else None
+            for name in ("completion_tokens", "prompt_tokens")
+        ]
+        tokens, prompt_tokens = (count / len(choices) if type(count) is int else 0.0 for count in counts)
+        return [self._parse_choice(choice, request, seed, tokens, prompt_tokens) for choice in choices]
 
-    def _parse_choice(self, choice: Any, seed: int, tokens: float) -> Completion:
+    def _parse_choice(
+        self, choice: Any, request: ChatRequest, seed: int, tokens: float, prompt_tokens: float
+    ) -> Completion:
         message = choice.get("message") if isinstance(choice, dict) else None
         text = message.get("content", False) if isinstance(message, dict) else False
         if not isinstance(text, str | None):
@@ -221,13 +289,15 @@ class ChatClient:
         if not (isinstance(ids, list) and ids and all(type(token) is int and token >= 0 for token in ids)):
             ids = None
         # the server's are of the model's own distribution, ours of the one sampled from: equal at these temperatures only
-        logprobs = _parse_logprobs(choice.get("logprobs")) if self.config.temperature in (0.0, 1.0) else None
+        logprobs = _parse_logprobs(choice.get("logprobs")) if request.temperature in (0.0, 1.0) else None
         if ids is None or logprobs is None or len(ids) != len(logprobs):
             logprobs = None
         finished = choice.get("finish_reason") == "stop"
-        return Completion(text or "", finished, seed, ids, logprobs, len(ids) if ids else tokens)
+        alternatives = _parse_alternatives(choice.get("logprobs")) if request.wants_alternatives else None
+        written = len(ids) if ids else tokens
+        return Completion(text or "", finished, seed, ids, logprobs, written, prompt_tokens, alternatives)
 
-    def _request_error(self, status: int, message: str, prompt: Prompt) -> BadInput:
+    def _request_error(self, status: int, message: str, request: ChatRequest) -> BadInput:
         """The error for a request that the server refused."""
         config, lowered = self.config, message.lower()
         if status in (401, 403):
@@ -238,11 +308,12 @@ class ChatClient:
         if status == 413 or any(
             words in lowered for words in ("context length", "maximum context", "context window", "too long")
         ):
+            setting = "max_new_tokens" if hasattr(config, "max_new_tokens") else None
+            limit = f"{setting or 'a reply'} = {request.max_new_tokens}"
             return BadInput(
-                f"Line {prompt.line} of data.jsonl with max_new_tokens = {config.max_new_tokens} does not fit the server's"
-                f" model: {message}",
-                setting="max_new_tokens",
-                line=prompt.line,
+                f"Line {request.line} of data.jsonl with {limit} does not fit the server's model: {message}",
+                setting=setting,
+                line=request.line,
             )
         if "model" in lowered or "pinned" in lowered:
             return BadInput(
@@ -301,6 +372,29 @@ def _parse_logprobs(value: Any) -> list[float] | None:
         if all(type(number) in (int, float) for number in numbers)
         else None
     )
+
+
+def _parse_alternatives(value: Any) -> list[list[tuple[str, float]]] | None:
+    """The likely tokens in place of each token, with their log-probs; None if they are not there, or empty, for any."""
+    content = value.get("content") if isinstance(value, dict) else None
+    if not isinstance(content, list) or not content:
+        return None
+    places: list[list[tuple[str, float]]] = []
+    for token in content:
+        listed = token.get("top_logprobs") if isinstance(token, dict) else None
+        if not isinstance(listed, list) or not listed:
+            return None
+        found = [
+            (one["token"], float(one["logprob"]))
+            for one in listed
+            if isinstance(one, dict)
+            and isinstance(one.get("token"), str)
+            and type(one.get("logprob")) in (int, float)
+        ]
+        if not found:
+            return None
+        places.append(found)
+    return places
 
 
 def _error_message(body: bytes) -> str:

@@ -64,6 +64,7 @@ class Prompt:
     line: int
     id: str | int
     prompt: list[Message]
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,19 @@ class RolloutPrompt:
     answer: str | None
     token_ids: list[int] | None
     reward: float | None
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JudgedRow:
+    """Responses to a prompt for a judge. pairs: the places of those to compare with each other."""
+
+    line: int
+    id: str | int
+    prompt: list[Message]
+    tags: tuple[str, ...]
+    responses: list[str]
+    pairs: list[tuple[int, int]]
 
 
 def read_texts(path: Path) -> list[str]:
@@ -103,6 +117,30 @@ def read_conversations(path: Path) -> list[Conversation]:
 def read_prompts(path: Path) -> list[Prompt]:
     """The prompts of a generate job."""
     return [Prompt(line, _id(row, line), _messages(row, "prompt", line)) for line, row in _rows(path)]
+
+
+def read_tagged_prompts(path: Path) -> list[Prompt]:
+    """The prompts of a revise job, with their tags; ids are unique."""
+    ids: set[str | int] = set()
+    return [
+        Prompt(line, _new_id(row, line, ids), _messages(row, "prompt", line), _tags(row, line))
+        for line, row in _rows(path)
+    ]
+
+
+def read_judged_rows(path: Path) -> list[JudgedRow]:
+    """The responses of a judge job; ids are unique."""
+    rows: list[JudgedRow] = []
+    ids: set[str | int] = set()
+    for line, row in _rows(path):
+        responses = row.get("responses")
+        if not isinstance(responses, list) or not all(isinstance(text, str) for text in responses):
+            raise _error(line, "'responses' must be a list of texts")
+        if len(responses) < 2:
+            raise _error(line, "a judge needs at least two responses")
+        messages, pairs = _messages(row, "prompt", line), _compared_pairs(row, len(responses), line)
+        rows.append(JudgedRow(line, _new_id(row, line, ids), messages, _tags(row, line), responses, pairs))
+    return rows
 
 
 def read_rankings(path: Path, *, ranks_required: bool = True) -> list[Ranking]:
@@ -166,6 +204,7 @@ def _rollout_prompt(line: int, row: dict[str, Any]) -> RolloutPrompt:
         answer=answer,
         token_ids=token_ids,
         reward=reward,
+        tags=_tags(row, line),
     )
 
 
@@ -357,6 +396,37 @@ def _id(row: dict[str, Any], line: int) -> str | int:
     if type(value) not in (str, int):
         raise _error(line, "'id' must be a text or a whole number")
     return value  # type: ignore[return-value]
+
+
+def _new_id(row: dict[str, Any], line: int, ids: set[str | int]) -> str | int:
+    """The row's id, added to those of the rows before, among which it must not be."""
+    value = _id(row, line)
+    if value in ids:
+        raise _error(line, f"the id {value!r} occurs twice")
+    ids.add(value)
+    return value
+
+
+def _tags(row: dict[str, Any], line: int) -> tuple[str, ...]:
+    tags = row.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise _error(line, "'tags' must be a list of texts")
+    return tuple(tags)
+
+
+def _compared_pairs(row: dict[str, Any], k: int, line: int) -> list[tuple[int, int]]:
+    """The pairs of a judge's row, by default all of its k responses."""
+    pairs = row.get("pairs")
+    if pairs is None:
+        return [(first, second) for first in range(k) for second in range(first + 1, k)]
+    is_list = isinstance(pairs, list) and all(isinstance(pair, list) and len(pair) == 2 for pair in pairs)
+    if not is_list or not all(type(place) is int and 0 <= place < k for pair in pairs for place in pair):
+        raise _error(line, f"'pairs' must hold lists of two places of responses, 0 to {k - 1}")
+    if not pairs or any(first == second for first, second in pairs):
+        raise _error(line, "'pairs' must hold pairs of two different responses")
+    if len({frozenset(pair) for pair in pairs}) < len(pairs):
+        raise _error(line, "'pairs' holds a pair twice")
+    return [(first, second) for first, second in pairs]
 
 
 def _error(line: int, reason: str) -> BadInput:

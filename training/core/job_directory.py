@@ -7,19 +7,24 @@ import os
 import platform
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from training.configs import Config, ConfigError, from_dict
 from training.core.errors import BadInput
 from training.core.events import json_safe
+from training.core.principles import Principle, read_principles
 from training.core.process_rank import is_main_process
 
 NEEDS_MODEL = {
     *("sft", "reward", "dpo", "kto", "generate", "evaluate"),
     *("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce", "online"),
+    *("revise", "judge"),
 }
+
+MODELS = ("model", "reference", "reward_model", "safety_reward_model", "second_reward_model", "judge")
+"""The entries of job.json that name a model."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Job:
     reward_model: str | None
     safety_reward_model: str | None = None
     second_reward_model: str | None = None
+    judge: str | None = None
+    principles: tuple[Principle, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -70,7 +77,7 @@ def read_job(folder: Path) -> Job:
     except ConfigError as error:
         raise BadInput(f"The setting {error.field} is wrong: {error.message}", setting=error.field) from None
     names: dict[str, str | None] = {}
-    for name in ("model", "reference", "reward_model", "safety_reward_model", "second_reward_model"):
+    for name in MODELS:
         value = values.get(name)
         if value is not None and (not isinstance(value, str) or not value):
             raise BadInput(f"{name} in job.json must be a path or a hub id.", setting=name)
@@ -81,7 +88,8 @@ def read_job(folder: Path) -> Job:
         raise BadInput(f"A {kind} job needs a model: a path or a hub id.", setting="model")
     if not (folder / "data.jsonl").is_file():
         raise BadInput(f"There is no data.jsonl in {folder}.")
-    return Job(folder=folder, kind=str(kind), config=config, **names)
+    principles = tuple(read_principles(values["principles"])) if values.get("principles") else ()
+    return Job(folder=folder, kind=str(kind), config=config, principles=principles, **names)
 
 
 def write_output(job: Job, write: Callable[[Path], None]) -> None:
@@ -128,11 +136,8 @@ def model_metadata(job: Job) -> dict[str, Any]:
     return {
         "kind": job.kind,
         "config": job.config.to_dict(),
-        "model": job.model,
-        "reference": job.reference,
-        "reward_model": job.reward_model,
-        "safety_reward_model": job.safety_reward_model,
-        "second_reward_model": job.second_reward_model,
+        **{name: getattr(job, name) for name in MODELS},
+        "principles": [asdict(principle) for principle in job.principles],
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -79,6 +79,17 @@ def label_logprobs(policy: Any, hidden: Tensor, label: Tensor, temperature: floa
     return _in_chunks(policy, of_chunk, hidden, label)
 
 
+def candidate_logprobs(policy: Any, hidden: Tensor, candidates: Tensor) -> Tensor:
+    """(N, C) log-probs of the ids `candidates` (N, C), each given its row of the (N, D) hidden states, in float32 or wider."""
+
+    def of_chunk(hidden: Tensor, candidates: Tensor) -> Tensor:
+        logits = vocabulary_logits(policy, hidden)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return logits.gather(-1, candidates) - logits.logsumexp(-1, keepdim=True)
+
+    return _in_chunks(policy, of_chunk, hidden, candidates)
+
+
 def _in_chunks(
     policy: Any, of_chunk: Callable[[Tensor, Tensor], Tensor], hidden: Tensor, label: Tensor
 ) -> Tensor:

@@ -1,0 +1,178 @@
+"""The readings of a judge job by a local model, in parts of whole rows that are stored when they are complete.
+
+An interrupted part is read again from its start, in the same passes, so that it has the same rounding.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+
+from training.configs import JudgeConfig
+from training.core.events import Events
+from training.core.job_directory import Job
+from training.core.judge import Reading
+from training.core.judge_local import LocalJudge
+from training.core.judge_prompts import LETTER_REQUEST, LETTERS, SCORES, Frame, neutralize
+from training.core.model_loading import autocast, resolve_source
+from training.core.sampling import end_token_ids, response_seed, sample_responses
+from training.core.stored_answers import Answer, Budget, StoredAnswers
+from training.core.tokenization import warn_of_truncation
+from training.core.word_logprobs import Texts
+
+PART_FACTOR = 4
+"""A part has about this many times the tokens of a pass."""
+
+
+def read_all(
+    job: Job,
+    config: JudgeConfig,
+    events: Events,
+    readings: Sequence[Sequence[Reading]],
+    stored: StoredAnswers,
+    budget: Budget,
+) -> str | None:
+    """Answer the readings of each row and store the answers. Returns the limit that ended the run early, if one did."""
+    judge = LocalJudge(resolve_source(job.model or "", job.folder), "model", config)
+    for message in judge.warnings if config.mode != "comment" else []:
+        events.warning(message)
+    done = sum(all(reading.key in stored for reading in own) for own in readings)
+    events.start(job.kind, len(readings), done or None)
+    reader = LocalReader(judge, config, events)
+    part: list[tuple[Sequence[Reading], Texts]] = []
+    tokens = finished = 0
+    ended_by: str | None = None
+
+    def finish_part() -> None:
+        nonlocal part, tokens, finished
+        answers = [stored.get(reading.key) for own, _ in part for reading in own]
+        if any(answer is None for answer in answers):
+            started = time.monotonic()
+            fresh = reader.answer(part)
+            stored.store(fresh)
+            budget.add(fresh)
+            seconds = max(1e-9, time.monotonic() - started)
+            read = sum(answer["tokens_in"] + answer["tokens_out"] for answer in fresh)
+            events.metrics(finished + len(part), {"tokens_per_s": round(read / seconds)})
+        else:
+            budget.add([answer for answer in answers if answer])
+        finished += len(part)
+        events.progress(finished, len(readings))
+        part, tokens = [], 0
+
+    for own in readings:
+        events.raise_if_stopped()
+        texts = reader.encode(own)
+        if part and tokens + texts.tokens > PART_FACTOR * config.batch_tokens:
+            finish_part()
+        if ended_by := budget.limit_reached(tokens + texts.tokens):
+            break
+        part.append((own, texts))
+        tokens += texts.tokens
+    if part:
+        finish_part()
+    warn_of_truncation(judge.encoder, events)
+    return ended_by
+
+
+class LocalReader:
+    """The readings of rows by a local judge, in the mode of the config."""
+
+    def __init__(self, judge: LocalJudge, config: JudgeConfig, events: Events) -> None:
+        self.judge, self.config, self.events = judge, config, events
+
+    def encode(self, readings: Sequence[Reading], rationales: Sequence[str] = ()) -> Texts:
+        """What the judge reads of one row. rationales: its own, one for each reading, or none."""
+        row = readings[0].row
+        if self.config.mode == "comment":
+            comment = readings[0].principle.comment
+            assert comment is not None
+            responses = [row.responses[reading.shown[0]] for reading in readings]
+            return self.judge.encode_comments(row.prompt, responses, comment, row.line)
+        frame = Frame(row.prompt, row.responses, self.judge.special)
+        if self.config.mode == "score":
+            requests = [frame.score(reading.shown[0], reading.principle.compare) for reading in readings]
+            conversations = [[{"role": "user", "content": text}] for text in requests]
+            return self.judge.encode_requests(conversations, SCORES, row.line)
+        conversations = [self._choice(frame, reading, rationale=bool(rationales)) for reading in readings]
+        for conversation, rationale in zip(conversations, rationales, strict=False):
+            conversation += [
+                {"role": "assistant", "content": neutralize(rationale, self.judge.special)},
+                {"role": "user", "content": LETTER_REQUEST},
+            ]
+        return self.judge.encode_requests(conversations, LETTERS, row.line)
+
+    def _choice(self, frame: Frame, reading: Reading, *, rationale: bool) -> list[dict[str, str]]:
+        first, second = reading.shown
+        text = frame.choice(first, second, reading.principle.compare, rationale=rationale)
+        return [{"role": "user", "content": text}]
+
+    def answer(self, part: Sequence[tuple[Sequence[Reading], Texts]]) -> list[Answer]:
+        """The answers to the readings of some rows."""
+        rationales, written = [[""] * len(own) for own, _ in part], [[0] * len(own) for own, _ in part]
+        texts = [one for _, one in part]
+        before = [0] * len(part)
+        if self.config.rationales:
+            rationales, written = self._write_rationales([own for own, _ in part])
+            before = [one.tokens for one in texts]  # read once for the rationales
+            texts = [self.encode(own, reasons) for (own, _), reasons in zip(part, rationales, strict=True)]
+        check_stop = self.events.raise_if_stopped
+        if self.config.mode == "comment":
+            values = self.judge.comments(texts, self.config.also_weight, check_stop)
+        elif self.config.mode == "score":
+            values = self.judge.ratings(texts, check_stop)
+        else:
+            values = self.judge.choices(texts, check_stop)
+        answers: list[Answer] = []
+        for place, (own, _) in enumerate(part):
+            for number, (reading, value) in enumerate(zip(own, values[place].tolist(), strict=True)):
+                answers.append(
+                    {
+                        "key": reading.key,
+                        "value": None if math.isnan(value) else value,
+                        "rationale": rationales[place][number],
+                        # of a row's tokens, the beginning that its readings share counts with the first
+                        "tokens_in": _tokens_of(texts[place], number) + (before[place] if not number else 0),
+                        "tokens_out": written[place][number],
+                    }
+                )
+        return answers
+
+    def _write_rationales(self, rows: Sequence[Sequence[Reading]]) -> tuple[list[list[str]], list[list[int]]]:
+        """A rationale for each reading, the most likely one, and its number of tokens."""
+        judge, limit = self.judge, self.config.rationale_tokens
+        prompts, seeds = [], []
+        for own in rows:
+            frame = Frame(own[0].row.prompt, own[0].row.responses, judge.special)
+            for reading in own:
+                conversation = self._choice(frame, reading, rationale=True)
+                prompts.append(
+                    judge.encoder.encode_prompt(conversation, max_tokens=judge.encoder.max_length - limit)
+                )
+                seeds.append(response_seed(self.config.seed, reading.row.id, len(prompts)))
+        with autocast(self.config.precision):
+            sampled = sample_responses(
+                judge.model,
+                prompts,
+                seeds,
+                samples=1,
+                max_new_tokens=limit,
+                temperature=0.0,
+                end_ids=end_token_ids(judge.model, judge.encoder),
+                events=self.events,
+                batch_tokens=PART_FACTOR * self.config.batch_tokens,
+            )
+        texts = iter([(judge.encoder.decode(one.token_ids), len(one.token_ids)) for one in sampled])
+        by_row = [[next(texts) for _ in own] for own in rows]
+        return (
+            [[text for text, _ in own] for own in by_row],
+            [[count for _, count in own] for own in by_row],
+        )
+
+
+def _tokens_of(texts: Texts, number: int) -> int:
+    """Tokens read of the text of this number."""
+    tails = texts.words.tails
+    own = len(texts.encoded.responses[number]) * len(tails) + sum(map(len, tails))
+    return own + (len(texts.encoded.prompt) if number == 0 else 0)
