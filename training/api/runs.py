@@ -147,7 +147,7 @@ class TextInputs(TrainingInputs):
 
 
 class FineTuningInputs(TextInputs):
-    data = serializers.CharField(required=False, max_length=200)  # type: ignore[assignment]
+    data = serializers.CharField(required=False, max_length=200)
     revisions = serializers.IntegerField(
         required=False, help_text="The id of a revision run, whose answers are learned in place of a file."
     )

@@ -96,7 +96,9 @@ class Recipe:
     @property
     def needs_ai(self) -> bool:
         """Whether it cannot do with people's judgments alone."""
-        uses = {stage.ai for stage in (*self.stages_of(Reward), *self.stages_of(Improve))}
+        uses = {stage.ai for stage in self.stages_of(Reward)} | {
+            stage.ai for stage in self.stages_of(Improve)
+        }
         return bool(uses - {"", "with"})
 
     @property
