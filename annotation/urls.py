@@ -11,6 +11,7 @@ from django.views.generic import RedirectView
 
 from annotation.views import (
     account,
+    ai_feedback,
     annotator,
     audit,
     batches,
@@ -144,6 +145,8 @@ urlpatterns = [
     path("p/<slug:slug>/progress/", progress.progress, name="progress"),
     # --- analytics and review ---------------------------------------------------------------------------------
     path("p/<slug:slug>/quality/", quality.quality, name="quality"),
+    path("p/<slug:slug>/ai-feedback/", ai_feedback.ai_feedback, name="ai-feedback"),
+    path("p/<slug:slug>/ai-feedback/<int:number>/", ai_feedback.opinion_set, name="opinion-set"),
     path("p/<slug:slug>/people/<str:username>/", annotator.annotator, name="annotator"),
     path("p/<slug:slug>/people/<str:username>/pause/", annotator.annotator_pause, name="annotator-pause"),
     path("p/<slug:slug>/people/<str:username>/warn/", annotator.annotator_warn, name="annotator-warn"),

@@ -101,6 +101,8 @@ LEAD: dict[str, Args] = {
     "review": _project,
     "items": _project,
     "item": _of("item"),
+    "ai-feedback": _project,
+    "opinion-set": lambda world: [world.project.slug, 1],
     "rules": _project,
     "audit": _project,
     "snapshots": _project,

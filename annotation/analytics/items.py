@@ -19,6 +19,8 @@ from annotation.models import (
     ImportedJudgment,
     Item,
     Judgment,
+    Opinion,
+    OpinionSet,
     Project,
     Response,
     ReviewFlag,
@@ -172,6 +174,25 @@ class ImportedItemJudgment:
 
 
 @dataclass(frozen=True)
+class PairOpinion:
+    """A judge's opinion on two answers: the letter of the one that it prefers (that of the first where it has no preference)
+    and of the other, how sure it is, and how many of the people who ordered them agree with it."""
+
+    better: str
+    worse: str
+    confidence: float
+    agreeing: int
+    people: int
+    opinion: Opinion
+
+    @property
+    def flips(self) -> bool:
+        """Whether it prefers the other one if they change places."""
+        p_ab, p_ba = self.opinion.p_ab, self.opinion.p_ba
+        return p_ab is not None and p_ba is not None and (p_ab - 0.5) * (p_ba - 0.5) < 0
+
+
+@dataclass(frozen=True)
 class ReviewRequest:
     """What an annotator had entered when they sent the item to a reviewer; it does not count as a judgment."""
 
@@ -204,6 +225,8 @@ class ItemReview:
     verdicts: list[Verdict]
     open_slots: int
     imported: list[ImportedItemJudgment]
+    opinion_set: OpinionSet | None
+    opinions: list[PairOpinion]
 
     @property
     def comments(self) -> list[dict[str, str]]:
@@ -222,7 +245,8 @@ class ItemReview:
 
 
 def item_review(item: Item) -> ItemReview:
-    """Seven queries: answers, judgments with their placements, skips, review flags, verdicts, slots, imported judgments."""
+    """Eight queries: answers, judgments with their placements, skips, review flags, verdicts, slots, imported judgments, and
+    the newest opinions on the answers."""
     responses = sorted(item.responses.all(), key=lambda response: response.pk)
     order = [response.pk for response in responses]
     judgments = _judgments(item, order)
@@ -236,6 +260,7 @@ def item_review(item: Item) -> ItemReview:
     agreement = tally([rankings]).share
     pairs = len(order) * (len(order) - 1) / 2 or 1
     skips = list(item.skips.select_related("annotator").order_by("id"))
+    opinions = _opinions(item, order)
     return ItemReview(
         item=item,
         candidates=[
@@ -260,6 +285,8 @@ def item_review(item: Item) -> ItemReview:
         verdicts=list(item.verdicts.select_related("reviewer").order_by("-id")),
         open_slots=item.slots.exclude(state=Slot.State.DONE).count(),
         imported=_imported_judgments(item, order),
+        opinion_set=opinions[0].opinion_set if opinions else None,
+        opinions=[_pair_opinion(opinion, order, judgments) for opinion in opinions],
     )
 
 
@@ -289,6 +316,32 @@ def _imported_judgments(item: Item, order: list[int]) -> list[ImportedItemJudgme
         ImportedItemJudgment([_imported_rating(judgment, pk) for pk in order], judgment)
         for judgment in imported
     ]
+
+
+def _opinions(item: Item, order: list[int]) -> list[Opinion]:
+    """The opinions on an item's answers in the newest set that has any."""
+    on_answers = Opinion.objects.filter(prompt=item.prompt_id, first__in=order, second__in=order)
+    newest = on_answers.order_by("-opinion_set_id").values("opinion_set_id")[:1]
+    return list(
+        on_answers.filter(opinion_set_id=newest)
+        .select_related("opinion_set__constitution")
+        .order_by("first_id", "second_id", "principle")
+    )
+
+
+def _pair_opinion(opinion: Opinion, order: list[int], judgments: Sequence[ItemJudgment]) -> PairOpinion:
+    better, worse = order.index(opinion.first_id), order.index(opinion.second_id)
+    if opinion.p < 0.5:
+        better, worse = worse, better
+    ordered = [j.ranks[better] - j.ranks[worse] for j in judgments if j.judgment.slot_id]
+    return PairOpinion(
+        LETTERS[better],
+        LETTERS[worse],
+        max(opinion.p, 1 - opinion.p),
+        sum(difference < 0 for difference in ordered),
+        sum(difference != 0 for difference in ordered),
+        opinion,
+    )
 
 
 def _imported_rating(judgment: ImportedJudgment, response_id: int) -> AnswerRating:

@@ -175,6 +175,12 @@ def weight(low: float | None) -> float:
     return 0.0 if low is None or low <= 0.5 else min(1.0, 2 * (2 * low - 1) ** 2)
 
 
+def is_trusted(comparison: Comparison) -> bool:
+    """Whether the judge's opinions may count: its agreement with people is beyond chance, and not far below their own."""
+    ratio = comparison.ratio
+    return weight(comparison.judge.low) > 0 and ratio is not None and ratio.low >= MIN_RATIO
+
+
 def kappa(pairs: Iterable[JudgedPair]) -> float | None:
     """Cohen's kappa (1960) of the judge and a person: (o - e) / (1 - e), where o is how often they agree and e how often they
     would if they chose independently, each the first response as often as they do. None where e is 1 or without pairs."""

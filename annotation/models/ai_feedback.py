@@ -69,6 +69,10 @@ class OpinionSet(models.Model):
             models.UniqueConstraint(fields=["project", "number"], name="opinion_set_numbers_are_unique")
         ]
 
+    @property
+    def tokens(self) -> int:
+        return self.tokens_in + self.tokens_out
+
     def __str__(self) -> str:
         return _("Opinions %(number)s by %(judge)s") % {"number": self.number, "judge": self.judge}
 

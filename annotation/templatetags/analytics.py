@@ -38,6 +38,12 @@ def as_percent(value: object) -> str:
 
 
 @register.filter
+def points(value: float) -> str:
+    """`-0.08 -> "−8"`: percentage points, with their sign."""
+    return f"{100 * value:+.0f}".replace("-", "−")
+
+
+@register.filter
 def json_text(value: object) -> str:
     """A text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.models import Member
+from annotation.views.calibration_chart import calibration_chart
 from training.configs import KINDS
 from training.errors import RunError
 from training.metric_labels import (
@@ -27,7 +28,6 @@ from training.metric_labels import (
 )
 from training.models import Run
 from training.runs.actions import cancel_run, resume_run
-from training.runs.calibration_chart import calibration_chart
 from training.runs.forms import RunForm, initial_like
 from training.runs.queries import run_state, runs_of
 

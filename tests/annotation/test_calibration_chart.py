@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from training.runs.calibration_chart import MAX_RADIUS, MIN_RADIUS, calibration_chart
+from annotation.views.calibration_chart import MAX_RADIUS, MIN_RADIUS, calibration_chart
 
 
 def line(confidence: float, accuracy: float, pairs: int) -> dict[str, float | int]:

@@ -1,4 +1,4 @@
-"""Calibration of a reward model as a chart: how often it is right, over how sure it is."""
+"""Calibration of a reward model or a judge as a chart: how often it is right, over how sure it is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ MAX_RADIUS, MIN_RADIUS = 13.0, 3.0
 
 
 def calibration_chart(bins: Sequence[dict[str, Any]]) -> Chart | None:
-    """Chart of a report's `reliability`: a point for each bin, its area by the number of pairs; None without pairs."""
+    """Chart of bins with `confidence`, `accuracy` and `pairs`: a point for each, its area by the number of pairs; None without
+    pairs."""
     filled = [line for line in bins if line["pairs"]]
     if not filled:
         return None
