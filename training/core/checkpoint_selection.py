@@ -18,7 +18,7 @@ import torch
 from training.core.early_stopping import EarlyStopping
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast
-from training.core.rewards import RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.rollouts import Sampling, group_responses, sample_policy
 from training.core.sampling import SampledResponse
 from training.core.training_loop import TrainingLoop

@@ -19,7 +19,7 @@ from training.core.judge_prompts import MIN_PROBABILITY, comment_text
 from training.core.logprobs import check_logits
 from training.core.model_loading import build_encoder, load_policy, load_tokenizer
 from training.core.principles import Comment
-from training.core.rewards import CheckStop
+from training.core.rollout_groups import CheckStop
 from training.core.tokenization import EncodedGroup
 from training.core.word_logprobs import Texts, Words, shared_beginning, spellings, word_logprobs
 

@@ -151,13 +151,19 @@ class ServerJudge:
         return [request_seed([*name, number]) for number in range(count)]
 
     def _count(self, messages: Sequence[Message], completions: Sequence[Completion]) -> tuple[int, int]:
-        """Tokens read and written, estimated where the server does not tell."""
-        read, written = sum(one.prompt_tokens for one in completions), sum(one.tokens for one in completions)
-        if not read:
-            self.estimated = True
-            read = sum(len(message["content"]) for message in messages) / 4
-            written = written or sum(len(one.text) for one in completions) / 4
-        return math.ceil(read), math.ceil(written)
+        tokens_in, tokens_out, is_estimate = count_tokens(messages, completions)
+        self.estimated = self.estimated or is_estimate
+        return tokens_in, tokens_out
+
+
+def count_tokens(messages: Sequence[Message], completions: Sequence[Completion]) -> tuple[int, int, bool]:
+    """Tokens read and written, and whether they are estimates, as the server does not report them."""
+    read, written = sum(one.prompt_tokens for one in completions), sum(one.tokens for one in completions)
+    if read:
+        return math.ceil(read), math.ceil(written), False
+    read = sum(len(message["content"]) for message in messages) / 4
+    written = written or sum(len(one.text) for one in completions) / 4
+    return math.ceil(read), math.ceil(written), True
 
 
 def first_word(alternatives: Sequence[Sequence[tuple[str, float]]]) -> int:

@@ -1,4 +1,4 @@
-"""The reward of sampled responses: by one reward model or two, as a score or compared with a stored baseline response.
+"""The reward of sampled responses: by one reward model or two, or a judge, as a score or compared with a stored baseline response.
 
 Two reward models are combined as in Llama 2 (Touvron et al. 2023, section 3.2.3): the safety model's probability decides
 which of them counts, and the reward is the raw logit of that one, never a probability. Left out: rewards from rules or
@@ -7,8 +7,8 @@ programs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,34 +20,14 @@ from training.core.data import RolloutPrompt
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
+from training.core.judge_reward import JudgeScorer
 from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
 from training.core.reward_model import load_reward_model
+from training.core.rollout_groups import CheckStop, RolloutGroup
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
 
 UNSAFE_PROBABILITY = 0.15
 """A response with a lower probability of being safe gets the safety model's score, whatever the prompt (Llama 2)."""
-
-CheckStop = Callable[[], None]
-"""Called between two passes of a model; may raise Stopped."""
-
-
-class RolloutGroup(NamedTuple):
-    """A prompt with its sampled responses, as the policy's token ids.
-
-    finished: for each response, whether it ended with an end token. first, start: the positions of its first response among
-    the K of a rollout, and of its first response token among the N.
-    """
-
-    source: RolloutPrompt
-    encoded: EncodedGroup
-    finished: list[bool]
-    first: int = 0
-    start: int = 0
-
-    @property
-    def response_tokens(self) -> int:
-        """Number of tokens of the responses."""
-        return sum(map(len, self.encoded.responses))
 
 
 def combine_rewards(helpful: Tensor, safety: Tensor, is_safety_prompt: Tensor) -> Tensor:
@@ -131,10 +111,15 @@ class Rewards:
     def __init__(
         self, job: Job, config: RolloutConfig, policy: Encoder, prompts: Sequence[RolloutPrompt]
     ) -> None:
-        """Raises BadInput if there is no reward model, or a prompt lacks the baseline that the reward needs."""
-        if job.reward_model is None:
+        """Raises BadInput unless there is a reward model or a judge, or if a prompt lacks the baseline that the reward needs."""
+        if job.reward_model is None and job.judge is None:
             raise BadInput(
-                f"A {job.kind} job needs a reward_model to score responses with.", setting="reward_model"
+                f"A {job.kind} job needs a reward_model to score responses with, or a judge.",
+                setting="reward_model",
+            )
+        if job.reward_model is not None and job.judge is not None:
+            raise BadInput(
+                "job.json names a reward_model and a judge; the reward is by one of them.", setting="judge"
             )
         self.config = config
         if config.reward != "score":
@@ -147,11 +132,14 @@ class Rewards:
                         line=prompt.line,
                     )
         names = {"reward_model": job.reward_model, "safety_reward_model": job.safety_reward_model}
-        self.scorers = [
+        models = [
             RewardScorer(resolve_source(path, job.folder, name), name, config, policy)
             for name, path in names.items()
             if path
         ]
+        self.scorers: list[RewardScorer | JudgeScorer] = (
+            [JudgeScorer(job, config, policy), *models] if job.judge else [*models]
+        )
         self.prompts = prompts
         self._baselines: dict[int, Tensor] | None = None
 
@@ -170,10 +158,8 @@ class Rewards:
         finished = torch.tensor([end for group in groups for end in group.finished])
         return rewards - self.config.missing_end_penalty * (~finished).float()
 
-    def _logits(
-        self, groups: Sequence[Sequence[EncodedGroup]], safety: Tensor, check_stop: CheckStop
-    ) -> Tensor:
-        """(K,) logits of the one reward model, or of the two combined. groups: as each scorer reads them."""
+    def _logits(self, groups: Sequence[Sequence[Any]], safety: Tensor, check_stop: CheckStop) -> Tensor:
+        """(K,) logits of the one reward model or judge, or of the two combined. groups: as each scorer reads them."""
         logits = [scorer(own, check_stop) for scorer, own in zip(self.scorers, groups, strict=True)]
         return combine_rewards(logits[0], logits[1], safety) if len(logits) > 1 else logits[0]
 

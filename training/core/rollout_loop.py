@@ -15,7 +15,7 @@ from torch import nn
 from training.configs import GradientConfig
 from training.core.checkpoint_selection import CheckpointSelection
 from training.core.errors import BadInput
-from training.core.rewards import RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.rollouts import Rollout, Setup, sample_rollout
 from training.core.training_loop import TrainingLoop, epoch_order
 

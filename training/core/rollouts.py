@@ -36,7 +36,8 @@ from training.core.model_loading import (
     read_instruction,
     resolve_source,
 )
-from training.core.rewards import CheckStop, Rewards, RewardScorer, RolloutGroup
+from training.core.rewards import Rewards, RewardScorer
+from training.core.rollout_groups import CheckStop, RolloutGroup
 from training.core.sampling import SampledResponse, end_token_ids, response_seed, sample_responses
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop

@@ -24,7 +24,7 @@ from training.core.job_directory import Job, write_output
 from training.core.logprobs import token_figures, token_logprobs
 from training.core.losses import hindsight_loss
 from training.core.model_loading import autocast, build_encoder, save_policy
-from training.core.rewards import RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.rollout_loop import build_loop, mini_batches
 from training.core.rollouts import Rollout, load_setup, response_metrics
 from training.core.tokenization import EncodedGroup

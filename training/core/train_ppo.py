@@ -141,6 +141,11 @@ def value_model(setup: Setup, config: PPOConfig) -> ValueModel:
         start = RewardModel(trunk, config.seed, config.precision)
         with torch.no_grad():
             start.weight.zero_()
+    elif job.reward_model is None:
+        raise BadInput(
+            "The value model cannot start from the reward model, as the reward is a judge's; set value_start to policy.",
+            setting="value_start",
+        )
     elif setup.rewards.scorers[0].shares_tokens:
         source = resolve_source(job.reward_model or "", job.folder, "reward_model")
         start = load_reward_model(source, "reward_model", config.precision)

@@ -18,7 +18,7 @@ from training.core.batching import Passes, hidden_states
 from training.core.errors import BadInput
 from training.core.logprobs import candidate_logprobs
 from training.core.model_loading import autocast
-from training.core.rewards import CheckStop
+from training.core.rollout_groups import CheckStop
 from training.core.tokenization import EncodedGroup
 
 

@@ -18,7 +18,8 @@ from training.core.data import RolloutPrompt
 from training.core.errors import BadInput
 from training.core.logprobs import token_figures, token_logprobs
 from training.core.losses import hindsight_loss
-from training.core.rewards import RewardScorer, RolloutGroup
+from training.core.rewards import RewardScorer
+from training.core.rollout_groups import RolloutGroup
 from training.core.tokenization import EncodedGroup, Encoder, with_instruction
 from training.core.train_hindsight import label_thirds, mean_per_response, relabel
 

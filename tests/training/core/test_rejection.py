@@ -14,7 +14,7 @@ from training.core.batching import rows_layout
 from training.core.errors import BadInput
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import load_policy, load_tokenizer
-from training.core.rewards import RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.tokenization import Encoder
 from training.core.train_rejection import best_of_k_divergence
 

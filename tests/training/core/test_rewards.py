@@ -15,7 +15,8 @@ from training.core.batching import rows_layout
 from training.core.data import RolloutPrompt, read_rollout_prompts
 from training.core.errors import BadInput
 from training.core.job_directory import Job
-from training.core.rewards import Rewards, RolloutGroup, combine_rewards, compare_with_baseline
+from training.core.rewards import Rewards, combine_rewards, compare_with_baseline
+from training.core.rollout_groups import RolloutGroup
 from training.core.tokenization import EncodedGroup, Encoder
 from training.core.train_pretrain import train_tokenizer
 
