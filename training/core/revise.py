@@ -114,8 +114,8 @@ def _by_model(
     stored: StoredAnswers,
     budget: Budget,
 ) -> tuple[list[Draft], str | None]:
-    """The drafts of the prompts by the job's model, and the limit that ended the run early, if one did. An interrupted part is done
-    again from its start, in the same batches, so that it has the same rounding."""
+    """The drafts of the prompts by the job's model, and the limit that ended the run early, if one did. An interrupted part is
+    done again from its start, in the same batches, so that it has the same rounding."""
     policy = _load_policy(job, config, events)
     judge = _load_judge(job, config, policy) if config.mode == "select" else None
     size = max(1, PART_FACTOR * config.sample_tokens // _tokens_per_prompt(policy, config))

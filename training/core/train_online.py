@@ -25,7 +25,7 @@ from training.core.logprobs import token_logprobs
 from training.core.losses import implicit_reward, preference_loss
 from training.core.model_loading import autocast, save_policy
 from training.core.rankings import Pairs, batch_pairs
-from training.core.rewards import RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.rollout_loop import build_loop, mini_batches
 from training.core.rollouts import Rollout, kl_metrics, load_setup, response_metrics, rollout_logprobs
 
