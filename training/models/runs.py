@@ -188,9 +188,16 @@ class Run(models.Model):
 
     @property
     def training_snapshot(self) -> Snapshot | None:
-        """The snapshot that it was trained on: its own, or its reward model's."""
+        """The snapshot that it was trained on: its own, or its reward model's; None where it only measured what learned from an
+        AI judge's opinions."""
+        source = self if self.snapshot or not self.reward_model else self.reward_model.run
+        return source.snapshot if source and source.inputs.get("ai") != "only" else None
+
+    @property
+    def training_opinion_set(self) -> OpinionSet | None:
+        """The opinions of an AI judge that it was trained on: its own, or its reward model's."""
         reward_run = self.reward_model.run if self.reward_model else None
-        return self.snapshot or (reward_run.snapshot if reward_run else None)
+        return self.opinion_set or (reward_run.opinion_set if reward_run else None)
 
     @property
     def is_open(self) -> bool:

@@ -131,14 +131,16 @@ def _topological_order(version: ModelVersion, related: Mapping[int, ModelVersion
 
 
 def _parents(source: Source, related: Mapping[int, ModelVersion]) -> list[Source]:
-    """What it was made from: its parent, its reward models and its snapshot."""
+    """What it was made from: its parent, the models that gave its rewards or chose its weights, and its snapshot."""
     if isinstance(source, Snapshot):
         return []
     run = source.run
-    reward_models = (
-        (run.reward_model_id, run.safety_reward_model_id, run.second_reward_model_id) if run else ()
+    scorers = (
+        (run.reward_model_id, run.safety_reward_model_id, run.second_reward_model_id, run.judge_id)
+        if run
+        else ()
     )
-    ids = [source.parent_id, *reward_models]
+    ids = [source.parent_id, *scorers]
     models: list[Source] = [related[pk] for pk in ids if pk in related]
     return [*models, run.snapshot] if run and run.snapshot else models
 

@@ -25,7 +25,7 @@ def render_model_card(version: ModelVersion) -> str:
         learned = ancestor.run.training_snapshot if ancestor.run else None
         source = f" by {ancestor.run}" if ancestor.run else f", from `{ancestor.location}`"
         data = f", on {learned} ({learned.summary}, SHA-256 `{learned.sha256}`)" if learned else ""
-        lines.append(f"- **{ancestor.name}**{source}{data}")
+        lines.append(f"- **{ancestor.name}**{source}{data}{_opinions(ancestor)}")
     metrics = report_values(version.metrics)
     if metrics:
         lines += ["", "## Metrics", "", "| metric | value | description |", "|---|---|---|"]
@@ -44,6 +44,17 @@ def render_model_card(version: ModelVersion) -> str:
         "It reflects the preferences of the people who judged, on prompts like these. Nothing else was measured.",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _opinions(version: ModelVersion) -> str:
+    """The opinions of an AI judge that a version learned from, as the end of its line."""
+    run = version.run
+    learned = run.training_opinion_set if run else None
+    if run is None or learned is None:
+        return ""
+    count, weight = f"{learned.counts['opinions']:,}", run.inputs.get("ai_weight")
+    of_weight = f" of weight {weight:.2f}" if weight is not None else ""
+    return f"; with {count} opinions{of_weight} by the AI judge {learned.judge} ({learned}, SHA-256 `{learned.sha256}`)"
 
 
 def _criteria_lines(version: ModelVersion) -> list[str]:
@@ -68,6 +79,8 @@ def _training_lines(run: Run) -> list[str]:
         ("Safety reward model", run.safety_reward_model),
         ("Second reward model", run.second_reward_model),
         ("Reference policy", run.reference),
+        ("Judge whose score is the reward", run.judge),
+        ("Principles", run.constitution),
     ):
         lines += [f"{label}: {other}."] if other else []
     settings = ", ".join(f"`{name}={value}`" for name, value in sorted(run.config.items()))

@@ -40,7 +40,7 @@ def related_models(project: Project) -> dict[int, ModelVersion]:
     borrowed = ModelVersion.objects.filter(project=project).values("parent__project")
     versions = ModelVersion.objects.filter(
         Q(project=project) | Q(project__in=lent) | Q(project__in=borrowed)
-    ).select_related("project", "run__project", "run__snapshot__project")
+    ).select_related("project", "run__project", "run__snapshot__project", "run__opinion_set")
     return {version.pk: version for version in versions}
 
 
