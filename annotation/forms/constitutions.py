@@ -36,10 +36,10 @@ class PrincipleForm(forms.Form):
     compare = _instruction(_("Compare"), _("The question by which a judge compares two answers."))
     critique = _instruction(_("Critique"), _("How a model finds what is wrong with its answer."))
     revise = _instruction(_("Revise"), _("How it then rewrites the answer."))
-    start = _line(_("A comment begins"))
+    start = _line(_("Begins with"))
     good = _line(_("Good word"))
     bad = _line(_("Bad word"))
-    also = _line(_("Second good word"))
+    also = _line(_("Also good"))
 
     @property
     def has_comment(self) -> bool:

@@ -46,7 +46,7 @@ def test_principles_are_added_moved_removed_and_saved(
     added.get_by_label("Key").fill("kind")
     added.get_by_label("Compare").fill("Which answer is kinder?")
     added.get_by_text("Words for tiny models").click()
-    for label, words in (("A comment begins", "That was"), ("Good word", "warm"), ("Bad word", "rude")):
+    for label, words in (("Begins with", "That was"), ("Good word", "warm"), ("Bad word", "rude")):
         added.get_by_label(label, exact=True).fill(words)
     expect(added.get_by_role("button", name="Move down")).to_be_disabled()
     added.get_by_role("button", name="Move up").focus()
