@@ -112,7 +112,7 @@ def start_run(
     needs_model = not served or kind == Run.Kind.REVISE
     model = _resolve_model(project, kind, model, projects) if needs_model else None
     if judge is not None:
-        judge = _resolve_model(project, Run.Kind.JUDGE, judge, projects)
+        judge = _resolve_model(project, Run.Kind.JUDGE, judge, projects, "judge")
     resolved = from_dict(
         kind, (model_sources.default_lengths(kind, model.location) if model else {}) | config
     )
@@ -160,7 +160,11 @@ def start_run(
 
 
 def _resolve_model(
-    project: Project, kind: str, model: ModelVersion | None, projects: Collection[int]
+    project: Project,
+    kind: str,
+    model: ModelVersion | None,
+    projects: Collection[int],
+    field: str = "model",
 ) -> ModelVersion | None:
     model_kind = ModelVersion.Kind.REWARD if kind == Run.Kind.EVALUATE else ModelVersion.Kind.POLICY
     if model is None and kind != Run.Kind.PRETRAIN:
@@ -178,9 +182,9 @@ def _resolve_model(
             if model_kind == ModelVersion.Kind.POLICY
             else _("%(model)s is not a reward model of this project.")
         )
-        raise RunError("model", text % {"model": model})
+        raise RunError(field, text % {"model": model})
     if model is not None and model.removed_at:
-        raise RunError("model", _("The files of %(model)s were removed from the disk.") % {"model": model})
+        raise RunError(field, _("The files of %(model)s were removed from the disk.") % {"model": model})
     return model
 
 

@@ -1,0 +1,189 @@
+"""What runs with AI feedback need before they start, what they are given, and what becomes of their output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from annotation.actions.constitutions import write_constitution
+from annotation.actions.snapshots import create_snapshot
+from annotation.logic.principles import read_principles
+from annotation.models import Judgment, Opinion, OpinionSet
+from tests import builders
+from tests.opinions import opinion_set
+from tests.training.round_case import RoundTestCase
+from tests.training.round_helpers import project_with_policy, write_output
+from training.errors import RunError
+from training.models import Run
+from training.registry.actions import add_model
+from training.registry.model_card import render_model_card
+from training.runs.actions import claim_run, finish_run, start_run
+from training.runs.forms import RunForm
+from training.runs.outputs import save_output
+
+PRINCIPLES = [{"key": "kind", "compare": "Which is kinder?"}]
+
+
+class AIRunTestCase(RoundTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        self.other = project_with_policy(self.alice, Path("somewhere/other"), name="Other", items=3)
+
+    def write_constitution(self) -> None:
+        write_constitution(
+            project=self.policy_project, principles=read_principles(PRINCIPLES), author=self.alice
+        )
+
+    def start(self, kind: str, **changes: Any) -> Run:
+        return start_run(project=self.policy_project, kind=kind, creator=self.alice, **changes)
+
+    def refusal(self, kind: str, **changes: Any) -> RunError:
+        with pytest.raises(RunError) as caught:
+            self.start(kind, **changes)
+        return caught.value
+
+    def done(self, run: Run) -> Run:
+        claimed = claim_run(run.pk)
+        assert claimed is not None
+        result = write_output(claimed)
+        finish_run(claimed, state=Run.State.DONE, result=result | save_output(claimed))
+        return Run.objects.select_related("output", "output_opinion_set").get(pk=run.pk)
+
+    def rows(self, run: Run) -> list[dict[str, Any]]:
+        with (run.folder / "data.jsonl").open() as lines:
+            return [json.loads(line) for line in lines]
+
+
+class TestAJudgeRun(AIRunTestCase):
+    def test_it_needs_a_constitution_of_its_project(self) -> None:
+        assert self.refusal("judge").field == "constitution"
+        write_constitution(project=self.other, principles=read_principles(PRINCIPLES), author=self.alice)
+        assert self.refusal("judge", constitution=self.other.constitutions.get()).field == "constitution"
+
+    def test_what_people_judged_comes_first_and_each_pair_is_stored_once(self) -> None:
+        self.write_constitution()
+        judged = [builders.judgment(self.policy_project, self.alice).item.prompt_id for _ in range(3)]
+        run = self.done(self.start("judge", inputs={"prompts": 5}))
+        rows = self.rows(run)
+        assert {row["id"] for row in rows[:3]} == set(judged)
+        assert len(rows) == 5
+        assert rows[0]["pairs"] == [[0, 1], [0, 2], [1, 2]]
+        stored = run.output_opinion_set
+        assert stored is not None
+        assert stored.judge == "first"
+        assert Opinion.objects.filter(opinion_set=stored).count() == 15
+        assert json.loads((run.folder / "job.json").read_text())["principles"][0]["key"] == "kind"
+        assert Judgment.objects.filter(item__project=self.policy_project).count() == 3
+
+    def test_a_tag_limits_it_to_prompts_with_that_tag(self) -> None:
+        self.write_constitution()
+        self.policy_project.prompts.filter(external_id="p4").update(tags=["harm"])
+        run = self.done(self.start("judge", inputs={"tag": "harm"}))
+        assert [row["tags"] for row in self.rows(run)] == [["harm"]]
+
+
+class TestARunThatLearnsFromOpinions(AIRunTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        for _ in range(12):
+            builders.judgment(self.policy_project, self.alice)
+        self.snapshot = create_snapshot(project=self.policy_project, creator=self.alice)
+        self.opinions: OpinionSet = opinion_set(self.policy_project, self.alice, lambda a, b: 0.8)
+
+    def learn(self, **inputs: Any) -> Run:
+        return self.start(
+            "reward",
+            snapshot=self.snapshot,
+            opinion_set=self.opinions,
+            inputs={"ai_weight": 0.5, "ai_scale": 1.0} | inputs,
+        )
+
+    def test_opinions_of_a_judge_that_nobody_measured_have_no_weight(self) -> None:
+        error = self.refusal("reward", snapshot=self.snapshot, opinion_set=self.opinions)
+        assert error.field == "opinion_set"
+
+    def test_opinions_are_of_this_project_and_for_kinds_that_learn_from_them(self) -> None:
+        foreign = opinion_set(self.other, self.alice, lambda a, b: 0.8)
+        inputs = {"ai_weight": 0.5, "ai_scale": 1.0}
+        for kind, judged in (("reward", foreign), ("evaluate", self.opinions)):
+            if kind == "evaluate":
+                add_model(project=self.policy_project, kind="reward", name="rm", location="somewhere/rm")
+            error = self.refusal(kind, snapshot=self.snapshot, opinion_set=judged, inputs=inputs)
+            assert error.field == "opinion_set"
+        assert self.refusal_of(ai="sometimes").field == "ai"
+
+    def refusal_of(self, **inputs: Any) -> RunError:
+        with pytest.raises(RunError) as caught:
+            self.learn(**inputs)
+        return caught.value
+
+    def test_a_soft_label_is_recalibrated_and_weighted(self) -> None:
+        run = self.done(self.learn(ai_scale=2.0))
+        soft = [row for row in self.rows(run) if "pairs" in row]
+        assert soft[0]["weight"] == 0.5
+        assert soft[0]["pairs"][0][:2] == [0, 1]
+        assert soft[0]["pairs"][0][2] == pytest.approx(16 / 17)  # the odds of 4, squared
+
+    def test_a_model_that_learned_from_opinions_only_is_traced_to_no_judgment(self) -> None:
+        run = self.done(self.learn(ai="only"))
+        assert all("pairs" in row for row in self.rows(run) if row["split"] == "train")
+        assert run.training_snapshot is None
+        assert run.training_opinion_set == self.opinions
+        card = render_model_card(run.output)
+        assert self.opinions.sha256 in card
+        assert "of weight 0.50" in card
+        assert self.snapshot.sha256 not in card
+
+    def test_the_form_offers_them_beside_people_s_judgments(self) -> None:
+        assert "opinion_set" in RunForm(self.policy_project, "reward").fields
+        assert "opinion_set" not in RunForm(self.other, "reward").fields
+
+
+class TestRevisions(AIRunTestCase):
+    def test_fine_tuning_learns_from_those_of_its_project_that_are_done(self) -> None:
+        self.write_constitution()
+        run = self.start("revise", inputs={"prompts": 4})
+        assert self.refusal("sft", inputs={"revisions": run.pk}).field == "revisions"
+        assert self.refusal("sft", inputs={"revisions": run.pk + 1000}).field == "revisions"
+        self.done(run)
+        tuned = self.done(self.start("sft", inputs={"revisions": run.pk}))
+        assert {row["messages"][-1]["content"] for row in self.rows(tuned)} == {"Kind."}
+
+
+class TestAJudgeAsTheReward(AIRunTestCase):
+    def test_it_takes_the_place_of_the_reward_model(self) -> None:
+        self.write_constitution()
+        rewards = add_model(project=self.policy_project, kind="reward", name="rm", location="somewhere/rm")
+        error = self.refusal("grpo", judge=self.first, reward_model=rewards)
+        assert error.field == "reward_model"
+        run = self.start("grpo", judge=self.first)
+        assert run.reward_model is None
+        assert run.constitution is not None
+
+    def test_it_is_a_policy_of_the_project(self) -> None:
+        self.write_constitution()
+        assert self.refusal("grpo", judge=self.other.model_versions.get()).field == "judge"
+
+
+class TestTheApi(AIRunTestCase):
+    def post(self, body: dict[str, Any]) -> Any:
+        self.client.force_login(self.alice)
+        return self.client.post(
+            f"/api/v1/projects/{self.policy_project.slug}/runs/", body, content_type="application/json"
+        )
+
+    def test_a_run_names_what_it_goes_by(self) -> None:
+        self.write_constitution()
+        made = self.post({"kind": "judge", "inputs": {"prompts": 3}})
+        assert made.status_code == 201, made.content
+        assert made.json()["constitution"] == 1
+        assert made.json()["opinion_set"] is None
+
+    def test_a_number_that_is_none_is_an_error_at_its_field(self) -> None:
+        for field in ("constitution", "opinion_set", "judge"):
+            answer = self.post({"kind": "judge", field: 77})
+            assert answer.status_code == 400
+            assert field in answer.json()["errors"]
