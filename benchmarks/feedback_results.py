@@ -66,7 +66,7 @@ def feedback_section(values: Row) -> str:
 
 
 def _seeds(rows: list[Row]) -> str:
-    return f"Seeds {', '.join(str(row['seed']) for row in rows)}."
+    return f"Seed{'s' if len(rows) > 1 else ''} {', '.join(str(row['seed']) for row in rows)}."
 
 
 def _judges(rows: list[Row]) -> str:
@@ -88,8 +88,10 @@ def _judges(rows: list[Row]) -> str:
     head = ["", "agrees with people", "people with each other", "ratio", "its low ends", "with the taste"]
     head += ["trusted", "weights", "s per 1,000 comparisons"]
     words = (
-        "### The judge\n\nThe base model in comment mode on the first policy's answers, and a blind judge, which reads words that"
-        " say nothing of an answer; people are two a prompt on 100 prompts. " + _seeds(rows) + "\n"
+        "### The judge\n\nThe base model in comment mode on the first policy's answers, and a blind judge, which reads two"
+        " words that no comment has there: whatever it prefers, the gate has to see it. People are two a prompt on 100 prompts. "
+        + _seeds(rows)
+        + "\n"
     )
     return "\n".join([words, table(head, body)])
 
@@ -158,7 +160,7 @@ def _rest(rows: list[Row]) -> str:
 def _hindsight(rows: list[Row]) -> str:
     names = ("good", "none", "bad", "best third")
     words = (
-        "### Hindsight\n\nThe same policy under the good instruction, none and the bad one, and the first policy fine-"
-        f" tuned on the best third of as many kinds of samples. {_seeds(rows)}\n"
+        "### Hindsight\n\nThe same policy under the good instruction, none and the bad one, and the first policy"
+        f" fine-tuned on the best third of its answers, eight a prompt. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("instruction", by_name(rows, names))])
