@@ -89,10 +89,10 @@ class LocalJudge:
         """The responses with the beginning of a comment. A prompt that is too long loses its oldest tokens, alike for all of
         them; raises TooLong, naming the line, where that is not enough."""
         if comment not in self._comments:
-            words = [word for word in (comment.good, comment.bad, comment.also) if word]
+            named = [word for word in (comment.good, comment.bad, comment.also) if word]
             before = f"\n\n{comment.start}"
             self._comments[comment] = Words(
-                [spellings(self.tokenizer, before, [f" {word}"]) for word in words]
+                [spellings(self.tokenizer, before, [f" {word}"]) for word in named]
             )
         words = self._comments[comment]
         texts = [comment_text(prompt, response, comment.start, self.special) for response in responses]
