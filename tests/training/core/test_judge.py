@@ -244,7 +244,6 @@ def test_a_choice_is_read_in_both_orders_and_averaged(wide: Path, tmp_path: Path
     job(tmp_path, wide, 2)
     result, _ = do_here(tmp_path)
     judge = LocalJudge(str(wide), "model", read_job(tmp_path).config)  # type: ignore[arg-type]
-    [a], [b] = (tokenizer(letter, add_special_tokens=False)["input_ids"] for letter in "AB")
     same = 0
     for line, row in zip(lines(tmp_path), rows(2), strict=True):
         assert line["scores"] is None
