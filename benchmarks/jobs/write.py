@@ -44,17 +44,32 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "grpo": ROLLOUTS,
     "reinforce": ROLLOUTS,
     "online": ROLLOUTS,
+    "judge": {"threads": 1, "max_length": 256, "mode": "comment"},
+    "revise": {
+        **{"threads": 1, "max_length": 256, "mode": "select"},
+        **{"samples": 4, "max_new_tokens": 24, "min_gain": 0.0},
+    },
     "generate": {"threads": 1, "max_length": 256, "samples": 2, "max_new_tokens": 12},
     "evaluate": {"threads": 1, "max_length": 256, "split": "all"},
 }
 """In the order in which they can be run."""
 
-MODELS: dict[str, dict[str, str]] = {
+PRINCIPLES = [
+    {
+        "key": "kind",
+        "compare": "Which answer is kinder, and answers all that was asked?",
+        "comment": {"start": "That was", "good": "warm", "bad": "rude", "also": "complete"},
+    }
+]
+
+MODELS: dict[str, dict[str, Any]] = {
     "pretrain": {},
     "sft": {"model": "../pretrain/output"},
     "reward": POLICY,
     "dpo": POLICY,
     "kto": POLICY,
+    "judge": {"model": "../pretrain/output", "principles": PRINCIPLES},
+    "revise": POLICY | {"judge": "../pretrain/output", "principles": PRINCIPLES},
     "generate": POLICY,
     "evaluate": {"reward_model": "../reward/output"},
     "rejection": SCORED,
@@ -76,6 +91,8 @@ def rows(kind: str) -> list[dict[str, Any]]:
     exchanges = language.take(0, 16, held_out=True)
     if kind in ("reward", "dpo", "kto", "evaluate"):
         return rankings(exchanges)
+    if kind == "judge":
+        return [{name: row[name] for name in ("id", "prompt", "responses")} for row in rankings(exchanges)]
     return [
         {"id": number, "prompt": one.messages, "split": "held_out" if number % 4 == 3 else "train"}
         for number, one in enumerate(exchanges[:8])

@@ -89,9 +89,11 @@ class LocalJudge:
         """The responses with the beginning of a comment. A prompt that is too long loses its oldest tokens, alike for all of
         them; raises TooLong, naming the line, where that is not enough."""
         if comment not in self._comments:
+            named = [word for word in (comment.good, comment.bad, comment.also) if word]
             before = f"\n\n{comment.start}"
-            used = [f" {word}" for word in (comment.good, comment.bad, comment.also) if word]
-            self._comments[comment] = Words([spellings(self.tokenizer, before, [word]) for word in used])
+            self._comments[comment] = Words(
+                [spellings(self.tokenizer, before, [f" {word}"]) for word in named]
+            )
         words = self._comments[comment]
         texts = [comment_text(prompt, response, comment.start, self.special) for response in responses]
         bos = self.tokenizer.bos_token_id

@@ -58,8 +58,8 @@ class JudgeScorer:
         return self.judge.encode_requests(requests, SCORES, prompt.line)
 
     def warn_of_truncation(self, prompts: Sequence[RolloutPrompt], events: Events) -> None:
-        """Report how many prompts the judge cannot read whole. Raises BadInput for one that no principle applies to, or that
-        does not fit in the judge's context beside a response."""
+        """Report how many prompts the judge cannot read whole. Raises BadInput for one that no principle applies to, or that does
+        not fit in the judge's context beside a response."""
         for prompt in prompts:
             texts = self._encode(prompt, [""])
             tokens = texts.tokens + self.max_new_tokens

@@ -50,9 +50,6 @@ from training.core.tokenization import Encoder, warn_of_truncation
 NEEDS = {"write": ("critique", "revise"), "select": ("comment",)}
 """What a principle needs in each mode."""
 
-PART_FACTOR = 4
-"""Prompts are taken in parts of about this many times what fits in memory at once; a part is stored when it is complete."""
-
 
 class Policy(NamedTuple):
     """The model whose responses are revised."""
@@ -114,11 +111,14 @@ def _by_model(
     stored: StoredAnswers,
     budget: Budget,
 ) -> tuple[list[Draft], str | None]:
-    """The drafts of the prompts by the job's model, and the limit that ended the run early, if one did. An interrupted part is
-    done again from its start, in the same batches, so that it has the same rounding."""
+    """The drafts of the prompts by the job's model, and the limit that ended the run early, if one did.
+
+    An interrupted part is done again from its start, in the same batches, so that it has the same rounding.
+    """
     policy = _load_policy(job, config, events)
     judge = _load_judge(job, config, policy) if config.mode == "select" else None
-    size = max(1, PART_FACTOR * config.sample_tokens // _tokens_per_prompt(policy, config))
+    # a part fits in memory at once, and is stored when it is complete
+    size = max(1, config.sample_tokens // _tokens_per_prompt(policy, config))
     parts = [range(start, min(start + size, len(prompts))) for start in range(0, len(prompts), size)]
     done = sum(len(part) for part in parts if all([place] in stored for place in part))
     events.start(job.kind, len(prompts), done or None)

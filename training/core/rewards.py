@@ -1,4 +1,4 @@
-"""The reward of sampled responses: by one reward model or two, or a judge, as a score or compared with a stored baseline.
+"""The reward of sampled responses: by one reward model or two, or a judge; as a score or compared with a baseline response.
 
 Two reward models are combined as in Llama 2 (Touvron et al. 2023, section 3.2.3): the safety model's probability decides
 which of them counts, and the reward is the raw logit of that one, never a probability. Left out: rewards from rules or
