@@ -16,6 +16,7 @@ from typing import Any
 
 from training.demo import language
 from training.demo.annotators import Annotator
+from training.demo.constitution import PRINCIPLES
 
 HERE = Path(__file__).parent
 TRAINING: dict[str, Any] = {
@@ -46,6 +47,11 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "online": ROLLOUTS,
     "generate": {"threads": 1, "max_length": 256, "samples": 2, "max_new_tokens": 12},
     "evaluate": {"threads": 1, "max_length": 256, "split": "all"},
+    "judge": {"threads": 1, "max_length": 256, "mode": "comment"},
+    "revise": {
+        **{"threads": 1, "max_length": 256, "mode": "select"},
+        **{"samples": 4, "max_new_tokens": 12, "min_gain": 0.0},
+    },
 }
 """In the order in which they can be run."""
 
@@ -64,6 +70,8 @@ MODELS: dict[str, dict[str, str]] = {
     "grpo": SCORED,
     "reinforce": SCORED,
     "online": SCORED,
+    "judge": {"model": "../pretrain/output"},
+    "revise": POLICY | {"judge": "../pretrain/output"},
 }
 
 
@@ -76,6 +84,15 @@ def rows(kind: str) -> list[dict[str, Any]]:
     exchanges = language.take(0, 16, held_out=True)
     if kind in ("reward", "dpo", "kto", "evaluate"):
         return rankings(exchanges)
+    if kind == "judge":
+        return [
+            {name: row[name] for name in ("id", "prompt", "responses")} | {"tags": []}
+            for row in rankings(exchanges)[:8]
+        ]
+    if kind == "revise":
+        return [
+            {"id": number, "prompt": one.messages, "tags": []} for number, one in enumerate(exchanges[:8])
+        ]
     return [
         {"id": number, "prompt": one.messages, "split": "held_out" if number % 4 == 3 else "train"}
         for number, one in enumerate(exchanges[:8])
@@ -115,6 +132,8 @@ def main() -> None:
         folder = HERE / kind
         folder.mkdir(exist_ok=True)
         job = {"kind": kind, "config": config} | MODELS[kind]
+        if kind in ("judge", "revise"):
+            job["principles"] = PRINCIPLES
         (folder / "job.json").write_text(json.dumps(job, indent=2) + "\n")
         with (folder / "data.jsonl").open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows(kind))
