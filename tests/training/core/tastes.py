@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import LlamaConfig, LlamaModel, PreTrainedTokenizerBase
+from transformers import LlamaConfig, LlamaForCausalLM, LlamaModel, PreTrainedTokenizerBase
 
-from tests.training.core.conftest import sentence, tiny_llama, write_job
+from tests.training.core.conftest import WORDS, sentence, tiny_llama, write_job
 from training.core.__main__ import run
 from training.core.attention import install_attention
 from training.core.events import Events
@@ -56,6 +56,34 @@ def reward_model(vocab: int = 320, *, likes: Callable[[int], bool] = likes, sign
         model.weight.zero_()
         model.weight[2] = sign
     return model
+
+
+PRINCIPLE = {"key": "liked", "comment": {"start": "That was", "good": "please", "bad": "no"}}
+"""What the hand-made judge goes by."""
+
+
+def save_judge(folder: Path, tokenizer: PreTrainedTokenizerBase, strength: float = 2.0) -> None:
+    """A language model with the same taste: the higher the share of liked tokens that it has read, the likelier is its next word
+    good, and the less so bad."""
+    trunk = reward_model(len(tokenizer)).trunk
+    judge = LlamaForCausalLM(trunk.config).eval()
+    judge.model.load_state_dict(trunk.state_dict())
+    with torch.no_grad():
+        judge.lm_head.weight.zero_()
+        for word, sign in (("good", 1.0), ("bad", -1.0)):
+            token = tokenizer(f" {PRINCIPLE['comment'][word]}", add_special_tokens=False)["input_ids"][0]
+            judge.lm_head.weight[token, 2] = sign * strength
+    judge.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def texts(tokenizer: PreTrainedTokenizerBase) -> tuple[str, str]:
+    """A text of liked tokens, and one of others, that are tokenized as they are spelled."""
+    liked, other = (
+        " ".join(word for word in WORDS if share(tokenizer(f" {word}")["input_ids"]) == wanted) * 2
+        for wanted in (1.0, 0.0)
+    )
+    return liked, other
 
 
 def unsure_policy() -> Any:
