@@ -145,6 +145,8 @@ async def _run_requests(
 
         async def work() -> None:
             for item in waiting:
+                if events.stop_requested:
+                    return
                 await handle(client, item)
 
         workers = {asyncio.create_task(work()) for _ in range(config.concurrency)}
@@ -155,6 +157,7 @@ async def _run_requests(
                 done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
                 for worker in done:
                     worker.result()
+            events.raise_if_stopped()
         finally:
             for worker in workers:
                 worker.cancel()

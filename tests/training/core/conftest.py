@@ -4,7 +4,7 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from transformers import (
 )
 
 from tests.patience import HANGS_S
+from tests.training.core.chat_server import Http
 from training.core import rollout_loop
 from training.core.attention import install_attention
 from training.core.rollouts import Rollout
@@ -188,7 +189,7 @@ def write_job(folder: Path, kind: str, rows: list[dict[str, Any]], **values: Any
     return folder
 
 
-TRAINING = {"pretrain", "sft", "reward", "dpo", "kto"}
+TRAINING = {"pretrain", "sft", "reward", "dpo"}
 
 
 def judgments(count: int, seed: int = 0) -> list[dict[str, Any]]:
@@ -242,3 +243,16 @@ def source(tmp_path_factory: pytest.TempPathFactory, tokenizer) -> Path:
     tiny_llama().save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def http(monkeypatch: pytest.MonkeyPatch) -> Iterator[Http]:
+    http = Http()
+
+    async def sleep(seconds: float) -> None:
+        http.pauses.append(seconds)
+
+    monkeypatch.setattr("training.core.chat_client.asyncio.sleep", sleep)
+    yield http
+    http.server.shutdown()
+    http.server.server_close()
