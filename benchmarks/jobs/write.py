@@ -48,10 +48,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "generate": {"threads": 1, "max_length": 256, "samples": 2, "max_new_tokens": 12},
     "evaluate": {"threads": 1, "max_length": 256, "split": "all"},
     "judge": {"threads": 1, "max_length": 256, "mode": "comment"},
-    "revise": {
-        **{"threads": 1, "max_length": 256, "mode": "select"},
-        **{"samples": 4, "max_new_tokens": 12, "min_gain": 0.0},
-    },
+    "revise": {"threads": 1, "max_length": 256, "mode": "select", "min_gain": 0.0}
+    | {"samples": 4, "max_new_tokens": 12},
 }
 """In the order in which they can be run."""
 
