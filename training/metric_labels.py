@@ -51,6 +51,24 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             _("Held-out KL"),
             _("KL from the reference on its answers to held-out prompts, in nats per answer."),
         ),
+        MetricLabel(
+            "swap_consistency",
+            _("Swap consistency"),
+            _("Pairs on which the judge prefers the same answer in both orders."),
+            True,
+        ),
+        MetricLabel(
+            "no_opinion_share",
+            _("No opinion"),
+            _("Pairs on which the judge replied with neither of the two answers."),
+            True,
+        ),
+        MetricLabel(
+            "kept", _("Revised"), _("Prompts with a revision that is better than the first answer."), True
+        ),
+        MetricLabel(
+            "gain", _("Gain"), _("By how much the judge scores the revisions above the first answers.")
+        ),
         MetricLabel("reward", _("Reward"), _("Mean reward of the answers sampled for the step.")),
         MetricLabel("loss", _("Loss"), _("The loss on the training rows.")),
         MetricLabel(

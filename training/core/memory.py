@@ -50,7 +50,7 @@ def out_of_memory_message(kind: str, config: Config, *, loaded: bool) -> tuple[s
             "batch_tokens",
             "lower batch_tokens, the number of tokens per batch",
         )
-    if isinstance(config, RolloutConfig):
+    if hasattr(config, "sample_tokens"):
         remedy += ", or sample_tokens, the number of tokens in memory while sampling"
     if getattr(config, "gradient_checkpointing", True) is False:
         remedy += ", or turn on gradient_checkpointing"
