@@ -61,7 +61,7 @@ def path_exists(span: str) -> bool:
     """Whether a tracked file or folder has this path, or one that ends with it; what only a run or a user makes is named here."""
     made_elsewhere = {"job.json", "data.jsonl", "config.json", ".env"} | {
         *("palate.json", "result.json", "report.json", "responses.jsonl", "scores.jsonl", "best.jsonl"),
-        *("criteria.json", "hindsight.json"),
+        *("criteria.json", "hindsight.json", "opinions.jsonl", "revisions.jsonl"),
     }
     api = "".join(
         path.read_text() for app in ("annotation", "training") for path in (ROOT / app / "api").glob("*.py")

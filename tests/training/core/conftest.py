@@ -189,7 +189,7 @@ def write_job(folder: Path, kind: str, rows: list[dict[str, Any]], **values: Any
     return folder
 
 
-TRAINING = {"pretrain", "sft", "reward", "dpo", "kto"}
+TRAINING = {"pretrain", "sft", "reward", "dpo"}
 
 
 def judgments(count: int, seed: int = 0) -> list[dict[str, Any]]:
