@@ -15,12 +15,14 @@ from django.db.models import Q, QuerySet
 
 from annotation.models import (
     AuditEntry,
+    Constitution,
     Draft,
     Guideline,
     Import,
     Invitation,
     Judgment,
     Message,
+    OpinionSet,
     Response,
     Skip,
     Snapshot,
@@ -244,6 +246,16 @@ def _snapshots(user: User) -> Iterator[Record]:
     return _batches(Snapshot.objects.filter(created_by=user).values("id", *names))
 
 
+def _constitutions(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "principles", "created_at")
+    return _batches(Constitution.objects.filter(author=user).values("id", *names))
+
+
+def _opinion_sets(user: User) -> Iterator[Record]:
+    names = ("project__slug", "number", "judge", "sha256", "created_at")
+    return _batches(OpinionSet.objects.filter(created_by=user).values("id", *names))
+
+
 def _webhooks(user: User) -> Iterator[Record]:
     names = ("project__slug", "url", "events", "active", "created_at")
     return _batches(Webhook.objects.filter(created_by=user).values("id", *names))
@@ -270,5 +282,7 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "invitations": _invitations,
     "imports": _imports,
     "snapshots": _snapshots,
+    "constitutions": _constitutions,
+    "opinion_sets": _opinion_sets,
     "webhooks": _webhooks,
 }

@@ -15,6 +15,7 @@ from annotation.views import (
     annotator,
     audit,
     batches,
+    constitutions,
     guidelines,
     home,
     images,
@@ -113,6 +114,13 @@ urlpatterns = [
     path("p/<slug:slug>/guidelines/<int:number>/", guidelines.guideline, name="guideline"),
     path(
         "p/<slug:slug>/guidelines/<int:older>/<int:newer>/", guidelines.guideline_diff, name="guideline-diff"
+    ),
+    path("p/<slug:slug>/constitution/", constitutions.constitutions, name="constitutions"),
+    path("p/<slug:slug>/constitution/<int:number>/", constitutions.constitution, name="constitution"),
+    path(
+        "p/<slug:slug>/constitution/<int:older>/<int:newer>/",
+        constitutions.constitution_diff,
+        name="constitution-diff",
     ),
     path("p/<slug:slug>/members/", members.members, name="members"),
     path("p/<slug:slug>/members/new-account/", members.member_create, name="member-create"),

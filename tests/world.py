@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from io import BytesIO
 
-from annotation.actions import invitations, projects, snapshots, uploads, webhook_delivery, webhooks
+from annotation.actions import (
+    constitutions,
+    invitations,
+    projects,
+    snapshots,
+    uploads,
+    webhook_delivery,
+    webhooks,
+)
+from annotation.logic.principles import read_principles
 from annotation.logic.questions import read_questions
 from annotation.models import Delivery, Judgment, Member, User
 from tests import builders, screens
@@ -29,6 +38,7 @@ QUESTIONS = [
     {"kind": "text", "label": "What is missing?", "min_chars": 10},
     {"kind": "comments", "label": "Comments"},
 ]
+COMMENT = {"start": "That was", "good": "warm", "bad": "rude"}
 CRITERIA = ("helpfulness", "truthfulness", "harmlessness", "follows_the_instructions")
 RUN_REPORT = {
     "accuracy": 0.7,
@@ -51,6 +61,9 @@ def make_world(alice: User, bob: User) -> screens.World:
     for _ in range(8):
         builders.judgment(project, bob)
     projects.write_guideline(project=project, text="# Rank\n\nPrefer what is *true*.", author=alice)
+    for compare in ("Which answer is kinder?", "Which answer is warmer?"):
+        principles = read_principles([{"key": "kind", "compare": compare, "comment": COMMENT}])
+        constitutions.write_constitution(project=project, principles=principles, author=alice)
     project.members.update(confirmed_guideline=project.guideline)
     frozen = snapshots.create_snapshot(project=project, creator=alice)
     policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")

@@ -15,6 +15,7 @@ from annotation.api.renderers import NDJSON, NDJSONRenderer, ParquetRenderer, Zi
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import (
     ACCOUNTS,
+    AI,
     FILES,
     GOLD,
     IMPORTED,
@@ -29,7 +30,7 @@ RENDERERS = (JSONRenderer, NDJSONRenderer, ParquetRenderer)
 ZIP_RENDERERS = (JSONRenderer, ZipRenderer)
 
 
-def read_selection(request: Request, *other_parameters: str) -> Selection:
+def read_selection(request: Request, *other_parameters: str, of_snapshot: bool = False) -> Selection:
     """
     Raises:
         ValidationError: a parameter is unknown or invalid.
@@ -38,7 +39,7 @@ def read_selection(request: Request, *other_parameters: str) -> Selection:
         name: value for name, value in request.query_params.dict().items() if name not in other_parameters
     }
     with errors.as_field_errors(SelectionError):
-        return Selection.from_parameters(parameters)
+        return Selection.from_parameters(parameters, of_snapshot=of_snapshot)
 
 
 def get_snapshot(project: Project, number: str | int, field: str | None = None) -> Snapshot:
@@ -129,6 +130,16 @@ SELECTION = [
         "`true`: leaves out of `raw` the judgments that came too late to count.",
         enum=["true", "false"],
     ),
+    _parameter(
+        "ai",
+        str,
+        "Opinions of a judge, which is a model: excluded by default. With `only` or `with`, pairs and `rankings` have the "
+        "columns `source` (`person` or `ai`), `judge`, `constitution` (a version) and `probability`, and filters of people's "
+        "judgments do not apply to opinions. Not of a snapshot.",
+        enum=list(AI),
+        default="exclude",
+    ),
+    _parameter("opinions", _NUMBER, "Which opinion set, for `ai`: the latest by default."),
 ]
 _TRL = {
     "prompt": [{"role": "user", "content": "What is the capital of France?"}],

@@ -26,6 +26,7 @@ from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.queue import lease_of
 from annotation.api.validation import validate
 from annotation.api.view import ApiView
+from annotation.exports.selection import SelectionError
 from annotation.http.file_downloads import send_live_export, send_snapshot_export
 from annotation.logic.limits import MAX_RATIONALE_CHARS, MAX_TEXT_CHARS, MAX_TICKET_CHARS
 from annotation.logic.questions import (
@@ -257,10 +258,11 @@ class JudgmentsApi(ApiView):
         that an interrupted download can be resumed, and current ones are compressed if you accept it. For leads and reviewers.
         """
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        selection = exports.read_selection(request, "snapshot")
         number = request.query_params.get("snapshot")
+        selection = exports.read_selection(request, "snapshot", of_snapshot=number is not None)
         if number is None:
-            return send_live_export(request, project, selection)
+            with errors.as_field_errors(SelectionError):
+                return send_live_export(request, project, selection)
         snapshot = exports.get_snapshot(project, number, "snapshot")
         try:
             return send_snapshot_export(request, snapshot, selection)

@@ -153,7 +153,7 @@ class SnapshotFileApi(ApiView):
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         snapshot = exports.get_snapshot(project, number)
         try:
-            return send_snapshot_export(request, snapshot, exports.read_selection(request))
+            return send_snapshot_export(request, snapshot, exports.read_selection(request, of_snapshot=True))
         except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
 

@@ -8,6 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from annotation.api import schema  # noqa: F401 - registers its extension
 from annotation.api.audit import AuditApi
 from annotation.api.batches import BatchApi, BatchesApi, CloseBatchApi
+from annotation.api.constitution import ConstitutionApi
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.invitations import InvitationApi, InvitationsApi
 from annotation.api.items import GuidelinesApi, ItemsApi
@@ -57,6 +58,7 @@ urlpatterns = [
     path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
     path(f"{PROJECT}questions/", QuestionsApi.as_view(), name="api-questions"),
+    path(f"{PROJECT}constitution/", ConstitutionApi.as_view(), name="api-constitution"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),
     path(f"{PROJECT}prompts/", PromptsApi.as_view(), name="api-prompts"),
     path(f"{PROJECT}imports/", ImportsApi.as_view(), name="api-imports"),

@@ -17,8 +17,8 @@ def insert(
     rows: Collection[Sequence[Any]],
     *,
     ids_of: type[models.Model] | None = None,
-    ids: Sequence[int] | None = None,
-) -> Sequence[int]:
+    ids: list[int] | None = None,
+) -> list[int]:
     """Insert rows, each with a value for every named column. Returns their ids in the same order.
 
     Values are written as they are: JSON as text. Other columns get their field's default.

@@ -95,6 +95,7 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         if statistics["probabilities"] and statistics["probabilities"][0] < 1
         else "",
         f"The median judgment took {statistics['median_seconds']} seconds. Annotators appear by pseudonym.",
+        "Opinions of AI judges are not in it.",
         "Answers by author: "
         + ", ".join(f"{_escape_markdown(name)} ({n:,})" for name, n in statistics["models"].items())
         + "."

@@ -109,6 +109,30 @@ ORIGIN_OF_PAIR: dict[str, Column] = {
     ),
 }
 
+FEEDBACK_TYPES: dict[str, Type] = {
+    "source": "string",
+    "judge": "string",
+    "constitution": "int64",
+    "probability": "float64",
+}
+"""The columns that tell people's judgments from opinions of a judge, in exports with such."""
+OF_PEOPLE = {"source": "'\"person\"'", "judge": "'null'", "constitution": "'null'", "probability": "'null'"}
+_PROBABILITY = {"pairs": "j.probabilities[pair.better]", "rankings": "j.probabilities[1]"}
+"""That the chosen response is better, or the first one."""
+JUDGED_ROWS = tuple(_PROBABILITY)
+"""What a line must stand for in a format that opinions are exported in."""
+
+
+def of_judge(rows: str) -> dict[str, str]:
+    """The SQL of these columns for an opinion, in a format of such rows."""
+    return {
+        "source": "'\"ai\"'",
+        "judge": "to_json(j.judge)::text",
+        "constitution": "coalesce(j.constitution::text, 'null')",
+        "probability": json_float(_PROBABILITY[rows]),
+    }
+
+
 FORMATS: dict[str, Format] = {
     "trl": Format(
         gettext_noop(

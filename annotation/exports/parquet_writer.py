@@ -6,7 +6,7 @@ from collections.abc import Generator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from annotation.exports.formats import FORMATS, ORIGIN, ORIGIN_OF_PAIR
+from annotation.exports.formats import FEEDBACK_TYPES, FORMATS, ORIGIN, ORIGIN_OF_PAIR
 from annotation.exports.judgment_row import Type
 from annotation.exports.selection import Selection
 
@@ -44,6 +44,8 @@ def schema_of(selection: Selection) -> pa.Schema:
 
     format = FORMATS[selection.format]
     columns: dict[str, Type] = {name: column.type for name, column in format.columns.items()}
+    if selection.ai != "exclude":
+        columns |= FEEDBACK_TYPES
     if selection.origin and format.rows != "raw":
         origin = ORIGIN | (ORIGIN_OF_PAIR if format.rows == "pairs" else {})
         columns["origin"] = {name: column.type for name, column in origin.items()}

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from annotation.exports.formats import FORMATS, ORIGIN, ORIGIN_OF_PAIR, PAIR_MARGIN, Format
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from annotation.exports.formats import (
+    FORMATS,
+    OF_PEOPLE,
+    ORIGIN,
+    ORIGIN_OF_PAIR,
+    PAIR_MARGIN,
+    Format,
+    of_judge,
+)
+from annotation.exports.opinions_sql import OPINIONS
 from annotation.exports.selection import Selection
 
 FILTERS = {
@@ -17,6 +30,9 @@ FILTERS = {
     "until": "j.created_at < %(until)s",
     "agreement": "j.agreement >= %(agreement)s",
 }
+
+# those of prompts and responses, which opinions have, too
+OPINION_FILTERS = ("split", "tag", "model", "round", "since", "until")
 
 # how far apart two answers are: by the degree, or 2 in a ranking, which has no degree
 _DISTANCE = (
@@ -75,14 +91,32 @@ def lines_query(selection: Selection, source: str) -> str:
     """The batch's lines as one text, each with its newline."""
     format = FORMATS[selection.format]
     is_pooled = selection.votes != "all"
-    line, rows, order = _line(format, selection), _rows(format, selection), _order(format)
+    rows = _rows(format, selection)
+    feedback = OF_PEOPLE if selection.ai != "exclude" else {}
+    line = _line(format, feedback, _origin(format) if selection.origin else None)
     parts = [source, _selected_judgments(selection)]
     if is_pooled or format.rows == "duels" or (selection.origin and format.rows == "pairs"):
         parts.append(TALLY)
     if is_pooled:
         parts.append(POOLED)
+    return _joined(parts, format, line, rows)
+
+
+def opinion_lines_query(selection: Selection) -> str:
+    """The same of a judge's opinions, each of which counts by itself."""
+    format = FORMATS[selection.format]
+    conditions = [FILTERS[name] for name in OPINION_FILTERS if getattr(selection, name) is not None]
+    conditions += _gold(selection)
+    selected = f"""selected AS NOT MATERIALIZED (
+    SELECT j.* FROM judgments AS j WHERE {" AND ".join(conditions) or "true"})"""
+    line = _line(format, of_judge(format.rows), _origin(format, _NOT_OF_JUDGE) if selection.origin else None)
+    rows = _rows(format, replace(selection, votes="all", origin=False))
+    return _joined([OPINIONS, selected], format, line, rows)
+
+
+def _joined(parts: list[str], format: Format, line: str, rows: str) -> str:
     return f"""WITH {", ".join(parts)}
-SELECT string_agg(line || E'\\n', '' ORDER BY {order}) FROM (SELECT {line} AS line, {rows}) AS lines"""
+SELECT string_agg(line || E'\\n', '' ORDER BY {_order(format)}) FROM (SELECT {line} AS line, {rows}) AS lines"""
 
 
 def _selected_judgments(selection: Selection) -> str:
@@ -94,24 +128,33 @@ def _selected_judgments(selection: Selection) -> str:
         conditions.append("j.control")
     if selection.imported != "include":
         conditions.append("j.imported" if selection.imported == "only" else "NOT j.imported")
-    if selection.gold != "include":
-        conditions.append("j.gold" if selection.gold == "only" else "NOT j.gold")
+    conditions += _gold(selection)
     return f"""selected AS NOT MATERIALIZED (
     SELECT j.*, NULL::float8[] AS strengths FROM judgments AS j WHERE {" AND ".join(conditions) or "true"})"""
 
 
-def _line(format: Format, selection: Selection) -> str:
+def _gold(selection: Selection) -> list[str]:
+    return {"include": [], "only": ["j.gold"], "exclude": ["NOT j.gold"]}[selection.gold]
+
+
+def _line(format: Format, feedback: Mapping[str, str], origin: str | None) -> str:
+    """feedback: the SQL of more columns."""
     if format.rows == "raw":
         return "j.line"
-    parts = [f"""'"{name}": ' || {column.sql}""" for name, column in format.columns.items()]
-    if selection.origin:
-        parts.append(f"""'"origin": ' || json_build_object({_origin(format)})::text""")
+    columns = {name: column.sql for name, column in format.columns.items()} | dict(feedback)
+    if origin is not None:
+        columns["origin"] = f"json_build_object({origin})::text"
+    parts = [f"""'"{name}": ' || {sql}""" for name, sql in columns.items()]
     return "'{' || " + " || ', ' || ".join(parts) + " || '}'"
 
 
-def _origin(format: Format) -> str:
+# of the column `origin`: what only judgments have
+_NOT_OF_JUDGE = dict.fromkeys(("item", "judgment", "votes", "agreement"), "NULL")
+
+
+def _origin(format: Format, replaced: Mapping[str, str] = MappingProxyType({})) -> str:
     columns = ORIGIN | (ORIGIN_OF_PAIR if format.rows == "pairs" else {})
-    return ", ".join(f"'{name}', {column.sql}" for name, column in columns.items())
+    return ", ".join(f"'{name}', {replaced.get(name, column.sql)}" for name, column in columns.items())
 
 
 def _order(format: Format) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
-from annotation.exports.formats import FORMATS
+from annotation.exports.formats import FORMATS, JUDGED_ROWS
 
 VOTES = {
     "all": gettext_noop("Every judgment on its own."),
@@ -21,9 +21,12 @@ VOTES = {
 }
 FILES = {"jsonl": "application/x-ndjson", "parquet": "application/vnd.apache.parquet"}
 GOLD = IMPORTED = ("exclude", "include", "only")
+AI = ("exclude", "only", "with")
 SPLITS = ("train", "held_out")
 ACCOUNTS = ("person", "machine")
 MAX_CHARS = 200
+OF_PEOPLE_ONLY = ("votes", "annotator", "account", "guideline", "agreement", "control", "imported", "counted")
+"""Parameters that select among people's judgments, and leave a judge's opinions as they are."""
 
 
 class SelectionError(ValueError):
@@ -56,9 +59,11 @@ class Selection:
     gold: str = "exclude"
     imported: str = "exclude"
     counted: bool = False
+    ai: str = "exclude"
+    opinions: int | None = None
 
     @classmethod
-    def from_parameters(cls, parameters: Mapping[str, str]) -> Selection:
+    def from_parameters(cls, parameters: Mapping[str, str], *, of_snapshot: bool = False) -> Selection:
         """From the query parameters of a URL. Formats for training leave out gold items and imported judgments by
         default.
 
@@ -70,7 +75,7 @@ class Selection:
             raise SelectionError(name[:40], _("There is no parameter %(name)s.") % {"name": repr(name[:40])})
         format = _choice(parameters, "format", FORMATS, "trl")
         default = "exclude" if FORMATS[format].for_training else "include"
-        return cls(
+        selection = cls(
             format=format,
             file=_choice(parameters, "file", FILES, "jsonl"),
             votes=_votes(parameters, format),
@@ -89,7 +94,30 @@ class Selection:
             gold=_choice(parameters, "gold", GOLD, default),
             imported=_choice(parameters, "imported", IMPORTED, default),
             counted=_flag(parameters, "counted"),
+            ai=_choice(parameters, "ai", AI, "exclude"),
+            opinions=_integer(parameters, "opinions"),
         )
+        selection._check_opinions(of_snapshot)
+        return selection
+
+    def _check_opinions(self, of_snapshot: bool) -> None:
+        if self.ai == "exclude":
+            if self.opinions is not None:
+                raise SelectionError("opinions", _("Opinions are exported with ai=only or ai=with."))
+            return
+        if of_snapshot:
+            text = _("A snapshot has people's judgments only: opinions are in exports of the project.")
+            raise SelectionError("ai", text)
+        if FORMATS[self.format].rows not in JUDGED_ROWS:
+            text = _(
+                "The format %(format)s cannot have a judge's opinions: take one of pairs, such as trl, or rankings."
+            )
+            raise SelectionError("ai", text % {"format": self.format})
+        if self.ai == "only":
+            for name in OF_PEOPLE_ONLY:
+                if getattr(self, name) != getattr(Selection, name):
+                    text = _("A judge's opinions have no %(name)s: take ai=with, or leave it out.")
+                    raise SelectionError(name, text % {"name": name})
 
     @property
     def is_whole_snapshot(self) -> bool:

@@ -7,7 +7,7 @@ writes the lines; Python does not parse them. The same judgments give the same b
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,16 @@ from typing import Any
 import psycopg
 from django.db import connection, transaction
 from django.db.models import Max
+from django.utils.translation import gettext as _
 
 from annotation.exports import judgments_sql
 from annotation.exports.formats import FORMATS
 from annotation.exports.parquet_writer import convert_to_parquet
-from annotation.exports.query import lines_query, votes_query
-from annotation.exports.selection import Selection
+from annotation.exports.query import lines_query, opinion_lines_query, votes_query
+from annotation.exports.selection import Selection, SelectionError
 from annotation.logic import consensus
 from annotation.logic.ranking import dense
-from annotation.models import ImportedJudgment, Judgment, Project
+from annotation.models import ImportedJudgment, Judgment, OpinionSet, Project
 
 # planning a query takes milliseconds, whatever the size of the batch; larger batches are slower again
 BATCH_BYTES = 2**22
@@ -33,8 +34,37 @@ Chunks = Generator[bytes, None, None]
 
 
 def export_project(project: Project, selection: Selection) -> Chunks:
-    """The project's judgments up to now: without those that arrive after the start, or that a revision has replaced."""
-    return _convert(_export_tables(project, selection), selection)
+    """The project's judgments up to now: without those that arrive after the start, or that a revision has replaced; then a
+    judge's opinions, where the selection has them.
+
+    Raises:
+        SelectionError: there is no such opinion set. Before the first chunk is taken.
+    """
+    parts = []
+    if selection.ai != "only":
+        parts.append(_export_tables(project, selection))
+    if selection.ai != "exclude":
+        parts.append(_export_opinions(project, selection, _opinion_set(project, selection)))
+    return _convert(_joined(parts), selection)
+
+
+def _joined(parts: list[Chunks]) -> Chunks:
+    for part in parts:
+        yield from part
+
+
+def _opinion_set(project: Project, selection: Selection) -> OpinionSet:
+    """The one that the selection names, or the latest."""
+    sets = project.opinion_sets.all()
+    if selection.opinions is not None:
+        sets = sets.filter(number=selection.opinions)
+    opinion_set = sets.first()
+    if opinion_set is None and selection.opinions is not None:
+        text = _("This project has no opinion set %(number)s.")
+        raise SelectionError("opinions", text % {"number": selection.opinions})
+    if opinion_set is None:
+        raise SelectionError("ai", _("No judge has given its opinions in this project yet."))
+    return opinion_set
 
 
 def export_snapshot(path: Path, selection: Selection) -> Chunks:
@@ -60,11 +90,23 @@ def _export_tables(project: Project, selection: Selection) -> Chunks:
     if imported == "include" and not ImportedJudgment.objects.filter(item__project=project).exists():
         imported = "exclude"  # a simpler query, and the same rows
     source, newest = judgments_sql.live(imported), newest_judgment()
+    yield from _by_prompts(
+        project, lambda prompts: _query_lines(selection, source, prompts=prompts, newest=newest)
+    )
+
+
+def _export_opinions(project: Project, selection: Selection, opinion_set: OpinionSet) -> Chunks:
+    values, query = selection.values() | {"opinion_set": opinion_set.pk}, opinion_lines_query(selection)
+    yield from _by_prompts(project, lambda prompts: _run(query, values | {"prompts": prompts}))
+
+
+def _by_prompts(project: Project, lines_of: Callable[[list[int]], str]) -> Chunks:
+    """The lines of all prompts, in batches of a few megabytes."""
     after, limit = 0, FIRST_PROMPTS
     while prompts := list(
         project.prompts.filter(pk__gt=after).order_by("pk").values_list("pk", flat=True)[:limit]
     ):
-        text = _query_lines(selection, source, prompts=prompts, newest=newest)
+        text = lines_of(prompts)
         if text:
             yield text.encode()
         after = prompts[-1]
@@ -81,12 +123,16 @@ def _export_file(path: Path, selection: Selection) -> Chunks:
 
 def _query_lines(selection: Selection, source: str, **batch: Any) -> str:
     values = selection.values() | batch
-    with _fixed_join_order() as cursor, psycopg.Cursor(cursor.connection) as plain:
-        if selection.votes != "all":
+    if selection.votes != "all":
+        with _fixed_join_order():
             values["consensus"] = _pool_votes(selection, source, values)
+    return _run(lines_query(selection, source), values)
+
+
+def _run(query: str, values: dict[str, Any]) -> str:
+    with _fixed_join_order() as cursor, psycopg.Cursor(cursor.connection) as plain:
         # the driver's own cursor, in binary format: megabytes of text arrive without conversion. Not prepared: a generic
         # plan may be a bad one
-        query = lines_query(selection, source)
         row: Any = plain.execute(query, values, binary=True, prepare=False).fetchone()
     return row[0] or ""
 

@@ -31,12 +31,12 @@ class PrincipleError(Exception):
 
     @property
     def located(self) -> str:
-        """The sentence with its place before it: "Principle 2 (kind), critique: …"."""
+        """The sentence with its place before it, for the API: "Principle 2 (kind), critique: …"."""
         if self.number is None:
             return str(self)
         key = f" ({self.key})" if self.key else ""
-        place = _("Principle %(number)s") % {"number": self.number + 1}
-        return f"{place}{key}{f', {self.field}' if self.field else ''}: {self}"
+        field = f", {self.field}" if self.field else ""
+        return f"Principle {self.number + 1}{key}{field}: {self}"
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +96,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
 def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
     """An export file; supports range requests, so that interrupted downloads can be resumed."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
-    return send_snapshot_export(request, frozen, _selection(request))
+    return send_snapshot_export(request, frozen, _selection(request, of_snapshot=True))
 
 
 @login_required
@@ -111,16 +113,25 @@ def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBa
 def live_download(request: HttpRequest, slug: str) -> HttpResponseBase:
     """An export of the judgments up to now, without a snapshot."""
     project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return send_live_export(request, project, _selection(request))
+    with _not_found():
+        return send_live_export(request, project, _selection(request))
 
 
-def _selection(request: HttpRequest) -> Selection:
+def _selection(request: HttpRequest, *, of_snapshot: bool = False) -> Selection:
     """
     Raises:
         Http404: there is no such format, or a filter is wrong.
     """
+    parameters = {name: value for name, value in request.GET.dict().items() if value}
+    with _not_found():
+        return Selection.from_parameters(parameters, of_snapshot=of_snapshot)
+
+
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Turns a selection that is refused into 404."""
     try:
-        return Selection.from_parameters({name: value for name, value in request.GET.dict().items() if value})
+        yield
     except SelectionError as error:
         raise Http404(f"{error.field}: {error}") from None
 
@@ -156,6 +167,7 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "snapshots": snapshots,
         "imported": analytics.imported_count(project),
         "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
+        "opinion_sets": project.opinion_sets.all(),
         "splits": queries.split_counts(project),
     } | _export_choices()
     return render(request, "annotation/snapshots.html", context, status=422 if form.errors else 200)

@@ -28,7 +28,7 @@ COLUMNS = {
 }
 SELECTION = (
     *("votes", "split", "tag", "annotator", "account", "model", "guideline", "round", "since", "until"),
-    *("agreement", "gold", "imported"),
+    *("agreement", "gold", "imported", "ai", "opinions"),
 )
 
 

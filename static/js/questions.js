@@ -1,24 +1,12 @@
 // The editor of a project's own questions: fields of other kinds are hidden, and rows are added.
+import { addRow } from "./form-rows.js";
 import { gettext } from "./gettext.js";
 
 const form = document.querySelector("[data-questions]");
-const total = form.querySelector("[name=form-TOTAL_FORMS]");
 
 function showFields(row) {
   const kind = row.querySelector("select").value;
   for (const part of row.querySelectorAll("[data-for]")) part.hidden = !part.dataset.for.split(" ").includes(kind);
-}
-
-function addRow(values) {
-  const empty = form.querySelector("[data-empty]");
-  const holder = document.createElement("template");
-  holder.innerHTML = empty.innerHTML.replaceAll("__prefix__", total.value);
-  const row = holder.content.querySelector("[data-question]");
-  for (const [name, value] of Object.entries(values)) row.querySelector(`[name="form-${total.value}-${name}"]`).value = value;
-  empty.before(row);
-  total.value = Number(total.value) + 1;
-  showFields(row);
-  row.querySelector("[name$=label]").focus();
 }
 
 form.addEventListener("change", (event) => {
@@ -29,6 +17,9 @@ form.addEventListener("input", (event) => {
 });
 form.addEventListener("click", (event) => {
   const button = event.target.closest("[data-add-question]");
-  if (button) addRow(JSON.parse(button.dataset.addQuestion));
+  if (!button) return;
+  const row = addRow(form, JSON.parse(button.dataset.addQuestion));
+  showFields(row);
+  row.querySelector("[name$=label]").focus();
 });
 form.querySelectorAll("[data-question]").forEach(showFields);

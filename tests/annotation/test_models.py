@@ -21,6 +21,7 @@ from annotation.models import (
     Batch,
     BatchMember,
     Candidate,
+    Constitution,
     Draft,
     Guideline,
     Import,
@@ -30,6 +31,8 @@ from annotation.models import (
     Member,
     Message,
     Notification,
+    Opinion,
+    OpinionSet,
     Placement,
     Project,
     Prompt,
@@ -209,6 +212,24 @@ class AppendOnlyTests(PalateTestCase):
         Verdict.objects.create(item=Item.objects.get(), reviewer=self.dana, ranks={})
         Message.objects.create(item=Item.objects.get(), annotator=self.bob, author=self.bob, text="Why?")
         audit.record("rule.changed", project=self.project, actor=self.alice, subject="a rule")
+        constitution = Constitution.objects.create(
+            project=self.project, number=1, principles=[], author=self.alice
+        )
+        opinion_set = OpinionSet.objects.create(
+            project=self.project,
+            number=1,
+            judge="j",
+            mode="choice",
+            constitution=constitution,
+            counts={},
+            path="",
+            sha256="",
+            created_by=self.alice,
+        )
+        first, second = Response.objects.all()[:2]
+        Opinion.objects.create(
+            opinion_set=opinion_set, prompt=first.prompt, first=first, second=second, p=0.6
+        )
 
     ROWS = (
         (Judgment, {"rationale": "I changed my mind"}),
@@ -219,6 +240,9 @@ class AppendOnlyTests(PalateTestCase):
         (Verdict, {"note": "On second thoughts"}),
         (Message, {"text": "Never mind."}),
         (AuditEntry, {"subject": "another rule"}),
+        (Constitution, {"number": 9}),
+        (OpinionSet, {"sha256": "0" * 64}),
+        (Opinion, {"p": 1.0}),
     )
 
     def refused(self, change: Callable[[], object]) -> None:

@@ -30,6 +30,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-questions", "POST"): (LEAD, "lead"),
     ("api-guidelines", "GET"): (ALL, "read"),
     ("api-guidelines", "POST"): (LEAD, "lead"),
+    ("api-constitution", "GET"): (LOOKS, "read"),
+    ("api-constitution", "POST"): (LEAD, "lead"),
     ("api-members", "GET"): (LEAD, "read"),
     ("api-members", "POST"): (LEAD, "lead"),
     ("api-member", "PATCH"): (LEAD, "lead"),
@@ -219,6 +221,7 @@ class PermissionTests(ApiTestCase):
             ("api-project", "PATCH", {"overlap": 2, "slug": "other"}),
             ("api-guidelines", "POST", {"text": "Prefer what is true.", "title": "x"}),
             ("api-questions", "POST", {"questions": [], "title": "x"}),
+            ("api-constitution", "POST", {"principles": [{"key": "k", "compare": "?"}], "title": "x"}),
             ("api-snapshots", "POST", {"comment": "x"}),
             ("api-invitations", "POST", {"role": "annotator", "place": 3}),
             (

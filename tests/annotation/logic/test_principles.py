@@ -3,6 +3,8 @@ from __future__ import annotations
 import unittest
 from typing import Any
 
+import pytest
+
 from annotation.logic.principles import (
     STARTING_PRINCIPLES,
     PrincipleError,
@@ -62,9 +64,9 @@ class PrinciplesTests(unittest.TestCase):
             ),
         ):
             with self.subTest(sentence):
-                with self.assertRaises(PrincipleError) as caught:
+                with pytest.raises(PrincipleError) as caught:
                     read_principles(value)
-                assert sentence in caught.exception.located, caught.exception.located
+                assert sentence in caught.value.located, caught.value.located
 
     def test_the_starting_ones_can_be_saved(self) -> None:
         assert read_principles([one.as_data() for one in STARTING_PRINCIPLES]) == list(STARTING_PRINCIPLES)
