@@ -16,8 +16,7 @@ from annotation.actions import (
 from annotation.logic.principles import read_principles
 from annotation.logic.questions import read_questions
 from annotation.models import Delivery, Judgment, Member, User
-from tests import builders, screens
-from tests.opinions import opinion_set
+from tests import builders, opinions, screens
 from tests.training import round_helpers
 from training.models import Run
 from training.registry.actions import add_model
@@ -65,8 +64,8 @@ def make_world(alice: User, bob: User) -> screens.World:
     for compare in ("Which answer is kinder?", "Which answer is warmer?"):
         principles = read_principles([{"key": "kind", "compare": compare, "comment": COMMENT}])
         constitutions.write_constitution(project=project, principles=principles, author=alice)
+    opinions.opinion_set(project, alice, lambda first, second: 0.3)
     project.members.update(confirmed_guideline=project.guideline)
-    opinion_set(project, alice, lambda first, second: 0.8 if len(first.text) > len(second.text) else 0.3)
     frozen = snapshots.create_snapshot(project=project, creator=alice)
     policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
     run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)

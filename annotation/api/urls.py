@@ -6,6 +6,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from annotation.api import schema  # noqa: F401 - registers its extension
+from annotation.api.ai_feedback import OpinionSetApi, OpinionSetsApi
 from annotation.api.audit import AuditApi
 from annotation.api.batches import BatchApi, BatchesApi, CloseBatchApi
 from annotation.api.constitution import ConstitutionApi
@@ -57,6 +58,8 @@ urlpatterns = [
     path(f"{PROJECT}batches/<int:pk>/close/", CloseBatchApi.as_view(), name="api-batch-close"),
     path(f"{PROJECT}audit/", AuditApi.as_view(), name="api-audit"),
     path(f"{PROJECT}quality/", QualityApi.as_view(), name="api-quality"),
+    path(f"{PROJECT}opinion-sets/", OpinionSetsApi.as_view(), name="api-opinion-sets"),
+    path(f"{PROJECT}opinion-sets/<int:number>/", OpinionSetApi.as_view(), name="api-opinion-set"),
     path(f"{PROJECT}questions/", QuestionsApi.as_view(), name="api-questions"),
     path(f"{PROJECT}constitution/", ConstitutionApi.as_view(), name="api-constitution"),
     path(f"{PROJECT}guidelines/", GuidelinesApi.as_view(), name="api-guidelines"),

@@ -5,23 +5,26 @@ from __future__ import annotations
 from unittest import mock
 
 from annotation.views import deferred
+from tests import opinions
 from tests.analytics import AnalyticsTestCase
 
 HTMX = {"HX-Request": "true"}
 
 
 class LaterTests(AnalyticsTestCase):
-    """The three pages, and a word of each one's figures."""
+    """The pages, and a word of each one's figures."""
 
     def pages(self) -> list[tuple[str, str]]:
         return [
             (self.url("progress"), "Ties per ranking"),
             (self.url("quality"), "Gold accuracy"),
             (self.url("annotator", "bob"), "Within a session"),
+            (self.url("opinion-set", 1), "Weight of an opinion"),
         ]
 
     def test_a_large_project_s_page_comes_at_once_and_asks_for_its_figures(self) -> None:
         self.judged([[1, 2, 3], [3, 2, 1]])
+        opinions.opinion_set(self.project, self.alice, lambda first, second: 0.9)
         self.sign_in(self.dana)
         with mock.patch.object(deferred, "LARGE", 1):
             for url, word in self.pages():
@@ -37,6 +40,7 @@ class LaterTests(AnalyticsTestCase):
 
     def test_a_small_project_s_page_has_them(self) -> None:
         self.judged([[1, 2, 3], [3, 2, 1]])
+        opinions.opinion_set(self.project, self.alice, lambda first, second: 0.9)
         self.sign_in(self.dana)
         with mock.patch.object(deferred, "LARGE", 2):
             for url, word in self.pages():

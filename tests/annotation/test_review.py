@@ -306,9 +306,9 @@ class ItemTests(AnalyticsTestCase):
         item = self.item()
         self.sent(item, self.dana)
         self.sign_in(self.alice)
-        # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; questions; the next to
-        # review, of those on which people differ and of those that are flagged
-        with self.assertNumQueries(14):
+        # user; membership; item, responses; judgments, placements; skips; review flags; verdicts; slots; imported
+        # judgments; opinions; questions; the next to review, of those on which people differ and of those that are flagged
+        with self.assertNumQueries(15):
             self.client.get(self.url("item", item.pk))
 
     def test_a_verdict_takes_nobody_s_turn(self) -> None:

@@ -16,7 +16,7 @@ from annotation.actions import batches, invitations, rules, snapshots, uploads, 
 from annotation.analytics.item_search import Search
 from annotation.models import Delivery, Snapshot
 from config.urls import urlpatterns
-from tests import builders
+from tests import builders, opinions
 from tests.annotation.api.base import ApiTestCase
 
 LEAD, LOOKS, ALL = "lead", "lead reviewer", "lead reviewer annotator"
@@ -51,6 +51,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-batch", "PATCH"): (LEAD, "lead"),
     ("api-batch-close", "POST"): (LEAD, "lead"),
     ("api-quality", "GET"): (LOOKS, "read"),
+    ("api-opinion-sets", "GET"): (LOOKS, "read"),
+    ("api-opinion-set", "GET"): (LOOKS, "read"),
     ("api-prompts", "GET"): (LOOKS, "read"),
     ("api-prompts", "POST"): (LEAD, "lead"),
     ("api-imports", "GET"): (LEAD, "read"),
@@ -143,6 +145,7 @@ class PermissionTests(ApiTestCase):
         )
         self.delivery = Delivery.objects.create(webhook=self.webhook, event="snapshot.frozen", body={})
         self.eve = builders.join(self.project, builders.user("eve"), "annotator")
+        opinions.opinion_set(self.project, self.alice, lambda first, second: 0.7)
         self.upload = uploads.save_upload(
             project=self.project, name="x.jsonl", file=BytesIO(b'{"prompt": "x"}'), creator=self.alice
         )
