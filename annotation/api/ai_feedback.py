@@ -46,7 +46,9 @@ class OpinionSetPage(Page):
 
 
 class RatioOut(IntervalOut):
-    high = serializers.SerializerMethodField(help_text="null: unbounded, from the pairs of a single prompt.")
+    high = serializers.SerializerMethodField(  # type: ignore[assignment]
+        help_text="null: unbounded, from the pairs of a single prompt."
+    )
 
     def get_high(self, interval: Any) -> float | None:
         return interval.high if interval.high != float("inf") else None
