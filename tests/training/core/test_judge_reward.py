@@ -1,4 +1,4 @@
-"""A judge as the reward of the kinds that sample: its scores, its tokens, what is refused, and what a policy learns from it."""
+"""A judge as the reward of the kinds that sample: its scores, its tokenizer, refusals, and what a policy learns from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from tests.training.core import tastes
 from tests.training.core.conftest import sentence
-from tests.training.core.test_judge import logprob
+from tests.training.core.test_word_logprobs import logprob
 from training.configs import GRPOConfig
 from training.core.data import RolloutPrompt
 from training.core.errors import BadInput

@@ -76,7 +76,7 @@ def test_a_run_that_was_killed_or_stopped_ends_with_the_same_bytes(
     models: Path, tmp_path: Path, mode: str, *, gently: bool
 ):
     principles = [tastes.PRINCIPLE | WRITTEN]
-    config = {"mode": mode, "min_gain": 0.0, "sample_tokens": 300, "max_new_tokens": 24}
+    config = {"mode": mode, "min_gain": 0.0, "sample_tokens": 64, "max_new_tokens": 24}
     for name in ("whole", "again"):
         job(tmp_path / name, models, principles=principles, config=config)
     do_here(tmp_path / "whole")
