@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from django.http import Http404
@@ -16,6 +17,7 @@ from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.quality import IntervalOut
 from annotation.api.view import ApiView
+from annotation.logic.agreement import Interval
 from annotation.models import OpinionSet
 
 
@@ -45,13 +47,14 @@ class OpinionSetPage(Page):
     results = OpinionSetOut(many=True)
 
 
-class RatioOut(IntervalOut):
-    high = serializers.SerializerMethodField(  # type: ignore[assignment]
-        help_text="null: unbounded, from the pairs of a single prompt."
-    )
+class RatioOut(serializers.Serializer[Any]):
+    value = serializers.FloatField()
+    low = serializers.FloatField(help_text="Of the 95% interval.")
+    high = serializers.SerializerMethodField(help_text="null: unbounded, from the pairs of a single prompt.")
+    n = serializers.IntegerField(help_text="Pairs.")
 
-    def get_high(self, interval: Any) -> float | None:
-        return interval.high if interval.high != float("inf") else None
+    def get_high(self, interval: Interval) -> float | None:
+        return interval.high if isfinite(interval.high) else None
 
 
 class ComparisonOut(serializers.Serializer[Any]):
