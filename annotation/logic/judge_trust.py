@@ -12,9 +12,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import exp, log, sqrt
-from statistics import fmean
+from statistics import NormalDist, fmean
 
-from annotation.logic.agreement import Interval, Tally, wilson
+from annotation.logic.agreement import Z_95, Interval, Tally, wilson
 
 MIN_RATIO = 0.85
 """Least share of people's own agreement that the judge's agreement with them must reach, at the lower end of the interval."""
@@ -28,6 +28,7 @@ FOLDS = 5
 BINS = 10
 MIN_CASCADE_PAIRS = 30
 CASCADE_THRESHOLDS = tuple(step / 20 for step in range(10))
+CASCADE_Z = NormalDist().inv_cdf(1 - 0.05 / 2 / len(CASCADE_THRESHOLDS))
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,24 @@ def preference(p: float) -> float:
 # --- agreement ------------------------------------------------------------------------------------------------
 
 
-def agreement(pairs: Iterable[JudgedPair], of: Callable[[JudgedPair], float]) -> Interval | None:
+def agreement(
+    pairs: Iterable[JudgedPair], of: Callable[[JudgedPair], float], *, z: float = Z_95
+) -> Interval | None:
     """The mean of a share over pairs, with Wilson's interval (1927) on the effective number of pairs, which accounts for the
     likeness of pairs of one prompt (Kish 1965, section 5.4). None without pairs."""
     clusters = _by_prompt((pair.prompt, (of(pair), 1.0)) for pair in pairs)
-    return Tally(
+    tally = Tally(
         sum(same for same, _ in clusters),
         sum(n for _, n in clusters),
         len(clusters),
         sum(same * same for same, _ in clusters),
         sum(same * n for same, n in clusters),
         sum(n * n for _, n in clusters),
-    ).share
+    )
+    if tally.pairs == 0:
+        return None
+    share, n = tally.same / tally.pairs, tally.effective
+    return Interval(share, *wilson(share * n, n, z), int(tally.pairs))
 
 
 @dataclass(frozen=True)
@@ -334,7 +341,8 @@ def _preference(pairs: Sequence[tuple[JudgedPair, int]], seed: int) -> Preferenc
 
 @dataclass(frozen=True)
 class Cascade:
-    """Where opinions can stand in for judgments: pairs with |p' - 1/2| of at least `threshold`, which are `share` of all."""
+    """Where opinions can stand in for judgments: pairs with |p' - 1/2| of at least `threshold`, which are `share` of all. The
+    intervals are of 99.5%."""
 
     threshold: float
     share: float
@@ -346,20 +354,18 @@ def cascade(pairs: Iterable[JudgedPair], scale: float) -> Cascade | None:
     """The lowest threshold above which the judge agrees with people no less than they agree with each other on the same
     pairs: the lower bound of the one is not below the other. None if there is none.
 
-    Thresholds are tried from the highest with 30 pairs down, 0.45, 0.40, …, 0, to the first that fails: such a sequence of
-    tests needs no correction for their number (Maurer et al. 1995, "a priori ordered hypotheses").
+    Thresholds are 0, 0.05, …, 0.45, each with 30 pairs or more. As several are tried, each bound is that of a 99.5% interval
+    (Bonferroni).
     """
     overlap = [
         (abs(recalibrated(pair.p, scale) - 0.5), pair) for pair in pairs if pair.votes > 1 and scale > 0
     ]
-    best = None
-    for threshold in reversed(CASCADE_THRESHOLDS):
+    for threshold in CASCADE_THRESHOLDS:
         above = [pair for confidence, pair in overlap if confidence >= threshold]
         if len(above) < MIN_CASCADE_PAIRS:
-            continue
-        judge = agreement(above, lambda pair: pair.judge_agreement)
-        people = agreement(above, lambda pair: pair.people_agreement)
-        if judge is None or people is None or judge.low < people.value:
             break
-        best = Cascade(threshold, len(above) / len(overlap), judge, people)
-    return best
+        judge = agreement(above, lambda pair: pair.judge_agreement, z=CASCADE_Z)
+        people = agreement(above, lambda pair: pair.people_agreement, z=CASCADE_Z)
+        if judge and people and judge.low >= people.value:
+            return Cascade(threshold, len(above) / len(overlap), judge, people)
+    return None

@@ -50,7 +50,7 @@ def opinion_set(request: HtmxRequest, slug: str, number: int) -> HttpResponse:
         "calibration_chart": calibration_chart(bins),
         "min_ratio": judge_trust.MIN_RATIO,
         "min_swap_consistency": judge_trust.MIN_SWAP_CONSISTENCY,
-        "max_excess_length": judge_trust.MAX_EXCESS_LENGTH_PREFERENCE,
+        "max_excess_length_points": round(100 * judge_trust.MAX_EXCESS_LENGTH_PREFERENCE),
     }
     template = "annotation/opinion_set.html#figures" if request.htmx else "annotation/opinion_set.html"
     return render(request, template, context)
