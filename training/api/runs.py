@@ -152,6 +152,11 @@ class FineTuningInputs(TextInputs):
         required=False, help_text="The id of a revision run, whose answers are learned in place of a file."
     )
 
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if not {"data", "revisions"} & attrs.keys():
+            raise ValidationError({"data": ["One of data and revisions is required."]})
+        return attrs
+
 
 INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.PRETRAIN: TextInputs,
