@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from annotation.analytics.ai_feedback import trust_report
 from django.utils.translation import gettext as _
 
+from annotation.analytics.ai_feedback import trust_report
 from annotation.models import Constitution, OpinionSet, Project
 from training.errors import RunError
 from training.models import Run

@@ -10,11 +10,11 @@ from itertools import chain, combinations, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from annotation.actions.opinions import read_opinion_groups
-from annotation.logic.judge_trust import recalibrated
 from django.conf import settings
 from django.db.models import Exists, OuterRef
 
+from annotation.actions.opinions import read_opinion_groups
+from annotation.logic.judge_trust import recalibrated
 from annotation.logic.splits import digest
 from annotation.models import Candidate, Item, Judgment, Prompt
 from training.models import Run

@@ -10,13 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from annotation.actions.opinions import JudgedGroup, store_opinions
 from django.conf import settings
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from annotation.actions import queue
 from annotation.actions.import_rows import SampledResponse, add_responses
+from annotation.actions.opinions import JudgedGroup, store_opinions
 from annotation.models import Author, Response
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model

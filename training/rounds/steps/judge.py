@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from annotation.analytics.ai_feedback import trust_report
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotation.analytics.ai_feedback import trust_report
 from annotation.logic import judge_trust
 from annotation.models import User
 from training.models import Round, Run
