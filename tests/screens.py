@@ -168,7 +168,15 @@ NO_PAGES = {
     # parts of pages
     *("work-draft", "work-ahead", "work-renew", "work-preview", "markdown-preview", "import-list"),
     *("work-source", "my-judgment-source", "item-source"),
-    *("project-loop", "run-live", "rounds-live", "round-live", "snapshot-difference", "playground-answers"),
+    *(
+        "opinion-set-runs",
+        "project-loop",
+        "run-live",
+        "rounds-live",
+        "round-live",
+        "snapshot-difference",
+        "playground-answers",
+    ),
     "webhook-log",
     # files
     *(

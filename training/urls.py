@@ -13,6 +13,7 @@ urlpatterns = [
     path("p/<slug:slug>/runs/<int:pk>/live/", runs.run_live, name="run-live"),
     path("p/<slug:slug>/runs/<int:pk>/cancel/", runs.run_cancel, name="run-cancel"),
     path("p/<slug:slug>/runs/<int:pk>/resume/", runs.run_resume, name="run-resume"),
+    path("p/<slug:slug>/ai-feedback/<int:number>/runs/", runs.opinion_set_runs, name="opinion-set-runs"),
     path("p/<slug:slug>/rounds/", rounds.rounds_page, name="rounds"),
     path("p/<slug:slug>/rounds/live/", rounds.rounds_live, name="rounds-live"),
     path("p/<slug:slug>/rounds/new/", rounds.round_new, name="round-new"),

@@ -29,7 +29,7 @@ from annotation.logic.judge_trust import (
     ReliabilityBin,
 )
 from annotation.logic.prediction_powered import PoweredRate, prediction_powered
-from annotation.models import OpinionSet, Prompt
+from annotation.models import OpinionSet, Project, Prompt
 from annotation.models.judgments import is_current
 
 MAX_DISAGREEMENTS = 20
@@ -169,11 +169,14 @@ class Trust:
     def sentence(self) -> str:
         """Whether it counts, and why."""
         if not self.has_pairs:
-            return _("It does not count: people have not judged any held-out answers that it compared.")
+            return _(
+                "How far it agrees with people is unknown: they have not judged any held-out answers that it compared. Its"
+                " opinions count only where a lead gives them a weight, or starts a round that uses them unmeasured."
+            )
         if (comparison := self.comparison) is None:
             return _(
-                "It does not count: no two people have judged the same held-out answers that it compared, so people's own"
-                " agreement is unknown."
+                "How far it agrees with people is unknown: no two people have judged the same held-out answers that it compared."
+                " Its opinions count only where a lead gives them a weight, or starts a round that uses them unmeasured."
             )
         values = {
             "judge": f"{comparison.judge.value:.0%}",
@@ -323,6 +326,12 @@ def trust_report(opinion_set: OpinionSet, *, held_out_only: bool = True, seed: i
         win_rates=_win_rates(opinion_set, held_out_only),
         disagreements=_disagreements([(item, pair) for _set, item, pair in rows]),
     )
+
+
+def cached_summaries(project: Project, opinion_sets: Sequence[OpinionSet]) -> list[SetSummary]:
+    """The same for pages, which may show some that are minutes old where it takes long."""
+    keys = ",".join(str(row.pk) for row in opinion_sets)
+    return cached(project, NO_FILTERS, "trust-summaries", keys, count=lambda: summaries(opinion_sets))
 
 
 def cached_trust_report(opinion_set: OpinionSet) -> TrustReport:

@@ -21,7 +21,7 @@ MIN_RATIO = 0.85
 MIN_SWAP_CONSISTENCY = 0.8
 MAX_EXCESS_LENGTH_PREFERENCE = 0.1
 RESAMPLES = 1000
-MAX_CLUSTERS = 500
+MAX_CLUSTERS = 200
 EPSILON = 1e-6
 """Probabilities of 0 and 1 are taken for this and 1 minus this."""
 FOLDS = 5
@@ -128,32 +128,41 @@ def compare_with_people(pairs: Iterable[JudgedPair], *, seed: int = 0) -> Compar
         (pair.prompt, (pair.judge_agreement, pair.people_agreement, 1.0)) for pair in overlap
     )
     n = len(overlap)
-    judge_bounds = bootstrap(clusters, lambda same, _, pairs: same / pairs, seed=seed) or (0.0, 1.0)
+    judge_bounds, ratio_bounds = bootstrap(
+        clusters,
+        lambda same, _, pairs: same / pairs,
+        lambda same, own, _: same / own if own else None,
+        seed=seed,
+    )
     ratio = None
     if people.value > 0:
-        bounds = bootstrap(clusters, lambda same, own, _: same / own if own else None, seed=seed)
-        ratio = Interval(judge.value / people.value, *(bounds or (0.0, float("inf"))), n)
-    return Comparison(judge, Interval(judge.value, *judge_bounds, n), people, ratio, n, len(clusters))
+        ratio = Interval(judge.value / people.value, *(ratio_bounds or (0.0, float("inf"))), n)
+    judge_bootstrap = Interval(judge.value, *(judge_bounds or (0.0, 1.0)), n)
+    return Comparison(judge, judge_bootstrap, people, ratio, n, len(clusters))
 
 
 def bootstrap(
-    clusters: Sequence[tuple[float, ...]], statistic: Callable[..., float | None], *, seed: int = 0
-) -> tuple[float, float] | None:
-    """The 95% percentile interval of a statistic of sums, by a bootstrap over clusters (Efron and Tibshirani 1993, chapter
-    13); None with fewer than two clusters.
+    clusters: Sequence[tuple[float, ...]], *statistics: Callable[..., float | None], seed: int = 0
+) -> list[tuple[float, float] | None]:
+    """The 95% percentile intervals of statistics of sums, by one bootstrap over clusters (Efron and Tibshirani 1993, chapter
+    13); None for each with fewer than two clusters.
 
     Args:
-        clusters: sums of each prompt. Of more than 500, random groups of them are drawn instead, which takes no longer and
-            gives the same interval.
-        statistic: of the total sums; None where it is undefined.
+        clusters: sums of each prompt. Of more than 200, random groups of them are drawn instead, which takes no longer and
+            gives nearly the same intervals.
+        statistics: of the total sums; None where one is undefined.
     """
     rng = random.Random(seed)  # noqa: S311 - no secret
     if len(clusters) > MAX_CLUSTERS:
         shuffled = rng.sample(clusters, len(clusters))
         clusters = [_sums(shuffled[start::MAX_CLUSTERS]) for start in range(MAX_CLUSTERS)]
     if len(clusters) < 2:
-        return None
-    drawn = (statistic(*_sums(rng.choices(clusters, k=len(clusters)))) for _ in range(RESAMPLES))
+        return [None] * len(statistics)
+    resamples = [_sums(rng.choices(clusters, k=len(clusters))) for _ in range(RESAMPLES)]
+    return [_percentile_interval([statistic(*sums) for sums in resamples]) for statistic in statistics]
+
+
+def _percentile_interval(drawn: Iterable[float | None]) -> tuple[float, float] | None:
     values = sorted(value for value in drawn if value is not None)
     if not values:
         return None
@@ -331,9 +340,9 @@ def _preference(pairs: Sequence[tuple[JudgedPair, int]], seed: int) -> Preferenc
     clusters = _by_prompt(
         (pair.prompt, (j - p, 1.0)) for (pair, _), j, p in zip(pairs, judge, people, strict=True)
     )
-    bounds = bootstrap(clusters, lambda difference, n: difference / n, seed=seed) or (-1.0, 1.0)
+    (bounds,) = bootstrap(clusters, lambda difference, n: difference / n, seed=seed)
     judges, peoples = fmean(judge), fmean(people)
-    return Preference(judges, peoples, Interval(judges - peoples, *bounds, len(pairs)))
+    return Preference(judges, peoples, Interval(judges - peoples, *(bounds or (-1.0, 1.0)), len(pairs)))
 
 
 # --- opinions in place of judgments ----------------------------------------------------------------------------

@@ -7,12 +7,12 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
-from annotation.analytics.ai_feedback import cached_trust_report, summaries
+from annotation.analytics.ai_feedback import cached_summaries, cached_trust_report
 from annotation.logic import judge_trust
 from annotation.views import HtmxRequest
 from annotation.views.calibration_chart import calibration_chart
@@ -23,12 +23,17 @@ PAGE = 20
 
 @login_required
 @require_GET
-def ai_feedback(request: HttpRequest, slug: str) -> HttpResponse:
+def ai_feedback(request: HtmxRequest, slug: str) -> HttpResponse:
+    """The page; for htmx only its table, where it was deferred."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    context: dict[str, Any] = {"me": me, "project": me.project}
+    if is_deferred(request, me.project):
+        return render(request, "annotation/ai_feedback.html", context | {"deferred": True})
     opinion_sets = me.project.opinion_sets.select_related("constitution")
     page = Paginator(opinion_sets, PAGE).get_page(request.GET.get("page"))
-    context = {"me": me, "project": me.project, "page": page, "summaries": summaries(list(page))}
-    return render(request, "annotation/ai_feedback.html", context)
+    context |= {"page": page, "summaries": cached_summaries(me.project, list(page))}
+    template = "annotation/ai_feedback.html#sets" if request.htmx else "annotation/ai_feedback.html"
+    return render(request, template, context)
 
 
 @login_required

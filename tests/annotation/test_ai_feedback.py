@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from unittest.mock import patch
 
 from django.db import connection
 
@@ -259,7 +260,7 @@ class VerdictTests(OpinionTestCase):
     def test_without_judgments_it_says_so(self) -> None:
         self.more_items(1)
         report = trust_report(self.opinion_set())
-        assert "people have not judged" in report.trust.sentence
+        assert "have not judged" in report.trust.sentence
         assert (report.agreement, report.ece, report.weight) == (None, None, 0)
 
 
@@ -296,6 +297,27 @@ class PageTests(OpinionTestCase):
         self.assertContains(page, "does not count")
         self.assertContains(page, self.url("opinion-set", 2))
         self.assertContains(page, "12,200")
+
+    def test_in_a_large_project_the_table_comes_by_itself(self) -> None:
+        self.ranked(([1, 2, 3], [1, 2, 3]))
+        self.opinion_set(AB=0.9)
+        self.sign_in(self.dana)
+        with patch("annotation.views.deferred.LARGE", 1):
+            page = self.client.get(self.url("ai-feedback"))
+            self.assertContains(page, "Computing statistics")
+            self.assertNotContains(page, self.url("opinion-set", 1))
+            part = self.client.get(self.url("ai-feedback"), headers={"HX-Request": "true"})
+        self.assertContains(part, self.url("opinion-set", 1))
+        self.assertNotContains(part, "<html")
+
+    def test_a_judge_that_nobody_measured_is_called_that(self) -> None:
+        self.more_items(1)
+        self.opinion_set()
+        self.sign_in(self.dana)
+        self.assertContains(self.client.get(self.url("ai-feedback")), "not measured")
+        page = self.client.get(self.url("opinion-set", 1))
+        self.assertContains(page, "How far it agrees with people is unknown")
+        self.assertNotContains(page, "It does not count")
 
     def test_the_page_of_a_set_says_whether_it_counts_and_where_it_is_wrong(self) -> None:
         (item,) = self.ranked(([1, 2, 3], [1, 2, 3]))
@@ -337,8 +359,8 @@ class PageTests(OpinionTestCase):
         for _ in range(4):
             self.opinion_set(AB=0.1)
         self.sign_in(self.alice)
-        # user; membership; number of sets; sets; pairs; swaps
-        with self.assertNumQueries(6):
+        # user; membership; whether the project is large; number of sets; sets; pairs; swaps
+        with self.assertNumQueries(7):
             self.client.get(self.url("ai-feedback"))
         # user; membership; the set; whether the project is large; pairs, swaps, win rates, prompts
         with self.assertNumQueries(8):

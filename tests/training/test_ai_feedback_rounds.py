@@ -14,11 +14,16 @@ from annotation.models import Judgment
 from tests import builders
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import TINY, finish_runs, play, project_with_policy, reload
+from training.configs import ConfigError
 from training.errors import RunError
 from training.models import Round, Run
 from training.rounds import transitions
+from training.rounds.item_sampling import AnswerSets
+from training.rounds.loops import save_loop
 from training.rounds.plan import round_context
-from training.rounds.steps.ai_feedback import judge_model
+from training.rounds.settings import settings_from
+from training.rounds.steps.ai_feedback import judge_model, judge_run, unsure_shares
+from training.rounds.steps.new_items import NewAnswers, SendNewAnswers
 
 PRINCIPLES = [
     {
@@ -166,11 +171,80 @@ class TestConstitutionalAI(AIRoundTestCase):
         assert self.policy_project.items.count() == before
 
 
+class TestTheCascade(AIRoundTestCase):
+    def cascade(self, threshold: float | None) -> Round:
+        """The next round, which collects, after one that sent new answers to annotators by the cascade."""
+        round = self.judged_round(
+            "mixed", ai_prompts=0, strategy="cascade", budget=20, control_share=0.0, judgments=10
+        )
+        round.report["ai"] |= {"threshold": threshold}
+        round.save()
+        round = play(round, until="promotion")
+        transitions.decide(round, self.alice, Round.Decision.PROMOTED, "better")
+        return play(reload(round), until="nowhere")
+
+    def test_annotators_rarely_get_what_the_judge_is_sure_of(self) -> None:
+        round = self.cascade(0.0)
+        run = round.run_of("score-judge")
+        assert run is not None
+        assert run.output_opinion_set is not None
+        assert set(unsure_shares(round).values()) == {0.0}
+        answers = AnswerSets(round.loop.project, NewAnswers().runs(round, round.loop.project), [])
+        assert set(SendNewAnswers().weights(round, answers).values()) == {0.1}
+        round.report["ai"] |= {"threshold": 0.5}
+        assert set(SendNewAnswers().weights(round, answers).values()) == {1.0}
+
+    def test_the_next_round_does_not_ask_again(self) -> None:
+        before = self.cascade(0.0)
+        asked = before.run_of("score-judge")
+        builders.judgment(self.policy_project, self.bob)
+        round = play(transitions.start_round(loop=before.loop, creator=self.alice), until="collect")
+        round = play(transitions.skip_waiting(round, self.alice), until="rewards")
+        assert round.run_of("judge") is None
+        assert judge_run(round) == asked
+        write_constitution(
+            project=self.policy_project,
+            principles=read_principles([PRINCIPLES[0] | {"key": "other"}]),
+            author=self.alice,
+        )
+        assert judge_run(round) is None
+
+    def test_without_a_threshold_nobody_is_asked_and_the_draw_is_random(self) -> None:
+        round = self.cascade(None)
+        assert round.run_of("score-judge") is None
+        answers = AnswerSets(round.loop.project, NewAnswers().runs(round, round.loop.project), [])
+        assert set(SendNewAnswers().weights(round, answers).values()) == {1.0}
+        assert round.report["asked"] > 0
+
+    def test_it_needs_a_recipe_that_learns_from_people_and_ai(self) -> None:
+        for recipe in ("dpo", "rlaif", "cai"):
+            with pytest.raises(ConfigError, match="people and an AI judge"):
+                settings_from({"strategy": "cascade"}, recipe)
+
+
 class TestWhatARoundNeeds(AIRoundTestCase):
     def test_a_judge_that_is_no_policy_of_the_project_fails_with_its_name(self) -> None:
         round = Round(loop=self.make_loop("mixed"), options={"judge": "nobody"}, recipe="mixed")
         with pytest.raises(RunError, match="nobody"):
             judge_model(round)
+
+    def test_a_loop_is_not_saved_with_such_a_judge(self) -> None:
+        loop = self.make_loop("mixed")
+        with pytest.raises(RunError, match="nobody"):
+            save_loop(
+                project=self.policy_project,
+                creator=self.alice,
+                loop=loop,
+                recipe="mixed",
+                options={"judge": "nobody"},
+            )
+        save_loop(
+            project=self.policy_project,
+            creator=self.alice,
+            loop=loop,
+            recipe="dpo",
+            options={"judge": "nobody"},
+        )
 
     def test_the_judge_alone_answers_more_prompts(self) -> None:
         loop = self.make_loop("mixed", options={"ai_prompts": 7})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.urls import reverse
 
 from annotation.actions.constitutions import write_constitution
 from annotation.actions.snapshots import create_snapshot
@@ -136,6 +137,29 @@ class TestARunThatLearnsFromOpinions(AIRunTestCase):
         assert self.opinions.sha256 in card
         assert "of weight 0.50" in card
         assert self.snapshot.sha256 not in card
+
+    def test_the_page_of_the_set_lists_it_with_its_weight(self) -> None:
+        url = reverse("opinion-set-runs", args=[self.policy_project.slug, self.opinions.number])
+        self.client.force_login(self.alice)
+        self.assertContains(self.client.get(url), "No run has learned from them.")
+        run = self.learn()
+        self.assertContains(self.client.get(url), reverse("run", args=[self.policy_project.slug, run.pk]))
+        self.assertContains(self.client.get(url), "weight 0.50")
+        set_url = reverse("opinion-set", args=[self.policy_project.slug, self.opinions.number])
+        self.assertContains(self.client.get(set_url), f'hx-get="{url}"')
+
+    def test_only_leads_and_reviewers_of_the_project_see_that_list(self) -> None:
+        url = reverse("opinion-set-runs", args=[self.policy_project.slug, self.opinions.number])
+        assert self.client.get(url).status_code == 302
+        builders.join(self.policy_project, self.bob, "annotator")
+        for user, status in ((self.bob, 403), (self.charlie, 404)):
+            self.client.force_login(user)
+            assert self.client.get(url).status_code == status
+        self.client.force_login(self.alice)
+        missing = reverse("opinion-set-runs", args=[self.policy_project.slug, 99])
+        assert self.client.get(missing).status_code == 404
+        elsewhere = reverse("opinion-set-runs", args=[self.other.slug, self.opinions.number])
+        assert self.client.get(elsewhere).status_code == 404
 
     def test_the_form_offers_them_beside_people_s_judgments(self) -> None:
         assert "opinion_set" in RunForm(self.policy_project, "reward").fields

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext as _
 
 from annotation.models import Project, Prompt, Response
+from training.errors import RunError
 from training.models import ModelVersion, Round, Run
 
 
@@ -69,3 +71,17 @@ def shared_prompts(first: ModelVersion, second: ModelVersion) -> Any:
         .distinct()
         .order_by("pk")
     )
+
+
+def policy_named(field: str, project: Project, name: str) -> ModelVersion:
+    """A policy of the project by its name, which the setting `field` has.
+
+    Raises:
+        RunError: it has none of that name.
+    """
+    policies = ModelVersion.objects.filter(project=project, kind=ModelVersion.Kind.POLICY)
+    policy = policies.filter(name=name).first()
+    if policy is None:
+        text = _("This project has no policy called %(name)s.")
+        raise RunError(field, text % {"name": repr(name)})
+    return policy

@@ -28,6 +28,7 @@ CHOICE_LABELS = {
     "start": gettext_lazy("starting policy"),
     "uncertain": gettext_lazy("most uncertain"),
     "disagreement": gettext_lazy("most disagreement between two reward models"),
+    "cascade": gettext_lazy("those of which the AI judge is not sure"),
     "uniform": gettext_lazy("random"),
     "all": gettext_lazy("all judgments"),
     "new": gettext_lazy("new judgments only"),

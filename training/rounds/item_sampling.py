@@ -66,10 +66,14 @@ def safety_prompts_to_answer(round: Round) -> list[int]:
 
 
 def draw_items(
-    round: Round, answers: AnswerSets, counts: Mapping[str, int], rng: random.Random
+    round: Round,
+    answers: AnswerSets,
+    counts: Mapping[str, int],
+    weights: Mapping[int, float],
+    rng: random.Random,
 ) -> list[ItemSpec]:
     """Items of the loop's project, in random order: `counts` of each split. Held-out prompts measure the models, so they
-    are drawn uniformly; training prompts by the strategy. Prompts that are the AI judge's alone get none."""
+    are drawn uniformly; training prompts by their weights. Prompts that are the AI judge's alone get none."""
     settings, project = settings_of(round), round.loop.project
     prompts = Prompt.objects.filter(pk__in=answers.prompts)
     if RECIPES[round.recipe].ai_judges_safety:
@@ -77,16 +81,15 @@ def draw_items(
     split_of = dict(prompts.values_list("pk", "split"))
     items = []
     for split, count in counts.items():
-        strategy = settings.strategy if split == Prompt.Split.TRAIN else "uniform"
-        weights = {
-            prompt: active_learning.weight(strategy, answers.scores_of(prompt))
+        of_split = {
+            prompt: weights[prompt] if split == Prompt.Split.TRAIN else 1.0
             for prompt in answers.prompts
             if split_of.get(prompt) == split
         }
         total = project.prompts.filter(split=split).count()
-        if weights:
-            drawn = active_learning.draw(weights, count, control_share=settings.control_share, rng=rng)
-            items += [answers.item(draw, len(weights) / total, settings, rng) for draw in drawn]
+        if of_split:
+            drawn = active_learning.draw(of_split, count, control_share=settings.control_share, rng=rng)
+            items += [answers.item(draw, len(of_split) / total, settings, rng) for draw in drawn]
     rng.shuffle(items)
     return items
 

@@ -13,8 +13,9 @@ from annotation.models import Project, User
 from training.errors import RunError
 from training.models import Loop, ModelVersion
 from training.registry.actions import current_model
+from training.registry.queries import policy_named
 from training.rounds import run_configs
-from training.rounds.recipes import RECIPES
+from training.rounds.recipes import RECIPES, asks_judge
 from training.rounds.settings import settings_from
 
 
@@ -40,11 +41,13 @@ def save_loop(
         configs: settings of its runs, by kind of run; `*` for all kinds.
 
     Raises:
-        RunError: the project has no policy, or the name is taken.
+        RunError: the project has no policy, or none that is called as its AI judge, or the loop's name is taken.
         ConfigError: a setting is unknown or out of its bounds; a `ConfigsError` for a setting of its runs.
     """
-    settings_from(options, recipe)
+    settings = settings_from(options, recipe)
     run_configs.check(configs or {}, RECIPES[recipe].stages)
+    if settings.judge and asks_judge(recipe):
+        policy_named("judge", project, settings.judge)
     if loop is None:
         loop = Loop(project=project, created_by=creator, first_policy=required_policy(project))
     loop.name = name or loop.name or RECIPES[recipe].title

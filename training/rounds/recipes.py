@@ -102,6 +102,11 @@ class Recipe:
         return bool(uses - {"", "with"})
 
     @property
+    def shares_with_ai(self) -> bool:
+        """Whether people and the judge may compare answers to any prompt, and both are learned from."""
+        return any(stage.ai == "with" for stage in self.stages_of(Improve)) and not self.ai_judges_safety
+
+    @property
     def ai_judges_safety(self) -> bool:
         """Whether the judge alone compares answers to prompts with the safety tag."""
         return any(stage.only_safety for stage in self.stages_of(Judge))

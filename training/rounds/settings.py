@@ -47,9 +47,10 @@ class RoundSettings:
         _("Sampling strategy"),
         _(
             "Which prompts are sent to annotators: those whose answers the reward model can hardly tell apart; those on which it"
-            " and the second reward model disagree; or any."
+            " and the second reward model disagree; in the recipe with people and AI, those of which the AI judge is not sure;"
+            " or any."
         ),
-        choices=("uncertain", "disagreement", "uniform"),
+        choices=("uncertain", "disagreement", "cascade", "uniform"),
     )
     control_share: float = setting(
         0.25,
@@ -323,4 +324,6 @@ def settings_from(values: Mapping[str, Any], recipe: str = "") -> RoundSettings:
         raise ConfigError("start", _("the base model needs a recipe that trains on demonstrations."))
     if settings.ai_prompts and recipe and not asks_judge(recipe):
         raise ConfigError("ai_prompts", _("is for recipes with an AI judge."))
+    if settings.strategy == "cascade" and recipe and not RECIPES[recipe].shares_with_ai:
+        raise ConfigError("strategy", _("a cascade needs a recipe that learns from people and an AI judge."))
     return settings

@@ -275,3 +275,18 @@ def _as_text(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value):,}"
     return str(value).replace("_", "-")
+
+
+@login_required
+@require_GET
+def opinion_set_runs(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """The part of an opinion set's page that says which runs made it and learned from it."""
+    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
+    opinion_set = get_object_or_404(me.project.opinion_sets, number=number)
+    runs = Run.objects.filter(project=me.project).select_related("round__loop")
+    context = {
+        "project": me.project,
+        "made_by": runs.filter(output_opinion_set=opinion_set).first(),
+        "learned_from": runs.filter(opinion_set=opinion_set),
+    }
+    return render(request, "training/opinion_set_runs.html", context)

@@ -95,7 +95,9 @@ def test_a_lead_who_obeys_keeps_the_first_policy_where_a_gate_fails(
     small: None, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options = run_settings.options
-    monkeypatch.setattr(run_settings, "options", lambda **values: options(**values) | {"min_accuracy": 1.0})
+    monkeypatch.setattr(
+        run_settings, "options", lambda *args, **values: options(*args, **values) | {"min_accuracy": 1.0}
+    )
     result = play(capsys)
     (first,) = result["rounds"]
     assert (first["promoted"], first["overruled"]) == (False, False)

@@ -14,7 +14,7 @@ from training.models import Round, Run
 from training.rounds.gates import Gate, ai_agreement_gate
 from training.rounds.recipes import RECIPES, Judge, Revise
 from training.rounds.settings import settings_of
-from training.rounds.steps.ai_feedback import judge_model
+from training.rounds.steps.ai_feedback import cascade_run, judge_model, judge_run
 from training.rounds.steps.base import PlannedPart, RoundContext, RunArguments, RunStep, planned_part
 from training.rounds.steps.gate_steps import GateStep
 from training.rounds.steps.improve import starting_policy
@@ -37,7 +37,9 @@ class AskJudge(RunStep):
     def part_label(self, part: PlannedPart) -> str:
         return _("AI judge")
 
-    def run_arguments(self, round: Round, part: str) -> RunArguments:
+    def run_arguments(self, round: Round, part: str) -> RunArguments | None:
+        if cascade_run(round) and not FirstAnswers().runs(round, round.loop.project):
+            return None
         inputs: dict[str, Any] = {}
         if runs := _answer_runs(round):
             inputs["answers"] = [run.pk for run in runs]
@@ -71,17 +73,19 @@ class JudgeGate(GateStep):
         return bool(context.recipe.stages_of(Judge))
 
     def evaluate(self, round: Round) -> list[Gate]:
-        run = round.run_of("judge")
+        run = judge_run(round)
         if run is None or run.output_opinion_set is None:
             return []
         report = trust_report(run.output_opinion_set)
         comparison = report.trust.comparison
         gate = ai_agreement_gate(comparison, settings_of(round), holds=RECIPES[round.recipe].needs_ai)
-        use = {"scale": 1.0, "weight": 1.0}  # what cannot be measured counts as it is: a lead answers for it
+        # what cannot be measured counts as it is: a lead answers for it
+        use: dict[str, float | None] = {"scale": 1.0, "weight": 1.0}
         if not gate.passed:
             use["weight"] = 0.0
         elif comparison is not None:
             use = {"scale": report.scale, "weight": judge_trust.weight(comparison.judge.low)}
+            use["threshold"] = report.cascade.threshold if report.cascade else None
         round.report |= {"ai": {"opinion_set": run.output_opinion_set.number} | use}
         return [gate]
 

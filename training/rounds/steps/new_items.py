@@ -14,6 +14,7 @@ from django.utils.translation import gettext_noop
 from annotation.actions import queue
 from annotation.models import Project
 from training.models import ModelVersion, Round, Run
+from training.rounds import active_learning
 from training.rounds.item_sampling import (
     AnswerSets,
     draw_items,
@@ -23,7 +24,9 @@ from training.rounds.item_sampling import (
     round_up,
     safety_prompts_to_answer,
 )
+from training.rounds.recipes import Judge
 from training.rounds.settings import settings_of
+from training.rounds.steps.ai_feedback import CASCADE_PART, judge_model, unsure_shares
 from training.rounds.steps.base import (
     ADVANCE,
     PlannedPart,
@@ -32,6 +35,7 @@ from training.rounds.steps.base import (
     RunStep,
     Step,
     StepResult,
+    planned_part,
 )
 from training.rounds.steps.reward_models import REWARD_MODEL_LABELS, evaluation_parts
 from training.runs.outputs import read_scores
@@ -39,6 +43,11 @@ from training.runs.outputs import read_scores
 PREVIOUS_POLICY_SEED = 1_000_000
 """Added to the seed of the previous policy's answers: with the new one's seed, two similar policies would sample the same
 texts."""
+
+
+MIN_CASCADE_WEIGHT = 0.1
+"""Of a prompt on all of whose pairs the judge is sure: some of these go to annotators too, or nobody would notice if the judge's
+agreement with them fell."""
 
 
 class GenerateAnswers(RunStep):
@@ -139,6 +148,8 @@ class NewAnswers(GenerateAnswers):
 
 
 class ScoreNewAnswers(RunStep):
+    """By the reward models; for the cascade, the AI judge compares them."""
+
     name = "score"
     title = gettext_noop("Score the new answers")
     help = gettext_noop("The sampling strategy selects the items by these scores.")
@@ -147,17 +158,24 @@ class ScoreNewAnswers(RunStep):
         return context.settings.budget > 0 and context.settings.strategy != "uniform"
 
     def parts(self, context: RoundContext) -> list[PlannedPart]:
+        if context.settings.strategy == "cascade":
+            return [planned_part(CASCADE_PART, context.recipe.stages_of(Judge)[0])]
         return evaluation_parts("score", ["reward", *(["second"] if context.settings.second_opinion else [])])
 
     def part_label(self, part: PlannedPart) -> str:
+        if part["part"] == CASCADE_PART:
+            return _("AI judge")
         return _(REWARD_MODEL_LABELS[part["part"].removeprefix("score-")])
 
     def run_arguments(self, round: Round, part: str) -> RunArguments | None:
-        scorer = round.output_of(part.removeprefix("score-"))
         runs = NewAnswers().runs(round, round.loop.project)
+        inputs = {"answers": [run.pk for run in runs]}
+        if part == CASCADE_PART:
+            is_sure = runs and (round.report.get("ai") or {}).get("threshold") is not None
+            return RunArguments(round.loop.project, judge_model(round), inputs=inputs) if is_sure else None
+        scorer = round.output_of(part.removeprefix("score-"))
         if scorer is None or not runs:
             return None
-        inputs = {"answers": [run.pk for run in runs]}
         return RunArguments(round.loop.project, scorer, inputs=inputs, config={"split": "all"})
 
     def scores(self, round: Round) -> list[dict[int, list[float]]]:
@@ -182,13 +200,18 @@ class SendToAnnotators(Step):
     def scores(self, round: Round) -> list[dict[int, list[float]]]:
         return []
 
+    def weights(self, round: Round, answers: AnswerSets) -> dict[int, float]:
+        """Of each prompt, in the draw of training prompts."""
+        return dict.fromkeys(answers.prompts, 1.0)
+
     def check(self, round: Round) -> StepResult:
         loop, budget = round.loop, item_budget(round)
         rng = random.Random(round.pk)  # noqa: S311 - a draw to be repeated, not a secret
         count = 0
         if runs := self.answers.runs(round, loop.project):
             answers = AnswerSets(loop.project, runs, self.scores(round))
-            items = draw_items(round, answers, {"train": budget.training, "held_out": budget.held_out}, rng)
+            counts = {"train": budget.training, "held_out": budget.held_out}
+            items = draw_items(round, answers, counts, self.weights(round, answers), rng)
             count += len(queue.enqueue(project=loop.project, specs=items, priority=round.number))
         if loop.safety_project and (runs := self.answers.runs(round, loop.safety_project)):
             answers = AnswerSets(loop.safety_project, runs, [])
@@ -210,3 +233,12 @@ class SendNewAnswers(SendToAnnotators):
 
     def scores(self, round: Round) -> list[dict[int, list[float]]]:
         return ScoreNewAnswers().scores(round)
+
+    def weights(self, round: Round, answers: AnswerSets) -> dict[int, float]:
+        strategy = settings_of(round).strategy
+        if strategy == "cascade":
+            unsure = unsure_shares(round)
+            return {prompt: max(MIN_CASCADE_WEIGHT, unsure.get(prompt, 1.0)) for prompt in answers.prompts}
+        return {
+            prompt: active_learning.weight(strategy, answers.scores_of(prompt)) for prompt in answers.prompts
+        }
