@@ -46,16 +46,16 @@ def imported(project: Project, *rows: Mapping[str, object]) -> None:
     assert not report.errors, report.errors
 
 
-def items(project: Project, count: int = 1, k: int | None = None) -> None:
-    """`count` prompts with k responses each, imported and in the queue."""
+def items(project: Project, count: int = 1, k: int | None = None, prefix: str = "p") -> None:
+    """`count` prompts with k responses each, imported and in the queue; their ids are the prefix and a number."""
     k = k or project.k
     report = import_rows.import_lines(
         project=project,
         lines=lines(
             *(
                 {
-                    "id": f"p{n}",
-                    "prompt": f"Question {n}?",
+                    "id": f"{prefix}{n}",
+                    "prompt": f"Question {prefix.removeprefix('p')}{n}?",
                     "responses": [f"Answer {letter} to {n}." for letter in "ABCDEFGHI"[:k]],
                 }
                 for n in range(count)

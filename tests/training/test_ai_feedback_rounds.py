@@ -52,10 +52,12 @@ class AIRoundTestCase(RoundTestCase):
         )
 
     def judged_round(self, recipe: str, configs: dict[str, Any] | None = None, **options: Any) -> Round:
-        """A round past the gate of its judge, or held there; two people have judged twenty prompts of thirty."""
+        """A round past the gate of its judge, or held there; two people have judged all items but the last six."""
         for person in (self.alice, self.bob):
-            for _ in range(20):
+            for _ in range(30):
                 builders.judgment(self.policy_project, person)
+        builders.items(self.policy_project, 6, k=3, prefix="new-")
+        self.policy_project.prompts.filter(external_id__startswith="new-").update(split="train")
         loop = self.make_loop(recipe, options=options)
         loop.configs = TINY | (configs or {})
         loop.save()
@@ -104,9 +106,9 @@ class TestAJudgeThatPeopleAgreeWith(AIRoundTestCase):
 
     def test_no_judgment_is_counted_that_a_person_did_not_make(self) -> None:
         round = self.judged_round("mixed", ai_prompts=0)
-        assert Judgment.objects.filter(item__project=self.policy_project).count() == 40
+        assert Judgment.objects.filter(item__project=self.policy_project).count() == 60
         assert round.snapshot is not None
-        assert round.snapshot.counts["judgments"] == 40
+        assert round.snapshot.counts["judgments"] == 60
 
     def test_in_direct_rlaif_its_score_is_the_reward(self) -> None:
         round = play(self.judged_round("rlaif-direct"), until="answers")
@@ -163,8 +165,10 @@ class TestConstitutionalAI(AIRoundTestCase):
 
     def test_annotators_get_no_answers_to_prompts_that_are_the_judge_s(self) -> None:
         self.policy_project.prompts.update(tags=["safety"])
+        round = self.judged_round("cai", ai_prompts=0)
+        self.policy_project.prompts.update(tags=["safety"])
         before = self.policy_project.items.count()
-        round = play(self.judged_round("cai", ai_prompts=0), until="promotion")
+        round = play(round, until="promotion")
         transitions.decide(round, self.alice, Round.Decision.REJECTED, "no")
         round = play(reload(round), until="nowhere")
         assert round.state == Round.State.DONE
