@@ -38,7 +38,7 @@ def select_by_answers(
     """The choice of weights of a run with patience whose policy can answer prompts, else None. load_reference: called where
     there is a KL budget."""
     job, events, policy = loop.job, loop.events, loop.model
-    if not config.patience or not can_sample(job, policy, encoder.max_length, events):
+    if not config.patience or not can_sample(job, policy, events):
         return None
     reference = load_reference() if config.max_kl else None
     selection = CheckpointSelection(
@@ -53,14 +53,14 @@ def select_by_answers(
     return selection
 
 
-def can_sample(job: Job, policy: Any, length: int, events: Events) -> bool:
+def can_sample(job: Job, policy: Any, events: Events) -> bool:
     """Whether the run can let its policy answer prompts; if not, a warning says why. Raises BadInput without a reward model to
     score the answers."""
     if job.reward_model is None and job.second_reward_model is None:
         raise BadInput(
             "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
         )
-    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy, length)
+    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy)
     if reason:
         events.warning(
             f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."

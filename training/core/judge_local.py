@@ -75,7 +75,7 @@ class LocalJudge:
         self.config, self.setting = config, setting
         self.encoder = build_encoder(self.model, self.tokenizer, config.max_length, setting)
         self.passes = Passes(
-            self.model.base_model, config.layout, config.batch_tokens, self.encoder.max_length
+            self.model.base_model, config.layout, config.batch_tokens, self.encoder.max_length, setting
         )
         self.special = sorted(
             {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}, key=len, reverse=True

@@ -63,7 +63,9 @@ class RewardScorer:
             tokenize_alike(tokenizer, policy.tokenizer) and self.encoder.max_length >= policy.max_length
         )
         self.policy = policy
-        self.passes = Passes(self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length)
+        self.passes = Passes(
+            self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length, setting
+        )
 
     def encode(self, group: RolloutGroup) -> EncodedGroup:
         """The responses as this model reads them: the sampled ids if the tokenizers agree, else the ids of their text.

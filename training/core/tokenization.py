@@ -57,7 +57,7 @@ class Encoder:
     ) -> None:
         self.tokenizer, self.instruction = tokenizer, instruction
         self.max_length, self.limit_source = max_length, limit_source
-        self.end_id = _find_end_token(tokenizer)
+        self.end_id = find_end_token(tokenizer)
         self.truncated = 0
 
     @property
@@ -141,7 +141,7 @@ def warn_of_truncation(encoder: Encoder, events: Events) -> None:
         )
 
 
-def _find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that ends an assistant's turn: the first special token that the template puts after its content."""
     probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ZZZ"}]
     try:
@@ -156,6 +156,14 @@ def _find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         raise BadInput("The model's tokenizer has no end-of-text token.", setting="model")
     return int(tokenizer.eos_token_id)
+
+
+def find_padding_token(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A token that can pad a batch, as no response ends in it: the tokenizer's own for that, if that is not the end token too; or
+    None."""
+    end = find_end_token(tokenizer)
+    tokens = (tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token)
+    return next((token for token in tokens if token and tokenizer.convert_tokens_to_ids(token) != end), None)
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:
