@@ -111,9 +111,9 @@ def attention(
         elif softcap is not None or (sliding_window is not None and sliding_window < tree.longest):
             parts = []
             for group in tree.groups:
-                own = (part[:, :, group.start : group.end] for part in (query, key, value))
+                q, k, v = (part[:, :, group.start : group.end] for part in (query, key, value))
                 mask = visible_tokens(group, sliding_window, query.device)
-                parts.append(dense_attention(*own, mask, scale, softcap))
+                parts.append(dense_attention(q, k, v, mask, scale, softcap))
             output = torch.cat(parts, 2)
         elif tree.mask is not None:
             output = _compiled_flex_attention()(

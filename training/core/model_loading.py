@@ -190,7 +190,7 @@ def _load(auto: Any, source: str, setting: str) -> nn.Module:
     install_attention(model).to(device())
     for name, weight in model.named_parameters():
         check_finite(weight, name, source, setting)
-    return model  # type: ignore[no-any-return]
+    return model
 
 
 def check_finite(weight: Tensor, name: str, source: str, setting: str) -> None:

@@ -80,8 +80,8 @@ class RewardModel(nn.Module):
         }
 
     def save(self, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-        """Write a directory that `load_reward_model` reads, and transformers as a sequence classifier with one label, whose logit is
-        the reward plus `reward_bias` of its config: its head has no bias.
+        """Write a directory that `load_reward_model` reads, and transformers as a sequence classifier with one label. Its head
+        has no bias, so its logit is the reward plus `reward_bias` of its config.
 
         Trunk and head are converted, in place, to the type that the trunk had where it was loaded from.
         """

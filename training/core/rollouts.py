@@ -26,6 +26,7 @@ from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.logprobs import check_logits, token_logprobs
+from training.core.long_rows import encode_prompts
 from training.core.model_loading import (
     autocast,
     build_encoder,
@@ -115,10 +116,8 @@ def load_setup(
         )
     check_shared_cache(policy, length)
     max_tokens = length - config.max_new_tokens
-    encoded = [
-        EncodedPrompt(prompt, encoder.encode_prompt(prompt.prompt, max_tokens=max_tokens))
-        for prompt in prompts
-    ]
+    encoded = [EncodedPrompt(*pair) for pair in encode_prompts(prompts, encoder, max_tokens, events)]
+    prompts = [prompt.source for prompt in encoded]
     warn_of_truncation(encoder, events)
     training = [prompt for prompt in encoded if not prompt.source.held_out]
     if not training:
