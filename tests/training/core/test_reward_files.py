@@ -20,7 +20,7 @@ from tests.training.core.conftest import tiny_llama
 from tests.training.core.test_architectures import ROWS_ONLY, SUPPORTED
 from training.core.batching import rows_layout
 from training.core.errors import BadInput
-from training.core.model_loading import load_policy, save_policy
+from training.core.model_loading import load_policy, load_trunk, save_policy
 from training.core.reward_model import RewardModel, load_reward_model
 from training.core.tokenization import EncodedGroup, find_padding_token
 from training.core.train_pretrain import train_tokenizer
@@ -99,9 +99,7 @@ def test_models_keep_the_type_of_their_weights(dtype: torch.dtype, tmp_path: Pat
     save_policy(policy, tokenizer, tmp_path / "policy", instruction="")
     ours, theirs = (load_file(tmp_path / name / "model.safetensors") for name in ("policy", "model"))
     assert all(ours[name].equal(weight) for name, weight in theirs.items())
-    trunk: Any = load_policy(str(tmp_path / "model")).base_model
-    trunk.stored_dtype = dtype
-    RewardModel(trunk, seed=3).save(tokenizer, tmp_path / "reward")
+    RewardModel(load_trunk(str(tmp_path / "model")), seed=3).save(tokenizer, tmp_path / "reward")
     assert {weight.dtype for weight in load_file(tmp_path / "reward" / "model.safetensors").values()} == {
         dtype
     }
