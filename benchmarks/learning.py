@@ -252,7 +252,9 @@ class World:
         differences = []
         with torch.no_grad():
             for number, answers in by_prompt.items():
-                prompt = encoder.encode_prompt(self.held_out[number].messages, max_tokens=200)
+                prompt = encoder.encode_prompt(
+                    self.held_out[number].messages, max_tokens=200, line=number + 1
+                )
                 group = EncodedGroup(prompt, [line["token_ids"] for line in answers])
                 theirs = response_logprobs(first, shared_layout([group])).tolist()
                 differences += [

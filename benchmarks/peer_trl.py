@@ -109,7 +109,7 @@ def reward(spec: dict[str, Any], gate: Gate, **more: Any) -> Any:
         for chosen, rejected in pairs(row)
     ]
     trainer = trl.RewardTrainer(
-        model=AutoModelForSequenceClassification.from_pretrained(models / "classifier", num_labels=1),
+        model=AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1),
         args=arguments(trl.RewardConfig, spec, len(found), **more),
         train_dataset=Dataset.from_list(found),
         processing_class=tokenizer,
@@ -167,7 +167,7 @@ def grpo_trainer(spec: dict[str, Any], gate: Gate) -> Any:
     case = Case(**spec["case"])
     return trl.GRPOTrainer(
         model=AutoModelForCausalLM.from_pretrained(models / "policy"),
-        reward_funcs=AutoModelForSequenceClassification.from_pretrained(models / "classifier", num_labels=1),
+        reward_funcs=AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1),
         reward_processing_classes=tokenizer,
         args=arguments(
             trl.GRPOConfig,
@@ -214,7 +214,7 @@ def ppo(spec: dict[str, Any], gate: Gate) -> None:
     )
 
     def classifier() -> Any:
-        return AutoModelForSequenceClassification.from_pretrained(models / "classifier", num_labels=1)
+        return AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1)
 
     trainer = PPOTrainer(
         args=values,

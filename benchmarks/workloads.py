@@ -105,17 +105,15 @@ def tokens_saved(rows: list[dict[str, Any]]) -> float:
 
 
 def make_models(shape: Shape, folder: Path, seed: int = 0) -> Path:
-    """A policy, a second one to refer to, and a reward model as both sides load it; made once, kept in `folder`.
+    """A policy, a second one to refer to, and a reward model; made once, kept in `folder`.
 
-    policy, reference: causal language models. reward: a trunk with its head. classifier: the same numbers, as the
-    sequence classifier that TRL takes.
+    policy, reference: causal language models. reward: a sequence classifier. Both sides load the same files.
     """
     marker = folder / "shape.json"
-    wanted = json.dumps(asdict(shape) | {"seed": seed})
+    wanted = json.dumps(asdict(shape) | {"seed": seed, "reward": "classifier"})
     if marker.exists() and marker.read_text() == wanted:
         return folder
     import torch
-    from safetensors.torch import save_file
     from transformers import LlamaConfig, LlamaForCausalLM, LlamaForSequenceClassification
 
     config = LlamaConfig(
@@ -141,12 +139,8 @@ def make_models(shape: Shape, folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed + 2)
     classifier = LlamaForSequenceClassification(config)
     torch.nn.init.normal_(classifier.score.weight, std=(shape.hidden + 1) ** -0.5)
-    classifier.save_pretrained(folder / "classifier")
-    classifier.model.save_pretrained(folder / "reward")
-    head = {"weight": classifier.score.weight.detach()[0].clone(), "bias": torch.zeros(())}
-    save_file(head, folder / "reward" / "head.safetensors")
-    for name in ("classifier", "reward"):
-        tokenizer.save_pretrained(folder / name)
+    classifier.save_pretrained(folder / "reward")
+    tokenizer.save_pretrained(folder / "reward")
     marker.write_text(wanted)
     return folder
 

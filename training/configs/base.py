@@ -39,7 +39,7 @@ class Config:
         _("Max sequence length"),
         _(
             "Tokens of a prompt with its response; by default, as many as the model reads, at most 4096. Longer prompts lose"
-            " their oldest tokens; responses are never cut: what exceeds the limit alone is left out."
+            " their oldest turns; last turns and responses are never cut: what exceeds the limit is left out."
         ),
         min=8,
         max=1_048_576,
@@ -216,8 +216,8 @@ def too_long_setting() -> Any:
         0.05,
         _("Rows left out at most"),
         _(
-            "Share of the rows that may be left out because a response alone exceeds the maximum sequence length; if there are"
-            " more, the run fails before it starts."
+            "Share of the rows that may be left out because a response, alone or with the last turn of the prompt, exceeds the"
+            " maximum sequence length; if there are more, the run fails before it starts."
         ),
         min=0.0,
         max=1.0,

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from training.core import memory
-from training.core.errors import BadInput, Stopped
+from training.core.errors import DISK_FULL, BadInput, Stopped, is_disk_full
 from training.core.events import Events, stdout_events
 from training.core.job_directory import Job, publish_output, read_job, read_result
 from training.core.process_rank import world_size
@@ -99,6 +99,9 @@ def main(arguments: list[str]) -> int:
                     job.kind, job.config, loaded=events.work_started
                 )
                 events.error(message, setting=setting)
+                return BAD_INPUT
+            if is_disk_full(error):
+                events.error(DISK_FULL)
                 return BAD_INPUT
             if events.stop_requested and world_size() > 1:
                 events.stopped()

@@ -18,7 +18,15 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import torch
 from torch import Tensor, nn
 
-from training.core.attention import NO_MASK, Branches, Tree, build_tree, unsupported_attention
+from training.core.attention import (
+    NO_MASK,
+    Branches,
+    Tree,
+    build_tree,
+    own_attention,
+    shortest_window,
+    unsupported_attention,
+)
 from training.core.errors import BadInput
 from training.core.tokenization import EncodedGroup
 
@@ -148,10 +156,9 @@ class Passes:
     """Divides work into passes of the model: lists of items with their batch, each of at most `max_tokens` tokens as laid
     out, padding included."""
 
-    def __init__(self, trunk: Any, layout: str, max_tokens: int, length: int) -> None:
-        """Raises BadInput if this model does not support the layout with sequences of `length` tokens."""
-        if layout == "shared":
-            check_shared_layout(trunk, length)
+    def __init__(self, trunk: Any, layout: str, max_tokens: int, length: int, setting: str = "model") -> None:
+        """Raises BadInput if this model, that of `setting`, does not support the layout with sequences of `length` tokens."""
+        check_layout(trunk, layout, length, setting)
         self.layout, self.max_tokens, self.device = layout, max_tokens, trunk.device
 
     def __call__(self, items: Sequence[G]) -> Iterator[tuple[list[G], Batch]]:
@@ -181,22 +188,71 @@ class Passes:
         return lay_out(groups, self.device)
 
 
+def check_layout(trunk: Any, layout: str, length: int, setting: str = "model") -> None:
+    """Raise BadInput for a model, that of `setting`, that does not support the layout in sequences of `length` tokens."""
+    check_rows_layout(trunk, length, setting)
+    if layout == "shared":
+        check_shared_layout(trunk, length)
+
+
+def probe_groups(trunk: Any, length: int) -> list[EncodedGroup]:
+    """A few short prompts and responses, one of them longer than the model's sliding window, to try a model with."""
+    groups = [EncodedGroup([3, 5, 4], [[6, 7], [8, 3, 9]]), EncodedGroup([5, 9], [[4, 4, 3]])]
+    if window := shortest_window(trunk, length):
+        groups.append(EncodedGroup([3 + place % 7 for place in range(window)], [[6, 7], [8]]))
+    return groups
+
+
+@torch.no_grad()
+def check_rows_layout(trunk: Any, length: int, setting: str = "model") -> None:
+    """Raise BadInput for a model, that of `setting`, whose hidden states differ from those of its own forward in transformers, or
+    change with later tokens. It is tried on a few."""
+    kind = trunk.config.model_type
+    batch = rows_layout(probe_groups(trunk, length), trunk.device)
+    changed = batch.input_ids.clone()
+    changed.flatten()[batch.last] += 1
+    shape = (*batch.input_ids.shape, -1)
+    ours, then = (
+        hidden_states(trunk, batch._replace(input_ids=ids)).view(shape) for ids in (batch.input_ids, changed)
+    )
+    for row, last in enumerate((batch.last % batch.input_ids.shape[1]).tolist()):
+        if not _are_close(then[row, :last], ours[row, :last]):
+            raise BadInput(
+                f"Models of type {kind} are not supported: they are not causal, as their hidden states change with later tokens.",
+                setting=setting,
+            )
+        with own_attention(trunk):
+            theirs = trunk(input_ids=batch.input_ids[row : row + 1, : last + 1], use_cache=False)
+        expected, own = theirs.last_hidden_state[0], ours[row, : last + 1]
+        if not _are_close(own, expected):
+            raise BadInput(
+                f"Models of type {kind} are not supported: their hidden states differ by up to"
+                f" {float((own - expected).abs().max()):.2g} from those that transformers computes for each text alone.",
+                setting=setting,
+            )
+
+
 @torch.no_grad()
 def check_shared_layout(trunk: Any, length: int) -> None:
     """Raise BadInput for a model whose responses cannot share a prompt in sequences of `length` tokens; it is tried on a
     few."""
     kind = trunk.config.model_type
-    if reason := unsupported_attention(trunk, length):
+    if reason := unsupported_attention(trunk):
         raise BadInput(
             f"Models of type {kind} do not support the layout shared, as they use {reason}; choose the layout rows.",
             setting="layout",
         )
-    probe = [EncodedGroup([3, 5, 4], [[6, 7], [8, 3, 9]]), EncodedGroup([5, 9], [[4, 4, 3]])]
+    probe = probe_groups(trunk, length)
     together, alone = (
         last_hidden_states(trunk, lay_out(probe, trunk.device)) for lay_out in (shared_layout, rows_layout)
     )
-    if not torch.allclose(together, alone, rtol=1e-3, atol=1e-3 * float(alone.abs().max())):
+    if not _are_close(together, alone):
         raise BadInput(
             f"Models of type {kind} give different numbers in the layout shared; choose the layout rows.",
             setting="layout",
         )
+
+
+def _are_close(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether hidden states are equal up to rounding."""
+    return torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()))

@@ -31,9 +31,10 @@ from typing import Any, Protocol, TypeVar
 import httpx2
 
 from training.configs import GenerateConfig
-from training.core.data import Message, Prompt
+from training.core.data import Prompt
 from training.core.errors import BadInput
 from training.core.events import Events
+from training.core.messages import Message
 
 KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
 

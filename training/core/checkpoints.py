@@ -2,13 +2,15 @@
 
 A checkpoint is a directory: weights, optimizer moments and random state in safetensors, and `manifest.json`, written last.
 It is written under a temporary name and renamed, after the previous one was renamed to `.old`, so a complete one exists at
-every moment. The data order is a function of seed and step and the learning rate one of the step, so neither is stored.
+every moment. One that was damaged on the disk is not used; `.old` is, if it is there. The data order is a function of seed and
+step and the learning rate one of the step, so neither is stored.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,8 +19,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from training.core.distributed import full_tensor, shard_like
+from training.core.errors import BadInput
 from training.core.job_directory import fsync, fsync_tree, write_json
+from training.core.model_loading import find_damage
 from training.core.process_rank import is_main_process
+
+TENSOR_FILES = ("model.safetensors", "optimizer.safetensors", "random.safetensors", "extra.safetensors")
 
 
 class RestoredCheckpoint(NamedTuple):
@@ -27,6 +33,10 @@ class RestoredCheckpoint(NamedTuple):
     step: int
     extra: dict[str, Tensor]
     manifest: dict[str, Any]
+
+
+class Damaged(Exception):
+    """A checkpoint cannot be used; the message says what is wrong with it, as the end of a sentence."""
 
 
 def save(
@@ -51,7 +61,7 @@ def save(
     tensors = {name: _writable(value) for name, value in _changing_tensors(model).items()}
     if not is_main_process():
         return
-    unfinished, previous = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".old")
+    unfinished, previous = folder.with_name(folder.name + ".tmp"), _previous(folder)
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     save_file(tensors, unfinished / "model.safetensors")
@@ -71,38 +81,84 @@ def save(
     shutil.rmtree(previous, ignore_errors=True)
 
 
-def load(folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) -> RestoredCheckpoint | None:
-    """Restore model, optimizer and random state from the last checkpoint. Returns the rest of it, or None without one."""
-    checkpoint = find(folder)
-    if checkpoint is None:
-        return None
-    saved, own = load_file(checkpoint / "model.safetensors"), _changing_tensors(model)
+def load(
+    folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer, warn: Callable[[str], None]
+) -> RestoredCheckpoint | None:
+    """Restore model, optimizer and random state from the last checkpoint, or from the one before if that is damaged, which `warn`
+    is told. Returns the rest of it, or None without one. Raises BadInput if there are only damaged ones."""
+    damage = ""
+    for candidate in (folder, _previous(folder)):
+        if not candidate.is_dir():
+            continue
+        try:
+            tensors, manifest = _read(candidate, model)
+        except Damaged as error:
+            damage = damage or f"the checkpoint is damaged: {error}"
+            continue
+        if damage:
+            warn(
+                f"The run resumes from the checkpoint before the last one, of step {manifest['step']}, as {damage}."
+            )
+        saved, moments, random, extra = tensors
+        _restore(model, optimizer, saved, moments)
+        torch.set_rng_state(random["cpu"])
+        if "cuda" in random and torch.cuda.is_available():
+            torch.cuda.set_rng_state(random["cuda"])
+        return RestoredCheckpoint(manifest["step"], extra, manifest)
+    if damage:
+        raise BadInput(
+            f"The run cannot be resumed, as {damage}. Remove its folder {folder.name} to start again from the first step."
+        )
+    return None
+
+
+def _read(folder: Path, model: nn.Module) -> tuple[list[dict[str, Tensor]], dict[str, Any]]:
+    """The tensors of TENSOR_FILES and the manifest of a checkpoint. Raises Damaged where they are not whole or not of `model`."""
+    try:
+        manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        int(manifest["step"])
+    except FileNotFoundError:
+        raise Damaged("manifest.json is missing") from None
+    except (ValueError, TypeError, KeyError):
+        raise Damaged("manifest.json does not name the step") from None
+    if damage := find_damage(folder / name for name in TENSOR_FILES):
+        raise Damaged(damage)
+    saved, moments, random, extra = (load_file(folder / name) for name in TENSOR_FILES)
+    own, parameters = _changing_tensors(model), dict(model.named_parameters())
     if saved.keys() != own.keys():
-        raise RuntimeError("The checkpoint is of another model; remove it to start again.")
+        raise Damaged("its weights have other names than those of the model")
+    moments_of = {name: parameters.get(name.rpartition(".")[0]) for name in moments}
+    for name, value in (saved | moments).items():
+        expected = own[name] if name in saved else moments_of[name]
+        if expected is None or (value.shape != expected.shape and (name in saved or value.dim())):
+            raise Damaged(f"{name} has the shape {list(value.shape)}, which does not fit the model")
+    if "cpu" not in random:
+        raise Damaged("random.safetensors has no random state")
+    return [saved, moments, random, extra], manifest
+
+
+def _restore(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    saved: dict[str, Tensor],
+    moments: dict[str, Tensor],
+) -> None:
+    """Put the weights and the optimizer's moments of a checkpoint back, sharded as they are in this run."""
     with torch.no_grad():
-        for name, value in own.items():
+        for name, value in _changing_tensors(model).items():
             value.copy_(shard_like(saved[name], value))
     parameters = dict(model.named_parameters())
-    for key, value in load_file(checkpoint / "optimizer.safetensors").items():
+    for key, value in moments.items():
         name, _, moment = key.rpartition(".")
         parameter = parameters[name]
         optimizer.state[parameter][moment] = (
             shard_like(value, parameter) if value.dim() else value.to(parameter.device)
         )
-    random = load_file(checkpoint / "random.safetensors")
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
-    manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-    return RestoredCheckpoint(manifest["step"], load_file(checkpoint / "extra.safetensors"), manifest)
 
 
-def find(folder: Path) -> Path | None:
-    """The last complete checkpoint at `folder`, or the previous one if the process died between two renames."""
-    for candidate in (folder, folder.with_name(folder.name + ".old")):
-        if (candidate / "manifest.json").is_file():
-            return candidate
-    return None
+def _previous(folder: Path) -> Path:
+    """Where the checkpoint before the last one is, while a new one takes its place."""
+    return folder.with_name(folder.name + ".old")
 
 
 def _changing_tensors(model: nn.Module) -> dict[str, Tensor]:

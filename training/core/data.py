@@ -11,11 +11,10 @@ from typing import Any, TypeGuard
 
 from training.configs import DEGREES, is_criterion
 from training.core.errors import BadInput
+from training.core.messages import Message, parse_messages
 
-Message = dict[str, str]
 SoftPair = tuple[int, int, float]
 """Two positions, and the probability that the first is better."""
-ROLES = ("system", "user", "assistant")
 
 
 @dataclass(frozen=True)
@@ -108,6 +107,8 @@ def read_conversations(path: Path) -> list[Conversation]:
         messages = _messages(row, "messages", line)
         if messages[-1]["role"] != "assistant":
             raise _error(line, "the last message must be the assistant's, as it is the one learned")
+        if "tool_calls" in messages[-1]:
+            raise _error(line, "the last message calls tools, and only a text can be learned")
         if len(messages) < 2:
             raise _error(line, "a conversation needs a message before the assistant's")
         conversations.append(Conversation(line, messages[:-1], messages[-1]["content"], _name(row, line)))
@@ -366,15 +367,10 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _messages(row: dict[str, Any], name: str, line: int) -> list[Message]:
-    messages = row.get(name)
-    if not isinstance(messages, list) or not messages:
-        raise _error(line, f"'{name}' must be a list of at least one message")
-    for message in messages:
-        if not isinstance(message, dict) or message.get("role") not in ROLES:
-            raise _error(line, f"every message of '{name}' needs a role of {', '.join(ROLES)}")
-        if not isinstance(message.get("content"), str):
-            raise _error(line, f"every message of '{name}' needs a text as its content")
-    return [{"role": message["role"], "content": message["content"]} for message in messages]
+    try:
+        return parse_messages(row.get(name), name)
+    except ValueError as error:
+        raise _error(line, str(error)) from None
 
 
 def _text(row: dict[str, Any], name: str, line: int) -> str:

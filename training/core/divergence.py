@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from training.core.attention import unsupported_attention
-from training.core.batching import IndexedGroup, Passes, check_shared_layout
+from training.core.batching import IndexedGroup, Passes, check_layout
 from training.core.errors import BadInput
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.model_loading import autocast, load_policy, max_row_length
@@ -40,8 +40,7 @@ def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
             setting="max_length",
         )
     check_logits(reference, "reference")
-    if layout == "shared":
-        check_shared_layout(reference.base_model, length)
+    check_layout(reference.base_model, layout, length, "reference")
     return reference.requires_grad_(False)
 
 
@@ -50,7 +49,7 @@ class Reference:
 
     def __init__(self, policy: Any, length: int, precision: str) -> None:
         self.policy, self.precision = policy, precision
-        layout = "rows" if unsupported_attention(policy, length) else "shared"
+        layout = "rows" if unsupported_attention(policy) else "shared"
         self.passes = Passes(policy.base_model, layout, PASS_TOKENS, length)
 
     @torch.no_grad()

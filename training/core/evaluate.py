@@ -35,7 +35,7 @@ def evaluate(job: Job, config: EvaluateConfig, events: Events) -> dict[str, Any]
     share = config.too_long_share if is_judged else 0.0
     too_long.report(len(rankings), share, encoder, events)
     warn_of_truncation(encoder, events)
-    passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length)
+    passes = Passes(model.trunk, config.layout, config.batch_tokens, encoder.max_length, setting)
     events.start(job.kind, len(rankings), None)
     scores = score_groups(model, groups, passes, events.raise_if_stopped)
     events.progress(len(rankings), len(rankings))

@@ -21,6 +21,7 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, fsync, write_lines, write_output
 from training.core.logprobs import check_logits
+from training.core.long_rows import encode_prompts
 from training.core.model_loading import (
     autocast,
     build_encoder,
@@ -87,9 +88,8 @@ def _from_model(
         reference = Reference(
             load_reference(reference_source, model, length, "rows"), length, config.precision
         )
-    ids = [
-        encoder.encode_prompt(prompt.prompt, max_tokens=length - config.max_new_tokens) for prompt in prompts
-    ]
+    encoded = encode_prompts(prompts, encoder, length - config.max_new_tokens, events)
+    prompts, ids = [prompt for prompt, _ in encoded], [own for _, own in encoded]
     warn_of_truncation(encoder, events)
 
     folder = job.checkpoint / "responses"

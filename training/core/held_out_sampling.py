@@ -17,6 +17,7 @@ from training.core.data import RolloutPrompt
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
+from training.core.long_rows import encode_prompts
 from training.core.preference_groups import PreferenceGroup
 from training.core.process_rank import world_size
 from training.core.rewards import Rewards
@@ -38,7 +39,7 @@ def select_by_answers(
     """The choice of weights of a run with patience whose policy can answer prompts, else None. load_reference: called where
     there is a KL budget."""
     job, events, policy = loop.job, loop.events, loop.model
-    if not config.patience or not can_sample(job, policy, encoder.max_length, events):
+    if not config.patience or not can_sample(job, policy, events):
         return None
     reference = load_reference() if config.max_kl else None
     selection = CheckpointSelection(
@@ -53,14 +54,14 @@ def select_by_answers(
     return selection
 
 
-def can_sample(job: Job, policy: Any, length: int, events: Events) -> bool:
+def can_sample(job: Job, policy: Any, events: Events) -> bool:
     """Whether the run can let its policy answer prompts; if not, a warning says why. Raises BadInput without a reward model to
     score the answers."""
     if job.reward_model is None and job.second_reward_model is None:
         raise BadInput(
             "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
         )
-    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy, length)
+    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy)
     if reason:
         events.warning(
             f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."
@@ -100,22 +101,20 @@ def held_out_sampling(
     rng = random.Random(config.seed)  # noqa: S311 - a draw to be repeated, not a secret
     chosen = rng.sample(first_rankings, min(HELD_OUT_PROMPTS, len(first_rankings)))
     prompts = [
-        EncodedPrompt(
-            RolloutPrompt(
-                line=ranking.line,
-                id=number,
-                prompt=ranking.prompt,
-                held_out=True,
-                safety=False,
-                baseline=None,
-                answer=None,
-                token_ids=None,
-                reward=None,
-            ),
-            encoder.encode_prompt(ranking.prompt, max_tokens=encoder.max_length - sampling.max_new_tokens),
+        RolloutPrompt(
+            line=ranking.line,
+            id=number,
+            prompt=ranking.prompt,
+            held_out=True,
+            safety=False,
+            baseline=None,
+            answer=None,
+            token_ids=None,
+            reward=None,
         )
         for number, ranking in enumerate(chosen)
     ]
+    max_tokens = encoder.max_length - sampling.max_new_tokens
     return Sampling(
         job=job,
         config=sampling,
@@ -126,5 +125,5 @@ def held_out_sampling(
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length),
         rewards=Rewards(job, sampling, encoder, []) if job.reward_model else None,
         second=load_second_scorer(job, sampling, encoder),
-        held_out=prompts,
+        held_out=[EncodedPrompt(*pair) for pair in encode_prompts(prompts, encoder, max_tokens, events)],
     )

@@ -13,14 +13,13 @@ import torch
 from torch import Tensor
 
 from training.core.batching import Passes
-from training.core.data import Message
 from training.core.errors import BadInput, TooLong
 from training.core.judge_prompts import MIN_PROBABILITY, comment_text
 from training.core.logprobs import check_logits
+from training.core.messages import Message, without_oldest_turn
 from training.core.model_loading import build_encoder, load_policy, load_tokenizer
 from training.core.principles import Comment
 from training.core.rollout_groups import CheckStop
-from training.core.tokenization import EncodedGroup
 from training.core.word_logprobs import Texts, Words, shared_beginning, spellings, word_logprobs
 
 
@@ -75,7 +74,7 @@ class LocalJudge:
         self.config, self.setting = config, setting
         self.encoder = build_encoder(self.model, self.tokenizer, config.max_length, setting)
         self.passes = Passes(
-            self.model.base_model, config.layout, config.batch_tokens, self.encoder.max_length
+            self.model.base_model, config.layout, config.batch_tokens, self.encoder.max_length, setting
         )
         self.special = sorted(
             {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}, key=len, reverse=True
@@ -86,8 +85,8 @@ class LocalJudge:
     def encode_comments(
         self, prompt: Sequence[Message], responses: Sequence[str], comment: Comment, line: int
     ) -> Texts:
-        """The responses with the beginning of a comment. A prompt that is too long loses its oldest tokens, alike for all of
-        them; raises TooLong, naming the line, where that is not enough."""
+        """The responses with the beginning of a comment. A prompt that is too long loses its oldest turns, alike for all of
+        them; raises TooLong, naming the line, where the last turn is too long."""
         if comment not in self._comments:
             named = [word for word in (comment.good, comment.bad, comment.also) if word]
             before = f"\n\n{comment.start}"
@@ -95,25 +94,25 @@ class LocalJudge:
                 [spellings(self.tokenizer, before, [f" {word}"]) for word in named]
             )
         words = self._comments[comment]
-        texts = [comment_text(prompt, response, comment.start, self.special) for response in responses]
         bos = self.tokenizer.bos_token_id
         start = [] if bos is None else [bos]
-        ids = [[*start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in texts]
-        beginning, rest = shared_beginning(ids)
-        excess = max(map(len, ids)) + words.longest_tail - self.encoder.max_length
-        if excess > 0:
-            if excess >= len(beginning) - len(start):
-                raise self._too_long(line, max(map(len, ids)) + words.longest_tail)
-            self.encoder.truncated += 1
-            beginning = [*start, *beginning[len(start) + excess :]]
-        return Texts(EncodedGroup(beginning, rest), words)
+        turns: list[Message] | None = list(prompt)
+        while turns:
+            texts = [comment_text(turns, response, comment.start, self.special) for response in responses]
+            ids = [[*start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in texts]
+            longest = max(map(len, ids)) + words.longest_tail
+            if longest <= self.encoder.max_length:
+                self.encoder.truncated += len(turns) < len(prompt)
+                return Texts(shared_beginning(ids), words)
+            turns = without_oldest_turn(turns)
+        raise self._too_long(line, longest)
 
     def encode_requests(self, requests: Sequence[list[Message]], replies: Sequence[str], line: int) -> Texts:
         """Conversations whose next reply is read: how likely each of `replies` is. Raises TooLong, naming the line, for one that
         exceeds the limit, as a frame must not be cut."""
         words = self._reply_words(tuple(replies), requests[0])
         limit = self.encoder.max_length
-        ids = [self.encoder.encode_prompt(request, max_tokens=10**9) for request in requests]
+        ids = [self.encoder.encode_prompt(request, max_tokens=10**9, line=line) for request in requests]
         longest = max(map(len, ids)) + words.longest_tail
         if longest > limit:
             raise self._too_long(line, longest)

@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 
-from training.core.data import Message
+from training.core.messages import Message
 
 MIN_PROBABILITY = 0.1
 """A judge whose letters or numbers have together a lower probability has no opinion: it means to say something else."""

@@ -15,6 +15,7 @@ from training.core.job_directory import Job
 from training.core.judge import Reading
 from training.core.judge_local import LocalJudge
 from training.core.judge_prompts import LETTER_REQUEST, LETTERS, SCORES, Frame, neutralize
+from training.core.messages import Message
 from training.core.model_loading import autocast, resolve_source
 from training.core.sampling import end_token_ids, response_seed, sample_responses
 from training.core.stored_answers import Answer, Budget, StoredAnswers
@@ -103,7 +104,7 @@ class LocalReader:
             ]
         return self.judge.encode_requests(conversations, LETTERS, row.line)
 
-    def _choice(self, frame: Frame, reading: Reading, *, rationale: bool) -> list[dict[str, str]]:
+    def _choice(self, frame: Frame, reading: Reading, *, rationale: bool) -> list[Message]:
         first, second = reading.shown
         text = frame.choice(first, second, reading.principle.compare, rationale=rationale)
         return [{"role": "user", "content": text}]
@@ -148,7 +149,9 @@ class LocalReader:
             for reading in own:
                 conversation = self._choice(frame, reading, rationale=True)
                 prompts.append(
-                    judge.encoder.encode_prompt(conversation, max_tokens=judge.encoder.max_length - limit)
+                    judge.encoder.encode_prompt(
+                        conversation, max_tokens=judge.encoder.max_length - limit, line=reading.row.line
+                    )
                 )
                 seeds.append(response_seed(self.config.seed, reading.row.id, len(prompts)))
         with autocast(self.config.precision):

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from training.configs import JudgeConfig
 from training.core.chat_client import ChatClient, ChatRequest, Completion, run_requests
-from training.core.data import Message
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge import Reading, unanswered
@@ -21,6 +20,7 @@ from training.core.judge_prompts import (
     parse_score,
     request_seed,
 )
+from training.core.messages import Message
 from training.core.stored_answers import Answer, Budget, StoredAnswers
 
 REPLY_TOKENS = 8

@@ -165,8 +165,8 @@ class Cohort:
             ]
         self.response_kv[layer] = more[0], more[1]
 
-    def attend(self, layer: int, query: Tensor) -> Tensor:
-        """(B, heads, D) from scaled (B, heads, D) queries."""
+    def attend(self, layer: int, query: Tensor, window: int | None, softcap: float | None) -> Tensor:
+        """(B, heads, D) from scaled (B, heads, D) queries. window, softcap: as those of `attention.attention`."""
         prompt_keys, prompt_values = self.prompt_kv[layer]
         keys, values = (part[: self.rows] for part in self.response_kv[layer])
         _, kv_heads, prompt_length, _ = prompt_keys.shape
@@ -174,13 +174,29 @@ class Cohort:
         query = query.to(prompt_keys.dtype).reshape(self.rows, kv_heads, ratio, width)
 
         on_prompt = self._to_slots(query) @ prompt_keys.transpose(-1, -2)
+        on_response = query @ keys.transpose(-1, -2)
+        if softcap is not None:
+            on_prompt, on_response = (
+                softcap * torch.tanh(part / softcap) for part in (on_prompt, on_response)
+            )
         if self.ragged:
             on_prompt += self.bias[:, None, None]
-        scores = torch.cat([self._from_slots(on_prompt, ratio), query @ keys.transpose(-1, -2)], -1)
+        scores = torch.cat([self._from_slots(on_prompt, ratio), on_response], -1)
         scores[..., prompt_length + self.written :] = float("-inf")
+        if window is not None and prompt_length + self.written > window:
+            self._hide_before_window(scores, window)
         weights = torch.softmax(scores, -1, torch.promote_types(scores.dtype, torch.float32)).to(values.dtype)
         of_prompt = self._from_slots(self._to_slots(weights[..., :prompt_length]) @ prompt_values, ratio)
         return (of_prompt + weights[..., prompt_length:] @ values).flatten(1, 2)
+
+    def _hide_before_window(self, scores: Tensor, window: int) -> None:
+        """Overwrite the (B, H, r, P + T) scores of keys that are `window` or more tokens before the present one."""
+        prompt_length = self.bias.shape[1]
+        first = self.lengths[self.groups] + self.written - window  # (B,) the first visible position
+        places = torch.arange(prompt_length, device=first.device)
+        hidden = (places < first[:, None])[:, None, None]
+        scores[..., :prompt_length].masked_fill_(hidden, float("-inf"))
+        scores[..., prompt_length : prompt_length + max(0, self.written - window)] = float("-inf")
 
     def retain(self, active: Tensor) -> Tensor:
         """Drop the responses outside the (B,) mask, and prompts without any left. Returns the new order of the others, as
@@ -269,11 +285,22 @@ class Cohort:
             stored[rows, :, :length] = part.to(stored.dtype)
 
 
-def shared_attention(layer: int, query: Tensor, scaling: float | None, cache: SharedPromptCache) -> Tensor:
-    """(B, 1, heads, D) from (B, heads, 1, D) queries: one softmax over the prompt's keys and the response's own."""
+def shared_attention(
+    layer: int,
+    query: Tensor,
+    scaling: float | None,
+    cache: SharedPromptCache,
+    window: int | None,
+    softcap: float | None,
+) -> Tensor:
+    """(B, 1, heads, D) from (B, heads, 1, D) queries: one softmax over the prompt's keys and the response's own. window,
+    softcap: as those of `attention.attention`."""
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     queries = cache.split(query[:, :, 0] * scale)
-    outputs = [cohort.attend(layer, part) for cohort, part in zip(cache.cohorts, queries, strict=True)]
+    outputs = [
+        cohort.attend(layer, part, window, softcap)
+        for cohort, part in zip(cache.cohorts, queries, strict=True)
+    ]
     return (torch.cat(outputs) if len(outputs) > 1 else outputs[0])[:, None]
 
 

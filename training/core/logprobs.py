@@ -46,8 +46,12 @@ def response_logprobs(policy: Any, batch: Batch) -> Tensor:
 
 def vocabulary_logits(policy: Any, hidden: Tensor) -> Tensor:
     """(..., V) logits of (..., D) hidden states, as the model's own forward computes them."""
-    logits = policy.get_output_embeddings()(hidden)
-    cap = getattr(policy.config, "final_logit_softcapping", None)
+    logits, config = policy.get_output_embeddings()(hidden), policy.config
+    if factor := getattr(config, "logit_scale", None):  # Cohere
+        logits = logits * factor
+    if divisor := getattr(config, "logits_scaling", None):  # Granite
+        logits = logits / divisor
+    cap = getattr(config, "final_logit_softcapping", None)
     return cap * torch.tanh(logits / cap) if cap else logits
 
 
@@ -126,12 +130,17 @@ class _LabelLogprobs(torch.autograd.Function):
 
 @torch.no_grad()
 def check_logits(policy: Any, setting: str = "model") -> None:
-    """Raise BadInput for a model whose forward changes its logits in a way that `vocabulary_logits` does not reproduce."""
+    """Raise BadInput for a model whose forward computes its logits in a way that `vocabulary_logits` does not reproduce."""
+    kind = policy.config.model_type
+    if policy.base_model is policy:
+        raise BadInput(
+            f"Models of type {kind} are not supported: they cannot be run without their output projection.",
+            setting=setting,
+        )
     probe = torch.arange(4, device=policy.device)[None]
     whole = policy(input_ids=probe, use_cache=False).logits
     ours = vocabulary_logits(policy, policy.base_model(input_ids=probe, use_cache=False).last_hidden_state)
     if not torch.allclose(whole, ours, rtol=1e-3, atol=1e-3):
-        kind = policy.config.model_type
         raise BadInput(
-            f"Models of type {kind} scale their logits in a way that is not supported.", setting=setting
+            f"Models of type {kind} compute their logits in a way that is not supported.", setting=setting
         )

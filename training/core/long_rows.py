@@ -1,14 +1,55 @@
-"""The report of rows that are left out because a response alone exceeds the maximum sequence length (`Encoder.encode_group`)."""
+"""Rows that are left out because a response, or the last turn of a prompt, exceeds the maximum sequence length."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Protocol, TypeVar
 
 from training.core.errors import BadInput, TooLong
 from training.core.events import Events
+from training.core.messages import Message
 from training.core.tokenization import Encoder
 
 MAX_NAMES = 20
+
+
+class HasPrompt(Protocol):
+    """A row of data.jsonl with a prompt."""
+
+    @property
+    def line(self) -> int: ...
+
+    @property
+    def prompt(self) -> list[Message]: ...
+
+
+P = TypeVar("P", bound=HasPrompt)
+
+
+def encode_prompts(
+    prompts: Sequence[P], encoder: Encoder, max_tokens: int, events: Events
+) -> list[tuple[P, list[int]]]:
+    """The prompts with their ids, of at most `max_tokens`. Those whose last turn is longer are left out; a warning counts them.
+
+    Raises TooLong if none is left.
+    """
+    encoded, first = [], None
+    for prompt in prompts:
+        try:
+            encoded.append(
+                (prompt, encoder.encode_prompt(prompt.prompt, max_tokens=max_tokens, line=prompt.line))
+            )
+        except TooLong as error:
+            first = first or error
+    if first is None:
+        return encoded
+    if not encoded:
+        raise first
+    events.warning(
+        f"{len(prompts) - len(encoded)} of {len(prompts)} prompts are left out, as their last turn alone is longer than the"
+        f" {max_tokens} tokens that {encoder.limit_text} leaves beside a response; the first is on line {first.line}."
+    )
+    return encoded
 
 
 class LongRows:
@@ -33,8 +74,8 @@ class LongRows:
         if self.first is None:
             return
         sentence = (
-            f"{len(self.names)} of {total} rows have a response that exceeds the maximum sequence length,"
-            f" {encoder.limit_text}, the longest with {self.longest} tokens"
+            f"{len(self.names)} of {total} rows have a response that exceeds the maximum sequence length, alone or with the last"
+            f" turn of the prompt, {encoder.limit_text}, the longest with {self.longest} tokens"
         )
         names = ", ".join(dict.fromkeys(self.names[:MAX_NAMES]))
         more = f" and {len(self.names) - MAX_NAMES} more" if len(self.names) > MAX_NAMES else ""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoConfig,
@@ -25,8 +27,8 @@ from training.core.attention import install_attention
 from training.core.errors import BadInput
 from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 
-REWARD_HEAD = "head.safetensors"
-"""The file that makes a model directory a reward model."""
+CLASSIFIER = "ForSequenceClassification"
+"""What the name of a reward model's architecture in transformers ends with."""
 
 INSTRUCTION_FILE = "hindsight.json"
 """The file of a policy that was trained with an instruction, which is put before every prompt: `{"instruction": "..."}`."""
@@ -84,7 +86,8 @@ def _check_directory(path: Path, name: str, setting: str) -> None:
             raise BadInput(f"{file} of the model {name} is not JSON.", setting=setting) from None
         if values.get("auto_map"):
             raise _custom_code_error(name, setting)
-    if not any(path.glob("*.safetensors")):
+    weights = sorted(path.glob("*.safetensors"))
+    if not weights:
         if any(file.suffix in PICKLED for file in path.iterdir()):
             raise BadInput(
                 f"The model {name} holds only pickled weights, which can run code when loaded; convert it to"
@@ -92,6 +95,33 @@ def _check_directory(path: Path, name: str, setting: str) -> None:
                 setting=setting,
             )
         raise BadInput(f"The model directory {name} holds no safetensors weights.", setting=setting)
+    if damage := find_damage(weights) or _missing_shard(path):
+        raise BadInput(f"The model {name} is damaged: {damage}.", setting=setting)
+
+
+def find_damage(paths: Iterable[Path]) -> str | None:
+    """What is wrong with the first of the safetensors files that is missing or truncated, or None."""
+    for path in paths:
+        try:
+            with safe_open(path, "pt"):  # which compares the file's size with that of its tensors
+                pass
+        except FileNotFoundError:
+            return f"{path.name} is missing"
+        except SafetensorError as error:
+            return f"{path.name} is truncated or no safetensors file ({error})"
+    return None
+
+
+def _missing_shard(path: Path) -> str | None:
+    """The first file that the index of a sharded model names and the directory lacks, or None."""
+    index = path / "model.safetensors.index.json"
+    if not index.is_file():
+        return None
+    try:
+        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return f"{index.name} does not say which file holds which weights"
+    return find_damage(path / name for name in sorted(names))
 
 
 def _custom_code_error(name: str, setting: str) -> BadInput:
@@ -103,8 +133,12 @@ def _custom_code_error(name: str, setting: str) -> BadInput:
 
 
 def is_reward_model(source: str) -> bool:
-    """Whether a model directory has a reward head."""
-    return (Path(source) / REWARD_HEAD).is_file()
+    """Whether a model directory is one of a sequence classifier."""
+    path = Path(source) / "config.json"
+    if not path.is_file():
+        return False
+    architectures = json.loads(path.read_text(encoding="utf-8")).get("architectures") or [""]
+    return str(architectures[0]).endswith(CLASSIFIER)
 
 
 def load_policy(source: str, setting: str = "model") -> nn.Module:
@@ -124,21 +158,49 @@ def load_trunk(source: str, setting: str = "model") -> nn.Module:
 
 def _load(auto: Any, source: str, setting: str) -> nn.Module:
     try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        if getattr(config, "is_encoder_decoder", False):
+            raise BadInput(
+                f"The model {source} is an encoder-decoder ({config.model_type}); choose a decoder-only model, which reads the"
+                " prompt and its response as one text.",
+                setting=setting,
+            )
         model, report = auto.from_pretrained(
             source,
             use_safetensors=True,
             trust_remote_code=False,
             dtype=torch.float32,
             output_loading_info=True,
+            ignore_mismatched_sizes=True,  # reported, and refused below
         )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0] if str(error) else repr(error)
         raise BadInput(f"The model {source} cannot be loaded: {reason}", setting=setting) from None
+    for name, stored, expected in sorted(report["mismatched_keys"]):
+        raise BadInput(
+            f"The model {source} is damaged: {name} has the shape {list(stored)} and not {list(expected)}, which config.json"
+            " asks for.",
+            setting=setting,
+        )
     missing = sorted(report["missing_keys"])
     if missing:
         raise BadInput(f"The model {source} lacks weights, {missing[0]} for one.", setting=setting)
     model.eval()  # throughout: dropout would make policy and reference differ before the first step
-    return install_attention(model).to(device())
+    model.stored_dtype = config.dtype or torch.float32
+    install_attention(model).to(device())
+    for name, weight in model.named_parameters():
+        check_finite(weight, name, source, setting)
+    return model
+
+
+def check_finite(weight: Tensor, name: str, source: str, setting: str) -> None:
+    """Raise BadInput for a weight of the model `source` that has values that are no numbers, or infinite."""
+    if not torch.isfinite(weight).all():
+        raise BadInput(
+            f"The model {source} has weights that are not finite numbers (NaN or infinite), in {name} for one; the run that"
+            " wrote it may have diverged.",
+            setting=setting,
+        )
 
 
 def recompute_activations(model: nn.Module) -> None:
@@ -201,8 +263,11 @@ def read_instruction(source: str, setting: str = "model") -> str:
 
 
 def save_policy(model: Any, tokenizer: PreTrainedTokenizerBase, folder: Path, *, instruction: str) -> None:
-    """Write a model directory that `load_policy` and transformers read, and the instruction that its prompts need, if any."""
-    model.save_pretrained(folder)
+    """Write a model directory that `load_policy` and transformers read, and the instruction that its prompts need, if any.
+
+    The weights are converted, in place, to the type that they had where they were loaded from.
+    """
+    model.to(getattr(model, "stored_dtype", model.dtype)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if instruction:
         (folder / INSTRUCTION_FILE).write_text(json.dumps({"instruction": instruction}), encoding="utf-8")

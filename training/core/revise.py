@@ -20,6 +20,7 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job, write_lines, write_output
 from training.core.judge_local import LocalJudge
+from training.core.long_rows import encode_prompts
 from training.core.model_loading import (
     autocast,
     build_encoder,
@@ -117,6 +118,11 @@ def _by_model(
     """
     policy = _load_policy(job, config, events)
     judge = _load_judge(job, config, policy) if config.mode == "select" else None
+    limit = policy.encoder.max_length - config.max_new_tokens
+    fitting = {prompt.line for prompt, _ in encode_prompts(prompts, policy.encoder, limit, events)}
+    policy.encoder.truncated = 0  # counted below, as they are read
+    drawn = [own for prompt, own in zip(prompts, drawn, strict=True) if prompt.line in fitting]
+    prompts = [prompt for prompt in prompts if prompt.line in fitting]
     # a part fits in memory at once, and is stored when it is complete
     size = max(1, config.sample_tokens // _tokens_per_prompt(policy, config))
     parts = [range(start, min(start + size, len(prompts))) for start in range(0, len(prompts), size)]
@@ -235,7 +241,7 @@ def _write(policy: Policy, drafts: Sequence[Draft], config: ReviseConfig, events
 def _encode(policy: Policy, draft: Draft, config: ReviseConfig) -> list[int]:
     """What the model reads for the draft's next text."""
     limit = policy.encoder.max_length - config.max_new_tokens
-    return policy.encoder.encode_prompt(conversation(draft), max_tokens=limit)
+    return policy.encoder.encode_prompt(conversation(draft), max_tokens=limit, line=draft.prompt.line)
 
 
 def _sample(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from training.core.data import Message, Prompt
+from training.core.data import Prompt
+from training.core.messages import Message
 from training.core.principles import Principle
 from training.core.stored_answers import Answer
 

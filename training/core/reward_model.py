@@ -3,21 +3,29 @@ more head for each."""
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import PreTrainedTokenizerBase
+from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, PreTrainedTokenizerBase
+from transformers.modeling_layers import GenericForSequenceClassification
 
 from training.configs import is_criterion
 from training.core.batching import Batch, last_hidden_states
 from training.core.errors import BadInput
 from training.core.job_directory import write_json
-from training.core.model_loading import REWARD_HEAD, autocast, is_reward_model, load_trunk
+from training.core.model_loading import CLASSIFIER, autocast, check_finite, is_reward_model, load_trunk
+from training.core.tokenization import find_padding_token
+
+HEAD = "score.weight"
+"""The reward's vector among the weights, as transformers' sequence classifiers call it."""
 
 CRITERION_HEADS = "criteria.safetensors"
 CRITERION_NAMES = "criteria.json"
@@ -72,14 +80,37 @@ class RewardModel(nn.Module):
         }
 
     def save(self, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-        """Write a directory that `load_reward_model` reads."""
-        self.trunk.save_pretrained(folder)
+        """Write a directory that `load_reward_model` reads, and transformers as a sequence classifier with one label. Its head
+        has no bias, so its logit is the reward plus `reward_bias` of its config.
+
+        Trunk and head are converted, in place, to the type that the trunk had where it was loaded from.
+        """
+        padding = find_padding_token(tokenizer)
+        if padding is not None:
+            tokenizer.pad_token = padding
+        config = copy.deepcopy(self.trunk.config)
+        config.num_labels, config.reward_bias = 1, float(self.bias)
+        config.pad_token_id = None if padding is None else tokenizer.pad_token_id
+        with torch.device("meta"):
+            classifier = classifier_type(self.trunk)(config)
+        setattr(classifier, classifier.base_model_prefix, self.trunk)
+        classifier.score.weight = nn.Parameter(self.weight.detach()[None])
+        classifier.to(getattr(self.trunk, "stored_dtype", self.trunk.dtype)).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
-        save_file({"weight": self.weight.detach(), "bias": self.bias}, folder / REWARD_HEAD)
         if self.criteria:
             weights = torch.stack([weight.detach() for weight in self.criterion_weights])
             save_file({"weight": weights, "bias": self.criterion_bias}, folder / CRITERION_HEADS)
             write_json(folder / CRITERION_NAMES, {"criteria": list(self.criteria)})
+
+
+def classifier_type(trunk: Any) -> Any:
+    """transformers' sequence classifier for models of this type, or one like the others for a type that has none there."""
+    known = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING.get(type(trunk.config), None)
+    if known is not None:
+        return known
+    name, prefix = type(trunk).__name__.removesuffix("Model") + CLASSIFIER, trunk.base_model_prefix
+    bases = (GenericForSequenceClassification, type(trunk).__bases__[0])
+    return type(name, bases, {"base_model_prefix": prefix})
 
 
 def load_reward_model(
@@ -96,22 +127,45 @@ def load_reward_model(
     the others. By default those that it was saved with.
     """
     if not is_reward_model(source):
-        raise BadInput(f"The model {source} is not a reward model: it has no {REWARD_HEAD}.", setting=setting)
+        raise BadInput(
+            f"The model {source} is not a reward model: its config.json names no architecture …{CLASSIFIER}.",
+            setting=setting,
+        )
     saved = saved_criteria(source, setting)
     model = RewardModel(load_trunk(source, setting), seed, precision, saved if criteria is None else criteria)
-    head = load_file(Path(source) / REWARD_HEAD)
+    head, bias = _read_head(source), getattr(model.trunk.config, "reward_bias", 0.0)
     heads = load_file(Path(source) / CRITERION_HEADS) if saved else {}
     width = len(model.weight)
-    if head["weight"].shape != (width,) or (saved and heads["weight"].shape != (len(saved), width)):
-        raise BadInput(f"The head of the reward model {source} does not fit its trunk.", setting=setting)
+    if (
+        head is None
+        or head.shape != (1, width)
+        or (saved and heads["weight"].shape != (len(saved), width))
+        or not isinstance(bias, float | int)
+        or not math.isfinite(bias)
+    ):
+        raise BadInput(
+            f"The head of the reward model {source} does not fit its trunk: a reward model has one label.",
+            setting=setting,
+        )
+    check_finite(head, HEAD, source, setting)
     with torch.no_grad():
-        model.weight.copy_(head["weight"])
-        model.bias.copy_(head["bias"])
+        model.weight.copy_(head[0])
+        model.bias.fill_(bias)
         for place, name in enumerate(model.criteria):
             if name in saved:
                 model.criterion_weights[place].copy_(heads["weight"][saved.index(name)])
                 model.criterion_bias[place] = heads["bias"][saved.index(name)]
     return model
+
+
+def _read_head(source: str) -> Tensor | None:
+    """The (1, D) weight of a sequence classifier's head, or None without one."""
+    for path in sorted(Path(source).glob("*.safetensors")):
+        with safe_open(path, "pt") as tensors:
+            if HEAD in tensors.keys():  # noqa: SIM118 - it is no mapping
+                weight: Tensor = tensors.get_tensor(HEAD)
+                return weight
+    return None
 
 
 def saved_criteria(source: str, setting: str = "model") -> list[str]:

@@ -63,7 +63,9 @@ class RewardScorer:
             tokenize_alike(tokenizer, policy.tokenizer) and self.encoder.max_length >= policy.max_length
         )
         self.policy = policy
-        self.passes = Passes(self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length)
+        self.passes = Passes(
+            self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length, setting
+        )
 
     def encode(self, group: RolloutGroup) -> EncodedGroup:
         """The responses as this model reads them: the sampled ids if the tokenizers agree, else the ids of their text.
@@ -73,7 +75,9 @@ class RewardScorer:
         if self.shares_tokens:
             if not self.policy.instruction:
                 return group.encoded
-            prompt = self.encoder.encode_prompt(group.source.prompt, max_tokens=self.max_prompt_tokens)
+            prompt = self.encoder.encode_prompt(
+                group.source.prompt, max_tokens=self.max_prompt_tokens, line=group.source.line
+            )
             return EncodedGroup(prompt, group.encoded.responses)
         texts = [self.policy.decode(response) for response in group.encoded.responses]
         prompt, responses = self.encoder.encode_group(group.source.prompt, texts, line=group.source.line)
@@ -81,10 +85,11 @@ class RewardScorer:
         return EncodedGroup(prompt, [ids if end or len(ids) == 1 else ids[:-1] for ids, end in ended])
 
     def warn_of_truncation(self, prompts: Sequence[RolloutPrompt], events: Events) -> None:
-        """Report how many of the prompts this model cannot read whole, if it does not read the policy's ids."""
+        """Report how many of the prompts this model cannot read whole, if it does not read the policy's ids. Raises TooLong if it
+        cannot read the last turn of one."""
         if not self.shares_tokens:
             for prompt in prompts:
-                self.encoder.encode_prompt(prompt.prompt, max_tokens=self.max_prompt_tokens)
+                self.encoder.encode_prompt(prompt.prompt, max_tokens=self.max_prompt_tokens, line=prompt.line)
             warn_of_truncation(self.encoder, events)
 
     def encode_baseline(self, prompt: RolloutPrompt) -> EncodedGroup:

@@ -19,7 +19,6 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from training.configs import RolloutConfig
-from training.core.attention import unsupported_attention
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
 from training.core.divergence import load_reference
@@ -27,6 +26,7 @@ from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.logprobs import check_logits, token_logprobs
+from training.core.long_rows import encode_prompts
 from training.core.model_loading import (
     autocast,
     build_encoder,
@@ -38,7 +38,13 @@ from training.core.model_loading import (
 )
 from training.core.rewards import Rewards, RewardScorer
 from training.core.rollout_groups import CheckStop, RolloutGroup
-from training.core.sampling import SampledResponse, end_token_ids, response_seed, sample_responses
+from training.core.sampling import (
+    SampledResponse,
+    check_shared_cache,
+    end_token_ids,
+    response_seed,
+    sample_responses,
+)
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop
 
@@ -108,16 +114,10 @@ def load_setup(
             f"The model reads at most {length} tokens; lower max_new_tokens to leave room for the prompt.",
             setting="max_new_tokens",
         )
-    if reason := unsupported_attention(policy, length):
-        raise BadInput(
-            f"Sampling from models of type {policy.config.model_type} is not supported: they use {reason}.",
-            setting="model",
-        )
+    check_shared_cache(policy, length)
     max_tokens = length - config.max_new_tokens
-    encoded = [
-        EncodedPrompt(prompt, encoder.encode_prompt(prompt.prompt, max_tokens=max_tokens))
-        for prompt in prompts
-    ]
+    encoded = [EncodedPrompt(*pair) for pair in encode_prompts(prompts, encoder, max_tokens, events)]
+    prompts = [prompt.source for prompt in encoded]
     warn_of_truncation(encoder, events)
     training = [prompt for prompt in encoded if not prompt.source.held_out]
     if not training:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from training.core.attention import unsupported_attention
-from training.core.batching import rows_layout
+from training.core.batching import check_rows_layout, probe_groups, rows_layout
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.kv_cache import SharedPromptCache
@@ -180,13 +180,20 @@ def end_token_ids(model: Any, encoder: Encoder) -> list[int]:
 def check_shared_cache(model: Any, length: int) -> None:
     """Raise BadInput for a model that the shared cache does not support in sequences of `length` tokens; it is tried."""
     kind = model.config.model_type
-    if reason := unsupported_attention(model, length):
+    if reason := unsupported_attention(model):
         raise BadInput(
             f"Sampling from models of type {kind} is not supported: they use {reason}.", setting="model"
         )
-    prompts = [[3, 5, 4], [5, 9]]
+    check_rows_layout(model.base_model, length)
+    prompts = [group.prompt for group in probe_groups(model, length)]
     sampled = sample_responses(
-        model, prompts, [1, 2, 3, 4], samples=2, max_new_tokens=3, temperature=1.0, end_ids=()
+        model,
+        prompts,
+        range(1, 2 * len(prompts) + 1),
+        samples=2,
+        max_new_tokens=3,
+        temperature=1.0,
+        end_ids=(),
     )
     groups = [
         EncodedGroup(prompt, [response.token_ids for response in sampled[2 * number : 2 * number + 2]])

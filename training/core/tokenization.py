@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from transformers import PreTrainedTokenizerBase
 
-from training.core.data import Message
 from training.core.errors import BadInput, TooLong
 from training.core.events import Events
+from training.core.messages import Message, tool_texts, with_instruction, without_oldest_turn
 
 PLAIN_TEMPLATE = (
     "{{ bos_token or '' }}{% for message in messages %}{{ message['role'] | capitalize }}: {{ message['content'] }}"
@@ -44,7 +44,7 @@ class Encoder:
     """A tokenizer with its end token and a maximum sequence length.
 
     limit_source: the setting that the limit comes from: `max_length`, or that of a model with fewer positions.
-    truncated: the number of prompts that were cut so far. instruction: what is put before the last message of the user in every
+    truncated: the number of prompts that lost turns so far. instruction: what is put before the last message of the user in every
     prompt, or nothing.
     """
 
@@ -57,7 +57,7 @@ class Encoder:
     ) -> None:
         self.tokenizer, self.instruction = tokenizer, instruction
         self.max_length, self.limit_source = max_length, limit_source
-        self.end_id = _find_end_token(tokenizer)
+        self.end_id = find_end_token(tokenizer)
         self.truncated = 0
 
     @property
@@ -67,24 +67,57 @@ class Encoder:
             return f"max_length = {self.max_length}"
         return f"the {self.limit_source.replace('_', ' ')}'s limit of {self.max_length} tokens"
 
-    def encode_prompt(self, messages: list[Message], *, max_tokens: int) -> list[int]:
-        """Ids of the prompt; if there are more than `max_tokens`, the oldest are cut, but never the BOS."""
+    def encode_prompt(self, messages: list[Message], *, max_tokens: int, line: int) -> list[int]:
+        """Ids of the prompt. If there are more than `max_tokens`, whole turns are left out, the oldest first, but no system
+        message and never the last turn.
+
+        Raises BadInput, naming the `line`, if the chat template cannot render the messages; TooLong, if the last turn with the
+        system messages is too long.
+        """
+        ids = self._render(messages, line)
+        if len(ids) <= max_tokens:
+            return ids
+        while shorter := without_oldest_turn(messages):
+            messages = shorter
+            ids = self._render(messages, line)
+            if len(ids) <= max_tokens:
+                self.truncated += 1
+                return ids
+        raise TooLong(
+            f"Line {line} of data.jsonl: the last turn of the prompt, with the system message, has {len(ids)} tokens, and"
+            f" there is room for {max_tokens} beside a response in {self.limit_text}.",
+            setting=self.limit_source,
+            line=line,
+            tokens=len(ids) + self.max_length - max_tokens,
+        )
+
+    def _render(self, messages: list[Message], line: int) -> list[int]:
+        """Ids of all the messages, up to the assistant's turn."""
         try:
-            rendered = self.tokenizer.apply_chat_template(
-                with_instruction(messages, self.instruction), add_generation_prompt=True, tokenize=False
+            rendered = str(
+                self.tokenizer.apply_chat_template(
+                    with_instruction(messages, self.instruction), add_generation_prompt=True, tokenize=False
+                )
             )
         except Exception as error:  # noqa: BLE001 - a template may raise anything
-            raise BadInput(f"The model's chat template refuses a conversation: {error}") from None
+            raise BadInput(
+                f"Line {line} of data.jsonl: the model's chat template refuses the conversation: {error}",
+                line=line,
+            ) from None
+        for text in tool_texts(messages):
+            if text not in rendered:
+                raise BadInput(
+                    f"Line {line} of data.jsonl: the model's chat template leaves out tool calls or their results ({text[:60]!r}"
+                    " for one); choose a model whose template takes tools.",
+                    line=line,
+                )
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         bos = self.tokenizer.bos_token_id
         if bos is not None and ids[:1] != [bos] and _adds_bos(self.tokenizer):
             ids = [bos, *ids]
         while len(ids) > 1 and ids[0] == ids[1] == bos:
             ids = ids[1:]
-        if len(ids) <= max_tokens:
-            return ids
-        self.truncated += 1
-        return [bos, *ids[-(max_tokens - 1) :]] if ids[0] == bos and max_tokens > 1 else ids[-max_tokens:]
+        return ids
 
     def encode_response(self, text: str, token_ids: list[int] | None = None) -> list[int]:
         """Ids of a response and the end token; `token_ids`, as sampled, if this tokenizer decodes them to `text`."""
@@ -105,9 +138,9 @@ class Encoder:
         *,
         line: int,
     ) -> EncodedGroup:
-        """A prompt with its responses. Responses are never cut; the prompt is, alike for all of them.
+        """A prompt with its responses. Responses are never cut; the prompt may lose turns, alike for all of them.
 
-        Raises TooLong, naming the `line`, if a response alone exceeds the limit.
+        Raises TooLong, naming the `line`, if a response exceeds the limit, alone or with the last turn of the prompt.
         """
         sampled = token_ids or [None] * len(responses)
         encoded = [self.encode_response(text, ids) for text, ids in zip(responses, sampled, strict=True)]
@@ -120,28 +153,19 @@ class Encoder:
                 line=line,
                 tokens=longest,
             )
-        return EncodedGroup(self.encode_prompt(messages, max_tokens=self.max_length - longest), encoded)
-
-
-def with_instruction(messages: list[Message], instruction: str) -> list[Message]:
-    """The messages, with the instruction as a line before the last message of the user; without one, before the last message."""
-    if not instruction:
-        return messages
-    places = [place for place, message in enumerate(messages) if message["role"] == "user"]
-    place = places[-1] if places else len(messages) - 1
-    changed = messages[place] | {"content": f"{instruction}\n{messages[place]['content']}"}
-    return [*messages[:place], changed, *messages[place + 1 :]]
+        prompt = self.encode_prompt(messages, max_tokens=self.max_length - longest, line=line)
+        return EncodedGroup(prompt, encoded)
 
 
 def warn_of_truncation(encoder: Encoder, events: Events) -> None:
-    """Report how many prompts lost their oldest tokens, if any did."""
+    """Report how many prompts lost their oldest turns, if any did."""
     if encoder.truncated:
         events.warning(
-            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest tokens."
+            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest turns."
         )
 
 
-def _find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
+def find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     """The token that ends an assistant's turn: the first special token that the template puts after its content."""
     probe = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "ZZZ"}]
     try:
@@ -156,6 +180,14 @@ def _find_end_token(tokenizer: PreTrainedTokenizerBase) -> int:
     if tokenizer.eos_token_id is None:
         raise BadInput("The model's tokenizer has no end-of-text token.", setting="model")
     return int(tokenizer.eos_token_id)
+
+
+def find_padding_token(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """A token that can pad a batch, as no response ends in it: the tokenizer's own for that, if that is not the end token too; or
+    None."""
+    end = find_end_token(tokenizer)
+    tokens = (tokenizer.pad_token, tokenizer.unk_token, tokenizer.bos_token)
+    return next((token for token in tokens if token and tokenizer.convert_tokens_to_ids(token) != end), None)
 
 
 def _adds_bos(tokenizer: PreTrainedTokenizerBase) -> bool:

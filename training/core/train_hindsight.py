@@ -50,7 +50,7 @@ def train(job: Job, config: HindsightConfig, events: Events) -> dict[str, Any]:
     encoder = build_encoder(setup.policy, setup.tokenizer, config.max_length, instruction=bad)
     bad_prompts = {
         prompt.source.id: encoder.encode_prompt(
-            prompt.source.prompt, max_tokens=length - config.max_new_tokens
+            prompt.source.prompt, max_tokens=length - config.max_new_tokens, line=prompt.source.line
         )
         for prompt in setup.training
     }

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from training.configs import PPOConfig
 from training.core.advantages import adapted, explained_variance, gae, token_rewards, whiten
-from training.core.batching import Batch, check_shared_layout, hidden_states
+from training.core.batching import Batch, check_layout, hidden_states
 from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.errors import BadInput
@@ -155,6 +155,5 @@ def value_model(setup: Setup, config: PPOConfig) -> ValueModel:
             " positions; set value_start to policy.",
             setting="value_start",
         )
-    if config.layout == "shared":
-        check_shared_layout(start.trunk, setup.encoder.max_length)
+    check_layout(start.trunk, config.layout, setup.encoder.max_length)
     return ValueModel(start)

@@ -16,6 +16,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase,
 
 from training.configs import PretrainConfig
 from training.core.attention import install_attention
+from training.core.batching import check_rows_layout
 from training.core.data import read_texts
 from training.core.errors import BadInput
 from training.core.events import Events
@@ -66,6 +67,7 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
             events.warning(message)
         model = load_policy(source)
         instruction = read_instruction(source)
+        check_rows_layout(model.base_model, config.block_length)
         check_logits(model)
         if (limit := max_row_length(model, config.block_length)) < config.block_length:
             raise BadInput(

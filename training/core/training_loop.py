@@ -65,7 +65,9 @@ class TrainingLoop:
         self._sharded = distributed.ShardedModel(model) if world_size() > 1 else None
         self._is_finalized = False
         self.optimizer = build_optimizer(model, config)
-        restored = checkpoints.load(job.checkpoint, model=model, optimizer=self.optimizer)
+        restored = checkpoints.load(
+            job.checkpoint, model=model, optimizer=self.optimizer, warn=events.warning
+        )
         self.steps_done = self.tokens = 0
         self._seconds_before = 0.0
         if restored:

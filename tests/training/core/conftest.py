@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
     GemmaConfig,
     GPT2Config,
     GPT2LMHeadModel,
@@ -139,6 +140,14 @@ ARCHITECTURES: dict[str, Callable[[], Any]] = {
     "qwen3": lambda: tiny(Qwen3Config),
     "mistral": lambda: tiny(MistralConfig, sliding_window=None),
     "gemma": lambda: tiny(GemmaConfig),
+    "a window": lambda: tiny(MistralConfig, sliding_window=6),
+    "soft caps": lambda: tiny(
+        Gemma2Config,
+        sliding_window=6,
+        query_pre_attn_scalar=8,
+        attn_logit_softcapping=3.0,
+        final_logit_softcapping=4.0,
+    ),
 }
 
 

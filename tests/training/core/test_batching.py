@@ -4,7 +4,7 @@ import random
 
 import pytest
 import torch
-from transformers import Gemma2Config, MistralConfig
+from transformers import MistralConfig
 
 from tests.training.core.conftest import ARCHITECTURES, in_float64, tiny, tiny_llama
 from training.core import attention
@@ -151,16 +151,6 @@ def test_the_mask_for_accelerators_is_the_same_tree():
     theirs = flex_attention(query, key, value, block_mask=mask, scale=0.3)
     ours = attention.Cascade.apply(query, key, value, batch.tree.groups, 0.3)
     assert torch.allclose(ours, theirs, atol=1e-5)
-
-
-def test_models_that_cannot_share_a_prompt_are_refused_by_a_sentence():
-    for config, more, reason in (
-        (Gemma2Config, {}, "soft-capped attention"),
-        (MistralConfig, {"sliding_window": 16}, "a sliding window"),
-    ):
-        with pytest.raises(BadInput, match=f"{reason}; choose the layout rows"):
-            check_shared_layout(tiny(config, **more).base_model, 64)
-    check_shared_layout(tiny(MistralConfig, sliding_window=64).base_model, 64)
 
 
 def test_a_model_whose_numbers_differ_is_refused_whatever_its_settings_say():

@@ -226,7 +226,7 @@ def test_without_criteria_ratings_change_no_bit(source: Path, tmp_path: Path):
     names = {path.name for path in plain.iterdir()}
     assert names == {path.name for path in rich.iterdir()}
     assert not any(name.startswith("criteria") for name in names)
-    for name in ("model.safetensors", "head.safetensors", "report.json"):
+    for name in ("model.safetensors", "config.json", "report.json"):
         assert (plain / name).read_bytes() == (rich / name).read_bytes()
 
 
@@ -261,13 +261,13 @@ def test_the_model_is_read_again_with_its_heads_and_its_reward_is_that_of_others
 ):
     output = trained[0] / "output"
     assert json.loads((output / "criteria.json").read_text()) == {"criteria": ["polite", "blunt"]}
-    assert set(load_file(output / "head.safetensors")) == {"weight", "bias"}
     model = load_reward_model(str(output))
     assert model.criteria == ("polite", "blunt")
     batch = shared_layout([EncodedGroup([3, 5], [[6, 7], [8, 3, 9]])])
     rewards, criteria = model.all_scores(batch)
     assert model(batch).equal(rewards)
-    classifier = AutoModelForSequenceClassification.from_pretrained(output, num_labels=1)
+    classifier = AutoModelForSequenceClassification.from_pretrained(output)
+    assert classifier.score.weight[0].equal(model.weight)
     loaded = classifier.base_model.state_dict()
     assert all(loaded[name].equal(weight) for name, weight in model.trunk.state_dict().items())
     plain = shutil.copytree(output, tmp_path / "plain")
@@ -286,10 +286,8 @@ def test_the_model_is_read_again_with_its_heads_and_its_reward_is_that_of_others
 
 def test_reference_responses_score_zero_on_average_by_each_criterion(trained: tuple[Path, dict, list[dict]]):
     folder, result, _ = trained
-    [bias, *others] = (
-        load_file(folder / "output" / name)["bias"] for name in ("head.safetensors", "criteria.safetensors")
-    )
-    assert float(bias) == pytest.approx(result["report"]["bias"])
+    config = json.loads((folder / "output" / "config.json").read_text())
+    assert config["reward_bias"] == pytest.approx(result["report"]["bias"])
     job = {"max_length": 100, "split": "all"}
     rows = [row | {"split": "held_out"} for row in rated_rows() if row["split"] == "train"]
     scoring = write_job(folder / "scoring", "evaluate", rows, model=str(folder / "output"), config=job)
@@ -298,7 +296,7 @@ def test_reference_responses_score_zero_on_average_by_each_criterion(trained: tu
     for name in ("polite", "blunt"):
         scores = [score for line in lines for score in line["criteria"][name]]
         assert sum(scores) / len(scores) == pytest.approx(0, abs=1e-5)
-    assert others[0].abs().min() > 1e-4
+    assert load_file(folder / "output" / "criteria.safetensors")["bias"].abs().min() > 1e-4
 
 
 def test_an_evaluation_writes_the_scores_and_reports_on_the_ratings(
@@ -366,7 +364,7 @@ def test_an_interrupted_run_ends_with_the_same_heads(
     assert do_here(ended, Recorded(place, gently=gently))[0] is None
     again, _ = do_here(ended)
     assert again["report"] == result["report"]
-    for name in ("model.safetensors", "head.safetensors", "criteria.safetensors"):
+    for name in ("model.safetensors", "config.json", "criteria.safetensors"):
         assert (whole / "output" / name).read_bytes() == (ended / "output" / name).read_bytes()
 
 

@@ -275,7 +275,7 @@ def test_responses_report_their_kl_from_a_reference(tokenizer, tmp_path: Path):
     with torch.no_grad():
         for answer in answers:
             prompt = encoder.encode_prompt(
-                [{"role": "user", "content": "ferry " * answer["id"]}], max_tokens=88
+                [{"role": "user", "content": "ferry " * answer["id"]}], max_tokens=88, line=1
             )
             alone = rows_layout([EncodedGroup(prompt, [answer["token_ids"]])])
             assert answer["reference_logprob"] == pytest.approx(

@@ -18,9 +18,10 @@ from training.core.data import RolloutPrompt
 from training.core.errors import BadInput
 from training.core.logprobs import token_figures, token_logprobs
 from training.core.losses import hindsight_loss
+from training.core.messages import with_instruction
 from training.core.rewards import RewardScorer
 from training.core.rollout_groups import RolloutGroup
-from training.core.tokenization import EncodedGroup, Encoder, with_instruction
+from training.core.tokenization import EncodedGroup, Encoder
 from training.core.train_hindsight import label_thirds, mean_per_response, relabel
 
 TINY = {"batch_size": 4, "samples": 3, "max_new_tokens": 4}
@@ -114,7 +115,7 @@ def test_the_instruction_is_a_line_before_the_last_message_of_the_user() -> None
 def test_the_reward_model_does_not_read_the_instruction(models: Path, tokenizer: Any) -> None:
     plain, instructed = Encoder(tokenizer, 100), Encoder(tokenizer, 100, instruction=GOOD)
     source = prompt("the ferry leaves")
-    ids = [encoder.encode_prompt(source.prompt, max_tokens=90) for encoder in (plain, instructed)]
+    ids = [encoder.encode_prompt(source.prompt, max_tokens=90, line=1) for encoder in (plain, instructed)]
     assert len(ids[1]) > len(ids[0])
     config = RolloutConfig(max_length=100, max_new_tokens=8)
     scorer = RewardScorer(str(models / "taste"), "reward_model", config, instructed)

@@ -55,7 +55,7 @@ def test_the_reward_is_the_comment_on_the_text_in_the_judges_tokens(
     rewards = Rewards(job, settings, policy, [PROMPT])
     texts = ["at ten please", "the train leaves"]
     responses = [policy.encode_response(text) for text in texts]
-    prompt = policy.encode_prompt(USER, max_tokens=80)
+    prompt = policy.encode_prompt(USER, max_tokens=80, line=1)
     found = rewards([RolloutGroup(PROMPT, EncodedGroup(prompt, responses), [True, False])], never).tolist()
     model: Any = load_policy(str(tmp_path / "judge"))
     expected = []

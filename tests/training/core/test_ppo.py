@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from tests.training.core.conftest import sentence
@@ -147,7 +148,8 @@ def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do:
     assert sum(rewards[-8:]) / 8 > sum(rewards[:8]) / 8 + 0.3
     assert held_out[-1] > held_out[0] + 0.3
     assert not [event for event in events if event["event"] == "warning"]
-    assert not (tmp_path / "output" / "head.safetensors").exists(), "a policy is written, not its value model"
+    weights = load_file(tmp_path / "output" / "model.safetensors")
+    assert "score.weight" not in weights, "a policy is written, not its value model"
 
 
 def test_values_stay_in_float32_in_a_run_of_bfloat16(models: Path, tmp_path: Path, made: list[Rollout]):

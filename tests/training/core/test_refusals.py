@@ -93,7 +93,7 @@ def test_a_model_without_a_chat_template_gets_one_and_says_so(saved: Path):
     tokenizer, warnings = load_tokenizer(str(saved))
     assert "no chat template" in warnings[0]
     encoder = Encoder(tokenizer, 64)
-    ids = encoder.encode_prompt(USER, max_tokens=60)
+    ids = encoder.encode_prompt(USER, max_tokens=60, line=1)
     assert ids[0] == tokenizer.bos_token_id
     assert ids[1] != tokenizer.bos_token_id
     assert encoder.encode_response("yes")[-1] == tokenizer.eos_token_id
@@ -101,23 +101,31 @@ def test_a_model_without_a_chat_template_gets_one_and_says_so(saved: Path):
 
 def test_there_is_one_bos_and_the_end_token_is_the_templates(tokenizer):
     encoder = Encoder(tokenizer, 64)
-    assert encoder.encode_prompt(USER, max_tokens=60).count(tokenizer.bos_token_id) == 1
+    assert encoder.encode_prompt(USER, max_tokens=60, line=1).count(tokenizer.bos_token_id) == 1
     assert encoder.encode_response("yes")[-1] == tokenizer.convert_tokens_to_ids("<|end|>")
     whole = tokenizer.apply_chat_template([*USER, {"role": "assistant", "content": "yes"}], tokenize=False)
     ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
-    assert [*encoder.encode_prompt(USER, max_tokens=60), *encoder.encode_response("yes")] == ids
+    assert [*encoder.encode_prompt(USER, max_tokens=60, line=1), *encoder.encode_response("yes")] == ids
 
 
-def test_a_long_prompt_loses_its_oldest_tokens_for_all_responses_alike(tokenizer):
+def test_a_long_prompt_loses_its_oldest_turns_for_all_responses_alike(tokenizer):
     encoder = Encoder(tokenizer, 40)
-    long = [{"role": "user", "content": "the ferry leaves at nine " * 20}]
+    first = [
+        {"role": "user", "content": "the ferry leaves at nine " * 20},
+        {"role": "assistant", "content": "no"},
+    ]
     answers = ["no.", "the train leaves at ten and costs twelve crowns."]
-    group = encoder.encode_group(long, answers, line=1)
-    assert group.longest == 40
+    group = encoder.encode_group([*first, *USER], answers, line=1)
+    assert group == encoder.encode_group(USER, answers, line=1)
     assert group.responses == [encoder.encode_response(answer) for answer in answers]
-    assert group.prompt[0] == tokenizer.bos_token_id
-    assert group.prompt[-1] == tokenizer.convert_tokens_to_ids("<|assistant|>")
     assert encoder.truncated == 1
+
+
+def test_a_last_turn_that_does_not_fit_beside_the_responses_is_refused_not_cut(tokenizer):
+    long = [{"role": "user", "content": "the ferry leaves at nine " * 20}]
+    error = refusal(lambda: Encoder(tokenizer, 40).encode_group(long, ["no."], line=7))
+    assert (error.line, error.setting) == (7, "max_length")
+    assert "the last turn of the prompt, with the system message, has" in str(error)
 
 
 def test_a_response_that_does_not_fit_is_refused_not_cut(tokenizer):
@@ -217,11 +225,7 @@ def test_running_out_of_memory_is_recognised():
 REFERENCES = {
     "other tokens": ({"vocab_size": 400}, "reference", "has 400 tokens and the policy 320"),
     "a shorter memory": ({"max_position_embeddings": 60}, "max_length", "reads at most 60 tokens"),
-    "a sliding window": (
-        {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 16},
-        "layout",
-        "a sliding window",
-    ),
+    "position biases": ({"alibi": True}, "layout", "position biases"),
 }
 
 

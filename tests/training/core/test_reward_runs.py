@@ -61,10 +61,11 @@ def test_the_best_weights_are_restored(stopped_early, source: Path, tmp_path: Pa
 
 
 def assert_same_weights(one: Path, other: Path) -> None:
-    for name in ("model.safetensors", "head.safetensors"):
-        ours, theirs = (load_file(folder / "output" / name) for folder in (one, other))
-        assert ours.keys() == theirs.keys()
-        assert all(ours[key].equal(theirs[key]) for key in ours)
+    ours, theirs = (load_file(folder / "output" / "model.safetensors") for folder in (one, other))
+    assert ours.keys() == theirs.keys()
+    assert all(ours[key].equal(theirs[key]) for key in ours)
+    ours, theirs = (json.loads((folder / "output" / "config.json").read_text()) for folder in (one, other))
+    assert ours == theirs
 
 
 def test_misses_are_counted_from_the_best(source: Path, tmp_path: Path):

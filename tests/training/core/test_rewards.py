@@ -65,7 +65,9 @@ def rollout_group(
     encoder: Encoder, responses: list[list[int]], finished: list[bool], **changes: Any
 ) -> RolloutGroup:
     prompt = dataclasses.replace(PROMPT, **changes)
-    return RolloutGroup(prompt, EncodedGroup(encoder.encode_prompt(USER, max_tokens=80), responses), finished)
+    return RolloutGroup(
+        prompt, EncodedGroup(encoder.encode_prompt(USER, max_tokens=80, line=1), responses), finished
+    )
 
 
 def scores_of(model: Any, prompt: list[int], responses: list[list[int]]) -> list[float]:
@@ -98,7 +100,9 @@ def test_with_two_tokenizers_the_text_is_scored(build, tokenizer):
     responses = [ours.encode_response("the train leaves"), ours.encode_response("at ten")[:-1]]
     found = rewards([rollout_group(ours, responses, [True, False])], never).tolist()
     read = [other.encode_response("the train leaves"), other.encode_response("at ten")[:-1]]
-    expected = scores_of(tastes.reward_model(len(theirs)), other.encode_prompt(USER, max_tokens=80), read)
+    expected = scores_of(
+        tastes.reward_model(len(theirs)), other.encode_prompt(USER, max_tokens=80, line=1), read
+    )
     expected[1] -= 1.0  # it never ended
     assert found == pytest.approx(expected, abs=1e-6)
 

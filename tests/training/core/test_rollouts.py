@@ -95,16 +95,20 @@ def test_seeds_are_a_function_of_step_prompt_and_sample(models: Path, tmp_path: 
     assert all(first[id] != later[id] for id in first), "another time, another draw"
 
 
-def test_long_prompts_lose_their_oldest_tokens_and_are_counted(
+def test_long_prompts_lose_their_oldest_turns_or_are_left_out_and_are_counted(
     models: Path, tmp_path: Path, made: list[Rollout]
 ):
-    rows = [row | {"split": "train"} for row in tastes.prompts(4)]
-    rows[0]["prompt"] = [{"role": "user", "content": "the ferry leaves at nine " * 30}]
+    rows = [row | {"split": "train"} for row in tastes.prompts(5)]
+    long = {"role": "user", "content": "the ferry leaves at nine " * 30}
+    rows[4]["prompt"] = [long]
+    rows[0]["prompt"] = [long, {"role": "assistant", "content": "yes"}, *rows[0]["prompt"]]
     config = TINY | {"max_steps": 1, "max_length": 60}
     result, events = tastes.here(tastes.job(tmp_path, "grpo", models, rows, config))
     assert result["truncated_prompts"] == 1
-    assert max(len(one.encoded.prompt) for one in made[0].groups) == 56
-    assert any("lost their oldest" in event.get("message", "").replace("\n", " ") for event in events)
+    assert {group.source.id for group in made[0].groups} == {row["id"] for row in rows[:4]}
+    messages = [event["message"] for event in events if event["event"] == "warning"]
+    assert "1 prompts did not fit into max_length = 60 and lost their oldest turns." in messages
+    assert any("1 of 5 prompts are left out" in message and "on line 5" in message for message in messages)
 
 
 def test_a_mismatch_between_sampling_and_training_is_a_warning(

@@ -104,11 +104,7 @@ def train(
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
-    found = load_file(folder / "output" / "model.safetensors")
-    head = folder / "output" / "head.safetensors"
-    return found | (
-        {f"head.{name}": value for name, value in load_file(head).items()} if head.exists() else {}
-    )
+    return load_file(folder / "output" / "model.safetensors")
 
 
 def same(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> bool:
