@@ -1,24 +1,38 @@
 """Checkpoints that stay readable if the process is killed at any moment.
 
-A checkpoint is a directory: weights, optimizer moments and random state in safetensors, and `manifest.json`, written last.
-It is written under a temporary name and renamed, after the previous one was renamed to `.old`, so a complete one exists at
-every moment. The data order is a function of seed and step and the learning rate one of the step, so neither is stored.
+A checkpoint is a directory: weights, optimizer moments, random state and further tensors in safetensors, and `manifest.json`,
+written last. It is written under a temporary name and renamed, after the previous one was renamed to `.old`, so a complete one
+exists at every moment. The data order is a function of seed and step and the learning rate one of the step, so neither is stored.
+
+PyTorch's distributed checkpoints write and read the tensors: each of several processes writes its shards, a few at a time, and
+each of another number of processes reads the parts that it needs.
 """
 
 from __future__ import annotations
 
 import json
 import shutil
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
+from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
 
-from training.core.distributed import full_tensor, shard_like
-from training.core.job_directory import fsync, fsync_tree, write_json
-from training.core.process_rank import is_main_process
+from training.core.distributed import wait_for_all_processes
+from training.core.job_directory import fsync, write_json
+from training.core.process_rank import is_main_process, world_size
+
+WEIGHTS_PREFIX = "best.weights."
+"""What the names of `extra` tensors begin with that are copies of parameters, and sharded like them."""
+
+FILES, MIN_FILE_BYTES = 16, 2**20
+"""A state is written in about so many files, none of them smaller unless it is the last: a file's tensors are in memory once more
+while it is written."""
 
 
 class RestoredCheckpoint(NamedTuple):
@@ -35,34 +49,36 @@ def save(
     step: int,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    extra: dict[str, Tensor] | None = None,
-    manifest: dict[str, Any] | None = None,
+    extra: Mapping[str, Tensor] | None = None,
+    manifest: Mapping[str, Any] | None = None,
 ) -> None:
     """Write the state after `step` to `folder`.
 
-    extra: tensors that are expensive to compute again. manifest: further JSON values of the run. With several processes all
-    must call it, and the main one writes.
+    extra: tensors that are expensive to compute again, the same in all processes apart from sharded ones. manifest: further JSON
+    values of the run, those of the main process. With several processes all must call it.
     """
-    moments = {
-        f"{name}.{key}": _writable(value)
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state.get(parameter, {}).items()
-    }
-    tensors = {name: _writable(value) for name, value in _changing_tensors(model).items()}
+    unfinished, previous = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".old")
+    if is_main_process():
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+    if world_size() > 1:
+        wait_for_all_processes()
+    state = {f"model.{name}": value for name, value in _changing_tensors(model).items()}
+    for name, parameter in model.named_parameters():
+        for moment, value in optimizer.state.get(parameter, {}).items():
+            state[f"optimizer.{name}.{moment}"] = value
+    state["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        state["random.cuda"] = torch.cuda.get_rng_state()
+    state |= {f"extra.{name}": value for name, value in (extra or {}).items()}
+    writer = HuggingFaceStorageWriter(str(unfinished), assign_files(state), save_distributed=True)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is no mistake
+        save_tensors(state, storage_writer=writer, no_dist=world_size() == 1)
     if not is_main_process():
         return
-    unfinished, previous = folder.with_name(folder.name + ".tmp"), folder.with_name(folder.name + ".old")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    save_file(tensors, unfinished / "model.safetensors")
-    save_file(moments, unfinished / "optimizer.safetensors")
-    random = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        random["cuda"] = torch.cuda.get_rng_state()
-    save_file(random, unfinished / "random.safetensors")
-    save_file(extra or {}, unfinished / "extra.safetensors")
-    write_json(unfinished / "manifest.json", {"step": step} | (manifest or {}))
-    fsync_tree(unfinished)
+    write_json(unfinished / "manifest.json", {"step": step} | dict(manifest or {}))
+    fsync(unfinished / "manifest.json")  # the writer has synced its own files
+    fsync(unfinished)
     shutil.rmtree(previous, ignore_errors=True)
     if folder.exists():
         folder.rename(previous)
@@ -76,25 +92,29 @@ def load(folder: Path, *, model: nn.Module, optimizer: torch.optim.Optimizer) ->
     checkpoint = find(folder)
     if checkpoint is None:
         return None
-    saved, own = load_file(checkpoint / "model.safetensors"), _changing_tensors(model)
-    if saved.keys() != own.keys():
+    reader = HuggingFaceStorageReader(str(checkpoint))
+    saved = reader.read_metadata().state_dict_metadata
+    state = {f"model.{name}": value for name, value in _changing_tensors(model).items()}
+    if state.keys() != {name for name in saved if name.startswith("model.")}:
         raise RuntimeError("The checkpoint is of another model; remove it to start again.")
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(shard_like(saved[name], value))
     parameters = dict(model.named_parameters())
-    for key, value in load_file(checkpoint / "optimizer.safetensors").items():
-        name, _, moment = key.rpartition(".")
-        parameter = parameters[name]
-        optimizer.state[parameter][moment] = (
-            shard_like(value, parameter) if value.dim() else value.to(parameter.device)
-        )
-    random = load_file(checkpoint / "random.safetensors")
-    torch.set_rng_state(random["cpu"])
-    if "cuda" in random and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random["cuda"])
+    for name in saved.keys() - state.keys():
+        state[name] = _empty(name, saved[name], parameters)
+    with warnings.catch_warnings(action="ignore", category=UserWarning):
+        load_tensors(state, storage_reader=reader, no_dist=world_size() == 1)
+    extra = {}
+    for key, value in state.items():
+        kind, _, name = key.partition(".")
+        if kind == "optimizer":
+            name, _, moment = name.rpartition(".")
+            optimizer.state[parameters[name]][moment] = value
+        elif kind == "extra":
+            extra[name] = value
+    torch.set_rng_state(state["random.cpu"])
+    if "random.cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["random.cuda"])
     manifest = json.loads((checkpoint / "manifest.json").read_text(encoding="utf-8"))
-    return RestoredCheckpoint(manifest["step"], load_file(checkpoint / "extra.safetensors"), manifest)
+    return RestoredCheckpoint(manifest["step"], extra, manifest)
 
 
 def find(folder: Path) -> Path | None:
@@ -105,6 +125,18 @@ def find(folder: Path) -> Path | None:
     return None
 
 
+def assign_files(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """For each tensor the number of the file that it is written to, from 1; each process has files of its own."""
+    limit = max(MIN_FILE_BYTES, sum(tensor.nbytes for tensor in state.values()) // FILES)
+    files, number, size = {}, 1, 0
+    for name, tensor in state.items():
+        if size and size + tensor.nbytes > limit:
+            number, size = number + 1, 0
+        files[name] = number
+        size += tensor.nbytes
+    return files
+
+
 def _changing_tensors(model: nn.Module) -> dict[str, Tensor]:
     """What a run changes, by name: trainable parameters, shared ones once, and persistent buffers."""
     saved = model.state_dict().keys()
@@ -112,6 +144,17 @@ def _changing_tensors(model: nn.Module) -> dict[str, Tensor]:
     return tensors | {name: value for name, value in model.named_buffers() if name in saved}
 
 
-def _writable(tensor: Tensor) -> Tensor:
-    """The tensor with the parts of all processes, contiguous."""
-    return full_tensor(tensor).contiguous()
+def _empty(name: str, saved: Any, parameters: Mapping[str, nn.Parameter]) -> Tensor:
+    """A tensor to load the entry `name` into: sharded like the parameter that it belongs to if it has its shape, and a moment on
+    that parameter's device."""
+    kind, _, rest = name.partition(".")
+    device = torch.device("cpu")
+    parameter = None
+    if kind == "optimizer":
+        parameter = parameters[rest.rpartition(".")[0]]
+        device = parameter.device
+    elif rest.startswith(WEIGHTS_PREFIX):
+        parameter = parameters[rest.removeprefix(WEIGHTS_PREFIX)]
+    if parameter is not None and parameter.shape == saved.size:
+        return parameter.detach().to(device, copy=True)
+    return torch.empty(saved.size, dtype=saved.properties.dtype, device=device)

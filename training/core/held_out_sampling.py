@@ -18,7 +18,6 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.preference_groups import PreferenceGroup
-from training.core.process_rank import world_size
 from training.core.rewards import Rewards
 from training.core.rollouts import EncodedPrompt, Sampling, load_second_scorer
 from training.core.tokenization import Encoder
@@ -60,7 +59,7 @@ def can_sample(job: Job, policy: Any, length: int, events: Events) -> bool:
         raise BadInput(
             "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
         )
-    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy, length)
+    reason = unsupported_attention(policy, length)
     if reason:
         events.warning(
             f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from training.configs import RolloutConfig
 from training.core.batching import IndexedGroup, Passes
 from training.core.data import RolloutPrompt
+from training.core.distributed import score_in_parts
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
@@ -144,7 +145,11 @@ class Rewards:
         self._baselines: dict[int, Tensor] | None = None
 
     def __call__(self, groups: Sequence[RolloutGroup], check_stop: CheckStop) -> Tensor:
-        """(K,) rewards of all responses in order, on the CPU."""
+        """(K,) rewards of all responses in order, on the CPU; each process scores a part."""
+        return score_in_parts(groups, lambda own: self._score(own, check_stop))
+
+    def _score(self, groups: Sequence[RolloutGroup], check_stop: CheckStop) -> Tensor:
+        """(K,) rewards of the responses of `groups`."""
         sizes = torch.tensor([len(group.encoded.responses) for group in groups])
         safety = torch.tensor([group.source.safety for group in groups]).repeat_interleave(sizes)
         rewards = self._logits(

@@ -22,7 +22,7 @@ from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.held_out_sampling import select_by_answers
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.long_rows import LongRows
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
@@ -141,7 +141,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             held_out, rewards_of, passes, loop.raise_if_stopped
         )
         events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
-    write_output(job, lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
+    loop.write_output(lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
     return {
         **count_learned(training),
         "truncated_prompts": encoder.truncated,

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.training.core.conftest import ARCHITECTURES, judgments, tiny_llama, write_job
+from tests.training.core.in_process import stored
 from training.configs import DPOConfig, RewardConfig, SFTConfig, TrainingConfig
 from training.core import lora
 from training.core.__main__ import run
@@ -167,7 +168,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_plain_model(
     whole = train(tmp_path / "whole", kind, saved, Interrupted(-1))
     with pytest.raises(Stopped):
         train(tmp_path / "halves", kind, saved, Interrupted(4 if after_it else 2, after_it))
-    kept = load_file(tmp_path / "halves" / "checkpoint" / "model.safetensors")
+    kept = stored(tmp_path / "halves", "model")
     assert {name.split(".")[-3] for name in kept if "lora" in name} == {"lora_A", "lora_B"}
     assert {name for name in kept if "lora" not in name} == (
         {"weight", "bias"} if kind == "reward" else set()
