@@ -15,14 +15,14 @@ from training.core.attention import unsupported_attention
 from training.core.batching import IndexedGroup, Passes, check_shared_layout
 from training.core.errors import BadInput
 from training.core.logprobs import check_logits, response_logprobs
-from training.core.model_loading import autocast, load_policy, max_row_length
+from training.core.model_loading import autocast, freeze, load_policy, max_row_length
 from training.core.tokenization import EncodedGroup
 
 PASS_TOKENS = 4096
 
 
-def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
-    """A frozen reference for `policy` on sequences of up to `length` tokens in this layout.
+def load_reference(source: str, policy: Any, length: int, layout: str, precision: str) -> Any:
+    """A frozen reference for `policy` on sequences of up to `length` tokens in this layout, in this precision.
 
     Raises BadInput if its vocabulary differs from the policy's, it has fewer positions than `length`, or its logits or
     attention are not supported.
@@ -42,7 +42,7 @@ def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
     check_logits(reference, "reference")
     if layout == "shared":
         check_shared_layout(reference.base_model, length)
-    return reference.requires_grad_(False)
+    return freeze(reference, precision)
 
 
 class Reference:
@@ -52,6 +52,7 @@ class Reference:
         self.policy, self.precision = policy, precision
         layout = "rows" if unsupported_attention(policy, length) else "shared"
         self.passes = Passes(policy.base_model, layout, PASS_TOKENS, length)
+        freeze(policy, precision)  # afterwards, as the layout is tried without autocast
 
     @torch.no_grad()
     def logprobs(self, groups: Sequence[EncodedGroup]) -> list[list[float]]:

@@ -22,7 +22,7 @@ from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge_reward import JudgeScorer
-from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
+from training.core.model_loading import build_encoder, freeze, load_tokenizer, resolve_source
 from training.core.reward_model import load_reward_model
 from training.core.rollout_groups import CheckStop, RolloutGroup
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
@@ -51,7 +51,7 @@ class RewardScorer:
 
     def __init__(self, source: str, setting: str, config: RolloutConfig, policy: Encoder) -> None:
         tokenizer, _ = load_tokenizer(source, setting)
-        self.model: Any = load_reward_model(source, setting, config.precision).requires_grad_(False)
+        self.model: Any = load_reward_model(source, setting, config.precision)
         self.encoder = build_encoder(self.model.trunk, tokenizer, config.max_length, setting)
         self.max_prompt_tokens = self.encoder.max_length - config.max_new_tokens
         if self.max_prompt_tokens < 1:
@@ -65,6 +65,7 @@ class RewardScorer:
         )
         self.policy = policy
         self.passes = Passes(self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length)
+        freeze(self.model, config.precision)  # afterwards, as the layout is tried without autocast
 
     def encode(self, group: RolloutGroup) -> EncodedGroup:
         """The responses as this model reads them: the sampled ids if the tokenizers agree, else the ids of their text.

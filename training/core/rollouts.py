@@ -134,7 +134,9 @@ def load_setup(
         tokenizer=tokenizer,
         encoder=encoder,
         policy=policy,
-        reference=load_reference(reference_source, policy, length, config.layout) if reference else None,
+        reference=load_reference(reference_source, policy, length, config.layout, config.precision)
+        if reference
+        else None,
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
         rewards=rewards,
         second=load_second_scorer(job, config, encoder),

@@ -71,11 +71,14 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
+    def new_reference() -> Any:
+        return load_reference(reference_source, policy, encoder.max_length, config.layout, config.precision)
+
     loop = TrainingLoop(job, config, policy, examples=len(training), events=events)
     if "reference" not in loop.extra:
         frozen = policy
         if loop.steps_done or reference_source != source:
-            frozen = load_reference(reference_source, policy, encoder.max_length, config.layout)
+            frozen = new_reference()
         loop.extra["reference"] = summed_logprobs(
             frozen, groups, passes, config.precision, loop.raise_if_stopped
         )
@@ -87,7 +90,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         config,
         encoder,
         groups,
-        lambda: load_reference(reference_source, policy, encoder.max_length, config.layout),
+        new_reference,
     )
 
     def reference_of(micro: Sequence[PreferenceGroup]) -> Tensor:

@@ -113,7 +113,7 @@ def test_a_checkpoint_takes_less_memory_than_a_shard_and_a_fifth(folder: Path):
     first, second = (json.loads((folder / "whole" / f"rank-{number}.json").read_text()) for number in (0, 1))
     assert len(first) >= 3
     for files, others in zip(first, second, strict=True):
-        assert min(sum(files), sum(others)) > 0.4 * (sum(files) + sum(others)), "each writes its part"
+        assert min(sum(files), sum(others)) > 0.3 * (sum(files) + sum(others)), "replicated tensors are one's"
         for own in (files, others):
             assert 2 * max(own) <= 1.2 * sum(own)
 
