@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import torch
 
-from training.core.distributed import partition, score_in_parts, sum_over_processes
+from training.core.distributed import score_in_parts, sum_over_processes
 from training.core.early_stopping import EarlyStopping
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast
@@ -68,7 +68,7 @@ def reference_kl(
 ) -> float:
     """The mean over responses of log pi - log pi_ref at the sampling temperature, in nats."""
     total = sum(sum(response.logprobs) for response in sampled) if is_main_process() else 0.0
-    for _, inputs in setup.passes(partition(groups, [group.encoded.tokens for group in groups])):
+    for _, inputs in loop.passes(setup.passes, groups):
         loop.raise_if_stopped()
         with autocast(setup.config.precision):
             total -= float(token_logprobs(setup.reference, inputs, setup.config.temperature).sum())

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from training.configs import DPOConfig, RolloutConfig
 from training.core.attention import unsupported_attention
 from training.core.batching import IndexedGroup, Passes, check_shared_layout
 from training.core.errors import BadInput
 from training.core.logprobs import check_logits, response_logprobs
+from training.core.lora import WithoutAdapters
 from training.core.model_loading import autocast, freeze, load_policy, max_row_length
 from training.core.tokenization import EncodedGroup
 
@@ -43,6 +45,18 @@ def load_reference(source: str, policy: Any, length: int, layout: str, precision
     if layout == "shared":
         check_shared_layout(reference.base_model, length)
     return freeze(reference, precision)
+
+
+def find_reference(
+    source: str, start: str, policy: Any, length: int, config: RolloutConfig | DPOConfig
+) -> Any:
+    """The frozen reference in `source` of a run whose policy starts from the model in `start`.
+
+    If they are the same, a run with LoRA has it already: the policy without its adapters. It must be used before they are merged.
+    """
+    if config.lora_rank and source == start:
+        return WithoutAdapters(policy)
+    return load_reference(source, policy, length, config.layout, config.precision)
 
 
 class Reference:

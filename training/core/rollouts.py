@@ -23,7 +23,7 @@ from training.core.attention import unsupported_attention
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
 from training.core.distributed import concatenate, merge, partition, sum_tensors
-from training.core.divergence import load_reference
+from training.core.divergence import find_reference
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
@@ -134,9 +134,7 @@ def load_setup(
         tokenizer=tokenizer,
         encoder=encoder,
         policy=policy,
-        reference=load_reference(reference_source, policy, length, config.layout, config.precision)
-        if reference
-        else None,
+        reference=find_reference(reference_source, source, policy, length, config) if reference else None,
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
         rewards=rewards,
         second=load_second_scorer(job, config, encoder),

@@ -18,7 +18,7 @@ from torch import Tensor
 from training.configs import DPOConfig
 from training.core.batching import Batch, Passes
 from training.core.data import read_rankings
-from training.core.divergence import load_reference
+from training.core.divergence import find_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.held_out_sampling import select_by_answers
@@ -72,7 +72,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
     def new_reference() -> Any:
-        return load_reference(reference_source, policy, encoder.max_length, config.layout, config.precision)
+        return find_reference(reference_source, source, policy, encoder.max_length, config)
 
     loop = TrainingLoop(job, config, policy, examples=len(training), events=events)
     if "reference" not in loop.extra:

@@ -82,6 +82,7 @@ def train(job: Job, config: KTOConfig, events: Events) -> dict[str, Any]:
     held_out = [group for group in groups if group.held_out and int(group_pairs([group]).decided.sum())]
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
+    # a copy also with LoRA, whose adapters are merged when held-out judgments are scored
     reference = load_reference(reference_source, policy, encoder.max_length, config.layout, config.precision)
 
     loop = TrainingLoop(job, config, policy, examples=len(training), events=events)

@@ -69,6 +69,7 @@ class TrainingLoop:
             recompute_activations(model)
         self._sharded = distributed.ShardedModel(model) if world_size() > 1 else None
         self._is_finalized = False
+        self._adapter: lora.Adapter | None = None
         self.optimizer = build_optimizer(model, config)
         restored = checkpoints.load(job.checkpoint, model=model, optimizer=self.optimizer)
         self.steps_done = self.tokens = 0
@@ -220,19 +221,30 @@ class TrainingLoop:
         self.save()
         self._is_finalized = True
         if self._sharded is None:
-            lora.merge_adapters(self.model)
+            self._merge_adapters()
+
+    def _merge_adapters(self) -> None:
+        self._adapter = lora.extract_adapter(self.model, self.job.model)
+        lora.merge_adapters(self.model)
 
     def write_output(self, write: Callable[[Path], None]) -> None:
-        """Let the main process write the output with the whole and plain model. All processes must call it.
+        """Let the main process write the output with the whole and plain model, and any adapters of it in `adapter/`.
 
-        With several, the main one gathers the weights in its main memory, after the optimizer's state was dropped.
+        All processes must call it. With several, the main one gathers the weights in its main memory, after the optimizer's state
+        was dropped.
         """
         if self._sharded:
             self.optimizer.state.clear()
             self._sharded.gather_on_main_process()
             if self.config.lora_rank and is_main_process():
-                lora.merge_adapters(self.model)
-        write_output(self.job, write)
+                self._merge_adapters()
+
+        def write_all(folder: Path) -> None:
+            write(folder)
+            if self._adapter:
+                lora.write_adapter(self._adapter, folder / "adapter")
+
+        write_output(self.job, write_all)
 
     def raise_if_stopped(self) -> None:
         """If SIGTERM was received, save the last completed step and raise Stopped.

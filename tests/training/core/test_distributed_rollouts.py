@@ -26,7 +26,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo": ("ppo", TINY | {"updates": 2, "kl_target": 1.0, "evaluate_every": 2}),
     "grpo": ("grpo", TINY | {"updates": 2, "samples": 3, "evaluate_every": 1, "patience": 5, "max_kl": 50.0}),
     "reinforce": ("reinforce", TINY | {"baseline": "moving_mean"}),
-    "rloo": ("reinforce", TINY | {"lora_rank": 2, "learning_rate": 1e-2}),
+    "rloo": ("reinforce", TINY | {"lora_rank": 2, "learning_rate": 1e-2, "evaluate_every": 2}),
     "online": ("online", TINY | {"labels": "soft", "samples": 3}),
     "hindsight": ("hindsight", TINY | {"samples": 3, "compare": "batch"}),
     "rejection": ("rejection", TINY | {"sample_tokens": 64}),
