@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import atexit
 import copy
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import accumulate
 from typing import Any, NamedTuple, TypeVar
@@ -194,22 +194,13 @@ def sum_tensors(own: Tensor) -> Tensor:
     return total.cpu()
 
 
-def concatenate(own: Tensor) -> Tensor:
-    """The (n,) tensors on the CPU of all processes, one after another."""
+def exchange(own: T) -> list[T]:
+    """Every process's value, in the order of their ranks."""
     if world_size() == 1:
-        return own
-    parts: list[Any] = [None] * world_size()
-    dist.all_gather_object(parts, own)
-    return torch.cat(parts)
-
-
-def merge(own: Mapping[int, T]) -> dict[int, T]:
-    """The entries of all processes, each of which has keys of its own."""
-    if world_size() == 1:
-        return dict(own)
-    parts: list[Any] = [None] * world_size()
-    dist.all_gather_object(parts, own)
-    return {key: value for part in parts for key, value in part.items()}
+        return [own]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, own)
+    return values
 
 
 def score_in_parts(groups: Sequence[G], score: Callable[[list[G]], Tensor]) -> Tensor:

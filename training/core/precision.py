@@ -21,13 +21,13 @@ from training.core.job_directory import Job, write_json
 from training.core.model_loading import autocast, device, resolve_source
 from training.core.process_rank import is_main_process
 
-OPERATIONS = {"cpu": 2e8, "cuda": 2e11}
+OPERATIONS = {"cpu": 1e8, "cuda": 2e11}
 """Multiplications and additions of a timed product with its gradients: milliseconds in float32."""
 
 MAX_WIDTH = 2048
 """Wider layers are timed with this width: where bfloat16 is emulated a product of theirs can take half a minute."""
 
-REPEATS, MAX_SECONDS = 5, 1.0
+REPEATS, MAX_SECONDS = 5, 0.3
 """Products that are timed in each precision, fewer if they take longer than this together."""
 
 MIN_SPEEDUP = 1.1

@@ -22,7 +22,7 @@ from training.configs import RolloutConfig
 from training.core.attention import unsupported_attention
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
-from training.core.distributed import concatenate, merge, partition, sum_tensors
+from training.core.distributed import exchange, partition, sum_tensors
 from training.core.divergence import find_reference
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
@@ -166,10 +166,10 @@ def sample_policy(
     with loop.whole(setup.policy):
         for chunk in chunk_prompts([prompts[place] for place in own], config):
             responses |= _sample_chunk(setup, prompts, [own[number] for number in chunk], draw, loop)
-    responses = merge(responses)
+    everyones = {place: sampled for part in exchange(responses) for place, sampled in part.items()}
     if world_size() > 1:
         loop.stop_together()
-    return [response for place in range(len(prompts)) for response in responses[place]]
+    return [response for place in range(len(prompts)) for response in everyones[place]]
 
 
 def _sample_chunk(
@@ -319,7 +319,7 @@ def response_metrics(rollout: Rollout, rewards: Tensor) -> dict[str, float]:
 
 def all_divergences(divergences: Sequence[Tensor]) -> Tensor:
     """(K,) KL estimates on the CPU of the responses of a step, from those of each pass of all processes."""
-    return concatenate(torch.cat([torch.empty(0), *divergences]))
+    return torch.cat([kl for part in exchange(list(divergences)) for kl in part])
 
 
 def kl_metrics(kl: Tensor) -> dict[str, float]:

@@ -89,8 +89,7 @@ class TrainingLoop:
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
         """The remaining batches. Each epoch has its own order; its last batch may be smaller.
 
-        After the last one no checkpoint is written. With one process the adapters are then merged; with several, the model stays
-        as it is until `write_output`.
+        After the last one the adapters are merged; with several processes that, too, is left to `write_output`.
         """
         self._clock = time.monotonic()
         while self.steps_done < self.total_steps:
@@ -215,7 +214,7 @@ class TrainingLoop:
         )
 
     def _finalize_model(self) -> None:
-        """Write the last checkpoint of a model that cannot be saved later: one holds shards and adapters."""
+        """Merge the adapters of a model that is not sharded. It is saved before, as a checkpoint holds adapters and shards."""
         if self._is_finalized or not (self._sharded or self.config.lora_rank):
             return
         self.save()

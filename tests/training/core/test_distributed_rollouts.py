@@ -10,18 +10,20 @@ import pytest
 import torch
 
 from tests.training.core import tastes
+from tests.training.core.conftest import judgments, write_job
 from tests.training.core.processes import do_jobs, tensors
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
 
-TINY = {
+LEARNS = {
     "batch_size": 3,
-    "samples": 2,
-    "max_new_tokens": 4,
     "max_steps": 3,
     "learning_rate": 1e-3,
+    "max_length": 100,
     "batch_tokens": 64,
+    "log_every": 1,
 }
+TINY = LEARNS | {"samples": 2, "max_new_tokens": 4}
 JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "ppo": ("ppo", TINY | {"updates": 2, "kl_target": 1.0, "evaluate_every": 2}),
     "grpo": ("grpo", TINY | {"updates": 2, "samples": 3, "evaluate_every": 1, "patience": 5, "max_kl": 50.0}),
@@ -31,6 +33,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
     "hindsight": ("hindsight", TINY | {"samples": 3, "compare": "batch"}),
     "rejection": ("rejection", TINY | {"sample_tokens": 64}),
     "rest": ("rest", TINY | {"thresholds": "0.2, 0.6", "patience": 2}),
+    "dpo": ("dpo", LEARNS | {"evaluate_every": 1, "patience": 5, "max_kl": 50.0}),
 }
 
 
@@ -38,13 +41,15 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
 def outcomes(
     models: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> list[tuple[Path, list[dict[str, Any]]]]:
-    """The folder and events of one process, and of two. A reward compares with a baseline, and a second reward model selects."""
+    """The folder and events of one process, and of two."""
     outcomes = []
     for processes in (1, 2):
         folder = tmp_path_factory.mktemp(f"by-{processes}")
         for name, (kind, config) in JOBS.items():
+            named = {"model": str(models / "policy"), "reward_model": str(models / "taste")}
             second = {"second_reward_model": str(models / "taste")} if name == "ppo" else {}
-            tastes.job(folder / name, kind, models, tastes.prompts(10), config, **second)
+            rows = judgments(14) if kind == "dpo" else tastes.prompts(10)
+            write_job(folder / name, kind, rows, config=config, **named, **second)
         codes, events = do_jobs([folder / name for name in JOBS], processes)
         assert codes == [[0] * len(JOBS)] * processes
         outcomes.append((folder, events))
