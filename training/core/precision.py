@@ -48,7 +48,9 @@ def resolve_precision(job: Job, events: Events) -> Job:
             choice = json.loads(job.precision_choice.read_text(encoding="utf-8"))
         elif shape := layer_shape(job):
             choice = choose_precision(*shape, job.config.batch_tokens)
-            write_json(job.precision_choice, choice)
+            unfinished = job.precision_choice.with_suffix(".tmp")
+            write_json(unfinished, choice)
+            unfinished.rename(job.precision_choice)
         events.precision(choice)
     [chosen] = sum_over_processes([float(is_main_process() and choice["precision"] == "bfloat16")])
     return replace(job, config=replace(job.config, precision="bfloat16" if chosen else "float32"))
