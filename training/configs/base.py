@@ -26,10 +26,10 @@ class Config:
         "float32",
         _("Precision"),
         _(
-            "Number format of matrix products; weights and losses stay in float32. bfloat16 is faster on hardware that"
-            " supports it."
+            "Number format of matrix products; weights and losses stay in float32. bfloat16 is faster on most hardware that"
+            " supports it; auto measures when the run starts whether it is, and uses TF32 on accelerators where it is not."
         ),
-        choices=("float32", "bfloat16"),
+        choices=("float32", "bfloat16", "auto"),
     )
     threads: int = setting(
         0, _("CPU threads"), _("CPU threads that the run may use; 0: PyTorch's default."), min=0, max=1024

@@ -21,6 +21,7 @@ from training.configs.fields import gettext_noop as _
 class RolloutConfig(TrainingConfig):
     """Settings of the kinds of run that learn from the policy's own responses and their rewards."""
 
+    distributable: ClassVar[bool] = True
     layout: str = layout_setting()
     learning_rate: float = setting(
         2e-5,

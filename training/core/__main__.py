@@ -61,6 +61,10 @@ def run(job: Job, events: Events) -> dict[str, Any]:
         from training.core import distributed
 
         distributed.init_process_group()
+    if job.config.precision == "auto":
+        from training.core.precision import resolve_precision
+
+        job = resolve_precision(job, events)
     result: dict[str, Any] = handler(job, job.config, events)
     if world_size() > 1:
         distributed.wait_for_all_processes()

@@ -15,9 +15,11 @@ from typing import NamedTuple
 
 import torch
 
+from training.core.distributed import score_in_parts, sum_over_processes
 from training.core.early_stopping import EarlyStopping
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast
+from training.core.process_rank import is_main_process
 from training.core.rollout_groups import RolloutGroup
 from training.core.rollouts import Sampling, group_responses, sample_policy
 from training.core.sampling import SampledResponse
@@ -47,8 +49,10 @@ def evaluate_held_out(setup: Sampling, loop: TrainingLoop) -> HeldOutFigures:
     )
     check_stop = loop.raise_if_stopped
     second = None
-    if setup.second is not None:
-        scores = setup.second([setup.second.encode(group) for group in groups], check_stop)
+    if (scorer := setup.second) is not None:
+        scores = score_in_parts(
+            groups, lambda own: scorer([scorer.encode(group) for group in own], check_stop)
+        )
         unfinished = fmean(not response.finished for response in sampled)
         second = float(scores.mean()) - setup.config.missing_end_penalty * unfinished
     return HeldOutFigures(
@@ -63,12 +67,12 @@ def reference_kl(
     setup: Sampling, sampled: Sequence[SampledResponse], groups: Sequence[RolloutGroup], loop: TrainingLoop
 ) -> float:
     """The mean over responses of log pi - log pi_ref at the sampling temperature, in nats."""
-    total = sum(sum(response.logprobs) for response in sampled)
-    for _, inputs in setup.passes(groups):
+    total = sum(sum(response.logprobs) for response in sampled) if is_main_process() else 0.0
+    for _, inputs in loop.passes(setup.passes, groups):
         loop.raise_if_stopped()
         with autocast(setup.config.precision):
             total -= float(token_logprobs(setup.reference, inputs, setup.config.temperature).sum())
-    return total / len(sampled)
+    return sum_over_processes([total])[0] / len(sampled)
 
 
 class CheckpointSelection:

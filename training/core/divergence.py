@@ -11,18 +11,20 @@ from typing import Any
 
 import torch
 
+from training.configs import DPOConfig, RolloutConfig
 from training.core.attention import unsupported_attention
 from training.core.batching import IndexedGroup, Passes, check_layout
 from training.core.errors import BadInput
 from training.core.logprobs import check_logits, response_logprobs
-from training.core.model_loading import autocast, load_policy, max_row_length
+from training.core.lora import WithoutAdapters
+from training.core.model_loading import autocast, freeze, load_policy, max_row_length
 from training.core.tokenization import EncodedGroup
 
 PASS_TOKENS = 4096
 
 
-def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
-    """A frozen reference for `policy` on sequences of up to `length` tokens in this layout.
+def load_reference(source: str, policy: Any, length: int, layout: str, precision: str) -> Any:
+    """A frozen reference for `policy` on sequences of up to `length` tokens in this layout, in this precision.
 
     Raises BadInput if its vocabulary differs from the policy's, it has fewer positions than `length`, or its logits or
     attention are not supported.
@@ -41,7 +43,19 @@ def load_reference(source: str, policy: Any, length: int, layout: str) -> Any:
         )
     check_logits(reference, "reference")
     check_layout(reference.base_model, layout, length, "reference")
-    return reference.requires_grad_(False)
+    return freeze(reference, precision)
+
+
+def find_reference(
+    source: str, start: str, policy: Any, length: int, config: RolloutConfig | DPOConfig
+) -> Any:
+    """The frozen reference in `source` of a run whose policy starts from the model in `start`.
+
+    If they are the same, a run with LoRA has it already: the policy without its adapters. It must be used before they are merged.
+    """
+    if config.lora_rank and source == start:
+        return WithoutAdapters(policy)
+    return load_reference(source, policy, length, config.layout, config.precision)
 
 
 class Reference:
@@ -51,6 +65,7 @@ class Reference:
         self.policy, self.precision = policy, precision
         layout = "rows" if unsupported_attention(policy) else "shared"
         self.passes = Passes(policy.base_model, layout, PASS_TOKENS, length)
+        freeze(policy, precision)  # afterwards, as the layout is tried without autocast
 
     @torch.no_grad()
     def logprobs(self, groups: Sequence[EncodedGroup]) -> list[list[float]]:

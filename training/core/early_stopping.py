@@ -1,7 +1,7 @@
 """Early stopping: a run ends once its held-out loss no longer falls, and keeps the weights with the lowest.
 
 Its state is in the run's checkpoint, so an interrupted run stops at the same step with the same weights as an
-uninterrupted one. The cost is one more copy of the trainable weights, in main memory and in the checkpoint.
+uninterrupted one. The cost is one more copy of the trainable weights, in main memory and in the checkpoint, sharded as they are.
 Left out: averaging the best few checkpoints.
 """
 
@@ -13,10 +13,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from training.core.distributed import full_tensor, shard_like
+from training.core.checkpoints import WEIGHTS_PREFIX
+from training.core.distributed import local
 from training.core.training_loop import TrainingLoop
 
-WEIGHTS_PREFIX = "best.weights."
 FIGURE_PREFIX = "figure."
 NO_FIGURES: Mapping[str, float] = MappingProxyType({})
 
@@ -39,7 +39,7 @@ class EarlyStopping:
             self._set(loss=loss, misses=0, best_step=self.loop.steps_done)
             self._set(**{FIGURE_PREFIX + name: value for name, value in figures.items()})
             for name, weights in self._trainable_weights().items():
-                self.loop.extra[WEIGHTS_PREFIX + name] = full_tensor(weights).to("cpu", copy=True)
+                self.loop.extra[WEIGHTS_PREFIX + name] = weights.to("cpu", copy=True)
         else:
             self._set(misses=self._get("misses", 0) + 1)
         self._set(step=self.loop.steps_done)
@@ -79,7 +79,7 @@ class EarlyStopping:
             return
         with torch.no_grad():
             for name, weights in self._trainable_weights().items():
-                weights.copy_(shard_like(self.loop.extra[WEIGHTS_PREFIX + name], weights))
+                local(weights).copy_(local(self.loop.extra[WEIGHTS_PREFIX + name]))
 
     def _trainable_weights(self) -> dict[str, Tensor]:
         return {

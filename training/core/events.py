@@ -66,6 +66,10 @@ class Events:
         for tracker in self.trackers:
             tracker.log(step, known)
 
+    def precision(self, choice: Mapping[str, Any]) -> None:
+        """Report what the precision `auto` stands for, and the times by which it was chosen."""
+        self._write("precision", **choice)
+
     def warning(self, message: str) -> None:
         self.warnings.append(message)
         self._write("warning", message=message)

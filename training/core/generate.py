@@ -86,7 +86,7 @@ def _from_model(
         # in the layout rows, which every model supports; `Reference` shares prompts where the model can
         reference_source = resolve_source(job.reference, job.folder, "reference")
         reference = Reference(
-            load_reference(reference_source, model, length, "rows"), length, config.precision
+            load_reference(reference_source, model, length, "rows", "float32"), length, config.precision
         )
     encoded = encode_prompts(prompts, encoder, length - config.max_new_tokens, events)
     prompts, ids = [prompt for prompt, _ in encoded], [own for _, own in encoded]

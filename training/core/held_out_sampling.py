@@ -19,7 +19,6 @@ from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.long_rows import encode_prompts
 from training.core.preference_groups import PreferenceGroup
-from training.core.process_rank import world_size
 from training.core.rewards import Rewards
 from training.core.rollouts import EncodedPrompt, Sampling, load_second_scorer
 from training.core.tokenization import Encoder
@@ -61,7 +60,7 @@ def can_sample(job: Job, policy: Any, events: Events) -> bool:
         raise BadInput(
             "Early stopping needs a reward model that scores the policy's answers.", setting="patience"
         )
-    reason = "several processes train them" if world_size() > 1 else unsupported_attention(policy)
+    reason = unsupported_attention(policy)
     if reason:
         events.warning(
             f"The weights are not compared by the policy's answers ({reason}): the last ones are kept."

@@ -59,6 +59,11 @@ class Job:
     def checkpoint(self) -> Path:
         return self.folder / "checkpoint"
 
+    @property
+    def precision_choice(self) -> Path:
+        """What the precision `auto` means for this run, as it was measured."""
+        return self.folder / "precision.json"
+
 
 def read_job(folder: Path) -> Job:
     """The job in `folder`. Raises BadInput for anything missing or wrong."""
@@ -118,6 +123,7 @@ def publish_output(job: Job, result: dict[str, Any]) -> None:
     fsync(job.folder)
     for name in ("checkpoint", "checkpoint.old", "checkpoint.tmp", "tensorboard"):
         shutil.rmtree(job.folder / name, ignore_errors=True)
+    job.precision_choice.unlink(missing_ok=True)
 
 
 def read_result(job: Job) -> dict[str, Any] | None:

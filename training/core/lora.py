@@ -1,14 +1,19 @@
 """Low-rank adapters through peft: W + (alpha / rank) B A, of which only B and A are learned (LoRA, Hu et al. 2021).
 
 The adapters are injected into the model in place, so references to the model or its trunk stay valid, and merged into its
-matrices at the end, so the output is a plain model. Left out: dropout, quantised models.
+matrices at the end, so the output is a plain model. The adapters of the policy, or of a reward model's trunk, are written beside
+it as peft reads them. Left out: dropout, quantised models.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from training.configs import TrainingConfig, split_names
@@ -53,6 +58,67 @@ def add_adapters(model: nn.Module, config: TrainingConfig) -> None:
                     " other; leave the embeddings and lm_head out of lora_targets.",
                     setting="lora_targets",
                 )
+
+
+class WithoutAdapters:
+    """A policy as it is without its adapters, until they are merged: the reference of a run that starts from it, and no copy."""
+
+    def __init__(self, policy: Any) -> None:
+        self.policy, self.config = policy, policy.config
+
+    def base_model(self, **inputs: Any) -> Any:
+        with _adapters_off(self.policy):
+            return self.policy.base_model(**inputs)
+
+    def get_output_embeddings(self) -> Callable[[Tensor], Tensor]:
+        def project(hidden: Tensor) -> Tensor:
+            with _adapters_off(self.policy):
+                logits: Tensor = self.policy.get_output_embeddings()(hidden)
+                return logits
+
+        return project
+
+
+@contextmanager
+def _adapters_off(model: nn.Module) -> Iterator[None]:
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]
+    for layer in layers:
+        layer._disable_adapters = True  # peft's own way to do it also changes which parameters are learned
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer._disable_adapters = False
+
+
+class Adapter(NamedTuple):
+    """config: peft's LoraConfig. tensors: the matrices of the adapters, under the names that peft writes."""
+
+    config: Any
+    tensors: dict[str, Tensor]
+
+
+def extract_adapter(model: nn.Module, base: str | None) -> Adapter:
+    """A copy of the adapters of the first transformer within `model`, for the base model of the name `base`."""
+    transformer: Any = find_transformers(model)[0]
+    config = transformer.peft_config["default"]
+    config.base_model_name_or_path = base
+    config.task_type = "CAUSAL_LM" if transformer.get_output_embeddings() else "FEATURE_EXTRACTION"
+    config.inference_mode = True
+    tensors = {
+        f"base_model.model.{name.replace('.default.', '.')}": value.detach().to("cpu", copy=True)
+        for name, value in transformer.named_parameters()
+        if ".lora_" in name
+    }
+    return Adapter(config, tensors)
+
+
+def write_adapter(adapter: Adapter, folder: Path) -> None:
+    """Write a directory that `PeftModel.from_pretrained` reads."""
+    adapter.config.save_pretrained(str(folder))
+    save_file(adapter.tensors, folder / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
 def merge_adapters(model: nn.Module) -> None:

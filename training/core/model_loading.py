@@ -21,6 +21,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.pytorch_utils import Conv1D
 
 from training.configs import HUB_ID
 from training.core.attention import install_attention
@@ -201,6 +202,21 @@ def check_finite(weight: Tensor, name: str, source: str, setting: str) -> None:
             " wrote it may have diverged.",
             setting=setting,
         )
+
+
+def freeze(model: Any, precision: str) -> Any:
+    """`model` without gradients, to be run under `autocast(precision)`.
+
+    In bfloat16 its matrices are stored rounded, as autocast would round them for each product: the same numbers to the bit, from
+    half of the memory. Embeddings, also those that are the output projection, and norms stay in float32.
+    """
+    model.requires_grad_(False)
+    if precision == "bfloat16":
+        embeddings = {module.weight for module in model.modules() if isinstance(module, nn.Embedding)}
+        for module in model.modules():
+            if isinstance(module, nn.Linear | Conv1D) and module.weight not in embeddings:
+                module.to(torch.bfloat16)
+    return model
 
 
 def recompute_activations(model: nn.Module) -> None:

@@ -17,11 +17,12 @@ from transformers import PreTrainedTokenizerBase
 from training.configs import RolloutConfig
 from training.core.batching import IndexedGroup, Passes
 from training.core.data import RolloutPrompt
+from training.core.distributed import score_in_parts
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge_reward import JudgeScorer
-from training.core.model_loading import build_encoder, load_tokenizer, resolve_source
+from training.core.model_loading import build_encoder, freeze, load_tokenizer, resolve_source
 from training.core.reward_model import load_reward_model
 from training.core.rollout_groups import CheckStop, RolloutGroup
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
@@ -50,7 +51,7 @@ class RewardScorer:
 
     def __init__(self, source: str, setting: str, config: RolloutConfig, policy: Encoder) -> None:
         tokenizer, _ = load_tokenizer(source, setting)
-        self.model: Any = load_reward_model(source, setting, config.precision).requires_grad_(False)
+        self.model: Any = load_reward_model(source, setting, config.precision)
         self.encoder = build_encoder(self.model.trunk, tokenizer, config.max_length, setting)
         self.max_prompt_tokens = self.encoder.max_length - config.max_new_tokens
         if self.max_prompt_tokens < 1:
@@ -66,6 +67,7 @@ class RewardScorer:
         self.passes = Passes(
             self.model.trunk, config.layout, config.batch_tokens, self.encoder.max_length, setting
         )
+        freeze(self.model, config.precision)  # afterwards, as the layout is tried without autocast
 
     def encode(self, group: RolloutGroup) -> EncodedGroup:
         """The responses as this model reads them: the sampled ids if the tokenizers agree, else the ids of their text.
@@ -149,7 +151,11 @@ class Rewards:
         self._baselines: dict[int, Tensor] | None = None
 
     def __call__(self, groups: Sequence[RolloutGroup], check_stop: CheckStop) -> Tensor:
-        """(K,) rewards of all responses in order, on the CPU."""
+        """(K,) rewards of all responses in order, on the CPU; each process scores a part."""
+        return score_in_parts(groups, lambda own: self._score(own, check_stop))
+
+    def _score(self, groups: Sequence[RolloutGroup], check_stop: CheckStop) -> Tensor:
+        """(K,) rewards of the responses of `groups`."""
         sizes = torch.tensor([len(group.encoded.responses) for group in groups])
         safety = torch.tensor([group.source.safety for group in groups]).repeat_interleave(sizes)
         rewards = self._logits(

@@ -21,7 +21,8 @@ from transformers import PreTrainedTokenizerBase
 from training.configs import RolloutConfig
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
-from training.core.divergence import load_reference
+from training.core.distributed import exchange, partition, sum_tensors
+from training.core.divergence import find_reference
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job
@@ -36,8 +37,9 @@ from training.core.model_loading import (
     read_instruction,
     resolve_source,
 )
+from training.core.process_rank import world_size
 from training.core.rewards import Rewards, RewardScorer
-from training.core.rollout_groups import CheckStop, RolloutGroup
+from training.core.rollout_groups import RolloutGroup
 from training.core.sampling import (
     SampledResponse,
     check_shared_cache,
@@ -132,7 +134,7 @@ def load_setup(
         tokenizer=tokenizer,
         encoder=encoder,
         policy=policy,
-        reference=load_reference(reference_source, policy, length, config.layout) if reference else None,
+        reference=find_reference(reference_source, source, policy, length, config) if reference else None,
         passes=Passes(policy.base_model, config.layout, config.batch_tokens, length),
         rewards=rewards,
         second=load_second_scorer(job, config, encoder),
@@ -152,37 +154,57 @@ def load_second_scorer(job: Job, config: RolloutConfig, encoder: Encoder) -> Rew
 def sample_policy(
     setup: Sampling, prompts: Sequence[EncodedPrompt], draw: int | str, loop: TrainingLoop
 ) -> list[SampledResponse]:
-    """The policy's `samples` responses to each of the prompts, prompt after prompt, in their order.
+    """The policy's `samples` responses to each of the prompts, prompt after prompt, in their order; each process samples a part.
 
     Seeds are functions of the job's seed, `draw`, the prompt's id and the sample's number. If told to stop, it saves the
-    last completed step and raises Stopped.
+    last completed step and raises Stopped; of several processes all do so together, once each has sampled its part.
     """
     config = setup.config
+    sizes = [len(prompt.ids) + config.samples * config.max_new_tokens for prompt in prompts]
+    own = partition(range(len(prompts)), sizes)
     responses: dict[int, list[SampledResponse]] = {}
-    for chunk in chunk_prompts(prompts, config):
-        names = [json.dumps([draw, prompts[place].source.id]) for place in chunk]
-        try:
-            with autocast(config.precision):
-                sampled = sample_responses(
-                    setup.policy,
-                    [prompts[place].ids for place in chunk],
-                    [
-                        response_seed(config.seed, name, number)
-                        for name in names
-                        for number in range(config.samples)
-                    ],
-                    samples=config.samples,
-                    max_new_tokens=config.max_new_tokens,
-                    temperature=config.temperature,
-                    end_ids=end_token_ids(setup.policy, setup.encoder),
-                    events=setup.events,
-                )
-        except Stopped:
-            loop.save()
-            raise
-        for number, place in enumerate(chunk):
-            responses[place] = sampled[number * config.samples : (number + 1) * config.samples]
-    return [response for place in range(len(prompts)) for response in responses[place]]
+    with loop.whole(setup.policy):
+        for chunk in chunk_prompts([prompts[place] for place in own], config):
+            responses |= _sample_chunk(setup, prompts, [own[number] for number in chunk], draw, loop)
+    everyones = {place: sampled for part in exchange(responses) for place, sampled in part.items()}
+    if world_size() > 1:
+        loop.stop_together()
+    return [response for place in range(len(prompts)) for response in everyones[place]]
+
+
+def _sample_chunk(
+    setup: Sampling,
+    prompts: Sequence[EncodedPrompt],
+    chunk: Sequence[int],
+    draw: int | str,
+    loop: TrainingLoop,
+) -> dict[int, list[SampledResponse]]:
+    """The responses to the prompts at the positions `chunk`, by position."""
+    config = setup.config
+    names = [json.dumps([draw, prompts[place].source.id]) for place in chunk]
+    try:
+        with autocast(config.precision):
+            sampled = sample_responses(
+                setup.policy,
+                [prompts[place].ids for place in chunk],
+                [
+                    response_seed(config.seed, name, number)
+                    for name in names
+                    for number in range(config.samples)
+                ],
+                samples=config.samples,
+                max_new_tokens=config.max_new_tokens,
+                temperature=config.temperature,
+                end_ids=end_token_ids(setup.policy, setup.encoder),
+                events=setup.events if world_size() == 1 else None,
+            )
+    except Stopped:
+        loop.save()
+        raise
+    return {
+        place: sampled[number * config.samples : (number + 1) * config.samples]
+        for number, place in enumerate(chunk)
+    }
 
 
 def group_responses(
@@ -261,7 +283,8 @@ class Rollout:
 
 def token_indices(groups: Sequence[RolloutGroup]) -> Tensor:
     """(n,) indices of the response tokens of some groups among the N of their rollout."""
-    return torch.cat([torch.arange(group.start, group.start + group.response_tokens) for group in groups])
+    spans = [torch.arange(group.start, group.start + group.response_tokens) for group in groups]
+    return torch.cat(spans) if spans else torch.empty(0, dtype=torch.long)
 
 
 def sample_rollout(setup: Setup, number: int, prompts: Sequence[int], loop: TrainingLoop) -> Rollout:
@@ -294,6 +317,11 @@ def response_metrics(rollout: Rollout, rewards: Tensor) -> dict[str, float]:
     }
 
 
+def all_divergences(divergences: Sequence[Tensor]) -> Tensor:
+    """(K,) KL estimates on the CPU of the responses of a step, from those of each pass of all processes."""
+    return torch.cat([kl for part in exchange(list(divergences)) for kl in part])
+
+
 def kl_metrics(kl: Tensor) -> dict[str, float]:
     """The mean of (K,) KL estimates, in nats a response, and its square root, over which papers plot rewards."""
     mean = float(kl.mean())
@@ -302,23 +330,23 @@ def kl_metrics(kl: Tensor) -> dict[str, float]:
 
 @torch.no_grad()
 def compute_per_token(
-    setup: Setup, rollout: Rollout, parts: int, compute: Callable[[Batch], Tensor], check_stop: CheckStop
+    setup: Setup, rollout: Rollout, parts: int, compute: Callable[[Batch], Tensor], loop: TrainingLoop
 ) -> Tensor:
     """(N,) what `compute` returns for the tokens of each pass, in float32, in the passes of training steps on `parts`
-    mini-batches."""
+    mini-batches; each process computes those of its passes."""
     values = torch.zeros(len(rollout.tensors["tokens"]))
     for part in rollout.mini_batches(parts):
-        for micro, inputs in setup.passes(part):
-            check_stop()
+        for micro, inputs in loop.passes(setup.passes, part):
+            loop.raise_if_stopped()
             values[token_indices(micro)] = compute(inputs).float().cpu()
-    return values
+    return sum_tensors(values)
 
 
-def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, check_stop: CheckStop) -> Tensor:
+def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, loop: TrainingLoop) -> Tensor:
     """(N,) log-probs of the sampled tokens under the policy or the reference, at the sampling temperature."""
 
     def compute(inputs: Batch) -> Tensor:
         with autocast(setup.config.precision):
             return token_logprobs(model, inputs, setup.config.temperature)
 
-    return compute_per_token(setup, rollout, parts, compute, check_stop)
+    return compute_per_token(setup, rollout, parts, compute, loop)

@@ -18,11 +18,11 @@ from torch import Tensor
 from training.configs import DPOConfig
 from training.core.batching import Batch, Passes
 from training.core.data import read_rankings
-from training.core.divergence import load_reference
+from training.core.divergence import find_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.held_out_sampling import select_by_answers
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.long_rows import LongRows
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
@@ -71,11 +71,14 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
+    def new_reference() -> Any:
+        return find_reference(reference_source, source, policy, encoder.max_length, config)
+
     loop = TrainingLoop(job, config, policy, examples=len(training), events=events)
     if "reference" not in loop.extra:
         frozen = policy
         if loop.steps_done or reference_source != source:
-            frozen = load_reference(reference_source, policy, encoder.max_length, config.layout)
+            frozen = new_reference()
         loop.extra["reference"] = summed_logprobs(
             frozen, groups, passes, config.precision, loop.raise_if_stopped
         )
@@ -87,7 +90,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
         config,
         encoder,
         groups,
-        lambda: load_reference(reference_source, policy, encoder.max_length, config.layout),
+        new_reference,
     )
 
     def reference_of(micro: Sequence[PreferenceGroup]) -> Tensor:
@@ -141,7 +144,7 @@ def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
             held_out, rewards_of, passes, loop.raise_if_stopped
         )
         events.metrics(loop.steps_done, {"held_out_accuracy": loop.metrics["held_out_accuracy"]})
-    write_output(job, lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
+    loop.write_output(lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
     return {
         **count_learned(training),
         "truncated_prompts": encoder.truncated,

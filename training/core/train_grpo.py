@@ -17,13 +17,15 @@ from training.core.advantages import group_advantages, varied
 from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import clipped_surrogate, is_clipped, k1, k3, token_weights
+from training.core.process_rank import world_size
 from training.core.rollout_loop import build_loop, mini_batches
 from training.core.rollouts import (
     Rollout,
+    all_divergences,
     kl_metrics,
     load_setup,
     response_metrics,
@@ -51,19 +53,16 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
         advantages = group_advantages(grouped, scale=config.scale_rewards).flatten()
         tensors["advantages"] = advantages.repeat_interleave(tensors["lengths"])
         if setup.reference is not None:
-            tensors["reference"] = rollout_logprobs(
-                setup, setup.reference, rollout, config.updates, loop.raise_if_stopped
-            )
+            tensors["reference"] = rollout_logprobs(setup, setup.reference, rollout, config.updates, loop)
         if config.steps_per_rollout > 1:
-            tensors["old"] = rollout_logprobs(
-                setup, setup.policy, rollout, config.updates, loop.raise_if_stopped
-            )
+            tensors["old"] = rollout_logprobs(setup, setup.policy, rollout, config.updates, loop)
 
     for rollout, part in mini_batches(setup, config, loop, score_rollout, config.updates):
-        sums = {"loss": 0.0, "ratio": 0.0 if part else 1.0, "clipped": 0.0}
+        common = dict(rollout.metrics)
+        sums = {"loss": 0.0, "ratio": 0.0 if part else 1 / world_size(), "clipped": 0.0}
         responses, tokens = len(part) * config.samples, sum(group.response_tokens for group in part)
         divergences = []
-        for micro, inputs in setup.passes(part):
+        for micro, inputs in loop.passes(setup.passes, part):
             loop.raise_if_stopped()
             with autocast(config.precision):
                 logprobs = token_logprobs(setup.policy, inputs, config.temperature)
@@ -91,14 +90,14 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
             sums["loss"] += micro_loss.item()
             sums["ratio"] += float(torch.exp(here - old).sum()) / tokens
             sums["clipped"] += float(clipped.float().sum()) / tokens
-        if divergences:
+        if part and setup.reference is not None:
+            kls = all_divergences(divergences)
             if loop.steps_done % config.steps_per_rollout == 0:  # later steps have the same divergences
-                diagnostics.check_kl(torch.cat(divergences))
-            sums |= kl_metrics(torch.cat(divergences))
-        loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
+                diagnostics.check_kl(kls)
+            common |= kl_metrics(kls)
+        loop.step(sums, common=common, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(
-        job,
+    loop.write_output(
         lambda folder: save_policy(
             setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
         ),

@@ -10,17 +10,18 @@ Left out: sampling under the bad instruction too, and more than two instructions
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from training.configs import HindsightConfig
-from training.core.batching import Passes
+from training.core.batching import Batch, Passes
 from training.core.data import read_rollout_prompts
+from training.core.distributed import empty_batch
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import token_figures, token_logprobs
 from training.core.losses import hindsight_loss
 from training.core.model_loading import autocast, build_encoder, save_policy
@@ -57,6 +58,10 @@ def train(job: Job, config: HindsightConfig, events: Events) -> dict[str, Any]:
     # the activations under both instructions are in memory at once
     passes = Passes(setup.policy.base_model, config.layout, config.batch_tokens // 2, length)
 
+    def under_both(groups: Sequence[RelabelledGroup]) -> Iterator[tuple[Batch, Batch]]:
+        for micro, inputs in passes(groups):
+            yield inputs, passes.lay_out([group.opposite for group in micro])
+
     def score_rollout(rollout: Rollout) -> None:
         """Add the label of every response."""
         rewards = setup.rewards(rollout.groups, loop.raise_if_stopped)
@@ -68,9 +73,9 @@ def train(job: Job, config: HindsightConfig, events: Events) -> dict[str, Any]:
         batch = relabel(part, rollout.tensors["label"], bad_prompts)
         count = sum(len(group.encoded.responses) for group in batch)
         sums = {"loss": 0.0, "instruction_probability": 0.0 if count else math.nan}
-        for micro, inputs in passes(batch):
+        nothing = empty_batch(), empty_batch()
+        for inputs, opposite_inputs in loop.passes(under_both, batch, empty=nothing):
             loop.raise_if_stopped()
-            opposite_inputs = passes.lay_out([group.opposite for group in micro])
             with autocast(config.precision):
                 figures = token_figures(setup.policy, inputs)
                 opposite = token_logprobs(setup.policy, opposite_inputs)
@@ -93,9 +98,9 @@ def train(job: Job, config: HindsightConfig, events: Events) -> dict[str, Any]:
                 float(torch.sigmoid(logprob.detach() - opposite.detach()).sum()) / count
             )
         tokens = sum(group.encoded.tokens + group.opposite.tokens for group in batch)
-        loop.step(rollout.metrics | sums, tokens=tokens)
+        loop.step(sums, common=rollout.metrics, tokens=tokens)
 
-    write_output(job, lambda folder: save_policy(setup.policy, setup.tokenizer, folder, instruction=good))
+    loop.write_output(lambda folder: save_policy(setup.policy, setup.tokenizer, folder, instruction=good))
     return {
         "prompts": len(setup.training),
         "truncated_prompts": setup.encoder.truncated,

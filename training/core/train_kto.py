@@ -24,7 +24,7 @@ from training.core.divergence import load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.held_out_sampling import select_by_answers
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import check_logits, response_logprobs
 from training.core.long_rows import LongRows
 from training.core.losses import kto_loss
@@ -45,7 +45,6 @@ from training.core.preference_groups import (
     ranking_comparisons,
     rankings_with_places,
 )
-from training.core.process_rank import world_size
 from training.core.rankings import mean_preferences
 from training.core.tokenization import EncodedGroup, warn_of_truncation
 from training.core.train_dpo import held_out_accuracy
@@ -83,7 +82,8 @@ def train(job: Job, config: KTOConfig, events: Events) -> dict[str, Any]:
     held_out = [group for group in groups if group.held_out and int(group_pairs([group]).decided.sum())]
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
-    reference = load_reference(reference_source, policy, encoder.max_length, config.layout)
+    # a copy also with LoRA, whose adapters are merged when held-out judgments are scored
+    reference = load_reference(reference_source, policy, encoder.max_length, config.layout, config.precision)
 
     loop = TrainingLoop(job, config, policy, examples=len(training), events=events)
     selection = select_by_answers(loop, config, encoder, groups, lambda: reference)
@@ -115,7 +115,6 @@ def train(job: Job, config: KTOConfig, events: Events) -> dict[str, Any]:
             "reward_chosen": 0.0 if desirable else math.nan,
             "reward_rejected": 0.0 if undesirable else math.nan,
             "kl": 0.0,
-            "reference_point": point / world_size(),  # the processes' values are summed
         }
         for micro, inputs in loop.passes(passes, batch):
             loop.raise_if_stopped()
@@ -141,7 +140,8 @@ def train(job: Job, config: KTOConfig, events: Events) -> dict[str, Any]:
                 sums["reward_rejected"] += float(labelled[~own.desirable].sum()) / max(1, undesirable)
                 sums["kl"] -= float(ratios.sum()) / responses
         sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
-        loop.step(sums, tokens=sum(group.encoded.tokens for group in batch))
+        tokens = sum(group.encoded.tokens for group in batch)
+        loop.step(sums, common={"reference_point": point}, tokens=tokens)
         if held_out and loop.is_due(config.evaluate_every):
             accuracy = held_out_accuracy(held_out, ratios_of, passes, loop.raise_if_stopped)
             events.metrics(loop.steps_done, {"held_out_accuracy": accuracy})
@@ -152,7 +152,7 @@ def train(job: Job, config: KTOConfig, events: Events) -> dict[str, Any]:
         accuracy = held_out_accuracy(held_out, ratios_of, passes, loop.raise_if_stopped)
         loop.metrics["held_out_accuracy"] = accuracy
         events.metrics(loop.steps_done, {"held_out_accuracy": accuracy})
-    write_output(job, lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
+    loop.write_output(lambda folder: save_policy(policy, tokenizer, folder, instruction=encoder.instruction))
     every = response_labels(training).desirable
     return {
         **count_learned(training),

@@ -20,14 +20,21 @@ from training.core.advantages import varied
 from training.core.data import SoftPair, read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import token_logprobs
 from training.core.losses import implicit_reward, preference_loss
 from training.core.model_loading import autocast, save_policy
 from training.core.rankings import Pairs, batch_pairs
 from training.core.rollout_groups import RolloutGroup
 from training.core.rollout_loop import build_loop, mini_batches
-from training.core.rollouts import Rollout, kl_metrics, load_setup, response_metrics, rollout_logprobs
+from training.core.rollouts import (
+    Rollout,
+    all_divergences,
+    kl_metrics,
+    load_setup,
+    response_metrics,
+    rollout_logprobs,
+)
 
 
 def train(job: Job, config: OnlineDPOConfig, events: Events) -> dict[str, Any]:
@@ -38,8 +45,8 @@ def train(job: Job, config: OnlineDPOConfig, events: Events) -> dict[str, Any]:
 
     def score_rollout(rollout: Rollout) -> None:
         """Add the rewards, and the reference's log-probs. Without soft labels, equally good responses are no pair."""
-        tensors, check_stop = rollout.tensors, loop.raise_if_stopped
-        rewards = setup.rewards(rollout.groups, check_stop)
+        tensors = rollout.tensors
+        rewards = setup.rewards(rollout.groups, loop.raise_if_stopped)
         differ = varied(rewards.view(-1, config.samples))
         rollout.metrics = response_metrics(rollout, rewards) | {
             "equal_groups": float((~differ).float().mean())
@@ -47,12 +54,12 @@ def train(job: Job, config: OnlineDPOConfig, events: Events) -> dict[str, Any]:
         if config.labels == "hard":
             tensors["included"] = differ
         tensors["rewards"] = rewards
-        tensors["reference"] = rollout_logprobs(setup, setup.reference, rollout, 1, check_stop)
+        tensors["reference"] = rollout_logprobs(setup, setup.reference, rollout, 1, loop)
 
     for rollout, part in mini_batches(setup, config, loop, score_rollout):
         sums = dict.fromkeys(("loss", "reward_chosen", "reward_rejected"), 0.0)
         divergences = []
-        for micro, inputs in setup.passes(part):
+        for micro, inputs in loop.passes(setup.passes, part):
             loop.raise_if_stopped()
             with autocast(config.precision):
                 logprobs = token_logprobs(setup.policy, inputs, config.temperature)
@@ -70,13 +77,14 @@ def train(job: Job, config: OnlineDPOConfig, events: Events) -> dict[str, Any]:
             sums["reward_chosen"] += float((chosen.detach() * weights).sum())
             sums["reward_rejected"] += float((rejected.detach() * weights).sum())
         sums["reward_margin"] = sums["reward_chosen"] - sums["reward_rejected"]
-        if divergences:
-            diagnostics.check_kl(torch.cat(divergences))
-            sums |= kl_metrics(torch.cat(divergences))
-        loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
+        common = dict(rollout.metrics)
+        if part:
+            kls = all_divergences(divergences)
+            diagnostics.check_kl(kls)
+            common |= kl_metrics(kls)
+        loop.step(sums, common=common, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(
-        job,
+    loop.write_output(
         lambda folder: save_policy(
             setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
         ),

@@ -20,7 +20,7 @@ from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, load_trunk, resolve_source, save_policy
 from training.core.policy_losses import clipped_surrogate, clipped_value_loss, is_clipped, k1, token_weights
@@ -65,16 +65,16 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
 
     def score_rollout(rollout: Rollout) -> None:
         """Add token rewards and values, and from them advantages and returns."""
-        tensors, parts, check_stop = rollout.tensors, config.updates, loop.raise_if_stopped
-        scores = setup.rewards(rollout.groups, check_stop)
+        tensors, parts = rollout.tensors, config.updates
+        scores = setup.rewards(rollout.groups, loop.raise_if_stopped)
         rollout.metrics = response_metrics(rollout, scores)
-        tensors["old"] = old = rollout_logprobs(setup, policy, rollout, parts, check_stop)
-        tensors["values"] = values = compute_per_token(setup, rollout, parts, value, check_stop)
+        tensors["old"] = old = rollout_logprobs(setup, policy, rollout, parts, loop)
+        tensors["values"] = values = compute_per_token(setup, rollout, parts, value, loop)
         diagnostics.check_logprobs(tensors["recorded"], old)
         beta = float(loop.extra.get("beta", config.beta))
         tensors["kl"] = torch.zeros_like(old)
         if setup.reference is not None:
-            tensors["kl"] = k1(old, rollout_logprobs(setup, setup.reference, rollout, parts, check_stop))
+            tensors["kl"] = k1(old, rollout_logprobs(setup, setup.reference, rollout, parts, loop))
             kl = rollout.sum_per_response("kl")
             diagnostics.check_kl(kl)
             rollout.metrics |= kl_metrics(kl) | {"beta": beta}
@@ -93,7 +93,7 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
     for rollout, part in mini_batches(setup, config, loop, score_rollout, config.updates):
         sums = dict.fromkeys(("loss", "policy_loss", "value_loss", "ratio", "clipped"), 0.0)
         tokens = sum(group.response_tokens for group in part)
-        for micro, inputs in setup.passes(part):
+        for micro, inputs in loop.passes(setup.passes, part):
             loop.raise_if_stopped()
             with autocast(config.precision):
                 logprobs = token_logprobs(policy, inputs, config.temperature)
@@ -119,10 +119,9 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             sums["value_loss"] += value_loss.item()
             sums["ratio"] += float(torch.exp(here - old).sum()) / tokens
             sums["clipped"] += float(is_clipped(here, old, advantages, low=low, high=high).sum()) / tokens
-        loop.step(rollout.metrics | sums, tokens=sum(group.encoded.tokens for group in part))
+        loop.step(sums, common=rollout.metrics, tokens=sum(group.encoded.tokens for group in part))
 
-    write_output(
-        job,
+    loop.write_output(
         lambda folder: save_policy(policy, setup.tokenizer, folder, instruction=setup.encoder.instruction),
     )
     return {

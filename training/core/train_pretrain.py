@@ -20,7 +20,7 @@ from training.core.batching import check_rows_layout
 from training.core.data import read_texts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import check_logits, label_logprobs
 from training.core.model_loading import (
     autocast,
@@ -92,7 +92,7 @@ def train(job: Job, config: PretrainConfig, events: Events) -> dict[str, Any]:
             micro_loss.backward()  # type: ignore[no-untyped-call]
             loss += micro_loss.item()
         loop.step({"loss": loss}, tokens=count)
-    write_output(job, lambda folder: save_policy(model, tokenizer, folder, instruction=instruction))
+    loop.write_output(lambda folder: save_policy(model, tokenizer, folder, instruction=instruction))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return {"parameters": parameters, "metrics": loop.metrics}
 

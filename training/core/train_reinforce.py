@@ -16,7 +16,7 @@ from training.core.advantages import leave_one_out, moving_mean
 from training.core.data import read_rollout_prompts
 from training.core.diagnostics import RolloutDiagnostics
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import token_logprobs
 from training.core.model_loading import autocast, save_policy
 from training.core.policy_losses import k1, policy_gradient, token_weights
@@ -39,12 +39,12 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
 
     def score_rollout(rollout: Rollout) -> None:
         """Add advantages: the reward of every response, its KL included, less the baseline."""
-        tensors, check_stop = rollout.tensors, loop.raise_if_stopped
-        rewards = setup.rewards(rollout.groups, check_stop)
+        tensors = rollout.tensors
+        rewards = setup.rewards(rollout.groups, loop.raise_if_stopped)
         rollout.metrics = response_metrics(rollout, rewards)
         if setup.reference is not None:
-            now = rollout_logprobs(setup, setup.policy, rollout, 1, check_stop)
-            tensors["kl"] = k1(now, rollout_logprobs(setup, setup.reference, rollout, 1, check_stop))
+            now = rollout_logprobs(setup, setup.policy, rollout, 1, loop)
+            tensors["kl"] = k1(now, rollout_logprobs(setup, setup.reference, rollout, 1, loop))
             kl = rollout.sum_per_response("kl")
             rewards = rewards - config.beta * kl
             diagnostics.check_kl(kl)
@@ -61,7 +61,7 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
 
     for rollout, part in mini_batches(setup, config, loop, score_rollout):
         loss = 0.0
-        for micro, inputs in setup.passes(part):
+        for micro, inputs in loop.passes(setup.passes, part):
             loop.raise_if_stopped()
             with autocast(config.precision):
                 logprobs = token_logprobs(setup.policy, inputs, config.temperature)
@@ -78,10 +78,10 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
             micro_loss.backward()  # type: ignore[no-untyped-call]
             diagnostics.check_logprobs(rollout.token_values("recorded", micro), logprobs.detach())
             loss += micro_loss.item()
-        loop.step(rollout.metrics | {"loss": loss}, tokens=sum(group.encoded.tokens for group in part))
+        tokens = sum(group.encoded.tokens for group in part)
+        loop.step({"loss": loss}, common=rollout.metrics, tokens=tokens)
 
-    write_output(
-        job,
+    loop.write_output(
         lambda folder: save_policy(
             setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
         ),

@@ -16,7 +16,7 @@ from training.core.checkpoint_selection import evaluate_held_out
 from training.core.data import RolloutPrompt, read_rollout_prompts
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, write_lines, write_output
+from training.core.job_directory import Job, write_lines
 from training.core.model_loading import save_policy
 from training.core.rollouts import Setup, load_setup
 from training.core.scored_samples import ScoredResponse, sample_scored
@@ -50,7 +50,7 @@ def train(job: Job, config: RejectionConfig, events: Events) -> dict[str, Any]:
         rows = [to_row(response, setup.encoder) for response in [*best, *earlier]]
         write_lines(folder / "best.jsonl", rows)
 
-    write_output(job, write)
+    loop.write_output(write)
     return {
         "prompts": len(best),
         "remembered": len(earlier),

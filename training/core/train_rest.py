@@ -19,7 +19,7 @@ from training.configs import ReSTConfig
 from training.core.checkpoint_selection import CheckpointSelection
 from training.core.data import read_rollout_prompts
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.model_loading import save_policy
 from training.core.rollouts import Setup, load_setup
 from training.core.scored_samples import ScoredResponse, sample_scored
@@ -61,8 +61,7 @@ def train(job: Job, config: ReSTConfig, events: Events) -> dict[str, Any]:
             f"No response has a reward above the threshold {unmet:g}: the run ends after {len(steps)} Improve"
             f" {'step' if len(steps) == 1 else 'steps'}."
         )
-    write_output(
-        job,
+    loop.write_output(
         lambda folder: save_policy(
             setup.policy, setup.tokenizer, folder, instruction=setup.encoder.instruction
         ),

@@ -23,7 +23,7 @@ from training.core.data import read_rankings
 from training.core.early_stopping import EarlyStopping
 from training.core.errors import BadInput
 from training.core.events import Events
-from training.core.job_directory import Job, write_json, write_output
+from training.core.job_directory import Job, write_json
 from training.core.long_rows import LongRows
 from training.core.losses import preference_loss, safety_loss
 from training.core.model_loading import (
@@ -137,7 +137,7 @@ def train(job: Job, config: RewardConfig, events: Events) -> dict[str, Any]:
         model.save(tokenizer, folder)
         write_json(folder / "report.json", report)
 
-    write_output(job, write)
+    loop.write_output(write)
     return {
         **count_learned(training),
         "truncated_prompts": encoder.truncated,

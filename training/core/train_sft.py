@@ -13,7 +13,7 @@ from training.core.batching import G, Passes
 from training.core.data import read_conversations
 from training.core.errors import TooLong
 from training.core.events import Events
-from training.core.job_directory import Job, write_output
+from training.core.job_directory import Job
 from training.core.logprobs import check_logits, token_logprobs
 from training.core.long_rows import LongRows
 from training.core.model_loading import (
@@ -57,7 +57,7 @@ def train(job: Job, config: SFTConfig, events: Events) -> dict[str, Any]:
 
     loop = TrainingLoop(job, config, model, examples=len(examples), events=events)
     fit(loop, model, passes, examples, config)
-    write_output(job, lambda folder: save_policy(model, tokenizer, folder, instruction=encoder.instruction))
+    loop.write_output(lambda folder: save_policy(model, tokenizer, folder, instruction=encoder.instruction))
     return {
         "conversations": len(examples),
         "truncated_prompts": encoder.truncated,

@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -16,13 +19,15 @@ from training.configs import TrainingConfig
 from training.core import checkpoints, distributed, lora, memory
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.job_directory import Job
+from training.core.job_directory import Job, write_output
 from training.core.model_loading import recompute_activations
 from training.core.process_rank import is_main_process, world_size
 from training.core.trackers import TensorBoard, open_tracker
 
 T = TypeVar("T")
 P = TypeVar("P")
+
+NO_METRICS: Mapping[str, float] = MappingProxyType({})
 
 
 class TrainingLoop:
@@ -64,6 +69,7 @@ class TrainingLoop:
             recompute_activations(model)
         self._sharded = distributed.ShardedModel(model) if world_size() > 1 else None
         self._is_finalized = False
+        self._adapter: lora.Adapter | None = None
         self.optimizer = build_optimizer(model, config)
         restored = checkpoints.load(
             job.checkpoint, model=model, optimizer=self.optimizer, warn=events.warning
@@ -85,7 +91,7 @@ class TrainingLoop:
     def batches(self, data: Sequence[T]) -> Iterator[list[T]]:
         """The remaining batches. Each epoch has its own order; its last batch may be smaller.
 
-        After the last one the model is whole and plain: adapters are merged and no parameter is sharded.
+        After the last one the adapters are merged; with several processes that, too, is left to `write_output`.
         """
         self._clock = time.monotonic()
         while self.steps_done < self.total_steps:
@@ -114,10 +120,17 @@ class TrainingLoop:
         padding: Any = ([], distributed.empty_batch()) if empty is None else empty
         return distributed.pad_passes(list(make(own)), padding)
 
-    def step(self, values: dict[str, float], *, tokens: int) -> None:
+    def whole(self, model: nn.Module) -> AbstractContextManager[None]:
+        """Within it, every process can run `model`, this loop's or a part of it, by itself and without gradients."""
+        return nullcontext() if self._sharded is None else self._sharded.whole(model)
+
+    def step(
+        self, values: dict[str, float], *, tokens: int, common: Mapping[str, float] = NO_METRICS
+    ) -> None:
         """Take the optimizer step on the accumulated gradients, report and save where due.
 
-        values: metrics of this step, averaged over the steps until the next report. tokens: trained on in this step.
+        values: metrics of this step, averaged over the steps until the next report; with several processes those of this one's
+        passes, which are summed. common: metrics that are the same in all processes. tokens: trained on in this step.
         Raises Stopped, after writing a checkpoint, if the run was told to stop; BadInput if the loss is not finite.
         """
         config = self.config
@@ -125,6 +138,7 @@ class TrainingLoop:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         values, norm, seconds, stop = self._reduce(values, config.max_grad_norm or math.inf)
+        values = dict(common) | values
         if not (math.isfinite(norm) and math.isfinite(values["loss"])):
             raise BadInput(
                 f"The loss is no longer a number at step {self.steps_done + 1}; lower the learning rate.",
@@ -182,8 +196,7 @@ class TrainingLoop:
     @staticmethod
     def _from_main_process(value: float) -> float:
         """The main process's value, in all processes."""
-        own = value if is_main_process() else 0.0
-        return distributed.sum_over_processes([own])[0] if world_size() > 1 else value
+        return distributed.sum_over_processes([value if is_main_process() else 0.0])[0]
 
     def _elapsed_seconds(self) -> float:
         """Seconds that the run has taken, including the processes before an interruption."""
@@ -203,23 +216,49 @@ class TrainingLoop:
         )
 
     def _finalize_model(self) -> None:
-        """Unshard the model and merge its adapters, after saving: a checkpoint holds shards and adapters."""
+        """Merge the adapters of a model that is not sharded. It is saved before, as a checkpoint holds adapters and shards."""
         if self._is_finalized or not (self._sharded or self.config.lora_rank):
             return
         self.save()
         self._is_finalized = True
+        if self._sharded is None:
+            self._merge_adapters()
+
+    def _merge_adapters(self) -> None:
+        self._adapter = lora.extract_adapter(self.model, self.job.model)
+        lora.merge_adapters(self.model)
+
+    def write_output(self, write: Callable[[Path], None]) -> None:
+        """Let the main process write the output with the whole and plain model, and any adapters of it in `adapter/`.
+
+        All processes must call it. With several, the main one gathers the weights in its main memory, after the optimizer's state
+        was dropped.
+        """
         if self._sharded:
-            self._sharded.unshard()
-            self._sharded = None
-        if self.config.lora_rank:
-            lora.merge_adapters(self.model)
+            self.optimizer.state.clear()
+            self._sharded.gather_on_main_process()
+            if self.config.lora_rank and is_main_process():
+                self._merge_adapters()
+
+        def write_all(folder: Path) -> None:
+            write(folder)
+            if self._adapter:
+                lora.write_adapter(self._adapter, folder / "adapter")
+
+        write_output(self.job, write_all)
 
     def raise_if_stopped(self) -> None:
         """If SIGTERM was received, save the last completed step and raise Stopped.
 
-        Called between passes. With several processes it does nothing: they stop together, at the end of a step.
+        Called between passes. With several processes it does nothing: they stop together (`stop_together`).
         """
-        if self.events.stop_requested and self._sharded is None:
+        if self._sharded is None:
+            self.stop_together()
+
+    def stop_together(self) -> None:
+        """If a process received SIGTERM, save the last completed step and raise Stopped. All processes must call it."""
+        [requests] = distributed.sum_over_processes([float(self.events.stop_requested)])
+        if requests:
             self.save()
             raise Stopped
 

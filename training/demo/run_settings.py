@@ -6,8 +6,6 @@ those of papers on billions.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from training.configs import Value
 from training.rounds.recipes import Judge, Recipe, SafetyReward
 
@@ -21,15 +19,9 @@ EVALUATION_PROMPTS = 320
 """Held-out prompts on which policies are compared, those of the queue included."""
 
 
-def fastest_precision(cpuinfo: Path = Path("/proc/cpuinfo")) -> str:
-    """bfloat16 on x86 processors with AVX-512, float32 on all others: without those instructions a bfloat16 product is emulated,
-    and training takes tens of times as long."""
-    return "bfloat16" if cpuinfo.exists() and " avx512f " in cpuinfo.read_text() else "float32"
-
-
 # One thread each: on a busy machine a second one slows such small models. Reward model and policy train at the same time.
 _CPU: dict[str, Value] = {
-    "precision": fastest_precision(),
+    "precision": "auto",
     "threads": 1,
     "max_length": 256,
     "checkpoint_every": 0,

@@ -181,7 +181,7 @@ def remove_files(version: ModelVersion, actor: User | None = None) -> int:
         locked.save(update_fields=["removed_at"])
         audit.record("model.removed", project=locked.project, actor=actor, subject=locked.name)
     freed = 0
-    for weights in (Path(settings.ARTIFACTS) / locked.location).glob("*.safetensors"):
+    for weights in (Path(settings.ARTIFACTS) / locked.location).rglob("*.safetensors"):
         freed += weights.stat().st_size
         weights.unlink()
     return freed

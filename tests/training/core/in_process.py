@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors.torch import load_file
+from torch import Tensor
+
 from training.core.__main__ import run
 from training.core.errors import Stopped
 from training.core.events import Events
@@ -44,6 +47,18 @@ def do_here(
     except (Killed, Stopped):
         result = None
     return result, events.seen
+
+
+def stored(folder: Path, part: str) -> dict[str, Tensor]:
+    """The tensors of a part of the checkpoint that one process wrote: model, optimizer, random or extra."""
+    tensors = {
+        name: value
+        for path in (folder / "checkpoint").glob("*.safetensors")
+        for name, value in load_file(path).items()
+    }
+    return {
+        name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")
+    }
 
 
 def curve(events: list[dict[str, Any]], name: str) -> dict[int, float]:

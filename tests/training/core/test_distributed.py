@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,11 +13,11 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from tests.patience import HANGS_S
-from tests.training.core.conftest import ROOT, judgments, sentence, sharp, write_job
+from tests.training.core.conftest import judgments, sentence, sharp, write_job
+from tests.training.core.processes import ENVIRONMENT, TORCHRUN, do_jobs, tensors
 from training.core.__main__ import run
 from training.core.distributed import partition
 from training.core.errors import BadInput
@@ -26,9 +25,6 @@ from training.core.events import Events
 from training.core.job_directory import read_job
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
-
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -90,67 +86,40 @@ JOBS: dict[str, tuple[str, list[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-DRIVER = """
-import os, sys
-from training.core.__main__ import main
-stdout = os.dup(1)
-codes = []
-for folder in sys.argv[1:]:
-    os.dup2(stdout, 1)  # the program gives its own away
-    codes.append(main([folder]))
-assert codes == [0] * 9 + [2] * (len(codes) - 9), codes
-"""
-"""Several jobs one after another, so that starting up is paid for once."""
-
-
 def write(folder: Path, policy_folder: Path, **more: Any) -> None:
     for name, (kind, data, config) in JOBS.items():
         write_job(folder / name, kind, data, model=str(policy_folder), config=COMMON | config | more)
 
 
 @pytest.fixture(scope="module")
-def alone(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The jobs, done by one process."""
+def alone(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+    """The jobs, done by one process, and its events."""
     folder = tmp_path_factory.mktemp("alone")
     write(folder, policy_folder)
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, *(str(folder / name) for name in JOBS)],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
-    return folder
+    codes, events = do_jobs([folder / name for name in JOBS], 1)
+    assert codes == [[0] * len(JOBS)]
+    return folder, events
 
 
 @pytest.fixture(scope="module")
-def together(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The jobs, done by two processes, and one that cannot be."""
+def together(
+    policy_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, list[dict[str, Any]]]:
+    """The jobs, done by two processes, and one that cannot be; and their events."""
     folder = tmp_path_factory.mktemp("together")
     write(folder, policy_folder)
     write_job(folder / "generate", "generate", judgments(2), model=str(policy_folder))
-    driver = folder / "driver.py"
-    driver.write_text(DRIVER)
-    done = subprocess.run(
-        [*TORCHRUN, str(driver), *(str(folder / name) for name in [*JOBS, "generate"])],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    (folder / "said").write_text(done.stdout)
-    return folder
-
-
-def tensors(output: Path) -> dict[str, torch.Tensor]:
-    found: dict[str, torch.Tensor] = {}
-    for path in output.glob("*.safetensors"):
-        found |= {f"{path.stem}.{name}": value for name, value in load_file(path).items()}
-    return found
+    codes, events = do_jobs([folder / name for name in [*JOBS, "generate"]], 2)
+    assert codes == [[*[0] * len(JOBS), 2]] * 2
+    return folder, events
 
 
 @pytest.mark.parametrize("name", JOBS)
 def test_two_processes_make_the_model_that_one_makes(
-    name: str, alone: Path, together: Path, policy_folder: Path
+    name: str, alone: tuple[Path, Any], together: tuple[Path, Any], policy_folder: Path
 ):
-    ours, theirs = tensors(together / name / "output"), tensors(alone / name / "output")
+    one, two = alone[0] / name / "output", together[0] / name / "output"
+    ours, theirs = tensors(two), tensors(one)
     assert ours.keys() == theirs.keys()
     assert all(torch.allclose(ours[key], theirs[key], rtol=0, atol=1e-5) for key in ours)
     start = tensors(policy_folder)
@@ -160,22 +129,17 @@ def test_two_processes_make_the_model_that_one_makes(
         else 1
     )
     assert moved > 1e-3, "far more than the tolerance"
-    assert {path.name for path in (together / name / "output").iterdir()} == {
-        path.name for path in (alone / name / "output").iterdir()
-    }
-    config, expected = (
-        json.loads((folder / name / "output" / "config.json").read_text()) for folder in (together, alone)
-    )
+    assert {path.name for path in two.iterdir()} == {path.name for path in one.iterdir()}
+    config, expected = (json.loads((folder / "config.json").read_text()) for folder in (two, one))
     assert config.pop("reward_bias", 0) == pytest.approx(expected.pop("reward_bias", 0), rel=0, abs=1e-5)
     assert config == expected
-    assert not (together / name / "checkpoint").exists()
+    assert not (two.parent / "checkpoint").exists()
 
 
-def test_one_process_speaks_and_says_what_one_alone_would(alone: Path, together: Path):
-    single, double = (
-        [json.loads(line) for line in (folder / "said").read_text().splitlines()]
-        for folder in (alone, together)
-    )
+def test_one_process_speaks_and_says_what_one_alone_would(
+    alone: tuple[Path, list[dict[str, Any]]], together: tuple[Path, list[dict[str, Any]]]
+):
+    single, double = alone[1], together[1]
     *double, refusal = double
     assert [event["event"] for event in double] == [event["event"] for event in single]
     for ours, theirs in zip(double, single, strict=True):

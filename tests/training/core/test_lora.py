@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from peft import PeftModel
 from safetensors.torch import load_file
+from transformers import AutoModel, AutoModelForCausalLM
 
+from tests.training.core import tastes
 from tests.training.core.conftest import ARCHITECTURES, judgments, tiny_llama, write_job
+from tests.training.core.in_process import stored
 from training.configs import DPOConfig, RewardConfig, SFTConfig, TrainingConfig
-from training.core import lora
+from training.core import divergence, lora
 from training.core.__main__ import run
 from training.core.batching import Passes, rows_layout, shared_layout
 from training.core.errors import BadInput, Stopped
@@ -167,7 +172,7 @@ def test_a_run_that_was_stopped_ends_with_the_same_plain_model(
     whole = train(tmp_path / "whole", kind, saved, Interrupted(-1))
     with pytest.raises(Stopped):
         train(tmp_path / "halves", kind, saved, Interrupted(4 if after_it else 2, after_it))
-    kept = load_file(tmp_path / "halves" / "checkpoint" / "model.safetensors")
+    kept = stored(tmp_path / "halves", "model")
     assert {name.split(".")[-3] for name in kept if "lora" in name} == {"lora_A", "lora_B"}
     assert {name for name in kept if "lora" not in name} == (
         {"weight", "bias"} if kind == "reward" else set()
@@ -186,6 +191,45 @@ def test_a_run_that_was_stopped_ends_with_the_same_plain_model(
     assert "peft" not in json.dumps(json.loads((whole / "config.json").read_text()))
     if kind != "reward":
         load_policy(str(whole))
+
+
+@pytest.mark.parametrize("targets", ["all-linear", "q_proj, lm_head"])
+def test_the_reference_of_an_adapted_policy_is_the_policy_without_adapters(
+    targets: str, models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The run takes the same steps, to the bit, as with a copy of the model; and loads none."""
+    loaded: list[str] = []
+    load = divergence.load_policy
+    monkeypatch.setattr(divergence, "load_policy", lambda *args: loaded.append(args[0]) or load(*args))
+    shutil.copytree(models / "policy", tmp_path / "copy")
+    config = {"lora_rank": 2, "lora_targets": targets, "batch_size": 4, "samples": 2, "max_new_tokens": 4}
+    config |= {"max_steps": 3, "evaluate_every": 1}
+    found = []
+    for name, more in (("with", {"reference": str(tmp_path / "copy")}), ("without", {})):
+        job = tastes.job(tmp_path / name, "grpo", models, tastes.prompts(10), config, **more)
+        _, events = tastes.here(job)
+        found.append([tastes.values(events, key) for key in ("loss", "kl", "held_out_kl", "grad_norm")])
+    assert found[0] == found[1]
+    assert found[1][1][0] == 0.0
+    assert found[1][1][-1] != 0.0, "the adapters take part in the policy"
+    assert loaded == [str(tmp_path / "copy")]
+
+
+@pytest.mark.parametrize("kind", ["sft", "reward"])
+def test_the_adapter_is_written_as_peft_reads_it(kind: str, saved: Path, tmp_path: Path):
+    output = train(tmp_path / "run", kind, saved, Interrupted(-1))
+    auto = AutoModel if kind == "reward" else AutoModelForCausalLM
+    base, merged = (auto.from_pretrained(at).eval() for at in (saved, output))
+    adapted = PeftModel.from_pretrained(base, output / "adapter").eval()
+    assert adapted.peft_config["default"].base_model_name_or_path == str(saved)
+    ids = torch.tensor([[5, 9, 17, 3, 7, 12]])
+    with torch.no_grad():
+        plain, found, expected = (
+            one(input_ids=ids)[0] for one in (auto.from_pretrained(saved), adapted, merged)
+        )
+    assert torch.allclose(found, expected, atol=1e-4)
+    assert not torch.allclose(plain, expected, atol=1e-2), "the adapter takes part"
+    assert not list(train(tmp_path / "full", kind, saved, Interrupted(-1), lora_rank=0).glob("adapter"))
 
 
 def _of(policy: dict[str, torch.Tensor], name: str) -> torch.Tensor:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 
 from tests.training.core import tastes
 from tests.training.core.conftest import tiny_gpt2
+from tests.training.core.in_process import stored
 from training.core import logprobs, rollouts, train_ppo
 from training.core.batching import Batch
 from training.core.diagnostics import RolloutDiagnostics
@@ -280,7 +281,7 @@ def test_a_run_stopped_at_the_first_step_on_a_rollout_does_not_adapt_its_weight_
         tastes.here(
             stopped, Late(8)
         )  # after the rewards, and two passes each of policy, values and reference
-    kept = load_file(stopped / "checkpoint" / "extra.safetensors")
+    kept = stored(stopped, "extra")
     assert kept["rollout.number"] == 1
     assert json.loads((stopped / "checkpoint" / "manifest.json").read_text())["step"] == 4
     tastes.here(stopped)
@@ -303,7 +304,7 @@ def test_a_run_killed_within_a_rollout_ends_with_the_same_weights(models: Path, 
     tastes.here(whole)
     with pytest.raises(KeyboardInterrupt):
         tastes.here(killed, Killed(io.StringIO()))
-    kept = load_file(killed / "checkpoint" / "extra.safetensors")
+    kept = stored(killed, "extra")
     assert json.loads((killed / "checkpoint" / "manifest.json").read_text())["step"] == 6
     assert {"rollout.tokens", "rollout.advantages", "rollout.old", "metric.reward", "beta"} <= kept.keys()
     assert kept["beta"] != 0.05
