@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.state_dict_loader import load as load_tensors
 from torch.distributed.checkpoint.state_dict_saver import save as save_tensors
@@ -79,8 +80,11 @@ def save(
         state["random.cuda"] = torch.cuda.get_rng_state()
     state |= {f"extra.{name}": value for name, value in (extra or {}).items()}
     writer = HuggingFaceStorageWriter(str(unfinished), assign_files(state), save_distributed=True)
-    with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is no mistake
-        save_tensors(state, storage_writer=writer, no_dist=world_size() == 1)
+    try:
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # one process is no mistake
+            save_tensors(state, storage_writer=writer, no_dist=world_size() == 1)
+    except CheckpointException as error:
+        raise next(iter(error.failures.values()))[0] from None  # of one process, as the disk may be full
     if not is_main_process():
         return
     files = sorted(path.name for path in unfinished.glob("*.safetensors"))

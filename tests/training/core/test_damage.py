@@ -124,18 +124,21 @@ def without_step(folder: Path) -> None:
 
 
 def of_another_shape(folder: Path) -> None:
-    rewrite(folder, lambda tensors: tensors | {"model.norm.weight": torch.ones(31)})
+    rewrite(
+        folder,
+        lambda tensors: tensors | {name: torch.ones(31) for name in tensors if name.endswith(".norm.weight")},
+    )
 
 
 def of_another_model(folder: Path) -> None:
-    rewrite(folder, lambda tensors: tensors | {"model.other.weight": torch.ones(31)})
+    rewrite(folder, lambda tensors: {name: tensor for name, tensor in tensors.items() if "mlp" not in name})
 
 
 DAMAGES = [
     (truncated, r"\S+ is truncated or no safetensors file"),
     (lacking, r"\S+ is missing"),
     (without_step, "manifest.json does not name the step and the files"),
-    (of_another_shape, r"norm.weight has the shape \[31\], which does not fit the model"),
+    (of_another_shape, r"\S+norm.weight has the shape \[31\], which does not fit the model"),
     (of_another_model, "its weights have other names than those of the model"),
 ]
 
