@@ -41,8 +41,11 @@ class CleanModelsTests(PalateTestCase):
 
     def test_only_the_weights_of_a_retired_model_are_removed(self) -> None:
         retire(self.made, self.alice)
-        assert remove_files(self.made, self.alice) == 8
-        assert sorted(path.name for path in self.output.iterdir()) == ["best.jsonl", "report.json"]
+        (self.output / "adapter").mkdir()
+        (self.output / "adapter" / "adapter_model.safetensors").write_text("12")
+        assert remove_files(self.made, self.alice) == 10, "those of an adapter too"
+        assert sorted(path.name for path in self.output.iterdir()) == ["adapter", "best.jsonl", "report.json"]
+        assert not list((self.output / "adapter").iterdir())
         self.made.refresh_from_db()
         with pytest.raises(RunError, match="were removed"):
             promote(self.made, self.alice)
