@@ -6,7 +6,8 @@ objects and changes no row.
 
 from annotation.store.errors import MissingObject, StoreError, WrongHash
 from annotation.store.folders import StoredFile, folder_file, folder_files, get_folder, put_folder
-from annotation.store.stores import holds_job_folders, store
+from annotation.store.objects import uri_of
+from annotation.store.stores import holds_job_folders, scratch_file, store
 
 __all__ = [
     "MissingObject",
@@ -18,5 +19,7 @@ __all__ = [
     "get_folder",
     "holds_job_folders",
     "put_folder",
+    "scratch_file",
     "store",
+    "uri_of",
 ]

@@ -6,13 +6,14 @@ import errno
 
 
 class StoreError(OSError):
-    """Why an object could not be written or read. An `OSError`: to callers the store is a disk."""
+    """Why an object could not be written or read. An `OSError`, whose `strerror` can stand within another sentence: to callers
+    the store is a disk."""
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(errno.EIO, sentence)
+        super().__init__(errno.EIO, sentence.removesuffix("."))
 
     def __str__(self) -> str:
-        return str(self.strerror)
+        return f"{self.strerror}."
 
 
 class MissingObject(StoreError):

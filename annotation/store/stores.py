@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -24,6 +27,18 @@ def holds_job_folders() -> bool:
     """Whether the store and the job folders of all workers are in one place, so that a worker finds what another has left in
     its job folder."""
     return not settings.ARTIFACT_STORE
+
+
+@contextmanager
+def scratch_file() -> Iterator[Path]:
+    """A path below ARTIFACTS for a file that is being written; deleted at the end, unless it became an object."""
+    path = Path(settings.ARTIFACTS) / "tmp" / uuid.uuid4().hex
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield path
+    finally:
+        with suppress(OSError):
+            path.unlink()
 
 
 @lru_cache(maxsize=4)
