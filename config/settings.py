@@ -387,6 +387,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # interval of a run's heartbeat, and after how long without one it counts as dead
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)
 RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
+# seconds between uploads of a run's checkpoints, where workers do not share their job directories
+CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 # processes per run, one per accelerator; several are started with torchrun
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 

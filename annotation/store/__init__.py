@@ -6,7 +6,7 @@ objects and changes no row.
 
 from annotation.store.errors import MissingObject, StoreError, WrongHash
 from annotation.store.folders import StoredFile, folder_file, folder_files, get_folder, put_folder
-from annotation.store.objects import uri_of
+from annotation.store.objects import read_chunks, uri_of
 from annotation.store.stores import holds_job_folders, scratch_file, store
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "get_folder",
     "holds_job_folders",
     "put_folder",
+    "read_chunks",
     "scratch_file",
     "store",
     "uri_of",

@@ -65,15 +65,15 @@ class FileStore:
                 _checked.add(state)
         return path
 
-    def get(self, uri: str, target: Path) -> None:
-        """Put the object at `target`, as a hard link where that can be.
+    def get(self, uri: str, target: Path, transfer: Transfer = "link") -> None:
+        """Put the object at `target`, as a hard link where that can be, or a copy.
 
         Raises:
             MissingObject, WrongHash, StoreError
         """
         path = self.path(uri)
         with self._sentences(uri):
-            link_or_copy(path, target)
+            link_or_copy(path, target, transfer)
 
     def chunks(self, uri: str) -> Iterator[bytes]:
         """The object's content.

@@ -69,18 +69,20 @@ def folder_file(uri: str, name: str) -> Path:
     return store().path(files[name].uri)
 
 
-def get_folder(uri: str, target: Path) -> None:
-    """Put a folder at `target`, where it appears complete and replaces what was there.
+def get_folder(uri: str, target: Path, transfer: Transfer = "link") -> None:
+    """Put a folder at `target`, where it appears complete and replaces what was there. transfer: `copy` if its files will be
+    written to.
 
     Raises:
         MissingObject, WrongHash, StoreError
     """
     partial = partial_of(target)
+    partial.mkdir(parents=True)
     try:
         for file in folder_files(uri).values():
             assert ".." not in PurePosixPath(file.name).parts
             assert not PurePosixPath(file.name).is_absolute()
-            store().get(file.uri, partial / file.name)
+            store().get(file.uri, partial / file.name, transfer=transfer)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)
     finally:

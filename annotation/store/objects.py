@@ -64,6 +64,7 @@ def place(source: Path, target: Path, transfer: Transfer, size: int) -> None:
         elif transfer == "copy" or not _hard_link(source, partial):
             with partial.open("xb") as file:
                 file.writelines(read_chunks(source, size))
+        partial.chmod(0o444)  # whoever has the file by another name must not change it
         partial.replace(target)
         if transfer == "move":
             source.unlink(missing_ok=True)
@@ -77,11 +78,11 @@ def partial_of(target: Path) -> Path:
     return target.with_name(f"{target.name[:64]}.{uuid.uuid4().hex}.partial")
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """A second name for a file that never changes; a copy where the file system has no hard links or is another one."""
+def link_or_copy(source: Path, target: Path, transfer: Transfer) -> None:
+    """A second name for a file that never changes, where the file system can link; else, or if `transfer` says so, a copy."""
     target.parent.mkdir(parents=True, exist_ok=True)
     target.unlink(missing_ok=True)
-    if not _hard_link(source, target):
+    if transfer == "copy" or not _hard_link(source, target):
         shutil.copyfile(source, target)
 
 

@@ -79,13 +79,13 @@ class S3Store:
         key, _sha256 = key_of(uri)
         return self.cache.find(key) or self._download(uri, key)
 
-    def get(self, uri: str, target: Path) -> None:
-        """Put the object at `target`: a hard link to the cache's file, which stays when the cache drops it.
+    def get(self, uri: str, target: Path, transfer: Transfer = "link") -> None:
+        """Put the object at `target`: a hard link to the cache's file, which stays when the cache drops it, or a copy.
 
         Raises:
             MissingObject, WrongHash, StoreError
         """
-        link_or_copy(self.path(uri), target)
+        link_or_copy(self.path(uri), target, transfer)
 
     def chunks(self, uri: str) -> Iterator[bytes]:
         """The object's content as it arrives, past the cache.

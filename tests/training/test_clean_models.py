@@ -10,11 +10,13 @@ from django.test import override_settings
 from django.utils import timezone
 
 from annotation.models import AuditEntry
+from annotation.store import MissingObject
 from tests.access_cases import policy
 from tests.base import PalateTestCase
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model, promote, remove_files, retire
+from training.runs.outputs import output_file, store_output
 
 
 class CleanModelsTests(PalateTestCase):
@@ -29,12 +31,14 @@ class CleanModelsTests(PalateTestCase):
         self.output = run.folder / "output"
         self.output.mkdir(parents=True)
         for name in ("model.safetensors", "report.json", "best.jsonl"):
-            (self.output / name).write_text("12345678")
+            (self.output / name).write_text(name[:8].ljust(8))
+        store_output(run)
+        run.save()
         self.made = add_model(
             project=self.project,
             kind="policy",
             name="made",
-            location=f"runs/{run.pk}/output",
+            location=run.files["output"],
             run=run,
             parent=self.first,
         )
@@ -43,6 +47,10 @@ class CleanModelsTests(PalateTestCase):
         retire(self.made, self.alice)
         assert remove_files(self.made, self.alice) == 8
         assert sorted(path.name for path in self.output.iterdir()) == ["best.jsonl", "report.json"]
+        assert self.made.run is not None
+        assert output_file(self.made.run, "best.jsonl").read_text() == "best.jso"
+        with pytest.raises(MissingObject):
+            output_file(self.made.run, "model.safetensors")
         self.made.refresh_from_db()
         with pytest.raises(RunError, match="were removed"):
             promote(self.made, self.alice)
@@ -124,7 +132,7 @@ class CleanModelsTests(PalateTestCase):
         retire(self.made, self.alice)
         output = StringIO()
         call_command("clean_models", stdout=output)
-        assert "made: 24 bytes" in output.getvalue()
+        assert "made: 8 bytes" in output.getvalue()
         assert (self.output / "model.safetensors").exists()
         call_command("clean_models", "--remove", stdout=output)
         assert "8 bytes freed" in output.getvalue()

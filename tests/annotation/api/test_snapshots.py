@@ -64,6 +64,17 @@ class SnapshotTests(EndpointTests, ApiTestCase, TestCase):
         self.refused(self.post(PATH, self.alice, {}), 400, "detail", "could not be written")
         assert not Snapshot.objects.exists()
 
+    def test_a_file_that_the_store_cannot_give_is_an_error_of_the_server(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        self.post(PATH, self.alice, {})
+        path = snapshot_path(Snapshot.objects.get())
+        path.chmod(0o644)
+        path.write_text("changed")
+        self.refused(
+            self.get(f"{PATH}1/file/", self.alice), 503, "detail", "(ARTIFACT_STORE) has another content"
+        )
+
     def test_a_bad_note_is_refused(self) -> None:
         for note in ("x" * 201, "a\0b", ["x"], "\ud800"):
             self.refused(self.post(PATH, self.alice, {"note": note}), 400, "note")
