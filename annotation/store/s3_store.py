@@ -35,6 +35,10 @@ PART = 16 * 2**20
 LINK_LIFETIME = timedelta(minutes=15)
 NOT_FOUND = (exceptions.NotFoundError, FileNotFoundError)  # obstore raises the one or the other
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+UPLOADS = 4
+"""Parts that are on their way at a time."""
+TIMEOUTS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "24h"}
+"""A server that is silent for a minute counts as away; the whole of a large object may take long."""
 RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 
 
@@ -43,7 +47,7 @@ class S3Store:
         self.url, self.cache = url, cache
         self.client = obstore.store.S3Store.from_url(
             url,
-            client_options={"allow_http": endpoint.startswith("http://"), "connect_timeout": "5s"},
+            client_options={"allow_http": endpoint.startswith("http://"), **TIMEOUTS},  # type: ignore[arg-type]
             retry_config=RETRIES,  # type: ignore[arg-type]
         )
 
@@ -65,7 +69,9 @@ class S3Store:
             if self._size(key) != size:
                 content = read_chunks(file, size) if size > PART else b"".join(read_chunks(file, size))
                 attributes = {"Content-Disposition": f'attachment; filename="{name}"'} if name else None
-                obstore.put(self.client, key, content, chunk_size=PART, attributes=attributes)
+                obstore.put(
+                    self.client, key, content, chunk_size=PART, max_concurrency=UPLOADS, attributes=attributes
+                )
         if transfer == "move":
             self.cache.adopt(key, file)
         return uri

@@ -110,7 +110,7 @@ class TestBothStores:
         assert store().path(moved).read_bytes() == b"two"
 
     def test_equal_contents_of_two_owners_are_two_objects(self) -> None:
-        one, two = store().put(self.file(), "imports/a"), store().put(self.file(), "imports/b")
+        one, two, three = (store().put(self.file(), f"imports/{name}") for name in ("a", "b", "bb"))
         store().delete(one)
         with pytest.raises(MissingObject, match=r"is not in the store .*ARTIFACT_STORE"):
             store().path(one)
@@ -118,6 +118,7 @@ class TestBothStores:
         store().delete(one)  # twice does no harm
         store().delete_scope("imports/b")
         self.forget()
+        assert store().path(three).read_bytes() == b"one\n"
         for read in (store().path, lambda uri: list(store().chunks(uri))):
             with pytest.raises(MissingObject):
                 read(two)

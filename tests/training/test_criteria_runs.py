@@ -144,7 +144,9 @@ class RatedRunTests(RoundTestCase):
 
     def test_a_model_that_came_from_elsewhere_has_no_known_criteria(self) -> None:
         self.rate(self.snapshot)
-        model = self.policy_project.model_versions.create(kind="reward", name="r", location="somewhere")
+        model = self.policy_project.model_versions.create(
+            kind="reward", name="r", location="hub:somewhere/x@main"
+        )
         assert not any("criteria" in row for row in self.rows(self.start("evaluate", model=model)))
 
     def test_bad_criteria_are_refused_before_there_is_a_run(self) -> None:

@@ -42,7 +42,9 @@ class ImportedRunTests(RoundTestCase):
 
     def rows_of(self, snapshot: Snapshot, kind: str = "reward", **inputs: Any) -> list[dict[str, Any]]:
         if kind == "evaluate":
-            model = self.policy_project.model_versions.create(kind="reward", name="r", location="somewhere")
+            model = self.policy_project.model_versions.create(
+                kind="reward", name="r", location="hub:somewhere/x@main"
+            )
             run = start_run(
                 project=self.policy_project,
                 kind=kind,

@@ -116,7 +116,7 @@ class CheckpointUploads:
                 kept = {uri, *(file.uri for file in folder_files(uri).values())}
                 for old in {previous, *(file.uri for file in folder_files(previous).values())} - kept:
                     store().delete(old)
-        except StoreError as error:
+        except OSError as error:
             record_warning(self.run, _("A checkpoint could not be stored. %(reason)s") % {"reason": error})
         finally:
             shutil.rmtree(self.links, ignore_errors=True)
