@@ -11,6 +11,8 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from redis.exceptions import RedisError
 
+from annotation.store import StoreError
+
 
 def healthz(request: HttpRequest) -> JsonResponse:
     """Whether this process can reach the database and the broker: 200 or 503."""
@@ -19,8 +21,8 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Page for unhandled exceptions: 500, or 503 if Redis is unavailable."""
-    is_unavailable = isinstance(sys.exc_info()[1], RedisError)
+    """Page for unhandled exceptions: 500, or 503 if Redis or the store is unavailable."""
+    is_unavailable = isinstance(sys.exc_info()[1], RedisError | StoreError)
     return HttpResponse(
         render_to_string("500.html", {"is_unavailable": is_unavailable}),
         status=503 if is_unavailable else 500,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from pathlib import Path
 
@@ -24,8 +25,16 @@ environ.Env.read_env(BASE_DIR / ".env")
 # --- paths -----------------------------------------------------------------------------------------------------
 VAR = Path(env.str("PALATE_VAR", default=str(BASE_DIR / "var"))).resolve()
 VAR.mkdir(parents=True, exist_ok=True)
-# snapshots, job directories and models; shared if there are several machines
+# job directories, and the store unless it is elsewhere
 ARTIFACTS = Path(env.str("ARTIFACTS", default=str(VAR / "artifacts"))).resolve()
+# what web and workers exchange: a folder below ARTIFACTS, another folder, or a bucket
+ARTIFACT_STORE: str = env.str("ARTIFACT_STORE", default="")
+if ARTIFACT_STORE and not re.fullmatch(r"s3://[^/]+(/.*)?|file:///.+", ARTIFACT_STORE):
+    raise ImproperlyConfigured(
+        f"ARTIFACT_STORE is {ARTIFACT_STORE!r}; it may be s3://bucket/prefix or file:///folder."
+    )
+# the most that copies of a bucket's objects take up on this machine
+ARTIFACT_CACHE_GB = env.float("ARTIFACT_CACHE_GB", default=50)
 
 # --- servers: embedded by default -----------------------------------------------------------------------------
 embedded_servers = Embedded(VAR, durable=env.bool("EMBEDDED_DURABLE", default=True))
@@ -378,6 +387,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # interval of a run's heartbeat, and after how long without one it counts as dead
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)
 RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
+# seconds between uploads of a run's checkpoints, where workers do not share their job directories
+CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 # processes per run, one per accelerator; several are started with torchrun
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 

@@ -67,7 +67,7 @@ class AccessTestCase(PalateTestCase):
 
 
 def policy(project: Project, name: str = "policy-0") -> ModelVersion:
-    return add_model(project=project, kind="policy", name=name, location="somewhere/policy")
+    return add_model(project=project, kind="policy", name=name, location="hub:somewhere/policy@main")
 
 
 def snapshot(project: Project, creator: User, judge: User, judgments: int = 20) -> Snapshot:

@@ -67,7 +67,7 @@ def make_world(alice: User, bob: User) -> screens.World:
     opinions.opinion_set(project, alice, lambda first, second: 0.3)
     project.members.update(confirmed_guideline=project.guideline)
     frozen = snapshots.create_snapshot(project=project, creator=alice)
-    policy = add_model(project=project, kind="policy", name="policy-0", location="somewhere/policy")
+    policy = add_model(project=project, kind="policy", name="policy-0", location="hub:somewhere/policy@main")
     run = start_run(project=project, kind="reward", creator=alice, snapshot=frozen)
     claimed = claim_run(run.pk)
     assert claimed is not None

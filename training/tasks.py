@@ -14,9 +14,10 @@ import selectors
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -25,13 +26,14 @@ from celery import shared_task
 from celery.utils.log import get_task_logger
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, InterfaceError, OperationalError, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from psycopg_pool import PoolTimeout
 
 from annotation.actions.queue import QueueError
+from annotation.store import StoreError
 from training.configs import KINDS
 from training.errors import RunError
 from training.models import Round, Run
@@ -48,8 +50,9 @@ from training.runs.actions import (
     requeue_run,
     wake_worker,
 )
+from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
-from training.runs.outputs import save_output
+from training.runs.outputs import save_output, store_output, written_bytes
 
 log = get_task_logger(__name__)
 
@@ -76,15 +79,20 @@ def execute_run(run_id: int) -> None:
         return
     try:
         with _locked_folder(run) as lock:
-            write_job(run)
+            with _heartbeats(run):
+                write_job(run)
             report = _run_core(run, lock)
     except DATABASE_UNAVAILABLE:
         raise  # the row is unchanged: without heartbeats it is claimed again and continues from its checkpoint
+    except (RunError, StoreError) as error:
+        finish_run(run, state=Run.State.FAILED, error=str(error))
+        return
     except Exception as error:
         log.exception("run %s failed", run.pk)
         finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
         return
-    report.save(run)
+    with _heartbeats(run):
+        report.save(run)
 
 
 @shared_task(expires=30)
@@ -147,23 +155,49 @@ class CoreReport:
         return self.setting == "batch_tokens" or self.exit_code == -signal.SIGKILL
 
     def _save_output(self, run: Run) -> None:
-        """Save the output and finish the run, in one transaction."""
+        """Store the output, then save it and finish the run in one transaction."""
         try:
+            store_output(run)
             with transaction.atomic():
-                output = save_output(run)
-                if not finish_run(run, state=Run.State.DONE, result=self.result | output):
-                    transaction.set_rollback(True)
+                result = self.result | {"bytes": written_bytes(run)} | save_output(run)
+                finished = finish_run(run, state=Run.State.DONE, result=result)
+                transaction.set_rollback(not finished)
         except DATABASE_UNAVAILABLE:
             raise
         except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
             log.exception("the output of run %s could not be saved", run.pk)
             text = _("Its output could not be saved: %(error)s")
             finish_run(run, state=Run.State.FAILED, error=text % {"error": error})
+        else:
+            if finished:
+                delete_checkpoint(run)
 
 
 def log_path(run: Run) -> Path:
     """The core's stderr."""
     return run.folder / "log.txt"
+
+
+@contextmanager
+def _heartbeats(run: Run) -> Iterator[None]:
+    """Heartbeats from a thread, while files are moved to or from the store."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not ended.wait(settings.RUN_HEARTBEAT_S):
+                with suppress(*DATABASE_UNAVAILABLE):
+                    heartbeat(run)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 @contextmanager
@@ -199,7 +233,7 @@ def _core_command(run: Run) -> list[str]:
 
 def _run_core(run: Run, lock: int) -> CoreReport:
     """Run the core as a child process and record its events until it ends; stop it when the run is cancelled."""
-    report = CoreReport()
+    report, uploads = CoreReport(), CheckpointUploads(run)
     with log_path(run).open("ab") as stderr, (run.folder / "events.jsonl").open("ab") as events:
         child = subprocess.Popen(
             _core_command(run),
@@ -215,7 +249,7 @@ def _run_core(run: Run, lock: int) -> CoreReport:
         stop_sent = False
         try:
             assert child.stdout is not None
-            for line in _read_lines(child.stdout, run):
+            for line in _read_lines(child.stdout, run, uploads):
                 events.write(line + b"\n")
                 _record_event(run, json.loads(line), report)
         except StopRun:
@@ -230,11 +264,13 @@ def _run_core(run: Run, lock: int) -> CoreReport:
             child.kill()
             report.exit_code = child.wait()
         report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
+    with _heartbeats(run):
+        uploads.finish(with_last=report.exit_code != 0)
     return report
 
 
-def _read_lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
-    """The child's lines as they arrive, with heartbeats in between.
+def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterator[bytes]:
+    """The child's lines as they arrive, with heartbeats and uploads of checkpoints in between.
 
     Raises:
         StopRun: the run was cancelled, or another worker has claimed it.
@@ -248,6 +284,7 @@ def _read_lines(pipe: IO[bytes], run: Run) -> Iterator[bytes]:
             if time.monotonic() >= next_heartbeat:
                 if not heartbeat(run):
                     raise StopRun
+                uploads.poll()
                 next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
             if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
                 continue

@@ -27,13 +27,21 @@ from django.utils.translation import gettext_noop
 from annotation import audit, events
 from annotation.actions import import_rows
 from annotation.actions.import_rows import ImportReport, ParsedRow
-from annotation.actions.uploads import UploadError, existing_path, format_of, row_unit, upload_path
+from annotation.actions.uploads import (
+    UploadError,
+    delete_file,
+    existing_path,
+    format_of,
+    row_unit,
+    upload_path,
+)
 from annotation.imports import conversion, file_types
 from annotation.imports.conversion import Converter, UnknownJudge
 from annotation.imports.dataset_formats import NotComparable
 from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from annotation.models import Import, Project
+from annotation.store import StoreError
 from config.celery import app
 
 log = logging.getLogger(__name__)
@@ -103,7 +111,7 @@ def cancel(upload: Import) -> None:
     """
     waiting = Import.objects.filter(pk=upload.pk, state__in=[State.UPLOADED, State.QUEUED])
     if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
-        upload_path(upload).unlink(missing_ok=True)
+        delete_file(upload)
     elif not Import.objects.filter(pk=upload.pk, state=State.RUNNING).update(cancel_requested=True):
         raise UploadError(_("The import of %(file)s has ended already.") % {"file": upload.name})
     upload.refresh_from_db()
@@ -310,6 +318,8 @@ def run_import(upload: Import) -> None:
         _finish(upload, State.CANCELLED)
     except FileError as error:
         _finish(upload, State.REFUSED, reason=str(error))
+    except StoreError as error:
+        _finish(upload, State.FAILED, reason=str(error))
     except Exception as error:
         log.exception("import %s failed", upload.pk)
         _finish(upload, State.FAILED, reason=f"{type(error).__name__}: {error}")
@@ -342,7 +352,7 @@ def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **rep
         bytes_done=F("bytes") if state == State.DONE else F("bytes_done"),
     )
     if finished:
-        transaction.on_commit(lambda: upload_path(upload).unlink(missing_ok=True))
+        transaction.on_commit(lambda: delete_file(upload))
         upload.refresh_from_db()
         _announce(upload)
     return bool(finished)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.db import bulk_insert
 from annotation.models import Author, Constitution, Opinion, OpinionSet, Project, Prompt, Response, User
+from annotation.store import scratch_file, store, uri_of
 
 # of this many prompts the texts are in memory at a time
 BATCH_GROUPS = 200
@@ -77,54 +75,51 @@ def store_opinions(
     Raises:
         OpinionError: there are none, one is not on two responses of the project, or the file could not be written.
     """
-    folder = Path("opinions") / project.slug
-    partial = Path(settings.ARTIFACTS) / folder / f"{uuid.uuid4().hex}.partial"
+    scope = f"opinions/{project.slug}"
     try:
-        partial.parent.mkdir(parents=True, exist_ok=True)
-        counts, sha256 = _write(project, rows, partial)
-        # numbers are consecutive; NO KEY UPDATE does not wait for an import's foreign keys
-        Project.objects.select_for_update(no_key=True).get(pk=project.pk)
-        latest = project.opinion_sets.first()
-        number = latest.number + 1 if latest else 1
-        path = folder / f"{number:04d}.jsonl"
-        opinion_set = OpinionSet.objects.create(
-            project=project,
-            number=number,
-            judge=judge,
-            author=author,
-            mode=mode,
-            constitution=constitution,
-            counts=counts,
-            tokens_in=tokens_in,
-            tokens_out=tokens_out,
-            cost=cost,
-            path=str(path),
-            sha256=sha256,
-            created_by=creator,
-        )
-        _insert(opinion_set, partial)
-        audit.record(
-            "opinions.stored",
-            project=project,
-            actor=creator,
-            subject=f"Opinions {number}",
-            judge=judge,
-            sha256=sha256,
-        )
-        partial.rename(Path(settings.ARTIFACTS) / path)
+        with scratch_file() as partial:
+            counts, sha256 = _write(project, rows, partial)
+            # numbers are consecutive; NO KEY UPDATE does not wait for an import's foreign keys
+            Project.objects.select_for_update(no_key=True).get(pk=project.pk)
+            latest = project.opinion_sets.first()
+            number = latest.number + 1 if latest else 1
+            opinion_set = OpinionSet.objects.create(
+                project=project,
+                number=number,
+                judge=judge,
+                author=author,
+                mode=mode,
+                constitution=constitution,
+                counts=counts,
+                tokens_in=tokens_in,
+                tokens_out=tokens_out,
+                cost=cost,
+                path=uri_of(scope, sha256),
+                sha256=sha256,
+                created_by=creator,
+            )
+            _insert(opinion_set, partial)
+            audit.record(
+                "opinions.stored",
+                project=project,
+                actor=creator,
+                subject=f"Opinions {number}",
+                judge=judge,
+                sha256=sha256,
+            )
+            store().put(partial, scope, transfer="move")
     except OSError as error:
-        raise OpinionError(
-            _("The file of the opinions could not be written: %(reason)s (%(partial)s).")
-            % {"reason": error.strerror, "partial": partial}
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
+        text = _("The file of the opinions could not be written: %(reason)s.")
+        raise OpinionError(text % {"reason": error.strerror}) from error
     return opinion_set
 
 
 def opinion_set_path(opinion_set: OpinionSet) -> Path:
-    return Path(settings.ARTIFACTS) / opinion_set.path
+    """
+    Raises:
+        StoreError: the store has not the file, or is not available.
+    """
+    return store().path(opinion_set.path)
 
 
 def read_opinion_groups(opinion_set: OpinionSet) -> Iterator[dict[str, Any]]:

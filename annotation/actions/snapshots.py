@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -23,6 +20,7 @@ from annotation.exports.judgment_row import JudgmentRow
 from annotation.exports.selection import Selection
 from annotation.exports.statistics import SnapshotStatistics
 from annotation.models import ImportedJudgment, Project, Snapshot, User
+from annotation.store import scratch_file, store
 
 EVERYTHING = Selection(format="raw", gold="include", counted=True)
 """Of the project's annotators."""
@@ -33,7 +31,12 @@ class SnapshotError(Exception):
 
 
 def snapshot_path(snapshot: Snapshot) -> Path:
-    return Path(settings.ARTIFACTS) / snapshot.path
+    """
+    Raises:
+        MissingObject: the store has not the file.
+        StoreError: the store is not available.
+    """
+    return store().path(snapshot.path)
 
 
 @transaction.atomic
@@ -52,11 +55,11 @@ def create_snapshot(
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.snapshots.first()
     number = latest.number + 1 if latest else 1
-    path = Path("snapshots") / project.slug / f"{number:04d}.jsonl"
     selection = replace(EVERYTHING, imported="include" if imported else "exclude")
-    statistics, sha256 = _write(project, selection, Path(settings.ARTIFACTS) / path)
+    statistics, uri = _write(project, selection)
+    sha256 = uri.rpartition("/")[2]
     manifest = _manifest(project, statistics, number=number, note=note, licence=licence) | {
-        "file": path.name,
+        "file": f"{number:04d}.jsonl",
         "sha256": sha256,
     }
     snapshot = Snapshot.objects.create(
@@ -67,7 +70,7 @@ def create_snapshot(
         manifest=manifest,
         last_judgment=statistics.last_judgment,
         sha256=sha256,
-        path=str(path),
+        path=uri,
         created_by=creator,
     )
     audit.record(
@@ -78,34 +81,27 @@ def create_snapshot(
     return snapshot
 
 
-def _write(project: Project, selection: Selection, target: Path) -> tuple[SnapshotStatistics, str]:
-    statistics, sha256 = SnapshotStatistics(), hashlib.sha256()
-    partial = target.with_suffix(".partial")
+def _write(project: Project, selection: Selection) -> tuple[SnapshotStatistics, str]:
+    """The snapshot's statistics, and the URI of its file."""
+    statistics = SnapshotStatistics()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
-            for chunk in stream.export_project(project, selection):
-                file.write(chunk)
-                sha256.update(chunk)
-                for line in chunk.splitlines():
-                    statistics.add(json.loads(line))
-            file.flush()
-            os.fsync(file.fileno())
-        if not statistics.last_judgment:
-            has_imported = ImportedJudgment.objects.filter(item__project=project).exists()
-            if has_imported:
-                raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
-            raise SnapshotError(_("There are no judgments yet."))
-        partial.rename(target)
+        with scratch_file() as target:
+            with target.open("wb") as file:
+                for chunk in stream.export_project(project, selection):
+                    file.write(chunk)
+                    for line in chunk.splitlines():
+                        statistics.add(json.loads(line))
+                file.flush()
+                os.fsync(file.fileno())
+            if not statistics.last_judgment:
+                has_imported = ImportedJudgment.objects.filter(item__project=project).exists()
+                if has_imported:
+                    raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
+                raise SnapshotError(_("There are no judgments yet."))
+            return statistics, store().put(target, f"snapshots/{project.slug}", transfer="move")
     except OSError as error:
-        raise SnapshotError(
-            _("The snapshot's file could not be written: %(reason)s (%(partial)s).")
-            % {"reason": error.strerror, "partial": partial}
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-    return statistics, sha256.hexdigest()
+        text = _("The snapshot's file could not be written: %(reason)s.")
+        raise SnapshotError(text % {"reason": error.strerror}) from error
 
 
 def _manifest(

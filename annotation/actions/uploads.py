@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
@@ -29,6 +30,9 @@ from annotation.imports.file_rows import FileError, JsonObject
 from annotation.imports.prompt_schema import RowError
 from annotation.logic.storable_text import storage_problem
 from annotation.models import Import, Project, User
+from annotation.store import MissingObject, StoreError, scratch_file, store
+
+log = logging.getLogger(__name__)
 
 FIRST_ROWS = 1000
 """Among these, the first row that can be read tells the format."""
@@ -47,7 +51,7 @@ def save_upload(
     mapping: ColumnMapping | None = None,
     may_be_mapped: bool = False,
 ) -> Import:
-    """Write an uploaded file to disk, decompressed, and detect its format. Nothing is imported yet.
+    """Put an uploaded file into the store, decompressed, and detect its format. Nothing is imported yet.
 
     A file of unknown format gets the project's last column mapping, if it has those columns.
 
@@ -59,29 +63,24 @@ def save_upload(
         UploadError: it is empty, too large or of unknown format, or could not be written. The file is deleted.
     """
     name = name.replace("\0", "")[-200:]
-    path = Path("imports") / uuid.uuid4().hex
-    target = Path(settings.ARTIFACTS) / path
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        size = _write(target, decompression.read_decompressed(file))
-        shape, mapping = _detect_format(target, name, project, mapping, may_be_mapped=may_be_mapped)
-    except BaseException as error:
-        with suppress(OSError):
-            target.unlink()
-        if isinstance(error, OSError):
-            raise UploadError(
-                _("The file could not be saved: %(reason)s.") % {"reason": error.strerror}
-            ) from error
-        if isinstance(error, FileError | RowError | MappingError):
-            sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
-            raise UploadError(
-                _("%(name)s cannot be imported. %(sentence)s") % {"name": name, "sentence": sentence}
-            ) from error
-        raise
+        with scratch_file() as target:
+            size = _write(target, decompression.read_decompressed(file))
+            shape, mapping = _detect_format(target, name, project, mapping, may_be_mapped=may_be_mapped)
+            uri = store().put(target, f"imports/{uuid.uuid4().hex}", transfer="move")
+    except OSError as error:
+        raise UploadError(
+            _("The file could not be saved: %(reason)s.") % {"reason": error.strerror}
+        ) from error
+    except (FileError, RowError, MappingError) as error:
+        sentence = f"{str(error)[:1].upper()}{str(error)[1:]}"
+        raise UploadError(
+            _("%(name)s cannot be imported. %(sentence)s") % {"name": name, "sentence": sentence}
+        ) from error
     return Import.objects.create(
         project=project,
         name=name,
-        path=str(path),
+        path=uri,
         bytes=size,
         shape=shape,
         mapping=list(mapping.items()),
@@ -231,17 +230,30 @@ def error_of_row(unit: str, number: int | str, error: str) -> str:
 
 
 def upload_path(upload: Import) -> Path:
-    return Path(settings.ARTIFACTS) / upload.path
+    """
+    Raises:
+        StoreError: the store has not the file, or is not available.
+    """
+    return store().path(upload.path)
 
 
 def existing_path(upload: Import) -> Path:
     """
     Raises:
-        UploadError: the file is missing.
+        UploadError: the file is missing, or the store is not available.
     """
-    path = upload_path(upload)
-    if not path.exists():
-        raise UploadError(
-            _("%(file)s is not on the server any more: upload it again.") % {"file": upload.name}
-        )
-    return path
+    try:
+        return upload_path(upload)
+    except MissingObject as error:
+        text = _("%(file)s is not on the server any more: upload it again.")
+        raise UploadError(text % {"file": upload.name}) from error
+    except StoreError as error:
+        raise UploadError(str(error)) from error
+
+
+def delete_file(upload: Import) -> None:
+    """Delete the file of an import that is over; if the store is not available now, it stays there."""
+    try:
+        store().delete(upload.path)
+    except StoreError:
+        log.warning("the file of import %s was not deleted", upload.pk, exc_info=True)

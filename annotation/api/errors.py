@@ -22,6 +22,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
 from annotation.api.renderers import NDJSON
+from annotation.store import StoreError
 
 log = logging.getLogger(__name__)
 PROBLEM = "application/problem+json"
@@ -31,6 +32,10 @@ class DatabaseUnavailable(APIException):
     status_code = 503
     default_detail = "The database is not available. Nothing was changed: repeat the request in a moment."
     wait = 5  # becomes Retry-After
+
+
+class StoreUnavailable(APIException):
+    status_code = 503
 
 
 class Conflict(APIException):
@@ -61,6 +66,9 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         error = TooLarge(
             f"The limit of a JSON body is {megabytes} MB. Send more prompts as JSON Lines: {NDJSON}."
         )
+    if isinstance(error, StoreError):
+        log.error("the store did not answer", exc_info=error)
+        error = StoreUnavailable(str(error))
     response = exception_handler(error, context)
     if response is not None:
         response.data = problem_from(response.status_code, response.data)

@@ -25,6 +25,7 @@ from annotation.exports.selection import (
     SelectionError,
 )
 from annotation.models import Project, Snapshot
+from annotation.store import MissingObject
 
 RENDERERS = (JSONRenderer, NDJSONRenderer, ParquetRenderer)
 ZIP_RENDERERS = (JSONRenderer, ZipRenderer)
@@ -57,8 +58,10 @@ def get_snapshot(project: Project, number: str | int, field: str | None = None) 
         raise ValidationError({field: [f"{text[:40]!r} is not the number of a snapshot of this project."]})
     if snapshot is None:
         raise NotFound("No such snapshot.")
-    if not snapshots.snapshot_path(snapshot).is_file():
-        raise NotFound(f"The file of {snapshot} is not on this server.")
+    try:
+        snapshots.snapshot_path(snapshot)
+    except MissingObject:
+        raise NotFound(f"The file of {snapshot} is not on this server.") from None
     return snapshot
 
 

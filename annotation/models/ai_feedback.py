@@ -58,7 +58,7 @@ class OpinionSet(models.Model):
     tokens_in = models.BigIntegerField(default=0)
     tokens_out = models.BigIntegerField(default=0)
     cost = models.FloatField(default=0.0, help_text="By the prices of the run's settings, in their currency.")
-    path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
+    path = models.CharField(max_length=400, help_text="The URI of its file in the store.")
     sha256 = models.CharField(max_length=64)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -35,7 +35,7 @@ class Import(models.Model):
 
     project = models.ForeignKey(Project, models.CASCADE, related_name="imports")
     name = models.CharField(max_length=200)
-    path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
+    path = models.CharField(max_length=400, help_text="The URI of its file in the store.")
     bytes = models.BigIntegerField()
     state = models.CharField(max_length=9, choices=State, default=State.UPLOADED)
     shape = models.CharField(max_length=40, blank=True, help_text="The recognised format of the file.")

@@ -20,7 +20,7 @@ class Snapshot(models.Model):
     counts = models.JSONField(help_text="Judgments, pairs, prompts and annotators, by split.")
     last_judgment = models.BigIntegerField(help_text="The newest judgment in it.")
     sha256 = models.CharField(max_length=64)
-    path = models.CharField(max_length=400, help_text="The file, relative to the artifacts folder.")
+    path = models.CharField(max_length=400, help_text="The URI of its file in the store.")
     manifest = models.JSONField(default=dict, help_text="Description, selection and contents of the file.")
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)

@@ -25,6 +25,7 @@ from annotation.forms.data import FreezeForm
 from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
 from annotation.models import Member, Project, Snapshot
+from annotation.store import MissingObject
 
 
 @login_required
@@ -143,10 +144,10 @@ def _snapshot(project: Project, number: int) -> Snapshot:
 
 
 def _file(snapshot: Snapshot) -> Path:
-    path = snapshot_actions.snapshot_path(snapshot)
-    if not path.is_file():
-        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
-    return path
+    try:
+        return snapshot_actions.snapshot_path(snapshot)
+    except MissingObject as error:
+        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.") from error
 
 
 def _export_choices() -> dict[str, Any]:

@@ -3,7 +3,9 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -124,12 +126,13 @@ class FreezeTests(PalateTestCase):
 
     def test_a_full_disk_leaves_nothing(self) -> None:
         """/dev/full is a real full disk: it takes nothing."""
+        full = Path("/dev/full")
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
-        folder = self.artifacts / "snapshots" / self.project.slug
-        folder.mkdir(parents=True)
-        (folder / "0001.partial").symlink_to("/dev/full")
-        with pytest.raises(SnapshotError, match="No space left on device"):
+        with (
+            patch.object(snapshots, "scratch_file", lambda: nullcontext(full)),
+            pytest.raises(SnapshotError, match="No space left on device"),
+        ):
             self.create_snapshot()
         assert not Snapshot.objects.exists()
         assert self.files() == []
@@ -138,8 +141,8 @@ class FreezeTests(PalateTestCase):
     def test_a_folder_that_cannot_be_made_leaves_nothing(self) -> None:
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
-        (self.artifacts / "snapshots").write_text("a file stands in the way")
-        with pytest.raises(SnapshotError, match="could not be written"):
+        (self.artifacts / "store").write_text("a file stands in the way")
+        with pytest.raises(SnapshotError, match=r"could not be written: The store .*ARTIFACT_STORE"):
             self.create_snapshot()
         assert not Snapshot.objects.exists()
-        assert self.files() == ["snapshots"]
+        assert self.files() == ["store"]

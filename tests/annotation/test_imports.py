@@ -22,6 +22,7 @@ from pyarrow import parquet
 from annotation.actions import imports, uploads
 from annotation.actions.uploads import UploadError
 from annotation.models import Import, Prompt
+from annotation.store import MissingObject
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
 
@@ -273,7 +274,7 @@ class UploadTests(ImportPageTestCase):
         assert not [path for path in self.folder.rglob("*") if path.is_file()]
 
     def test_a_full_disk_is_said(self) -> None:
-        (self.folder / "imports").write_text("a file where the folder should be")
+        (self.folder / "store").write_text("a file where the folder should be")
         self.assertContains(self.send(b'{"prompt": "a"}'), "could not be saved", status_code=422)
         assert not Import.objects.exists()
 
@@ -295,7 +296,9 @@ class StartAndStopTests(ImportPageTestCase):
         self.sign_in(self.alice)
         self.assertRedirects(self.client.post(self.url("import-cancel", upload.pk)), self.url())
         upload.refresh_from_db()
-        assert (upload.state, uploads.upload_path(upload).exists()) == ("cancelled", False)
+        assert upload.state == "cancelled"
+        with pytest.raises(MissingObject):
+            uploads.upload_path(upload)
         page = self.client.post(self.url("import-cancel", upload.pk), follow=True)
         self.assertContains(page, "has ended already")
         page = self.client.post(self.url("import-start", upload.pk), follow=True)

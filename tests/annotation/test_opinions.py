@@ -33,6 +33,9 @@ class OpinionCase(PalateTestCase):
         settings.enable()
         self.addCleanup(settings.disable)
 
+    def files(self) -> list[Path]:
+        return [path for path in self.artifacts.rglob("*") if path.is_file()]
+
     def store(self, rows: Iterable[JudgedGroup], **changed: Any) -> OpinionSet:
         values = {"judge": "tiny-judge", "mode": "choice", "constitution": None, "author": None} | changed
         return opinions.store_opinions(
@@ -63,7 +66,10 @@ class StoreOpinionsTests(OpinionCase):
             judged(second, 0.5, 0.1),
         ]
         opinion_set = self.store(iter(rows))
-        assert (opinion_set.number, opinion_set.path) == (1, "opinions/helpfulness/0001.jsonl")
+        assert (opinion_set.number, opinion_set.path) == (
+            1,
+            f"store:opinions/helpfulness/{opinion_set.sha256}",
+        )
         assert opinion_set.counts == {"prompts": 2, "comparisons": 4, "opinions": 3, "no_opinion": 1}
         assert opinion_set.pk == OpinionSet.objects.get().pk
         data = opinions.opinion_set_path(opinion_set).read_bytes()
@@ -94,9 +100,7 @@ class StoreOpinionsTests(OpinionCase):
         builders.items(self.project, 1, k=2)
         item = Item.objects.get()
         assert [self.store([judged(item, 0.6)]).number for _ in range(3)] == [1, 2, 3]
-        assert sorted(path.name for path in self.artifacts.rglob("*.*")) == [
-            *("0001.jsonl", "0002.jsonl", "0003.jsonl"),
-        ]
+        assert len(self.files()) == 3
 
     def test_what_is_wrong_is_refused_and_leaves_nothing(self) -> None:
         builders.items(self.project, 1, k=2)
@@ -122,11 +126,11 @@ class StoreOpinionsTests(OpinionCase):
                 self.store([judged(item, 0.6), *rows] if words == "is not a probability" else rows)
         assert not OpinionSet.objects.exists()
         assert not Opinion.objects.exists()
-        assert not list(self.artifacts.rglob("*.*"))
+        assert self.files() == []
 
     def test_a_file_that_cannot_be_written_leaves_nothing(self) -> None:
         builders.items(self.project, 1, k=2)
-        (self.artifacts / "opinions").write_text("in the way")
+        (self.artifacts / "store").write_text("in the way")
         with self.assertRaisesMessage(OpinionError, "could not be written"):
             self.store([judged(Item.objects.get(), 0.6)])
         assert not Opinion.objects.exists()

@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from annotation.actions import import_rows, imports, uploads
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
+from annotation.store import MissingObject
 from tests import builders
 from tests.processes import kill, process, until
 
@@ -77,7 +78,8 @@ def test_it_takes_a_file_in_and_says_so(project: Project, alice: User) -> None:
         "unchanged": 0,
     }
     assert done.finished_at is not None
-    assert not uploads.upload_path(done).exists()
+    with pytest.raises(MissingObject):
+        uploads.upload_path(done)
     entry = AuditEntry.objects.get(verb="import.done")
     assert (entry.actor, entry.subject, entry.data["prompts"]) == (alice, "prompts.jsonl", 2)
 
@@ -411,7 +413,9 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     imports.sweep()  # the second one does not wake them again at once
     assert woken == [lost.pk, silent.pk]
     forgotten.refresh_from_db()
-    assert (forgotten.state, uploads.upload_path(forgotten).exists()) == ("cancelled", False)
+    assert forgotten.state == "cancelled"
+    with pytest.raises(MissingObject):
+        uploads.upload_path(forgotten)
     fresh.refresh_from_db()
     assert fresh.state == "queued"
 

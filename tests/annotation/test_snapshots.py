@@ -181,6 +181,18 @@ class DataTests(AccessTestCase):
         for name in ("snapshot-download", "snapshot", "snapshot-hub"):
             assert self.client.get(self.url(name, 1)).status_code == 404
 
+    def test_a_file_that_the_store_cannot_give_is_an_error_of_the_server(self) -> None:
+        self.judge(1)
+        path = snapshots.snapshot_path(self.frozen())
+        path.chmod(0o644)
+        path.write_text("changed")
+        self.sign_in(self.alice)
+        self.client.raise_request_exception = False
+        for name in ("snapshot-download", "snapshot", "snapshot-hub"):
+            self.assertContains(
+                self.client.get(self.url(name, 1)), "temporarily unavailable", status_code=503
+            )
+
     def test_empty_fields_of_the_form_are_no_filters(self) -> None:
         self.judge(1)
         self.sign_in(self.alice)

@@ -36,7 +36,7 @@ def alice(transactional_db: None) -> User:
 @pytest.fixture
 def project(alice: User) -> Project:
     project = builders.project(alice)
-    add_model(project=project, kind="policy", name="first", location="some/policy")
+    add_model(project=project, kind="policy", name="first", location="hub:some/policy@main")
     builders.items(project, 30)
     return project
 

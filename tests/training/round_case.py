@@ -26,7 +26,7 @@ class RoundTestCase(PalateTestCase):
         settings = override_settings(ARTIFACTS=Path(folder.name))
         settings.enable()
         self.addCleanup(settings.disable)
-        self.policy_project = project_with_policy(self.alice, Path("somewhere/policy"), name="Asked")
+        self.policy_project = project_with_policy(self.alice, "hub:somewhere/policy@main", name="Asked")
         self.first = self.policy_project.model_versions.get()
 
     def make_loop(self, recipe: str = "dpo", **changes: Any) -> Loop:

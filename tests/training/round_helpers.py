@@ -15,7 +15,7 @@ from training.rounds import transitions
 from training.rounds.loops import save_loop
 from training.runs.actions import claim_run, finish_run
 from training.runs.job_files import write_job
-from training.runs.outputs import save_output
+from training.runs.outputs import save_output, store_output
 
 TINY: dict[str, dict[str, Any]] = {
     "*": {"threads": 1, "max_length": 256, "max_new_tokens": 8, "checkpoint_every": 2},
@@ -58,10 +58,10 @@ def make_loop(project: Project, creator: User, recipe: str = "dpo", **changes: A
     )
 
 
-def project_with_policy(lead: User, location: Path, items: int = 30, **fields: Any) -> Project:
+def project_with_policy(lead: User, location: str, items: int = 30, **fields: Any) -> Project:
     """A project with a policy and with answers to judge."""
     project = builders.project(lead, k=3, **fields)
-    add_model(project=project, kind="policy", name="first", location=str(location))
+    add_model(project=project, kind="policy", name="first", location=location)
     builders.items(project, items, k=3)
     return project
 
@@ -87,6 +87,7 @@ def finish_runs(round: Round) -> list[str]:
         claimed = claim_run(run.pk)
         assert claimed is not None
         result = write_output(claimed)
+        store_output(claimed)
         made = save_output(claimed)
         finish_run(claimed, state=Run.State.DONE, result=result | made)
         parts.append(run.part)

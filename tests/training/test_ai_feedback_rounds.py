@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -39,7 +38,7 @@ class AIRoundTestCase(RoundTestCase):
     def setUp(self) -> None:
         super().setUp()
         self.policy_project = project_with_policy(
-            self.alice, Path("somewhere/policy"), name="Judged twice", overlap=2
+            self.alice, "hub:somewhere/policy@main", name="Judged twice", overlap=2
         )
         self.first = self.policy_project.model_versions.get()
         # enough of them that the judge's agreement with people is known

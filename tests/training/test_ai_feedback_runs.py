@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ PRINCIPLES = [{"key": "kind", "compare": "Which is kinder?"}]
 class AIRunTestCase(RoundTestCase):
     def setUp(self) -> None:
         super().setUp()
-        self.other = project_with_policy(self.alice, Path("somewhere/other"), name="Other", items=3)
+        self.other = project_with_policy(self.alice, "hub:somewhere/other@main", name="Other", items=3)
 
     def write_constitution(self) -> None:
         write_constitution(
@@ -111,7 +110,9 @@ class TestARunThatLearnsFromOpinions(AIRunTestCase):
         inputs = {"ai_weight": 0.5, "ai_scale": 1.0}
         for kind, judged in (("reward", foreign), ("evaluate", self.opinions)):
             if kind == "evaluate":
-                add_model(project=self.policy_project, kind="reward", name="rm", location="somewhere/rm")
+                add_model(
+                    project=self.policy_project, kind="reward", name="rm", location="hub:somewhere/rm@main"
+                )
             error = self.refusal(kind, snapshot=self.snapshot, opinion_set=judged, inputs=inputs)
             assert error.field == "opinion_set"
         assert self.refusal_of(ai="sometimes").field == "ai"
@@ -180,7 +181,9 @@ class TestRevisions(AIRunTestCase):
 class TestAJudgeAsTheReward(AIRunTestCase):
     def test_it_takes_the_place_of_the_reward_model(self) -> None:
         self.write_constitution()
-        rewards = add_model(project=self.policy_project, kind="reward", name="rm", location="somewhere/rm")
+        rewards = add_model(
+            project=self.policy_project, kind="reward", name="rm", location="hub:somewhere/rm@main"
+        )
         error = self.refusal("grpo", judge=self.first, reward_model=rewards)
         assert error.field == "reward_model"
         run = self.start("grpo", judge=self.first)

@@ -47,7 +47,7 @@ def alice() -> User:
 @pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
     return project
 
 

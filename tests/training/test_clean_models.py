@@ -10,11 +10,13 @@ from django.test import override_settings
 from django.utils import timezone
 
 from annotation.models import AuditEntry
+from annotation.store import MissingObject
 from tests.access_cases import policy
 from tests.base import PalateTestCase
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model, promote, remove_files, retire
+from training.runs.outputs import output_file, store_output
 
 
 class CleanModelsTests(PalateTestCase):
@@ -29,23 +31,29 @@ class CleanModelsTests(PalateTestCase):
         self.output = run.folder / "output"
         self.output.mkdir(parents=True)
         for name in ("model.safetensors", "report.json", "best.jsonl"):
-            (self.output / name).write_text("12345678")
+            (self.output / name).write_text(name[:8].ljust(8))
+        (self.output / "adapter").mkdir()
+        (self.output / "adapter" / "adapter_model.safetensors").write_text("12")
+        store_output(run)
+        run.save()
         self.made = add_model(
             project=self.project,
             kind="policy",
             name="made",
-            location=f"runs/{run.pk}/output",
+            location=run.files["output"],
             run=run,
             parent=self.first,
         )
 
     def test_only_the_weights_of_a_retired_model_are_removed(self) -> None:
         retire(self.made, self.alice)
-        (self.output / "adapter").mkdir()
-        (self.output / "adapter" / "adapter_model.safetensors").write_text("12")
         assert remove_files(self.made, self.alice) == 10, "those of an adapter too"
-        assert sorted(path.name for path in self.output.iterdir()) == ["adapter", "best.jsonl", "report.json"]
-        assert not list((self.output / "adapter").iterdir())
+        left = sorted(path.name for path in self.output.rglob("*") if path.is_file())
+        assert left == ["best.jsonl", "report.json"]
+        assert self.made.run is not None
+        assert output_file(self.made.run, "best.jsonl").read_text() == "best.jso"
+        with pytest.raises(MissingObject):
+            output_file(self.made.run, "model.safetensors")
         self.made.refresh_from_db()
         with pytest.raises(RunError, match="were removed"):
             promote(self.made, self.alice)
@@ -127,7 +135,7 @@ class CleanModelsTests(PalateTestCase):
         retire(self.made, self.alice)
         output = StringIO()
         call_command("clean_models", stdout=output)
-        assert "made: 24 bytes" in output.getvalue()
+        assert "made: 8 bytes" in output.getvalue()
         assert (self.output / "model.safetensors").exists()
         call_command("clean_models", "--remove", stdout=output)
         assert "8 bytes freed" in output.getvalue()

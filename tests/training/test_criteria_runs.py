@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.urls import reverse
 
 from annotation.actions import snapshots
 from annotation.logic.questions import KEY
 from annotation.models import Snapshot
+from annotation.store import folder_files, scratch_file, store
 from tests.training.core.in_process import do_here
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import judge_items
@@ -24,7 +24,7 @@ from training.models import ModelVersion, Run
 from training.registry.model_card import render_model_card
 from training.runs.actions import claim_run, finish_run, start_run
 from training.runs.job_files import write_job
-from training.runs.outputs import read_scores, save_output
+from training.runs.outputs import read_scores, save_output, store_output
 
 REPORT = {
     "accuracy": 0.7,
@@ -47,7 +47,7 @@ class RatedRunTests(RoundTestCase):
     @pytest.fixture(autouse=True)
     def take_real_policy(self, tiny_policy: Path) -> None:
         """A policy that the core can train."""
-        self.location = str(tiny_policy)
+        self.location = f"file:{tiny_policy}"
 
     def setUp(self) -> None:
         super().setUp()
@@ -58,12 +58,19 @@ class RatedRunTests(RoundTestCase):
 
     def rate(self, snapshot: Snapshot, *, every: int = 1) -> None:
         """Add ratings to every so many judgments of a snapshot's file."""
-        path = snapshots.snapshot_path(snapshot)
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = list(snapshots.read_judgments(snapshot))
         for row in rows[::every]:
             for place, response in enumerate(row["responses"]):
                 response["ratings"] = ratings(row, place)
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.freeze_rows(rows)
+
+    def freeze_rows(self, rows: list[Any]) -> None:
+        """Another snapshot, which has these rows."""
+        with scratch_file() as path:
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+            self.snapshot.path = store().put(path, "snapshots/changed")
+        self.snapshot.pk, self.snapshot.number = None, self.snapshot.number + 1
+        self.snapshot.save(force_insert=True)
 
     def start(self, kind: str = "reward", criteria: str | None = None, **values: Any) -> Run:
         config = {"threads": 1, "max_length": 256}
@@ -86,6 +93,7 @@ class RatedRunTests(RoundTestCase):
         claimed = claim_run(run.pk)
         assert claimed is not None
         result, _ = do_here(write_job(claimed))
+        store_output(claimed)
         finish_run(claimed, state=Run.State.DONE, result=(result or {}) | save_output(claimed))
         return claimed
 
@@ -104,12 +112,11 @@ class RatedRunTests(RoundTestCase):
     def test_judgments_without_ratings_give_rows_without_them(self) -> None:
         """Also those of snapshots from before there were ratings."""
         assert not any("criteria" in row for row in self.rows(self.start(criteria="kind")))
-        path = snapshots.snapshot_path(self.snapshot)
-        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = list(snapshots.read_judgments(self.snapshot))
         for row in rows:
             for response in row["responses"]:
                 response["ratings"] = []
-        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        self.freeze_rows(rows)
         run = self.start(criteria="kind")
         assert not any("criteria" in row for row in self.rows(run))
         with pytest.raises(BadInput, match="different ratings of kind"):
@@ -121,7 +128,7 @@ class RatedRunTests(RoundTestCase):
         version = self.policy_project.model_versions.get(name="rated")
         assert [row["criterion"] for row in version.metrics["accuracy_by_criterion"]] == ["brief", "kind"]
         assert all(row["pairs"] for row in version.metrics["accuracy_by_criterion"])
-        assert (Path(settings.ARTIFACTS) / version.location / "criteria.safetensors").is_file()
+        assert "criteria.safetensors" in folder_files(version.location)
         evaluation = self.end(self.start("evaluate", model=version))
         report = evaluation.result["report"]
         assert report["accuracy_by_criterion"] == run.result["report"]["accuracy_by_criterion"]
@@ -137,7 +144,9 @@ class RatedRunTests(RoundTestCase):
 
     def test_a_model_that_came_from_elsewhere_has_no_known_criteria(self) -> None:
         self.rate(self.snapshot)
-        model = self.policy_project.model_versions.create(kind="reward", name="r", location="somewhere")
+        model = self.policy_project.model_versions.create(
+            kind="reward", name="r", location="hub:somewhere/x@main"
+        )
         assert not any("criteria" in row for row in self.rows(self.start("evaluate", model=model)))
 
     def test_bad_criteria_are_refused_before_there_is_a_run(self) -> None:

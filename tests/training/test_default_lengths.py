@@ -10,15 +10,16 @@ from django.conf import settings
 
 from tests.training.round_case import RoundTestCase
 from training.configs import ConfigError
-from training.models import Run
+from training.models import ModelVersion, Run
 from training.runs.actions import start_run
 from training.runs.forms import RunForm
 
 
 class DefaultLengthTests(RoundTestCase):
     def config(self, positions: int | None, kind: str = "generate", **config: Any) -> dict[str, Any]:
-        folder = settings.ARTIFACTS / self.first.location
+        folder = settings.ARTIFACTS / "model"
         folder.mkdir(parents=True, exist_ok=True)
+        ModelVersion.objects.update(location=f"file:{folder}")
         known = {} if positions is None else {"max_position_embeddings": positions}
         (folder / "config.json").write_text(json.dumps(known))
         return start_run(project=self.policy_project, kind=kind, creator=self.alice, config=config).config

@@ -42,7 +42,9 @@ class ImportedRunTests(RoundTestCase):
 
     def rows_of(self, snapshot: Snapshot, kind: str = "reward", **inputs: Any) -> list[dict[str, Any]]:
         if kind == "evaluate":
-            model = self.policy_project.model_versions.create(kind="reward", name="r", location="somewhere")
+            model = self.policy_project.model_versions.create(
+                kind="reward", name="r", location="hub:somewhere/x@main"
+            )
             run = start_run(
                 project=self.policy_project,
                 kind=kind,
@@ -76,7 +78,7 @@ class ImportedRunTests(RoundTestCase):
 
     def test_a_project_that_judged_nothing_trains_on_them_alone(self) -> None:
         self.policy_project = builders.project(self.alice, "Fresh")
-        add_model(project=self.policy_project, kind="policy", name="p", location="somewhere/p")
+        add_model(project=self.policy_project, kind="policy", name="p", location="hub:somewhere/p@main")
         self.import_judgments(40)
         assert {row["split"] for row in self.rows_of(self.freeze())} == {"train", "held_out"}
         assert Run.objects.latest("pk").inputs["imported"] == "only"
@@ -107,7 +109,7 @@ class ImportedRunTests(RoundTestCase):
 class ImportedDemonstrationTests(RoundTestCase):
     def test_written_answers_train_by_choice_and_those_of_held_out_prompts_never(self) -> None:
         project = builders.project(self.alice, "Write", task="demonstrations")
-        add_model(project=project, kind="policy", name="first", location="somewhere")
+        add_model(project=project, kind="policy", name="first", location="hub:somewhere/x@main")
         builders.imported(project, {"prompt": "Why?", "responses": []})
         Prompt.objects.update(split="train")
         lease = leases.claim(project=project, annotator=self.alice)

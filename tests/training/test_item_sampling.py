@@ -21,7 +21,7 @@ class RepeatedItemTests(PalateTestCase):
 
     def sent_items(self, project: Project, **options: object) -> list[int]:
         """For each item of a first round with a policy but no answers, the number of its annotators."""
-        add_model(project=project, kind="policy", name="first", location="x")
+        add_model(project=project, kind="policy", name="first", location="hub:x/y@main")
         builders.imported(project, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(60)))
         started = transitions.start_round(
             loop=make_loop(project, self.alice, options=LENIENT | options), creator=self.alice

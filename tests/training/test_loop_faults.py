@@ -7,7 +7,6 @@ are killed, one after another, and started again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -39,13 +38,12 @@ COMMANDS = {
     "trainer": commands(0)["trainer"],
 }
 PREPARE = """
-from pathlib import Path
 from django.db.models import F
 from annotation.models import ApiToken, Slot
 from tests import builders
 from tests.training.round_helpers import make_loop, project_with_policy
 alice = builders.user("alice", is_staff=True)
-project = project_with_policy(alice, Path("{policy}"))
+project = project_with_policy(alice, "file:{policy}")
 Slot.objects.update(random_key=F("item_id") / 1e6)  # in both sites the same is said, in the same order
 for _ in range(30):
     builders.judgment(project, alice)
@@ -195,11 +193,9 @@ class Site:
             ).fetchall()
             snapshots = database.execute("SELECT number, counts FROM annotation_snapshot").fetchall()
         weights = {
-            name: hashlib.sha256(
-                (self.folder / "artifacts" / location / "model.safetensors").read_bytes()
-            ).hexdigest()
+            name: weights_sha256(self.folder / "artifacts" / "store" / location.removeprefix("store:"))
             for name, location, _ in models
-            if location.startswith("runs/")
+            if location.startswith("store:")
         }
         return {
             "runs": runs,
@@ -208,6 +204,11 @@ class Site:
             "asked": asked,
             "snapshots": snapshots,
         }
+
+
+def weights_sha256(manifest: Path) -> str:
+    files = json.loads(manifest.read_text())["files"]
+    return str(next(file["sha256"] for file in files if file["name"] == "model.safetensors"))
 
 
 VICTIMS = ("web", "beat", "worker", "trainer", "valkey", "postgres")

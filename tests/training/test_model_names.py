@@ -35,7 +35,9 @@ class NameTests(RoundTestCase):
     def test_a_training_is_not_lost_to_a_name_that_was_taken_meanwhile(self) -> None:
         run = claim_run(self.start_sft("polite").pk)
         assert run is not None
-        add_model(project=self.policy_project, kind="policy", name="polite", location="somewhere/else")
+        add_model(
+            project=self.policy_project, kind="policy", name="polite", location="hub:somewhere/else@main"
+        )
         write_output(run)
         assert save_output(run)["model"] == "polite-2"
         assert "'polite-2'" in " ".join(run.warnings)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from django.conf import settings
 
 from annotation.models import Project
+from annotation.store import MissingObject
 from tests import builders
 from training.errors import RunError
 from training.models import Run
-from training.registry.model_sources import check_location, check_server
+from training.registry.model_sources import check_location, check_server, put_model
 from training.runs.actions import resume_run, start_run
 
 SERVED = {"server": "http://169.254.169.254/latest", "server_model": "x"}
@@ -38,19 +40,48 @@ def test_only_folders_of_the_administrator_can_be_models(
     (allowed / "link").symlink_to(secret)
     monkeypatch.setattr(settings, "ARTIFACTS", artifacts)
     monkeypatch.setattr(settings, "MODEL_DIRS", [str(allowed)])
-    for location in ("m", str(ours), str(theirs), "../allowed/m"):
+    for location in (
+        f"file:{theirs}",
+        f"file:{other}/../allowed/m",
+        "hub:org/name@0f3a9c",
+        "hub:name@refs/pr/1",
+    ):
         check_location(location)
-    nothing = refusal(str(tmp_path / "nowhere"))
+    nothing = refusal(f"file:{tmp_path / 'nowhere'}")
     # what exists and may not be read is answered as what does not exist
     for location in (
-        str(secret),
-        "../other/m",
-        str(allowed / "link"),
-        str(secret / "config.json"),
-        "/",
-        "/etc",
+        f"file:{ours}",
+        f"file:{secret}",
+        f"file:{allowed}/../other/m",
+        f"file:{allowed / 'link'}",
+        f"file:{secret / 'config.json'}",
+        "file:/",
+        "file:/etc",
+        "file:",
     ):
         assert refusal(location) == nothing
+
+
+def test_what_is_missing_is_never_looked_for_on_a_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The registry takes no relative path, and the core gets only folders and what says that it is a hub's."""
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    monkeypatch.setattr(settings, "MODEL_DIRS", [str(tmp_path)])
+    monkeypatch.chdir(tmp_path)
+    model(tmp_path / "org" / "name")
+    for location in ("org/name", "runs/3/output", "./org/name", str(tmp_path / "org" / "name")):
+        assert "is no location of a model" in refusal(location)
+        with pytest.raises(RunError, match="is no location of a model"):
+            put_model(location, tmp_path / "job")
+    here = f"file:{tmp_path / 'org' / 'name'}"
+    assert put_model(here, tmp_path / "job") == str(tmp_path / "org" / "name")
+    assert put_model("hub:org/name@v1", tmp_path / "job") == "hub:org/name@v1"
+    shutil.rmtree(tmp_path / "org")
+    with pytest.raises(RunError, match=r"no folder .* MODEL_DIRS"):
+        put_model(here, tmp_path / "job")
+    with pytest.raises(MissingObject, match="ARTIFACT_STORE"):
+        put_model(f"store:runs/3/{64 * 'a'}", tmp_path / "job")
 
 
 @pytest.mark.django_db

@@ -16,7 +16,7 @@ from training.models import ModelVersion, Run
 from training.registry.actions import add_model, current_model
 from training.runs.actions import start_run
 
-NEW = {"name": "smol", "kind": "policy", "location": "org/smol"}
+NEW = {"name": "smol", "kind": "policy", "location": "hub:org/smol@v1"}
 
 
 class ModelTests(AccessTestCase):
@@ -87,8 +87,9 @@ class ModelTests(AccessTestCase):
             url = self.url("model-download", self.first.pk)
             assert self.client.get(url).status_code == 404
             self.assertNotContains(self.client.get(self.url("model", self.first.pk)), url)
-            folder = Path(name) / self.first.location
-            folder.mkdir(parents=True)
+            folder = Path(name) / "model"
+            folder.mkdir()
+            ModelVersion.objects.filter(pk=self.first.pk).update(location=f"file:{folder}")
             (folder / "model.safetensors").write_bytes(b"w" * 700_001)
             (folder / "config.json").write_text("{}")
             (folder / "optimizer.pt").write_text("nobody's")
@@ -96,6 +97,10 @@ class ModelTests(AccessTestCase):
             self.check(Endpoint("model-download", (self.first.pk,), get=200, reviewer_get=200))
             self.sign_in(self.dana)
             self.assertContains(self.client.get(self.url("model", self.first.pk)), url)
+            self.assertContains(self.client.get(self.url("model", self.first.pk)), f"{url}?file=config.json")
+            assert b"".join(self.client.get(f"{url}?file=config.json")) == b"{}"  # type: ignore[arg-type]
+            for other in ("optimizer.pt", "linked.json", "../model/config.json"):
+                assert self.client.get(url, {"file": other}).status_code == 404
             response = self.client.get(url)
             sent = b"".join(response)  # type: ignore[arg-type]
         assert int(response["Content-Length"]) == len(sent)
@@ -153,7 +158,7 @@ class ModelTests(AccessTestCase):
         self.sign_in(self.alice)
         self.assertRedirects(self.client.post(self.url("models"), NEW), self.url("models"))
         version = ModelVersion.objects.get(name="smol")
-        assert (version.location, version.kind, version.current) == ("org/smol", "policy", False)
+        assert (version.location, version.kind, version.current) == ("hub:org/smol@v1", "policy", False)
         assert version.author is not None
 
     def test_a_taken_or_wrong_name_is_refused_beside_its_field(self) -> None:

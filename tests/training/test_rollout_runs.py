@@ -20,6 +20,7 @@ from training.registry import lineage, queries
 from training.registry.actions import add_model, promote
 from training.runs.actions import start_run
 from training.runs.job_files import write_job
+from training.runs.outputs import store_output
 
 KINDS = ("rejection", "rest", "hindsight", "ppo", "grpo", "reinforce", "online")
 
@@ -38,7 +39,7 @@ class RolloutTestCase(ApiTestCase):
 
     def taste(self, name: str = "taste", project: Project | None = None) -> ModelVersion:
         return add_model(
-            project=project or self.project, kind="reward", name=name, location="somewhere/reward"
+            project=project or self.project, kind="reward", name=name, location="hub:somewhere/reward@main"
         )
 
     def start(self, kind: str = "ppo", **values: Any) -> Run:
@@ -110,11 +111,21 @@ class LineageTests(RolloutTestCase):
             project=self.project, kind="reward", config={}, snapshot=snapshot, created_by=self.alice
         )
         taste = add_model(
-            project=self.project, kind="reward", name="taste", location="r", run=teacher, parent=self.policy
+            project=self.project,
+            kind="reward",
+            name="taste",
+            location="hub:r/r@main",
+            run=teacher,
+            parent=self.policy,
         )
         run = self.start("grpo", reward_model=taste)
         made = add_model(
-            project=self.project, kind="policy", name="better", location="p", run=run, parent=self.policy
+            project=self.project,
+            kind="policy",
+            name="better",
+            location="hub:p/p@main",
+            run=run,
+            parent=self.policy,
         )
         assert queries.count_judgments_behind(made) == 1
         assert queries.count_judgments_behind(self.policy) == 0
@@ -172,7 +183,11 @@ class DataTests(RolloutTestCase):
         assert all(self.split[row["id"]] == row["split"] for row in rows)
         assert all("baseline" not in row for row in rows)
         job = json.loads((run.folder / "job.json").read_text())
-        assert (job["kind"], job["model"], job["reward_model"]) == ("ppo", self.policy.source, taste.source)
+        assert (job["kind"], job["model"], job["reward_model"]) == (
+            "ppo",
+            self.policy.location,
+            taste.location,
+        )
 
     def test_by_default_it_takes_every_prompt(self) -> None:
         self.taste()
@@ -196,10 +211,19 @@ class DataTests(RolloutTestCase):
         output = first.folder / "output"
         output.mkdir(parents=True)
         (output / "best.jsonl").write_text("".join(json.dumps(row) + "\n" for row in kept))
+        store_output(first)
+        first.save()
         made = add_model(
-            project=self.project, kind="policy", name="best", location="x", parent=self.policy, run=first
+            project=self.project,
+            kind="policy",
+            name="best",
+            location="hub:x/y@main",
+            parent=self.policy,
+            run=first,
         )
-        later = add_model(project=self.project, kind="policy", name="later", location="y", parent=made)
+        later = add_model(
+            project=self.project, kind="policy", name="later", location="hub:y/z@main", parent=made
+        )
         remembered = [row["id"] for row in self.rows(self.start("rejection", model=later)) if "answer" in row]
         assert remembered == [pk for pk, split in self.split.items() if split == "train"]
         for run in (self.start("rejection"), self.start("ppo", model=later)):

@@ -70,7 +70,7 @@ class StartingTests(RoundTestCase):
 
     def test_without_anything_to_judge_the_policy_answers_first(self) -> None:
         empty = builders.project(self.alice, "Empty", k=3)
-        add_model(project=empty, kind="policy", name="first", location="x")
+        add_model(project=empty, kind="policy", name="first", location="hub:x/y@main")
         builders.imported(empty, *({"id": f"p{n}", "prompt": f"What is {n}?"} for n in range(30)))
         round = transitions.start_round(loop=make_loop(empty, self.alice), creator=self.alice)
         assert round.step == "first-answers"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from unittest.mock import patch
 
 import pytest
@@ -22,6 +21,7 @@ from tests.training.round_helpers import (
 from training.errors import RunError
 from training.models import ModelVersion, Round, Run
 from training.registry.actions import add_model, current_model
+from training.registry.model_sources import staged_folder
 from training.rounds import transitions
 from training.rounds.loops import save_loop
 from training.rounds.steps.base import StepResult
@@ -104,7 +104,7 @@ class MovingTests(RoundTestCase):
             assert last_seen_judgment(round, round.snapshot) == after
 
     def test_judgments_of_the_safety_project_count_as_new(self) -> None:
-        safety = project_with_policy(self.alice, Path("somewhere/policy"), items=4, name="Safe")
+        safety = project_with_policy(self.alice, "hub:somewhere/policy@main", items=4, name="Safe")
         judge_items(self.policy_project, self.alice, 3)
         judge_items(safety, self.alice, 2)
         round = transitions.start_round(
@@ -152,7 +152,7 @@ class MovingTests(RoundTestCase):
             inputs={"after": 0},
         )
         job = json.loads((write_job(run) / "job.json").read_text())
-        assert job["reward_model"] == run.reward_model.source  # type: ignore[union-attr]
+        assert job["reward_model"] == str(staged_folder(run.reward_model.location))  # type: ignore[union-attr]
         rows = [json.loads(line) for line in (run.folder / "data.jsonl").open()]
         assert len(rows) == len(list(snapshots.read_rankings(round.snapshot)))  # type: ignore[arg-type]
 

@@ -50,7 +50,7 @@ def reaches(round: Round, *states: str) -> Round:
 def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
     alice: User, tiny_policy: Path, workers: None
 ) -> None:
-    project = project_with_policy(alice, tiny_policy)
+    project = project_with_policy(alice, f"file:{tiny_policy}")
     round = transitions.start_round(loop=make_loop(project, alice), creator=alice)
     assert (round.state, round.step) == ("working", "collect")
     judge_items(project, alice)
@@ -79,7 +79,7 @@ def test_a_round_of_dpo_goes_from_judgments_to_new_questions(
 
 
 def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: Path) -> None:
-    project = project_with_policy(alice, tiny_policy)
+    project = project_with_policy(alice, f"file:{tiny_policy}")
     judge_items(project, alice)
     round = transitions.start_round(loop=make_loop(project, alice), creator=alice)
 
@@ -99,7 +99,7 @@ def test_many_who_look_at_once_start_every_part_once(alice: User, tiny_policy: P
 def test_a_round_of_llama_2_has_two_reward_models_and_asks_about_two_policies(
     alice: User, tiny_policy: Path, workers: None
 ) -> None:
-    project = project_with_policy(alice, tiny_policy)
+    project = project_with_policy(alice, f"file:{tiny_policy}")
     safety = builders.project(alice, "Safety", k=2)
     builders.items(safety, 20, k=2)
     one = make_loop(project, alice, "llama2", safety_project=safety, options={"second_opinion": False})

@@ -24,7 +24,9 @@ class RoundPagesTestCase(AccessTestCase):
         artifacts = override_settings(ARTIFACTS=Path(folder.name))
         artifacts.enable()
         self.addCleanup(artifacts.disable)
-        self.first = add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        self.first = add_model(
+            project=self.project, kind="policy", name="first", location="hub:some/policy@main"
+        )
         builders.items(self.project, 30)
         judge_items(self.project, self.alice)
 
@@ -221,7 +223,7 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
     def test_the_playground_asks_both_and_stores_no_responses(self) -> None:
-        second = add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = add_model(project=self.project, kind="policy", name="second", location="hub:x/y@main")
         data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
         response = self.client.post(self.url("playground"), data)
         runs = list(Run.objects.order_by("pk"))
@@ -242,7 +244,7 @@ class ModelsTests(RoundPagesTestCase):
         folder.mkdir()
         (folder / "config.json").write_text('{"max_position_embeddings": 256}')
         (folder / "model.safetensors").write_text("")
-        small = add_model(project=self.project, kind="policy", name="small", location="small")
+        small = add_model(project=self.project, kind="policy", name="small", location=f"file:{folder}")
         self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
         lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
         assert list(lengths) == [("small", 128), ("first", 256)]
@@ -264,7 +266,7 @@ class ModelsTests(RoundPagesTestCase):
             assert words in said, said
 
     def test_a_model_is_retired_unless_it_is_current(self) -> None:
-        second = add_model(project=self.project, kind="policy", name="second", location="x/y")
+        second = add_model(project=self.project, kind="policy", name="second", location="hub:x/y@main")
         self.assertContains(
             self.client.post(self.url("model-retire", self.first.pk), follow=True), "is current"
         )

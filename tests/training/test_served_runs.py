@@ -14,7 +14,7 @@ from training.models import Run
 from training.registry.actions import add_model
 from training.runs.actions import start_run
 from training.runs.job_files import write_job
-from training.runs.outputs import save_output
+from training.runs.outputs import save_output, store_output
 
 pytestmark = pytest.mark.django_db
 
@@ -45,7 +45,7 @@ def started(project: Project, alice: User) -> Run:
 
 def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice: User) -> None:
     assert started(project, alice).model is None
-    add_model(project=project, kind="policy", name="big", location="someone/big")
+    add_model(project=project, kind="policy", name="big", location="hub:someone/big@main")
     run = started(project, alice)
     assert run.model is None
     job = json.loads((write_job(run) / "job.json").read_text())
@@ -54,7 +54,7 @@ def test_it_needs_no_model_in_the_project_and_takes_none(project: Project, alice
 
 
 def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, alice: User) -> None:
-    add_model(project=project, kind="policy", name="big", location="someone/big")
+    add_model(project=project, kind="policy", name="big", location="hub:someone/big@main")
     prompt = project.prompts.get()
     for _ in range(2):
         run = started(project, alice)
@@ -73,6 +73,7 @@ def test_its_answers_are_the_servers_models_and_no_one_elses(project: Project, a
             for n in range(2)
         ]
         (output / "responses.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        store_output(run)
         save_output(run)
     author = Author.objects.get(project=project, name="big at http://localhost:8000/v1")
     assert author.kind == Author.Kind.POLICY

@@ -12,10 +12,12 @@ from django.conf import settings
 
 from annotation.actions import snapshots
 from annotation.models import Item, Project, User
+from annotation.store import folder_files
 from tests import builders
 from tests.processes import process, until
 from training.models import Run
 from training.registry.actions import add_model
+from training.registry.model_sources import staged_folder
 from training.runs.actions import (
     cancel_run,
     resume_run,
@@ -49,7 +51,7 @@ def alice() -> User:
 @pytest.fixture
 def project(alice: User, tiny_policy: Path) -> Project:
     project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=str(tiny_policy))
+    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
     return project
 
 
@@ -76,7 +78,7 @@ def test_it_trains_a_reward_model_and_a_policy_that_lead_back_to_the_judgments(
         assert run.metrics.count() > 0
         version = run.output
         assert version.parent == project.model_versions.get(name="first")
-        assert (settings.ARTIFACTS / version.location / "model.safetensors").exists()
+        assert "model.safetensors" in folder_files(version.location)
         assert version.run.snapshot.sha256 == snapshot.sha256
     assert project.model_versions.get(kind="reward").metrics["accuracy"] is not None
     # the run can be repeated by hand from what lies in its folder
@@ -124,7 +126,9 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(project: Pro
     assert run.metrics.get(step=1).values["kl"] == 0
     assert "held_out_reward" in run.result["metrics"]
     assert run.output.parent == project.model_versions.get(name="first")
-    assert json.loads((run.folder / "job.json").read_text())["reward_model"] == reward.source
+    assert json.loads((run.folder / "job.json").read_text())["reward_model"] == str(
+        staged_folder(reward.location)
+    )
 
 
 def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(project: Project, alice: User) -> None:
@@ -147,7 +151,7 @@ def test_a_failed_run_has_an_error_message(
     project: Project, alice: User, tiny_policy: Path, tmp_path: Path
 ) -> None:
     folder = shutil.copytree(tiny_policy, tmp_path / "gone")
-    version = add_model(project=project, kind="policy", name="gone", location=str(folder))
+    version = add_model(project=project, kind="policy", name="gone", location=f"file:{folder}")
     shutil.rmtree(folder)
     builders.items(project, 1, k=3)
     run = start_run(project=project, kind="generate", creator=alice, model=version)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponseBase
-from drf_spectacular.utils import OpenApiExample, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.renderers import JSONRenderer
@@ -18,7 +18,7 @@ from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.renderers import TarRenderer
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
-from annotation.http.streaming import stream_response
+from annotation.store import MissingObject
 from training.api.access import model_for
 from training.errors import RunError
 from training.models import ModelVersion
@@ -55,7 +55,8 @@ class ModelIn(serializers.Serializer[Any]):
     name = serializers.SlugField(max_length=120)
     location = serializers.CharField(
         max_length=500,
-        help_text="A folder on the server, with a config.json and safetensors, or the id of a model on a hub.",
+        help_text="file:/folder, a folder below the administrator's MODEL_DIRS with a config.json and safetensors, or"
+        " hub:org/name@revision.",
     )
 
 
@@ -95,7 +96,11 @@ class ModelsApi(ApiView):
         examples=[
             OpenApiExample(
                 "from the hub",
-                {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"},
+                {
+                    "kind": "policy",
+                    "name": "smollm",
+                    "location": "hub:HuggingFaceTB/SmolLM2-135M-Instruct@main",
+                },
                 request_only=True,
             )
         ],
@@ -160,6 +165,14 @@ class DownloadApi(ApiView):
     @extend_schema(
         summary="Download a model",
         operation_id="models_download",
+        parameters=[
+            OpenApiParameter(
+                "file",
+                str,
+                description="One of its files, such as model.safetensors, instead of the archive. Where the store is a bucket,"
+                " the answer redirects to it: a link for a quarter of an hour, without the token.",
+            )
+        ],
         responses={
             (200, model_archive.CONTENT_TYPE): OpenApiResponse(
                 {"type": "string", "format": "binary"}, "A tar archive with one folder."
@@ -173,9 +186,6 @@ class DownloadApi(ApiView):
         `transformers` opens the folder. For leads and reviewers. 404 where its files are not on this server."""
         version = model_for(request, pk, Role.LEAD, Role.REVIEWER)
         try:
-            archive = model_archive.build_archive(version)
-        except RunError as error:
+            return model_archive.send_model(version, request.query_params.get("file", ""))
+        except (RunError, MissingObject) as error:
             raise NotFound(str(error)) from error
-        return stream_response(
-            archive.chunks(), content_type=model_archive.CONTENT_TYPE, name=archive.name, size=archive.size
-        )

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.configs.base import Config, TrainingConfig
-from training.configs.fields import HUB_ID, ConfigError, Value, checked, split_names
+from training.configs.fields import HUB_MODEL, ConfigError, Value, checked, split_names
 from training.configs.fields import gettext_noop as _
 from training.configs.generation import GenerateConfig
 from training.configs.judging import JudgeConfig, JudgingConfig, ReviseConfig
@@ -47,7 +47,7 @@ from training.configs.supervised import PretrainConfig, SFTConfig
 
 __all__ = [
     "DEGREES",
-    "HUB_ID",
+    "HUB_MODEL",
     "KINDS",
     "MARGINS",
     "ClippedConfig",

@@ -10,8 +10,8 @@ from typing import Any
 
 Value = int | float | bool | str
 
-HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-"""The form of a model's id on a hub."""
+HUB_MODEL = re.compile(r"hub:(?P<id>[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?)@(?P<revision>\w[\w./-]*)")
+"""A model of a hub: its id there, and a commit, tag or branch."""
 
 
 def gettext_noop(text: str) -> str:

@@ -85,12 +85,12 @@ def read_job(folder: Path) -> Job:
     for name in MODELS:
         value = values.get(name)
         if value is not None and (not isinstance(value, str) or not value):
-            raise BadInput(f"{name} in job.json must be a path or a hub id.", setting=name)
+            raise BadInput(f"{name} in job.json must be a path or hub:org/name@revision.", setting=name)
         names[name] = value
     if kind == "evaluate":
         names["model"] = names["model"] or names["reward_model"]
     if kind in NEEDS_MODEL and names["model"] is None and not getattr(config, "server", ""):
-        raise BadInput(f"A {kind} job needs a model: a path or a hub id.", setting="model")
+        raise BadInput(f"A {kind} job needs a model: a path or hub:org/name@revision.", setting="model")
     if not (folder / "data.jsonl").is_file():
         raise BadInput(f"There is no data.jsonl in {folder}.")
     principles = tuple(read_principles(values["principles"])) if values.get("principles") else ()

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import (
-    AutoConfig,
     AutoModel,
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -23,7 +23,7 @@ from transformers import (
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.pytorch_utils import Conv1D
 
-from training.configs import HUB_ID
+from training.configs import HUB_MODEL
 from training.core.attention import install_attention
 from training.core.errors import BadInput
 from training.core.tokenization import PLAIN_TEMPLATE, Encoder
@@ -33,6 +33,9 @@ CLASSIFIER = "ForSequenceClassification"
 
 INSTRUCTION_FILE = "hindsight.json"
 """The file of a policy that was trained with an instruction, which is put before every prompt: `{"instruction": "..."}`."""
+
+MODEL_FILES = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt"]
+"""Patterns of the files that a model of a hub is loaded from."""
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
 
@@ -50,31 +53,32 @@ def autocast(precision: str) -> AbstractContextManager[Any]:
 
 
 def resolve_source(name: str, folder: Path, setting: str = "model") -> str:
-    """The path or hub id of the model `name`, checked. Relative paths are relative to `folder`.
+    """The path of the model `name`, checked: a directory, relative to `folder`, or `hub:org/name@revision`, which is downloaded.
+    A missing directory is never looked for on a hub, where anybody could put a model of its name.
 
     Raises BadInput, naming `setting`, if there is no model, if it has only pickled weights (unpickling runs code), or if it
     has code of its own.
     """
-    path = folder / name
+    path = _download(name, setting) if name.startswith("hub:") else folder / name
     if path.is_dir():
         _check_directory(path, name, setting)
         return str(path)
     if path.exists():
         raise BadInput(f"The model {name} is a file; give the directory that holds it.", setting=setting)
-    if not HUB_ID.fullmatch(name):
-        raise BadInput(f"There is no model at {name}.", setting=setting)
+    raise BadInput(f"There is no model at {name}.", setting=setting)
+
+
+def _download(name: str, setting: str) -> Path:
+    """The directory of a hub's model in the cache of this machine."""
+    model = HUB_MODEL.fullmatch(name)
+    if model is None:
+        raise BadInput(f"{name} is not of the form hub:org/name@revision.", setting=setting)
     try:
-        config = AutoConfig.from_pretrained(name, trust_remote_code=False)
+        directory = snapshot_download(model["id"], revision=model["revision"], allow_patterns=MODEL_FILES)
     except (OSError, ValueError) as error:
-        if "trust_remote_code" in str(error) or "custom code" in str(error):
-            raise _custom_code_error(name, setting) from None
-        reason = str(error).splitlines()[0]
-        raise BadInput(
-            f"There is no model at {name}, and the hub did not give it: {reason}", setting=setting
-        ) from None
-    if getattr(config, "auto_map", None):
-        raise _custom_code_error(name, setting)
-    return name
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(f"The hub did not give {name}: {reason}", setting=setting) from None
+    return Path(directory)
 
 
 def _check_directory(path: Path, name: str, setting: str) -> None:

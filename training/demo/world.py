@@ -24,6 +24,7 @@ from training.demo.progress_bar import ProgressBar, progress_bar
 from training.demo.projects import SAFETY_SLUG, SLUG
 from training.models import ModelVersion, Round, Run
 from training.rounds.recipes import RECIPES, Judge, SafetyReward
+from training.runs.outputs import output_file
 
 LEFT_FOR_PEOPLE = 20
 """The items of a round that the crowd leaves to whoever signs in."""
@@ -258,7 +259,7 @@ class World:
         if run is None:
             return []
         prompts = self.project.prompts.filter(split="held_out").in_bulk()
-        with (run.folder / "output" / "responses.jsonl").open(encoding="utf-8") as file:
+        with output_file(run, "responses.jsonl").open(encoding="utf-8") as file:
             return [
                 metrics.SampledResponse(line["id"], prompts[line["id"]].messages, line["text"])
                 for line in map(json.loads, file)

@@ -109,6 +109,7 @@ class Migration(migrations.Migration):
                 ('heartbeat_at', models.DateTimeField(null=True)),
                 ('attempt', models.PositiveSmallIntegerField(default=0)),
                 ('cancel_requested', models.BooleanField(default=False)),
+                ('files', models.JSONField(default=dict, help_text='The URIs of its files in the store: data, checkpoint, output.')),
                 ('step', models.PositiveIntegerField(default=0)),
                 ('total', models.PositiveIntegerField(default=0)),
                 ('eta_s', models.FloatField(null=True)),

@@ -24,7 +24,7 @@ class ModelVersion(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="model_versions", db_index=False)
     kind = models.CharField(max_length=6, choices=Kind)
     name = models.CharField(max_length=120)
-    # a folder below the artifacts' folder, an absolute folder, or the id of a model on a hub
+    # `store:…`, `file:/folder` below one of MODEL_DIRS, or `hub:org/name@revision` (registry/model_sources.py)
     location = models.CharField(max_length=500)
     parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="children")
     run = models.OneToOneField("Run", models.PROTECT, null=True, blank=True, related_name="output")
@@ -62,12 +62,6 @@ class ModelVersion(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("model", args=[self.project.slug, self.pk])
-
-    @property
-    def source(self) -> str:
-        """The argument of `from_pretrained`."""
-        folder = Path(settings.ARTIFACTS) / self.location
-        return str(folder) if folder.is_dir() else self.location
 
     def lineage(self) -> list[ModelVersion]:
         """This version, its parent, and so on to the first."""
@@ -155,6 +149,9 @@ class Run(models.Model):
     heartbeat_at = models.DateTimeField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
     cancel_requested = models.BooleanField(default=False)
+    files = models.JSONField(
+        default=dict, help_text="The URIs of its files in the store: data, checkpoint, output."
+    )
     step = models.PositiveIntegerField(default=0)
     total = models.PositiveIntegerField(default=0)
     eta_s = models.FloatField(null=True)
@@ -209,7 +206,7 @@ class Run(models.Model):
 
     @property
     def folder(self) -> Path:
-        """The job directory: `python -m training.core FOLDER` repeats the run by hand."""
+        """The job directory on this machine: `python -m training.core FOLDER` repeats the run by hand."""
         return Path(settings.ARTIFACTS) / "runs" / str(self.pk)
 
 

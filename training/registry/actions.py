@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Iterable, Mapping
 from functools import reduce
 from itertools import chain, count
@@ -19,6 +20,7 @@ from django.utils.translation import gettext as _
 from annotation import audit, events
 from annotation.actions import webhook_delivery
 from annotation.models import Author, Project, User
+from annotation.store import store
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry import model_sources
@@ -40,8 +42,7 @@ def add_model(
     """Add a model to the registry. The first of its kind in a project becomes current, unless a round made it.
 
     Args:
-        location: a folder below the artifacts' folder, another folder, or the id of a model on a hub. A folder that a run
-            wrote must be the output of one of the project's own runs.
+        location: see `model_sources.check_location`; of the store only the output of one of the project's own runs.
         run: the run that made it. If the name was taken meanwhile, the model gets a free one: no training is lost to a name.
 
     Raises:
@@ -90,18 +91,15 @@ def free_name(name: str, taken: Collection[str]) -> str:
 
 
 def _check_owner(project: Project, location: str) -> None:
-    """Check that a location below the runs' folder is the output of a run of the project.
+    """Check that a location in the store is the output of a run of the project.
 
     Raises:
         RunError: it is not. The message is that of a missing folder, so that nobody learns of other projects' runs.
     """
-    runs = (Path(settings.ARTIFACTS) / "runs").resolve()
-    folder = (Path(settings.ARTIFACTS) / location).resolve()
-    if not folder.is_relative_to(runs):
-        return
-    number, _slash, rest = folder.relative_to(runs).as_posix().partition("/")
-    is_output = rest == "output" and number.isdecimal()
-    if not (is_output and Run.objects.filter(project=project, pk=int(number)).exists()):
+    if (
+        location.startswith("store:")
+        and not Run.objects.filter(project=project, files__output=location).exists()
+    ):
         raise model_sources.no_such_location(location)
 
 
@@ -174,17 +172,27 @@ def remove_files(version: ModelVersion, actor: User | None = None) -> int:
         if reason := reason_to_keep(locked):
             text = _("The files of %(model)s are still needed: %(reason)s.")
             raise RunError("model", text % {"model": locked, "reason": reason})
-        if locked.run is None or not locked.location.startswith("runs/"):
+        if locked.run is None or not locked.location.startswith("store:"):
             text = _("%(model)s was not trained here: its files cannot be removed.")
             raise RunError("model", text % {"model": locked})
         locked.removed_at = timezone.now()
         locked.save(update_fields=["removed_at"])
         audit.record("model.removed", project=locked.project, actor=actor, subject=locked.name)
-    freed = 0
-    for weights in (Path(settings.ARTIFACTS) / locked.location).rglob("*.safetensors"):
-        freed += weights.stat().st_size
-        weights.unlink()
-    return freed
+    weights = weight_files(locked)
+    for file in weights:
+        store().delete(file.uri)
+        (locked.run.folder / "output" / file.name).unlink(missing_ok=True)
+    # job folders of runs that used it have hard links to the same files
+    job_folders = Path(settings.ARTIFACTS) / "runs"
+    for folder in job_folders.glob(f"*/{model_sources.staged_folder(locked.location)}"):
+        shutil.rmtree(folder, ignore_errors=True)
+    return sum(file.size for file in weights)
+
+
+def weight_files(version: ModelVersion) -> list[model_sources.ModelFile]:
+    """The files that `remove_files` removes."""
+    files = model_sources.model_files(version.location).values()
+    return [file for file in files if file.name.endswith(".safetensors")]
 
 
 def current_model(project: Project, kind: str) -> ModelVersion | None:

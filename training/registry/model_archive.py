@@ -1,4 +1,4 @@
-"""A model's files and card as a tar archive, which is streamed without a temporary file.
+"""A model's files and card as a tar archive, which is streamed without a temporary file; or one of the files.
 
 It is not compressed: weights hardly become smaller.
 """
@@ -10,13 +10,16 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from django.conf import settings
+from django.http import HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.utils.translation import gettext as _
 
-from annotation.http.streaming import FILE_CHUNK
+from annotation.http.streaming import stream_response
+from annotation.store import StoreError, store
 from training.errors import RunError
 from training.models import ModelVersion
 from training.registry.model_card import render_model_card
+from training.registry.model_sources import ModelFile, model_files
 
 CONTENT_TYPE = "application/x-tar"
 SUFFIXES = {".safetensors", ".json", ".jinja", ".model", ".txt"}
@@ -29,7 +32,7 @@ class Archive:
     """An archive to stream. size: of the whole archive, in bytes."""
 
     folder: str
-    files: list[Path]
+    files: list[ModelFile]
     card: bytes
     size: int
 
@@ -41,21 +44,41 @@ class Archive:
         """The archive in chunks.
 
         Raises:
-            OSError: a file became shorter since the size was computed.
+            OSError: a file became shorter since the size was computed, or the store is not available.
         """
         yield _head(self.folder, "README.md", len(self.card)) + _padded(self.card)
-        for path in self.files:
-            size = path.stat().st_size
-            yield _head(self.folder, path.name, size)
-            remaining = size
-            with path.open("rb") as file:
-                while remaining and (chunk := file.read(min(FILE_CHUNK, remaining))):
-                    remaining -= len(chunk)
-                    yield chunk
+        for file in self.files:
+            yield _head(self.folder, file.name, file.size)
+            remaining = file.size
+            for chunk in file.chunks():
+                remaining -= len(chunk)
+                yield chunk
             if remaining:
-                raise OSError(f"{path} became shorter while it was sent.")
-            yield bytes(-size % tarfile.BLOCKSIZE)
+                raise OSError(f"{file.name} became shorter while it was sent.")
+            yield bytes(-file.size % tarfile.BLOCKSIZE)
         yield END_OF_ARCHIVE
+
+
+def send_model(version: ModelVersion, name: str = "") -> HttpResponseBase:
+    """The archive of a model, or one of its files: by a link to the store, where that has links.
+
+    Raises:
+        RunError: its files are not on this server, or it has no file of that name.
+        StoreError: the store does not have them, or is not available.
+    """
+    if not name:
+        archive = build_archive(version)
+        return stream_response(
+            archive.chunks(), content_type=CONTENT_TYPE, name=archive.name, size=archive.size
+        )
+    file = {file.name: file for file in loadable_files(version)}.get(name)
+    if file is None:
+        text = _("%(model)s has no file %(name)s on this server.")
+        raise RunError("model", text % {"model": version, "name": repr(name[:80])})
+    if file.uri and (link := store().link(file.uri)):
+        return HttpResponseRedirect(link)
+    content = (chunk for chunk in file.chunks())
+    return stream_response(content, content_type="application/octet-stream", name=file.name, size=file.size)
 
 
 def build_archive(version: ModelVersion) -> Archive:
@@ -63,32 +86,39 @@ def build_archive(version: ModelVersion) -> Archive:
 
     Raises:
         RunError: its files are not on this server.
+        StoreError: the store does not have them, or is not available.
     """
-    files = model_files(version)
+    files = loadable_files(version)
     if not files:
         raise RunError("model", _("The files of %(model)s are not on this server.") % {"model": version})
     card = render_model_card(version).encode()
-    sizes = [("README.md", len(card)), *((path.name, path.stat().st_size) for path in files)]
+    sizes = [("README.md", len(card)), *((file.name, file.size) for file in files)]
     size = sum(len(_head(version.name, name, n)) + n + -n % tarfile.BLOCKSIZE for name, n in sizes)
     return Archive(version.name, files, card, size + len(END_OF_ARCHIVE))
 
 
-def model_files(version: ModelVersion) -> list[Path]:
-    """The files that the model is loaded from; empty if it has no weights on this server. Links are not followed."""
-    folder = Path(settings.ARTIFACTS) / version.location
-    if not folder.is_dir():
+def loadable_files(version: ModelVersion) -> list[ModelFile]:
+    """The files that the model is loaded from; empty if it has no weights on this server.
+
+    Raises:
+        StoreError: the store does not have them, or is not available.
+    """
+    if version.removed_at:
         return []
-    files = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix in SUFFIXES and path.is_file() and not path.is_symlink()
-    )
-    return files if any(path.suffix == ".safetensors" for path in files) else []
+    files = [
+        file
+        for name, file in model_files(version.location).items()
+        if Path(name).suffix in SUFFIXES and "/" not in name
+    ]
+    return files if any(file.name.endswith(".safetensors") for file in files) else []
 
 
-def total_size(version: ModelVersion) -> int:
-    """The size of a model's files in bytes; 0 if there is nothing to download."""
-    return sum(path.stat().st_size for path in model_files(version))
+def available_files(version: ModelVersion) -> list[ModelFile]:
+    """The files that can be downloaded now; empty if there are none, or the store is not available."""
+    try:
+        return loadable_files(version)
+    except StoreError:
+        return []
 
 
 def _head(folder: str, name: str, size: int) -> bytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -41,9 +40,6 @@ def _mean_cost(project: Project, kind: str, part: str) -> Any:
     runs = list(of_kind.filter(part=part)[:RECENT_RUNS]) or list(of_kind[:RECENT_RUNS])
     if not runs:
         return None
-    return fmean(run.result["seconds"] for run in runs), round(fmean(folder_size(run.folder) for run in runs))
-
-
-def folder_size(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 if it does not exist."""
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) if folder.is_dir() else 0
+    return fmean(run.result["seconds"] for run in runs), round(
+        fmean(run.result.get("bytes", 0) for run in runs)
+    )

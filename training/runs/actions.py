@@ -6,7 +6,6 @@ import logging
 import uuid
 from collections.abc import Collection, Mapping
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -27,6 +26,7 @@ from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
 from training.runs.ai_inputs import check_revisions, opinion_inputs, required_constitution
+from training.runs.text_files import put_text_file, reads_text_file, text_file
 
 log = logging.getLogger(__name__)
 
@@ -136,11 +136,13 @@ def start_run(
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
     _check_inputs(project, resolved, inputs)
+    files = {"data": put_text_file(project, inputs["data"])} if reads_text_file(kind, inputs) else {}
     run = Run.objects.create(
         project=project,
         kind=kind,
         config=resolved.to_dict(),
         inputs=inputs,
+        files=files,
         model=model,
         snapshot=snapshot,
         reward_model=reward_model,
@@ -237,8 +239,7 @@ def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[
 def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:
     if inputs.get("revisions"):
         check_revisions(project, inputs["revisions"])
-    has_rows = inputs.get("demonstrations") or inputs.get("revisions")
-    if config.kind in (Run.Kind.PRETRAIN, Run.Kind.SFT) and not has_rows:
+    if reads_text_file(config.kind, inputs):
         text_file(inputs.get("data", ""))
     if "ask" in inputs and not str(inputs["ask"]).strip():
         raise RunError("ask", _("Write a prompt for the models."))
@@ -253,24 +254,6 @@ def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -
     if name and name in names_in_use([project]):
         text = _("There is a model called %(name)s already, or an open run is making one.")
         raise RunError("name", text % {"name": repr(name)})
-
-
-def text_file(name: str) -> Path:
-    """The path of a training file below the artifacts' `texts` folder: a run must not read the server's other files.
-
-    Raises:
-        RunError: there is no such file.
-    """
-    folder = (Path(settings.ARTIFACTS) / "texts").resolve()
-    path = (folder / name).resolve()
-    try:
-        exists = path.is_relative_to(folder) and path.is_file()
-    except OSError:  # the name is too long, or the folder is not readable
-        exists = False
-    if not exists:
-        text = _("There is no file %(name)s in %(folder)s: put the training texts there.")
-        raise RunError("data", text % {"name": repr(name), "folder": folder})
-    return path
 
 
 def cancel_run(run: Run) -> Run:
@@ -377,6 +360,7 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
         state=state,
         finished_at=timezone.now(),
         result=dict(result or {}),
+        files=run.files,
         error=error,
         eta_s=None,
         claim=None,
@@ -386,6 +370,12 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
         _announce_state(run)
         _wake_round(run)
     return bool(finished)
+
+
+def record_file(run: Run, name: str, uri: str) -> bool:
+    """Save where the store has one of a run's files. False, and nothing changes, if another worker has claimed it."""
+    run.files = run.files | {name: uri}
+    return bool(_claimed(run).update(files=run.files, heartbeat_at=timezone.now()))
 
 
 def requeue_run(run: Run) -> None:

@@ -7,10 +7,8 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import chain, combinations, islice
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.db.models import Exists, OuterRef
 
 from annotation.actions.opinions import read_opinion_groups
@@ -18,7 +16,7 @@ from annotation.logic.judge_trust import recalibrated
 from annotation.logic.splits import digest
 from annotation.models import Candidate, Item, Judgment, Prompt
 from training.models import Run
-from training.runs.outputs import read_responses, stored_response_ids
+from training.runs.outputs import output_file, read_responses, stored_response_ids
 from training.runs.queries import select_prompts
 
 JsonObject = dict[str, Any]
@@ -103,8 +101,7 @@ def revision_prompts(run: Run) -> Iterator[JsonObject]:
 
 def revised_conversations(run_id: int) -> Iterator[JsonObject]:
     """Prompts with the revision in place of the first answer: what fine-tuning learns from."""
-    path = Path(settings.ARTIFACTS) / "runs" / str(run_id) / "output" / "revisions.jsonl"
-    with path.open(encoding="utf-8") as lines:
+    with output_file(Run.objects.get(pk=run_id), "revisions.jsonl").open(encoding="utf-8") as lines:
         for row in map(json.loads, lines):
             yield {"messages": [*row["prompt"], {"role": "assistant", "content": row["answer"]}]}
 

@@ -408,7 +408,7 @@ class AddModelForm(forms.Form):
         max_length=500,
         label=gettext_lazy("Location"),
         help_text=gettext_lazy(
-            "A folder on the server (safetensors), or the id of a model on the Hugging Face hub."
+            "file:/folder, on the server (safetensors), or hub:org/name@revision, on the Hugging Face hub."
         ),
     )
     kind = forms.ChoiceField(

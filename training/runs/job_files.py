@@ -11,31 +11,45 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from annotation.actions import snapshots
 from annotation.exports.judgment_row import JudgmentRow
 from annotation.models import Prompt, Response
+from annotation.store import MissingObject, store
 from training.configs import split_names
+from training.errors import RunError
 from training.models import Run
-from training.runs.actions import NEEDS_REWARD_MODEL, text_file
+from training.registry.model_sources import put_model
+from training.runs.actions import NEEDS_REWARD_MODEL, record_file
 from training.runs.ai_rows import judge_rows, opinion_rows, revised_conversations, revision_prompts
-from training.runs.outputs import read_responses
+from training.runs.checkpoints import restore_checkpoint
+from training.runs.outputs import output_file, read_responses
 from training.runs.queries import demonstrations, previous_rejection_run, select_prompts
 
 JsonObject = dict[str, Any]
 
 
 def write_job(run: Run) -> Path:
-    """Write the run's job directory and return it. A data file that exists stays: a resumed run must see the same data."""
+    """Write the run's job directory, with its models of the store, and return it. A resumed run gets the data that the store
+    has: it must see the same.
+
+    Raises:
+        RunError: a model may not be loaded.
+        StoreError: the store is not available, or lacks a file.
+    """
     run.folder.mkdir(parents=True, exist_ok=True)
+    restore_checkpoint(run)
     data = run.folder / "data.jsonl"
-    if not data.exists():
+    if "data" in run.files:
+        store().get(run.files["data"], data)
+    else:
         _write_lines(data, _data_rows(run))
+        record_file(run, "data", store().put(data, f"runs/{run.pk}", transfer="link"))
     job: JsonObject = {"kind": run.kind, "config": run.config}
-    if run.model is not None:
-        job["model"] = run.model.source
-    for name in ("reward_model", "safety_reward_model", "second_reward_model", "judge", "reference"):
-        if (other := getattr(run, name)) is not None:
-            job[name] = other.source
+    for name in ("model", "reward_model", "safety_reward_model", "second_reward_model", "judge", "reference"):
+        if (version := getattr(run, name)) is not None:
+            job[name] = put_model(version.location, run.folder)
     if run.constitution is not None:
         job["principles"] = run.constitution.principles
     partial = run.folder / "job.json.partial"
@@ -61,7 +75,7 @@ def _data_rows(run: Run) -> Iterator[JsonObject]:
         return _generation_prompts(run)
     if run.kind in NEEDS_REWARD_MODEL:
         return chain(_rollout_prompts(run), _previous_best_responses(run))
-    return _text_rows(run)
+    raise RunError("data", _("%(run)s has no text file.") % {"run": run})
 
 
 def _preference_rows(run: Run) -> Iterator[JsonObject]:
@@ -202,7 +216,11 @@ def _previous_best_responses(run: Run) -> Iterator[JsonObject]:
     if run.kind != Run.Kind.REJECTION or run.model is None:
         return
     previous = previous_rejection_run(run)
-    if previous is None or not (best := previous.folder / "output" / "best.jsonl").exists():
+    try:
+        best = output_file(previous, "best.jsonl") if previous else None
+    except MissingObject:
+        best = None
+    if best is None:
         return
     held_out = set(
         Prompt.objects.filter(project=run.project, split=Prompt.Split.HELD_OUT).values_list("pk", flat=True)
@@ -210,12 +228,6 @@ def _previous_best_responses(run: Run) -> Iterator[JsonObject]:
     with best.open(encoding="utf-8") as file:
         rows = (json.loads(line) for line in file)
         yield from (row for row in rows if row["id"] not in held_out)
-
-
-def _text_rows(run: Run) -> Iterator[JsonObject]:
-    with text_file(run.inputs["data"]).open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def _write_lines(path: Path, rows: Iterable[JsonObject]) -> None:

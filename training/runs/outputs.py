@@ -10,7 +10,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
@@ -18,6 +17,7 @@ from annotation.actions import queue
 from annotation.actions.import_rows import SampledResponse, add_responses
 from annotation.actions.opinions import JudgedGroup, store_opinions
 from annotation.models import Author, Response
+from annotation.store import MissingObject, folder_file, put_folder
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
 from training.runs.actions import MAKES_POLICY, record_warning
@@ -26,12 +26,39 @@ from training.runs.queries import select_prompts
 JsonObject = dict[str, Any]
 
 
+def store_output(run: Run) -> None:
+    """Put the output of a run into the store. Its row says so when the run is finished.
+
+    Raises:
+        StoreError: the store is not available or is full.
+    """
+    run.files = run.files | {"output": put_folder(run.folder / "output", f"runs/{run.pk}")}
+
+
+def written_bytes(run: Run) -> int:
+    """The size of what a run has written into its job folder, with its data and without its models."""
+    files = (path for path in run.folder.rglob("*") if path.is_file())
+    return sum(path.stat().st_size for path in files if run.folder / "models" not in path.parents)
+
+
+def output_file(run: Run, name: str) -> Path:
+    """A file of a finished run's output.
+
+    Raises:
+        MissingObject: there is none of that name.
+        StoreError: the store is not available.
+    """
+    if "output" not in run.files:
+        raise MissingObject(_("%(run)s has no output.") % {"run": run})
+    return folder_file(run.files["output"], name)
+
+
 def read_responses(run_ids: Sequence[int]) -> dict[int, list[list[str]]]:
     """The sampled texts by prompt id, one list per run in the order of `run_ids`; empty texts are left out."""
     responses: dict[int, list[list[str]]] = {}
+    runs = Run.objects.only("files").in_bulk(run_ids)
     for place, run_id in enumerate(run_ids):
-        path = Path(settings.ARTIFACTS) / "runs" / str(run_id) / "output" / "responses.jsonl"
-        with path.open(encoding="utf-8") as lines:
+        with output_file(runs[run_id], "responses.jsonl").open(encoding="utf-8") as lines:
             for line in map(json.loads, lines):
                 text = line["text"].replace("\0", "")
                 if text.strip():
@@ -48,12 +75,12 @@ def stored_response_ids(runs: Iterable[Run], prompts: Iterable[int]) -> dict[tup
 
 def read_scores(run: Run) -> dict[int, list[float]]:
     """The rewards of an evaluation, by prompt id if it scored responses, by judgment id if it scored judgments."""
-    with (run.folder / "output" / "scores.jsonl").open(encoding="utf-8") as lines:
+    with output_file(run, "scores.jsonl").open(encoding="utf-8") as lines:
         return {row["id"]: row["rewards"] for row in map(json.loads, lines)}
 
 
 def save_output(run: Run) -> JsonObject:
-    """Add the run's output to the site: a model version, responses and items, or opinions.
+    """Add the run's output, which is stored, to the site: a model version, responses and items, or opinions.
 
     Returns what goes into `run.result`: the core's report, if there is one, and the model's name, the numbers of responses
     and items, or the number of the set of opinions.
@@ -73,7 +100,7 @@ def save_output(run: Run) -> JsonObject:
             project=run.project,
             kind=ModelVersion.Kind.REWARD if run.kind == Run.Kind.REWARD else ModelVersion.Kind.POLICY,
             name=name,
-            location=str(output.relative_to(settings.ARTIFACTS)),
+            location=run.files["output"],
             parent=run.model,
             run=run,
             metrics=result.get("report") or {},

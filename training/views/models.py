@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.http.streaming import stream_response
+from annotation.store import MissingObject
 from training.errors import RunError
 from training.metric_labels import accuracy_rows, criteria_tables, report_values
 from training.models import ModelVersion, Run
@@ -60,6 +60,7 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         raise Http404("No such model.")
     version, judgments = versions[pk]
     related = queries.related_models(me.project)
+    files = model_archive.available_files(version)
     is_policy = version.kind == ModelVersion.Kind.POLICY
     context = {
         "me": me,
@@ -67,7 +68,8 @@ def model(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
         "version": version,
         "graph": lineage_graph(related[pk], related),
         "judgments": judgments,
-        "bytes": model_archive.total_size(version),
+        "files": files,
+        "bytes": sum(file.size for file in files),
         "metrics": report_values(version.metrics),
         "by_degree": accuracy_rows(version.metrics, "accuracy_by_degree"),
         "criteria": criteria_tables(version.metrics),
@@ -131,9 +133,6 @@ def model_download(request: HttpRequest, slug: str, pk: int) -> HttpResponseBase
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     version = get_object_or_404(queries.models_of(me.project).prefetch_related("rounds_after__loop"), pk=pk)
     try:
-        archive = model_archive.build_archive(version)
-    except RunError as error:
+        return model_archive.send_model(version, request.GET.get("file", ""))
+    except (RunError, MissingObject) as error:
         raise Http404(str(error)) from error
-    return stream_response(
-        archive.chunks(), content_type=model_archive.CONTENT_TYPE, name=archive.name, size=archive.size
-    )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from django.test import TestCase, override_settings
 
+from annotation.actions.snapshots import snapshot_path
 from annotation.models import Snapshot
 from tests import builders
 from tests.annotation.api.base import ApiTestCase, EndpointTests
@@ -36,7 +37,7 @@ class SnapshotTests(EndpointTests, ApiTestCase, TestCase):
             1,
             6,
         )
-        file = self.artifacts / Snapshot.objects.get().path
+        file = snapshot_path(Snapshot.objects.get())
         assert said["sha256"] == hashlib.sha256(file.read_bytes()).hexdigest()
         assert Snapshot.objects.get().created_by == self.alice
         self.post(PATH, self.alice)
@@ -59,9 +60,20 @@ class SnapshotTests(EndpointTests, ApiTestCase, TestCase):
     def test_a_disk_that_takes_nothing_is_said(self) -> None:
         builders.items(self.project, 1)
         builders.judgment(self.project, self.bob)
-        (self.artifacts / "snapshots").write_text("in the way")
+        (self.artifacts / "store").write_text("in the way")
         self.refused(self.post(PATH, self.alice, {}), 400, "detail", "could not be written")
         assert not Snapshot.objects.exists()
+
+    def test_a_file_that_the_store_cannot_give_is_an_error_of_the_server(self) -> None:
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+        self.post(PATH, self.alice, {})
+        path = snapshot_path(Snapshot.objects.get())
+        path.chmod(0o644)
+        path.write_text("changed")
+        self.refused(
+            self.get(f"{PATH}1/file/", self.alice), 503, "detail", "(ARTIFACT_STORE) has another content"
+        )
 
     def test_a_bad_note_is_refused(self) -> None:
         for note in ("x" * 201, "a\0b", ["x"], "\ud800"):

@@ -220,7 +220,9 @@ class NothingElseChangesTests(OpinionExportCase):
         return figures
 
     def test_opinions_change_no_figure_and_no_export(self) -> None:
-        policy = add_model(project=self.project, kind="policy", name="policy-0", location="somewhere/policy")
+        policy = add_model(
+            project=self.project, kind="policy", name="policy-0", location="hub:somewhere/policy@main"
+        )
         by_two = [{"text": "Yes.", "author": "old"}, {"text": "No.", "author": "new"}]
         builders.imported(self.project, {"prompt": "Is it?", "responses": [*by_two, "Maybe."]})
         builders.judgment(self.project, self.bob)

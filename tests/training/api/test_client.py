@@ -69,7 +69,7 @@ class RoundsCommandTests(TransactionTestCase):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(self.settings(ARTIFACTS=self.folder))
         self.alice: User = builders.user("alice", is_staff=True)
-        self.project = project_with_policy(self.alice, Path("some/policy"))
+        self.project = project_with_policy(self.alice, "hub:some/policy@main")
         self.loop: Loop = make_loop(self.project, self.alice)
         self.url = f"http://127.0.0.1:{free_port()}"
         self.token = ApiToken.issue(user=self.alice, name="t", scope="lead")[1]

@@ -7,14 +7,16 @@ from typing import Any
 
 from django.test import TestCase
 
+from annotation.store import folder_files
 from tests import builders
 from tests.annotation.api.base import EndpointTests
 from tests.training.api.test_runs import TrainingTestCase
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
+from training.runs.outputs import store_output
 
 PATH = "projects/helpfulness/models/"
-HUB = {"kind": "policy", "name": "smollm", "location": "HuggingFaceTB/SmolLM2-135M-Instruct"}
+HUB = {"kind": "policy", "name": "smollm", "location": "hub:HuggingFaceTB/SmolLM2-135M-Instruct@main"}
 
 
 class AccessTests(EndpointTests, TrainingTestCase, TestCase):
@@ -29,6 +31,7 @@ class AccessTests(EndpointTests, TrainingTestCase, TestCase):
         )
         self.artifacts.joinpath("base").mkdir()
         self.artifacts.joinpath("base", "model.safetensors").write_bytes(b"weights")
+        ModelVersion.objects.update(location=f"file:{self.artifacts / 'base'}")
 
     def test_an_unknown_model_is_not_found(self) -> None:
         unknown = self.get(f"models/{2**62}/lineage/", self.charlie)
@@ -43,7 +46,7 @@ class ModelTests(TrainingTestCase):
         for file in files:
             (folder / file).write_text("x")
         (folder / "config.json").write_text(json.dumps(config or {"model_type": "llama"}))
-        return str(folder)
+        return f"file:{folder}"
 
     def test_it_adds_one_from_a_hub_and_one_from_a_folder(self) -> None:
         answer = self.post(PATH, self.alice, HUB)
@@ -70,14 +73,17 @@ class ModelTests(TrainingTestCase):
         for location, sentence in (
             (remote, "has custom code"),
             (pickled, "no safetensors"),
-            (str(bare), "no config.json"),
-            ("/nowhere/at/all", "There is no folder"),
-            ("../../etc", "There is no folder"),
-            ("https://a.example/model", "There is no folder"),
-            ("a/b/c", "There is no folder"),
+            (f"file:{bare}", "no config.json"),
+            ("file:/nowhere/at/all", "There is no folder"),
+            ("file:../../etc", "There is no folder"),
+            ("file:" + "x" * 256, "There is no folder"),  # longer than a file system's names
+            ("file:/x/" + "é" * 200, "There is no folder"),
             (f"{remote}/config.json", "is a file"),
-            ("x" * 256, "There is no folder"),  # longer than a file system's names
-            ("x/" + "é" * 200, "There is no folder"),
+            (str(bare), "hub:org/name@revision"),
+            ("org/name", "hub:org/name@revision"),
+            ("hub:org/name", "hub:org/name@revision"),
+            ("hub:a/b/c@main", "hub:org/name@revision"),
+            ("https://a.example/model", "hub:org/name@revision"),
             ("", "blank"),
             ("x" * 501, "500"),
             ("a\0b", "Null characters"),
@@ -89,26 +95,28 @@ class ModelTests(TrainingTestCase):
     def test_the_output_of_another_project_s_run_is_not_found(self) -> None:
         theirs, ours = self.run_of(state="done"), self.run_of(state="done")
         Run.objects.filter(pk=theirs.pk).update(project=builders.project(self.charlie, "Theirs"))
-        (self.artifacts / "runs").mkdir()
         for run in (theirs, ours):
-            (self.artifacts / "runs" / str(run.pk)).mkdir()
+            run.folder.mkdir(parents=True)
             self.folder(f"runs/{run.pk}/output", "model.safetensors")
-        (self.artifacts / "link").symlink_to(theirs.folder / "output")
+            store_output(run)
+            Run.objects.filter(pk=run.pk).update(files=run.files)
         for location in (
-            f"runs/{theirs.pk}/output",
-            str(theirs.folder / "output"),
-            f"runs/{theirs.pk}",
-            f"runs/{'9' * 300}/output",
-            f"runs/{ours.pk}",
-            "link",
-            "runs",
+            theirs.files["output"],
+            folder_files(ours.files["output"])["config.json"].uri,
+            f"store:runs/{ours.pk}/{64 * '0'}",
+            "store:",
         ):
             answer = self.post(PATH, self.alice, HUB | {"location": location})
             self.refused(answer, 400, "location", "There is no folder")
         assert ModelVersion.objects.count() == 1
-        made = self.post(PATH, self.alice, HUB | {"location": f"runs/{ours.pk}/output"})
+        made = self.post(PATH, self.alice, HUB | {"location": ours.files["output"]})
         assert made.status_code == 201
-        assert self.get(f"models/{made.json()['id']}/file/", self.alice).status_code == 200
+        path = f"models/{made.json()['id']}/file/"
+        assert self.get(path, self.alice).status_code == 200
+        assert b"".join(self.get(f"{path}?file=model.safetensors", self.dana)) == b"x"  # type: ignore[arg-type]
+        self.refused(
+            self.get(f"{path}?file=data.jsonl", self.dana), 404, "detail", "has no file 'data.jsonl'"
+        )
 
     def test_names_and_kinds_are_checked(self) -> None:
         for changes, field, sentence in (
@@ -135,7 +143,7 @@ class ModelTests(TrainingTestCase):
     def test_a_model_is_downloaded_as_one_archive(self) -> None:
         path = f"models/{self.policy.pk}/file/"
         self.refused(self.get(path, self.dana), 404, "detail", "The files of base are not on this server")
-        self.folder("base", "model.safetensors")
+        ModelVersion.objects.update(location=self.folder("base", "model.safetensors"))
         answer = self.get(path, self.dana)
         assert (answer.status_code, answer["Content-Type"]) == (200, "application/x-tar")
         with tarfile.open(fileobj=io.BytesIO(b"".join(answer))) as archive:

@@ -25,7 +25,7 @@ class LoopApiTestCase(ApiTestCase):
         settings = override_settings(ARTIFACTS=Path(folder.name))
         settings.enable()
         self.addCleanup(settings.disable)
-        add_model(project=self.project, kind="policy", name="first", location="some/policy")
+        add_model(project=self.project, kind="policy", name="first", location="hub:some/policy@main")
         builders.items(self.project, 30)
         judge_items(self.project, self.alice)
         self.loop = save_loop(

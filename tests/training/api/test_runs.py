@@ -34,7 +34,7 @@ class TrainingTestCase(ApiTestCase):
         self.policy = self.model("base", "policy")
 
     def model(self, name: str, kind: str, **fields: Any) -> ModelVersion:
-        return add_model(project=self.project, kind=kind, name=name, location="base", **fields)
+        return add_model(project=self.project, kind=kind, name=name, location="hub:some/base@main", **fields)
 
     def run_of(self, **fields: Any) -> Run:
         return Run.objects.create(
@@ -123,7 +123,7 @@ class StartTests(TrainingTestCase):
 
     def test_errors_are_reported_by_field(self) -> None:
         other = builders.project(self.alice, "Other")
-        foreign = add_model(project=other, kind="policy", name="theirs", location="base")
+        foreign = add_model(project=other, kind="policy", name="theirs", location="hub:some/base@main")
         reward = self.model("taste", "reward")
         good: dict[str, Any] = {"kind": "reward", "snapshot": 1}
         for changes, field, sentence in (

@@ -48,6 +48,16 @@ def test_a_missing_model_is_refused(tmp_path: Path):
     assert "no config.json" in str(refusal(resolve_source, ".", tmp_path))
 
 
+def test_a_missing_directory_is_not_looked_for_on_a_hub(tmp_path: Path):
+    for name in ("org/name", "runs/3/output", "name"):
+        assert str(refusal(resolve_source, name, tmp_path)) == f"There is no model at {name}."
+    for name in ("hub:org/name", "hub:../name@main", "hub:org/name@"):
+        assert "is not of the form hub:org/name@revision" in str(refusal(resolve_source, name, tmp_path))
+    assert "The hub did not give hub:org/name@main" in str(
+        refusal(resolve_source, "hub:org/name@main", tmp_path)
+    )
+
+
 def test_pickled_weights_are_refused(saved: Path, tmp_path: Path):
     (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
     error = refusal(resolve_source, "model", tmp_path)

@@ -5,8 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from training.models import ModelVersion
-from training.registry.actions import reason_to_keep, remove_files
-from training.rounds.time_estimates import folder_size
+from training.registry.actions import reason_to_keep, remove_files, weight_files
 
 
 class Command(BaseCommand):
@@ -23,5 +22,6 @@ class Command(BaseCommand):
             elif options["remove"]:
                 self.stdout.write(f"{version.project} / {version}: {remove_files(version):,} bytes freed")
             else:
-                assert version.run is not None
-                self.stdout.write(f"{version.project} / {version}: {folder_size(version.run.folder):,} bytes")
+                self.stdout.write(
+                    f"{version.project} / {version}: {sum(file.size for file in weight_files(version)):,} bytes"
+                )
