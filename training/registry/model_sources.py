@@ -1,9 +1,10 @@
 """Where models may come from: checks of a model's location before it enters the registry (the core checks again before it
-loads the model), and of the server that generates in a model's place."""
+loads the model), and of the servers and reward functions that take a model's place."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from django.conf import settings
 from django.utils.translation import gettext as _
 
 from training.configs import HUB_ID, KINDS, PretrainConfig
+from training.configs.size_defaults import default_learning_rate
 from training.errors import RunError
+from training.registry.model_size import parameter_count
 
 MAX_DEFAULT_LENGTH = 4096
 """Longer sequences only if a run asks for them: a model may read more than its machine has memory for."""
@@ -66,6 +69,35 @@ def check_server(url: str) -> None:
         raise RunError("server", text % {"servers": ", ".join(sorted(allowed))})
 
 
+def check_reward_function(name: str) -> None:
+    """Check that runs may call this Python function.
+
+    Raises:
+        RunError: it is none of `REWARD_FUNCTIONS`.
+    """
+    if name not in settings.REWARD_FUNCTIONS:
+        text = (
+            _("It is none of the functions in the administrator's REWARD_FUNCTIONS: %(functions)s.")
+            if settings.REWARD_FUNCTIONS
+            else _(
+                "It is none of the functions in the administrator's REWARD_FUNCTIONS, of which there are none."
+            )
+        )
+        raise RunError("reward_function", text % {"functions": ", ".join(settings.REWARD_FUNCTIONS)})
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Check that the settings of a run name no server and no function that the administrator does not allow.
+
+    Raises:
+        RunError: they do.
+    """
+    if config.get("server"):
+        check_server(config["server"])
+    if config.get("reward_function"):
+        check_reward_function(config["reward_function"])
+
+
 def _model_dirs() -> list[str]:
     return [str(settings.ARTIFACTS), *settings.MODEL_DIRS]
 
@@ -78,6 +110,12 @@ def context_length(location: str) -> int | None:
         return None
     length = config.get("max_position_embeddings") if isinstance(config, dict) else None
     return length if isinstance(length, int) else None
+
+
+def default_settings(kind: str, location: str, config: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings whose defaults follow from the model that a run starts from, where they differ from the kind's own. config:
+    the settings of the run."""
+    return default_lengths(kind, location) | default_learning_rate(kind, parameter_count(location), config)
 
 
 def default_lengths(kind: str, location: str) -> dict[str, int]:
