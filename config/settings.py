@@ -98,9 +98,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
 WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
 # whether pictures in texts may be fetched from there
 IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
-# what leads may name in runs: folders with models, and servers that generate
+# what leads may name in runs: folders with models, servers that generate, and Python functions that score responses
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
+REWARD_FUNCTIONS: list[str] = env.list("REWARD_FUNCTIONS", default=[])
 # per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)
 MAX_IMPORT_BYTES = env.int("MAX_IMPORT_BYTES", default=200 * 2**20)

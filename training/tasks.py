@@ -238,7 +238,12 @@ def _run_core(run: Run, lock: int) -> CoreReport:
         child = subprocess.Popen(
             _core_command(run),
             cwd=settings.BASE_DIR,
-            env=os.environ | {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_DISABLE_TELEMETRY": "1"},
+            env=os.environ
+            | {
+                "TOKENIZERS_PARALLELISM": "false",
+                "HF_HUB_DISABLE_TELEMETRY": "1",
+                "REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,

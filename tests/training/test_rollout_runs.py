@@ -62,7 +62,12 @@ class PageTests(RolloutTestCase):
         chosen = self.taste("other-taste")
         for kind in KINDS:
             self.assertContains(self.client.get(self.url(kind)), "Max new tokens")
-            data = {"reward_model": chosen.pk, "prompts": "7", "held_out": "2", "name": f"by-{kind}"}
+            data = {
+                "reward_source": f"reward_model={chosen.pk}",
+                "prompts": "7",
+                "held_out": "2",
+                "name": f"by-{kind}",
+            }
             response = self.client.post(self.url(kind), data | {"setting_samples": "3"})
             run = Run.objects.get(kind=kind)
             self.assertRedirects(response, reverse("run", args=[self.project.slug, run.pk]))
@@ -70,13 +75,16 @@ class PageTests(RolloutTestCase):
             assert run.inputs == {"name": f"by-{kind}", "prompts": 7, "held_out": 2}
             assert run.config["samples"] == 3
             like = self.client.get(f"{self.url(kind)}?like={run.pk}").context["form"]
-            assert (like["reward_model"].value(), like["prompts"].value()) == (chosen.pk, 7)
+            assert (like["reward_source"].value(), like["prompts"].value()) == (
+                f"reward_model={chosen.pk}",
+                7,
+            )
             page = self.client.get(reverse("run", args=[self.project.slug, run.pk]))
             self.assertContains(page, "scored by")
 
     def test_without_a_reward_model_the_form_has_an_error(self) -> None:
         response = self.client.post(self.url("grpo"), {"prompts": 5})
-        assert list(response.context["form"].errors) == ["reward_model"]
+        assert list(response.context["form"].errors) == ["reward_source"]
         self.assertContains(
             response, "This project has no reward model yet: train one first.", status_code=422
         )
@@ -85,8 +93,8 @@ class PageTests(RolloutTestCase):
     def test_another_project_s_reward_model_cannot_be_chosen(self) -> None:
         theirs = self.taste("theirs", builders.project(self.charlie, "Other"))
         for model in (theirs, self.policy):
-            response = self.client.post(self.url("ppo"), {"reward_model": model.pk})
-            assert "reward_model" in response.context["form"].errors
+            response = self.client.post(self.url("ppo"), {"reward_source": f"reward_model={model.pk}"})
+            assert "reward_source" in response.context["form"].errors
         assert not Run.objects.exists()
 
     def test_settings_that_contradict_each_other_are_named(self) -> None:

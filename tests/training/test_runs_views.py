@@ -99,7 +99,7 @@ class StartTests(RunTestCase):
             self.policy,
             self.alice,
         )
-        assert run.config["learning_rate"] == 1e-4
+        assert run.config["learning_rate"] == 1e-5, "the size of this model is not known"
 
     def test_the_page_has_every_setting_with_its_label_help_and_bounds(self) -> None:
         page = self.client.get(self.url("run-new", "dpo"))

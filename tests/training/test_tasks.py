@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from annotation.models import Item, Project, User
 from annotation.store import folder_files
 from tests import builders
 from tests.processes import process, until
+from tests.training.conftest import ROOT
 from training.models import Run
 from training.registry.actions import add_model
 from training.registry.model_sources import staged_folder
@@ -26,6 +28,7 @@ from training.runs.actions import (
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(30), pytest.mark.django_db(transaction=True)]
 
+FUNCTION = "tests.training.reward_functions:count_letters"
 SMALL = {"max_length": 256, "threads": 1}
 
 
@@ -39,7 +42,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="module", autouse=True)
 def trainer(django_db_setup: None, artifacts: None, warm_core: dict[str, str]) -> Iterator[None]:
     """A worker for all tests of this module: it does not mind that the rows of one are gone in the next."""
-    with process("trainer", **warm_core):
+    with process("trainer", REWARD_FUNCTIONS=FUNCTION, **warm_core):
         yield
 
 
@@ -129,6 +132,30 @@ def test_a_policy_learns_from_how_a_reward_model_scores_its_answers(project: Pro
     assert json.loads((run.folder / "job.json").read_text())["reward_model"] == str(
         staged_folder(reward.location)
     )
+
+
+def test_a_policy_learns_from_a_function_that_reads_the_metadata(
+    project: Project, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builders.items(project, 12, k=3)
+    project.prompts.update(metadata={"letter": "e"})
+    monkeypatch.setattr(settings, "REWARD_FUNCTIONS", [FUNCTION])
+    config = SMALL | {"samples": 4, "max_new_tokens": 8, "batch_size": 4, "max_steps": 2, "log_every": 1}
+    run = start_run(
+        project=project, kind="grpo", creator=alice, config=config | {"reward_function": FUNCTION}
+    )
+    until(lambda: over(run), "the policy has learned")
+    assert (run.state, run.error) == (Run.State.DONE, "")
+    source = (ROOT / "tests" / "training" / "reward_functions.py").read_bytes()
+    assert run.reward_function == (FUNCTION, hashlib.sha256(source).hexdigest())
+    project.prompts.update(metadata={})
+    run = start_run(
+        project=project, kind="grpo", creator=alice, config=config | {"reward_function": FUNCTION}
+    )
+    until(lambda: over(run), "the function has failed")
+    assert run.state == Run.State.FAILED
+    assert f"The reward function {FUNCTION} failed: KeyError: 'letter'" in run.error
+    assert "count_letters" in (run.folder / "log.txt").read_text()
 
 
 def test_a_cancelled_run_stops_with_a_checkpoint_and_can_be_resumed(project: Project, alice: User) -> None:

@@ -22,9 +22,10 @@ from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
-from training.runs.actions import LEARNS_JUDGMENTS, NEEDS_REWARD_MODEL, cancel_run, resume_run, start_run
+from training.runs.actions import LEARNS_JUDGMENTS, cancel_run, resume_run, start_run
 from training.runs.ai_inputs import AI_CHOICES
 from training.runs.queries import runs_of
+from training.runs.reward_sources import LEARNS_REWARDS
 
 METRICS_PAGE = 5000
 
@@ -163,7 +164,7 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
     Run.Kind.SFT: FineTuningInputs,
     Run.Kind.REWARD: JudgmentInputs,
     **dict.fromkeys(LEARNS_JUDGMENTS, JudgmentInputs),
-    **dict.fromkeys(NEEDS_REWARD_MODEL, RolloutInputs),
+    **dict.fromkeys(LEARNS_REWARDS, RolloutInputs),
     Run.Kind.GENERATE: GenerationInputs,
     Run.Kind.EVALUATE: EvaluationInputs,
     Run.Kind.JUDGE: JudgeInputs,
@@ -173,7 +174,12 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
 
 class RunIn(serializers.Serializer[Any]):
     kind = serializers.CharField(max_length=20, help_text=f"One of {', '.join(KINDS)}.")
-    config = serializers.DictField(required=False, help_text="The settings that differ from their defaults.")
+    config = serializers.DictField(
+        required=False,
+        help_text="The settings that differ from their defaults. Left out, `learning_rate` follows from the number of parameters"
+        " of the model, as papers found it for models of that size: docs/training.md has the table. `reward_function` names a"
+        " function of the administrator's REWARD_FUNCTIONS that scores responses in place of a reward model.",
+    )
     model = serializers.IntegerField(
         required=False,
         allow_null=True,
@@ -187,7 +193,8 @@ class RunIn(serializers.Serializer[Any]):
     reward_model = serializers.IntegerField(
         required=False,
         allow_null=True,
-        help_text="Its id, for the kinds that learn from rewards, and dpo with `patience`. Left out, the current one is taken.",
+        help_text="Its id, for the kinds that learn from rewards, and dpo with `patience`. Left out, the current one is taken,"
+        " unless there is a `judge` or a `reward_function` in `config`.",
     )
     judge = serializers.IntegerField(
         required=False,

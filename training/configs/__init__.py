@@ -4,8 +4,9 @@ Standard library only: the web tier builds its forms and validates API input fro
 training core reads the same classes. Each field has a label, a sentence of help, and its bounds or choices in its metadata.
 Values are int, float, bool or str.
 
-The defaults suit models of up to about a hundred million parameters and a few hundred judgments per round. Where a paper's
-value is for models of 7B and more, the field's help states it.
+The defaults suit models of up to about a hundred million parameters and a few hundred judgments per round. For larger models the
+site takes the learning rates of papers (`size_defaults`). Where a paper's value is for models of 7B and more, the field's help
+states it.
 """
 
 from __future__ import annotations

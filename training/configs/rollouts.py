@@ -3,6 +3,7 @@ GRPO, REINFORCE, online DPO."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,6 +16,9 @@ from training.configs.base import (
 )
 from training.configs.fields import ConfigError, setting
 from training.configs.fields import gettext_noop as _
+
+FUNCTION_NAME = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
+"""`module:function`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,14 @@ class RolloutConfig(TrainingConfig):
         ),
         choices=("score", "binary", "probability"),
     )
+    reward_function: str = setting(
+        "",
+        _("Reward function"),
+        _(
+            "A Python function that scores the responses in place of a reward model, as module:function; one of those in the"
+            " administrator's REWARD_FUNCTIONS. Empty: none."
+        ),
+    )
     judge_mode: str = setting(
         "comment",
         _("Judge's score"),
@@ -112,6 +124,12 @@ class RolloutConfig(TrainingConfig):
                 "max_new_tokens",
                 _("must be below the maximum sequence length, %(limit)s, to leave room for the prompt."),
                 limit=self.max_length,
+            )
+        if self.reward_function and not FUNCTION_NAME.fullmatch(self.reward_function):
+            raise ConfigError(
+                "reward_function",
+                _("must be module:function, not %(value)s."),
+                value=repr(self.reward_function[:60]),
             )
 
 
@@ -244,13 +262,13 @@ class PPOConfig(ClippedConfig):
         0.1, _("Value loss weight"), _("Weight of the value loss beside the policy loss."), min=0.0, max=100.0
     )
     value_start: str = setting(
-        "reward_model",
+        "auto",
         _("Value model initialisation"),
         _(
-            "The value model starts from the reward model or from the policy; the policy is needed if the reward model has"
-            " another tokenizer."
+            "What the value model starts from. auto: the reward model where there is one that reads the policy's tokens, as in"
+            " InstructGPT, else the policy."
         ),
-        choices=("reward_model", "policy"),
+        choices=("auto", "reward_model", "policy"),
     )
 
     def _check_relations(self) -> None:

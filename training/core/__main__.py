@@ -70,6 +70,10 @@ def run(job: Job, events: Events) -> dict[str, Any]:
         distributed.wait_for_all_processes()
     seconds = round(time.monotonic() - events.started, 1)
     result |= {"output": str(job.output), "seconds": seconds, "processes": world_size()}
+    if name := getattr(job.config, "reward_function", ""):
+        from training.core.function_reward import load_function
+
+        result["reward_function"] = load_function(name).identity()
     publish_output(job, result)
     return result
 

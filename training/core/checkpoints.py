@@ -152,9 +152,9 @@ def _read_state(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     if "random.cpu" not in saved:
         raise Damaged("it has no random state")
     for name, value in state.items():
-        if saved[name].size != value.shape:
-            text = f"{name} has the shape {list(saved[name].size)}, which does not fit the model"
-            raise Damaged(text)
+        shape = getattr(saved[name], "size", None)
+        if shape != value.shape:
+            raise Damaged(f"{name} has the shape {list(shape or [])}, which does not fit the model")
     parameters = dict(model.named_parameters())
     for name in saved.keys() - state.keys():
         state[name] = _empty(name, saved[name], parameters)

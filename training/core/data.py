@@ -81,6 +81,7 @@ class RolloutPrompt:
     token_ids: list[int] | None
     reward: float | None
     tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -191,6 +192,9 @@ def _rollout_prompt(line: int, row: dict[str, Any]) -> RolloutPrompt:
     safety, reward, token_ids = row.get("safety", False), row.get("reward"), row.get("token_ids")
     if not isinstance(safety, bool):
         raise _error(line, "'safety' must be true or false")
+    metadata = row.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise _error(line, "'metadata' must be an object")
     if reward is not None and type(reward) not in (int, float):
         raise _error(line, "'reward' must be a number")
     if token_ids is not None and not _are_token_ids(token_ids):
@@ -206,6 +210,7 @@ def _rollout_prompt(line: int, row: dict[str, Any]) -> RolloutPrompt:
         token_ids=token_ids,
         reward=reward,
         tags=_tags(row, line),
+        metadata=metadata,
     )
 
 

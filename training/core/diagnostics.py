@@ -1,6 +1,8 @@
-"""Warnings about rollouts whose log-probs at sampling and in training do not agree."""
+"""Warnings about samples: those that are all equal, and those whose log-probs at sampling and in training do not agree."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
 
 from torch import Tensor
 
@@ -10,6 +12,29 @@ NEGATIVE_ROLLOUTS = 5
 """Rollouts in a row with a mean KL clearly below zero before a warning; fewer may be chance."""
 MAX_LOGPROB_DIFFERENCE = {"float32": 0.01, "bfloat16": 0.1}
 """Mean absolute difference between sampling and training, in nats a token, above which there is a warning, by precision."""
+
+
+def count_equal_samples(groups: Iterable[Sequence[str] | Sequence[list[int]]]) -> int:
+    """The number of prompts whose samples, two or more, are all equal. groups: the samples of each prompt."""
+    return sum(len(group) > 1 and all(sample == group[0] for sample in group) for group in groups)
+
+
+def warn_of_equal_samples(
+    equal: int, prompts: int, temperature: float, events: Events, *, served: bool = False
+) -> None:
+    """Warn, once a run, if the samples of more than half of the prompts are all equal. served: a server made them."""
+    if 2 * equal <= prompts:
+        return
+    cause = (
+        "the server seems to ignore the temperature, or it is too low"
+        if served
+        else "the temperature is too low, or the policy has only one response left"
+    )
+    message = (
+        f"More than half of the prompts got equal samples only, at the temperature {temperature:g}: {cause}."
+    )
+    if message not in events.warnings:
+        events.warning(message)
 
 
 class RolloutDiagnostics:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from training.configs import GenerateConfig
 from training.core.chat_client import Completion, complete_prompts
 from training.core.data import Prompt, read_prompts
+from training.core.diagnostics import count_equal_samples, warn_of_equal_samples
 from training.core.divergence import Reference, load_reference
 from training.core.errors import BadInput
 from training.core.events import Events
@@ -47,6 +49,9 @@ def generate(job: Job, config: GenerateConfig, events: Events) -> dict[str, Any]
     (job.checkpoint / "responses").mkdir(parents=True, exist_ok=True)
     rows, more = (_from_server if config.server else _from_model)(job, config, events, prompts)
     rows.sort(key=lambda row: (row["place"], row["sample"]))
+    texts = [[row["text"] for row in group] for _, group in groupby(rows, key=lambda row: row["place"])]
+    equal = count_equal_samples(texts)
+    warn_of_equal_samples(equal, len(texts), config.temperature, events, served=bool(config.server))
     tokens = round(sum(row.pop("tokens") for row in rows))
     for row in rows:
         del row["place"]

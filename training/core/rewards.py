@@ -1,14 +1,14 @@
-"""The reward of sampled responses: by one reward model or two, or a judge; as a score or compared with a baseline response.
+"""The reward of sampled responses: by a reward model, a judge or a Python function, perhaps with a second reward model for
+safety; as a score or compared with a baseline response.
 
 Two reward models are combined as in Llama 2 (Touvron et al. 2023, section 3.2.3): the safety model's probability decides
-which of them counts, and the reward is the raw logit of that one, never a probability. Left out: rewards from rules or
-programs.
+which of them counts, and the reward is the raw logit of that one, never a probability.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from training.core.data import RolloutPrompt
 from training.core.distributed import score_in_parts
 from training.core.errors import BadInput
 from training.core.events import Events
+from training.core.function_reward import FunctionScorer
 from training.core.job_directory import Job
 from training.core.judge_reward import JudgeScorer
 from training.core.model_loading import build_encoder, freeze, load_tokenizer, resolve_source
@@ -41,6 +42,27 @@ def compare_with_baseline(rewards: Tensor, baselines: Tensor, *, soft: bool) -> 
     """(K,) 1 where a response has a higher reward than its prompt's baseline, else 0; soft: the probability that it is
     preferred, under Bradley-Terry. rewards, baselines: (K,) logits."""
     return torch.sigmoid(rewards - baselines) if soft else (rewards > baselines).to(rewards.dtype)
+
+
+class Scorer(Protocol):
+    """What gives responses their raw rewards, which reads them in a form of its own.
+
+    shares_tokens: whether it reads the policy's token ids as they are.
+    """
+
+    shares_tokens: bool
+
+    def encode(self, group: RolloutGroup) -> Any:
+        """A prompt's responses as it reads them."""
+
+    def encode_baseline(self, prompt: RolloutPrompt) -> Any:
+        """A prompt's baseline, as one response."""
+
+    def warn_of_truncation(self, prompts: Sequence[RolloutPrompt], events: Events) -> None:
+        """Report how many of the prompts it cannot read whole."""
+
+    def __call__(self, groups: Sequence[Any], check_stop: CheckStop) -> Tensor:
+        """(K,) raw rewards of all responses in order, in float32 on the CPU."""
 
 
 class RewardScorer:
@@ -112,22 +134,43 @@ class RewardScorer:
         return logits
 
 
+def load_scorer(job: Job, config: RolloutConfig, policy: Encoder) -> Scorer:
+    """The job's one source of rewards. Raises BadInput if it names none, or more than one."""
+    sources = {
+        "reward_model": job.reward_model,
+        "judge": job.judge,
+        "reward_function": config.reward_function,
+    }
+    chosen = [name for name, source in sources.items() if source]
+    if not chosen:
+        raise BadInput(
+            f"A {job.kind} job needs a reward_model to score responses with, a judge or a reward_function.",
+            setting="reward_model",
+        )
+    if len(chosen) > 1:
+        raise BadInput(
+            f"job.json names a {chosen[0]} and a {chosen[1]}; the reward is by one of them.",
+            setting=chosen[1],
+        )
+    if job.judge:
+        return JudgeScorer(job, config, policy)
+    if config.reward_function:
+        return FunctionScorer(config.reward_function, policy)
+    return load_reward_scorer(job, "reward_model", config, policy)
+
+
+def load_reward_scorer(job: Job, name: str, config: RolloutConfig, policy: Encoder) -> RewardScorer:
+    """The reward model that job.json has under this name."""
+    return RewardScorer(resolve_source(getattr(job, name), job.folder, name), name, config, policy)
+
+
 class Rewards:
     """The reward of responses as the job and its config define it."""
 
     def __init__(
         self, job: Job, config: RolloutConfig, policy: Encoder, prompts: Sequence[RolloutPrompt]
     ) -> None:
-        """Raises BadInput unless there is a reward model or a judge, or if a prompt lacks the baseline that the reward needs."""
-        if job.reward_model is None and job.judge is None:
-            raise BadInput(
-                f"A {job.kind} job needs a reward_model to score responses with, or a judge.",
-                setting="reward_model",
-            )
-        if job.reward_model is not None and job.judge is not None:
-            raise BadInput(
-                "job.json names a reward_model and a judge; the reward is by one of them.", setting="judge"
-            )
+        """Raises BadInput unless there is one source of rewards, or if a prompt lacks the baseline that the reward needs."""
         self.config = config
         if config.reward != "score":
             for prompt in prompts:
@@ -138,15 +181,9 @@ class Rewards:
                         setting="reward",
                         line=prompt.line,
                     )
-        names = {"reward_model": job.reward_model, "safety_reward_model": job.safety_reward_model}
-        models = [
-            RewardScorer(resolve_source(path, job.folder, name), name, config, policy)
-            for name, path in names.items()
-            if path
-        ]
-        self.scorers: list[RewardScorer | JudgeScorer] = (
-            [JudgeScorer(job, config, policy), *models] if job.judge else [*models]
-        )
+        self.scorers = [load_scorer(job, config, policy)]
+        if job.safety_reward_model:
+            self.scorers.append(load_reward_scorer(job, "safety_reward_model", config, policy))
         self.prompts = prompts
         self._baselines: dict[int, Tensor] | None = None
 
@@ -170,7 +207,7 @@ class Rewards:
         return rewards - self.config.missing_end_penalty * (~finished).float()
 
     def _logits(self, groups: Sequence[Sequence[Any]], safety: Tensor, check_stop: CheckStop) -> Tensor:
-        """(K,) logits of the one reward model or judge, or of the two combined. groups: as each scorer reads them."""
+        """(K,) raw rewards by the one scorer, or by the two combined. groups: as each scorer reads them."""
         logits = [scorer(own, check_stop) for scorer, own in zip(self.scorers, groups, strict=True)]
         return combine_rewards(logits[0], logits[1], safety) if len(logits) > 1 else logits[0]
 

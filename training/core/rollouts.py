@@ -21,6 +21,7 @@ from transformers import PreTrainedTokenizerBase
 from training.configs import RolloutConfig
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
+from training.core.diagnostics import count_equal_samples, warn_of_equal_samples
 from training.core.distributed import exchange, partition, sum_tensors
 from training.core.divergence import find_reference
 from training.core.errors import BadInput, Stopped
@@ -38,7 +39,7 @@ from training.core.model_loading import (
     resolve_source,
 )
 from training.core.process_rank import world_size
-from training.core.rewards import Rewards, RewardScorer
+from training.core.rewards import Rewards, RewardScorer, load_reward_scorer
 from training.core.rollout_groups import RolloutGroup
 from training.core.sampling import (
     SampledResponse,
@@ -147,8 +148,7 @@ def load_second_scorer(job: Job, config: RolloutConfig, encoder: Encoder) -> Rew
     """The second reward model of the job, if it has one."""
     if job.second_reward_model is None:
         return None
-    source = resolve_source(job.second_reward_model, job.folder, "second_reward_model")
-    return RewardScorer(source, "second_reward_model", config, encoder)
+    return load_reward_scorer(job, "second_reward_model", config, encoder)
 
 
 def sample_policy(
@@ -288,9 +288,9 @@ def token_indices(groups: Sequence[RolloutGroup]) -> Tensor:
 
 
 def sample_rollout(setup: Setup, number: int, prompts: Sequence[int], loop: TrainingLoop) -> Rollout:
-    """Sample the policy's responses to the training prompts at the positions `prompts`."""
+    """Sample the policy's responses to the training prompts at the positions `prompts`, with a warning if most are equal."""
     sampled = sample_policy(setup, [setup.training[place] for place in prompts], number, loop)
-    return Rollout.from_tensors(
+    rollout = Rollout.from_tensors(
         number,
         setup,
         {
@@ -302,6 +302,9 @@ def sample_rollout(setup: Setup, number: int, prompts: Sequence[int], loop: Trai
             "recorded": torch.tensor([logprob for response in sampled for logprob in response.logprobs]),
         },
     )
+    equal = count_equal_samples(group.encoded.responses for group in rollout.groups)
+    warn_of_equal_samples(equal, len(prompts), setup.config.temperature, setup.events)
+    return rollout
 
 
 def response_metrics(rollout: Rollout, rewards: Tensor) -> dict[str, float]:

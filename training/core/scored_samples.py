@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from training.core.data import RolloutPrompt
+from training.core.diagnostics import count_equal_samples, warn_of_equal_samples
 from training.core.rollouts import Setup, chunk_prompts, group_responses, sample_policy
 from training.core.tokenization import EncodedGroup
 from training.core.training_loop import TrainingLoop
@@ -33,9 +34,10 @@ Choose = Callable[[Tensor], Tensor]
 def sample_scored(
     setup: Setup, loop: TrainingLoop, choose: Choose
 ) -> tuple[list[ScoredResponse], dict[str, float | None]]:
-    """The chosen responses, prompt after prompt in the order of the training prompts, and metrics of all samples."""
+    """The chosen responses, prompt after prompt in the order of the training prompts, and metrics of all samples. Warns if most
+    samples are equal."""
     by_prompt: dict[int, list[ScoredResponse]] = {}
-    totals = torch.zeros(4, dtype=torch.float64)  # rewards, tokens, ended, responses
+    totals = torch.zeros(5, dtype=torch.float64)  # rewards, tokens, ended, responses, prompts with equal ones
     for number, chunk in enumerate(chunk_prompts(setup.training, setup.config)):
         if f"sampled.{number}.tokens" not in loop.extra:
             tensors = _sample_chunk(setup, chunk, loop, choose)
@@ -54,7 +56,8 @@ def sample_scored(
                 ScoredResponse(prompt.source, EncodedGroup(prompt.ids, [ids.tolist()]), reward)
                 for ids, reward in scored[row * k : (row + 1) * k]
             ]
-    rewards, tokens, ended, count = totals.tolist()
+    rewards, tokens, ended, count, equal = totals.tolist()
+    warn_of_equal_samples(int(equal), len(setup.training), setup.config.temperature, setup.events)
     in_order = [response for place in range(len(setup.training)) for response in by_prompt[place]]
     return in_order, {"reward": rewards / count, "length": tokens / count, "ended": ended / count}
 
@@ -77,11 +80,12 @@ def _sample_chunk(setup: Setup, chunk: list[int], loop: TrainingLoop, choose: Ch
     ]
     tokens = sum(group.response_tokens for group in groups)
     ended = sum(response.finished for response in sampled)
+    equal = count_equal_samples(group.encoded.responses for group in groups)
     return {
         "tokens": torch.tensor([token for ids in responses for token in ids]),
         "lengths": torch.tensor([len(ids) for ids in responses]),
         "rewards": table.gather(1, chosen).flatten(),
         "totals": torch.tensor(
-            [float(rewards.double().sum()), tokens, ended, len(rewards)], dtype=torch.float64
+            [float(rewards.double().sum()), tokens, ended, len(rewards), equal], dtype=torch.float64
         ),
     }

@@ -132,20 +132,21 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
 
 
 def value_model(setup: Setup, config: PPOConfig) -> ValueModel:
-    """A value model on the device, initialised from the reward model or from the policy. Raises BadInput if the reward
-    model does not read the policy's tokens."""
+    """A value model on the device, initialised from the reward model or from the policy. Raises BadInput if it is to start from a
+    reward model that does not read the policy's tokens, or from none."""
     job = setup.job
-    if config.value_start == "policy":
+    readable = job.reward_model is not None and setup.rewards.scorers[0].shares_tokens
+    if config.value_start == "policy" or (config.value_start == "auto" and not readable):
         trunk = load_trunk(resolve_source(job.model or "", job.folder))
         start = RewardModel(trunk, config.seed, config.precision)
         with torch.no_grad():
             start.weight.zero_()
     elif job.reward_model is None:
         raise BadInput(
-            "The value model cannot start from the reward model, as the reward is a judge's; set value_start to policy.",
+            "The value model cannot start from the reward model, as there is none; set value_start to policy.",
             setting="value_start",
         )
-    elif setup.rewards.scorers[0].shares_tokens:
+    elif readable:
         source = resolve_source(job.reward_model or "", job.folder, "reward_model")
         start = load_reward_model(source, "reward_model", config.precision)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import models
@@ -12,6 +13,18 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.models import Author, Constitution, OpinionSet, Project, Snapshot
+
+
+class RewardFunction(NamedTuple):
+    """The Python function that gave a run its rewards. name: `module:function`. sha256: of its source file as the run loaded it;
+    empty until the run is done."""
+
+    name: str
+    sha256: str
+
+    def __str__(self) -> str:
+        """As Markdown."""
+        return f"`{self.name}` (SHA-256 `{self.sha256}`)" if self.sha256 else f"`{self.name}`"
 
 
 class ModelVersion(models.Model):
@@ -195,6 +208,14 @@ class Run(models.Model):
         """The opinions of an AI judge that it was trained on: its own, or its reward model's."""
         reward_run = self.reward_model.run if self.reward_model else None
         return self.opinion_set or (reward_run.opinion_set if reward_run else None)
+
+    @property
+    def reward_function(self) -> RewardFunction | None:
+        """The Python function in place of its reward model."""
+        name = self.config.get("reward_function")
+        return (
+            RewardFunction(name, self.result.get("reward_function", {}).get("sha256", "")) if name else None
+        )
 
     @property
     def is_open(self) -> bool:

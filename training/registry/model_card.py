@@ -25,7 +25,7 @@ def render_model_card(version: ModelVersion) -> str:
         learned = ancestor.run.training_snapshot if ancestor.run else None
         source = f" by {ancestor.run}" if ancestor.run else f", from `{ancestor.location}`"
         data = f", on {learned} ({learned.summary}, SHA-256 `{learned.sha256}`)" if learned else ""
-        lines.append(f"- **{ancestor.name}**{source}{data}{_opinions(ancestor)}")
+        lines.append(f"- **{ancestor.name}**{source}{data}{_opinions(ancestor)}{_reward_function(ancestor)}")
     metrics = report_values(version.metrics)
     if metrics:
         lines += ["", "## Metrics", "", "| metric | value | description |", "|---|---|---|"]
@@ -57,6 +57,12 @@ def _opinions(version: ModelVersion) -> str:
     return f"; with {count} opinions{of_weight} by the AI judge {learned.judge} ({learned}, SHA-256 `{learned.sha256}`)"
 
 
+def _reward_function(version: ModelVersion) -> str:
+    """The Python function that rewarded a version, as the end of its line."""
+    function = version.run.reward_function if version.run else None
+    return f"; rewarded by {function}" if function else ""
+
+
 def _criteria_lines(version: ModelVersion) -> list[str]:
     tables = criteria_tables(version.metrics)
     if tables is None:
@@ -81,6 +87,7 @@ def _training_lines(run: Run) -> list[str]:
         ("Reference policy", run.reference),
         ("Judge whose score is the reward", run.judge),
         ("Principles", run.constitution),
+        ("Reward function", run.reward_function),
     ):
         lines += [f"{label}: {other}."] if other else []
     settings = ", ".join(f"`{name}={value}`" for name, value in sorted(run.config.items()))

@@ -1,10 +1,10 @@
 """Where models may come from: checks of a model's location before it enters the registry (the core checks again before it
-loads the model), and of the server that generates in a model's place."""
+loads the model), and of the servers and reward functions that take a model's place."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -164,6 +164,35 @@ def check_server(url: str) -> None:
             else _("It is none of the servers in the administrator's MODEL_SERVERS, of which there are none.")
         )
         raise RunError("server", text % {"servers": ", ".join(sorted(allowed))})
+
+
+def check_reward_function(name: str) -> None:
+    """Check that runs may call this Python function.
+
+    Raises:
+        RunError: it is none of `REWARD_FUNCTIONS`.
+    """
+    if name not in settings.REWARD_FUNCTIONS:
+        text = (
+            _("It is none of the functions in the administrator's REWARD_FUNCTIONS: %(functions)s.")
+            if settings.REWARD_FUNCTIONS
+            else _(
+                "It is none of the functions in the administrator's REWARD_FUNCTIONS, of which there are none."
+            )
+        )
+        raise RunError("reward_function", text % {"functions": ", ".join(settings.REWARD_FUNCTIONS)})
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """Check that the settings of a run name no server and no function that the administrator does not allow.
+
+    Raises:
+        RunError: they do.
+    """
+    if config.get("server"):
+        check_server(config["server"])
+    if config.get("reward_function"):
+        check_reward_function(config["reward_function"])
 
 
 def context_length(location: str) -> int | None:

@@ -12,6 +12,7 @@ from annotation import audit
 from annotation.models import Project, User
 from training.errors import RunError
 from training.models import Loop, ModelVersion
+from training.registry import model_sources
 from training.registry.actions import current_model
 from training.registry.queries import policy_named
 from training.rounds import run_configs
@@ -41,13 +42,16 @@ def save_loop(
         configs: settings of its runs, by kind of run; `*` for all kinds.
 
     Raises:
-        RunError: the project has no policy, or none that is called as its AI judge, or the loop's name is taken.
+        RunError: the project has no policy, or none that is called as its AI judge; the loop's name is taken; or its runs name a
+            server or a reward function that is not allowed.
         ConfigError: a setting is unknown or out of its bounds; a `ConfigsError` for a setting of its runs.
     """
     settings = settings_from(options, recipe)
     run_configs.check(configs or {}, RECIPES[recipe].stages)
     if settings.judge and asks_judge(recipe):
         policy_named("judge", project, settings.judge)
+    for config in (configs or {}).values():
+        model_sources.check_settings(config)
     if loop is None:
         loop = Loop(project=project, created_by=creator, first_policy=required_policy(project))
     loop.name = name or loop.name or RECIPES[recipe].title

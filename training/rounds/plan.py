@@ -1,19 +1,25 @@
-"""The plan of a loop's next round: its steps with their runs, its frozen settings, and what it is estimated to take."""
+"""The plan of a loop's next round: its steps with their runs and learning rates, its frozen settings, and what it is estimated to
+take."""
 
 from __future__ import annotations
 
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from annotation import analytics
 from annotation.queries import progress
-from training.models import Loop, ModelVersion, Round
+from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import current_model
+from training.rounds import run_configs
 from training.rounds.loops import required_policy
 from training.rounds.recipes import RECIPES
 from training.rounds.settings import settings_from
 from training.rounds.steps import STEPS
 from training.rounds.steps.base import PlannedStep, RoundContext
+from training.rounds.steps.improve import starting_policy
+from training.rounds.steps.reward_models import reward_start
 from training.rounds.time_estimates import estimate_plan
+from training.runs.learning_rates import describe_default, format_rate
 from training.runs.queries import demonstrations
 
 
@@ -59,3 +65,20 @@ def round_context(loop: Loop) -> RoundContext:
         has_safety_model=loop.safety_project is not None
         and current_model(loop.safety_project, ModelVersion.Kind.REWARD) is not None,
     )
+
+
+def describe_learning_rates(round: Round) -> list[tuple[str, str]]:
+    """For each step that trains its title, in English, and the learning rate of its runs with the reason."""
+    lines: dict[tuple[str, str], None] = {}
+    for step in round.plan:
+        for part in step["parts"]:
+            kind = part["kind"]
+            rate = run_configs.merged(round.configs, kind, part["config"]).get("learning_rate")
+            model = reward_start(round) if kind == Run.Kind.REWARD else starting_policy(round)
+            if rate is not None:
+                text = _("%(rate)s, by the settings of the loop's runs.") % {"rate": format_rate(rate)}
+            else:
+                text = describe_default(kind, model)
+            if text:
+                lines[step["title"], text] = None
+    return list(lines)

@@ -18,14 +18,16 @@ from django.utils.translation import gettext as _
 from annotation import events
 from annotation.exports.selection import IMPORTED
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
-from annotation.models import Constitution, OpinionSet, Project, Prompt, Snapshot, User
+from annotation.models import Constitution, OpinionSet, Project, Snapshot, User
 from config.celery import app
-from training.configs import KINDS, Config, GenerateConfig, check_values, from_dict
+from training.configs import KINDS, Config, GenerateConfig, RolloutConfig, check_values, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
+from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_revisions, opinion_inputs, required_constitution
+from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
 
 log = logging.getLogger(__name__)
@@ -33,15 +35,11 @@ log = logging.getLogger(__name__)
 LEARNS_JUDGMENTS = (Run.Kind.DPO, Run.Kind.KTO)
 """They train the policy on judgments directly."""
 NEEDS_SNAPSHOT = (Run.Kind.REWARD, *LEARNS_JUDGMENTS, Run.Kind.EVALUATE)
-NEEDS_REWARD_MODEL = (
-    *(Run.Kind.REJECTION, Run.Kind.REST, Run.Kind.HINDSIGHT),
-    *(Run.Kind.PPO, Run.Kind.GRPO, Run.Kind.REINFORCE, Run.Kind.ONLINE),
-)
 MAY_BE_SERVED = (Run.Kind.GENERATE, Run.Kind.JUDGE, Run.Kind.REVISE)
 """Kinds for which a server's model may answer."""
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
-MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *NEEDS_REWARD_MODEL)
+MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *LEARNS_REWARDS)
 
 
 # --- starting, cancelling, resuming ---------------------------------------------------------------------------
@@ -69,11 +67,13 @@ def start_run(
     """Queue a run and wake a worker.
 
     Args:
-        config: settings that differ from the defaults of `training.configs`.
+        config: settings that differ from the defaults of `training.configs`, which depend on `model` for its lengths and, by
+            its size, the learning rate.
         model: what the run starts from; by default the current policy (for an evaluation, the current reward model).
             Ignored if a server generates.
         snapshot: the judgments to train on, for kinds that need them.
-        reward_model: scores the policy's responses, for kinds that need it; by default the current one.
+        reward_model: scores the policy's responses, for kinds that learn from rewards; by default the current one, unless
+            there is a judge or the config names a `reward_function`.
         safety_reward_model: another one, which scores safety.
         second_reward_model: one that trains nothing: by its scores of responses to held-out prompts the weights are chosen.
         reference: the reference policy of the KL penalty, if that is not `model`.
@@ -86,8 +86,8 @@ def start_run(
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
             items that are a comparison of two responses instead of a ranking of all), `priority`. pretrain, sft:
-            `data`, the name of a file in the core's format below the artifacts' `texts` folder. Kinds that need a reward
-            model: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
+            `data`, the name of a file in the core's format below the artifacts' `texts` folder. Kinds that learn from
+            rewards: `prompts` and `held_out`, how many training and held-out prompts at most. Kinds that make a model:
             its `name`. Kinds with a snapshot: `imported`, whether they use its imported judgments: `exclude`, `include` (by
             default, if there are any; only to train) or `only`. generate: `ask`, a single prompt whose responses are not
             saved in the project. In rounds: `answers` (ids of runs whose responses are scored, in place of a snapshot),
@@ -103,9 +103,8 @@ def start_run(
         text = _("%(kind)s is no kind of run: there are %(kinds)s.")
         raise RunError("kind", text % {"kind": repr(kind), "kinds": ", ".join(KINDS)})
     config = check_values(kind, config or {})
+    model_sources.check_settings(config)
     served = kind in MAY_BE_SERVED and bool(config.get("server"))
-    if served:
-        model_sources.check_server(config["server"])
     projects = {project.pk}
     if round is not None:
         projects |= {round.loop.project_id, round.loop.safety_project_id or project.pk}
@@ -113,9 +112,8 @@ def start_run(
     model = _resolve_model(project, kind, model, projects) if needs_model else None
     if judge is not None:
         judge = _resolve_model(project, Run.Kind.JUDGE, judge, projects, "judge")
-    resolved = from_dict(
-        kind, (model_sources.default_lengths(kind, model.location) if model else {}) | config
-    )
+    defaults = default_settings(kind, model.location, config) if model else {}
+    resolved = from_dict(kind, defaults | config)
     inputs = dict(inputs or {})
     if not inputs.get("answers"):
         _check_snapshot(project, kind, snapshot, projects)
@@ -125,13 +123,12 @@ def start_run(
         inputs |= opinion_inputs(project, kind, opinion_set, inputs)
     if kind in (Run.Kind.JUDGE, Run.Kind.REVISE) or judge is not None:
         constitution = required_constitution(project, constitution)
-    if judge is not None and kind in NEEDS_REWARD_MODEL:
-        if reward_model is not None:
-            raise RunError(
-                "reward_model", _("A judge takes the place of the reward model: choose one of them.")
-            )
-    elif kind in NEEDS_REWARD_MODEL or (kind in LEARNS_JUDGMENTS and resolved.to_dict()["patience"]):
-        reward_model = _resolve_reward_model(project, reward_model)
+    if isinstance(resolved, RolloutConfig):
+        reward_model = resolve_reward_source(
+            project, reward_model=reward_model, judge=judge, reward_function=resolved.reward_function
+        )
+    elif kind in LEARNS_JUDGMENTS and resolved.to_dict()["patience"]:
+        reward_model = resolve_reward_model(project, reward_model)
     elif reward_model is not None and kind not in LEARNS_JUDGMENTS:
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
@@ -187,19 +184,6 @@ def _resolve_model(
         raise RunError(field, text % {"model": model})
     if model is not None and model.removed_at:
         raise RunError(field, _("The files of %(model)s were removed from the disk.") % {"model": model})
-    return model
-
-
-def _resolve_reward_model(project: Project, model: ModelVersion | None) -> ModelVersion:
-    model = model or current_model(project, ModelVersion.Kind.REWARD)
-    if model is None:
-        raise RunError("reward_model", _("This project has no reward model yet: train one first."))
-    if model.project_id != project.pk or model.kind != ModelVersion.Kind.REWARD:
-        raise RunError(
-            "reward_model", _("%(model)s is not a reward model of this project.") % {"model": model}
-        )
-    if not project.prompts.filter(split=Prompt.Split.TRAIN).exists():
-        raise RunError("prompts", _("This project has no training prompts to answer: import some."))
     return model
 
 
@@ -278,10 +262,9 @@ def resume_run(run: Run) -> Run:
     """Queue a cancelled or failed run again; it continues from its last checkpoint.
 
     Raises:
-        RunError: it is neither cancelled nor failed, or it uses a server that is not allowed any more.
+        RunError: it is neither cancelled nor failed, or it uses a server or reward function that is not allowed any more.
     """
-    if run.config.get("server"):
-        model_sources.check_server(run.config["server"])
+    model_sources.check_settings(run.config)
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
     if not stopped.update(
         state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0

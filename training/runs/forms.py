@@ -7,6 +7,7 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -20,12 +21,20 @@ from training.registry.actions import current_model
 from training.runs.actions import (
     LEARNS_JUDGMENTS,
     MAKES_POLICY,
-    NEEDS_REWARD_MODEL,
     NEEDS_SNAPSHOT,
     start_run,
 )
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
+from training.runs.learning_rates import describe_default
 from training.runs.queries import count_unqueued_prompts
+from training.runs.reward_sources import (
+    LEARNS_REWARDS,
+    REWARD_SOURCES,
+    model_label,
+    source_arguments,
+    source_choices,
+    source_value,
+)
 
 MAIN_SETTINGS = {
     Run.Kind.REWARD: ("epochs", "learning_rate", "margin"),
@@ -61,7 +70,7 @@ class SnapshotChoice(forms.ModelChoiceField):
 
 class ModelChoice(forms.ModelChoiceField):
     def label_from_instance(self, obj: ModelVersion) -> str:
-        return _("%(model)s (current)") % {"model": obj.name} if obj.current else obj.name
+        return model_label(obj)
 
 
 class RunForm(forms.Form):
@@ -75,19 +84,21 @@ class RunForm(forms.Form):
             self._add_snapshot()
         if kind in LEARNS_FROM_OPINIONS:
             self._add_opinions()
-        if kind in NEEDS_REWARD_MODEL:
-            self._add_reward_model()
+        if kind in LEARNS_REWARDS:
+            self._add_reward_source()
         if kind in (Run.Kind.SFT, Run.Kind.PRETRAIN):
             self._add_text_file()
         if kind in (Run.Kind.REWARD, *MAKES_POLICY):
             self._add_name()
-        if kind in NEEDS_REWARD_MODEL:
+        if kind in LEARNS_REWARDS:
             self._add_rollout_prompts()
         if kind == Run.Kind.GENERATE:
             self._add_generation_fields()
         if kind in (Run.Kind.JUDGE, Run.Kind.REVISE):
             self._add_ai_feedback_fields()
         for setting in dataclasses.fields(KINDS[kind]):
+            if setting.name in REWARD_SOURCES:
+                continue
             field = self.fields[PREFIX + setting.name] = field_of(setting)
             if setting.metadata["choices"]:  # the values' own names, which the help explains
                 field.widget.attrs["data-not-translated"] = True
@@ -96,6 +107,8 @@ class RunForm(forms.Form):
         if model := self.fields["model"].initial:
             for name, tokens in model_sources.default_lengths(kind, model.location).items():
                 self.fields[PREFIX + name].initial = tokens
+        if PREFIX + "learning_rate" in self.fields:
+            self._describe_learning_rate()
 
     def _add_model(self) -> None:
         from_scratch = self.kind == Run.Kind.PRETRAIN
@@ -108,7 +121,7 @@ class RunForm(forms.Form):
                 _("The new version is trained from it, and it is the reference of the KL penalty."),
             ),
             **dict.fromkeys(
-                NEEDS_REWARD_MODEL,
+                LEARNS_REWARDS,
                 _("The new version is trained from it, on the rewards of its answers."),
             ),
             Run.Kind.GENERATE: _("The policy that generates the answers."),
@@ -129,25 +142,36 @@ class RunForm(forms.Form):
             help_text=helps[Run.Kind(self.kind)],
         )
 
-    def _add_reward_model(self) -> None:
-        kind = ModelVersion.Kind.REWARD
-        self.fields["reward_model"] = ModelChoice(
-            ModelVersion.objects.filter(project=self.project, kind=kind, retired_at=None),
-            label=kind.label,
+    def _add_reward_source(self) -> None:
+        current = current_model(self.project, ModelVersion.Kind.REWARD)
+        self.fields["reward_source"] = forms.ChoiceField(
+            choices=source_choices(self.project),
+            label=_("Rewards from"),
             required=False,
-            empty_label=None,
-            initial=current_model(self.project, kind),
-            help_text=_("It scores the answers."),
-        )
-        self.fields["judge"] = ModelChoice(
-            ModelVersion.objects.filter(project=self.project, kind=ModelVersion.Kind.POLICY, retired_at=None),
-            label=_("Judge"),
-            required=False,
-            empty_label=_("None: the reward model scores"),
+            initial=f"reward_model={current.pk}" if current else "",
             help_text=_(
-                "A model that reads the answers and scores them by the constitution, in place of the reward model."
+                "What scores the answers: a reward model, a model that judges them by the constitution, or a Python function that"
+                " the administrator allows."
             ),
         )
+
+    def _describe_learning_rate(self) -> None:
+        """Leave the learning rate empty, with a note of the default for the chosen model, which changes with the choice."""
+        name = PREFIX + "learning_rate"
+        try:
+            model = self.fields["model"].clean(self["model"].value())
+        except forms.ValidationError:
+            model = None
+        field: Any = self.fields[name]
+        field.initial, field.default_note = None, describe_default(self.kind, model)
+        ids = f"{self[name].auto_id}_helptext", f"{self[name].auto_id}_default"
+        field.widget.attrs["aria-describedby"] = " ".join(ids)
+        self.fields["model"].widget.attrs |= {
+            "hx-get": reverse("run-new", args=[self.project.slug, self.kind]),
+            "hx-trigger": "change",
+            "hx-swap": "none",
+            "hx-select-oob": f"#{ids[1]}",
+        }
 
     def _add_opinions(self) -> None:
         opinion_sets = OpinionSet.objects.filter(project=self.project)
@@ -307,25 +331,29 @@ class RunForm(forms.Form):
     def start(self, creator: User) -> Run | None:
         """Start the run. Returns None, with an error at the field, if it cannot be started."""
         cleaned = self.cleaned_data
+        models, config = source_arguments(self.project, cleaned.get("reward_source", ""))
         try:
             return start_run(
                 project=self.project,
                 kind=self.kind,
                 creator=creator,
-                config=self._config(),
+                config=self._config() | config,
                 model=cleaned.get("model"),
                 snapshot=cleaned.get("snapshot"),
-                reward_model=None if cleaned.get("judge") else cleaned.get("reward_model"),
-                judge=cleaned.get("judge"),
                 opinion_set=cleaned.get("opinion_set"),
                 inputs=self._inputs(),
+                **models,
             )
         except ConfigError as error:
-            self.add_error(PREFIX + error.field, capfirst(message_of(error)))
+            self.add_error(self._field_of(error.field), capfirst(message_of(error)))
         except RunError as error:
-            names = [name for name in (error.field, PREFIX + error.field) if name in self.fields]
-            self.add_error(names[0] if names else None, str(error))
+            self.add_error(self._field_of(error.field), str(error))
         return None
+
+    def _field_of(self, name: str) -> str | None:
+        """The field for an input or a setting of `start_run`; None if there is none."""
+        name = "reward_source" if name in REWARD_SOURCES else name
+        return next((field for field in (name, PREFIX + name) if field in self.fields), None)
 
     def _config(self) -> dict[str, Any]:
         return {
@@ -367,10 +395,8 @@ class RunForm(forms.Form):
 def initial_like(run: Run) -> dict[str, Any]:
     """The form's initial values for a run similar to another one, without the name of its model, which is taken."""
     inputs = {name: value for name, value in run.inputs.items() if name != "name"}
-    choices = {
-        name: getattr(run, f"{name}_id")
-        for name in ("model", "snapshot", "reward_model", "judge", "opinion_set")
-    }
+    choices = {name: getattr(run, f"{name}_id") for name in ("model", "snapshot", "opinion_set")}
+    choices["reward_source"] = source_value(run)
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 

@@ -21,11 +21,12 @@ from training.configs import split_names
 from training.errors import RunError
 from training.models import Run
 from training.registry.model_sources import put_model
-from training.runs.actions import NEEDS_REWARD_MODEL, record_file
+from training.runs.actions import record_file
 from training.runs.ai_rows import judge_rows, opinion_rows, revised_conversations, revision_prompts
 from training.runs.checkpoints import restore_checkpoint
 from training.runs.outputs import output_file, read_responses
 from training.runs.queries import demonstrations, previous_rejection_run, select_prompts
+from training.runs.reward_sources import LEARNS_REWARDS
 
 JsonObject = dict[str, Any]
 
@@ -73,7 +74,7 @@ def _data_rows(run: Run) -> Iterator[JsonObject]:
         return _preference_rows(run)
     if run.kind == Run.Kind.GENERATE:
         return _generation_prompts(run)
-    if run.kind in NEEDS_REWARD_MODEL:
+    if run.kind in LEARNS_REWARDS:
         return chain(_rollout_prompts(run), _previous_best_responses(run))
     raise RunError("data", _("%(run)s has no text file.") % {"run": run})
 
@@ -200,6 +201,8 @@ def _rollout_prompts(run: Run) -> Iterator[JsonObject]:
             }
             if safety_tag in prompt.tags:
                 row["safety"] = True
+            if run.config.get("reward_function"):
+                row["metadata"] = prompt.metadata
             if not needs_baseline:
                 yield row
             elif prompt.pk in baselines:

@@ -95,7 +95,7 @@ def select_prompts(
     With `prompt_ids` these prompts, in that order. Otherwise those of `split` (of any split, if it is none of
     `Prompt.Split`), prompts with the fewest items first and in random order among equals.
     """
-    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags").order_by("pk")
+    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags", "metadata").order_by("pk")
     if prompt_ids:
         by_id = prompts.in_bulk(prompt_ids)
         return [by_id[pk] for pk in prompt_ids if pk in by_id]

@@ -20,7 +20,7 @@ from training.models import Loop, Round, Run
 from training.rounds import charts, transitions
 from training.rounds.forms import LoopForm
 from training.rounds.gates import describe_gates
-from training.rounds.plan import draft_round
+from training.rounds.plan import describe_learning_rates, draft_round
 from training.rounds.queries import rounds_of
 from training.rounds.recipes import RECIPES, asks_judge
 from training.rounds.settings import RoundSettings, settings_of
@@ -116,6 +116,7 @@ def round_new(request: HttpRequest, slug: str) -> HttpResponse:
         "open": loop.rounds.filter(state__in=Round.OPEN_STATES).first() if loop else None,
         "recipes": RECIPES.values(),
         "draft": draft,
+        "learning_rates": describe_learning_rates(draft) if draft else [],
         "unknown_kinds": [Run.Kind(kind).label for kind in draft.estimate["unknown"]] if draft else [],
         "gate_thresholds": describe_gates(
             settings_of(draft) if draft else RoundSettings(),

@@ -155,7 +155,7 @@ def run_new(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
     if kind not in KINDS:
         raise Http404(f"There are no runs of the kind {kind!r}.")
     initial: dict[str, Any] = {
-        name: request.GET[name] for name in ("model", "snapshot", "reward_model") if name in request.GET
+        name: request.GET[name] for name in ("model", "snapshot", "reward_source") if name in request.GET
     }
     if request.GET.get("like", "").isdecimal():
         initial = initial_like(get_object_or_404(me.project.runs, kind=kind, pk=request.GET["like"]))

@@ -71,7 +71,7 @@ def test_the_reward_is_the_comment_on_the_text_in_the_judges_tokens(
 KINDS = {
     "grpo": {"samples": 6, "beta": 0.0, "max_steps": 20},
     "reinforce": {"samples": 6, "beta": 0.0, "max_steps": 20},
-    "ppo": {"samples": 4, "beta": 0.0, "max_steps": 2, "updates": 1, "value_start": "policy"},
+    "ppo": {"samples": 4, "beta": 0.0, "max_steps": 2, "updates": 1},
     "rejection": {"samples": 4, "max_steps": 2},
     "rest": {"samples": 4, "max_steps": 2},
     "hindsight": {"samples": 3, "max_steps": 2},

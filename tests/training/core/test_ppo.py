@@ -124,7 +124,8 @@ def test_a_reward_model_of_another_vocabulary_cannot_be_the_value_model(models: 
     (tmp_path / "other").mkdir()
     tastes.reward_model(300).save(theirs, tmp_path / "other")
     config = TINY | {"max_steps": 1}
-    job = tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config, reward_model="other")
+    start = {"value_start": "reward_model"}
+    job = tastes.job(tmp_path, "ppo", models, tastes.prompts(8), config | start, reward_model="other")
     with pytest.raises(BadInput, match="set value_start to policy") as caught:
         tastes.here(job)
     assert caught.value.setting == "value_start"
@@ -133,11 +134,13 @@ def test_a_reward_model_of_another_vocabulary_cannot_be_the_value_model(models: 
         "ppo",
         models,
         tastes.prompts(8),
-        config | {"value_start": "policy"},
+        config,
         reward_model="../other",
     )
     _, events = tastes.here(job)
-    assert tastes.values(events, "explained_variance") == [0.0], "it starts with no opinion"
+    assert tastes.values(events, "explained_variance") == [0.0], (
+        "by default it starts with no opinion, from the policy"
+    )
 
 
 def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do: tastes.Do):

@@ -137,6 +137,7 @@ class ImprovePolicy(RunStep):
         number = int(part.removeprefix("improve-"))
         planned = steps[number - 1]["parts"][0]
         kind, ai = planned["kind"], planned.get("ai", "")
+        reward_function = run_configs.merged(round.configs, kind, planned["config"]).get("reward_function")
         previous = round.output_of(f"improve-{number - 1}") if number > 1 else None
         is_last = number == len(steps)
         inputs: dict[str, Any] = {"name": new_model_name(round, "policy" if is_last else kind)}
@@ -163,13 +164,13 @@ class ImprovePolicy(RunStep):
             }
             if ai == "score":
                 arguments["judge"] = judge_model(round)
-            else:
+            elif not reward_function:
                 arguments["reward_model"] = round.output_of("reward")
                 arguments["safety_reward_model"] = round.output_of("safety")
         if kind not in (Run.Kind.SFT, Run.Kind.REJECTION):
             if settings.reference == "first":
                 arguments["reference"] = round.loop.first_policy
             arguments |= checkpoint_selection(round, kind)
-            if ai == "score":  # which is the reward on held-out prompts, too
+            if ai == "score" or reward_function:  # which is the reward on held-out prompts, too
                 arguments.pop("reward_model", None)
         return RunArguments(round.loop.project, previous or starting_policy(round), **arguments)
