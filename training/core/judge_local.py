@@ -16,10 +16,11 @@ from training.core.batching import Passes
 from training.core.errors import BadInput, TooLong
 from training.core.judge_prompts import MIN_PROBABILITY, comment_text
 from training.core.logprobs import check_logits
-from training.core.messages import Message, without_oldest_turn
+from training.core.messages import Message
 from training.core.model_loading import build_encoder, load_policy, load_tokenizer
 from training.core.principles import Comment
 from training.core.rollout_groups import CheckStop
+from training.core.tokenization import EncodedGroup
 from training.core.word_logprobs import Texts, Words, shared_beginning, spellings, word_logprobs
 
 
@@ -85,8 +86,8 @@ class LocalJudge:
     def encode_comments(
         self, prompt: Sequence[Message], responses: Sequence[str], comment: Comment, line: int
     ) -> Texts:
-        """The responses with the beginning of a comment. A prompt that is too long loses its oldest turns, alike for all of
-        them; raises TooLong, naming the line, where the last turn is too long."""
+        """The responses with the beginning of a comment. A prompt that is too long loses its oldest tokens, alike for all of
+        them; raises TooLong, naming the line, where that is not enough."""
         if comment not in self._comments:
             named = [word for word in (comment.good, comment.bad, comment.also) if word]
             before = f"\n\n{comment.start}"
@@ -94,18 +95,18 @@ class LocalJudge:
                 [spellings(self.tokenizer, before, [f" {word}"]) for word in named]
             )
         words = self._comments[comment]
+        texts = [comment_text(prompt, response, comment.start, self.special) for response in responses]
         bos = self.tokenizer.bos_token_id
         start = [] if bos is None else [bos]
-        turns: list[Message] | None = list(prompt)
-        while turns:
-            texts = [comment_text(turns, response, comment.start, self.special) for response in responses]
-            ids = [[*start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in texts]
-            longest = max(map(len, ids)) + words.longest_tail
-            if longest <= self.encoder.max_length:
-                self.encoder.truncated += len(turns) < len(prompt)
-                return Texts(shared_beginning(ids), words)
-            turns = without_oldest_turn(turns)
-        raise self._too_long(line, longest)
+        ids = [[*start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in texts]
+        beginning, rest = shared_beginning(ids)
+        excess = max(map(len, ids)) + words.longest_tail - self.encoder.max_length
+        if excess > 0:
+            if excess >= len(beginning) - len(start):
+                raise self._too_long(line, max(map(len, ids)) + words.longest_tail)
+            self.encoder.truncated += 1
+            beginning = [*start, *beginning[len(start) + excess :]]
+        return Texts(EncodedGroup(beginning, rest), words)
 
     def encode_requests(self, requests: Sequence[list[Message]], replies: Sequence[str], line: int) -> Texts:
         """Conversations whose next reply is read: how likely each of `replies` is. Raises TooLong, naming the line, for one that

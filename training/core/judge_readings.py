@@ -73,7 +73,7 @@ def read_all(
         tokens += texts.tokens
     if part:
         finish_part()
-    warn_of_truncation(judge.encoder, events)
+    warn_of_truncation(judge.encoder, events, "tokens")
     return ended_by
 
 

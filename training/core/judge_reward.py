@@ -7,7 +7,6 @@ compare two responses and give none a score of its own; and a server as the judg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -20,7 +19,6 @@ from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge_local import LocalJudge
 from training.core.judge_prompts import SCORES, Frame
-from training.core.messages import Message, without_oldest_turn
 from training.core.model_loading import resolve_source
 from training.core.principles import FIELDS, Constitution
 from training.core.rollout_groups import CheckStop, RolloutGroup
@@ -62,29 +60,20 @@ class JudgeScorer:
     def warn_of_truncation(self, prompts: Sequence[RolloutPrompt], events: Events) -> None:
         """Report how many prompts the judge cannot read whole. Raises BadInput for one that no principle applies to, or that does
         not fit in the judge's context beside a response."""
-        encoder = self.judge.encoder
         for prompt in prompts:
-            before = encoder.truncated
-            turns: list[Message] | None = prompt.prompt
-            tokens = self._tokens_beside_a_response(prompt)
-            while tokens > encoder.max_length and turns:
-                # a frame must not be cut
-                turns = without_oldest_turn(turns) if self.mode == "comment" else None
-                if turns:
-                    tokens = self._tokens_beside_a_response(replace(prompt, prompt=turns))
-            if not turns:
+            texts = self._encode(prompt, [""])
+            tokens = texts.tokens + self.max_new_tokens
+            if tokens <= self.judge.encoder.max_length:
+                continue
+            if self.mode == "score":
                 raise BadInput(
                     f"Line {prompt.line} of data.jsonl: with a response of max_new_tokens, the judge must read up to {tokens}"
-                    f" tokens, which exceeds {encoder.limit_text}.",
-                    setting=encoder.limit_source,
+                    f" tokens, which exceeds {self.judge.encoder.limit_text}.",
+                    setting=self.judge.encoder.limit_source,
                     line=prompt.line,
                 )
-            encoder.truncated = before + (encoder.truncated > before or turns is not prompt.prompt)
-        warn_of_truncation(encoder, events)
-
-    def _tokens_beside_a_response(self, prompt: RolloutPrompt) -> int:
-        """What the judge reads of a prompt with a response of `max_new_tokens`."""
-        return self._encode(prompt, [""]).tokens + self.max_new_tokens
+            self.judge.encoder.truncated += 1
+        warn_of_truncation(self.judge.encoder, events, "tokens")
 
     def __call__(self, groups: Sequence[Texts], check_stop: CheckStop) -> Tensor:
         """(K,) scores of all responses in order, in float32 on the CPU."""

@@ -74,8 +74,8 @@ class LongRows:
         if self.first is None:
             return
         sentence = (
-            f"{len(self.names)} of {total} rows have a response that exceeds the maximum sequence length, alone or with the last"
-            f" turn of the prompt, {encoder.limit_text}, the longest with {self.longest} tokens"
+            f"{len(self.names)} of {total} rows have a response that, alone or with the last turn of the prompt, exceeds the"
+            f" maximum sequence length, {encoder.limit_text}, the longest with {self.longest} tokens"
         )
         names = ", ".join(dict.fromkeys(self.names[:MAX_NAMES]))
         more = f" and {len(self.names) - MAX_NAMES} more" if len(self.names) > MAX_NAMES else ""

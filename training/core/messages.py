@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,9 +59,11 @@ def without_oldest_turn(messages: Sequence[Message]) -> list[Message] | None:
 
 
 def tool_texts(messages: Sequence[Message]) -> list[str]:
-    """What a chat template must show of tools: the names of the functions called, and the results."""
+    """What a chat template must show of tools: the names of the functions called, and the longest run of ASCII letters and digits
+    of each result, which is the same however the template escapes texts."""
     called = [call["function"]["name"] for message in messages for call in message.get("tool_calls", [])]
-    return called + [message["content"].strip() for message in messages if message["role"] == "tool"]
+    results = [message["content"] for message in messages if message["role"] == "tool"]
+    return called + [max(re.findall("[A-Za-z0-9]+", text), key=len, default="") for text in results]
 
 
 def with_instruction(messages: list[Message], instruction: str) -> list[Message]:

@@ -151,7 +151,7 @@ def _by_model(
         events.progress(len(drafts), len(prompts))
     warn_of_truncation(policy.encoder, events)
     if judge is not None:
-        warn_of_truncation(judge.encoder, events)
+        warn_of_truncation(judge.encoder, events, "tokens")
     return drafts, ended_by
 
 

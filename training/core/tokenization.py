@@ -107,8 +107,8 @@ class Encoder:
         for text in tool_texts(messages):
             if text not in rendered:
                 raise BadInput(
-                    f"Line {line} of data.jsonl: the model's chat template leaves out tool calls or their results ({text[:60]!r}"
-                    " for one); choose a model whose template takes tools.",
+                    f"Line {line} of data.jsonl: the model's chat template leaves out tool calls or their results ({text!r} for"
+                    " one); choose a model whose template takes tools.",
                     line=line,
                 )
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
@@ -157,11 +157,11 @@ class Encoder:
         return EncodedGroup(prompt, encoded)
 
 
-def warn_of_truncation(encoder: Encoder, events: Events) -> None:
-    """Report how many prompts lost their oldest turns, if any did."""
+def warn_of_truncation(encoder: Encoder, events: Events, parts: str = "turns") -> None:
+    """Report how many prompts lost their oldest `parts`, if any did."""
     if encoder.truncated:
         events.warning(
-            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest turns."
+            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest {parts}."
         )
 
 

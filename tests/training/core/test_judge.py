@@ -344,14 +344,14 @@ def test_a_job_that_cannot_be_judged_is_refused_with_its_line_or_setting(
         read_job(write_job(tmp_path / "model", "judge", rows(1), principles=[KIND]))
 
 
-def test_a_long_prompt_loses_its_oldest_turns_and_no_response_any(model: Path, tmp_path: Path):
+def test_a_long_prompt_loses_its_oldest_tokens_and_no_response_any(model: Path, tmp_path: Path):
     long = {"role": "user", "content": "the ferry leaves at ten and costs twelve crowns " * 20}
-    data = [row | {"prompt": [long, *row["prompt"]]} for row in rows(2)]
+    data = [row | {"prompt": [long]} for row in rows(2)]
     job(tmp_path, model, data=data, mode="comment", max_length=100)
     result, events = do_here(tmp_path)
     assert result is not None
     assert result["opinions"] == 6
-    assert any("lost their oldest turns" in event.get("message", "") for event in events)
+    assert any("lost their oldest tokens" in event.get("message", "") for event in events)
 
 
 def test_a_limit_ends_the_run_with_the_rows_that_are_done(model: Path, tmp_path: Path):

@@ -30,7 +30,10 @@ def test_they_are_left_out_and_named_before_the_first_step(kind: str, source: Pa
     folder = write_job(tmp_path / "job", kind, rows(40, 2), model=str(source), config=SMALL)
     _, events = do_here(folder)
     [warning] = [event for event in events if event["event"] == "warning"]
-    assert "2 of 40 rows have a response that exceeds" in warning["message"]
+    assert (
+        "2 of 40 rows have a response that, alone or with the last turn of the prompt, exceeds"
+        in warning["message"]
+    )
     assert "item 100, item 101." in warning["message"]
     assert events.index(warning) < next(n for n, event in enumerate(events) if event["event"] == "metrics")
 

@@ -18,10 +18,11 @@ from training.core.tokenization import PLAIN_TEMPLATE, Encoder
 from training.core.train_pretrain import CHAT_TEMPLATE, train_tokenizer
 
 CALL = {"id": "c1", "type": "function", "function": {"name": "ferry_times", "arguments": {"day": "monday"}}}
+RESULT = 'nine "and" ten\nå'
 TOOLS: list[Message] = [
     {"role": "user", "content": "when does the ferry leave"},
     {"role": "assistant", "content": "", "tool_calls": [CALL]},
-    {"role": "tool", "content": "nine and ten", "tool_call_id": "c1"},
+    {"role": "tool", "content": RESULT, "tool_call_id": "c1"},
 ]
 TOOL_TEMPLATE = CHAT_TEMPLATE.replace(
     "+ message['content']",
@@ -29,7 +30,7 @@ TOOL_TEMPLATE = CHAT_TEMPLATE.replace(
 )
 
 
-def said(text: str) -> list[Message]:
+def conversation_of(text: str) -> list[Message]:
     """One message for each letter: s system, u user, a assistant, t tool. Its content is its place."""
     roles = {"s": "system", "u": "user", "a": "assistant", "t": "tool"}
     return [{"role": roles[letter], "content": str(place)} for place, letter in enumerate(text)]
@@ -55,13 +56,13 @@ def said(text: str) -> list[Message]:
 def test_the_oldest_turn_goes_with_its_replies_and_system_messages_stay(
     conversation: str, left: str | None
 ) -> None:
-    found = without_oldest_turn(said(conversation))
+    found = without_oldest_turn(conversation_of(conversation))
     assert (None if found is None else "".join(message["content"] for message in found)) == left
 
 
 def test_as_few_turns_go_as_must(tokenizer: PreTrainedTokenizerBase) -> None:
     encoder = Encoder(tokenizer, 200)
-    messages = said("suauau")
+    messages = conversation_of("suauau")
 
     def length(kept: list[Message]) -> int:
         return len(encoder.encode_prompt(kept, max_tokens=200, line=1))
@@ -91,7 +92,7 @@ def test_prompts_whose_last_turn_is_too_long_are_left_out_of_what_is_generated(
     rows: list[dict[str, Any]] = [
         {"id": "short", "prompt": [{"role": "user", "content": "please"}]},
         {"id": "long", "prompt": [long]},
-        {"id": "turns", "prompt": [long, {"role": "assistant", "content": "no"}, *said("u")]},
+        {"id": "turns", "prompt": [long, {"role": "assistant", "content": "no"}, *conversation_of("u")]},
     ]
     config = {"samples": 2, "max_new_tokens": 8, "max_length": 64}
     result, events = do_here(write_job(tmp_path / "job", "generate", rows, model=str(source), config=config))
@@ -113,7 +114,10 @@ def test_tool_messages_reach_the_chat_template(tmp_path: Path) -> None:
     assert prompt.prompt == TOOLS
     text = tokenizer.decode(Encoder(tokenizer, 400).encode_prompt(prompt.prompt, max_tokens=400, line=1))
     assert '"name": "ferry_times"' in text
-    assert "<|tool|>nine and ten<|end|>" in text
+    assert f"<|tool|>{RESULT}<|end|>" in text
+    tokenizer.chat_template = TOOL_TEMPLATE.replace("message['content']", "message['content'] | tojson", 1)
+    escaped = Encoder(tokenizer, 400).encode_prompt(prompt.prompt, max_tokens=400, line=1)
+    assert f"<|tool|>{json.dumps(RESULT, ensure_ascii=False)}" in tokenizer.decode(escaped)
 
 
 @pytest.mark.parametrize(
