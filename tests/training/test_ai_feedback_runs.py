@@ -22,7 +22,7 @@ from training.registry.actions import add_model
 from training.registry.model_card import render_model_card
 from training.runs.actions import claim_run, finish_run, start_run
 from training.runs.forms import RunForm
-from training.runs.outputs import save_output
+from training.runs.outputs import save_output, store_output
 
 PRINCIPLES = [{"key": "kind", "compare": "Which is kinder?"}]
 
@@ -49,6 +49,7 @@ class AIRunTestCase(RoundTestCase):
         claimed = claim_run(run.pk)
         assert claimed is not None
         result = write_output(claimed)
+        store_output(claimed)
         finish_run(claimed, state=Run.State.DONE, result=result | save_output(claimed))
         return Run.objects.select_related("output", "output_opinion_set").get(pk=run.pk)
 

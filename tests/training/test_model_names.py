@@ -11,7 +11,7 @@ from training.models import ModelVersion, Run
 from training.registry.actions import add_model, free_name
 from training.rounds import transitions
 from training.runs.actions import claim_run, start_run
-from training.runs.outputs import save_output
+from training.runs.outputs import save_output, store_output
 
 
 class NameTests(RoundTestCase):
@@ -39,6 +39,7 @@ class NameTests(RoundTestCase):
             project=self.policy_project, kind="policy", name="polite", location="hub:somewhere/else@main"
         )
         write_output(run)
+        store_output(run)
         assert save_output(run)["model"] == "polite-2"
         assert "'polite-2'" in " ".join(run.warnings)
 
