@@ -26,7 +26,7 @@ from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
-from training.runs.ai_inputs import check_revisions, opinion_inputs, required_constitution
+from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
 
 log = logging.getLogger(__name__)
 
@@ -123,8 +123,8 @@ def start_run(
         inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
     if opinion_set is not None:
         inputs |= opinion_inputs(project, kind, opinion_set, inputs)
-    if kind in (Run.Kind.JUDGE, Run.Kind.REVISE) or judge is not None:
-        constitution = required_constitution(project, constitution)
+    constitution = used_constitution(project, constitution, resolved, judge)
+    check_answers(project, kind, inputs)
     if judge is not None and kind in NEEDS_REWARD_MODEL:
         if reward_model is not None:
             raise RunError(
