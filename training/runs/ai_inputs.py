@@ -39,7 +39,7 @@ def used_constitution(
         raise RunError("constitution", _("This project has no constitution yet: write its principles first."))
     if constitution.project_id != project.pk:
         raise RunError("constitution", _("That constitution belongs to another project."))
-    mode = settings.get("judge_mode") or settings["mode"]
+    mode = str(settings.get("judge_mode") or settings["mode"])
     needs = (REVISE_NEEDS if kind == Run.Kind.REVISE else JUDGE_NEEDS)[mode]
     if not any(all(principle.get(name) for name in needs) for principle in constitution.principles):
         text = _("No principle of %(constitution)s has what the mode %(mode)s needs: %(needs)s.")
