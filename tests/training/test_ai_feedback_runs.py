@@ -84,10 +84,8 @@ class TestAJudgeRun(AIRunTestCase):
     def test_it_needs_answers_to_compare(self) -> None:
         self.write_constitution()
         assert self.refusal("judge", inputs={"tag": "nowhere"}).field == "tag"
-        empty = project_with_policy(self.alice, Path("somewhere/empty"), name="Empty", items=0)
-        write_constitution(project=empty, principles=read_principles(PRINCIPLES), author=self.alice)
-        with pytest.raises(RunError, match="no answers to compare yet"):
-            start_run(project=empty, kind="judge", creator=self.alice)
+        self.policy_project.prompts.update(split="train")
+        assert self.refusal("judge", inputs={"split": "held_out"}).field == "prompts"
 
     def test_what_people_judged_comes_first_and_each_pair_is_stored_once(self) -> None:
         self.write_constitution()
