@@ -26,13 +26,13 @@ from celery import shared_task
 from celery.utils.log import get_task_logger
 from django.conf import settings
 from django.core.cache import cache
-from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from psycopg_pool import PoolTimeout
 
-from annotation.actions.queue import QueueError
+from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from training.configs import KINDS
 from training.errors import RunError
@@ -89,7 +89,7 @@ def execute_run(run_id: int) -> None:
         return
     except Exception as error:
         log.exception("run %s failed", run.pk)
-        finish_run(run, state=Run.State.FAILED, error=f"{type(error).__name__}: {error}")
+        finish_run(run, state=Run.State.FAILED, error=storable(f"{type(error).__name__}: {error}"))
         return
     with _heartbeats(run):
         report.save(run)
@@ -164,7 +164,7 @@ class CoreReport:
                 transaction.set_rollback(not finished)
         except DATABASE_UNAVAILABLE:
             raise
-        except (DatabaseError, OSError, ValueError, RunError, QueueError) as error:
+        except Exception as error:  # one that escaped would leave the run without an end
             log.exception("the output of run %s could not be saved", run.pk)
             text = _("Its output could not be saved: %(error)s")
             finish_run(run, state=Run.State.FAILED, error=text % {"error": error})
@@ -312,13 +312,13 @@ def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
         case "metrics":
             record_metrics(run, step=event["step"], values=event["values"])
         case "warning":
-            record_warning(run, event["message"])
+            record_warning(run, storable(event["message"]))
         case "done":
             report.result = event["result"]
         case "stopped":
             report.stopped = True
         case "error":
-            report.error, report.setting = event["message"], event.get("setting") or ""
+            report.error, report.setting = storable(event["message"]), event.get("setting") or ""
 
 
 def _die_with_parent() -> None:

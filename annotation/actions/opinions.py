@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.db import bulk_insert
+from annotation.logic.storable_text import storable
 from annotation.models import Author, Constitution, Opinion, OpinionSet, Project, Prompt, Response, User
 from annotation.store import scratch_file, store, uri_of
 
@@ -250,15 +251,10 @@ def _opinion(opinion: Mapping[str, Any], group: JudgedGroup) -> dict[str, Any]:
         "p_ba": opinion.get("p_ba"),
         "p": p,
         "principle": opinion.get("principle") or "",
-        "rationale": _storable(opinion.get("rationale") or ""),
+        "rationale": storable(opinion.get("rationale") or ""),
         "tokens_in": opinion.get("tokens_in", 0),
         "tokens_out": opinion.get("tokens_out", 0),
     }
-
-
-def _storable(rationale: str) -> str:
-    """A model's text without what PostgreSQL cannot store: a run that took hours must not fail by it."""
-    return rationale.replace("\0", "").encode(errors="replace").decode()
 
 
 def _row(set_id: int, line: Mapping[str, Any], opinion: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -25,6 +25,11 @@ def storage_problem(text: str) -> str:
     return ""
 
 
+def storable(text: str) -> str:
+    """The text without what PostgreSQL cannot store: for a program's own texts, which must not fail by it."""
+    return text.replace("\0", "").encode(errors="replace").decode()
+
+
 def dump_json(data: Any) -> str:
     """The value as JSON.
 

@@ -282,7 +282,20 @@ class PageTests(OpinionTestCase):
         self.sign_in(self.alice)
         page = self.client.get(self.url("ai-feedback"))
         self.assertContains(page, "let two people judge some of the held-out prompts")
-        self.assertContains(page, f'href="{self.url("runs")}"')
+        self.assertContains(page, f'href="{self.url("run-new", "judge")}"')
+        self.sign_in(self.dana)
+        self.assertNotContains(self.client.get(self.url("ai-feedback")), self.url("run-new", "judge"))
+
+    def test_a_lead_asks_another_judge_from_here_and_opinions_are_downloaded(self) -> None:
+        self.ranked(([1, 2, 3], [1, 2, 3]))
+        self.opinion_set(AB=0.9, AC=0.9, BC=0.1)
+        download = f"{self.url('live-download')}?format=trl&amp;ai=only&amp;opinions=1"
+        for user, is_lead in ((self.alice, True), (self.dana, False)):
+            self.sign_in(user)
+            asked = self.client.get(self.url("ai-feedback")).content.decode()
+            assert (self.url("run-new", "judge") in asked) == is_lead
+            self.assertContains(self.client.get(self.url("opinion-set", 1)), download)
+            assert self.client.get(download.replace("&amp;", "&")).status_code == 200
 
     def test_the_list_has_the_main_figures_of_each_set(self) -> None:
         self.ranked(([1, 2, 3], [1, 2, 3]))

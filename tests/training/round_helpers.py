@@ -122,8 +122,11 @@ def write_output(run: Run) -> dict[str, Any]:
         _write(output / "scores.jsonl", lines)
         return {"report": REPORT}
     if run.kind == Run.Kind.JUDGE:
-        _write(output / "opinions.jsonl", [_opinions(row, run) for row in rows])
-        (output / "result.json").write_text(json.dumps({"tokens_in": 10, "tokens_out": 2, "cost": 0.0}))
+        lines = [_opinions(row, run) for row in rows]
+        _write(output / "opinions.jsonl", lines)
+        result = {"opinions": sum(len(line["opinions"]) for line in lines), "ended_by": None}
+        costs = {"tokens_in": 10, "tokens_out": 2, "cost": 0.0}
+        (output / "result.json").write_text(json.dumps(result | costs))
     if run.kind == Run.Kind.REVISE:
         lines = [{"prompt": row["prompt"], "first": "Rude.", "answer": "Kind."} for row in rows]
         _write(output / "revisions.jsonl", lines)

@@ -28,6 +28,8 @@ PRINCIPLES = [
     {
         "key": "kind",
         "compare": "Which is kinder?",
+        "critique": "Name what is rude.",
+        "revise": "Be kind.",
         "comment": {"start": "That was", "good": "warm", "bad": "rude"},
     }
 ]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.urls import reverse
+from django.utils.html import strip_tags
 
 from annotation.actions.constitutions import write_constitution
 from annotation.actions.snapshots import create_snapshot
@@ -23,8 +24,10 @@ from training.registry.model_card import render_model_card
 from training.runs.actions import claim_run, finish_run, start_run
 from training.runs.forms import RunForm
 from training.runs.outputs import save_output, store_output
+from training.tasks import CoreReport
 
 PRINCIPLES = [{"key": "kind", "compare": "Which is kinder?"}]
+REVISING = {"critique": "Name what is rude.", "revise": "Be kind."}
 
 
 class AIRunTestCase(RoundTestCase):
@@ -32,10 +35,9 @@ class AIRunTestCase(RoundTestCase):
         super().setUp()
         self.other = project_with_policy(self.alice, "hub:somewhere/other@main", name="Other", items=3)
 
-    def write_constitution(self) -> None:
-        write_constitution(
-            project=self.policy_project, principles=read_principles(PRINCIPLES), author=self.alice
-        )
+    def write_constitution(self, **texts: Any) -> None:
+        principles = read_principles([PRINCIPLES[0] | texts])
+        write_constitution(project=self.policy_project, principles=principles, author=self.alice)
 
     def start(self, kind: str, **changes: Any) -> Run:
         return start_run(project=self.policy_project, kind=kind, creator=self.alice, **changes)
@@ -64,6 +66,27 @@ class TestAJudgeRun(AIRunTestCase):
         write_constitution(project=self.other, principles=read_principles(PRINCIPLES), author=self.alice)
         assert self.refusal("judge", constitution=self.other.constitutions.get()).field == "constitution"
 
+    def test_a_principle_needs_what_the_mode_reads(self) -> None:
+        self.write_constitution()
+        for kind, config in (("judge", {"mode": "comment"}), ("revise", {"mode": "write"})):
+            error = self.refusal(kind, config=config)
+            assert error.field == "constitution"
+            assert config["mode"] in str(error)
+        error = self.refusal("grpo", judge=self.first, config={"judge_mode": "comment"})
+        assert "needs: comment" in str(error)
+
+    def test_what_it_would_not_use_is_refused(self) -> None:
+        self.write_constitution()
+        assert self.refusal("judge", judge=self.first).field == "judge"
+        constitution = self.policy_project.constitutions.get()
+        assert self.refusal("generate", constitution=constitution).field == "constitution"
+
+    def test_it_needs_answers_to_compare(self) -> None:
+        self.write_constitution()
+        assert self.refusal("judge", inputs={"tag": "nowhere"}).field == "tag"
+        self.policy_project.prompts.update(split="train")
+        assert self.refusal("judge", inputs={"split": "held_out"}).field == "prompts"
+
     def test_what_people_judged_comes_first_and_each_pair_is_stored_once(self) -> None:
         self.write_constitution()
         judged = [builders.judgment(self.policy_project, self.alice).item.prompt_id for _ in range(3)]
@@ -78,6 +101,57 @@ class TestAJudgeRun(AIRunTestCase):
         assert Opinion.objects.filter(opinion_set=stored).count() == 15
         assert json.loads((run.folder / "job.json").read_text())["principles"][0]["key"] == "kind"
         assert Judgment.objects.filter(item__project=self.policy_project).count() == 3
+
+    def finish(self, lines: list[dict[str, Any]], **result: Any) -> Run:
+        """A judge run whose core wrote these opinions, after its worker saved them."""
+        self.write_constitution()
+        claimed = claim_run(self.start("judge", inputs={"prompts": 1}).pk)
+        assert claimed is not None
+        write_output(claimed)
+        output = claimed.folder / "output"
+        row = self.rows(claimed)[0]
+        (output / "opinions.jsonl").write_text(
+            "".join(json.dumps({"id": row["id"], "scores": None} | line) + "\n" for line in lines)
+        )
+        opinions = sum(len(line["opinions"]) for line in lines)
+        costs = {"tokens_in": 10, "tokens_out": 2, "cost": 0.0}
+        (output / "result.json").write_text(
+            json.dumps({"opinions": opinions, "ended_by": None} | costs | result)
+        )
+        report = CoreReport()
+        report.exit_code = 0
+        report.save(claimed)
+        return Run.objects.select_related("output_opinion_set").get(pk=claimed.pk)
+
+    def test_pairs_without_an_opinion_are_counted(self) -> None:
+        one = {"first": 0, "second": 1, "p": 0.9}
+        run = self.finish([{"opinions": [one], "no_opinion": [[0, 2], [1, 2]]}])
+        assert run.output_opinion_set is not None
+        counts = {"prompts": 1, "comparisons": 3, "opinions": 1, "no_opinion": 2}
+        assert run.output_opinion_set.counts == counts
+
+    def test_a_judge_that_answers_nothing_readable_fails_with_a_sentence(self) -> None:
+        run = self.finish([{"opinions": [], "no_opinion": [[0, 1], [0, 2], [1, 2]]}])
+        assert run.state == Run.State.FAILED
+        assert "has no opinion on any two responses" in run.error
+
+    def test_a_limit_before_the_first_opinion_is_named(self) -> None:
+        run = self.finish([], ended_by="max_cost")
+        assert run.state == Run.State.FAILED
+        assert "the limit max_cost ended the run" in run.error
+
+    def test_opinions_that_cannot_be_stored_end_the_run(self) -> None:
+        run = self.finish([{"opinions": [{"first": 0, "second": 1, "p": 1.5}], "no_opinion": []}])
+        assert run.state == Run.State.FAILED
+        assert "is not a probability" in run.error
+
+    def test_a_long_name_of_a_server_s_model_is_cut(self) -> None:
+        self.write_constitution()
+        with self.settings(MODEL_SERVERS=["http://judge/v1"]):
+            run = self.start("judge", config={"server": "http://judge/v1", "server_model": "m" * 400})
+        stored = self.done(run).output_opinion_set
+        assert stored is not None
+        assert stored.judge == "m" * 300
 
     def test_a_tag_limits_it_to_prompts_with_that_tag(self) -> None:
         self.write_constitution()
@@ -168,9 +242,28 @@ class TestARunThatLearnsFromOpinions(AIRunTestCase):
         assert "opinion_set" not in RunForm(self.other, "reward").fields
 
 
+class TestThePages(AIRunTestCase):
+    def text(self, name: str, *args: object) -> str:
+        self.client.force_login(self.alice)
+        page = self.client.get(reverse(name, args=[self.policy_project.slug, *args])).content.decode()
+        return " ".join(strip_tags(page).split())
+
+    def test_a_run_says_which_server_s_model_judged_by_which_constitution(self) -> None:
+        self.write_constitution()
+        with self.settings(MODEL_SERVERS=["http://judge/v1"]):
+            run = self.start("judge", config={"server": "http://judge/v1", "server_model": "big"})
+        shown = "from big at http://judge/v1, by Constitution, version 1 · started by alice"
+        assert shown in self.text("run", run.pk)
+
+    def test_the_list_of_runs_leads_to_the_opinions(self) -> None:
+        self.write_constitution()
+        stored = self.done(self.start("judge")).output_opinion_set
+        assert str(stored) in self.text("runs")
+
+
 class TestRevisions(AIRunTestCase):
     def test_fine_tuning_learns_from_those_of_its_project_that_are_done(self) -> None:
-        self.write_constitution()
+        self.write_constitution(**REVISING)
         run = self.start("revise", inputs={"prompts": 4})
         assert self.refusal("sft", inputs={"revisions": run.pk}).field == "revisions"
         assert self.refusal("sft", inputs={"revisions": run.pk + 1000}).field == "revisions"
@@ -185,9 +278,10 @@ class TestAJudgeAsTheReward(AIRunTestCase):
         rewards = add_model(
             project=self.policy_project, kind="reward", name="rm", location="hub:somewhere/rm@main"
         )
-        error = self.refusal("grpo", judge=self.first, reward_model=rewards)
+        config = {"judge_mode": "score"}
+        error = self.refusal("grpo", judge=self.first, reward_model=rewards, config=config)
         assert error.field == "reward_model"
-        run = self.start("grpo", judge=self.first)
+        run = self.start("grpo", judge=self.first, config=config)
         assert run.reward_model is None
         assert run.constitution is not None
 

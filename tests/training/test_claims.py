@@ -147,6 +147,20 @@ def test_a_run_that_has_little_to_lower_fails_and_says_why(
     assert "ended with code -9" in run.error
 
 
+def test_messages_of_the_core_are_stored_without_what_postgresql_cannot_store(
+    project: Project, alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They may quote what a server answered."""
+    events = [{"event": name, "message": f"{name} \0\ud800"} for name in ("warning", "error")]
+    program = f"import json\nfor event in {events!r}: print(json.dumps(event))\nraise SystemExit(1)"
+    monkeypatch.setattr(tasks, "_core_command", lambda run: [sys.executable, "-c", program])
+    snapshot = snapshot_of_judgments(project, alice)
+    run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=SMALL)
+    tasks.execute_run.run(run.pk)
+    run.refresh_from_db()
+    assert (run.state, run.error, run.warnings) == (Run.State.FAILED, "error ?", ["warning ?"])
+
+
 class TestClaims:
     """Lost, late and repeated messages do no harm."""
 

@@ -30,6 +30,12 @@ class StartingTests(RoundTestCase):
         with pytest.raises(RunError, match="no policy yet"):
             make_loop(self.project, self.alice)
 
+    def test_a_recipe_with_a_judge_needs_a_constitution(self) -> None:
+        for recipe in ("mixed", "rlaif", "rlaif-direct", "cai"):
+            with pytest.raises(RunError, match="needs a constitution"):
+                transitions.start_round(loop=self.make_loop(recipe), creator=self.alice)
+        assert not Round.objects.exists()
+
     def test_a_loop_s_settings_are_checked(self) -> None:
         with pytest.raises(ConfigError, match="judgments"):
             self.make_loop(options={"judgments": 0})

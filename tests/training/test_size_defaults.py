@@ -106,15 +106,20 @@ def test_the_name_of_a_model_on_a_hub_tells_its_size(name: str, expected: int | 
 
 def test_the_files_of_a_model_tell_its_size(tmp_path: Path) -> None:
     write_weights(tmp_path / "sharded-7b", {"a": [1000, 20], "b": [5]}, {"c": [3, 3, 3]})
-    assert parameter_count(str(tmp_path / "sharded-7b")) == 20_032
+    location = f"file:{tmp_path / 'sharded-7b'}"
+    assert parameter_count(location) == 20_032
     for content in (b"", b"\xff" * 40, b"\x02\0\0\0\0\0\0\0[]", b"\x09\0\0\0\0\0\0\0" + b'{"a": {}}'):
         (tmp_path / "sharded-7b" / "model-0.safetensors").write_bytes(content)
-        assert parameter_count(str(tmp_path / "sharded-7b")) is None
+        assert parameter_count(location) is None
 
 
 class SizeTestCase(RoundTestCase):
     def grow(self, parameters: int) -> None:
-        write_weights(settings.ARTIFACTS / self.first.location, {"all": [parameters]})
+        """Give the first policy files with so many weights."""
+        folder = settings.ARTIFACTS / "first"
+        write_weights(folder, {"all": [parameters]})
+        self.first.location = f"file:{folder}"
+        self.first.save()
 
     def rate(self, kind: str = "generate", **config: Any) -> float:
         run = start_run(
@@ -163,8 +168,10 @@ class FormTests(SizeTestCase):
         assert self.note() == (
             "5e-5 by default, as for all models below 500 million. first has 2.1 million parameters."
         )
-        large = add_model(project=self.policy_project, kind="policy", name="large", location="large")
-        write_weights(settings.ARTIFACTS / "large", {"all": [LARGE]})
+        folder = settings.ARTIFACTS / "large"
+        write_weights(folder, {"all": [LARGE]})
+        (folder / "config.json").write_text("{}")
+        large = add_model(project=self.policy_project, kind="policy", name="large", location=f"file:{folder}")
         assert self.note(query=f"?model={large.pk}") == (
             "5e-7 by default, 5e-6 with LoRA: Zephyr (arXiv 2310.16944), section 4, 7B. large has 7.6 billion parameters."
         )

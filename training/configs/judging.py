@@ -17,6 +17,10 @@ from training.configs.generation import (
     timeout_setting,
 )
 
+JUDGE_NEEDS = {"choice": ("compare",), "score": ("compare",), "comment": ("comment",)}
+REVISE_NEEDS = {"write": ("critique", "revise"), "select": ("comment",)}
+"""What a principle needs in each mode."""
+
 ALSO_WEIGHT = 0.5
 """The weight of a comment's further word."""
 

@@ -47,9 +47,15 @@ OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "top_logprobs", "logpro
 TOP_LOGPROBS = (20, 5)
 """Numbers of likely tokens that are asked for in turn; OpenAI gives 20 at most, others fewer."""
 
+MIN_LOGPROB, ROUNDING = -1e6, 1e-2
+"""Bounds of what is taken for a log-prob; vLLM has -9999 for an impossible token."""
+
 FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
 MAX_BODY_BYTES = 64 * 2**20
 """Size of an answer at most; responses are far smaller."""
+
+MAX_TOKENS = 10**8
+"""Tokens of a request that a server may report; a number beyond it is an error of the server, and is not counted."""
 
 
 class ServerSettings(Protocol):
@@ -262,7 +268,7 @@ class ChatClient:
     def _parse(self, body: bytes, request: ChatRequest, seed: int, count: int) -> list[Completion]:
         try:
             answer = json.loads(body)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise self._server_error(
                 f"did not answer with JSON but with {_excerpt(body)}; is this the base URL of an OpenAI-compatible API?"
                 " It usually ends in /v1"
@@ -277,7 +283,10 @@ class ChatClient:
             usage.get(name) if isinstance(usage, dict) else None
             for name in ("completion_tokens", "prompt_tokens")
         ]
-        tokens, prompt_tokens = (count / len(choices) if type(count) is int else 0.0 for count in counts)
+        tokens, prompt_tokens = (
+            count / len(choices) if type(count) is int and 0 <= count <= MAX_TOKENS else 0.0
+            for count in counts
+        )
         return [self._parse_choice(choice, request, seed, tokens, prompt_tokens) for choice in choices]
 
     def _parse_choice(
@@ -299,7 +308,9 @@ class ChatClient:
         finished = choice.get("finish_reason") == "stop"
         alternatives = _parse_alternatives(choice.get("logprobs")) if request.wants_alternatives else None
         written = len(ids) if ids else tokens
-        return Completion(text or "", finished, seed, ids, logprobs, written, prompt_tokens, alternatives)
+        # half of a surrogate pair can be in JSON, and in no file
+        text = (text or "").encode(errors="replace").decode()
+        return Completion(text, finished, seed, ids, logprobs, written, prompt_tokens, alternatives)
 
     def _request_error(self, status: int, message: str, request: ChatRequest) -> BadInput:
         """The error for a request that the server refused."""
@@ -329,7 +340,7 @@ class ChatClient:
         return self._server_error(f"refuses the request ({status}): {message}")
 
     def _server_error(self, predicate: str) -> BadInput:
-        return BadInput(f"The server {self.config.server} {predicate}.", setting="server")
+        return BadInput(f"The server {self.config.server} {predicate.rstrip('.')}.", setting="server")
 
 
 def _is_named(field: str, message: str) -> bool:
@@ -371,11 +382,12 @@ def _parse_logprobs(value: Any) -> list[float] | None:
     if not isinstance(content, list):
         return None
     numbers: list[Any] = [token.get("logprob") if isinstance(token, dict) else None for token in content]
-    return (
-        [float(number) for number in numbers]
-        if all(type(number) in (int, float) for number in numbers)
-        else None
-    )
+    return [float(number) for number in numbers] if all(map(_is_logprob, numbers)) else None
+
+
+def _is_logprob(value: Any) -> bool:
+    """Whether a server's value is the logarithm of a probability, but for rounding: JSON in Python may hold NaN and Infinity."""
+    return type(value) in (int, float) and MIN_LOGPROB <= value <= ROUNDING
 
 
 def _parse_alternatives(value: Any) -> list[list[tuple[str, float]]] | None:
@@ -391,9 +403,7 @@ def _parse_alternatives(value: Any) -> list[list[tuple[str, float]]] | None:
         found = [
             (one["token"], float(one["logprob"]))
             for one in listed
-            if isinstance(one, dict)
-            and isinstance(one.get("token"), str)
-            and type(one.get("logprob")) in (int, float)
+            if isinstance(one, dict) and isinstance(one.get("token"), str) and _is_logprob(one.get("logprob"))
         ]
         if not found:
             return None
@@ -405,12 +415,12 @@ def _error_message(body: bytes) -> str:
     """The message of an error answer, from whichever of the usual places it is in."""
     try:
         content: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return _excerpt(body)
     for name in ("error", "message", "detail"):
         if isinstance(content, dict) and name in content:
             content = content[name]
-    return _excerpt((content if isinstance(content, str) else json.dumps(content)).encode())
+    return _excerpt((content if isinstance(content, str) else json.dumps(content)).encode(errors="replace"))
 
 
 def _excerpt(body: bytes) -> str:

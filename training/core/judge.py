@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.configs import JudgeConfig
+from training.configs.judging import JUDGE_NEEDS
 from training.core.data import JudgedRow, read_judged_rows
 from training.core.events import Events
 from training.core.job_directory import Job, write_lines, write_output
-from training.core.principles import FIELDS, Constitution, Principle
+from training.core.principles import Constitution, Principle
 from training.core.stored_answers import Answer, Budget, StoredAnswers
 
 CLAMP = (0.4, 0.6)
@@ -45,7 +46,7 @@ class Reading(NamedTuple):
 def judge(job: Job, config: JudgeConfig, events: Events) -> dict[str, Any]:
     """Ask the judge, write opinions.jsonl, and return the job's result."""
     rows = read_judged_rows(job.data)
-    constitution = Constitution(job.principles, FIELDS[config.mode], config.seed)
+    constitution = Constitution(job.principles, JUDGE_NEEDS[config.mode], config.seed)
     readings = [plan_readings(place, row, constitution, config) for place, row in enumerate(rows)]
     stored = StoredAnswers(job.checkpoint / "readings.jsonl")
     budget = Budget(config)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from training.configs import RolloutConfig
-from training.configs.judging import ALSO_WEIGHT
+from training.configs.judging import ALSO_WEIGHT, JUDGE_NEEDS
 from training.core.data import RolloutPrompt
 from training.core.errors import BadInput
 from training.core.events import Events
@@ -20,7 +20,7 @@ from training.core.job_directory import Job
 from training.core.judge_local import LocalJudge
 from training.core.judge_prompts import SCORES, Frame
 from training.core.model_loading import resolve_source
-from training.core.principles import FIELDS, Constitution
+from training.core.principles import Constitution
 from training.core.rollout_groups import CheckStop, RolloutGroup
 from training.core.tokenization import Encoder, warn_of_truncation
 from training.core.word_logprobs import Texts
@@ -36,7 +36,7 @@ class JudgeScorer:
 
     def __init__(self, job: Job, config: RolloutConfig, policy: Encoder) -> None:
         self.judge = LocalJudge(resolve_source(job.judge or "", job.folder, "judge"), "judge", config)
-        self.constitution = Constitution(job.principles, FIELDS[config.judge_mode], config.seed)
+        self.constitution = Constitution(job.principles, JUDGE_NEEDS[config.judge_mode], config.seed)
         self.mode, self.max_new_tokens, self.policy = config.judge_mode, config.max_new_tokens, policy
 
     def encode(self, group: RolloutGroup) -> Texts:

@@ -17,9 +17,6 @@ MAX_TEXT = 2000
 
 KEY = re.compile(r"[a-z0-9-]{1,40}")
 
-FIELDS = {"choice": ("compare",), "score": ("compare",), "comment": ("comment",)}
-"""What a principle needs in each mode of a judge."""
-
 
 @dataclass(frozen=True)
 class Comment:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from training.configs import ReviseConfig
+from training.configs.judging import REVISE_NEEDS
 from training.core.data import Prompt, read_tagged_prompts
 from training.core.errors import BadInput
 from training.core.events import Events
@@ -48,9 +49,6 @@ from training.core.sampling import (
 from training.core.stored_answers import Budget, StoredAnswers
 from training.core.tokenization import Encoder, warn_of_truncation
 
-NEEDS = {"write": ("critique", "revise"), "select": ("comment",)}
-"""What a principle needs in each mode."""
-
 
 class Policy(NamedTuple):
     """The model whose responses are revised."""
@@ -63,7 +61,7 @@ class Policy(NamedTuple):
 def revise(job: Job, config: ReviseConfig, events: Events) -> dict[str, Any]:
     """Revise a response to each prompt, write revisions.jsonl, and return the job's result."""
     prompts = read_tagged_prompts(job.data)
-    constitution = Constitution(job.principles, NEEDS[config.mode], config.seed)
+    constitution = Constitution(job.principles, REVISE_NEEDS[config.mode], config.seed)
     rounds = config.revisions if config.mode == "write" else 1
     drawn = [
         [constitution.draw(prompt.tags, prompt.line, prompt.id, number) for number in range(rounds)]

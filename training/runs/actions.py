@@ -26,7 +26,7 @@ from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
 from training.registry.model_size import default_settings
-from training.runs.ai_inputs import check_revisions, opinion_inputs, required_constitution
+from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
 from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
 
@@ -121,8 +121,8 @@ def start_run(
         inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
     if opinion_set is not None:
         inputs |= opinion_inputs(project, kind, opinion_set, inputs)
-    if kind in (Run.Kind.JUDGE, Run.Kind.REVISE) or judge is not None:
-        constitution = required_constitution(project, constitution)
+    constitution = used_constitution(project, constitution, resolved, judge)
+    check_answers(project, kind, inputs)
     if isinstance(resolved, RolloutConfig):
         reward_model = resolve_reward_source(
             project, reward_model=reward_model, judge=judge, reward_function=resolved.reward_function

@@ -8,26 +8,62 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from annotation.analytics.ai_feedback import trust_report
-from annotation.models import Constitution, OpinionSet, Project
+from annotation.models import Candidate, Constitution, OpinionSet, Project
+from training.configs import Config
+from training.configs.judging import JUDGE_NEEDS, REVISE_NEEDS
 from training.errors import RunError
-from training.models import Run
+from training.models import ModelVersion, Run
 
 AI_CHOICES = ("with", "only")
 LEARNS_FROM_OPINIONS = (Run.Kind.REWARD, Run.Kind.DPO, Run.Kind.KTO)
 
 
-def required_constitution(project: Project, constitution: Constitution | None) -> Constitution:
-    """The given one, or the project's latest.
+def used_constitution(
+    project: Project, constitution: Constitution | None, config: Config, judge: ModelVersion | None
+) -> Constitution | None:
+    """The constitution that a run goes by: the given one, or the project's latest; None if its kind goes by none.
 
     Raises:
-        RunError: it has none, or belongs to another project.
+        RunError: there is none, it belongs to another project, none of its principles has what the mode needs, or a judge or a
+            constitution is given for a kind that uses none.
     """
+    kind, settings = config.kind, config.to_dict()
+    if judge is not None and kind != Run.Kind.REVISE and "judge_mode" not in settings:
+        raise RunError("judge", _("A %(kind)s run takes no judge beside its model.") % {"kind": kind})
+    if judge is None and kind not in (Run.Kind.JUDGE, Run.Kind.REVISE):
+        if constitution is not None:
+            raise RunError("constitution", _("A %(kind)s run goes by no constitution.") % {"kind": kind})
+        return None
     constitution = constitution or project.constitutions.first()
     if constitution is None:
         raise RunError("constitution", _("This project has no constitution yet: write its principles first."))
     if constitution.project_id != project.pk:
         raise RunError("constitution", _("That constitution belongs to another project."))
+    mode = str(settings.get("judge_mode") or settings["mode"])
+    needs = (REVISE_NEEDS if kind == Run.Kind.REVISE else JUDGE_NEEDS)[mode]
+    if not any(all(principle.get(name) for name in needs) for principle in constitution.principles):
+        text = _("No principle of %(constitution)s has what the mode %(mode)s needs: %(needs)s.")
+        values = {"constitution": constitution, "mode": mode, "needs": ", ".join(needs)}
+        raise RunError("constitution", text % values)
     return constitution
+
+
+def check_answers(project: Project, kind: str, inputs: Mapping[str, Any]) -> None:
+    """Check that a judge run has something to compare.
+
+    Raises:
+        RunError: no item has answers to prompts of this split and tag.
+    """
+    if kind != Run.Kind.JUDGE or inputs.get("answers"):
+        return
+    candidates = Candidate.objects.filter(item__prompt__project=project)
+    if inputs.get("split"):
+        candidates = candidates.filter(item__prompt__split=inputs["split"])
+    if not candidates.exists():
+        raise RunError("prompts", _("There are no answers to compare yet: import or generate some."))
+    if (tag := inputs.get("tag")) and not candidates.filter(item__prompt__tags__contains=[tag]).exists():
+        text = _("There are no answers to compare to prompts with the tag %(tag)s.")
+        raise RunError("tag", text % {"tag": tag})
 
 
 def check_revisions(project: Project, run_id: int) -> None:
