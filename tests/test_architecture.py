@@ -115,7 +115,7 @@ def test_what_the_core_cannot_import_is_the_same_on_both_sides() -> None:
     from annotation.imports.prompt_schema import ROLES
     from annotation.logic.degrees import MARGINS
     from training import configs
-    from training.core import data
+    from training.core import messages
 
     assert configs.MARGINS["small"] == MARGINS
-    assert data.ROLES == ROLES
+    assert messages.ROLES == ROLES

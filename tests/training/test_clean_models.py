@@ -83,7 +83,7 @@ class CleanModelsTests(PalateTestCase):
         with pytest.raises(RunError, match="an open run uses it"):
             remove_files(self.made)
         run.delete()
-        assert remove_files(self.made) == 8
+        assert remove_files(self.made) == 10
 
     def test_the_policies_of_an_open_round_are_kept(self) -> None:
         retire(self.made, self.alice)
@@ -135,7 +135,7 @@ class CleanModelsTests(PalateTestCase):
         retire(self.made, self.alice)
         output = StringIO()
         call_command("clean_models", stdout=output)
-        assert "made: 8 bytes" in output.getvalue()
+        assert "made: 10 bytes" in output.getvalue()
         assert (self.output / "model.safetensors").exists()
         call_command("clean_models", "--remove", stdout=output)
         assert "8 bytes freed" in output.getvalue()
