@@ -251,6 +251,14 @@ class TestWhatARoundNeeds(AIRoundTestCase):
             options={"judge": "nobody"},
         )
 
+    def test_a_round_does_not_start_where_no_principle_says_what_a_run_of_it_needs(self) -> None:
+        principles = read_principles([{"key": "kind", "compare": "Which is kinder?"}])
+        write_constitution(project=self.policy_project, principles=principles, author=self.alice)
+        for recipe in ("mixed", "rlaif-direct", "cai"):
+            with pytest.raises(RunError, match="what the mode comment needs: comment"):
+                transitions.start_round(loop=self.make_loop(recipe), creator=self.alice)
+        assert not Round.objects.exists()
+
     def test_the_judge_alone_answers_more_prompts(self) -> None:
         loop = self.make_loop("mixed", options={"ai_prompts": 7})
         assert round_context(loop).settings.ai_prompts == 7

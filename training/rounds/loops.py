@@ -10,14 +10,16 @@ from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.models import Project, User
+from training.configs import from_dict
 from training.errors import RunError
 from training.models import Loop, ModelVersion
 from training.registry import model_sources
 from training.registry.actions import current_model
 from training.registry.queries import policy_named
 from training.rounds import run_configs
-from training.rounds.recipes import RECIPES, asks_judge
+from training.rounds.recipes import RECIPES, Improve, Judge, Revise, asks_judge
 from training.rounds.settings import settings_from
+from training.runs.ai_inputs import used_constitution
 
 
 def save_loop(
@@ -79,3 +81,16 @@ def required_policy(project: Project) -> ModelVersion:
     if policy is None:
         raise RunError("policy", _("This project has no policy yet: add one on the Models page."))
     return policy
+
+
+def check_principles(loop: Loop) -> None:
+    """Check that the project's constitution says what the recipe's runs by principles need.
+
+    Raises:
+        RunError: there is none, or no principle has what the mode of such a run needs.
+    """
+    for stage in RECIPES[loop.recipe].stages:
+        scores = isinstance(stage, Improve) and stage.ai == "score"
+        if scores or isinstance(stage, Judge | Revise):
+            config = from_dict(stage.kind, run_configs.merged(loop.configs, stage.kind, stage.config))
+            used_constitution(loop.project, None, config, judge=loop.first_policy if scores else None)

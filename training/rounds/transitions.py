@@ -23,8 +23,8 @@ from annotation.models import User
 from training.configs import ConfigError
 from training.errors import RunError, describe_error
 from training.models import Loop, Round, Run, is_failed
+from training.rounds.loops import check_principles
 from training.rounds.plan import draft_round
-from training.rounds.recipes import asks_judge
 from training.rounds.steps import step_of
 from training.rounds.steps.base import RunStep
 from training.rounds.steps.collect import Collect, count_new_judgments
@@ -47,7 +47,8 @@ def start_round(*, loop: Loop, creator: User | None) -> Round:
     """Start a round with the loop's settings of now. creator: None if the schedule starts it.
 
     Raises:
-        RunError: a round is open, or prompts, a policy or the constitution of an AI judge are missing.
+        RunError: a round is open, prompts, a policy or the constitution of an AI judge are missing, or its principles do not say
+            what the judge needs.
     """
     with transaction.atomic():
         Loop.objects.select_for_update().get(pk=loop.pk)
@@ -56,9 +57,7 @@ def start_round(*, loop: Loop, creator: User | None) -> Round:
             raise RunError("loop", text % {"round": other})
         if not loop.project.prompts.exists():
             raise RunError("prompts", _("This project has no prompts yet: import some."))
-        if asks_judge(loop.recipe) and not loop.project.constitutions.exists():
-            text = _("This recipe has an AI judge, which needs a constitution: write its principles first.")
-            raise RunError("recipe", text)
+        check_principles(loop)
         round = draft_round(loop)
         round.created_by = creator
         round.save()
