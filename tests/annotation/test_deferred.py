@@ -19,6 +19,7 @@ class LaterTests(AnalyticsTestCase):
             (self.url("progress"), "Ties per ranking"),
             (self.url("quality"), "Gold accuracy"),
             (self.url("annotator", "bob"), "Within a session"),
+            (self.url("ai-feedback"), "Same after swap"),
             (self.url("opinion-set", 1), "Weight of an opinion"),
         ]
 
@@ -47,7 +48,7 @@ class LaterTests(AnalyticsTestCase):
                 with self.subTest(url):
                     page = self.client.get(url)
                     self.assertContains(page, word)
-                    self.assertNotContains(page, 'hx-trigger="load"')
+                    self.assertNotContains(page, 'class="stack deferred"')
 
     def test_a_person_s_figures_are_refused_as_their_page_is(self) -> None:
         self.sign_in(self.bob)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from training.configs.fields import gettext_noop as _
+
 SMALL = 500_000_000
 """Parameters below which a model is small."""
 LORA_FACTOR = 10
@@ -25,23 +27,23 @@ class SizeDefault(NamedTuple):
 
 
 SIZE_DEFAULTS = (
-    SizeDefault(("pretrain",), SMALL, 3e-4, "Llama 2 (arXiv 2307.09288), table 1, 7B and 13B"),
-    SizeDefault(("pretrain",), 30_000_000_000, 1.5e-4, "Llama 2 (arXiv 2307.09288), table 1, 34B and 70B"),
+    SizeDefault(("pretrain",), SMALL, 3e-4, _("Llama 2 (arXiv 2307.09288), table 1, 7B and 13B")),
+    SizeDefault(("pretrain",), 30_000_000_000, 1.5e-4, _("Llama 2 (arXiv 2307.09288), table 1, 34B and 70B")),
     SizeDefault(
         ("sft", "rejection", "rest", "hindsight"),
         SMALL,
         2e-5,
-        "fine-tuning in Llama 2 (arXiv 2307.09288), section 3.1",
+        _("fine-tuning in Llama 2 (arXiv 2307.09288), section 3.1"),
     ),
-    SizeDefault(("reward",), SMALL, 1e-5, "Llama 2 (arXiv 2307.09288), section 3.2.2, below 70B"),
-    SizeDefault(("reward",), 65_000_000_000, 5e-6, "Llama 2 (arXiv 2307.09288), section 3.2.2, 70B"),
-    SizeDefault(("dpo", "online"), SMALL, 1e-6, "DPO (arXiv 2305.18290), appendix B"),
-    SizeDefault(("dpo", "online"), 6_500_000_000, 5e-7, "Zephyr (arXiv 2310.16944), section 4, 7B"),
-    SizeDefault(("dpo", "online"), 65_000_000_000, 2e-7, "Tülu 3 (arXiv 2411.15124), section 5, 70B"),
-    SizeDefault(("kto",), SMALL, 5e-7, "the lowest rate of KTO (arXiv 2402.01306)"),
-    SizeDefault(("ppo",), SMALL, 1e-6, "Llama 2 (arXiv 2307.09288), section 3.2.3"),
-    SizeDefault(("grpo",), SMALL, 1e-6, "DeepSeekMath (arXiv 2402.03300), section 4.2"),
-    SizeDefault(("reinforce",), SMALL, 1e-6, "RLOO (arXiv 2402.14740), appendix on training"),
+    SizeDefault(("reward",), SMALL, 1e-5, _("Llama 2 (arXiv 2307.09288), section 3.2.2, below 70B")),
+    SizeDefault(("reward",), 65_000_000_000, 5e-6, _("Llama 2 (arXiv 2307.09288), section 3.2.2, 70B")),
+    SizeDefault(("dpo", "online"), SMALL, 1e-6, _("DPO (arXiv 2305.18290), appendix B")),
+    SizeDefault(("dpo", "online"), 6_500_000_000, 5e-7, _("Zephyr (arXiv 2310.16944), section 4, 7B")),
+    SizeDefault(("dpo", "online"), 65_000_000_000, 2e-7, _("Tülu 3 (arXiv 2411.15124), section 5, 70B")),
+    SizeDefault(("kto",), SMALL, 5e-7, _("the lowest rate of KTO (arXiv 2402.01306)")),
+    SizeDefault(("ppo",), SMALL, 1e-6, _("Llama 2 (arXiv 2307.09288), section 3.2.3")),
+    SizeDefault(("grpo",), SMALL, 1e-6, _("DeepSeekMath (arXiv 2402.03300), section 4.2")),
+    SizeDefault(("reinforce",), SMALL, 1e-6, _("RLOO (arXiv 2402.14740), appendix on training")),
 )
 """By kind of run, from small models to large ones."""
 

@@ -51,11 +51,11 @@ def _count_weights(name: str, chunks: Iterator[bytes]) -> int:
     data = next(chunks, b"")
     length = int.from_bytes(data[:8], "little")
     if length > MAX_HEADER:
-        raise ValueError(f"The header of {name} has {length} bytes.")
+        raise ValueError(name)
     while len(data) < 8 + length and (more := next(chunks, b"")):
         data += more
     header = json.loads(data[8 : 8 + length])
     try:
         return sum(prod(tensor["shape"]) for key, tensor in header.items() if key != "__metadata__")
     except (AttributeError, KeyError, TypeError) as error:
-        raise ValueError(f"{name} has no safetensors header.") from error
+        raise ValueError(name) from error

@@ -32,7 +32,7 @@ def describe_default(kind: str, model: ModelVersion | None) -> str:
         text = _("%(rate)s by default, %(lora)s with LoRA: %(source)s.") % {
             "rate": format_rate(row.learning_rate),
             "lora": format_rate(lora_rate(row.learning_rate)),
-            "source": row.source,
+            "source": _(row.source),
         }
     return f"{text} {_describe_size(model, parameters)}".rstrip()
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from transformers import Gemma2Config
+from transformers import BloomConfig, BloomForCausalLM
 
 from tests.patience import HANGS_S
-from tests.training.core.conftest import judgments, sentence, tiny, write_job
+from tests.training.core.conftest import judgments, sentence, write_job
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(30)]
 
@@ -209,14 +209,15 @@ def test_bad_input_ends_with_a_sentence_and_two(base: Path, do: Do, tmp_path: Pa
 def test_models_with_attention_of_their_own_kind_are_refused(
     kind, setting, tokenizer, do: Do, tmp_path: Path
 ):
-    source = tmp_path / "gemma2"
-    tiny(Gemma2Config, vocab_size=len(tokenizer)).save_pretrained(source)
+    source = tmp_path / "bloom"
+    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2)
+    BloomForCausalLM(config).save_pretrained(source)
     tokenizer.save_pretrained(source)
-    config = {"max_new_tokens": 8} if kind == "generate" else {}
+    settings = {"max_new_tokens": 8} if kind == "generate" else {}
     job = write_job(
-        tmp_path / kind, kind, judgments(4), model=str(source), config=config | {"max_length": 64}
+        tmp_path / kind, kind, judgments(4), model=str(source), config=settings | {"max_length": 64}
     )
     code, events = do(job)
     assert code == 2
-    assert "soft-capped attention" in events[-1]["message"]
+    assert "position biases (ALiBi)" in events[-1]["message"]
     assert events[-1]["setting"] == setting
