@@ -138,5 +138,5 @@ class CleanModelsTests(PalateTestCase):
         assert "made: 10 bytes" in output.getvalue()
         assert (self.output / "model.safetensors").exists()
         call_command("clean_models", "--remove", stdout=output)
-        assert "8 bytes freed" in output.getvalue()
+        assert "10 bytes freed" in output.getvalue()
         assert ModelVersion.objects.get(name="made").removed_at is not None

@@ -157,7 +157,9 @@ class ModelTests(FunctionTestCase):
         card = render_model_card(version)
         assert f"Reward function: `{NAME}` (SHA-256 `{SHA256}`)." in card
         assert f"; rewarded by `{NAME}` (SHA-256 `{SHA256}`)" in card
-        later = add_model(project=self.project, kind="policy", name="later", location="q", parent=version)
+        later = add_model(
+            project=self.project, kind="policy", name="later", location="hub:some/q@main", parent=version
+        )
         assert (
             f"- **checked** by {version.run}; rewarded by `{NAME}` (SHA-256 `{SHA256}`)"
             in render_model_card(later)
