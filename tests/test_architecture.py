@@ -118,4 +118,4 @@ def test_what_the_core_cannot_import_is_the_same_on_both_sides() -> None:
     from training.core import messages
 
     assert configs.MARGINS["small"] == MARGINS
-    assert messages.ROLES == (*ROLES, "tool")  # imports refuse conversations with tools
+    assert (*ROLES, "tool") == messages.ROLES  # imports refuse conversations with tools

@@ -220,7 +220,7 @@ def test_guidelines_are_previewed_as_they_are_written(
 ) -> None:
     sign_in(page, alice)
     page.goto(reverse("guidelines", args=[project.slug]))
-    page.get_by_label("Guidelines").fill("Be **strict**.")
+    page.get_by_role("textbox", name="Guidelines").fill("Be **strict**.")
     expect(page.locator("#preview strong")).to_have_text("strict")
     page.get_by_role("button", name="Save as version 2").click()
     expect(page.locator(".page-head p")).to_contain_text("Version 2 is the current one.")

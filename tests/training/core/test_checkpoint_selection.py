@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import AutoTokenizer, BloomConfig, BloomForCausalLM, LlamaForCausalLM
 
 from tests.training.core import tastes
 from tests.training.core.conftest import write_job
@@ -174,26 +174,18 @@ def test_dpo_says_what_early_stopping_needs(
 
 
 def test_a_policy_that_cannot_be_sampled_from_keeps_its_last_weights(models: Path, tmp_path: Path, tokenizer):
-    config = MistralConfig(
-        vocab_size=320,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        sliding_window=16,
-    )
-    MistralForCausalLM(config).save_pretrained(tmp_path / "sliding")
-    tokenizer.save_pretrained(tmp_path / "sliding")
+    config = BloomConfig(vocab_size=320, hidden_size=32, n_layer=1, n_head=2)
+    BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
+    tokenizer.save_pretrained(tmp_path / "bloom")
     folder = write_job(
         tmp_path / "job",
         "dpo",
         rankings(20),
         config=DPO | {"layout": "rows"},
-        model=str(tmp_path / "sliding"),
+        model=str(tmp_path / "bloom"),
         reward_model=str(models / "taste"),
     )
     result, events = tastes.here(folder)
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
-    assert "a sliding window" in warning
+    assert "position biases" in warning
     assert "best_step" not in result["metrics"]

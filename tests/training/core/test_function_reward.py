@@ -53,7 +53,8 @@ def refusal(*arguments: Any, **more: Any) -> BadInput:
 
 
 def documented_example() -> str:
-    [code] = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "training.md").read_text(), re.DOTALL)
+    [code] = [block for block in blocks if "\ndef " in f"\n{block}"]
     return str(code)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from tests.training.core.conftest import judgments, write_job
 from tests.training.core.in_process import Recorded, do_here
@@ -77,7 +78,7 @@ def test_the_shape_is_the_models(
 ):
     (tmp_path / "empty").mkdir()
     (tmp_path / "empty" / "config.json").write_text(json.dumps({"model_type": "of no kind"}))
-    (tmp_path / "empty" / "model.safetensors").touch()
+    save_file({"weight": torch.ones(1)}, tmp_path / "empty" / "model.safetensors")
     (tmp_path / "policy").symlink_to(models / "policy")
     folder = write_job(tmp_path, kind, judgments(2), **values)
     assert precision.layer_shape(read_job(folder)) == shape
