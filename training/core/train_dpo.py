@@ -17,57 +17,37 @@ from torch import Tensor
 
 from training.configs import DPOConfig
 from training.core.batching import Batch, Passes
-from training.core.data import read_rankings
 from training.core.divergence import find_reference
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.held_out_sampling import select_by_answers
 from training.core.job_directory import Job
-from training.core.logprobs import check_logits, response_logprobs
-from training.core.long_rows import LongRows
+from training.core.logprobs import response_logprobs
 from training.core.losses import implicit_reward, ipo_loss, preference_loss
 from training.core.model_loading import (
     autocast,
-    build_encoder,
     device,
-    load_policy,
-    load_tokenizer,
-    read_instruction,
-    resolve_source,
     save_policy,
 )
 from training.core.preference_groups import (
     PreferenceGroup,
     count_learned,
     group_pairs,
-    group_rankings,
     pair_fraction,
     ranking_comparisons,
     rankings_with_places,
 )
+from training.core.preference_job import load_preference_job
 from training.core.rankings import Pairs, mean_preferences
-from training.core.tokenization import warn_of_truncation
 from training.core.training_loop import TrainingLoop
 
 
 def train(job: Job, config: DPOConfig, events: Events) -> dict[str, Any]:
     """Train, write the new policy, and return the job's result."""
-    rankings = read_rankings(job.data)
-    source = resolve_source(job.model or "", job.folder)
-    reference_source = resolve_source(job.reference, job.folder, "reference") if job.reference else source
-    tokenizer, warnings = load_tokenizer(source)
-    for message in warnings:
-        events.warning(message)
-    policy = load_policy(source)
-    check_logits(policy)
-    encoder = build_encoder(policy, tokenizer, config.max_length, instruction=read_instruction(source))
-    too_long = LongRows()
-    groups = group_rankings(rankings, encoder, too_long)
-    too_long.report(len(rankings), config.too_long_share, encoder, events)
-    warn_of_truncation(encoder, events)
-    passes = Passes(policy.base_model, config.layout, config.batch_tokens, encoder.max_length)
+    policy, tokenizer, source, reference_source, encoder, passes, groups, held_out = load_preference_job(
+        job, config, events
+    )
     training = [group for group in groups if not group.held_out and any(group.pair_counts)]
-    held_out = [group for group in groups if group.held_out and int(group_pairs([group]).decided.sum())]
     if not training:
         raise BadInput("No training row of data.jsonl prefers one response to another.")
 
