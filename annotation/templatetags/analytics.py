@@ -39,8 +39,9 @@ def as_percent(value: object) -> str:
 
 @register.filter
 def points(value: float) -> str:
-    """`-0.08 -> "−8"`: percentage points, with their sign."""
-    return f"{100 * value:+.0f}".replace("-", "−")
+    """`-0.08 -> "−8"`: percentage points, with their sign; what rounds to 0 has none."""
+    rounded = round(100 * value)
+    return f"{rounded:+d}".replace("-", "−") if rounded else "0"
 
 
 @register.filter

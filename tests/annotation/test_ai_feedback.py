@@ -13,6 +13,7 @@ from annotation.analytics.ai_feedback import Swaps, TrustReport, summaries, trus
 from annotation.analytics.filters import NO_FILTERS
 from annotation.logic import judge_trust
 from annotation.models import Author, Item, Judgment, Opinion, OpinionSet, Prompt, Response, User
+from annotation.templatetags.analytics import points
 from tests import builders, opinions
 from tests.analytics import AnalyticsTestCase
 
@@ -385,3 +386,7 @@ def test_few_consistent_swaps_are_low() -> None:
     assert few is not None
     assert many is not None
     assert (Swaps(few, 0.5).is_low, Swaps(many, 0.5).is_low) == (True, False)
+
+
+def test_a_difference_in_points_that_rounds_to_zero_has_no_sign() -> None:
+    assert [points(value) for value in (-0.08, -0.004, 0.0, 0.004, 0.03)] == ["−8", "0", "0", "0", "+3"]

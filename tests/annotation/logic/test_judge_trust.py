@@ -169,7 +169,7 @@ def test_a_judge_that_is_against_people_or_says_nothing_gets_a_half() -> None:
     assert judge_trust.fit_scale([]) == 0
 
 
-def test_the_scale_is_found_that_made_the_votes() -> None:
+def test_fit_scale_recovers_the_scale_that_made_the_votes() -> None:
     rng = random.Random(3)
     made = []
     for n in range(4000):
@@ -247,7 +247,7 @@ def test_preference_of_its_own_answers() -> None:
     assert (own.judge, own.people, own.difference.n) == (1, pytest.approx((1 + 1 / 3) / 2), 2)
 
 
-def test_a_judge_of_length_is_found_out() -> None:
+def test_a_judge_that_prefers_longer_answers_differs_from_people() -> None:
     rng = random.Random(4)
     made = [
         JudgedPair(n, 0.7 if longer > 0 else 0.3, first, 1 - first, longer=longer)
