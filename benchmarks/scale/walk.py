@@ -1,0 +1,132 @@
+"""Opens every page and API list of the site of DATABASE_URL: python -m benchmarks.scale.walk WORLD
+
+WORLD: the JSON that `seed` prints. Prints one JSON object a line: name, path, milliseconds, queries, kilobytes.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from statistics import median
+from time import perf_counter
+from types import SimpleNamespace
+from typing import Any, cast
+
+import django
+
+django.setup()
+
+from django.conf import settings  # noqa: E402
+from django.db import connection  # noqa: E402
+from django.http import HttpResponseBase  # noqa: E402
+from django.test import Client  # noqa: E402
+from django.test.utils import CaptureQueriesContext  # noqa: E402
+from django.urls import reverse  # noqa: E402
+
+from annotation.models import Project, User  # noqa: E402
+from tests import screens  # noqa: E402
+
+REPEATS = 5
+# pages that load later or change with a filter, and lists far from their start: (name, query)
+PARTS = ("opinion-set-runs", "project-loop", "import-list", "webhook-log")
+VARIANTS = {
+    "items": ("?page=50", "?tag=topic-3", "?q=Question+77", "?state=open", "?sort=agreement"),
+    "members": ("?page=5", "?q=person-4"),
+    "audit": ("?page=50",),
+    "review": ("?page=5",),
+    "progress": ("?days=7", "?tag=topic-3"),
+    "quality": ("?days=7",),
+    "notifications": ("?page=5",),
+}
+LISTS = (
+    "members",
+    "invitations",
+    "rules",
+    "batches",
+    "audit",
+    "quality",
+    "opinion-sets",
+    "guidelines",
+    "constitution",
+    "questions",
+    "prompts",
+    "imports",
+    "items",
+    "judgments-mine",
+    "snapshots",
+    "webhooks",
+    "runs",
+    "models",
+    "loops",
+    "leaderboard",
+    "timesheet",
+)
+
+
+def main(world: Any) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    world.project, world.pairs, world.letters = (
+        Project.objects.get(slug=slug) for slug in (world.project, world.pairs, world.letters)
+    )
+    busy = User.objects.filter(username__startswith="person-").order_by("pk")[0]
+    people = {"lead": User.objects.get(pk=world.lead), "annotator": busy}
+    clients = {}
+    for role, person in people.items():
+        clients[role] = Client()
+        clients[role].force_login(person, settings.AUTHENTICATION_BACKENDS[-1])
+    for role, name, path in pages(world, busy):
+        print(json.dumps({"role": role, "name": name} | measure(clients[role], path)), flush=True)
+
+
+def pages(world: Any, annotator: User) -> Iterator[tuple[str, str, str]]:
+    """(role, name, path) of what is opened."""
+    world = cast("screens.World", world)
+    own = annotator.judgments.latest("pk").pk
+    tables = {"lead": screens.LEAD, "annotator": screens.ANNOTATOR | {"my-judgment": lambda _: [own]}}
+    for role, table in tables.items():
+        for name, path in screens.paths(table, world).items():
+            if name.startswith("account_"):
+                continue  # of the library for accounts: nothing there grows
+            yield role, name, path
+            for variant in VARIANTS.get(name, ()):
+                yield role, f"{name} {variant}", path + variant
+    for name in PARTS:
+        arguments: list[object] = [world.project.slug]
+        if name == "opinion-set-runs":
+            arguments.append(1)
+        if name == "webhook-log":
+            arguments.append(world.webhook)
+        yield "lead", name, reverse(name, args=arguments)
+    for name in LISTS:
+        yield "lead", f"API {name}", reverse(f"api-{name}", args=[world.project.slug])
+
+
+def measure(client: Client, path: str) -> dict[str, Any]:
+    """Of a warm GET: the median time of the whole request, its statements, and the size of the answer."""
+    client.get(path)
+    with CaptureQueriesContext(connection) as queries:
+        answer = client.get(path)
+        size = len(body(answer))
+    statements = queries.captured_queries  # a later request empties the log
+    times = []
+    for _ in range(REPEATS):
+        start = perf_counter()
+        body(client.get(path))
+        times.append(perf_counter() - start)
+    return {
+        "path": path,
+        "status": answer.status_code,
+        "ms": round(1000 * median(times), 1),
+        "queries": len(statements),
+        "sql_ms": round(1000 * sum(float(query["time"]) for query in statements), 1),
+        "kb": round(size / 1000, 1),
+    }
+
+
+def body(answer: HttpResponseBase) -> bytes:
+    return b"".join(answer) if answer.streaming else answer.content  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    main(SimpleNamespace(**json.loads(sys.argv[1])))
