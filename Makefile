@@ -111,6 +111,9 @@ bench-hostile-texts: $(VENV)/dev ## what rendering, masking and comparing cost o
 bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bare Django (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.queue $(ARGS)
 
+bench-scale: $(VENV)/dev ## every page and API list with 150,000 and with 1.5 million judgments; an hour, 10 GB of disk
+	$(BIN)/python -m benchmarks.scale $(ARGS)
+
 bench: bench-core bench-queue bench-export ## every benchmark
 
 screenshots: $(VENV)/dev browser ## retake the README's pictures, from a demo that has run
@@ -123,4 +126,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock

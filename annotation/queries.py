@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -49,6 +50,30 @@ def all_questions(project: Project) -> list[Question]:
     return [question for version in versions for question in stored_questions(version)]
 
 
+# --- counts ---------------------------------------------------------------------------------------------------
+
+
+class RowCounts(NamedTuple):
+    """How many rows a project has. Slots: without those of gold items."""
+
+    slots: int
+    slots_done: int
+    prompts: int
+    prompts_held_out: int
+    responses: int
+    imported_judgments: int
+
+    @property
+    def prompts_to_train(self) -> int:
+        return self.prompts - self.prompts_held_out
+
+
+def count_rows(project: Project) -> RowCounts:
+    """A project's counts, in one query that takes the same time for every size."""
+    sums = project.counts.aggregate(**{name: Coalesce(Sum(name), 0) for name in RowCounts._fields})
+    return RowCounts(**{name: int(value) for name, value in sums.items()})
+
+
 # --- progress -------------------------------------------------------------------------------------------------
 
 
@@ -75,16 +100,21 @@ class Progress:
         return timedelta(hours=self.left / self.last_hour) if self.left and self.last_hour else None
 
 
+PROGRESS = """
+SELECT coalesce(sum(slots), 0)::bigint, coalesce(sum(slots_done), 0)::bigint,
+    (SELECT count(*) FROM annotation_slot
+     WHERE project_id = %(project)s AND NOT gold AND state = 'leased' AND leased_until >= statement_timestamp()),
+    (SELECT count(*) FROM annotation_judgment AS judgment JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
+     WHERE judgment.project_id = %(project)s AND judgment.supersedes_id IS NULL AND NOT slot.gold
+       AND judgment.created_at >= statement_timestamp() - interval '1 hour')
+FROM annotation_projectcount WHERE project_id = %(project)s
+"""
+
+
 def progress(project: Project) -> Progress:
-    counts = project.slots.filter(gold=False).aggregate(
-        total=Count("id"),
-        done=Count("id", filter=Q(state=Slot.State.DONE)),
-        leased=Count("id", filter=Q(state=Slot.State.LEASED, leased_until__gte=timezone.now())),
-    )
-    since = timezone.now() - timedelta(hours=1)
-    judgments = Judgment.objects.originals().filter(item__project=project, slot__gold=False)
-    last_hour = judgments.filter(created_at__gte=since).count()
-    return Progress(**counts, last_hour=last_hour)
+    with connection.cursor() as cursor:
+        cursor.execute(PROGRESS, {"project": project.pk})
+        return Progress(*cursor.fetchone())
 
 
 def midnight() -> datetime:
@@ -96,7 +126,7 @@ def working_now(project: Project) -> QuerySet[Member]:
     """Members who submitted in the last 15 minutes, with the time of their last judgment and how many there were."""
     since = timezone.now() - timedelta(minutes=15)
     recent = (
-        Judgment.objects.filter(item__project=project, created_at__gte=since, annotator=OuterRef("user"))
+        Judgment.objects.filter(project=project, created_at__gte=since, annotator=OuterRef("user"))
         .values("annotator")
         .annotate(last=Max("created_at"), n=Count("id"))
     )
@@ -239,8 +269,8 @@ SELECT member.project_id, remaining.items, progress.total, progress.done,
 FROM ({MEMBER} WHERE user_id = %(user)s) AS member
 {ITEMS_LEFT}
 CROSS JOIN LATERAL (
-    SELECT count(*) AS total, count(*) FILTER (WHERE state = 'done') AS done
-    FROM annotation_slot WHERE project_id = member.project_id AND NOT gold) AS progress
+    SELECT coalesce(sum(slots), 0)::bigint AS total, coalesce(sum(slots_done), 0)::bigint AS done
+    FROM annotation_projectcount WHERE project_id = member.project_id) AS progress
 """
 
 
@@ -336,11 +366,6 @@ def item_to_judge(item_id: int, annotator: User) -> Item:
     responses = [_RESPONSE.build(row[prompt_end:]) for row in rows if row[prompt_end] is not None]
     item._prefetched_objects_cache = {"responses": responses}  # type: ignore[attr-defined]
     return item
-
-
-def split_counts(project: Project) -> dict[str, Any]:
-    """The number of prompts by split."""
-    return {row["split"]: row["n"] for row in project.prompts.values("split").annotate(n=Count("id"))}
 
 
 # --- batches --------------------------------------------------------------------------------------------------

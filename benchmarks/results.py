@@ -16,6 +16,7 @@ from benchmarks.environments import versions
 from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section
 from benchmarks.report_parts import origin, table
+from benchmarks.scale.figures import scale_section
 from benchmarks.workloads import PLACE
 
 FOLDER = PLACE / "results"
@@ -113,6 +114,7 @@ def write_report() -> None:
         ("active_learning", active_learning_section),
         ("feedback", feedback_section),
         ("queue", queue_section),
+        ("scale", scale_section),
         ("export", export_section),
         ("hostile_texts", hostile_texts_section),
     ]
@@ -126,8 +128,8 @@ def write_report() -> None:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and `make bench-hostile-texts` from what
-they measured; no table is typed by hand.
+`make bench-scale`, `make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and
+`make bench-hostile-texts` from what they measured; no table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the

@@ -45,6 +45,7 @@ EMBEDDED = (
 )
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=embedded_servers.database_url)}
+DATABASES["default"]["ENGINE"] = "config.postgresql"
 DATABASES["default"]["OPTIONS"] = {
     "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=16), "timeout": 20},
     # prepared statements for the annotators' queries; off behind a transaction-level connection pooler

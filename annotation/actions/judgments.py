@@ -66,10 +66,10 @@ closed_slot AS (
          LIMIT 1 FOR UPDATE))
     RETURNING slot.id, slot.opened_at),
 judgment AS (
-    INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, question_set_id, degree, shown_order,
-                                     rationale, answers, demonstration_id, seconds, idempotency_key, created_at,
+    INSERT INTO annotation_judgment (item_id, project_id, slot_id, annotator_id, guideline_id, question_set_id, degree,
+                                     shown_order, rationale, answers, demonstration_id, seconds, idempotency_key, created_at,
                                      submitted_at)
-    SELECT %(item)s, (SELECT id FROM closed_slot), %(annotator)s,
+    SELECT %(item)s, %(project)s, (SELECT id FROM closed_slot), %(annotator)s,
         %(guideline)s::bigint, %(question_set)s::bigint,
         %(degree)s::varchar, %(shown)s::bigint[], %(rationale)s::text, %(answers)s::jsonb, %(demonstration)s::bigint,
         GREATEST(0, LEAST(%(seconds)s::float8, extract(epoch FROM statement_timestamp()
@@ -318,6 +318,7 @@ def _record_revision(
         )
     revision = Judgment.objects.create(
         item_id=judgment.item_id,
+        project=project,
         slot_id=judgment.slot_id,
         annotator=annotator,
         guideline=_guideline_of(annotator, project),

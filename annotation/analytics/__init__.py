@@ -2,24 +2,26 @@
 
 from annotation.analytics.overview import (
     Median,
+    busiest_today,
+    count_text,
     degrees,
     imported_count,
     judgment_rate,
     member_activity,
     new_judgment_count,
     queue_status,
-    response_count,
     skips_by_reason,
 )
 
 __all__ = [
     "Median",
+    "busiest_today",
+    "count_text",
     "degrees",
     "imported_count",
     "judgment_rate",
     "member_activity",
     "new_judgment_count",
     "queue_status",
-    "response_count",
     "skips_by_reason",
 ]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
+from django.contrib.humanize.templatetags.humanize import intcomma
+from django.core.paginator import Page, Paginator
 from django.db import connection
-from django.db.models import Aggregate, Count, FloatField, Max, Q
+from django.db.models import Aggregate, Count, FloatField, Max
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -15,9 +18,13 @@ from annotation.analytics.cache import cached
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep, wall_clock
 from annotation.logic.durations import duration
-from annotation.models import ImportedJudgment, Judgment, Member, Project, Response, Skip, Snapshot
+from annotation.models import Judgment, Member, Project, Skip, Snapshot
 from annotation.models.judgments import is_current
-from annotation.queries import Progress, midnight, progress, working_now
+from annotation.queries import Progress, count_rows, midnight, progress, working_now
+
+MEMBERS_PER_PAGE = 50
+MANY = 10_000
+"""Where counts stop that nobody needs to know exactly."""
 
 
 class Median(Aggregate):
@@ -56,31 +63,40 @@ class MemberActivity:
     median: float | None = None  # seconds a judgment
 
 
-def member_activity(project: Project) -> list[tuple[Member, MemberActivity]]:
-    """Every member with their activity, most judgments today first. The member list is current; the counts may be cached
-    (`cached`)."""
+def busiest_today(project: Project, *, name: str = "") -> list[tuple[Member, int]]:
+    """The members whose user name contains `name`, with how many items they judged since the reader's midnight, most first."""
+    judgments = Judgment.objects.originals().filter(project=project, created_at__gte=midnight()).order_by()
+    today = dict(judgments.values_list("annotator").annotate(n=Count("id")))
+    members = project.members.select_related("user")
+    if name:
+        members = members.filter(user__username__icontains=name)
+    rows = [(member, today.get(member.user_id, 0)) for member in members]
+    return sorted(rows, key=lambda row: (-row[1], row[0].user.username))
+
+
+def member_activity(project: Project, page: str | None = None, *, name: str = "") -> Page:
+    """A page of (member, activity), in the order of `busiest_today`. The members and their counts of today are current; the other
+    figures may be cached (`cached`)."""
+    members = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
+    people = sorted(member.user_id for member, _ in members)
     activity = cached(
-        project, NO_FILTERS, "members", midnight().isoformat(), count=lambda: _activity(project)
+        project, NO_FILTERS, "members", *map(str, people), count=lambda: _activity(project, people)
     )
-    members = [
-        (member, activity.get(member.user_id, MemberActivity()))
-        for member in project.members.select_related("user")
+    members.object_list = [
+        (member, replace(activity.get(member.user_id, MemberActivity()), today=today))
+        for member, today in members
     ]
-    return sorted(members, key=lambda row: (-row[1].today, -row[1].total, row[0].user.username))
+    return members
 
 
-def _activity(project: Project) -> dict[int, MemberActivity]:
-    """By annotator id."""
-    judgments = Judgment.objects.originals().filter(item__project=project)
+def _activity(project: Project, people: Sequence[int]) -> dict[int, MemberActivity]:
+    """By annotator id, without the counts of today."""
     counts = (
-        judgments.order_by()
+        Judgment.objects.originals()
+        .filter(project=project, annotator__in=people)
+        .order_by()
         .values("annotator")
-        .annotate(
-            total=Count("id"),
-            today=Count("id", filter=Q(created_at__gte=midnight())),
-            last=Max("created_at"),
-            median=Median("seconds"),
-        )
+        .annotate(total=Count("id"), last=Max("created_at"), median=Median("seconds"))
     )
     return {row.pop("annotator"): MemberActivity(**row) for row in cast("Any", counts)}
 
@@ -88,7 +104,7 @@ def _activity(project: Project) -> dict[int, MemberActivity]:
 JUDGMENT_RATE = f"""
 SELECT date_bin(%(step)s, {wall_clock("judgment.created_at")}, %(origin)s), count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s AND judgment.supersedes_id IS NULL {{where}}
+WHERE judgment.project_id = %(project)s AND judgment.supersedes_id IS NULL {{where}}
 GROUP BY 1
 """
 
@@ -110,7 +126,7 @@ def judgment_rate(
 DEGREES = f"""
 SELECT judgment.degree, count(*)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND judgment.degree IS NOT NULL
+WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND judgment.degree IS NOT NULL
   AND {is_current()} {{where}}
 GROUP BY 1
 """
@@ -121,7 +137,7 @@ FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = j
 CROSS JOIN LATERAL (
     SELECT count(*) AS k, count(DISTINCT rank) AS levels
     FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
-WHERE item.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND placed.k > 2
+WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND placed.k > 2
   AND {is_current()} {{where}}
 GROUP BY 1 ORDER BY 1
 """
@@ -162,21 +178,22 @@ def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tup
     return [(reason, str(Skip.Reason(reason).label), n) for reason, n in counts]
 
 
-def new_judgment_count(project: Project, snapshot: Snapshot | None) -> int:
-    """How many counted judgments, or newer revisions of them, the snapshot does not have yet."""
-    return (
-        Judgment.objects.current()
-        .filter(item__project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0)
-        .count()
+def new_judgment_count(project: Project, snapshot: Snapshot | None, *, at_most: int = MANY) -> int:
+    """How many counted judgments, or newer revisions of them, the snapshot does not have yet. It stops at `at_most`, so that a
+    large project's pages take no longer."""
+    new = Judgment.objects.current().filter(
+        project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0
     )
+    return new.order_by("pk")[:at_most].count()
+
+
+def count_text(count: int) -> str:
+    """ "1,234", or "10,000+" for a count that stopped at `MANY`."""
+    return f"{intcomma(count)}{'+' if count == MANY else ''}"
 
 
 def imported_count(project: Project, snapshot: Snapshot | None = None) -> int:
     """How many imported judgments the project has; with a snapshot, only those that it does not have. They are never removed,
     and an import takes long: their ids do not tell which of them were there."""
     known = snapshot.counts.get("imported", 0) if snapshot else 0
-    return ImportedJudgment.objects.filter(item__project=project).count() - known
-
-
-def response_count(project: Project) -> int:
-    return Response.objects.filter(prompt__project=project).count()
+    return count_rows(project).imported_judgments - known

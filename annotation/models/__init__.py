@@ -9,7 +9,7 @@ from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFl
 from annotation.models.messages import Message
 from annotation.models.notifications import Notification
 from annotation.models.people import ApiToken, Invitation, Member, User
-from annotation.models.projects import Guideline, Project, QuestionSet
+from annotation.models.projects import Guideline, Project, ProjectCount, QuestionSet
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.rules import Rule
@@ -40,6 +40,7 @@ __all__ = [
     "OpinionSet",
     "Placement",
     "Project",
+    "ProjectCount",
     "Prompt",
     "QuestionSet",
     "Response",

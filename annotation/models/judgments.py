@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
-from django.db.models import Q, Value
+from django.db.models import Exists, OuterRef, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from annotation.logic.degrees import LABELS
@@ -26,7 +27,8 @@ def is_current(alias: str = "judgment", *, up_to: str = "") -> str:
 class JudgmentQuerySet(models.QuerySet["Judgment"]):
     def current(self) -> JudgmentQuerySet:
         """Without judgments that a later revision superseded; `is_current` is the same in SQL."""
-        return self.filter(superseded_by=None)
+        later = Judgment.objects.filter(supersedes=OuterRef("pk"))
+        return self.filter(~Exists(later))  # estimated right by PostgreSQL, unlike LEFT JOIN … IS NULL
 
     def originals(self) -> JudgmentQuerySet:
         """Without revisions: one judgment for each item that an annotator submitted."""
@@ -44,13 +46,20 @@ class Judgment(models.Model):
         NEGLIGIBLY = "negligibly", _(LABELS["negligibly"])
 
     item = models.ForeignKey(Item, models.PROTECT, related_name="judgments")
+    project = models.ForeignKey(
+        Project, models.PROTECT, related_name="judgments", db_index=False, help_text="As its item's."
+    )
     # null: it arrived after others had filled the item's slots, so it does not count
     slot = models.ForeignKey(Slot, models.PROTECT, null=True, related_name="judgments")
     annotator = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, related_name="judgments", db_index=False
     )
-    guideline = models.ForeignKey(Guideline, models.PROTECT, null=True, related_name="judgments")
-    question_set = models.ForeignKey(QuestionSet, models.PROTECT, null=True, related_name="judgments")
+    guideline = models.ForeignKey(
+        Guideline, models.PROTECT, null=True, related_name="judgments", db_index=False
+    )
+    question_set = models.ForeignKey(
+        QuestionSet, models.PROTECT, null=True, related_name="judgments", db_index=False
+    )
     degree = models.CharField(max_length=13, choices=Degree, null=True, help_text="Of a comparison of two.")
     shown_order = ArrayField(models.BigIntegerField(), help_text="Response ids, in the order on the screen.")
     rationale = models.TextField(blank=True)
@@ -84,7 +93,11 @@ class Judgment(models.Model):
             ),
             models.CheckConstraint(condition=Q(seconds__gte=0), name="time_on_task_is_not_negative"),
         ]
-        indexes = [models.Index(fields=["annotator", "created_at"], name="judgments_of_a_day")]
+        indexes = [
+            models.Index(fields=["annotator", "created_at"], name="judgments_of_a_day"),
+            models.Index(fields=["project", "id"], name="judgments_of_a_project"),
+            BrinIndex(fields=["created_at"], autosummarize=True, name="judgments_by_time"),
+        ]
 
     def __str__(self) -> str:
         return f"judgment {self.pk} of item {self.item_id}"

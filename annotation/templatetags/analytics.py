@@ -11,6 +11,7 @@ from django import template
 from django.http import QueryDict
 from django.utils.translation import gettext as _
 
+from annotation import analytics
 from annotation.actions import uploads
 from annotation.audit import VERBS
 from annotation.logic.response_flags import label
@@ -21,6 +22,7 @@ register = template.Library()
 MISSING: tuple[object, ...] = (None, "")
 
 
+register.filter(analytics.count_text)
 register.simple_tag(uploads.counted_rows)
 register.simple_tag(uploads.error_of_row)
 

@@ -164,6 +164,7 @@ def page(
     """The page, with the password or link that was just created, which is shown only once."""
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
     invitation_form = invitation_form or InvitationForm()
+    name = request.GET.get("name", "").replace("\0", "")
     context = {
         "me": me,
         "project": me.project,
@@ -173,7 +174,8 @@ def page(
             if rule.project == me.project.slug
         ],
         "removed": removed_members(me.project),
-        "members": analytics.member_activity(me.project),
+        "name": name,
+        "members": analytics.member_activity(me.project, request.GET.get("page"), name=name),
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "periods": periods.NAMES,

@@ -32,6 +32,7 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
         if is_deferred(request, project):
             return render(request, "annotation/progress.html", page | {"deferred": True})
     page |= _figures(project, filters)
+    page["members"] = analytics.member_activity(project, request.GET.get("people"))
     return render(
         request, "annotation/progress.html#figures" if request.htmx else "annotation/progress.html", page
     )
@@ -49,5 +50,4 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
         "agreement": charts.agreement_over_time(project, by_time, points),
         "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
         "skips": charts.skip_bars(project, analytics.skips_by_reason(project, filters)),
-        "members": analytics.member_activity(project),
     }

@@ -166,9 +166,8 @@ def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
         "project": project,
         "form": form,
         "snapshots": snapshots,
-        "imported": analytics.imported_count(project),
         "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
         "opinion_sets": project.opinion_sets.all(),
-        "splits": queries.split_counts(project),
+        "counts": queries.count_rows(project),
     } | _export_choices()
     return render(request, "annotation/snapshots.html", context, status=422 if form.errors else 200)

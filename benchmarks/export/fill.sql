@@ -16,9 +16,9 @@ WHERE prompt.project_id = %(project)s;
 INSERT INTO annotation_slot (item_id, project_id, state, priority, annotator_id, restricted, control, gold)
 SELECT item.id, item.project_id, 'done', 0, %(me)s, false, false, false FROM annotation_item AS item
 WHERE item.project_id = %(project)s;
-INSERT INTO annotation_judgment (item_id, annotator_id, shown_order, rationale, seconds, idempotency_key, created_at,
-                                 slot_id)
-SELECT slot.item_id, %(me)s, responses.ids, '', 31.5, gen_random_uuid(), now(), slot.id
+INSERT INTO annotation_judgment (item_id, project_id, annotator_id, shown_order, rationale, seconds, idempotency_key,
+                                 created_at, slot_id)
+SELECT slot.item_id, item.project_id, %(me)s, responses.ids, '', 31.5, gen_random_uuid(), now(), slot.id
 FROM annotation_slot AS slot JOIN annotation_item AS item ON item.id = slot.item_id
 JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM annotation_response WHERE prompt_id = item.prompt_id)
     AS responses ON true

@@ -34,17 +34,17 @@ SELECT id, %(project)s, CASE WHEN n <= %(items)s THEN 'done' ELSE 'open' END, 0,
        CASE WHEN n <= %(items)s THEN (%(people)s::bigint[])[1 + (n * 7 + place * 97) %% 480] END, false, false, false
 FROM numbered, generate_series(0, 4) AS place ORDER BY n, place;
 
-INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, shown_order, rationale, seconds,
+INSERT INTO annotation_judgment (item_id, project_id, slot_id, annotator_id, guideline_id, shown_order, rationale, seconds,
                                  idempotency_key, created_at)
-SELECT slot.item_id, slot.id, slot.annotator_id, %(guideline)s, numbered.responses, '', 20 + slot.id %% 60,
+SELECT slot.item_id, slot.project_id, slot.id, slot.annotator_id, %(guideline)s, numbered.responses, '', 20 + slot.id %% 60,
        gen_random_uuid(), now() - interval '180 days' * (1 - numbered.n::float / %(items)s)
 FROM annotation_slot AS slot JOIN numbered ON numbered.id = slot.item_id
 WHERE slot.state = 'done' ORDER BY slot.id;
 
 -- every fiftieth is revised later
-INSERT INTO annotation_judgment (item_id, slot_id, annotator_id, guideline_id, shown_order, rationale, seconds,
+INSERT INTO annotation_judgment (item_id, project_id, slot_id, annotator_id, guideline_id, shown_order, rationale, seconds,
                                  idempotency_key, created_at, supersedes_id)
-SELECT judgment.item_id, slot_id, annotator_id, guideline_id, shown_order, 'Revised.', seconds, gen_random_uuid(),
+SELECT judgment.item_id, project_id, slot_id, annotator_id, guideline_id, shown_order, 'Revised.', seconds, gen_random_uuid(),
        judgment.created_at + interval '1 hour', judgment.id
 FROM annotation_judgment AS judgment JOIN numbered ON numbered.id = judgment.item_id
 WHERE judgment.id %% 50 = 0 ORDER BY judgment.id;

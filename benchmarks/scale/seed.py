@@ -74,7 +74,9 @@ def main(items: int) -> None:
 def _fill_training(project: int, creator: User, authors: list[Author]) -> None:
     """A model for each author, and 300 finished runs with 100 rows of metrics each."""
     ModelVersion.objects.bulk_create(
-        ModelVersion(project_id=project, kind="policy", name=f"model-{author.name}", author=author, location="")
+        ModelVersion(
+            project_id=project, kind="policy", name=f"model-{author.name}", author=author, location=""
+        )
         for author in authors
     )
     model = ModelVersion.objects.filter(project=project).latest("pk")

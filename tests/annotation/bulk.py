@@ -30,9 +30,9 @@ WITH slots AS (
     WHERE item.project_id = %(project)s AND starts_with(prompt.external_id, %(name)s)
     RETURNING id, item_id),
 judgments AS (
-    INSERT INTO annotation_judgment (item_id, annotator_id, shown_order, rationale, seconds, idempotency_key, created_at,
-                                     slot_id)
-    SELECT slots.item_id, %(annotator)s, responses.ids, '', 1, gen_random_uuid(), now(), slots.id
+    INSERT INTO annotation_judgment (item_id, project_id, annotator_id, shown_order, rationale, seconds, idempotency_key,
+                                     created_at, slot_id)
+    SELECT slots.item_id, item.project_id, %(annotator)s, responses.ids, '', 1, gen_random_uuid(), now(), slots.id
     FROM slots JOIN annotation_item AS item ON item.id = slots.item_id
     JOIN LATERAL (SELECT array_agg(id ORDER BY id) AS ids FROM annotation_response WHERE prompt_id = item.prompt_id)
         AS responses ON true

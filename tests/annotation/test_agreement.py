@@ -96,6 +96,7 @@ class RankingTests(AnalyticsTestCase):
         first = Judgment.objects.get(item=two, annotator=self.erin)
         new = Judgment.objects.create(
             item=two,
+            project_id=two.project_id,
             slot=first.slot,
             annotator=self.erin,
             shown_order=first.shown_order,

@@ -173,6 +173,7 @@ class ConcurrencyTests(TransactionTestCase):
         with pytest.raises(IntegrityError, match="one_judgment_per_slot"):
             Judgment.objects.create(
                 item=judgment.item,
+                project_id=judgment.item.project_id,
                 slot=judgment.slot,
                 annotator=self.people[1],
                 shown_order=judgment.shown_order,

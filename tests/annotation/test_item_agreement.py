@@ -51,6 +51,7 @@ class MeasureTests(AnalyticsTestCase):
         first = Judgment.objects.get(item=item, annotator=self.erin)
         new = Judgment.objects.create(
             item=item,
+            project_id=item.project_id,
             slot=first.slot,
             annotator=self.erin,
             shown_order=first.shown_order,

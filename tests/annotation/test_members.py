@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from annotation import analytics
 from annotation.actions import invitations
+from annotation.analytics.overview import MEMBERS_PER_PAGE
 from annotation.models import ApiToken, AuditEntry, Member, User
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
@@ -181,21 +182,38 @@ class MemberTests(AccessTestCase):
         }
         assert audit_entries[1].data == {"user": self.charlie.pk, "before": "reviewer", "role": "annotator"}
 
-    def test_who_belongs_to_it_is_never_an_old_list(self) -> None:
+    def test_who_belongs_to_it_and_what_they_did_today_are_never_old(self) -> None:
         with patch.multiple("annotation.analytics.cache", QUICK_S=-1.0, LIFETIME_FACTOR=1e6):  # as if large
             analytics.member_activity(self.project)
-            builders.join(self.project, builders.user("newcomer"), Member.Role.ANNOTATOR)
             builders.items(self.project, 1)
             builders.judgment(self.project, self.bob)
-            seen = {
-                member.user.username: work.total for member, work in analytics.member_activity(self.project)
-            }
-        assert seen == {"alice": 0, "bob": 0, "dana": 0, "newcomer": 0}, "the counts are kept"
+            bob = {member.user.username: work for member, work in analytics.member_activity(self.project)}[
+                "bob"
+            ]
+            assert (bob.total, bob.today) == (0, 1), "the total is cached"
+            builders.join(self.project, builders.user("newcomer"), Member.Role.ANNOTATOR)
+            names = [member.user.username for member, _ in analytics.member_activity(self.project)]
+        assert names == ["bob", "alice", "dana", "newcomer"], "who judged most today comes first"
+
+    def test_many_members_are_on_several_pages_and_found_by_name(self) -> None:
+        for n in range(MEMBERS_PER_PAGE):
+            builders.join(self.project, builders.user(f"extra-{n:02}"), Member.Role.ANNOTATOR)
+        self.sign_in(self.alice)
+        first = self.client.get(self.url())
+        self.assertContains(first, "?page=2")
+        self.assertNotContains(first, "extra-49")
+        self.assertContains(self.client.get(self.url() + "?page=2"), "extra-49")
+        found = self.client.get(self.url() + "?name=A-49")
+        self.assertContains(found, "extra-49")
+        self.assertNotContains(found, "extra-48")
+        self.assertContains(self.client.get(self.url() + "?name=%00no&page=9"), "0 members")
 
     def test_the_number_of_queries_does_not_grow(self) -> None:
         for n in range(3):
             builders.join(self.project, builders.user(f"extra-{n}"), Member.Role.ANNOTATOR)
             invitations.invite(project=self.project, creator=self.alice, role="annotator")
         self.sign_in(self.alice)
-        with self.assertNumQueries(6):  # user, membership, removals, members, what they did, invitations
+        with self.assertNumQueries(
+            7
+        ):  # user, membership, removals, who did what today, members, what they did, invitations
             self.client.get(self.url())

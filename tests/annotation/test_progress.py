@@ -48,8 +48,8 @@ class ProgressTests(AccessTestCase):
         for n in range(5):
             builders.join(self.project, builders.user(f"person-{n}"), "annotator")
         # user; membership; whether it is large; from when to when (there is no rate, as nothing was judged); agreement,
-        # degrees, skips, people and what they did; slots, last hour, working now; the filters' tags, people, versions (the
-        # session is in the cache)
+        # degrees, skips, who did what today, people and what they did; slots, working now; the filters' tags, people, versions
+        # (the session is in the cache)
         with self.assertNumQueries(15):
             self.client.get(reverse("progress", args=[self.project.slug]))
 

@@ -121,6 +121,7 @@ class ReviewFlagTests(AnalyticsTestCase):
         first = Judgment.objects.get(annotator=self.bob)
         Judgment.objects.create(
             item=first.item,
+            project_id=first.item.project_id,
             slot=first.slot,
             annotator=self.bob,
             shown_order=first.shown_order,

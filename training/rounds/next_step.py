@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 
 from annotation import analytics
 from annotation.models import Member, Project, Snapshot
-from annotation.queries import Progress
+from annotation.queries import Progress, count_rows
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
 from training.runs.actions import LEARNS_JUDGMENTS
@@ -73,15 +73,15 @@ def loop_status(project: Project, queue: Progress) -> LoopStatus:
     runs = Run.objects.none()
     if snapshot:
         runs = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
-    prompts = project.prompts.count()
+    counts = count_rows(project)
     return LoopStatus(
-        prompts=prompts,
+        prompts=counts.prompts,
         unanswered=count_unqueued_prompts(project),
-        answers=analytics.response_count(project),
+        answers=counts.responses,
         queue=queue,
         annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),
         new_judgments=analytics.new_judgment_count(project, snapshot),
-        imported=analytics.imported_count(project),
+        imported=counts.imported_judgments,
         snapshot=snapshot,
         reward=current.get(ModelVersion.Kind.REWARD),
         policy=policy,
@@ -152,7 +152,8 @@ def next_step(status: LoopStatus) -> NextStep:
             )
         )
         return NextStep(
-            text % {"n": f"{status.new_judgments:,}", "snapshot": str(status.snapshot).lower()},
+            text
+            % {"n": analytics.count_text(status.new_judgments), "snapshot": str(status.snapshot).lower()},
             _("Create snapshot"),
             "snapshots",
         )

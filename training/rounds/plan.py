@@ -54,7 +54,10 @@ def plan_steps(context: RoundContext) -> list[PlannedStep]:
 def round_context(loop: Loop) -> RoundContext:
     settings = settings_from(loop.options, loop.recipe)
     pending = sum(progress(project).left for project in loop.projects)
-    new = sum(analytics.new_judgment_count(project, project.snapshots.first()) for project in loop.projects)
+    new = sum(
+        analytics.new_judgment_count(project, project.snapshots.first(), at_most=settings.judgments)
+        for project in loop.projects
+    )
     return RoundContext(
         recipe=RECIPES[loop.recipe],
         settings=settings,

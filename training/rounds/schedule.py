@@ -36,7 +36,8 @@ def start_due_rounds(now: datetime | None = None) -> list[Round]:
 
 def _is_due(loop: Loop, now: datetime) -> bool:
     if loop.after_judgments:
-        new = analytics.new_judgment_count(loop.project, loop.project.snapshots.first())
+        snapshot = loop.project.snapshots.first()
+        new = analytics.new_judgment_count(loop.project, snapshot, at_most=loop.after_judgments)
         if new >= loop.after_judgments:
             return True
     started_today = loop.rounds.filter(created_at__date=now.date()).exists()

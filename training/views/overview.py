@@ -46,6 +46,6 @@ def _context(me: Member) -> dict[str, Any]:
         "next": next_step(status),
         "runs": runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
-        "members": analytics.member_activity(project)[:6],
+        "members": analytics.busiest_today(project)[:6],
         "member_count": project.members.count(),
     }

@@ -34,6 +34,7 @@ def revise(judgment: Judgment, ranks: list[int]) -> Judgment:
     """A later revision: the same item, another order."""
     newer = Judgment.objects.create(
         item=judgment.item,
+        project_id=judgment.item.project_id,
         slot=judgment.slot,
         annotator=judgment.annotator,
         shown_order=judgment.shown_order,

@@ -15,9 +15,11 @@ from training.rounds.steps.base import ADVANCE, WAIT, Step, StepResult
 
 
 def count_new_judgments(round: Round) -> int:
-    """Judgments since the last snapshots of the loop's projects."""
+    """Judgments since the last snapshots of the loop's projects, of each no more than the round needs."""
+    needed = settings_of(round).judgments
     return sum(
-        analytics.new_judgment_count(project, project.snapshots.first()) for project in round.loop.projects
+        analytics.new_judgment_count(project, project.snapshots.first(), at_most=needed)
+        for project in round.loop.projects
     )
 
 
@@ -60,7 +62,7 @@ class Freeze(Step):
     @staticmethod
     def _is_outdated(project: Project, snapshot: Snapshot, *, imported: bool) -> bool:
         """Whether there are judgments that it does not have, or imported ones that it should not have."""
-        if analytics.new_judgment_count(project, snapshot):
+        if analytics.new_judgment_count(project, snapshot, at_most=1):
             return True
         if not imported:
             return bool(snapshot.counts.get("imported"))

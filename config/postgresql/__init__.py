@@ -1,0 +1,1 @@
+"""Django's backend for PostgreSQL, with the settings of our connections."""
