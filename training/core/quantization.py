@@ -1,9 +1,9 @@
 """A frozen base of 4 bits under LoRA's adapters, through bitsandbytes (QLoRA).
 
-Dettmers et al. 2023, arXiv 2305.14314. The matrices of the layers are stored in NF4, the 4-bit type for normally distributed weights (section 3), in blocks of 64 whose
-scales are quantized again (double quantization); for each product they are dequantized to the run's precision. Embeddings, the
-output projection, norms and heads stay as they are. At the end the matrices are dequantized, and the adapters, which were learned
-for these values, are merged into them.
+Dettmers et al. 2023, arXiv 2305.14314. The matrices of the layers are stored in NF4, the 4-bit type for normally distributed
+weights (section 3), in blocks of 64 whose scales are quantized again (double quantization); for each product they are
+dequantized to the run's precision. Embeddings, the output projection, norms and heads stay as they are. At the end the matrices
+are dequantized, and the adapters, which were learned for these values, are merged into them.
 Left out: loading a model in 4 bits, so that it is never whole in memory; paged optimizers.
 """
 
