@@ -10,6 +10,7 @@ import hashlib
 import json
 import zipfile
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -150,5 +151,6 @@ def _stored(snapshot: Snapshot, etag: str, name: str, write: Callable[[Path], No
 
 def _delete_unused() -> None:
     for file in ExportFile.objects.filter(used_at__lt=timezone.now() - UNUSED_FOR):
-        store().delete(file.uri)
-        file.delete()
+        with suppress(StoreError):  # the next time, then: nobody waits for it
+            store().delete(file.uri)
+            file.delete()

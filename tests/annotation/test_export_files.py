@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import timezone
+from palate_client import Palate
 
 from annotation.actions import export_files
 from annotation.actions.snapshots import create_snapshot
 from annotation.exports.selection import Selection
-from annotation.models import ExportFile, Snapshot, User
+from annotation.models import ApiToken, ExportFile, Snapshot, User
 from annotation.store import StoreError, store
 from tests import builders
+from tests.processes import free_port, process, until
 from tests.s3_server import S3Server, bucket_as_store, s3_server
 
 pytestmark = [pytest.mark.live, pytest.mark.django_db]
@@ -122,3 +126,36 @@ class TestFolder:
         with pytest.raises(StoreError, match="could not be written"):
             export_files.export_file(snapshot, TRL)
         assert not ExportFile.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.slow(20)
+def test_the_client_follows_the_link_and_resumes_from_the_bucket(
+    alice: User, server: S3Server, tmp_path: Path
+) -> None:
+    port = free_port()
+    site = f"http://127.0.0.1:{port}"
+    token = ApiToken.issue(user=alice, name="t", scope="lead")[1]
+    with bucket_as_store(server, tmp_path / "artifacts", tmp_path.name):
+        slug = frozen(alice).project.slug
+        store_settings = {"ARTIFACT_STORE": settings.ARTIFACT_STORE}
+        with process("web", port=port, **store_settings), Palate(site, token) as palate:
+            until(lambda: is_up(site), "the site answers")
+            whole = palate.export(slug, tmp_path / "whole.jsonl", snapshot=1).read_bytes()
+            assert len(whole.splitlines()) == 12
+            link = store().link(ExportFile.objects.get().uri)
+            with urllib.request.urlopen(link) as answer:
+                etag = answer.headers["ETag"]
+            (tmp_path / "part.jsonl.part").write_bytes(whole[:100])
+            (tmp_path / "part.jsonl.part.etag").write_text(etag)
+            counted: list[int] = []
+            path = palate.export(slug, tmp_path / "part.jsonl", snapshot=1, on_bytes=counted.append)
+            assert path.read_bytes() == whole
+            assert counted[0] == 100
+
+
+def is_up(site: str) -> bool:
+    with suppress(OSError):
+        urllib.request.urlopen(f"{site}/healthz", timeout=60).close()
+        return True
+    return False
