@@ -21,10 +21,12 @@ def healthz(request: HttpRequest) -> JsonResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Page for unhandled exceptions: 500, or 503 if Redis or the store is unavailable."""
-    is_unavailable = isinstance(sys.exc_info()[1], RedisError | StoreError)
+    """Page for unhandled exceptions: 500, or 503 if Redis or the store is unavailable, with the sentence of the store."""
+    error = sys.exc_info()[1]
+    is_unavailable = isinstance(error, RedisError | StoreError)
+    reason = str(error) if isinstance(error, StoreError) else ""
     return HttpResponse(
-        render_to_string("500.html", {"is_unavailable": is_unavailable}),
+        render_to_string("500.html", {"is_unavailable": is_unavailable, "reason": reason}),
         status=503 if is_unavailable else 500,
     )
 

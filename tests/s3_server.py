@@ -8,7 +8,12 @@ import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
+from unittest.mock import patch
 
+from django.test import override_settings
+
+from annotation.store import stores
 from tests.processes import free_port, kill, until
 
 BUCKET = "palate"
@@ -44,6 +49,19 @@ class S3Server:
             urllib.request.urlopen(request, timeout=30).close()
             return True
         return False
+
+
+@contextmanager
+def bucket_as_store(server: S3Server, artifacts: Path, prefix: str) -> Iterator[None]:
+    """The settings of a machine whose store is the bucket: `artifacts` is its own folder."""
+    url = f"s3://{BUCKET}/{prefix}"
+    with (
+        patch.dict(os.environ, server.environment),
+        override_settings(ARTIFACTS=artifacts, ARTIFACT_STORE=url),
+    ):
+        stores._store.cache_clear()
+        yield
+    stores._store.cache_clear()
 
 
 @contextmanager

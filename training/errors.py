@@ -15,6 +15,10 @@ class RunError(Exception):
         self.field = field
 
 
+class LimitReached(RunError):
+    """A run ended at its own limit, the setting `field`, before it had made anything."""
+
+
 def message_of(error: ConfigError) -> str:
     """The reason of a setting's error, in the reader's language."""
     text = gettext(error.text)

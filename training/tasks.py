@@ -35,7 +35,7 @@ from psycopg_pool import PoolTimeout
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from training.configs import KINDS
-from training.errors import RunError
+from training.errors import LimitReached, RunError
 from training.models import Round, Run
 from training.rounds.schedule import start_due_rounds
 from training.rounds.transitions import advance
@@ -167,7 +167,8 @@ class CoreReport:
         except Exception as error:  # one that escaped would leave the run without an end
             log.exception("the output of run %s could not be saved", run.pk)
             text = _("Its output could not be saved: %(error)s")
-            finish_run(run, state=Run.State.FAILED, error=text % {"error": error})
+            result = {"ended_by": error.field} if isinstance(error, LimitReached) else {}
+            finish_run(run, state=Run.State.FAILED, result=result, error=text % {"error": error})
         else:
             if finished:
                 delete_checkpoint(run)

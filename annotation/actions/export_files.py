@@ -1,4 +1,5 @@
-"""Cached export files of snapshots, so that an interrupted download can be resumed.
+"""Export files of snapshots, made when they are first downloaded and put into the store: every web machine sends the same file,
+and an interrupted download can be resumed.
 
 They can be made again byte for byte, so those not downloaded for a day are deleted.
 """
@@ -7,28 +8,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import time
-import uuid
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from annotation.actions.snapshots import SnapshotError, snapshot_path
+from annotation.actions.snapshots import snapshot_path
 from annotation.exports import stream
 from annotation.exports.dataset_card import render_readme
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import SPLITS, Selection
-from annotation.models import Snapshot
+from annotation.models import ExportFile, Snapshot
+from annotation.store import StoreError, scratch_file, store
 
 VERSION = 2
 """Of the formats: increase it when one changes, so that no download is resumed with other bytes."""
-CACHE_SECONDS = 24 * 3600
+UNUSED_FOR = timedelta(days=1)
+"""Files that were not downloaded for this long are deleted."""
 HUB_FORMATS = ("trl", "rankings", "kto", "sft", "raw")
 
 
@@ -38,34 +39,43 @@ def etag(snapshot: Snapshot, selection: Selection) -> str:
     return f'"{hashlib.sha256(key.encode()).hexdigest()[:40]}"'
 
 
-def export_file(snapshot: Snapshot, selection: Selection) -> Path:
-    """The path of the export's file, which is made if it is not cached.
+def export_file(snapshot: Snapshot, selection: Selection) -> str:
+    """The URI of the export's file, which is made if the store does not have it.
 
     Raises:
-        SnapshotError: it could not be written.
+        StoreError: it could not be written, or the store is not available.
     """
     if selection.is_whole_snapshot and selection.file == "jsonl":
-        return snapshot_path(snapshot)
-    target = _folder() / f"{etag(snapshot, selection).strip(chr(34))}.{selection.file}"
-    if not target.exists():
-        with _create_file(target) as partial, partial.open("wb") as file:
-            for chunk in stream.export_snapshot(snapshot_path(snapshot), selection):
-                file.write(chunk)
-    return _touch(target)
+        return snapshot.path
+
+    def write(target: Path) -> None:
+        with target.open("wb") as file:
+            file.writelines(stream.export_snapshot(snapshot_path(snapshot), selection))
+
+    return _stored(snapshot, etag(snapshot, selection), export_name(snapshot, selection), write)
 
 
-def hub_zip(snapshot: Snapshot) -> Path:
-    """A zip archive of a folder for the Hugging Face hub: the card as README.md, the manifest, and Parquet files by format and
-    split, which `datasets.load_dataset(folder)` opens.
+def hub_zip(snapshot: Snapshot) -> str:
+    """The URI of a zip archive of a folder for the Hugging Face hub: the card as README.md, the manifest, and Parquet files by
+    format and split, which `datasets.load_dataset(folder)` opens.
 
     Raises:
-        SnapshotError: it could not be written.
+        StoreError: it could not be written, or the store is not available.
     """
-    target = _folder() / f"{snapshot.sha256[:32]}-{snapshot.pk}-{VERSION}.zip"
-    if not target.exists():
-        with _create_file(target) as partial, zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+
+    def write(target: Path) -> None:
+        with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
             _write_hub_archive(archive, snapshot)
-    return _touch(target)
+
+    return _stored(snapshot, hub_etag(snapshot), f"{hub_name(snapshot)}.zip", write)
+
+
+def hub_etag(snapshot: Snapshot) -> str:
+    return f'"hub-{VERSION}-{snapshot.pk}-{snapshot.sha256[:24]}"'
+
+
+def export_name(snapshot: Snapshot, selection: Selection) -> str:
+    return f"{hub_name(snapshot)}-{selection.format}.{selection.file}"
 
 
 def hub_name(snapshot: Snapshot) -> str:
@@ -117,36 +127,30 @@ def _zip_entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-def _folder() -> Path:
-    return Path(settings.ARTIFACTS) / "exports"
+def _stored(snapshot: Snapshot, etag: str, name: str, write: Callable[[Path], None]) -> str:
+    """The URI of the file of this ETag, which `write` writes if the store does not have it."""
+    key = etag.strip('"')
+    now = timezone.now()
+    stored = snapshot.export_files.filter(key=key).first()
+    if stored is not None and store().exists(stored.uri):
+        uri = stored.uri
+    else:
+        _delete_unused()
+        with scratch_file() as target:
+            try:
+                write(target)
+            except StoreError:
+                raise
+            except OSError as error:
+                text = _("The file could not be written: %(reason)s (%(path)s).")
+                raise StoreError(text % {"reason": error.strerror, "path": target}) from error
+            uri = store().put(target, f"exports/{snapshot.pk}/{key}", transfer="move", name=name)
+    ExportFile.objects.update_or_create(snapshot=snapshot, key=key, defaults={"uri": uri, "used_at": now})
+    return uri
 
 
-@contextmanager
-def _create_file(target: Path) -> Iterator[Path]:
-    """A temporary file, renamed to `target` when it is complete."""
-    partial = target.with_name(f"{uuid.uuid4().hex}.partial")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _delete_expired(target.parent)
-        yield partial
-        partial.rename(target)
-    except OSError as error:
-        text = _("The file could not be written: %(reason)s (%(path)s).")
-        raise SnapshotError(text % {"reason": error.strerror, "path": target}) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
-
-
-def _delete_expired(folder: Path) -> None:
-    old = time.time() - CACHE_SECONDS
-    for path in folder.iterdir():
-        with suppress(OSError):
-            if path.stat().st_mtime < old:
-                path.unlink()
-
-
-def _touch(path: Path) -> Path:
-    with suppress(OSError):
-        os.utime(path)
-    return path
+def _delete_unused() -> None:
+    for file in ExportFile.objects.filter(used_at__lt=timezone.now() - UNUSED_FOR):
+        with suppress(StoreError):  # the next time, then: nobody waits for it
+            store().delete(file.uri)
+            file.delete()

@@ -27,7 +27,7 @@ EVERYTHING = Selection(format="raw", gold="include", counted=True)
 
 
 class SnapshotError(Exception):
-    """Why a snapshot or an export of it could not be made, in a sentence for the lead."""
+    """Why a snapshot could not be made, in a sentence for the lead."""
 
 
 def snapshot_path(snapshot: Snapshot) -> Path:
@@ -56,7 +56,7 @@ def create_snapshot(
     latest = project.snapshots.first()
     number = latest.number + 1 if latest else 1
     selection = replace(EVERYTHING, imported="include" if imported else "exclude")
-    statistics, uri = _write(project, selection)
+    statistics, uri = _write(project, number, selection)
     sha256 = uri.rpartition("/")[2]
     manifest = _manifest(project, statistics, number=number, note=note, licence=licence) | {
         "file": f"{number:04d}.jsonl",
@@ -81,7 +81,7 @@ def create_snapshot(
     return snapshot
 
 
-def _write(project: Project, selection: Selection) -> tuple[SnapshotStatistics, str]:
+def _write(project: Project, number: int, selection: Selection) -> tuple[SnapshotStatistics, str]:
     """The snapshot's statistics, and the URI of its file."""
     statistics = SnapshotStatistics()
     try:
@@ -98,7 +98,10 @@ def _write(project: Project, selection: Selection) -> tuple[SnapshotStatistics, 
                 if has_imported:
                     raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
                 raise SnapshotError(_("There are no judgments yet."))
-            return statistics, store().put(target, f"snapshots/{project.slug}", transfer="move")
+            name = f"{project.slug}-{number}-raw.jsonl"
+            return statistics, store().put(
+                target, f"snapshots/{project.slug}/{number}", transfer="move", name=name
+            )
     except OSError as error:
         text = _("The snapshot's file could not be written: %(reason)s.")
         raise SnapshotError(text % {"reason": error.strerror}) from error

@@ -9,7 +9,6 @@ from rest_framework.exceptions import NotFound, ValidationError
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
 
-from annotation.actions import snapshots
 from annotation.api import errors
 from annotation.api.renderers import NDJSON, NDJSONRenderer, ParquetRenderer, ZipRenderer
 from annotation.exports.formats import FORMATS
@@ -25,7 +24,7 @@ from annotation.exports.selection import (
     SelectionError,
 )
 from annotation.models import Project, Snapshot
-from annotation.store import MissingObject
+from annotation.store import store
 
 RENDERERS = (JSONRenderer, NDJSONRenderer, ParquetRenderer)
 ZIP_RENDERERS = (JSONRenderer, ZipRenderer)
@@ -58,10 +57,8 @@ def get_snapshot(project: Project, number: str | int, field: str | None = None) 
         raise ValidationError({field: [f"{text[:40]!r} is not the number of a snapshot of this project."]})
     if snapshot is None:
         raise NotFound("No such snapshot.")
-    try:
-        snapshots.snapshot_path(snapshot)
-    except MissingObject:
-        raise NotFound(f"The file of {snapshot} is not on this server.") from None
+    if not store().exists(snapshot.path):
+        raise NotFound(f"The file of {snapshot} is not in the store.")
     return snapshot
 
 
@@ -159,5 +156,9 @@ FILE_RESPONSE: dict[Any, Any] = {
 RANGES: dict[Any, Any] = {
     206: OpenApiResponse(description="The part that `Range` requests."),
     304: OpenApiResponse(description="`If-None-Match` has the ETag of this file."),
+    302: OpenApiResponse(
+        description="Where the store is a bucket: `Location` is a link to the file, which needs no token, for a quarter of an"
+        " hour. It takes `Range`, too."
+    ),
     416: OpenApiResponse(description="`Range` is outside of the file."),
 }

@@ -19,7 +19,6 @@ from rest_framework.response import Response
 
 from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions.judgments import AlreadyJudged, JudgmentError, ResponseRatings, revise, submit
-from annotation.actions.snapshots import SnapshotError
 from annotation.api import errors, exports
 from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
@@ -264,10 +263,7 @@ class JudgmentsApi(ApiView):
             with errors.as_field_errors(SelectionError):
                 return send_live_export(request, project, selection)
         snapshot = exports.get_snapshot(project, number, "snapshot")
-        try:
-            return send_snapshot_export(request, snapshot, selection)
-        except SnapshotError as error:
-            raise ValidationError({"detail": str(error)}) from error
+        return send_snapshot_export(request, snapshot, selection)
 
     @extend_schema(
         summary="Submit a judgment",

@@ -152,10 +152,7 @@ class SnapshotFileApi(ApiView):
         """The same bytes every time, with an ETag; an interrupted download is resumed with `Range`. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         snapshot = exports.get_snapshot(project, number)
-        try:
-            return send_snapshot_export(request, snapshot, exports.read_selection(request, of_snapshot=True))
-        except SnapshotError as error:
-            raise ValidationError({"detail": str(error)}) from error
+        return send_snapshot_export(request, snapshot, exports.read_selection(request, of_snapshot=True))
 
 
 class SnapshotHubApi(ApiView):
@@ -175,11 +172,7 @@ class SnapshotHubApi(ApiView):
         """The dataset card as README.md, the manifest, and Parquet files by format and split: unpacked,
         `datasets.load_dataset(folder)` opens it. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        snapshot = exports.get_snapshot(project, number)
-        try:
-            return send_hub_archive(request, snapshot)
-        except SnapshotError as error:
-            raise ValidationError({"detail": str(error)}) from error
+        return send_hub_archive(request, exports.get_snapshot(project, number))
 
 
 class DifferenceApi(ApiView):

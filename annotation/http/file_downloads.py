@@ -6,13 +6,14 @@ import hashlib
 import json
 
 from django.db.models import Max
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 
 from annotation.actions import export_files
 from annotation.exports import stream
 from annotation.exports.selection import FILES, Selection
 from annotation.http.streaming import accepts_gzip, compress, etag_matches, send_file, stream_response
 from annotation.models import AuditEntry, ImportedJudgment, Judgment, Project, Snapshot, Verdict
+from annotation.store import store
 
 
 def send_live_export(request: HttpRequest, project: Project, selection: Selection) -> HttpResponseBase:
@@ -47,23 +48,32 @@ def live_etag(project: Project, selection: Selection) -> str:
 
 def send_snapshot_export(request: HttpRequest, snapshot: Snapshot, selection: Selection) -> HttpResponseBase:
     """The snapshot's file must exist."""
-    return send_file(
+    return _send_stored(
         request,
         export_files.export_file(snapshot, selection),
         etag=export_files.etag(snapshot, selection),
         content_type=_content_type(selection),
-        name=f"{export_files.hub_name(snapshot)}-{selection.format}.{selection.file}",
+        name=export_files.export_name(snapshot, selection),
     )
 
 
 def send_hub_archive(request: HttpRequest, snapshot: Snapshot) -> HttpResponseBase:
-    return send_file(
+    return _send_stored(
         request,
         export_files.hub_zip(snapshot),
-        etag=f'"hub-{export_files.VERSION}-{snapshot.pk}-{snapshot.sha256[:24]}"',
+        etag=export_files.hub_etag(snapshot),
         content_type="application/zip",
         name=f"{export_files.hub_name(snapshot)}.zip",
     )
+
+
+def _send_stored(
+    request: HttpRequest, uri: str, *, etag: str, content_type: str, name: str
+) -> HttpResponseBase:
+    """A file of the store: by a link, where that has links."""
+    if link := store().link(uri):
+        return HttpResponseRedirect(link)
+    return send_file(request, store().path(uri), etag=etag, content_type=content_type, name=name)
 
 
 def _content_type(selection: Selection) -> str:

@@ -13,7 +13,7 @@ from annotation.models.projects import Guideline, Project, ProjectCount, Questio
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.rules import Rule
-from annotation.models.snapshots import Snapshot
+from annotation.models.snapshots import ExportFile, Snapshot
 from annotation.models.webhooks import Delivery, Webhook
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "Constitution",
     "Delivery",
     "Draft",
+    "ExportFile",
     "Guideline",
     "Import",
     "ImportedJudgment",

@@ -49,3 +49,17 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return _("Snapshot %(number)s") % {"number": self.number}
+
+
+class ExportFile(models.Model):
+    """An export of a snapshot as a file in the store. It can be made again, byte for byte."""
+
+    snapshot = models.ForeignKey(Snapshot, models.CASCADE, related_name="export_files", db_index=False)
+    key = models.CharField(max_length=64, help_text="Equal for equal bytes: the file's ETag.")
+    uri = models.CharField(max_length=400, help_text="The URI of the file in the store, with its SHA-256.")
+    used_at = models.DateTimeField(db_index=True, help_text="When it was last downloaded.")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["snapshot", "key"], name="export_files_are_stored_once")
+        ]

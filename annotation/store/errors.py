@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class StoreError(OSError):
@@ -22,3 +24,17 @@ class MissingObject(StoreError):
 
 class WrongHash(StoreError):
     """The content of an object is not what its name says."""
+
+
+@contextmanager
+def as_store_errors(explain: Callable[[Exception], StoreError | None]) -> Iterator[None]:
+    """A context in which errors become those that `explain` returns; others, for which it returns None, stay."""
+    try:
+        yield
+    except StoreError:
+        raise
+    except Exception as error:
+        explained = explain(error)
+        if explained is None:
+            raise
+        raise explained from error

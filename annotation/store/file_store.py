@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from django.utils.translation import gettext as _
 
-from annotation.store.errors import MissingObject, StoreError
+from annotation.store.errors import StoreError, as_store_errors
 from annotation.store.objects import (
     Transfer,
     digest,
     key_of,
     link_or_copy,
+    missing_object,
     place,
     read_chunks,
     uri_of,
@@ -41,13 +43,17 @@ class FileStore:
         sha256, size = digest(file)
         uri = uri_of(scope, sha256)
         target = self.root / key_of(uri)[0]
-        with self._sentences(uri):
+        with self._errors(uri):
             if not target.is_file() or target.stat().st_size != size:
                 place(file, target, transfer, size)
                 _checked.add(_state(target))
             elif transfer == "move":
                 file.unlink()
         return uri
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is the object; its content is not looked at."""
+        return (self.root / key_of(uri)[0]).is_file()
 
     def path(self, uri: str) -> Path:
         """The object as a file, in place. Its hash is checked once by each process.
@@ -57,7 +63,7 @@ class FileStore:
         """
         key, sha256 = key_of(uri)
         path = self.root / key
-        with self._sentences(uri):
+        with self._errors(uri):
             state = _state(path)
             if state not in _checked:
                 if digest(path)[0] != sha256:
@@ -72,7 +78,7 @@ class FileStore:
             MissingObject, WrongHash, StoreError
         """
         path = self.path(uri)
-        with self._sentences(uri):
+        with self._errors(uri):
             link_or_copy(path, target, transfer)
 
     def chunks(self, uri: str) -> Iterator[bytes]:
@@ -82,7 +88,7 @@ class FileStore:
             MissingObject, WrongHash, StoreError
         """
         path = self.path(uri)
-        with self._sentences(uri):
+        with self._errors(uri):
             yield from read_chunks(path, path.stat().st_size)
 
     def link(self, uri: str) -> str:
@@ -90,25 +96,23 @@ class FileStore:
         return ""
 
     def delete(self, uri: str) -> None:
-        with self._sentences(uri):
+        with self._errors(uri):
             (self.root / key_of(uri)[0]).unlink(missing_ok=True)
 
     def delete_scope(self, scope: str) -> None:
         """Delete all objects of a scope."""
         shutil.rmtree(self.root / scope, ignore_errors=True)
 
-    @contextmanager
-    def _sentences(self, uri: str) -> Iterator[None]:
-        try:
-            yield
-        except StoreError:
-            raise
-        except FileNotFoundError as error:
-            text = _("The object %(uri)s is not in the store %(store)s (ARTIFACT_STORE).")
-            raise MissingObject(text % {"uri": uri, "store": self}) from error
-        except OSError as error:
-            text = _("The store %(store)s (ARTIFACT_STORE) cannot be used: %(reason)s.")
-            raise StoreError(text % {"store": self, "reason": error.strerror}) from error
+    def _errors(self, uri: str) -> AbstractContextManager[None]:
+        return as_store_errors(partial(self._explain, uri))
+
+    def _explain(self, uri: str, error: Exception) -> StoreError | None:
+        if isinstance(error, FileNotFoundError):
+            return missing_object(uri, str(self))
+        if not isinstance(error, OSError):
+            return None
+        text = _("The store %(store)s (ARTIFACT_STORE) cannot be used: %(reason)s.")
+        return StoreError(text % {"store": self, "reason": error.strerror})
 
 
 def _state(path: Path) -> tuple[str, int, int]:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from django.utils.translation import gettext as _
 
-from annotation.store.errors import StoreError, WrongHash
+from annotation.store.errors import MissingObject, StoreError, WrongHash
 
 Transfer = Literal["copy", "link", "move"]
 """What `put` does with the file: `copy` one that may change later, `link` one that stays and never changes, `move` one that
@@ -92,6 +92,11 @@ def _hard_link(source: Path, target: Path) -> bool:
     except OSError:
         return False
     return True
+
+
+def missing_object(uri: str, store: str) -> MissingObject:
+    text = _("The object %(uri)s is not in the store %(store)s (ARTIFACT_STORE).")
+    return MissingObject(text % {"uri": uri, "store": store})
 
 
 def wrong_hash(uri: str, store: str) -> WrongHash:

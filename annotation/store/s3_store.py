@@ -7,9 +7,11 @@ AWS_ENDPOINT_URL.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import obstore
@@ -17,13 +19,14 @@ from django.utils.translation import gettext as _
 from obstore import exceptions
 
 from annotation.store.cache import Cache
-from annotation.store.errors import MissingObject, StoreError
+from annotation.store.errors import StoreError, as_store_errors
 from annotation.store.objects import (
     CHUNK,
     Transfer,
     digest,
     key_of,
     link_or_copy,
+    missing_object,
     partial_of,
     read_chunks,
     uri_of,
@@ -35,6 +38,10 @@ PART = 16 * 2**20
 LINK_LIFETIME = timedelta(minutes=15)
 NOT_FOUND = (exceptions.NotFoundError, FileNotFoundError)  # obstore raises the one or the other
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
+ANSWER = re.compile(r"status code: (?P<status>\d{3})(?:.*?<Code>(?P<code>\w+)</Code>)?", re.DOTALL)
+"""What the server answered, in the text of an error of obstore."""
+FULL = re.compile("quota|storage_?full|insufficient|cap_exceeded", re.IGNORECASE)
+"""In the codes with which servers refuse an upload for which there is no room, also with the status 403."""
 UPLOADS = 4
 """Parts that are on their way at a time."""
 TIMEOUTS = {"connect_timeout": "5s", "read_timeout": "60s", "timeout": "24h"}
@@ -65,16 +72,25 @@ class S3Store:
         sha256, size = digest(file)
         uri = uri_of(scope, sha256)
         key = key_of(uri)[0]
-        with self._sentences(uri):
+        with self._errors(uri):
             if self._size(key) != size:
                 content = read_chunks(file, size) if size > PART else b"".join(read_chunks(file, size))
                 attributes = {"Content-Disposition": f'attachment; filename="{name}"'} if name else None
                 obstore.put(
                     self.client, key, content, chunk_size=PART, max_concurrency=UPLOADS, attributes=attributes
                 )
-        if transfer == "move":
-            self.cache.adopt(key, file)
+            if transfer == "move":
+                self.cache.adopt(key, file)
         return uri
+
+    def exists(self, uri: str) -> bool:
+        """Whether there is the object; its content is not looked at.
+
+        Raises:
+            StoreError
+        """
+        with self._errors(uri):
+            return self._size(key_of(uri)[0]) is not None
 
     def path(self, uri: str) -> Path:
         """The object as a file of the cache, which has it for a while at least.
@@ -101,7 +117,7 @@ class S3Store:
         """
         key, sha256 = key_of(uri)
         received = hashlib.sha256()
-        with self._sentences(uri):
+        with self._errors(uri):
             for chunk in obstore.get(self.client, key).stream(min_chunk_size=CHUNK):
                 received.update(chunk)
                 yield bytes(chunk)
@@ -109,19 +125,25 @@ class S3Store:
             raise wrong_hash(uri, str(self))
 
     def link(self, uri: str) -> str:
-        """A presigned URL, from which anybody who has it can download the object for a quarter of an hour."""
-        with self._sentences(uri):
-            return obstore.sign(self.client, "GET", key_of(uri)[0], LINK_LIFETIME)
+        """A presigned URL, from which anybody who has it can download the object for a quarter of an hour.
+
+        Raises:
+            MissingObject, StoreError: the bucket would say so to people as XML.
+        """
+        key = key_of(uri)[0]
+        with self._errors(uri):
+            obstore.head(self.client, key)
+            return obstore.sign(self.client, "GET", key, LINK_LIFETIME)
 
     def delete(self, uri: str) -> None:
         key = key_of(uri)[0]
-        with self._sentences(uri), suppress(*NOT_FOUND):
+        with self._errors(uri), suppress(*NOT_FOUND):
             obstore.delete(self.client, key)
         self.cache.discard(key)
 
     def delete_scope(self, scope: str) -> None:
         """Delete all objects of a scope."""
-        with self._sentences(scope):
+        with self._errors(scope):
             for objects in obstore.list(self.client, prefix=scope):
                 obstore.delete(self.client, [entry["path"] for entry in objects])
 
@@ -135,31 +157,38 @@ class S3Store:
         target = self.cache.reserve(key)
         partial = partial_of(target)
         try:
-            with self._sentences(uri), partial.open("xb") as file:
+            with self._errors(uri), partial.open("xb") as file:
                 file.writelines(self.chunks(uri))
             return self.cache.adopt(key, partial)
         finally:
             partial.unlink(missing_ok=True)
 
-    @contextmanager
-    def _sentences(self, uri: str) -> Iterator[None]:
-        try:
-            yield
-        except StoreError:
-            raise
-        except NOT_FOUND as error:
-            text = _("The object %(uri)s is not in the store %(store)s (ARTIFACT_STORE).")
-            raise MissingObject(text % {"uri": uri, "store": self}) from error
-        except REFUSED as error:
+    def _errors(self, uri: str) -> AbstractContextManager[None]:
+        return as_store_errors(partial(self._explain, uri))
+
+    def _explain(self, uri: str, error: Exception) -> StoreError | None:
+        answer = ANSWER.search(str(error))
+        status, code = (answer["status"], answer["code"] or "") if answer else ("", "")
+        values = {"store": self, "answer": f"{status} {code}".strip()}
+        if status == "507" or FULL.search(code):
+            text = _(
+                "The store %(store)s (ARTIFACT_STORE) is full: make room, or raise its quota (%(answer)s)."
+            )
+        elif code == "NoSuchBucket":
+            text = _("There is no bucket of the store %(store)s (ARTIFACT_STORE).")
+        elif isinstance(error, NOT_FOUND):
+            return missing_object(uri, str(self))
+        elif isinstance(error, REFUSED):
             text = _(
                 "The store %(store)s (ARTIFACT_STORE) refuses access: check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and what"
-                " they may do."
+                " they may do (%(answer)s)."
             )
-            raise StoreError(text % {"store": self}) from error
-        except exceptions.BaseError as error:
-            text = _("The store %(store)s (ARTIFACT_STORE) is not available or is full: %(reason)s")
-            raise StoreError(text % {"store": self, "reason": str(error).strip().splitlines()[0]}) from error
-        except OSError as error:
-            text = _("The cache of the store, %(folder)s (ARTIFACT_CACHE_GB), cannot be written: %(reason)s.")
-            reason = error.strerror or str(error)
-            raise StoreError(text % {"folder": self.cache.folder, "reason": reason}) from error
+        elif isinstance(error, exceptions.BaseError):
+            values["answer"] = values["answer"] or str(error).strip().splitlines()[0]
+            text = _("The store %(store)s (ARTIFACT_STORE, AWS_ENDPOINT_URL) is not available: %(answer)s.")
+        elif isinstance(error, OSError):
+            values |= {"store": self.cache.folder, "answer": error.strerror or str(error)}
+            text = _("The cache of the store, %(store)s (ARTIFACT_CACHE_GB), cannot be written: %(answer)s.")
+        else:
+            return None
+        return StoreError(text % values)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from django.contrib import messages
@@ -16,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation import analytics, queries
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.actions import snapshots as snapshot_actions
+from annotation.actions.snapshots import SnapshotError, create_snapshot, snapshot_path
 from annotation.exports.dataset_card import render_card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
@@ -25,7 +24,7 @@ from annotation.forms.data import FreezeForm
 from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
 from annotation.models import Member, Project, Snapshot
-from annotation.store import MissingObject
+from annotation.store import store
 
 
 @login_required
@@ -42,10 +41,8 @@ def freeze(request: HttpRequest, slug: str) -> HttpResponse:
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = snapshot_actions.create_snapshot(
-                project=me.project, creator=current_user(request), **form.cleaned_data
-            )
-        except snapshot_actions.SnapshotError as error:
+            snapshot = create_snapshot(project=me.project, creator=current_user(request), **form.cleaned_data)
+        except SnapshotError as error:
             form.add_error(None, str(error))
         else:
             messages.success(
@@ -87,7 +84,7 @@ def snapshot_difference(request: HttpRequest, slug: str, number: int) -> HttpRes
         "project": me.project,
         "older": older,
         "newer": newer,
-        "difference": compare_snapshots(_file(older), _file(newer)),
+        "difference": compare_snapshots(snapshot_path(older), snapshot_path(newer)),
     }
     return render(request, "annotation/snapshot_difference.html", context)
 
@@ -105,7 +102,6 @@ def snapshot_download(request: HttpRequest, slug: str, number: int) -> HttpRespo
 def snapshot_hub(request: HttpRequest, slug: str, number: int) -> HttpResponseBase:
     """A dataset folder for the Hugging Face hub, zipped."""
     frozen = _snapshot(project_for(request.user, slug, Role.LEAD, Role.REVIEWER), number)
-    _file(frozen)
     return send_hub_archive(request, frozen)
 
 
@@ -139,15 +135,9 @@ def _not_found() -> Iterator[None]:
 
 def _snapshot(project: Project, number: int) -> Snapshot:
     snapshot = get_object_or_404(project.snapshots.select_related("project", "created_by"), number=number)
-    _file(snapshot)
+    if not store().exists(snapshot.path):
+        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.")
     return snapshot
-
-
-def _file(snapshot: Snapshot) -> Path:
-    try:
-        return snapshot_actions.snapshot_path(snapshot)
-    except MissingObject as error:
-        raise Http404(f"The file of {snapshot} is missing: {snapshot.path}.") from error
 
 
 def _export_choices() -> dict[str, Any]:

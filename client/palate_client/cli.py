@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -99,7 +101,7 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("export", help="save an export of judgments")
     command.add_argument("project")
-    command.add_argument("file", type=Path, help=".jsonl, or .parquet for Parquet")
+    command.add_argument("file", type=Path, help=".jsonl, or .parquet for Parquet; - for standard output")
     command.add_argument("--format", default="trl", help="trl, rankings, raw, kto, sft, … (default trl)")
     command.add_argument("--snapshot", type=int, help="of this snapshot; otherwise the current judgments")
     command.add_argument("--origin", action="store_true", help="add each row's origin")
@@ -165,11 +167,15 @@ def _export(palate: Palate, arguments: argparse.Namespace) -> None:
         "origin": arguments.origin or None,
         "control": arguments.control or None,
     }
-    with _bar(None) as bar:
-        palate.export(
-            arguments.project, arguments.file, snapshot=arguments.snapshot, on_bytes=bar.update, **selection
-        )
-    print(f"{arguments.file}: {arguments.file.stat().st_size:,} bytes")
+    is_stdout = str(arguments.file) == "-"
+    with tempfile.TemporaryDirectory() as folder, _bar(None) as bar:
+        file = Path(folder, "export.jsonl") if is_stdout else arguments.file
+        palate.export(arguments.project, file, snapshot=arguments.snapshot, on_bytes=bar.update, **selection)
+        if is_stdout:
+            with file.open("rb") as content:
+                shutil.copyfileobj(content, sys.stdout.buffer)
+            return
+    print(f"{file}: {file.stat().st_size:,} bytes")
 
 
 def _label(palate: Palate, arguments: argparse.Namespace) -> None:

@@ -26,7 +26,7 @@ from annotation.store import (
 )
 from annotation.store import cache as caches
 from annotation.store.s3_store import PART
-from tests.s3_server import BUCKET, S3Server, s3_server
+from tests.s3_server import S3Server, bucket_as_store, s3_server
 
 pytestmark = pytest.mark.live
 
@@ -38,14 +38,10 @@ def server() -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def bucket(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+def bucket(server: S3Server, tmp_path: Path) -> Iterator[S3Server]:
     """The settings of a bucket with a prefix of its own, and a cache that is empty."""
-    for name, value in server.environment.items():
-        monkeypatch.setenv(name, value)
-    url = f"s3://{BUCKET}/{tmp_path.name}"
-    with override_settings(ARTIFACTS=tmp_path / "artifacts", ARTIFACT_STORE=url):
+    with bucket_as_store(server, tmp_path / "artifacts", tmp_path.name):
         yield server
-    stores._store.cache_clear()
 
 
 @pytest.fixture
@@ -99,6 +95,13 @@ class TestBothStores:
         assert not (self.tmp / "file.txt").exists()
         assert store().path(first).read_bytes() == b"one\n"
         assert changed_at
+
+    def test_it_tells_whether_there_is_an_object(self) -> None:
+        uri = store().put(self.file(), "runs/1")
+        self.forget()
+        assert store().exists(uri)
+        store().delete(uri)
+        assert not store().exists(uri)
 
     def test_what_happens_to_the_file_is_the_callers_choice(self) -> None:
         uri = store().put(self.file(), "runs/1", transfer="copy")
@@ -216,13 +219,18 @@ def test_a_presigned_link_needs_no_keys_and_has_the_files_name(bucket: S3Server,
         assert answer.headers["Content-Disposition"] == 'attachment; filename="model.safetensors"'
 
 
+def test_there_is_no_link_to_an_object_that_is_missing(bucket: S3Server) -> None:
+    with pytest.raises(MissingObject, match="ARTIFACT_STORE"):
+        store().link(f"store:runs/1/{64 * 'a'}")
+
+
 def test_a_bucket_that_is_away_is_an_error_that_names_the_setting(bucket: S3Server, tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("x")
     uri = store().put(file, "runs/1")
     bucket.stop()
     try:
-        with pytest.raises(StoreError, match=r"ARTIFACT_STORE\) is not available or is full"):
+        with pytest.raises(StoreError, match=r"ARTIFACT_STORE, AWS_ENDPOINT_URL\) is not available"):
             store().put(file, "runs/2")
         with pytest.raises(StoreError, match="ARTIFACT_STORE"):
             store().path(uri)
@@ -245,7 +253,7 @@ def test_wrong_keys_are_an_error_that_names_the_settings(bucket: S3Server, tmp_p
 def test_a_bucket_that_does_not_exist_is_an_error(bucket: S3Server, tmp_path: Path) -> None:
     with (
         override_settings(ARTIFACT_STORE="s3://another"),
-        pytest.raises(StoreError, match=r"s3://another .ARTIFACT_STORE"),
+        pytest.raises(StoreError, match=r"no bucket of the store s3://another .ARTIFACT_STORE"),
     ):
         store().put(tmp_path / "x" if (tmp_path / "x").write_text("x") else tmp_path, "runs/1")
 

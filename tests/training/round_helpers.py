@@ -23,7 +23,7 @@ TINY: dict[str, dict[str, Any]] = {
     "dpo": {"max_steps": 4, "batch_size": 4},
     "kto": {"max_steps": 4, "batch_size": 4},
     "ppo": {"max_steps": 2, "batch_size": 4, "updates": 2, "samples": 2},
-    "grpo": {"max_steps": 2, "batch_size": 4, "samples": 2},
+    "grpo": {"max_steps": 2, "batch_size": 4, "samples": 2, "judge_mode": "comment"},
     "reinforce": {"max_steps": 2, "batch_size": 4, "samples": 2},
     "online": {"max_steps": 2, "batch_size": 4, "samples": 2},
     "rejection": {"max_steps": 2, "batch_size": 4, "samples": 2},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from annotation.actions.constitutions import write_constitution
-from annotation.logic.principles import read_principles
+from annotation.logic.principles import STARTING_PRINCIPLES, read_principles
 from annotation.models import Judgment
 from tests import builders
 from tests.training.round_case import RoundTestCase
@@ -18,8 +18,9 @@ from training.errors import RunError
 from training.models import Round, Run
 from training.rounds import transitions
 from training.rounds.item_sampling import AnswerSets
-from training.rounds.loops import save_loop
+from training.rounds.loops import check_principles, save_loop
 from training.rounds.plan import round_context
+from training.rounds.recipes import RECIPES
 from training.rounds.settings import settings_from
 from training.rounds.steps.ai_feedback import judge_model, judge_run, unsure_shares
 from training.rounds.steps.new_items import NewAnswers, SendNewAnswers
@@ -258,6 +259,14 @@ class TestWhatARoundNeeds(AIRoundTestCase):
             with pytest.raises(RunError, match="what the mode comment needs: comment"):
                 transitions.start_round(loop=self.make_loop(recipe), creator=self.alice)
         assert not Round.objects.exists()
+
+    def test_the_starting_principles_are_enough_for_every_recipe_with_a_judge(self) -> None:
+        write_constitution(project=self.policy_project, principles=STARTING_PRINCIPLES, author=self.alice)
+        for recipe in RECIPES.values():
+            if recipe.needs_ai:
+                loop = self.make_loop(recipe.name)
+                loop.configs = {}
+                check_principles(loop)
 
     def test_the_judge_alone_answers_more_prompts(self) -> None:
         loop = self.make_loop("mixed", options={"ai_prompts": 7})

@@ -21,7 +21,7 @@ from training.errors import RunError
 from training.models import Run
 from training.registry.actions import add_model
 from training.registry.model_card import render_model_card
-from training.runs.actions import claim_run, finish_run, start_run
+from training.runs.actions import claim_run, finish_run, resume_run, start_run
 from training.runs.forms import RunForm
 from training.runs.outputs import save_output, store_output
 from training.tasks import CoreReport
@@ -139,6 +139,15 @@ class TestAJudgeRun(AIRunTestCase):
         run = self.finish([], ended_by="max_cost")
         assert run.state == Run.State.FAILED
         assert "the limit max_cost ended the run" in run.error
+        # it would fail again at once: another run with a higher limit is offered
+        self.client.force_login(self.alice, backend="annotation.backends.AccountBackend")
+        page = self.client.get(run.get_absolute_url())
+        self.assertNotContains(page, reverse("run-resume", args=[self.policy_project.slug, run.pk]))
+        self.assertContains(page, f"?like={run.pk}")
+        with pytest.raises(RunError, match="failed at its limit max_cost, and would again"):
+            resume_run(run)
+        run.refresh_from_db()
+        assert run.state == Run.State.FAILED
 
     def test_opinions_that_cannot_be_stored_end_the_run(self) -> None:
         run = self.finish([{"opinions": [{"first": 0, "second": 1, "p": 1.5}], "no_opinion": []}])

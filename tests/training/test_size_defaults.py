@@ -173,7 +173,7 @@ class FormTests(SizeTestCase):
         (folder / "config.json").write_text("{}")
         large = add_model(project=self.policy_project, kind="policy", name="large", location=f"file:{folder}")
         assert self.note(query=f"?model={large.pk}") == (
-            "5e-7 by default, 5e-6 with LoRA: Zephyr (arXiv 2310.16944), section 4, 7B. large has 7.6 billion parameters."
+            "5e-7 by default, 5e-6 with LoRA: Zephyr (arXiv 2310.16944), section 4.4, 7B. large has 7.6 billion parameters."
         )
 
     def test_the_field_is_empty_so_that_the_default_follows_the_model(self) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from training.configs.fields import Value, check, setting
+from training.configs.fields import ConfigError, Value, check, setting
 from training.configs.fields import gettext_noop as _
 
 
@@ -195,6 +195,15 @@ class TrainingConfig(Config):
             " q_proj, v_proj (the paper's choice)."
         ),
     )
+    quantize: str = setting(
+        "none",
+        _("Quantized base"),
+        _(
+            "nf4: with LoRA, store the matrices of the frozen model in 4 bits while it trains (QLoRA, Dettmers et al. 2023), in"
+            " about an eighth of the memory; what is written is dequantized. Needs bitsandbytes where runs are done."
+        ),
+        choices=("none", "nf4"),
+    )
     tensorboard: bool = setting(
         False,
         _("TensorBoard"),
@@ -209,6 +218,11 @@ class TrainingConfig(Config):
         ),
         choices=("none", "wandb", "mlflow", "trackio"),
     )
+
+    def _check_relations(self) -> None:
+        super()._check_relations()
+        if self.quantize != "none" and not self.lora_rank:
+            raise ConfigError("quantize", _("needs LoRA: 4-bit weights are frozen; set lora_rank."))
 
 
 def too_long_setting() -> Any:

@@ -67,6 +67,7 @@ class JudgmentsConfig(TrainingConfig):
     )
 
     def _check_relations(self) -> None:
+        super()._check_relations()
         if self.patience and not self.evaluate_every:
             raise ConfigError("patience", _("needs evaluations during training; set evaluate_every."))
 

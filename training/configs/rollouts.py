@@ -119,6 +119,7 @@ class RolloutConfig(TrainingConfig):
     )
 
     def _check_relations(self) -> None:
+        super()._check_relations()
         if self.max_new_tokens >= self.max_length:
             raise ConfigError(
                 "max_new_tokens",

@@ -38,12 +38,12 @@ SIZE_DEFAULTS = (
     SizeDefault(("reward",), SMALL, 1e-5, _("Llama 2 (arXiv 2307.09288), section 3.2.2, below 70B")),
     SizeDefault(("reward",), 65_000_000_000, 5e-6, _("Llama 2 (arXiv 2307.09288), section 3.2.2, 70B")),
     SizeDefault(("dpo", "online"), SMALL, 1e-6, _("DPO (arXiv 2305.18290), appendix B")),
-    SizeDefault(("dpo", "online"), 6_500_000_000, 5e-7, _("Zephyr (arXiv 2310.16944), section 4, 7B")),
+    SizeDefault(("dpo", "online"), 6_500_000_000, 5e-7, _("Zephyr (arXiv 2310.16944), section 4.4, 7B")),
     SizeDefault(("dpo", "online"), 65_000_000_000, 2e-7, _("Tülu 3 (arXiv 2411.15124), section 5, 70B")),
-    SizeDefault(("kto",), SMALL, 5e-7, _("the lowest rate of KTO (arXiv 2402.01306)")),
+    SizeDefault(("kto",), SMALL, 5e-7, _("the lowest rate that TRL's documentation recommends for KTO")),
     SizeDefault(("ppo",), SMALL, 1e-6, _("Llama 2 (arXiv 2307.09288), section 3.2.3")),
     SizeDefault(("grpo",), SMALL, 1e-6, _("DeepSeekMath (arXiv 2402.03300), section 4.2")),
-    SizeDefault(("reinforce",), SMALL, 1e-6, _("RLOO (arXiv 2402.14740), appendix on training")),
+    SizeDefault(("reinforce",), SMALL, 1e-6, _("the default of TRL's RLOO trainer")),
 )
 """By kind of run, from small models to large ones."""
 

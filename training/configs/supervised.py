@@ -68,6 +68,7 @@ class PretrainConfig(TrainingConfig):
     )
 
     def _check_relations(self) -> None:
+        super()._check_relations()
         if self.hidden_size % self.heads:
             raise ConfigError("heads", _("must divide the hidden size, %(size)s."), size=self.hidden_size)
         if (self.hidden_size // self.heads) % 2:

@@ -175,6 +175,7 @@ def summarize(lines: Sequence[dict[str, Any]], budget: Budget, answers: Sequence
         "tokens_in": budget.tokens_in,
         "tokens_out": budget.tokens_out,
         "cost": budget.cost,
+        "too_long": sum(answer.get("too_long", False) for answer in answers),
         "by_votes": any(answer.get("votes") for answer in answers),
     }
 

@@ -6,22 +6,25 @@ of two responses (`judge_prompts`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from training.core.batching import Passes
-from training.core.errors import BadInput, TooLong
+from training.core.errors import TooLong
+from training.core.events import Events
 from training.core.judge_prompts import MIN_PROBABILITY, comment_text
 from training.core.logprobs import check_logits
-from training.core.messages import Message
+from training.core.messages import Message, without_oldest_turn
 from training.core.model_loading import build_encoder, load_policy, load_tokenizer
 from training.core.principles import Comment
 from training.core.rollout_groups import CheckStop
-from training.core.tokenization import EncodedGroup
+from training.core.tokenization import warn_of_truncation
 from training.core.word_logprobs import Texts, Words, shared_beginning, spellings, word_logprobs
+
+T = TypeVar("T")
 
 
 class JudgeSettings(Protocol):
@@ -63,7 +66,8 @@ def letter_probabilities(logprobs: Tensor) -> Tensor:
 
 
 class LocalJudge:
-    """A frozen causal language model with its tokenizer. special: the texts of its control tokens."""
+    """A frozen causal language model with its tokenizer. special: the texts of its control tokens. too_long: the errors
+    of what it could not read whole."""
 
     def __init__(self, source: str, setting: str, config: JudgeSettings, model: Any = None) -> None:
         """model: that of `source`, if it is loaded already."""
@@ -80,14 +84,50 @@ class LocalJudge:
         self.special = sorted(
             {*self.tokenizer.all_special_tokens, *self.tokenizer.get_added_vocab()}, key=len, reverse=True
         )
+        self.too_long: list[TooLong] = []
         self._comments: dict[Comment, Words] = {}
         self._replies: dict[tuple[str, ...], Words] = {}
 
+    def longest_fit(self, prompt: list[Message], encode: Callable[[list[Message]], T]) -> T:
+        """What `encode`, which raises TooLong, makes of the prompt. It loses turns until it fits, the oldest first, but no system
+        message and never the last turn.
+
+        Raises TooLong where the last turn is too long.
+        """
+        messages = prompt
+        while True:
+            try:
+                fitted = encode(messages)
+            except TooLong:
+                shorter = without_oldest_turn(messages)
+                if shorter is None:
+                    raise
+                messages = shorter
+            else:
+                self.encoder.truncated += messages is not prompt
+                return fitted
+
+    def warn_of_long_texts(self, events: Events) -> None:
+        """Report how many prompts lost their oldest turns, and how many texts were too long to read."""
+        warn_of_truncation(self.encoder, events)
+        if self.too_long:
+            events.warning(
+                f"{len(self.too_long)} times the judge has no opinion, as the answers with the last turn of the prompt alone"
+                f" do not fit into {self.encoder.limit_text}."
+            )
+
     def encode_comments(
-        self, prompt: Sequence[Message], responses: Sequence[str], comment: Comment, line: int
+        self,
+        prompt: Sequence[Message],
+        responses: Sequence[str],
+        comment: Comment,
+        line: int,
+        room: int = 0,
     ) -> Texts:
-        """The responses with the beginning of a comment. A prompt that is too long loses its oldest tokens, alike for all of
-        them; raises TooLong, naming the line, where that is not enough."""
+        """The responses with the beginning of a comment. Raises TooLong, naming the line, if one exceeds the limit.
+
+        room: how many tokens must be left of the limit.
+        """
         if comment not in self._comments:
             named = [word for word in (comment.good, comment.bad, comment.also) if word]
             before = f"\n\n{comment.start}"
@@ -99,24 +139,30 @@ class LocalJudge:
         bos = self.tokenizer.bos_token_id
         start = [] if bos is None else [bos]
         ids = [[*start, *self.tokenizer(text, add_special_tokens=False)["input_ids"]] for text in texts]
-        beginning, rest = shared_beginning(ids)
-        excess = max(map(len, ids)) + words.longest_tail - self.encoder.max_length
-        if excess > 0:
-            if excess >= len(beginning) - len(start):
-                raise self._too_long(line, max(map(len, ids)) + words.longest_tail)
-            self.encoder.truncated += 1
-            beginning = [*start, *beginning[len(start) + excess :]]
-        return Texts(EncodedGroup(beginning, rest), words)
+        return self._texts(ids, words, line, room)
 
-    def encode_requests(self, requests: Sequence[list[Message]], replies: Sequence[str], line: int) -> Texts:
-        """Conversations whose next reply is read: how likely each of `replies` is. Raises TooLong, naming the line, for one that
-        exceeds the limit, as a frame must not be cut."""
+    def encode_requests(
+        self, requests: Sequence[list[Message]], replies: Sequence[str], line: int, room: int = 0
+    ) -> Texts:
+        """Conversations whose next reply is read: how likely each of `replies` is. Raises TooLong, naming the line, if one
+        exceeds the limit.
+
+        room: how many tokens must be left of the limit.
+        """
         words = self._reply_words(tuple(replies), requests[0])
-        limit = self.encoder.max_length
         ids = [self.encoder.encode_prompt(request, max_tokens=10**9, line=line) for request in requests]
-        longest = max(map(len, ids)) + words.longest_tail
-        if longest > limit:
-            raise self._too_long(line, longest)
+        return self._texts(ids, words, line, room)
+
+    def _texts(self, ids: Sequence[list[int]], words: Words, line: int, room: int) -> Texts:
+        tokens = max(map(len, ids)) + words.longest_tail + room
+        if tokens > self.encoder.max_length:
+            raise TooLong(
+                f"Line {line} of data.jsonl: the judge must read {tokens} tokens for the last turn of the prompt and a response,"
+                f" which exceeds {self.encoder.limit_text}.",
+                setting=self.encoder.limit_source,
+                line=line,
+                tokens=tokens,
+            )
         return Texts(shared_beginning(ids), words)
 
     def _reply_words(self, replies: tuple[str, ...], request: list[Message]) -> Words:
@@ -129,14 +175,6 @@ class LocalJudge:
                 [spellings(self.tokenizer, rendered, [reply, f" {reply}"]) for reply in replies]
             )
         return self._replies[replies]
-
-    def _too_long(self, line: int, tokens: int) -> BadInput:
-        return TooLong(
-            f"Line {line} of data.jsonl: the judge must read {tokens} tokens, which exceeds {self.encoder.limit_text}.",
-            setting=self.encoder.limit_source,
-            line=line,
-            tokens=tokens,
-        )
 
     def comments(self, texts: Sequence[Texts], also_weight: float, check_stop: CheckStop) -> list[Tensor]:
         """For each of the groups of `encode_comments`, the scores of its responses."""

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from training.configs import JudgeConfig
+from training.core.errors import TooLong
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge import Reading
@@ -19,11 +21,13 @@ from training.core.messages import Message
 from training.core.model_loading import autocast, resolve_source
 from training.core.sampling import end_token_ids, response_seed, sample_responses
 from training.core.stored_answers import Answer, Budget, StoredAnswers
-from training.core.tokenization import warn_of_truncation
 from training.core.word_logprobs import Texts
 
 PART_FACTOR = 4
 """A part has about this many times the tokens of a pass."""
+
+REQUEST_TOKENS = 64
+"""Room for the request after a rationale, with the marks of its turn."""
 
 
 def read_all(
@@ -34,7 +38,10 @@ def read_all(
     stored: StoredAnswers,
     budget: Budget,
 ) -> str | None:
-    """Answer the readings of each row and store the answers. Returns the limit that ended the run early, if one did."""
+    """Answer the readings of each row and store the answers. Returns the limit that ended the run early, if one did.
+
+    Raises TooLong if there is none that the judge can read whole.
+    """
     judge = LocalJudge(resolve_source(job.model or "", job.folder), "model", config)
     for message in judge.warnings if config.mode != "comment" else []:
         events.warning(message)
@@ -42,11 +49,12 @@ def read_all(
     events.start(job.kind, len(readings), done or None)
     reader = LocalReader(judge, config, events)
     part: list[tuple[Sequence[Reading], Texts]] = []
-    tokens = finished = 0
+    tokens = 0
     ended_by: str | None = None
 
-    def finish_part() -> None:
-        nonlocal part, tokens, finished
+    def finish_part(finished: int) -> None:
+        """finished: the number of rows with those of the part."""
+        nonlocal part, tokens
         answers = [stored.get(reading.key) for own, _ in part for reading in own]
         if any(answer is None for answer in answers):
             started = time.monotonic()
@@ -55,26 +63,45 @@ def read_all(
             budget.add(fresh)
             seconds = max(1e-9, time.monotonic() - started)
             read = sum(answer["tokens_in"] + answer["tokens_out"] for answer in fresh)
-            events.metrics(finished + len(part), {"tokens_per_s": round(read / seconds)})
+            events.metrics(finished, {"tokens_per_s": round(read / seconds)})
         else:
             budget.add([answer for answer in answers if answer])
-        finished += len(part)
         events.progress(finished, len(readings))
         part, tokens = [], 0
 
+    rows = 0
     for own in readings:
         events.raise_if_stopped()
-        texts = reader.encode(own)
-        if part and tokens + texts.tokens > PART_FACTOR * config.batch_tokens:
-            finish_part()
-        if ended_by := budget.limit_reached(tokens + texts.tokens):
+        fitting = reader.fit(own)
+        more = sum(texts.tokens for _, texts in fitting)
+        if part and tokens + more > PART_FACTOR * config.batch_tokens:
+            finish_part(rows)
+        if ended_by := budget.limit_reached(tokens + more):
             break
-        part.append((own, texts))
-        tokens += texts.tokens
-    if part:
-        finish_part()
-    warn_of_truncation(judge.encoder, events, "tokens")
+        read = {reading.shown for one, _ in fitting for reading in one}
+        if unread := [no_opinion(reading) for reading in own if reading.shown not in read]:
+            stored.store(unread)
+        part += fitting
+        tokens += more
+        rows += 1
+    if rows:
+        finish_part(rows)
+    if judge.too_long and len(judge.too_long) == sum(map(len, readings)):
+        raise judge.too_long[0]
+    judge.warn_of_long_texts(events)
     return ended_by
+
+
+def no_opinion(reading: Reading) -> Answer:
+    """The answer to a reading that is too long for the judge: no opinion."""
+    return {
+        "key": reading.key,
+        "value": None,
+        "rationale": "",
+        "tokens_in": 0,
+        "tokens_out": 0,
+        "too_long": True,
+    }
 
 
 class LocalReader:
@@ -83,26 +110,48 @@ class LocalReader:
     def __init__(self, judge: LocalJudge, config: JudgeConfig, events: Events) -> None:
         self.judge, self.config, self.events = judge, config, events
 
-    def encode(self, readings: Sequence[Reading], rationales: Sequence[str] = ()) -> Texts:
-        """What the judge reads of one row. rationales: its own, one for each reading, or none."""
+    def fit(self, readings: Sequence[Reading]) -> list[tuple[Sequence[Reading], Texts]]:
+        """The readings of one row with what the judge reads, together or, if one is too long for the others, each by itself.
+        Their prompt has no more turns than fit; those that are too long even with the last turn alone are left out."""
+
+        def encode(messages: list[Message]) -> tuple[Sequence[Reading], Texts]:
+            shortened = [reading._replace(row=replace(reading.row, prompt=messages)) for reading in readings]
+            return shortened, self.encode(shortened, room=self._room)
+
+        try:
+            return [self.judge.longest_fit(readings[0].row.prompt, encode)]
+        except TooLong as error:
+            if len(readings) > 1:
+                return [one for reading in readings for one in self.fit([reading])]
+            self.judge.too_long.append(error)
+            return []
+
+    @property
+    def _room(self) -> int:
+        """Tokens that must be left for the judge's own rationale and what follows it."""
+        return self.config.rationale_tokens + REQUEST_TOKENS if self.config.rationales else 0
+
+    def encode(self, readings: Sequence[Reading], rationales: Sequence[str] = (), *, room: int = 0) -> Texts:
+        """What the judge reads of one row. rationales: its own, one for each reading, or none. Raises TooLong if it leaves less
+        than `room` tokens."""
         row = readings[0].row
         if self.config.mode == "comment":
             comment = readings[0].principle.comment
             assert comment is not None
             responses = [row.responses[reading.shown[0]] for reading in readings]
-            return self.judge.encode_comments(row.prompt, responses, comment, row.line)
+            return self.judge.encode_comments(row.prompt, responses, comment, row.line, room)
         frame = Frame(row.prompt, row.responses, self.judge.special)
         if self.config.mode == "score":
             requests = [frame.score(reading.shown[0], reading.principle.compare) for reading in readings]
             conversations = [[{"role": "user", "content": text}] for text in requests]
-            return self.judge.encode_requests(conversations, SCORES, row.line)
+            return self.judge.encode_requests(conversations, SCORES, row.line, room)
         conversations = [self._choice(frame, reading, rationale=bool(rationales)) for reading in readings]
         for conversation, rationale in zip(conversations, rationales, strict=False):
             conversation += [
                 {"role": "assistant", "content": neutralize(rationale, self.judge.special)},
                 {"role": "user", "content": LETTER_REQUEST},
             ]
-        return self.judge.encode_requests(conversations, LETTERS, row.line)
+        return self.judge.encode_requests(conversations, LETTERS, row.line, room)
 
     def _choice(self, frame: Frame, reading: Reading, *, rationale: bool) -> list[Message]:
         first, second = reading.shown

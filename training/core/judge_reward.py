@@ -14,15 +14,15 @@ from torch import Tensor
 from training.configs import RolloutConfig
 from training.configs.judging import ALSO_WEIGHT, JUDGE_NEEDS
 from training.core.data import RolloutPrompt
-from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.job_directory import Job
 from training.core.judge_local import LocalJudge
 from training.core.judge_prompts import SCORES, Frame
+from training.core.messages import Message
 from training.core.model_loading import resolve_source
 from training.core.principles import Constitution
 from training.core.rollout_groups import CheckStop, RolloutGroup
-from training.core.tokenization import Encoder, warn_of_truncation
+from training.core.tokenization import Encoder
 from training.core.word_logprobs import Texts
 
 NO_OPINION = 0.0
@@ -47,33 +47,27 @@ class JudgeScorer:
     def encode_baseline(self, prompt: RolloutPrompt) -> Texts:
         return self._encode(prompt, [prompt.baseline or ""])
 
-    def _encode(self, prompt: RolloutPrompt, responses: Sequence[str]) -> Texts:
+    def _encode(self, prompt: RolloutPrompt, responses: Sequence[str], room: int = 0) -> Texts:
+        """The responses with the prompt, which may lose its oldest turns, alike for all of them. Raises TooLong."""
         principle = self.constitution.draw(prompt.tags, prompt.line, prompt.id)
-        if self.mode == "comment":
-            assert principle.comment is not None
-            return self.judge.encode_comments(prompt.prompt, responses, principle.comment, prompt.line)
-        # a frame for each: its mark must not depend on the other responses, or a score would
-        frames = [Frame(prompt.prompt, [response], self.judge.special) for response in responses]
-        requests = [[{"role": "user", "content": frame.score(0, principle.compare)}] for frame in frames]
-        return self.judge.encode_requests(requests, SCORES, prompt.line)
+
+        def encode(messages: list[Message]) -> Texts:
+            if self.mode == "comment":
+                assert principle.comment is not None
+                return self.judge.encode_comments(messages, responses, principle.comment, prompt.line, room)
+            # a frame for each: its mark must not depend on the other responses, or a score would
+            frames = [Frame(messages, [response], self.judge.special) for response in responses]
+            requests = [[{"role": "user", "content": frame.score(0, principle.compare)}] for frame in frames]
+            return self.judge.encode_requests(requests, SCORES, prompt.line, room)
+
+        return self.judge.longest_fit(prompt.prompt, encode)
 
     def warn_of_truncation(self, prompts: Sequence[RolloutPrompt], events: Events) -> None:
-        """Report how many prompts the judge cannot read whole. Raises BadInput for one that no principle applies to, or that does
-        not fit in the judge's context beside a response."""
+        """Report how many prompts the judge cannot read whole beside a response of `max_new_tokens`. Raises BadInput for one that
+        no principle applies to, or whose last turn alone is too long."""
         for prompt in prompts:
-            texts = self._encode(prompt, [""])
-            tokens = texts.tokens + self.max_new_tokens
-            if tokens <= self.judge.encoder.max_length:
-                continue
-            if self.mode == "score":
-                raise BadInput(
-                    f"Line {prompt.line} of data.jsonl: with a response of max_new_tokens, the judge must read up to {tokens}"
-                    f" tokens, which exceeds {self.judge.encoder.limit_text}.",
-                    setting=self.judge.encoder.limit_source,
-                    line=prompt.line,
-                )
-            self.judge.encoder.truncated += 1
-        warn_of_truncation(self.judge.encoder, events, "tokens")
+            self._encode(prompt, [""], room=self.max_new_tokens)
+        self.judge.warn_of_long_texts(events)
 
     def __call__(self, groups: Sequence[Texts], check_stop: CheckStop) -> Tensor:
         """(K,) scores of all responses in order, in float32 on the CPU."""

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from training.configs import ReviseConfig
 from training.configs.judging import REVISE_NEEDS
 from training.core.data import Prompt, read_tagged_prompts
-from training.core.errors import BadInput
+from training.core.errors import BadInput, TooLong
 from training.core.events import Events
 from training.core.job_directory import Job, write_lines, write_output
 from training.core.judge_local import LocalJudge
@@ -48,6 +48,7 @@ from training.core.sampling import (
 )
 from training.core.stored_answers import Budget, StoredAnswers
 from training.core.tokenization import Encoder, warn_of_truncation
+from training.core.word_logprobs import Texts
 
 
 class Policy(NamedTuple):
@@ -149,7 +150,7 @@ def _by_model(
         events.progress(len(drafts), len(prompts))
     warn_of_truncation(policy.encoder, events)
     if judge is not None:
-        warn_of_truncation(judge.encoder, events, "tokens")
+        judge.warn_of_long_texts(events)
     return drafts, ended_by
 
 
@@ -195,23 +196,39 @@ def _select(
     ]
     sampled = iter(_sample(policy, ids, seeds, config.samples, config, events))
     by_draft = [[next(sampled) for _ in range(config.samples)] for _ in drafts]
-    texts = []
+    texts: list[Texts | None] = []
     for draft, own in zip(drafts, by_draft, strict=True):
-        comment = draft.principles[0].comment
-        assert comment is not None
         responses = [policy.encoder.decode(response.token_ids) for response in own]
-        texts.append(judge.encode_comments(draft.prompt.prompt, responses, comment, draft.prompt.line))
-    scores = judge.comments(texts, config.also_weight, events.raise_if_stopped)
-    for draft, prompt_ids, own, text, values in zip(drafts, ids, by_draft, texts, scores, strict=True):
+        texts.append(_comment_texts(judge, draft, responses))
+    read = [text for text in texts if text is not None]
+    scores = iter(judge.comments(read, config.also_weight, events.raise_if_stopped))
+    for draft, prompt_ids, own, text in zip(drafts, ids, by_draft, texts, strict=True):
+        draft.first = policy.encoder.decode(own[0].token_ids)
+        draft.tokens_in = len(prompt_ids) + (text.tokens if text else 0)
+        draft.tokens_out = sum(len(response.token_ids) for response in own)
+        if text is None:
+            continue
+        values = next(scores)
         candidates = [number for number, response in enumerate(own) if response.finished]
         best = max(candidates, key=lambda number: float(values[number]), default=0)
-        draft.first = policy.encoder.decode(own[0].token_ids)
-        draft.tokens_in = len(prompt_ids) + text.tokens
-        draft.tokens_out = sum(len(response.token_ids) for response in own)
         gain = float(values[best] - values[0])
         if best and gain >= config.min_gain:
             draft.answer, draft.token_ids = policy.encoder.decode(own[best].token_ids), own[best].token_ids
             draft.gain = round(gain, 6)
+
+
+def _comment_texts(judge: LocalJudge, draft: Draft, responses: Sequence[str]) -> Texts | None:
+    """What the judge reads of the responses; None if that is too long."""
+    comment, line = draft.principles[0].comment, draft.prompt.line
+    assert comment is not None
+    try:
+        return judge.longest_fit(
+            draft.prompt.prompt,
+            lambda messages: judge.encode_comments(messages, responses, comment, line),
+        )
+    except TooLong as error:
+        judge.too_long.append(error)
+        return None
 
 
 def _write(policy: Policy, drafts: Sequence[Draft], config: ReviseConfig, events: Events) -> None:

@@ -157,11 +157,11 @@ class Encoder:
         return EncodedGroup(prompt, encoded)
 
 
-def warn_of_truncation(encoder: Encoder, events: Events, parts: str = "turns") -> None:
-    """Report how many prompts lost their oldest `parts`, if any did."""
+def warn_of_truncation(encoder: Encoder, events: Events) -> None:
+    """Report how many prompts lost their oldest turns, if any did."""
     if encoder.truncated:
         events.warning(
-            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest {parts}."
+            f"{encoder.truncated} prompts did not fit into {encoder.limit_text} and lost their oldest turns."
         )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
 from training.configs import TrainingConfig
-from training.core import checkpoints, distributed, lora, memory
+from training.core import checkpoints, distributed, lora, memory, quantization
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.job_directory import Job, write_output
@@ -63,6 +63,8 @@ class TrainingLoop:
         self.rate_factor = 1.0
         self._unreported: list[tuple[dict[str, float], int, float]] = []  # metrics, tokens, seconds of a step
         torch.manual_seed(config.seed)
+        if config.quantize != "none":
+            quantization.quantize_base(model, config)
         if config.lora_rank:
             lora.add_adapters(model, config)
         if config.gradient_checkpointing:
@@ -226,6 +228,8 @@ class TrainingLoop:
 
     def _merge_adapters(self) -> None:
         self._adapter = lora.extract_adapter(self.model, self.job.model)
+        if self.config.quantize != "none":
+            quantization.dequantize_base(self.model)
         lora.merge_adapters(self.model)
 
     def write_output(self, write: Callable[[Path], None]) -> None:

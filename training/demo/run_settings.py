@@ -93,7 +93,8 @@ REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size"
 REST: dict[str, Value] = REJECTION | {"samples": 8}
 HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6}
 PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
-GRPO: dict[str, Value] = _ROLLOUTS
+GRPO: dict[str, Value] = _ROLLOUTS | {"judge_mode": "comment"}
+"""As `JUDGE`: its judge is a small model."""
 REINFORCE: dict[str, Value] = _ROLLOUTS
 ONLINE: dict[str, Value] = _ROLLOUTS
 

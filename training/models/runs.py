@@ -222,6 +222,15 @@ class Run(models.Model):
         return self.state in self.OPEN_STATES
 
     @property
+    def failed_limit(self) -> str:
+        """The setting of the run's own limit at which it failed, as it would again; empty if it did not."""
+        return str(self.result.get("ended_by") or "") if self.state == self.State.FAILED else ""
+
+    @property
+    def is_resumable(self) -> bool:
+        return self.state in (self.State.CANCELLED, self.State.FAILED) and not self.failed_limit
+
+    @property
     def percent(self) -> int:
         return min(100, 100 * self.step // self.total) if self.total else 0
 

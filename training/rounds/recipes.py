@@ -240,7 +240,11 @@ RECIPES: dict[str, Recipe] = {
                 "The AI judge scores each answer of the policy, and its score is the reward; the reward model, trained on"
                 " people's judgments, only measures (Lee et al. 2023)."
             ),
-            (Judge(), Reward(), Improve("grpo", _("Improve the policy by GRPO"), ai="score")),
+            (
+                Judge(),
+                Reward(),
+                Improve("grpo", _("Improve the policy by GRPO"), {"judge_mode": "score"}, ai="score"),
+            ),
         ),
         Recipe(
             "cai",

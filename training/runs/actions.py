@@ -262,8 +262,14 @@ def resume_run(run: Run) -> Run:
     """Queue a cancelled or failed run again; it continues from its last checkpoint.
 
     Raises:
-        RunError: it is neither cancelled nor failed, or it uses a server or reward function that is not allowed any more.
+        RunError: it is neither cancelled nor failed, it failed at its own limit, or it uses a server or reward function that is
+            not allowed any more.
     """
+    if run.failed_limit:
+        text = _(
+            "%(run)s failed at its limit %(limit)s, and would again: start another run with a higher one."
+        )
+        raise RunError("state", text % {"run": run, "limit": run.failed_limit})
     model_sources.check_settings(run.config)
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
     if not stopped.update(

@@ -18,7 +18,7 @@ from annotation.actions.import_rows import SampledResponse, add_responses
 from annotation.actions.opinions import JudgedGroup, store_opinions
 from annotation.models import Author, OpinionSet, Response
 from annotation.store import MissingObject, folder_file, put_folder
-from training.errors import RunError
+from training.errors import LimitReached, RunError
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
 from training.runs.actions import MAKES_POLICY, record_warning
@@ -116,7 +116,7 @@ def save_output(run: Run) -> JsonObject:
 def _save_opinions(run: Run) -> JsonObject:
     result = json.loads((run.folder / "output" / "result.json").read_text())
     if not result["opinions"]:
-        raise RunError("opinions", _no_opinions(run, result["ended_by"]))
+        raise _no_opinions(run, result["ended_by"])
     opinion_set = store_opinions(
         project=run.project,
         judge=_judge_name(run),
@@ -133,17 +133,17 @@ def _save_opinions(run: Run) -> JsonObject:
     return {"opinion_set": opinion_set.number}
 
 
-def _no_opinions(run: Run, ended_by: str | None) -> str:
-    """Why a judge has no opinion at all, in a sentence."""
+def _no_opinions(run: Run, ended_by: str | None) -> RunError:
+    """The error of a judge that has no opinion at all."""
     if ended_by:
         text = _(
             "the limit %(limit)s ended the run before the judge had compared any answers: raise it in another run."
         )
-        return text % {"limit": ended_by}
+        return LimitReached(ended_by, text % {"limit": ended_by})
     text = _(
         "the judge has no opinion on any two responses: in the mode %(mode)s it replied with something else."
     )
-    return text % {"mode": run.config["mode"]}
+    return RunError("opinions", text % {"mode": run.config["mode"]})
 
 
 def _judge_name(run: Run) -> str:

@@ -81,7 +81,9 @@ def source_choices(project: Project) -> list[tuple[str, Any]]:
         (_("Functions"), [(f"reward_function={name}", name) for name in settings.REWARD_FUNCTIONS]),
     )
     choices: list[tuple[str, Any]] = [(title, choices) for title, choices in groups if choices]
-    return choices if reward_models else [("", _("No reward model yet")), *choices]
+    if reward_models:
+        return choices
+    return [("", _("Choose a judge or a function") if choices else _("No reward model yet")), *choices]
 
 
 def model_label(model: ModelVersion) -> str:

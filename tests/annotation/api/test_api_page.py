@@ -35,7 +35,7 @@ def script(url: str, token: str) -> str:
         "\n".join(lines)
         .replace("http://localhost:8000/api/v1", f"{url}/api/v1")
         .replace("palate_…", token)
-        .replace("curl -sS", "echo; curl -sS --fail-with-body")
+        .replace("curl -sSL", "echo; curl -sS --fail-with-body")
     )
 
 

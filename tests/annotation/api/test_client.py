@@ -108,6 +108,9 @@ class ClientTests(TransactionTestCase):
             done = self.palate("-m", "palate_client", *command.split())
             assert done.returncode == 0, done.stderr
         assert len((self.folder / "p.jsonl").read_text().splitlines()) == 30
+        done = self.palate("-m", "palate_client", *"export helpfulness - --format trl".split())
+        assert done.stdout == (self.folder / "p.jsonl").read_text()
+        assert not (self.folder / "-").exists()
         assert (self.folder / "p.parquet").read_bytes()[:4] == b"PAR1"
         (self.folder / "bad.jsonl").write_text('{"prompt": ""}\n')
         done = self.palate("-m", "palate_client", "import", "helpfulness", "bad.jsonl")

@@ -109,7 +109,7 @@ class ExportTests(ApiTestCase):
             assert answer["Content-Disposition"] == 'attachment; filename="helpfulness-1-raw.jsonl"'
             self.body_of(answer)
             snapshots.snapshot_path(snapshot).unlink()
-            self.refused(self.get(f"{PATH}?snapshot=1", self.dana), 404, "detail", "not on this server")
+            self.refused(self.get(f"{PATH}?snapshot=1", self.dana), 404, "detail", "not in the store")
 
     def test_a_snapshot_that_is_none_is_refused(self) -> None:
         for number in ("1", "0", "-1", "x", "", "9" * 30, "1.5", "%00", "²"):

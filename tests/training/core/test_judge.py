@@ -334,7 +334,7 @@ def test_a_job_that_cannot_be_judged_is_refused_with_its_line_or_setting(
     job(tmp_path / "short", wide, max_length=128)
     error = refusal(tmp_path / "short")
     assert (error.setting, error.line) == ("max_length", 1)
-    data = [rows(1)[0] | {"responses": ["ferry " * 60, "no"]}]
+    data = [rows(1)[0] | {"responses": ["ferry " * 60, "no " * 60]}]
     job(tmp_path / "long", model, data=data, mode="comment", max_length=64)
     assert refusal(tmp_path / "long").line == 1
     data = [rows(1)[0] | {"pairs": [[0, 0]]}]
@@ -344,14 +344,54 @@ def test_a_job_that_cannot_be_judged_is_refused_with_its_line_or_setting(
         read_job(write_job(tmp_path / "model", "judge", rows(1), principles=[KIND]))
 
 
-def test_a_long_prompt_loses_its_oldest_tokens_and_no_response_any(model: Path, tmp_path: Path):
-    long = {"role": "user", "content": "the ferry leaves at ten and costs twelve crowns " * 20}
-    data = [row | {"prompt": [long]} for row in rows(2)]
-    job(tmp_path, model, data=data, mode="comment", max_length=100)
-    result, events = do_here(tmp_path)
+TURNS = [
+    {"role": "system", "content": "answer kindly"},
+    {"role": "user", "content": "the ferry leaves at ten and costs twelve crowns " * 20},
+    {"role": "assistant", "content": "at ten"},
+    USER[0],
+]
+
+
+@pytest.mark.parametrize("mode", ["comment", "score", "choice"])
+def test_a_long_prompt_loses_whole_turns_and_reads_as_the_shorter_one(
+    mode: str, model: Path, wide: Path, tmp_path: Path
+):
+    opinions = []
+    for name, prompt in (("long", TURNS), ("short", [TURNS[0], *USER])):
+        data = [row | {"prompt": prompt} for row in rows(2)]
+        folder = tmp_path / name
+        source, length = (model, 100) if mode == "comment" else (wide, 600)
+        job(folder, source, data=data, mode=mode, max_length=length)
+        result, events = do_here(folder)
+        assert result is not None
+        assert (result["opinions"] + result["no_opinion"], result["too_long"]) == (6, 0)
+        lost = any("2 prompts did not fit" in event.get("message", "") for event in events)
+        assert lost == (name == "long")
+        opinions.append((folder / "output" / "opinions.jsonl").read_bytes())
+    assert opinions[0] == opinions[1]
+
+
+@pytest.mark.parametrize("mode", ["comment", "choice"])
+def test_answers_that_do_not_fit_have_no_opinion_and_are_counted(
+    mode: str, model: Path, wide: Path, tmp_path: Path
+):
+    """No answer is cut: the pairs with a long one have no opinion, the others are as if it were not there."""
+    source, length = (model, 100) if mode == "comment" else (wide, 600)
+    row = rows(1)[0]
+    row["responses"][2] = "the ferry leaves at ten " * 100
+    for name, more in (("with", {}), ("alone", {"pairs": [[0, 1]]})):
+        job(tmp_path / name, source, data=[row | more], mode=mode, max_length=length)
+    result, events = do_here(tmp_path / "with")
     assert result is not None
-    assert result["opinions"] == 6
-    assert any("lost their oldest tokens" in event.get("message", "") for event in events)
+    assert (result["comparisons"], result["no_opinion"]) == (3, 2)
+    assert result["too_long"] == (1 if mode == "comment" else 4)
+    assert any("the judge has no opinion, as the answers" in event.get("message", "") for event in events)
+    do_here(tmp_path / "alone")
+    ours, alone = (
+        json.loads((tmp_path / name / "output" / "opinions.jsonl").read_text()) for name in ("with", "alone")
+    )
+    assert ours["no_opinion"] == [[0, 2], [1, 2]]
+    assert ours["opinions"][0]["p"] == pytest.approx(alone["opinions"][0]["p"], abs=1e-5)
 
 
 def test_a_limit_ends_the_run_with_the_rows_that_are_done(model: Path, tmp_path: Path):
