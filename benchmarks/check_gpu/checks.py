@@ -45,7 +45,7 @@ RESUMED = 4.0
 that add up in no fixed order make them differ."""
 
 PROCESSES = 1e-4
-"""Most that losses and gradient norms of several processes may differ by from those of one, relative: they add up in another order."""
+"""Most that losses and gradient norms of several processes may differ by from those of one, relative: sums have another order."""
 
 SUMMED = {"cpu": 2**20, "cuda": 2**26}
 """Float32 numbers in the tensor that processes add up, by device."""
@@ -258,6 +258,7 @@ def run_process(number: int, count: int, port: int, job: Job, sender: Connection
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
+    torch.set_num_threads(1)  # a fork has not the threads of its parent
     init_process_group()
     reduced = all_reduce()
     events = run_steps(job).seen

@@ -99,7 +99,8 @@ def notes(outcomes: list[Outcome]) -> list[str]:
 
 def section(outcomes: list[Outcome], about: dict[str, Any], device: str) -> str:
     """The section of RESULTS.md."""
-    text = [f"{TITLE}\n", WORDS + "\n", f"**{device}.** {origin(about)}", figures_table(outcomes)]
+    measured_on = f"**{device}.** {origin({'about': about})}"
+    text = [f"{TITLE}\n", WORDS + "\n", measured_on, figures_table(outcomes)]
     return "\n".join(text + [f"{note}\n" for note in notes(outcomes)])
 
 

@@ -89,12 +89,13 @@ def run_check(check: Check, setup: Setup, left: float) -> Outcome:
     try:
         if receiver.poll(min(check.most, left)):
             outcome = Outcome(check.name, **receiver.recv())
+            process.join(5)
         elif left <= check.most:
             outcome.skipped = "The time was over before it had ended; --minutes gives more."
         else:
             outcome.failed = f"It had not ended after {check.most:g} seconds."
     except EOFError:
-        process.join()
+        process.join(5)
         outcome.failed = f"Its process died, with the exit code {process.exitcode}."
     _end(process)
     outcome.seconds = time.monotonic() - start
@@ -115,8 +116,7 @@ def _work(make: Callable[[Setup], list[Figure]], setup: Setup, sender: Connectio
 
 
 def _end(process: BaseProcess) -> None:
-    """End a process, if it does not end by itself, and those that it started."""
-    process.join(5)
+    """End a process and those that it started, where they have not ended."""
     process.kill()
     with suppress(ProcessLookupError):
         os.killpg(process.pid or 0, signal.SIGKILL)
