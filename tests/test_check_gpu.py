@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -52,8 +54,10 @@ TINY = SIZES["tiny"]
 
 
 @pytest.fixture(scope="module")
-def setup(tmp_path_factory: pytest.TempPathFactory) -> Setup:
-    return Setup("cpu", TINY, make_models(TINY.shape, tmp_path_factory.mktemp("models")))
+def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("jobs")))
+        yield Setup("cpu", TINY, make_models(TINY.shape, tmp_path_factory.mktemp("models")))
 
 
 def wrong(figures: list[Any]) -> set[str]:
@@ -233,8 +237,19 @@ def test_memory_must_be_about_that_of_the_arithmetic(ratio: float, right: bool) 
     assert around("peak", "peak", ratio, *speed.MEMORY).right is right
 
 
-def test_a_number_that_is_none_is_wrong() -> None:
-    assert at_most("loss", "loss", float("nan"), 1.0).right is False
+def test_a_number_that_is_none_is_wrong_and_null(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = Outcome("layouts", [at_most("loss", "loss", float("nan"), 1.0)])
+    assert program.report([outcome], "cpu", "tiny") == 1
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["layouts"]["loss"] is None
+
+
+def test_a_check_of_no_name_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["check_gpu", "--only", "layouts,speed"])
+    with pytest.raises(SystemExit):
+        program.main()
+    assert "there is no check 'speed', only models, precision, layouts," in capsys.readouterr().err
 
 
 def good(setup: Setup) -> list[Any]:

@@ -17,9 +17,8 @@ import signal
 import sys
 import tempfile
 
-os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = (
-    "1"  # looking for a GPU must not initialise CUDA: checks are forked
-)
+# checks are forked, so looking for a GPU must not initialise CUDA
+os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
@@ -29,6 +28,7 @@ from benchmarks.check_gpu.report import Outcome, figures_table, notes, section
 from benchmarks.check_gpu.runner import CHECKS, run_checks
 from benchmarks.check_gpu.setup import SIZES, Setup
 from benchmarks.workloads import PLACE
+from training.core.events import json_safe
 
 RIGHT, WRONG, NO_GPU = 0, 1, 2
 """Exit codes."""
@@ -45,6 +45,9 @@ def main() -> int:
     )
     parser.add_argument("--only", default=",".join(CHECKS), help="checks, separated by commas")
     options = parser.parse_args()
+    chosen = options.only.split(",")
+    if unknown := [name for name in chosen if name not in CHECKS]:
+        parser.error(f"there is no check {unknown[0]!r}, only {', '.join(CHECKS)}")
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif not torch.cuda.is_available():
@@ -53,10 +56,10 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the folder is removed
     PLACE.mkdir(parents=True, exist_ok=True)
     scratch = tempfile.mkdtemp(prefix="check-gpu-", dir=PLACE)
-    os.environ["TMPDIR"] = scratch  # where job directories are made
+    os.environ["TMPDIR"] = tempfile.tempdir = scratch  # where checks and what they start make job directories
     setup = Setup(options.device, SIZES[options.size], PLACE / f"models-{options.size}")
     try:
-        outcomes = run_checks([CHECKS[name] for name in options.only.split(",")], setup, 60 * options.minutes)
+        outcomes = run_checks([CHECKS[name] for name in chosen], setup, 60 * options.minutes)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return report(outcomes, options.device, options.size)
@@ -71,7 +74,7 @@ def report(outcomes: list[Outcome], device: str, size: str) -> int:
         results.write_gpu_section(section(outcomes, results.about({}), name))
     is_wrong = any(outcome.wrong for outcome in outcomes)
     line = {"device": name, "size": size, "right": not is_wrong}
-    print(json.dumps(line | {outcome.check: outcome.to_dict() for outcome in outcomes}))
+    print(json.dumps(json_safe(line | {outcome.check: outcome.to_dict() for outcome in outcomes})))
     return WRONG if is_wrong else RIGHT
 
 

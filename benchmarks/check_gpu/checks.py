@@ -129,7 +129,7 @@ def check_layouts(setup: Setup) -> list[Figure]:
         return reward_gradients(model, batch, pairs)
 
     rows, shared = gradients("rows"), gradients("shared")
-    expected = "cascade" if setup.device == "cpu" else "FlexAttention"
+    expected = "dense kernels" if setup.device == "cpu" else "FlexAttention"
     figures = [
         equal("attention", "attention of shared", shared.attention, expected),
         at_most("loss", "loss in float32, shared against rows", shared.loss_distance(rows), LOSS),
@@ -151,9 +151,7 @@ def reward_gradients(model: RewardModel, batch: batching.Batch, pairs: Pairs) ->
     loss = preference_loss(rewards[pairs.chosen], rewards[pairs.rejected]).mean()
     of = torch.autograd.grad(loss, list(model.parameters()))
     has_mask = batch.tree is not None and batch.tree.mask is not None
-    return Gradients(
-        loss.item(), list(of), "FlexAttention" if has_mask else "cascade" if batch.tree else "plain"
-    )
+    return Gradients(loss.item(), list(of), "FlexAttention" if has_mask else "dense kernels")
 
 
 INTERRUPTED, LAST = 2, 4

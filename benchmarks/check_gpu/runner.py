@@ -52,7 +52,7 @@ _CHECKS = (
         "TRL",
         check_trl,
         least=60,
-        most=360,
+        most=1800,
         on_processor="On a processor, make bench-core compares with TRL.",
     ),
 )
