@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.check_gpu.report import split_section
+from benchmarks.check_gpu.outcomes import split_section
 from benchmarks.environments import versions
 from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section

@@ -31,7 +31,7 @@ from benchmarks.check_gpu.arithmetic import (
     training_bytes,
     work_of,
 )
-from benchmarks.check_gpu.report import (
+from benchmarks.check_gpu.outcomes import (
     TITLE,
     Outcome,
     Skipped,

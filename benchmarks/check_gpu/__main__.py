@@ -24,7 +24,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import torch
 
 from benchmarks import results
-from benchmarks.check_gpu.report import Outcome, figures_table, notes, section
+from benchmarks.check_gpu.outcomes import Outcome, figures_table, notes, section
 from benchmarks.check_gpu.runner import CHECKS, run_checks
 from benchmarks.check_gpu.setup import SIZES, Setup
 from benchmarks.workloads import PLACE

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor
 
-from benchmarks.check_gpu.report import Figure, Skipped, above, at_most, equal, measured
+from benchmarks.check_gpu.outcomes import Figure, Skipped, above, at_most, equal, measured
 from benchmarks.check_gpu.setup import Recorder, Setup, run_steps, training_metrics
 from benchmarks.gate import wait_for_accelerator
 from benchmarks.parity import leaking_mask, wrong_positions

@@ -15,7 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from benchmarks.check_gpu.checks import check_layouts, check_precision, check_processes, check_resume
-from benchmarks.check_gpu.report import Figure, Outcome, Skipped, measured
+from benchmarks.check_gpu.outcomes import Figure, Outcome, Skipped, measured
 from benchmarks.check_gpu.setup import Setup
 from benchmarks.check_gpu.speed import check_grpo, check_reward, check_trl
 from benchmarks.workloads import make_models

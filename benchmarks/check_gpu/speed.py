@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from benchmarks.check_gpu.arithmetic import forward_flops, peak_flops, training_bytes, work_of
-from benchmarks.check_gpu.report import Figure, Skipped, around, measured
+from benchmarks.check_gpu.outcomes import Figure, Skipped, around, measured
 from benchmarks.check_gpu.setup import Recorder, Setup, run_steps
 from benchmarks.environments import NEWEST, peer
 from benchmarks.gate import Server, Worker
