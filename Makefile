@@ -87,6 +87,9 @@ bench-core: $(VENV)/dev ## training beside TRL's: parity, then speed and memory 
 	$(BIN)/python -m benchmarks.parity
 	$(BIN)/python -m benchmarks.core $(ARGS)
 
+check-gpu: $(VENV)/dev ## whether training is right and fast on this machine's GPU; ten minutes, no models downloaded
+	$(BIN)/python -m benchmarks.check_gpu $(ARGS)
+
 bench-learning: $(VENV)/dev ## every method over five seeds, judged by the hidden taste; ten minutes a seed
 	$(BIN)/python -m benchmarks.learning $(ARGS)
 
@@ -126,4 +129,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock

@@ -38,6 +38,7 @@ class Gate:
 
     def __call__(self) -> None:
         """Send the figures of the step that ended here, if there was one, and wait for the next."""
+        wait_for_accelerator()
         if self._started is not None:
             wall, cpu = self._started
             figures = {
@@ -146,6 +147,13 @@ class Worker:
     def close(self) -> None:
         self._file.close()
         self._socket.close()
+
+
+def wait_for_accelerator() -> None:
+    """Return once it has done what was asked of it, where this process uses one."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
 
 
 def peak_memory() -> float:

@@ -92,7 +92,7 @@ def training_config(spec: dict[str, Any], rows: list[dict[str, Any]], **more: An
         "warmup_ratio": 0.0,
         "checkpoint_every": 0,
         "max_length": 2048,
-        "batch_tokens": TOKENS_AT_ONCE,
+        "batch_tokens": spec.get("batch_tokens", TOKENS_AT_ONCE),
         "layout": spec.get("layout", "shared"),
         "precision": "bfloat16" if spec.get("bf16") else "float32",
     }

@@ -55,7 +55,7 @@ def arguments(config: Any, spec: dict[str, Any], count: int, **more: Any) -> Any
     """The trainer's settings: as the case wants them, or with `default` as TRL has them, on the same hardware."""
     values: dict[str, Any] = {
         "output_dir": tempfile.mkdtemp(prefix="palate-bench-"),
-        "use_cpu": True,
+        "use_cpu": not torch.cuda.is_available(),
         "max_steps": FOREVER,
         "learning_rate": 1e-5,
         "lr_scheduler_type": "constant",
@@ -87,6 +87,11 @@ def setup(spec: dict[str, Any]) -> tuple[Path, list[dict[str, Any]], Any]:
     return models, rows, tokenizer
 
 
+def load(auto: Any, source: Path, **values: Any) -> Any:
+    """A model in float32, whatever its files are in: what is trained is in float32 on both sides."""
+    return auto.from_pretrained(source, dtype=torch.float32, **values)
+
+
 def keep_freed_memory() -> None:
     """The same request to glibc that our program makes, so that no side pays for pages the other does not."""
     libc = ctypes.CDLL(None)
@@ -109,7 +114,7 @@ def reward(spec: dict[str, Any], gate: Gate, **more: Any) -> Any:
         for chosen, rejected in pairs(row)
     ]
     trainer = trl.RewardTrainer(
-        model=AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1),
+        model=load(AutoModelForSequenceClassification, models / "reward", num_labels=1),
         args=arguments(trl.RewardConfig, spec, len(found), **more),
         train_dataset=Dataset.from_list(found),
         processing_class=tokenizer,
@@ -146,8 +151,8 @@ def dpo(spec: dict[str, Any], gate: Gate, **more: Any) -> Any:
     precomputed = bool(spec.get("precomputed"))
     reference = models / spec.get("reference", "policy")
     trainer = trl.DPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(models / "policy"),
-        ref_model=None if precomputed else AutoModelForCausalLM.from_pretrained(reference),
+        model=load(AutoModelForCausalLM, models / "policy"),
+        ref_model=None if precomputed else load(AutoModelForCausalLM, reference),
         args=arguments(
             trl.DPOConfig, spec, len(found), beta=0.1, precompute_ref_log_probs=precomputed, **more
         ),
@@ -166,8 +171,8 @@ def grpo_trainer(spec: dict[str, Any], gate: Gate) -> Any:
         compact()
     case = Case(**spec["case"])
     return trl.GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(models / "policy"),
-        reward_funcs=AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1),
+        model=load(AutoModelForCausalLM, models / "policy"),
+        reward_funcs=load(AutoModelForSequenceClassification, models / "reward", num_labels=1),
         reward_processing_classes=tokenizer,
         args=arguments(
             trl.GRPOConfig,
@@ -214,13 +219,13 @@ def ppo(spec: dict[str, Any], gate: Gate) -> None:
     )
 
     def classifier() -> Any:
-        return AutoModelForSequenceClassification.from_pretrained(models / "reward", num_labels=1)
+        return load(AutoModelForSequenceClassification, models / "reward", num_labels=1)
 
     trainer = PPOTrainer(
         args=values,
         processing_class=tokenizer,
-        model=AutoModelForCausalLM.from_pretrained(models / "policy"),
-        ref_model=AutoModelForCausalLM.from_pretrained(models / "policy"),
+        model=load(AutoModelForCausalLM, models / "policy"),
+        ref_model=load(AutoModelForCausalLM, models / "policy"),
         reward_model=classifier(),
         value_model=classifier(),
         train_dataset=Dataset.from_list(prompts),
@@ -246,7 +251,7 @@ def generate_best(spec: dict[str, Any], gate: Gate) -> None:
     case = Case(**spec["case"])
     models, rows, tokenizer = setup(spec)
     tokenizer.padding_side = "left"
-    model = AutoModelForCausalLM.from_pretrained(models / "policy").eval()
+    model = load(AutoModelForCausalLM, models / "policy").eval()
     prompts = [row["prompt"] for row in rows for _ in range(case.k)]
     batch = int(spec["batch"])
     while True:

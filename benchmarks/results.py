@@ -12,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.check_gpu.outcomes import split_section
 from benchmarks.environments import versions
 from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section
@@ -122,7 +123,16 @@ def write_report() -> None:
     text = [HEAD] + [section(values) for values, section in loaded if values]
     missing = [name for (name, _), (values, _) in zip(parts, loaded, strict=True) if not values]
     text += [f"Not measured here: {', '.join(missing)}.\n"] if missing else []
-    REPORT.write_text("\n".join(text).rstrip() + "\n")
+    _, of_gpu = split_section(
+        REPORT.read_text()
+    )  # of another machine, so the report itself is all that has it
+    REPORT.write_text("\n".join([*text, of_gpu]).rstrip() + "\n")
+
+
+def write_gpu_section(section: str) -> None:
+    """Put the section about a GPU into RESULTS.md, at its end; the others stay as they are."""
+    others, _ = split_section(REPORT.read_text())
+    REPORT.write_text(f"{others.rstrip()}\n\n{section.rstrip()}\n")
 
 
 HEAD = """# Results

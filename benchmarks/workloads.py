@@ -33,6 +33,9 @@ class Shape:
     layers: int = 6
     heads: int = 4
     deviation: float = 0.02  # of the initial weights
+    kv_heads: int = 0  # heads of keys and values; 0: as many as of queries
+    tied: bool = False  # whether the output projection is the embedding
+    dtype: str = "float32"  # of the files
 
 
 SMALL = Shape(vocabulary=512, hidden=64, inner=128, layers=2, heads=2)
@@ -122,24 +125,24 @@ def make_models(shape: Shape, folder: Path, seed: int = 0) -> Path:
         intermediate_size=shape.inner,
         num_hidden_layers=shape.layers,
         num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads or shape.heads,
         max_position_embeddings=2048,
-        tie_word_embeddings=False,
+        tie_word_embeddings=shape.tied,
         initializer_range=shape.deviation,
         pad_token_id=PAD,
         bos_token_id=None,
         eos_token_id=END,
         num_labels=1,
     )
-    tokenizer = word_tokenizer(shape.vocabulary)
+    tokenizer, dtype = word_tokenizer(shape.vocabulary), getattr(torch, shape.dtype)
     for number, name in enumerate(("policy", "reference")):
         torch.manual_seed(seed + number)
-        LlamaForCausalLM(config).save_pretrained(folder / name)
+        LlamaForCausalLM(config).to(dtype).save_pretrained(folder / name)
         tokenizer.save_pretrained(folder / name)
     torch.manual_seed(seed + 2)
     classifier = LlamaForSequenceClassification(config)
     torch.nn.init.normal_(classifier.score.weight, std=(shape.hidden + 1) ** -0.5)
-    classifier.save_pretrained(folder / "reward")
+    classifier.to(dtype).save_pretrained(folder / "reward")
     tokenizer.save_pretrained(folder / "reward")
     marker.write_text(wanted)
     return folder

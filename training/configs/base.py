@@ -23,13 +23,14 @@ class Config:
         0, _("Seed"), _("The same seed, data and machine give the same result."), min=0, max=2**31 - 1
     )
     precision: str = setting(
-        "float32",
+        "default",
         _("Precision"),
         _(
             "Number format of matrix products; weights and losses stay in float32. bfloat16 is faster on most hardware that"
             " supports it; auto measures when the run starts whether it is, and uses TF32 on accelerators where it is not."
+            " default is float32 on a processor, and auto on an accelerator."
         ),
-        choices=("float32", "bfloat16", "auto"),
+        choices=("default", "float32", "bfloat16", "auto"),
     )
     threads: int = setting(
         0, _("CPU threads"), _("CPU threads that the run may use; 0: PyTorch's default."), min=0, max=1024

@@ -61,7 +61,7 @@ def run(job: Job, events: Events) -> dict[str, Any]:
         from training.core import distributed
 
         distributed.init_process_group()
-    if job.config.precision == "auto":
+    if job.config.precision in ("default", "auto"):
         from training.core.precision import resolve_precision
 
         job = resolve_precision(job, events)

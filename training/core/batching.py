@@ -13,6 +13,7 @@ every response, so its hidden state is read once for each.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import torch
@@ -203,6 +204,18 @@ def probe_groups(trunk: Any, length: int) -> list[EncodedGroup]:
     return groups
 
 
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """A context in which products of float32 are not rounded to TF32, which would hide whether two ways of computing agree."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
+@exact_float32()
 @torch.no_grad()
 def check_rows_layout(trunk: Any, length: int, setting: str = "model") -> None:
     """Raise BadInput for a model, that of `setting`, whose hidden states differ from those of its own forward in transformers, or
@@ -232,6 +245,7 @@ def check_rows_layout(trunk: Any, length: int, setting: str = "model") -> None:
             )
 
 
+@exact_float32()
 @torch.no_grad()
 def check_shared_layout(trunk: Any, length: int) -> None:
     """Raise BadInput for a model whose responses cannot share a prompt in sequences of `length` tokens; it is tried on a

@@ -15,6 +15,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,9 @@ from training.core.process_rank import is_main_process, world_size
 
 WEIGHTS_PREFIX = "best.weights."
 """What the names of `extra` tensors begin with that are copies of parameters, and sharded like them."""
+
+PRECISION = "precision"
+"""The value of the manifest that says how the run computes products, as `precision.new_choice` does."""
 
 FILES, MIN_FILE_BYTES = 16, 2**20
 """A state is written in about so many files, none of them smaller unless it is the last: a file's tensors are in memory once more
@@ -123,6 +127,14 @@ def load(
         raise BadInput(
             f"The run cannot be resumed, as {damage}. Remove its folder {folder.name} to start again from the first step."
         )
+    return None
+
+
+def stored_value(folder: Path, name: str) -> Any:
+    """A value of the manifest of the last checkpoint that is whole; None without one."""
+    for candidate in (folder, _previous(folder)):
+        with suppress(Damaged):
+            return _read_manifest(candidate).get(name)
     return None
 
 

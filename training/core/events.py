@@ -67,7 +67,7 @@ class Events:
             tracker.log(step, known)
 
     def precision(self, choice: Mapping[str, Any]) -> None:
-        """Report what the precision `auto` stands for, and the times by which it was chosen."""
+        """Report what the precision `default` or `auto` stands for, and the times by which it was chosen."""
         self._write("precision", **choice)
 
     def warning(self, message: str) -> None:

@@ -61,7 +61,7 @@ class Job:
 
     @property
     def precision_choice(self) -> Path:
-        """What the precision `auto` means for this run, as it was measured."""
+        """What the precision `default` or `auto` means for this run."""
         return self.folder / "precision.json"
 
 

@@ -1,4 +1,5 @@
-"""The number format of a run whose precision is `auto`: bfloat16 where this machine is faster in it, by a measurement.
+"""The number format of a run whose precision is `auto`: bfloat16 where this machine is faster in it, by a measurement. On an
+accelerator that is the default.
 
 Having the instructions is not enough: some processors compute bfloat16 more slowly than float32. What is timed are products of
 the shape of the model's feed-forward layers, with their gradients, as training makes them.
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig
 
+from training.core import checkpoints
 from training.core.distributed import sum_over_processes
 from training.core.events import Events
 from training.core.job_directory import Job, write_json
@@ -35,25 +37,45 @@ MIN_SPEEDUP = 1.1
 
 
 def resolve_precision(job: Job, events: Events) -> Job:
-    """The job, with `auto` replaced by float32 or bfloat16, the same in all processes. An accelerator then computes products of
-    float32 in TF32.
+    """The job, with `default` or `auto` replaced by float32 or bfloat16, the same in all processes. Where the choice says so,
+    products of float32 are then computed in TF32.
 
-    The choice is stored in the job directory, so that a resumed run goes on as it began, and reported with both times.
+    The choice is stored in the job directory and in the run's checkpoints, so that a resumed run goes on as it began, also on
+    another machine. If it was measured, it is reported with both times.
     """
-    if torch.cuda.is_available():
-        torch.set_float32_matmul_precision("high")
-    choice: dict[str, Any] = {"precision": "float32"}
+    choice: dict[str, Any] = {}
     if is_main_process():
-        if job.precision_choice.is_file():
-            choice = json.loads(job.precision_choice.read_text(encoding="utf-8"))
-        elif shape := layer_shape(job):
-            choice = choose_precision(*shape, job.config.batch_tokens)
-            unfinished = job.precision_choice.with_suffix(".tmp")
-            write_json(unfinished, choice)
-            unfinished.rename(job.precision_choice)
-        events.precision(choice)
-    [chosen] = sum_over_processes([float(is_main_process() and choice["precision"] == "bfloat16")])
-    return replace(job, config=replace(job.config, precision="bfloat16" if chosen else "float32"))
+        choice = stored_choice(job) or new_choice(job)
+        unfinished = job.precision_choice.with_suffix(".tmp")
+        write_json(unfinished, choice)
+        unfinished.rename(job.precision_choice)
+        if job.config.precision == "auto" or "float32_ms" in choice:
+            events.precision(choice)
+    is_bfloat16, is_tf32 = sum_over_processes(
+        [float(choice.get("precision") == "bfloat16"), float(choice.get("tf32", False))]
+    )
+    torch.set_float32_matmul_precision("high" if is_tf32 else "highest")
+    return replace(job, config=replace(job.config, precision="bfloat16" if is_bfloat16 else "float32"))
+
+
+def stored_choice(job: Job) -> dict[str, Any] | None:
+    """The choice that this run began with: that of the job directory or, on a machine that has only its checkpoint, of that;
+    None for a run that begins."""
+    if job.precision_choice.is_file():
+        choice: dict[str, Any] = json.loads(job.precision_choice.read_text(encoding="utf-8"))
+        return choice
+    return checkpoints.stored_value(job.checkpoint, checkpoints.PRECISION)
+
+
+def new_choice(job: Job) -> dict[str, Any]:
+    """`precision`, and whether products of float32 are computed in `tf32`; with the times, where both were measured."""
+    is_accelerated = device().type != "cpu"
+    choice: dict[str, Any] = {"precision": "float32", "tf32": is_accelerated}
+    if job.config.precision == "default" and not is_accelerated:
+        return choice
+    torch.set_float32_matmul_precision("high" if is_accelerated else "highest")
+    shape = layer_shape(job)
+    return choice if shape is None else choice | choose_precision(*shape, job.config.batch_tokens)
 
 
 def layer_shape(job: Job) -> tuple[int, int] | None:

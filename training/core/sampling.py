@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from training.core.attention import unsupported_attention
-from training.core.batching import check_rows_layout, probe_groups, rows_layout
+from training.core.batching import check_rows_layout, exact_float32, probe_groups, rows_layout
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.kv_cache import SharedPromptCache
@@ -177,6 +177,7 @@ def end_token_ids(model: Any, encoder: Encoder) -> list[int]:
     return sorted({encoder.end_id, *more})
 
 
+@exact_float32()
 def check_shared_cache(model: Any, length: int) -> None:
     """Raise BadInput for a model that the shared cache does not support in sequences of `length` tokens; it is tried."""
     kind = model.config.model_type

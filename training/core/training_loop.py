@@ -214,7 +214,14 @@ class TrainingLoop:
             model=self.model,
             optimizer=self.optimizer,
             extra=self.extra,
-            manifest={"tokens": self.tokens, "seconds": round(self._elapsed_seconds(), 3)},
+            manifest={
+                "tokens": self.tokens,
+                "seconds": round(self._elapsed_seconds(), 3),
+                checkpoints.PRECISION: {
+                    "precision": self.config.precision,
+                    "tf32": torch.get_float32_matmul_precision() != "highest",
+                },
+            },
         )
 
     def _finalize_model(self) -> None:

@@ -1,11 +1,8 @@
-"""Each export goes into the newest TRL's own trainer as it is, and a step is taken. TRL lives in an environment of its own,
-under var/bench, which takes minutes to install: `make test PEERS=1` installs it where it is missing and runs these tests."""
+"""Each export goes into the newest TRL's own trainer as it is, and a step is taken."""
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import tempfile
 import zipfile
 from pathlib import Path
@@ -14,15 +11,15 @@ import pytest
 from datasets import load_dataset
 
 from annotation.actions import export_files, snapshots
-from benchmarks.environments import NEWEST, peer
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.annotation.exports.base import ExportTestCase
+from tests.opinions import opinion_set
+from tests.peers import needs_trl, run_with_trl
 
 pytestmark = pytest.mark.live
 
 ROOT = Path(__file__).resolve().parents[3]
-needs_trl = pytest.mark.skipif(not os.environ.get("PEERS"), reason="needs TRL: make test PEERS=1 installs it")
 
 
 class TrainerTests(ExportTestCase):
@@ -35,13 +32,15 @@ class TrainerTests(ExportTestCase):
 
     @needs_trl
     def test_every_training_format_takes_a_step(self) -> None:
+        opinion_set(self.project, self.alice, lambda first, second: 0.8)
         for name in ("trl", "trl-implicit", "trl-text", "ultrafeedback", "kto", "sft", "prompts"):
             for file in ("jsonl", "parquet"):
                 (self.folder / f"{name}.{file}").write_bytes(self.bytes_of(format=name, file=file))
         for file in ("jsonl", "parquet"):
             (self.folder / f"trl-origin.{file}").write_bytes(self.bytes_of(origin="true", file=file))
+            (self.folder / f"trl-ai.{file}").write_bytes(self.bytes_of(ai="only", file=file))
         said = run_with_trl(Path(__file__).with_name("train.py"), self.folder)
-        assert len(re.findall(r"Trainer -?\d", said)) == 20, said
+        assert len(re.findall(r"Trainer -?\d", said)) == 24, said
 
     @needs_trl
     def test_the_ten_lines_of_the_docs_run(self) -> None:
@@ -74,19 +73,3 @@ class TrainerTests(ExportTestCase):
         before = first.read_bytes()
         first.unlink()
         assert export_files.hub_zip(snapshot).read_bytes() == before
-
-
-def run_with_trl(script: Path, *arguments: Path) -> str:
-    # the interpreter's own path stays out: TRL's environment has everything
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(
-        [peer("trl-new", NEWEST), script, *arguments],
-        cwd=script.parent if not arguments else arguments[0],
-        capture_output=True,
-        text=True,
-        env=environment
-        | {"TRL_EXPERIMENTAL_SILENCE": "1", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"},
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout

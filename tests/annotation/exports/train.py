@@ -38,6 +38,8 @@ def main(folder: Path) -> None:
         ("trl", RewardTrainer, RewardConfig, {}),
         ("trl", DPOTrainer, DPOConfig, {}),
         ("trl-origin", RewardTrainer, RewardConfig, {}),
+        ("trl-ai", RewardTrainer, RewardConfig, {}),
+        ("trl-ai", DPOTrainer, DPOConfig, {}),
         ("trl-implicit", RewardTrainer, RewardConfig, {}),
         ("trl-text", DPOTrainer, DPOConfig, {}),
         ("ultrafeedback", RewardTrainer, RewardConfig, {}),

@@ -16,6 +16,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from tests.peers import needs_trl, run_with_trl
 from tests.training.core.conftest import tiny_llama
 from tests.training.core.test_architectures import ROWS_ONLY, SUPPORTED
 from training.core.batching import rows_layout
@@ -60,6 +61,19 @@ def test_transformers_gives_the_same_scores(architecture: str, tmp_path: Path, t
         return
     for side in ("left", "right"):
         assert torch.allclose(their_scores(tmp_path, tokenizer, side), expected, atol=1e-5), side
+
+
+@pytest.mark.live
+@needs_trl
+def test_trl_loads_it_for_training_and_gives_the_same_scores(tmp_path: Path, tokenizer) -> None:
+    model = RewardModel(tiny_llama().base_model, seed=3)
+    model.bias += 0.7
+    model.save(tokenizer, tmp_path / "reward")
+    (tmp_path / "rows.json").write_text(json.dumps(ROWS))
+    printed = run_with_trl(Path(__file__).with_name("score_with_trl.py"), tmp_path)
+    expected = our_scores(model) + model.bias
+    for name, logits in json.loads(printed.splitlines()[-1]).items():
+        assert torch.allclose(torch.tensor(logits), expected, rtol=0, atol=1e-5), name
 
 
 def test_the_end_token_never_pads(tmp_path: Path) -> None:
