@@ -17,7 +17,7 @@ ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1
 RUN SECRET_KEY=none python manage.py collectstatic --no-input
 USER palate
 EXPOSE 8000
-CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers"]
+CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers", "--timeout-graceful-shutdown", "20"]
 
 FROM base AS worker
 # the index decides between the CPU's and a GPU's build of the same torch

@@ -137,6 +137,7 @@ INSTALLED_APPS = [
     "training",
 ]
 MIDDLEWARE = [
+    "config.health.HealthChecks",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",

@@ -34,6 +34,7 @@ from psycopg_pool import PoolTimeout
 
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
+from config.shutdown import is_stopping
 from training.configs import KINDS
 from training.errors import RunError
 from training.models import Round, Run
@@ -64,13 +65,13 @@ PROGRESS_EVERY_S = 0.25
 
 
 class StopRun(Exception):
-    """The run was cancelled, or another worker has claimed it."""
+    """The run was cancelled, another worker has claimed it, or this worker has to stop."""
 
 
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
     """Execute one run until it ends. A duplicate message finds nothing to claim."""
-    run = claim_run(run_id)
+    run = None if is_stopping() else claim_run(run_id)
     if run is None:
         return
     if run.attempt > MAX_ATTEMPTS:
@@ -278,7 +279,7 @@ def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterat
     """The child's lines as they arrive, with heartbeats and uploads of checkpoints in between.
 
     Raises:
-        StopRun: the run was cancelled, or another worker has claimed it.
+        StopRun: see there.
     """
     os.set_blocking(pipe.fileno(), False)
     rest = b""
@@ -287,7 +288,7 @@ def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterat
         selector.register(pipe, selectors.EVENT_READ)
         while True:
             if time.monotonic() >= next_heartbeat:
-                if not heartbeat(run):
+                if is_stopping() or not heartbeat(run):
                     raise StopRun
                 uploads.poll()
                 next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S

@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from annotation.actions import safe_http
 from annotation.models import Delivery, Item, Judgment, Project, Webhook
 from annotation.models.webhooks import EVENTS
+from config.shutdown import is_stopping
 
 TEST = "test"
 """The event of a message that a lead sends to try a webhook."""
@@ -145,7 +146,7 @@ def send_due() -> int:
     attempts were made."""
     unreachable: set[int] = set()
     for attempted in range(SEND_BATCH):
-        delivery = _claim(unreachable)
+        delivery = None if is_stopping() else _claim(unreachable)
         if delivery is None:
             return attempted
         if not _send(delivery):
