@@ -13,7 +13,7 @@ FROM base AS web
 RUN --mount=type=cache,target=/root/.cache/uv \
     uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml
 COPY . .
-ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1
+ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1 METRICS_DIR=/tmp/palate-metrics
 RUN SECRET_KEY=none python manage.py collectstatic --no-input
 USER palate
 EXPOSE 8000
@@ -27,4 +27,4 @@ RUN --mount=type=cache,target=/root/.cache/uv \
         --extra-index-url ${TORCH_INDEX} --index-strategy unsafe-best-match
 COPY . .
 USER palate
-CMD ["celery", "--app", "config", "worker", "--queues", "default", "--concurrency", "2", "--loglevel", "INFO"]
+CMD ["celery", "--app", "config", "worker", "--queues", "default", "--concurrency", "2"]

@@ -65,6 +65,7 @@ def measure_agreement() -> None:
 def sweep_webhooks() -> None:
     """Notify webhooks of new rows, and send the messages that are due."""
     webhook_delivery.notify_of_new_rows()
+    webhook_delivery.notify_of_empty_queues()
     webhook_delivery.send_due()
 
 

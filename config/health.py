@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import cache
+from typing import Any
 
 import psycopg
 from django.conf import settings
@@ -25,7 +26,7 @@ _threads = ThreadPoolExecutor(8, thread_name_prefix="health")
 
 
 class HealthChecks:
-    """HTTP middleware, the first of all: probes come over HTTP to the address of a container, which is none of `ALLOWED_HOSTS`."""
+    """HTTP middleware, the first of all: probes use HTTP and the address of a container, which is none of `ALLOWED_HOSTS`."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -45,8 +46,8 @@ def _ready(exclude: Collection[str]) -> JsonResponse:
         sentence = f"exclude is {', '.join(sorted(unknown))!r:.80}; it may be {', '.join(PARTS)}."
         return JsonResponse({"detail": sentence}, status=400)
     connect = database_parameters()
-    database = _threads.submit(_missing_migrations, connect)
-    redis = _threads.submit(_ping)
+    database: Future[Any] = _threads.submit(_missing_migrations, connect)
+    redis: Future[Any] = _threads.submit(_ping)
     done, late = wait((database, redis), TIMEOUT_S)
     for future in late:
         future.cancel()

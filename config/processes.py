@@ -26,8 +26,6 @@ CELERY = [
     "config",
     "--quiet",
     "worker",
-    "--loglevel",
-    "INFO",
     "--without-gossip",
     "--without-mingle",
 ]
@@ -110,6 +108,8 @@ def site(port: int) -> Iterator[str]:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise StartError(f"Port {port} is taken. Choose another one: PORT={port + 1}") from None
+    for counts in settings.METRICS_DIR.glob("*.db"):
+        counts.unlink()  # of processes that have ended
     logs = Path(settings.VAR) / "log"
     logs.mkdir(exist_ok=True)
     collect_static()

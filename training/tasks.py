@@ -34,6 +34,7 @@ from psycopg_pool import PoolTimeout
 
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
+from config.log_context import log_ids
 from config.shutdown import is_stopping
 from training.configs import KINDS
 from training.errors import RunError
@@ -51,6 +52,7 @@ from training.runs.actions import (
     requeue_run,
     wake_worker,
 )
+from training.runs.alerts import report_stuck_runs
 from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output, store_output, written_bytes
@@ -72,8 +74,12 @@ class StopRun(Exception):
 def execute_run(run_id: int) -> None:
     """Execute one run until it ends. A duplicate message finds nothing to claim."""
     run = None if is_stopping() else claim_run(run_id)
-    if run is None:
-        return
+    if run is not None:
+        with log_ids(run=run.pk, request_id=run.request_id):
+            _execute(run)
+
+
+def _execute(run: Run) -> None:
     if run.attempt > MAX_ATTEMPTS:
         text = _("Its worker died %(number)s times. See the run's log.")
         finish_run(run, state=Run.State.FAILED, error=text % {"number": MAX_ATTEMPTS})
@@ -105,6 +111,12 @@ def sweep_runs() -> None:
     for run_id in Run.objects.filter(lost | silent).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-run-{run_id}", 1, timeout=10):
             wake_worker(run_id)
+
+
+@shared_task(expires=60)
+def sweep_stuck_runs() -> None:
+    """Report runs that make no progress."""
+    report_stuck_runs()
 
 
 @shared_task(acks_late=False)

@@ -456,9 +456,7 @@ def test_a_worker_that_is_told_to_stop_puts_the_file_back(project: Project) -> N
 def queued_large(project: Project) -> Import:
     """A file that takes seconds to read."""
     answers = [f"{word} and so on, " * 40 for word in ("Air", "Sea", "Fire", "Ice")]
-    return queued(
-        project, lines(*({"prompt": f"Question {n}?", "responses": answers} for n in range(4000)))
-    )
+    return queued(project, lines(*({"prompt": f"Question {n}?", "responses": answers} for n in range(4000))))
 
 
 def is_being_read() -> bool:
