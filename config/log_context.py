@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 from celery.signals import before_task_publish, setup_logging, task_postrun, task_prerun
 from django.conf import settings
 
+DETAILS = re.compile(r"\n(?:DETAIL|CONTEXT):.*?(?=\n\n(?:The above exception|During handling)|\Z)", re.DOTALL)
 _ids: ContextVar[Mapping[str, object]] = ContextVar("log_ids", default=MappingProxyType({}))
 
 
@@ -37,14 +41,33 @@ def request_id() -> str:
     return str(_ids.get().get("request_id", ""))
 
 
-class AddIds(logging.Filter):
-    """Logging filter: each id as an attribute of its own, for JSON, and all of them in `ids`, for lines of text."""
+class LineFormatter(logging.Formatter):
+    """A line of text, with `ids` for the format."""
 
-    def filter(self, record: logging.LogRecord) -> bool:
-        ids = _ids.get()
-        record.__dict__ |= ids
-        record.ids = "".join(f"[{name}={value}] " for name, value in ids.items())
-        return True
+    def format(self, record: logging.LogRecord) -> str:
+        record.ids = "".join(f"[{name}={value}] " for name, value in current_ids().items())
+        return super().format(record)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback without what PostgreSQL quotes of rows, which can be texts."""
+        return DETAILS.sub("", super().formatException(ei))
+
+
+class JsonFormatter(LineFormatter):
+    """An object of JSON. What libraries add to a record is left out: Celery adds the arguments of tasks, such as e-mails, and
+    Django the request."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+            **current_ids(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
 
 
 @setup_logging.connect

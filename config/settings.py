@@ -13,7 +13,6 @@ from csp.constants import NONE, SELF
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import to_locale
-from pythonjsonlogger.core import RESERVED_ATTRS
 
 from annotation.logic import group_roles
 from config import error_reports
@@ -419,20 +418,15 @@ if LOG_FORMAT not in ("line", "json"):
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"ids": {"()": "config.log_context.AddIds"}},
     "formatters": {
-        "line": {"format": "{asctime} {levelname} {name}: {ids}{message}", "style": "{"},
-        "json": {
-            "()": "pythonjsonlogger.json.JsonFormatter",
-            "fmt": "{levelname}{name}{message}",
+        "line": {
+            "()": "config.log_context.LineFormatter",
+            "fmt": "{asctime} {levelname} {name}: {ids}{message}",
             "style": "{",
-            "rename_fields": {"levelname": "level", "name": "logger"},
-            "timestamp": "time",
-            # a request has its query string, which can hold a secret
-            "reserved_attrs": [*RESERVED_ATTRS, "ids", "request", "color_message"],
         },
+        "json": {"()": "config.log_context.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["ids"]}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         name: {"handlers": ["console"], "propagate": False} for name in ("uvicorn", "uvicorn.access")

@@ -80,6 +80,7 @@ def execute_run(run_id: int) -> None:
 
 
 def _execute(run: Run) -> None:
+    log.info("claimed %s run %s, attempt %s", run.kind, run.pk, run.attempt)
     if run.attempt > MAX_ATTEMPTS:
         text = _("Its worker died %(number)s times. See the run's log.")
         finish_run(run, state=Run.State.FAILED, error=text % {"number": MAX_ATTEMPTS})

@@ -364,6 +364,7 @@ def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None,
             _wake_round(run)
             if state == Run.State.FAILED:
                 notify_of_run("run.failed", run, error=error)
+            log.info("run %s is %s", run.pk, state)
     return bool(finished)
 
 
