@@ -18,6 +18,7 @@ from celery.signals import before_task_publish, setup_logging, task_postrun, tas
 from django.conf import settings
 
 DETAILS = re.compile(r"\n(?:DETAIL|CONTEXT):.*?(?=\n\n(?:The above exception|During handling)|\Z)", re.DOTALL)
+SECRET_PARTS = re.compile(r"(?<=/)[^/?\s]{30,}|\?\S+")
 _ids: ContextVar[Mapping[str, object]] = ContextVar("log_ids", default=MappingProxyType({}))
 
 
@@ -39,6 +40,16 @@ def current_ids() -> Mapping[str, object]:
 def request_id() -> str:
     """`X-Request-ID` of the request that is answered here, or that led to this task; empty for what the clock started."""
     return str(_ids.get().get("request_id", ""))
+
+
+class HideLinks(logging.Filter):
+    """Logging filter for lines about requests: paths without query strings, and without what makes a link a secret, such as that
+    of an invitation or a lost password."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.startswith(("django.request", "django.security", "uvicorn.access")):
+            record.msg, record.args = SECRET_PARTS.sub("…", record.getMessage()), ()
+        return True
 
 
 class LineFormatter(logging.Formatter):

@@ -426,7 +426,10 @@ LOGGING = {
         },
         "json": {"()": "config.log_context.JsonFormatter"},
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "filters": {"links": {"()": "config.log_context.HideLinks"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["links"]}
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
     "loggers": {
         name: {"handlers": ["console"], "propagate": False} for name in ("uvicorn", "uvicorn.access")
