@@ -11,7 +11,7 @@ COPY pyproject.toml constraints.txt README.md ./
 
 FROM base AS web
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra sentry
 COPY . .
 ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1 METRICS_DIR=/tmp/palate-metrics
 RUN SECRET_KEY=none python manage.py collectstatic --no-input
@@ -23,7 +23,7 @@ FROM base AS worker
 # the index decides between the CPU's and a GPU's build of the same torch
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra train \
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra train --extra sentry \
         --extra-index-url ${TORCH_INDEX} --index-strategy unsafe-best-match
 COPY . .
 USER palate

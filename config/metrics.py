@@ -59,6 +59,7 @@ class Metrics:
         if not settings.METRICS_TOKEN:
             raise MiddlewareNotUsed
         self.get_response = get_response
+        self.pool_read_at = 0.0
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if request.path_info == "/metrics":
@@ -71,9 +72,11 @@ class Metrics:
         method = request.method if request.method in METHODS else "other"
         SECONDS.labels(view, method).observe(seconds)
         REQUESTS.labels(view, method, response.status_code).inc()
-        stats = connection.pool.get_stats()  # type: ignore[attr-defined]
-        for name, gauge in POOL.items():
-            gauge.set(stats.get(name, 0))
+        if start > self.pool_read_at + 1:
+            self.pool_read_at = start
+            stats = connection.pool.get_stats()  # type: ignore[attr-defined]
+            for name, gauge in POOL.items():
+                gauge.set(stats.get(name, 0))
         return response
 
 

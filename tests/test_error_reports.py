@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from config.error_reports import scrub
 from config.log_context import log_ids
@@ -128,5 +129,7 @@ def test_a_wrong_dsn_and_a_missing_library_are_named() -> None:
         ("http://key@localhost/1", "sentry_sdk", "SENTRY_DSN needs sentry-sdk: install palate[sentry]."),
     ):
         code = f"import sys; sys.modules[{without!r}] = None; from config.error_reports import start; start({dsn!r}, '')"
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=settings.BASE_DIR, capture_output=True, text=True
+        )
         assert sentence in done.stderr, done.stderr
