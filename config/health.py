@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import cache
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache, partial
 from typing import Any
 
 import psycopg
@@ -45,20 +45,25 @@ def _ready(exclude: Collection[str]) -> JsonResponse:
     if unknown := set(exclude) - set(PARTS):
         sentence = f"exclude is {', '.join(sorted(unknown))!r:.80}; it may be {', '.join(PARTS)}."
         return JsonResponse({"detail": sentence}, status=400)
-    connect = database_parameters()
-    database: Future[Any] = _threads.submit(_missing_migrations, connect)
-    redis: Future[Any] = _threads.submit(_ping)
-    done, late = wait((database, redis), TIMEOUT_S)
-    for future in late:
-        future.cancel()
-    answers = {future for future in done if future.exception() is None}
+    answers = ask_parts(database=partial(_missing_migrations, database_parameters()), redis=_ping)
     parts = {
-        "database": database in answers,
-        "migrations": not database.result() if database in answers else None,
-        "redis": redis in answers,
+        "database": "database" in answers,
+        "migrations": not answers["database"] if "database" in answers else None,
+        "redis": "redis" in answers,
     }
     is_ready = all(works for part, works in parts.items() if part not in exclude)
     return JsonResponse(parts, status=200 if is_ready else 503)
+
+
+def ask_parts(**parts: Callable[[], Any]) -> dict[str, Any]:
+    """What each part answers, of those that do so within `TIMEOUT_S`."""
+    futures = {name: _threads.submit(ask) for name, ask in parts.items()}
+    done, late = wait(futures.values(), TIMEOUT_S)
+    for future in late:
+        future.cancel()
+    return {
+        name: future.result() for name, future in futures.items() if future in done and not future.exception()
+    }
 
 
 def database_parameters() -> dict[str, object]:

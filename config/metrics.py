@@ -9,9 +9,7 @@ import platform
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from config.health import TIMEOUT_S, database_parameters, quick_redis
+from config.health import ask_parts, database_parameters, quick_redis
 
 SECONDS = Histogram(
     "palate_http_request_seconds",
@@ -108,6 +106,7 @@ FAMILIES = {
     "palate_leases": (GaugeMetricFamily, "Items that annotators hold", ("project",)),
     "palate_runs": (GaugeMetricFamily, "Runs", ("kind", "state")),
     "palate_run_age_seconds": (GaugeMetricFamily, "Since the oldest open run was started", ("state",)),
+    "palate_runs_failed": (GaugeMetricFamily, "Runs that failed and were not resumed", ()),
     "palate_runs_stuck": (GaugeMetricFamily, "Open runs that were reported to be stuck", ()),
     "palate_rounds": (GaugeMetricFamily, "Open rounds", ("state",)),
     "palate_imports": (GaugeMetricFamily, "Open imports", ("state",)),
@@ -133,6 +132,7 @@ UNION ALL SELECT 'palate_leases', ARRAY[project.slug]::text[], held.slots FROM a
 UNION ALL SELECT 'palate_runs', ARRAY[kind, state]::text[], count(*) FROM training_run GROUP BY kind, state
 UNION ALL SELECT 'palate_run_age_seconds', ARRAY[state]::text[], extract(epoch FROM now() - min(created_at))
     FROM training_run WHERE state IN ('queued', 'running') GROUP BY state
+UNION ALL SELECT 'palate_runs_failed', '{}', count(*) FROM training_run WHERE state = 'failed'
 UNION ALL SELECT 'palate_runs_stuck', '{}', count(*) FROM training_run
     WHERE state IN ('queued', 'running') AND stuck_at IS NOT NULL
 UNION ALL SELECT 'palate_rounds', ARRAY[state]::text[], count(*) FROM training_round
@@ -153,8 +153,8 @@ Sample = tuple[str, list[str], float]
 
 
 class SiteCollector(Collector):
-    """The state of the site: one statement to the database and one round trip to the broker. A part that does not answer within
-    `TIMEOUT_S` lacks its figures."""
+    """The state of the site: one statement to the database and one round trip to the broker. A part that does not answer in
+    time lacks its figures."""
 
     def collect(self) -> Iterator[Metric]:
         families = {name: make(name, help, labels=labels) for name, (make, help, labels) in FAMILIES.items()}
@@ -164,19 +164,10 @@ class SiteCollector(Collector):
 
     def _samples(self) -> Iterator[Sample]:
         yield "palate_build_info", _build(), 1
-        connect = database_parameters()
-        threads = ThreadPoolExecutor(2)
-        parts = {
-            "database": threads.submit(lambda: read_database(connect)),
-            "redis": threads.submit(read_queues),
-        }
-        threads.shutdown(wait=False)
-        for part, samples in parts.items():
-            is_up = False
-            with suppress(Exception):  # it is the metric that tells
-                yield from samples.result(TIMEOUT_S)
-                is_up = True
-            yield "palate_up", [part], is_up
+        answers = ask_parts(database=partial(read_database, database_parameters()), redis=read_queues)
+        for part in ("database", "redis"):
+            yield "palate_up", [part], part in answers
+            yield from answers.get(part, ())
 
 
 def read_database(connect: dict[str, Any]) -> list[Sample]:

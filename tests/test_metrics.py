@@ -107,6 +107,7 @@ def test_the_state_of_the_site(project: Project) -> None:
     assert values[("palate_judgments_total",)] == judgment + 1
     assert values[("palate_leases", "helpfulness")] == 1
     assert values[("palate_runs", "failed", "sft")] == values[("palate_runs", "dpo", "queued")] == 1
+    assert values[("palate_runs_failed",)] == 1
     assert values[("palate_run_age_seconds", "queued")] >= 0
     assert values[("palate_imports", "running")] == 1
     assert (values[("palate_import_bytes",)], values[("palate_import_read_bytes",)]) == (100, 30)

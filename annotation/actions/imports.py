@@ -287,10 +287,7 @@ def _judge_merged(row: ParsedRow, converter: Converter) -> ParsedRow:
 
 
 def claim(import_id: int) -> Import | None:
-    """Claim an import that is queued, or whose worker's heartbeat is too old; None if another worker has it, or this one has to
-    stop."""
-    if is_stopping():
-        return None
+    """Claim an import that is queued, or whose worker's heartbeat is too old; None if another worker has it."""
     now = timezone.now()
     claimed = Import.objects.filter(Q(state=State.QUEUED) | _is_stale(), pk=import_id).update(
         state=State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, bytes_done=0, attempt=F("attempt") + 1
