@@ -11,20 +11,20 @@ COPY pyproject.toml constraints.txt README.md ./
 
 FROM base AS web
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra sentry
 COPY . .
-ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1
+ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1 METRICS_DIR=/tmp/palate-metrics
 RUN SECRET_KEY=none python manage.py collectstatic --no-input
 USER palate
 EXPOSE 8000
-CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers"]
+CMD ["uvicorn", "config.asgi:application", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--proxy-headers", "--timeout-graceful-shutdown", "20"]
 
 FROM base AS worker
 # the index decides between the CPU's and a GPU's build of the same torch
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra train \
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra train --extra sentry \
         --extra-index-url ${TORCH_INDEX} --index-strategy unsafe-best-match
 COPY . .
 USER palate
-CMD ["celery", "--app", "config", "worker", "--queues", "default", "--concurrency", "2", "--loglevel", "INFO"]
+CMD ["celery", "--app", "config", "worker", "--queues", "default", "--concurrency", "2"]

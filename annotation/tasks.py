@@ -8,12 +8,13 @@ from celery import shared_task
 from django.core.mail import EmailMessage
 
 from annotation.actions import agreement, batches, imports, notifications, rules, webhook_delivery
+from config.shutdown import is_stopping
 
 
 @shared_task(acks_late=False)
 def read_import(import_id: int) -> None:
     """Import one file. A message delivered twice finds nothing to claim."""
-    upload = imports.claim(import_id)
+    upload = None if is_stopping() else imports.claim(import_id)
     if upload is not None:
         imports.run_import(upload)
 
@@ -65,6 +66,7 @@ def measure_agreement() -> None:
 def sweep_webhooks() -> None:
     """Notify webhooks of new rows, and send the messages that are due."""
     webhook_delivery.notify_of_new_rows()
+    webhook_delivery.notify_of_empty_queues()
     webhook_delivery.send_due()
 
 

@@ -6,6 +6,8 @@ import os
 
 from celery import Celery
 
+from config import log_context, shutdown  # noqa: F401 - they listen to Celery's signals
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("palate")

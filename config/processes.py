@@ -26,8 +26,6 @@ CELERY = [
     "config",
     "--quiet",
     "worker",
-    "--loglevel",
-    "INFO",
     "--without-gossip",
     "--without-mingle",
 ]
@@ -35,6 +33,7 @@ CELERY = [
 
 CHECK_S, SERVERS_CHECK_S = 0.5, 3
 QUICK_S = 30
+STOP_S = 40  # a trainer stops once its runs have written their checkpoints
 MAX_ENDS = 5
 
 END_WITH_PARENT = """
@@ -62,6 +61,8 @@ def commands(port: int) -> dict[str, list[str]]:
         str(port),
         "--log-level",
         "warning",
+        "--timeout-graceful-shutdown",
+        "20",
     ]
     # without a proxy, whoever connects from this machine could say that they are somebody else
     proxies = settings.FORWARDED_ALLOW_IPS
@@ -107,6 +108,8 @@ def site(port: int) -> Iterator[str]:
             probe.bind(("127.0.0.1", port))
         except OSError:
             raise StartError(f"Port {port} is taken. Choose another one: PORT={port + 1}") from None
+    for counts in settings.METRICS_DIR.glob("*.db"):
+        counts.unlink()  # of processes that have ended
     logs = Path(settings.VAR) / "log"
     logs.mkdir(exist_ok=True)
     collect_static()
@@ -228,10 +231,10 @@ class Supervisor(threading.Thread):
 
 
 def stop(*processes: subprocess.Popen[bytes]) -> None:
-    """Terminate processes; kill those that run after ten seconds."""
+    """Terminate processes; kill those that run after `STOP_S`."""
     for process in processes:
         process.terminate()
-    until = time.monotonic() + 10
+    until = time.monotonic() + STOP_S
     for process in processes:
         with suppress(subprocess.TimeoutExpired):
             process.wait(max(0, until - time.monotonic()))
@@ -246,7 +249,7 @@ def _wait_for(address: str, processes: list[SupervisedProcess]) -> None:
             if process.exit_status is not None:
                 raise StartError(f"The {process.name} process ended at once: see {process.log}")
         try:
-            with urllib.request.urlopen(f"{address}/healthz", timeout=5):  # noqa: S310 - our own address
+            with urllib.request.urlopen(f"{address}/readyz", timeout=5):  # noqa: S310 - our own address
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 from pathlib import Path
@@ -14,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import to_locale
 
 from annotation.logic import group_roles
+from config import error_reports
 from config.embedded import Embedded
 
 django_stubs_ext.monkeypatch()
@@ -138,6 +140,8 @@ INSTALLED_APPS = [
     "training",
 ]
 MIDDLEWARE = [
+    "config.health.HealthChecks",
+    "config.metrics.Metrics",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "django_permissions_policy.PermissionsPolicyMiddleware",
@@ -375,6 +379,7 @@ CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
+    "sweep-stuck-runs": {"task": "training.tasks.sweep_stuck_runs", "schedule": 60.0},
     "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
     "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
     "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},
@@ -394,10 +399,40 @@ CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 # processes per run, one per accelerator; several are started with torchrun
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 
+# seconds without progress after which an open run is reported to be stuck
+RUN_STUCK_S = env.float("RUN_STUCK_S", default=1800)
+
+# --- watching the site ----------------------------------------------------------------------------------------
+# what is deployed, such as an image's tag: in metrics and error reports
+RELEASE: str = env.str("RELEASE", default="")
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+METRICS_DIR = Path(env.str("METRICS_DIR", default=str(VAR / "metrics")))
+if METRICS_TOKEN:
+    METRICS_DIR.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(METRICS_DIR)
+SENTRY_DSN: str = env.str("SENTRY_DSN", default="")
+if SENTRY_DSN:
+    error_reports.start(SENTRY_DSN, RELEASE)
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="line")
+if LOG_FORMAT not in ("line", "json"):
+    raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}; it may be line or json.")
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "line": {
+            "()": "config.log_context.LineFormatter",
+            "fmt": "{asctime} {levelname} {name}: {ids}{message}",
+            "style": "{",
+        },
+        "json": {"()": "config.log_context.JsonFormatter"},
+    },
+    "filters": {"links": {"()": "config.log_context.HideLinks"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["links"]}
+    },
     "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        name: {"handlers": ["console"], "propagate": False} for name in ("uvicorn", "uvicorn.access")
+    },
 }

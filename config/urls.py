@@ -9,7 +9,6 @@ from django.views.generic import RedirectView
 from django.views.i18n import JavaScriptCatalog
 
 from annotation.api.idempotency import load_api_urls
-from config.health import healthz
 
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 handler500 = "config.health.server_error"
@@ -23,5 +22,4 @@ urlpatterns = [
     ),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
-    path("healthz", healthz),
 ]

@@ -15,6 +15,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
 from io import BytesIO
 from typing import Any
 
@@ -44,7 +46,8 @@ class WsgiPool:
             if not message.get("more_body"):
                 break
         loop = asyncio.get_running_loop()
-        start, content = await loop.run_in_executor(self.threads, self._answer, _environ(scope, body))
+        answer = partial(copy_context().run, self._answer, _environ(scope, body))
+        start, content = await loop.run_in_executor(self.threads, answer)
         await send(start)
         await send({"type": "http.response.body", "body": content})
 

@@ -31,6 +31,7 @@ OIDC_PORT = 19400 + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
 os.environ["OIDC_URL"], os.environ["OIDC_CLIENT_ID"] = f"http://localhost:{OIDC_PORT}", "palate"
 os.environ["OIDC_CLIENT_SECRET"], os.environ["OIDC_NAME"] = "secret", "Example SSO"
 os.environ["OIDC_ROLES"] = "labelers=test:annotator,quality=test:reviewer,leads=test:lead,founders=staff"
+os.environ["METRICS_TOKEN"] = "token of the tests"
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 LIVE_FIXTURES = {"site", "warm_core"}

@@ -59,7 +59,7 @@ def test_the_running_web_process_has_no_torch_in_its_memory() -> None:
 
         def answers() -> bool:
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=2):
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2):
                     return True
             except OSError:
                 return False

@@ -44,10 +44,6 @@ class AwayTests(JudgingTestCase):
         answer = self.client.post(reverse("account_login"), given)
         self.assertContains(answer, "Temporarily unavailable", status_code=503)
 
-    def test_the_site_says_so(self) -> None:
-        answer = self.client.get("/healthz")
-        assert (answer.status_code, answer.json()) == (503, {"database": True, "broker": False})
-
     def test_what_is_more_than_a_copy_is_not_lost_silently(self) -> None:
         for call in (lambda: cache.add("key", 1), lambda: cache.incr("key"), lambda: cache.delete("key")):
             with pytest.raises(RedisError):

@@ -64,7 +64,7 @@ def test_what_dies_is_started_again_and_what_keeps_dying_ends_the_site(tmp_path:
         until(lambda: answers(port), "the site answers again")
         valkey = int((tmp_path / "var" / "valkey.pid").read_text())
         os.kill(valkey, signal.SIGKILL)
-        until(lambda: answers(port, "/healthz"), "Valkey is started again")
+        until(lambda: answers(port, "/readyz"), "Valkey is started again")
 
         def kill_sender() -> bool:
             if pid := pid_of(served.pid, "--queues webhooks"):

@@ -34,6 +34,8 @@ from psycopg_pool import PoolTimeout
 
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
+from config.log_context import log_ids
+from config.shutdown import is_stopping
 from training.configs import KINDS
 from training.errors import LimitReached, RunError
 from training.models import Round, Run
@@ -50,6 +52,7 @@ from training.runs.actions import (
     requeue_run,
     wake_worker,
 )
+from training.runs.alerts import report_stuck_runs
 from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output, store_output, written_bytes
@@ -64,15 +67,20 @@ PROGRESS_EVERY_S = 0.25
 
 
 class StopRun(Exception):
-    """The run was cancelled, or another worker has claimed it."""
+    """The run was cancelled, another worker has claimed it, or this worker has to stop."""
 
 
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
     """Execute one run until it ends. A duplicate message finds nothing to claim."""
-    run = claim_run(run_id)
-    if run is None:
-        return
+    run = None if is_stopping() else claim_run(run_id)
+    if run is not None:
+        with log_ids(run=run.pk, request_id=run.request_id):
+            _execute(run)
+
+
+def _execute(run: Run) -> None:
+    log.info("claimed %s run %s, attempt %s", run.kind, run.pk, run.attempt)
     if run.attempt > MAX_ATTEMPTS:
         text = _("Its worker died %(number)s times. See the run's log.")
         finish_run(run, state=Run.State.FAILED, error=text % {"number": MAX_ATTEMPTS})
@@ -104,6 +112,12 @@ def sweep_runs() -> None:
     for run_id in Run.objects.filter(lost | silent).order_by("pk").values_list("pk", flat=True):
         if cache.add(f"woken-run-{run_id}", 1, timeout=10):
             wake_worker(run_id)
+
+
+@shared_task(expires=60)
+def sweep_stuck_runs() -> None:
+    """Report runs that make no progress."""
+    report_stuck_runs()
 
 
 @shared_task(acks_late=False)
@@ -279,7 +293,7 @@ def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterat
     """The child's lines as they arrive, with heartbeats and uploads of checkpoints in between.
 
     Raises:
-        StopRun: the run was cancelled, or another worker has claimed it.
+        StopRun: see there.
     """
     os.set_blocking(pipe.fileno(), False)
     rest = b""
@@ -288,7 +302,7 @@ def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterat
         selector.register(pipe, selectors.EVENT_READ)
         while True:
             if time.monotonic() >= next_heartbeat:
-                if not heartbeat(run):
+                if is_stopping() or not heartbeat(run):
                     raise StopRun
                 uploads.poll()
                 next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S

@@ -43,6 +43,7 @@ from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from annotation.models import Import, Project
 from annotation.store import StoreError
 from config.celery import app
+from config.shutdown import is_stopping
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,10 @@ EXAMPLES = 3
 
 class Cancelled(Exception):
     """The lead cancelled the import, or another worker has claimed it."""
+
+
+class WorkerStops(Exception):
+    """The worker was told to stop."""
 
 
 # --- for pages and the API ------------------------------------------------------------------------------------
@@ -316,6 +321,8 @@ def run_import(upload: Import) -> None:
             _complete(upload, report, row_unit(file_type))
     except Cancelled:
         _finish(upload, State.CANCELLED)
+    except WorkerStops:
+        _requeue(upload)
     except FileError as error:
         _finish(upload, State.REFUSED, reason=str(error))
     except StoreError as error:
@@ -358,6 +365,12 @@ def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **rep
     return bool(finished)
 
 
+def _requeue(upload: Import) -> None:
+    """Queue an import again; the next worker reads it from the beginning."""
+    if _claimed_row(upload).update(state=State.QUEUED, claim=None, attempt=F("attempt") - 1):
+        wake_worker(upload.pk)
+
+
 class _Heartbeat:
     """A thread that writes the heartbeat and the progress outside of the import's transaction, and notices a cancellation."""
 
@@ -381,11 +394,14 @@ class _Heartbeat:
 
         Raises:
             Cancelled: the lead cancelled it, or another worker has claimed it.
+            WorkerStops: see there.
         """
         for row in rows:
             self.position = row.position
             if self.stop:
                 raise Cancelled
+            if is_stopping():
+                raise WorkerStops
             yield row
 
     def _beat(self) -> None:

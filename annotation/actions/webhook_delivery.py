@@ -10,13 +10,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import connection, models, transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotation.actions import safe_http
-from annotation.models import Delivery, Item, Judgment, Project, Webhook
+from annotation.models import Delivery, Item, Judgment, Project, Slot, Webhook
 from annotation.models.webhooks import EVENTS
+from config.log_context import request_id
+from config.shutdown import is_stopping
 
 TEST = "test"
 """The event of a message that a lead sends to try a webhook."""
@@ -28,6 +30,8 @@ CLAIM_TIME = timedelta(minutes=1)
 RETENTION = timedelta(days=30)
 SEND_BATCH = 50
 ROWS_PER_MESSAGE = 100
+QUEUE_EMPTY_INTERVAL = timedelta(minutes=10)
+"""A queue that fills and empties again is reported at most once in this time."""
 SETTLE_TIME = timedelta(seconds=3)
 """Rows do not commit in the order of their ids, so rows younger than this wait for a later sweep."""
 
@@ -126,8 +130,31 @@ def _notify_of_rows(
     return 1
 
 
+def notify_of_empty_queues() -> int:
+    """Write a message for each webhook whose project had items in the queue when last looked at, and has none now. Returns how
+    many messages."""
+    in_queue = Slot.objects.filter(
+        project=OuterRef("project"), state=Slot.State.OPEN, gold=False, restricted=False
+    )
+    webhooks = Webhook.objects.filter(active=True, events__contains=["queue.empty"])
+    webhooks.filter(Exists(in_queue), queue_filled=False).update(queue_filled=True)
+    now = timezone.now()
+    emptied = webhooks.filter(~Exists(in_queue), queue_filled=True)
+    written = 0
+    for webhook in emptied.exclude(queue_empty_at__gt=now - QUEUE_EMPTY_INTERVAL).select_related("project"):
+        with transaction.atomic():
+            if Webhook.objects.filter(pk=webhook.pk, queue_filled=True).update(
+                queue_filled=False, queue_empty_at=now
+            ):
+                _delivery(webhook, webhook.project, "queue.empty", {}).save()
+                written += 1
+    return written
+
+
 def _delivery(webhook: Webhook, project: Project, event: str, data: dict[str, Any]) -> Delivery:
     body = {"event": event, "project": project.slug, "at": timezone.now().isoformat(), "data": data}
+    if request_id():
+        body["request_id"] = request_id()
     return Delivery(webhook=webhook, event=event, body=body)
 
 
@@ -145,7 +172,7 @@ def send_due() -> int:
     attempts were made."""
     unreachable: set[int] = set()
     for attempted in range(SEND_BATCH):
-        delivery = _claim(unreachable)
+        delivery = None if is_stopping() else _claim(unreachable)
         if delivery is None:
             return attempted
         if not _send(delivery):
@@ -182,6 +209,8 @@ def _send(delivery: Delivery) -> bool:
         "Palate-Delivery": str(delivery.pk),
         "Palate-Signature": signature(delivery.webhook.secret, body, int(now.timestamp())),
     }
+    if "request_id" in delivery.body:
+        headers["X-Request-ID"] = delivery.body["request_id"]
     attempts = delivery.attempts + 1
     try:
         status, text = safe_http.post(delivery.webhook.url, body, headers)

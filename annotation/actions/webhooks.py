@@ -16,8 +16,12 @@ from annotation.models import Item, Judgment, Project, User, Webhook
 from annotation.models.webhooks import EVENTS
 
 MAX_WEBHOOKS = 20
-CURSORS = {"judgment.created": "last_judgment", "items.created": "last_item"}
-"""By event, the field that holds the last row that a webhook was notified of."""
+CURSORS = {
+    "judgment.created": "last_judgment",
+    "items.created": "last_item",
+    "queue.empty": "queue_filled",
+}
+"""By event that a sweep finds, the field with what a webhook was notified of."""
 
 
 class WebhookError(Exception):
@@ -114,9 +118,10 @@ def _record(verb: str, webhook: Webhook, actor: User) -> None:
     )
 
 
-def _current_cursors() -> dict[str, int]:
+def _current_cursors() -> dict[str, Any]:
     """The cursors of a webhook that receives only what comes from now on."""
     return {
         "last_judgment": Judgment.objects.aggregate(newest=Max("id"))["newest"] or 0,
         "last_item": Item.objects.aggregate(newest=Max("id"))["newest"] or 0,
+        "queue_filled": False,
     }

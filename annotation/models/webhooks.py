@@ -19,6 +19,10 @@ EVENTS = {
     "items.created": gettext_noop("items came into the queue"),
     "snapshot.frozen": gettext_noop("a snapshot was frozen"),
     "round.changed": gettext_noop("a round changed its step, or ended"),
+    "round.held": gettext_noop("a gate holds a round: a lead has to decide"),
+    "run.failed": gettext_noop("a run failed"),
+    "run.stuck": gettext_noop("a run makes no progress, or no worker takes it"),
+    "queue.empty": gettext_noop("no item is left in the queue for annotators"),
     "model.promoted": gettext_noop("a model became the current one"),
 }
 
@@ -34,6 +38,9 @@ class Webhook(models.Model):
     # the last rows that it was notified of: judging and importing write no messages, a sweep finds new rows
     last_judgment = models.BigIntegerField(default=0, editable=False)
     last_item = models.BigIntegerField(default=0, editable=False)
+    # for `queue.empty`: whether there were items in the queue since it was last reported, and when that was
+    queue_filled = models.BooleanField(default=False, editable=False)
+    queue_empty_at = models.DateTimeField(null=True, editable=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -76,5 +83,6 @@ class Delivery(models.Model):
             models.Index(
                 fields=["next_at"], name="deliveries_that_wait", condition=models.Q(state="waiting")
             ),
+            models.Index(fields=["id"], name="deliveries_that_failed", condition=models.Q(state="failed")),
             models.Index(fields=["webhook", "id"], name="deliveries_of_a_webhook"),
         ]

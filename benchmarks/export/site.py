@@ -100,7 +100,7 @@ def web() -> Iterator[int]:
     try:
         for _ in range(300):
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/healthz", timeout=5):
+                with urllib.request.urlopen(f"http://127.0.0.1:{PORT}/readyz", timeout=5):
                     break
             except OSError:
                 time.sleep(0.2)

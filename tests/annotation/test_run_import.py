@@ -22,6 +22,7 @@ from annotation.actions import import_rows, imports, uploads
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from annotation.store import MissingObject
 from tests import builders
+from tests.patience import HANGS_S
 from tests.processes import kill, process, until
 
 TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Ask her."]}
@@ -423,26 +424,41 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
 def test_a_worker_that_is_killed_on_the_way_leaves_nothing_and_the_next_one_does_it_all(
     project: Project,
 ) -> None:
-    rows = [
-        {
-            "prompt": f"Question {n}?",
-            "responses": [f"{word} and so on, " * 40 for word in ("Air", "Sea", "Fire", "Ice")],
-        }
-        for n in range(4000)
-    ]
-    upload = queued(project, lines(*rows))
-
-    def state() -> tuple[str, int]:
-        return Import.objects.values_list("state", "bytes_done").get()
-
+    upload = queued_large(project)
     with process("importer") as importer:
-        until(lambda: state()[0] == "running" and state()[1] > 0, "it is being read")
+        until(is_being_read, "it is being read")
         kill(importer)
-    assert state()[0] == "running"
+    upload.refresh_from_db()
+    assert upload.state == "running"
     assert nothing_came_in()
     with process("worker"), process("importer"):  # the first has the clock, which wakes the second
-        until(lambda: state()[0] == "done", "another worker has read it")
+        until(lambda: Import.objects.get().state == "done", "another worker has read it")
     assert (Prompt.objects.count(), Item.objects.count()) == (4000, 4000)
     upload.refresh_from_db()
     assert upload.attempt == 2
     assert upload.report["responses"] == 16000
+
+
+def test_a_worker_that_is_told_to_stop_puts_the_file_back(project: Project) -> None:
+    upload = queued_large(project)
+    with process("importer") as importer:
+        until(is_being_read, "it is being read")
+        importer.terminate()
+        assert importer.wait(HANGS_S) == 0
+    upload.refresh_from_db()
+    assert (upload.state, upload.claim, upload.attempt) == ("queued", None, 0)
+    assert nothing_came_in()
+    with process("importer"):  # no sweep: the stopped worker left a message
+        until(lambda: Import.objects.get().state == "done", "another worker has read it")
+    assert Item.objects.count() == 4000
+
+
+def queued_large(project: Project) -> Import:
+    """A file that takes seconds to read."""
+    answers = [f"{word} and so on, " * 40 for word in ("Air", "Sea", "Fire", "Ice")]
+    return queued(project, lines(*({"prompt": f"Question {n}?", "responses": answers} for n in range(4000))))
+
+
+def is_being_read() -> bool:
+    state, position = Import.objects.values_list("state", "bytes_done").get()
+    return state == "running" and position > 0

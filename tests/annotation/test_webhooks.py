@@ -21,6 +21,7 @@ from palate_client import verified
 from annotation.actions import import_rows, safe_http, webhook_delivery, webhooks
 from annotation.actions.webhooks import WebhookError
 from annotation.models import AuditEntry, Delivery, Item, Prompt, Webhook
+from config.log_context import log_ids
 from tests import builders
 from tests.base import PalateTestCase
 
@@ -95,6 +96,40 @@ class DeliveryTests(PalateTestCase):
         Webhook.objects.update(active=False)
         webhook_delivery.notify(self.project, "snapshot.frozen", number=2)
         assert not Delivery.objects.exists()
+
+    def test_an_empty_queue_is_told_once_until_it_was_filled_again(self) -> None:
+        hook = self.hook("queue.empty")
+        assert webhook_delivery.notify_of_empty_queues() == 0, "it was empty when the webhook was added"
+        builders.items(self.project, 2)
+        assert webhook_delivery.notify_of_empty_queues() == 0
+        builders.judgment(self.project, self.bob)
+        assert webhook_delivery.notify_of_empty_queues() == 0
+        builders.judgment(self.project, self.bob)
+        assert [webhook_delivery.notify_of_empty_queues() for _ in range(3)] == [1, 0, 0]
+        builders.items(self.project, 1, prefix="more")
+        webhook_delivery.notify_of_empty_queues()
+        builders.judgment(self.project, self.bob)
+        assert webhook_delivery.notify_of_empty_queues() == 0, "it was told a moment ago"
+        Webhook.objects.update(queue_empty_at=timezone.now() - webhook_delivery.QUEUE_EMPTY_INTERVAL)
+        assert webhook_delivery.notify_of_empty_queues() == 1
+        assert {delivery.event for delivery in hook.deliveries.all()} == {"queue.empty"}
+
+    def test_a_queue_that_empties_during_a_pause_is_not_told_later(self) -> None:
+        hook = self.hook("queue.empty")
+        builders.items(self.project, 1)
+        webhook_delivery.notify_of_empty_queues()
+        webhooks.set_active(webhook=hook, active=False, actor=self.alice)
+        builders.judgment(self.project, self.bob)
+        webhooks.set_active(webhook=hook, active=True, actor=self.alice)
+        assert webhook_delivery.notify_of_empty_queues() == 0
+
+    def test_a_message_names_the_request_that_led_to_it(self) -> None:
+        self.hook("snapshot.frozen")
+        with log_ids(request_id="abc-1"):
+            webhook_delivery.notify(self.project, "snapshot.frozen", number=1)
+        webhook_delivery.send_due()
+        ((headers, body),) = self.receiver.heard
+        assert json.loads(body)["request_id"] == headers["X-Request-ID"] == "abc-1"
 
     def test_judgments_and_items_are_told_once_in_batches(self) -> None:
         self.settle()

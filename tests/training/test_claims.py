@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from annotation.models import Project, User
 from tests import builders
+from tests.patience import HANGS_S
 from tests.processes import kill, process, until
 from tests.training.test_tasks import SMALL, over, snapshot_of_judgments
 from training import tasks
@@ -76,6 +77,26 @@ def test_a_run_completes_though_its_worker_is_killed(
     started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
     assert started[-1]["resumed_from"] >= 5
     assert ModelVersion.objects.filter(run=run).count() == 1
+
+
+def test_a_worker_that_is_told_to_stop_puts_its_run_back(
+    project: Project, alice: User, warm_core: dict[str, str]
+) -> None:
+    """SIGTERM of the worker alone: the core writes a checkpoint, the run is queued, and the next worker goes on from there."""
+    snapshot = snapshot_of_judgments(project, alice)
+    config = SMALL | {"epochs": 150, "batch_size": 8, "checkpoint_every": 100_000}
+    run = start_run(project=project, kind="reward", creator=alice, snapshot=snapshot, config=config)
+    with process("trainer", **warm_core) as worker:
+        until(lambda: Run.objects.get(pk=run.pk).step >= 20, "twenty steps")
+        worker.terminate()
+        assert worker.wait(HANGS_S) == 0
+    run.refresh_from_db()
+    assert (run.state, run.claim, run.attempt) == (Run.State.QUEUED, None, 0)
+    with process("trainer", **warm_core):  # no sweep: the stopped worker left a message
+        until(lambda: over(run), "the run ends")
+    assert (run.state, run.error, run.attempt) == (Run.State.DONE, "", 1)
+    started = [json.loads(line) for line in (run.folder / "events.jsonl").open() if '"start"' in line]
+    assert started[-1]["resumed_from"] >= 20
 
 
 def test_a_run_spread_over_two_processes_can_be_cancelled_and_resumed(

@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.live, pytest.mark.slow(120)]
 ROOT = Path(__file__).resolve().parents[2]
 START_TIMEOUT_S = 600
 COMMANDS = {
-    "beat": ["celery", "--app", "config", "--quiet", "beat", "--loglevel", "INFO"],
+    "beat": ["celery", "--app", "config", "--quiet", "beat"],
     "worker": [*CELERY, "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
     "trainer": commands(0)["trainer"],
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from django.db import IntegrityError, transaction
 
-from annotation.models import AuditEntry, Item, Judgment, ReviewFlag
+from annotation.actions import webhooks
+from annotation.models import AuditEntry, Delivery, Item, Judgment, ReviewFlag
 from tests import builders
 from tests.training.round_case import RoundTestCase
 from tests.training.round_helpers import (
@@ -43,11 +44,18 @@ class DecidingTests(RoundTestCase):
         assert ReviewFlag.objects.count() == len(odd) > 0
 
     def test_a_gate_that_is_not_passed_holds_the_round(self) -> None:
+        webhooks.add(
+            project=self.policy_project, url="https://example.com/", events=["round.held"], creator=self.alice
+        )
         round = self.held()
         assert "Not passed: Accuracy." in round.error
+        message = Delivery.objects.get().body
+        assert (message["event"], message["data"]["number"]) == ("round.held", round.number)
+        assert message["data"]["reason"] == round.error
         assert current_model(self.policy_project, ModelVersion.Kind.REWARD) is None
         transitions.advance(round.pk)
         assert reload(round).state == Round.State.HELD
+        assert Delivery.objects.count() == 1
 
     def test_a_gate_is_overruled_with_a_reason(self) -> None:
         round = self.held()

@@ -153,7 +153,7 @@ def test_the_whole_loop_goes_through_the_store(
 
 def answers(site: str) -> bool:
     try:
-        return requests.get(f"{site}/healthz", timeout=60).status_code == 200
+        return requests.get(f"{site}/readyz", timeout=60).status_code == 200
     except requests.RequestException:
         return False
 

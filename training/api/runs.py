@@ -64,7 +64,7 @@ class RunOut(serializers.ModelSerializer[Run]):
             *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot"),
             *("reward_model", "judge", "constitution", "opinion_set", "output_opinion_set", "output"),
             *("step", "total", "percent", "eta_s", "result", "warnings", "error", "attempt"),
-            *("created_at", "started_at", "finished_at"),
+            *("created_at", "started_at", "finished_at", "request_id"),
         )
 
     def get_output(self, run: Run) -> int | None:

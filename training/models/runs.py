@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -155,12 +156,18 @@ class Run(models.Model):
     superseded = models.BooleanField(default=False)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    request_id = models.CharField(
+        max_length=64, blank=True, editable=False, help_text="`X-Request-ID` of the request that started it."
+    )
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
     # the token of the worker that has claimed it: a worker with another token can write nothing
     claim = models.UUIDField(null=True)
     heartbeat_at = models.DateTimeField(null=True)
     attempt = models.PositiveSmallIntegerField(default=0)
+    # when it was queued, claimed, or last reported progress; and when it was reported to be stuck
+    active_at = models.DateTimeField(default=timezone.now)
+    stuck_at = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
     files = models.JSONField(
         default=dict, help_text="The URIs of its files in the store: data, checkpoint, output."
@@ -187,7 +194,8 @@ class Run(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["id"], name="runs_to_claim", condition=Q(state__in=["queued", "running"]))
+            models.Index(fields=["id"], name="runs_to_claim", condition=Q(state__in=["queued", "running"])),
+            models.Index(fields=["kind", "state"], name="runs_by_kind_and_state"),
         ]
 
     def __str__(self) -> str:

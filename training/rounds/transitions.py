@@ -349,3 +349,7 @@ def _announce(round: Round) -> None:
     for project in round.loop.projects:
         events.announce(events.project_group(project.pk), event)
         webhook_delivery.notify(project, "round.changed", loop=round.loop_id, number=round.number, **event)
+        if round.state == Round.State.HELD:
+            webhook_delivery.notify(
+                project, "round.held", loop=round.loop_id, number=round.number, reason=round.error, **event
+            )

@@ -20,6 +20,7 @@ from annotation.exports.selection import IMPORTED
 from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 from annotation.models import Constitution, OpinionSet, Project, Snapshot, User
 from config.celery import app
+from config.log_context import request_id
 from training.configs import KINDS, Config, GenerateConfig, RolloutConfig, check_values, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
@@ -27,6 +28,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
 from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
+from training.runs.alerts import notify_of_run
 from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
 
@@ -152,6 +154,7 @@ def start_run(
         round=round,
         part=part,
         created_by=creator,
+        request_id=request_id(),
     )
     _wake(run)
     _announce_state(run)
@@ -272,9 +275,7 @@ def resume_run(run: Run) -> Run:
         raise RunError("state", text % {"run": run, "limit": run.failed_limit})
     model_sources.check_settings(run.config)
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
-    if not stopped.update(
-        state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0
-    ):
+    if not stopped.update(cancel_requested=False, error="", finished_at=None, attempt=0, **_queued_again()):
         raise RunError("state", _("Only a cancelled or failed run can be resumed."))
     run.refresh_from_db()
     _wake(run)
@@ -294,7 +295,13 @@ def claim_run(run_id: int) -> Run | None:
     now = timezone.now()
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
     claimed = Run.objects.filter(Q(state=Run.State.QUEUED) | silent, pk=run_id).update(
-        state=Run.State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, attempt=F("attempt") + 1, error=""
+        state=Run.State.RUNNING,
+        claim=uuid.uuid4(),
+        heartbeat_at=now,
+        active_at=now,
+        stuck_at=None,
+        attempt=F("attempt") + 1,
+        error="",
     )
     if not claimed:
         return None
@@ -311,7 +318,8 @@ def heartbeat(run: Run) -> bool:
 
 
 def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> None:
-    _claimed(run).update(step=step, total=total, eta_s=eta_s, heartbeat_at=timezone.now())
+    now = timezone.now()
+    _claimed(run).update(step=step, total=total, eta_s=eta_s, heartbeat_at=now, active_at=now, stuck_at=None)
     events.announce(
         run_group(run.pk),
         {
@@ -345,19 +353,24 @@ def record_warning(run: Run, message: str) -> None:
 
 def finish_run(run: Run, *, state: str, result: Mapping[str, Any] | None = None, error: str = "") -> bool:
     """Finish a run. False, and nothing changes, if another worker has claimed it."""
-    finished = _claimed(run).update(
-        state=state,
-        finished_at=timezone.now(),
-        result=dict(result or {}),
-        files=run.files,
-        error=error,
-        eta_s=None,
-        claim=None,
-    )
-    if finished:
-        run.refresh_from_db()
-        _announce_state(run)
-        _wake_round(run)
+    with transaction.atomic():
+        finished = _claimed(run).update(
+            state=state,
+            finished_at=timezone.now(),
+            result=dict(result or {}),
+            files=run.files,
+            error=error,
+            eta_s=None,
+            claim=None,
+            stuck_at=None,
+        )
+        if finished:
+            run.refresh_from_db()
+            _announce_state(run)
+            _wake_round(run)
+            if state == Run.State.FAILED:
+                notify_of_run("run.failed", run, error=error)
+            log.info("run %s is %s", run.pk, state)
     return bool(finished)
 
 
@@ -369,7 +382,7 @@ def record_file(run: Run, name: str, uri: str) -> bool:
 
 def requeue_run(run: Run) -> None:
     """Queue a run again because its worker shuts down; the next worker continues from the checkpoint."""
-    if _claimed(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
+    if _claimed(run).update(attempt=F("attempt") - 1, **_queued_again()):
         _wake(run)
 
 
@@ -381,9 +394,7 @@ def lower_memory(run: Run) -> bool:
         return False
     text = _("Memory ran out. The run goes on with %(tokens)s instead of %(before)s batch_tokens.")
     record_warning(run, text % {"tokens": tokens, "before": 2 * tokens})
-    if _claimed(run).update(
-        state=Run.State.QUEUED, claim=None, attempt=0, config=run.config | {"batch_tokens": tokens}
-    ):
+    if _claimed(run).update(attempt=0, config=run.config | {"batch_tokens": tokens}, **_queued_again()):
         _wake(run)
     return True
 
@@ -417,6 +428,11 @@ def _wake_round(run: Run) -> None:
 def _claimed(run: Run) -> Any:
     """The run's row, while this worker's claim on it is valid."""
     return Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
+
+
+def _queued_again() -> dict[str, Any]:
+    """The fields of a run that goes back into the queue."""
+    return {"state": Run.State.QUEUED, "claim": None, "active_at": timezone.now(), "stuck_at": None}
 
 
 def _wake(run: Run) -> None:
