@@ -6,21 +6,17 @@ a worker. The core is a child process, so that running out of memory kills only 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
-import selectors
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from celery import shared_task
 from celery.utils.log import get_task_logger
@@ -34,8 +30,11 @@ from psycopg_pool import PoolTimeout
 
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
-from training.configs import KINDS
 from training.errors import RunError
+from training.launch.child import GRACE_S, core_command
+from training.launch.job import Job
+from training.launch.local_job import LocalJob
+from training.launch.scheduled_job import ScheduledJob
 from training.models import Round, Run
 from training.rounds.schedule import start_due_rounds
 from training.rounds.transitions import advance
@@ -44,6 +43,7 @@ from training.runs.actions import (
     finish_run,
     heartbeat,
     lower_memory,
+    record_launch,
     record_metrics,
     record_progress,
     record_warning,
@@ -53,18 +53,23 @@ from training.runs.actions import (
 from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output, store_output, written_bytes
+from training.runs.resources import run_resources
 
 log = get_task_logger(__name__)
 
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 MAX_ATTEMPTS = 5
-EXIT_TIMEOUT_S = 30.0
-"""How long a stopped core may take to write its checkpoint and exit."""
+LOCK_TIMEOUT_S = GRACE_S + 10
+"""How long the orphan of a killed worker may take to leave the job directory."""
 PROGRESS_EVERY_S = 0.25
 
 
 class StopRun(Exception):
     """The run was cancelled, or another worker has claimed it."""
+
+
+class ClaimLost(Exception):
+    """Another worker has claimed the run, and follows its job."""
 
 
 @shared_task(acks_late=False)
@@ -79,9 +84,12 @@ def execute_run(run_id: int) -> None:
         return
     try:
         with _locked_folder(run) as lock:
-            with _heartbeats(run):
-                write_job(run)
+            if not run.launch:
+                with _heartbeats(run):
+                    write_job(run)
             report = _run_core(run, lock)
+    except ClaimLost:
+        return
     except DATABASE_UNAVAILABLE:
         raise  # the row is unchanged: without heartbeats it is claimed again and continues from its checkpoint
     except (RunError, StoreError) as error:
@@ -206,7 +214,7 @@ def _locked_folder(run: Run) -> Iterator[int]:
     has written its checkpoint and exited."""
     run.folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(run.folder / "lock", os.O_RDWR | os.O_CREAT)
-    deadline = time.monotonic() + EXIT_TIMEOUT_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     try:
         while True:
             try:
@@ -223,85 +231,88 @@ def _locked_folder(run: Run) -> Iterator[int]:
 
 
 def _core_command(run: Run) -> list[str]:
-    """The command line of the core: one process, or one for each of the worker's accelerators."""
-    program = ["-m", "training.core", str(run.folder)]
-    if KINDS[run.kind].distributable and settings.TRAINER_PROCESSES > 1:
-        spread = ["--standalone", "--nproc-per-node", str(settings.TRAINER_PROCESSES)]
-        program = ["-m", "torch.distributed.run", *spread, *program]
-    return [sys.executable, *program]
+    """The command line of the core as a child process."""
+    return core_command(run.folder, run_resources(run).gpus)
+
+
+def _start_job(run: Run, lock: int) -> Job:
+    """Start the core for a run, or follow the job of a scheduler that an earlier worker has submitted.
+
+    Raises:
+        RunError: the job's scheduler is not set any more.
+    """
+    environment = {"REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS)}
+    scheduler = settings.LAUNCHER
+    if scheduler is None:
+        if run.launch:
+            text = _("Its job %(name)s is followed only where LAUNCHER is set.")
+            raise RunError("launch", text % {"name": run.launch["name"]})
+        return LocalJob(run.folder, _core_command(run), lock=lock, environment=environment)
+    may_be_submitted = bool(run.launch)
+    if not run.launch:
+        # written before the job is submitted: whoever takes over looks it up by its name
+        events = run.folder / "events.jsonl"
+        offset = events.stat().st_size if events.exists() else 0
+        name = f"palate-{run.pk}-{str(run.claim)[:8]}"
+        if not record_launch(run, name=name, offset=offset, submitted=False):
+            raise ClaimLost
+    return ScheduledJob(
+        scheduler,
+        run.folder,
+        run.launch["name"],
+        run_resources(run),
+        offset=run.launch["offset"],
+        submitted=run.launch["submitted"],
+        may_be_submitted=may_be_submitted,
+        environment=environment,
+    )
 
 
 def _run_core(run: Run, lock: int) -> CoreReport:
-    """Run the core as a child process and record its events until it ends; stop it when the run is cancelled."""
+    """Start the core, or follow it, and record its events until it ends; stop it when the run is cancelled."""
     report, uploads = CoreReport(), CheckpointUploads(run)
-    with log_path(run).open("ab") as stderr, (run.folder / "events.jsonl").open("ab") as events:
-        child = subprocess.Popen(
-            _core_command(run),
-            cwd=settings.BASE_DIR,
-            env=os.environ
-            | {
-                "TOKENIZERS_PARALLELISM": "false",
-                "HF_HUB_DISABLE_TELEMETRY": "1",
-                "REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            pass_fds=[lock],
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-        stop_sent = False
-        try:
-            assert child.stdout is not None
-            for line in _read_lines(child.stdout, run, uploads):
-                events.write(line + b"\n")
-                _record_event(run, json.loads(line), report)
-        except StopRun:
-            stop_sent = True
-            child.terminate()
-        except BaseException:
-            child.kill()
-            raise
-        try:
-            report.exit_code = child.wait(EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            report.exit_code = child.wait()
-        report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
+    job = _start_job(run, lock)
+    stop_sent = False
+    try:
+        for line in _read_lines(job, run, uploads):
+            _record_event(run, json.loads(line), report)
+    except StopRun:
+        stop_sent = True
+        job.cancel()
+    except BaseException:
+        job.detach()
+        raise
     with _heartbeats(run):
+        report.exit_code = job.wait()
+        report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
         uploads.finish(with_last=report.exit_code != 0)
     return report
 
 
-def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterator[bytes]:
-    """The child's lines as they arrive, with heartbeats and uploads of checkpoints in between.
+def _read_lines(job: Job, run: Run, uploads: CheckpointUploads) -> Iterator[bytes]:
+    """The job's event lines as they arrive, with heartbeats and uploads of checkpoints in between.
 
     Raises:
         StopRun: the run was cancelled, or another worker has claimed it.
+        ClaimLost: another worker has claimed it, and follows the job.
     """
-    os.set_blocking(pipe.fileno(), False)
-    rest = b""
     next_heartbeat = 0.0
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            if time.monotonic() >= next_heartbeat:
-                if not heartbeat(run):
-                    raise StopRun
-                uploads.poll()
-                next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
-            if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
-                continue
-            chunk = pipe.read(65536)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
+    while True:
+        if time.monotonic() >= next_heartbeat:
+            if not heartbeat(run):
+                raise ClaimLost if job.outlives_worker and not run.cancel_requested else StopRun
+            uploads.poll()
+            next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
+        lines = job.poll(settings.RUN_HEARTBEAT_S / 2)
+        if lines is None:
+            return
+        yield from lines
 
 
 def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
     match event["event"]:
+        case "submitted":
+            record_launch(run, submitted=True)
         case "start":
             record_progress(run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None)
         case "progress":
@@ -319,8 +330,3 @@ def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
             report.stopped = True
         case "error":
             report.error, report.setting = storable(event["message"]), event.get("setting") or ""
-
-
-def _die_with_parent() -> None:
-    """Have Linux send the child SIGTERM, on which it writes a checkpoint, when its worker is killed (prctl, PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, Q, When
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -27,6 +27,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
 from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
+from training.runs.resources import check_resources
 from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
 
@@ -39,6 +40,8 @@ MAY_BE_SERVED = (Run.Kind.GENERATE, Run.Kind.JUDGE, Run.Kind.REVISE)
 """Kinds for which a server's model may answer."""
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
+NOT_STARTED: dict[str, Any] = {"state": Run.State.QUEUED, "claim": None, "attempt": 0, "launch": {}}
+"""The fields of a run that waits for a worker."""
 MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *LEARNS_REWARDS)
 
 
@@ -61,6 +64,7 @@ def start_run(
     constitution: Constitution | None = None,
     opinion_set: OpinionSet | None = None,
     inputs: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
     round: Round | None = None,
     part: str = "",
 ) -> Run:
@@ -82,6 +86,7 @@ def start_run(
         constitution: the principles of a judge or of revisions; by default the project's latest.
         opinion_set: a judge's opinions, which a reward model or DPO learns from beside the snapshot (inputs: `ai`, `with` or
             `only`; `ai_scale` and `ai_weight`, by default as the judge's agreement with people allows).
+        resources: what it asks of the machines: `nodes`, `gpus` (on each node), `queue` and `priority`, by default the site's.
         round, part: the round and its part. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
@@ -104,6 +109,7 @@ def start_run(
         raise RunError("kind", text % {"kind": repr(kind), "kinds": ", ".join(KINDS)})
     config = check_values(kind, config or {})
     model_sources.check_settings(config)
+    resources = check_resources(kind, resources or {})
     served = kind in MAY_BE_SERVED and bool(config.get("server"))
     projects = {project.pk}
     if round is not None:
@@ -152,6 +158,7 @@ def start_run(
         round=round,
         part=part,
         created_by=creator,
+        **resources,
     )
     _wake(run)
     _announce_state(run)
@@ -266,9 +273,8 @@ def resume_run(run: Run) -> Run:
     """
     model_sources.check_settings(run.config)
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
-    if not stopped.update(
-        state=Run.State.QUEUED, cancel_requested=False, error="", finished_at=None, claim=None, attempt=0
-    ):
+    fresh = NOT_STARTED | {"cancel_requested": False, "error": "", "finished_at": None}
+    if not stopped.update(**fresh):
         raise RunError("state", _("Only a cancelled or failed run can be resumed."))
     run.refresh_from_db()
     _wake(run)
@@ -281,14 +287,22 @@ def resume_run(run: Run) -> Run:
 
 
 def claim_run(run_id: int) -> Run | None:
-    """Claim a run that is queued, or whose worker has sent no heartbeat for too long; None if another worker has it.
+    """Claim a run that is queued, or whose worker has sent no heartbeat for too long; None if another worker has it. If a run
+    of a higher priority waits, that one is claimed, and a worker is woken for this one again.
 
     The claim is one conditional update, so duplicate and late messages do no harm.
     """
     now = timezone.now()
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
-    claimed = Run.objects.filter(Q(state=Run.State.QUEUED) | silent, pk=run_id).update(
-        state=Run.State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, attempt=F("attempt") + 1, error=""
+    waiting = Run.objects.filter(Q(state=Run.State.QUEUED) | silent)
+    priority = waiting.filter(pk=run_id).values("priority")
+    if (first := waiting.filter(priority__gt=priority).order_by("-priority", "pk").first()) is not None:
+        wake_worker(run_id)
+        run_id = first.pk
+    # a scheduler's job that goes on under another worker is no new attempt
+    attempt = F("attempt") + Case(When(launch={}, then=1), default=0)
+    claimed = waiting.filter(pk=run_id).update(
+        state=Run.State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, attempt=attempt, error=""
     )
     if not claimed:
         return None
@@ -299,9 +313,11 @@ def claim_run(run_id: int) -> Run | None:
 
 
 def heartbeat(run: Run) -> bool:
-    """Record that the worker is alive. False if another worker has claimed the run, or if it was cancelled."""
-    running = Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
-    return bool(running.filter(cancel_requested=False).update(heartbeat_at=timezone.now()))
+    """Record that the worker is alive. False if another worker has claimed the run, or if it was cancelled, which
+    `run.cancel_requested` then says."""
+    alive = _claimed(run).update(heartbeat_at=timezone.now())
+    run.cancel_requested = Run.objects.filter(pk=run.pk, cancel_requested=True).exists()
+    return bool(alive and not run.cancel_requested)
 
 
 def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> None:
@@ -361,9 +377,15 @@ def record_file(run: Run, name: str, uri: str) -> bool:
     return bool(_claimed(run).update(files=run.files, heartbeat_at=timezone.now()))
 
 
+def record_launch(run: Run, **values: Any) -> bool:
+    """Save what identifies the run's job at a scheduler. False, and nothing changes, if another worker has claimed it."""
+    run.launch = run.launch | values
+    return bool(_claimed(run).update(launch=run.launch, heartbeat_at=timezone.now()))
+
+
 def requeue_run(run: Run) -> None:
     """Queue a run again because its worker shuts down; the next worker continues from the checkpoint."""
-    if _claimed(run).update(state=Run.State.QUEUED, claim=None, attempt=F("attempt") - 1):
+    if _claimed(run).update(**NOT_STARTED | {"attempt": F("attempt") - 1}):
         _wake(run)
 
 
@@ -375,9 +397,7 @@ def lower_memory(run: Run) -> bool:
         return False
     text = _("Memory ran out. The run goes on with %(tokens)s instead of %(before)s batch_tokens.")
     record_warning(run, text % {"tokens": tokens, "before": 2 * tokens})
-    if _claimed(run).update(
-        state=Run.State.QUEUED, claim=None, attempt=0, config=run.config | {"batch_tokens": tokens}
-    ):
+    if _claimed(run).update(**NOT_STARTED, config=run.config | {"batch_tokens": tokens}):
         _wake(run)
     return True
 
