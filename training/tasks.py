@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from training.errors import RunError
 from training.launch.child import GRACE_S, core_command
+from training.launch.devices import Devices, device_names, reserve_devices
 from training.launch.job import Job
 from training.launch.local_job import LocalJob
 from training.launch.scheduled_job import ScheduledJob
@@ -53,6 +54,7 @@ from training.runs.actions import (
 from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output, store_output, written_bytes
+from training.runs.queries import has_waited_long, runs_to_claim
 from training.runs.resources import run_resources
 
 log = get_task_logger(__name__)
@@ -74,10 +76,26 @@ class ClaimLost(Exception):
 
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
-    """Execute one run until it ends. A duplicate message finds nothing to claim."""
-    run = claim_run(run_id)
-    if run is None:
+    """Execute the run, or one that comes before it, until it ends. A duplicate message finds nothing to claim."""
+    for run in runs_to_claim(run_id):
+        with _reserve_devices(run) as devices:
+            if devices is None:
+                if has_waited_long(run) and run_resources(run).gpus <= settings.GPUS:
+                    return  # the GPUs that become free are left for it; until then, smaller runs pass
+            elif (claimed := claim_run(run.pk)) is not None:
+                if run.pk != run_id:
+                    wake_worker(run_id)
+                _execute(claimed, devices)
+                break
+    else:
         return
+    if settings.GPUS:  # some are free now
+        for waiting in Run.objects.filter(state=Run.State.QUEUED).order_by("-priority", "pk")[:20]:
+            wake_worker(waiting.pk)
+
+
+def _execute(run: Run, devices: Devices) -> None:
+    """Execute a run that this worker has claimed."""
     if run.attempt > MAX_ATTEMPTS:
         text = _("Its worker died %(number)s times. See the run's log.")
         finish_run(run, state=Run.State.FAILED, error=text % {"number": MAX_ATTEMPTS})
@@ -87,7 +105,7 @@ def execute_run(run_id: int) -> None:
             if not run.launch:
                 with _heartbeats(run):
                     write_job(run)
-            report = _run_core(run, lock)
+            report = _run_core(run, lock, devices)
     except ClaimLost:
         return
     except DATABASE_UNAVAILABLE:
@@ -105,7 +123,7 @@ def execute_run(run_id: int) -> None:
 
 @shared_task(expires=30)
 def sweep_runs() -> None:
-    """Wake workers for runs whose message was lost, or whose worker sends no heartbeats."""
+    """Wake workers for runs whose message was lost, that wait for GPUs, or whose worker sends no heartbeats."""
     now = timezone.now()
     lost = Q(state=Run.State.QUEUED, created_at__lt=now - timedelta(seconds=3))
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
@@ -230,12 +248,20 @@ def _locked_folder(run: Run) -> Iterator[int]:
         os.close(lock)
 
 
+def _reserve_devices(run: Run) -> AbstractContextManager[Devices | None]:
+    """The GPUs of this machine that a run gets for itself; none where a scheduler, or CUDA_VISIBLE_DEVICES, assigns them."""
+    if settings.LAUNCHER or not settings.GPUS:
+        return nullcontext(Devices([], []))
+    count = run_resources(run).gpus
+    return reserve_devices(settings.VAR / "gpus", device_names(settings.GPUS), count)
+
+
 def _core_command(run: Run) -> list[str]:
     """The command line of the core as a child process."""
     return core_command(run.folder, run_resources(run).gpus)
 
 
-def _start_job(run: Run, lock: int) -> Job:
+def _start_job(run: Run, lock: int, devices: Devices) -> Job:
     """Start the core for a run, or follow the job of a scheduler that an earlier worker has submitted.
 
     Raises:
@@ -247,7 +273,12 @@ def _start_job(run: Run, lock: int) -> Job:
         if run.launch:
             text = _("Its job %(name)s is followed only where LAUNCHER is set.")
             raise RunError("launch", text % {"name": run.launch["name"]})
-        return LocalJob(run.folder, _core_command(run), lock=lock, environment=environment)
+        return LocalJob(
+            run.folder,
+            _core_command(run),
+            locks=[lock, *devices.locks],
+            environment=environment | devices.environment,
+        )
     may_be_submitted = bool(run.launch)
     if not run.launch:
         # written before the job is submitted: whoever takes over looks it up by its name
@@ -268,10 +299,10 @@ def _start_job(run: Run, lock: int) -> Job:
     )
 
 
-def _run_core(run: Run, lock: int) -> CoreReport:
+def _run_core(run: Run, lock: int, devices: Devices) -> CoreReport:
     """Start the core, or follow it, and record its events until it ends; stop it when the run is cancelled."""
     report, uploads = CoreReport(), CheckpointUploads(run)
-    job = _start_job(run, lock)
+    job = _start_job(run, lock, devices)
     stop_sent = False
     try:
         for line in _read_lines(job, run, uploads):

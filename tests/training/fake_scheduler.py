@@ -1,6 +1,6 @@
 """A scheduler for tests: `submit`, `status` and `cancel` are commands, jobs are processes, and its state is a folder.
 
-    python fake_scheduler.py submit STATE NAME NODES ARGV_AS_JSON
+    python fake_scheduler.py submit STATE NAME NODES QUEUE PRIORITY COMMAND...
     python fake_scheduler.py status STATE NAME
     python fake_scheduler.py cancel STATE NAME
 
@@ -17,6 +17,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,14 @@ from typing import Any
 def main(verb: str, state: Path, name: str, *rest: str) -> int:
     mode: dict[str, Any] = json.loads((state / "mode.json").read_text())
     if verb == "start":
-        return start(state / f"{name}.job", mode.get("delay", 0), json.loads(rest[0]))
+        return start(state / f"{name}.job", mode.get("delay", 0), list(rest))
     with (state / "log").open("a") as log:
-        log.write(" ".join([verb, name, *rest[:-1]]) + "\n")
+        log.write(" ".join([verb, name, *rest[:3]]) + "\n")
     if mode.get("down"):
         sys.stderr.write("cannot reach the controller\n")
         return 1
     if verb == "submit":
-        return submit(state, name, mode, int(rest[0]), rest[-1])
+        return submit(state, name, mode, int(rest[0]), rest[3:])
     jobs = sorted(state.glob(f"{name}.*.job"))
     if verb == "status":
         print("<html>Bad Gateway</html>" if mode.get("nonsense") else "\n".join(map(status, jobs)))
@@ -42,7 +43,7 @@ def main(verb: str, state: Path, name: str, *rest: str) -> int:
     return 0
 
 
-def submit(state: Path, name: str, mode: dict[str, Any], nodes: int, argv: str) -> int:
+def submit(state: Path, name: str, mode: dict[str, Any], nodes: int, argv: Sequence[str]) -> int:
     if mode.get("refuse"):
         sys.stderr.write("invalid partition\n")
         return 1
@@ -53,7 +54,7 @@ def submit(state: Path, name: str, mode: dict[str, Any], nodes: int, argv: str) 
         (state / f"{job}.job").write_text("PENDING")
         with (state / "output").open("a") as output:
             subprocess.Popen(
-                [sys.executable, __file__, "start", state, job, argv],
+                [sys.executable, __file__, "start", state, job, *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

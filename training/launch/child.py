@@ -32,13 +32,13 @@ def core_command(
 def start_core(
     command: Sequence[str],
     *,
-    lock: int,
+    locks: Sequence[int],
     stdout: int | IO[bytes],
     stderr: IO[bytes],
     environment: Mapping[str, str],
 ) -> subprocess.Popen[bytes]:
-    """Start the core. It inherits the lock: an orphan keeps others out of the job directory until it has written its checkpoint
-    and exited."""
+    """Start the core. It inherits the locks: an orphan keeps others off the job directory and its GPUs until it has written its
+    checkpoint and exited."""
     return subprocess.Popen(
         command,
         cwd=ROOT,
@@ -53,7 +53,7 @@ def start_core(
         stdin=subprocess.DEVNULL,
         stdout=stdout,
         stderr=stderr,
-        pass_fds=[lock],
+        pass_fds=locks,
         start_new_session=True,
         preexec_fn=_die_with_parent,
     )

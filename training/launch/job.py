@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 
 class Resources(NamedTuple):
-    """What a job asks for. gpus: processes on each node, one per GPU. queue: empty for the scheduler's default. minutes: the
+    """What a job asks for. gpus: processes on each node, one per GPU. queue: empty if the scheduler has none. minutes: the
     longest that the scheduler lets it run; 0: no limit."""
 
     nodes: int = 1

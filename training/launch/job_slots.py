@@ -71,7 +71,7 @@ def take_slot(folder: Path, nodes: int) -> Slot | None:
     deadline = time.monotonic() + TAKE_SLOT_S
     while True:
         for number in range(nodes):
-            if (lock := _lock(_slot_path(folder, number))) is not None:
+            if (lock := lock_file(_slot_path(folder, number))) is not None:
                 return Slot(number, lock)
         if time.monotonic() > deadline:
             return None
@@ -81,7 +81,7 @@ def take_slot(folder: Path, nodes: int) -> Slot | None:
 def is_any_slot_held(folder: Path, nodes: int) -> bool:
     """Whether a process works in the directory."""
     for number in range(nodes):
-        lock = _lock(_slot_path(folder, number))
+        lock = lock_file(_slot_path(folder, number))
         if lock is None:
             return True
         os.close(lock)
@@ -103,7 +103,7 @@ def clear_slots(folder: Path, nodes: int) -> None:
     """Forget the exit codes of an earlier job."""
     for number in range(nodes):
         path = _slot_path(folder, number)
-        if (lock := _lock(path)) is not None:
+        if (lock := lock_file(path)) is not None:
             os.ftruncate(lock, 0)
             os.close(lock)
 
@@ -112,7 +112,7 @@ def _slot_path(folder: Path, number: int) -> Path:
     return folder / f"node-{number}.lock"
 
 
-def _lock(path: Path) -> int | None:
+def lock_file(path: Path) -> int | None:
     """A descriptor that locks the file; None if another process has locked it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:

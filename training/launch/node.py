@@ -62,7 +62,7 @@ def _work(folder: Path, launch: Launch, slot: Slot) -> int:
         signal.signal(signal.SIGTERM, request_stop)  # until here there is nothing to save
         with (folder / "log.txt").open("ab") as log, _open_events(folder / "events.jsonl") as events:
             child = start_core(
-                command, lock=slot.lock, stdout=events, stderr=log, environment=launch.environment
+                command, locks=[slot.lock], stdout=events, stderr=log, environment=launch.environment
             )
         deadline: float | None = None
         while True:

@@ -63,7 +63,7 @@ class ScheduledJob:
         self._offset, self._rest = offset, b""
         self._misses, self._refusal, self._ask_at = 0, "", 0.0
         self._has_end = self._is_done = False  # as its events say
-        self._over = self._cancelled = False
+        self._over = False
         self._thread = ThreadPoolExecutor(1)
         self._answer: Future[list[dict[str, Any]]] | None = None
         if not self.may_be_submitted:
@@ -89,7 +89,6 @@ class ScheduledJob:
         return []
 
     def cancel(self) -> None:
-        self._cancelled = True
         write_launch(self.folder, self._launch._replace(stop=True))
 
     def wait(self) -> int | None:
@@ -98,12 +97,13 @@ class ScheduledJob:
         while is_any_slot_held(self.folder, self.resources.nodes) and time.monotonic() < deadline:
             time.sleep(TAIL_S)
         self._thread.shutdown()
-        if self._cancelled:
-            try:
-                self.scheduler.cancel_job(self.name)
-            except SchedulerError as error:  # should it start, it ends at once
-                log.warning("the scheduler did not cancel %s: %s", self.name, error)
-        return 0 if self._is_done else exit_code(self.folder, self.resources.nodes)
+        if self._is_done:
+            return 0
+        try:
+            self.scheduler.cancel_job(self.name)
+        except SchedulerError as error:  # should it start, it ends at once
+            log.warning("the scheduler did not cancel %s: %s", self.name, error)
+        return exit_code(self.folder, self.resources.nodes)
 
     def detach(self) -> None:
         self._thread.shutdown(wait=False)

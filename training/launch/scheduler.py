@@ -14,6 +14,7 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -59,9 +60,9 @@ class Scheduler:
     """The commands, the words of their answers, and the limits.
 
     submit, status, cancel: lists of arguments with placeholders; one whose placeholder is empty is left out. manifest: the text
-    of a file that is written for `submit`. alive, ended: words of which each line of the answer of `status`, which is about one
-    job, has one; `ended` counts first. queues: their names; without any, a run names none. nodes, gpus: the most that a run may
-    have, GPUs on each node. minutes: how long a job may run before it is stopped and submitted again; 0: no limit. poll_s:
+    of a YAML file that is written for `submit`. alive, ended: words of which each line of the answer of `status`, which is about one
+    job, has one; `ended` counts first. queues: their names, the default first. nodes, gpus: the most that a run may have, GPUs
+    on each node. minutes: how long a job may run before it is stopped and submitted again; 0: no limit. poll_s:
     seconds between questions.
     """
 
@@ -93,10 +94,11 @@ class Scheduler:
             "argv": json.dumps(argv),
         }
         if self.manifest:
-            manifest = job_folder / "manifest"
+            manifest = job_folder / "manifest.yaml"
             manifest.write_text(_fill(self.manifest, values))
             values["manifest"] = str(manifest)
-        self._run(self.submit, values)
+        words = [argv if argument == "{argv}" else [argument] for argument in self.submit]
+        self._run(list(chain.from_iterable(words)), values)
 
     def poll_job(self, name: str) -> bool:
         """Whether the job waits or runs; False if it has ended, or if the scheduler does not know it.
@@ -107,7 +109,7 @@ class Scheduler:
         answer = self._run(self.status, {"name": name})
         is_alive = False
         for line in filter(str.strip, answer.splitlines()):
-            words = set(re.split(r"[\s,;+]+", line.strip()))
+            words = set(re.findall(r"[\w-]+", line))
             if words & set(self.ended):
                 continue
             if not words & set(self.alive):

@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import Case, F, Q, When
+from django.db.models import Case, F, When
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -27,6 +25,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model, names_in_use
 from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
+from training.runs.queries import waiting
 from training.runs.resources import check_resources
 from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
@@ -287,21 +286,14 @@ def resume_run(run: Run) -> Run:
 
 
 def claim_run(run_id: int) -> Run | None:
-    """Claim a run that is queued, or whose worker has sent no heartbeat for too long; None if another worker has it. If a run
-    of a higher priority waits, that one is claimed, and a worker is woken for this one again.
+    """Claim a run that is queued, or whose worker has sent no heartbeat for too long; None if another worker has it.
 
     The claim is one conditional update, so duplicate and late messages do no harm.
     """
     now = timezone.now()
-    silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
-    waiting = Run.objects.filter(Q(state=Run.State.QUEUED) | silent)
-    priority = waiting.filter(pk=run_id).values("priority")
-    if (first := waiting.filter(priority__gt=priority).order_by("-priority", "pk").first()) is not None:
-        wake_worker(run_id)
-        run_id = first.pk
     # a scheduler's job that goes on under another worker is no new attempt
     attempt = F("attempt") + Case(When(launch={}, then=1), default=0)
-    claimed = waiting.filter(pk=run_id).update(
+    claimed = Run.objects.filter(waiting(), pk=run_id).update(
         state=Run.State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, attempt=attempt, error=""
     )
     if not claimed:

@@ -13,6 +13,8 @@ from training.errors import RunError
 from training.launch.job import Resources
 from training.models import Run
 
+RESOURCES = ("nodes", "gpus", "queue", "priority")
+"""The fields of a run that say what it asks for."""
 MAX_PRIORITY = 1000
 
 
@@ -27,7 +29,7 @@ def most_gpus() -> int:
 
 
 def queues() -> tuple[str, ...]:
-    """The scheduler's queues that a run may name."""
+    """The scheduler's queues that a run may name, the default first."""
     return settings.LAUNCHER.queues if settings.LAUNCHER else ()
 
 
@@ -66,5 +68,6 @@ def check_resources(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def run_resources(run: Run) -> Resources:
     """What a run gets, with the site's defaults."""
     gpus = run.gpus or (settings.TRAINER_PROCESSES if KINDS[run.kind].distributable else 1)
+    queue = run.queue or next(iter(queues()), "")
     minutes = settings.LAUNCHER.minutes if settings.LAUNCHER else 0
-    return Resources(run.nodes, gpus, run.queue, run.priority, minutes)
+    return Resources(run.nodes, gpus, queue, run.priority, minutes)
