@@ -1,4 +1,4 @@
-"""The files that describe schedulers: those of the documentation are sound, and those that are wrong are refused with a sentence."""
+"""The files that describe schedulers: those of the documentation are sound, and wrong ones are refused with a sentence."""
 
 from __future__ import annotations
 

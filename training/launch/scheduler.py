@@ -60,10 +60,10 @@ class Scheduler:
     """The commands, the words of their answers, and the limits.
 
     submit, status, cancel: lists of arguments with placeholders; one whose placeholder is empty is left out. manifest: the text
-    of a YAML file that is written for `submit`. alive, ended: words of which each line of the answer of `status`, which is about one
-    job, has one; `ended` counts first. queues: their names, the default first. nodes, gpus: the most that a run may have, GPUs
-    on each node. minutes: how long a job may run before it is stopped and submitted again; 0: no limit. poll_s:
-    seconds between questions.
+    of a YAML file that is written for `submit`. alive, ended: words of which each line of the answer of `status`, which is about
+    one job, has one; `ended` counts first. queues: their names, the default first. nodes, gpus: the most that a run may have,
+    GPUs on each node. minutes: how long a job may run before it is stopped and submitted again; 0: no limit. poll_s: seconds
+    between questions.
     """
 
     path: Path
