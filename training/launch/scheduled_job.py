@@ -119,9 +119,8 @@ class ScheduledJob:
             return []
         self._offset += len(chunk)
         *lines, self._rest = (self._rest + chunk).split(b"\n")
-        lines = [
-            line for line in lines if line.endswith(b"}")
-        ]  # a process that was killed may leave half a line
+        # a process that was killed may leave half a line
+        lines = [line for line in lines if line.endswith(b"}")]
         self._has_end = self._has_end or any(line.startswith(ENDS) for line in lines)
         self._is_done = self._is_done or any(line.startswith(ENDS[0]) for line in lines)
         return lines
