@@ -67,13 +67,14 @@ def commands(port: int) -> dict[str, list[str]]:
     # without a proxy, whoever connects from this machine could say that they are somebody else
     proxies = settings.FORWARDED_ALLOW_IPS
     web += ["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
+    trainers = str(max(2, settings.GPUS))
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
         # imports and webhooks can be slow: queues of their own, so that nothing else waits for them
         "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
         "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
-        "trainer": [*CELERY, "--queues", "gpu", "--concurrency", "2", "--hostname", "trainer@%h"],
+        "trainer": [*CELERY, "--queues", "gpu", "--concurrency", trainers, "--hostname", "trainer@%h"],
     }
 
 

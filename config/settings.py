@@ -17,6 +17,7 @@ from django.utils.translation import to_locale
 from annotation.logic import group_roles
 from config import error_reports
 from config.embedded import Embedded
+from training.launch.scheduler import Scheduler, read_scheduler
 
 django_stubs_ext.monkeypatch()
 
@@ -398,6 +399,15 @@ RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
 CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 # processes per run, one per accelerator; several are started with torchrun
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
+# GPUs of this machine, which its runs share; 0: runs are given none
+GPUS = env.int("GPUS", default=0)
+# a file with the commands of a cluster's scheduler; without it, runs are child processes of their workers
+try:
+    LAUNCHER: Scheduler | None = (
+        read_scheduler(Path(path)) if (path := env.str("LAUNCHER", default="")) else None
+    )
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 
 # seconds without progress after which an open run is reported to be stuck
 RUN_STUCK_S = env.float("RUN_STUCK_S", default=1800)

@@ -62,7 +62,7 @@ def path_exists(span: str) -> bool:
     made_elsewhere = {"job.json", "data.jsonl", "config.json", ".env"} | {
         *("palate.json", "result.json", "report.json", "responses.jsonl", "scores.jsonl", "best.jsonl"),
         *("criteria.json", "hindsight.json", "opinions.jsonl", "revisions.jsonl"),
-        *("precision.json", "adapter/", "adapter_config.json"),
+        *("launch.json", "events.jsonl", "precision.json", "adapter/", "adapter_config.json"),
     }
     api = "".join(
         path.read_text() for app in ("annotation", "training") for path in (ROOT / app / "api").glob("*.py")

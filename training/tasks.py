@@ -6,21 +6,17 @@ a worker. The core is a child process, so that running out of memory kills only 
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import json
 import os
-import selectors
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from celery import shared_task
 from celery.utils.log import get_task_logger
@@ -36,8 +32,12 @@ from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from config.log_context import log_ids
 from config.shutdown import is_stopping
-from training.configs import KINDS
 from training.errors import LimitReached, RunError
+from training.launch.child import GRACE_S, core_command
+from training.launch.devices import Devices, device_names, reserve_devices
+from training.launch.job import Job
+from training.launch.local_job import LocalJob
+from training.launch.scheduled_job import ScheduledJob
 from training.models import Round, Run
 from training.rounds.schedule import start_due_rounds
 from training.rounds.transitions import advance
@@ -46,6 +46,7 @@ from training.runs.actions import (
     finish_run,
     heartbeat,
     lower_memory,
+    record_launch,
     record_metrics,
     record_progress,
     record_warning,
@@ -56,13 +57,15 @@ from training.runs.alerts import report_stuck_runs
 from training.runs.checkpoints import CheckpointUploads, delete_checkpoint
 from training.runs.job_files import write_job
 from training.runs.outputs import save_output, store_output, written_bytes
+from training.runs.queries import has_waited_long, runs_to_claim
+from training.runs.resources import run_resources
 
 log = get_task_logger(__name__)
 
 DATABASE_UNAVAILABLE = (OperationalError, InterfaceError, PoolTimeout)
 MAX_ATTEMPTS = 5
-EXIT_TIMEOUT_S = 30.0
-"""How long a stopped core may take to write its checkpoint and exit."""
+LOCK_TIMEOUT_S = GRACE_S + 10
+"""How long the orphan of a killed worker may take to leave the job directory."""
 PROGRESS_EVERY_S = 0.25
 
 
@@ -70,16 +73,35 @@ class StopRun(Exception):
     """The run was cancelled, another worker has claimed it, or this worker has to stop."""
 
 
+class HandOver(Exception):
+    """The job goes on, and another worker follows it: it has claimed the run, or this worker has to stop."""
+
+
 @shared_task(acks_late=False)
 def execute_run(run_id: int) -> None:
-    """Execute one run until it ends. A duplicate message finds nothing to claim."""
-    run = None if is_stopping() else claim_run(run_id)
-    if run is not None:
-        with log_ids(run=run.pk, request_id=run.request_id):
-            _execute(run)
+    """Execute the run, or one that comes before it, until it ends. A duplicate message finds nothing to claim."""
+    if is_stopping():
+        return
+    for run in runs_to_claim(run_id):
+        with _reserve_devices(run) as devices:
+            if devices is None:
+                if has_waited_long(run) and run_resources(run).gpus <= settings.GPUS:
+                    return  # the GPUs that become free are left for it; until then, smaller runs pass
+            elif (claimed := claim_run(run.pk)) is not None:
+                if run.pk != run_id:
+                    wake_worker(run_id)
+                with log_ids(run=run.pk, request_id=run.request_id):
+                    _execute(claimed, devices)
+                break
+    else:
+        return
+    if settings.GPUS:  # some are free now
+        for waiting in Run.objects.filter(state=Run.State.QUEUED).order_by("-priority", "pk")[:20]:
+            wake_worker(waiting.pk)
 
 
-def _execute(run: Run) -> None:
+def _execute(run: Run, devices: Devices) -> None:
+    """Execute a run that this worker has claimed."""
     log.info("claimed %s run %s, attempt %s", run.kind, run.pk, run.attempt)
     if run.attempt > MAX_ATTEMPTS:
         text = _("Its worker died %(number)s times. See the run's log.")
@@ -87,9 +109,12 @@ def _execute(run: Run) -> None:
         return
     try:
         with _locked_folder(run) as lock:
-            with _heartbeats(run):
-                write_job(run)
-            report = _run_core(run, lock)
+            if not run.launch:
+                with _heartbeats(run):
+                    write_job(run)
+            report = _run_core(run, lock, devices)
+    except HandOver:
+        return
     except DATABASE_UNAVAILABLE:
         raise  # the row is unchanged: without heartbeats it is claimed again and continues from its checkpoint
     except (RunError, StoreError) as error:
@@ -105,7 +130,7 @@ def _execute(run: Run) -> None:
 
 @shared_task(expires=30)
 def sweep_runs() -> None:
-    """Wake workers for runs whose message was lost, or whose worker sends no heartbeats."""
+    """Wake workers for runs whose message was lost, that wait for GPUs, or whose worker sends no heartbeats."""
     now = timezone.now()
     lost = Q(state=Run.State.QUEUED, created_at__lt=now - timedelta(seconds=3))
     silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
@@ -221,7 +246,7 @@ def _locked_folder(run: Run) -> Iterator[int]:
     has written its checkpoint and exited."""
     run.folder.mkdir(parents=True, exist_ok=True)
     lock = os.open(run.folder / "lock", os.O_RDWR | os.O_CREAT)
-    deadline = time.monotonic() + EXIT_TIMEOUT_S
+    deadline = time.monotonic() + LOCK_TIMEOUT_S
     try:
         while True:
             try:
@@ -237,86 +262,103 @@ def _locked_folder(run: Run) -> Iterator[int]:
         os.close(lock)
 
 
+def _reserve_devices(run: Run) -> AbstractContextManager[Devices | None]:
+    """The GPUs of this machine that a run gets for itself; none where a scheduler, or CUDA_VISIBLE_DEVICES, assigns them."""
+    if settings.LAUNCHER or not settings.GPUS:
+        return nullcontext(Devices([], []))
+    count = run_resources(run).gpus
+    return reserve_devices(settings.VAR / "gpus", device_names(settings.GPUS), count)
+
+
 def _core_command(run: Run) -> list[str]:
-    """The command line of the core: one process, or one for each of the worker's accelerators."""
-    program = ["-m", "training.core", str(run.folder)]
-    if KINDS[run.kind].distributable and settings.TRAINER_PROCESSES > 1:
-        spread = ["--standalone", "--nproc-per-node", str(settings.TRAINER_PROCESSES)]
-        program = ["-m", "torch.distributed.run", *spread, *program]
-    return [sys.executable, *program]
+    """The command line of the core as a child process."""
+    return core_command(run.folder, run_resources(run).gpus)
 
 
-def _run_core(run: Run, lock: int) -> CoreReport:
-    """Run the core as a child process and record its events until it ends; stop it when the run is cancelled."""
-    report, uploads = CoreReport(), CheckpointUploads(run)
-    with log_path(run).open("ab") as stderr, (run.folder / "events.jsonl").open("ab") as events:
-        child = subprocess.Popen(
+def _start_job(run: Run, lock: int, devices: Devices) -> Job:
+    """Start the core for a run, or follow the job of a scheduler that an earlier worker has submitted.
+
+    Raises:
+        RunError: the job's scheduler is not set any more.
+    """
+    environment = {"REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS)}
+    scheduler = settings.LAUNCHER
+    if scheduler is None:
+        if run.launch:
+            text = _("Its job %(name)s is followed only where LAUNCHER is set.")
+            raise RunError("launch", text % {"name": run.launch["name"]})
+        return LocalJob(
+            run.folder,
             _core_command(run),
-            cwd=settings.BASE_DIR,
-            env=os.environ
-            | {
-                "TOKENIZERS_PARALLELISM": "false",
-                "HF_HUB_DISABLE_TELEMETRY": "1",
-                "REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS),
-            },
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            pass_fds=[lock],
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
+            locks=[lock, *devices.locks],
+            environment=environment | devices.environment,
         )
-        stop_sent = False
-        try:
-            assert child.stdout is not None
-            for line in _read_lines(child.stdout, run, uploads):
-                events.write(line + b"\n")
-                _record_event(run, json.loads(line), report)
-        except StopRun:
-            stop_sent = True
-            child.terminate()
-        except BaseException:
-            child.kill()
-            raise
-        try:
-            report.exit_code = child.wait(EXIT_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            report.exit_code = child.wait()
-        report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
+    may_be_submitted = bool(run.launch)
+    if not run.launch:
+        # written before the job is submitted: whoever takes over looks it up by its name
+        events = run.folder / "events.jsonl"
+        offset = events.stat().st_size if events.exists() else 0
+        name = f"palate-{run.pk}-{str(run.claim)[:8]}"
+        if not record_launch(run, name=name, offset=offset, submitted=False):
+            raise HandOver
+    return ScheduledJob(
+        scheduler,
+        run.folder,
+        run.launch["name"],
+        run_resources(run),
+        offset=run.launch["offset"],
+        submitted=run.launch["submitted"],
+        may_be_submitted=may_be_submitted,
+        environment=environment,
+    )
+
+
+def _run_core(run: Run, lock: int, devices: Devices) -> CoreReport:
+    """Start the core, or follow it, and record its events until it ends; stop it when the run is cancelled."""
+    report, uploads = CoreReport(), CheckpointUploads(run)
+    job = _start_job(run, lock, devices)
+    stop_sent = False
+    try:
+        for line in _read_lines(job, run, uploads):
+            _record_event(run, json.loads(line), report)
+    except StopRun:
+        stop_sent = True
+        job.cancel()
+    except BaseException:
+        job.detach()
+        raise
     with _heartbeats(run):
+        report.exit_code = job.wait()
+        report.stopped = report.stopped or (stop_sent and report.exit_code != 0)
         uploads.finish(with_last=report.exit_code != 0)
     return report
 
 
-def _read_lines(pipe: IO[bytes], run: Run, uploads: CheckpointUploads) -> Iterator[bytes]:
-    """The child's lines as they arrive, with heartbeats and uploads of checkpoints in between.
+def _read_lines(job: Job, run: Run, uploads: CheckpointUploads) -> Iterator[bytes]:
+    """The job's event lines as they arrive, with heartbeats and uploads of checkpoints in between.
 
     Raises:
-        StopRun: see there.
+        StopRun, HandOver: see there.
     """
-    os.set_blocking(pipe.fileno(), False)
-    rest = b""
     next_heartbeat = 0.0
-    with selectors.DefaultSelector() as selector:
-        selector.register(pipe, selectors.EVENT_READ)
-        while True:
-            if time.monotonic() >= next_heartbeat:
-                if is_stopping() or not heartbeat(run):
-                    raise StopRun
-                uploads.poll()
-                next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
-            if not selector.select(timeout=settings.RUN_HEARTBEAT_S / 2):
-                continue
-            chunk = pipe.read(65536)
-            if not chunk:
-                return
-            *lines, rest = (rest + chunk).split(b"\n")
-            yield from lines
+    while True:
+        if time.monotonic() >= next_heartbeat:
+            stopping = is_stopping()
+            if stopping or not heartbeat(run):
+                goes_on = job.outlives_worker and (stopping or not run.cancel_requested)
+                raise HandOver if goes_on else StopRun
+            uploads.poll()
+            next_heartbeat = time.monotonic() + settings.RUN_HEARTBEAT_S
+        lines = job.poll(settings.RUN_HEARTBEAT_S / 2)
+        if lines is None:
+            return
+        yield from lines
 
 
 def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
     match event["event"]:
+        case "submitted":
+            record_launch(run, submitted=True)
         case "start":
             record_progress(run, step=event["resumed_from"] or 0, total=event["total"], eta_s=None)
         case "progress":
@@ -334,8 +376,3 @@ def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
             report.stopped = True
         case "error":
             report.error, report.setting = storable(event["message"]), event.get("setting") or ""
-
-
-def _die_with_parent() -> None:
-    """Have Linux send the child SIGTERM, on which it writes a checkpoint, when its worker is killed (prctl, PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)

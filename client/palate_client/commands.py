@@ -56,6 +56,8 @@ def add_resource_commands(commands: Any) -> None:
     act.add_argument("--snapshot", type=int, help="its number")
     act.add_argument("--model", type=int, help="its id")
     act.add_argument("--name", help="of the model that the run makes")
+    for name, option in _RESOURCES.items():
+        act.add_argument(f"--{name}", **option)
     act.add_argument("--set", **_SETTINGS)
     act.add_argument("--watch", action="store_true", help="follow it to its end")
     for verb, method in (("watch", _watch_run), ("cancel", _cancel_run), ("resume", _resume_run)):
@@ -91,6 +93,12 @@ def add_resource_commands(commands: Any) -> None:
     act.add_argument("--public", action="store_true", help="make a new repository public")
 
 
+_RESOURCES: dict[str, dict[str, Any]] = {
+    "nodes": {"type": int, "help": "how many do the run together"},
+    "gpus": {"type": int, "help": "on each node"},
+    "queue": {"help": "of the cluster's scheduler"},
+    "priority": {"type": int, "help": "of the runs that wait, higher ones are started first"},
+}
 _SETTINGS: dict[str, Any] = {
     "action": "append",
     "default": [],
@@ -184,10 +192,12 @@ def _freeze(palate: Palate, arguments: argparse.Namespace) -> Json:
 def _start_run(palate: Palate, arguments: argparse.Namespace) -> Json:
     values: Json = {name: getattr(arguments, name) for name in ("snapshot", "model")}
     values = {name: value for name, value in values.items() if value is not None}
-    inputs = {"inputs": {"name": arguments.name}} if arguments.name else {}
-    run = palate.start_run(
-        arguments.project, arguments.kind, config=_settings(arguments.set), **values, **inputs
-    )
+    if arguments.name:
+        values["inputs"] = {"name": arguments.name}
+    resources = {name: getattr(arguments, name) for name in _RESOURCES}
+    if resources := {name: value for name, value in resources.items() if value is not None}:
+        values["resources"] = resources
+    run = palate.start_run(arguments.project, arguments.kind, config=_settings(arguments.set), **values)
     return _follow(palate, run["id"]) if arguments.watch else run
 
 

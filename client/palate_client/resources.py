@@ -54,7 +54,8 @@ class Resources(ABC):
         return list(self._pages(f"/projects/{slug}/runs/"))
 
     def start_run(self, slug: str, kind: str, **values: Any) -> Json:
-        """Start a run. values: `config`, `inputs`, `model`, `snapshot` (its number), `reward_model`."""
+        """Start a run. values: `config`, `inputs`, `model`, `snapshot` (its number), `reward_model`,
+        `resources` (`nodes`, `gpus`, `queue`, `priority`)."""
         return self._json("POST", f"/projects/{slug}/runs/", {"kind": kind, **values})
 
     def run(self, id: int) -> Json:

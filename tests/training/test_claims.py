@@ -216,7 +216,7 @@ class TestClaims:
     def test_the_folder_stays_locked_while_an_orphan_runs(
         self, run: Run, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(tasks, "EXIT_TIMEOUT_S", 0.3)
+        monkeypatch.setattr(tasks, "LOCK_TIMEOUT_S", 0.3)
         with tasks._locked_folder(run):
             orphan = os.fork()
             if not orphan:  # holds the lock that it inherited, as the core does

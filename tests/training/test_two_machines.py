@@ -223,8 +223,8 @@ def test_a_store_that_is_away_fails_the_run_which_can_be_resumed(
         """Execute the run, with the store at one address until the program ends, and at another one then."""
         core = tasks._run_core
 
-        def run_core(run: Run, lock: int) -> tasks.CoreReport:
-            report = core(run, lock)
+        def run_core(*arguments: Any) -> tasks.CoreReport:
+            report = core(*arguments)
             at(endpoint_after)
             return report
 

@@ -25,6 +25,7 @@ from training.models import Metric, ModelVersion, Run
 from training.runs.actions import LEARNS_JUDGMENTS, cancel_run, resume_run, start_run
 from training.runs.ai_inputs import AI_CHOICES
 from training.runs.queries import runs_of
+from training.runs.resources import MAX_PRIORITY, RESOURCES
 from training.runs.reward_sources import LEARNS_REWARDS
 
 METRICS_PAGE = 5000
@@ -34,6 +35,12 @@ def _number(name: str, help_text: str) -> serializers.IntegerField:
     return serializers.IntegerField(
         source=f"{name}.number", default=None, read_only=True, allow_null=True, help_text=help_text
     )
+
+
+class ResourcesOut(serializers.ModelSerializer[Run]):
+    class Meta:
+        model = Run
+        fields = RESOURCES
 
 
 class RunOut(serializers.ModelSerializer[Run]):
@@ -55,6 +62,7 @@ class RunOut(serializers.ModelSerializer[Run]):
     constitution = _number("constitution", "The version of the principles of its judge, or of its revisions.")
     opinion_set = _number("opinion_set", "The opinions that it learns from.")
     output_opinion_set = _number("output_opinion_set", "The opinions that it made.")
+    resources = ResourcesOut(source="*", read_only=True, help_text="What it asks of the machines.")
     output = serializers.SerializerMethodField(help_text="The model that it made.")
     percent = serializers.IntegerField(read_only=True)
 
@@ -63,6 +71,7 @@ class RunOut(serializers.ModelSerializer[Run]):
         fields = (
             *("id", "project", "kind", "state", "config", "inputs", "model", "snapshot"),
             *("reward_model", "judge", "constitution", "opinion_set", "output_opinion_set", "output"),
+            "resources",
             *("step", "total", "percent", "eta_s", "result", "warnings", "error", "attempt"),
             *("created_at", "started_at", "finished_at", "request_id"),
         )
@@ -172,6 +181,15 @@ INPUTS: dict[str, type[serializers.Serializer[Any]]] = {
 }
 
 
+class ResourcesIn(serializers.Serializer[Any]):
+    nodes = serializers.IntegerField(required=False, min_value=1)
+    gpus = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, help_text="On each node. Left out, the site's default."
+    )
+    queue = serializers.CharField(required=False, allow_blank=True, max_length=100)
+    priority = serializers.IntegerField(required=False, min_value=-MAX_PRIORITY, max_value=MAX_PRIORITY)
+
+
 class RunIn(serializers.Serializer[Any]):
     kind = serializers.CharField(max_length=20, help_text=f"One of {', '.join(KINDS)}.")
     config = serializers.DictField(
@@ -218,6 +236,11 @@ class RunIn(serializers.Serializer[Any]):
         "of items that ask for a comparison of two), `priority`, `prompt_ids`. pretrain, sft: `data`, a file in the "
         "server's folder of texts, or for sft `revisions`, the id of a revision run; `name`. judge: `prompts`, `split`, `tag`. "
         "revise: `prompts`.",
+    )
+    resources = ResourcesIn(
+        required=False,
+        help_text="What it asks of the machines. Of the runs that wait, those of a higher `priority` are started first. More than"
+        " one node, and a `queue`, need a site with a cluster's scheduler.",
     )
 
 
@@ -283,6 +306,7 @@ class RunsApi(ApiView):
                 constitution=_by_number(Constitution, project, data, "constitution"),
                 opinion_set=_by_number(OpinionSet, project, data, "opinion_set"),
                 inputs=_inputs(project, kind, data.get("inputs") or {}),
+                resources=data.get("resources"),
             )
         except ConfigError as error:
             raise ValidationError({"config": {error.field: [error.message]}}) from error
@@ -404,4 +428,6 @@ def _error_detail(error: RunError, kind: str) -> dict[str, Any]:
     detail = {error.field: [str(error)]}
     if error.field in RunIn().fields:
         return detail
+    if error.field in RESOURCES:
+        return {"resources": detail}
     return {"config" if error.field in KINDS[kind].__dataclass_fields__ else "inputs": detail}

@@ -154,6 +154,13 @@ class Run(models.Model):
     round = models.ForeignKey("Round", models.PROTECT, null=True, blank=True, related_name="runs")
     part = models.CharField(max_length=40, blank=True)
     superseded = models.BooleanField(default=False)
+    # what it asks of the machines; gpus: on each node, or as many as the site gives every run
+    nodes = models.PositiveSmallIntegerField(default=1)
+    gpus = models.PositiveSmallIntegerField(null=True, blank=True)
+    queue = models.CharField(max_length=100, blank=True)
+    priority = models.SmallIntegerField(
+        default=0, help_text="Of the runs that wait, those of a higher priority are started first."
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     request_id = models.CharField(
@@ -169,6 +176,8 @@ class Run(models.Model):
     active_at = models.DateTimeField(default=timezone.now)
     stuck_at = models.DateTimeField(null=True)
     cancel_requested = models.BooleanField(default=False)
+    # the scheduler's job, by which the next worker finds it: name, offset (of its events), submitted
+    launch = models.JSONField(default=dict)
     files = models.JSONField(
         default=dict, help_text="The URIs of its files in the store: data, checkpoint, output."
     )

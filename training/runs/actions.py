@@ -5,12 +5,10 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Mapping
-from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Case, F, When
 from django.utils import timezone
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
@@ -29,6 +27,8 @@ from training.registry.actions import current_model, names_in_use
 from training.registry.model_size import default_settings
 from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
 from training.runs.alerts import notify_of_run
+from training.runs.queries import waiting
+from training.runs.resources import check_resources
 from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
 from training.runs.text_files import put_text_file, reads_text_file, text_file
 
@@ -63,6 +63,7 @@ def start_run(
     constitution: Constitution | None = None,
     opinion_set: OpinionSet | None = None,
     inputs: Mapping[str, Any] | None = None,
+    resources: Mapping[str, Any] | None = None,
     round: Round | None = None,
     part: str = "",
 ) -> Run:
@@ -84,6 +85,7 @@ def start_run(
         constitution: the principles of a judge or of revisions; by default the project's latest.
         opinion_set: a judge's opinions, which a reward model or DPO learns from beside the snapshot (inputs: `ai`, `with` or
             `only`; `ai_scale` and `ai_weight`, by default as the judge's agreement with people allows).
+        resources: what it asks of the machines: `nodes`, `gpus` (on each node), `queue` and `priority`, by default the site's.
         round, part: the round and its part. Models and snapshots may then belong to any project of the loop.
         inputs: what else the kind needs. generate: `prompts` (how many) and `split`, or `prompt_ids`; `publish` (put
             the responses into the queue), `publish_first` (only those of so many prompts), `comparisons` (the share of
@@ -106,6 +108,7 @@ def start_run(
         raise RunError("kind", text % {"kind": repr(kind), "kinds": ", ".join(KINDS)})
     config = check_values(kind, config or {})
     model_sources.check_settings(config)
+    resources = check_resources(kind, resources or {})
     served = kind in MAY_BE_SERVED and bool(config.get("server"))
     projects = {project.pk}
     if round is not None:
@@ -155,6 +158,7 @@ def start_run(
         part=part,
         created_by=creator,
         request_id=request_id(),
+        **resources,
     )
     _wake(run)
     _announce_state(run)
@@ -275,7 +279,8 @@ def resume_run(run: Run) -> Run:
         raise RunError("state", text % {"run": run, "limit": run.failed_limit})
     model_sources.check_settings(run.config)
     stopped = Run.objects.filter(pk=run.pk, state__in=[Run.State.CANCELLED, Run.State.FAILED])
-    if not stopped.update(cancel_requested=False, error="", finished_at=None, attempt=0, **_queued_again()):
+    fresh = _queued_again() | {"attempt": 0, "cancel_requested": False, "error": "", "finished_at": None}
+    if not stopped.update(**fresh):
         raise RunError("state", _("Only a cancelled or failed run can be resumed."))
     run.refresh_from_db()
     _wake(run)
@@ -293,14 +298,15 @@ def claim_run(run_id: int) -> Run | None:
     The claim is one conditional update, so duplicate and late messages do no harm.
     """
     now = timezone.now()
-    silent = Q(state=Run.State.RUNNING, heartbeat_at__lt=now - timedelta(seconds=settings.RUN_STALE_S))
-    claimed = Run.objects.filter(Q(state=Run.State.QUEUED) | silent, pk=run_id).update(
+    # a scheduler's job that goes on under another worker is no new attempt
+    attempt = F("attempt") + Case(When(launch={}, then=1), default=0)
+    claimed = Run.objects.filter(waiting(), pk=run_id).update(
         state=Run.State.RUNNING,
         claim=uuid.uuid4(),
         heartbeat_at=now,
         active_at=now,
         stuck_at=None,
-        attempt=F("attempt") + 1,
+        attempt=attempt,
         error="",
     )
     if not claimed:
@@ -312,9 +318,11 @@ def claim_run(run_id: int) -> Run | None:
 
 
 def heartbeat(run: Run) -> bool:
-    """Record that the worker is alive. False if another worker has claimed the run, or if it was cancelled."""
-    running = Run.objects.filter(pk=run.pk, claim=run.claim, state=Run.State.RUNNING)
-    return bool(running.filter(cancel_requested=False).update(heartbeat_at=timezone.now()))
+    """Record that the worker is alive. False if another worker has claimed the run, or if it was cancelled, which
+    `run.cancel_requested` then says."""
+    alive = _claimed(run).update(heartbeat_at=timezone.now())
+    run.cancel_requested = Run.objects.filter(pk=run.pk, cancel_requested=True).exists()
+    return bool(alive and not run.cancel_requested)
 
 
 def record_progress(run: Run, *, step: int, total: int, eta_s: float | None) -> None:
@@ -380,6 +388,12 @@ def record_file(run: Run, name: str, uri: str) -> bool:
     return bool(_claimed(run).update(files=run.files, heartbeat_at=timezone.now()))
 
 
+def record_launch(run: Run, **values: Any) -> bool:
+    """Save what identifies the run's job at a scheduler. False, and nothing changes, if another worker has claimed it."""
+    run.launch = run.launch | values
+    return bool(_claimed(run).update(launch=run.launch, heartbeat_at=timezone.now()))
+
+
 def requeue_run(run: Run) -> None:
     """Queue a run again because its worker shuts down; the next worker continues from the checkpoint."""
     if _claimed(run).update(attempt=F("attempt") - 1, **_queued_again()):
@@ -432,7 +446,13 @@ def _claimed(run: Run) -> Any:
 
 def _queued_again() -> dict[str, Any]:
     """The fields of a run that goes back into the queue."""
-    return {"state": Run.State.QUEUED, "claim": None, "active_at": timezone.now(), "stuck_at": None}
+    return {
+        "state": Run.State.QUEUED,
+        "claim": None,
+        "launch": {},
+        "active_at": timezone.now(),
+        "stuck_at": None,
+    }
 
 
 def _wake(run: Run) -> None:

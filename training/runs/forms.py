@@ -18,15 +18,12 @@ from training.errors import RunError, message_of
 from training.models import ModelVersion, Run
 from training.registry import model_sources
 from training.registry.actions import current_model
-from training.runs.actions import (
-    LEARNS_JUDGMENTS,
-    MAKES_POLICY,
-    NEEDS_SNAPSHOT,
-    start_run,
-)
+from training.runs.actions import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT, start_run
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
 from training.runs.learning_rates import describe_default
 from training.runs.queries import count_unqueued_prompts
+from training.runs.resource_fields import resource_fields
+from training.runs.resources import RESOURCES
 from training.runs.reward_sources import (
     LEARNS_REWARDS,
     REWARD_SOURCES,
@@ -107,6 +104,7 @@ class RunForm(forms.Form):
         if model := self.fields["model"].initial:
             for name, tokens in model_sources.default_lengths(kind, model.location).items():
                 self.fields[PREFIX + name].initial = tokens
+        self.fields |= resource_fields(kind)
         if PREFIX + "learning_rate" in self.fields:
             self._describe_learning_rate()
 
@@ -342,6 +340,7 @@ class RunForm(forms.Form):
                 snapshot=cleaned.get("snapshot"),
                 opinion_set=cleaned.get("opinion_set"),
                 inputs=self._inputs(),
+                resources={name: cleaned.get(name) for name in RESOURCES},
                 **models,
             )
         except ConfigError as error:
@@ -377,7 +376,7 @@ class RunForm(forms.Form):
 
     def inputs(self) -> list[forms.BoundField]:
         """The fields that are not settings: models and data."""
-        return [field for field in self if not field.name.startswith(PREFIX)]
+        return [field for field in self if not field.name.startswith(PREFIX) and field.name not in RESOURCES]
 
     def main(self) -> list[forms.BoundField]:
         """The fields of MAIN_SETTINGS."""
@@ -388,15 +387,22 @@ class RunForm(forms.Form):
         main = {field.name for field in self.main()}
         return [field for field in self if field.name.startswith(PREFIX) and field.name not in main]
 
+    def resources(self) -> list[forms.BoundField]:
+        """The fields of what the run asks of the machines."""
+        return [self[name] for name in RESOURCES if name in self.fields]
+
     def advanced_has_errors(self) -> bool:
         return any(field.errors for field in self.advanced())
+
+    def resources_have_errors(self) -> bool:
+        return any(field.errors for field in self.resources())
 
 
 def initial_like(run: Run) -> dict[str, Any]:
     """The form's initial values for a run similar to another one, without the name of its model, which is taken."""
     inputs = {name: value for name, value in run.inputs.items() if name != "name"}
     choices = {name: getattr(run, f"{name}_id") for name in ("model", "snapshot", "opinion_set")}
-    choices["reward_source"] = source_value(run)
+    choices |= {name: getattr(run, name) for name in RESOURCES} | {"reward_source": source_value(run)}
     return inputs | choices | {PREFIX + name: value for name, value in run.config.items()}
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
+from django.conf import settings
 from django.db.models import Q
+from django.utils import timezone
 
 from annotation.models import ImportedJudgment, Judgment, Project, Prompt
 from training.models import Run
+
+RESERVE_AFTER = timedelta(minutes=10)
+"""After so long, a run that waits for GPUs lets no run of its priority or below pass."""
 
 
 def runs_of(project: Project) -> Any:
@@ -19,6 +25,28 @@ def runs_of(project: Project) -> Any:
         *("model", "snapshot", "reward_model", "second_reward_model", "judge", "output", "created_by"),
         *("constitution", "opinion_set", "output_opinion_set"),
     )
+
+
+def waiting() -> Q:
+    """Runs that are queued, or whose worker has sent no heartbeat for too long."""
+    stale = timezone.now() - timedelta(seconds=settings.RUN_STALE_S)
+    return Q(state=Run.State.QUEUED) | Q(state=Run.State.RUNNING, heartbeat_at__lt=stale)
+
+
+def runs_to_claim(run_id: int) -> list[Run]:
+    """The waiting runs that a worker tries to start when it is woken for one: those that come before it, and it; none if it does
+    not wait. Higher priorities come first; among equals, those that have waited long."""
+    run = Run.objects.filter(waiting(), pk=run_id).first()
+    if run is None:
+        return []
+    long_waiting = Q(priority=run.priority, created_at__lt=timezone.now() - RESERVE_AFTER, pk__lt=run_id)
+    before = Run.objects.filter(waiting()).filter(Q(priority__gt=run.priority) | long_waiting)
+    return [*before.order_by("-priority", "pk"), run]
+
+
+def has_waited_long(run: Run) -> bool:
+    """Whether no run of its priority or below may pass it any more."""
+    return run.created_at < timezone.now() - RESERVE_AFTER
 
 
 def run_state(run: Run) -> dict[str, Any]:

@@ -188,7 +188,7 @@ def run(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
             for name, field in KINDS[run.kind].__dataclass_fields__.items()
             if "label" in field.metadata
         ],
-        "inputs": _labelled_inputs(run),
+        "inputs": _labelled_inputs(run) + _labelled_resources(run),
     }
     return render(request, "training/run.html", context)
 
@@ -267,6 +267,18 @@ def _labelled_inputs(run: Run) -> list[tuple[str, str]]:
         "ai_scale": _("Scale of the opinions"),
     }
     return [(labels.get(name, name), _as_text(value)) for name, value in run.inputs.items()]
+
+
+def _labelled_resources(run: Run) -> list[tuple[str, str]]:
+    """What the run asks of the machines, where it differs from the site's default, and its job at the scheduler."""
+    values = [
+        (_("Nodes"), run.nodes if run.nodes > 1 else None),
+        (_("GPUs"), run.gpus),
+        (_("Queue"), run.queue),
+        (_("Priority"), run.priority),
+        (_("Job of the scheduler"), run.launch.get("name")),
+    ]
+    return [(label, str(value)) for label, value in values if value]
 
 
 def _as_text(value: Any) -> str:
