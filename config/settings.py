@@ -101,6 +101,7 @@ IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 # what leads may name in runs: folders with models, servers that generate, and Python functions that score responses
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
+SAMPLER_SERVERS: list[str] = env.list("SAMPLER_SERVERS", default=[])
 REWARD_FUNCTIONS: list[str] = env.list("REWARD_FUNCTIONS", default=[])
 # per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)

@@ -36,7 +36,7 @@ from training.core.http_client import (
     error_message,
     excerpt,
     is_logprob,
-    post_json,
+    request_json,
     retry_after,
     run_concurrently,
 )
@@ -166,7 +166,7 @@ class ChatClient:
             failure, delay = "", None
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    status, headers, body = await post_json(self.http, self.url, fields)
+                    status, headers, body = await request_json(self.http, self.url, fields)
             except TimeoutError:
                 failure = f"it took longer than timeout_s = {self.config.timeout_s:g} seconds"
             except httpx2.TransportError as error:

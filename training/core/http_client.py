@@ -89,11 +89,11 @@ async def _run_concurrently(
             await asyncio.gather(*workers, return_exceptions=True)
 
 
-async def post_json(
-    http: httpx2.AsyncClient, url: str, fields: dict[str, Any]
+async def request_json(
+    http: httpx2.AsyncClient, url: str, fields: dict[str, Any] | None = None
 ) -> tuple[int, httpx2.Headers, bytes]:
-    """The status, headers and body of the answer. Raises AnswerTooLarge."""
-    async with http.stream("POST", url, json=fields) as response:
+    """The status, headers and body of the answer to a POST of `fields`, or without any to a GET. Raises AnswerTooLarge."""
+    async with http.stream("GET" if fields is None else "POST", url, json=fields) as response:
         body = bytearray()
         async for chunk in response.aiter_bytes():
             body += chunk
