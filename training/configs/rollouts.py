@@ -105,8 +105,7 @@ class RolloutConfig(TrainingConfig):
         10.0,
         _("Wait for the sampler (minutes)"),
         _(
-            "Minutes that a server which does not answer is waited for before the run fails, with a checkpoint; and that one"
-            " request to it may take."
+            "Minutes that a server which does not answer is waited for before the run fails, with a checkpoint."
         ),
         min=0.0,
         max=10_080.0,

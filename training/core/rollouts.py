@@ -236,7 +236,7 @@ def sample_to_learn(
         previous = group_logprobs(setup, setup.policy, groups, loop)
     recorded = torch.tensor([value for response in sampled for value in response.logprobs])
     agreement = compare(recorded, current, previous)
-    setup.served.check(agreement)
+    setup.served.check(agreement, loop)
     figures = {"sampler_gap": agreement.gap, "sampler_ratio": agreement.ratio}
     if (cap := importance_cap(setup.config)) is not None:
         figures["sampler_capped"] = float((importance_weights(recorded, current, cap) >= cap).float().mean())

@@ -24,6 +24,8 @@ from training.core.http_client import (
 )
 
 UNAVAILABLE = RETRIED_STATUSES | {502, 503, 504}
+MIN_REQUEST_S = 600.0
+"""What one request may take at least, however short an outage may be: its responses may be long."""
 
 
 class Refused(Exception):
@@ -82,15 +84,16 @@ class EngineClient:
         Raises Refused for an answer that is an error; BadInput if the server was waited for in vain.
         """
         outage, failures = self.outage, 0
+        limit = max(outage.wait_s, MIN_REQUEST_S)
         while True:
             delay = None
             try:
-                async with asyncio.timeout(outage.wait_s):
+                async with asyncio.timeout(limit):
                     status, headers, body = await request_json(
                         self.http, outage.server.rstrip("/") + path, fields
                     )
             except TimeoutError:
-                failure = f"{path} took longer than {outage.wait_s / 60:g} minutes"
+                failure = f"{path} took longer than {limit / 60:g} minutes"
             except AnswerTooLarge as error:
                 raise server_error(outage.server, str(error)) from None
             except httpx2.InvalidURL as error:

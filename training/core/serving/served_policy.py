@@ -142,13 +142,9 @@ class ServedPolicy:
         An interrupted run has a checkpoint: where it is stopped (Stopped), and where the server is not available.
         """
 
-        def save() -> None:
-            if loop.steps_done or loop.extra:
-                loop.save()
-
         def warn(sentence: str) -> None:
             self.events.warning(sentence)
-            save()
+            _save(loop)
 
         self._outage.on_start = warn
         try:
@@ -158,7 +154,7 @@ class ServedPolicy:
                 self._step = loop.steps_done
             responses = self._complete(requests)
         except (Stopped, BadInput):
-            save()
+            _save(loop)
             raise
         return [response for place in range(len(requests)) for response in responses[place]]
 
@@ -228,25 +224,27 @@ class ServedPolicy:
         finally:
             _set_weights(self._trained(), self._weights)
 
-    def check(self, agreement: Agreement) -> None:
-        """Raise BadInput if responses were not sampled from the weights that were sent."""
-        if agreement.is_another_model:
-            hint = (
-                ""
-                if self.config.temperature == 1 or self.config.sampler != "vllm-lora"
-                else " At a temperature other than 1, vLLM also needs --logprobs-mode processed_logprobs."
-            )
-            raise BadInput(
-                f"The log-probs of the sampler server {self.server} differ from the policy's by {agreement.gap:.3g} nats a"
-                f" token on average: it does not serve the model that the run starts from, or the weights that it was sent."
-                f"{hint}",
-                setting="sampler_server",
-            )
+    def check(self, agreement: Agreement, loop: TrainingLoop) -> None:
+        """Raise BadInput, after saving a checkpoint, if responses were not sampled from the weights that were sent."""
         if agreement.is_stale:
+            _save(loop)
             raise server_error(
                 self.server,
                 "samples from an earlier version of the weights than it was sent: of the last update its log-probs show"
                 f" {agreement.update:.0%}. Nothing was learned from these responses. Start it again and resume the run",
+            )
+        if agreement.is_another_model:
+            _save(loop)
+            needs_processed = self.config.sampler == "vllm-lora" and self.config.temperature != 1
+            raise server_error(
+                self.server,
+                "does not serve the model that the run starts from, or the weights that it was sent: its log-probs differ from"
+                f" the policy's by {agreement.gap:.3g} nats a token on average"
+                + (
+                    ". At a temperature other than 1, vLLM also needs --logprobs-mode processed_logprobs"
+                    if needs_processed
+                    else ""
+                ),
             )
 
     def close(self) -> None:
@@ -261,6 +259,12 @@ class ServedPolicy:
         with suppress(BadInput):  # it is not available
             asyncio.run(unload())
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _save(loop: TrainingLoop) -> None:
+    """Save a checkpoint, if anything was done: without one, a run may start again with other settings."""
+    if loop.steps_done or loop.extra:
+        loop.save()
 
 
 @torch.no_grad()
