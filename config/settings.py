@@ -103,6 +103,8 @@ IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
 SAMPLER_SERVERS: list[str] = env.list("SAMPLER_SERVERS", default=[])
+# where both trainers and these servers see the weights; empty: the run's job directory
+SAMPLER_DIR: str = env.str("SAMPLER_DIR", default="")
 REWARD_FUNCTIONS: list[str] = env.list("REWARD_FUNCTIONS", default=[])
 # per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)

@@ -243,6 +243,7 @@ def _run_core(run: Run, lock: int) -> CoreReport:
                 "TOKENIZERS_PARALLELISM": "false",
                 "HF_HUB_DISABLE_TELEMETRY": "1",
                 "REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS),
+                "SAMPLER_DIR": settings.SAMPLER_DIR,
             },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

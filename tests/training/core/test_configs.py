@@ -8,7 +8,6 @@ import pytest
 
 from training.configs import KINDS, ConfigError, RewardConfig, from_dict
 
-
 SAMPLED = {"sampler": "vllm-lora", "sampler_server": "http://x/v1"}
 
 
