@@ -231,15 +231,15 @@ def sample_to_learn(
         [response.token_ids for response in sampled],
         [response.finished for response in sampled],
     )
-    current = group_logprobs(setup, setup.policy, groups, loop)
+    current = group_logprobs(setup, groups, loop)
     with setup.served.previous_weights():
-        previous = group_logprobs(setup, setup.policy, groups, loop)
+        previous = group_logprobs(setup, groups, loop)
     recorded = torch.tensor([value for response in sampled for value in response.logprobs])
     agreement = compare(recorded, current, previous)
     setup.served.check(agreement, loop)
     figures = {"sampler_gap": agreement.gap, "sampler_ratio": agreement.ratio}
     if (cap := importance_cap(setup.config)) is not None:
-        figures["sampler_capped"] = float((importance_weights(recorded, current, cap) >= cap).float().mean())
+        figures["sampler_capped"] = float((torch.exp(current - recorded) > cap).float().mean())
     loop.metrics |= figures
     setup.events.metrics(loop.steps_done, figures)
     own = torch.split(current, [len(response.token_ids) for response in sampled])
@@ -390,21 +390,10 @@ def compute_per_token(
     mini-batches; each process computes those of its passes."""
     values = torch.zeros(len(rollout.tensors["tokens"]))
     for part in rollout.mini_batches(parts):
-        _compute_in_passes(setup, part, compute, values, loop)
+        for micro, inputs in loop.passes(setup.passes, part):
+            loop.raise_if_stopped()
+            values[token_indices(micro)] = compute(inputs).float().cpu()
     return sum_tensors(values)
-
-
-def _compute_in_passes(
-    setup: Setup,
-    groups: Sequence[RolloutGroup],
-    compute: Callable[[Batch], Tensor],
-    values: Tensor,
-    loop: TrainingLoop,
-) -> None:
-    """Put what `compute` returns for the response tokens of the groups into their places of the (N,) `values`."""
-    for micro, inputs in loop.passes(setup.passes, groups):
-        loop.raise_if_stopped()
-        values[token_indices(micro)] = compute(inputs).float().cpu()
 
 
 def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, loop: TrainingLoop) -> Tensor:
@@ -413,10 +402,14 @@ def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, loo
 
 
 @torch.no_grad()
-def group_logprobs(setup: Setup, model: Any, groups: Sequence[RolloutGroup], loop: TrainingLoop) -> Tensor:
-    """(N,) the same of the response tokens of all groups of a rollout, in one process."""
+def group_logprobs(setup: Setup, groups: Sequence[RolloutGroup], loop: TrainingLoop) -> Tensor:
+    """(N,) the same under the policy, of the response tokens of all groups of a rollout, in one process.
+
+    It does not stop on the way: the policy may have other weights meanwhile, which must not get into a checkpoint.
+    """
     values = torch.zeros(sum(group.response_tokens for group in groups))
-    _compute_in_passes(setup, groups, partial(_sampling_logprobs, setup, model), values, loop)
+    for micro, inputs in loop.passes(setup.passes, groups):
+        values[token_indices(micro)] = _sampling_logprobs(setup, setup.policy, inputs).float().cpu()
     return values
 
 

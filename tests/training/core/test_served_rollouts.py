@@ -6,6 +6,7 @@ import io
 import math
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from tests.training.core import tastes
 from tests.training.core.conftest import tiny_llama
 from tests.training.core.engine_server import EngineServer
+from tests.training.core.in_process import stored
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
 from training.core.serving import served_policy
@@ -355,6 +357,31 @@ def test_a_run_that_is_stopped_while_it_waits_has_a_checkpoint(
         tastes.here(folder, events)
     assert (folder / "checkpoint").is_dir()
     engine.start()
+
+
+def test_a_run_that_is_stopped_during_the_comparison_keeps_its_own_weights(
+    models: Path, tmp_path: Path, engine: EngineServer, monkeypatch: pytest.MonkeyPatch
+):
+    """The policy has the weights of the version before meanwhile; they must not get into the checkpoint."""
+    events, own = Events(io.StringIO()), []
+    real = served_policy.ServedPolicy.previous_weights
+
+    @contextmanager
+    def previous_weights(self: served_policy.ServedPolicy) -> Iterator[None]:
+        own[:] = [parameter.detach().clone() for parameter in self._trained()]
+        events.stop_requested = self._step == 2
+        with real(self):
+            yield
+
+    monkeypatch.setattr(served_policy.ServedPolicy, "previous_weights", previous_weights)
+    folder = job(tmp_path, "grpo", models, served(engine))
+    with pytest.raises(Stopped):
+        tastes.here(folder, events)
+    saved = [tensor for name, tensor in stored(folder, "model").items() if "lora_" in name]
+    assert len(saved) == len(own) > 0
+    assert {tensor.double().sum().item() for tensor in saved} == {
+        tensor.double().sum().item() for tensor in own
+    }
 
 
 def test_versions_are_written_to_the_shared_folder(

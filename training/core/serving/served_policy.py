@@ -112,13 +112,8 @@ class ServedPolicy:
     def __init__(
         self, engine: Engine, policy: nn.Module, config: RolloutConfig, folder: Path, events: Events
     ) -> None:
-        self.engine, self.policy, self.config, self.folder, self.events = (
-            engine,
-            policy,
-            config,
-            folder,
-            events,
-        )
+        self.engine, self.policy, self.config = engine, policy, config
+        self.folder, self.events = folder, events
         self.server = config.sampler_server
         self.name = f"palate-{secrets.token_hex(6)}"
         self.versions: list[Version] = []
