@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks import environments
 from benchmarks.vllm_server import vllm_server
@@ -28,6 +29,25 @@ pytestmark = [
 ]
 
 CONFIG = {"sampler": "vllm-lora", "lora_rank": 8, "batch_size": 4, "samples": 4, "sampler_wait_minutes": 2.0}
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory, tokenizer: PreTrainedTokenizerBase) -> Path:
+    """As elsewhere, but with heads that vLLM's attention supports on processors."""
+    folder = tmp_path_factory.mktemp("models")
+    tastes.save_models(folder, tokenizer)
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=128,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder / "policy")
+    return folder
 
 
 @pytest.fixture(scope="module")
