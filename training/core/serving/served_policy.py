@@ -226,7 +226,7 @@ class ServedPolicy:
             raise server_error(
                 self.server,
                 "samples from an earlier version of the weights than it was sent: of the last update its log-probs show"
-                f" {agreement.update:.0%}. Nothing was learned from these responses. Start it again and resume the run",
+                f" {max(agreement.update, 0.0):.0%}. Nothing was learned from these responses. Start it again and resume the run",
             )
         if agreement.is_another_model:
             _save(loop)
