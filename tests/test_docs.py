@@ -69,7 +69,7 @@ def path_exists(span: str) -> bool:
     )
     return (
         span in made_elsewhere
-        or re.split(r"[./]", span)[0] in {"var", "output", "checkpoint", "tensorboard"}
+        or re.split(r"[./]", span)[0] in {"var", "output", "checkpoint", "tensorboard", "sampler"}
         or any(
             f"/{path}".endswith(f"/{span}") or f"/{span.rstrip('/')}/" in f"/{path}"
             for path in tracked_files()

@@ -148,6 +148,22 @@ METRIC_LABELS: dict[str, MetricLabel] = {
             _("Probability ratio"),
             _("Probability of the sampled tokens now over that when they were sampled."),
         ),
+        MetricLabel(
+            "sampler_gap",
+            _("Difference from the sampler"),
+            _("Mean difference of the log-probs of the sampler server and the policy, in nats per token."),
+        ),
+        MetricLabel(
+            "sampler_ratio",
+            _("Importance ratio"),
+            _("Mean probability of the sampled tokens by the policy over that by the sampler server."),
+        ),
+        MetricLabel(
+            "sampler_capped",
+            _("Capped importance weights"),
+            _("Tokens whose importance ratio was above the cap."),
+            True,
+        ),
         MetricLabel("clipped", _("Clipped tokens"), _("Tokens whose probability ratio was clipped."), True),
         MetricLabel("policy_loss", _("Policy loss"), _("The policy's part of the loss.")),
         MetricLabel("value_loss", _("Value loss"), _("Squared error of the value model.")),

@@ -281,7 +281,10 @@ def _start_job(run: Run, lock: int, devices: Devices) -> Job:
     Raises:
         RunError: the job's scheduler is not set any more.
     """
-    environment = {"REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS)}
+    environment = {
+        "REWARD_FUNCTIONS": ",".join(settings.REWARD_FUNCTIONS),
+        "SAMPLER_DIR": settings.SAMPLER_DIR,
+    }
     scheduler = settings.LAUNCHER
     if scheduler is None:
         if run.launch:

@@ -13,7 +13,7 @@ from annotation.store import MissingObject
 from tests import builders
 from training.errors import RunError
 from training.models import Run
-from training.registry.model_sources import check_location, check_server, put_model
+from training.registry.model_sources import check_location, check_server, check_settings, put_model
 from training.runs.actions import resume_run, start_run
 
 SERVED = {"server": "http://169.254.169.254/latest", "server_model": "x"}
@@ -100,6 +100,18 @@ def test_runs_ask_only_servers_of_the_administrator(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(settings, "MODEL_SERVERS", [])
     with pytest.raises(RunError, match="none of the servers"):
         resume_run(run)
+
+
+def test_only_samplers_of_the_administrator_get_a_runs_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"sampler": "vllm-lora", "sampler_server": "http://localhost:8000/v1", "lora_rank": 8}
+    monkeypatch.setattr(settings, "MODEL_SERVERS", [config["sampler_server"]])
+    with pytest.raises(RunError, match="SAMPLER_SERVERS, of which there are none") as refused:
+        check_settings(config)
+    assert refused.value.field == "sampler_server"
+    monkeypatch.setattr(settings, "SAMPLER_SERVERS", [config["sampler_server"]])
+    check_settings(config)
+    with pytest.raises(RunError, match="in the administrator's SAMPLER_SERVERS: http://localhost:8000/v1"):
+        check_settings(config | {"sampler_server": "http://localhost:8001/v1"})
 
 
 def test_a_server_is_allowed_as_it_is_written_alone(monkeypatch: pytest.MonkeyPatch) -> None:

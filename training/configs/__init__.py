@@ -20,6 +20,13 @@ from training.configs.fields import HUB_MODEL, ConfigError, Value, checked, spli
 from training.configs.fields import gettext_noop as _
 from training.configs.generation import GenerateConfig
 from training.configs.judging import JudgeConfig, JudgingConfig, ReviseConfig
+from training.configs.policy_gradients import (
+    ClippedConfig,
+    GRPOConfig,
+    OnlineDPOConfig,
+    PPOConfig,
+    ReinforceConfig,
+)
 from training.configs.preferences import (
     DEGREES,
     MARGINS,
@@ -29,15 +36,7 @@ from training.configs.preferences import (
     RewardConfig,
     is_criterion,
 )
-from training.configs.rollouts import (
-    ClippedConfig,
-    GradientConfig,
-    GRPOConfig,
-    OnlineDPOConfig,
-    PPOConfig,
-    ReinforceConfig,
-    RolloutConfig,
-)
+from training.configs.rollouts import GradientConfig, RolloutConfig
 from training.configs.self_training import (
     HindsightConfig,
     RejectionConfig,

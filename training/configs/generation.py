@@ -49,13 +49,18 @@ def timeout_setting() -> Any:
     )
 
 
+def check_url(field: str, url: str) -> None:
+    """Raise ConfigError for the setting `field` if it is no server's base URL."""
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        raise ConfigError(
+            field, _("must be a URL that starts with http:// or https://, without user name and query.")
+        )
+
+
 def check_server(server: str, server_model: str) -> None:
     """Raise ConfigError if the server's URL is none, or its model is missing."""
-    if server and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", server):
-        raise ConfigError(
-            "server",
-            _("must be a URL that starts with http:// or https://, without user name and query."),
-        )
+    if server:
+        check_url("server", server)
     if server and not server_model:
         raise ConfigError("server_model", _("is required with a server: the name of one of its models."))
 

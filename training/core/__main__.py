@@ -65,7 +65,8 @@ def run(job: Job, events: Events) -> dict[str, Any]:
         from training.core.precision import resolve_precision
 
         job = resolve_precision(job, events)
-    result: dict[str, Any] = handler(job, job.config, events)
+    with events.resources:
+        result: dict[str, Any] = handler(job, job.config, events)
     if world_size() > 1:
         distributed.wait_for_all_processes()
     seconds = round(time.monotonic() - events.started, 1)

@@ -4,9 +4,6 @@ It uses chat completions: the server has the chat template and the tokenizer, so
 are known only if the server returns them (vLLM's `return_token_ids`). Servers differ in the fields that they accept: one
 that is refused by name is left out from then on. If fewer responses arrive than requested, the rest is requested again.
 
-The API key is in the environment, `PALATE_API_KEY`, and is sent only to the server with the base URL `PALATE_API_SERVER`:
-runs may name several servers, and none must get another one's key.
-
 Our own instead of the openai package, which costs 2.2 s of CPU to import (httpx2: 0.3 s) and 27 MB, and lacks what runs
 depend on: its timeout is per read, not per attempt, so a server that sends slowly never times out; it does not retry after
 a Retry-After of more than 120 s, and its pauses never exceed 8 s; it has no limit on the size of an answer; and it sends
@@ -19,13 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import random
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol, TypeVar
 
 import httpx2
@@ -34,25 +27,26 @@ from training.configs import GenerateConfig
 from training.core.data import Prompt
 from training.core.errors import BadInput
 from training.core.events import Events
+from training.core.http_client import (
+    KEY_VARIABLE,
+    RETRIED_STATUSES,
+    SERVER_VARIABLE,
+    AnswerTooLarge,
+    backoff,
+    error_message,
+    excerpt,
+    is_logprob,
+    request_json,
+    retry_after,
+    run_concurrently,
+)
 from training.core.messages import Message
-
-KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
-
-RETRIED_STATUSES = {408, 409, 425, 429}
-"""Statuses after which the same request may succeed, besides those from 500 up."""
 
 OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "top_logprobs", "logprobs", "seed", "n")
 """Fields of a request that a server may refuse."""
 
 TOP_LOGPROBS = (20, 5)
 """Numbers of likely tokens that are asked for in turn; OpenAI gives 20 at most, others fewer."""
-
-MIN_LOGPROB, ROUNDING = -1e6, 1e-2
-"""Bounds of what is taken for a log-prob; vLLM has -9999 for an impossible token."""
-
-FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
-MAX_BODY_BYTES = 64 * 2**20
-"""Size of an answer at most; responses are far smaller."""
 
 MAX_TOKENS = 10**8
 """Tokens of a request that a server may report; a number beyond it is an error of the server, and is not counted."""
@@ -136,39 +130,14 @@ def run_requests(
 ) -> None:
     """Await `handle` for every item, up to `concurrency` at a time; each next item is taken when one is done. Raises what
     `handle` raises, and Stopped soon after SIGTERM."""
-    asyncio.run(_run_requests(items, config, events, handle))
-
-
-async def _run_requests(
-    items: Iterable[T],
-    config: ServerSettings,
-    events: Events,
-    handle: Callable[[ChatClient, T], Awaitable[None]],
-) -> None:
-    waiting = iter(items)
-    limits = httpx2.Limits(max_connections=config.concurrency)
-    async with httpx2.AsyncClient(headers=_auth_headers(config.server), limits=limits, timeout=None) as http:
-        client = ChatClient(http, config)
-
-        async def work() -> None:
-            for item in waiting:
-                if events.stop_requested:
-                    return
-                await handle(client, item)
-
-        workers = {asyncio.create_task(work()) for _ in range(config.concurrency)}
-        try:
-            pending = workers
-            while pending:
-                events.raise_if_stopped()
-                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
-                for worker in done:
-                    worker.result()
-            events.raise_if_stopped()
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
+    run_concurrently(
+        items,
+        lambda http: ChatClient(http, config),
+        handle,
+        server=config.server,
+        concurrency=config.concurrency,
+        events=events,
+    )
 
 
 class ChatClient:
@@ -197,17 +166,19 @@ class ChatClient:
             failure, delay = "", None
             try:
                 async with asyncio.timeout(self.config.timeout_s):
-                    status, headers, body = await self._post(fields)
+                    status, headers, body = await request_json(self.http, self.url, fields)
             except TimeoutError:
                 failure = f"it took longer than timeout_s = {self.config.timeout_s:g} seconds"
             except httpx2.TransportError as error:
                 failure = str(error) or type(error).__name__
+            except AnswerTooLarge as error:
+                raise self._server_error(str(error)) from None
             except (httpx2.InvalidURL, httpx2.RequestError) as error:
                 raise self._server_error(f"cannot be reached: {error}") from None
             else:
                 if status == 200:
                     return self._parse(body, request, seed, count)
-                message = _error_message(body)
+                message = error_message(body)
                 if refused := self._refused_field(status, message, fields):
                     if refused == "top_logprobs" and self.top_logprobs > TOP_LOGPROBS[-1]:
                         self.top_logprobs = TOP_LOGPROBS[-1]
@@ -217,13 +188,13 @@ class ChatClient:
                     continue
                 if status not in RETRIED_STATUSES and status < 500:
                     raise self._request_error(status, message, request)
-                failure, delay = f"it answered {status}: {message}", _retry_after(headers)
+                failure, delay = f"it answered {status}: {message}", retry_after(headers)
             failures += 1
             if failures > self.config.retries:
                 raise self._server_error(
                     f"did not answer in {failures} attempts (retries = {self.config.retries}); the last time {failure}"
                 )
-            await asyncio.sleep(_backoff(failures) if delay is None else delay)
+            await asyncio.sleep(backoff(failures) if delay is None else delay)
 
     def _fields(self, request: ChatRequest, seed: int, count: int) -> dict[str, Any]:
         """The body of a request: samples from the whole distribution, whatever the server's defaults."""
@@ -247,15 +218,6 @@ class ChatClient:
             limit: request.max_new_tokens,
         } | {name: value for name, value in optional.items() if name not in self.refused_fields}
 
-    async def _post(self, fields: dict[str, Any]) -> tuple[int, httpx2.Headers, bytes]:
-        async with self.http.stream("POST", self.url, json=fields) as response:
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > MAX_BODY_BYTES:
-                    raise self._server_error(f"sent an answer of more than {MAX_BODY_BYTES // 2**20} MiB")
-            return response.status_code, response.headers, bytes(body)
-
     def _refused_field(self, status: int, message: str, fields: dict[str, Any]) -> str | None:
         """The field of the request that the server does not accept, if its message names one that may be left out."""
         if status not in (400, 422):
@@ -270,12 +232,12 @@ class ChatClient:
             answer = json.loads(body)
         except (ValueError, RecursionError):
             raise self._server_error(
-                f"did not answer with JSON but with {_excerpt(body)}; is this the base URL of an OpenAI-compatible API?"
+                f"did not answer with JSON but with {excerpt(body)}; is this the base URL of an OpenAI-compatible API?"
                 " It usually ends in /v1"
             ) from None
         choices = answer.get("choices") if isinstance(answer, dict) else None
         if not isinstance(choices, list):
-            raise self._server_error(f"answered without a list of choices: {_excerpt(body)}")
+            raise self._server_error(f"answered without a list of choices: {excerpt(body)}")
         if not 1 <= len(choices) <= count:
             raise self._server_error(f"returned {len(choices)} responses for a request of {count}")
         usage = answer.get("usage")
@@ -296,7 +258,7 @@ class ChatClient:
         text = message.get("content", False) if isinstance(message, dict) else False
         if not isinstance(text, str | None):
             raise self._server_error(
-                f"returned a choice without a text message: {_excerpt(json.dumps(choice).encode())}"
+                f"returned a choice without a text message: {excerpt(json.dumps(choice).encode())}"
             )
         ids = choice.get("token_ids")
         if not (isinstance(ids, list) and ids and all(type(token) is int and token >= 0 for token in ids)):
@@ -349,45 +311,12 @@ def _is_named(field: str, message: str) -> bool:
     return is_quoted or bool(re.search(rf"supplied: .*\b{field}\b", message))
 
 
-def _auth_headers(server: str) -> dict[str, str]:
-    """The API key, if it belongs to this server."""
-    key, key_server = os.environ.get(KEY_VARIABLE, ""), os.environ.get(SERVER_VARIABLE, "")
-    return {"Authorization": f"Bearer {key}"} if key and key_server.rstrip("/") == server.rstrip("/") else {}
-
-
-def _backoff(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: doubled each time, times a random factor from 0.5 to 1.5, so that
-    clients that failed together do not retry together."""
-    delay = min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
-    return delay * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
-
-
-def _retry_after(headers: httpx2.Headers) -> float | None:
-    """Seconds that the Retry-After header, a number or a date, tells to wait, at most `MAX_RETRY_AFTER_S`; None without."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            when = parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        seconds = when.timestamp() - datetime.now(UTC).timestamp()
-    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None
-
-
 def _parse_logprobs(value: Any) -> list[float] | None:
     content = value.get("content") if isinstance(value, dict) else None
     if not isinstance(content, list):
         return None
     numbers: list[Any] = [token.get("logprob") if isinstance(token, dict) else None for token in content]
-    return [float(number) for number in numbers] if all(map(_is_logprob, numbers)) else None
-
-
-def _is_logprob(value: Any) -> bool:
-    """Whether a server's value is the logarithm of a probability, but for rounding: JSON in Python may hold NaN and Infinity."""
-    return type(value) in (int, float) and MIN_LOGPROB <= value <= ROUNDING
+    return [float(number) for number in numbers] if all(map(is_logprob, numbers)) else None
 
 
 def _parse_alternatives(value: Any) -> list[list[tuple[str, float]]] | None:
@@ -403,27 +332,9 @@ def _parse_alternatives(value: Any) -> list[list[tuple[str, float]]] | None:
         found = [
             (one["token"], float(one["logprob"]))
             for one in listed
-            if isinstance(one, dict) and isinstance(one.get("token"), str) and _is_logprob(one.get("logprob"))
+            if isinstance(one, dict) and isinstance(one.get("token"), str) and is_logprob(one.get("logprob"))
         ]
         if not found:
             return None
         places.append(found)
     return places
-
-
-def _error_message(body: bytes) -> str:
-    """The message of an error answer, from whichever of the usual places it is in."""
-    try:
-        content: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return _excerpt(body)
-    for name in ("error", "message", "detail"):
-        if isinstance(content, dict) and name in content:
-            content = content[name]
-    return _excerpt((content if isinstance(content, str) else json.dumps(content)).encode(errors="replace"))
-
-
-def _excerpt(body: bytes) -> str:
-    """The start of an answer, on one line."""
-    text = " ".join(body[:1000].decode("utf-8", "replace").split())
-    return (text if len(text) <= 200 else text[:200] + "…") or "nothing"

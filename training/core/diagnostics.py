@@ -52,7 +52,7 @@ class RolloutDiagnostics:
             self._warn(
                 "logprobs",
                 f"Log-probs at sampling and in training differ by {difference:.3g} nats a token on average: the two do"
-                " not run the same model.",
+                " not run the same model, or not in the same precision.",
             )
 
     def check_kl(self, kl: Tensor) -> None:

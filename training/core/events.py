@@ -9,7 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 class Events:
     """Writes each event as one flushed JSON line, and holds whether the parent has asked the program to stop.
 
-    work_started: whether `start` was called. trackers: receive the metrics too.
+    work_started: whether `start` was called. trackers: receive the metrics too. resources: closed when the run ends, however it
+    ends.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -34,6 +35,7 @@ class Events:
         self.work_started = False
         self.warnings: list[str] = []
         self.trackers: list[Tracker] = []
+        self.resources = ExitStack()
 
     def _write(self, event: str, **values: Any) -> None:
         if not is_main_process():

@@ -67,12 +67,12 @@ class WithoutAdapters:
         self.policy, self.config = policy, policy.config
 
     def base_model(self, **inputs: Any) -> Any:
-        with _adapters_off(self.policy):
+        with adapters_off(self.policy):
             return self.policy.base_model(**inputs)
 
     def get_output_embeddings(self) -> Callable[[Tensor], Tensor]:
         def project(hidden: Tensor) -> Tensor:
-            with _adapters_off(self.policy):
+            with adapters_off(self.policy):
                 logits: Tensor = self.policy.get_output_embeddings()(hidden)
                 return logits
 
@@ -80,7 +80,8 @@ class WithoutAdapters:
 
 
 @contextmanager
-def _adapters_off(model: nn.Module) -> Iterator[None]:
+def adapters_off(model: nn.Module) -> Iterator[None]:
+    """Within it the model computes as it does without its adapters."""
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [layer for layer in model.modules() if isinstance(layer, BaseTunerLayer)]

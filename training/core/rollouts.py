@@ -12,13 +12,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from training.configs import RolloutConfig
+from training.configs import ClippedConfig, ReinforceConfig, RolloutConfig
 from training.core.batching import Batch, Passes
 from training.core.data import RolloutPrompt
 from training.core.diagnostics import count_equal_samples, warn_of_equal_samples
@@ -48,6 +49,9 @@ from training.core.sampling import (
     response_seed,
     sample_responses,
 )
+from training.core.serving.agreement import compare, importance_weights
+from training.core.serving.engine import Continuation
+from training.core.serving.served_policy import ServedPolicy, serve_policy
 from training.core.tokenization import EncodedGroup, Encoder, warn_of_truncation
 from training.core.training_loop import TrainingLoop
 
@@ -78,11 +82,13 @@ class Sampling:
 
 @dataclass
 class Setup(Sampling):
-    """The models and prompts of a run that learns from its own samples."""
+    """The models and prompts of a run that learns from its own samples. served: the policy on a server that samples from it, or
+    None where the run does."""
 
     rewards: Rewards
     tokenizer: PreTrainedTokenizerBase
     training: list[EncodedPrompt]
+    served: ServedPolicy | None
 
 
 def load_setup(
@@ -140,6 +146,7 @@ def load_setup(
         rewards=rewards,
         second=load_second_scorer(job, config, encoder),
         training=training,
+        served=serve_policy(job, config, policy, tokenizer, encoder, events),
         held_out=[prompt for prompt in encoded if prompt.source.held_out],
     )
 
@@ -181,17 +188,12 @@ def _sample_chunk(
 ) -> dict[int, list[SampledResponse]]:
     """The responses to the prompts at the positions `chunk`, by position."""
     config = setup.config
-    names = [json.dumps([draw, prompts[place].source.id]) for place in chunk]
     try:
         with autocast(config.precision):
             sampled = sample_responses(
                 setup.policy,
                 [prompts[place].ids for place in chunk],
-                [
-                    response_seed(config.seed, name, number)
-                    for name in names
-                    for number in range(config.samples)
-                ],
+                [seed for place in chunk for seed in response_seeds(config, draw, prompts[place])],
                 samples=config.samples,
                 max_new_tokens=config.max_new_tokens,
                 temperature=config.temperature,
@@ -205,6 +207,50 @@ def _sample_chunk(
         place: sampled[number * config.samples : (number + 1) * config.samples]
         for number, place in enumerate(chunk)
     }
+
+
+def response_seeds(config: RolloutConfig, draw: int | str, prompt: EncodedPrompt) -> list[int]:
+    """A seed for each of the prompt's responses."""
+    name = json.dumps([draw, prompt.source.id])
+    return [response_seed(config.seed, name, number) for number in range(config.samples)]
+
+
+def sample_to_learn(
+    setup: Setup, prompts: Sequence[EncodedPrompt], draw: int | str, loop: TrainingLoop
+) -> list[SampledResponse]:
+    """As `sample_policy`, by the sampler that the run has. What a server samples is compared with the policy's own log-probs.
+
+    Raises BadInput if the server did not sample from the present weights, or is not available.
+    """
+    if setup.served is None:
+        return sample_policy(setup, prompts, draw, loop)
+    requests = [Continuation(prompt.ids, response_seeds(setup.config, draw, prompt)) for prompt in prompts]
+    sampled = setup.served.sample(requests, loop)
+    groups = group_responses(
+        prompts,
+        [response.token_ids for response in sampled],
+        [response.finished for response in sampled],
+    )
+    current = group_logprobs(setup, groups, loop)
+    with setup.served.previous_weights():
+        previous = group_logprobs(setup, groups, loop)
+    recorded = torch.tensor([value for response in sampled for value in response.logprobs])
+    agreement = compare(recorded, current, previous)
+    setup.served.check(agreement, loop)
+    figures = {"sampler_gap": agreement.gap, "sampler_ratio": agreement.ratio}
+    if (cap := importance_cap(setup.config)) is not None:
+        figures["sampler_capped"] = float((torch.exp(current - recorded) > cap).float().mean())
+    loop.metrics |= figures
+    setup.events.metrics(loop.steps_done, figures)
+    own = torch.split(current, [len(response.token_ids) for response in sampled])
+    for response, values in zip(sampled, own, strict=True):
+        response.recomputed = values.tolist()
+    return sampled
+
+
+def importance_cap(config: RolloutConfig) -> float | None:
+    """The cap of importance weights, for the kinds that learn by a policy gradient."""
+    return config.importance_cap if isinstance(config, ClippedConfig | ReinforceConfig) else None
 
 
 def group_responses(
@@ -241,7 +287,8 @@ class Rollout:
 
     tensors: on the CPU, by name: prompts (Q,), positions among the training prompts; lengths (K,) and finished (K,),
     K = QG; tokens and recorded (N,), the ids and their log-probs at sampling; included (Q,), the prompts to learn from, all
-    unless a method drops some; and what a method adds, (N,) each. metrics: what is reported of the rollout.
+    unless a method drops some; of a server's samples for a method that corrects for it, importance (N,); and what a method adds,
+    (N,) each. metrics: what is reported of the rollout.
     """
 
     number: int
@@ -271,6 +318,10 @@ class Rollout:
         """(n,) values of the response tokens of some of the groups, in their order, on the device."""
         return self.tensors[name][token_indices(groups)].to(device())
 
+    def importance_weights(self, groups: Sequence[RolloutGroup]) -> Tensor | float:
+        """(n,) what the losses of some groups' tokens are multiplied by, as a server sampled them; 1 where the run did."""
+        return self.token_values("importance", groups) if "importance" in self.tensors else 1.0
+
     def sum_per_response(self, name: str) -> Tensor:
         """(K,) sums over each response of an (N,) tensor."""
         lengths = self.tensors["lengths"]
@@ -289,19 +340,19 @@ def token_indices(groups: Sequence[RolloutGroup]) -> Tensor:
 
 def sample_rollout(setup: Setup, number: int, prompts: Sequence[int], loop: TrainingLoop) -> Rollout:
     """Sample the policy's responses to the training prompts at the positions `prompts`, with a warning if most are equal."""
-    sampled = sample_policy(setup, [setup.training[place] for place in prompts], number, loop)
-    rollout = Rollout.from_tensors(
-        number,
-        setup,
-        {
-            "prompts": torch.tensor(prompts),
-            "included": torch.ones(len(prompts), dtype=torch.bool),
-            "lengths": torch.tensor([len(response.token_ids) for response in sampled]),
-            "finished": torch.tensor([response.finished for response in sampled]),
-            "tokens": torch.tensor([token for response in sampled for token in response.token_ids]),
-            "recorded": torch.tensor([logprob for response in sampled for logprob in response.logprobs]),
-        },
-    )
+    sampled = sample_to_learn(setup, [setup.training[place] for place in prompts], number, loop)
+    tensors = {
+        "prompts": torch.tensor(prompts),
+        "included": torch.ones(len(prompts), dtype=torch.bool),
+        "lengths": torch.tensor([len(response.token_ids) for response in sampled]),
+        "finished": torch.tensor([response.finished for response in sampled]),
+        "tokens": torch.tensor([token for response in sampled for token in response.token_ids]),
+        "recorded": torch.tensor([logprob for response in sampled for logprob in response.logprobs]),
+    }
+    if setup.served is not None and (cap := importance_cap(setup.config)) is not None:
+        own = torch.tensor([value for response in sampled for value in response.recomputed or ()])
+        tensors["importance"] = importance_weights(tensors["recorded"], own, cap)
+    rollout = Rollout.from_tensors(number, setup, tensors)
     equal = count_equal_samples(group.encoded.responses for group in rollout.groups)
     warn_of_equal_samples(equal, len(prompts), setup.config.temperature, setup.events)
     return rollout
@@ -347,9 +398,21 @@ def compute_per_token(
 
 def rollout_logprobs(setup: Setup, model: Any, rollout: Rollout, parts: int, loop: TrainingLoop) -> Tensor:
     """(N,) log-probs of the sampled tokens under the policy or the reference, at the sampling temperature."""
+    return compute_per_token(setup, rollout, parts, partial(_sampling_logprobs, setup, model), loop)
 
-    def compute(inputs: Batch) -> Tensor:
-        with autocast(setup.config.precision):
-            return token_logprobs(model, inputs, setup.config.temperature)
 
-    return compute_per_token(setup, rollout, parts, compute, loop)
+@torch.no_grad()
+def group_logprobs(setup: Setup, groups: Sequence[RolloutGroup], loop: TrainingLoop) -> Tensor:
+    """(N,) the same under the policy, of the response tokens of all groups of a rollout, in one process.
+
+    It does not stop on the way: the policy may have other weights meanwhile, which must not get into a checkpoint.
+    """
+    values = torch.zeros(sum(group.response_tokens for group in groups))
+    for micro, inputs in loop.passes(setup.passes, groups):
+        values[token_indices(micro)] = _sampling_logprobs(setup, setup.policy, inputs).float().cpu()
+    return values
+
+
+def _sampling_logprobs(setup: Setup, model: Any, inputs: Batch) -> Tensor:
+    with autocast(setup.config.precision):
+        return token_logprobs(model, inputs, setup.config.temperature)

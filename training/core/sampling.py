@@ -32,11 +32,15 @@ BLOCK = 128
 
 @dataclass
 class SampledResponse:
-    """One response: the sampled ids, their log-probs, and whether the last id is an end token."""
+    """One response: the sampled ids, their log-probs, and whether the last id is an end token.
+
+    recomputed: of a response that a server sampled, the log-probs of the ids by the policy itself.
+    """
 
     token_ids: list[int]
     logprobs: list[float]
     finished: bool
+    recomputed: list[float] | None = None
 
 
 @torch.no_grad()

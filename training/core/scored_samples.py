@@ -14,7 +14,7 @@ from torch import Tensor
 
 from training.core.data import RolloutPrompt
 from training.core.diagnostics import count_equal_samples, warn_of_equal_samples
-from training.core.rollouts import Setup, chunk_prompts, group_responses, sample_policy
+from training.core.rollouts import Setup, chunk_prompts, group_responses, sample_to_learn
 from training.core.tokenization import EncodedGroup
 from training.core.training_loop import TrainingLoop
 
@@ -66,7 +66,7 @@ def _sample_chunk(setup: Setup, chunk: list[int], loop: TrainingLoop, choose: Ch
     """The chosen responses to the training prompts at the positions `chunk`, as tokens, lengths and rewards, and the totals
     of all samples."""
     prompts = [setup.training[place] for place in chunk]
-    sampled = sample_policy(setup, prompts, 0, loop)
+    sampled = sample_to_learn(setup, prompts, 0, loop)
     groups = group_responses(
         prompts,
         [response.token_ids for response in sampled],

@@ -70,6 +70,7 @@ def train(job: Job, config: GRPOConfig, events: Events) -> dict[str, Any]:
             old = rollout.token_values("old", micro) if "old" in rollout.tensors else here
             advantages = rollout.token_values("advantages", micro)
             losses = clipped_surrogate(logprobs, old, advantages, low=config.clip_low, high=config.clip_high)
+            losses = losses * rollout.importance_weights(micro)
             if setup.reference is not None:
                 reference = rollout.token_values("reference", micro)
                 losses = losses + config.beta * k3(logprobs, reference)

@@ -103,7 +103,8 @@ def train(job: Job, config: PPOConfig, events: Events) -> dict[str, Any]:
             weights = token_weights(
                 "token", inputs.lengths, inputs.owner, responses=0, tokens=tokens, longest=0
             )
-            policy_loss = (clipped_surrogate(logprobs, old, advantages, low=low, high=high) * weights).sum()
+            losses = clipped_surrogate(logprobs, old, advantages, low=low, high=high)
+            policy_loss = (losses * rollout.importance_weights(micro) * weights).sum()
             value_losses = clipped_value_loss(
                 values,
                 rollout.token_values("values", micro),

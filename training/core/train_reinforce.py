@@ -74,7 +74,7 @@ def train(job: Job, config: ReinforceConfig, events: Events) -> dict[str, Any]:
                 longest=config.max_new_tokens,
             )
             losses = policy_gradient(logprobs, rollout.token_values("advantages", micro))
-            micro_loss = (losses * weights).sum()
+            micro_loss = (losses * rollout.importance_weights(micro) * weights).sum()
             micro_loss.backward()  # type: ignore[no-untyped-call]
             diagnostics.check_logprobs(rollout.token_values("recorded", micro), logprobs.detach())
             loss += micro_loss.item()

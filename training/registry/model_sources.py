@@ -150,20 +150,22 @@ def _read_config(location: str) -> dict[str, Any] | None:
     return config if isinstance(config, dict) else None
 
 
-def check_server(url: str) -> None:
+def check_server(url: str, setting: str = "server", variable: str = "MODEL_SERVERS") -> None:
     """Check that runs may ask this server: one that a lead chose could be any service of the internal network.
 
+    setting, variable: the run's setting that names it, and the administrator's list.
+
     Raises:
-        RunError: it is none of `MODEL_SERVERS`.
+        RunError: it is none of the list.
     """
-    allowed = {server.rstrip("/") for server in settings.MODEL_SERVERS}
+    allowed = {server.rstrip("/") for server in getattr(settings, variable)}
     if url.rstrip("/") not in allowed:
         text = (
-            _("It is none of the servers in the administrator's MODEL_SERVERS: %(servers)s.")
+            _("It is none of the servers in the administrator's %(variable)s: %(servers)s.")
             if allowed
-            else _("It is none of the servers in the administrator's MODEL_SERVERS, of which there are none.")
+            else _("It is none of the servers in the administrator's %(variable)s, of which there are none.")
         )
-        raise RunError("server", text % {"servers": ", ".join(sorted(allowed))})
+        raise RunError(setting, text % {"variable": variable, "servers": ", ".join(sorted(allowed))})
 
 
 def check_reward_function(name: str) -> None:
@@ -191,6 +193,8 @@ def check_settings(config: Mapping[str, Any]) -> None:
     """
     if config.get("server"):
         check_server(config["server"])
+    if config.get("sampler_server"):
+        check_server(config["sampler_server"], "sampler_server", "SAMPLER_SERVERS")
     if config.get("reward_function"):
         check_reward_function(config["reward_function"])
 

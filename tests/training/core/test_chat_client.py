@@ -16,10 +16,11 @@ from tests.patience import HANGS_S
 from tests.training.core.chat_server import Http, as_a_plain_server, as_vllm
 from tests.training.core.conftest import write_job
 from training.configs import ConfigError, GenerateConfig, from_dict
-from training.core.chat_client import FIRST_DELAY_S, Completion, complete_prompts
+from training.core.chat_client import Completion, complete_prompts
 from training.core.data import Prompt
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
+from training.core.http_client import FIRST_DELAY_S
 
 
 def ask(
@@ -182,7 +183,7 @@ def test_what_asking_again_cannot_cure_ends_in_a_sentence_at_once(http: Http, st
 
 
 def test_an_answer_without_end_is_cut_short(http: Http, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("training.core.chat_client.MAX_BODY_BYTES", 1 << 20)
+    monkeypatch.setattr("training.core.http_client.MAX_BODY_BYTES", 1 << 20)
     http.answer = lambda request: (200, {}, b"x" * (2 << 20))
     with pytest.raises(BadInput, match="more than 1 MiB"):
         ask(http)

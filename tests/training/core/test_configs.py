@@ -8,6 +8,8 @@ import pytest
 
 from training.configs import KINDS, ConfigError, RewardConfig, from_dict
 
+SAMPLED = {"sampler": "vllm-lora", "sampler_server": "http://x/v1"}
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_defaults_are_valid_and_survive_a_round_trip(kind: str):
@@ -58,6 +60,19 @@ def test_every_setting_can_be_shown_in_a_form(kind: str):
         ("pretrain", {"block_length": 2048}, "block_length", "maximum sequence length"),
         ("generate", {"max_new_tokens": 1024}, "max_new_tokens", "leave room"),
         ("generate", {"temperature": 0.0}, "temperature", "must be above 0 for several"),
+        ("grpo", {"sampler": "vllm"}, "sampler", "one of in-process, vllm-lora, sglang-disk"),
+        (
+            "grpo",
+            {"sampler": "vllm-lora", "lora_rank": 8},
+            "sampler_server",
+            "required by the sampler vllm-lora",
+        ),
+        ("grpo", {"sampler_server": "http://x/v1"}, "sampler_server", "needs the sampler"),
+        ("ppo", SAMPLED | {"sampler_server": "x/v1", "lora_rank": 8}, "sampler_server", "must be a URL"),
+        ("ppo", SAMPLED, "lora_rank", "must be above 0"),
+        ("ppo", SAMPLED | {"sampler": "sglang-disk", "lora_rank": 8}, "lora_rank", "must be 0"),
+        ("grpo", SAMPLED | {"top_p": 0.9}, "top_p", "no such setting"),
+        ("online", {"importance_cap": 2.0}, "importance_cap", "no such setting"),
     ],
 )
 def test_a_bad_setting_is_named(kind: str, values: dict, field: str, words: str):

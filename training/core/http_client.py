@@ -1,0 +1,153 @@
+"""HTTP requests to servers that sample from a model: answers of bounded size, pauses before another attempt, and the API key.
+
+The API key is in the environment, `PALATE_API_KEY`, and is sent only to the server with the base URL `PALATE_API_SERVER`:
+runs may name several servers, and none must get another one's key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import httpx2
+
+from training.core.events import Events
+
+KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
+
+RETRIED_STATUSES = {408, 409, 425, 429}
+"""Statuses after which the same request may succeed, besides those from 500 up."""
+
+FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
+MAX_BODY_BYTES = 64 * 2**20
+"""Size of an answer at most; responses are far smaller."""
+
+MIN_LOGPROB, ROUNDING = -1e6, 1e-2
+"""Bounds of what is taken for a log-prob; vLLM has -9999 for an impossible token."""
+
+C = TypeVar("C")
+T = TypeVar("T")
+
+
+class AnswerTooLarge(Exception):
+    """An answer has more than `MAX_BODY_BYTES`."""
+
+
+def run_concurrently(
+    items: Iterable[T],
+    connect: Callable[[httpx2.AsyncClient], C],
+    handle: Callable[[C, T], Awaitable[None]],
+    *,
+    server: str,
+    concurrency: int,
+    events: Events,
+) -> None:
+    """Await `handle` for every item, up to `concurrency` at a time; each next item is taken when one is done.
+
+    connect: makes the client that `handle` is called with. Raises what `handle` raises, and Stopped soon after SIGTERM.
+    """
+    asyncio.run(_run_concurrently(items, connect, handle, server, concurrency, events))
+
+
+async def _run_concurrently(
+    items: Iterable[T],
+    connect: Callable[[httpx2.AsyncClient], C],
+    handle: Callable[[C, T], Awaitable[None]],
+    server: str,
+    concurrency: int,
+    events: Events,
+) -> None:
+    waiting = iter(items)
+    limits = httpx2.Limits(max_connections=concurrency)
+    async with httpx2.AsyncClient(headers=auth_headers(server), limits=limits, timeout=None) as http:
+        client = connect(http)
+
+        async def work() -> None:
+            for item in waiting:
+                if events.stop_requested:
+                    return
+                await handle(client, item)
+
+        workers = {asyncio.create_task(work()) for _ in range(concurrency)}
+        try:
+            pending = workers
+            while pending:
+                events.raise_if_stopped()
+                done, pending = await asyncio.wait(pending, timeout=0.2, return_when=asyncio.FIRST_COMPLETED)
+                for worker in done:
+                    worker.result()
+            events.raise_if_stopped()
+        finally:
+            for worker in workers:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def request_json(
+    http: httpx2.AsyncClient, url: str, fields: dict[str, Any] | None = None
+) -> tuple[int, httpx2.Headers, bytes]:
+    """The status, headers and body of the answer to a POST of `fields`, or without any to a GET. Raises AnswerTooLarge."""
+    async with http.stream("GET" if fields is None else "POST", url, json=fields) as response:
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise AnswerTooLarge(f"sent an answer of more than {MAX_BODY_BYTES // 2**20} MiB")
+        return response.status_code, response.headers, bytes(body)
+
+
+def auth_headers(server: str) -> dict[str, str]:
+    """The API key, if it belongs to this server."""
+    key, key_server = os.environ.get(KEY_VARIABLE, ""), os.environ.get(SERVER_VARIABLE, "")
+    return {"Authorization": f"Bearer {key}"} if key and key_server.rstrip("/") == server.rstrip("/") else {}
+
+
+def backoff(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubled each time, times a random factor from 0.5 to 1.5, so that
+    clients that failed together do not retry together."""
+    delay = min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** (failures - 1))
+    return delay * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+
+
+def retry_after(headers: httpx2.Headers) -> float | None:
+    """Seconds that the Retry-After header, a number or a date, tells to wait, at most `MAX_RETRY_AFTER_S`; None without."""
+    value = headers.get("retry-after", "")
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        when = when if when.tzinfo else when.replace(tzinfo=UTC)
+        seconds = when.timestamp() - datetime.now(UTC).timestamp()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None
+
+
+def is_logprob(value: Any) -> bool:
+    """Whether a server's value is the logarithm of a probability, but for rounding: JSON in Python may hold NaN and Infinity."""
+    return type(value) in (int, float) and MIN_LOGPROB <= value <= ROUNDING
+
+
+def error_message(body: bytes) -> str:
+    """The message of an error answer, from whichever of the usual places it is in."""
+    try:
+        content: Any = json.loads(body)
+    except (ValueError, RecursionError):
+        return excerpt(body)
+    for name in ("error", "message", "detail"):
+        if isinstance(content, dict) and name in content:
+            content = content[name]
+    return excerpt((content if isinstance(content, str) else json.dumps(content)).encode(errors="replace"))
+
+
+def excerpt(body: bytes) -> str:
+    """The start of an answer, on one line."""
+    text = " ".join(body[:1000].decode("utf-8", "replace").split())
+    return (text if len(text) <= 200 else text[:200] + "…") or "nothing"
