@@ -77,14 +77,15 @@ def busiest_today(project: Project, *, name: str = "") -> list[tuple[Member, int
 def member_activity(project: Project, page: str | None = None, *, name: str = "") -> Page:
     """A page of (member, activity), in the order of `busiest_today`. The members and their counts of today are current; the other
     figures may be cached (`cached`)."""
-    members = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
-    people = sorted(member.user_id for member, _ in members)
+    members: Page = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
+    rows = list(members)
+    people = sorted(member.user_id for member, _ in rows)
     activity = cached(
         project, NO_FILTERS, "members", *map(str, people), count=lambda: _activity(project, people)
     )
     members.object_list = [
         (member, replace(activity.get(member.user_id, MemberActivity()), today=today))
-        for member, today in members
+        for member, today in rows
     ]
     return members
 

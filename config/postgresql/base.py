@@ -16,5 +16,5 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _configure_connection(self, connection: Any) -> bool:
         with connection.cursor() as cursor:
             cursor.execute("SET jit = off")
-        super()._configure_connection(connection)
+        super()._configure_connection(connection)  # type: ignore[misc]
         return True
