@@ -1,22 +1,25 @@
-"""The web process is told to stop while a request is in flight."""
+"""Processes that are told to stop while they are at work. A trainer is in test_claims.py."""
 
 from __future__ import annotations
 
 import http.client
 import json
 import urllib.request
+from pathlib import Path
 
 import pytest
+from django.conf import settings
 
-from annotation.models import ApiToken, Prompt
+from annotation.models import ApiToken, Import, Item, Prompt
 from tests import builders
+from tests.annotation.test_run_import import is_being_read, nothing_came_in, queued_large
 from tests.patience import HANGS_S
 from tests.processes import free_port, process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.django_db(transaction=True)]
 
 
-def test_it_answers_what_it_has_begun_and_takes_nothing_new() -> None:
+def test_a_web_process_answers_what_it_has_begun_and_takes_nothing_new() -> None:
     alice = builders.user("alice")
     builders.project(alice)
     key = ApiToken.issue(user=alice, name="script", scope=ApiToken.Scope.LEAD)[1]
@@ -50,3 +53,18 @@ def accepts(port: int) -> bool:
         return bool(urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=HANGS_S).status == 200)
     except OSError:
         return False
+
+
+def test_an_importer_puts_its_file_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
+    upload = queued_large(builders.project(builders.user("alice")))
+    with process("importer") as importer:
+        until(is_being_read, "it is being read")
+        importer.terminate()
+        assert importer.wait(HANGS_S) == 0
+    upload.refresh_from_db()
+    assert (upload.state, upload.claim, upload.attempt) == ("queued", None, 0)
+    assert nothing_came_in()
+    with process("importer"):  # no sweep: the stopped worker left a message
+        until(lambda: Import.objects.get().state == "done", "another worker has read it")
+    assert Item.objects.count() == 4000

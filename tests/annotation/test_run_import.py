@@ -22,7 +22,6 @@ from annotation.actions import import_rows, imports, uploads
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from annotation.store import MissingObject
 from tests import builders
-from tests.patience import HANGS_S
 from tests.processes import kill, process, until
 
 TWO = {"id": "q1", "prompt": "Why?", "responses": ["Because.", "Ask her."]}
@@ -437,20 +436,6 @@ def test_a_worker_that_is_killed_on_the_way_leaves_nothing_and_the_next_one_does
     upload.refresh_from_db()
     assert upload.attempt == 2
     assert upload.report["responses"] == 16000
-
-
-def test_a_worker_that_is_told_to_stop_puts_the_file_back(project: Project) -> None:
-    upload = queued_large(project)
-    with process("importer") as importer:
-        until(is_being_read, "it is being read")
-        importer.terminate()
-        assert importer.wait(HANGS_S) == 0
-    upload.refresh_from_db()
-    assert (upload.state, upload.claim, upload.attempt) == ("queued", None, 0)
-    assert nothing_came_in()
-    with process("importer"):  # no sweep: the stopped worker left a message
-        until(lambda: Import.objects.get().state == "done", "another worker has read it")
-    assert Item.objects.count() == 4000
 
 
 def queued_large(project: Project) -> Import:

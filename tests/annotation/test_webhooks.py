@@ -97,32 +97,6 @@ class DeliveryTests(PalateTestCase):
         webhook_delivery.notify(self.project, "snapshot.frozen", number=2)
         assert not Delivery.objects.exists()
 
-    def test_an_empty_queue_is_told_once_until_it_was_filled_again(self) -> None:
-        hook = self.hook("queue.empty")
-        assert webhook_delivery.notify_of_empty_queues() == 0, "it was empty when the webhook was added"
-        builders.items(self.project, 2)
-        assert webhook_delivery.notify_of_empty_queues() == 0
-        builders.judgment(self.project, self.bob)
-        assert webhook_delivery.notify_of_empty_queues() == 0
-        builders.judgment(self.project, self.bob)
-        assert [webhook_delivery.notify_of_empty_queues() for _ in range(3)] == [1, 0, 0]
-        builders.items(self.project, 1, prefix="more")
-        webhook_delivery.notify_of_empty_queues()
-        builders.judgment(self.project, self.bob)
-        assert webhook_delivery.notify_of_empty_queues() == 0, "it was told a moment ago"
-        Webhook.objects.update(queue_empty_at=timezone.now() - webhook_delivery.QUEUE_EMPTY_INTERVAL)
-        assert webhook_delivery.notify_of_empty_queues() == 1
-        assert {delivery.event for delivery in hook.deliveries.all()} == {"queue.empty"}
-
-    def test_a_queue_that_empties_during_a_pause_is_not_told_later(self) -> None:
-        hook = self.hook("queue.empty")
-        builders.items(self.project, 1)
-        webhook_delivery.notify_of_empty_queues()
-        webhooks.set_active(webhook=hook, active=False, actor=self.alice)
-        builders.judgment(self.project, self.bob)
-        webhooks.set_active(webhook=hook, active=True, actor=self.alice)
-        assert webhook_delivery.notify_of_empty_queues() == 0
-
     def test_a_message_names_the_request_that_led_to_it(self) -> None:
         self.hook("snapshot.frozen")
         with log_ids(request_id="abc-1"):
