@@ -40,7 +40,7 @@ NOT_FOUND = (exceptions.NotFoundError, FileNotFoundError)  # obstore raises the 
 REFUSED = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError, PermissionError)
 ANSWER = re.compile(r"status code: (?P<status>\d{3})(?:.*?<Code>(?P<code>\w+)</Code>)?", re.DOTALL)
 """What the server answered, in the text of an error of obstore."""
-FULL = re.compile("quota|storage_?full|insufficient|cap_exceeded", re.IGNORECASE)
+FULL = re.compile("quota|storage_?full|insufficient_?(storage|capacity|space)|cap_exceeded", re.IGNORECASE)
 """In the codes with which servers refuse an upload for which there is no room, also with the status 403."""
 UPLOADS = 4
 """Parts that are on their way at a time."""
@@ -154,14 +154,14 @@ class S3Store:
             return None
 
     def _download(self, uri: str, key: str) -> Path:
-        target = self.cache.reserve(key)
-        partial = partial_of(target)
-        try:
-            with self._errors(uri), partial.open("xb") as file:
-                file.writelines(self.chunks(uri))
-            return self.cache.adopt(key, partial)
-        finally:
-            partial.unlink(missing_ok=True)
+        with self._errors(uri):
+            unfinished = partial_of(self.cache.reserve(key))
+            try:
+                with unfinished.open("xb") as file:
+                    file.writelines(self.chunks(uri))
+                return self.cache.adopt(key, unfinished)
+            finally:
+                unfinished.unlink(missing_ok=True)
 
     def _errors(self, uri: str) -> AbstractContextManager[None]:
         return as_store_errors(partial(self._explain, uri))

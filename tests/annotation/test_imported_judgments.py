@@ -22,6 +22,7 @@ from annotation.analytics.filters import NO_FILTERS
 from annotation.exports import stream
 from annotation.exports.selection import Selection
 from annotation.models import Import, ImportedJudgment, Item, Judgment, Project, Slot
+from annotation.store import store
 from tests import builders
 from tests.annotation.exports.base import ExportTestCase
 
@@ -272,7 +273,7 @@ class CountingTests(ImportedCase):
         def configurations(project: Project) -> dict[str, int]:
             frozen = snapshots.create_snapshot(project=project, creator=self.alice, imported=True)
             folder = tempfile.mkdtemp(dir=settings.ARTIFACTS)
-            with zipfile.ZipFile(export_files.hub_zip(frozen)) as archive:
+            with zipfile.ZipFile(store().path(export_files.hub_zip(frozen))) as archive:
                 archive.extractall(folder)
             place = f"{folder}/{export_files.hub_name(frozen)}"
             rows = load_dataset(place, cache_dir=f"{folder}/cache")  # the default one

@@ -11,6 +11,7 @@ import pytest
 from datasets import load_dataset
 
 from annotation.actions import export_files, snapshots
+from annotation.store import store
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.annotation.exports.base import ExportTestCase
@@ -59,7 +60,7 @@ class TrainerTests(ExportTestCase):
 
     def test_the_hub_folder_is_a_dataset(self) -> None:
         snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice, licence="cc-by-4.0")
-        with zipfile.ZipFile(export_files.hub_zip(snapshot)) as archive:
+        with zipfile.ZipFile(store().path(export_files.hub_zip(snapshot))) as archive:
             archive.extractall(self.folder)
         place = str(self.folder / "helpfulness-1")
         pairs = load_dataset(place, cache_dir=str(self.folder / "cache"))
@@ -69,7 +70,7 @@ class TrainerTests(ExportTestCase):
         card = (Path(place) / "README.md").read_text()
         assert 'license: "cc-by-4.0"' in card
         assert "> Prefer the **better** answer." in card
-        first = export_files.hub_zip(snapshot)
+        first = store().path(export_files.hub_zip(snapshot))
         before = first.read_bytes()
         first.unlink()
-        assert export_files.hub_zip(snapshot).read_bytes() == before
+        assert store().path(export_files.hub_zip(snapshot)).read_bytes() == before
