@@ -123,9 +123,8 @@ def write_report() -> None:
     text = [HEAD] + [section(values) for values, section in loaded if values]
     missing = [name for (name, _), (values, _) in zip(parts, loaded, strict=True) if not values]
     text += [f"Not measured here: {', '.join(missing)}.\n"] if missing else []
-    _, of_gpu = split_section(
-        REPORT.read_text()
-    )  # of another machine, so the report itself is all that has it
+    # of another machine, so the report itself is all that has it
+    _, of_gpu = split_section(REPORT.read_text())
     REPORT.write_text("\n".join([*text, of_gpu]).rstrip() + "\n")
 
 
