@@ -44,7 +44,8 @@ def speed(server: str, model: Path, world: World, prompts: int) -> dict[str, flo
         {"id": place, "prompt": exchange.messages} for place, exchange in enumerate(world.prompts[:prompts])
     ]
     config = METHODS["grpo"][1] | LORA | _served(server) | {"max_new_tokens": SPEED_TOKENS}
-    (folder / "job.json").write_text(json.dumps({"kind": "grpo", "model": str(model), "config": config}))
+    models = {"model": str(model), "reward_model": str(world.reward)}
+    (folder / "job.json").write_text(json.dumps({"kind": "grpo", "config": config} | models))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     job, events = read_job(folder), Events(StringIO())
     settings: Any = from_dict("grpo", config)
