@@ -17,6 +17,7 @@ from django.utils.translation import to_locale
 from annotation.logic import group_roles
 from config import error_reports
 from config.embedded import Embedded
+from config.log_settings import logging_settings
 from training.launch.scheduler import Scheduler, read_scheduler
 
 django_stubs_ext.monkeypatch()
@@ -430,23 +431,4 @@ if SENTRY_DSN:
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="line")
 if LOG_FORMAT not in ("line", "json"):
     raise ImproperlyConfigured(f"LOG_FORMAT is {LOG_FORMAT!r}; it may be line or json.")
-LOGGING = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {
-        "line": {
-            "()": "config.log_context.LineFormatter",
-            "fmt": "{asctime} {levelname} {name}: {ids}{message}",
-            "style": "{",
-        },
-        "json": {"()": "config.log_context.JsonFormatter"},
-    },
-    "filters": {"links": {"()": "config.log_context.HideLinks"}},
-    "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT, "filters": ["links"]}
-    },
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
-    "loggers": {
-        name: {"handlers": ["console"], "propagate": False} for name in ("uvicorn", "uvicorn.access")
-    },
-}
+LOGGING = logging_settings(LOG_FORMAT, level=env.str("LOG_LEVEL", default="INFO"))

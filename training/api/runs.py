@@ -22,8 +22,9 @@ from training.api.access import run_for
 from training.configs import KINDS, ConfigError
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Run
-from training.runs.actions import LEARNS_JUDGMENTS, cancel_run, resume_run, start_run
+from training.runs.actions import cancel_run, resume_run, start_run
 from training.runs.ai_inputs import AI_CHOICES
+from training.runs.kinds import LEARNS_JUDGMENTS
 from training.runs.queries import runs_of
 from training.runs.resources import MAX_PRIORITY, RESOURCES
 from training.runs.reward_sources import LEARNS_REWARDS

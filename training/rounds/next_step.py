@@ -12,7 +12,7 @@ from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress, count_rows
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
-from training.runs.actions import LEARNS_JUDGMENTS
+from training.runs.kinds import LEARNS_JUDGMENTS
 from training.runs.queries import count_unqueued_prompts
 
 SNAPSHOT_SUGGESTED_AFTER = 50

@@ -10,38 +10,31 @@ from typing import Any
 from django.db import transaction
 from django.db.models import Case, F, When
 from django.utils import timezone
-from django.utils.text import slugify
 from django.utils.translation import gettext as _
 
 from annotation import events
-from annotation.exports.selection import IMPORTED
-from annotation.logic.limits import MAX_RESPONSES, MIN_RESPONSES
 from annotation.models import Constitution, OpinionSet, Project, Snapshot, User
 from config.celery import app
 from config.log_context import request_id
-from training.configs import KINDS, Config, GenerateConfig, RolloutConfig, check_values, from_dict
+from training.configs import KINDS, RolloutConfig, check_values, from_dict
 from training.errors import RunError
 from training.models import Metric, ModelVersion, Round, Run
 from training.registry import model_sources
-from training.registry.actions import current_model, names_in_use
+from training.registry.actions import current_model
 from training.registry.model_size import default_settings
-from training.runs.ai_inputs import check_answers, check_revisions, opinion_inputs, used_constitution
+from training.runs.ai_inputs import check_answers, opinion_inputs, used_constitution
 from training.runs.alerts import notify_of_run
+from training.runs.input_checks import check_inputs, check_snapshot, choose_imported
+from training.runs.kinds import LEARNS_JUDGMENTS, MAY_BE_SERVED
 from training.runs.queries import waiting
 from training.runs.resources import check_resources
-from training.runs.reward_sources import LEARNS_REWARDS, resolve_reward_model, resolve_reward_source
-from training.runs.text_files import put_text_file, reads_text_file, text_file
+from training.runs.reward_sources import resolve_reward_model, resolve_reward_source
+from training.runs.text_files import put_text_file, reads_text_file
 
 log = logging.getLogger(__name__)
 
-LEARNS_JUDGMENTS = (Run.Kind.DPO, Run.Kind.KTO)
-"""They train the policy on judgments directly."""
-NEEDS_SNAPSHOT = (Run.Kind.REWARD, *LEARNS_JUDGMENTS, Run.Kind.EVALUATE)
-MAY_BE_SERVED = (Run.Kind.GENERATE, Run.Kind.JUDGE, Run.Kind.REVISE)
-"""Kinds for which a server's model may answer."""
 MIN_BATCH_TOKENS = 256
 """Fewer hardly save memory."""
-MAKES_POLICY = (Run.Kind.PRETRAIN, Run.Kind.SFT, *LEARNS_JUDGMENTS, *LEARNS_REWARDS)
 
 
 # --- starting, cancelling, resuming ---------------------------------------------------------------------------
@@ -121,9 +114,9 @@ def start_run(
     resolved = from_dict(kind, defaults | config)
     inputs = dict(inputs or {})
     if not inputs.get("answers"):
-        _check_snapshot(project, kind, snapshot, projects)
+        check_snapshot(project, kind, snapshot, projects)
     if snapshot is not None:
-        inputs |= _choose_imported(kind, snapshot, inputs.get("imported"))
+        inputs |= choose_imported(kind, snapshot, inputs.get("imported"))
     if opinion_set is not None:
         inputs |= opinion_inputs(project, kind, opinion_set, inputs)
     constitution = used_constitution(project, constitution, resolved, judge)
@@ -137,7 +130,7 @@ def start_run(
     elif reward_model is not None and kind not in LEARNS_JUDGMENTS:
         text = _("A %(kind)s run takes no reward model beside its model.")
         raise RunError("reward_model", text % {"kind": kind})
-    _check_inputs(project, resolved, inputs)
+    check_inputs(project, resolved, inputs)
     files = {"data": put_text_file(project, inputs["data"])} if reads_text_file(kind, inputs) else {}
     run = Run.objects.create(
         project=project,
@@ -192,59 +185,6 @@ def _resolve_model(
     if model is not None and model.removed_at:
         raise RunError(field, _("The files of %(model)s were removed from the disk.") % {"model": model})
     return model
-
-
-def _check_snapshot(
-    project: Project, kind: str, snapshot: Snapshot | None, projects: Collection[int]
-) -> None:
-    if snapshot is None:
-        if kind in NEEDS_SNAPSHOT:
-            raise RunError("snapshot", _("Choose a snapshot: freeze one on the Data page first."))
-        return
-    if snapshot.project_id not in projects:
-        raise RunError("snapshot", _("That snapshot belongs to another project."))
-
-
-def _choose_imported(kind: str, snapshot: Snapshot, choice: str | None) -> dict[str, str]:
-    """What a run does with the imported judgments of its snapshot, as its input `imported`; nothing if there are none.
-
-    Raises:
-        RunError: the choice is unknown, or leaves no pairs to learn from.
-    """
-    if choice not in (None, *IMPORTED):
-        text = _("%(choice)s is none of: %(choices)s.")
-        raise RunError("imported", text % {"choice": repr(str(choice)[:40]), "choices": ", ".join(IMPORTED)})
-    own, imported = (bool(snapshot.counts.get(name)) for name in ("judgments", "imported"))
-    choice = choice or (("include" if own else "only") if imported else "exclude")
-    pairs = {
-        "exclude": snapshot.counts.get("pairs_train", 0),
-        "only": snapshot.counts.get("imported_pairs_train", 0),
-    }
-    pairs["include"] = sum(pairs.values())
-    if kind in (Run.Kind.REWARD, *LEARNS_JUDGMENTS) and not pairs[choice]:
-        text = _("%(snapshot)s has no preference pairs to learn from.")
-        raise RunError("snapshot", text % {"snapshot": snapshot})
-    return {"imported": choice} if imported else {}
-
-
-def _check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) -> None:
-    if inputs.get("revisions"):
-        check_revisions(project, inputs["revisions"])
-    if reads_text_file(config.kind, inputs):
-        text_file(inputs.get("data", ""))
-    if "ask" in inputs and not str(inputs["ask"]).strip():
-        raise RunError("ask", _("Write a prompt for the models."))
-    if (
-        isinstance(config, GenerateConfig)
-        and inputs.get("publish")
-        and not MIN_RESPONSES <= config.samples <= MAX_RESPONSES
-    ):
-        raise RunError("samples", _("An item of the queue has 2 to 9 answers."))
-    makes_model = config.kind in (*MAKES_POLICY, Run.Kind.REWARD)
-    name = slugify(inputs.get("name", "")) if makes_model else ""
-    if name and name in names_in_use([project]):
-        text = _("There is a model called %(name)s already, or an open run is making one.")
-        raise RunError("name", text % {"name": repr(name)})
 
 
 def cancel_run(run: Run) -> Run:

@@ -18,8 +18,9 @@ from training.errors import RunError, message_of
 from training.models import ModelVersion, Run
 from training.registry import model_sources
 from training.registry.actions import current_model
-from training.runs.actions import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT, start_run
+from training.runs.actions import start_run
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
+from training.runs.kinds import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT
 from training.runs.learning_rates import describe_default
 from training.runs.queries import count_unqueued_prompts
 from training.runs.resource_fields import resource_fields

@@ -21,7 +21,8 @@ from annotation.store import MissingObject, folder_file, put_folder
 from training.errors import LimitReached, RunError
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
-from training.runs.actions import MAKES_POLICY, record_warning
+from training.runs.actions import record_warning
+from training.runs.kinds import MAKES_POLICY
 from training.runs.queries import select_prompts
 
 JsonObject = dict[str, Any]

@@ -21,7 +21,7 @@ from training.rounds.steps.base import (
     new_model_name,
     planned_part,
 )
-from training.runs.actions import LEARNS_JUDGMENTS
+from training.runs.kinds import LEARNS_JUDGMENTS
 
 PATIENCE = 2
 """Evaluations without better weights after which a run ends."""
