@@ -91,7 +91,7 @@ _ROLLOUTS: dict[str, Value] = {
 }
 REJECTION: dict[str, Value] = _ROLLOUTS | {"learning_rate": 2.5e-4, "batch_size": 8}
 REST: dict[str, Value] = REJECTION | {"samples": 8}
-HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6}
+HINDSIGHT: dict[str, Value] = _ROLLOUTS | {"samples": 6, "updates": 5, "reuse": 4}
 PPO: dict[str, Value] = _ROLLOUTS | {"beta": 0.1}
 GRPO: dict[str, Value] = _ROLLOUTS | {"judge_mode": "comment"}
 """As `JUDGE`: its judge is a small model."""
