@@ -20,6 +20,7 @@ from tests.s3_server import bucket_as_store, s3_server
 from tests.training.test_two_machines import texts
 from training import tasks
 from training.errors import RunError
+from training.launch.devices import Devices
 from training.models import ModelVersion, Run
 from training.registry.actions import add_model
 from training.runs.actions import resume_run, start_run
@@ -85,9 +86,9 @@ def test_a_run_fails_in_a_sentence_and_is_resumed(
     def execute(before: dict[str, Any], during: dict[str, Any]) -> None:
         """Execute the run with one fault while its job directory is made, and another one from the program's start on."""
 
-        def run_core(run: Run, lock: int) -> tasks.CoreReport:
+        def run_core(run: Run, lock: int, devices: Devices) -> tasks.CoreReport:
             bucket.fault(**during)
-            return core(run, lock)
+            return core(run, lock, devices)
 
         shutil.rmtree(tmp_path / "artifacts" / "cache", ignore_errors=True)
         bucket.fault(**before)
