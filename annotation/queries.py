@@ -10,8 +10,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from django.db import connection
-from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import Count, Max, OuterRef, Q, QuerySet, Subquery
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -68,10 +67,15 @@ class RowCounts(NamedTuple):
         return self.prompts - self.prompts_held_out
 
 
+SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint" for name in RowCounts._fields)
+COUNTS = f"SELECT {SUMS} FROM annotation_projectcount WHERE project_id = %(project)s"
+
+
 def count_rows(project: Project) -> RowCounts:
     """A project's counts, in one query that takes the same time for every size."""
-    sums = project.counts.aggregate(**{name: Coalesce(Sum(name), 0) for name in RowCounts._fields})
-    return RowCounts(**{name: int(value) for name, value in sums.items()})
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS, {"project": project.pk})
+        return RowCounts(*cursor.fetchone())
 
 
 # --- progress -------------------------------------------------------------------------------------------------
@@ -81,10 +85,17 @@ def count_rows(project: Project) -> RowCounts:
 class Progress:
     """How many of a project's judgments are done. `total` is the number of its slots."""
 
-    total: int
-    done: int
     leased: int
     last_hour: int
+    counts: RowCounts
+
+    @property
+    def total(self) -> int:
+        return self.counts.slots
+
+    @property
+    def done(self) -> int:
+        return self.counts.slots_done
 
     @property
     def left(self) -> int:
@@ -100,13 +111,14 @@ class Progress:
         return timedelta(hours=self.left / self.last_hour) if self.left and self.last_hour else None
 
 
-PROGRESS = """
-SELECT coalesce(sum(slots), 0)::bigint, coalesce(sum(slots_done), 0)::bigint,
+PROGRESS = f"""
+SELECT
     (SELECT count(*) FROM annotation_slot
      WHERE project_id = %(project)s AND NOT gold AND state = 'leased' AND leased_until >= statement_timestamp()),
     (SELECT count(*) FROM annotation_judgment AS judgment JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
      WHERE judgment.project_id = %(project)s AND judgment.supersedes_id IS NULL AND NOT slot.gold
-       AND judgment.created_at >= statement_timestamp() - interval '1 hour')
+       AND judgment.created_at >= statement_timestamp() - interval '1 hour'),
+    {SUMS}
 FROM annotation_projectcount WHERE project_id = %(project)s
 """
 
@@ -114,7 +126,8 @@ FROM annotation_projectcount WHERE project_id = %(project)s
 def progress(project: Project) -> Progress:
     with connection.cursor() as cursor:
         cursor.execute(PROGRESS, {"project": project.pk})
-        return Progress(*cursor.fetchone())
+        leased, last_hour, *counts = cursor.fetchone()
+    return Progress(leased, last_hour, RowCounts(*counts))
 
 
 def midnight() -> datetime:

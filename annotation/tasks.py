@@ -7,7 +7,15 @@ from smtplib import SMTPException
 from celery import shared_task
 from django.core.mail import EmailMessage
 
-from annotation.actions import agreement, batches, imports, notifications, rules, webhook_delivery
+from annotation.actions import (
+    agreement,
+    batches,
+    imports,
+    notifications,
+    project_counts,
+    rules,
+    webhook_delivery,
+)
 from config.shutdown import is_stopping
 
 
@@ -60,6 +68,12 @@ def apply_rules() -> None:
 def measure_agreement() -> None:
     """Update the agreement of the items judged since the last run."""
     agreement.update()
+
+
+@shared_task(expires=15)
+def merge_project_counts() -> None:
+    """Merge what triggers inserted since the last run."""
+    project_counts.merge()
 
 
 @shared_task(expires=30)

@@ -388,6 +388,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-stuck-runs": {"task": "training.tasks.sweep_stuck_runs", "schedule": 60.0},
     "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
     "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
+    "merge-project-counts": {"task": "annotation.tasks.merge_project_counts", "schedule": 15.0},
     "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},
     "send-digests": {"task": "annotation.tasks.send_digests", "schedule": 60.0},
     "notify-of-due-batches": {"task": "annotation.tasks.notify_of_due_batches", "schedule": 60.0},

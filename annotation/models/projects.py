@@ -191,24 +191,16 @@ class Project(models.Model):
 
 
 class ProjectCount(models.Model):
-    """A part of a project's counts: the sums over its parts are exact in every transaction. Triggers keep them (see the
-    migration), each connection in a part of its own, so that annotators do not wait for each other."""
+    """What one statement added to a project's counts: the sum over its rows is the count, exact in every transaction. Triggers
+    only insert rows (see the migration), so that nobody waits for a long import; a worker merges them."""
 
-    project = models.ForeignKey(Project, models.CASCADE, related_name="counts", db_index=False)
-    part = models.PositiveSmallIntegerField(
-        help_text="The connection's process id, modulo the number of parts."
-    )
+    project = models.ForeignKey(Project, models.CASCADE, related_name="counts", db_constraint=False)
     slots = models.BigIntegerField(default=0, db_default=0, help_text="Without those of gold items.")
     slots_done = models.BigIntegerField(default=0, db_default=0)
     prompts = models.BigIntegerField(default=0, db_default=0)
     prompts_held_out = models.BigIntegerField(default=0, db_default=0)
     responses = models.BigIntegerField(default=0, db_default=0)
     imported_judgments = models.BigIntegerField(default=0, db_default=0)
-
-    class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["project", "part"], name="one_row_per_part_of_the_counts")
-        ]
 
 
 class Guideline(models.Model):

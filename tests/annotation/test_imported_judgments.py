@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max
 
-from annotation import analytics, queries
+from annotation import analytics
 from annotation.actions import export_files, import_rows, imports, items, leases, snapshots, uploads
 from annotation.analytics.filters import NO_FILTERS
 from annotation.exports import stream
@@ -197,7 +197,7 @@ class CountingTests(ImportedCase):
 
     def counts(self) -> Any:
         return (
-            queries.progress(self.project),
+            analytics.queue_status(self.project),
             [
                 (member.user_id, vars(activity))
                 for member, activity in analytics.member_activity(self.project)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from annotation.actions import leases
+from annotation.actions import leases, project_counts
 from annotation.actions.items import make_gold
 from annotation.models import ImportedJudgment, Project, ProjectCount, Prompt, Response, Slot
 from annotation.queries import RowCounts, count_rows
@@ -61,9 +61,14 @@ class ProjectCountsTest(PalateTestCase):
         Slot.objects.all().delete()
         self.check()
 
-    def test_parts_of_several_connections_are_added(self) -> None:
-        builders.items(self.project, 3)
-        ProjectCount.objects.filter(project=self.project).update(part=99)  # as another connection's
-        builders.items(self.project, 2, prefix="q")
-        assert ProjectCount.objects.filter(project=self.project).count() == 2
+    def test_many_rows_are_merged_into_one_with_the_same_sums(self) -> None:
+        for number in range(project_counts.MANY // 3 + 1):  # each inserts prompts, responses and slots
+            builders.items(self.project, 1, prefix=f"p{number}-")
+        other = builders.project(self.alice, "Other")
+        builders.items(other, 1)
+        few = ProjectCount.objects.filter(project=other).count()
+        assert ProjectCount.objects.filter(project=self.project).count() > project_counts.MANY
+        project_counts.merge()
+        assert ProjectCount.objects.filter(project=self.project).count() == 1
+        assert ProjectCount.objects.filter(project=other).count() == few
         self.check()

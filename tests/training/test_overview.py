@@ -114,8 +114,7 @@ class OverviewTests(PalateTestCase):
         for kind in ("reward", "dpo"):
             self.train(kind, snapshot=frozen)
         start_run(project=self.project, kind="reward", creator=self.alice, snapshot=frozen)
-        # user; membership; queue: slots, last hour, working now;
-        # loop: snapshot, models, prompts, unanswered, answers, annotators, new judgments, what learned, open runs, the round;
-        # recent runs; guidelines; what members did, members, how many
-        with self.assertNumQueries(21):
+        # user; membership; the queue and the counts, working now; who did what today, members;
+        # loop: snapshot, models, unanswered, new judgments, what learned, open runs, the round; recent runs; guidelines
+        with self.assertNumQueries(15):
             self.client.get(self.url())

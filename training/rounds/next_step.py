@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
@@ -9,7 +10,7 @@ from django.utils.translation import ngettext
 
 from annotation import analytics
 from annotation.models import Member, Project, Snapshot
-from annotation.queries import Progress, count_rows
+from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
 from training.runs.kinds import LEARNS_JUDGMENTS
@@ -59,7 +60,7 @@ class NextStep:
     model: ModelVersion | None = None
 
 
-def loop_status(project: Project, queue: Progress) -> LoopStatus:
+def loop_status(project: Project, queue: Progress, members: Sequence[Member]) -> LoopStatus:
     snapshot = project.snapshots.first()
     versions = list(
         ModelVersion.objects.filter(project=project).select_related(
@@ -73,13 +74,13 @@ def loop_status(project: Project, queue: Progress) -> LoopStatus:
     runs = Run.objects.none()
     if snapshot:
         runs = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
-    counts = count_rows(project)
+    counts = queue.counts
     return LoopStatus(
         prompts=counts.prompts,
         unanswered=count_unqueued_prompts(project),
         answers=counts.responses,
         queue=queue,
-        annotators=project.members.exclude(role=Member.Role.REVIEWER).count(),
+        annotators=sum(member.role != Member.Role.REVIEWER for member in members),
         new_judgments=analytics.new_judgment_count(project, snapshot),
         imported=counts.imported_judgments,
         snapshot=snapshot,

@@ -37,7 +37,8 @@ def project_loop(request: HttpRequest, slug: str) -> HttpResponse:
 def _context(me: Member) -> dict[str, Any]:
     project = me.project
     progress = count_progress(project)
-    status = loop_status(project, progress)
+    members = analytics.busiest_today(project)
+    status = loop_status(project, progress, [member for member, _ in members])
     return {
         "me": me,
         "project": project,
@@ -46,6 +47,6 @@ def _context(me: Member) -> dict[str, Any]:
         "next": next_step(status),
         "runs": runs_of(project)[:RECENT_RUNS],
         "guideline": project.guidelines.defer("text", "html").order_by("-number").first(),
-        "members": analytics.busiest_today(project)[:6],
-        "member_count": project.members.count(),
+        "members": members[:6],
+        "member_count": len(members),
     }

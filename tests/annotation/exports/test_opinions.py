@@ -204,7 +204,7 @@ class NothingElseChangesTests(OpinionExportCase):
             "agreement": list(Agreement.objects.order_by("item").values()),
             "consensus": [item_review(item).consensus for item in Item.objects.order_by("id")],
             "annotators": annotator_stats(project, NO_FILTERS),
-            "activity": member_activity(project),
+            "activity": list(member_activity(project)),
             "queue": queue_status(project),
             "new": new_judgment_count(project, project.snapshots.first()),
             "models": models_with_judgments(project),
