@@ -156,6 +156,6 @@ def test_the_client_follows_the_link_and_resumes_from_the_bucket(
 
 def is_up(site: str) -> bool:
     with suppress(OSError):
-        urllib.request.urlopen(f"{site}/healthz", timeout=60).close()
+        urllib.request.urlopen(f"{site}/livez", timeout=60).close()
         return True
     return False
