@@ -47,10 +47,10 @@ def device() -> torch.device:
 
 
 def autocast(precision: str) -> AbstractContextManager[Any]:
-    """A context in which matrix products are computed in `precision`, float32 or bfloat16."""
-    if precision == "float32":
-        return nullcontext()
-    return torch.autocast(device().type, torch.bfloat16)
+    """A context in which matrix products are computed in bfloat16 if that is the precision, and otherwise in float32."""
+    if precision == "bfloat16":
+        return torch.autocast(device().type, torch.bfloat16)
+    return nullcontext()
 
 
 def resolve_source(name: str, folder: Path, setting: str = "model") -> str:
