@@ -203,7 +203,7 @@ def constitutional(world: FeedbackWorld) -> Row:
 
 
 def improve_steps(world: FeedbackWorld) -> Row:
-    """ReST beside rejection sampling on as many samples, and reward and taste after each Improve step."""
+    """ReST beside rejection sampling on as many samples, and reward and taste before the first Improve step and after each."""
     answers = world.round_answers("answers-first-0", world.first, 0)
     ranked = world.rank(answers, sorted(answers)[:MANY])
     reward = world.train("reward-people", "reward", run_settings.REWARD, ranked, model=world.base)
@@ -219,9 +219,11 @@ def improve_steps(world: FeedbackWorld) -> Row:
         model=world.first,
         reward_model=reward,
     )
+    policies = {"first": world.first} | {
+        f"rest-{number}": output / f"step-{number}" for number in range(1, len(list(output.iterdir())) + 1)
+    }
     steps = []
-    for number in range(1, len(list(output.iterdir())) + 1):
-        name, policy = f"rest-{number}", output / f"step-{number}"
+    for name, policy in policies.items():
         steps.append(world.figures(name, policy) | {"reward": _mean_reward(world, name, policy, reward)})
     samples = config["samples"]
     rejection = world.train(
