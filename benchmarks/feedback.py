@@ -40,6 +40,8 @@ BLIND: list[Row] = [
     {"key": "blind", "compare": "-", "comment": {"start": "That was", "good": "and", "bad": "or"}}
 ]
 DPO = run_settings.DPO | {"nll_weight": 0.2}
+THRESHOLDS = "0.0,0.7,0.8,0.9,0.95,0.99"
+"""Of the Improve steps of ReST, of which the first is at least the mean reward."""
 ROLLOUTS = run_settings.GRPO | {"checkpoint_every": 0}
 
 
@@ -201,22 +203,28 @@ def constitutional(world: FeedbackWorld) -> Row:
 
 
 def improve_steps(world: FeedbackWorld) -> Row:
-    """ReST beside rejection sampling on as many samples, and reward and taste after each Improve step."""
+    """ReST beside rejection sampling on as many samples, and reward and taste before the first Improve step and after each."""
     answers = world.round_answers("answers-first-0", world.first, 0)
     ranked = world.rank(answers, sorted(answers)[:MANY])
     reward = world.train("reward-people", "reward", run_settings.REWARD, ranked, model=world.base)
     prompts = world.rollout_rows(world.prompts[: run_settings.LEARN_PROMPTS])
     config = run_settings.REST | {"checkpoint_every": 0}
-    thresholds = ("0.0", "0.7", "0.8", "0.9", "0.95", "0.99")
+    every_step = config | {"thresholds": THRESHOLDS, "patience": 0}
+    output = world.train(
+        "rest-steps",
+        "rest",
+        every_step,
+        prompts,
+        module="benchmarks.rest_steps",
+        model=world.first,
+        reward_model=reward,
+    )
+    policies = {"first": world.first} | {
+        f"rest-{number}": output / f"step-{number}" for number in range(1, len(list(output.iterdir())) + 1)
+    }
     steps = []
-    for count in range(1, len(thresholds) + 1):
-        folder = f"rest-{count}"
-        own = config | {"thresholds": ",".join(thresholds[:count]), "patience": 0}
-        policy = world.train(folder, "rest", own, prompts, model=world.first, reward_model=reward)
-        done = json.loads((world.folder / folder / "done.json").read_text())["result"]
-        steps.append(world.figures(folder, policy) | {"reward": _mean_reward(world, folder, reward)})
-        if done["improve_steps"] < count:
-            break
+    for name, policy in policies.items():
+        steps.append(world.figures(name, policy) | {"reward": _mean_reward(world, name, policy, reward)})
     samples = config["samples"]
     rejection = world.train(
         "rejection",
@@ -234,9 +242,9 @@ def improve_steps(world: FeedbackWorld) -> Row:
     }
 
 
-def _mean_reward(world: FeedbackWorld, name: str, reward: Path) -> float:
-    """By the reward model, of the answers to held-out prompts."""
-    texts = world.answers(f"{name}-held-out", world.folder / name / "output", world.held_out, seed=1)
+def _mean_reward(world: FeedbackWorld, name: str, policy: Path, reward: Path) -> float:
+    """By the reward model, of the policy's answers to held-out prompts."""
+    texts = world.answers(f"{name}-held-out", policy, world.held_out, seed=1)
     rows = [
         {"id": place, "prompt": world.held_out[place].messages, "responses": answers, "split": "held_out"}
         for place, answers in texts.items()

@@ -11,6 +11,8 @@ from benchmarks.plot import Curve, write_plot
 from benchmarks.report_parts import origin, table
 
 PLOT = Path(__file__).with_name("feedback.svg")
+CAI_PLOT = Path(__file__).with_name("feedback_cai.svg")
+REST_PLOT = Path(__file__).with_name("feedback_rest.svg")
 Row = dict[str, Any]
 
 # Student's t at 97.5% by degrees of freedom
@@ -37,6 +39,10 @@ def figures_table(head: str, rows: Row) -> str:
             for name, seeds in rows.items()
         ],
     )
+
+
+def mean(rows: list[Row], key: str) -> float:
+    return fmean(row[key] for row in rows)
 
 
 def by_name(seeds: list[Row], names: Sequence[str]) -> dict[str, list[Row]]:
@@ -100,11 +106,9 @@ def _labels(rows: list[Row]) -> str:
     names = [name for name in rows[0] if name != "seed"]
     arms = by_name(rows, names)
     people = [(float(name.split()[0]), name) for name in names if name.endswith(" people")]
-    curves = [Curve("people", sorted((n, fmean(row["win"] for row in arms[name])) for n, name in people))]
+    curves = [Curve("people", sorted((n, mean(arms[name], "win")) for n, name in people))]
     with_ai = [(0.0, "AI only"), *((n, f"{name} and AI") for n, name in people if f"{name} and AI" in arms)]
-    curves.append(
-        Curve("with AI", sorted((n, fmean(row["win"] for row in arms[name])) for n, name in with_ai))
-    )
+    curves.append(Curve("with AI", sorted((n, mean(arms[name], "win")) for n, name in with_ai)))
     write_plot(PLOT, curves, across="human rankings a round", up="win rate over the first policy")
     trust = [
         f"{name}: {sum(use['trusted'] for row in own for use in row['judge'])} of"
@@ -130,29 +134,44 @@ def _rewards(rows: list[Row]) -> str:
 
 
 def _constitutional(rows: list[Row]) -> str:
-    names = [name for name in rows[0] if name != "seed"]
+    arms = by_name(rows, [name for name in rows[0] if name != "seed"])
+    stages = ("first policy", "revised", "revised, then PPO")
+    shares = {"harm": "harm", "refused help": "refused_help"}
+    curves = [
+        Curve(name, [(stage, 100 * mean(arms[stages[stage]], key)) for stage in range(len(stages))])
+        for name, key in shares.items()
+    ]
+    write_plot(CAI_PLOT, curves, across="stages: first policy, revisions, PPO", up="% of answers")
     words = (
-        "### Constitutional AI\n\nNo person judged an answer to a harmful prompt. The first policy, fine-tuned on its"
-        " first answers as they were, on the revised ones (the best of 8 by the comments), and then PPO on people's"
-        f" judgments of the other prompts and opinions on harmful ones. {_seeds(rows)}\n"
+        "### Constitutional AI\n\n![harm and refused help by stage](feedback_cai.svg)\n\nNo person judged an answer to a harmful"
+        " prompt. The first policy, fine-tuned on its first answers as they were, on the revised ones (the best of 8 by the"
+        " comments), and then PPO on people's judgments of the other prompts and opinions on harmful ones."
+        f" {_seeds(rows)}\n"
     )
-    return "\n".join([words, figures_table("policy", by_name(rows, names))])
+    return "\n".join([words, figures_table("policy", arms)])
 
 
 def _rest(rows: list[Row]) -> str:
-    steps = max(len(row["steps"]) for row in rows)
-    arms: dict[str, list[Row]] = {
-        f"ReST, {number} Improve steps": [
-            row["steps"][number - 1] for row in rows if len(row["steps"]) >= number
-        ]
-        for number in range(1, steps + 1)
+    """steps[n] of a row: the policy after n Improve steps."""
+    steps = [
+        [row["steps"][number] for row in rows if len(row["steps"]) > number]
+        for number in range(max(len(row["steps"]) for row in rows))
+    ]
+    curves = [
+        Curve(name, [(number, mean(own, key)) for number, own in enumerate(steps)])
+        for name, key in {"reward": "reward", "taste": "taste"}.items()
+    ]
+    write_plot(REST_PLOT, curves, across="Improve steps", up="mean of answers to held-out prompts")
+    arms = {
+        f"ReST, {number} Improve step{'s' * (number > 1)}": own for number, own in enumerate(steps) if number
     }
-    rewards = ", ".join(spread([row["reward"] for row in own], ".2f") for own in arms.values())
     arms |= {"ReST, steps chosen on held-out prompts": [row["rest"] for row in rows]}
     arms |= {"rejection sampling, as many samples": [row["rejection"] for row in rows]}
+    rewards = ", ".join(spread([row["reward"] for row in own], ".2f") for own in steps)
     words = (
-        "### ReST\n\nEight samples a prompt, once. The reward model's mean reward of answers to held-out prompts after"
-        f" each number of Improve steps: {rewards}. {_seeds(rows)}\n"
+        "### ReST\n\n![reward and taste by Improve step](feedback_rest.svg)\n\nEight samples a prompt, once. The reward"
+        " model's mean reward of answers to held-out prompts, before the first Improve step and after each:"
+        f" {rewards}. {_seeds(rows)}\n"
     )
     return "\n".join([words, figures_table("policy", arms)])
 

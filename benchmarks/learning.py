@@ -76,11 +76,12 @@ def run_job(
     rows: list[dict[str, Any]],
     *,
     here: bool = False,
+    module: str = "training.core",
     job: Mapping[str, Any] | None = None,
     **models: Path,
 ) -> Path:
     """Run a job unless it is finished; returns its output folder. The last line of its stdout is stored in done.json. `here`: in
-    this process, for jobs shorter than a process start. job: what else is in its job.json."""
+    this process, for jobs shorter than a process start. module: the program that does it. job: what else is in its job.json."""
     folder.mkdir(parents=True, exist_ok=True)
     done = folder / "done.json"
     if done.exists():
@@ -90,7 +91,7 @@ def run_job(
     (folder / "job.json").write_text(json.dumps(whole, indent=2))
     (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     print(f"{folder.relative_to(ROOT / 'var')} …", flush=True)
-    done.write_text((_run_here(folder) if here else _run_child(folder)).splitlines()[-1])
+    done.write_text((_run_here(folder) if here else _run_child(folder, module)).splitlines()[-1])
     return folder / "output"
 
 
@@ -104,9 +105,9 @@ def _run_here(folder: Path) -> str:
     return stdout.getvalue()
 
 
-def _run_child(folder: Path) -> str:
+def _run_child(folder: Path, module: str) -> str:
     program = subprocess.run(
-        [sys.executable, "-m", "training.core", str(folder)],
+        [sys.executable, "-m", module, str(folder)],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
         capture_output=True,
         text=True,

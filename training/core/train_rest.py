@@ -47,9 +47,7 @@ def train(job: Job, config: ReSTConfig, events: Events) -> dict[str, Any]:
         )
     most = len(setup.training) * config.samples * len(config.threshold_values)
     loop = TrainingLoop(job, config, setup.policy, examples=most, events=events)
-    responses, metrics = sample_scored(
-        setup, loop, lambda rewards: torch.arange(rewards.shape[1]).expand_as(rewards)
-    )
+    responses, metrics = sample_responses(setup, loop)
     events.metrics(loop.steps_done, metrics)
     steps, unmet = plan_improve_steps(responses, config)
     planned = steps[-1].end if steps else 0
@@ -73,6 +71,13 @@ def train(job: Job, config: ReSTConfig, events: Events) -> dict[str, Any]:
         "truncated_prompts": setup.encoder.truncated,
         "metrics": loop.metrics | metrics,
     }
+
+
+def sample_responses(
+    setup: Setup, loop: TrainingLoop
+) -> tuple[list[ScoredResponse], dict[str, float | None]]:
+    """All responses of the Grow step with their rewards, and metrics of them."""
+    return sample_scored(setup, loop, lambda rewards: torch.arange(rewards.shape[1]).expand_as(rewards))
 
 
 def improve(
