@@ -269,8 +269,8 @@ def hindsight(world: FeedbackWorld) -> Row:
     config = run_settings.HINDSIGHT | {"checkpoint_every": 0}
     policy = world.train("hindsight", "hindsight", config, prompts, model=world.first, reward_model=reward)
     stored = policy / "hindsight.json"
-    good = json.loads(stored.read_text())["instruction"]
-    bad = json.loads((policy / "palate.json").read_text())["config"]["bad_instruction"]
+    trained = json.loads((policy / "palate.json").read_text())["config"]
+    good, bad = trained["good_instruction"], trained["bad_instruction"]
     figures = {}
     for name, instruction in (("good", good), ("none", ""), ("bad", bad)):
         stored.write_text(json.dumps({"instruction": instruction}))
