@@ -315,13 +315,17 @@ def test_a_job_that_was_killed_fails_the_run_which_continues_from_its_checkpoint
 
 
 def kill_everything_in(folder: Path) -> None:
-    """kill -9 for all programs that work on a job directory, as when a machine is lost."""
+    """kill -9 for all programs that work on a job directory, as when a machine is lost: none has time to notice another's end."""
+    pids = []
     for command in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):
-            pid = int(command.parent.name)
             words = command.read_bytes()
             if str(folder).encode() in words and b"fake_scheduler" not in words:
-                os.kill(pid, signal.SIGKILL)
+                pids.append(int(command.parent.name))
+    for number in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in pids:
+            with suppress(OSError):
+                os.kill(pid, number)
 
 
 def test_a_job_that_its_scheduler_stops_is_submitted_again(
