@@ -44,12 +44,12 @@ CLUSTER = Scheduler(
     gpus=8,
 )
 REFUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
-    ({}, {"nodes": 2}, "nodes", "1 to 1 nodes, not 2; see the setting LAUNCHER"),
-    ({}, {"gpus": 2}, "gpus", "1 to 1 gpus, not 2; see the setting GPUS"),
+    ({}, {"nodes": 2}, "nodes", "at most 1 nodes, not 2; see the setting LAUNCHER"),
+    ({}, {"gpus": 2}, "gpus", "at most 1 gpus, not 2; see the setting GPUS"),
     ({}, {"queue": "gpu"}, "queue", "no queue 'gpu'; it has: none. See the setting LAUNCHER"),
-    ({"GPUS": 8}, {"gpus": 9}, "gpus", "1 to 8 gpus, not 9; see the setting GPUS"),
-    ({"LAUNCHER": CLUSTER}, {"nodes": 5}, "nodes", "1 to 4 nodes, not 5; see the setting LAUNCHER"),
-    ({"LAUNCHER": CLUSTER}, {"gpus": 9}, "gpus", "1 to 8 gpus, not 9; see the setting LAUNCHER"),
+    ({"GPUS": 8}, {"gpus": 9}, "gpus", "at most 8 gpus, not 9; see the setting GPUS"),
+    ({"LAUNCHER": CLUSTER}, {"nodes": 5}, "nodes", "at most 4 nodes, not 5; see the setting LAUNCHER"),
+    ({"LAUNCHER": CLUSTER}, {"gpus": 9}, "gpus", "at most 8 gpus, not 9; see the setting LAUNCHER"),
     ({"LAUNCHER": CLUSTER}, {"queue": "fast"}, "queue", "no queue 'fast'; it has: gpu, debug"),
     ({}, {"priority": 1001}, "priority", "from -1000 to 1000"),
 ]
@@ -139,6 +139,7 @@ class ApiTests(ApiTestCase, TestCase):
 
     def test_what_the_site_has_not_is_an_error_at_its_field(self) -> None:
         for resources, name in (
+            ({"cpus": 1}, "cpus"),
             ({"gpus": 2}, "gpus"),
             ({"nodes": 10**30}, "nodes"),
             ({"queue": "x"}, "queue"),

@@ -190,6 +190,14 @@ class ResourcesIn(serializers.Serializer[Any]):
     queue = serializers.CharField(required=False, allow_blank=True, max_length=100)
     priority = serializers.IntegerField(required=False, min_value=-MAX_PRIORITY, max_value=MAX_PRIORITY)
 
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        if isinstance(data, dict) and (unknown := sorted(data.keys() - self.fields.keys())):
+            names = f"The fields are {', '.join(sorted(self.fields))}."
+            raise serializers.ValidationError(
+                {name: [f"There is no such field. {names}"] for name in unknown}
+            )
+        return dict(super().to_internal_value(data))
+
 
 class RunIn(serializers.Serializer[Any]):
     kind = serializers.CharField(max_length=20, help_text=f"One of {', '.join(KINDS)}.")

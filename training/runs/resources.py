@@ -47,7 +47,7 @@ def check_resources(kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
     for name, (most, setting) in limits.items():
         if not 1 <= values.get(name, 1) <= most:
             text = _(
-                "A run of this site has 1 to %(most)s %(name)s, not %(number)s; see the setting %(setting)s."
+                "A run of this site has at most %(most)s %(name)s, not %(number)s; see the setting %(setting)s."
             )
             raise RunError(
                 name, text % {"most": most, "name": name, "number": values[name], "setting": setting}
