@@ -16,7 +16,7 @@ class EmptyQueueTests(PalateTestCase):
             project=self.project, url="https://example.com/", events=["queue.empty"], creator=self.alice
         )
 
-    def test_an_empty_queue_is_told_once_until_it_was_filled_again(self) -> None:
+    def test_an_empty_queue_is_reported_once_until_it_is_filled_again(self) -> None:
         hook = self.hook
         assert webhook_delivery.notify_of_empty_queues() == 0, "it was empty when the webhook was added"
         builders.items(self.project, 2)
@@ -33,7 +33,7 @@ class EmptyQueueTests(PalateTestCase):
         assert webhook_delivery.notify_of_empty_queues() == 1
         assert {delivery.event for delivery in hook.deliveries.all()} == {"queue.empty"}
 
-    def test_a_queue_that_empties_during_a_pause_is_not_told_later(self) -> None:
+    def test_a_queue_that_empties_during_a_pause_is_not_reported_later(self) -> None:
         hook = self.hook
         builders.items(self.project, 1)
         webhook_delivery.notify_of_empty_queues()

@@ -195,7 +195,7 @@ class MemberTests(AccessTestCase):
             names = [member.user.username for member, _ in analytics.member_activity(self.project)]
         assert names == ["bob", "alice", "dana", "newcomer"], "who judged most today comes first"
 
-    def test_many_members_are_on_several_pages_and_found_by_name(self) -> None:
+    def test_members_are_paginated_and_searched_by_name(self) -> None:
         for n in range(MEMBERS_PER_PAGE):
             builders.join(self.project, builders.user(f"extra-{n:02}"), Member.Role.ANNOTATOR)
         self.sign_in(self.alice)

@@ -11,7 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from annotation.models import Project, User
+from tests import builders
 from tests.patience import HANGS_S
+from training.registry.actions import add_model
 
 ROOT = Path(__file__).resolve().parents[2]
 WARM = ROOT / "tests" / "warm_core"
@@ -70,3 +73,16 @@ def tiny_policy(tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, s
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return folder / "output"
+
+
+@pytest.fixture
+def alice() -> User:
+    return builders.user("alice", is_staff=True)
+
+
+@pytest.fixture
+def project(alice: User, tiny_policy: Path) -> Project:
+    """A project with a policy that trains in a moment."""
+    project = builders.project(alice, k=3)
+    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
+    return project

@@ -45,7 +45,7 @@ class AlertTests(PalateTestCase):
         long_ago = timezone.now() - timedelta(seconds=settings.RUN_STUCK_S + 1)
         Run.objects.update(active_at=long_ago)
 
-    def test_a_run_that_fails_is_told_once(self) -> None:
+    def test_a_failed_run_is_reported_once(self) -> None:
         run = self.claimed()
         assert finish_run(run, state=Run.State.FAILED, error="No space left.")
         assert not finish_run(run, state=Run.State.FAILED, error="No space left.")
@@ -62,7 +62,7 @@ class AlertTests(PalateTestCase):
         finish_run(self.claimed(), state=Run.State.DONE)
         assert not self.messages()
 
-    def test_a_run_without_progress_is_told_once_until_it_makes_some(self) -> None:
+    def test_a_run_without_progress_is_reported_once_until_it_makes_some(self) -> None:
         run = self.claimed()
         assert report_stuck_runs() == 0
         self.wait()

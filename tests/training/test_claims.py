@@ -19,7 +19,6 @@ from tests.processes import kill, process, until
 from tests.training.test_tasks import SMALL, over, snapshot_of_judgments
 from training import tasks
 from training.models import ModelVersion, Run
-from training.registry.actions import add_model
 from training.runs.actions import (
     cancel_run,
     claim_run,
@@ -38,18 +37,6 @@ pytestmark = [pytest.mark.live, pytest.mark.slow(40), pytest.mark.django_db(tran
 def artifacts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(settings, "ARTIFACTS", tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def alice() -> User:
-    return builders.user("alice", is_staff=True)
-
-
-@pytest.fixture
-def project(alice: User, tiny_policy: Path) -> Project:
-    project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
-    return project
 
 
 def test_a_run_completes_though_its_worker_is_killed(

@@ -18,7 +18,6 @@ from django.conf import settings
 from django.db import connection
 
 from annotation.models import Project, User
-from tests import builders
 from tests.patience import HANGS_S
 from tests.processes import kill, process, until
 from tests.training.conftest import ROOT
@@ -27,7 +26,6 @@ from training import tasks
 from training.launch.job_slots import Launch, is_any_slot_held, read_launch, write_launch
 from training.launch.scheduler import read_scheduler
 from training.models import ModelVersion, Run
-from training.registry.actions import add_model
 from training.runs.actions import cancel_run, claim_run, record_launch, resume_run, start_run
 from training.runs.job_files import write_job
 
@@ -81,18 +79,6 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_core: dict[str
     for name, value in warm_core.items():
         monkeypatch.setenv(name, value)
     return cluster
-
-
-@pytest.fixture
-def alice() -> User:
-    return builders.user("alice", is_staff=True)
-
-
-@pytest.fixture
-def project(alice: User, tiny_policy: Path) -> Project:
-    project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
-    return project
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from django.test import Client
 
 from annotation.models import Project, User
 from annotation.store import folder_files
-from tests import builders
 from tests.faulty_s3 import FaultyS3, faulty_s3
 from tests.s3_server import bucket_as_store, s3_server
 from tests.training.test_two_machines import texts
@@ -22,7 +21,6 @@ from training import tasks
 from training.errors import RunError
 from training.launch.devices import Devices
 from training.models import ModelVersion, Run
-from training.registry.actions import add_model
 from training.runs.actions import resume_run, start_run
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(60), pytest.mark.django_db(transaction=True)]
@@ -50,18 +48,6 @@ def bucket(
     with bucket_as_store(proxy, tmp_path / "artifacts", tmp_path.name):
         yield proxy
         proxy.fault()
-
-
-@pytest.fixture
-def alice() -> User:
-    return builders.user("alice", is_staff=True)
-
-
-@pytest.fixture
-def project(alice: User, tiny_policy: Path) -> Project:
-    project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
-    return project
 
 
 def start(project: Project, alice: User) -> Run:

@@ -24,7 +24,6 @@ from tests.processes import free_port, kill, process, until
 from tests.s3_server import BUCKET, S3Server, s3_server
 from training import tasks
 from training.models import ModelVersion, Run
-from training.registry.actions import add_model
 from training.runs.actions import cancel_run, resume_run, start_run
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(120), pytest.mark.django_db(transaction=True)]
@@ -58,18 +57,6 @@ class Machine:
 def server() -> Iterator[S3Server]:
     with s3_server() as server:
         yield server
-
-
-@pytest.fixture
-def alice() -> User:
-    return builders.user("alice", is_staff=True)
-
-
-@pytest.fixture
-def project(alice: User, tiny_policy: Path) -> Project:
-    project = builders.project(alice, k=3)
-    add_model(project=project, kind="policy", name="first", location=f"file:{tiny_policy}")
-    return project
 
 
 def over(run: Run) -> bool:

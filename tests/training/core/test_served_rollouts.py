@@ -213,7 +213,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_what_an_engine_cannot_do_is_said_before_training(
+def test_an_unsupported_engine_is_refused_before_training(
     fault: str, models: Path, tmp_path: Path, engine: EngineServer
 ):
     setting, words = FAULTS[fault]
@@ -228,7 +228,7 @@ def test_what_an_engine_cannot_do_is_said_before_training(
 
 
 @pytest.mark.parametrize(("fault", "words"), [("no files", "SAMPLER_DIR"), ("no version", "newer SGLang")])
-def test_what_sglang_cannot_do_is_said_too(
+def test_an_unsupported_sglang_setting_is_refused(
     fault: str, words: str, models: Path, tmp_path: Path, engine: EngineServer
 ):
     engine.fault = fault
@@ -312,7 +312,7 @@ def test_a_server_that_stays_away_ends_the_run_with_a_checkpoint(
     assert events[0]["resumed_from"] == 2
 
 
-def test_a_server_that_is_not_there_is_said_at_once(models: Path, tmp_path: Path, engine: EngineServer):
+def test_a_missing_server_fails_at_once(models: Path, tmp_path: Path, engine: EngineServer):
     engine.stop()
     assert "was not available" in str(refusal(job(tmp_path, "grpo", models, served(engine))))
     engine.start()
