@@ -73,13 +73,13 @@ class ScheduledJob:
 
     def poll(self, timeout_s: float) -> list[bytes] | None:
         if lines := self._new_lines():
-            return lines
+            return lines if self.submitted else [self._submitted_line(), *lines]
         if self._over:
             return None
         if is_any_slot_held(self.folder, self.resources.nodes):
             self._misses = 0
             if not self.submitted:
-                return [json.dumps(self._submitted()).encode()]
+                return [self._submitted_line()]
         elif self._has_end:
             self._over = True
             return self._new_lines()  # what was written before the slot was freed
@@ -171,6 +171,9 @@ class ScheduledJob:
     def _submitted(self) -> dict[str, Any]:
         self.submitted = True
         return {"event": "submitted"}
+
+    def _submitted_line(self) -> bytes:
+        return json.dumps(self._submitted()).encode()
 
     def _end_without_result(self) -> str:
         text = _(
