@@ -1,11 +1,13 @@
-"""Celery tasks of the annotation side: e-mails, notifications, batches, imports, rules, agreement and webhooks."""
+"""Celery tasks of the annotation side: e-mails, notifications, batches, imports, rules, agreement, figures and webhooks."""
 
 from __future__ import annotations
 
 from smtplib import SMTPException
+from typing import Any
 
 from celery import shared_task
 from django.core.mail import EmailMessage
+from django.utils import timezone
 
 from annotation.actions import (
     agreement,
@@ -16,6 +18,8 @@ from annotation.actions import (
     rules,
     webhook_delivery,
 )
+from annotation.analytics import figures
+from annotation.models import Project
 from config.shutdown import is_stopping
 
 
@@ -68,6 +72,13 @@ def apply_rules() -> None:
 def measure_agreement() -> None:
     """Update the agreement of the items judged since the last run."""
     agreement.update()
+
+
+@shared_task
+def count_figure(name: str, project_id: int, query: str, zone: str, arguments: list[Any]) -> None:
+    """Count a figure of a large project, with the filters of a query string, as seen from a time zone."""
+    with timezone.override(zone):
+        figures.count_for_pages(name, Project.objects.get(pk=project_id), query, arguments)
 
 
 @shared_task(expires=15)

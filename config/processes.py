@@ -71,7 +71,8 @@ def commands(port: int) -> dict[str, list[str]]:
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
-        # imports and webhooks can be slow: queues of their own, so that nothing else waits for them
+        # these can be slow: queues of their own, so that nothing else waits for them
+        "counter": [*CELERY, "--queues", "figures", "--concurrency", "1", "--hostname", "counter@%h"],
         "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
         "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
         "trainer": [*CELERY, "--queues", "gpu", "--concurrency", trainers, "--hostname", "trainer@%h"],

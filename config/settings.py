@@ -375,6 +375,7 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
+    "annotation.tasks.count_figure": {"queue": "figures"},
     "annotation.tasks.read_import": {"queue": "imports"},
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},

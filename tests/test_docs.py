@@ -148,6 +148,7 @@ def test_compose_runs_what_the_documents_name() -> None:
         "redis",
         "web",
         "worker",
+        "counter",
         "importer",
         "sender",
         "trainer",
@@ -155,7 +156,7 @@ def test_compose_runs_what_the_documents_name() -> None:
         "beat",
     ):
         assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
-    for queue in ("default", "imports", "webhooks", "gpu"):
+    for queue in ("default", "figures", "imports", "webhooks", "gpu"):
         assert f"--queues, {queue}" in compose
 
 

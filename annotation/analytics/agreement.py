@@ -13,9 +13,9 @@ from typing import Any
 
 from django.db import connection
 
-from annotation.analytics.cache import cached
+from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
-from annotation.analytics.time_steps import WEEK, TimeStep, wall_clock
+from annotation.analytics.time_steps import STEPS_BY_NAME, WEEK, TimeStep, wall_clock
 from annotation.logic import agreement
 from annotation.logic.agreement import Coincidences, Interval, Tally
 from annotation.models import Project
@@ -135,16 +135,13 @@ def tallies(
 
     With an annotator in the filters, only pairs that include one of their judgments.
     """
-    return cached(
-        project, filters, "tallies", step.name, *by, count=lambda: _tallies(project, filters, by, step)
-    )
+    return _tallies(project, filters, step.name, *by)
 
 
-def _tallies(
-    project: Project, filters: Filters, by: tuple[str, ...], step: TimeStep
-) -> dict[str, dict[str, Tally]]:
+@figure
+def _tallies(project: Project, filters: Filters, step: str, *by: str) -> dict[str, dict[str, Tally]]:
     where, values = filters.where()
-    values |= {"project": project.pk} | step.values
+    values |= {"project": project.pk} | STEPS_BY_NAME[step].values
     of_annotator = ""
     if filters.annotator:
         of_annotator = "WHERE a.annotator_id = %(annotator)s OR b.annotator_id = %(annotator)s"
@@ -232,15 +229,16 @@ class Alphas:
 
 def alphas(project: Project, filters: Filters, *, step: TimeStep = WEEK) -> Alphas:
     """Alpha of the project's judgments; with an annotator in the filters, over the items that they judged. Two queries."""
-    return cached(project, filters, "alphas", step.name, count=lambda: _alphas(project, filters, step))
+    return _alphas(project, filters, step.name)
 
 
-def _alphas(project: Project, filters: Filters, step: TimeStep) -> Alphas:
+@figure
+def _alphas(project: Project, filters: Filters, step: str) -> Alphas:
     where, values = filters.where()
     if filters.annotator:
         where += " AND judgment.item_id IN (SELECT item_id FROM annotation_judgment WHERE annotator_id = %(annotator)s)"
         values["annotator"] = filters.annotator.pk
-    values |= {"project": project.pk, "two": project.k == 2} | step.values
+    values |= {"project": project.pk, "two": project.k == 2} | STEPS_BY_NAME[step].values
     judgments = COUNTED_JUDGMENTS.format(where=where)
     parts: dict[str, dict[str, dict[int, Coincidences]]] = {"at": {}, "version": {}}
     for (name, key), blocks in _units(

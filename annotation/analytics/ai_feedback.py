@@ -14,8 +14,8 @@ from heapq import nlargest
 from django.db import connection
 from django.utils.translation import gettext as _
 
-from annotation.analytics.cache import cached
-from annotation.analytics.filters import NO_FILTERS
+from annotation.analytics.figures import figure
+from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic import judge_trust
 from annotation.logic.agreement import Interval
 from annotation.logic.judge_trust import (
@@ -330,14 +330,24 @@ def trust_report(opinion_set: OpinionSet, *, held_out_only: bool = True, seed: i
 
 def cached_summaries(project: Project, opinion_sets: Sequence[OpinionSet]) -> list[SetSummary]:
     """The same for pages, which may show some that are minutes old where it takes long."""
-    keys = ",".join(str(row.pk) for row in opinion_sets)
-    return cached(project, NO_FILTERS, "trust-summaries", keys, count=lambda: summaries(opinion_sets))
+    return _summaries(project, NO_FILTERS, *(row.pk for row in opinion_sets))
 
 
 def cached_trust_report(opinion_set: OpinionSet) -> TrustReport:
     """The same for pages, which may show one that is some minutes old where it takes long."""
-    return cached(
-        opinion_set.project, NO_FILTERS, "trust", str(opinion_set.pk), count=lambda: trust_report(opinion_set)
+    return _trust_report(opinion_set.project, NO_FILTERS, opinion_set.pk)
+
+
+@figure
+def _summaries(_project: Project, _filters: Filters, *ids: int) -> list[SetSummary]:
+    opinion_sets = OpinionSet.objects.select_related("constitution").in_bulk(ids)
+    return summaries([opinion_sets[pk] for pk in ids])
+
+
+@figure
+def _trust_report(_project: Project, _filters: Filters, opinion_set: int) -> TrustReport:
+    return trust_report(
+        OpinionSet.objects.select_related("constitution", "project", "author").get(pk=opinion_set)
     )
 
 

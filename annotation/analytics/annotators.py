@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from annotation.analytics.agreement import tallies
-from annotation.analytics.cache import cached
+from annotation.analytics.figures import figure, gather
 from annotation.analytics.filters import Filters
 from annotation.analytics.time_steps import WEEK, wall_clock
 from annotation.logic import bias
@@ -118,6 +118,7 @@ class AnnotatorStats:
         return self.tally.share
 
 
+@figure
 def gold_scores(project: Project, filters: Filters) -> dict[int, GoldScore]:
     """Gold scores by annotator id. One query."""
     scores: dict[int, GoldScore] = {}
@@ -145,9 +146,11 @@ def total_gold_score(scores: Iterable[GoldScore]) -> GoldScore:
 
 def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
     """Statistics of everybody who judged in the project, most judgments first. Five queries."""
-    by = tallies(project, filters, "person", "half")
-    golds = gold_scores(project, filters)
-    rows = cached(project, filters, "stats", count=lambda: _stats_rows(project, filters))
+    by, golds, rows = gather(
+        lambda: tallies(project, filters, "person", "half"),
+        lambda: gold_scores(project, filters),
+        lambda: _stats_rows(project, filters),
+    )
     users = User.objects.in_bulk(list(rows))
     members = {m.user_id: m for m in Member.objects.filter(project=project)}
     longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
@@ -169,6 +172,7 @@ def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
     return sorted(_with_flags(stats), key=lambda row: (-row.judgments, row.user.username))
 
 
+@figure
 def _stats_rows(project: Project, filters: Filters) -> dict[int, list[Any]]:
     """The columns of `STATS` by annotator id."""
     where, values = filters.where_annotator()
@@ -254,6 +258,7 @@ GROUP BY 1 ORDER BY 1
 """
 
 
+@figure
 def seconds_by_day(project: Project, filters: Filters) -> list[tuple[datetime, int, float]]:
     """`(day, judgments, median seconds)` for each day, on the wall clock, with judgments."""
     where, values = filters.where_annotator()

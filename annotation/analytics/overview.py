@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
@@ -14,9 +13,9 @@ from django.db.models import Aggregate, Count, FloatField, Max
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.analytics.cache import cached
+from annotation.analytics.figures import figure
 from annotation.analytics.filters import NO_FILTERS, Filters
-from annotation.analytics.time_steps import WEEK, TimeSpan, TimeStep, wall_clock
+from annotation.analytics.time_steps import STEPS_BY_NAME, WEEK, TimeSpan, TimeStep, wall_clock
 from annotation.logic.durations import duration
 from annotation.models import Judgment, Member, Project, Skip, Snapshot
 from annotation.models.judgments import is_current
@@ -76,13 +75,11 @@ def busiest_today(project: Project, *, name: str = "") -> list[tuple[Member, int
 
 def member_activity(project: Project, page: str | None = None, *, name: str = "") -> Page:
     """A page of (member, activity), in the order of `busiest_today`. The members and their counts of today are current; the other
-    figures may be cached (`cached`)."""
+    figures may be some minutes old (`figure`)."""
     members: Page = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
     rows = list(members)
     people = sorted(member.user_id for member, _ in rows)
-    activity = cached(
-        project, NO_FILTERS, "members", *map(str, people), count=lambda: _activity(project, people)
-    )
+    activity = _activity(project, NO_FILTERS, *people)
     members.object_list = [
         (member, replace(activity.get(member.user_id, MemberActivity()), today=today))
         for member, today in rows
@@ -90,7 +87,8 @@ def member_activity(project: Project, page: str | None = None, *, name: str = ""
     return members
 
 
-def _activity(project: Project, people: Sequence[int]) -> dict[int, MemberActivity]:
+@figure
+def _activity(project: Project, _filters: Filters, *people: int) -> dict[int, MemberActivity]:
     """By annotator id, without the counts of today."""
     counts = (
         Judgment.objects.originals()
@@ -117,11 +115,17 @@ def judgment_rate(
     if span is None:
         return WEEK, []
     step = span.step()
-    where, values = filters.where_annotator()
-    with connection.cursor() as cursor:
-        cursor.execute(JUDGMENT_RATE.format(where=where), values | step.values | {"project": project.pk})
-        counts = dict(cursor.fetchall())
+    counts = _rate(project, filters, step.name)
     return step, [(at, counts.get(at, 0)) for at in span.starts(step)]
+
+
+@figure
+def _rate(project: Project, filters: Filters, step: str) -> dict[datetime, int]:
+    where, values = filters.where_annotator()
+    values |= STEPS_BY_NAME[step].values | {"project": project.pk}
+    with connection.cursor() as cursor:
+        cursor.execute(JUDGMENT_RATE.format(where=where), values)
+        return dict(cursor.fetchall())
 
 
 DEGREES = f"""
@@ -146,7 +150,7 @@ GROUP BY 1 ORDER BY 1
 
 def degrees(project: Project, filters: Filters) -> list[tuple[str, str, int]]:
     """Distribution of degrees (two answers) or of the number of ties (more): `(value, label, count)`."""
-    counts = cached(project, filters, "degrees", count=lambda: _degrees(project, filters))
+    counts = _degrees(project, filters)
     if not counts:
         return []
     if project.k == 2:
@@ -158,6 +162,7 @@ def _ties(n: int) -> str:
     return ngettext("%(n)s tie", "%(n)s ties", n) % {"n": n} if n else _("No ties")
 
 
+@figure
 def _degrees(project: Project, filters: Filters) -> dict[Any, int]:
     where, values = filters.where_annotator()
     with connection.cursor() as cursor:
@@ -168,6 +173,11 @@ def _degrees(project: Project, filters: Filters) -> dict[Any, int]:
 
 def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tuple[str, str, int]]:
     """Skips by reason, most frequent first: `(value, label, count)`."""
+    return [(reason, str(Skip.Reason(reason).label), n) for reason, n in _skips(project, filters)]
+
+
+@figure
+def _skips(project: Project, filters: Filters) -> list[tuple[str, int]]:
     rows = Skip.objects.filter(item__project=project)
     if filters.since:
         rows = rows.filter(created_at__gte=filters.since)
@@ -175,8 +185,7 @@ def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tup
         rows = rows.filter(annotator=filters.annotator)
     if filters.tag:
         rows = rows.filter(item__prompt__tags__contains=[filters.tag])
-    counts = rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason")
-    return [(reason, str(Skip.Reason(reason).label), n) for reason, n in counts]
+    return list(rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason"))
 
 
 def new_judgment_count(project: Project, snapshot: Snapshot | None, *, at_most: int = MANY) -> int:

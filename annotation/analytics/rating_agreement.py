@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.db import connection
 
 from annotation.analytics.agreement import BLOCKS
-from annotation.analytics.cache import cached
+from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
 from annotation.logic import agreement
 from annotation.logic.agreement import Interval
@@ -56,13 +56,10 @@ class RatingAgreement:
     answers: int
 
 
+@figure
 def rating_agreement(project: Project, filters: Filters) -> list[RatingAgreement]:
     """Of all that two people were asked of the same answers, by name; of earlier versions of the project's own questions, too.
     One query."""
-    return cached(project, filters, "ratings", count=lambda: _rating_agreement(project, filters))
-
-
-def _rating_agreement(project: Project, filters: Filters) -> list[RatingAgreement]:
     where, values = filters.where()
     units: dict[str, dict[int, list[tuple[list[int], int]]]] = defaultdict(lambda: defaultdict(list))
     with connection.cursor() as cursor:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
+from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
 from annotation.models import Project
 
@@ -69,6 +70,7 @@ TIME_STEPS = (
     WEEK,
     TimeStep(gettext_noop("4 weeks"), timedelta(days=28)),
 )
+STEPS_BY_NAME = {step.name: step for step in TIME_STEPS}
 # each step is at most seven times the one before: where one gives too many bars, the next gives more than MAX_STEPS / 7
 MAX_STEPS, MIN_STEPS = 60, 8
 MAX_AGREEMENT_STEPS = 31
@@ -100,10 +102,11 @@ class TimeSpan:
 JUDGMENT_SPAN = """
 SELECT min(judgment.created_at), max(judgment.created_at)
 FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-WHERE item.project_id = %(project)s {where}
+WHERE judgment.project_id = %(project)s {where}
 """
 
 
+@figure
 def judgment_span(project: Project, filters: Filters) -> TimeSpan | None:
     """The span of the judgments that match; None where there are none. One query."""
     where, values = filters.where_annotator()

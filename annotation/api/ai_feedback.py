@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from annotation.access import Role, project_for
 from annotation.analytics.ai_feedback import cached_trust_report
+from annotation.analytics.figures import counted_by_worker
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.quality import IntervalOut
@@ -146,7 +147,8 @@ class OpinionSetDetail(OpinionSetOut):
 
     @extend_schema_field(TrustReportOut)
     def get_report(self, opinion_set: OpinionSet) -> Any:
-        return TrustReportOut(cached_trust_report(opinion_set)).data
+        with counted_by_worker(opinion_set.project):
+            return TrustReportOut(cached_trust_report(opinion_set)).data
 
 
 class OpinionSetsApi(ApiView):

@@ -21,6 +21,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView, exception_handler
 
+from annotation.analytics.figures import NotCounted
 from annotation.api.renderers import NDJSON
 from annotation.store import StoreError
 
@@ -32,6 +33,12 @@ class DatabaseUnavailable(APIException):
     status_code = 503
     default_detail = "The database is not available. Nothing was changed: repeat the request in a moment."
     wait = 5  # becomes Retry-After
+
+
+class FiguresNotCounted(APIException):
+    status_code = 503
+    default_detail = "A worker counts the figures of this large project. Repeat the request in a moment."
+    wait = 5
 
 
 class StoreUnavailable(APIException):
@@ -66,6 +73,8 @@ def handle_exception(error: Exception, context: dict[str, Any]) -> Response | No
         error = TooLarge(
             f"The limit of a JSON body is {megabytes} MB. Send more prompts as JSON Lines: {NDJSON}."
         )
+    if isinstance(error, NotCounted):
+        error = FiguresNotCounted()
     if isinstance(error, StoreError):
         log.error("the store did not answer", exc_info=error)
         error = StoreUnavailable(str(error))

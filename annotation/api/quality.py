@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from annotation.access import Role, project_for
 from annotation.analytics import annotators
 from annotation.analytics.agreement import alphas, tallies
+from annotation.analytics.figures import counted_by_worker, gather
 from annotation.analytics.filters import PERIODS, Filters
 from annotation.analytics.rating_agreement import rating_agreement
 from annotation.api import errors
@@ -91,19 +92,25 @@ class QualityApi(ApiView):
         tags=["projects"],
     )
     def get(self, request: Request, slug: str) -> Response:
-        """The figures of the Quality page. A filter without a match is ignored. For leads and
-        reviewers."""
+        """The figures of the Quality page. A filter without a match is ignored. Those of a large project are
+        counted by a worker and may be some minutes old; 503 until they are counted. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
         filters = Filters.read(request.query_params, project)
-        found, whole = alphas(project, filters), tallies(project, filters, "all")["all"].get("", Tally())
-        stats = annotators.annotator_stats(project, filters)
+        with counted_by_worker(project):
+            found, tally, stats, ratings = gather(
+                lambda: alphas(project, filters),
+                lambda: tallies(project, filters, "all"),
+                lambda: annotators.annotator_stats(project, filters),
+                lambda: rating_agreement(project, filters),
+            )
+        whole = tally["all"].get("", Tally())
         figures = {
             "alpha_ordinal": found.ordinal,
             "alpha_nominal": found.nominal,
             "agreement": whole.share,
             "tau_b": whole.mean_tau,
             "gold": annotators.total_gold_score(row.gold for row in stats).share,
-            "ratings": rating_agreement(project, filters),
+            "ratings": ratings,
             "annotators": stats,
         }
         return Response(QualityOut(figures).data)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
 from annotation.analytics.ai_feedback import cached_summaries, cached_trust_report
 from annotation.logic import judge_trust
+from annotation.models import OpinionSet, Project
 from annotation.views import HtmxRequest
 from annotation.views.calibration_chart import calibration_chart
-from annotation.views.deferred import is_deferred
+from annotation.views.deferred import render_with_figures
 
 PAGE = 20
 
@@ -26,14 +28,14 @@ PAGE = 20
 def ai_feedback(request: HtmxRequest, slug: str) -> HttpResponse:
     """The page; for htmx only its table, where it was deferred."""
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    context: dict[str, Any] = {"me": me, "project": me.project}
-    if is_deferred(request, me.project):
-        return render(request, "annotation/ai_feedback.html", context | {"deferred": True})
-    opinion_sets = me.project.opinion_sets.select_related("constitution")
-    page = Paginator(opinion_sets, PAGE).get_page(request.GET.get("page"))
-    context |= {"page": page, "summaries": cached_summaries(me.project, list(page))}
-    template = "annotation/ai_feedback.html#sets" if request.htmx else "annotation/ai_feedback.html"
-    return render(request, template, context)
+    page = {"me": me, "project": me.project}
+    figures = partial(_sets, me.project, request.GET.get("page"))
+    return render_with_figures(request, me.project, "annotation/ai_feedback.html", page, figures, part="sets")
+
+
+def _sets(project: Project, number: str | None) -> dict[str, Any]:
+    page = Paginator(project.opinion_sets.select_related("constitution"), PAGE).get_page(number)
+    return {"page": page, "summaries": cached_summaries(project, list(page))}
 
 
 @login_required
@@ -43,12 +45,15 @@ def opinion_set(request: HtmxRequest, slug: str, number: int) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     opinion_sets = me.project.opinion_sets.select_related("constitution", "project", "author")
     shown = get_object_or_404(opinion_sets, number=number)
-    context: dict[str, Any] = {"me": me, "project": me.project, "opinion_set": shown}
-    if is_deferred(request, me.project):
-        return render(request, "annotation/opinion_set.html", context | {"deferred": True})
-    report = cached_trust_report(shown)
+    page = {"me": me, "project": me.project, "opinion_set": shown}
+    figures = partial(_report, shown)
+    return render_with_figures(request, me.project, "annotation/opinion_set.html", page, figures)
+
+
+def _report(opinion_set: OpinionSet) -> dict[str, Any]:
+    report = cached_trust_report(opinion_set)
     bins = [asdict(line) for line in report.reliability]
-    context |= {
+    return {
         "report": report,
         "comparison": report.trust.comparison,
         "calibration": bins,
@@ -57,5 +62,3 @@ def opinion_set(request: HtmxRequest, slug: str, number: int) -> HttpResponse:
         "min_swap_consistency": judge_trust.MIN_SWAP_CONSISTENCY,
         "max_excess_length_points": round(100 * judge_trust.MAX_EXCESS_LENGTH_PREFERENCE),
     }
-    template = "annotation/opinion_set.html#figures" if request.htmx else "annotation/opinion_set.html"
-    return render(request, template, context)

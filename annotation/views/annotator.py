@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_GET, require_POST
 
@@ -17,10 +18,11 @@ from annotation.actions.rules import RuleError
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import tallies
 from annotation.analytics.annotators import AnnotatorStats
+from annotation.analytics.figures import gather
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.models import AuditEntry, Judgment, Member, Project, User
 from annotation.views import HtmxRequest, charts
-from annotation.views.deferred import is_deferred
+from annotation.views.deferred import render_with_figures
 
 
 @login_required
@@ -104,9 +106,16 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
     project = me.project
     member = Member.objects.filter(project=project, user=user).first()
     page: dict[str, Any] = {"me": me, "project": project, "annotator": user, "member": member, "error": error}
-    if request.htmx:
-        return render(request, "annotation/annotator.html#figures", page | _figures(project, user, member))
-    page |= {
+    if not request.htmx:
+        page |= _lists(project, user)
+    figures = partial(_figures, project, user, member)
+    return render_with_figures(
+        request, project, "annotation/annotator.html", page, figures, status=422 if error else 200
+    )
+
+
+def _lists(project: Project, user: User) -> dict[str, Any]:
+    return {
         "judgments": annotators.last_judgments(project, user),
         "audit_entries": AuditEntry.objects.filter(
             project=project, verb__startswith="member.", data__user=user.pk
@@ -114,20 +123,23 @@ def _page(request: HtmxRequest, me: Member, user: User, error: str = "") -> Http
         .select_related("actor")
         .order_by("-id")[:10],
     }
-    page |= {"deferred": True} if is_deferred(request, project) else _figures(project, user, member)
-    return render(request, "annotation/annotator.html", page, status=422 if error else 200)
 
 
 def _figures(project: Project, user: User, member: Member | None) -> dict[str, Any]:
-    all_stats = annotators.annotator_stats(project, NO_FILTERS)
     own = Filters(annotator=user)
     span = time_steps.judgment_span(project, own)
     step = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
+    all_stats, by, days, parts = gather(
+        lambda: annotators.annotator_stats(project, NO_FILTERS),
+        lambda: tallies(project, own, "at", step=step),
+        lambda: annotators.seconds_by_day(project, own),
+        lambda: annotators.session_parts(project, user, NO_FILTERS),
+    )
     return {
         "stats": next((row for row in all_stats if row.user.pk == user.pk), AnnotatorStats(user, member)),
         "step": step,
-        "agreement": charts.agreement_over_time(project, tallies(project, own, "at", step=step)["at"], step),
-        "speed": charts.seconds_over_time(annotators.seconds_by_day(project, own)[-14:]),
-        "session_parts": annotators.session_parts(project, user, NO_FILTERS),
+        "agreement": charts.agreement_over_time(project, by["at"], step),
+        "speed": charts.seconds_over_time(days[-14:]),
+        "session_parts": parts,
         "misses": annotators.gold_misses(project, own, limit=10),
     }

@@ -1,18 +1,41 @@
-"""Deferred statistics: in a large project a page is sent without them and loads them by htmx."""
+"""Pages with figures that take long to count in a large project."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.http import HttpResponse
+from django.shortcuts import render
+
+from annotation.analytics.figures import NotCounted, counted_by_worker
 from annotation.models import Project
-from annotation.queries import count_rows
 from annotation.views import HtmxRequest
 
-LARGE = 10_000
-"""Number of judgments from which statistics are deferred."""
 
-
-def is_deferred(request: HtmxRequest, project: Project) -> bool:
-    """Whether to send the page without its statistics. Requests for the statistics themselves (htmx, or a link with `now`
-    where no scripts run) are never deferred. At most one query."""
-    if request.htmx or "now" in request.GET:
-        return False
-    return count_rows(project).slots_done > LARGE
+def render_with_figures(
+    request: HtmxRequest,
+    project: Project,
+    template: str,
+    page: Mapping[str, Any],
+    figures: Callable[[], Mapping[str, Any]],
+    *,
+    part: str = "figures",
+    status: int = 200,
+) -> HttpResponse:
+    """The page with its figures. Of a large project, the page comes without them, and htmx loads `part`, the part of the
+    template that shows them, again and again while a worker counts. `now` in the query (where no scripts run): with them."""
+    with counted_by_worker(project) as is_large:
+        if is_large and not request.htmx and "now" not in request.GET:
+            return render(request, template, {**page, "deferred": True}, status=status)
+        try:
+            page = {**page, **figures()}
+        except NotCounted:
+            waiting = {"deferred": True, "is_counting": True}
+            return render(
+                request,
+                "annotation/deferred.html" if request.htmx else template,
+                {**page, **waiting},
+                status=status,
+            )
+    return render(request, f"{template}#{part}" if request.htmx else template, page, status=status)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.analytics import time_steps
 from annotation.analytics.agreement import tallies
+from annotation.analytics.figures import gather
 from annotation.analytics.filters import Filters, filter_choices
 from annotation.models import Project
 from annotation.views import HtmxRequest, charts
-from annotation.views.deferred import is_deferred
+from annotation.views.deferred import render_with_figures
 
 
 @login_required
@@ -29,25 +30,26 @@ def progress(request: HtmxRequest, slug: str) -> HttpResponse:
     page = {"me": me, "project": project, "filters": filters}
     if not request.htmx:
         page |= {"queue": analytics.queue_status(project), "choices": filter_choices(project)}
-        if is_deferred(request, project):
-            return render(request, "annotation/progress.html", page | {"deferred": True})
-    page |= _figures(project, filters)
-    page["members"] = analytics.member_activity(project, request.GET.get("people"))
-    return render(
-        request, "annotation/progress.html#figures" if request.htmx else "annotation/progress.html", page
-    )
+    figures = partial(_figures, project, filters, request.GET.get("people"))
+    return render_with_figures(request, project, "annotation/progress.html", page, figures)
 
 
-def _figures(project: Project, filters: Filters) -> dict[str, Any]:
+def _figures(project: Project, filters: Filters, people: str | None) -> dict[str, Any]:
     span = time_steps.judgment_span(project, filters)
-    step, counts = analytics.judgment_rate(project, filters, span)
-    points = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else step
-    by_time = tallies(project, filters, "at", step=points)["at"]
+    points = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
+    (step, counts), by, degrees, skips, members = gather(
+        lambda: analytics.judgment_rate(project, filters, span),
+        lambda: tallies(project, filters, "at", step=points),
+        lambda: analytics.degrees(project, filters),
+        lambda: analytics.skips_by_reason(project, filters),
+        lambda: analytics.member_activity(project, people),
+    )
     return {
         "step": step,
         "judged": sum(n for _, n in counts),
         "work": charts.judgments_over_time(project, counts, step),
-        "agreement": charts.agreement_over_time(project, by_time, points),
-        "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
-        "skips": charts.skip_bars(project, analytics.skips_by_reason(project, filters)),
+        "agreement": charts.agreement_over_time(project, by["at"], points),
+        "degrees": charts.degree_bars(project, degrees),
+        "skips": charts.skip_bars(project, skips),
+        "members": members,
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -20,6 +20,7 @@ from annotation import analytics
 from annotation.access import Role, member_for
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import Alphas, alphas, tallies
+from annotation.analytics.figures import gather
 from annotation.analytics.filters import Filters, filter_choices
 from annotation.analytics.item_search import LEAST_AGREED
 from annotation.analytics.rating_agreement import rating_agreement
@@ -28,7 +29,7 @@ from annotation.logic.agreement import Interval, Tally
 from annotation.logic.svg_chart import Event
 from annotation.models import Guideline, Project
 from annotation.views import HtmxRequest, charts
-from annotation.views.deferred import is_deferred
+from annotation.views.deferred import render_with_figures
 
 
 @dataclass(frozen=True)
@@ -52,20 +53,21 @@ def quality(request: HtmxRequest, slug: str) -> HttpResponse:
     page = {"me": me, "project": project, "filters": filters}
     if not request.htmx:
         page |= {"choices": filter_choices(project)}
-        if is_deferred(request, project):
-            return render(request, "annotation/quality.html", page | {"deferred": True})
-    page |= _figures(project, filters)
-    return render(
-        request, "annotation/quality.html#figures" if request.htmx else "annotation/quality.html", page
+    return render_with_figures(
+        request, project, "annotation/quality.html", page, partial(_figures, project, filters)
     )
 
 
 def _figures(project: Project, filters: Filters) -> dict[str, Any]:
     span = time_steps.judgment_span(project, filters)
     step = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
-    by = tallies(project, filters, "all", "at", "version", "tag", step=step)
-    alpha = alphas(project, filters, step=step)
-    stats = annotators.annotator_stats(project, filters)
+    by, alpha, stats, ratings, degrees = gather(
+        lambda: tallies(project, filters, "all", "at", "version", "tag", step=step),
+        lambda: alphas(project, filters, step=step),
+        lambda: annotators.annotator_stats(project, filters),
+        lambda: rating_agreement(project, filters),
+        lambda: analytics.degrees(project, filters),
+    )
     overall = by["all"].get("", Tally())
     guidelines = list(Guideline.objects.filter(project=project).defer("text", "html").order_by("number"))
     return {
@@ -73,7 +75,7 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
         "tau": overall.mean_tau,
         "tau_words": agreement.in_words(overall.mean_tau),
         "alphas": alpha,
-        "ratings": rating_agreement(project, filters),
+        "ratings": ratings,
         "alpha_words": agreement.in_words(alpha.ordinal.value if alpha.ordinal else None),
         "gold": annotators.total_gold_score(row.gold for row in stats),
         "step": step,
@@ -89,7 +91,7 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
             version=filters.version,
             annotator=filters.annotator.username if filters.annotator else "",
         ),
-        "degrees": charts.degree_bars(project, analytics.degrees(project, filters)),
+        "degrees": charts.degree_bars(project, degrees),
         "annotator_stats": stats,
     }
 

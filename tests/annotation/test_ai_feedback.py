@@ -316,11 +316,11 @@ class PageTests(OpinionTestCase):
         self.ranked(([1, 2, 3], [1, 2, 3]))
         self.opinion_set(AB=0.9)
         self.sign_in(self.dana)
-        with patch("annotation.views.deferred.LARGE", 1):
+        with patch("annotation.analytics.figures.LARGE", 1):
             page = self.client.get(self.url("ai-feedback"))
-            self.assertContains(page, "Computing statistics")
+            self.assertContains(page, "Loading figures")
             self.assertNotContains(page, self.url("opinion-set", 1))
-            part = self.client.get(self.url("ai-feedback"), headers={"HX-Request": "true"})
+        part = self.client.get(self.url("ai-feedback"), headers={"HX-Request": "true"})
         self.assertContains(part, self.url("opinion-set", 1))
         self.assertNotContains(part, "<html")
 

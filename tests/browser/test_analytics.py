@@ -12,10 +12,12 @@ from django.urls import reverse
 from playwright.sync_api import Page, expect
 
 from annotation.actions import agreement
+from annotation.analytics.figures import LARGE
 from annotation.models import Item, Member, Project, User, Verdict
-from annotation.views.deferred import LARGE
 from tests import builders
 from tests.annotation import bulk
+from tests.patience import HANGS_S
+from tests.processes import process
 
 SignIn = Callable[[Page, User], None]
 
@@ -101,13 +103,17 @@ def test_a_large_project_s_figures_come_by_themselves_and_without_scripts_by_a_l
     builders.judgment(project, User.objects.get(username="erin"))
     page = new_page()
     sign_in(page, alice)
-    page.goto(reverse("quality", args=[project.slug]))
-    expect(page.get_by_role("heading", name="Krippendorff’s alpha")).to_be_visible()
-    expect(page.locator(".skeleton")).to_have_count(0)
     plain = new_page(java_script_enabled=False)
     sign_in(plain, alice)
+    page.goto(reverse("quality", args=[project.slug]))
+    expect(page.get_by_text("A worker is counting these figures")).to_be_visible()
+    with process("counter"):
+        expect(page.get_by_role("heading", name="Krippendorff’s alpha")).to_be_visible(timeout=1000 * HANGS_S)
+        expect(page.locator(".skeleton")).to_have_count(0)
+        page.goto(reverse("progress", args=[project.slug]))
+        expect(page.get_by_role("heading", name="Judgments per minute")).to_be_visible(timeout=1000 * HANGS_S)
     plain.goto(reverse("progress", args=[project.slug]))
-    plain.get_by_role("link", name="Show statistics").click()
+    plain.get_by_role("link", name="Show figures").click()
     expect(plain.get_by_role("heading", name="Judgments per minute")).to_be_visible()
 
 

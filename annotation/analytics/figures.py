@@ -1,0 +1,143 @@
+"""Figures that take long to count in large projects: there a worker counts them, and pages show what it counted last."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import wraps
+from time import perf_counter, time
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from celery import current_app
+from django.core.cache import cache
+from django.http import QueryDict
+from django.utils import timezone
+
+from annotation.analytics.filters import Filters
+from annotation.models import Project
+from annotation.queries import count_rows
+
+P = ParamSpec("P")
+Value = TypeVar("Value")
+Count = Callable[Concatenate[Project, Filters, P], Value]
+
+LARGE = 10_000
+"""Number of judgments from which a worker counts."""
+QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 10, 300
+KEPT_S = 86_400
+REQUEST_S = 60
+"""A worker is asked again after so many seconds: it may have died."""
+
+_counted_by_worker: ContextVar[bool] = ContextVar("counted_by_worker", default=False)
+_figures: dict[str, Count[..., Any]] = {}
+
+
+class NotCounted(Exception):
+    """A worker counts the figures: ask again in a few seconds."""
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A value, the time at which it was counted, and the seconds that it took."""
+
+    value: Any
+    at: float
+    seconds: float
+
+    @property
+    def is_fresh(self) -> bool:
+        lifetime = max(MIN_LIFETIME_S, LIFETIME_FACTOR * self.seconds)
+        return time() < self.at + min(MAX_LIFETIME_S, lifetime)
+
+
+@contextmanager
+def counted_by_worker(project: Project) -> Iterator[bool]:
+    """Within the block, the figures of a large project are those that a worker counted last. It is asked for those that are
+    some minutes old, and for those that it never counted, which raise `NotCounted`. Yields whether it is large. One query."""
+    is_large = count_rows(project).slots_done > LARGE
+    token = _counted_by_worker.set(is_large)
+    try:
+        yield is_large
+    finally:
+        _counted_by_worker.reset(token)
+
+
+def figure(count: Count[P, Value]) -> Count[P, Value]:
+    """Makes a function of a project, filters and further plain values (which JSON takes) one whose result is cached for thirty
+    times as long as it took, at most five minutes, and which a worker can be asked for. What took under half a second is
+    counted again at once, except by a worker."""
+    name = f"{count.__module__}.{count.__qualname__}"
+    _figures[name] = count
+
+    @wraps(count)
+    def read(project: Project, filters: Filters, *arguments: P.args, **_: P.kwargs) -> Value:
+        key = _key(name, project, filters, arguments)
+        counted: _Counted | None = cache.get(key)
+        if counted is not None and counted.is_fresh:
+            return counted.value  # type: ignore[no-any-return]
+        if not _counted_by_worker.get():
+            return _count(key, name, project, filters, arguments).value  # type: ignore[no-any-return]
+        if cache.add(f"{key}:requested", True, REQUEST_S):
+            zone = timezone.get_current_timezone_name()
+            current_app.send_task(
+                "annotation.tasks.count_figure", (name, project.pk, filters.query, zone, arguments)
+            )
+        if counted is None:
+            raise NotCounted
+        return counted.value  # type: ignore[no-any-return]
+
+    return read
+
+
+def gather(*reads: Callable[[], Any]) -> list[Any]:
+    """The results of all of them; a worker is asked for all that are missing.
+
+    Raises:
+        NotCounted: some are missing.
+    """
+    values, missing = [], False
+    for read in reads:
+        try:
+            values.append(read())
+        except NotCounted:
+            missing = True
+    if missing:
+        raise NotCounted
+    return values
+
+
+def count_for_pages(name: str, project: Project, query: str, arguments: list[Any]) -> None:
+    """What a worker does when asked: count a figure, whose filters are a query string, unless that was just done."""
+    filters = Filters.read(QueryDict(query), project)
+    key = _key(name, project, filters, tuple(arguments))
+    counted: _Counted | None = cache.get(key)
+    if counted is None or not counted.is_fresh:
+        _count(key, name, project, filters, tuple(arguments), always_store=True)
+    cache.delete(f"{key}:requested")
+
+
+def _count(
+    key: str,
+    name: str,
+    project: Project,
+    filters: Filters,
+    arguments: tuple[Any, ...],
+    *,
+    always_store: bool = False,
+) -> _Counted:
+    start = perf_counter()
+    value = _figures[name](project, filters, *arguments)
+    counted = _Counted(value, time(), perf_counter() - start)
+    if always_store or counted.seconds > QUICK_S:
+        cache.set(key, counted, KEPT_S)
+    return counted
+
+
+def _key(name: str, project: Project, filters: Filters, arguments: tuple[Any, ...]) -> str:
+    since = "" if filters.days or filters.since is None else filters.since.isoformat()
+    zone = timezone.get_current_timezone_name()
+    parts = (name, str(project.pk), str(project.k), filters.query, since, zone, *map(str, arguments))
+    return f"figures:{hashlib.sha256('|'.join(parts).encode()).hexdigest()}"
