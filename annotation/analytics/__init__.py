@@ -7,10 +7,13 @@ from annotation.analytics.overview import (
     degrees,
     imported_count,
     judgment_rate,
+    judgments_by_version,
     member_activity,
     new_judgment_count,
     queue_status,
     skips_by_reason,
+    unanswered_prompt_count,
+    unqueued_prompt_count,
 )
 
 __all__ = [
@@ -20,8 +23,11 @@ __all__ = [
     "degrees",
     "imported_count",
     "judgment_rate",
+    "judgments_by_version",
     "member_activity",
     "new_judgment_count",
     "queue_status",
     "skips_by_reason",
+    "unanswered_prompt_count",
+    "unqueued_prompt_count",
 ]

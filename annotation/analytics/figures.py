@@ -15,6 +15,7 @@ from celery import current_app
 from django.core.cache import cache
 from django.http import QueryDict
 from django.utils import timezone
+from django.utils.module_loading import import_string
 
 from annotation.analytics.filters import Filters
 from annotation.models import Project
@@ -25,14 +26,13 @@ Value = TypeVar("Value")
 Count = Callable[Concatenate[Project, Filters, P], Value]
 
 LARGE = 10_000
-"""Number of judgments from which a worker counts."""
-QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 10, 300
+"""Number of judgments or of prompts from which a worker counts."""
+QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 2, 300
 KEPT_S = 86_400
 REQUEST_S = 60
 """A worker is asked again after so many seconds: it may have died."""
 
 _counted_by_worker: ContextVar[bool] = ContextVar("counted_by_worker", default=False)
-_figures: dict[str, Count[..., Any]] = {}
 
 
 class NotCounted(Exception):
@@ -57,7 +57,8 @@ class _Counted:
 def counted_by_worker(project: Project) -> Iterator[bool]:
     """Within the block, the figures of a large project are those that a worker counted last. It is asked for those that are
     some minutes old, and for those that it never counted, which raise `NotCounted`. Yields whether it is large. One query."""
-    is_large = count_rows(project).slots_done > LARGE
+    counts = count_rows(project)
+    is_large = max(counts.slots_done, counts.prompts) > LARGE
     token = _counted_by_worker.set(is_large)
     try:
         yield is_large
@@ -70,7 +71,6 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
     times as long as it took, at most five minutes, and which a worker can be asked for. What took under half a second is
     counted again at once, except by a worker."""
     name = f"{count.__module__}.{count.__qualname__}"
-    _figures[name] = count
 
     @wraps(count)
     def read(project: Project, filters: Filters, *arguments: P.args, **_: P.kwargs) -> Value:
@@ -79,7 +79,7 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
         if counted is not None and counted.is_fresh:
             return counted.value  # type: ignore[no-any-return]
         if not _counted_by_worker.get():
-            return _count(key, name, project, filters, arguments).value  # type: ignore[no-any-return]
+            return _count(key, count, project, filters, arguments).value  # type: ignore[no-any-return]
         if cache.add(f"{key}:requested", True, REQUEST_S):
             zone = timezone.get_current_timezone_name()
             current_app.send_task(
@@ -90,6 +90,15 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
         return counted.value  # type: ignore[no-any-return]
 
     return read
+
+
+def counted_or_none(project: Project, read: Callable[[], Value]) -> Value | None:
+    """What `read` returns; None where a worker has to count it first. One query more."""
+    with counted_by_worker(project):
+        try:
+            return read()
+        except NotCounted:
+            return None
 
 
 def gather(*reads: Callable[[], Any]) -> list[Any]:
@@ -115,13 +124,14 @@ def count_for_pages(name: str, project: Project, query: str, arguments: list[Any
     key = _key(name, project, filters, tuple(arguments))
     counted: _Counted | None = cache.get(key)
     if counted is None or not counted.is_fresh:
-        _count(key, name, project, filters, tuple(arguments), always_store=True)
+        count = import_string(name).__wrapped__
+        _count(key, count, project, filters, tuple(arguments), always_store=True)
     cache.delete(f"{key}:requested")
 
 
 def _count(
     key: str,
-    name: str,
+    count: Count[..., Any],
     project: Project,
     filters: Filters,
     arguments: tuple[Any, ...],
@@ -129,7 +139,7 @@ def _count(
     always_store: bool = False,
 ) -> _Counted:
     start = perf_counter()
-    value = _figures[name](project, filters, *arguments)
+    value = count(project, filters, *arguments)
     counted = _Counted(value, time(), perf_counter() - start)
     if always_store or counted.seconds > QUICK_S:
         cache.set(key, counted, KEPT_S)

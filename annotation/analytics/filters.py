@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db import connection
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from annotation.models import Guideline, Member, Project, User
+from annotation.models import Project, User
 
 PERIODS = {
     "1": _("Today and yesterday"),
@@ -96,26 +95,3 @@ class Filters:
 
 
 NO_FILTERS = Filters()
-
-TAGS = """
-SELECT DISTINCT unnest(tags) AS tag FROM annotation_prompt WHERE project_id = %(project)s ORDER BY tag LIMIT 200
-"""
-
-
-def filter_choices(project: Project) -> dict[str, Any]:
-    """The options of the filter form. Three queries."""
-    with connection.cursor() as cursor:
-        cursor.execute(TAGS, {"project": project.pk})
-        tags = [tag for (tag,) in cursor.fetchall()]
-    return {
-        "periods": PERIODS,
-        "people": list(
-            Member.objects.filter(project=project)
-            .order_by("user__username")
-            .values_list("user__username", flat=True)
-        ),
-        "tags": tags,
-        "versions": list(
-            Guideline.objects.filter(project=project).order_by("-number").values_list("number", flat=True)
-        ),
-    }

@@ -171,6 +171,25 @@ def _degrees(project: Project, filters: Filters) -> dict[Any, int]:
         return dict(cursor.fetchall())
 
 
+@figure
+def judgments_by_version(project: Project, _filters: Filters) -> dict[int, int]:
+    """The number of current judgments by the id of the guideline version under which they were made."""
+    judgments = Judgment.objects.current().filter(project=project).order_by()
+    return dict(judgments.values_list("guideline").annotate(n=Count("id")))
+
+
+@figure
+def unqueued_prompt_count(project: Project, _filters: Filters) -> int:
+    """The number of prompts that have no item in the queue yet."""
+    return project.prompts.filter(items=None).count()
+
+
+@figure
+def unanswered_prompt_count(project: Project, _filters: Filters) -> int:
+    """The number of prompts that have no answers yet."""
+    return project.prompts.filter(responses=None).count()
+
+
 def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tuple[str, str, int]]:
     """Skips by reason, most frequent first: `(value, label, count)`."""
     return [(reason, str(Skip.Reason(reason).label), n) for reason, n in _skips(project, filters)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, OuterRef, Q, QuerySet, Subquery
+from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -13,6 +13,9 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from annotation.access import Role, current_user, member_for
 from annotation.actions.projects import write_guideline
+from annotation.analytics import judgments_by_version
+from annotation.analytics.figures import counted_or_none
+from annotation.analytics.filters import NO_FILTERS
 from annotation.forms.projects import GuidelineForm
 from annotation.http.images import allow_images
 from annotation.logic import diff, markdown
@@ -50,15 +53,16 @@ def guidelines(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "annotation/guidelines.html", context, status=422 if form.errors else 200)
 
 
-def _versions(project: Project) -> QuerySet[Guideline]:
-    """Newest first, each annotated with its number of judgments, and of the members who confirmed it last."""
-    judged = Count("judgments", filter=Q(judgments__superseded_by=None))
+def _versions(project: Project) -> list[tuple[Guideline, int | None]]:
+    """Newest first: each, annotated with the number of members who confirmed it last, and its number of judgments, which is
+    None while a worker counts them."""
+    judgments = counted_or_none(project, lambda: judgments_by_version(project, NO_FILTERS))
     members = (
         Member.objects.filter(confirmed_guideline=OuterRef("pk")).order_by().values("confirmed_guideline")
     )
     confirmed = Coalesce(Subquery(members.annotate(n=Count("id")).values("n")), 0)
-    versions = project.guidelines.select_related("author").annotate(judged=judged, confirmed=confirmed)
-    return versions.order_by("-number")
+    versions = project.guidelines.select_related("author").annotate(confirmed=confirmed).order_by("-number")
+    return [(version, None if judgments is None else judgments.get(version.pk, 0)) for version in versions]
 
 
 @login_required

@@ -21,11 +21,15 @@ from annotation.access import Role, current_user, member_for, project_for
 from annotation.actions import imports, uploads
 from annotation.actions.imports import ImportPreview
 from annotation.actions.uploads import UploadError
+from annotation.analytics import unanswered_prompt_count
+from annotation.analytics.figures import counted_or_none
+from annotation.analytics.filters import NO_FILTERS
 from annotation.forms.data import ImportForm, ImportStartForm
 from annotation.imports.dataset_formats import COLUMN_ROLES, DATASET_FORMATS, guess_role
 from annotation.imports.prompt_schema import ImportedPrompt
 from annotation.logic.markdown import render as to_html
 from annotation.models import Import, Member, Project, User
+from annotation.queries import count_rows
 from annotation.views import HtmxRequest
 
 SHOWN_CHARS = 3000
@@ -217,10 +221,10 @@ def _list(me: Member) -> dict[str, Any]:
     } | _counts(me.project)
 
 
-def _counts(project: Project) -> dict[str, int]:
+def _counts(project: Project) -> dict[str, int | None]:
     return {
-        "prompts": project.prompts.count(),
-        "unanswered": project.prompts.filter(responses=None).count(),
+        "prompts": count_rows(project).prompts,
+        "unanswered": counted_or_none(project, lambda: unanswered_prompt_count(project, NO_FILTERS)),
     }
 
 

@@ -14,7 +14,8 @@ from annotation.access import Role, member_for
 from annotation.analytics import time_steps
 from annotation.analytics.agreement import tallies
 from annotation.analytics.figures import gather
-from annotation.analytics.filters import Filters, filter_choices
+from annotation.analytics.filter_choices import filter_choices
+from annotation.analytics.filters import Filters
 from annotation.models import Project
 from annotation.views import HtmxRequest, charts
 from annotation.views.deferred import render_with_figures

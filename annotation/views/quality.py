@@ -21,7 +21,8 @@ from annotation.access import Role, member_for
 from annotation.analytics import annotators, time_steps
 from annotation.analytics.agreement import Alphas, alphas, tallies
 from annotation.analytics.figures import gather
-from annotation.analytics.filters import Filters, filter_choices
+from annotation.analytics.filter_choices import filter_choices
+from annotation.analytics.filters import Filters
 from annotation.analytics.item_search import LEAST_AGREED
 from annotation.analytics.rating_agreement import rating_agreement
 from annotation.logic import agreement

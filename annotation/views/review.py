@@ -19,7 +19,8 @@ from annotation.actions import review as actions
 from annotation.actions.review import ReviewError
 from annotation.analytics import annotators, item_search
 from annotation.analytics import items as item_reads
-from annotation.analytics.filters import Filters, filter_choices
+from annotation.analytics.filter_choices import filter_choices
+from annotation.analytics.filters import Filters
 from annotation.http.images import allow_images
 from annotation.models import Item, Judgment, Member, Skip
 from annotation.views.judging import compare, rank

@@ -51,7 +51,7 @@ def scale_section(values: dict[str, Any]) -> str:
             f"{small['ms']:.0f}",
             f"{large['ms']:.0f}",
             f"{large['ms'] / small['ms']:.2f}",
-            large["queries"],
+            str(large["queries"]),
             f"{large['kb']:.0f}",
         ]
         for small, large in rows[:SHOWN]

@@ -52,8 +52,8 @@ def prompts_to_answer(round: Round, *, oversample: bool) -> list[int]:
     for a strategy to select from. Those whose answers only the AI judge compares are added."""
     project, budget = round.loop.project, item_budget(round)
     count = budget.training * (2 if oversample else 1) + settings_of(round).ai_prompts
-    training = select_prompts(project, split="train", seed=round.pk)[:count]
-    held_out = select_prompts(project, split="held_out", seed=round.pk)[: budget.held_out]
+    training = select_prompts(project, split="train", seed=round.pk, limit=count)
+    held_out = select_prompts(project, split="held_out", seed=round.pk, limit=budget.held_out)
     prompts = [prompt.pk for prompt in (*training, *held_out)]
     random.Random(round.pk).shuffle(prompts)  # noqa: S311 - a draw to be repeated, not a secret
     return prompts
@@ -61,8 +61,9 @@ def prompts_to_answer(round: Round, *, oversample: bool) -> list[int]:
 
 def safety_prompts_to_answer(round: Round) -> list[int]:
     assert round.loop.safety_project is not None
-    prompts = select_prompts(round.loop.safety_project, seed=round.pk)
-    return [prompt.pk for prompt in prompts[: item_budget(round).safety]]
+    limit = item_budget(round).safety
+    prompts = select_prompts(round.loop.safety_project, seed=round.pk, limit=limit)
+    return [prompt.pk for prompt in prompts]
 
 
 def draw_items(

@@ -9,12 +9,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from annotation import analytics
+from annotation.analytics.figures import counted_or_none
+from annotation.analytics.filters import NO_FILTERS
 from annotation.models import Member, Project, Snapshot
 from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
 from training.runs.kinds import LEARNS_JUDGMENTS
-from training.runs.queries import count_unqueued_prompts
 
 SNAPSHOT_SUGGESTED_AFTER = 50
 """New judgments after which a snapshot is suggested, even if the queue is not empty."""
@@ -25,7 +26,8 @@ class LoopStatus:
     """What there is in a project, in the order of the loop."""
 
     prompts: int
-    unanswered: int
+    unqueued: int | None
+    """Prompts without an item in the queue; None while a worker counts them."""
     answers: int
     queue: Progress
     annotators: int
@@ -77,7 +79,7 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
     counts = queue.counts
     return LoopStatus(
         prompts=counts.prompts,
-        unanswered=count_unqueued_prompts(project),
+        unqueued=counted_or_none(project, lambda: analytics.unqueued_prompt_count(project, NO_FILTERS)),
         answers=counts.responses,
         queue=queue,
         annotators=sum(member.role != Member.Role.REVIEWER for member in members),

@@ -94,8 +94,8 @@ def _merge_items(prompt: Prompt, items: Iterable[dict[int, str]]) -> ResponseGro
 
 def revision_prompts(run: Run) -> Iterator[JsonObject]:
     """Training prompts whose answers are revised."""
-    prompts = select_prompts(run.project, split=Prompt.Split.TRAIN, seed=run.pk)
-    for prompt in prompts[: run.inputs.get("prompts")]:
+    limit = run.inputs.get("prompts")
+    for prompt in select_prompts(run.project, split=Prompt.Split.TRAIN, seed=run.pk, limit=limit):
         yield {"id": prompt.pk, "prompt": prompt.messages, "tags": prompt.tags}
 
 

@@ -12,6 +12,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from annotation.analytics import unqueued_prompt_count
+from annotation.analytics.figures import counted_or_none
+from annotation.analytics.filters import NO_FILTERS
 from annotation.models import OpinionSet, Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
 from training.errors import RunError, message_of
@@ -22,7 +25,6 @@ from training.runs.actions import start_run
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
 from training.runs.kinds import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT
 from training.runs.learning_rates import describe_default
-from training.runs.queries import count_unqueued_prompts
 from training.runs.resource_fields import resource_fields
 from training.runs.resources import RESOURCES
 from training.runs.reward_sources import (
@@ -284,7 +286,7 @@ class RunForm(forms.Form):
         )
 
     def _add_generation_fields(self) -> None:
-        unqueued = count_unqueued_prompts(self.project)
+        unqueued = counted_or_none(self.project, lambda: unqueued_prompt_count(self.project, NO_FILTERS)) or 0
         self.fields["prompts"] = forms.IntegerField(
             label=_("Prompts"),
             min_value=1,

@@ -174,8 +174,12 @@ def _generation_prompts(run: Run) -> Iterator[JsonObject]:
         yield {"id": 0, "prompt": [{"role": "user", "content": question}]}
         return
     inputs = run.inputs
-    prompts = select_prompts(run.project, prompt_ids=inputs.get("prompt_ids", ()), split=inputs.get("split"))
-    for prompt in prompts[: inputs.get("prompts") or None]:
+    for prompt in select_prompts(
+        run.project,
+        prompt_ids=inputs.get("prompt_ids", ()),
+        split=inputs.get("split"),
+        limit=inputs.get("prompts") or None,
+    ):
         yield {"id": prompt.pk, "prompt": prompt.messages}
 
 

@@ -23,7 +23,7 @@ from training.models import ModelVersion, Run
 from training.registry.actions import add_model
 from training.runs.actions import record_warning
 from training.runs.kinds import MAKES_POLICY
-from training.runs.queries import select_prompts
+from training.runs.queries import prompts_of
 
 JsonObject = dict[str, Any]
 
@@ -222,7 +222,7 @@ def _item_specs(run: Run, by_prompt: dict[int, list[Response]]) -> Iterator[queu
     inputs = run.inputs
     probability = 1.0
     if by_prompt and not inputs.get("prompt_ids"):
-        probability = len(by_prompt) / len(select_prompts(run.project, split=inputs.get("split")))
+        probability = len(by_prompt) / prompts_of(run.project, inputs.get("split")).count()
     rng = random.Random(run.pk)  # noqa: S311 - reproducible, not a secret
     for prompt_id in islice(by_prompt, inputs.get("publish_first", len(by_prompt))):
         responses = sorted({response.pk for response in by_prompt[prompt_id]})

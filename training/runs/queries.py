@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Count, Q, QuerySet, TextField, Value
+from django.db.models.functions import MD5, Cast, Concat
 from django.utils import timezone
 
 from annotation.models import ImportedJudgment, Judgment, Project, Prompt
@@ -94,11 +93,6 @@ def previous_rejection_run(run: Run) -> Run | None:
     return next((v.run for v in ancestors if v.run and v.run.kind == Run.Kind.REJECTION), None)
 
 
-def count_unqueued_prompts(project: Project) -> int:
-    """The number of prompts that have no item in the queue yet."""
-    return project.prompts.filter(items=None).count()
-
-
 def demonstrations(
     project: Project, *, imported: bool = False
 ) -> Iterator[tuple[int, list[dict[str, str]], str]]:
@@ -115,21 +109,30 @@ def demonstrations(
                 yield row
 
 
+def prompts_of(project: Project, split: str | None = None) -> QuerySet[Prompt]:
+    """Those of a split; all of them, if it is none of `Prompt.Split`."""
+    prompts = Prompt.objects.filter(project=project)
+    return prompts.filter(split=split) if split in Prompt.Split.values else prompts
+
+
 def select_prompts(
-    project: Project, *, prompt_ids: Sequence[int] = (), split: str | None = None, seed: int = 0
+    project: Project,
+    *,
+    prompt_ids: Sequence[int] = (),
+    split: str | None = None,
+    seed: int = 0,
+    limit: int | None = None,
 ) -> list[Prompt]:
     """The prompts that a generation draws from, in the order in which it takes them.
 
-    With `prompt_ids` these prompts, in that order. Otherwise those of `split` (of any split, if it is none of
-    `Prompt.Split`), prompts with the fewest items first and in random order among equals.
+    With `prompt_ids` these prompts, in that order. Otherwise those of `split` (see `prompts_of`), prompts with the fewest items
+    first and in random order among equals; at most `limit`.
     """
-    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags", "metadata").order_by("pk")
-    if prompt_ids:
-        by_id = prompts.in_bulk(prompt_ids)
-        return [by_id[pk] for pk in prompt_ids if pk in by_id]
-    if split in Prompt.Split.values:
-        prompts = prompts.filter(split=split)
-    item_counts = Counter(project.items.values_list("prompt_id", flat=True))
-    shuffled = list(prompts)
-    random.Random(seed).shuffle(shuffled)  # noqa: S311 - reproducible, not a secret
-    return sorted(shuffled, key=lambda prompt: item_counts[prompt.pk])
+    if not prompt_ids:
+        order = MD5(Concat(Value(f"{seed}:"), Cast("pk", TextField())))
+        selected = prompts_of(project, split).annotate(item_count=Count("items"))
+        prompt_ids = selected.order_by("item_count", order, "pk").values_list("pk", flat=True)[:limit]
+    # the texts of those selected alone
+    prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags", "metadata")
+    by_id = prompts.in_bulk(list(prompt_ids))
+    return [by_id[pk] for pk in prompt_ids if pk in by_id][:limit]
