@@ -188,7 +188,7 @@ def measurement(stats: AnnotatorStats, measure: str) -> Measurement | None:
 def apply_rules() -> int:
     """Apply the rules of every project in which somebody judged lately. Returns how many annotators were warned or paused."""
     since = timezone.now() - LOOK_BACK
-    active = Judgment.objects.filter(created_at__gte=since).values("item__project")
+    active = Judgment.objects.filter(created_at__gte=since).values("project")
     return sum(
         apply_to_project(project)
         for project in Project.objects.filter(rules__isnull=False, pk__in=active).distinct()

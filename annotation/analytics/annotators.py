@@ -228,7 +228,7 @@ def session_parts(project: Project, user: User, filters: Filters) -> list[Sessio
     """Fatigue: somebody's judgments by their place in a session. Two queries."""
     judgments = list(
         Judgment.objects.current()
-        .filter(item__project=project, annotator=user, slot__isnull=False)
+        .filter(project=project, annotator=user, slot__isnull=False)
         .filter(**({"created_at__gte": filters.since} if filters.since else {}))
         .order_by("created_at", "id")
         .values_list("id", "created_at", "seconds")
@@ -302,7 +302,7 @@ def last_judgments(project: Project, user: User, *, limit: int = 12) -> list[Jud
     """Somebody's newest judgments, with their items' prompts. One query."""
     return list(
         Judgment.objects.current()
-        .filter(item__project=project, annotator=user)
+        .filter(project=project, annotator=user)
         .select_related("item__prompt")
         .order_by("-id")[:limit]
     )

@@ -9,7 +9,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
 from time import perf_counter, time
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from celery import current_app
 from django.core.cache import cache
@@ -77,9 +77,9 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
         key = _key(name, project, filters, arguments)
         counted: _Counted | None = cache.get(key)
         if counted is not None and counted.is_fresh:
-            return counted.value  # type: ignore[no-any-return]
+            return counted.value
         if not _counted_by_worker.get():
-            return _count(key, count, project, filters, arguments).value  # type: ignore[no-any-return]
+            return _count(key, count, project, filters, arguments).value
         if cache.add(f"{key}:requested", True, REQUEST_S):
             zone = timezone.get_current_timezone_name()
             current_app.send_task(
@@ -87,9 +87,9 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
             )
         if counted is None:
             raise NotCounted
-        return counted.value  # type: ignore[no-any-return]
+        return counted.value
 
-    return read
+    return cast("Count[P, Value]", read)
 
 
 def counted_or_none(project: Project, read: Callable[[], Value]) -> Value | None:

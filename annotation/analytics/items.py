@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from annotation.analytics.agreement import AGREEING_PAIRS, COUNTED_JUDGMENTS, JUDGMENT_PAIRS, RANKINGS
 from annotation.analytics.filters import NO_FILTERS, Filters
+from annotation.analytics.overview import MANY
 from annotation.analytics.time_steps import WEEK
 from annotation.logic import consensus
 from annotation.logic.agreement import tally
@@ -60,7 +61,8 @@ AND NOT EXISTS (SELECT FROM annotation_verdict AS verdict WHERE verdict.item_id 
 
 WORST = """
 SELECT worst.item_id, worst.share, left(prompt.messages->-1->>'content', 200), prompt.tags, worst.n
-FROM (SELECT *, count(*) OVER () AS n FROM ({differing}) AS differing
+FROM (SELECT *, count(*) OVER () AS n
+      FROM (SELECT * FROM ({differing}) AS differing ORDER BY share, item_id LIMIT %(many)s) AS differing
       ORDER BY share, item_id LIMIT %(limit)s OFFSET %(offset)s) AS worst
 JOIN annotation_prompt AS prompt ON prompt.id = worst.prompt_id
 ORDER BY worst.share, worst.item_id
@@ -82,9 +84,10 @@ class Disagreement:
 
 
 def disagreements(
-    project: Project, filters: Filters, *, limit: int = 50, offset: int = 0
+    project: Project, filters: Filters, *, limit: int = 50, offset: int = 0, many: int = MANY
 ) -> tuple[list[Disagreement], int]:
-    """The items without a verdict on which people disagree, lowest agreement first; and their total number. One query."""
+    """The items without a verdict on which people disagree, lowest agreement first; and their total number, `many` if there are
+    more. One query."""
     where, values = filters.where()
     of_annotator = ""
     if filters.annotator:
@@ -99,7 +102,13 @@ def disagreements(
         )
     else:
         differing = MEASURED.format(open=OPEN)
-    values |= {"project": project.pk, "below": DISAGREEMENT, "limit": limit, "offset": offset} | WEEK.values
+    values |= {
+        "project": project.pk,
+        "below": DISAGREEMENT,
+        "limit": limit,
+        "offset": offset,
+        "many": many,
+    } | WEEK.values
     with connection.cursor() as cursor:
         cursor.execute(WORST.format(differing=differing), values)
         rows = cursor.fetchall()
@@ -384,7 +393,7 @@ def ranks_by_letter(ranks: Mapping[str, int] | None, candidates: list[Candidate]
 
 def next_to_review(project: Project, item: Item) -> int | None:
     """Another item to review: the undecided one with the lowest agreement, or else one with a flagged judgment."""
-    worst, _ = disagreements(project, NO_FILTERS, limit=2)
+    worst, _ = disagreements(project, NO_FILTERS, limit=2, many=2)
     others = (row.item for row in worst if row.item != item.pk)
     review_flags = (
         flagged_items(project).exclude(judgment__item=item).values_list("judgment__item", flat=True)

@@ -13,7 +13,7 @@ from django.db.models import Aggregate, Count, FloatField, Max
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from annotation.analytics.figures import figure
+from annotation.analytics.figures import NotCounted, figure
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import STEPS_BY_NAME, WEEK, TimeSpan, TimeStep, wall_clock
 from annotation.logic.durations import duration
@@ -21,7 +21,7 @@ from annotation.models import Judgment, Member, Project, Skip, Snapshot
 from annotation.models.judgments import is_current
 from annotation.queries import Progress, count_rows, midnight, progress, working_now
 
-MEMBERS_PER_PAGE = 50
+MEMBERS_PER_PAGE = 40
 MANY = 10_000
 """Where counts stop that nobody needs to know exactly."""
 
@@ -54,9 +54,10 @@ def queue_status(project: Project, now: Progress | None = None) -> dict[str, Any
 
 @dataclass(frozen=True)
 class MemberActivity:
-    """A member's judgments in a project: how many in total and since the reader's midnight, the last one, and the median time."""
+    """A member's judgments in a project: how many in total (None while a worker counts) and since the reader's midnight, the
+    last one, and the median time."""
 
-    total: int = 0
+    total: int | None = 0
     today: int = 0
     last: datetime | None = None
     median: float | None = None  # seconds a judgment
@@ -79,10 +80,12 @@ def member_activity(project: Project, page: str | None = None, *, name: str = ""
     members: Page = Paginator(busiest_today(project, name=name), MEMBERS_PER_PAGE).get_page(page)
     rows = list(members)
     people = sorted(member.user_id for member, _ in rows)
-    activity = _activity(project, NO_FILTERS, *people)
+    try:
+        activity, default = _activity(project, NO_FILTERS, *people), MemberActivity()
+    except NotCounted:
+        activity, default = {}, MemberActivity(total=None)
     members.object_list = [
-        (member, replace(activity.get(member.user_id, MemberActivity()), today=today))
-        for member, today in rows
+        (member, replace(activity.get(member.user_id, default), today=today)) for member, today in rows
     ]
     return members
 

@@ -337,7 +337,7 @@ class MyJudgmentsApi(ApiView):
     def get(self, request: Request, slug: str) -> Response:
         """Without those that you revised; newest first, 100 per page. For every member."""
         project = project_for(request.user, slug)
-        mine = Judgment.objects.current().filter(item__project=project, annotator=current_user(request))
+        mine = Judgment.objects.current().filter(project=project, annotator=current_user(request))
         judgments = mine.select_related("demonstration").prefetch_related("placements")
         return NewestFirst().page_response(judgments, request, OwnJudgmentOut)
 
@@ -388,7 +388,7 @@ class ReviseApi(ApiView):
 
 
 def _judgment(project: Project, pk: int) -> Judgment:
-    judgments = Judgment.objects.filter(item__project=project)
+    judgments = Judgment.objects.filter(project=project)
     return get_or_404(judgments.select_related("demonstration", "item").prefetch_related("placements"), pk)
 
 

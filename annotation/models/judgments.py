@@ -96,6 +96,7 @@ class Judgment(models.Model):
         indexes = [
             models.Index(fields=["annotator", "created_at"], name="judgments_of_a_day"),
             models.Index(fields=["project", "id"], name="judgments_of_a_project"),
+            models.Index(fields=["annotator", "id"], name="judgments_of_an_annotator"),
             BrinIndex(fields=["created_at"], autosummarize=True, name="judgments_by_time"),
         ]
 

@@ -87,7 +87,7 @@ def _find_user(project: Project, username: str) -> User:
     user = User.objects.filter(username=username).first()
     if user is None or not (
         Member.objects.filter(project=project, user=user).exists()
-        or Judgment.objects.filter(item__project=project, annotator=user).exists()
+        or Judgment.objects.filter(project=project, annotator=user).exists()
     ):
         raise Http404("There is no annotator of that name in this project.")
     return user

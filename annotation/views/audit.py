@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
@@ -11,6 +10,7 @@ from django.views.decorators.http import require_GET
 from annotation.access import Role, member_for
 from annotation.audit import THE_SITE, VERBS, audit_entries
 from annotation.models import AuditEntry, User
+from annotation.views.long_lists import LongList
 
 PAGE = 50
 
@@ -24,7 +24,7 @@ def audit(request: HttpRequest, slug: str) -> HttpResponse:
     context = {
         "me": me,
         "project": project,
-        "page": Paginator(audit_entries(project, actor=who, verb=verb), PAGE).get_page(
+        "page": LongList(audit_entries(project, actor=who, verb=verb), PAGE).get_page(
             request.GET.get("page")
         ),
         "who": who,

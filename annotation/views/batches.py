@@ -21,7 +21,7 @@ from annotation.analytics.item_search import Search
 from annotation.forms.people import BatchForm
 from annotation.models import Batch, Member
 
-PER_PAGE = 25
+PER_PAGE = 20
 
 
 @login_required

@@ -30,6 +30,7 @@ from annotation.actions.members import (
     restore_member,
 )
 from annotation.actions.passwords import create_reset_path
+from annotation.analytics.figures import counted_by_worker
 from annotation.forms.people import AddMemberForm, InvitationForm, NewAccountForm
 from annotation.logic import periods
 from annotation.models import Member
@@ -165,6 +166,8 @@ def page(
     add_form, account_form = add_form or AddMemberForm(), account_form or NewAccountForm()
     invitation_form = invitation_form or InvitationForm()
     name = request.GET.get("name", "").replace("\0", "")
+    with counted_by_worker(me.project):
+        members = analytics.member_activity(me.project, request.GET.get("page"), name=name)
     context = {
         "me": me,
         "project": me.project,
@@ -175,7 +178,7 @@ def page(
         ],
         "removed": removed_members(me.project),
         "name": name,
-        "members": analytics.member_activity(me.project, request.GET.get("page"), name=name),
+        "members": members,
         "invitations": me.project.invitations.select_related("created_by").order_by("-id"),
         "roles": Member.Role.choices,
         "periods": periods.NAMES,

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -23,6 +22,7 @@ from annotation.models import Judgment, Project, User
 from annotation.views.judging import compare, rank, screen
 from annotation.views.judging.form_input import FormInput
 from annotation.views.judging.pages import read_key
+from annotation.views.long_lists import LongList
 
 PER_PAGE = 25
 
@@ -44,7 +44,7 @@ def my_judgments(request: HttpRequest) -> HttpResponse:
     projects = list(Project.objects.filter(members__user=current_user(request)))
     slug = request.GET.get("project", "")
     selected = [project for project in projects if slug in ("", project.slug)]
-    page = Paginator(_judgments_of(current_user(request), selected), PER_PAGE).get_page(
+    page = LongList(_judgments_of(current_user(request), selected), PER_PAGE).get_page(
         request.GET.get("page")
     )
     context = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.cache import never_cache
@@ -11,6 +10,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation.access import current_user
 from annotation.actions import notifications as actions
+from annotation.views.long_lists import LongList
 
 PER_PAGE = 50
 
@@ -21,7 +21,7 @@ PER_PAGE = 50
 def notifications(request: HttpRequest) -> HttpResponse:
     """One's own, newest first."""
     rows = current_user(request).notifications.select_related("project").order_by("-created_at", "-pk")
-    page = Paginator(rows, PER_PAGE).get_page(request.GET.get("page"))
+    page = LongList(rows, PER_PAGE).get_page(request.GET.get("page"))
     return render(request, "annotation/notifications.html", {"page": page})
 
 

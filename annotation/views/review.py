@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -24,6 +23,7 @@ from annotation.analytics.filters import Filters
 from annotation.http.images import allow_images
 from annotation.models import Item, Judgment, Member, Skip
 from annotation.views.judging import compare, rank
+from annotation.views.long_lists import LongList
 
 PAGE = 50
 KINDS = {
@@ -82,7 +82,7 @@ def review(request: HttpRequest, slug: str) -> HttpResponse:
 def items(request: HttpRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
     search = item_search.Search.read(request.GET)
-    page = Paginator(item_search.search_items(me.project, search), PAGE).get_page(request.GET.get("page"))
+    page = LongList(item_search.search_items(me.project, search), PAGE).get_page(request.GET.get("page"))
     context = {
         "me": me,
         "project": me.project,

@@ -8,7 +8,6 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -26,6 +25,7 @@ from annotation.forms.data import WebhookEventsForm, WebhookForm
 from annotation.models import Delivery, Member, Webhook
 from annotation.models.webhooks import EVENTS
 from annotation.views import HtmxRequest
+from annotation.views.long_lists import LongList
 
 PAGE = 20
 SOON = timedelta(seconds=15)  # the page polls while a message is due within this time
@@ -140,7 +140,7 @@ def _log(request: HttpRequest, me: Member, webhook: Webhook) -> dict[str, Any]:
     deliveries = webhook.deliveries.all()
     if state in Delivery.State.values:
         deliveries = deliveries.filter(state=state)
-    page = Paginator(deliveries, PAGE).get_page(request.GET.get("page"))
+    page = LongList(deliveries, PAGE).get_page(request.GET.get("page"))
     now = timezone.now()
     soon = now + SOON
     return {

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
+from annotation.analytics.figures import counted_by_worker
 from annotation.api import errors
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
@@ -279,9 +280,10 @@ class LeaderboardApi(ApiView):
     )
     def get(self, request: Request, slug: str) -> Response:
         """Bradley-Terry ratings from all judgments that compare answers of different policies, best first; the intervals are a
-        bootstrap over judgments. For leads and reviewers."""
+        bootstrap over items. 503 while a worker counts in a large project. For leads and reviewers."""
         project = project_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-        return Response(PolicyRatingOut(rate_policies(project), many=True).data)
+        with counted_by_worker(project):
+            return Response(PolicyRatingOut(rate_policies(project), many=True).data)
 
 
 def _save(request: Request, project: Project, loop: Loop | None) -> Loop:

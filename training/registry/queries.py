@@ -65,12 +65,11 @@ def sample_responses(version: ModelVersion, limit: int = 6) -> list[Response]:
 
 def shared_prompts(first: ModelVersion, second: ModelVersion) -> Any:
     """Prompts to which both policies have responses, oldest first."""
-    return (
-        Prompt.objects.filter(project=first.project, responses__author=first.author)
-        .filter(responses__author=second.author)
-        .distinct()
-        .order_by("pk")
+    by_first, by_second = (
+        Exists(Response.objects.filter(prompt=OuterRef("pk"), author=author))
+        for author in (first.author, second.author)
     )
+    return Prompt.objects.filter(by_first, by_second, project=first.project).order_by("pk")
 
 
 def policy_named(field: str, project: Project, name: str) -> ModelVersion:

@@ -129,10 +129,10 @@ def select_prompts(
     first and in random order among equals; at most `limit`.
     """
     if not prompt_ids:
-        order = MD5(Concat(Value(f"{seed}:"), Cast("pk", TextField())))
+        order = MD5(Concat(Value(f"{seed}:"), Cast("pk", TextField()), output_field=TextField()))
         selected = prompts_of(project, split).annotate(item_count=Count("items"))
-        prompt_ids = selected.order_by("item_count", order, "pk").values_list("pk", flat=True)[:limit]
+        prompt_ids = list(selected.order_by("item_count", order, "pk").values_list("pk", flat=True)[:limit])
     # the texts of those selected alone
     prompts = Prompt.objects.filter(project=project).only("id", "messages", "tags", "metadata")
-    by_id = prompts.in_bulk(list(prompt_ids))
+    by_id = prompts.in_bulk(prompt_ids)
     return [by_id[pk] for pk in prompt_ids if pk in by_id][:limit]

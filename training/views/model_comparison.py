@@ -6,13 +6,13 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.views.decorators.http import require_GET, require_http_methods
 
 from annotation.access import Role, current_user, member_for
 from annotation.models import Member, Response
+from annotation.views.long_lists import LongList
 from training.configs import ConfigError
 from training.errors import RunError, describe_error
 from training.models import ModelVersion, Run
@@ -38,7 +38,7 @@ def model_compare(request: HttpRequest, slug: str) -> HttpResponse:
         "second": second,
     }
     if first and second:
-        page = Paginator(shared_prompts(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
+        page = LongList(shared_prompts(first, second), PAGE_SIZE).get_page(request.GET.get("page"))
         responses: dict[tuple[int, int], list[Response]] = {}
         for response in Response.objects.filter(
             prompt__in=list(page), author__in=[first.author_id, second.author_id]

@@ -195,7 +195,7 @@ def preview(request: HttpRequest, slug: str) -> HttpResponse:
 def back(request: HttpRequest, slug: str) -> HttpResponse:
     """Redirects to one's last judgment in this project."""
     project = project_for(current_user(request), slug)
-    own = Judgment.objects.current().filter(annotator=current_user(request), item__project=project)
+    own = Judgment.objects.current().filter(annotator=current_user(request), project=project)
     last = own.order_by("-id").values_list("pk", flat=True).first()
     if last is None:
         messages.info(request, _("You have not judged anything in this project yet."))
