@@ -290,19 +290,40 @@ class TrustReport:
         return found
 
 
-def summaries(opinion_sets: Sequence[OpinionSet]) -> list[SetSummary]:
-    """The main figures of some sets, on held-out prompts. Two queries."""
+def summaries(project: Project, opinion_sets: Sequence[OpinionSet]) -> list[SetSummary]:
+    """The main figures of some of a project's sets, on held-out prompts; of a large one they may be some minutes old."""
+    found = _summaries(project, NO_FILTERS, *(row.pk for row in opinion_sets))
+    return [SetSummary(row, *found[row.pk]) for row in opinion_sets]
+
+
+@figure
+def _summaries(_project: Project, _filters: Filters, *ids: int) -> dict[int, tuple[Trust, Swaps | None]]:
+    """By the set's id. Two queries."""
     pairs: defaultdict[int, list[JudgedPair]] = defaultdict(list)
-    for set_id, _item, pair in _pairs([row.pk for row in opinion_sets], held_out_only=True):
+    for set_id, _item, pair in _pairs(ids, held_out_only=True):
         pairs[set_id].append(pair)
-    swaps = _swaps([row.pk for row in opinion_sets])
-    return [SetSummary(row, _trust(pairs[row.pk], seed=0), swaps.get(row.pk)) for row in opinion_sets]
+    swaps = _swaps(ids)
+    return {pk: (_trust(pairs[pk], seed=0), swaps.get(pk)) for pk in ids}
 
 
 def trust_report(opinion_set: OpinionSet, *, held_out_only: bool = True, seed: int = 0) -> TrustReport:
     """The report on a set, from people's current judgments. Four queries. `seed`: of the bootstraps; the same judgments and
     seed give the same report."""
-    rows = _pairs([opinion_set.pk], held_out_only=held_out_only)
+    return _report(opinion_set.pk, held_out_only=held_out_only, seed=seed)
+
+
+def cached_trust_report(opinion_set: OpinionSet) -> TrustReport:
+    """The same for pages; of a large project it may be some minutes old."""
+    return _trust_report(opinion_set.project, NO_FILTERS, opinion_set.pk)
+
+
+@figure
+def _trust_report(_project: Project, _filters: Filters, opinion_set: int) -> TrustReport:
+    return _report(opinion_set, held_out_only=True, seed=0)
+
+
+def _report(opinion_set: int, *, held_out_only: bool, seed: int) -> TrustReport:
+    rows = _pairs([opinion_set], held_out_only=held_out_only)
     pairs = [pair for _set, _item, pair in rows]
     scale = judge_trust.fit_scale(pairs)
     bins = judge_trust.reliability(pairs)
@@ -319,35 +340,12 @@ def trust_report(opinion_set: OpinionSet, *, held_out_only: bool = True, seed: i
         reliability=bins,
         ece=judge_trust.calibration_error(bins),
         ece_recalibrated=judge_trust.calibration_error(recalibrated),
-        swaps=_swaps([opinion_set.pk]).get(opinion_set.pk),
+        swaps=_swaps([opinion_set]).get(opinion_set),
         length=judge_trust.length_preference(pairs, seed=seed),
         own=judge_trust.self_preference(pairs, seed=seed),
         cascade=judge_trust.cascade(pairs, scale),
         win_rates=_win_rates(opinion_set, held_out_only),
         disagreements=_disagreements([(item, pair) for _set, item, pair in rows]),
-    )
-
-
-def cached_summaries(project: Project, opinion_sets: Sequence[OpinionSet]) -> list[SetSummary]:
-    """The same for pages, which may show some that are minutes old where it takes long."""
-    return _summaries(project, NO_FILTERS, *(row.pk for row in opinion_sets))
-
-
-def cached_trust_report(opinion_set: OpinionSet) -> TrustReport:
-    """The same for pages, which may show one that is some minutes old where it takes long."""
-    return _trust_report(opinion_set.project, NO_FILTERS, opinion_set.pk)
-
-
-@figure
-def _summaries(_project: Project, _filters: Filters, *ids: int) -> list[SetSummary]:
-    opinion_sets = OpinionSet.objects.select_related("constitution").in_bulk(ids)
-    return summaries([opinion_sets[pk] for pk in ids])
-
-
-@figure
-def _trust_report(_project: Project, _filters: Filters, opinion_set: int) -> TrustReport:
-    return trust_report(
-        OpinionSet.objects.select_related("constitution", "project", "author").get(pk=opinion_set)
     )
 
 
@@ -375,10 +373,10 @@ def _swaps(sets: Sequence[int]) -> dict[int, Swaps]:
     }
 
 
-def _win_rates(opinion_set: OpinionSet, held_out_only: bool) -> list[WinRate]:
+def _win_rates(opinion_set: int, held_out_only: bool) -> list[WinRate]:
     """Of every two authors whose responses enough people have compared."""
     with connection.cursor() as cursor:
-        cursor.execute(WIN_RATES, {"sets": [opinion_set.pk], "held_out": held_out_only})
+        cursor.execute(WIN_RATES, {"sets": [opinion_set], "held_out": held_out_only})
         rows: list[tuple[str, str, list[float], list[float]]] = cursor.fetchall()
     rates = []
     for author, other, ys, fs in rows:

@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 
 from annotation.analytics.filters import Filters
 from annotation.models import Project
-from annotation.queries import count_rows
+from annotation.queries import RowCounts, count_rows
 
 P = ParamSpec("P")
 Value = TypeVar("Value")
@@ -54,10 +54,14 @@ class _Counted:
 
 
 @contextmanager
-def counted_by_worker(project: Project) -> Iterator[bool]:
+def counted_by_worker(project: Project, counts: RowCounts | None = None) -> Iterator[bool]:
     """Within the block, the figures of a large project are those that a worker counted last. It is asked for those that are
-    some minutes old, and for those that it never counted, which raise `NotCounted`. Yields whether it is large. One query."""
-    counts = count_rows(project)
+    some minutes old, and for those that it never counted, which raise `NotCounted`. Yields whether the project is large.
+
+    counts: the project's, if they are known; otherwise they are queried once.
+    """
+    counts = counts or vars(project).get("_row_counts") or count_rows(project)
+    vars(project)["_row_counts"] = counts
     is_large = max(counts.slots_done, counts.prompts) > LARGE
     token = _counted_by_worker.set(is_large)
     try:
@@ -92,9 +96,11 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
     return cast("Count[P, Value]", read)
 
 
-def counted_or_none(project: Project, read: Callable[[], Value]) -> Value | None:
-    """What `read` returns; None where a worker has to count it first. One query more."""
-    with counted_by_worker(project):
+def counted_or_none(
+    project: Project, read: Callable[[], Value], counts: RowCounts | None = None
+) -> Value | None:
+    """What `read` returns; None where a worker has to count it first (see `counted_by_worker`)."""
+    with counted_by_worker(project, counts):
         try:
             return read()
         except NotCounted:

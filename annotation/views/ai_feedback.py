@@ -13,7 +13,7 @@ from django.shortcuts import get_object_or_404
 from django.views.decorators.http import require_GET
 
 from annotation.access import Role, member_for
-from annotation.analytics.ai_feedback import cached_summaries, cached_trust_report
+from annotation.analytics.ai_feedback import cached_trust_report, summaries
 from annotation.logic import judge_trust
 from annotation.models import OpinionSet, Project
 from annotation.views import HtmxRequest
@@ -35,7 +35,7 @@ def ai_feedback(request: HtmxRequest, slug: str) -> HttpResponse:
 
 def _sets(project: Project, number: str | None) -> dict[str, Any]:
     page = Paginator(project.opinion_sets.select_related("constitution"), PAGE).get_page(number)
-    return {"page": page, "summaries": cached_summaries(project, list(page))}
+    return {"page": page, "summaries": summaries(project, list(page))}
 
 
 @login_required

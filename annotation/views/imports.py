@@ -222,10 +222,9 @@ def _list(me: Member) -> dict[str, Any]:
 
 
 def _counts(project: Project) -> dict[str, int | None]:
-    return {
-        "prompts": count_rows(project).prompts,
-        "unanswered": counted_or_none(project, lambda: unanswered_prompt_count(project, NO_FILTERS)),
-    }
+    counts = count_rows(project)
+    unanswered = counted_or_none(project, lambda: unanswered_prompt_count(project, NO_FILTERS), counts)
+    return {"prompts": counts.prompts, "unanswered": unanswered}
 
 
 def _example(prompt: ImportedPrompt) -> dict[str, Any]:

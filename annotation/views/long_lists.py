@@ -24,7 +24,10 @@ class LongList(Paginator[Any]):
         return self.count == MANY
 
     def page(self, number: int | str) -> Page[Any]:
-        """Two queries: what is annotated is computed for the rows of the page alone, not for those that are skipped."""
+        """After the first page a query more: what is annotated is computed for its rows alone, not for those that are skipped."""
         page = super().page(number)
-        page.object_list = self.object_list.filter(pk__in=list(page.object_list.values_list("pk", flat=True)))
+        if page.number == 1:
+            return page
+        rows: Any = page.object_list
+        page.object_list = self.object_list.filter(pk__in=list(rows.values_list("pk", flat=True)))
         return page

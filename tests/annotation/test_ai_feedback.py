@@ -220,7 +220,7 @@ class TrustReportTests(OpinionTestCase):
         with self.assertNumQueries(4):
             trust_report(stored[0])
         with self.assertNumQueries(2):
-            found = summaries(stored)
+            found = summaries(self.project, stored)
         assert {one.trust for one in found} == {trust_report(stored[0]).trust}
 
 

@@ -35,8 +35,9 @@ class GuidelineTests(AccessTestCase):
         builders.judgment(self.project, self.bob)
         self.sign_in(self.alice)
         versions = self.client.get(self.url()).context["versions"]
-        assert [(version.number, version.judged) for version in versions] == [(2, 1), (1, 2)]
-        with self.assertNumQueries(5):  # user, membership, the version in force, versions, members
+        assert [(version.number, judgments) for version, judgments in versions] == [(2, 1), (1, 2)]
+        # user, membership, the version in force, whether the project is large, judgments, versions, members
+        with self.assertNumQueries(7):
             self.client.get(self.url())
 
     def test_a_new_version_is_noted(self) -> None:

@@ -363,7 +363,7 @@ class ListTests(ImportPageTestCase):
         for _ in range(5):
             self.uploaded()
         self.sign_in(self.alice)
-        with self.assertNumQueries(5):  # user, membership, imports, prompts, those without answers
+        with self.assertNumQueries(5):  # user, membership, imports, counts, prompts without answers
             self.client.get(self.url("import-list"))
 
 

@@ -66,11 +66,12 @@ class ReviewTests(AnalyticsTestCase):
             judgments=Judgment.objects.values_list("pk", flat=True), reason=ReviewFlag.Reason.REWARDS
         )
         self.sign_in(self.alice)
-        # user; membership; disagreements; sent; flagged; questions; misses; the filters' tags, people, versions
-        with self.assertNumQueries(10):
+        # user; membership; disagreements; sent; flagged; questions; misses; whether the project is large; the filters' tags,
+        # people, versions
+        with self.assertNumQueries(11):
             self.client.get(self.url("review"))
         # one more where they are shown, with their judgments, people and prompts; the filters are not
-        with self.assertNumQueries(11):
+        with self.assertNumQueries(12):
             self.client.get(self.url("review"), {"kind": "flagged"})
 
 
@@ -403,6 +404,6 @@ class ItemsTests(AnalyticsTestCase):
     def test_its_queries_do_not_grow_with_the_items(self) -> None:
         self.judged(*[[[1, 2, 3], [1, 2, 3]]] * 5)
         self.sign_in(self.alice)
-        # user; membership; how many, items; the filters' tags, people, versions
-        with self.assertNumQueries(7):
+        # user; membership; how many, items; whether the project is large; the filters' tags, people, versions
+        with self.assertNumQueries(8):
             self.client.get(self.url("items"))

@@ -61,12 +61,12 @@ class ModelTests(AccessTestCase):
         for n in range(1, 6):
             version = self.child(version, f"dpo-{n}")
         self.sign_in(self.alice)
-        self.client.get(self.url("models"))  # fills the leaderboard's cache
-        # user; membership; models; the newest judgment, the key of the cached leaderboard
-        with self.assertNumQueries(4):
+        # user; membership; models; whether the project is large; preferences
+        with self.assertNumQueries(5):
             self.client.get(self.url("models"))
-        # user; membership; models; those behind them; samples, children; the form: current policy, prompts waiting, policies
-        with self.assertNumQueries(8):
+        # user; membership; models; those behind them; samples, children; the form: current policy, whether the
+        # project is large, prompts waiting, policies
+        with self.assertNumQueries(9):
             self.client.get(self.url("model", version.pk))
 
     def test_a_model_s_page_draws_its_lineage(self) -> None:

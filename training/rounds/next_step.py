@@ -79,7 +79,9 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
     counts = queue.counts
     return LoopStatus(
         prompts=counts.prompts,
-        unqueued=counted_or_none(project, lambda: analytics.unqueued_prompt_count(project, NO_FILTERS)),
+        unqueued=counted_or_none(
+            project, lambda: analytics.unqueued_prompt_count(project, NO_FILTERS), counts
+        ),
         answers=counts.responses,
         queue=queue,
         annotators=sum(member.role != Member.Role.REVIEWER for member in members),
