@@ -48,7 +48,7 @@ class Site:
 
     def fill(self) -> None:
         """Create and fill the database, unless it is there."""
-        if self.world.exists() and self.ask(f"SELECT FROM pg_database WHERE datname = '{self.name}'"):
+        if self.world.exists() and self.ask(f"SELECT 1 FROM pg_database WHERE datname = '{self.name}'"):
             return
         print(f"filling {self.items:,} items …", flush=True)
         self.ask(f"DROP DATABASE IF EXISTS {self.name} WITH (FORCE)")
@@ -56,7 +56,11 @@ class Site:
         self.world.write_text(self._run("benchmarks.scale.seed", str(self.items)).splitlines()[-1])
 
     def walk(self) -> list[dict[str, Any]]:
-        lines = self._run("benchmarks.scale.walk", self.world.read_text()).splitlines()
+        worker = ["celery", "--app", "config", "worker", "--queues", "figures", "--concurrency", "1"]
+        command = [sys.executable, "-m", *worker, "--loglevel", "error"]
+        with subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL) as counter:
+            lines = self._run("benchmarks.scale.walk", self.world.read_text()).splitlines()
+            counter.terminate()
         return [json.loads(line) for line in lines]
 
     def judgments(self) -> int:
