@@ -68,6 +68,22 @@ class OverviewTests(PalateTestCase):
         promote(first.children.get())
         assert self.next() == "Generate answers"
 
+    def test_a_policy_that_learned_rewards_since_the_snapshot_is_trained(self) -> None:
+        first = policy(self.project)
+        builders.items(self.project, 1)
+        builders.judgment(self.project, self.bob)
+
+        def learn() -> None:
+            Run.objects.create(
+                project=self.project, kind="grpo", state="done", config={}, model=first, created_by=self.alice
+            )
+
+        learn()
+        snapshots.create_snapshot(project=self.project, creator=self.alice)
+        assert self.next() == "Train a reward model", "that was before"
+        learn()
+        assert self.next() == "Generate answers"
+
     def test_an_open_round_comes_first(self) -> None:
         policy(self.project)
         builders.items(self.project, 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -16,6 +17,7 @@ from annotation.queries import Progress
 from training.models import ModelVersion, Round, Run
 from training.rounds.queries import rounds_of
 from training.runs.kinds import LEARNS_JUDGMENTS
+from training.runs.reward_sources import LEARNS_REWARDS
 
 SNAPSHOT_SUGGESTED_AFTER = 50
 """New judgments after which a snapshot is suggested, even if the queue is not empty."""
@@ -41,7 +43,7 @@ class LoopStatus:
     candidate: ModelVersion | None
     """The newest policy, if a run made it after the current one."""
     trained: frozenset[str]
-    """The kinds of run that were or are being trained on the newest snapshot."""
+    """The kinds of run that were or are being trained on the newest snapshot, or since then on rewards."""
     open_runs: tuple[Run, ...]
     round: Round | None
     """The open round."""
@@ -75,7 +77,8 @@ def loop_status(project: Project, queue: Progress, members: Sequence[Member]) ->
     newest = policies[0] if policies else None
     runs = Run.objects.none()
     if snapshot:
-        runs = snapshot.runs.filter(state__in=[*Run.OPEN_STATES, Run.State.DONE])
+        learns = Q(snapshot=snapshot) | Q(kind__in=LEARNS_REWARDS, created_at__gt=snapshot.created_at)
+        runs = Run.objects.filter(learns, project=project, state__in=[*Run.OPEN_STATES, Run.State.DONE])
     counts = queue.counts
     return LoopStatus(
         prompts=counts.prompts,
@@ -215,14 +218,15 @@ def _training(status: LoopStatus) -> NextStep | None:
             _("Add a policy"),
             "models",
         )
-    if Run.Kind.REWARD not in status.trained:
+    learned_rewards = not status.trained.isdisjoint(LEARNS_REWARDS)
+    if Run.Kind.REWARD not in status.trained and not learned_rewards:
         return NextStep(
             _("No reward model was trained on %(snapshot)s yet.") % {"snapshot": status.snapshot},
             _("Train a reward model"),
             "run-new",
             kind=Run.Kind.REWARD,
         )
-    if status.trained.isdisjoint(LEARNS_JUDGMENTS):
+    if status.trained.isdisjoint(LEARNS_JUDGMENTS) and not learned_rewards:
         return NextStep(
             _("The policy was not trained on %(snapshot)s yet.") % {"snapshot": status.snapshot},
             _("Improve the policy"),
