@@ -9,7 +9,7 @@ from typing import Any, cast
 from django.contrib.humanize.templatetags.humanize import intcomma
 from django.core.paginator import Page, Paginator
 from django.db import connection
-from django.db.models import Aggregate, Count, FloatField, Max
+from django.db.models import Aggregate, Count, Exists, FloatField, Max, OuterRef
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -17,7 +17,7 @@ from annotation.analytics.figures import NotCounted, figure
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.analytics.time_steps import STEPS_BY_NAME, WEEK, TimeSpan, TimeStep, wall_clock
 from annotation.logic.durations import duration
-from annotation.models import Judgment, Member, Project, Skip, Snapshot
+from annotation.models import Item, Judgment, Member, Project, Response, Skip, Snapshot
 from annotation.models.judgments import is_current
 from annotation.queries import Progress, count_rows, midnight, progress, working_now
 
@@ -140,14 +140,15 @@ GROUP BY 1
 """
 
 LEVELS = f"""
-SELECT placed.k - placed.levels, count(*)
-FROM annotation_judgment AS judgment JOIN annotation_item AS item ON item.id = judgment.item_id
-CROSS JOIN LATERAL (
-    SELECT count(*) AS k, count(DISTINCT rank) AS levels
-    FROM annotation_placement AS placement WHERE placement.judgment_id = judgment.id) AS placed
-WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL AND placed.k > 2
-  AND {is_current()} {{where}}
-GROUP BY 1 ORDER BY 1
+SELECT k - levels, count(*) FROM (
+    SELECT count(*) AS k, bit_count(bit_or(1 << placement.rank)::bit(32)) AS levels
+    FROM annotation_judgment AS judgment
+    JOIN annotation_item AS item ON item.id = judgment.item_id
+    JOIN annotation_placement AS placement ON placement.judgment_id = judgment.id
+    WHERE judgment.project_id = %(project)s AND judgment.slot_id IS NOT NULL
+      AND {is_current()} {{where}}
+    GROUP BY judgment.id) AS placed
+WHERE k > 2 GROUP BY 1 ORDER BY 1
 """
 
 
@@ -184,13 +185,13 @@ def judgments_by_version(project: Project, _filters: Filters) -> dict[int, int]:
 @figure
 def unqueued_prompt_count(project: Project, _filters: Filters) -> int:
     """The number of prompts that have no item in the queue yet."""
-    return project.prompts.filter(items=None).count()
+    return project.prompts.filter(~Exists(Item.objects.filter(prompt=OuterRef("pk")))).count()
 
 
 @figure
 def unanswered_prompt_count(project: Project, _filters: Filters) -> int:
     """The number of prompts that have no answers yet."""
-    return project.prompts.filter(responses=None).count()
+    return project.prompts.filter(~Exists(Response.objects.filter(prompt=OuterRef("pk")))).count()
 
 
 def skips_by_reason(project: Project, filters: Filters = NO_FILTERS) -> list[tuple[str, str, int]]:
