@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
@@ -23,7 +24,7 @@ from config.wsgi_pool import WsgiPool  # noqa: E402
 from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
 sockets = RequireSecondFactorOfSockets(URLRouter(websocket_urlpatterns))
-site = ProtocolTypeRouter(
+site: Any = ProtocolTypeRouter(
     {
         "http": BodyLimit(WsgiPool(django_wsgi, django_asgi, settings.WORK_THREADS)),
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
