@@ -11,8 +11,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class Environment(environ.Env):
-    """The value of `NAME`, or the content of the file that `NAME_FILE` names, such as a mounted secret. An empty variable
-    counts as none.
+    """The value of `NAME`, or the content of the file that `NAME_FILE` names, such as a mounted secret. One of the two may be
+    empty, as Compose passes what is not set.
 
     Raises:
         ImproperlyConfigured: both are set, or the file has no value.

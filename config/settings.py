@@ -27,8 +27,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()
 env.read_env(BASE_DIR / ".env")
 # what libraries and the training program read themselves
-env.export("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-env.export("PALATE_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+OTHER_KEYS = ("PALATE_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
+env.export(*AWS_KEYS, *OTHER_KEYS)
 
 # --- paths -----------------------------------------------------------------------------------------------------
 VAR = Path(env.str("PALATE_VAR", default=str(BASE_DIR / "var"))).resolve()

@@ -7,7 +7,7 @@ from typing import Any
 from django.conf import settings
 from django.db.backends.postgresql import base
 
-# null behind a pooler, which tells its clients the number of a process that there is not
+# NULL behind a pooler: the process id that its clients get is made up
 TURN_JIT_OFF = "SELECT CASE WHEN pg_backend_pid() = %s THEN set_config('jit', 'off', false) END"
 
 
