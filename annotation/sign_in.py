@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 from datetime import timedelta
 from typing import Any, NoReturn
@@ -31,6 +30,7 @@ from annotation.actions import group_roles
 from annotation.actions.members import MemberError, check_username
 from annotation.actions.sessions import end_oldest_sessions
 from annotation.models import User
+from config.proxies import client_address
 
 log = logging.getLogger(__name__)
 
@@ -51,10 +51,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def get_client_ip(self, request: HttpRequest) -> str:
         """The address that the server has seen, or that a trusted proxy named."""
-        try:
-            return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "").partition("%")[0]))
-        except ValueError:  # a Unix socket
-            return "::"
+        return str(client_address(request) or "::")
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
         """Make a confirmed address the account's, unless somebody entered it for another account."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
@@ -17,16 +18,16 @@ from django.conf import settings  # noqa: E402
 
 from annotation.middleware import RequireSecondFactorOfSockets  # noqa: E402
 from config.body_limits import BodyLimit  # noqa: E402
+from config.proxies import TrustedProxies  # noqa: E402
 from config.request_ids import RequestIds  # noqa: E402
 from config.wsgi_pool import WsgiPool  # noqa: E402
 from training.websocket_urls import websocket_urlpatterns  # noqa: E402
 
 sockets = RequireSecondFactorOfSockets(URLRouter(websocket_urlpatterns))
-application = RequestIds(
-    ProtocolTypeRouter(
-        {
-            "http": BodyLimit(WsgiPool(django_wsgi, django_asgi, settings.WORK_THREADS)),
-            "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
-        }
-    )
+site: Any = ProtocolTypeRouter(
+    {
+        "http": BodyLimit(WsgiPool(django_wsgi, django_asgi, settings.WORK_THREADS)),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(sockets)),
+    }
 )
+application = RequestIds(TrustedProxies(site, settings.TRUSTED_PROXIES))

@@ -110,7 +110,7 @@ class Embedded:
             self._valkey_command(b"SHUTDOWN NOSAVE\r\n")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*_not_as_root(), str(_postgres_binaries() / program), *arguments]
+        command = [*not_as_root(), str(_postgres_binaries() / program), *arguments]
         # a server must not inherit our stdout: whoever reads it would wait for the server to exit
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
@@ -259,7 +259,7 @@ def _valkey_binary() -> str:
     return str(binary)
 
 
-def _not_as_root() -> list[str]:
+def not_as_root() -> list[str]:
     """PostgreSQL refuses to run as root: a user namespace makes root an ordinary user for it."""
     if os.geteuid() != 0:
         return []

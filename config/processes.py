@@ -63,10 +63,8 @@ def commands(port: int) -> dict[str, list[str]]:
         "warning",
         "--timeout-graceful-shutdown",
         "20",
+        "--no-proxy-headers",  # `config.proxies` reads them
     ]
-    # without a proxy, whoever connects from this machine could say that they are somebody else
-    proxies = settings.FORWARDED_ALLOW_IPS
-    web += ["--forwarded-allow-ips", proxies] if proxies else ["--no-proxy-headers"]
     trainers = str(max(2, settings.GPUS))
     return {
         "web": web,

@@ -8,7 +8,6 @@ import secrets
 from pathlib import Path
 
 import django_stubs_ext
-import environ
 from csp.constants import NONE, SELF
 from django.conf import global_settings
 from django.core.exceptions import ImproperlyConfigured
@@ -17,14 +16,20 @@ from django.utils.translation import to_locale
 from annotation.logic import group_roles
 from config import error_reports
 from config.embedded import Embedded
+from config.environment import Environment
 from config.log_settings import logging_settings
+from config.proxies import parse_networks
 from training.launch.scheduler import Scheduler, read_scheduler
 
 django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-environ.Env.read_env(BASE_DIR / ".env")
+env = Environment()
+env.read_env(BASE_DIR / ".env")
+# what libraries and the training program read themselves
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+OTHER_KEYS = ("PALATE_API_KEY", "HF_TOKEN", "WANDB_API_KEY")
+env.export(*AWS_KEYS, *OTHER_KEYS)
 
 # --- paths -----------------------------------------------------------------------------------------------------
 VAR = Path(env.str("PALATE_VAR", default=str(BASE_DIR / "var"))).resolve()
@@ -50,10 +55,14 @@ EMBEDDED = (
 
 DATABASES = {"default": env.db_url("DATABASE_URL", default=embedded_servers.database_url)}
 DATABASES["default"]["ENGINE"] = "config.postgresql"
+DATABASES["default"]["PASSWORD"] = (
+    env.str("DATABASE_PASSWORD", default="") or DATABASES["default"]["PASSWORD"]
+)
+# prepared statements for the annotators' queries; None: unless a pooler stands before the database
+DATABASE_PREPARE: bool | None = env.bool("DATABASE_PREPARE", default=None)
 DATABASES["default"]["OPTIONS"] = {
     "pool": {"min_size": 1, "max_size": env.int("DATABASE_POOL", default=16), "timeout": 20},
-    # prepared statements for the annotators' queries; off behind a transaction-level connection pooler
-    "prepare_threshold": 5 if env.bool("DATABASE_PREPARE", default=True) else None,
+    "prepare_threshold": None if DATABASE_PREPARE is False else 5,
 }
 # per web process, for the annotators' requests: few threads contend less than many
 WORK_THREADS = env.int("WORK_THREADS", default=4)
@@ -94,8 +103,10 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or load_or_create_secret()
 HTTPS = env.bool("HTTPS", default=False)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-FORWARDED_ALLOW_IPS: str = env.str("FORWARDED_ALLOW_IPS", default="")
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+try:
+    TRUSTED_PROXIES = parse_networks(env.list("TRUSTED_PROXIES", default=[]))
+except ValueError as error:
+    raise ImproperlyConfigured(str(error)) from None
 X_FRAME_OPTIONS = "DENY"
 SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 2**20
@@ -298,6 +309,7 @@ AUTH_PASSWORD_VALIDATORS = [
 ]
 AXES_HANDLER = "config.sign_in_limits.SignInLimits"
 AXES_USERNAME_CALLABLE = "config.sign_in_limits.account_name"
+AXES_CLIENT_IP_CALLABLE = "config.proxies.client_network"
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "username", "ip_address"]
 AXES_FAILURE_LIMIT = 10  # of the first; `sign_in_limits` has those of the others
 AXES_COOLOFF_TIME = 0.25  # hours

@@ -87,7 +87,7 @@ def test_without_binaries_it_says_what_to_do(servers: Embedded, monkeypatch: pyt
         embedded._valkey_binary()
     monkeypatch.setattr(embedded.os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedError, match="set DATABASE_URL"):
-        embedded._not_as_root()
+        embedded.not_as_root()
     monkeypatch.undo()
 
 

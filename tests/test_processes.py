@@ -107,9 +107,3 @@ def pid_of(parent: int, words: str) -> int:
             if words in command:
                 return int(pid)
     return 0
-
-
-def test_only_proxies_that_are_named_say_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "--no-proxy-headers" in commands(0)["web"]
-    monkeypatch.setattr(settings, "FORWARDED_ALLOW_IPS", "10.0.0.1")
-    assert commands(0)["web"][-2:] == ["--forwarded-allow-ips", "10.0.0.1"]

@@ -82,6 +82,27 @@ class SignInTests(PalateTestCase):
             self.attempt("correct horse", username="dana", address="192.0.2.1"), reverse("home")
         )
 
+    def test_others_cannot_lock_somebody_out_where_they_have_signed_in(self) -> None:
+        self.attempt("correct horse", address="198.51.100.7")
+        self.client.post(reverse("logout"))
+        for n in range(50):
+            self.attempt("wrong", address=f"192.0.2.{n}")
+        assert self.attempt("correct horse", address="198.51.100.8").status_code == 429
+        self.assertRedirects(self.attempt("correct horse", address="198.51.100.7"), reverse("home"))
+
+    def test_where_somebody_has_signed_in_ten_wrong_passwords_are_the_limit(self) -> None:
+        self.attempt("correct horse")
+        self.client.post(reverse("logout"))
+        for _ in range(10):
+            self.attempt("wrong")
+        assert self.attempt("correct horse").status_code == 429
+
+    def test_the_addresses_of_one_ipv6_network_count_as_one(self) -> None:
+        for n in range(10):
+            self.attempt("wrong", address=f"2001:db8:0:1::{n:x}")
+        assert self.attempt("correct horse", address="2001:db8:0:1:ffff::1").status_code == 429
+        self.assertRedirects(self.attempt("correct horse", address="2001:db8:0:2::1"), reverse("home"))
+
     def test_attempts_during_a_lockout_do_not_count(self) -> None:
         for _ in range(15):
             self.attempt("wrong")

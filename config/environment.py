@@ -1,0 +1,50 @@
+"""Settings from the environment, or from files that it names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+
+class Environment(environ.Env):
+    """The value of `NAME`, or the content of the file that `NAME_FILE` names, such as a mounted secret. One of the two may be
+    empty, as Compose passes what is not set.
+
+    Raises:
+        ImproperlyConfigured: both are set, or the file has no value.
+    """
+
+    def get_value(
+        self, var: str, cast: Any = None, default: Any = environ.Env.NOTSET, parse_default: bool = False
+    ) -> Any:
+        path = self.ENVIRON.get(f"{var}_FILE")
+        if not path:
+            return super().get_value(var, cast, default, parse_default)
+        if self.ENVIRON.get(var):
+            raise ImproperlyConfigured(f"{var} and {var}_FILE are both set; set one of them.")
+        return self.parse_value(_read(f"{var}_FILE", Path(path)), cast)
+
+    def export(self, *names: str) -> None:
+        """Put values from files into the environment, for libraries that read it themselves."""
+        for name in names:
+            if value := self.str(name, default=""):
+                os.environ[name] = value
+                os.environ.pop(f"{name}_FILE", None)
+
+
+def _read(name: str, path: Path) -> str:
+    """The one line of a file, without the newline that most editors add."""
+    try:
+        value = path.read_text(encoding="utf-8").removesuffix("\n").removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ImproperlyConfigured(f"{name} is {path}, which cannot be read: {reason}.") from None
+    if not value.strip():
+        raise ImproperlyConfigured(f"{name} is {path}, which is empty.")
+    if "\n" in value:
+        raise ImproperlyConfigured(f"{name} is {path}, which has more than one line.")
+    return value
