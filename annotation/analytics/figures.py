@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from celery import current_app
 from django.core.cache import cache
+from django.db import connection, transaction
 from django.http import QueryDict
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -27,12 +28,25 @@ Count = Callable[Concatenate[Project, Filters, P], Value]
 
 LARGE = 10_000
 """Number of judgments or of prompts from which a worker counts."""
-QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 2, 300
+QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 2, 3600
 KEPT_S = 86_400
 REQUEST_S = 60
 """A worker is asked again after so many seconds: it may have died."""
 
-_counted_by_worker: ContextVar[bool] = ContextVar("counted_by_worker", default=False)
+WORK_MEMORY = "128MB"
+"""Of each sort and hash table of a worker's statements."""
+
+
+@dataclass
+class Reading:
+    """How a block reads figures: whether its project is large, and when the oldest of those that it read was counted, in seconds
+    of the epoch."""
+
+    is_large: bool
+    oldest: float | None = None
+
+
+_reading: ContextVar[Reading | None] = ContextVar("reading", default=None)
 
 
 class NotCounted(Exception):
@@ -54,25 +68,25 @@ class _Counted:
 
 
 @contextmanager
-def counted_by_worker(project: Project, counts: RowCounts | None = None) -> Iterator[bool]:
+def counted_by_worker(project: Project, counts: RowCounts | None = None) -> Iterator[Reading]:
     """Within the block, the figures of a large project are those that a worker counted last. It is asked for those that are
-    some minutes old, and for those that it never counted, which raise `NotCounted`. Yields whether the project is large.
+    some minutes old, and for those that it never counted, which raise `NotCounted`.
 
     counts: the project's, if they are known; otherwise they are queried once.
     """
     counts = counts or vars(project).get("_row_counts") or count_rows(project)
     vars(project)["_row_counts"] = counts
-    is_large = max(counts.slots_done, counts.prompts) > LARGE
-    token = _counted_by_worker.set(is_large)
+    reading = Reading(is_large=max(counts.slots_done, counts.prompts) > LARGE)
+    token = _reading.set(reading)
     try:
-        yield is_large
+        yield reading
     finally:
-        _counted_by_worker.reset(token)
+        _reading.reset(token)
 
 
 def figure(count: Count[P, Value]) -> Count[P, Value]:
     """Makes a function of a project, filters and further plain values (which JSON takes) one whose result is cached for thirty
-    times as long as it took, at most five minutes, and which a worker can be asked for. What took under half a second is
+    times as long as it took, at most an hour, and which a worker can be asked for. What took under half a second is
     counted again at once, except by a worker."""
     name = f"{count.__module__}.{count.__qualname__}"
 
@@ -80,10 +94,15 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
     def read(project: Project, filters: Filters, *arguments: P.args, **_: P.kwargs) -> Value:
         key = _key(name, project, filters, arguments)
         counted: _Counted | None = cache.get(key)
-        if counted is not None and counted.is_fresh:
+        reading = _reading.get()
+        if reading is None or not reading.is_large:
+            if counted is None or not counted.is_fresh:
+                counted = _count(key, count, project, filters, arguments)
             return counted.value
-        if not _counted_by_worker.get():
-            return _count(key, count, project, filters, arguments).value
+        if counted is not None:
+            reading.oldest = min(counted.at, reading.oldest or counted.at)
+            if counted.is_fresh:
+                return counted.value
         if cache.add(f"{key}:requested", True, REQUEST_S):
             zone = timezone.get_current_timezone_name()
             current_app.send_task(
@@ -131,7 +150,9 @@ def count_for_pages(name: str, project: Project, query: str, arguments: list[Any
     counted: _Counted | None = cache.get(key)
     if counted is None or not counted.is_fresh:
         count = import_string(name).__wrapped__
-        _count(key, count, project, filters, tuple(arguments), always_store=True)
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SELECT set_config('work_mem', %s, true)", [WORK_MEMORY])
+            _count(key, count, project, filters, tuple(arguments), always_store=True)
     cache.delete(f"{key}:requested")
 
 

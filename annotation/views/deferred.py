@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from django.http import HttpResponse
@@ -25,11 +26,13 @@ def render_with_figures(
 ) -> HttpResponse:
     """The page with its figures. Of a large project, the page comes without them, and htmx loads `part`, the part of the
     template that shows them, again and again while a worker counts. `now` in the query (where no scripts run): with them."""
-    with counted_by_worker(project) as is_large:
-        if is_large and not request.htmx and "now" not in request.GET:
+    with counted_by_worker(project) as reading:
+        if reading.is_large and not request.htmx and "now" not in request.GET:
             return render(request, template, {**page, "deferred": True}, status=status)
         try:
             page = {**page, **figures()}
+            if reading.oldest:
+                page["counted_at"] = datetime.fromtimestamp(reading.oldest, UTC)
         except NotCounted:
             waiting = {"deferred": True, "is_counting": True}
             return render(

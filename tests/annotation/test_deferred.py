@@ -64,6 +64,7 @@ class LaterTests(AnalyticsTestCase):
                             break
                         self.assertContains(part, f'hx-get="{url}" hx-trigger="load delay:2s"')
                     self.assertContains(part, word)
+                    self.assertContains(part, '<p class="muted small">Counted ')
                     self.assertNotContains(part, "<html")
                     self.assertContains(self.client.get(url, {"now": "1"}), word)
 
