@@ -47,9 +47,8 @@ def make_backup(folder: Path, report: Report) -> Path:
             with _exported_snapshot() as snapshot_id:
                 objects = named_objects()
                 missing_before, missing = missing, copy_objects(objects, store(), copies, report)
-                if (
-                    missing <= missing_before
-                ):  # what is missing twice was not deleted meanwhile: the site has lost it
+                # what is missing twice was not deleted meanwhile: the site has lost it
+                if missing <= missing_before:
                     backup = _dump(folder, snapshot_id, objects, missing, report)
                     break
         _delete_unnamed(folder, report)
