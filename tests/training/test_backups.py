@@ -291,7 +291,9 @@ def test_files_that_go_away_during_a_backup_and_those_that_are_lost(
     site()
     lines: list[str] = []
     snapshot = Snapshot.objects.get()
+    removed = ModelVersion.objects.get(name="old").location
     store().delete(snapshot.path)
+    store().delete(removed)
     opened = Import.objects.get(name="open.jsonl")
     copying = actions.copy_objects
     passes = []
@@ -311,7 +313,7 @@ def test_files_that_go_away_during_a_backup_and_those_that_are_lost(
     manifest = read_manifest(backup)
     assert passes == [True, True, False]
     assert opened.path not in manifest.objects
-    assert manifest.missing == [snapshot.path]
+    assert manifest.missing == sorted([snapshot.path, removed])
     assert any(snapshot.path in line for line in lines)
 
 

@@ -53,7 +53,7 @@ def make_backup(folder: Path, report: Report) -> Path:
                     break
         _delete_unnamed(folder, report)
     for uri in sorted(missing):
-        report(f"Not in the backup, since the store has it not or damaged: {uri}")
+        report(f"Not in the backup, because it is missing or damaged in the store: {uri}")
     return backup
 
 

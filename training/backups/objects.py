@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from annotation.actions.snapshots import file_name
 from annotation.models import Import, OpinionSet, Snapshot
@@ -37,8 +38,9 @@ def named_objects() -> dict[str, str]:
     for folder in folders:
         objects |= _folder_objects(folder)
     for version in ModelVersion.objects.filter(removed_at__isnull=False, location__in=folders):
-        for file in weight_files(version):
-            objects.pop(file.uri, None)
+        with suppress(MissingObject, WrongHash):  # without the folder's manifest no file of it is known
+            for file in weight_files(version):
+                objects.pop(file.uri, None)
     return objects
 
 
