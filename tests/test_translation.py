@@ -118,6 +118,7 @@ NOT_SHOWN = {
     "TypeError",
     "NotImplementedError",
     "KeyError",
+    "BackupError",
     "CommandError",
     "OSError",
 }

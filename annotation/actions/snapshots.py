@@ -39,6 +39,11 @@ def snapshot_path(snapshot: Snapshot) -> Path:
     return store().path(snapshot.path)
 
 
+def file_name(project: Project, number: int) -> str:
+    """The name of a snapshot's file for those who download it."""
+    return f"{project.slug}-{number}-raw.jsonl"
+
+
 @transaction.atomic
 def create_snapshot(
     *, project: Project, creator: User, note: str = "", licence: str = "", imported: bool = False
@@ -98,10 +103,8 @@ def _write(project: Project, number: int, selection: Selection) -> tuple[Snapsho
                 if has_imported:
                     raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
                 raise SnapshotError(_("There are no judgments yet."))
-            name = f"{project.slug}-{number}-raw.jsonl"
-            return statistics, store().put(
-                target, f"snapshots/{project.slug}/{number}", transfer="move", name=name
-            )
+            scope = f"snapshots/{project.slug}/{number}"
+            return statistics, store().put(target, scope, transfer="move", name=file_name(project, number))
     except OSError as error:
         text = _("The snapshot's file could not be written: %(reason)s.")
         raise SnapshotError(text % {"reason": error.strerror}) from error

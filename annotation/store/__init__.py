@@ -5,15 +5,19 @@ objects and changes no row.
 """
 
 from annotation.store.errors import MissingObject, StoreError, WrongHash
+from annotation.store.file_store import FileStore
 from annotation.store.folders import StoredFile, folder_file, folder_files, get_folder, put_folder
-from annotation.store.objects import read_chunks, uri_of
-from annotation.store.stores import holds_job_folders, scratch_file, store
+from annotation.store.objects import digest, read_chunks, uri_of
+from annotation.store.stores import Store, holds_job_folders, scratch_file, store
 
 __all__ = [
+    "FileStore",
     "MissingObject",
+    "Store",
     "StoreError",
     "StoredFile",
     "WrongHash",
+    "digest",
     "folder_file",
     "folder_files",
     "get_folder",

@@ -55,10 +55,11 @@ def start_core(
         stderr=stderr,
         pass_fds=locks,
         start_new_session=True,
-        preexec_fn=_die_with_parent,
+        preexec_fn=_die_with_parent if sys.platform == "linux" else None,
     )
 
 
 def _die_with_parent() -> None:
-    """Have Linux send the child SIGTERM, on which it writes a checkpoint, when its parent is killed (prctl, PR_SET_PDEATHSIG)."""
+    """Have Linux send the child SIGTERM, on which it writes a checkpoint, when its parent is killed (prctl, PR_SET_PDEATHSIG).
+    Elsewhere an orphan works to its end, and whoever claims the run then takes its result."""
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
