@@ -6,14 +6,13 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils.translation import get_language, gettext_noop, override
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
 from annotation import audit, events
 from annotation.actions.imported_judgments import JudgedItem, store_judgments
@@ -188,7 +187,7 @@ def _batches(rows: Iterable[ParsedRow], *, is_compared: bool) -> Iterator[list[P
     start = 0
     for row in rows:
         if row.prompt and is_compared:
-            _ = row.prompt.distinct  # takes long, and is stored in the prompt
+            row.prompt.distinct  # noqa: B018 computed now, in the thread that reads, and stored in the prompt
         batch.append(row)
         if len(batch) == BATCH_ROWS or row.position - start >= BATCH_BYTES:
             yield batch
@@ -199,11 +198,16 @@ def _batches(rows: Iterable[ParsedRow], *, is_compared: bool) -> Iterator[list[P
 
 def _read_ahead(batches: Iterator[list[ParsedRow]]) -> Iterator[list[ParsedRow]]:
     """The batches, each read by a thread while the one before is written, for which Python mostly waits for PostgreSQL."""
-    context = copy_context()  # has the language
+    language = get_language()
+
+    def read() -> list[ParsedRow] | None:
+        with override(language):
+            return next(batches, None)
+
     with ThreadPoolExecutor(1) as pool:
-        coming = pool.submit(context.run, next, batches, None)
+        coming = pool.submit(read)
         while batch := coming.result():
-            coming = pool.submit(context.run, next, batches, None)
+            coming = pool.submit(read)
             yield batch
 
 
