@@ -59,6 +59,13 @@ test: $(VENV)/dev browser ## every test, on real servers, workers and a real bro
 test-fast: $(VENV)/dev ## the tests that need no server, no other process and no browser
 	$(BIN)/python -m pytest -n 2 --dist loadscope --no-loadscope-reorder -m "not (database or live or browser or slow)" $(ARGS)
 
+# what the wheels' PostgreSQL, which has no just-in-time compiler, and Valkey could hide
+SYSTEM_TESTS := $(addprefix tests/,test_metrics.py $(addprefix annotation/,exports/test_formats.py exports/test_votes.py \
+	test_agreement.py test_ai_feedback.py test_annotator.py test_concurrency.py test_item_agreement.py test_leases.py test_locks.py \
+	test_progress.py test_project_counts.py test_quality.py test_queries.py test_queue.py test_run_import.py test_time_steps.py))
+test-debian: $(VENV)/dev ## the tests that query most, on this machine's own PostgreSQL and Redis instead of the wheels' (Debian's packages)
+	PALATE_TEST_SERVERS=system $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(SYSTEM_TESTS) $(ARGS)
+
 test-vllm: $(VENV)/dev ## rollouts by vLLM itself, in an environment of its own; minutes, and more to install it
 	VLLM=1 $(BIN)/python -m pytest tests/training/core/test_vllm.py $(ARGS)
 
@@ -135,4 +142,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast test-vllm lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-rollouts bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast test-debian test-vllm lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-rollouts bench-hostile-texts screenshots lock

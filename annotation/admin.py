@@ -101,7 +101,6 @@ class PromptAdmin(ReadOnly, admin.ModelAdmin):
     list_filter = ("project", "split")
     list_select_related = ("project",)
     search_fields = ("external_id",)
-    exclude = ("html",)
     show_full_result_count = False
 
 
@@ -115,7 +114,6 @@ class AuthorAdmin(ReadOnly, admin.ModelAdmin):
 class ResponseAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ("id", "prompt", "author", "created_at")
     list_select_related = ("prompt", "author")
-    exclude = ("html",)
     show_full_result_count = False
 
 

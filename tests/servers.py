@@ -2,7 +2,8 @@
 
 The servers are the embedded ones, with flushing to disk off, under var/test; each worker of pytest-xdist has its own, in
 a folder of its own. They are started after collection, and only if a selected test needs them. DATABASE_URL and REDIS_URL
-replace them. PALATE_TEST_VAR is another folder than var/test, for a second run of the tests beside the first.
+replace them. PALATE_TEST_VAR is another folder than var/test, for a second run of the tests beside the first. With
+PALATE_TEST_SERVERS=system the servers are this machine's own programs, as Debian has them, and not those from wheels.
 """
 
 from __future__ import annotations
@@ -19,8 +20,10 @@ sys.path.insert(0, str(ROOT))
 
 # Django reads its settings after this. Its own database is for the tests alone; no .env of the developer's may lead them
 # elsewhere.
+SYSTEM = os.environ.get("PALATE_TEST_SERVERS") == "system"
 VAR = Path(
-    os.environ.get("PALATE_TEST_VAR", ROOT / "var" / "test"), os.environ.get("PYTEST_XDIST_WORKER", "")
+    os.environ.get("PALATE_TEST_VAR", ROOT / "var" / ("test-system" if SYSTEM else "test")),
+    os.environ.get("PYTEST_XDIST_WORKER", ""),
 )
 os.environ["PALATE_VAR"] = str(VAR.resolve())
 os.environ["EMBEDDED_DURABLE"] = "0"
@@ -41,6 +44,13 @@ EXTERNAL = bool(os.environ.get("DATABASE_URL") and os.environ.get("REDIS_URL"))
 def pytest_configure(config: pytest.Config) -> None:
     if EXTERNAL and config.getoption("dist") != "no":
         raise pytest.UsageError("Workers would share the server of REDIS_URL: run in one process (-n 0).")
+    if SYSTEM:
+        from config.embedded import EmbeddedError
+
+        try:
+            embedded().check()
+        except EmbeddedError as error:
+            raise pytest.UsageError(str(error)) from None
 
 
 def needs_database(item: pytest.Item) -> bool:
@@ -81,7 +91,7 @@ def embedded() -> Any:
     """The servers of this process."""
     from config.embedded import Embedded
 
-    return Embedded(VAR.resolve(), durable=False)
+    return Embedded(VAR.resolve(), durable=False, system=SYSTEM)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -85,6 +85,9 @@ def test_without_binaries_it_says_what_to_do(servers: Embedded, monkeypatch: pyt
         embedded._postgres_binaries()
     with pytest.raises(EmbeddedError, match="set REDIS_URL"):
         embedded._valkey_binary()
+    for program in (embedded._postgres_binaries, embedded._valkey_binary):
+        with pytest.raises(EmbeddedError, match="Debian's package"):
+            program(system=True)
     monkeypatch.setattr(embedded.os, "geteuid", lambda: 0)
     with pytest.raises(EmbeddedError, match="set DATABASE_URL"):
         embedded.not_as_root()

@@ -6,12 +6,13 @@ import json
 import re
 import socket
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from asgiref.sync import async_to_sync
 from django.conf import settings
 from django.db import connection
 from django.test import Client, override_settings
@@ -19,6 +20,7 @@ from django.test.utils import CaptureQueriesContext
 from prometheus_client.parser import text_string_to_metric_families
 
 from annotation.actions import leases
+from annotation.http.streaming import iterate_in_threads
 from annotation.models import Delivery, Import, Project, Webhook
 from config.celery import app
 from config.health import quick_redis
@@ -117,6 +119,26 @@ def test_the_state_of_the_site(project: Project) -> None:
     assert values[("palate_queue_messages", "default")] == 0
     assert values[("palate_queue_age_seconds", "gpu")] >= 0
     assert values[("palate_up", "database")] == values[("palate_up", "redis")] == 1
+
+
+def test_exports_show_while_they_are_sent_and_by_their_bytes() -> None:
+    sending: list[float] = []
+
+    def chunks() -> Generator[bytes, None, None]:
+        yield b"abc"
+        sending.append(scrape()[("palate_exports",)])
+        yield b"de"
+
+    async def read() -> bytes:
+        return b"".join([part async for part in iterate_in_threads(chunks())])
+
+    before = scrape()
+    assert async_to_sync(read)() == b"abcde"
+    after = scrape()
+    assert sending == [before[("palate_exports",)] + 1]
+    assert after[("palate_exports",)] == before[("palate_exports",)]
+    bytes = ("palate_export_bytes_total",)
+    assert after[bytes] == before[bytes] + 5
 
 
 def test_a_scrape_is_one_statement_that_reads_indexes(project: Project) -> None:

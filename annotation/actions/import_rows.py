@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from typing import Any
 
 from django.db import connection, transaction
+from django.utils.translation import get_language, gettext_noop, override
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_noop
 
 from annotation import audit, events
 from annotation.actions.imported_judgments import JudgedItem, store_judgments
@@ -19,9 +20,7 @@ from annotation.actions.queue import ItemSpec, enqueue
 from annotation.db import bulk_insert
 from annotation.imports.conversion import add_account
 from annotation.imports.prompt_schema import ImportedPrompt, RowError, parse_prompt
-from annotation.logic.markdown import render
 from annotation.logic.ranking import dense
-from annotation.logic.similarity import distinct
 from annotation.logic.splits import digest, split_of
 from annotation.models import Author, Import, Item, Project, Prompt, Response, User
 
@@ -31,7 +30,8 @@ ItemKey = tuple[int, frozenset[int]]
 """Prompt id and the ids of the responses."""
 
 MAX_ERRORS = 100
-BATCH_BYTES = 2**22
+BATCH_ROWS, BATCH_BYTES = 1000, 2**21
+"""A batch ends with the row that reaches one of them."""
 BELONG = gettext_noop("rows that belong to an invalid one")
 BESIDE_QUEUE = gettext_noop("It was imported beside the queue.")
 
@@ -153,14 +153,15 @@ def import_rows(
     writer = _Writer(project, report, source, into_queue=into_queue)
     with transaction.atomic():
         _lock_imports(project)
-        for batch in _batches(rows, report):
+        is_compared = project.task != Project.Task.DEMONSTRATIONS
+        for batch in _read_ahead(_batches(rows, is_compared=is_compared)):
+            valid = writer.check(batch)
             if not report.errors or set_aside_share:
-                writer.write(batch)
-        if writer.refused_with:
-            report.set_aside = report.set_aside | {
-                _(BELONG): report.set_aside.get(_(BELONG), 0) + writer.refused_with
-            }
-        report.left_out = dict((Counter(report.left_out) + writer.left_out).most_common())
+                writer.write(valid)
+        if not report.rows:
+            report.add_error(1, _("the file is empty"))
+        report.set_aside = dict(writer.set_aside.most_common())
+        report.left_out = dict(writer.left_out.most_common())
         if report.error_count > set_aside_share * report.rows or not report.rows:
             transaction.set_rollback(True)
             report.refused = True
@@ -181,42 +182,33 @@ def _lock_imports(project: Project) -> None:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
-def _batches(rows: Iterable[ParsedRow], report: ImportReport) -> Iterator[list[tuple[int, ImportedPrompt]]]:
-    """The valid rows with their numbers, in batches of `BATCH_BYTES`. Errors go into the report."""
-    line_of_id: dict[str, int] = {}
-    batch: list[tuple[int, ImportedPrompt]] = []
+def _batches(rows: Iterable[ParsedRow], *, is_compared: bool) -> Iterator[list[ParsedRow]]:
+    batch: list[ParsedRow] = []
     start = 0
-    not_comparable: Counter[str] = Counter()
-    left_out: Counter[str] = Counter()
     for row in rows:
-        report.rows += row.prompt.rows if row.prompt else row.rows
-        if row.not_comparable:
-            not_comparable[row.not_comparable] += row.rows
-        elif row.prompt is None:
-            report.add_error(row.number, row.error)
-            if row.rows > 1:
-                not_comparable[_(BELONG)] += row.rows - 1
-        elif row.unique_id and row.prompt.external_id in line_of_id:
-            first = line_of_id[row.prompt.external_id]
-            report.add_error(
-                row.number,
-                _("id: %(id)s is the id of line %(first)s already")
-                % {"id": repr(row.prompt.external_id), "first": first},
-            )
-        else:
-            if row.unique_id:
-                line_of_id[row.prompt.external_id] = row.number
-            left_out.update(row.prompt.left_out)
-            batch.append((row.number, row.prompt))
-        if row.position - start >= BATCH_BYTES:
+        if row.prompt and is_compared:
+            row.prompt.distinct  # noqa: B018 computed now, in the thread that reads, and stored in the prompt
+        batch.append(row)
+        if len(batch) == BATCH_ROWS or row.position - start >= BATCH_BYTES:
             yield batch
             batch, start = [], row.position
-    report.set_aside = dict(not_comparable.most_common())
-    report.left_out = dict(left_out.most_common())
     if batch:
         yield batch
-    elif not report.rows:
-        report.add_error(1, _("the file is empty"))
+
+
+def _read_ahead(batches: Iterator[list[ParsedRow]]) -> Iterator[list[ParsedRow]]:
+    """The batches, each read by a thread while the one before is written, for which Python mostly waits for PostgreSQL."""
+    language = get_language()
+
+    def read() -> list[ParsedRow] | None:
+        with override(language):
+            return next(batches, None)
+
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(read)
+        while batch := coming.result():
+            coming = pool.submit(read)
+            yield batch
 
 
 class _Writer:
@@ -230,8 +222,36 @@ class _Writer:
         self.source = source
         self.into_queue = into_queue
         self.authors: dict[str, int] = {}
+        self.line_of_id: dict[str, int] = {}
+        self.set_aside: Counter[str] = Counter()
         self.left_out: Counter[str] = Counter()
-        self.refused_with = 0
+
+    def check(self, batch: list[ParsedRow]) -> list[tuple[int, ImportedPrompt]]:
+        """The valid rows with their numbers; the others go into the report."""
+        valid = []
+        for row in batch:
+            self.report.rows += row.prompt.rows if row.prompt else row.rows
+            if row.not_comparable:
+                self.set_aside[row.not_comparable] += row.rows
+            elif row.prompt is None:
+                self._add_error(row.number, row.error, row.rows)
+            elif row.unique_id and row.prompt.external_id in self.line_of_id:
+                first = self.line_of_id[row.prompt.external_id]
+                sentence = _("id: %(id)s is the id of line %(first)s already")
+                self.report.add_error(
+                    row.number, sentence % {"id": repr(row.prompt.external_id), "first": first}
+                )
+            else:
+                if row.unique_id:
+                    self.line_of_id[row.prompt.external_id] = row.number
+                self.left_out.update(row.prompt.left_out)
+                valid.append((row.number, row.prompt))
+        return valid
+
+    def _add_error(self, number: int, sentence: str, rows: int) -> None:
+        self.report.add_error(number, sentence)
+        if rows > 1:
+            self.set_aside[_(BELONG)] += rows - 1
 
     def write(self, rows: list[tuple[int, ImportedPrompt]]) -> None:
         rows, prompts, new = self._write_prompts(rows)
@@ -301,13 +321,12 @@ class _Writer:
                 new.setdefault(row.external_id, row)
         added = bulk_insert.insert(
             Prompt,
-            ("project_id", "external_id", "messages", "html", "tags", "metadata", "split"),
+            ("project_id", "external_id", "messages", "tags", "metadata", "split"),
             [
                 (
                     self.project.pk,
                     row.external_id,
                     _json(row.messages),
-                    _json([render(message["content"]) for message in row.messages]),
                     row.tags,
                     _json(row.metadata),
                     split_of(row.messages),
@@ -323,8 +342,7 @@ class _Writer:
         if not row.rows:  # a further prompt of a row that is counted already
             self.left_out[_("prompts with the id of another one")] += 1
             return
-        self.report.add_error(number, sentence)
-        self.refused_with += row.rows - 1
+        self._add_error(number, sentence, row.rows)
 
     def _write_responses(
         self, rows: list[tuple[int, ImportedPrompt]], known_prompts: list[int]
@@ -345,11 +363,8 @@ class _Writer:
         new = {key: response for key, response in zip(chain(*keys), responses, strict=True) if key not in ids}
         added = bulk_insert.insert(
             Response,
-            ("prompt_id", "author_id", "digest", "text", "html", "metadata"),
-            [
-                (*key, response.text, render(response.text), _json(response.metadata))
-                for key, response in new.items()
-            ],
+            ("prompt_id", "author_id", "digest", "text", "metadata"),
+            [(*key, response.text, _json(response.metadata)) for key, response in new.items()],
         )
         self.report.responses += len(added)
         ids.update(zip(new, added, strict=True))
@@ -367,18 +382,16 @@ class _Writer:
         """The item to make from a row, without near-identical answers; None where there are too few to compare."""
         if self.project.task == Project.Task.DEMONSTRATIONS:
             return ItemSpec(prompt_id, ids if len(ids) == 1 else [])
-        chosen = distinct([response.text for response in row.responses])
-        self.report.held_back += len(ids) - len(chosen)
-        if len(chosen) < 2:
+        self.report.held_back += len(ids) - len(row.distinct)
+        if len(row.distinct) < 2:
             return None
-        responses = [ids[n] for n in chosen]
-        ranks = dense([row.gold[n] for n in chosen]) if row.gold else []
+        responses = [ids[n] for n in row.distinct]
+        ranks = dense([row.gold[n] for n in row.distinct]) if row.gold else []
         gold = dict(zip(responses, ranks, strict=True)) if ranks else None
         return ItemSpec(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
 
 
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+_json = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def add_responses(*, author: Author, samples: Sequence[SampledResponse]) -> tuple[list[Response], int]:
@@ -395,7 +408,6 @@ def add_responses(*, author: Author, samples: Sequence[SampledResponse]) -> tupl
                 prompt_id=prompt_id,
                 author=author,
                 text=sample.text,
-                html=render(sample.text),
                 digest=text_digest,
                 sampling=sample.sampling,
             )

@@ -25,7 +25,6 @@ from annotation.logic.judgment_input import (
     UnsafePreferred,
     check,
 )
-from annotation.logic.markdown import render
 from annotation.logic.splits import digest
 from annotation.models import Author, Guideline, Item, Judgment, Placement, Project, Response, User
 from annotation.queries import questions_of
@@ -208,7 +207,7 @@ def _get_or_create_demonstration(project_id: int, prompt_id: int, annotator: Use
         prompt_id=prompt_id,
         author=author,
         digest=digest(text),
-        defaults={"text": text, "html": render(text)},
+        defaults={"text": text},
     )
     return response
 

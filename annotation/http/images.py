@@ -1,6 +1,6 @@
 """Pictures in rendered texts, by the policy of their project: links, or images from their own sites or through this one.
 
-A text is rendered once, with a link `a.image` for each picture; the policy is applied when it is shown.
+A text is rendered with a link `a.image` for each picture, which the project's policy turns into an image or not.
 """
 
 from __future__ import annotations

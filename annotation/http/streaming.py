@@ -11,6 +11,8 @@ from asgiref.sync import sync_to_async
 from django.db import close_old_connections, connection
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 
+from config.metrics import EXPORT_BYTES, EXPORTS
+
 FILE_CHUNK = 2**18
 
 
@@ -24,11 +26,14 @@ async def iterate_in_threads(chunks: Generator[bytes, None, None]) -> AsyncItera
             close_old_connections()  # the client may be slow: meanwhile others can use the connection
         return part
 
+    EXPORTS.inc()
     try:
         while (part := await sync_to_async(chunk)()) is not None:
             if part:
+                EXPORT_BYTES.inc(len(part))
                 yield part
     finally:
+        EXPORTS.dec()
         await sync_to_async(chunks.close)()
 
 

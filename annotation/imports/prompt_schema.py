@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 from annotation.imports.file_rows import JsonObject, parse_json_object
@@ -12,6 +13,7 @@ from annotation.imports.preferences import Preference, read_time
 from annotation.logic import degrees, ranking
 from annotation.logic.limits import MAX_RESPONSES, MAX_REVIEW_NOTE_CHARS, MAX_TEXT_CHARS
 from annotation.logic.questions import KEY, MAX_SCALE
+from annotation.logic.similarity import distinct
 from annotation.logic.splits import prompt_digest
 from annotation.logic.storable_text import UnstorableError, dump_json, storage_problem
 from annotation.logic.translation import gettext as _
@@ -60,6 +62,11 @@ class ImportedPrompt:
     positions: tuple[int, ...] = ()
     left_out: tuple[str, ...] = ()
     rows: int = 1
+
+    @cached_property
+    def distinct(self) -> list[int]:
+        """The positions of the responses that are not near-duplicates of an earlier one."""
+        return distinct([response.text for response in self.responses])
 
     def with_messages(self, messages: list[Message]) -> ImportedPrompt:
         """The same with another prompt; its id, where it is the hash of the messages, follows."""

@@ -7,6 +7,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 
 SHINGLE = 3
 NEAR = 0.95
@@ -53,15 +54,25 @@ def near_identical(first: str, second: str) -> bool:
     if a == b:
         return True
     runs_a, runs_b = len(a) - SHINGLE + 1, len(b) - SHINGLE + 1
-    if min(runs_a, runs_b) < 1:
-        return False
     least = NEAR * (runs_a + runs_b) / 2
-    # upper bounds first, which rule out most texts: every run that both have starts with a word that both have
-    if len(a) - len(_words(first).keys() - _words(second).keys()) < least or min(runs_a, runs_b) < least:
+    if not 0 < least <= min(runs_a, runs_b):
         return False
-    if (_words(first) & _words(second)).total() < least or _numbers(first) != _numbers(second):
-        return False
-    return (_shingles(first) & _shingles(second)).total() >= least
+    may_lack = runs_a - least
+    # a run that both have starts with a word that both have, and most texts have other words
+    words = _words(second)
+    lacking = 0
+    for word in islice(a, runs_a):
+        if word not in words:
+            lacking += 1
+            if lacking > may_lack:
+                return False
+    runs = _shingles(second)
+    lacking = 0
+    for run, count in _shingles(first).items():
+        lacking += max(0, count - runs.get(run, 0))
+        if lacking > may_lack:
+            return False
+    return _numbers(first) == _numbers(second)
 
 
 # each answer is compared with all others of its prompt in turn
@@ -89,8 +100,8 @@ def _tokens(text: str) -> list[str]:
 
 
 @_for_each_text
-def _words(text: str) -> Counter[str]:
-    return Counter(_tokens(text))
+def _words(text: str) -> set[str]:
+    return set(_tokens(text))
 
 
 def _numbers(text: str) -> list[str]:

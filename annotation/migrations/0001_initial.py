@@ -494,7 +494,6 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('external_id', models.CharField(max_length=200)),
                 ('messages', models.JSONField(help_text="[{role, content}, …], the last one the user's.")),
-                ('html', models.JSONField(editable=False, help_text="The messages' contents as sanitised HTML, in order.")),
                 ('tags', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=60), blank=True, default=list, size=None)),
                 ('metadata', models.JSONField(blank=True, default=dict, help_text="An object of the user's own.")),
                 ('split', models.CharField(choices=[('train', 'Train'), ('held_out', 'Held Out')], editable=False, max_length=8)),
@@ -548,7 +547,6 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('text', models.TextField()),
-                ('html', models.TextField(editable=False)),
                 ('digest', models.CharField(editable=False, help_text='SHA-256 of the text.', max_length=64)),
                 ('sampling', models.JSONField(default=dict, help_text='Temperature, seed and token ids, where they are known.')),
                 ('metadata', models.JSONField(default=dict, help_text="An object of the user's own.")),

@@ -7,7 +7,9 @@ from typing import Any
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.utils.functional import cached_property
 
+from annotation.logic.markdown import render
 from annotation.models.projects import Project
 
 
@@ -72,7 +74,6 @@ class Prompt(models.Model):
     project = models.ForeignKey(Project, models.PROTECT, related_name="prompts", db_index=False)
     external_id = models.CharField(max_length=200)
     messages = models.JSONField(help_text="[{role, content}, …], the last one the user's.")
-    html = models.JSONField(editable=False, help_text="The messages' contents as sanitised HTML, in order.")
     tags = ArrayField(models.CharField(max_length=60), default=list, blank=True)
     metadata = models.JSONField(default=dict, blank=True, help_text="An object of the user's own.")
     # fixed by a hash of the messages: the same prompt is held out in every project and every round
@@ -88,10 +89,10 @@ class Prompt(models.Model):
     def __str__(self) -> str:
         return str(self.messages[-1]["content"])[:80]
 
-    @property
+    @cached_property
     def turns(self) -> list[dict[str, str]]:
         """The messages as HTML, `[{role, html}, …]`."""
-        return [{"role": m["role"], "html": h} for m, h in zip(self.messages, self.html, strict=True)]
+        return [{"role": m["role"], "html": render(m["content"])} for m in self.messages]
 
 
 class Response(models.Model):
@@ -100,7 +101,6 @@ class Response(models.Model):
     prompt = models.ForeignKey(Prompt, models.PROTECT, related_name="responses", db_index=False)
     author = models.ForeignKey(Author, models.PROTECT, related_name="responses")
     text = models.TextField()
-    html = models.TextField(editable=False)
     digest = models.CharField(max_length=64, editable=False, help_text="SHA-256 of the text.")
     sampling = models.JSONField(
         default=dict, help_text="Temperature, seed and token ids, where they are known."
@@ -117,3 +117,7 @@ class Response(models.Model):
 
     def __str__(self) -> str:
         return self.text[:80]
+
+    @property
+    def html(self) -> str:
+        return render(self.text)

@@ -13,5 +13,5 @@ register = template.Library()
 
 @register.filter
 def prose(html: str, project: Project) -> SafeString:
-    """Stored HTML, which is sanitized, with its pictures as the project shows them."""
+    """Sanitized HTML with its pictures as the project shows them."""
     return mark_safe(show_images(html, project))  # noqa: S308

@@ -1,15 +1,15 @@
-INSERT INTO annotation_prompt (project_id, external_id, messages, html, tags, metadata, split, created_at)
+INSERT INTO annotation_prompt (project_id, external_id, messages, tags, metadata, split, created_at)
 SELECT %(project)s, %(name)s || n,
        jsonb_build_array(jsonb_build_object('role', 'user', 'content',
            'Question ' || n || ': ' || repeat('how does this "thing" work, and why? ' || n || E'\n', 8))),
-       '[""]', '{}', '{}', CASE n %% 7 WHEN 0 THEN 'held_out' ELSE 'train' END, now()
+       '{}', '{}', CASE n %% 7 WHEN 0 THEN 'held_out' ELSE 'train' END, now()
 FROM generate_series(1, %(prompts)s) AS n;
 INSERT INTO annotation_item (project_id, prompt_id, probability, state, retired_reason, gold_explanation, created_at)
 SELECT project_id, id, 1, 'open', '', '', now() FROM annotation_prompt AS prompt
 WHERE project_id = %(project)s;
-INSERT INTO annotation_response (prompt_id, author_id, text, html, digest, sampling, metadata, created_at)
+INSERT INTO annotation_response (prompt_id, author_id, text, digest, sampling, metadata, created_at)
 SELECT prompt.id, %(author)s,
-       'Answer ' || letter || '. ' || repeat('It works because of ' || letter || E', as one says "here".\n', 10), '',
+       'Answer ' || letter || '. ' || repeat('It works because of ' || letter || E', as one says "here".\n', 10),
        letter || prompt.id, '{}', '{}', now()
 FROM annotation_prompt AS prompt, unnest('{A,B,C,D,E,F,G}'::text[]) AS letter
 WHERE prompt.project_id = %(project)s;

@@ -18,15 +18,14 @@ from benchmarks.queue.annotators import PASSWORD  # noqa: E402
 
 WORDS = "an answer of some length that says what there is to say and goes on for a while".split()
 
-# Plain text is its own markup here: what is measured is the way through the queue, not a Markdown library.
 STATEMENTS = (
-    """INSERT INTO annotation_prompt (project_id, external_id, messages, html, tags, metadata, split, created_at)
+    """INSERT INTO annotation_prompt (project_id, external_id, messages, tags, metadata, split, created_at)
     SELECT %(project)s, 'p' || n,
         jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'Question ' || n || ': ' || %(text)s)),
-        jsonb_build_array('<p>Question ' || n || ': ' || %(text)s || '</p>'), '{}', '{}', 'train', now()
+        '{}', '{}', 'train', now()
     FROM generate_series(1, %(items)s) AS n""",
-    """INSERT INTO annotation_response (prompt_id, author_id, text, html, digest, sampling, metadata, created_at)
-    SELECT prompt.id, %(author)s, letter || %(text)s, '<p>' || letter || %(text)s || '</p>', letter, '{}', '{}', now()
+    """INSERT INTO annotation_response (prompt_id, author_id, text, digest, sampling, metadata, created_at)
+    SELECT prompt.id, %(author)s, letter || %(text)s, letter, '{}', '{}', now()
     FROM annotation_prompt AS prompt, unnest('{a,b,c,d}'::text[]) AS letter""",
     """INSERT INTO annotation_item (project_id, prompt_id, probability, state, retired_reason, gold_explanation, created_at)
     SELECT project_id, id, 1, 'open', '', '', now() FROM annotation_prompt""",

@@ -1,14 +1,13 @@
 -- %(items)s judged items with five judgments each, by 480 annotators in 180 days, and a tenth as many that wait
-INSERT INTO annotation_prompt (project_id, external_id, messages, html, tags, metadata, split, created_at)
+INSERT INTO annotation_prompt (project_id, external_id, messages, tags, metadata, split, created_at)
 SELECT %(project)s, 'scale-' || n,
        jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'Question ' || n || ': ' || %(text)s)),
-       jsonb_build_array('<p>Question ' || n || ': ' || %(text)s || '</p>'),
        ARRAY['topic-' || n %% 20], '{}', CASE n %% 10 WHEN 0 THEN 'held_out' ELSE 'train' END, now() - interval '200 days'
 FROM generate_series(1, %(items)s * 11 / 10) AS n;
 
-INSERT INTO annotation_response (prompt_id, author_id, text, html, digest, sampling, metadata, created_at)
+INSERT INTO annotation_response (prompt_id, author_id, text, digest, sampling, metadata, created_at)
 SELECT prompt.id, (%(authors)s::bigint[])[1 + (prompt.id + number) %% 12], 'Answer ' || number || '. ' || %(text)s,
-       '<p>Answer ' || number || '. ' || %(text)s || '</p>', md5(prompt.id || '-' || number), '{}', '{}', prompt.created_at
+       md5(prompt.id || '-' || number), '{}', '{}', prompt.created_at
 FROM annotation_prompt AS prompt, generate_series(1, 4) AS number
 WHERE prompt.project_id = %(project)s AND prompt.external_id LIKE 'scale-%%'
 ORDER BY prompt.id;

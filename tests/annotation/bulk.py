@@ -8,16 +8,16 @@ from annotation.models import Author, Project, User
 
 PROMPTS = """
 WITH prompts AS (
-    INSERT INTO annotation_prompt (project_id, external_id, messages, html, tags, metadata, split, created_at)
+    INSERT INTO annotation_prompt (project_id, external_id, messages, tags, metadata, split, created_at)
     SELECT %(project)s, %(name)s || n, jsonb_build_array(jsonb_build_object('role', 'user', 'content', 'Question ' || n)),
-           '[""]', '{}', '{}', 'train', now()
+           '{}', '{}', 'train', now()
     FROM generate_series(1, %(count)s) AS n RETURNING id)
 INSERT INTO annotation_item (project_id, prompt_id, probability, state, retired_reason, gold_explanation, created_at)
 SELECT %(project)s, id, 1, 'open', '', '', now() FROM prompts
 """
 RESPONSES = """
-INSERT INTO annotation_response (prompt_id, author_id, text, html, digest, sampling, metadata, created_at)
-SELECT prompt.id, %(author)s, 'Answer ' || letter || ' of some length, so that a row weighs something', '', letter,
+INSERT INTO annotation_response (prompt_id, author_id, text, digest, sampling, metadata, created_at)
+SELECT prompt.id, %(author)s, 'Answer ' || letter || ' of some length, so that a row weighs something', letter,
        '{}', '{}', now()
 FROM annotation_prompt AS prompt, unnest('{A,B,C,D}'::text[]) AS letter
 WHERE prompt.project_id = %(project)s AND starts_with(prompt.external_id, %(name)s)

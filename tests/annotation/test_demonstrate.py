@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from annotation.actions.queue import ItemSpec, enqueue
-from annotation.logic.markdown import render
 from annotation.models import Author, Draft, Judgment, Member, Prompt, Response
 from tests import builders
 from tests.annotation.judging import JudgingTestCase
@@ -19,15 +18,12 @@ class DemonstrateTests(JudgingTestCase):
             project=self.judged,
             external_id=f"p{Prompt.objects.count()}",
             messages=[{"role": "user", "content": "Write a note."}],
-            html=["<p>Write a note.</p>"],
             split="train",
         )
         responses = []
         if given is not None:
             author = Author.objects.create(project=self.judged, kind="imported", name="somebody")
-            made = Response.objects.create(
-                prompt=prompt, author=author, text=given, html=render(given), digest="0" * 64
-            )
+            made = Response.objects.create(prompt=prompt, author=author, text=given, digest="0" * 64)
             responses = [made.pk]
         enqueue(project=self.judged, specs=[ItemSpec(prompt.pk, responses)])
         return prompt

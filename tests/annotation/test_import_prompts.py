@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from unittest.mock import patch
 
 import pytest
+from django.utils.translation import get_language, override
 
 from annotation.actions import import_rows
 from annotation.actions.import_rows import ImportReport, SampledResponse
@@ -38,7 +39,6 @@ class ImportTests(ImportTestCase):
         assert report == ImportReport(rows=2, kept=2, prompts=2, responses=2, items=1)
         prompt = Prompt.objects.get(external_id="q1")
         assert prompt.messages == [{"role": "user", "content": "Why?"}]
-        assert prompt.html == ["<p>Why?</p>\n"]
         assert prompt.tags == ["causes"]
         assert prompt.split == split_of(prompt.messages)
         assert sorted(prompt.responses.values_list("text", flat=True)) == ["Because.", "Why not?"]
@@ -175,6 +175,23 @@ class RefusalTests(ImportTestCase):
         assert report.errors == [(2, "id: 'q1' exists already, with another prompt")]
         assert report.prompts == 0
         assert self.rows() == before
+
+    def test_errors_come_in_the_order_of_the_lines_although_the_next_lines_are_read_ahead(self) -> None:
+        self.send(TWO)
+        with patch.object(import_rows, "BATCH_ROWS", 1):
+            report = self.send(TWO | {"prompt": "Another?"}, b"{\n")
+        assert [number for number, _sentence in report.errors] == [1, 2]
+
+    def test_lines_are_read_in_the_language_of_who_imports_them(self) -> None:
+        languages: list[str | None] = []
+
+        def lines() -> Iterator[bytes]:
+            languages.append(get_language())
+            yield json.dumps(TWO).encode()
+
+        with override("de"):
+            import_rows.import_lines(project=self.project, lines=lines())
+        assert languages == ["de"]
 
     def test_an_empty_file_is_an_error(self) -> None:
         assert self.send().errors == self.send(b"\n", b" \n").errors == [(1, "the file is empty")]

@@ -370,8 +370,8 @@ def test_it_stops_when_it_is_asked_to_and_says_how_far_it_is(
     seen: list[int] = []
     real = import_rows._batches
 
-    def slowly(*args: Any) -> Iterator[Any]:
-        for batch in real(*args):
+    def slowly(*args: Any, **keywords: Any) -> Iterator[Any]:
+        for batch in real(*args, **keywords):
             time.sleep(0.03)
             yield batch
 

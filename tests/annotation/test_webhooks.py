@@ -334,9 +334,7 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
         other.start()
         try:
             assert started.wait(30)
-            prompt = Prompt.objects.create(
-                project=project, external_id="quick", messages=[], html=[], split="train"
-            )
+            prompt = Prompt.objects.create(project=project, external_id="quick", messages=[], split="train")
             Item.objects.create(project=project, prompt=prompt)
             assert webhook_delivery.notify_of_new_rows() == 0
         finally:

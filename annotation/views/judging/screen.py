@@ -118,5 +118,4 @@ def context(
 
 def masked_html(response: Response) -> str:
     """The answer's HTML, with mentions of the model that wrote it masked."""
-    masked = mask(response.text)
-    return response.html if masked == response.text else markdown.render(masked)
+    return markdown.render(mask(response.text))

@@ -167,7 +167,7 @@ class WhatCountsTests(VotesTestCase):
     def test_a_round_is_known_where_the_sampler_noted_it(self) -> None:
         prompt = Item.objects.get().prompt
         prompt.responses.create(
-            author=prompt.responses.all()[0].author, text="new", html="", digest="d", sampling={"round": 2}
+            author=prompt.responses.all()[0].author, text="new", digest="d", sampling={"round": 2}
         )
         item = Item.objects.create(project=self.project, prompt=prompt)
         for response in prompt.responses.order_by("-id")[:2]:
