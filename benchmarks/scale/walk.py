@@ -81,7 +81,7 @@ def main(world: Any) -> None:
     for role, name, path in pages(world, busy):
         figures = measure(clients[role], path)
         print(json.dumps({"role": role, "name": name} | figures), flush=True)
-        if role == "lead" and name.split()[0] in FIGURES:
+        if role == "lead" and name in FIGURES:
             part = measure(clients[role], path, headers=HTMX)
             print(json.dumps({"role": role, "name": f"{name}, figures"} | part), flush=True)
 
