@@ -5,18 +5,19 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.check_gpu.outcomes import split_section
 from benchmarks.environments import versions
 from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section
 from benchmarks.report_parts import origin, table
+from benchmarks.rollouts_results import rollouts_section
 from benchmarks.scale.figures import scale_section
 from benchmarks.workloads import PLACE
 
@@ -99,7 +100,7 @@ def case_table(case: dict[str, Any]) -> str:
 
 
 def write_report() -> None:
-    """RESULTS.md from all parts that were measured."""
+    """Put what was measured on this machine into RESULTS.md; sections of others stay as they are."""
     parts: list[tuple[str, Callable[[dict[str, Any]], str]]] = [
         ("parity", parity_section),
         ("reward", cases_section("Reward model", REWARD_TEXT)),
@@ -110,6 +111,7 @@ def write_report() -> None:
         ("grpo", cases_section("GRPO", GRPO_TEXT)),
         ("ppo", cases_section("PPO", PPO_TEXT)),
         ("learning", learning_section),
+        ("rollouts", rollouts_section),
         ("rounds", rounds_section),
         ("loop_settings", loop_settings_section),
         ("active_learning", active_learning_section),
@@ -119,25 +121,27 @@ def write_report() -> None:
         ("export", export_section),
         ("hostile_texts", hostile_texts_section),
     ]
-    loaded = [(load(name), section) for name, section in parts]
-    text = [HEAD] + [section(values) for values, section in loaded if values]
-    missing = [name for (name, _), (values, _) in zip(parts, loaded, strict=True) if not values]
-    text += [f"Not measured here: {', '.join(missing)}.\n"] if missing else []
-    # of another machine, so the report itself is all that has it
-    _, of_gpu = split_section(REPORT.read_text())
-    REPORT.write_text("\n".join([*text, of_gpu]).rstrip() + "\n")
+    write_sections(section(values) for name, section in parts if (values := load(name)))
 
 
-def write_gpu_section(section: str) -> None:
-    """Put the section about a GPU into RESULTS.md, at its end; the others stay as they are."""
-    others, _ = split_section(REPORT.read_text())
-    REPORT.write_text(f"{others.rstrip()}\n\n{section.rstrip()}\n")
+def write_sections(texts: Iterable[str]) -> None:
+    """Put sections into RESULTS.md: in place of those of the same heading, or else at its end."""
+    _, *before = _split(REPORT.read_text())
+    sections = {text.partition("\n")[0]: text for text in before}
+    for text in texts:
+        sections |= {one.partition("\n")[0]: one for one in _split(text) if one}
+    REPORT.write_text("\n\n".join(text.strip() for text in [HEAD, *sections.values()]) + "\n")
+
+
+def _split(text: str) -> list[str]:
+    """What is before the first heading, and each section."""
+    return re.split(r"^(?=## )", text, flags=re.MULTILINE)
 
 
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-scale`, `make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback` and
+`make bench-scale`, `make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback`, `make bench-rollouts` and
 `make bench-hostile-texts` from what they measured; no table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real

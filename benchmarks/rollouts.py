@@ -16,8 +16,9 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments
+from benchmarks import environments, results
 from benchmarks.learning import METHODS, World, run_job
+from benchmarks.rollouts_results import SAMPLERS
 from benchmarks.vllm_server import vllm_server
 from benchmarks.workloads import ROOT
 from training.configs import from_dict
@@ -27,11 +28,12 @@ PLACE = ROOT / "var" / "rollouts"
 LORA = {"lora_rank": 8, "learning_rate": 3e-3}
 """Ten times the learning rate of full fine-tuning."""
 SPEED_PROMPTS, SPEED_TOKENS = 128, 64
+KEYS = ("seed", "method", "sampler")
 LARGE = {"hidden_size": 768, "intermediate_size": 2304, "num_hidden_layers": 12, "num_attention_heads": 12}
 
 
-def speed(server: str, model: Path, world: World, prompts: int) -> dict[str, float]:
-    """Seconds of a rollout of 4 responses of at most 64 tokens to each of the prompts, by both samplers."""
+def speed(server: str, model: Path, world: World, prompts: int) -> dict[str, dict[str, float]]:
+    """Seconds and tokens of a rollout of 4 responses of at most 64 tokens to each of the prompts, by each of the samplers."""
     from training.core.data import read_rollout_prompts
     from training.core.events import Events
     from training.core.job_directory import read_job
@@ -52,14 +54,14 @@ def speed(server: str, model: Path, world: World, prompts: int) -> dict[str, flo
     with events.resources:
         setup = load_setup(job, settings, events, read_rollout_prompts(job.data), reference=False)
         loop = build_loop(setup, settings, setup.policy)
-        seconds = {}
-        for name, sample in (("in process", sample_policy), ("vllm-lora", sample_to_learn)):
+        measured = {}
+        for name, sample in zip(SAMPLERS, (sample_policy, sample_to_learn), strict=True):
             sample(setup, setup.training[:4], "warm up", loop)
             started = time.perf_counter()
             sampled = sample(setup, setup.training, 0, loop)
-            seconds[name] = time.perf_counter() - started
-            seconds[f"{name}, tokens"] = sum(len(response.token_ids) for response in sampled)
-    return seconds
+            seconds = time.perf_counter() - started
+            measured[name] = {"seconds": seconds, "tokens": sum(len(one.token_ids) for one in sampled)}
+    return measured
 
 
 def large_model(tokenizer: Path) -> Path:
@@ -87,17 +89,20 @@ def learn(world: World, name: str, method: str, prompts: int, config: dict[str, 
     return run_job(world.folder / name, kind, settings, rows, model=world.first, reward_model=world.reward)
 
 
-def report(world: World, name: str, policy: Path) -> None:
-    """Print the policy's win rate over the first one on held-out prompts, by the hidden preferences."""
+def outcome(world: World, method: str, sampler: str, policy: Path) -> dict[str, Any]:
+    """The policy's win rate over the first one on held-out prompts, by the hidden preferences, its KL divergence from it, and
+    the seconds that the run took."""
+    name = job_name(method, sampler)
     first = world.judge("first", world.first)["answers"]
     judged = world.judge(name, policy)
     rate = metrics.win_rate(judged["answers"], first)
     done = json.loads((world.folder / name / "done.json").read_text())["result"]
-    print(
-        f"seed {world.seed}, {name}: wins {rate.mean:.1%} [{rate.low:.1%}, {rate.high:.1%}], KL {judged['kl']:.1f},"
-        f" {done['seconds']:.0f} s, metrics {done['metrics']}",
-        flush=True,
-    )
+    run = {"seed": world.seed, "method": method, "sampler": sampler, "kl": judged["kl"]}
+    return run | {"wins": rate.mean, "low": rate.low, "high": rate.high, "seconds": done["seconds"]}
+
+
+def job_name(method: str, sampler: str) -> str:
+    return f"{method}-{sampler.replace(' ', '-')}"
 
 
 def _served(server: str) -> dict[str, Any]:
@@ -114,21 +119,30 @@ def main() -> None:
     options = parser.parse_args()
     python = environments.vllm()
     parts = options.parts.split(",")
+    values = (results.load("rollouts") or {"speed": {}, "learning": []}) | {
+        "about": results.about({"vLLM": python})
+    }
     for seed in map(int, options.seeds.split(",")):
         world = World(seed, PLACE)
         world.prepare()
         with vllm_server(python, world.first, world.folder / "vllm.log") as server:
             if "speed" in parts:
-                print("the demo's policy:", speed(server, world.first, world, SPEED_PROMPTS), flush=True)
+                values["speed"]["the demo's policy"] = speed(server, world.first, world, SPEED_PROMPTS)
             for method in ("grpo", "ppo") if "learning" in parts else ():
-                for name, config in (("in-process", {}), ("vllm-lora", _served(server))):
-                    policy = learn(world, f"{method}-{name}", method, options.prompts, config)
-                    report(world, f"{method}-{name}", policy)
+                for sampler, config in zip(SAMPLERS, ({}, _served(server)), strict=True):
+                    policy = learn(world, job_name(method, sampler), method, options.prompts, config)
+                    run = outcome(world, method, sampler, policy)
+                    print(run, flush=True)
+                    earlier = [one for one in values["learning"] if any(one[key] != run[key] for key in KEYS)]
+                    values["learning"] = [*earlier, run]
         if "speed" in parts:
             model = large_model(world.first)
             with vllm_server(python, model, PLACE / "large.log") as server:
-                print("100 million parameters:", speed(server, model, world, SPEED_PROMPTS // 8), flush=True)
+                values["speed"]["100 million parameters"] = speed(server, model, world, SPEED_PROMPTS // 8)
             parts.remove("speed")
+    results.save("rollouts", values)
+    results.write_report()
+    print(json.dumps({"speed": values["speed"], "learning": values["learning"]}))
 
 
 if __name__ == "__main__":

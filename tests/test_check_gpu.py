@@ -39,7 +39,6 @@ from benchmarks.check_gpu.outcomes import (
     at_most,
     measured,
     section,
-    split_section,
 )
 from benchmarks.check_gpu.runner import Check, run_checks
 from benchmarks.check_gpu.setup import SIZES, Recorder, Setup
@@ -324,9 +323,10 @@ def test_the_section_takes_the_place_of_the_last_one(tmp_path: Path, monkeypatch
             Outcome("reward step", [measured("mfu", "MFU", value)]),
             Outcome("TRL", skipped="No network."),
         ]
-        results.write_gpu_section(section(outcomes, about, "GPU of the test"))
+        results.write_sections([section(outcomes, about, "GPU of the test")])
     text = report.read_text()
-    assert text.startswith("# Results\n\n## Learning\n\nWords.\n\n## On a GPU\n")
+    assert text.startswith("# Results\n")
+    assert "## Learning\n\nWords.\n\n## On a GPU\n" in text
     assert "| reward step: MFU | 2 |  |  |" in text
     assert "| reward step: MFU | 1 |" not in text
     assert "**GPU of the test.**" in text
@@ -338,13 +338,14 @@ def test_other_benchmarks_leave_the_section(tmp_path: Path, monkeypatch: pytest.
     report.write_text(f"# Results\n\n## Old\n\nWords.\n\n{TITLE}\n\nMeasured there.\n\n## Later\n\nMore.\n")
     monkeypatch.setattr(results, "REPORT", report)
     monkeypatch.setattr(results, "FOLDER", tmp_path / "results")
-    assert split_section(report.read_text()) == (
-        "# Results\n\n## Old\n\nWords.\n\n## Later\n\nMore.\n",
-        f"{TITLE}\n\nMeasured there.",
-    )
     results.write_report()
-    assert report.read_text().endswith(f"{TITLE}\n\nMeasured there.\n")
-    assert "## Old" not in report.read_text()
+    assert report.read_text().endswith(
+        f"## Old\n\nWords.\n\n{TITLE}\n\nMeasured there.\n\n## Later\n\nMore.\n"
+    )
+    results.write_sections(["## Later\n\nLess.\n", "## New\n\nFirst.\n"])
+    assert report.read_text().endswith(
+        f"{TITLE}\n\nMeasured there.\n\n## Later\n\nLess.\n\n## New\n\nFirst.\n"
+    )
 
 
 @pytest.mark.live

@@ -71,7 +71,7 @@ def report(outcomes: list[Outcome], device: str, size: str) -> int:
     print(f"\n{name}, {size}\n\n{figures_table(outcomes)}")
     print("\n".join(notes(outcomes)))
     if device == "cuda" and size != "tiny":
-        results.write_gpu_section(section(outcomes, results.about({}), name))
+        results.write_sections([section(outcomes, results.about({}), name)])
     is_wrong = any(outcome.wrong for outcome in outcomes)
     line = {"device": name, "size": size, "right": not is_wrong}
     print(json.dumps(json_safe(line | {outcome.check: outcome.to_dict() for outcome in outcomes})))

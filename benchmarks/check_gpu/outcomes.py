@@ -102,10 +102,3 @@ def section(outcomes: list[Outcome], about: dict[str, Any], device: str) -> str:
     measured_on = f"**{device}.** {origin({'about': about})}"
     text = [f"{TITLE}\n", WORDS + "\n", measured_on, figures_table(outcomes)]
     return "\n".join(text + [f"{note}\n" for note in notes(outcomes)])
-
-
-def split_section(report: str) -> tuple[str, str]:
-    """A report without its section about a GPU, and that section, which is empty if there is none."""
-    before, mark, rest = report.partition(f"{TITLE}\n")
-    own, next_mark, after = rest.partition("\n## ")
-    return before + next_mark.lstrip("\n") + after, (mark + own).rstrip()
