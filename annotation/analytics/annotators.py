@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils.translation import gettext as _
 
 from annotation.analytics.agreement import tallies
-from annotation.analytics.figures import figure, gather
+from annotation.analytics.figures import figure
 from annotation.analytics.filters import Filters
 from annotation.analytics.time_steps import WEEK, wall_clock
 from annotation.logic import bias
@@ -118,7 +118,6 @@ class AnnotatorStats:
         return self.tally.share
 
 
-@figure
 def gold_scores(project: Project, filters: Filters) -> dict[int, GoldScore]:
     """Gold scores by annotator id. One query."""
     scores: dict[int, GoldScore] = {}
@@ -146,18 +145,22 @@ def total_gold_score(scores: Iterable[GoldScore]) -> GoldScore:
 
 def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
     """Statistics of everybody who judged in the project, most judgments first. Five queries."""
-    by, golds, rows = gather(
-        lambda: tallies(project, filters, "person", "half"),
-        lambda: gold_scores(project, filters),
-        lambda: _stats_rows(project, filters),
-    )
-    users = User.objects.in_bulk(list(rows))
+    stats = _measure(project, filters)
+    users = User.objects.in_bulk([row.user.pk for row in stats])
     members = {m.user_id: m for m in Member.objects.filter(project=project)}
+    stats = [replace(row, user=users[row.user.pk], member=members.get(row.user.pk)) for row in stats]
+    return sorted(stats, key=lambda row: (-row.judgments, row.user.username))
+
+
+@figure
+def _measure(project: Project, filters: Filters) -> list[AnnotatorStats]:
+    """Without their members; of the users only the ids."""
+    by, golds = tallies(project, filters, "person", "half"), gold_scores(project, filters)
+    rows = _stats_rows(project, filters)
     longer = {person: (counts[7], counts[6]) for person, counts in rows.items()}
     stats = [
         AnnotatorStats(
-            user=users[person],
-            member=members.get(person),
+            user=User(pk=person),
             judgments=n,
             median_seconds=seconds,
             last=last,
@@ -169,10 +172,9 @@ def annotator_stats(project: Project, filters: Filters) -> list[AnnotatorStats]:
         )
         for person, (n, seconds, last, chose, chose_first, expected, *_) in rows.items()
     ]
-    return sorted(_with_flags(stats), key=lambda row: (-row.judgments, row.user.username))
+    return _with_flags(stats)
 
 
-@figure
 def _stats_rows(project: Project, filters: Filters) -> dict[int, list[Any]]:
     """The columns of `STATS` by annotator id."""
     where, values = filters.where_annotator()

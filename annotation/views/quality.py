@@ -9,6 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import HttpResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -32,6 +33,9 @@ from annotation.models import Guideline, Project
 from annotation.views import HtmxRequest, charts
 from annotation.views.deferred import render_with_figures
 
+PEOPLE = 40
+"""Annotators on a page."""
+
 
 @dataclass(frozen=True)
 class AgreementRow:
@@ -54,12 +58,11 @@ def quality(request: HtmxRequest, slug: str) -> HttpResponse:
     page = {"me": me, "project": project, "filters": filters}
     if not request.htmx:
         page |= {"choices": filter_choices(project)}
-    return render_with_figures(
-        request, project, "annotation/quality.html", page, partial(_figures, project, filters)
-    )
+    figures = partial(_figures, project, filters, request.GET.get("page"))
+    return render_with_figures(request, project, "annotation/quality.html", page, figures)
 
 
-def _figures(project: Project, filters: Filters) -> dict[str, Any]:
+def _figures(project: Project, filters: Filters, number: str | None) -> dict[str, Any]:
     span = time_steps.judgment_span(project, filters)
     step = span.step(time_steps.MAX_AGREEMENT_STEPS) if span else time_steps.WEEK
     by, alpha, stats, ratings, degrees = gather(
@@ -93,7 +96,7 @@ def _figures(project: Project, filters: Filters) -> dict[str, Any]:
             annotator=filters.annotator.username if filters.annotator else "",
         ),
         "degrees": charts.degree_bars(project, degrees),
-        "annotator_stats": stats,
+        "annotator_stats": Paginator(stats, PEOPLE).get_page(number),
     }
 
 

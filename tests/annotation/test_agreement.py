@@ -11,9 +11,8 @@ import pytest
 from django.core.cache import cache
 
 from annotation.actions import judgments, leases, review
-from annotation.analytics import annotators, item_search
+from annotation.analytics import annotators, figures, item_search
 from annotation.analytics.agreement import alphas, tallies
-from annotation.analytics.cache import cached
 from annotation.analytics.filters import NO_FILTERS, Filters
 from annotation.logic import agreement, bias
 from annotation.logic.agreement import Interval
@@ -314,18 +313,16 @@ class CachedTests(AnalyticsTestCase):
     def test_what_took_long_is_kept_for_a_while_and_what_was_quick_is_not(self) -> None:
         counted: list[int] = []
 
-        def count() -> int:
+        def count(_project: Project, _filters: Filters, _name: str) -> int:
             counted.append(1)
             return len(counted)
 
+        read = figures.figure(count)
         cache.clear()
-        with mock.patch("annotation.analytics.cache.QUICK_S", 1000.0):
-            assert [cached(self.project, NO_FILTERS, "x", count=count) for _ in range(2)] == [1, 2]
-        with (
-            mock.patch("annotation.analytics.cache.QUICK_S", -1.0),
-            mock.patch("annotation.analytics.cache.LIFETIME_FACTOR", 1e9),
-        ):
-            assert [cached(self.project, NO_FILTERS, "x", count=count) for _ in range(2)] == [3, 3]
-            assert cached(self.project, Filters(tag="other"), "x", count=count) == 4
-            assert cached(self.project, NO_FILTERS, "y", count=count) == 5
+        with mock.patch.object(figures, "QUICK_S", 1000.0):
+            assert [read(self.project, NO_FILTERS, "x") for _ in range(2)] == [1, 2]
+        with mock.patch.multiple(figures, QUICK_S=-1.0, LIFETIME_FACTOR=1e9):
+            assert [read(self.project, NO_FILTERS, "x") for _ in range(2)] == [3, 3]
+            assert read(self.project, Filters(tag="other"), "x") == 4
+            assert read(self.project, NO_FILTERS, "y") == 5
         cache.clear()
