@@ -123,7 +123,7 @@ def _from_work(request: HttpRequest) -> bool:
 def _judgments_of(user: User, projects: list[Project]) -> QuerySet[Judgment]:
     return (
         Judgment.objects.current()
-        .filter(annotator=user, item__project__in=projects)
+        .filter(annotator=user, project__in=projects)
         .select_related("item__prompt", "item__project", "demonstration")
         .prefetch_related("placements")
         .order_by("-id")
