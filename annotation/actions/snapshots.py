@@ -70,7 +70,7 @@ def create_snapshot(
 
 
 def next_number(project: Project) -> int:
-    """The number of the project's next snapshot, until the end of the transaction."""
+    """The number of the project's next snapshot. Locks the project until the end of the transaction."""
     # numbers are consecutive; NO KEY UPDATE does not wait for an import's foreign keys
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.snapshots.first()

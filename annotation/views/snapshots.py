@@ -46,6 +46,9 @@ def freeze(request: HtmxRequest, slug: str) -> HttpResponse:
             created = snapshot_jobs.request_snapshot(
                 project=me.project, creator=current_user(request), **form.cleaned_data
             )
+        except snapshot_jobs.OpenJob as error:
+            messages.error(request, str(error))  # the page shows the job in place of the form
+            return redirect("snapshots", slug)
         except SnapshotError as error:
             form.add_error(None, str(error))
         else:
