@@ -26,6 +26,7 @@ from annotation.models import (
     Response,
     Skip,
     Snapshot,
+    SnapshotJob,
     User,
     Verdict,
     Webhook,
@@ -246,6 +247,11 @@ def _snapshots(user: User) -> Iterator[Record]:
     return _batches(Snapshot.objects.filter(created_by=user).values("id", *names))
 
 
+def _snapshot_jobs(user: User) -> Iterator[Record]:
+    names = ("project__slug", "note", "state", "created_at", "finished_at")
+    return _batches(SnapshotJob.objects.filter(created_by=user).values("id", *names))
+
+
 def _constitutions(user: User) -> Iterator[Record]:
     names = ("project__slug", "number", "principles", "created_at")
     return _batches(Constitution.objects.filter(author=user).values("id", *names))
@@ -282,6 +288,7 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "invitations": _invitations,
     "imports": _imports,
     "snapshots": _snapshots,
+    "snapshot_jobs": _snapshot_jobs,
     "constitutions": _constitutions,
     "opinion_sets": _opinion_sets,
     "webhooks": _webhooks,

@@ -1,4 +1,4 @@
-"""Celery tasks of the annotation side: e-mails, notifications, batches, imports, rules, agreement, figures and webhooks."""
+"""Celery tasks of the annotation side: e-mails, notifications, batches, jobs, rules, agreement, figures and webhooks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from annotation.actions import (
     notifications,
     project_counts,
     rules,
+    snapshot_jobs,
     webhook_delivery,
 )
 from annotation.analytics import figures
@@ -29,6 +30,14 @@ def read_import(import_id: int) -> None:
     upload = None if is_stopping() else imports.claim(import_id)
     if upload is not None:
         imports.run_import(upload)
+
+
+@shared_task(acks_late=False)
+def create_snapshot(job_id: int) -> None:
+    """Create the snapshot of a large project. A message delivered twice finds nothing to claim."""
+    job = None if is_stopping() else snapshot_jobs.claim(job_id)
+    if job is not None:
+        snapshot_jobs.run_job(job)
 
 
 @shared_task(autoretry_for=(SMTPException, OSError), retry_backoff=5, max_retries=6)
@@ -57,9 +66,10 @@ def delete_old_notifications() -> None:
 
 
 @shared_task(expires=30)
-def sweep_imports() -> None:
-    """Send the message of imports again if it was lost or their worker died."""
+def sweep_jobs() -> None:
+    """Send the messages of imports and snapshots again if they were lost or their worker died."""
     imports.sweep()
+    snapshot_jobs.sweep()
 
 
 @shared_task(expires=60)

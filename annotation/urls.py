@@ -162,6 +162,9 @@ urlpatterns = [
     path("p/<slug:slug>/audit/", audit.audit, name="audit"),
     path("p/<slug:slug>/data/", snapshots.snapshots, name="snapshots"),
     path("p/<slug:slug>/data/freeze/", snapshots.freeze, name="freeze"),
+    path(
+        "p/<slug:slug>/data/jobs/<int:pk>/cancel/", snapshots.snapshot_job_cancel, name="snapshot-job-cancel"
+    ),
     path("p/<slug:slug>/data/live/", snapshots.live_download, name="live-download"),
     path("p/<slug:slug>/data/<int:number>/", snapshots.snapshot, name="snapshot"),
     path("p/<slug:slug>/data/<int:number>/file/", snapshots.snapshot_download, name="snapshot-download"),

@@ -389,6 +389,7 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "annotation.tasks.count_figure": {"queue": "figures"},
     "annotation.tasks.read_import": {"queue": "imports"},
+    "annotation.tasks.create_snapshot": {"queue": "imports"},
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},
 }
@@ -399,7 +400,7 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
     "sweep-stuck-runs": {"task": "training.tasks.sweep_stuck_runs", "schedule": 60.0},
-    "sweep-imports": {"task": "annotation.tasks.sweep_imports", "schedule": 5.0},
+    "sweep-jobs": {"task": "annotation.tasks.sweep_jobs", "schedule": 5.0},
     "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
     "merge-project-counts": {"task": "annotation.tasks.merge_project_counts", "schedule": 15.0},
     "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},

@@ -153,7 +153,8 @@ NO_PAGES = {
         "import-cancel",
         "annotator-pause",
     ),
-    *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "token-revoke"),
+    *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "snapshot-job-cancel"),
+    "token-revoke",
     *("work-confirm", "webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *(
         "person-erase",

@@ -1,13 +1,8 @@
-"""Imports of uploaded files: preview, start, and reading by a worker.
-
-The row of the import is the queue: a Celery message only wakes a worker, and a sweep replaces lost messages.
-"""
+"""Imports of uploaded files: preview, start, and reading by a worker."""
 
 from __future__ import annotations
 
 import logging
-import threading
-import uuid
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -16,16 +11,14 @@ from datetime import timedelta
 from itertools import chain, islice
 from typing import Any
 
-from django.conf import settings
-from django.core.cache import cache
-from django.db import connections, transaction
-from django.db.models import F, Q, QuerySet
+from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 from annotation import audit, events
-from annotation.actions import import_rows
+from annotation.actions import import_rows, worker_jobs
 from annotation.actions.import_rows import ImportReport, ParsedRow
 from annotation.actions.uploads import (
     UploadError,
@@ -35,6 +28,7 @@ from annotation.actions.uploads import (
     row_unit,
     upload_path,
 )
+from annotation.actions.worker_jobs import MAX_ATTEMPTS, Cancelled, Heartbeat, WorkerStops
 from annotation.imports import conversion, file_types
 from annotation.imports.conversion import Converter, UnknownJudge
 from annotation.imports.dataset_formats import NotComparable
@@ -42,13 +36,11 @@ from annotation.imports.file_rows import FileError, FileRow
 from annotation.imports.prompt_schema import ImportedPrompt, RowError
 from annotation.models import Import, Project
 from annotation.store import StoreError
-from config.celery import app
-from config.shutdown import is_stopping
 
 log = logging.getLogger(__name__)
 
 State = Import.State
-MAX_ATTEMPTS = 3
+TASK = "annotation.tasks.read_import"
 DISCARDED_AFTER = timedelta(days=1)
 """Uploads that nobody started are deleted then."""
 PREVIEW_ROWS = 1000
@@ -57,14 +49,6 @@ UNKNOWN_JUDGE = gettext_noop(
     "It is not known who made the preferences, people or models: say so (judged_by)."
 )
 EXAMPLES = 3
-
-
-class Cancelled(Exception):
-    """The lead cancelled the import, or another worker has claimed it."""
-
-
-class WorkerStops(Exception):
-    """The worker was told to stop."""
 
 
 # --- for pages and the API ------------------------------------------------------------------------------------
@@ -104,7 +88,7 @@ def start(
     if upload.mapping:  # the project's next file of unknown format may have the same columns
         Project.objects.filter(pk=upload.project_id).update(column_mapping=upload.mapping)
     upload.refresh_from_db()
-    transaction.on_commit(lambda: wake_worker(upload.pk))
+    transaction.on_commit(lambda: worker_jobs.wake_worker(TASK, upload.pk))
     _announce(upload)
 
 
@@ -114,12 +98,10 @@ def cancel(upload: Import) -> None:
     Raises:
         UploadError: it has ended already.
     """
-    waiting = Import.objects.filter(pk=upload.pk, state__in=[State.UPLOADED, State.QUEUED])
-    if waiting.update(state=State.CANCELLED, cancel_requested=True, finished_at=timezone.now()):
-        delete_file(upload)
-    elif not Import.objects.filter(pk=upload.pk, state=State.RUNNING).update(cancel_requested=True):
+    if not worker_jobs.request_cancel(upload, waiting=[State.UPLOADED, State.QUEUED]):
         raise UploadError(_("The import of %(file)s has ended already.") % {"file": upload.name})
-    upload.refresh_from_db()
+    if upload.state == State.CANCELLED:
+        delete_file(upload)
     _announce(upload)
 
 
@@ -287,15 +269,10 @@ def _judge_merged(row: ParsedRow, converter: Converter) -> ParsedRow:
 
 
 def claim(import_id: int) -> Import | None:
-    """Claim an import that is queued, or whose worker's heartbeat is too old; None if another worker has it."""
-    now = timezone.now()
-    claimed = Import.objects.filter(Q(state=State.QUEUED) | _is_stale(), pk=import_id).update(
-        state=State.RUNNING, claim=uuid.uuid4(), heartbeat_at=now, bytes_done=0, attempt=F("attempt") + 1
-    )
-    if not claimed:
-        return None
-    upload = Import.objects.select_related("project", "created_by").get(pk=import_id)
-    _announce(upload)
+    """See `worker_jobs.claim`."""
+    upload = worker_jobs.claim(Import.objects.select_related("project", "created_by"), import_id)
+    if upload is not None:
+        _announce(upload)
     return upload
 
 
@@ -306,13 +283,13 @@ def run_import(upload: Import) -> None:
         _finish(upload, State.FAILED, reason=_("Its worker died %(n)s times.") % {"n": MAX_ATTEMPTS})
         return
     try:
-        with _Heartbeat(upload) as heartbeat, transaction.atomic():
+        with Heartbeat(upload) as heartbeat, transaction.atomic():
             file_type = file_types.detect_file_type(upload_path(upload), upload.name)
             converter = _converter(upload)
             rows = _parse_rows(upload, file_type, converter)
             report = import_rows.import_rows(
                 project=upload.project,
-                rows=heartbeat.watch(_stop_at_undecided_columns(rows, converter)),
+                rows=_followed(_stop_at_undecided_columns(rows, converter), heartbeat),
                 set_aside_share=upload.set_aside_share,
                 source=upload,
                 into_queue=upload.judgments != Import.Judgments.IMPORT,
@@ -322,7 +299,7 @@ def run_import(upload: Import) -> None:
     except Cancelled:
         _finish(upload, State.CANCELLED)
     except WorkerStops:
-        _requeue(upload)
+        worker_jobs.requeue(upload, TASK)
     except FileError as error:
         _finish(upload, State.REFUSED, reason=str(error))
     except StoreError as error:
@@ -330,6 +307,17 @@ def run_import(upload: Import) -> None:
     except Exception as error:
         log.exception("import %s failed", upload.pk)
         _finish(upload, State.FAILED, reason=f"{type(error).__name__}: {error}")
+
+
+def _followed(rows: Iterable[ParsedRow], heartbeat: Heartbeat) -> Iterator[ParsedRow]:
+    """The rows; the progress follows them.
+
+    Raises:
+        Cancelled, WorkerStops: see there.
+    """
+    for row in rows:
+        heartbeat.advance(row.position)
+        yield row
 
 
 def _complete(upload: Import, report: ImportReport, unit: str) -> None:
@@ -348,100 +336,23 @@ def _complete(upload: Import, report: ImportReport, unit: str) -> None:
 
 
 def _finish(upload: Import, state: str, *, unless_cancelled: bool = False, **report: Any) -> bool:
-    rows = _claimed_row(upload)
-    if unless_cancelled:
-        rows = rows.filter(cancel_requested=False)
-    finished = rows.update(
-        state=state,
-        report=report,
-        claim=None,
-        finished_at=timezone.now(),
-        bytes_done=F("bytes") if state == State.DONE else F("bytes_done"),
+    bytes_done = F("bytes") if state == State.DONE else F("bytes_done")
+    finished = worker_jobs.finish(
+        upload, state, unless_cancelled=unless_cancelled, report=report, bytes_done=bytes_done
     )
     if finished:
         transaction.on_commit(lambda: delete_file(upload))
-        upload.refresh_from_db()
         _announce(upload)
-    return bool(finished)
-
-
-def _requeue(upload: Import) -> None:
-    """Queue an import again; the next worker reads it from the beginning."""
-    if _claimed_row(upload).update(state=State.QUEUED, claim=None, attempt=F("attempt") - 1):
-        wake_worker(upload.pk)
-
-
-class _Heartbeat:
-    """A thread that writes the heartbeat and the progress outside of the import's transaction, and notices a cancellation."""
-
-    def __init__(self, upload: Import) -> None:
-        self.upload = upload
-        self.position = 0
-        self.stop = False
-        self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> _Heartbeat:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.ended.set()
-        self.thread.join()
-
-    def watch(self, rows: Iterable[ParsedRow]) -> Iterator[ParsedRow]:
-        """The rows; the progress follows them.
-
-        Raises:
-            Cancelled: the lead cancelled it, or another worker has claimed it.
-            WorkerStops: see there.
-        """
-        for row in rows:
-            self.position = row.position
-            if self.stop:
-                raise Cancelled
-            if is_stopping():
-                raise WorkerStops
-            yield row
-
-    def _beat(self) -> None:
-        try:
-            while not self.ended.wait(min(1.0, settings.RUN_HEARTBEAT_S)):
-                with suppress(Exception):  # the database may be unavailable for a moment
-                    alive = _claimed_row(self.upload).filter(cancel_requested=False)
-                    self.stop = not alive.update(heartbeat_at=timezone.now(), bytes_done=self.position)
-        finally:
-            connections.close_all()
+    return finished
 
 
 def sweep() -> None:
     """Wake workers for imports whose message was lost or whose worker died; and discard uploads that nobody started."""
-    now = timezone.now()
-    lost = Q(state=State.QUEUED, created_at__lt=now - timedelta(seconds=3))
-    for pk in Import.objects.filter(lost | _is_stale()).order_by("pk").values_list("pk", flat=True):
-        if cache.add(f"woken-import-{pk}", 1, timeout=10):
-            wake_worker(pk)
-    for upload in Import.objects.filter(state=State.UPLOADED, created_at__lt=now - DISCARDED_AFTER):
+    worker_jobs.wake_lost(Import.objects.all(), TASK)
+    old = timezone.now() - DISCARDED_AFTER
+    for upload in Import.objects.filter(state=State.UPLOADED, created_at__lt=old):
         with suppress(UploadError):
             cancel(upload)
-
-
-def wake_worker(import_id: int) -> None:
-    """Send the message that wakes a worker. If the broker is unavailable, the sweep sends it again."""
-    try:
-        app.send_task("annotation.tasks.read_import", [import_id], retry=False)
-    except Exception:
-        log.warning("could not wake a worker for import %s", import_id, exc_info=True)
-
-
-def _is_stale() -> Q:
-    stale = timezone.now() - timedelta(seconds=settings.RUN_STALE_S)
-    return Q(state=State.RUNNING, heartbeat_at__lt=stale)
-
-
-def _claimed_row(upload: Import) -> QuerySet[Import]:
-    """The import's row, as long as this worker's claim on it is valid."""
-    return Import.objects.filter(pk=upload.pk, claim=upload.claim, state=State.RUNNING)
 
 
 def _announce(upload: Import) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.utils import timezone
@@ -28,6 +29,13 @@ EVERYTHING = Selection(format="raw", gold="include", counted=True)
 
 class SnapshotError(Exception):
     """Why a snapshot could not be made, in a sentence for the lead."""
+
+
+class SnapshotFile(NamedTuple):
+    """A file in the store with judgments, and what is in it."""
+
+    uri: str
+    statistics: SnapshotStatistics
 
 
 def snapshot_path(snapshot: Snapshot) -> Path:
@@ -56,14 +64,30 @@ def create_snapshot(
     Raises:
         SnapshotError: there are no judgments, or the file could not be written.
     """
+    number = next_number(project)
+    file = write_file(
+        project,
+        imported=imported,
+        scope=f"snapshots/{project.slug}/{number}",
+        name=file_name(project, number),
+    )
+    return add_snapshot(file, project=project, number=number, creator=creator, note=note, licence=licence)
+
+
+def next_number(project: Project) -> int:
+    """The number of the project's next snapshot. Locks the project until the end of the transaction."""
     # numbers are consecutive; NO KEY UPDATE does not wait for an import's foreign keys
     Project.objects.select_for_update(no_key=True).get(pk=project.pk)
     latest = project.snapshots.first()
-    number = latest.number + 1 if latest else 1
-    selection = replace(EVERYTHING, imported="include" if imported else "exclude")
-    statistics, uri = _write(project, number, selection)
-    sha256 = uri.rpartition("/")[2]
-    manifest = _manifest(project, statistics, number=number, note=note, licence=licence) | {
+    return latest.number + 1 if latest else 1
+
+
+def add_snapshot(
+    file: SnapshotFile, *, project: Project, number: int, creator: User, note: str, licence: str
+) -> Snapshot:
+    """Add a snapshot whose file is written; within the transaction of its number."""
+    sha256 = file.uri.rpartition("/")[2]
+    manifest = _manifest(project, file.statistics, number=number, note=note, licence=licence) | {
         "file": f"{number:04d}.jsonl",
         "sha256": sha256,
     }
@@ -71,11 +95,11 @@ def create_snapshot(
         project=project,
         number=number,
         note=note,
-        counts=statistics.all_counts(),
+        counts=file.statistics.all_counts(),
         manifest=manifest,
-        last_judgment=statistics.last_judgment,
+        last_judgment=file.statistics.last_judgment,
         sha256=sha256,
-        path=uri,
+        path=file.uri,
         created_by=creator,
     )
     audit.record(
@@ -86,16 +110,37 @@ def create_snapshot(
     return snapshot
 
 
-def _write(project: Project, number: int, selection: Selection) -> tuple[SnapshotStatistics, str]:
-    """The snapshot's statistics, and the URI of its file."""
-    statistics = SnapshotStatistics()
+def write_file(
+    project: Project,
+    *,
+    imported: bool,
+    scope: str,
+    name: str,
+    reading: AbstractContextManager[None] | None = None,
+    on_progress: Callable[[int], None] = lambda _: None,
+) -> SnapshotFile:
+    """Write the judgments to a file of the store.
+
+    Args:
+        scope, name: the object's, see `store().put`.
+        reading: a context in which the database is read.
+        on_progress: called with the number of judgments written so far; an error that it raises ends the writing.
+
+    Raises:
+        SnapshotError: there are no judgments, or the file could not be written.
+    """
+    selection = replace(EVERYTHING, imported="include" if imported else "exclude")
+    statistics, judgments = SnapshotStatistics(), 0
     try:
         with scratch_file() as target:
             with target.open("wb") as file:
-                for chunk in stream.export_project(project, selection):
-                    file.write(chunk)
-                    for line in chunk.splitlines():
-                        statistics.add(json.loads(line))
+                with reading or nullcontext():
+                    for chunk in stream.export_project(project, selection):
+                        file.write(chunk)
+                        for line in chunk.splitlines():
+                            statistics.add(json.loads(line))
+                            judgments += 1
+                        on_progress(judgments)
                 file.flush()
                 os.fsync(file.fileno())
             if not statistics.last_judgment:
@@ -103,8 +148,7 @@ def _write(project: Project, number: int, selection: Selection) -> tuple[Snapsho
                 if has_imported:
                     raise SnapshotError(_("There are no judgments yet. All are imported: include these."))
                 raise SnapshotError(_("There are no judgments yet."))
-            scope = f"snapshots/{project.slug}/{number}"
-            return statistics, store().put(target, scope, transfer="move", name=file_name(project, number))
+            return SnapshotFile(store().put(target, scope, transfer="move", name=name), statistics)
     except OSError as error:
         text = _("The snapshot's file could not be written: %(reason)s.")
         raise SnapshotError(text % {"reason": error.strerror}) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponseBase
+from django.urls import reverse
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import ValidationError
@@ -12,15 +13,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from annotation.access import Role, current_user, project_for
-from annotation.actions.snapshots import SnapshotError, create_snapshot, snapshot_path
+from annotation.actions import snapshot_jobs
+from annotation.actions.snapshots import SnapshotError, snapshot_path
 from annotation.api import errors, exports
+from annotation.api.lookup import get_or_404
 from annotation.api.pagination import CURSOR, NewestFirst, Page
 from annotation.api.validation import validate_body
 from annotation.api.view import ApiView
 from annotation.exports.dataset_card import render_card
 from annotation.exports.snapshot_diff import compare_snapshots
 from annotation.http.file_downloads import send_hub_archive, send_snapshot_export
-from annotation.models import Snapshot
+from annotation.models import Snapshot, SnapshotJob
 
 
 class SnapshotOut(serializers.ModelSerializer[Snapshot]):
@@ -57,6 +60,31 @@ class SnapshotIn(serializers.Serializer[Snapshot]):
         required=False, allow_blank=True, max_length=100, default="", help_text="As in `cc-by-4.0`."
     )
     imported = serializers.BooleanField(default=False, help_text="With the imported judgments.")
+
+
+class SnapshotJobOut(serializers.ModelSerializer[SnapshotJob]):
+    """A snapshot that a worker creates: `judgments_total` is an estimate until it is done, `error` says why it failed, and
+    `snapshot` is its number when it is done."""
+
+    percent = serializers.IntegerField()
+    snapshot = serializers.SlugRelatedField[Snapshot](slug_field="number", read_only=True, allow_null=True)
+
+    class Meta:
+        model = SnapshotJob
+        fields = (
+            "id",
+            "note",
+            "licence",
+            "imported",
+            "state",
+            "percent",
+            "judgments_done",
+            "judgments_total",
+            "error",
+            "snapshot",
+            "created_at",
+            "finished_at",
+        )
 
 
 class ExampleOut(serializers.Serializer[Any]):
@@ -106,22 +134,62 @@ class SnapshotsApi(ApiView):
         summary="Create a snapshot",
         operation_id="snapshots_freeze",
         request=SnapshotIn,
-        responses={201: SnapshotOut} | errors.WRITE,
+        responses={201: SnapshotOut, 202: SnapshotJobOut} | errors.WRITE | errors.CONFLICT,
         examples=[
             OpenApiExample("before a release", {"note": "pilot", "licence": "cc-by-4.0"}, request_only=True)
         ],
         tags=["snapshots"],
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. For leads."""
+        """Write every counted judgment to a file that never changes, and keep its SHA-256 and a manifest. In a large project a
+        worker does it: the response is 202 with a job, which `Location` follows; a second job is refused. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
         try:
-            snapshot = create_snapshot(
+            created = snapshot_jobs.request_snapshot(
                 project=project, creator=current_user(request), **validate_body(request, SnapshotIn)
             )
+        except snapshot_jobs.OpenJob as error:
+            raise errors.Conflict(str(error)) from error
         except SnapshotError as error:
             raise ValidationError({"detail": str(error)}) from error
-        return Response(SnapshotOut(snapshot).data, status=201)
+        if isinstance(created, Snapshot):
+            return Response(SnapshotOut(created).data, status=201)
+        location = reverse("api-snapshot-job", args=[slug, created.pk])
+        return Response(SnapshotJobOut(created).data, status=202, headers={"Location": location})
+
+
+class SnapshotJobApi(ApiView):
+    @extend_schema(
+        summary="The state of a snapshot that a worker creates",
+        operation_id="snapshots_job",
+        responses={200: SnapshotJobOut} | errors.READ,
+        tags=["snapshots"],
+    )
+    def get(self, request: Request, slug: str, pk: int) -> Response:
+        """For leads."""
+        return Response(SnapshotJobOut(_job(request, slug, pk)).data)
+
+
+class CancelSnapshotJobApi(ApiView):
+    @extend_schema(
+        summary="Cancel a snapshot that a worker creates",
+        operation_id="snapshots_job_cancel",
+        request=None,
+        responses={200: SnapshotJobOut} | errors.READ | errors.CONFLICT,
+        tags=["snapshots"],
+    )
+    def post(self, request: Request, slug: str, pk: int) -> Response:
+        """Takes effect within seconds; there is no snapshot then. For leads."""
+        job = _job(request, slug, pk)
+        try:
+            snapshot_jobs.cancel(job)
+        except SnapshotError as error:
+            raise errors.Conflict(str(error)) from error
+        return Response(SnapshotJobOut(job).data)
+
+
+def _job(request: Request, slug: str, pk: int) -> SnapshotJob:
+    return get_or_404(project_for(request.user, slug, Role.LEAD).snapshot_jobs.all(), pk)
 
 
 class SnapshotApi(ApiView):

@@ -23,10 +23,12 @@ from annotation.api.queue import DraftApi, NextApi, RenewApi, SkipApi
 from annotation.api.review import ItemActApi, ItemApi
 from annotation.api.rules import RuleApi, RulesApi
 from annotation.api.snapshots import (
+    CancelSnapshotJobApi,
     DifferenceApi,
     SnapshotApi,
     SnapshotFileApi,
     SnapshotHubApi,
+    SnapshotJobApi,
     SnapshotsApi,
 )
 from annotation.api.timesheets import TimesheetApi
@@ -79,6 +81,12 @@ urlpatterns = [
     path(f"{PROJECT}renew/", RenewApi.as_view(), name="api-renew"),
     path(f"{PROJECT}draft/", DraftApi.as_view(), name="api-draft"),
     path(f"{PROJECT}snapshots/", SnapshotsApi.as_view(), name="api-snapshots"),
+    path(f"{PROJECT}snapshots/jobs/<int:pk>/", SnapshotJobApi.as_view(), name="api-snapshot-job"),
+    path(
+        f"{PROJECT}snapshots/jobs/<int:pk>/cancel/",
+        CancelSnapshotJobApi.as_view(),
+        name="api-snapshot-job-cancel",
+    ),
     path(SNAPSHOT, SnapshotApi.as_view(), name="api-snapshot"),
     path(f"{SNAPSHOT}file/", SnapshotFileApi.as_view(), name="api-snapshot-file"),
     path(f"{SNAPSHOT}hub/", SnapshotHubApi.as_view(), name="api-snapshot-hub"),

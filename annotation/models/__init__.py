@@ -13,7 +13,7 @@ from annotation.models.projects import Guideline, Project, ProjectCount, Questio
 from annotation.models.prompts import Author, Prompt, Response
 from annotation.models.queue import Candidate, Draft, Item, Skip, Slot
 from annotation.models.rules import Rule
-from annotation.models.snapshots import ExportFile, Snapshot
+from annotation.models.snapshots import ExportFile, Snapshot, SnapshotJob
 from annotation.models.webhooks import Delivery, Webhook
 
 __all__ = [
@@ -50,6 +50,7 @@ __all__ = [
     "Skip",
     "Slot",
     "Snapshot",
+    "SnapshotJob",
     "User",
     "Verdict",
     "Webhook",

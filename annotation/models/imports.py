@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from django.conf import settings
 from django.db import models
-from django.db.models import Q
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from annotation.models.people import User
 from annotation.models.projects import Project
+from annotation.models.worker_jobs import WorkerJob
 
 
-class Import(models.Model):
-    """A file of prompts: uploaded, previewed, then read by a worker. The row is the queue; a message only wakes a worker."""
+class Import(WorkerJob):
+    """A file of prompts: uploaded, previewed, then read by a worker."""
+
+    PROGRESS = "bytes_done"
 
     class State(models.TextChoices):
-        UPLOADED = "uploaded"  # waits for a lead to start it
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        REFUSED = "refused"  # the file has errors; nothing was imported
-        CANCELLED = "cancelled"
-        FAILED = "failed"
+        UPLOADED = "uploaded", _("ready to start")
+        QUEUED = "queued", _("queued")
+        RUNNING = "running", _("running")
+        DONE = "done", _("done")
+        REFUSED = "refused", _("refused")  # the file has errors; nothing was imported
+        CANCELLED = "cancelled", _("cancelled")
+        FAILED = "failed", _("failed")
 
     class OtherColumns(models.TextChoices):
         STOP = "stop", _("Stop the import")
@@ -69,45 +69,14 @@ class Import(models.Model):
     )
     bytes_done = models.BigIntegerField(default=0)
     report = models.JSONField(default=dict)
-    claim = models.UUIDField(null=True)
-    heartbeat_at = models.DateTimeField(null=True)
-    attempt = models.PositiveSmallIntegerField(default=0)
-    cancel_requested = models.BooleanField(default=False)
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
-    created_at = models.DateTimeField(auto_now_add=True)
-    finished_at = models.DateTimeField(null=True)
 
     class Meta:
         ordering = ["-id"]
-        indexes = [
-            models.Index(fields=["state"], name="open_imports", condition=Q(state__in=["queued", "running"]))
-        ]
+        indexes = [models.Index(fields=["state"], name="open_imports", condition=WorkerJob.OPEN)]
 
     def __str__(self) -> str:
         return self.name
 
     @property
-    def state_label(self) -> str:
-        """The state for people; an import that was told to stop is stopping."""
-        if self.cancel_requested and self.state == self.State.RUNNING:
-            return gettext("stopping")
-        return str(STATE_LABELS[self.State(self.state)])
-
-    @property
-    def is_open(self) -> bool:
-        return self.state in (self.State.QUEUED, self.State.RUNNING)
-
-    @property
     def percent(self) -> int:
         return min(100, 100 * self.bytes_done // self.bytes) if self.bytes else 0
-
-
-STATE_LABELS = {
-    Import.State.UPLOADED: _("ready to start"),
-    Import.State.QUEUED: _("queued"),
-    Import.State.RUNNING: _("running"),
-    Import.State.DONE: _("done"),
-    Import.State.REFUSED: _("refused"),
-    Import.State.CANCELLED: _("cancelled"),
-    Import.State.FAILED: _("failed"),
-}

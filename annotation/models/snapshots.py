@@ -1,13 +1,14 @@
-"""Frozen sets of judgments."""
+"""Frozen sets of judgments, and the jobs of workers that create those of large projects."""
 
 from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from annotation.models.projects import Project
+from annotation.models.worker_jobs import WorkerJob
 
 
 class Snapshot(models.Model):
@@ -49,6 +50,44 @@ class Snapshot(models.Model):
 
     def __str__(self) -> str:
         return _("Snapshot %(number)s") % {"number": self.number}
+
+
+class SnapshotJob(WorkerJob):
+    """A snapshot of a large project that a worker creates."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued", gettext_lazy("queued")
+        RUNNING = "running", gettext_lazy("running")
+        DONE = "done", gettext_lazy("done")
+        FAILED = "failed", gettext_lazy("failed")
+        CANCELLED = "cancelled", gettext_lazy("cancelled")
+
+    PROGRESS = "judgments_done"
+
+    project = models.ForeignKey(Project, models.CASCADE, related_name="snapshot_jobs")
+    note = models.CharField(max_length=200, blank=True)
+    licence = models.CharField(max_length=100, blank=True)
+    imported = models.BooleanField(default=False, help_text="With the imported judgments.")
+    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
+    judgments_total = models.BigIntegerField(help_text="About how many there are.")
+    judgments_done = models.BigIntegerField(default=0)
+    error = models.TextField(blank=True)
+    snapshot = models.OneToOneField(Snapshot, models.PROTECT, null=True, related_name="job")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"], condition=WorkerJob.OPEN, name="one_open_snapshot_job_a_project"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project}: {self.note or self.created_at}"
+
+    @property
+    def percent(self) -> int:
+        return min(100, 100 * self.judgments_done // self.judgments_total)
 
 
 class ExportFile(models.Model):

@@ -15,7 +15,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from annotation import analytics, queries
 from annotation.access import Role, current_user, member_for, project_for
-from annotation.actions.snapshots import SnapshotError, create_snapshot, snapshot_path
+from annotation.actions import snapshot_jobs
+from annotation.actions.snapshots import SnapshotError, snapshot_path
 from annotation.exports.dataset_card import render_card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
@@ -23,35 +24,53 @@ from annotation.exports.snapshot_diff import compare_snapshots
 from annotation.forms.data import FreezeForm
 from annotation.http.file_downloads import send_hub_archive, send_live_export, send_snapshot_export
 from annotation.logic.markdown import render as as_html
-from annotation.models import Member, Project, Snapshot
+from annotation.models import Member, Project, Snapshot, SnapshotJob
 from annotation.store import store
+from annotation.views import HtmxRequest
 
 
 @login_required
 @require_GET
-def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
-    me = member_for(request.user, slug, Role.LEAD, Role.REVIEWER)
-    return _page(request, me, FreezeForm(initial={"imported": "imported" in request.GET}))
+def snapshots(request: HtmxRequest, slug: str) -> HttpResponse:
+    """The page; while a worker creates a snapshot, it reloads its upper part."""
+    return _page(request, member_for(request.user, slug, Role.LEAD, Role.REVIEWER))
 
 
 @login_required
 @require_POST
-def freeze(request: HttpRequest, slug: str) -> HttpResponse:
+def freeze(request: HtmxRequest, slug: str) -> HttpResponse:
     me = member_for(request.user, slug, Role.LEAD)
     form = FreezeForm(request.POST)
     if form.is_valid():
         try:
-            snapshot = create_snapshot(project=me.project, creator=current_user(request), **form.cleaned_data)
+            created = snapshot_jobs.request_snapshot(
+                project=me.project, creator=current_user(request), **form.cleaned_data
+            )
+        except snapshot_jobs.OpenJob as error:
+            messages.error(request, str(error))  # the page shows the job in place of the form
+            return redirect("snapshots", slug)
         except SnapshotError as error:
             form.add_error(None, str(error))
         else:
-            messages.success(
-                request,
-                _("%(snapshot)s is created, with %(contents)s.")
-                % {"snapshot": snapshot, "contents": snapshot.summary},
-            )
+            if isinstance(created, Snapshot):
+                messages.success(
+                    request,
+                    _("%(snapshot)s is created, with %(contents)s.")
+                    % {"snapshot": created, "contents": created.summary},
+                )
             return redirect("snapshots", slug)
     return _page(request, me, form)
+
+
+@login_required
+@require_POST
+def snapshot_job_cancel(request: HttpRequest, slug: str, pk: int) -> HttpResponse:
+    job = get_object_or_404(project_for(request.user, slug, Role.LEAD).snapshot_jobs, pk=pk)
+    try:
+        snapshot_jobs.cancel(job)
+    except SnapshotError as error:
+        messages.error(request, str(error))
+    return redirect("snapshots", slug)
 
 
 @login_required
@@ -148,16 +167,26 @@ def _export_choices() -> dict[str, Any]:
     }
 
 
-def _page(request: HttpRequest, me: Member, form: FreezeForm) -> HttpResponse:
+def _page(request: HtmxRequest, me: Member, form: FreezeForm | None = None) -> HttpResponse:
     project = me.project
     snapshots = list(project.snapshots.select_related("created_by"))
+    job = project.snapshot_jobs.select_related("created_by").first()
+    open_job = job if job and job.is_open else None
+    failed_job = job if job and job.state == SnapshotJob.State.FAILED else None
+    if form is None:
+        values = {name: getattr(failed_job, name) for name in FreezeForm.base_fields} if failed_job else {}
+        form = FreezeForm(initial=values | ({"imported": True} if "imported" in request.GET else {}))
     context = {
         "me": me,
         "project": project,
         "form": form,
         "snapshots": snapshots,
-        "new": analytics.new_judgment_count(project, snapshots[0] if snapshots else None),
+        "open_job": open_job,
+        "failed_job": failed_job,
         "opinion_sets": project.opinion_sets.all(),
         "counts": queries.count_rows(project),
     } | _export_choices()
-    return render(request, "annotation/snapshots.html", context, status=422 if form.errors else 200)
+    if not open_job:
+        context["new"] = analytics.new_judgment_count(project, snapshots[0] if snapshots else None)
+    template = "annotation/snapshots.html#state" if request.htmx else "annotation/snapshots.html"
+    return render(request, template, context, status=422 if form.errors else 200)

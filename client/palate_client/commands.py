@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from palate_client.client import Palate
 from palate_client.errors import PalateError
 from palate_client.resources import Json
@@ -184,9 +186,14 @@ def _add_member(palate: Palate, arguments: argparse.Namespace) -> Json:
 
 
 def _freeze(palate: Palate, arguments: argparse.Namespace) -> Json:
-    return palate.freeze(
-        arguments.project, note=arguments.note, licence=arguments.licence, imported=arguments.imported
-    )
+    with tqdm(total=100, unit="%", leave=False, disable=None) as bar:
+        return palate.freeze(
+            arguments.project,
+            note=arguments.note,
+            licence=arguments.licence,
+            imported=arguments.imported,
+            on_change=lambda job: bar.update(job["percent"] - bar.n),
+        )
 
 
 def _start_run(palate: Palate, arguments: argparse.Namespace) -> Json:

@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from palate_client.errors import PalateError
+
 Json = dict[str, Any]
 FINAL_STATES = ("done", "cancelled", "awaiting", "held", "failed")
 """States in which a round has ended, or waits for a decision."""
@@ -42,10 +44,37 @@ class Resources(ABC):
         """All of them, newest first."""
         return list(self._pages(f"/projects/{slug}/snapshots/"))
 
-    def freeze(self, slug: str, *, note: str = "", licence: str = "", imported: bool = False) -> Json:
-        """Create a snapshot of the judgments up to now. imported: with the imported ones."""
-        body = {"note": note, "licence": licence, "imported": imported}
-        return self._json("POST", f"/projects/{slug}/snapshots/", body)
+    def freeze(
+        self,
+        slug: str,
+        *,
+        note: str = "",
+        licence: str = "",
+        imported: bool = False,
+        every_s: float = 2.0,
+        on_change: OnChange = lambda _: None,
+    ) -> Json:
+        """Create a snapshot of the judgments up to now. imported: with the imported ones.
+
+        In a large project a worker does it: `on_change` is called with its job whenever that has advanced.
+
+        Raises:
+            PalateError: it failed, or was cancelled.
+        """
+        place = f"/projects/{slug}/snapshots/"
+        created = self._json("POST", place, {"note": note, "licence": licence, "imported": imported})
+        if "number" in created:
+            return created
+        job = self._watch(
+            lambda: self._json("GET", f"{place}jobs/{created['id']}/"),
+            ("state", "percent"),
+            RUN_ENDS,
+            every_s,
+            on_change,
+        )
+        if job["state"] != "done":
+            raise PalateError(0, job["error"] or "The snapshot was cancelled.")
+        return self._json("GET", f"{place}{job['snapshot']}/")
 
     # --- runs and models ------------------------------------------------------------------------------------
 

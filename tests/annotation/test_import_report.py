@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from annotation.actions import imports, uploads
+from annotation.actions import imports, uploads, worker_jobs
 from annotation.actions.uploads import UploadError
 from annotation.models import Import, ImportedJudgment, Item, Prompt, Response
 from tests import builders
@@ -39,7 +39,7 @@ class ReportTests(TestCase):
     def setUp(self) -> None:
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         self.enterContext(override_settings(ARTIFACTS=folder))
-        self.enterContext(patch.object(imports._Heartbeat, "_beat"))
+        self.enterContext(patch.object(worker_jobs.Heartbeat, "_beat"))
         self.alice = builders.user("alice", is_staff=True)
         self.project = builders.project(self.alice)
 

@@ -17,7 +17,16 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 
 from annotation import analytics
-from annotation.actions import export_files, import_rows, imports, items, leases, snapshots, uploads
+from annotation.actions import (
+    export_files,
+    import_rows,
+    imports,
+    items,
+    leases,
+    snapshots,
+    uploads,
+    worker_jobs,
+)
 from annotation.analytics.filters import NO_FILTERS
 from annotation.exports import stream
 from annotation.exports.selection import Selection
@@ -36,7 +45,7 @@ class ImportedCase(ExportTestCase):
     def setUp(self) -> None:
         super().setUp()
         # it has a connection of its own, which does not see the rows of a test's transaction
-        self.enterContext(patch.object(imports._Heartbeat, "_beat"))
+        self.enterContext(patch.object(worker_jobs.Heartbeat, "_beat"))
 
     def upload(self, rows: list[dict[str, Any]], **choices: Any) -> Import:
         content = "\n".join(map(json.dumps, rows)).encode()

@@ -18,7 +18,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from annotation.actions import import_rows, imports, uploads
+from annotation.actions import import_rows, imports, uploads, worker_jobs
 from annotation.models import AuditEntry, Author, Import, Item, Member, Project, Prompt, Response, Slot, User
 from annotation.store import MissingObject
 from tests import builders
@@ -408,7 +408,7 @@ def test_the_sweep_wakes_workers_for_what_was_lost_and_drops_what_nobody_started
     forgotten = uploads.save_upload(project=project, name="a.txt", file=BytesIO(b"a"), creator=lead)
     Import.objects.filter(pk=forgotten.pk).update(created_at=timezone.now() - timedelta(days=2))
     woken: list[int] = []
-    monkeypatch.setattr(imports, "wake_worker", woken.append)
+    monkeypatch.setattr(worker_jobs, "wake_worker", lambda _, pk: woken.append(pk))
     imports.sweep()
     imports.sweep()  # the second one does not wake them again at once
     assert woken == [lost.pk, silent.pk]

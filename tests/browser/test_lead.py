@@ -12,8 +12,8 @@ from django.db import connections
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
-from annotation.actions import imports
-from annotation.models import Import, Member, Project, Prompt, User
+from annotation.actions import imports, snapshot_jobs
+from annotation.models import Import, Member, Project, Prompt, SnapshotJob, User
 from tests import builders
 from tests.access_cases import policy, snapshot
 from tests.browser.judging import module
@@ -242,3 +242,27 @@ def test_without_scripts_a_run_is_started_watched_and_stopped(
     page.get_by_role("button", name="Start the run").click()
     expect(page.locator(".pill")).to_have_text("queued")
     assert Run.objects.filter(kind="reward", state="queued").exists()
+
+
+def test_the_data_page_follows_a_snapshot_that_a_worker_creates(
+    page: Page, sign_in: SignIn, alice: User, project: Project
+) -> None:
+    builders.items(project, 2)
+    builders.judgment(project, alice)
+    job = SnapshotJob.objects.create(project=project, created_by=alice, judgments_total=12_000, note="pilot")
+    sign_in(page, alice)
+    page.goto(reverse("snapshots", args=[project.slug]))
+    expect(page.get_by_role("heading", name="Waiting for a worker")).to_be_visible()
+    claimed = snapshot_jobs.claim(job.pk)
+    assert claimed is not None
+    SnapshotJob.objects.update(judgments_done=4_500)
+    expect(page.locator("#state")).to_contain_text("4,500 of about 12,000 judgments")
+    elsewhere(snapshot_jobs.run_job, claimed)
+    expect(page.get_by_role("link", name="Snapshot 1")).to_be_visible()
+    expect(page.get_by_role("button", name="Create snapshot")).to_be_visible()
+    SnapshotJob.objects.create(project=project, created_by=alice, judgments_total=12_000)
+    page.reload()
+    page.once("dialog", lambda dialog: dialog.accept())
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_role("button", name="Create snapshot")).to_be_visible()
+    assert SnapshotJob.objects.values_list("state", flat=True).first() == "cancelled"

@@ -23,7 +23,8 @@ from django.test import TransactionTestCase
 from palate_client import Item, Palate, PalateError, client
 from palate_client import Judgment as Said
 
-from annotation.models import ApiToken, Judgment, Project, Prompt, Snapshot, User
+from annotation.analytics.figures import LARGE
+from annotation.models import ApiToken, Judgment, Project, Prompt, Snapshot, SnapshotJob, User
 from tests import builders
 from tests.annotation.bulk import fill
 from tests.patience import HANGS_S
@@ -56,6 +57,7 @@ class ClientTests(TransactionTestCase):
             self.downloads_go_on(palate)
             self.rows_end_at_newlines_alone(palate)
             self.what_is_at_work_is_waited_for()
+            self.a_worker_is_waited_for(palate)
             self.snapshots_go_to_the_hub(palate)
             self.refusals(palate)
             self.odd_files()
@@ -228,6 +230,15 @@ class ClientTests(TransactionTestCase):
         assert set(seen) == {409, 201}
         assert Snapshot.objects.get(note="once").number == number
         until(lambda: Snapshot.objects.count() == before + 2, "what was given up to be done")
+
+    def a_worker_is_waited_for(self, palate: Palate) -> None:
+        project = builders.project(self.alice, "Large")
+        fill(project, builders.user("carol"), LARGE + 1)
+        seen: list[str] = []
+        made = palate.freeze("large", every_s=0.2, on_change=lambda job: seen.append(job["state"]))
+        assert (made["number"], made["counts"]["judgments"], seen[-1]) == (1, LARGE + 1, "done")
+        job = f"/projects/large/snapshots/jobs/{SnapshotJob.objects.get().pk}/cancel/"
+        assert raised(lambda: palate._json("POST", job)).status == 409
 
     def snapshots_go_to_the_hub(self, palate: Palate) -> None:
         with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as hub:

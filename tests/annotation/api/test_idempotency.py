@@ -159,7 +159,7 @@ class IdempotencyTests(ApiTestCase):
         for way, status, log in ways:
             away = override_settings(CACHES=AWAY)
             with (
-                patch("annotation.api.snapshots.create_snapshot", way),
+                patch("annotation.actions.snapshot_jobs.create_snapshot", way),
                 self.assertLogs(log, "WARNING") as logged,
             ):
                 answer = self.create_snapshot("a", own=str(status))
@@ -169,7 +169,7 @@ class IdempotencyTests(ApiTestCase):
 
     def test_what_failed_may_be_tried_again(self) -> None:
         with (
-            patch("annotation.api.snapshots.create_snapshot", side_effect=RuntimeError),
+            patch("annotation.actions.snapshot_jobs.create_snapshot", side_effect=RuntimeError),
             pytest.raises(RuntimeError),
         ):
             self.create_snapshot("a")

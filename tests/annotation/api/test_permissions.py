@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from annotation.actions import batches, invitations, rules, snapshots, uploads, webhooks
 from annotation.analytics.item_search import Search
-from annotation.models import Delivery, Snapshot
+from annotation.models import Delivery, Snapshot, SnapshotJob
 from config.urls import urlpatterns
 from tests import builders, opinions
 from tests.annotation.api.base import ApiTestCase
@@ -73,6 +73,8 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-draft", "POST"): (ALL, "annotate"),
     ("api-snapshots", "GET"): (LOOKS, "read"),
     ("api-snapshots", "POST"): (LEAD, "lead"),
+    ("api-snapshot-job", "GET"): (LEAD, "read"),
+    ("api-snapshot-job-cancel", "POST"): (LEAD, "lead"),
     ("api-snapshot", "GET"): (LOOKS, "read"),
     ("api-snapshot-file", "GET"): (LOOKS, "read"),
     ("api-snapshot-hub", "GET"): (LOOKS, "read"),
@@ -140,6 +142,9 @@ class PermissionTests(ApiTestCase):
         builders.items(self.project, 3)
         self.judgment = builders.judgment(self.project, self.bob)
         self.snapshot: Snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
+        self.snapshot_job = SnapshotJob.objects.create(
+            project=self.project, created_by=self.alice, judgments_total=1
+        )
         self.webhook = webhooks.add(
             project=self.project, url="https://example.com/", events=["snapshot.frozen"], creator=self.alice
         )
@@ -173,6 +178,7 @@ class PermissionTests(ApiTestCase):
             "batch": self.batch,
             "judgment": self.judgment,
             "import": self.upload,
+            "snapshot-job": self.snapshot_job,
             "item": self.judgment.item,
             "member": self.eve,
         }

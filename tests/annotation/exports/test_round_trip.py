@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from annotation.actions import imports, uploads
+from annotation.actions import imports, uploads, worker_jobs
 from annotation.exports.formats import FORMATS
 from annotation.imports.conversion import Converter
 from annotation.imports.dataset_formats import detect_format
@@ -108,7 +108,7 @@ class RoundTripTests(ExportTestCase):
                 project=other, name="r.jsonl", file=BytesIO(content), creator=self.alice
             )
             imports.start(upload, judgments="import")
-            with patch.object(imports._Heartbeat, "_beat"):
+            with patch.object(worker_jobs.Heartbeat, "_beat"):
                 claimed = imports.claim(upload.pk)
                 assert claimed is not None
                 imports.run_import(claimed)
