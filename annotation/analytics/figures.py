@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ from annotation.analytics.filters import Filters
 from annotation.models import Project
 from annotation.queries import RowCounts, count_rows
 
+log = logging.getLogger(__name__)
+
 P = ParamSpec("P")
 Value = TypeVar("Value")
 Count = Callable[Concatenate[Project, Filters, P], Value]
@@ -29,10 +32,9 @@ Count = Callable[Concatenate[Project, Filters, P], Value]
 LARGE = 10_000
 """Number of judgments or of prompts from which a worker counts."""
 QUICK_S, LIFETIME_FACTOR, MIN_LIFETIME_S, MAX_LIFETIME_S = 0.5, 30, 2, 3600
-KEPT_S = 86_400
+KEEP_S = 86_400
 REQUEST_S = 60
 """A worker is asked again after so many seconds: it may have died."""
-
 WORK_MEMORY = "128MB"
 """Of each sort and hash table of a worker's statements."""
 
@@ -69,8 +71,8 @@ class _Counted:
 
 @contextmanager
 def counted_by_worker(project: Project, counts: RowCounts | None = None) -> Iterator[Reading]:
-    """Within the block, the figures of a large project are those that a worker counted last. It is asked for those that are
-    some minutes old, and for those that it never counted, which raise `NotCounted`.
+    """Within the block, the figures of a large project are those that a worker counted last. It is asked again for
+    those that are no longer fresh, and for those that it never counted, which raise `NotCounted`.
 
     counts: the project's, if they are known; otherwise they are queried once.
     """
@@ -104,15 +106,20 @@ def figure(count: Count[P, Value]) -> Count[P, Value]:
             if counted.is_fresh:
                 return counted.value
         if cache.add(f"{key}:requested", True, REQUEST_S):
-            zone = timezone.get_current_timezone_name()
-            current_app.send_task(
-                "annotation.tasks.count_figure", (name, project.pk, filters.query, zone, arguments)
-            )
+            _ask_worker(name, project, filters, arguments)
         if counted is None:
             raise NotCounted
         return counted.value
 
     return cast("Count[P, Value]", read)
+
+
+def _ask_worker(name: str, project: Project, filters: Filters, arguments: tuple[Any, ...]) -> None:
+    values = (name, project.pk, filters.query, timezone.get_current_timezone_name(), arguments)
+    try:
+        current_app.send_task("annotation.tasks.count_figure", values, retry=False)
+    except Exception:  # the broker is unavailable: pages show what was counted before
+        log.warning("could not ask a worker for %s", name, exc_info=True)
 
 
 def counted_or_none(
@@ -169,7 +176,7 @@ def _count(
     value = count(project, filters, *arguments)
     counted = _Counted(value, time(), perf_counter() - start)
     if always_store or counted.seconds > QUICK_S:
-        cache.set(key, counted, KEPT_S)
+        cache.set(key, counted, KEEP_S)
     return counted
 
 

@@ -6,6 +6,7 @@ from queue import Empty
 from unittest import mock
 
 from celery import current_app
+from kombu.exceptions import OperationalError
 
 from annotation import tasks
 from annotation.analytics import figures
@@ -85,6 +86,15 @@ class LaterTests(AnalyticsTestCase):
                     found = self.client.get(url).json()["annotators"]
                     assert sum(row["judgments"] for row in found) == counted
                     assert work() == 4
+
+    def test_without_a_broker_a_page_waits(self) -> None:
+        self.sign_in(self.dana)
+        with (
+            mock.patch.object(figures, "LARGE", 1),
+            mock.patch.object(current_app, "send_task", side_effect=OperationalError),
+        ):
+            part = self.client.get(self.url("quality"), headers=HTMX)
+        self.assertContains(part, "A worker is counting")
 
     def test_a_worker_counts_as_seen_from_the_reader_s_time_zone(self) -> None:
         self.dana.time_zone = "Asia/Kolkata"

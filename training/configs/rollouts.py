@@ -128,13 +128,14 @@ class RolloutConfig(TrainingConfig):
         ),
     )
     judge_mode: str = setting(
-        "comment",
+        "score",
         _("Judge's score"),
         _(
-            "With a judge in place of a reward model. comment: from the log-probs of a principle's words after the response, as a"
-            " reader's comment, for small models; score: the mean of the judge's probabilities of 1 to 10, scaled to -1 to 1."
+            "With a judge in place of a reward model. score: the mean of the judge's probabilities of 1 to 10, scaled to -1 to 1;"
+            " comment: from the log-probs of a principle's words after the response, as a reader's comment, for small models that"
+            " know no instructions."
         ),
-        choices=("comment", "score"),
+        choices=("score", "comment"),
     )
     missing_end_penalty: float = setting(
         1.0,

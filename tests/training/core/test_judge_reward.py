@@ -40,7 +40,7 @@ def test_the_reward_is_the_comment_on_the_text_in_the_judges_tokens(
         else tokenizer
     )
     tastes.save_judge(tmp_path / "judge", theirs)
-    settings = GRPOConfig(max_length=100, max_new_tokens=16, missing_end_penalty=2.0)
+    settings = GRPOConfig(max_length=100, max_new_tokens=16, missing_end_penalty=2.0, judge_mode="comment")
     job = Job(
         folder=tmp_path,
         kind="grpo",
@@ -86,7 +86,7 @@ def learn(folder: Path, kind: str, tokenizer: Any, models: Path, **more: Any) ->
         kind,
         models,
         tastes.prompts(10),
-        KINDS[kind] | more.pop("config", {}),
+        KINDS[kind] | {"judge_mode": "comment"} | more.pop("config", {}),
         **values | more,
     )
     return tastes.here(job)
