@@ -87,7 +87,7 @@ class ConfirmGuidelinesTests(JudgingTestCase):
         self.new_version()
         self.sign_in(self.alice)
         versions = self.client.get(self.url("guidelines")).context["versions"]
-        assert [(version.number, version.confirmed) for version in versions] == [(2, 1), (1, 2)]
+        assert [(version.number, version.confirmed) for version, _ in versions] == [(2, 1), (1, 2)]
 
     def test_it_is_for_members_and_by_post_only(self) -> None:
         assert self.client.get(self.url("work-confirm")).status_code == 405

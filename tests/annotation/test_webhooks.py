@@ -24,6 +24,8 @@ from annotation.models import AuditEntry, Delivery, Item, Prompt, Webhook
 from config.log_context import log_ids
 from tests import builders
 from tests.base import PalateTestCase
+from tests.patience import HANGS_S
+from tests.processes import until
 
 
 class Receiver:
@@ -315,12 +317,19 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
     alice = builders.user("alice")
     project = builders.project(alice)
     hook = webhooks.add(project=project, url="https://example.com/", events=["items.created"], creator=alice)
-    started, over = threading.Event(), threading.Event()
+    over = threading.Event()
 
     def slowly() -> Iterator[bytes]:
         yield from builders.lines({"id": "slow", "prompt": "Why?", "responses": ["So.", "Ask her."]})
-        started.set()
-        over.wait(30)
+        over.wait(HANGS_S)
+
+    def newest_id() -> tuple[int, bool]:
+        """Of items; a sequence is no part of a transaction."""
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT last_value, is_called FROM annotation_item_id_seq")
+            return cursor.fetchone()
+
+    before = newest_id()
 
     def long_import() -> None:
         import_rows.import_lines(project=project, lines=slowly())
@@ -333,7 +342,7 @@ def test_items_of_a_long_import_are_told_of_after_others_that_came_meanwhile() -
         other = threading.Thread(target=long_import)
         other.start()
         try:
-            assert started.wait(30)
+            until(lambda: newest_id() != before, "the import has written its first item")
             prompt = Prompt.objects.create(project=project, external_id="quick", messages=[], split="train")
             Item.objects.create(project=project, prompt=prompt)
             assert webhook_delivery.notify_of_new_rows() == 0

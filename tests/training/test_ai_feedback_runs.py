@@ -74,7 +74,9 @@ class TestAJudgeRun(AIRunTestCase):
             assert config["mode"] in str(error)
         error = self.refusal("grpo", judge=self.first, config={"judge_mode": "comment"})
         assert "needs: comment" in str(error)
-        assert self.start("grpo", judge=self.first).config["judge_mode"] == "score", "what these principles have"
+        assert self.start("grpo", judge=self.first).config["judge_mode"] == "score", (
+            "what these principles have"
+        )
 
     def test_what_it_would_not_use_is_refused(self) -> None:
         self.write_constitution()
