@@ -24,9 +24,9 @@ class LongList(Paginator[Any]):
         return self.count == MANY
 
     def page(self, number: int | str) -> Page[Any]:
-        """After the first page a query more: what is annotated is computed for its rows alone, not for those that are skipped."""
+        """If there are several, a query more: what is joined and annotated is computed for the rows of the page alone."""
         page = super().page(number)
-        if page.number == 1:
+        if self.num_pages == 1:
             return page
         rows: Any = page.object_list
         page.object_list = self.object_list.filter(pk__in=list(rows.values_list("pk", flat=True)))

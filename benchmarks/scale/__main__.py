@@ -59,8 +59,10 @@ class Site:
         worker = ["celery", "--app", "config", "worker", "--queues", "figures", "--concurrency", "1"]
         command = [sys.executable, "-m", *worker, "--loglevel", "error"]
         with subprocess.Popen(command, cwd=ROOT, env=self.environment, stdout=subprocess.DEVNULL) as counter:
-            lines = self._run("benchmarks.scale.walk", self.world.read_text()).splitlines()
-            counter.terminate()
+            try:
+                lines = self._run("benchmarks.scale.walk", self.world.read_text()).splitlines()
+            finally:
+                counter.terminate()
         return [json.loads(line) for line in lines]
 
     def judgments(self) -> int:
