@@ -155,8 +155,8 @@ class WebhooksPageTests(AccessTestCase):
             self.message(hook, state="delivered")
         self.sign_in(self.alice)
         log = self.url("webhook-log", hook.pk)
-        # user; membership; webhook; how many messages, those of the page
-        with self.assertNumQueries(5):
+        # user; membership; webhook; how many messages, which are on the page, those of the page
+        with self.assertNumQueries(6):
             response = self.client.get(log)
         self.assertContains(response, "Page 1 of 2")
         assert len(self.client.get(log, {"page": 2}).context["lines"]) == 5
