@@ -12,9 +12,6 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from annotation.analytics import unqueued_prompt_count
-from annotation.analytics.figures import counted_or_none
-from annotation.analytics.filters import NO_FILTERS
 from annotation.models import OpinionSet, Project, Prompt, Snapshot, User
 from training.configs import KINDS, ConfigError
 from training.errors import RunError, message_of
@@ -23,6 +20,7 @@ from training.registry import model_sources
 from training.registry.actions import current_model
 from training.runs.actions import start_run
 from training.runs.ai_inputs import LEARNS_FROM_OPINIONS
+from training.runs.generation_fields import generation_fields
 from training.runs.kinds import LEARNS_JUDGMENTS, MAKES_POLICY, NEEDS_SNAPSHOT
 from training.runs.learning_rates import describe_default
 from training.runs.resource_fields import resource_fields
@@ -57,7 +55,6 @@ MAIN_SETTINGS = {
 """The settings that are shown at once; the others are under “Advanced”."""
 
 PREFIX = "setting_"
-DEFAULT_PROMPTS = 50
 
 
 class SnapshotChoice(forms.ModelChoiceField):
@@ -93,7 +90,7 @@ class RunForm(forms.Form):
         if kind in LEARNS_REWARDS:
             self._add_rollout_prompts()
         if kind == Run.Kind.GENERATE:
-            self._add_generation_fields()
+            self.fields |= generation_fields(self.project)
         if kind in (Run.Kind.JUDGE, Run.Kind.REVISE):
             self._add_ai_feedback_fields()
         for setting in dataclasses.fields(KINDS[kind]):
@@ -283,38 +280,6 @@ class RunForm(forms.Form):
             required=False,
             max_length=60,
             help_text=_("If empty, it is named after the kind of run and numbered."),
-        )
-
-    def _add_generation_fields(self) -> None:
-        unqueued = counted_or_none(self.project, lambda: unqueued_prompt_count(self.project, NO_FILTERS)) or 0
-        self.fields["prompts"] = forms.IntegerField(
-            label=_("Prompts"),
-            min_value=1,
-            max_value=1_000_000,
-            initial=min(unqueued, DEFAULT_PROMPTS) or DEFAULT_PROMPTS,
-            help_text=ngettext(
-                "How many prompts. Those with the fewest items come first; %(n)s has none.",
-                "How many prompts. Those with the fewest items come first; %(n)s have none.",
-                unqueued,
-            )
-            % {"n": f"{unqueued:,}"},
-        )
-        self.fields["split"] = forms.ChoiceField(
-            label=_("Split"),
-            required=False,
-            choices=[
-                (Prompt.Split.TRAIN, _("Training prompts")),
-                (Prompt.Split.HELD_OUT, _("Held-out prompts")),
-                ("any", _("Any prompts")),
-            ],
-            initial="any",
-            help_text=_("Models are evaluated, never trained, on judgments of held-out prompts."),
-        )
-        self.fields["publish"] = forms.BooleanField(
-            label=_("Send answers for annotation"),
-            required=False,
-            initial=True,
-            help_text=_("They go into the queue. Otherwise they are only saved."),
         )
 
     def clean(self) -> dict[str, Any]:
