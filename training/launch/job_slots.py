@@ -64,7 +64,8 @@ class Slot:
 
 
 def take_slot(folder: Path, nodes: int) -> Slot | None:
-    """The first free slot; None if other processes have all of them. It is free again when the process has ended.
+    """The first free slot; None if other processes have all of them, or have done their part. It is free again when the process
+    has ended otherwise.
 
     It is tried for a while, since a worker that looks whether a slot is held holds it for a moment.
     """
@@ -72,7 +73,9 @@ def take_slot(folder: Path, nodes: int) -> Slot | None:
     while True:
         for number in range(nodes):
             if (lock := lock_file(_slot_path(folder, number))) is not None:
-                return Slot(number, lock)
+                if os.pread(lock, 1, 0) != b"0":
+                    return Slot(number, lock)
+                os.close(lock)
         if time.monotonic() > deadline:
             return None
         time.sleep(0.2)

@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         return _say(f"The job {name} was cancelled, or another one has taken its place.")
     slot = take_slot(folder, launch.nodes)
     if slot is None:
-        return _say(f"Other processes work on the job {name}: it was started twice.")
+        return _say(f"Other processes work on the job {name}, or have done it: it was started twice.")
     code = _work(folder, launch, slot)
     slot.write_exit_code(code)
     return code

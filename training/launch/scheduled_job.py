@@ -31,6 +31,7 @@ from training.launch.scheduler import Scheduler, SchedulerError
 log = logging.getLogger(__name__)
 
 TAIL_S = 0.5
+SUBMITTED = {"event": "submitted"}
 MISSES = 3
 """After so many answers in a row that it does not wait or run, a job is over: a new one may not be listed yet."""
 ENDS = tuple(f'{{"event": "{event}"'.encode() for event in ("done", "stopped", "error"))
@@ -39,8 +40,8 @@ ENDS = tuple(f'{{"event": "{event}"'.encode() for event in ("done", "stopped", "
 class ScheduledJob:
     """A job with a name, submitted by this worker or an earlier one.
 
-    submitted: whether the scheduler is known to have it. may_be_submitted: whether an earlier worker may have submitted it; it
-    is then looked up first. offset: where its events begin in the file.
+    submitted: whether the run was told that the scheduler has it. may_be_submitted: whether an earlier worker may have submitted
+    it; it is then looked up first. offset: where its events begin in the file.
     """
 
     outlives_worker = True
@@ -133,6 +134,7 @@ class ScheduledJob:
             time.sleep(min(timeout_s, TAIL_S))
             return []
         events, self._answer = self._answer.result(), None
+        self.submitted = self.submitted or SUBMITTED in events
         self._ask_at = time.monotonic() + self.scheduler.poll_s
         self._over = any(event["event"] == "error" for event in events)
         return [json.dumps(event).encode() for event in events]
@@ -144,7 +146,7 @@ class ScheduledJob:
                 return self._submit()
             if self.scheduler.poll_job(self.name):
                 self._misses = 0
-                return [] if self.submitted else [self._submitted()]
+                return [] if self.submitted else [SUBMITTED]
         except SchedulerError as error:
             self._refusal = ""
             text = _("The scheduler did not answer, and is asked again: %(reason)s.")
@@ -166,14 +168,11 @@ class ScheduledJob:
             text = _("The scheduler refused the job: %(reason)s.")
             self._refusal = text % {"reason": error} if error.answered else ""
             return []
-        return [self._submitted()]
-
-    def _submitted(self) -> dict[str, Any]:
-        self.submitted = True
-        return {"event": "submitted"}
+        return [SUBMITTED]
 
     def _submitted_line(self) -> bytes:
-        return json.dumps(self._submitted()).encode()
+        self.submitted = True
+        return json.dumps(SUBMITTED).encode()
 
     def _end_without_result(self) -> str:
         text = _(
