@@ -17,6 +17,7 @@ VERBS = {
     "project.created": gettext_noop("created the project"),
     "project.changed": gettext_noop("changed the settings"),
     "guidelines.changed": gettext_noop("wrote guidelines"),
+    "chat.settings": gettext_noop("changed the settings of chats"),
     "questions.changed": gettext_noop("changed the project's own questions"),
     "member.joined": gettext_noop("joined"),
     "member.added": gettext_noop("added a member"),

@@ -177,7 +177,7 @@ ITEMS_LEFT = f"""
 CROSS JOIN LATERAL (
     SELECT count(DISTINCT slots.item_id) AS items FROM (
         SELECT slot.item_id FROM annotation_slot AS slot
-        WHERE slot.project_id = member.project_id AND slot.state <> 'done' AND NOT slot.gold
+        WHERE slot.project_id = member.project_id AND slot.state <> 'done' AND NOT slot.gold AND NOT slot.chat
           AND slot.item_id <> ALL(%(shown)s)
           AND slot.restricted <= (member.role <> 'annotator')
           AND (slot.state = 'open' OR slot.leased_until < now() OR slot.annotator_id = member.user_id)
@@ -237,6 +237,7 @@ class Assignment:
         paused: they get no items for now.
         total, done: the project's judgments.
         started: they hold a lease on an item.
+        chats: the project asks for chats.
         batches: those that were assigned to them, the one that is due first before the others.
     """
 
@@ -247,6 +248,7 @@ class Assignment:
     total: int
     done: int
     started: bool
+    chats: bool
     batches: list[OpenBatch]
 
     @property
@@ -270,7 +272,9 @@ class Assignment:
 ASSIGNMENTS = f"""
 SELECT member.project_id, remaining.items, progress.total, progress.done,
     EXISTS (SELECT FROM annotation_slot AS slot
-            WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased'),
+            WHERE slot.project_id = member.project_id AND slot.annotator_id = member.user_id AND slot.state = 'leased'
+              AND NOT slot.chat),
+    EXISTS (SELECT FROM annotation_chatsettings WHERE project_id = member.project_id AND enabled),
     (SELECT json_agg(json_build_array(batch.id, batch.name, extract(epoch FROM batch.due_at), slots.total, slots.done)
                      ORDER BY batch.due_at)
      FROM annotation_batchmember AS person

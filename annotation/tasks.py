@@ -12,6 +12,8 @@ from django.utils import timezone
 from annotation.actions import (
     agreement,
     batches,
+    chat_answers,
+    chats,
     imports,
     notifications,
     project_counts,
@@ -67,9 +69,16 @@ def delete_old_notifications() -> None:
 
 @shared_task(expires=30)
 def sweep_jobs() -> None:
-    """Send the messages of imports and snapshots again if they were lost or their worker died."""
+    """Send the messages of imports, snapshots and chats again if they were lost or their worker died."""
     imports.sweep()
+    chat_answers.wake_lost()
     snapshot_jobs.sweep()
+
+
+@shared_task(expires=600)
+def drop_left_turns() -> None:
+    """Drop the messages of chats whose answers nobody has judged for a day."""
+    chats.drop_left_turns()
 
 
 @shared_task(expires=60)

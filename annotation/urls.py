@@ -37,7 +37,7 @@ from annotation.views import (
     threads,
     webhooks,
 )
-from annotation.views.judging import pages, sources
+from annotation.views.judging import chats, pages, sources
 from annotation.views.sign_in import if_on
 
 urlpatterns = [
@@ -73,6 +73,15 @@ urlpatterns = [
     path("", home.home, name="home"),
     # --- judging ----------------------------------------------------------------------------------------------
     path("p/<slug:slug>/work/", pages.work, name="work"),
+    path("p/<slug:slug>/chats/", chats.my_chats, name="chats"),
+    path("p/<slug:slug>/chats/<int:pk>/", chats.chat, name="chat"),
+    path("p/<slug:slug>/chats/<int:pk>/end/", chats.end, name="chat-end"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/judge/", chats.judge, name="turn-judge"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/write/", chats.write, name="turn-write"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/drop/", chats.drop, name="turn-drop"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/again/", chats.ask_again, name="turn-again"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/stream/", chats.stream, name="turn-stream"),
+    path("p/<slug:slug>/chats/<int:pk>/<int:turn_pk>/events/", chats.events, name="turn-events"),
     path("p/<slug:slug>/work/skip/", pages.skip, name="work-skip"),
     path("p/<slug:slug>/work/ask/", pages.ask, name="work-ask"),
     path("p/<slug:slug>/work/draft/", pages.draft, name="work-draft"),

@@ -65,7 +65,7 @@ def commands(port: int) -> dict[str, list[str]]:
         "20",
         "--no-proxy-headers",  # `config.proxies` reads them
     ]
-    trainers = str(max(2, settings.GPUS))
+    trainers, chats = str(max(2, settings.GPUS)), str(settings.CHATS_AT_ONCE)
     return {
         "web": web,
         "worker": [*CELERY, "--beat", "--queues", "default", "--concurrency", "1", "--hostname", "worker@%h"],
@@ -73,6 +73,18 @@ def commands(port: int) -> dict[str, list[str]]:
         "counter": [*CELERY, "--queues", "figures", "--concurrency", "1", "--hostname", "counter@%h"],
         "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
         "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
+        # each answer is waited for in a thread; the models are in programs of their own
+        "chat": [
+            *CELERY,
+            "--queues",
+            "chats",
+            "--pool",
+            "threads",
+            "--concurrency",
+            chats,
+            "--hostname",
+            "chat@%h",
+        ],
         "trainer": [*CELERY, "--queues", "gpu", "--concurrency", trainers, "--hostname", "trainer@%h"],
     }
 

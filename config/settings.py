@@ -84,6 +84,9 @@ CHANNEL_LAYERS = {
     }
 }
 
+# where the answers of live chats stand while they are written
+CHAT_STREAM_URL = redis_database(2)
+
 # --- security -------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
@@ -392,6 +395,7 @@ CELERY_TASK_ROUTES = {
     "annotation.tasks.create_snapshot": {"queue": "imports"},
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},
+    "training.tasks.answer_turn": {"queue": "chats"},
 }
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -407,6 +411,7 @@ CELERY_BEAT_SCHEDULE = {
     "send-digests": {"task": "annotation.tasks.send_digests", "schedule": 60.0},
     "notify-of-due-batches": {"task": "annotation.tasks.notify_of_due_batches", "schedule": 60.0},
     "delete-old-notifications": {"task": "annotation.tasks.delete_old_notifications", "schedule": 3600.0},
+    "drop-left-turns": {"task": "annotation.tasks.drop_left_turns", "schedule": 3600.0},
     "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
     "delete-old-deliveries": {"task": "annotation.tasks.delete_old_deliveries", "schedule": 3600.0},
     "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},
@@ -415,6 +420,8 @@ CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # interval of a run's heartbeat, and after how long without one it counts as dead
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)
 RUN_STALE_S = env.float("RUN_STALE_S", default=15.0)
+# messages of chats that one worker answers at once
+CHATS_AT_ONCE = env.int("CHATS_AT_ONCE", default=16)
 # seconds between uploads of a run's checkpoints, where workers do not share their job directories
 CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 # processes per run, one per accelerator; several are started with torchrun

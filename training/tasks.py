@@ -6,6 +6,7 @@ a worker. The core is a child process, so that running out of memory kills only 
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -28,10 +29,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from psycopg_pool import PoolTimeout
 
+from annotation.actions import chat_answers
 from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from config.log_context import log_ids
 from config.shutdown import is_stopping
+from training.chats.answering import answer
 from training.errors import LimitReached, RunError
 from training.launch.child import GRACE_S, core_command
 from training.launch.devices import Devices, device_names, reserve_devices
@@ -379,3 +382,12 @@ def _record_event(run: Run, event: dict[str, Any], report: CoreReport) -> None:
             report.stopped = True
         case "error":
             report.error, report.setting = storable(event["message"]), event.get("setting") or ""
+
+
+@shared_task(acks_late=False)
+def answer_turn(turn_id: int) -> None:
+    """Have two policies answer a message of a chat. A message delivered twice finds nothing to claim."""
+    turn = None if is_stopping() else chat_answers.claim(turn_id)
+    if turn is not None:
+        with log_ids(turn=turn.pk):
+            asyncio.run(answer(turn))

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import model_comparison, models, overview, rounds, runs
+from training.views import chat_settings, model_comparison, models, overview, rounds, runs
 
 urlpatterns = [
     path("p/<slug:slug>/", overview.project, name="project"),
     path("p/<slug:slug>/loop/", overview.project_loop, name="project-loop"),
+    path("p/<slug:slug>/settings/chat/", chat_settings.chat_settings, name="chat-settings"),
     path("p/<slug:slug>/runs/", runs.runs, name="runs"),
     path("p/<slug:slug>/runs/new/<slug:kind>/", runs.run_new, name="run-new"),
     path("p/<slug:slug>/runs/<int:pk>/", runs.run, name="run"),

@@ -137,7 +137,7 @@ started AS (
     WHERE id = %(on_screen)s AND annotator_id = %(annotator)s AND state = 'leased' AND opened_at IS NULL)
 """
 FREE_FOR_ANNOTATOR = f"""
-    free.state <> 'done' AND NOT free.gold
+    free.state <> 'done' AND NOT free.gold AND NOT free.chat
     AND (free.state = 'open' OR free.leased_until < statement_timestamp())
     AND free.restricted <= (SELECT reviews FROM member) AND (SELECT qualified FROM member)
     AND {NEW_TO_ANNOTATOR.format(item="free.item_id")}
@@ -196,7 +196,7 @@ claimed AS (
     WHERE NOT (SELECT paused OR unconfirmed FROM member) AND slot.id = COALESCE(
         (SELECT leased.id FROM annotation_slot AS leased
          WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s AND leased.state = 'leased'
-           AND leased.id <> ALL (%(besides)s::bigint[]) AND leased.restricted <= (SELECT reviews FROM member)
+           AND NOT leased.chat AND leased.id <> ALL (%(besides)s::bigint[]) AND leased.restricted <= (SELECT reviews FROM member)
          ORDER BY leased.opened_at, leased.id LIMIT 1 FOR UPDATE),
         {free_in_batch}, {free_slot})
     RETURNING slot.id, slot.item_id, slot.token, slot.shown_order, slot.opened_at)
@@ -229,7 +229,7 @@ claimed AS (
       AND NOT (SELECT paused OR unconfirmed FROM member)
       AND NOT EXISTS (SELECT FROM annotation_slot AS leased
                       WHERE leased.annotator_id = %(annotator)s AND leased.project_id = %(project)s
-                        AND leased.state = 'leased' AND leased.id <> ALL (%(besides)s::bigint[])
+                        AND leased.state = 'leased' AND NOT leased.chat AND leased.id <> ALL (%(besides)s::bigint[])
                         AND leased.restricted <= (SELECT reviews FROM member))
       AND {NEW_TO_ANNOTATOR.format(item="item.id")}
       AND (%(gold_only)s OR EXISTS (SELECT FROM annotation_slot AS free WHERE {FREE}))

@@ -20,3 +20,7 @@ MAX_MESSAGES_PER_HOUR = 60
 MAX_ITEMS_AHEAD = 20
 MAX_BATCH_ITEMS = 5_000
 """Items that a lead assigns at once."""
+MAX_CHAT_MESSAGE_CHARS = 16_000
+MAX_CHAT_MESSAGES_PER_HOUR = 120
+MAX_OPEN_CHATS = 20
+"""Of one person in one project."""

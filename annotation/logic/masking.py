@@ -90,6 +90,8 @@ MAX_CUES = 500
 """A text with more of them is not read sentence by sentence, which would take long: every name in it is masked."""
 MAX_SENTENCE = 5_000
 """The same for the characters of a sentence."""
+LONGEST_CUE = 12
+"""Characters at the end of a text that may be the beginning of a cue."""
 
 
 def mask(text: str) -> str:
@@ -100,6 +102,17 @@ def mask(text: str) -> str:
     if cues > MAX_CUES:
         return _mask_names(text)
     return "".join(_mask_sentence(sentence) for sentence in _sentence.findall(text))
+
+
+def stable_length(text: str) -> int:
+    """Of a text that is still written: how many of its first characters are masked in the same way whatever follows. That ends
+    where its last sentence begins to speak of itself, or may."""
+    *_, last, _empty = ["", *_sentence.findall(text)]
+    start = len(text) - len(last)
+    if len(last) > MAX_SENTENCE:
+        return start
+    cue = _worth_reading.search(last)
+    return start + cue.start() if cue else max(start, len(text) - LONGEST_CUE)
 
 
 def _mask_sentence(sentence: str) -> str:

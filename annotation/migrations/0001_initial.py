@@ -7,6 +7,7 @@ import django.contrib.postgres.indexes
 import django.core.serializers.json
 import django.core.validators
 import django.db.models.deletion
+import uuid
 import django.db.models.expressions
 import django.db.models.functions.math
 import django.db.models.functions.text
@@ -1020,6 +1021,79 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='agreement',
             index=models.Index(fields=['project', 'share', 'item'], name='items_by_agreement'),
+        ),
+        migrations.AddField(
+            model_name='slot',
+            name='chat',
+            field=models.BooleanField(db_default=False, default=False, help_text='Of a live chat: only its own annotator gets it, and only there.'),
+        ),
+        migrations.CreateModel(
+            name='Chat',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('split', models.CharField(choices=[('train', 'Train'), ('held_out', 'Held Out')], editable=False, max_length=8)),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('ended_at', models.DateTimeField(blank=True, null=True)),
+                ('annotator', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='chats', to=settings.AUTH_USER_MODEL)),
+                ('guideline', models.ForeignKey(db_index=False, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.guideline')),
+                ('project', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='chats', to='annotation.project')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='ChatSettings',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('enabled', models.BooleanField(default=False, verbose_name='annotators may chat')),
+                ('first_server', models.CharField(blank=True, help_text='Empty: this site serves it.', max_length=200)),
+                ('first_temperature', models.FloatField(default=1.0, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(2.0)])),
+                ('second_server', models.CharField(blank=True, max_length=200)),
+                ('second_temperature', models.FloatField(default=0.7, validators=[django.core.validators.MinValueValidator(0.0), django.core.validators.MaxValueValidator(2.0)])),
+                ('max_new_tokens', models.PositiveIntegerField(default=512, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(16384)], verbose_name='longest answer, in tokens')),
+                ('max_turns', models.PositiveSmallIntegerField(default=20, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(100)], verbose_name='most messages of a chat')),
+                ('first_author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.author')),
+                ('project', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='chat_settings', to='annotation.project')),
+                ('second_author', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.author')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='Turn',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('number', models.PositiveSmallIntegerField(help_text='1 for the first message of a conversation.')),
+                ('state', models.CharField(choices=[('waiting', 'Waiting'), ('answering', 'Answering'), ('judging', 'Judging'), ('judged', 'Judged'), ('same', 'Same'), ('failed', 'Failed'), ('dropped', 'Dropped')], default='waiting', max_length=9)),
+                ('error', models.CharField(blank=True, max_length=500)),
+                ('sides', models.JSONField(default=list, help_text='What answered: author, server, temperature and seed.')),
+                ('claim', models.UUIDField(null=True)),
+                ('heartbeat_at', models.DateTimeField(null=True)),
+                ('attempts', models.PositiveSmallIntegerField(default=0)),
+                ('key', models.UUIDField(default=uuid.uuid4, help_text='Of the send, which counts once.')),
+                ('created_at', models.DateTimeField(auto_now_add=True)),
+                ('answer', models.ForeignKey(db_index=False, help_text='What goes on.', null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='annotation.response')),
+                ('chat', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='turns', to='annotation.chat')),
+                ('item', models.OneToOneField(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='turn', to='annotation.item')),
+                ('parent', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='children', to='annotation.turn')),
+                ('prompt', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='turn', to='annotation.prompt')),
+            ],
+        ),
+        migrations.AddIndex(
+            model_name='chat',
+            index=models.Index(fields=['annotator', 'project', '-id'], name='chats_of_a_person'),
+        ),
+        migrations.AddIndex(
+            model_name='turn',
+            index=models.Index(condition=models.Q(('state__in', ['waiting', 'answering'])), fields=['id'], name='turns_to_answer'),
+        ),
+        migrations.AddConstraint(
+            model_name='turn',
+            constraint=models.UniqueConstraint(fields=('chat', 'key'), name='a_message_is_sent_once'),
+        ),
+        migrations.AddConstraint(
+            model_name='turn',
+            constraint=models.UniqueConstraint(condition=models.Q(('state__in', ['waiting', 'answering', 'judging', 'failed'])), fields=('chat',), name='one_open_turn_per_chat'),
+        ),
+        migrations.AddConstraint(
+            model_name='turn',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('state__in', ['judging', 'judged']), _negated=True), ('item__isnull', False), _connector='OR'), name='a_turn_to_judge_has_an_item'),
         ),
         migrations.RunSQL(CREATE_TRIGGERS, DROP_TRIGGERS),
     ]

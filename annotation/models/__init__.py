@@ -3,6 +3,7 @@
 from annotation.models.ai_feedback import Constitution, Opinion, OpinionSet
 from annotation.models.audit import AuditEntry
 from annotation.models.batches import Batch, BatchMember
+from annotation.models.chats import Chat, ChatSettings, Turn
 from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
@@ -24,6 +25,8 @@ __all__ = [
     "Batch",
     "BatchMember",
     "Candidate",
+    "Chat",
+    "ChatSettings",
     "Constitution",
     "Delivery",
     "Draft",
@@ -51,6 +54,7 @@ __all__ = [
     "Slot",
     "Snapshot",
     "SnapshotJob",
+    "Turn",
     "User",
     "Verdict",
     "Webhook",

@@ -60,9 +60,9 @@ class Candidate(models.Model):
 
 class SlotQuerySet(models.QuerySet["Slot"]):
     def release(self) -> None:
-        """End the leases among these slots: gold slots are deleted, the others are open again."""
+        """End the leases among these slots: those for one annotator alone are deleted, the others are open again."""
         leased = self.filter(state=Slot.State.LEASED)
-        leased.filter(gold=True).delete()
+        leased.filter(Q(gold=True) | Q(chat=True)).delete()
         leased.update(
             state=Slot.State.OPEN,
             annotator=None,
@@ -105,6 +105,11 @@ class Slot(models.Model):
     gold = models.BooleanField(
         default=False,
         help_text="Created for one annotator and a gold item; does not count towards the overlap.",
+    )
+    chat = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Of a live chat: only its own annotator gets it, and only there.",
     )
     shown_order = ArrayField(models.BigIntegerField(), null=True, blank=True)
     # reserved for the batch's people while the batch is open and not overdue

@@ -1,0 +1,135 @@
+"""Two answers to the same messages, written at once and shown as `BlindStream` allows."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from annotation.logic.blind_stream import SIDES, BlindStream
+from training.chat_servers.client import ChatServerError, stream_chat
+from training.chats.sides import Side
+
+SHOW_S = 0.03
+"""How often what has come is shown: often enough that it does not seem to wait."""
+BEAT_S = 1.0
+TIMEOUT_S = 120.0
+"""The longest that a server may take for an answer."""
+_random = random.SystemRandom()
+
+
+class Write(Protocol):
+    """Sends an event to whoever reads along."""
+
+    def __call__(self, name: str, /, **data: Any) -> Awaitable[None]: ...
+
+
+class Unwanted(Exception):
+    """Nobody waits for the answers any more."""
+
+
+class WrittenAnswer(NamedTuple):
+    text: str
+    seed: int
+
+
+async def write_two_answers(
+    messages: Sequence[dict[str, Any]],
+    sides: Sequence[Side],
+    max_new_tokens: int,
+    write: Write,
+    is_wanted: Callable[[], Awaitable[bool]],
+) -> list[WrittenAnswer]:
+    """The answers of both sides, in their order. While they are written, `write` gets `piece` events (`side`, `offset`, `text`)
+    and, where an answer begins anew, `restart` (`side`).
+
+    A side that fails, or answers with nothing, is asked once more; so is the second if both answers are the same.
+
+    Raises:
+        ChatServerError: a side failed twice.
+        Unwanted: `is_wanted`, which is asked every second, said so.
+    """
+    both = _Both(messages, sides, max_new_tokens, write, is_wanted)
+    await both.write_sides(SIDES)
+    texts = both.blind.texts
+    if texts["a"] == texts["b"] and any(side.temperature for side in sides):
+        await both.restart("b")
+        await both.write_sides(["b"])
+    return [WrittenAnswer(texts[side], both.seeds[side]) for side in SIDES]
+
+
+class _Both:
+    def __init__(
+        self,
+        messages: Sequence[dict[str, Any]],
+        sides: Sequence[Side],
+        max_new_tokens: int,
+        write: Write,
+        is_wanted: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self.messages, self.sides, self.max_new_tokens = (
+            messages,
+            dict(zip(SIDES, sides, strict=True)),
+            max_new_tokens,
+        )
+        self.write, self.is_wanted = write, is_wanted
+        self.blind = BlindStream()
+        self.seeds: dict[str, int] = {}
+        self.beat_at = 0.0
+
+    async def write_sides(self, names: Sequence[str]) -> None:
+        """Have these sides answer, and show what comes until they have ended."""
+        tasks = [asyncio.create_task(self._answer(name)) for name in names]
+        try:
+            pending = set(tasks)
+            while pending:
+                done, pending = await asyncio.wait(
+                    pending, timeout=SHOW_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    task.result()
+                await self._show()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def restart(self, name: str) -> None:
+        self.blind.restart(name)
+        await self.write("restart", side=name)
+
+    async def _show(self) -> None:
+        for piece in self.blind.take():
+            await self.write("piece", **piece._asdict())
+        if time.monotonic() > self.beat_at:
+            self.beat_at = time.monotonic() + BEAT_S
+            if not await self.is_wanted():
+                raise Unwanted
+
+    async def _answer(self, name: str) -> None:
+        for is_last in (False, True):
+            try:
+                await self._stream(name)
+            except ChatServerError as error:
+                if is_last or not error.retriable:
+                    raise
+            else:
+                if is_last or self.blind.texts[name].strip():
+                    break
+            await self.restart(name)
+        self.blind.end(name)
+
+    async def _stream(self, name: str) -> None:
+        side = self.sides[name]
+        self.seeds[name] = _random.getrandbits(31)
+        async for delta in stream_chat(
+            side.endpoint,
+            self.messages,
+            temperature=side.temperature,
+            max_new_tokens=self.max_new_tokens,
+            seed=self.seeds[name],
+            timeout_s=TIMEOUT_S,
+        ):
+            self.blind.add(name, delta.text)
