@@ -22,7 +22,7 @@ State = Turn.State
 
 
 @contextmanager
-def refusal(field: str, words: str = "") -> Iterator[None]:
+def refusal(field: str, words: str | None = None) -> Iterator[None]:
     with pytest.raises(ChatError, match=words) as refused:
         yield
     assert refused.value.field == field

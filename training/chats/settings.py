@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 
 from annotation import audit
 from annotation.models import Author, ChatSettings, Project, User
-from training.chats.sides import policy_of
 from training.errors import RunError
 from training.models import ModelVersion
 from training.registry.model_sources import check_server
+from training.registry.queries import policy_of
 
 
 class SideChoice(NamedTuple):
@@ -46,7 +46,9 @@ def save_settings(
     first, second = sides
     same = (authors[0], first.server, first.temperature) == (authors[1], second.server, second.temperature)
     if same:
-        text = _("Both sides are the same model at the same temperature: choose another model or temperature.")
+        text = _(
+            "Both sides are the same model at the same temperature: choose another model or temperature."
+        )
         raise RunError("second_model", text)
     if first.temperature == second.temperature == 0 and authors[0] == authors[1]:
         raise RunError("second_temperature", _("At temperature 0 a model always answers the same."))

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from django.utils.translation import gettext as _
-
 from annotation.models import Author, ChatSettings, Project
 from training.chat_servers.client import Endpoint
 from training.chat_servers.endpoints import model_endpoint, server_endpoint
-from training.errors import RunError
-from training.models import ModelVersion
+from training.registry.queries import policy_of
 
 
 class Side(NamedTuple):
@@ -53,24 +50,3 @@ def _side(project: Project, author: Author | None, server: str, temperature: flo
     version = policy_of(project, author)
     assert version.author is not None
     return Side(version.author, model_endpoint(version), temperature, "")
-
-
-def policy_of(project: Project, author: Author | None) -> ModelVersion:
-    """The model of an author, or the project's current policy.
-
-    Raises:
-        RunError: there is none, or it was retired.
-    """
-    if author is None:
-        own = ModelVersion.objects.filter(project=project, kind=ModelVersion.Kind.POLICY)
-        version = own.select_related("author").filter(current=True).first()
-        if version is None:
-            raise RunError(
-                "model", _("The project has no current policy: its lead adds one on the Models page.")
-            )
-        return version
-    version = ModelVersion.objects.select_related("author").filter(author=author).first()
-    if version is None or version.removed_at or version.retired_at:
-        text = _("The model %(name)s is not there any more: the lead chooses another one for chats.")
-        raise RunError("model", text % {"name": author.name})
-    return version

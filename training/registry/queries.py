@@ -7,7 +7,7 @@ from typing import Any
 from django.db.models import Exists, OuterRef, Q
 from django.utils.translation import gettext as _
 
-from annotation.models import Project, Prompt, Response
+from annotation.models import Author, Project, Prompt, Response
 from training.errors import RunError
 from training.models import ModelVersion, Round, Run
 
@@ -84,3 +84,24 @@ def policy_named(field: str, project: Project, name: str) -> ModelVersion:
         text = _("This project has no policy called %(name)s.")
         raise RunError(field, text % {"name": repr(name)})
     return policy
+
+
+def policy_of(project: Project, author: Author | None) -> ModelVersion:
+    """The model of an author, or the project's current policy.
+
+    Raises:
+        RunError: there is none, or it was retired.
+    """
+    if author is None:
+        own = ModelVersion.objects.filter(project=project, kind=ModelVersion.Kind.POLICY)
+        version = own.select_related("author").filter(current=True).first()
+        if version is None:
+            raise RunError(
+                "model", _("The project has no current policy: its lead adds one on the Models page.")
+            )
+        return version
+    version = ModelVersion.objects.select_related("author").filter(author=author).first()
+    if version is None or version.removed_at or version.retired_at:
+        text = _("The model %(name)s is not there any more: the lead chooses another one for chats.")
+        raise RunError("model", text % {"name": author.name})
+    return version

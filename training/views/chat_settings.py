@@ -33,9 +33,7 @@ class ChatSettingsForm(forms.Form):
     max_new_tokens = forms.IntegerField(
         label=gettext_lazy("Longest answer, in tokens"), min_value=1, max_value=16_384
     )
-    max_turns = forms.IntegerField(
-        label=gettext_lazy("Most messages of a chat"), min_value=1, max_value=100
-    )
+    max_turns = forms.IntegerField(label=gettext_lazy("Most messages of a chat"), min_value=1, max_value=100)
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         current = ChatSettings.objects.filter(project=project).first() or ChatSettings(project=project)
@@ -56,7 +54,10 @@ class ChatSettingsForm(forms.Form):
                 required=False, max_length=200, label=_("Its name on the server")
             )
             self.fields[f"{side}_temperature"] = forms.FloatField(
-                min_value=0, max_value=2, label=_("Temperature"), widget=forms.NumberInput(attrs={"step": "0.05"})
+                min_value=0,
+                max_value=2,
+                label=_("Temperature"),
+                widget=forms.NumberInput(attrs={"step": "0.05"}),
             )
 
     @property

@@ -35,7 +35,7 @@ from annotation.actions.leases import Lease
 from annotation.actions.queue import QueueError
 from annotation.http.images import allow_images
 from annotation.logic import judging_keys, markdown
-from annotation.models import Chat, ChatSettings, Member, Turn
+from annotation.models import Chat, Member, Turn
 from annotation.views import HtmxRequest
 from annotation.views.judging import compare, screen
 from annotation.views.judging.form_input import FormInput, device_times
@@ -323,6 +323,7 @@ def _render(
     dropped = newest if newest and newest.state == Turn.State.DROPPED else None
     leaf = turns.get(newest.parent_id or 0) if dropped and newest else newest
     current = leaf if leaf and not leaf.is_over else None
+    guideline = me.project.guideline
     context: dict[str, Any] = {
         "me": me,
         "project": me.project,
@@ -338,8 +339,8 @@ def _render(
         "write_key": uuid.uuid4(),
         "keys": judging_keys.keys_of(current_user(request).judging_keys),
         "refusal": _refusal(me),
-        "guideline_number": me.project.guideline and me.project.guideline.number,
-        "settings": ChatSettings.objects.filter(project=me.project).first(),
+        "guideline_number": guideline.number if guideline else None,
+        "is_last": leaf is not None and not any(turn.parent_id == leaf.pk for turn in turns.values()),
     }
     if current:
         context["turn_html"] = markdown.render(current.text)

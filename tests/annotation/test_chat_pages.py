@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.urls import reverse
+
+from annotation.actions import chat_answers, chats
+from annotation.actions.chat_answers import Answer
+from annotation.models import Author, Chat, ChatSettings, Judgment, Turn
+from tests.base import PalateTestCase
+
+State = Turn.State
+
+
+class ChatPageTests(PalateTestCase):
+    def setUp(self) -> None:
+        super().setUp()
+        ChatSettings.objects.create(project=self.project, enabled=True)
+        self.policy = Author.objects.create(project=self.project, kind=Author.Kind.POLICY, name="gpt-secret")
+        self.sign_in(self.bob)
+
+    def url(self, name: str, *args: Any) -> str:
+        return reverse(name, args=[self.project.slug, *args])
+
+    def page(self, url: str, **more: Any) -> str:
+        response = self.client.get(url, **more)
+        assert response.status_code == 200, response
+        return response.content.decode()
+
+    def start(self, text: str = "How do <b>tides</b> work?") -> Turn:
+        response = self.client.post(self.url("chats"), {"text": text, "key": uuid.uuid4()})
+        assert response.status_code == 302, response.content
+        return Turn.objects.select_related("chat__project", "prompt").latest("pk")
+
+    def answered(self, turn: Turn, first: str = "I am Claude: the **moon**.", second: str = "Whales.") -> Turn:
+        claimed = chat_answers.claim(turn.pk)
+        assert claimed is not None
+        answers = [Answer(self.policy.pk, text, {}) for text in (first, second)]
+        assert chat_answers.store(turn=claimed, answers=answers, sides=[])
+        return Turn.objects.select_related("chat__project", "prompt").get(pk=turn.pk)
+
+    def judge(self, turn: Turn, **more: Any) -> Any:
+        lease = chats.lease_of(turn)
+        assert lease is not None
+        data = {"ticket": lease.ticket(), "key": uuid.uuid4(), "choice": "0-better"} | more
+        return self.client.post(self.url("turn-judge", turn.chat_id, turn.pk), data, HTTP_HX_REQUEST="true")
+
+    def test_a_chat_of_two_messages(self) -> None:
+        assert "Your first message" in self.page(self.url("chats"))
+        turn = self.start()
+        page = self.page(self.url("chat", turn.chat_id))
+        assert 'data-state="waiting"' in page
+        assert "How do &lt;b&gt;tides" in page
+        self.answered(turn)
+        page = self.page(self.url("chat", turn.chat_id))
+        assert "I am [model]: the <strong>moon</strong>" in page
+        assert "gpt-secret" not in page
+        assert page.count('name="choice"') == 8
+        response = self.judge(Turn.objects.select_related("chat__project").get(pk=turn.pk))
+        page = response.content.decode()
+        assert response.status_code == 200
+        assert f'name="after" value="{turn.pk}"' in page
+        assert "The other answer" in page
+        data = {"text": "And why?", "key": uuid.uuid4(), "after": turn.pk}
+        assert self.client.post(self.url("chat", turn.chat_id), data).status_code == 302
+        assert Turn.objects.latest("pk").parent == turn
+        assert Judgment.objects.get().degree == "better"
+
+    def test_a_double_send_is_one_message(self) -> None:
+        data = {"text": "Hello", "key": uuid.uuid4()}
+        first, second = (self.client.post(self.url("chats"), data) for _ in range(2))
+        assert first["Location"] == second["Location"]
+        assert Turn.objects.count() == 1
+
+    def test_what_is_refused_stays_on_the_page(self) -> None:
+        response = self.client.post(self.url("chats"), {"text": "x" * 20_000, "key": uuid.uuid4()})
+        assert response.status_code == 422
+        assert "x" * 20_000 in response.content.decode()
+        turn = self.answered(self.start())
+        self.judge(turn)
+        data = {"text": "y" * 20_000, "key": uuid.uuid4(), "after": turn.pk}
+        response = self.client.post(self.url("chat", turn.chat_id), data, HTTP_HX_REQUEST="true")
+        assert response.status_code == 422
+        assert "y" * 20_000 in response.content.decode()
+
+    def test_a_project_that_takes_no_chats_any_more(self) -> None:
+        turn = self.answered(self.start())
+        self.judge(turn)
+        ChatSettings.objects.update(enabled=False)
+        assert "takes no chats" in self.page(self.url("chat", turn.chat_id))
+        assert "takes no chats" in self.page(self.url("chats"))
+        data = {"text": "And?", "key": uuid.uuid4(), "after": turn.pk}
+        response = self.client.post(self.url("chat", turn.chat_id), data, HTTP_HX_REQUEST="true")
+        assert response.status_code == 422
+
+    def test_without_a_choice_the_form_comes_back(self) -> None:
+        turn = self.answered(self.start())
+        response = self.judge(turn, choice="", rationale="Because of the moon.")
+        assert response.status_code == 422
+        assert not Judgment.objects.exists()
+
+    def test_a_failed_message_is_asked_again_or_changed(self) -> None:
+        turn = self.start()
+        claimed = chat_answers.claim(turn.pk)
+        assert claimed is not None
+        chat_answers.fail(turn=claimed, reason="The model is gone.")
+        assert "The model is gone." in self.page(self.url("chat", turn.chat_id))
+        self.client.post(self.url("turn-again", turn.chat_id, turn.pk))
+        assert 'data-state="waiting"' in self.page(self.url("chat", turn.chat_id))
+        self.client.post(self.url("turn-drop", turn.chat_id, turn.pk))
+        page = self.page(self.url("chat", turn.chat_id))
+        assert ">How do &lt;b&gt;tides&lt;/b&gt; work?</textarea>" in page
+
+    def test_versions_of_a_message(self) -> None:
+        first = self.answered(self.start())
+        self.judge(first)
+        data = {"text": "What are tides?", "key": uuid.uuid4(), "after": ""}
+        self.client.post(self.url("chat", first.chat_id), data)
+        second = self.answered(Turn.objects.latest("pk"))
+        self.judge(second)
+        page = self.page(self.url("chat", first.chat_id))
+        assert "2 / 2" in page
+        assert "1 / 2" in self.page(self.url("chat", first.chat_id) + f"?turn={first.pk}")
+
+    def test_a_better_answer(self) -> None:
+        turn = self.answered(self.start())
+        self.judge(turn)
+        data = {"text": "The moon and the sun.", "key": uuid.uuid4()}
+        self.client.post(self.url("turn-write", turn.chat_id, turn.pk), data)
+        page = self.page(self.url("chat", turn.chat_id))
+        assert "Your answer" in page
+        assert "The moon and the sun." in page
+
+    def test_an_end(self) -> None:
+        turn = self.answered(self.start())
+        self.client.post(self.url("chat-end", turn.chat_id))
+        assert "This chat has ended" in self.page(self.url("chat", turn.chat_id))
+        turn.refresh_from_db()
+        assert turn.state == State.DROPPED
+
+    def test_a_chat_is_its_own_annotator_s(self) -> None:
+        turn = self.answered(self.start())
+        paths = [self.url("chat", turn.chat_id)] + [
+            self.url(name, turn.chat_id, turn.pk) for name in ("turn-stream", "turn-events")
+        ]
+        posts = [self.url("chat", turn.chat_id), self.url("chat-end", turn.chat_id)] + [
+            self.url(name, turn.chat_id, turn.pk)
+            for name in ("turn-judge", "turn-write", "turn-drop", "turn-again")
+        ]
+        for person in (self.alice, self.dana, self.charlie):
+            self.sign_in(person)
+            assert [self.client.get(path).status_code for path in paths] == [404] * len(paths)
+            assert [self.client.post(path).status_code for path in posts] == [404] * len(posts)
+        self.client.logout()
+        assert [self.client.get(path).status_code for path in paths] == [302, 403, 302]
+        assert [self.client.post(path).status_code for path in posts] == [302] * len(posts)
+        assert Chat.objects.get().ended_at is None
+
+    def test_no_more_queries_for_a_longer_chat(self) -> None:
+        turn = self.answered(self.start())
+        self.judge(turn)
+        with self.assertNumQueries(7):
+            self.page(self.url("chat", turn.chat_id))
+        for _ in range(3):
+            self.client.post(
+                self.url("chat", turn.chat_id), {"text": "More", "key": uuid.uuid4(), "after": turn.pk}
+            )
+            turn = self.answered(Turn.objects.latest("pk"))
+            self.judge(turn)
+        with self.assertNumQueries(7):
+            self.page(self.url("chat", turn.chat_id))
