@@ -52,6 +52,31 @@ ROUND_REPORT = {
 }
 
 
+def _chat(project: Project, annotator: User) -> int:
+    """A chat with a message that was judged, and one that waits for it."""
+    ChatSettings.objects.create(project=project, enabled=True)
+    author, _created = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name="policy")
+    member = project.members.select_related("project", "user").get(user=annotator)
+    turn = chats.start_chat(member=member, text="How do **tides** work?", key=uuid.uuid4())
+    for text in ("", "And why?"):
+        if text:
+            turn = chats.send(chat=turn.chat, member=member, text=text, key=uuid.uuid4(), after=turn)
+        claimed = chat_answers.claim(turn.pk)
+        assert claimed is not None
+        answers = [Answer(author.pk, text, {}) for text in ANSWERS[:2]]
+        chat_answers.store(turn=claimed, answers=answers, sides=[])
+        if text:
+            break
+        turn = Turn.objects.select_related("chat__project").get(pk=turn.pk)
+        lease = chats.lease_of(turn)
+        assert lease is not None
+        ranks = dict(zip(lease.shown_order, (1, 2), strict=True))
+        rated = {pk: ResponseRatings(quality=4, safe=True, criteria=CHAT_CRITERIA) for pk in lease.shown_order}
+        chats.judge(turn=turn, lease=lease, ranks=ranks, degree="better", ratings=rated, idempotency_key=uuid.uuid4())
+        turn.refresh_from_db()
+    return turn.chat_id
+
+
 def make_world(alice: User, bob: User) -> screens.World:
     """A project in which everything has happened once."""
     asked = {"asks_quality": True, "asks_flags": True, "asks_safety": True, "rationale": "optional"}
@@ -120,4 +145,5 @@ def make_world(alice: User, bob: User) -> screens.World:
         upload=upload.pk,
         webhook=hook.pk,
         invitation=key,
+        chat=_chat(pairs, bob),
     )

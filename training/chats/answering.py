@@ -16,8 +16,8 @@ from annotation.actions.chat_answers import Answer
 from annotation.logic.blind_stream import SIDES
 from annotation.models import Turn
 from config.shutdown import is_stopping
-from training.chat_servers.client import ChatServerError
-from training.chats.sides import sides_of
+from training.chat_servers.errors import ChatServerError
+from training.chats.sides import Side, policies_of
 from training.chats.two_answers import BEAT_S, Unwanted, Write, write_two_answers
 from training.errors import RunError
 
@@ -54,23 +54,30 @@ async def _write_and_store(turn: Turn, write: Write) -> None:
     async def is_wanted() -> bool:
         return not is_stopping() and await _in_thread(chat_answers.beat, turn)
 
-    loading = asyncio.create_task(_in_thread(sides_of, turn.chat.project))
-    while not loading.done():
-        await asyncio.wait([loading], timeout=BEAT_S)
-        if not await is_wanted():
-            raise Unwanted
-    sides, max_new_tokens = loading.result()
-    _random.shuffle(sides)  # the place on the screen tells nothing
+    policies, max_new_tokens = await _in_thread(policies_of, turn.chat.project)
+    _random.shuffle(policies)  # the place on the screen tells nothing
+    loading = asyncio.gather(*(policy.endpoint() for policy in policies))
+    try:
+        while not loading.done():
+            await asyncio.wait([loading], timeout=BEAT_S)
+            if not await is_wanted():
+                raise Unwanted
+    finally:
+        loading.cancel()
+    sides = [
+        Side(endpoint, policy.temperature)
+        for endpoint, policy in zip(loading.result(), policies, strict=True)
+    ]
     texts = await write_two_answers(turn.prompt.messages, sides, max_new_tokens, write, is_wanted)
-    both = list(zip(sides, texts, strict=True))
+    both = list(zip(policies, texts, strict=True))
     await _in_thread(
         chat_answers.store,
         turn=turn,
         answers=[
-            Answer(side.author.pk, text.text, {"temperature": side.temperature, "seed": text.seed})
-            for side, text in both
+            Answer(policy.author.pk, text.text, {"temperature": policy.temperature, "seed": text.seed})
+            for policy, text in both
         ],
-        sides=[side.as_data(text.seed) for side, text in both],
+        sides=[policy.as_data(text.seed) for policy, text in both],
     )
 
 

@@ -6,17 +6,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
 from annotation.logic.blind_stream import SIDES, BlindStream
-from training.chat_servers.client import ChatServerError, stream_chat
+from training.chat_servers.client import stream_chat
+from training.chat_servers.errors import ChatServerError
 from training.chats.sides import Side
 
 SHOW_S = 0.03
 """How often what has come is shown: often enough that it does not seem to wait."""
 BEAT_S = 1.0
 TIMEOUT_S = 120.0
-"""The longest that a server may take for an answer."""
+"""How long a server may send nothing."""
 _random = random.SystemRandom()
 
 
@@ -124,12 +126,14 @@ class _Both:
     async def _stream(self, name: str) -> None:
         side = self.sides[name]
         self.seeds[name] = _random.getrandbits(31)
-        async for delta in stream_chat(
+        answer = stream_chat(
             side.endpoint,
             self.messages,
             temperature=side.temperature,
             max_new_tokens=self.max_new_tokens,
             seed=self.seeds[name],
             timeout_s=TIMEOUT_S,
-        ):
-            self.blind.add(name, delta.text)
+        )
+        async with aclosing(answer):
+            async for delta in answer:
+                self.blind.add(name, delta.text)
