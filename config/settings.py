@@ -396,6 +396,7 @@ CELERY_TASK_ROUTES = {
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},
     "training.tasks.answer_turn": {"queue": "chats"},
+    "training.tasks.answer_question": {"queue": "chats"},
 }
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from io import BytesIO
 
 from annotation.actions import (
+    chat_answers,
+    chats,
     constitutions,
     invitations,
     projects,
@@ -13,9 +16,10 @@ from annotation.actions import (
     webhook_delivery,
     webhooks,
 )
+from annotation.actions.chat_answers import Answer
 from annotation.logic.principles import read_principles
 from annotation.logic.questions import read_questions
-from annotation.models import Delivery, Judgment, Member, User
+from annotation.models import Author, ChatSettings, Delivery, Judgment, Member, Project, Turn, User
 from tests import builders, opinions, screens
 from tests.training import round_helpers
 from training.models import Run
@@ -57,24 +61,22 @@ def _chat(project: Project, annotator: User) -> int:
     ChatSettings.objects.create(project=project, enabled=True)
     author, _created = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name="policy")
     member = project.members.select_related("project", "user").get(user=annotator)
-    turn = chats.start_chat(member=member, text="How do **tides** work?", key=uuid.uuid4())
-    for text in ("", "And why?"):
-        if text:
-            turn = chats.send(chat=turn.chat, member=member, text=text, key=uuid.uuid4(), after=turn)
+
+    def answered(turn: Turn) -> Turn:
         claimed = chat_answers.claim(turn.pk)
         assert claimed is not None
         answers = [Answer(author.pk, text, {}) for text in ANSWERS[:2]]
         chat_answers.store(turn=claimed, answers=answers, sides=[])
-        if text:
-            break
-        turn = Turn.objects.select_related("chat__project").get(pk=turn.pk)
-        lease = chats.lease_of(turn)
-        assert lease is not None
-        ranks = dict(zip(lease.shown_order, (1, 2), strict=True))
-        rated = {pk: ResponseRatings(quality=4, safe=True, criteria=CHAT_CRITERIA) for pk in lease.shown_order}
-        chats.judge(turn=turn, lease=lease, ranks=ranks, degree="better", ratings=rated, idempotency_key=uuid.uuid4())
-        turn.refresh_from_db()
-    return turn.chat_id
+        return Turn.objects.select_related("chat__project").get(pk=turn.pk)
+
+    first = answered(chats.start_chat(member=member, text="How do **tides** work?", key=uuid.uuid4()))
+    lease = chats.lease_of(first)
+    assert lease is not None
+    ranks = dict(zip(lease.shown_order, (1, 2), strict=True))
+    chats.judge(turn=first, lease=lease, ranks=ranks, degree="better", idempotency_key=uuid.uuid4())
+    first.refresh_from_db()
+    answered(chats.send(chat=first.chat, member=member, text="And why?", key=uuid.uuid4(), after=first))
+    return first.chat_id
 
 
 def make_world(alice: User, bob: User) -> screens.World:
@@ -145,5 +147,5 @@ def make_world(alice: User, bob: User) -> screens.World:
         upload=upload.pk,
         webhook=hook.pk,
         invitation=key,
-        chat=_chat(pairs, bob),
+        chat=_chat(project, bob),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -43,11 +44,9 @@ class Worker:
     def write(self, name: str, **data: object) -> None:
         async def write() -> None:
             async with chat_stream.connect() as client:
-                await chat_stream.write(client, self.turn.pk, name, **data)
+                await chat_stream.write(client, self.turn.stream, name, **data)
 
-        asyncio.run_coroutine_threadsafe  # noqa: B018 - the browser's loop runs in this thread
-        import threading
-
+        # the browser's loop runs in this thread
         thread = threading.Thread(target=lambda: asyncio.run(write()))
         thread.start()
         thread.join()
@@ -147,7 +146,11 @@ def test_a_double_enter_is_one_message(page: Page, bob: User, worker: Worker, si
     page.keyboard.press("Enter")
     page.keyboard.press("Enter")
     page.wait_for_selector('[data-state="waiting"]')
-    assert (Chat.objects.count(), Turn.objects.count(), Prompt.objects.filter(tags=["chat"]).count()) == (1, 2, 2)
+    assert (Chat.objects.count(), Turn.objects.count(), Prompt.objects.filter(tags=["chat"]).count()) == (
+        1,
+        2,
+        2,
+    )
 
 
 def test_refreshes_and_a_second_tab_see_the_same(
@@ -177,7 +180,9 @@ def test_refreshes_and_a_second_tab_see_the_same(
     assert Judgment.objects.get().degree == "significantly"
 
 
-def test_a_cache_that_is_flushed_loses_nothing(page: Page, bob: User, worker: Worker, sign_in: SignIn) -> None:
+def test_a_cache_that_is_flushed_loses_nothing(
+    page: Page, bob: User, worker: Worker, sign_in: SignIn
+) -> None:
     sign_in(page, bob)
     start(page, bob)
     worker.claim()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
 
 from annotation.models import Author, ChatSettings, Project
 from training.chat_servers.client import Endpoint
 from training.chat_servers.endpoints import endpoint_of, server_endpoint
+from training.errors import RunError
 from training.models import ModelVersion
 from training.registry.queries import policy_of
 
@@ -61,9 +65,23 @@ def policies_of(project: Project) -> tuple[list[Policy], int]:
     return policies, chosen.max_new_tokens
 
 
+def policies_in(ids: Sequence[int], temperature: float) -> list[Policy]:
+    """Model versions as policies at one temperature, in order.
+
+    Raises:
+        RunError: one is gone.
+    """
+    versions = ModelVersion.objects.select_related("author").in_bulk(ids)
+    return [_of_version(versions.get(pk), temperature) for pk in ids]
+
+
 def _policy(project: Project, author: Author | None, server: str, temperature: float) -> Policy:
     if author is not None and server:
         return Policy(author, temperature, None, server)
-    version = policy_of(project, author)
-    assert version.author is not None
+    return _of_version(policy_of(project, author), temperature)
+
+
+def _of_version(version: ModelVersion | None, temperature: float) -> Policy:
+    if version is None or version.author is None:
+        raise RunError("model", _("The model is not there any more."))
     return Policy(version.author, temperature, version, "")
