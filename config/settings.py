@@ -359,6 +359,7 @@ SPECTACULAR_SETTINGS = {
         },
         {"name": "prompts", "description": "Importing prompts and responses, and the queue of items."},
         {"name": "queue", "description": "Claiming and judging items, for people and scripts."},
+        {"name": "chats", "description": "Live chats: messages, their two answers, and the choice."},
         {"name": "judgments", "description": "Current judgments."},
         {"name": "snapshots", "description": "Immutable snapshots of judgments."},
         {"name": "models", "description": "Model versions and their lineage."},

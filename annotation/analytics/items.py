@@ -221,11 +221,13 @@ class ReviewRequest:
 
 @dataclass(frozen=True)
 class ItemReview:
-    """An item with its judgments, consensus, skips, review flags and verdicts."""
+    """An item with its judgments, consensus, skips, review flags and verdicts. `written`: the judgments in which an answer was
+    written instead."""
 
     item: Item
     candidates: list[Candidate]
     judgments: list[ItemJudgment]
+    written: list[Judgment]
     consensus: list[int]
     agreement: int | None
     review_requests: list[ReviewRequest]
@@ -258,7 +260,7 @@ def item_review(item: Item) -> ItemReview:
     the newest opinions on the answers."""
     responses = sorted(item.responses.all(), key=lambda response: response.pk)
     order = [response.pk for response in responses]
-    judgments = _judgments(item, order)
+    judgments, written = _judgments(item, order)
     rankings = [judgment.ranks for judgment in judgments]
     consensus_ranks = consensus.kemeny(rankings)
     ranks: list[int | None] = list(consensus_ranks) if consensus_ranks else [None] * len(order)
@@ -280,6 +282,7 @@ def item_review(item: Item) -> ItemReview:
             replace(judgment, distance=consensus.distance(judgment.ranks, consensus_ranks) / pairs)
             for judgment in judgments
         ],
+        written=written,
         consensus=consensus_ranks,
         agreement=agreement.percent if agreement else None,
         review_requests=[
@@ -299,11 +302,12 @@ def item_review(item: Item) -> ItemReview:
     )
 
 
-def _judgments(item: Item, order: list[int]) -> list[ItemJudgment]:
+def _judgments(item: Item, order: list[int]) -> tuple[list[ItemJudgment], list[Judgment]]:
+    """Those that order all answers, and those that wrote one."""
     judgments = (
         Judgment.objects.current()
         .filter(item=item)
-        .select_related("annotator", "guideline")
+        .select_related("annotator", "guideline", "demonstration")
         .prefetch_related("placements")
         .order_by("id")
     )
@@ -316,7 +320,7 @@ def _judgments(item: Item, order: list[int]) -> list[ItemJudgment]:
                 for p in (placed[pk] for pk in order)
             ]
             complete.append(ItemJudgment(judgment.annotator.username, ratings, judgment))
-    return complete
+    return complete, [judgment for judgment in judgments if judgment.demonstration is not None]
 
 
 def _imported_judgments(item: Item, order: list[int]) -> list[ImportedItemJudgment]:

@@ -105,6 +105,7 @@ _EXAMPLE = {
     "guideline_version": 1,
     "lease_minutes": 30,
 }
+_OF_A_CHAT = "This ticket is of a message of a live chat, which is judged or dropped there."
 _SKIP = {"ticket": "gAAAAABqGx…", "reason": "cannot_judge", "note": "It is in Welsh."}
 
 
@@ -229,16 +230,19 @@ def _with_ids(data: Any, lease: Lease) -> Any:
     }
 
 
-def lease_of(ticket: str, *, annotator: User, project: Project) -> Lease:
-    """The lease of a ticket from `next`.
+def lease_of(ticket: str, *, annotator: User, project: Project, chat: bool = False) -> Lease:
+    """The lease of a ticket from `next` or, with `chat`, of a message of a live chat.
 
     Raises:
-        ValidationError: it is invalid, another user's, or of another project.
+        ValidationError: it is invalid, another user's, of another project, or of the other kind.
     """
     try:
         lease = Lease.read(ticket, annotator=annotator)
     except QueueError as error:
         raise ValidationError({"ticket": [str(error)]}) from error
-    if not project.items.filter(pk=lease.item_id).exists():
+    turns = project.items.filter(pk=lease.item_id).values_list("turn", flat=True)
+    if not turns:
         raise ValidationError({"ticket": ["This ticket is of another project."]})
+    if (turns[0] is not None) != chat:
+        raise ValidationError({"ticket": [_OF_A_CHAT if not chat else "This ticket is of no live chat."]})
     return lease

@@ -9,6 +9,19 @@ from annotation.api import schema  # noqa: F401 - registers its extension
 from annotation.api.ai_feedback import OpinionSetApi, OpinionSetsApi
 from annotation.api.audit import AuditApi
 from annotation.api.batches import BatchApi, BatchesApi, CloseBatchApi
+from annotation.api.chats import (
+    AllChatsApi,
+    AskAgainApi,
+    ChatApi,
+    ChatsApi,
+    DropTurnApi,
+    EndChatApi,
+    JudgeTurnApi,
+    TurnApi,
+    TurnsApi,
+    TurnStreamApi,
+    WriteAnswerApi,
+)
 from annotation.api.constitution import ConstitutionApi
 from annotation.api.imports import CancelImportApi, ImportApi, ImportsApi
 from annotation.api.invitations import InvitationApi, InvitationsApi
@@ -37,6 +50,7 @@ from annotation.api.webhooks import DeliveriesApi, RedeliverApi, TestApi, Webhoo
 
 PROJECT = "projects/<slug:slug>/"
 SNAPSHOT = f"{PROJECT}snapshots/<int:number>/"
+TURN = f"{PROJECT}chats/<int:pk>/turns/<int:turn>/"
 WEBHOOK = f"{PROJECT}webhooks/<int:pk>/"
 
 urlpatterns = [
@@ -80,6 +94,17 @@ urlpatterns = [
     path(f"{PROJECT}skip/", SkipApi.as_view(), name="api-skip"),
     path(f"{PROJECT}renew/", RenewApi.as_view(), name="api-renew"),
     path(f"{PROJECT}draft/", DraftApi.as_view(), name="api-draft"),
+    path(f"{PROJECT}chats/", ChatsApi.as_view(), name="api-chats"),
+    path(f"{PROJECT}chats/all/", AllChatsApi.as_view(), name="api-chats-all"),
+    path(f"{PROJECT}chats/<int:pk>/", ChatApi.as_view(), name="api-chat"),
+    path(f"{PROJECT}chats/<int:pk>/end/", EndChatApi.as_view(), name="api-chat-end"),
+    path(f"{PROJECT}chats/<int:pk>/turns/", TurnsApi.as_view(), name="api-chat-turns"),
+    path(TURN, TurnApi.as_view(), name="api-chat-turn"),
+    path(f"{TURN}stream/", TurnStreamApi.as_view(), name="api-chat-turn-stream"),
+    path(f"{TURN}judgment/", JudgeTurnApi.as_view(), name="api-chat-turn-judge"),
+    path(f"{TURN}answer/", WriteAnswerApi.as_view(), name="api-chat-turn-write"),
+    path(f"{TURN}drop/", DropTurnApi.as_view(), name="api-chat-turn-drop"),
+    path(f"{TURN}again/", AskAgainApi.as_view(), name="api-chat-turn-again"),
     path(f"{PROJECT}snapshots/", SnapshotsApi.as_view(), name="api-snapshots"),
     path(f"{PROJECT}snapshots/jobs/<int:pk>/", SnapshotJobApi.as_view(), name="api-snapshot-job"),
     path(

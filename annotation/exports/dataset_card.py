@@ -88,6 +88,7 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         )
         if counts["gold"]
         else "",
+        _describe_chats(counts),
         f"A uniform control slice is {100 * project['control_rate']:.0f}% of what was handed out (`control`)."
         if project["control_rate"]
         else "",
@@ -103,6 +104,17 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         else "",
     ]
     return " ".join(sentence for sentence in sentences if sentence)
+
+
+def _describe_chats(counts: Mapping[str, int]) -> str:
+    """The judgments of prompts that annotators wrote themselves."""
+    if not counts.get("of_chats"):
+        return ""
+    return (
+        f"{counts['of_chats']:,} of the judgments are of messages that annotators wrote in {counts['chats']:,} live chats: they "
+        "judged, or improved, the answers of two models, and the chat went on from the one that they chose. These are marked "
+        "(`chat`, `turn`), and their prompts have the tag `chat`."
+    )
 
 
 def _describe_tasks(statistics: Mapping[str, Any]) -> str:

@@ -62,7 +62,8 @@ class JudgmentRow(TypedDict):
     pseudonym, `group` the same for all rows of a prompt, `agreement` that of everybody who judged the item. `metadata` and
     `details` are JSON as a text: as an object, their columns would depend on the rows. `questions` is the version of the
     project's own questions that `ratings`, `comments` and `answers` answer. Of an `imported` judgment, `source` is
-    the name of the file and `annotator` a name in it."""
+    the name of the file and `annotator` a name in it. Of a message of a live chat, `chat` is the chat's id, and `turn` the number
+    of the message in its conversation, from 1."""
 
     judgment: int
     project: str
@@ -98,6 +99,8 @@ class JudgmentRow(TypedDict):
     verdict: VerdictRow | None
     supersedes: int | None
     details: str | None
+    chat: int | None
+    turn: int | None
     created_at: str
 
 

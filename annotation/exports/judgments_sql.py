@@ -96,6 +96,8 @@ _ROW_SQL = {
     "verdict": _VERDICT,
     "supersedes": "judgment.supersedes_id",
     "details": "NULL::text",
+    "chat": "turn.chat_id",
+    "turn": "turn.number",
     "created_at": _time("judgment.created_at"),
 }
 # the same of an imported judgment
@@ -115,6 +117,8 @@ _IMPORTED_ROW_SQL = _ROW_SQL | {
     "control": "false",
     "supersedes": "NULL::bigint",
     "details": "judgment.details::text",
+    "chat": "NULL::bigint",
+    "turn": "NULL::int",
     "created_at": _time(_IMPORTED_AT),
 }
 # columns of `judgments` that are those of a raw row; the other ones have another type there
@@ -189,6 +193,7 @@ LEFT JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
 LEFT JOIN annotation_guideline AS guideline ON guideline.id = judgment.guideline_id
 LEFT JOIN annotation_questionset AS question_set ON question_set.id = judgment.question_set_id
 LEFT JOIN annotation_response AS written ON written.id = judgment.demonstration_id
+LEFT JOIN annotation_turn AS turn ON turn.prompt_id = prompt.id
 {
     _placed(
         "(SELECT * FROM annotation_placement WHERE judgment_id = judgment.id) AS placement",

@@ -26,6 +26,7 @@ class SnapshotStatistics:
         self.question_sets: Counter[int] = Counter()
         self.degrees: Counter[str] = Counter()
         self.tags: Counter[str] = Counter()
+        self.chats: set[int] = set()
         self.last_judgment = 0
         self._seconds: Counter[int] = Counter()
         self._preferences: Counter[str] = Counter()
@@ -44,6 +45,9 @@ class SnapshotStatistics:
         kind = "gold" if row["gold"] else "judgments" if len(row["ranks"]) > 1 else "demonstrations"
         if row["demonstration"] is not None and kind == "judgments":
             self.counts["demonstrations"] += 1
+        if (chat := row.get("chat")) is not None:  # snapshots from before there were chats lack it
+            self.chats.add(chat)
+            self.counts["of_chats"] += 1
         split = row["split"]
         self.counts[kind] += 1
         if row["group"] != self._prompt:
@@ -145,6 +149,7 @@ class SnapshotStatistics:
             "gold": 0,
             "demonstrations": 0,
             **self.counts,
+            **({"chats": len(self.chats)} if self.chats else {}),
             "annotators": len(self.annotators),
             "by_machines": machines,
         }

@@ -88,7 +88,7 @@ def _judge_raw(row: JsonObject) -> list[Preference]:
 
 _KEPT_OF_RAW = (
     *("judgment", "seconds", "guideline", "counted", "gold", "control", "agreement", "verdict", "supersedes"),
-    *("demonstration", "source", "project", "questions", "answers"),
+    *("demonstration", "source", "project", "questions", "answers", "chat", "turn"),
 )
 
 
@@ -153,7 +153,7 @@ TABLE_FORMATS = (
             ),
             *("account", "guideline", "rationale", "seconds", "counted", "gold", "control", "agreement"),
             *("verdict", "supersedes", "created_at", "project", "imported", "source", "details"),
-            *("questions", "answers"),
+            *("questions", "answers", "chat", "turn"),
         ),
         judge=_judge_raw,
         ignored=("group", "item", "split", "probability", "round"),

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import time
 import uuid
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,20 +15,20 @@ from django.http import (
     HttpResponse,
     HttpResponseBase,
     JsonResponse,
-    StreamingHttpResponse,
 )
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from annotation import chat_stream, queries
+from annotation import queries
 from annotation.access import current_user, member_for
 from annotation.actions import chats
 from annotation.actions.chats import ChatError
 from annotation.actions.judgments import JudgmentError
 from annotation.actions.leases import Lease
 from annotation.actions.queue import QueueError
+from annotation.http import answer_stream
 from annotation.http.images import allow_images
 from annotation.logic import judging_keys, markdown
 from annotation.models import Chat, Member, Turn
@@ -42,11 +38,6 @@ from annotation.views.judging.form_input import FormInput, device_times
 from annotation.views.judging.pages import read_key
 
 PER_PAGE = 50
-WAIT_S = 2.0
-"""How long a stream waits for events before it looks whether the turn is still answered."""
-PING_S = 15.0
-"""Proxies close connections on which nothing is sent for long."""
-WRITTEN = (Turn.State.WAITING, Turn.State.ANSWERING)
 
 
 @dataclass(frozen=True)
@@ -213,12 +204,7 @@ async def stream(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> Http
     if not await sync_to_async(lambda: request.user.is_authenticated)():
         return HttpResponse(status=403)
     await sync_to_async(_own_turn)(request, slug, pk, turn_pk)
-    last = request.headers.get("Last-Event-ID", "")
-    after = last if chat_stream.is_id(last) else chat_stream.FIRST
-    response = StreamingHttpResponse(_stream(turn_pk, after), content_type="text/event-stream")
-    response["Cache-Control"] = "no-store"
-    response["X-Accel-Buffering"] = "no"  # nginx would collect it
-    return response
+    return answer_stream.stream_response(request, turn_pk)
 
 
 @login_required
@@ -227,41 +213,7 @@ async def stream(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> Http
 def events(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
     """The same events as JSON, after `?after=`, for pages whose stream does not come through."""
     _me, _chat, turn = _own_turn(request, slug, pk, turn_pk)
-    after = request.GET.get("after", "")
-    found = asyncio.run(_read_once(turn.pk, after if chat_stream.is_id(after) else chat_stream.FIRST))
-    rows = [{"id": event.id, "event": event.name, "data": event.data} for event in found]
-    return JsonResponse({"events": rows, "over": turn.state not in WRITTEN})
-
-
-async def _read_once(turn_pk: int, after: str) -> list[chat_stream.Event]:
-    try:
-        async with chat_stream.connect() as client:
-            return await chat_stream.read(client, turn_pk, after)
-    except chat_stream.RedisError:
-        return []
-
-
-async def _stream(turn_pk: int, after: str) -> AsyncIterator[bytes]:
-    yield b"retry: 1000\n\n"
-    sent_at = time.monotonic()
-    async with chat_stream.connect() as client:
-        while True:
-            try:
-                found = await chat_stream.read(client, turn_pk, after, WAIT_S)
-            except chat_stream.RedisError:
-                found = []
-                await asyncio.sleep(WAIT_S)
-            for event in found:
-                after, sent_at = event.id, time.monotonic()
-                yield f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
-                if event.name in ("end", "failed"):
-                    return
-            if not found and not await Turn.objects.filter(pk=turn_pk, state__in=WRITTEN).aexists():
-                yield b"event: end\ndata: {}\n\n"
-                return
-            if time.monotonic() - sent_at > PING_S:
-                sent_at = time.monotonic()
-                yield b": ping\n\n"
+    return JsonResponse(answer_stream.events_so_far(turn, request.GET.get("after", "")))
 
 
 # --- the page ------------------------------------------------------------------------------------------------------

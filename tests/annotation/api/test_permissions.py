@@ -71,6 +71,9 @@ RULES: dict[tuple[str, str], tuple[str, str]] = {
     ("api-skip", "POST"): (ALL, "annotate"),
     ("api-renew", "POST"): (ALL, "annotate"),
     ("api-draft", "POST"): (ALL, "annotate"),
+    ("api-chats", "GET"): (ALL, "read"),
+    ("api-chats", "POST"): (ALL, "annotate"),
+    ("api-chats-all", "GET"): (LEAD, "read"),
     ("api-snapshots", "GET"): (LOOKS, "read"),
     ("api-snapshots", "POST"): (LEAD, "lead"),
     ("api-snapshot-job", "GET"): (LEAD, "read"),
@@ -108,6 +111,8 @@ ELSEWHERE = {
         "api-model-file",
     ),
     *("api-loop", "api-rounds", "api-round", "api-round-act"),
+    *("api-chat", "api-chat-end", "api-chat-turns", "api-chat-turn", "api-chat-turn-stream"),
+    *("api-chat-turn-judge", "api-chat-turn-write", "api-chat-turn-drop", "api-chat-turn-again"),
 }
 OPEN = {"api-schema", "api-docs"}
 STAFF = {("api-projects", "POST")}
@@ -275,7 +280,8 @@ class PermissionTests(ApiTestCase):
         known = api_views()
         for name in ELSEWHERE:
             pattern, methods = known[name]
-            path = pattern.replace("<int:pk>", "999999").replace("<slug:verb>", "cancel")
+            path = pattern.replace("<slug:slug>", self.project.slug).replace("<slug:verb>", "cancel")
+            path = path.replace("<int:pk>", "999999").replace("<int:turn>", "999999")
             for method in methods:
                 for user in self.people().values():
                     assert self.call(method, path, user, {}).status_code == 404, (name, method)

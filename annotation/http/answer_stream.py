@@ -1,0 +1,69 @@
+"""The answers of a chat's message while they are written, as server-sent events, for pages and the API."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from django.http import HttpRequest, StreamingHttpResponse
+
+from annotation import chat_stream
+from annotation.models import Turn
+
+EVENT_STREAM = "text/event-stream"
+WAIT_S = 2.0
+"""How long a stream waits for events before it looks whether the turn is still answered."""
+PING_S = 15.0
+"""Proxies close connections on which nothing is sent for long."""
+WRITTEN = (Turn.State.WAITING, Turn.State.ANSWERING)
+
+
+def stream_response(request: HttpRequest, turn_pk: int) -> StreamingHttpResponse:
+    """The events of a turn (`chat_stream`), from the first or from after `Last-Event-ID`; the last one is `end` or `failed`."""
+    last = request.headers.get("Last-Event-ID", "")
+    after = last if chat_stream.is_id(last) else chat_stream.FIRST
+    response = StreamingHttpResponse(_stream(turn_pk, after), content_type=EVENT_STREAM)
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"  # nginx would collect it
+    return response
+
+
+def events_so_far(turn: Turn, after: str) -> dict[str, Any]:
+    """The events after one that there are now, as JSON, and whether the turn is over; none while Redis is away."""
+    found = asyncio.run(_read_once(turn.pk, after if chat_stream.is_id(after) else chat_stream.FIRST))
+    rows = [{"id": event.id, "event": event.name, "data": event.data} for event in found]
+    return {"events": rows, "over": turn.state not in WRITTEN}
+
+
+async def _read_once(turn_pk: int, after: str) -> list[chat_stream.Event]:
+    try:
+        async with chat_stream.connect() as client:
+            return await chat_stream.read(client, turn_pk, after)
+    except chat_stream.RedisError:
+        return []
+
+
+async def _stream(turn_pk: int, after: str) -> AsyncIterator[bytes]:
+    yield b"retry: 1000\n\n"
+    sent_at = time.monotonic()
+    async with chat_stream.connect() as client:
+        while True:
+            try:
+                found = await chat_stream.read(client, turn_pk, after, WAIT_S)
+            except chat_stream.RedisError:
+                found = []
+                await asyncio.sleep(WAIT_S)
+            for event in found:
+                after, sent_at = event.id, time.monotonic()
+                yield f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
+                if event.name in ("end", "failed"):
+                    return
+            if not found and not await Turn.objects.filter(pk=turn_pk, state__in=WRITTEN).aexists():
+                yield b"event: end\ndata: {}\n\n"
+                return
+            if time.monotonic() - sent_at > PING_S:
+                sent_at = time.monotonic()
+                yield b": ping\n\n"
