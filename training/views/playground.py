@@ -98,7 +98,9 @@ async def playground_stream(request: HttpRequest, slug: str, key: str) -> HttpRe
 def playground_events(request: HttpRequest, slug: str, key: str) -> HttpResponse:
     """The same events as JSON, after `?after=`."""
     question = _found(request, slug, key)
-    return JsonResponse(events_so_far(question.stream, request.GET.get("after", ""), over=question.is_over))
+    return JsonResponse(
+        events_so_far(question.stream, request.GET.get("after", ""), is_over=question.is_over)
+    )
 
 
 @login_required
