@@ -31,6 +31,8 @@ DONE, BAD_INPUT, TAKEN = 0, 2, 3
 
 MAX_LENGTH = 4096
 """Tokens of a conversation, unless the program is told otherwise: a model may read more than its machine has memory for."""
+SMALL_MODEL = 10_000_000
+"""Weights of a model for which a second thread costs more than it gains, unless the program is told otherwise."""
 MAX_SOCKET_PATH = 107
 CHECK_S = 0.1
 STOP_S = 5
@@ -92,7 +94,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         "--cache-mb", type=positive(float), default=512.0, help="MiB for conversations that may go on"
     )
     parser.add_argument("--precision", choices=["default", "auto", "float32", "bfloat16"], default="default")
-    parser.add_argument("--threads", type=positive(int), help="of the processor")
+    parser.add_argument("--threads", type=positive(int), help="default: all cores, or one for a small model")
     parser.add_argument("--lock-fd", type=int, help="a descriptor that holds the socket's lock already")
     return parser.parse_args(arguments)
 
@@ -147,18 +149,21 @@ def lock_and_bind(options: argparse.Namespace) -> socket.socket:
 def load_engine(options: argparse.Namespace) -> Engine:
     """The model, loaded and tried as generation does it. Raises BadInput."""
     import torch
+    from transformers.utils.logging import disable_progress_bar
 
     from training.core import model_loading
     from training.core.sampling import check_shared_cache, end_token_ids
     from training.core.serve.engine import Engine
 
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    disable_progress_bar()  # type: ignore[no-untyped-call]
     source = model_loading.resolve_source(options.model, Path.cwd())
     tokenizer, warnings = model_loading.load_tokenizer(source)
     for message in warnings:
         sys.stderr.write(f"{message}\n")
     model: Any = model_loading.load_policy(source)
+    is_small = sum(weight.numel() for weight in model.parameters()) < SMALL_MODEL
+    if threads := options.threads or is_small:
+        torch.set_num_threads(int(threads))
     precision = choose_precision(model, options.precision)
     encoder = model_loading.build_encoder(
         model, tokenizer, options.max_length, instruction=model_loading.read_instruction(source)
