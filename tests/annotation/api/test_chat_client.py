@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
+import re
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,8 +25,10 @@ from annotation.actions import chat_answers
 from annotation.models import ApiToken, Chat, Member, Turn
 from annotation.models import Judgment as Stored
 from tests import builders, live_chats
+from tests.patience import HANGS_S
 from tests.processes import free_port, process, until
 
+ROOT = Path(__file__).resolve().parents[3]
 SLUG = "helpfulness"
 
 
@@ -43,6 +50,7 @@ class ChatClientTests(TransactionTestCase):
             self.failures(mine)
             self.pieces(mine)
             self.awaited()
+            self.example_of_the_docs()
             self.lists(mine, all)
 
     def a_chat(self, palate: Palate) -> dict[str, Any]:
@@ -112,17 +120,36 @@ class ChatClientTests(TransactionTestCase):
 
         assert asyncio.run(chat()) == ["end"]
 
+    def example_of_the_docs(self) -> None:
+        (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "chat.md").read_text(), re.DOTALL)
+        environment = os.environ | {
+            "PALATE_URL": self.url,
+            "PALATE_TOKEN": self.token,
+            "PYTHONPATH": str(ROOT / "client"),
+        }
+        script = subprocess.Popen(
+            [sys.executable, "-c", block], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        sent = Turn.objects.filter(prompt__messages__0__content="Why are there two tides a day?")
+        until(sent.exists, "the script to send its message")
+        turn = {"id": live_chats.answer(sent.get()).pk}
+        written(turn, ("piece", {"side": "a", "offset": 0, "text": "The moon."}), ("end", {}))
+        said, problems = script.communicate(timeout=HANGS_S)
+        assert (script.returncode, said) == (0, b"a The moon.\n"), problems.decode()
+        following = Turn.objects.get(parent=turn["id"])
+        assert following.prompt.messages[1]["content"] == "The earth turns under two bulges of water."
+
     def lists(self, mine: Palate, all: Palate) -> None:
         assert [row["id"] for row in mine.chats(SLUG)] == list(
             Chat.objects.order_by("-pk").values_list("pk", flat=True)
         )
         rows = all.all_chats(SLUG)
         assert {row["annotator"] for row in rows} == {"bob"}
-        assert (rows[-1]["judged"], rows[-1]["dropped"]) == (1, 2)
+        assert (rows[-1]["judged"], rows[-1]["dropped"], rows[-1]["written"]) == (1, 2, 1)
         with pytest.raises(PalateError) as refused:
             mine.all_chats(SLUG)
         assert refused.value.status == 403
-        assert Stored.objects.count() == 2
+        assert Stored.objects.count() == 4
 
 
 class BrokenStream(BaseHTTPRequestHandler):
