@@ -1,5 +1,5 @@
-"""The answers of a turn while they are written: events that one process writes and any number of pages read, from the first
-or from after the one that they saw last.
+"""Answers while they are written: events that one process writes and any number of pages read, from the first or from after the
+one that they saw last.
 
 They are in a stream of Redis that expires. Nothing depends on it: once both answers are complete, PostgreSQL has them.
 """
@@ -9,14 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from redis.asyncio import Redis
+from redis import Redis
+from redis import asyncio as redis_asyncio
 from redis.exceptions import RedisError
 
-__all__ = ["Event", "RedisError", "connect", "is_id", "read", "write"]
+__all__ = ["Event", "RedisError", "connect", "forget", "is_id", "read", "write"]
 
 EXPIRES_S = 3600
 MAX_EVENTS = 500
@@ -32,12 +33,18 @@ class Event(NamedTuple):
 
 
 @asynccontextmanager
-async def connect() -> AsyncIterator[Redis]:
-    client = Redis.from_url(settings.CHAT_STREAM_URL)
+async def connect() -> AsyncIterator[redis_asyncio.Redis]:
+    client = redis_asyncio.Redis.from_url(settings.CHAT_STREAM_URL)
     try:
         yield client
     finally:
         await client.aclose()
+
+
+def forget(stream: str) -> None:
+    """Delete the events of answers that are going to be written anew."""
+    with suppress(RedisError), Redis.from_url(settings.CHAT_STREAM_URL) as client:
+        client.delete(_key(stream))
 
 
 def is_id(text: str) -> bool:
@@ -45,17 +52,17 @@ def is_id(text: str) -> bool:
     return bool(re.fullmatch(r"\d{1,19}-\d{1,19}", text, re.ASCII))
 
 
-async def write(client: Redis, turn_id: int, name: str, **data: Any) -> None:
+async def write(client: redis_asyncio.Redis, stream: str, name: str, **data: Any) -> None:
     async with client.pipeline(transaction=False) as pipe:
-        pipe.xadd(_key(turn_id), {"name": name, "data": json.dumps(data)})
-        pipe.expire(_key(turn_id), EXPIRES_S)
+        pipe.xadd(_key(stream), {"name": name, "data": json.dumps(data)})
+        pipe.expire(_key(stream), EXPIRES_S)
         await pipe.execute()
 
 
-async def read(client: Redis, turn_id: int, after: str, wait_s: float = 0) -> list[Event]:
+async def read(client: redis_asyncio.Redis, stream: str, after: str, wait_s: float = 0) -> list[Event]:
     """The events after one, at most `MAX_EVENTS`; if there are none, those that come within `wait_s`."""
     found = await client.xread(
-        {_key(turn_id): after}, count=MAX_EVENTS, block=round(1000 * wait_s) if wait_s else None
+        {_key(stream): after}, count=MAX_EVENTS, block=round(1000 * wait_s) if wait_s else None
     )
     return [
         Event(event_id.decode(), fields[b"name"].decode(), json.loads(fields[b"data"]))
@@ -64,5 +71,5 @@ async def read(client: Redis, turn_id: int, after: str, wait_s: float = 0) -> li
     ]
 
 
-def _key(turn_id: int) -> str:
-    return f"palate-turn-{turn_id}"
+def _key(stream: str) -> str:
+    return f"palate-stream-{stream}"

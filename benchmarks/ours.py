@@ -24,9 +24,10 @@ import torch
 from benchmarks.gate import Gate, serve
 from benchmarks.workloads import Case, rankings, text
 from training.core import batching, sampling, train_dpo, train_reward
-from training.core.__main__ import JOB_HANDLERS, keep_freed_memory, run
+from training.core.__main__ import JOB_HANDLERS, run
 from training.core.events import Events
 from training.core.job_directory import Job, read_job
+from training.core.memory import keep_freed_memory
 from training.core.model_loading import load_policy
 from training.core.tokenization import EncodedGroup
 

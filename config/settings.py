@@ -397,6 +397,7 @@ CELERY_TASK_ROUTES = {
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},
     "training.tasks.answer_turn": {"queue": "chats"},
+    "training.tasks.answer_question": {"queue": "chats"},
 }
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
@@ -429,6 +430,12 @@ CHECKPOINT_UPLOAD_S = env.float("CHECKPOINT_UPLOAD_S", default=60.0)
 TRAINER_PROCESSES = env.int("TRAINER_PROCESSES", default=1)
 # GPUs of this machine, which its runs share; 0: runs are given none
 GPUS = env.int("GPUS", default=0)
+# models that answer in chats on this machine: how many at once, how long one stays without being used, and with how many threads
+# each computes (0: as many as there are cores); the GPUs that they share, where runs have GPUs for themselves
+CHAT_MODELS_LOADED = env.int("CHAT_MODELS_LOADED", default=4)
+CHAT_IDLE_S = env.float("CHAT_IDLE_S", default=300.0)
+CHAT_THREADS = env.int("CHAT_THREADS", default=0)
+CHAT_GPUS: list[str] = env.list("CHAT_GPUS", default=[])
 # a file with the commands of a cluster's scheduler; without it, runs are child processes of their workers
 try:
     LAUNCHER: Scheduler | None = (

@@ -32,6 +32,7 @@ class World:
     upload: int
     webhook: int
     invitation: str
+    chat: int
 
 
 Args = Callable[[World], list[object]]
@@ -67,6 +68,8 @@ ANNOTATOR: dict[str, Args] = {
     "home": _none,
     "work": _project,
     "work-guidelines": _project,
+    "chats": _project,
+    "chat": _of("chat"),
     "my-work": _none,
     "notifications": _none,
     "my-judgments": _none,
@@ -83,6 +86,7 @@ LEAD: dict[str, Args] = {
     "project": _project,
     "project-new": _none,
     "project-settings": _project,
+    "chat-settings": _project,
     "questions": _project,
     "webhooks": _project,
     "webhook": _of("webhook"),
@@ -155,6 +159,7 @@ NO_PAGES = {
     ),
     *("annotator-warn", "annotator-resume", "item-decide", "rule-remove", "freeze", "snapshot-job-cancel"),
     "token-revoke",
+    *("chat-end", "turn-judge", "turn-write", "turn-drop", "turn-again", "turn-stream", "turn-events"),
     *("work-confirm", "webhook-switch", "webhook-remove", "webhook-test", "webhook-redeliver"),
     *(
         "person-erase",
@@ -176,7 +181,9 @@ NO_PAGES = {
         "rounds-live",
         "round-live",
         "snapshot-difference",
-        "playground-answers",
+        "playground-stream",
+        "playground-events",
+        "playground-queue",
     ),
     "webhook-log",
     # files

@@ -151,12 +151,13 @@ def test_compose_runs_what_the_documents_name() -> None:
         "counter",
         "importer",
         "sender",
+        "chat",
         "trainer",
         "gpu-trainer",
         "beat",
     ):
         assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
-    for queue in ("default", "figures", "imports", "webhooks", "gpu"):
+    for queue in ("default", "figures", "imports", "webhooks", "chats", "gpu"):
         assert f"--queues, {queue}" in compose
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from io import BytesIO
 
 from annotation.actions import (
+    chat_answers,
+    chats,
     constitutions,
     invitations,
     projects,
@@ -13,9 +16,10 @@ from annotation.actions import (
     webhook_delivery,
     webhooks,
 )
+from annotation.actions.chat_answers import Answer
 from annotation.logic.principles import read_principles
 from annotation.logic.questions import read_questions
-from annotation.models import Delivery, Judgment, Member, User
+from annotation.models import Author, ChatSettings, Delivery, Judgment, Member, Project, Turn, User
 from tests import builders, opinions, screens
 from tests.training import round_helpers
 from training.models import Run
@@ -50,6 +54,29 @@ ROUND_REPORT = {
     "wins": [{"by": "people", "mean": 0.6, "low": 0.5, "high": 0.7, "prompts": 60}],
     "reward_by_kl": [{"name": "PPO run 1", "points": [[0.0, 0.1], [1.2, 0.9], [4.2, 1.0]]}],
 }
+
+
+def _chat(project: Project, annotator: User) -> int:
+    """A chat with a message that was judged, and one that waits for it."""
+    ChatSettings.objects.create(project=project, enabled=True)
+    author, _created = Author.objects.get_or_create(project=project, kind=Author.Kind.POLICY, name="policy")
+    member = project.members.select_related("project", "user").get(user=annotator)
+
+    def answered(turn: Turn) -> Turn:
+        claimed = chat_answers.claim(turn.pk)
+        assert claimed is not None
+        answers = [Answer(author.pk, text, {}) for text in ANSWERS[:2]]
+        chat_answers.store(turn=claimed, answers=answers, sides=[])
+        return Turn.objects.select_related("chat__project").get(pk=turn.pk)
+
+    first = answered(chats.start_chat(member=member, text="How do **tides** work?", key=uuid.uuid4()))
+    lease = chats.lease_of(first)
+    assert lease is not None
+    ranks = dict(zip(lease.shown_order, (1, 2), strict=True))
+    chats.judge(turn=first, lease=lease, ranks=ranks, degree="better", idempotency_key=uuid.uuid4())
+    first.refresh_from_db()
+    answered(chats.send(chat=first.chat, member=member, text="And why?", key=uuid.uuid4(), after=first))
+    return first.chat_id
 
 
 def make_world(alice: User, bob: User) -> screens.World:
@@ -120,4 +147,5 @@ def make_world(alice: User, bob: User) -> screens.World:
         upload=upload.pk,
         webhook=hook.pk,
         invitation=key,
+        chat=_chat(project, bob),
     )

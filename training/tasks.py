@@ -34,7 +34,7 @@ from annotation.logic.storable_text import storable
 from annotation.store import StoreError
 from config.log_context import log_ids
 from config.shutdown import is_stopping
-from training.chats.answering import answer
+from training.chats import answering, playground
 from training.errors import LimitReached, RunError
 from training.launch.child import GRACE_S, core_command
 from training.launch.devices import Devices, device_names, reserve_devices
@@ -390,4 +390,12 @@ def answer_turn(turn_id: int) -> None:
     turn = None if is_stopping() else chat_answers.claim(turn_id)
     if turn is not None:
         with log_ids(turn=turn.pk):
-            asyncio.run(answer(turn))
+            asyncio.run(answering.answer_turn(turn))
+
+
+@shared_task(acks_late=False, expires=600)
+def answer_question(key: str) -> None:
+    """Have two models answer a question of the playground."""
+    question = playground.find(key)
+    if question is not None and not question.is_over:
+        asyncio.run(answering.answer_question(question))

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from training.views import chat_settings, model_comparison, models, overview, rounds, runs
+from training.views import chat_settings, model_comparison, models, overview, playground, rounds, runs
 
 urlpatterns = [
     path("p/<slug:slug>/", overview.project, name="project"),
@@ -23,8 +23,14 @@ urlpatterns = [
     path("p/<slug:slug>/rounds/<int:pk>/<slug:verb>/", rounds.round_act, name="round-act"),
     path("p/<slug:slug>/models/", models.models, name="models"),
     path("p/<slug:slug>/models/compare/", model_comparison.model_compare, name="model-compare"),
-    path("p/<slug:slug>/playground/", model_comparison.playground, name="playground"),
-    path("p/<slug:slug>/playground/answers/", model_comparison.playground_answers, name="playground-answers"),
+    path("p/<slug:slug>/playground/", playground.playground, name="playground"),
+    path(
+        "p/<slug:slug>/playground/<slug:key>/stream/", playground.playground_stream, name="playground-stream"
+    ),
+    path(
+        "p/<slug:slug>/playground/<slug:key>/events/", playground.playground_events, name="playground-events"
+    ),
+    path("p/<slug:slug>/playground/<slug:key>/queue/", playground.playground_queue, name="playground-queue"),
     path("p/<slug:slug>/models/<int:pk>/card.md", models.model_card, name="model-card"),
     path("p/<slug:slug>/models/<int:pk>/download/", models.model_download, name="model-download"),
     path("p/<slug:slug>/models/<int:pk>/retire/", models.model_retire, name="model-retire"),

@@ -14,6 +14,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from annotation import chat_stream
 from annotation.actions import judgments
 from annotation.actions.leases import Lease
 from annotation.actions.worker_jobs import wake_worker
@@ -262,6 +263,7 @@ def ask_again(*, turn: Turn, member: Member) -> None:
         check_may_chat(member)
         turn.state, turn.error, turn.attempts = State.WAITING, "", 0
         turn.save(update_fields=["state", "error", "attempts"])
+    chat_stream.forget(turn.stream)  # its last event says that there are no answers
     wake_worker(TASK, turn.pk)
 
 

@@ -133,7 +133,7 @@ def wake_lost(jobs: QuerySet[Job], task: str) -> None:
             wake_worker(task, pk)
 
 
-def wake_worker(task: str, pk: int) -> None:
+def wake_worker(task: str, pk: int | str) -> None:
     """Send the message that wakes a worker. If the broker is unavailable, the sweep sends it again."""
     try:
         app.send_task(task, [pk], retry=False)

@@ -360,7 +360,7 @@ class TurnStreamApi(ApiView):
         """Server-sent events: `piece` (`side`: a or b, `offset`: its place in that answer, `text`), `restart` (an answer begins
         anew), and last `end` or `failed`. Nothing is left out for who reconnects. For its own annotator."""
         _me, row = _own_turn(request, slug, pk, turn)
-        return answer_stream.stream_response(request, row.pk)
+        return answer_stream.stream_turn(request, row)
 
 
 class JudgeTurnApi(ApiView):

@@ -1,11 +1,11 @@
-"""The answers of a chat's message while they are written, as server-sent events, for pages and the API."""
+"""Answers while they are written, as server-sent events, for pages and the API."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 from django.http import HttpRequest, StreamingHttpResponse
@@ -21,38 +21,52 @@ PING_S = 15.0
 WRITTEN = (Turn.State.WAITING, Turn.State.ANSWERING)
 
 
-def stream_response(request: HttpRequest, turn_pk: int) -> StreamingHttpResponse:
-    """The events of a turn (`chat_stream`), from the first or from after `Last-Event-ID`; the last one is `end` or `failed`."""
+def stream_turn(request: HttpRequest, turn: Turn) -> StreamingHttpResponse:
+    """The events of a turn's answers, as `stream_response`."""
+
+    async def is_over() -> bool:
+        return not await Turn.objects.filter(pk=turn.pk, state__in=WRITTEN).aexists()
+
+    return stream_response(request, turn.stream, is_over)
+
+
+def stream_response(
+    request: HttpRequest, stream: str, is_over: Callable[[], Awaitable[bool]]
+) -> StreamingHttpResponse:
+    """The events of a stream (`chat_stream`), from the first or from after `Last-Event-ID`; the last one is `end` or `failed`.
+
+    is_over: whether the answers are stored, or not to come; it is asked while there are no events.
+    """
     last = request.headers.get("Last-Event-ID", "")
     after = last if chat_stream.is_id(last) else chat_stream.FIRST
-    response = StreamingHttpResponse(_stream(turn_pk, after), content_type=EVENT_STREAM)
+    response = StreamingHttpResponse(_stream(stream, after, is_over), content_type=EVENT_STREAM)
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"  # nginx would collect it
     return response
 
 
-def events_so_far(turn: Turn, after: str) -> dict[str, Any]:
-    """The events after one that there are now, as JSON, and whether the turn is over; none while Redis is away."""
-    found = asyncio.run(_read_once(turn.pk, after if chat_stream.is_id(after) else chat_stream.FIRST))
+def events_so_far(stream: str, after: str, *, is_over: bool) -> dict[str, Any]:
+    """The events after one that there are now, as JSON, and whether more may come; none while Redis is away."""
+    found = asyncio.run(_read_once(stream, after if chat_stream.is_id(after) else chat_stream.FIRST))
     rows = [{"id": event.id, "event": event.name, "data": event.data} for event in found]
-    return {"events": rows, "over": turn.state not in WRITTEN}
+    return {"events": rows, "over": is_over}
 
 
-async def _read_once(turn_pk: int, after: str) -> list[chat_stream.Event]:
+async def _read_once(stream: str, after: str) -> list[chat_stream.Event]:
     try:
         async with chat_stream.connect() as client:
-            return await chat_stream.read(client, turn_pk, after)
+            return await chat_stream.read(client, stream, after)
     except chat_stream.RedisError:
         return []
 
 
-async def _stream(turn_pk: int, after: str) -> AsyncIterator[bytes]:
+async def _stream(stream: str, after: str, is_over: Callable[[], Awaitable[bool]]) -> AsyncIterator[bytes]:
     yield b"retry: 1000\n\n"
     sent_at = time.monotonic()
     async with chat_stream.connect() as client:
         while True:
             try:
-                found = await chat_stream.read(client, turn_pk, after, WAIT_S)
+                found = await chat_stream.read(client, stream, after, WAIT_S)
             except chat_stream.RedisError:
                 found = []
                 await asyncio.sleep(WAIT_S)
@@ -61,7 +75,7 @@ async def _stream(turn_pk: int, after: str) -> AsyncIterator[bytes]:
                 yield f"id: {event.id}\nevent: {event.name}\ndata: {json.dumps(event.data)}\n\n".encode()
                 if event.name in ("end", "failed"):
                     return
-            if not found and not await Turn.objects.filter(pk=turn_pk, state__in=WRITTEN).aexists():
+            if not found and await is_over():
                 yield b"event: end\ndata: {}\n\n"
                 return
             if time.monotonic() - sent_at > PING_S:

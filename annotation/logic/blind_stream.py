@@ -1,5 +1,5 @@
-"""Two answers as they are written, shown so that neither tells which model writes it: no faster than the slower of the two, and
-without what they say of their own model."""
+"""Two answers as they are written. Shown blind, neither tells which model writes it: it comes no faster than the slower of the
+two, and without what it says of its own model."""
 
 from __future__ import annotations
 
@@ -19,9 +19,11 @@ class Piece(NamedTuple):
 
 
 class BlindStream:
-    """Takes the texts of two sides piece by piece, and gives what may be shown."""
+    """Takes the texts of two sides piece by piece, and gives what may be shown. is_blind: False where the reader knows the
+    models: then everything is shown at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_blind: bool = True) -> None:
+        self.is_blind = is_blind
         self.texts = dict.fromkeys(SIDES, "")
         self.ended = dict.fromkeys(SIDES, False)
         self._shown = dict.fromkeys(SIDES, 0)
@@ -37,9 +39,10 @@ class BlindStream:
         self.texts[side], self.ended[side], self._shown[side] = "", False, 0
 
     def take(self) -> list[Piece]:
-        """What may be shown now and was not taken before. While a side is written, no more characters are shown of the other."""
+        """What may be shown now and was not taken before. Blind, no more characters of a side are shown than of the other, while
+        that is written."""
         showable = {side: self._showable(side) for side in SIDES}
-        limits = [len(showable[side]) for side in SIDES if not self.ended[side]]
+        limits = [len(showable[side]) for side in SIDES if self.is_blind and not self.ended[side]]
         pieces = []
         for side in SIDES:
             start = self._shown[side]
@@ -50,4 +53,6 @@ class BlindStream:
 
     def _showable(self, side: str) -> str:
         text = self.texts[side]
+        if not self.is_blind:
+            return text
         return mask(text if self.ended[side] else text[: stable_length(text)])

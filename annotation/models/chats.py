@@ -130,6 +130,11 @@ class Turn(models.Model):
         return str(self.prompt.messages[-1]["content"])
 
     @property
+    def stream(self) -> str:
+        """The name of the stream of its answers (`annotation.chat_stream`)."""
+        return f"turn-{self.pk}"
+
+    @property
     def is_over(self) -> bool:
         """Whether the conversation can go on after it."""
         return self.state in (self.State.JUDGED, self.State.SAME)

@@ -33,7 +33,9 @@ class ChatPageTests(PalateTestCase):
         assert response.status_code == 302, response.content
         return Turn.objects.select_related("chat__project", "prompt").latest("pk")
 
-    def answered(self, turn: Turn, first: str = "I am Claude: the **moon**.", second: str = "Whales.") -> Turn:
+    def answered(
+        self, turn: Turn, first: str = "I am Claude: the **moon**.", second: str = "Whales."
+    ) -> Turn:
         claimed = chat_answers.claim(turn.pk)
         assert claimed is not None
         answers = [Answer(self.policy.pk, text, {}) for text in (first, second)]

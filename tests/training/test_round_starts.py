@@ -108,11 +108,10 @@ class StartingTests(RoundTestCase):
         assert estimate["seconds"] == 60 + 5 + 100 + 10 + 5 + 10 + 5
         assert estimate["steps"]["improve-1"] == 100
 
-    def test_a_part_is_estimated_from_the_same_part_and_not_the_playground(self) -> None:
+    def test_a_part_is_estimated_from_the_same_part(self) -> None:
         one = self.make_loop()
         for seconds, fields in (
             (10, {"inputs": {"prompts": 5}}),
-            (1, {"inputs": {"ask": "Who are you?"}}),
             (90, {"part": "fresh-1"}),
         ):
             Run.objects.create(

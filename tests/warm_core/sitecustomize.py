@@ -1,5 +1,6 @@
-"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …` then becomes the
-stand-in of a process that the warm core forks (see `warm.py`); any other program starts as always.
+"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, or
+`training.core.serve`, then becomes the stand-in of a process that the warm core forks (see `warm.py`); any other program starts
+as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """
@@ -8,7 +9,7 @@ import os
 import sys
 
 
-def stand_in(address: str) -> None:
+def stand_in(address: str, module: str) -> None:
     """Have a process forked, and end with it. Never returns."""
     import json
     import signal
@@ -25,7 +26,8 @@ def stand_in(address: str) -> None:
             if os.get_inheritable(int(path.name)):
                 descriptors.append(int(path.name))
     program = {
-        "arguments": sys.orig_argv[sys.orig_argv.index("training.core") + 1 :],
+        "module": module,
+        "arguments": sys.orig_argv[sys.orig_argv.index(module) + 1 :],
         "environment": dict(os.environ),
         "folder": str(Path.cwd()),
         "descriptors": descriptors,
@@ -53,10 +55,9 @@ def stand_in(address: str) -> None:
     os._exit(os.WEXITSTATUS(status))
 
 
-def runs_the_core() -> bool:
-    place = sys.orig_argv.index("-m") + 1 if "-m" in sys.orig_argv else len(sys.orig_argv)
-    return sys.orig_argv[place : place + 1] == ["training.core"]
+def module_to_run() -> str:
+    return sys.orig_argv[sys.orig_argv.index("-m") + 1] if "-m" in sys.orig_argv[:-1] else ""
 
 
-if os.environ.get("WARM_CORE") and runs_the_core():
-    stand_in(os.environ["WARM_CORE"])
+if os.environ.get("WARM_CORE") and module_to_run() in ("training.core", "training.core.serve"):
+    stand_in(os.environ["WARM_CORE"], module_to_run())

@@ -3,7 +3,7 @@ torch and transformers takes.
 
     python tests/warm_core/warm.py SOCKET
 
-A forked process is the program in everything else: `training.core` runs as `__main__`, with the arguments, environment,
+A forked process is the program in everything else: its module runs as `__main__`, with the arguments, environment,
 folder and open files of the one that stands in for it (`sitecustomize.py`), in a session of its own. Nothing is used here
 before the fork: no thread runs, no tensor was made.
 """
@@ -38,6 +38,8 @@ def import_everything() -> None:
     core = importlib.import_module("training.core")
     for module in pkgutil.iter_modules(core.__path__, "training.core."):
         importlib.import_module(module.name)
+    importlib.import_module("training.core.serve.app")
+    importlib.import_module("uvicorn")
     del sys.modules["training.core.__main__"]
 
 
@@ -58,8 +60,8 @@ def become(started: dict[str, Any], received: list[int]) -> None:
         os.chdir(started["folder"])
         os.environ.clear()
         os.environ.update(started["environment"])
-        sys.argv = ["training.core", *started["arguments"]]
-        runpy.run_module("training.core", run_name="__main__", alter_sys=True)
+        sys.argv = [started["module"], *started["arguments"]]
+        runpy.run_module(started["module"], run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))

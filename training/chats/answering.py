@@ -1,14 +1,16 @@
-"""Answering a turn: the worker's part, from the claim to both answers in PostgreSQL."""
+"""Answering a turn of a chat, or a question of the playground: the worker's part, from the claim to both answers in store."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
 from django.db import connections
+from django.utils.translation import gettext as _
 
 from annotation import chat_stream
 from annotation.actions import chat_answers
@@ -16,8 +18,10 @@ from annotation.actions.chat_answers import Answer
 from annotation.logic.blind_stream import SIDES
 from annotation.models import Turn
 from config.shutdown import is_stopping
-from training.chat_servers.client import ChatServerError
-from training.chats.sides import sides_of
+from training.chat_servers.errors import ChatServerError
+from training.chats import playground
+from training.chats.playground import Question
+from training.chats.sides import Policy, Side, policies_in, policies_of
 from training.chats.two_answers import BEAT_S, Unwanted, Write, write_two_answers
 from training.errors import RunError
 
@@ -26,52 +30,96 @@ P, T = ParamSpec("P"), TypeVar("T")
 _random = random.SystemRandom()
 
 
-async def answer(turn: Turn) -> None:
-    """Answer a claimed turn. Pages read along in the turn's stream (`annotation.chat_stream`), whose last event says that both
-    answers are stored, or why there are none."""
+async def answer_turn(turn: Turn) -> None:
+    """Answer a claimed turn. Pages read along in its stream (`annotation.chat_stream`), whose last event says that both answers
+    are stored, or why there are none."""
+
+    async def is_wanted() -> bool:
+        return not is_stopping() and await _in_thread(chat_answers.beat, turn)
+
+    async with _writer(turn.stream) as write:
+        for side in SIDES:  # what an earlier worker wrote is void
+            await write("restart", side=side)
+        try:
+            policies, max_new_tokens = await _in_thread(policies_of, turn.chat.project)
+            _random.shuffle(policies)  # the place on the screen tells nothing
+            sides = await _open_sides(policies, is_wanted)
+            texts = await write_two_answers(turn.prompt.messages, sides, max_new_tokens, write, is_wanted)
+        except Unwanted:
+            await _in_thread(chat_answers.give_back, turn)
+            return
+        except (ChatServerError, RunError) as error:
+            await _in_thread(chat_answers.fail, turn=turn, reason=str(error))
+            await write("failed")
+            return
+        both = list(zip(policies, texts, strict=True))
+        await _in_thread(
+            chat_answers.store,
+            turn=turn,
+            answers=[
+                Answer(policy.author.pk, text.text, {"temperature": policy.temperature, "seed": text.seed})
+                for policy, text in both
+            ],
+            sides=[policy.as_data(text.seed) for policy, text in both],
+        )
+        await write("end")
+
+
+async def answer_question(question: Question) -> None:
+    """Answer a question of the playground; as `answer_turn`, but by name and into the cache."""
+
+    async def is_wanted() -> bool:
+        return not is_stopping()
+
+    async with _writer(question.stream) as write:
+        try:
+            policies = await _in_thread(policies_in, question.models, question.temperature)
+            sides = await _open_sides(policies, is_wanted)
+            first, second = await write_two_answers(
+                question.messages, sides, question.max_new_tokens, write, is_wanted, is_blind=False
+            )
+        except Unwanted:
+            playground.keep(question._replace(error=_("The worker was stopped. Ask again.")))
+        except (ChatServerError, RunError) as error:
+            playground.keep(question._replace(error=str(error)))
+        else:
+            playground.keep(question._replace(texts=(first.text, second.text)))
+        await write("end")
+
+
+@asynccontextmanager
+async def _writer(stream: str) -> AsyncIterator[Write]:
+    """Writes events to a stream; where Redis is away, to nobody: pages show the answers once they are stored."""
     async with chat_stream.connect() as client:
 
         async def write(name: str, /, **data: Any) -> None:
             try:
-                await chat_stream.write(client, turn.pk, name, **data)
-            except chat_stream.RedisError as error:  # pages show the answers once they are stored
-                log.warning("could not write to the stream of turn %s: %s", turn.pk, error)
+                await chat_stream.write(client, stream, name, **data)
+            except chat_stream.RedisError as error:
+                log.warning("could not write to the stream %s: %s", stream, error)
 
-        for side in SIDES:  # what an earlier worker wrote is void
-            await write("restart", side=side)
-        try:
-            await _write_and_store(turn, write)
-        except Unwanted:
-            await _in_thread(chat_answers.give_back, turn)
-        except (ChatServerError, RunError) as error:
-            await _in_thread(chat_answers.fail, turn=turn, reason=str(error))
-            await write("failed")
-        else:
-            await write("end")
+        yield write
 
 
-async def _write_and_store(turn: Turn, write: Write) -> None:
-    async def is_wanted() -> bool:
-        return not is_stopping() and await _in_thread(chat_answers.beat, turn)
+async def _open_sides(policies: Sequence[Policy], is_wanted: Callable[[], Awaitable[bool]]) -> list[Side]:
+    """The policies, ready to answer.
 
-    loading = asyncio.create_task(_in_thread(sides_of, turn.chat.project))
-    while not loading.done():
-        await asyncio.wait([loading], timeout=BEAT_S)
-        if not await is_wanted():
-            raise Unwanted
-    sides, max_new_tokens = loading.result()
-    _random.shuffle(sides)  # the place on the screen tells nothing
-    texts = await write_two_answers(turn.prompt.messages, sides, max_new_tokens, write, is_wanted)
-    both = list(zip(sides, texts, strict=True))
-    await _in_thread(
-        chat_answers.store,
-        turn=turn,
-        answers=[
-            Answer(side.author.pk, text.text, {"temperature": side.temperature, "seed": text.seed})
-            for side, text in both
-        ],
-        sides=[side.as_data(text.seed) for side, text in both],
-    )
+    Raises:
+        ChatServerError: one cannot be served.
+        Unwanted: nobody waits any more.
+    """
+    loading = asyncio.gather(*(policy.endpoint() for policy in policies))
+    try:
+        while not loading.done():
+            await asyncio.wait([loading], timeout=BEAT_S)
+            if not await is_wanted():
+                raise Unwanted
+    finally:
+        loading.cancel()
+    return [
+        Side(endpoint, policy.temperature)
+        for endpoint, policy in zip(loading.result(), policies, strict=True)
+    ]
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

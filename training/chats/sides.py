@@ -1,22 +1,38 @@
-"""The two policies that answer a message: which they are, and the servers that they answer from."""
+"""The two policies that answer a message: which they are, and where they answer."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
+
+from django.utils.translation import gettext as _
 
 from annotation.models import Author, ChatSettings, Project
 from training.chat_servers.client import Endpoint
-from training.chat_servers.endpoints import model_endpoint, server_endpoint
+from training.chat_servers.endpoints import endpoint_of, server_endpoint
+from training.errors import RunError
+from training.models import ModelVersion
 from training.registry.queries import policy_of
 
 
-class Side(NamedTuple):
-    """One of the two. author: of its responses."""
+class Policy(NamedTuple):
+    """One of the two. author: of its responses. server: the URL from which it answers, or empty: then this site serves the
+    version."""
 
     author: Author
-    endpoint: Endpoint
     temperature: float
+    version: ModelVersion | None
     server: str
+
+    async def endpoint(self) -> Endpoint:
+        """Where it answers; its server is started if there is none, which takes as long as loading the model.
+
+        Raises:
+            ChatServerError: it cannot be served.
+        """
+        if self.version is None:
+            return server_endpoint(self.server, self.author.name)
+        return await endpoint_of(self.version)
 
     def as_data(self, seed: int) -> dict[str, Any]:
         """As JSON, for the turn's row."""
@@ -28,25 +44,44 @@ class Side(NamedTuple):
         }
 
 
-def sides_of(project: Project) -> tuple[list[Side], int]:
-    """The two policies of a project's chats, as its settings say now, with servers that answer, and how many tokens an answer
-    may have. It may take as long as loading the models.
+class Side(NamedTuple):
+    """A policy that is ready to answer."""
+
+    endpoint: Endpoint
+    temperature: float
+
+
+def policies_of(project: Project) -> tuple[list[Policy], int]:
+    """The two policies of a project's chats, as its settings say now, and how many tokens an answer may have.
 
     Raises:
         RunError: a policy cannot be used any more, or there is none.
-        ChatServerError: its server cannot be started.
     """
     chosen = ChatSettings.objects.select_related("first_author", "second_author").get(project=project)
-    sides = [
-        _side(project, chosen.first_author, chosen.first_server, chosen.first_temperature),
-        _side(project, chosen.second_author, chosen.second_server, chosen.second_temperature),
+    policies = [
+        _policy(project, chosen.first_author, chosen.first_server, chosen.first_temperature),
+        _policy(project, chosen.second_author, chosen.second_server, chosen.second_temperature),
     ]
-    return sides, chosen.max_new_tokens
+    return policies, chosen.max_new_tokens
 
 
-def _side(project: Project, author: Author | None, server: str, temperature: float) -> Side:
+def policies_in(ids: Sequence[int], temperature: float) -> list[Policy]:
+    """Model versions as policies at one temperature, in order.
+
+    Raises:
+        RunError: one is gone.
+    """
+    versions = ModelVersion.objects.select_related("author").in_bulk(ids)
+    return [_of_version(versions.get(pk), temperature) for pk in ids]
+
+
+def _policy(project: Project, author: Author | None, server: str, temperature: float) -> Policy:
     if author is not None and server:
-        return Side(author, server_endpoint(server, author.name), temperature, server)
-    version = policy_of(project, author)
-    assert version.author is not None
-    return Side(version.author, model_endpoint(version), temperature, "")
+        return Policy(author, temperature, None, server)
+    return _of_version(policy_of(project, author), temperature)
+
+
+def _of_version(version: ModelVersion | None, temperature: float) -> Policy:
+    if version is None or version.author is None:
+        raise RunError("model", _("The model is not there any more."))
+    return Policy(version.author, temperature, version, "")

@@ -6,17 +6,19 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, NamedTuple, Protocol
 
 from annotation.logic.blind_stream import SIDES, BlindStream
-from training.chat_servers.client import ChatServerError, stream_chat
+from training.chat_servers.client import stream_chat
+from training.chat_servers.errors import ChatServerError
 from training.chats.sides import Side
 
 SHOW_S = 0.03
 """How often what has come is shown: often enough that it does not seem to wait."""
 BEAT_S = 1.0
 TIMEOUT_S = 120.0
-"""The longest that a server may take for an answer."""
+"""How long a server may send nothing."""
 _random = random.SystemRandom()
 
 
@@ -41,20 +43,25 @@ async def write_two_answers(
     max_new_tokens: int,
     write: Write,
     is_wanted: Callable[[], Awaitable[bool]],
+    *,
+    is_blind: bool = True,
 ) -> list[WrittenAnswer]:
     """The answers of both sides, in their order. While they are written, `write` gets `piece` events (`side`, `offset`, `text`)
     and, where an answer begins anew, `restart` (`side`).
 
-    A side that fails, or answers with nothing, is asked once more; so is the second if both answers are the same.
+    A side that fails, or answers with nothing, is asked once more; so is the second where both answers are the same and somebody
+    is to choose between them.
+
+    is_blind: whether the reader must not know the models (`BlindStream`).
 
     Raises:
         ChatServerError: a side failed twice.
         Unwanted: `is_wanted`, which is asked every second, said so.
     """
-    both = _Both(messages, sides, max_new_tokens, write, is_wanted)
+    both = _Both(messages, sides, max_new_tokens, write, is_wanted, BlindStream(is_blind=is_blind))
     await both.write_sides(SIDES)
     texts = both.blind.texts
-    if texts["a"] == texts["b"] and any(side.temperature for side in sides):
+    if is_blind and texts["a"] == texts["b"] and any(side.temperature for side in sides):
         await both.restart("b")
         await both.write_sides(["b"])
     return [WrittenAnswer(texts[side], both.seeds[side]) for side in SIDES]
@@ -68,6 +75,7 @@ class _Both:
         max_new_tokens: int,
         write: Write,
         is_wanted: Callable[[], Awaitable[bool]],
+        blind: BlindStream,
     ) -> None:
         self.messages, self.sides, self.max_new_tokens = (
             messages,
@@ -75,7 +83,7 @@ class _Both:
             max_new_tokens,
         )
         self.write, self.is_wanted = write, is_wanted
-        self.blind = BlindStream()
+        self.blind = blind
         self.seeds: dict[str, int] = {}
         self.beat_at = 0.0
 
@@ -124,12 +132,14 @@ class _Both:
     async def _stream(self, name: str) -> None:
         side = self.sides[name]
         self.seeds[name] = _random.getrandbits(31)
-        async for delta in stream_chat(
+        answer = stream_chat(
             side.endpoint,
             self.messages,
             temperature=side.temperature,
             max_new_tokens=self.max_new_tokens,
             seed=self.seeds[name],
             timeout_s=TIMEOUT_S,
-        ):
-            self.blind.add(name, delta.text)
+        )
+        async with aclosing(answer):
+            async for delta in answer:
+                self.blind.add(name, delta.text)

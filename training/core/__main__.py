@@ -7,7 +7,6 @@ described in docs/job-format.md. Several processes, each with an accelerator of 
 
 from __future__ import annotations
 
-import ctypes
 import os
 import sys
 import time
@@ -89,7 +88,7 @@ def main(arguments: list[str]) -> int:
     # a kernel for each shape of batch, and its cache should hold them all
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
-    keep_freed_memory()
+    memory.keep_freed_memory()
     with stdout_events() as events:
         try:
             job = read_job(Path(arguments[0]).resolve())
@@ -120,16 +119,6 @@ def main(arguments: list[str]) -> int:
             return CRASHED
         events.done(result)
         return DONE
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep freed memory: otherwise the kernel clears new pages for every large tensor."""
-    try:
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
-    except (OSError, AttributeError):
-        pass  # another C library, which works without
 
 
 if __name__ == "__main__":

@@ -134,14 +134,16 @@ def dense_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scale: float, softcap: float | None
 ) -> Tensor:
     """(B, heads, T, D) from (B, heads, T, D) queries and (B, kv heads, T, D) keys and values. mask: (T, T) or (B, 1, T, T), True
-    where the query attends to the key; None for all earlier keys and its own."""
+    where the query attends to the key; None for all earlier keys and its own. Queries are those of the last keys, where there are
+    fewer."""
     key, value = _for_each_head(key, query), _for_each_head(value, query)
     if softcap is None:
         return functional.scaled_dot_product_attention(
             query, key, value, attn_mask=mask, scale=scale, is_causal=mask is None
         )
     if mask is None:
-        mask = torch.ones(query.shape[2], key.shape[2], dtype=torch.bool, device=query.device).tril()
+        shape = query.shape[2], key.shape[2]
+        mask = torch.ones(shape, dtype=torch.bool, device=query.device).tril(shape[1] - shape[0])
     scores = softcap * torch.tanh(query @ key.transpose(-1, -2) * (scale / softcap))
     scores = scores.masked_fill(~mask, float("-inf"))
     weights = torch.softmax(scores, -1, torch.promote_types(scores.dtype, torch.float32))

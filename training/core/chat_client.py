@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -28,19 +27,22 @@ from training.core.data import Prompt
 from training.core.errors import BadInput
 from training.core.events import Events
 from training.core.http_client import (
-    KEY_VARIABLE,
-    RETRIED_STATUSES,
-    SERVER_VARIABLE,
     AnswerTooLarge,
     backoff,
-    error_message,
-    excerpt,
     is_logprob,
     request_json,
     retry_after,
     run_concurrently,
 )
 from training.core.messages import Message
+from training.server_protocol import (
+    KEY_VARIABLE,
+    RETRIED_STATUSES,
+    SERVER_VARIABLE,
+    error_message,
+    excerpt,
+    names_field,
+)
 
 OPTIONAL_FIELDS = ("return_token_ids", "top_k", "top_p", "top_logprobs", "logprobs", "seed", "n")
 """Fields of a request that a server may refuse."""
@@ -224,7 +226,7 @@ class ChatClient:
             return None
         if "max_tokens" in fields and "max_completion_tokens" in message:
             return "max_tokens"
-        named = (name for name in OPTIONAL_FIELDS if name in fields and _is_named(name, message))
+        named = (name for name in OPTIONAL_FIELDS if name in fields and names_field(name, message))
         return next(named, None)
 
     def _parse(self, body: bytes, request: ChatRequest, seed: int, count: int) -> list[Completion]:
@@ -303,12 +305,6 @@ class ChatClient:
 
     def _server_error(self, predicate: str) -> BadInput:
         return BadInput(f"The server {self.config.server} {predicate.rstrip('.')}.", setting="server")
-
-
-def _is_named(field: str, message: str) -> bool:
-    """Whether an error message names the field: in quotation marks or, as OpenAI does, after "supplied:"."""
-    is_quoted = any(mark + field + mark in message for mark in "'\"`")
-    return is_quoted or bool(re.search(rf"supplied: .*\b{field}\b", message))
 
 
 def _parse_logprobs(value: Any) -> list[float] | None:

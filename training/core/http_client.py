@@ -1,14 +1,8 @@
-"""HTTP requests to servers that sample from a model: answers of bounded size, pauses before another attempt, and the API key.
-
-The API key is in the environment, `PALATE_API_KEY`, and is sent only to the server with the base URL `PALATE_API_SERVER`:
-runs may name several servers, and none must get another one's key.
-"""
+"""HTTP requests to servers that sample from a model: answers of bounded size, and pauses before another attempt."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import random
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
@@ -18,11 +12,7 @@ from typing import Any, TypeVar
 import httpx2
 
 from training.core.events import Events
-
-KEY_VARIABLE, SERVER_VARIABLE = "PALATE_API_KEY", "PALATE_API_SERVER"
-
-RETRIED_STATUSES = {408, 409, 425, 429}
-"""Statuses after which the same request may succeed, besides those from 500 up."""
+from training.server_protocol import auth_headers
 
 FIRST_DELAY_S, MAX_DELAY_S, MAX_RETRY_AFTER_S = 0.5, 60.0, 600.0
 MAX_BODY_BYTES = 64 * 2**20
@@ -102,12 +92,6 @@ async def request_json(
         return response.status_code, response.headers, bytes(body)
 
 
-def auth_headers(server: str) -> dict[str, str]:
-    """The API key, if it belongs to this server."""
-    key, key_server = os.environ.get(KEY_VARIABLE, ""), os.environ.get(SERVER_VARIABLE, "")
-    return {"Authorization": f"Bearer {key}"} if key and key_server.rstrip("/") == server.rstrip("/") else {}
-
-
 def backoff(failures: int) -> float:
     """Seconds to wait after so many failures in a row: doubled each time, times a random factor from 0.5 to 1.5, so that
     clients that failed together do not retry together."""
@@ -133,21 +117,3 @@ def retry_after(headers: httpx2.Headers) -> float | None:
 def is_logprob(value: Any) -> bool:
     """Whether a server's value is the logarithm of a probability, but for rounding: JSON in Python may hold NaN and Infinity."""
     return type(value) in (int, float) and MIN_LOGPROB <= value <= ROUNDING
-
-
-def error_message(body: bytes) -> str:
-    """The message of an error answer, from whichever of the usual places it is in."""
-    try:
-        content: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return excerpt(body)
-    for name in ("error", "message", "detail"):
-        if isinstance(content, dict) and name in content:
-            content = content[name]
-    return excerpt((content if isinstance(content, str) else json.dumps(content)).encode(errors="replace"))
-
-
-def excerpt(body: bytes) -> str:
-    """The start of an answer, on one line."""
-    text = " ".join(body[:1000].decode("utf-8", "replace").split())
-    return (text if len(text) <= 200 else text[:200] + "…") or "nothing"

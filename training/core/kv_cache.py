@@ -142,6 +142,25 @@ class Cohort:
         assert last is not None
         return last
 
+    def adopt(self, layers: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Take the (N, H, P, D) keys and values of the prompts from where they were computed, in place of `prefill`."""
+        rows = list(range(len(self.prompts)))
+        for number, (keys, values) in enumerate(layers):
+            self._store_prompts(number, rows, keys, values)
+
+    def keys_and_values(self) -> list[tuple[Tensor, Tensor]]:
+        """A copy for every layer, (1, H, P + T, D), of a cohort of one response: its prompt's and the T written ones."""
+        prompts = self.prompt_kv.items()
+        if not self.response_kv:
+            return [(keys.clone(), values.clone()) for _, (keys, values) in prompts]
+        return [
+            (
+                torch.cat([keys, self.response_kv[layer][0][:1, :, : self.written]], 2),
+                torch.cat([values, self.response_kv[layer][1][:1, :, : self.written]], 2),
+            )
+            for layer, (keys, values) in prompts
+        ]
+
     def next_positions(self) -> Tensor:
         """(B,) positions of the next tokens, which `write` must then be called for, layer by layer."""
         self.written += 1

@@ -1,7 +1,8 @@
-"""Peak memory of a run, and which setting to lower when there was not enough."""
+"""Memory of a run: its peak, which setting to lower when there was not enough, and what the C library does with it."""
 
 from __future__ import annotations
 
+import ctypes
 import resource
 
 from training.configs import Config, RolloutConfig
@@ -55,3 +56,13 @@ def out_of_memory_message(kind: str, config: Config, *, loaded: bool) -> tuple[s
     if getattr(config, "gradient_checkpointing", True) is False:
         remedy += ", or turn on gradient_checkpointing"
     return f"Memory ran out; {remedy}.", setting
+
+
+def keep_freed_memory() -> None:
+    """Let glibc keep freed memory: otherwise the kernel clears new pages for every large tensor."""
+    try:
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+        libc.mallopt(-1, 1 << 30)  # M_TRIM_THRESHOLD
+    except (OSError, AttributeError):
+        pass  # another C library, which works without

@@ -92,7 +92,14 @@ class Encoder:
         )
 
     def _render(self, messages: list[Message], line: int) -> list[int]:
-        """Ids of all the messages, up to the assistant's turn."""
+        try:
+            return self.encode_conversation(messages)
+        except BadInput as error:
+            raise BadInput(f"Line {line} of data.jsonl: {error}", line=line) from None
+
+    def encode_conversation(self, messages: list[Message]) -> list[int]:
+        """Ids of all the messages, up to the assistant's turn, however many. Raises BadInput if the chat template cannot render
+        them."""
         try:
             rendered = str(
                 self.tokenizer.apply_chat_template(
@@ -100,16 +107,12 @@ class Encoder:
                 )
             )
         except Exception as error:  # noqa: BLE001 - a template may raise anything
-            raise BadInput(
-                f"Line {line} of data.jsonl: the model's chat template refuses the conversation: {error}",
-                line=line,
-            ) from None
+            raise BadInput(f"the model's chat template refuses the conversation: {error}") from None
         for text in tool_texts(messages):
             if text not in rendered:
                 raise BadInput(
-                    f"Line {line} of data.jsonl: the model's chat template leaves out tool calls or their results ({text!r} for"
-                    " one); choose a model whose template takes tools.",
-                    line=line,
+                    f"the model's chat template leaves out tool calls or their results ({text!r} for one); choose a model whose"
+                    " template takes tools."
                 )
         ids: list[int] = self.tokenizer(rendered, add_special_tokens=False)["input_ids"]
         bos = self.tokenizer.bos_token_id

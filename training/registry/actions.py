@@ -182,7 +182,8 @@ def remove_files(version: ModelVersion, actor: User | None = None) -> int:
     for file in weights:
         store().delete(file.uri)
         (locked.run.folder / "output" / file.name).unlink(missing_ok=True)
-    # job folders of runs that used it have hard links to the same files
+    # job folders of runs that used it, and servers of chats, have hard links to the same files
+    shutil.rmtree(model_sources.served_folder(locked.location), ignore_errors=True)
     job_folders = Path(settings.ARTIFACTS) / "runs"
     for folder in job_folders.glob(f"*/{model_sources.staged_folder(locked.location)}"):
         shutil.rmtree(folder, ignore_errors=True)

@@ -108,6 +108,11 @@ def staged_folder(location: str) -> Path:
     return Path("models", location[-16:])
 
 
+def served_folder(location: str) -> Path:
+    """Where this machine has a model of the store for the servers of chats."""
+    return Path(settings.ARTIFACTS, "served", location[-16:])
+
+
 def model_files(location: str) -> dict[str, ModelFile]:
     """The files of a model, links left out, by name; none of a hub's or where its folder is missing.
 

@@ -40,11 +40,10 @@ def estimate_plan(project: Project, plan: Sequence[PlannedStep]) -> dict[str, An
 
 
 def _recent_costs(project: Project, kinds: Iterable[str]) -> dict[str, dict[str, list[Cost]]]:
-    """The costs of recent runs, by kind and part; those of the kind are under "". The playground's are left out. One query."""
+    """The costs of recent runs, by kind and part; those of the kind are under "". One query."""
     newest = F("pk").desc()
     runs = (
         Run.objects.filter(project=project, kind__in=kinds, state=Run.State.DONE, result__has_key="seconds")
-        .exclude(inputs__has_key="ask")
         .annotate(
             of_kind=Window(RowNumber(), partition_by="kind", order_by=newest),
             of_part=Window(RowNumber(), partition_by=["kind", "part"], order_by=newest),

@@ -64,8 +64,6 @@ def check_inputs(project: Project, config: Config, inputs: Mapping[str, Any]) ->
         check_revisions(project, inputs["revisions"])
     if reads_text_file(config.kind, inputs):
         text_file(inputs.get("data", ""))
-    if "ask" in inputs and not str(inputs["ask"]).strip():
-        raise RunError("ask", _("Write a prompt for the models."))
     if (
         isinstance(config, GenerateConfig)
         and inputs.get("publish")

@@ -170,9 +170,6 @@ def _demonstration_rows(run: Run) -> Iterator[JsonObject]:
 
 
 def _generation_prompts(run: Run) -> Iterator[JsonObject]:
-    if (question := run.inputs.get("ask")) is not None:
-        yield {"id": 0, "prompt": [{"role": "user", "content": question}]}
-        return
     inputs = run.inputs
     for prompt in select_prompts(
         run.project,

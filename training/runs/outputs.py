@@ -90,8 +90,6 @@ def save_output(run: Run) -> JsonObject:
     output = run.folder / "output"
     report = output / "report.json"
     result: JsonObject = {"report": json.loads(report.read_text())} if report.exists() else {}
-    if "ask" in run.inputs:
-        return result
     if run.kind == Run.Kind.JUDGE:
         return result | _save_opinions(run)
     if run.kind == Run.Kind.GENERATE:

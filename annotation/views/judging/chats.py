@@ -203,8 +203,8 @@ async def stream(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> Http
     """Server-sent events of a turn's answers, from the first or from after `Last-Event-ID`; the last one is `end` or `failed`."""
     if not await sync_to_async(lambda: request.user.is_authenticated)():
         return HttpResponse(status=403)
-    await sync_to_async(_own_turn)(request, slug, pk, turn_pk)
-    return answer_stream.stream_response(request, turn_pk)
+    _me, _chat, turn = await sync_to_async(_own_turn)(request, slug, pk, turn_pk)
+    return answer_stream.stream_turn(request, turn)
 
 
 @login_required
@@ -213,7 +213,9 @@ async def stream(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> Http
 def events(request: HttpRequest, slug: str, pk: int, turn_pk: int) -> HttpResponse:
     """The same events as JSON, after `?after=`, for pages whose stream does not come through."""
     _me, _chat, turn = _own_turn(request, slug, pk, turn_pk)
-    return JsonResponse(answer_stream.events_so_far(turn, request.GET.get("after", "")))
+    is_over = turn.state not in answer_stream.WRITTEN
+    after = request.GET.get("after", "")
+    return JsonResponse(answer_stream.events_so_far(turn.stream, after, is_over=is_over))
 
 
 # --- the page ------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@ import { gettext } from "../gettext.js";
 import "../sources.js";
 import { followAnswers } from "./answer-stream.js";
 import * as compare from "./compare.js";
+import * as diff from "./diff.js";
 import { forgetText, restoreText } from "./composer.js";
 import { announce, answerByLetter, answers, currentAnswer, goTo, judgeForm, work } from "./dom.js";
 import { pinIfWide } from "./guidelines.js";
@@ -111,12 +112,15 @@ const COMMANDS = {
   keys: () => document.getElementById("keys").showModal(),
   guidelines: () => document.getElementById("open-guidelines")?.click(),
   view: view.toggleMenu,
+  differences: () => answers().length > 1 && diff.openForAnswer(currentAnswer()),
   expand: () => currentAnswer()?.querySelector(".clamp") && toggleLength(currentAnswer().querySelector(".clamp")),
 };
 
 document.addEventListener("keydown", (event) => {
   if (event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.isComposing) return;
-  if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
+  const dialog = document.querySelector("dialog[open]");
+  if (dialog?.id === "diff" && diff.handleKey(event)) return event.preventDefault();
+  if (isTyping(event.target) || dialog) return;
   if (areOff && event.key.length === 1 && event.key !== " ") return;
   const answer = answerOf(event);
   const isChoosing = work().dataset.kind === "compare";

@@ -11,17 +11,8 @@ from typing import Any
 import httpx2
 
 from training.core.errors import BadInput
-from training.core.http_client import (
-    KEY_VARIABLE,
-    RETRIED_STATUSES,
-    SERVER_VARIABLE,
-    AnswerTooLarge,
-    backoff,
-    error_message,
-    excerpt,
-    request_json,
-    retry_after,
-)
+from training.core.http_client import AnswerTooLarge, backoff, request_json, retry_after
+from training.server_protocol import KEY_VARIABLE, RETRIED_STATUSES, SERVER_VARIABLE, error_message, excerpt
 
 UNAVAILABLE = RETRIED_STATUSES | {502, 503, 504}
 MIN_REQUEST_S = 600.0

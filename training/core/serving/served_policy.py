@@ -25,7 +25,7 @@ from training.configs import RolloutConfig
 from training.core import lora
 from training.core.errors import BadInput, Stopped
 from training.core.events import Events
-from training.core.http_client import auth_headers, run_concurrently
+from training.core.http_client import run_concurrently
 from training.core.job_directory import Job
 from training.core.process_rank import world_size
 from training.core.sampling import SampledResponse, end_token_ids
@@ -42,6 +42,7 @@ from training.core.serving.sglang_disk import SglangDisk
 from training.core.serving.vllm_lora import VllmLora
 from training.core.tokenization import Encoder
 from training.core.training_loop import TrainingLoop
+from training.server_protocol import auth_headers
 
 T = TypeVar("T")
 
