@@ -27,6 +27,7 @@ from annotation.models import (
     Skip,
     Snapshot,
     SnapshotJob,
+    Turn,
     User,
     Verdict,
     Webhook,
@@ -157,6 +158,20 @@ def _demonstrations(user: User) -> Iterator[Record]:
         yield row | {"id": opaque_id("response", row["id"], user.pk)}
 
 
+def _chat_messages(user: User) -> Iterator[Record]:
+    """What the user wrote in live chats; better answers are among the demonstrations."""
+    rows = Turn.objects.filter(chat__annotator=user).select_related("chat__project", "prompt")
+    for turn in _batches(rows):
+        yield {
+            "project": turn.chat.project.slug,
+            "chat": turn.chat_id,
+            "number": turn.number,
+            "text": turn.text,
+            "state": turn.state,
+            "created_at": turn.created_at,
+        }
+
+
 def _skips(user: User) -> Iterator[Record]:
     names = ("item_id", "item__project__slug", "reason", "note", "data", "created_at")
     return _input_of(user, Skip.objects.filter(annotator=user).values("id", *names))
@@ -271,6 +286,7 @@ LISTS: dict[str, Callable[[User], Iterator[Record]]] = {
     "memberships": _memberships,
     "judgments": _judgments,
     "demonstrations": _demonstrations,
+    "chat_messages": _chat_messages,
     "skips": _skips,
     "messages": _messages,
     "notifications": _notifications,

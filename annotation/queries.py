@@ -83,7 +83,8 @@ def count_rows(project: Project) -> RowCounts:
 
 @dataclass(frozen=True)
 class Progress:
-    """How many of a project's judgments are done. `total` is the number of its slots."""
+    """How many of a project's judgments are done. `total` is the number of its slots; those of live chats are among them once
+    they are done."""
 
     leased: int
     last_hour: int
@@ -114,7 +115,7 @@ class Progress:
 PROGRESS = f"""
 SELECT
     (SELECT count(*) FROM annotation_slot
-     WHERE project_id = %(project)s AND NOT gold AND state = 'leased' AND leased_until >= statement_timestamp()),
+     WHERE project_id = %(project)s AND NOT gold AND NOT chat AND state = 'leased' AND leased_until >= statement_timestamp()),
     (SELECT count(*) FROM annotation_judgment AS judgment JOIN annotation_slot AS slot ON slot.id = judgment.slot_id
      WHERE judgment.project_id = %(project)s AND judgment.supersedes_id IS NULL AND NOT slot.gold
        AND judgment.created_at >= statement_timestamp() - interval '1 hour'),

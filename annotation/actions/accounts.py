@@ -11,22 +11,27 @@ from allauth.socialaccount.models import SocialAccount
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from annotation import audit
+from annotation.actions import chats, items
 from annotation.actions.batches import leave_batches
 from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
+from annotation.logic.erased_text import erase_messages
 from annotation.models import (
     AuditEntry,
+    Chat,
     Draft,
     Invitation,
+    Item,
     Judgment,
     Member,
     Message,
     Placement,
+    Prompt,
     Skip,
     Slot,
     User,
@@ -40,7 +45,7 @@ class AccountError(Exception):
 
 def erase(*, user: User, actor: User) -> None:
     """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons, notes and messages that
-    its owner wrote, or that others wrote to them. Its judgments stay, without an owner.
+    its owner wrote, in live chats too, or that others wrote to them. Its judgments stay, without an owner.
 
     Raises:
         AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the
@@ -53,6 +58,7 @@ def erase(*, user: User, actor: User) -> None:
             raise AccountError(_("This account was erased before."))
         _require_other_administrator(user, actor)
         _leave_projects(user)
+        _erase_chats(user)
         _delete_personal_data(user)
         _blank_free_text(user)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
@@ -141,6 +147,21 @@ def _blank_free_text(user: User) -> None:
             {"user": user.pk},
         )
         cursor.execute("SET LOCAL palate.erase = 'off'")
+
+
+def _erase_chats(user: User) -> None:
+    """End the user's chats, and put a mark in place of what they wrote in them. Nobody judges these prompts any more."""
+    for chat in Chat.objects.filter(annotator=user, ended_at=None):
+        chats.end(chat=chat)
+    written = Prompt.objects.filter(turn__chat__annotator=user).only("messages")
+    for prompt in written.order_by("pk").iterator(chunk_size=200):
+        prompt.messages = erase_messages(prompt.messages)
+        prompt.save(update_fields=["messages"])
+    waiting = Item.objects.filter(prompt__turn__chat__annotator=user).exclude(state=Item.State.RETIRED)
+    for item in waiting.filter(
+        Exists(Slot.objects.filter(item=OuterRef("pk")).exclude(state=Slot.State.DONE))
+    ):
+        items.retire(item=item, actor=None, reason="its prompt was erased")
 
 
 def _without_free_text(data: Mapping[str, Any]) -> dict[str, Any]:

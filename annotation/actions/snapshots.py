@@ -20,6 +20,7 @@ from annotation.exports import stream
 from annotation.exports.judgment_row import JudgmentRow
 from annotation.exports.selection import Selection
 from annotation.exports.statistics import SnapshotStatistics
+from annotation.logic.erased_text import is_erased
 from annotation.models import ImportedJudgment, Project, Snapshot, User
 from annotation.store import scratch_file, store
 
@@ -189,11 +190,15 @@ def _manifest(
 
 
 def read_rankings(snapshot: Snapshot, *, with_imported: bool = False) -> Iterator[JudgmentRow]:
-    """The rankings in a snapshot for training: without gold items, whose answers were known, and demonstrations."""
+    """The rankings in a snapshot for training: without gold items, whose answers were known, demonstrations, and messages of
+    chats that were erased."""
     return (
         row
         for row in read_judgments(snapshot)
-        if len(row["ranks"]) > 1 and not row["gold"] and (with_imported or not row.get("imported"))
+        if len(row["ranks"]) > 1
+        and not row["gold"]
+        and (with_imported or not row.get("imported"))
+        and not is_erased(row["messages"])
     )
 
 

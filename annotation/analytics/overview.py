@@ -211,12 +211,16 @@ def _skips(project: Project, filters: Filters) -> list[tuple[str, int]]:
     return list(rows.values_list("reason").annotate(n=Count("id")).order_by("-n", "reason"))
 
 
-def new_judgment_count(project: Project, snapshot: Snapshot | None, *, at_most: int = MANY) -> int:
+def new_judgment_count(
+    project: Project, snapshot: Snapshot | None, *, at_most: int = MANY, with_written: bool = True
+) -> int:
     """How many counted judgments, or newer revisions of them, the snapshot does not have yet. It stops at `at_most`, so that a
-    large project's pages take no longer."""
+    large project's pages take no longer. with_written: with those in which an answer was written."""
     new = Judgment.objects.current().filter(
         project=project, slot__isnull=False, pk__gt=snapshot.last_judgment if snapshot else 0
     )
+    if not with_written:
+        new = new.filter(demonstration=None)
     return new.order_by("pk")[:at_most].count()
 
 

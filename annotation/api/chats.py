@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-from django.db.models import Count, Q, QuerySet
 from django.http import HttpResponseBase
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema, extend_schema_field
+from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -19,22 +15,30 @@ from annotation.actions import chats
 from annotation.actions.chats import ChatError
 from annotation.actions.judgments import AlreadyJudged, JudgmentError
 from annotation.api import errors
+from annotation.api.chat_turns import (
+    AnyChatOut,
+    AnyChatPage,
+    ChatOut,
+    ChatPage,
+    ChatRowOut,
+    MessageIn,
+    NextMessageIn,
+    TurnOut,
+    WrittenIn,
+    chat_data,
+    turn_data,
+    turns_of,
+    with_counts,
+)
 from annotation.api.judgments import OwnJudgmentOut, SubmissionIn
 from annotation.api.lookup import get_or_404
-from annotation.api.pagination import CURSOR, NewestFirst, Page
-from annotation.api.questions import QuestionOut
-from annotation.api.queue import ShownAnswer, lease_of
+from annotation.api.pagination import CURSOR, NewestFirst
+from annotation.api.queue import lease_of
 from annotation.api.renderers import NDJSONRenderer
 from annotation.api.validation import validate, validate_body
 from annotation.api.view import ApiView
 from annotation.http import answer_stream
-from annotation.logic.limits import MAX_CHAT_MESSAGE_CHARS, MAX_TEXT_CHARS
-from annotation.logic.masking import mask
-from annotation.logic.ranking import LETTERS
-from annotation.models import ApiToken, Author, Chat, Judgment, Member, Turn
-from annotation.queries import questions_of
-
-State = Turn.State
+from annotation.models import ApiToken, Chat, Member, Turn
 
 
 class EventStreamRenderer(NDJSONRenderer):
@@ -42,158 +46,6 @@ class EventStreamRenderer(NDJSONRenderer):
 
     media_type = answer_stream.EVENT_STREAM
     format = "event-stream"
-
-
-# --- what is sent ---------------------------------------------------------------------------------------------
-
-
-class MessageIn(serializers.Serializer[Any]):
-    text = serializers.CharField(
-        allow_blank=True, trim_whitespace=False, help_text=f"At most {MAX_CHAT_MESSAGE_CHARS:,} characters."
-    )
-    idempotency_key = serializers.UUIDField(
-        help_text="A key of yours, one per message. After a lost connection repeat the request: it is sent once."
-    )
-
-
-class NextMessageIn(MessageIn):
-    after = serializers.IntegerField(
-        required=False,
-        allow_null=True,
-        min_value=1,
-        max_value=2**63 - 1,
-        help_text="The message that it follows, which was judged; null: it begins the conversation anew. Where there is one "
-        "already, this one begins a branch.",
-    )
-
-
-class WrittenIn(serializers.Serializer[Any]):
-    text = serializers.CharField(
-        allow_blank=True, trim_whitespace=False, max_length=MAX_TEXT_CHARS, help_text="The better answer."
-    )
-    idempotency_key = serializers.UUIDField(help_text="A key of yours, one per answer.")
-
-
-# --- what comes back ------------------------------------------------------------------------------------------
-
-
-class TurnOut(serializers.Serializer[Turn]):
-    """A message with its two answers. Nothing tells which model wrote which."""
-
-    id = serializers.IntegerField()
-    chat = serializers.IntegerField(source="chat_id")
-    after = serializers.IntegerField(source="parent_id", allow_null=True, help_text="The message before.")
-    number = serializers.IntegerField(help_text="1 for the first message of a conversation.")
-    text = serializers.CharField()
-    state = serializers.ChoiceField(
-        State.choices,
-        help_text="`waiting` and `answering`: the answers are not there yet. `judging`: choose one. `judged`, and `same` for "
-        "two equal answers: the next message can follow. `failed`: see `error`; ask again. `dropped`: it counts nowhere.",
-    )
-    error = serializers.CharField()
-    answers = serializers.SerializerMethodField(help_text="Both, once they are complete, in the order shown.")
-    goes_on = serializers.SerializerMethodField(
-        help_text="The answer from which the chat goes on; null before the choice."
-    )
-    is_own = serializers.SerializerMethodField(help_text="You wrote that answer.")
-    ticket = serializers.SerializerMethodField(help_text="Send it with the choice; null unless `judging`.")
-    degrees = serializers.SerializerMethodField(help_text="One of these is required with the choice.")
-    asks = serializers.SerializerMethodField(help_text="What else is asked, as in `next`.")
-    questions = serializers.SerializerMethodField(help_text="The project's own.")
-    created_at = serializers.DateTimeField()
-
-    @extend_schema_field(ShownAnswer(many=True))
-    def get_answers(self, turn: Turn) -> list[dict[str, str]]:
-        shown = _shown_order(turn)
-        texts = {response.pk: response.text for response in turn.item.responses.all()} if turn.item else {}
-        return [{"label": label, "text": mask(texts[pk])} for label, pk in zip(LETTERS, shown, strict=False)]
-
-    @extend_schema_field({"type": ["string", "null"]})
-    def get_goes_on(self, turn: Turn) -> str | None:
-        return mask(turn.answer.text) if turn.answer else None
-
-    def get_is_own(self, turn: Turn) -> bool:
-        return turn.answer is not None and turn.answer.author.user_id is not None
-
-    @extend_schema_field({"type": ["string", "null"]})
-    def get_ticket(self, turn: Turn) -> str | None:
-        lease = chats.lease_of(turn) if turn.state == State.JUDGING else None
-        return lease.ticket() if lease else None
-
-    @extend_schema_field({"type": "array", "items": {"type": "string"}})
-    def get_degrees(self, turn: Turn) -> list[str]:
-        return list(Judgment.Degree.values) if turn.state == State.JUDGING else []
-
-    @extend_schema_field({"type": "array", "items": {"type": "string"}})
-    def get_asks(self, turn: Turn) -> list[str]:
-        return turn.chat.project.extra_questions if turn.state == State.JUDGING else []
-
-    @extend_schema_field(QuestionOut(many=True))
-    def get_questions(self, turn: Turn) -> list[dict[str, Any]]:
-        if turn.state != State.JUDGING:
-            return []
-        return [question.as_data() for question in questions_of(turn.chat.project.question_set_id)]
-
-
-class ChatRowOut(serializers.Serializer[Chat]):
-    id = serializers.IntegerField()
-    created_at = serializers.DateTimeField()
-    ended_at = serializers.DateTimeField(allow_null=True)
-    messages = serializers.IntegerField(help_text="Without those that were dropped.")
-    judged = serializers.IntegerField(help_text="Messages of which an answer was chosen.")
-
-
-class ChatOut(serializers.Serializer[Chat]):
-    id = serializers.IntegerField()
-    created_at = serializers.DateTimeField()
-    ended_at = serializers.DateTimeField(allow_null=True)
-    turns = TurnOut(many=True, help_text="All messages, branches and dropped ones too, by id.")
-
-
-class AnyChatOut(ChatRowOut):
-    """A chat as its project's leads see it."""
-
-    annotator = serializers.CharField(source="annotator.username")
-    split = serializers.CharField(help_text="train or held_out, that of its first message.")
-    same = serializers.IntegerField(help_text="Messages with two equal answers.")
-    failed = serializers.IntegerField(help_text="Messages that could not be answered.")
-    dropped = serializers.IntegerField(help_text="Messages that were taken back before the choice.")
-    written = serializers.IntegerField(help_text="Messages with a better answer that the annotator wrote.")
-
-
-class ChatPage(Page):
-    results = ChatRowOut(many=True)
-
-
-class AnyChatPage(Page):
-    results = AnyChatOut(many=True)
-
-
-def _shown_order(turn: Turn) -> Sequence[int]:
-    """The ids of the answers as they were shown to the annotator; none once the turn was dropped."""
-    if turn.item is None:
-        return ()
-    slots = (slot for slot in turn.item.slots.all() if slot.annotator_id == turn.chat.annotator_id)
-    return next((slot.shown_order for slot in slots if slot.shown_order), ())
-
-
-def _counted(rows: QuerySet[Chat]) -> QuerySet[Chat]:
-    def turns(**condition: Any) -> Count:
-        return Count("turns", filter=Q(**{f"turns__{name}": value for name, value in condition.items()}))
-
-    return rows.annotate(
-        messages=Count("turns", filter=~Q(turns__state=State.DROPPED)),
-        judged=turns(state=State.JUDGED),
-        same=turns(state=State.SAME),
-        failed=turns(state=State.FAILED),
-        dropped=turns(state=State.DROPPED),
-        written=turns(answer__author__kind=Author.Kind.PERSON),
-    )
-
-
-def _turns(chat: Chat) -> QuerySet[Turn]:
-    related = chat.turns.select_related("chat__project", "prompt", "answer__author", "item")
-    return related.prefetch_related("item__responses", "item__slots").order_by("pk")
 
 
 def _own_chat(request: Request, slug: str, pk: int) -> tuple[Member, Chat]:
@@ -204,15 +56,8 @@ def _own_chat(request: Request, slug: str, pk: int) -> tuple[Member, Chat]:
 
 def _own_turn(request: Request, slug: str, pk: int, turn: int) -> tuple[Member, Turn]:
     me, chat = _own_chat(request, slug, pk)
-    return me, get_or_404(_turns(chat), turn)
+    return me, get_or_404(turns_of(chat), turn)
 
-
-def _turn_data(turn: Turn) -> dict[str, Any]:
-    """As it is now."""
-    return dict(TurnOut(_turns(turn.chat).get(pk=turn.pk)).data)
-
-
-# --- operations -----------------------------------------------------------------------------------------------
 
 _SENT = OpenApiExample(
     "a message",
@@ -237,7 +82,7 @@ class ChatsApi(ApiView):
     def get(self, request: Request, slug: str) -> Response:
         """Newest first, 100 per page. For every member."""
         me = member_for(request.user, slug)
-        own = _counted(Chat.objects.filter(project=me.project_id, annotator=me.user_id))
+        own = with_counts(Chat.objects.filter(project=me.project_id, annotator=me.user_id))
         return NewestFirst().page_response(own, request, ChatRowOut)
 
     @extend_schema(
@@ -255,7 +100,7 @@ class ChatsApi(ApiView):
         body = validate_body(request, MessageIn)
         with errors.as_field_errors(ChatError):
             turn = chats.start_chat(member=me, text=body["text"], key=body["idempotency_key"])
-        return Response(_turn_data(turn), status=201)
+        return Response(turn_data(turn), status=201)
 
 
 class AllChatsApi(ApiView):
@@ -269,7 +114,7 @@ class AllChatsApi(ApiView):
     def get(self, request: Request, slug: str) -> Response:
         """With their counts, newest first, 100 per page; exports have what was written. For leads."""
         project = project_for(request.user, slug, Role.LEAD)
-        rows = _counted(Chat.objects.filter(project=project)).select_related("annotator")
+        rows = with_counts(Chat.objects.filter(project=project)).select_related("annotator")
         return NewestFirst().page_response(rows, request, AnyChatOut)
 
 
@@ -283,7 +128,7 @@ class ChatApi(ApiView):
     def get(self, request: Request, slug: str, pk: int) -> Response:
         """With all of its messages. For its own annotator."""
         _me, chat = _own_chat(request, slug, pk)
-        return Response(_chat_data(chat))
+        return Response(chat_data(chat))
 
 
 class EndChatApi(ApiView):
@@ -301,7 +146,7 @@ class EndChatApi(ApiView):
         _me, chat = _own_chat(request, slug, pk)
         chats.end(chat=chat)
         chat.refresh_from_db(fields=["ended_at"])
-        return Response(_chat_data(chat))
+        return Response(chat_data(chat))
 
 
 class TurnsApi(ApiView):
@@ -319,14 +164,14 @@ class TurnsApi(ApiView):
         """After the message `after`. A message that was not judged yet is dropped. For its own annotator."""
         me, chat = _own_chat(request, slug, pk)
         body = validate_body(request, NextMessageIn)
-        after = _turns(chat).filter(pk=body["after"]).first() if body.get("after") else None
+        after = turns_of(chat).filter(pk=body["after"]).first() if body.get("after") else None
         if body.get("after") and after is None:
             raise serializers.ValidationError({"after": ["This chat has no such message."]})
         with errors.as_field_errors(ChatError):
             turn = chats.send(
                 chat=chat, member=me, text=body["text"], key=body["idempotency_key"], after=after
             )
-        return Response(_turn_data(turn), status=201)
+        return Response(turn_data(turn), status=201)
 
 
 class TurnApi(ApiView):
@@ -436,7 +281,7 @@ class DropTurnApi(ApiView):
         """Before it is judged; afterwards it changes nothing. For its own annotator."""
         _me, row = _own_turn(request, slug, pk, turn)
         chats.drop(turn=row)
-        return Response(_turn_data(row))
+        return Response(turn_data(row))
 
 
 class AskAgainApi(ApiView):
@@ -454,13 +299,4 @@ class AskAgainApi(ApiView):
         me, row = _own_turn(request, slug, pk, turn)
         with errors.as_field_errors(ChatError):
             chats.ask_again(turn=row, member=me)
-        return Response(_turn_data(row))
-
-
-def _chat_data(chat: Chat) -> dict[str, Any]:
-    return {
-        "id": chat.pk,
-        "created_at": chat.created_at,
-        "ended_at": chat.ended_at,
-        "turns": TurnOut(_turns(chat), many=True).data,
-    }
+        return Response(turn_data(row))

@@ -89,6 +89,10 @@ def _describe_collection(project: Mapping[str, Any], statistics: Mapping[str, An
         if counts["gold"]
         else "",
         _describe_chats(counts),
+        f"{counts['erased']:,} judgments are of messages of chats whose author has erased their account; they stand in the raw "
+        "rows only, without the text."
+        if counts.get("erased")
+        else "",
         f"A uniform control slice is {100 * project['control_rate']:.0f}% of what was handed out (`control`)."
         if project["control_rate"]
         else "",

@@ -17,6 +17,7 @@ from annotation.exports.formats import (
 )
 from annotation.exports.opinions_sql import OPINIONS
 from annotation.exports.selection import Selection
+from annotation.logic.erased_text import ERASED
 
 FILTERS = {
     "split": "j.split = %(split)s",
@@ -124,6 +125,8 @@ def _selected_judgments(selection: Selection) -> str:
     conditions = [sql for name, sql in FILTERS.items() if getattr(selection, name) is not None]
     if FORMATS[selection.format].for_training or selection.counted:
         conditions.append("j.counted")
+    if FORMATS[selection.format].for_training:
+        conditions.append(f"(j.messages -> -1 ->> 'content') IS DISTINCT FROM '{ERASED}'")
     if selection.control:
         conditions.append("j.control")
     if selection.imported != "include":

@@ -8,6 +8,7 @@ from typing import Any
 from annotation.exports.judgment_row import JudgmentRow
 from annotation.logic import ranking
 from annotation.logic.agreement import wilson
+from annotation.logic.erased_text import is_erased
 
 MAX_SECONDS = 3600
 """Longer times are counted as this."""
@@ -43,6 +44,8 @@ class SnapshotStatistics:
             self._add_imported(row)
             return
         kind = "gold" if row["gold"] else "judgments" if len(row["ranks"]) > 1 else "demonstrations"
+        if is_erased(row["messages"]):
+            kind = "erased"
         if row["demonstration"] is not None and kind == "judgments":
             self.counts["demonstrations"] += 1
         if (chat := row.get("chat")) is not None:  # snapshots from before there were chats lack it

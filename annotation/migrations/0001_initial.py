@@ -72,7 +72,11 @@ COUNTED = {
     "annotation_slot": (
         "row.project_id",
         "",
-        {"slots": "(NOT row.gold)::int", "slots_done": "(NOT row.gold AND row.state = 'done')::int"},
+        {
+            # what is open in a chat is nobody else's work: it counts once it is done
+            "slots": "(NOT row.gold AND (NOT row.chat OR row.state = 'done'))::int",
+            "slots_done": "(NOT row.gold AND row.state = 'done')::int",
+        },
     ),
     "annotation_prompt": (
         "row.project_id",

@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.utils.functional import cached_property
 
+from annotation.logic.erased_text import ERASED
 from annotation.logic.markdown import render
 from annotation.models.projects import Project
 
@@ -64,6 +65,19 @@ class HasEntry(models.Lookup[Any]):
         return f"({value} ->> %s) = %s", (*values, name.strip(), text.strip())
 
 
+class PromptQuerySet(models.QuerySet["Prompt"]):
+    def to_learn_from(self) -> PromptQuerySet:
+        """Those that models answer and learn from: of live chats without messages that were taken back or not judged yet, and
+        without those that were erased."""
+        return self.without_erased().filter(
+            models.Q(turn=None) | models.Q(turn__state__in=("judged", "same"))
+        )
+
+    def without_erased(self) -> PromptQuerySet:
+        """Without messages of chats whose author erased their account."""
+        return self.exclude(turn__isnull=False, **{"messages__-1__content": ERASED})
+
+
 class Prompt(models.Model):
     """A conversation whose next message is to be written: the responses are the candidates."""
 
@@ -79,6 +93,8 @@ class Prompt(models.Model):
     # fixed by a hash of the messages: the same prompt is held out in every project and every round
     split = models.CharField(max_length=8, choices=Split, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = PromptQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -8,7 +8,7 @@ from typing import Any
 
 from palate_client.client import Palate
 
-ITERATORS = ("prompts", "items", "rows")
+ITERATORS = ("prompts", "items", "rows", "stream_answers")
 """Methods of `Palate` that return an iterator."""
 _END = object()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -10,7 +9,6 @@ import tempfile
 import time
 import uuid
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
@@ -18,9 +16,11 @@ from typing import Any, Literal
 
 import httpx2
 
+from palate_client.chats import Chats
 from palate_client.errors import PalateError
+from palate_client.json_lines import cut_lines, prompt_chunks
 from palate_client.labeling import Item, Judgment, Skip
-from palate_client.resources import Json, Resources
+from palate_client.resources import Json
 
 Progress = Callable[[int], object]
 ATTEMPTS = 6
@@ -32,7 +32,7 @@ def _ignore_progress(_: int) -> None:
     pass
 
 
-class Palate(Resources):
+class Palate(Chats):
     """A client of one site, with one user's token.
 
     Requests that fail because the connection broke or the site was busy are repeated; nothing is executed twice.
@@ -79,7 +79,7 @@ class Palate(Resources):
         headers = {"Content-Type": "application/x-ndjson"}
 
         def body() -> Iterator[bytes]:
-            for chunk in _chunks(prompts):
+            for chunk in prompt_chunks(prompts):
                 on_bytes(len(chunk))
                 yield chunk
 
@@ -227,14 +227,9 @@ class Palate(Resources):
         """The lines of an export, one by one."""
         parameters = {name: _parameter_text(value) for name, value in selection.items() if value is not None}
         place = f"/projects/{slug}/" + ("judgments/" if snapshot is None else f"snapshots/{snapshot}/file/")
-        try:
-            with self._http.stream("GET", self._api + place, params=parameters) as answer:
-                _raise_for(answer)
-                for line in _lines(answer.iter_bytes()):
-                    if line:
-                        yield json.loads(line)
-        except (httpx2.TransportError, httpx2.StreamError) as error:
-            raise PalateError(0, f"The connection broke: {error}") from error
+        for line in self._lines_of(place, parameters):
+            if line:
+                yield json.loads(line)
 
     # --- judging -------------------------------------------------------------------------------------------
 
@@ -259,7 +254,7 @@ class Palate(Resources):
                 body = {"ticket": item.ticket, "reason": result.reason, "note": result.note}
                 self._send("POST", f"/projects/{slug}/skip/", data=body, retry=True)
             else:
-                self._send("POST", f"/projects/{slug}/judgments/", data=result.body(item), retry=True)
+                self._send("POST", f"/projects/{slug}/judgments/", data=result.body(item.ticket), retry=True)
                 judged += 1
             on_item(1)
         return judged
@@ -281,6 +276,19 @@ class Palate(Resources):
             page = self._send("GET", url, retry=True).json()
             yield from page["results"]
             url = page["next"]
+
+    def _lines_of(
+        self,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Iterator[bytes]:
+        try:
+            with self._http.stream("GET", self._api + path, params=parameters, headers=headers) as answer:
+                _raise_for(answer)
+                yield from cut_lines(answer.iter_bytes())
+        except (httpx2.TransportError, httpx2.StreamError) as error:
+            raise PalateError(0, f"The connection broke: {error}") from error
 
     def _send(
         self,
@@ -402,31 +410,6 @@ def _write_etag(partial: Path, etag: str) -> None:
         _etag_file(partial).write_text(etag)
     else:
         _etag_file(partial).unlink(missing_ok=True)
-
-
-def _chunks(prompts: Path | str | Iterable[Mapping[str, Any]]) -> Iterator[bytes]:
-    if isinstance(prompts, (Path, str)):
-        with gzip.open(prompts) if str(prompts).endswith(".gz") else Path(prompts).open("rb") as file:
-            try:
-                while chunk := file.read(2**16):
-                    yield chunk
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise PalateError(0, f"{prompts} cannot be decompressed: {error}") from error
-    else:
-        for prompt in prompts:
-            yield json.dumps(prompt, ensure_ascii=False).encode() + b"\n"
-
-
-def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut at newlines alone: what else ends a line, U+2028 for example, may stand in a JSON string."""
-    unfinished: list[bytes] = []
-    for chunk in chunks:
-        first, *others = chunk.split(b"\n")
-        unfinished.append(first)
-        for other in others:
-            yield b"".join(unfinished)
-            unfinished = [other]
-    yield b"".join(unfinished)
 
 
 def _parameter_text(value: Any) -> str:

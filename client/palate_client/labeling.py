@@ -68,10 +68,10 @@ class Judgment:
     text: str = ""
     answers: Mapping[str, str] = field(default_factory=dict)
 
-    def body(self, item: Item) -> dict[str, Any]:
-        """The request body, with an idempotency key, so that it counts once however often it is sent."""
+    def body(self, ticket: str) -> dict[str, Any]:
+        """The request body for the item of a ticket, with an idempotency key, so that it counts once however often it is sent."""
         body: dict[str, Any] = {
-            "ticket": item.ticket,
+            "ticket": ticket,
             "ranks": dict(self.ranks) if isinstance(self.ranks, Mapping) else list(self.ranks),
             "rationale": self.rationale,
             "idempotency_key": str(uuid.uuid4()),

@@ -15,7 +15,7 @@ from training.rounds import active_learning
 from training.rounds.recipes import RECIPES
 from training.rounds.settings import RoundSettings, settings_of
 from training.runs.outputs import read_responses, stored_response_ids
-from training.runs.queries import select_prompts
+from training.runs.queries import prompts_of, select_prompts
 
 
 @dataclass(frozen=True)
@@ -87,8 +87,8 @@ def draw_items(
             for prompt in answers.prompts
             if split_of.get(prompt) == split
         }
-        total = project.prompts.filter(split=split).count()
         if of_split:
+            total = max(prompts_of(project, split).count(), len(of_split))
             drawn = active_learning.draw(of_split, count, control_share=settings.control_share, rng=rng)
             items += [answers.item(draw, len(of_split) / total, settings, rng) for draw in drawn]
     rng.shuffle(items)
@@ -98,7 +98,8 @@ def draw_items(
 def draw_safety_items(round: Round, answers: AnswerSets, rng: random.Random) -> list[ItemSpec]:
     """An item of the safety project for every prompt that was answered."""
     assert round.loop.safety_project is not None
-    coverage = len(answers.prompts) / round.loop.safety_project.prompts.count() if answers.prompts else 0.0
+    pool = max(prompts_of(round.loop.safety_project).count(), len(answers.prompts))
+    coverage = len(answers.prompts) / pool if pool else 0.0
     drawn = [active_learning.Draw(prompt, 1.0, control=True) for prompt in answers.prompts]
     return [answers.item(draw, coverage, settings_of(round), rng) for draw in drawn]
 

@@ -64,6 +64,7 @@ def _item_groups(run: Run) -> Iterator[ResponseGroup]:
     """The prompts that people judged first, as they measure the judge; then the newest."""
     by_people = Judgment.objects.current().filter(item__prompt=OuterRef("pk"), demonstration=None)
     prompts = Prompt.objects.filter(Exists(Item.objects.filter(prompt=OuterRef("pk"))), project=run.project)
+    prompts = prompts.to_learn_from()
     if run.inputs.get("split") in Prompt.Split.values:
         prompts = prompts.filter(split=run.inputs["split"])
     ordered = prompts.annotate(is_judged=Exists(by_people)).order_by("-is_judged", "-pk")

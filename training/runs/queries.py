@@ -11,6 +11,7 @@ from django.db.models import Count, Q, QuerySet, TextField, Value
 from django.db.models.functions import MD5, Cast, Concat
 from django.utils import timezone
 
+from annotation.logic.erased_text import is_erased
 from annotation.models import ImportedJudgment, Judgment, Project, Prompt
 from training.models import Run
 
@@ -97,11 +98,14 @@ def demonstrations(
     project: Project, *, imported: bool = False
 ) -> Iterator[tuple[int, list[dict[str, str]], str]]:
     """The responses that people wrote to training prompts, in current judgments, by id: the item, the prompt's messages, and the
-    response. imported: then those of imported judgments."""
+    response; in live chats those that they wrote in place of both answers, never one that they only preferred. imported: then
+    those of imported judgments."""
     of_prompts = Q(item__project=project, item__prompt__split=Prompt.Split.TRAIN)
     own = Judgment.objects.current().filter(of_prompts, demonstration__isnull=False)
     names = ("item", "item__prompt__messages")
-    yield from own.order_by("pk").values_list(*names, "demonstration__text").iterator()
+    for row in own.order_by("pk").values_list(*names, "demonstration__text").iterator():
+        if not is_erased(row[1]):
+            yield row
     if imported:
         brought = ImportedJudgment.objects.filter(of_prompts, details__has_key="demonstration")
         for row in brought.order_by("pk").values_list(*names, "details__demonstration").iterator():
@@ -110,8 +114,8 @@ def demonstrations(
 
 
 def prompts_of(project: Project, split: str | None = None) -> QuerySet[Prompt]:
-    """Those of a split; all of them, if it is none of `Prompt.Split`."""
-    prompts = Prompt.objects.filter(project=project)
+    """Those of a split that models may learn from; those of both, if it is none of `Prompt.Split`."""
+    prompts = Prompt.objects.filter(project=project).to_learn_from()
     return prompts.filter(split=split) if split in Prompt.Split.values else prompts
 
 

@@ -270,7 +270,7 @@ class ChatApiTests(ApiTestCase):
         async def write() -> None:
             async with chat_stream.connect() as client:
                 for name, data in events:
-                    await chat_stream.write(client, f"turn-{turn['id']}", name, **data)
+                    await chat_stream.write(client, Turn(pk=turn["id"]).stream, name, **data)
 
         async_to_sync(write)()
 

@@ -14,7 +14,7 @@ from django.test import TransactionTestCase
 
 from annotation.actions import snapshots
 from annotation.models import ApiToken
-from tests import builders
+from tests import builders, live_chats
 from tests.patience import HANGS_S
 from tests.processes import free_port, process, until
 
@@ -33,6 +33,8 @@ class SchemathesisTests(TransactionTestCase):
         builders.join(project, dana, "reviewer")
         builders.items(project, 5)
         builders.judgment(project, bob)
+        live_chats.enable(project)
+        live_chats.chat_of(project, bob, "How do tides work?")
         with self.settings(ARTIFACTS=Path(folder.name)):
             snapshots.create_snapshot(project=project, creator=alice)
             port = free_port()

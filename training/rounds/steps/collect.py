@@ -15,10 +15,16 @@ from training.rounds.steps.base import ADVANCE, WAIT, Step, StepResult
 
 
 def count_new_judgments(round: Round) -> int:
-    """Judgments since the last snapshots of the loop's projects, of each no more than the round needs."""
+    """Judgments since the last snapshots of the loop's projects, of each no more than the round needs. Those of live chats count;
+    the better answers that are written there in addition do not."""
     needed = settings_of(round).judgments
     return sum(
-        analytics.new_judgment_count(project, project.snapshots.first(), at_most=needed)
+        analytics.new_judgment_count(
+            project,
+            project.snapshots.first(),
+            at_most=needed,
+            with_written=project.task != Project.Task.PREFERENCES,
+        )
         for project in round.loop.projects
     )
 

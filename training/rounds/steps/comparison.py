@@ -33,12 +33,15 @@ HUMAN_COMPARISON_PRIORITY = 1000
 
 
 def evaluation_prompts(round: Round) -> list[int]:
-    """The held-out prompts to compare on: the same in every round of the loop, as long as none are imported."""
-    held_out = list(
-        Prompt.objects.filter(project=round.loop.project, split=Prompt.Split.HELD_OUT)
-        .order_by("pk")
-        .values_list("pk", flat=True)
-    )
+    """The held-out prompts to compare on: the same in every round of the loop, as long as none are imported. Messages of live
+    chats, of which there are more every day, are left out; where there are no other prompts, they are those from before the
+    round."""
+    project = round.loop.project
+    prompts = Prompt.objects.filter(project=project, split=Prompt.Split.HELD_OUT).order_by("pk")
+    held_out = list(prompts.filter(turn=None).values_list("pk", flat=True))
+    if not held_out:
+        of_chats = prompts.filter(turn__created_at__lt=round.created_at)
+        held_out = list(of_chats.without_erased().values_list("pk", flat=True))
     random.Random(round.loop_id).shuffle(held_out)  # noqa: S311 - a draw to be repeated, not a secret
     return held_out[: settings_of(round).evaluation_prompts]
 
