@@ -7,7 +7,7 @@ piece. Whatever else is wrong with an answer is a `ChatServerError`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -81,7 +81,7 @@ async def stream_chat(
     seed: int,
     timeout_s: float,
     http: httpx2.AsyncClient | None = None,
-) -> AsyncIterator[Delta]:
+) -> AsyncGenerator[Delta]:
     """The answer to a conversation, in pieces. Closing the iterator early (`contextlib.aclosing`) ends the generation.
 
     timeout_s: how long the server may send nothing. http: a client of `http_client` that is kept open for several requests.

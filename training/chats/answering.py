@@ -26,7 +26,8 @@ from training.chats.two_answers import Unwanted, Write, write_two_answers
 from training.errors import RunError
 
 log = logging.getLogger(__name__)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _random = random.SystemRandom()
 
 
