@@ -14,6 +14,7 @@ from django.db import transaction
 from annotation.actions.projects import create_project
 from annotation.logic.splits import split_of
 from annotation.models import ApiToken, Member, Project, User
+from training.chats.settings import SideChoice, save_settings
 from training.demo import language, run_settings
 from training.demo.http_client import DemoError
 
@@ -88,6 +89,18 @@ def _create(project: Project, guideline: str) -> Project:
     for user in User.objects.exclude(pk=lead.pk).filter(username__in=(*PEOPLE, *SIMULATED_ANNOTATORS)):
         Member.objects.create(project=project, user=user, role=Member.Role.ANNOTATOR)
     return project
+
+
+def allow_chats(project: Project) -> None:
+    """Have the current policy answer chats, at two temperatures."""
+    save_settings(
+        project=project,
+        actor=User.objects.get(username="lead"),
+        enabled=True,
+        sides=[SideChoice(temperature=1.0), SideChoice(temperature=0.8)],
+        max_new_tokens=run_settings.CHAT_NEW_TOKENS,
+        max_turns=10,
+    )
 
 
 def issue_token(username: str) -> str:

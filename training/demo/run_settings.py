@@ -111,6 +111,17 @@ PROMPTS_WITH_AI = 80
 """Training prompts that annotators judge in a round where an AI judge compares many more."""
 
 
+CHAT_JUDGMENTS = 400
+"""Choices in chats that a round waits for, and rankings of the round beside it."""
+CHAT_NEW_TOKENS = 96
+
+
+def chat_options(options: dict[str, Value], source: str) -> dict[str, Value]:
+    """The settings of one of the two rounds that are compared. source: `chats`, which need no items, or `rankings`."""
+    own = {"budget": CHAT_JUDGMENTS + 60 if source == "rankings" else 40}
+    return options | {"judgments": CHAT_JUDGMENTS} | own
+
+
 def people_prompts(recipe: Recipe) -> int:
     """Training prompts that annotators judge in a round. Where the judge compares answers to harmful prompts only, annotators do
     not get these and judge as many others as without AI."""

@@ -15,6 +15,7 @@ from annotation import analytics
 from annotation.actions import snapshots
 from annotation.models import Judgment, Project
 from training.demo import metrics, projects, run_settings
+from training.demo.chats import ChatCrowd
 from training.demo.constitution import PRINCIPLES
 from training.demo.crowd import Crowd
 from training.demo.http_client import DemoError
@@ -64,6 +65,7 @@ class World:
     """Whether the lead overrules gates, to show what follows, instead of keeping the current policy."""
     lead: Lead
     crowds: list[Crowd]
+    chatters: ChatCrowd
 
     @classmethod
     def open(cls, address: str, seed: int, recipe: str, taste: str, *, overrules: bool) -> World:
@@ -80,7 +82,8 @@ class World:
             projects.get_or_create_safety_project()
             crowds.append(Crowd(address, SAFETY_SLUG, tokens, seed + 500, safety_weights(weights)))
         lead = Lead(address, SLUG, projects.issue_token("lead"))
-        return cls(project, seed, recipe, taste, overrules, lead, crowds)
+        chatters = ChatCrowd(address, SLUG, tokens, seed + 900, weights)
+        return cls(project, seed, recipe, taste, overrules, lead, crowds, chatters)
 
     def prepare(self) -> ModelVersion:
         """Import the prompts, then pre-train and fine-tune the first policy."""
@@ -107,29 +110,38 @@ class World:
     def judges_safety(self) -> bool:
         return len(self.crowds) > 1
 
-    def loop(self) -> int:
-        """The id of the recipe's loop, which is created if it is missing."""
+    def loop(self, source: str = "") -> int:
+        """The id of the recipe's loop, which is created if it is missing; of one of the two that are compared, with a source."""
         recipe = RECIPES[self.recipe]
+        options = run_settings.options(recipe, unjudged=LEFT_FOR_PEOPLE)
         return self.lead.loop(
-            recipe.title,
+            f"{recipe.title} from {source}" if source else recipe.title,
             recipe=self.recipe,
-            options=run_settings.options(recipe, unjudged=LEFT_FOR_PEOPLE),
+            options=run_settings.chat_options(options, source) if source else options,
             configs=run_settings.configs(),
             safety_project=SAFETY_SLUG if self.judges_safety else None,
         )
 
-    def round(self, number: int, first: ModelVersion) -> RoundResult:
-        """Start a round, or continue it, until it is done; the crowd judges in the steps that wait for judgments."""
-        loop = self.loop()
+    def round_from(self, source: str, first: ModelVersion) -> RoundResult:
+        """A round from the first policy that learns from `chats`, or from as many `rankings`."""
+        projects.allow_chats(self.project)
+        if not self.lead.rounds(self.loop(source)):
+            self.lead.promote(first.pk)
+        return self.round(1, first, source)
+
+    def round(self, number: int, first: ModelVersion, source: str = "") -> RoundResult:
+        """Start a round, or continue it, until it is done; the crowd judges in the steps that wait for judgments. source: `chats`
+        or `rankings`, of the two that are compared."""
+        loop = self.loop(source)
         rounds = self.lead.rounds(loop)
         state = rounds[number - 1] if len(rounds) >= number else self.lead.start_round(loop)
         if state["state"] in ("failed", "cancelled"):
             state = self.lead.act(state["id"], "resume")
         while state["state"] != "done":
-            state = self._advance(state)
+            state = self._advance(state, source)
         return self._result(state, first)
 
-    def _advance(self, state: dict[str, Any]) -> dict[str, Any]:
+    def _advance(self, state: dict[str, Any], source: str) -> dict[str, Any]:
         """Do what an open round waits for, as the demo's people, and return its new state."""
         if state["state"] == "failed":
             raise DemoError(f"Round {state['number']} failed: {state['error']}")
@@ -147,11 +159,11 @@ class World:
         title = next(step["title"] for step in state["plan"] if step["name"] == state["step"])
         with progress_bar(f"Round {state['number']}: {title}") as bar:
             if state["step"] in ("collect", "people"):
-                self._judge(state, bar)
+                self._judge(state, bar, source)
             return self._wait(state, bar)
 
-    def _judge(self, state: dict[str, Any], bar: ProgressBar) -> None:
-        """Have the crowd judge what the round still waits for, except LEFT_FOR_PEOPLE items."""
+    def _judge(self, state: dict[str, Any], bar: ProgressBar, source: str) -> None:
+        """Have the crowd judge, or chat, until the round waits for no more; LEFT_FOR_PEOPLE items are left."""
         since = self.project.snapshots.first()
         done = Judgment.objects.filter(
             item__project=self.project, pk__gt=since.last_judgment if since else 0
@@ -160,7 +172,9 @@ class World:
             crowd.work(10**6, bar)  # everything in the safety project's queue
             done = self._new_judgments()
         missing = state["options"]["judgments"] - done
-        if missing > 0 or state["step"] == "people":
+        if missing > 0 and source == "chats" and state["step"] == "collect":
+            self.chatters.work(missing, bar)
+        elif missing > 0 or state["step"] == "people":
             self.crowds[0].work(max(missing, state["options"]["people_compare"]), bar)
 
     def _new_judgments(self) -> int:

@@ -29,6 +29,11 @@ class Command(BaseCommand):
             choices=["obeys", "overrules"],
             help="what the lead does where a gate fails",
         )
+        parser.add_argument(
+            "--chat",
+            action="store_true",
+            help="two rounds from the first policy: from chats, and from as many rankings",
+        )
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--no-serve", action="store_true", help="end after the last round")
 
@@ -73,8 +78,9 @@ class Command(BaseCommand):
         )
         first = world.prepare()
         done = []
-        for number in range(1, options["rounds"] + 1):
-            result = world.round(number, first)
+        sources = ("chats", "rankings") if options["chat"] else ("",) * options["rounds"]
+        for number, source in enumerate(sources, 1):
+            result = world.round_from(source, first) if source else world.round(number, first)
             won = result.win_rate
             if number == 1:
                 self.stdout.write(f"The first policy: {_shares(result.first_habits)}")
@@ -89,6 +95,7 @@ class Command(BaseCommand):
             self.stdout.write(f"         {_shares(result.habits)}{kl}")
             done.append(
                 {
+                    **({"learned_from": source} if source else {}),
                     "rm_accuracy": _rounded(result.rm_accuracy),
                     "rm_ceiling": _rounded(result.noise_ceiling),
                     "win_rate_vs_first": _rounded(won.mean),
