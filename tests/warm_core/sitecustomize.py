@@ -1,5 +1,6 @@
-"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …` then becomes the
-stand-in of a process that the warm core forks (see `warm.py`); any other program starts as always.
+"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, torchrun and the
+`driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm.py`); any other program
+starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """
@@ -8,8 +9,8 @@ import os
 import sys
 
 
-def stand_in(address: str) -> None:
-    """Have a process forked, and end with it. Never returns."""
+def stand_in(address: str, program: str) -> None:
+    """Have a process forked that runs the module or script, and end with it. Never returns."""
     import json
     import signal
     import socket
@@ -24,13 +25,14 @@ def stand_in(address: str) -> None:
         with suppress(OSError):  # the folder's own is closed by now
             if os.get_inheritable(int(path.name)):
                 descriptors.append(int(path.name))
-    program = {
-        "arguments": sys.orig_argv[sys.orig_argv.index("training.core") + 1 :],
+    start = {
+        "program": program,
+        "arguments": sys.orig_argv[sys.orig_argv.index(program) + 1 :],
         "environment": dict(os.environ),
         "folder": str(Path.cwd()),
         "descriptors": descriptors,
     }
-    text = json.dumps(program).encode()
+    text = json.dumps(start).encode()
     socket.send_fds(line, [struct.pack("!I", len(text))], descriptors)
     line.sendall(text)
 
@@ -53,10 +55,13 @@ def stand_in(address: str) -> None:
     os._exit(os.WEXITSTATUS(status))
 
 
-def runs_the_core() -> bool:
-    place = sys.orig_argv.index("-m") + 1 if "-m" in sys.orig_argv else len(sys.orig_argv)
-    return sys.orig_argv[place : place + 1] == ["training.core"]
+def warm_program() -> str:
+    """The module or script that this interpreter is to run, if the warm core has done its imports; else an empty string."""
+    words = [word for word in sys.orig_argv[1:] if word not in ("-m", "-u")]
+    first = words[0] if words else ""
+    known = first in ("training.core", "torch.distributed.run") or os.path.basename(first) == "driver.py"  # noqa: PTH119
+    return first if known else ""
 
 
-if os.environ.get("WARM_CORE") and runs_the_core():
-    stand_in(os.environ["WARM_CORE"])
+if os.environ.get("WARM_CORE") and (program := warm_program()):
+    stand_in(os.environ["WARM_CORE"], program)
