@@ -34,6 +34,7 @@ TAIL_S = 0.5
 MISSES = 3
 """After so many answers in a row that it does not wait or run, a job is over: a new one may not be listed yet."""
 ENDS = tuple(f'{{"event": "{event}"'.encode() for event in ("done", "stopped", "error"))
+SUBMITTED = {"event": "submitted"}
 
 
 class ScheduledJob:
@@ -133,6 +134,9 @@ class ScheduledJob:
             time.sleep(min(timeout_s, TAIL_S))
             return []
         events, self._answer = self._answer.result(), None
+        self.submitted = (
+            self.submitted or SUBMITTED in events
+        )  # not before it is told: lines of the job may come first
         self._ask_at = time.monotonic() + self.scheduler.poll_s
         self._over = any(event["event"] == "error" for event in events)
         return [json.dumps(event).encode() for event in events]
@@ -144,7 +148,7 @@ class ScheduledJob:
                 return self._submit()
             if self.scheduler.poll_job(self.name):
                 self._misses = 0
-                return [] if self.submitted else [self._submitted()]
+                return [] if self.submitted else [SUBMITTED]
         except SchedulerError as error:
             self._refusal = ""
             text = _("The scheduler did not answer, and is asked again: %(reason)s.")
@@ -166,14 +170,11 @@ class ScheduledJob:
             text = _("The scheduler refused the job: %(reason)s.")
             self._refusal = text % {"reason": error} if error.answered else ""
             return []
-        return [self._submitted()]
-
-    def _submitted(self) -> dict[str, Any]:
-        self.submitted = True
-        return {"event": "submitted"}
+        return [SUBMITTED]
 
     def _submitted_line(self) -> bytes:
-        return json.dumps(self._submitted()).encode()
+        self.submitted = True
+        return json.dumps(SUBMITTED).encode()
 
     def _end_without_result(self) -> str:
         text = _(
