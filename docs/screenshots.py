@@ -35,7 +35,7 @@ from training.models import ModelVersion, Round, Run  # noqa: E402
 
 PICTURES = ROOT / "docs" / "pictures"
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
-BROWSER = ("chromium", "chromium-browser", "google-chrome")
+BROWSER = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
-from django.db import OperationalError
+from django.core.management.commands import flush as flush_command
 from django.db.backends.postgresql.operations import DatabaseOperations
 from django.test import override_settings
-from psycopg.errors import DeadlockDetected
 
+from tests import flush
 from tests.processes import MODEL_DIRS
 
 
@@ -22,21 +22,12 @@ def quick_passwords() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def patient_flush() -> Iterator[None]:
-    """Empty the tables again where it ran into a deadlock with the last request of a page that was closed."""
-    flush = DatabaseOperations.execute_sql_flush
-
-    def flush_again(operations: DatabaseOperations, statements: list[str]) -> None:
-        try:
-            # the tables that are append-only refuse it otherwise
-            flush(operations, ["SET LOCAL palate.truncate = 'on'", *statements])
-        except OperationalError as error:
-            if not isinstance(error.__cause__, DeadlockDetected):
-                raise
-            flush_again(operations, statements)
-
+def quick_flush() -> Iterator[None]:
+    """Empty the tables by what is quick for a few rows."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DatabaseOperations, "execute_sql_flush", flush_again)
+        patch.setattr(DatabaseOperations, "sql_flush", flush.sql_flush)
+        patch.setattr(DatabaseOperations, "execute_sql_flush", flush.execute_sql_flush)
+        patch.setattr(flush_command, "emit_post_migrate_signal", lambda *_: None)
         yield
 
 

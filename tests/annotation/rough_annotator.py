@@ -91,7 +91,7 @@ class Annotator:
             )
             time.sleep(0.02)
             tally["late"] += 1
-        if self.chance.random() < 0.01:
+        if self.chance.random() < 0.02:
             cut_a_line()
         ranks = {f"rank-{letter}": self.chance.randint(1, 4) for letter in "ABCD"}
         form = {"ticket": ticket, "key": str(uuid.uuid4()), **ranks}

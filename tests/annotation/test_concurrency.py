@@ -26,7 +26,7 @@ from tests.processes import environment, free_port, kill, process, until
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(40)]
 
-ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 400, 3, 4
+ANNOTATORS, ITEMS, OVERLAP, TEAMS = 32, 200, 3, 4
 
 
 class Teams:
@@ -112,7 +112,7 @@ class ConcurrencyTests(TransactionTestCase):
         assert Judgment.objects.values("item", "annotator").distinct().count() == Judgment.objects.count()
         assert not Judgment.objects.annotate(n=Count("placements")).exclude(n=4).exists()
         # and the rough handling did happen
-        for what, least in {"twice": 40, "late": 40, "dropped": 10, "again": 14, "cut": 2}.items():
+        for what, least in {"twice": 40, "late": 20, "dropped": 4, "again": 14, "cut": 2}.items():
             assert teams.tally[what] >= least, (what, teams.tally)
 
     def test_the_same_file_sent_eight_times_at_once_is_imported_once(self) -> None:

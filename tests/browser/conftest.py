@@ -25,6 +25,8 @@ FLAGS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync --disable-dev-shm-usage"
 ).split()
+# the first is the same engine without the windows that nobody sees, which take as long as the pages in them
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser")
 PATIENCE_MS = 60_000
 CSP = "Content Security Policy"
 """In what the browser says when it refuses something."""
@@ -53,7 +55,7 @@ def site(django_db_setup: None) -> Iterator[str]:
 # permission is that of the browser, so that it does not reach the tests of other folders.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
     if not path:
         pytest.skip("no Chromium here: install the package of that name, or set CHROMIUM to its path")
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:

@@ -23,7 +23,9 @@ from tests.processes import kill, process, until
 from tests.training.conftest import ROOT
 from tests.training.test_tasks import SMALL, over, snapshot_of_judgments
 from training import tasks
+from training.launch.job import Resources
 from training.launch.job_slots import Launch, is_any_slot_held, read_launch, write_launch
+from training.launch.scheduled_job import SUBMITTED, ScheduledJob
 from training.launch.scheduler import read_scheduler
 from training.models import ModelVersion, Run
 from training.runs.actions import cancel_run, claim_run, record_launch, resume_run, start_run
@@ -226,6 +228,22 @@ def test_a_job_that_may_have_been_submitted_is_looked_up_first(
     execute(run)
     assert_done_once(run, cluster)
     assert run.launch == {"name": "palate-lost", "offset": 0, "submitted": True}
+
+
+def test_a_quick_job_counts_as_submitted_before_its_first_line(cluster: Cluster, tmp_path: Path) -> None:
+    """The scheduler has answered, but the job's lines are read first."""
+    cluster.mode(forget=True)
+    (folder := tmp_path / "job").mkdir()
+    job = ScheduledJob(
+        settings.LAUNCHER, folder, "quick", Resources(),
+        offset=0, submitted=False, may_be_submitted=False, environment={},
+    )  # fmt: skip
+    assert job.poll(0) == []
+    assert job._answer is not None
+    assert job._answer.result(HANGS_S) == [SUBMITTED]
+    (folder / "events.jsonl").write_text('{"event": "start"}\n')
+    assert [json.loads(line)["event"] for line in job.poll(0) or []] == ["submitted", "start"]
+    job.detach()
 
 
 def test_an_answer_that_was_lost_is_no_second_submit(start: Callable[..., Run], cluster: Cluster) -> None:

@@ -86,10 +86,22 @@ class Site:
         )
 
     def prepare(self, policy: Path) -> None:
+        self.folder.mkdir()
         self.servers.start()
-        self._manage("migrate", "-v", "0")
-        said = self._manage("shell", "-c", PREPARE.format(policy=policy))
+        try:
+            self._manage("migrate", "-v", "0")
+            said = self._manage("shell", "-c", PREPARE.format(policy=policy))
+        finally:
+            self.servers.stop()
         self.key, self.loop = next(line for line in said.splitlines() if line.startswith("key ")).split()[1:]
+
+    def copy(self, other: Site) -> None:
+        """Be what the other is, which does not run."""
+        shutil.copytree(other.folder, self.folder)
+        self.key, self.loop = other.key, other.loop
+
+    def begin(self) -> None:
+        self.servers.start()
         for name in ("web", *COMMANDS):
             self.start(name)
 
@@ -229,11 +241,12 @@ def test_it_ends_the_same_whoever_is_killed_in_every_step(
             killed.append(name)
             time.sleep(0.2)
 
+    quiet.prepare(policy)
+    hunted.copy(quiet)
     outcomes = []
     for site, at_each_step in ((quiet, lambda: None), (hunted, kill_all)):
-        site.folder.mkdir()
         try:
-            site.prepare(policy)
+            site.begin()
             round = site.play(at_each_step)
             assert round["decision"] == "promoted"
             outcomes.append(site.outcome())

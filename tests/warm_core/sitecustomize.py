@@ -1,6 +1,6 @@
-"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, or
-`training.core.serve`, then becomes the stand-in of a process that the warm core forks (see `warm.py`); any other program starts
-as always.
+"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, `training.core.serve`, torchrun
+and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm.py`); any other program
+starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """
@@ -9,8 +9,8 @@ import os
 import sys
 
 
-def stand_in(address: str, module: str) -> None:
-    """Have a process forked, and end with it. Never returns."""
+def stand_in(address: str, program: str) -> None:
+    """Have a process forked that runs the module or script, and end with it. Never returns."""
     import json
     import signal
     import socket
@@ -25,14 +25,14 @@ def stand_in(address: str, module: str) -> None:
         with suppress(OSError):  # the folder's own is closed by now
             if os.get_inheritable(int(path.name)):
                 descriptors.append(int(path.name))
-    program = {
-        "module": module,
-        "arguments": sys.orig_argv[sys.orig_argv.index(module) + 1 :],
+    start = {
+        "program": program,
+        "arguments": sys.orig_argv[sys.orig_argv.index(program) + 1 :],
         "environment": dict(os.environ),
         "folder": str(Path.cwd()),
         "descriptors": descriptors,
     }
-    text = json.dumps(program).encode()
+    text = json.dumps(start).encode()
     socket.send_fds(line, [struct.pack("!I", len(text))], descriptors)
     line.sendall(text)
 
@@ -55,9 +55,14 @@ def stand_in(address: str, module: str) -> None:
     os._exit(os.WEXITSTATUS(status))
 
 
-def module_to_run() -> str:
-    return sys.orig_argv[sys.orig_argv.index("-m") + 1] if "-m" in sys.orig_argv[:-1] else ""
+def warm_program() -> str:
+    """The module or script that this interpreter is to run, if the warm core has done its imports; else an empty string."""
+    words = [word for word in sys.orig_argv[1:] if word not in ("-m", "-u")]
+    first = words[0] if words else ""
+    modules = ("training.core", "training.core.serve", "torch.distributed.run")
+    known = first in modules or os.path.basename(first) == "driver.py"  # noqa: PTH119
+    return first if known else ""
 
 
-if os.environ.get("WARM_CORE") and module_to_run() in ("training.core", "training.core.serve"):
-    stand_in(os.environ["WARM_CORE"], module_to_run())
+if os.environ.get("WARM_CORE") and (program := warm_program()):
+    stand_in(os.environ["WARM_CORE"], program)

@@ -3,9 +3,9 @@ torch and transformers takes.
 
     python tests/warm_core/warm.py SOCKET
 
-A forked process is the program in everything else: its module runs as `__main__`, with the arguments, environment,
-folder and open files of the one that stands in for it (`sitecustomize.py`), in a session of its own. Nothing is used here
-before the fork: no thread runs, no tensor was made.
+A forked process is the program in everything else: the core, a model server, torchrun or the driver of a test runs as `__main__`,
+with the arguments, environment, folder and open files of the one that stands in for it (`sitecustomize.py`), in a session of
+its own. Nothing is used here before the fork: no thread runs, no tensor was made.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ FAR = 400
 def import_everything() -> None:
     for name in ("AutoModelForCausalLM", "GPT2LMHeadModel", "LlamaForCausalLM", "PreTrainedTokenizerFast"):
         getattr(importlib.import_module("transformers"), name)  # it imports what is asked of it
+    importlib.import_module("torch.distributed.run")
     core = importlib.import_module("training.core")
     for module in pkgutil.iter_modules(core.__path__, "training.core."):
         importlib.import_module(module.name)
     importlib.import_module("training.core.serve.app")
     importlib.import_module("uvicorn")
-    del sys.modules["training.core.__main__"]
+    for program in ("training.core.__main__", "torch.distributed.run"):  # each is run anew
+        del sys.modules[program]
 
 
 def become(started: dict[str, Any], received: list[int]) -> None:
@@ -60,8 +62,12 @@ def become(started: dict[str, Any], received: list[int]) -> None:
         os.chdir(started["folder"])
         os.environ.clear()
         os.environ.update(started["environment"])
-        sys.argv = [started["module"], *started["arguments"]]
-        runpy.run_module(started["module"], run_name="__main__", alter_sys=True)
+        program = started["program"]
+        sys.argv = [program, *started["arguments"]]
+        if program.endswith(".py"):
+            runpy.run_path(program, run_name="__main__")
+        else:
+            runpy.run_module(program, run_name="__main__", alter_sys=True)
         code = 0
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else int(bool(end.code))

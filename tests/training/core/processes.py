@@ -30,14 +30,16 @@ print("codes", *codes, file=sys.stderr)
 """
 
 
-def do_jobs(folders: list[Path], processes: int) -> tuple[list[list[int]], list[dict[str, Any]]]:
+def do_jobs(
+    folders: list[Path], processes: int, warm_core: dict[str, str]
+) -> tuple[list[list[int]], list[dict[str, Any]]]:
     """Do the jobs. Returns the exit codes of each process, and the events of all jobs."""
     driver = folders[0].parent / "driver.py"
     driver.write_text(DRIVER)
     program = [sys.executable] if processes == 1 else TORCHRUN
     done = subprocess.run(
         [*program, str(driver), *map(str, folders)],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
+        env=ENVIRONMENT | warm_core, capture_output=True, text=True, timeout=HANGS_S,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     codes = [line.split()[1:] for line in done.stderr.splitlines() if line.startswith("codes ")]

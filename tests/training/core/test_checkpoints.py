@@ -61,12 +61,14 @@ open(sys.argv[1] + "/rank-" + str(rank()) + ".json", "w").write(json.dumps(writt
 """Does a job, and notes the bytes of each file of each checkpoint. The second process may die in the second checkpoint."""
 
 
-def measure(folder: Path, *, dies: bool = False) -> subprocess.CompletedProcess[str]:
+def measure(
+    folder: Path, warm_core: dict[str, str], *, dies: bool = False
+) -> subprocess.CompletedProcess[str]:
     driver = folder / "driver.py"
     driver.write_text(MEASURE.replace("{dies}", str(dies)))
     return subprocess.run(
         [*TORCHRUN, str(driver), str(folder)],
-        env=ENVIRONMENT, capture_output=True, text=True, timeout=HANGS_S,
+        env=ENVIRONMENT | warm_core, capture_output=True, text=True, timeout=HANGS_S,
     )  # fmt: skip
 
 
@@ -75,11 +77,11 @@ def job(folder: Path, models: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def folder(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(models: Path, tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]) -> Path:
     """The outputs of two processes: of a `whole` run, whose files are noted, of one `killed` and resumed, and of one resumed
     `from_one` process."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    done = measure(job(folder / "killed", models), dies=True)
+    done = measure(job(folder / "killed", models), warm_core, dies=True)
     assert done.returncode != 0
     assert step(folder / "killed" / "checkpoint") == 2, done.stderr
     assert list((folder / "killed" / "checkpoint.tmp").glob("*.safetensors")), "it was writing"
@@ -87,8 +89,8 @@ def folder(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     stopped, _ = do_here(job(folder / "from_one", models), Recorded(12, gently=True))
     assert stopped is None
     assert 0 < step(folder / "from_one" / "checkpoint") < 6
-    assert measure(job(folder / "whole", models)).returncode == 0
-    codes, _ = do_jobs([folder / "killed", folder / "from_one"], 2)
+    assert measure(job(folder / "whole", models), warm_core).returncode == 0
+    codes, _ = do_jobs([folder / "killed", folder / "from_one"], 2, warm_core)
     assert codes == [[0, 0]] * 2
     return folder
 

@@ -92,24 +92,26 @@ def write(folder: Path, policy_folder: Path, **more: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(policy_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[dict[str, Any]]]:
+def alone(
+    policy_folder: Path, tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]
+) -> tuple[Path, list[dict[str, Any]]]:
     """The jobs, done by one process, and its events."""
     folder = tmp_path_factory.mktemp("alone")
     write(folder, policy_folder)
-    codes, events = do_jobs([folder / name for name in JOBS], 1)
+    codes, events = do_jobs([folder / name for name in JOBS], 1, warm_core)
     assert codes == [[0] * len(JOBS)]
     return folder, events
 
 
 @pytest.fixture(scope="module")
 def together(
-    policy_folder: Path, tmp_path_factory: pytest.TempPathFactory
+    policy_folder: Path, tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]
 ) -> tuple[Path, list[dict[str, Any]]]:
     """The jobs, done by two processes, and one that cannot be; and their events."""
     folder = tmp_path_factory.mktemp("together")
     write(folder, policy_folder)
     write_job(folder / "generate", "generate", judgments(2), model=str(policy_folder))
-    codes, events = do_jobs([folder / name for name in [*JOBS, "generate"]], 2)
+    codes, events = do_jobs([folder / name for name in [*JOBS, "generate"]], 2, warm_core)
     assert codes == [[*[0] * len(JOBS), 2]] * 2
     return folder, events
 

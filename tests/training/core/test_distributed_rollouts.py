@@ -39,7 +39,7 @@ JOBS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.fixture(scope="module")
 def outcomes(
-    models: Path, tmp_path_factory: pytest.TempPathFactory
+    models: Path, tmp_path_factory: pytest.TempPathFactory, warm_core: dict[str, str]
 ) -> list[tuple[Path, list[dict[str, Any]]]]:
     """The folder and events of one process, and of two."""
     outcomes = []
@@ -50,7 +50,7 @@ def outcomes(
             second = {"second_reward_model": str(models / "taste")} if name == "ppo" else {}
             rows = judgments(14) if kind == "dpo" else tastes.prompts(10)
             write_job(folder / name, kind, rows, config=config, **named, **second)
-        codes, events = do_jobs([folder / name for name in JOBS], processes)
+        codes, events = do_jobs([folder / name for name in JOBS], processes, warm_core)
         assert codes == [[0] * len(JOBS)] * processes
         outcomes.append((folder, events))
     return outcomes
