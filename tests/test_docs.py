@@ -150,13 +150,14 @@ def test_compose_runs_what_the_documents_name() -> None:
         "worker",
         "counter",
         "importer",
+        "archiver",
         "sender",
         "trainer",
         "gpu-trainer",
         "beat",
     ):
         assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
-    for queue in ("default", "figures", "imports", "webhooks", "gpu"):
+    for queue in ("default", "figures", "imports", "jobs", "webhooks", "gpu"):
         assert f"--queues, {queue}" in compose
 
 
