@@ -12,6 +12,7 @@ from django.utils import timezone
 from annotation.actions import (
     agreement,
     batches,
+    erasures,
     imports,
     notifications,
     project_counts,
@@ -38,6 +39,14 @@ def create_snapshot(job_id: int) -> None:
     job = None if is_stopping() else snapshot_jobs.claim(job_id)
     if job is not None:
         snapshot_jobs.run_job(job)
+
+
+@shared_task(acks_late=False)
+def erase_texts(erasure_id: int) -> None:
+    """Delete what the owner of an erased account wrote. A message delivered twice finds nothing to claim."""
+    erasure = None if is_stopping() else erasures.claim(erasure_id)
+    if erasure is not None:
+        erasures.run_job(erasure)
 
 
 @shared_task(autoretry_for=(SMTPException, OSError), retry_backoff=5, max_retries=6)
@@ -67,9 +76,10 @@ def delete_old_notifications() -> None:
 
 @shared_task(expires=30)
 def sweep_jobs() -> None:
-    """Send the messages of imports and snapshots again if they were lost or their worker died."""
+    """Send the messages of imports, snapshots and erasures again if they were lost or their worker died."""
     imports.sweep()
     snapshot_jobs.sweep()
+    erasures.sweep()
 
 
 @shared_task(expires=60)

@@ -3,6 +3,7 @@
 from annotation.models.ai_feedback import Constitution, Opinion, OpinionSet
 from annotation.models.audit import AuditEntry
 from annotation.models.batches import Batch, BatchMember
+from annotation.models.erasures import Erasure
 from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
@@ -27,6 +28,7 @@ __all__ = [
     "Constitution",
     "Delivery",
     "Draft",
+    "Erasure",
     "ExportFile",
     "Guideline",
     "Import",
