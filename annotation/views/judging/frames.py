@@ -11,6 +11,7 @@ import re
 import secrets
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from django.http import HttpRequest
 from django.middleware.csrf import get_token
@@ -68,7 +69,7 @@ def stand_in(name: str) -> SafeString:
 def render(
     request: HttpRequest,
     values: Mapping[str, object],
-    filled: Mapping[str, object],
+    filled: Mapping[str, Any],
     key: Hashable | None,
 ) -> SafeString:
     """HTML of `judge_item.html`.
