@@ -53,12 +53,14 @@ class FrameTests(JudgingTestCase):
 
     def test_it_follows_the_project_s_settings_and_the_user_s(self) -> None:
         self.page()
-        Project.objects.update(name="Renamed", lease_minutes=17, asks_quality=True)
-        type(self.bob).objects.filter(pk=self.bob.pk).update(judging_layout="stacked")
+        Project.objects.update(name="Renamed", lease_minutes=17)
         page = self.page()
         assert 'data-lease-minutes="17"' in page
         assert "Renamed" in page
-        assert 'value="stacked" checked' in page
+        type(self.bob).objects.filter(pk=self.bob.pk).update(judging_layout="stacked")
+        assert 'value="stacked" checked' in self.page()
+        type(self.bob).objects.filter(pk=self.bob.pk).update(judging_keys={"skip": "Z"})
+        assert "<kbd>Z</kbd>" in self.page()
 
     def test_a_text_that_looks_like_a_stand_in_is_a_text(self) -> None:
         stand_in = str(frames.stand_in("pseudonym"))
