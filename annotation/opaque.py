@@ -6,6 +6,7 @@ Ids of rows count up, so that a lower one is older: beside each other they would
 from __future__ import annotations
 
 import base64
+from functools import cache
 from hashlib import blake2b
 from typing import Literal
 
@@ -41,10 +42,15 @@ def decrypt(text: str) -> bytes:
 
 
 def _fernet() -> MultiFernet:
-    secrets = map(str, (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS))
+    return _fernet_of(str(settings.SECRET_KEY), *map(str, settings.SECRET_KEY_FALLBACKS))
+
+
+@cache
+def _fernet_of(*secrets: str) -> MultiFernet:
     return MultiFernet([Fernet(base64.urlsafe_b64encode(_key(secret, "ticket"))) for secret in secrets])
 
 
+@cache
 def _key(secret: str, purpose: str) -> bytes:
     """32 bytes for one purpose, from the site's secret."""
     return blake2b(secret.encode(), person=purpose.encode(), digest_size=32).digest()

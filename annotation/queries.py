@@ -315,7 +315,7 @@ def assignments_of(user: User) -> list[Assignment]:
 @dataclass(frozen=True)
 class WorkStatus:
     """An annotator's counts in a project, the guidelines' version and the item's draft, for the page of one item. `left` is
-    `MANY_LEFT` if there are more."""
+    counted as far as `rough_left` needs it."""
 
     left: int
     today: int
@@ -350,7 +350,8 @@ def work_status(project: Project, user: User, item: Item, *, after: Sequence[int
         "shown": [item.pk, *after],
     }
     # the limit as a constant: with a parameter, PostgreSQL would plan the statement again each time
-    statement = WORK_STATUS.replace("%(many)s", str(MANY_LEFT))
+    many = min(MANY_LEFT, max(ROUGHLY) * project.overlap)
+    statement = WORK_STATUS.replace("%(many)s", str(many))
     left, today, guideline_number, draft = prepared_statements.rows(statement, values)[0]
     # this item is left, too: counted like that whether or not its answer is known
     return WorkStatus(left + 1, today + len(after), guideline_number, json.loads(draft) if draft else None)

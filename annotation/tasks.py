@@ -14,6 +14,7 @@ from annotation.actions import (
     batches,
     chat_answers,
     chats,
+    erasures,
     imports,
     notifications,
     project_counts,
@@ -40,6 +41,14 @@ def create_snapshot(job_id: int) -> None:
     job = None if is_stopping() else snapshot_jobs.claim(job_id)
     if job is not None:
         snapshot_jobs.run_job(job)
+
+
+@shared_task(acks_late=False)
+def erase_texts(erasure_id: int) -> None:
+    """Delete what the owner of an erased account wrote. A message delivered twice finds nothing to claim."""
+    erasure = None if is_stopping() else erasures.claim(erasure_id)
+    if erasure is not None:
+        erasures.run_job(erasure)
 
 
 @shared_task(autoretry_for=(SMTPException, OSError), retry_backoff=5, max_retries=6)
@@ -69,10 +78,11 @@ def delete_old_notifications() -> None:
 
 @shared_task(expires=30)
 def sweep_jobs() -> None:
-    """Send the messages of imports, snapshots and chats again if they were lost or their worker died."""
+    """Send the messages of imports, snapshots, erasures and chats again if they were lost or their worker died."""
     imports.sweep()
     chat_answers.wake_lost()
     snapshot_jobs.sweep()
+    erasures.sweep()
 
 
 @shared_task(expires=600)

@@ -1,5 +1,5 @@
-"""Starts and supervises the site's processes on one machine: web server, and Celery workers for short tasks, imports, webhooks
-and runs."""
+"""Starts and supervises the site's processes on one machine: web server, and Celery workers for short tasks, figures,
+imports, snapshots, webhooks and runs."""
 
 from __future__ import annotations
 
@@ -72,6 +72,7 @@ def commands(port: int) -> dict[str, list[str]]:
         # these can be slow: queues of their own, so that nothing else waits for them
         "counter": [*CELERY, "--queues", "figures", "--concurrency", "1", "--hostname", "counter@%h"],
         "importer": [*CELERY, "--queues", "imports", "--concurrency", "1", "--hostname", "importer@%h"],
+        "archiver": [*CELERY, "--queues", "jobs", "--concurrency", "1", "--hostname", "archiver@%h"],
         "sender": [*CELERY, "--queues", "webhooks", "--concurrency", "1", "--hostname", "sender@%h"],
         # each answer is waited for in a thread; the models are in programs of their own
         "chat": [

@@ -393,7 +393,8 @@ CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {
     "annotation.tasks.count_figure": {"queue": "figures"},
     "annotation.tasks.read_import": {"queue": "imports"},
-    "annotation.tasks.create_snapshot": {"queue": "imports"},
+    "annotation.tasks.create_snapshot": {"queue": "jobs"},
+    "annotation.tasks.erase_texts": {"queue": "jobs"},
     "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
     "training.tasks.execute_run": {"queue": "gpu"},
     "training.tasks.answer_turn": {"queue": "chats"},

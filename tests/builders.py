@@ -9,7 +9,7 @@ from functools import cache
 
 from django.contrib.auth.hashers import make_password
 
-from annotation.actions import import_rows, judgments, leases, projects
+from annotation.actions import accounts, erasures, import_rows, judgments, leases, projects
 from annotation.actions.leases import Lease
 from annotation.logic.device_times import NO_TIMES, DeviceTimes
 from annotation.models import Judgment, Member, Project, User
@@ -101,3 +101,9 @@ def submit(
         idempotency_key=key or uuid.uuid4(),
         times=times,
     )
+
+
+def erase(user: User) -> None:
+    """The account erased by its owner, and what they wrote deleted, as by the worker."""
+    accounts.erase(user=user, actor=user)
+    erasures.delete_texts(user)

@@ -150,6 +150,7 @@ def test_compose_runs_what_the_documents_name() -> None:
         "worker",
         "counter",
         "importer",
+        "archiver",
         "sender",
         "chat",
         "trainer",
@@ -157,7 +158,7 @@ def test_compose_runs_what_the_documents_name() -> None:
         "beat",
     ):
         assert re.search(rf"^  {service}:$", compose, re.MULTILINE)
-    for queue in ("default", "figures", "imports", "webhooks", "chats", "gpu"):
+    for queue in ("default", "figures", "imports", "jobs", "webhooks", "chats", "gpu"):
         assert f"--queues, {queue}" in compose
 
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.socialaccount.models import SocialAccount
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -18,24 +15,18 @@ from django.utils.translation import gettext as _
 from annotation import audit
 from annotation.actions import chats, items
 from annotation.actions.batches import leave_batches
+from annotation.actions.erasures import request_erasure
 from annotation.actions.members import ERASED, MemberError, require_other_lead
 from annotation.actions.sessions import end_sessions
-from annotation.logic.erased_text import erase_messages
 from annotation.models import (
     AuditEntry,
     Chat,
     Draft,
     Invitation,
     Item,
-    Judgment,
     Member,
-    Message,
-    Placement,
-    Prompt,
-    Skip,
     Slot,
     User,
-    Verdict,
 )
 
 
@@ -44,8 +35,9 @@ class AccountError(Exception):
 
 
 def erase(*, user: User, actor: User) -> None:
-    """Erase an account: its name, password, memberships, tokens, sessions and drafts, and the reasons, notes and messages that
-    its owner wrote, in live chats too, or that others wrote to them. Its judgments stay, without an owner.
+    """Erase an account: at once its name, password, memberships, tokens, sessions, drafts and open chats, and by a worker
+    (`erasures`) the reasons, notes and messages that its owner wrote, in chats too, or that others wrote to them. Its judgments
+    stay, without an owner.
 
     Raises:
         AccountError: the user is a project's only lead or the site's only administrator, or is an administrator and the
@@ -58,9 +50,9 @@ def erase(*, user: User, actor: User) -> None:
             raise AccountError(_("This account was erased before."))
         _require_other_administrator(user, actor)
         _leave_projects(user)
-        _erase_chats(user)
+        _end_chats(user)
         _delete_personal_data(user)
-        _blank_free_text(user)
+        request_erasure(user=user, actor=actor)
         audit.record("account.erased", project=None, actor=actor, subject=pseudonym, user=user.pk)
     end_sessions(user)
 
@@ -126,52 +118,12 @@ def _delete_personal_data(user: User) -> None:
     user.save()
 
 
-def _blank_free_text(user: User) -> None:
-    """Blank what was written freely, which may name anybody. Snapshots and files that were exported before keep it.
-
-    The tables are append-only; within this transaction they let these columns be blanked, and nothing else.
-    """
-    for skip in Skip.objects.filter(annotator=user):
-        data = _without_free_text(skip.data or {})
-        Skip.objects.filter(pk=skip.pk).update(note="", data=data or None)
-    with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL palate.erase = 'on'")
-        written = Judgment.objects.filter(annotator=user).exclude(rationale="", answers={})
-        written.update(rationale="", answers={})
-        Placement.objects.filter(judgment__annotator=user).exclude(comments=[]).update(comments=[])
-        Verdict.objects.filter(reviewer=user).exclude(note="").update(note="")
-        Message.objects.filter(Q(author=user) | Q(annotator=user)).exclude(text="").update(text="")
-        cursor.execute(
-            """UPDATE annotation_auditentry SET data = data || '{"reason": ""}'
-               WHERE data ? 'reason' AND (data -> 'user' = to_jsonb(%(user)s::bigint) OR actor_id = %(user)s)""",
-            {"user": user.pk},
-        )
-        cursor.execute("SET LOCAL palate.erase = 'off'")
-
-
-def _erase_chats(user: User) -> None:
-    """End the user's chats, and put a mark in place of what they wrote in them. Nobody judges these prompts any more."""
+def _end_chats(user: User) -> None:
+    """End the user's chats. Nobody judges their messages any more."""
     for chat in Chat.objects.filter(annotator=user, ended_at=None):
         chats.end(chat=chat)
-    written = Prompt.objects.filter(turn__chat__annotator=user).only("messages")
-    for prompt in written.order_by("pk").iterator(chunk_size=200):
-        prompt.messages = erase_messages(prompt.messages)
-        prompt.save(update_fields=["messages"])
     waiting = Item.objects.filter(prompt__turn__chat__annotator=user).exclude(state=Item.State.RETIRED)
     for item in waiting.filter(
         Exists(Slot.objects.filter(item=OuterRef("pk")).exclude(state=Slot.State.DONE))
     ):
         items.retire(item=item, actor=None, reason="its prompt was erased")
-
-
-def _without_free_text(data: Mapping[str, Any]) -> dict[str, Any]:
-    """What was entered before a skip, without what was written."""
-    data = {name: value for name, value in data.items() if name not in ("rationale", "text", "answers")}
-    marks = data.get("marks")
-    if isinstance(marks, dict):
-        data["marks"] = {
-            response: {name: value for name, value in mark.items() if name != "comments"}
-            for response, mark in marks.items()
-            if isinstance(mark, dict)
-        }
-    return data

@@ -391,7 +391,11 @@ class _Writer:
         return ItemSpec(prompt_id, responses, gold=gold, gold_explanation=row.gold_explanation)
 
 
-_json = json.JSONEncoder(ensure_ascii=False).encode
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _json(value: Any) -> str:
+    return _encode(value) if value else "{}"  # most metadata is empty; messages never are
 
 
 def add_responses(*, author: Author, samples: Sequence[SampledResponse]) -> tuple[list[Response], int]:

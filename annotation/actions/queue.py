@@ -64,21 +64,17 @@ def enqueue(
         ],
     )
     rows = list(zip(ids, specs, strict=True))
-    bulk_insert.insert(
-        Candidate,
-        ("item_id", "response_id"),
-        [(item, response) for item, spec in rows for response in spec.response_ids],
-    )
-    bulk_insert.insert(
-        Slot,
-        ("item_id", "project_id", "priority"),
-        [
-            (item, project.pk, priority)
-            for item, spec in rows
-            if not spec.gold and not retired_reason
-            for _slot in range(project.overlap + spec.extra_slots)
-        ],
-    )
+    candidates = [(item, response) for item, spec in rows for response in spec.response_ids]
+    if candidates:
+        bulk_insert.insert_without_ids(Candidate, ("item_id", "response_id"), candidates)
+    slots = [
+        (item, project.pk, priority)
+        for item, spec in rows
+        if not spec.gold and not retired_reason
+        for _slot in range(project.overlap + spec.extra_slots)
+    ]
+    if slots:
+        bulk_insert.insert_without_ids(Slot, ("item_id", "project_id", "priority"), slots)
     if ids:
         events.announce(events.project_group(project.pk), {"kind": "queue"})
     return ids

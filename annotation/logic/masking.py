@@ -82,8 +82,27 @@ _unknown_name = re.compile(
 _CUES = (_says_its_name, _speaks_as, _says_its_maker, _is_somebody_s)
 _names, _makers = re.compile(_name, _FLAGS), re.compile(_maker, _FLAGS)
 _sentence = re.compile(r"[^.!?。！？\n]*(?:[.!?。！？](?=\w)[^.!?。！？\n]*)*[.!?。！？\n]*")
-# a quick test that rules out most texts: they contain no cue
 _worth_reading = re.compile(rf"(?:{_SELF}|\bas\b|\bthis is\b)", _FLAGS)
+# quick tests that rule out most texts. The first: each alternative of `_SELF` has one of these, in lower case
+_SIGNS_OF_SELF = (
+    *(
+        "i'm",
+        "i’m",
+        "i am",
+        "i was",
+        "i have",
+        "i've",
+        "i’ve",
+        "my name",
+        "call me",
+        "soy",
+        "me llamo",
+        "je suis",
+    ),
+    *("appelle", "ich bin", "ich hei", "mein name", "eu sou", "meu nome", "sono", "mi chiamo"),
+    *("我是", "我叫", "私は", "わたしは", "저는", "я", "меня зовут"),
+)
+_other_cues = re.compile(r"\b(?:as|this is)\b")
 
 
 MAX_CUES = 500
@@ -96,6 +115,8 @@ LONGEST_CUE = 12
 
 def mask(text: str) -> str:
     """The text without statements about its own model; the same object if there are none."""
+    if not _may_speak_of_itself(text):
+        return text
     cues = sum(1 for _ in islice(_worth_reading.finditer(text), MAX_CUES + 1))
     if not cues:
         return text
@@ -113,6 +134,14 @@ def stable_length(text: str) -> int:
         return start
     cue = _worth_reading.search(last)
     return start + cue.start() if cue else max(start, len(text) - LONGEST_CUE)
+
+
+def _may_speak_of_itself(text: str) -> bool:
+    """False for most texts: they have no cue, or nothing to be masked."""
+    folded = text.casefold()
+    if not (any(sign in folded for sign in _SIGNS_OF_SELF) or _other_cues.search(folded)):
+        return False
+    return any(pattern.search(text) for pattern in (_names, _makers, _unknown_name))
 
 
 def _mask_sentence(sentence: str) -> str:

@@ -4,6 +4,7 @@ from annotation.models.ai_feedback import Constitution, Opinion, OpinionSet
 from annotation.models.audit import AuditEntry
 from annotation.models.batches import Batch, BatchMember
 from annotation.models.chats import Chat, ChatSettings, Turn
+from annotation.models.erasures import Erasure
 from annotation.models.imported_judgments import ImportedJudgment
 from annotation.models.imports import Import
 from annotation.models.judgments import Agreement, Judgment, Placement, ReviewFlag, Verdict
@@ -30,6 +31,7 @@ __all__ = [
     "Constitution",
     "Delivery",
     "Draft",
+    "Erasure",
     "ExportFile",
     "Guideline",
     "Import",

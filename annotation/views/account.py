@@ -120,9 +120,18 @@ def account_erase(request: HttpRequest) -> HttpResponse:
 @sensitive_post_parameters("password")
 @require_http_methods(["GET", "POST"])
 def person_erase(request: HttpRequest, pk: int) -> HttpResponse:
-    """Somebody else's account, for staff."""
+    """Somebody else's account, for staff; once it is erased, how far the worker is that deletes what its owner wrote."""
     require_staff(current_user(request))
-    return _erase(request, get_object_or_404(User, pk=pk, erased_at=None))
+    user = get_object_or_404(User.objects.select_related("erasure"), pk=pk)
+    if user.erased_at is None:
+        return _erase(request, user)
+    if request.method == "POST":
+        raise Http404("It was erased before.")
+    return render(
+        request,
+        "annotation/account_erased.html",
+        {"person": user, "erasure": getattr(user, "erasure", None)},
+    )
 
 
 def _erase(request: HttpRequest, user: User) -> HttpResponse:
@@ -137,12 +146,14 @@ def _erase(request: HttpRequest, user: User) -> HttpResponse:
             if user == me:
                 logout(request)
                 messages.success(
-                    request, _("Your account is erased. Your judgments are kept under a pseudonym.")
+                    request,
+                    _(
+                        "Your account is erased. Your judgments are kept under a pseudonym; what you wrote is deleted from them"
+                        " now."
+                    ),
                 )
                 return redirect("account_login")
-            sentence = _("The account %(name)s is erased. Its judgments are kept.") % {"name": user.username}
-            messages.success(request, sentence)
-            return redirect("home")
+            return redirect("person-erase", user.pk)
     judgments = Judgment.objects.filter(annotator=user).count()
     context = {"form": form, "person": user, "judgments": judgments, "is_me": user == me}
     return render(request, "annotation/account_erase.html", context, status=422 if form.errors else 200)

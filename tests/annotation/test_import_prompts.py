@@ -116,8 +116,8 @@ class ImportTests(ImportTestCase):
     def test_the_number_of_queries_does_not_grow_with_the_file(self) -> None:
         rows = [{"prompt": f"Question {n}?", "responses": ["a", "b"]} for n in range(300)]
         # two savepoints, lock, constraints; known prompts; prompts (ids, copy); the author's (found?, savepoint, made, release);
-        # responses (ids, copy); savepoint, items, candidates and slots (ids and copy each), release; two releases
-        with self.assertNumQueries(23):
+        # responses (ids, copy); savepoint, items (ids, copy), candidates and slots (copy each), release; two releases
+        with self.assertNumQueries(21):
             self.send(*rows)
 
     def test_a_long_file_comes_in_by_batches_and_still_whole_or_not_at_all(self) -> None:

@@ -13,7 +13,7 @@ import pytest
 from django.test import override_settings
 from django.urls import reverse
 
-from annotation.actions import accounts, judgments, leases
+from annotation.actions import judgments, leases
 from annotation.actions.projects import write_questions
 from annotation.actions.snapshots import create_snapshot
 from annotation.analytics.filters import NO_FILTERS
@@ -186,7 +186,7 @@ class AnswerTests(JudgingTestCase):
 
     def test_erasing_an_account_blanks_what_was_written(self) -> None:
         self.send(self.filled(self.open()))
-        accounts.erase(user=self.bob, actor=self.bob)
+        builders.erase(self.bob)
         judgment = Judgment.objects.get()
         assert judgment.answers == {}
         assert list(judgment.placements.values_list("comments", flat=True)) == [[]] * 4

@@ -245,14 +245,14 @@ def test_a_worker_that_is_killed_leaves_nothing_and_the_next_one_does_it_all(
     project: Project, alice: User
 ) -> None:
     job = queued(project, alice)
-    with process("importer") as importer, transaction.atomic():
+    with process("archiver") as archiver, transaction.atomic():
         # the file is written, and the worker waits for the snapshot's number
         Project.objects.select_for_update(no_key=True).get(pk=project.pk)
         until(lambda: SnapshotJob.objects.get().judgments_done == JUDGMENTS, "the judgments are written")
-        kill(importer)
+        kill(archiver)
     job.refresh_from_db()
     assert (job.state, Snapshot.objects.count()) == ("running", 0)
-    with process("worker"), process("importer"):  # the first has the clock, which wakes the second
+    with process("worker"), process("archiver"):  # the first has the clock, which wakes the second
         until(lambda: SnapshotJob.objects.get().state == "done", "another worker has done it")
     snapshot = Snapshot.objects.get()
     job.refresh_from_db()

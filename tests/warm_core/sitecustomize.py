@@ -1,6 +1,6 @@
-"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, `training.core.serve`, torchrun
-and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm.py`); any other program
-starts as always.
+"""Python imports this before anything else where this folder is on PYTHONPATH. `python -m training.core …`, a model server,
+torchrun and the `driver.py` of a test then become the stand-in of a process that the warm core forks (see `warm.py`); any other
+program starts as always.
 
 The stand-in passes on the signals that it is sent, ends as that process ends, and when it is killed, so is that process.
 """

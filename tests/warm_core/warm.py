@@ -3,9 +3,9 @@ torch and transformers takes.
 
     python tests/warm_core/warm.py SOCKET
 
-A forked process is the program in everything else: the core, a model server, torchrun or the driver of a test runs as `__main__`,
-with the arguments, environment, folder and open files of the one that stands in for it (`sitecustomize.py`), in a session of
-its own. Nothing is used here before the fork: no thread runs, no tensor was made.
+A forked process is the program in everything else: the core, a model server, torchrun or the driver of a test runs as
+`__main__`, with the arguments, environment, folder and open files of the one that stands in for it (`sitecustomize.py`), in a
+session of its own. Nothing is used here before the fork: no thread runs, no tensor was made.
 """
 
 from __future__ import annotations

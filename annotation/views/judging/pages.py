@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from django.contrib import messages
@@ -360,6 +361,7 @@ def _render_item(
         "qualification": _qualification(me, ahead=len(after)),
         "offers_review": isinstance(error, UnsafePreferred),
     }
+    context["item_html"] = partial(screen.item_html, request, current_user(request), context)
     return _render(request, context, status=422 if error else 200)
 
 

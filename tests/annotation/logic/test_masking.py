@@ -41,6 +41,17 @@ def test_it_hides_what_a_text_says_of_itself(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "cue",
+    "I'm|I’m|I am|My name is|my name's|my name’s|You can call me|Soy|Me llamo|Je suis|Je m'appelle|Je m’appelle|Ich bin"
+    "|Ich heiße|Ich heisse|Mein Name ist|Eu sou|Meu nome é|Sono|Mi chiamo|我是|我叫|私は|わたしは|저는|Я —|Меня зовут".split(
+        "|"
+    ),
+)
+def test_no_way_to_say_one_s_name_is_overlooked(cue: str) -> None:
+    assert mask(f"Hello! {cue} GPT-4.") == f"Hello! {cue} [model]."
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "GPT-4 is a model made by OpenAI.",
