@@ -13,6 +13,7 @@ from annotation.models import AuditEntry
 from annotation.store import MissingObject
 from tests.access_cases import policy
 from tests.base import PalateTestCase
+from training.chat_servers.endpoints import model_on_this_machine
 from training.errors import RunError
 from training.models import Loop, ModelVersion, Round, Run
 from training.registry.actions import add_model, promote, remove_files, retire
@@ -47,7 +48,11 @@ class CleanModelsTests(PalateTestCase):
 
     def test_only_the_weights_of_a_retired_model_are_removed(self) -> None:
         retire(self.made, self.alice)
+        served = model_on_this_machine(self.made)
+        assert isinstance(served, Path)
+        assert (served / "model.safetensors").is_file()
         assert remove_files(self.made, self.alice) == 10, "those of an adapter too"
+        assert not served.exists()
         left = sorted(path.name for path in self.output.rglob("*") if path.is_file())
         assert left == ["best.jsonl", "report.json"]
         assert self.made.run is not None
