@@ -61,7 +61,7 @@ async def write(client: redis_asyncio.Redis, stream: str, name: str, **data: Any
 
 async def read(client: redis_asyncio.Redis, stream: str, after: str, wait_s: float = 0) -> list[Event]:
     """The events after one, at most `MAX_EVENTS`; if there are none, those that come within `wait_s`."""
-    found = await client.xread(
+    found: Any = await client.xread(
         {_key(stream): after}, count=MAX_EVENTS, block=round(1000 * wait_s) if wait_s else None
     )
     return [

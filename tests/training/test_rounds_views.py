@@ -12,7 +12,7 @@ from annotation.models import AuditEntry, Judgment
 from tests import builders
 from tests.access_cases import AccessTestCase, Endpoint
 from tests.training.round_helpers import LENIENT, judge_items, make_loop, play, reload
-from training.models import Loop, Round, Run
+from training.models import Loop, Round
 from training.registry.actions import add_model, promote
 from training.rounds import transitions
 
@@ -49,7 +49,8 @@ class AccessTests(RoundPagesTestCase):
         self.check(Endpoint("round-live", (round.pk,), get=200, reviewer_get=200))
         self.check(Endpoint("round-act", (round.pk, "cancel"), post=302))
         self.check(Endpoint("model-compare", get=200, reviewer_get=200))
-        self.check(Endpoint("playground", get=200, post=200))
+        self.check(Endpoint("playground", get=200, post=422))
+        self.check(Endpoint("chat-settings", get=200, post=422))
         self.check(Endpoint("model-card", (self.first.pk,), get=200, reviewer_get=200))
         self.check(Endpoint("model-retire", (self.first.pk,), post=302))
 
@@ -59,7 +60,6 @@ class AccessTests(RoundPagesTestCase):
         other = builders.project(self.alice, "Other")
         assert self.client.get(reverse("round", args=[other.slug, round.pk])).status_code == 404
         assert self.client.post(self.url("round-act", round.pk, "explode")).status_code == 404
-        assert self.client.get(self.url("playground-answers")).status_code == 404
 
 
 class PagesTests(RoundPagesTestCase):
@@ -222,32 +222,12 @@ class ModelsTests(RoundPagesTestCase):
             assert {answer.author for answer in ours} == {self.first.author}
             assert {answer.author for answer in theirs} == {round.policy_after.author}
 
-    def test_the_playground_asks_both_and_stores_no_responses(self) -> None:
-        second = add_model(project=self.project, kind="policy", name="second", location="hub:x/y@main")
-        data = {"a": self.first.pk, "b": second.pk, "question": "Who are you?"}
-        response = self.client.post(self.url("playground"), data)
-        runs = list(Run.objects.order_by("pk"))
-        assert [(run.model, run.inputs) for run in runs] == [
-            (self.first, {"ask": "Who are you?"}),
-            (second, {"ask": "Who are you?"}),
-        ]
-        page = self.client.get(response["Location"])
-        self.assertContains(page, "Generating…", 2)
-        self.assertContains(page, "every 1s")
-        self.assertContains(
-            self.client.post(self.url("playground"), {"question": " "}), "Write a prompt for the models."
-        )
-        assert Run.objects.count() == 2
-
     def test_an_answer_leaves_room_for_the_question_in_a_small_model(self) -> None:
         folder = Path(settings.ARTIFACTS) / "small"
         folder.mkdir()
         (folder / "config.json").write_text('{"max_position_embeddings": 256}')
         (folder / "model.safetensors").write_text("")
         small = add_model(project=self.project, kind="policy", name="small", location=f"file:{folder}")
-        self.client.post(self.url("playground"), {"a": small.pk, "b": self.first.pk, "question": "Who?"})
-        lengths = Run.objects.order_by("pk").values_list("model__name", "config__max_new_tokens")
-        assert list(lengths) == [("small", 128), ("first", 256)]
         promote(small, self.alice)
         form = self.client.get(self.url("run-new", "generate")).context["form"]
         assert form["setting_max_new_tokens"].value() == 128

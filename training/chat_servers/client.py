@@ -7,7 +7,7 @@ piece. Whatever else is wrong with an answer is a `ChatServerError`.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,7 @@ CONNECT_S = 10.0
 MAX_COUNT = 10**8
 """Tokens that a server may report; a number beyond it is an error of the server, and is not passed on."""
 
+LIMITS = ("max_tokens", "max_completion_tokens")
 OPTIONAL_FIELDS = ("top_k", "top_p", "seed", "stream_options")
 """Fields of a request that a server may refuse."""
 
@@ -80,7 +81,7 @@ async def stream_chat(
     seed: int,
     timeout_s: float,
     http: httpx2.AsyncClient | None = None,
-) -> AsyncIterator[Delta]:
+) -> AsyncGenerator[Delta]:
     """The answer to a conversation, in pieces. Closing the iterator early (`contextlib.aclosing`) ends the generation.
 
     timeout_s: how long the server may send nothing. http: a client of `http_client` that is kept open for several requests.
@@ -244,9 +245,14 @@ class Answer:
 
 
 def _leave_out_refused(status: int, message: str, required: dict[str, Any], optional: dict[str, Any]) -> bool:
-    """Change the fields of a request as an error message asks for; False if it names none that may be left out."""
+    """Change the fields of a request as an error message asks for; False if there is nothing to change."""
     if status not in (400, 422):
         return False
+    if "context length" in message.lower() and not required.keys().isdisjoint(LIMITS):
+        # the rest of the context is less than the limit: then the server's own one, all that fits, is the right one
+        for name in LIMITS:
+            required.pop(name, None)
+        return True
     if "max_tokens" in required and "max_completion_tokens" in message:
         required["max_completion_tokens"] = required.pop("max_tokens")
         return True

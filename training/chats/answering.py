@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,12 +21,13 @@ from config.shutdown import is_stopping
 from training.chat_servers.errors import ChatServerError
 from training.chats import playground
 from training.chats.playground import Question
-from training.chats.sides import Policy, Side, policies_in, policies_of
-from training.chats.two_answers import BEAT_S, Unwanted, Write, write_two_answers
+from training.chats.policies import policies_in, policies_of
+from training.chats.two_answers import Unwanted, Write, write_two_answers
 from training.errors import RunError
 
 log = logging.getLogger(__name__)
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 _random = random.SystemRandom()
 
 
@@ -43,8 +44,7 @@ async def answer_turn(turn: Turn) -> None:
         try:
             policies, max_new_tokens = await _in_thread(policies_of, turn.chat.project)
             _random.shuffle(policies)  # the place on the screen tells nothing
-            sides = await _open_sides(policies, is_wanted)
-            texts = await write_two_answers(turn.prompt.messages, sides, max_new_tokens, write, is_wanted)
+            texts = await write_two_answers(turn.prompt.messages, policies, max_new_tokens, write, is_wanted)
         except Unwanted:
             await _in_thread(chat_answers.give_back, turn)
             return
@@ -74,9 +74,8 @@ async def answer_question(question: Question) -> None:
     async with _writer(question.stream) as write:
         try:
             policies = await _in_thread(policies_in, question.models, question.temperature)
-            sides = await _open_sides(policies, is_wanted)
             first, second = await write_two_answers(
-                question.messages, sides, question.max_new_tokens, write, is_wanted, is_blind=False
+                question.messages, policies, question.max_new_tokens, write, is_wanted, is_blind=False
             )
         except Unwanted:
             playground.keep(question._replace(error=_("The worker was stopped. Ask again.")))
@@ -99,27 +98,6 @@ async def _writer(stream: str) -> AsyncIterator[Write]:
                 log.warning("could not write to the stream %s: %s", stream, error)
 
         yield write
-
-
-async def _open_sides(policies: Sequence[Policy], is_wanted: Callable[[], Awaitable[bool]]) -> list[Side]:
-    """The policies, ready to answer.
-
-    Raises:
-        ChatServerError: one cannot be served.
-        Unwanted: nobody waits any more.
-    """
-    loading = asyncio.gather(*(policy.endpoint() for policy in policies))
-    try:
-        while not loading.done():
-            await asyncio.wait([loading], timeout=BEAT_S)
-            if not await is_wanted():
-                raise Unwanted
-    finally:
-        loading.cancel()
-    return [
-        Side(endpoint, policy.temperature)
-        for endpoint, policy in zip(loading.result(), policies, strict=True)
-    ]
 
 
 async def _in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

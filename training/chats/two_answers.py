@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 from annotation.logic.blind_stream import SIDES, BlindStream
 from training.chat_servers.client import stream_chat
 from training.chat_servers.errors import ChatServerError
-from training.chats.sides import Side
+from training.chats.policies import Policy
 
 SHOW_S = 0.03
 """How often what has come is shown: often enough that it does not seem to wait."""
@@ -39,15 +39,15 @@ class WrittenAnswer(NamedTuple):
 
 async def write_two_answers(
     messages: Sequence[dict[str, Any]],
-    sides: Sequence[Side],
+    policies: Sequence[Policy],
     max_new_tokens: int,
     write: Write,
     is_wanted: Callable[[], Awaitable[bool]],
     *,
     is_blind: bool = True,
 ) -> list[WrittenAnswer]:
-    """The answers of both sides, in their order. While they are written, `write` gets `piece` events (`side`, `offset`, `text`)
-    and, where an answer begins anew, `restart` (`side`).
+    """The answers of both policies, in their order. While they are written, `write` gets `piece` events (`side`, `offset`,
+    `text`) and, where an answer begins anew, `restart` (`side`).
 
     A side that fails, or answers with nothing, is asked once more; so is the second where both answers are the same and somebody
     is to choose between them.
@@ -58,10 +58,10 @@ async def write_two_answers(
         ChatServerError: a side failed twice.
         Unwanted: `is_wanted`, which is asked every second, said so.
     """
-    both = _Both(messages, sides, max_new_tokens, write, is_wanted, BlindStream(is_blind=is_blind))
+    both = _Both(messages, policies, max_new_tokens, write, is_wanted, BlindStream(is_blind=is_blind))
     await both.write_sides(SIDES)
     texts = both.blind.texts
-    if is_blind and texts["a"] == texts["b"] and any(side.temperature for side in sides):
+    if is_blind and texts["a"] == texts["b"] and any(policy.temperature for policy in policies):
         await both.restart("b")
         await both.write_sides(["b"])
     return [WrittenAnswer(texts[side], both.seeds[side]) for side in SIDES]
@@ -71,17 +71,14 @@ class _Both:
     def __init__(
         self,
         messages: Sequence[dict[str, Any]],
-        sides: Sequence[Side],
+        policies: Sequence[Policy],
         max_new_tokens: int,
         write: Write,
         is_wanted: Callable[[], Awaitable[bool]],
         blind: BlindStream,
     ) -> None:
-        self.messages, self.sides, self.max_new_tokens = (
-            messages,
-            dict(zip(SIDES, sides, strict=True)),
-            max_new_tokens,
-        )
+        self.messages, self.max_new_tokens = messages, max_new_tokens
+        self.policies = dict(zip(SIDES, policies, strict=True))
         self.write, self.is_wanted = write, is_wanted
         self.blind = blind
         self.seeds: dict[str, int] = {}
@@ -130,12 +127,13 @@ class _Both:
         self.blind.end(name)
 
     async def _stream(self, name: str) -> None:
-        side = self.sides[name]
+        policy = self.policies[name]
+        endpoint = await policy.endpoint()  # started anew, should it have ended
         self.seeds[name] = _random.getrandbits(31)
         answer = stream_chat(
-            side.endpoint,
+            endpoint,
             self.messages,
-            temperature=side.temperature,
+            temperature=policy.temperature,
             max_new_tokens=self.max_new_tokens,
             seed=self.seeds[name],
             timeout_s=TIMEOUT_S,

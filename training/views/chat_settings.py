@@ -37,7 +37,7 @@ class ChatSettingsForm(forms.Form):
 
     def __init__(self, project: Project, *args: Any, **kwargs: Any) -> None:
         current = ChatSettings.objects.filter(project=project).first() or ChatSettings(project=project)
-        super().__init__(*args, initial=_initial(current), **kwargs)
+        super().__init__(*args, **{"initial": _initial(current), **kwargs})
         self.project = project
         policies = ModelVersion.objects.filter(
             project=project, kind=ModelVersion.Kind.POLICY, retired_at=None

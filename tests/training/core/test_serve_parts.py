@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from transformers import PreTrainedTokenizerBase
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.patience import HANGS_S
 from tests.training.core.conftest import ARCHITECTURES
@@ -49,9 +50,41 @@ def test_characters_come_whole(tokenizer: PreTrainedTokenizerBase):
     assert sum(map(bool, pieces)) > 20
 
 
+@pytest.fixture(scope="module")
+def as_llama() -> PreTrainedTokenizerBase:
+    """A tokenizer whose decoder drops the space before the first token, and that spells unknown characters as bytes."""
+    names = ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), "▁", *"abcdefghi"]
+    vocabulary = {name: number for number, name in enumerate(names)}
+    backend = Tokenizer(models.BPE(vocabulary, [], unk_token="<unk>", byte_fallback=True))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    backend.decoder = decoders.Sequence(steps)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+
+
 @given(st.lists(st.integers(0, 319), max_size=60))
 def test_pieces_are_together_what_a_run_decodes(tokenizer: PreTrainedTokenizerBase, token_ids: list[int]):
     assert "".join(pieces_of(tokenizer, token_ids)) == Encoder(tokenizer, 128).decode(token_ids)
+
+
+E_ACUTE = [0xC3 + 3, 0xA9 + 3]
+
+
+@given(st.lists(st.sampled_from([[2], E_ACUTE, [259], [259], [260], [261]]), max_size=20))
+@example([[260], [2], [2], [259], [261]])
+def test_pieces_of_a_decoder_that_drops_the_first_space(
+    as_llama: PreTrainedTokenizerBase, characters: list[list[int]]
+):
+    token_ids = [token for character in characters for token in character]
+    whole = as_llama.decode(token_ids, skip_special_tokens=True).strip()
+    assert "".join(pieces_of(as_llama, token_ids)) == whole
+
+
+def test_words_come_with_the_space_between_them(as_llama: PreTrainedTokenizerBase):
+    ids = as_llama("ab é cd", add_special_tokens=False)["input_ids"]
+    assert [piece for piece in pieces_of(as_llama, ids) if piece] == ["a", "b", " é", " c", "d"]
 
 
 def test_special_tokens_and_the_space_around_are_not_shown(tokenizer: PreTrainedTokenizerBase):
@@ -196,6 +229,7 @@ def test_an_error_of_the_model_ends_what_is_under_way_and_nothing_else(
     tokenizer: PreTrainedTokenizerBase, capsys: pytest.CaptureFixture[str]
 ):
     answers = Answers(ARCHITECTURES["llama"](), tokenizer)
+    assert isinstance(last_of(answers.submit([1, 8], 0)), End)
     failure = last_of(answers.submit([1, 100_000], 0))  # no such token
     assert isinstance(failure, Failure)
     assert failure.sentence.startswith("The model failed: IndexError")
@@ -203,6 +237,7 @@ def test_an_error_of_the_model_ends_what_is_under_way_and_nothing_else(
     assert isinstance(last_of(answers.submit([1, 9], 0)), End)
     assert answers.engine.under_way == 0
     answers.stop()
+    assert len(answers.engine.prefixes) == 1, "what was there before the error may be why"
 
 
 def test_what_runs_out_of_memory_is_told_so(

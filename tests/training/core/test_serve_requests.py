@@ -7,9 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
-from tests.training.core.model_server import ModelServer, model_server
+from tests.patience import HANGS_S
+from tests.processes import free_port, until
+from tests.training.core.in_process import Recorded
+from tests.training.core.model_server import ModelServer, model_server, start
+from training.configs import GenerateConfig
+from training.core.chat_client import Completion, complete_prompts
+from training.core.data import Prompt
 from training.core.serve.app import MAX_BODY_BYTES
 
 pytestmark = [pytest.mark.live, pytest.mark.slow(20)]
@@ -93,6 +100,35 @@ def test_other_paths_and_methods_are_answered_in_the_same_shape(server: ModelSer
     assert (missing.status_code, wrong.status_code) == (404, 405)
     assert "POST /v1/chat/completions" in missing.json()["error"]["message"]
     assert wrong.json()["error"]["param"] is None
+
+
+def is_up(url: str) -> bool:
+    try:
+        return httpx2.get(f"{url}/health", timeout=HANGS_S).status_code == 200
+    except httpx2.TransportError:
+        return False
+
+
+def test_runs_can_use_it_as_any_other_server(
+    source: Path, without_django: dict[str, str], warm_core: dict[str, str]
+):
+    """Through the client of generate runs, which leaves out the fields that are refused by name."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    process = start(source, without_django | warm_core, "--port", str(port), "--name", "tiny")
+    config = GenerateConfig(server=f"{url}/v1", server_model="tiny", samples=2, max_new_tokens=9)
+    found: list[Completion] = []
+    try:
+        until(lambda: is_up(url), "it answers")
+        complete_prompts(
+            [(Prompt(1, "a", [USER]), [1, 2])], config, Recorded(), lambda _, got: found.extend(got)
+        )
+    finally:
+        process.terminate()
+        process.wait(HANGS_S)
+    assert [one.seed for one in found] == [1, 2]
+    assert all(0 < one.tokens <= 9 and one.prompt_tokens for one in found)
+    assert found[0].text != found[1].text
 
 
 def test_a_small_nucleus_leaves_the_likeliest_token(server: ModelServer):

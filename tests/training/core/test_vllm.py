@@ -16,7 +16,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerBase
 
 from benchmarks import environments
 from benchmarks.vllm_server import vllm_server
+from tests.patience import HANGS_S
 from tests.training.core import tastes
+from training.chat_servers.client import Delta, Endpoint, stream_chat
+from training.chat_servers.errors import ChatServerError
 from training.core.errors import BadInput
 from training.core.model_loading import load_policy
 from training.core.serving import vllm_lora
@@ -140,6 +143,29 @@ def test_another_base_model_is_refused(models: Path, tmp_path: Path, server: str
                 model=str(other),
             )
         )
+
+
+def test_chats_are_streamed_from_vllm(server: str):
+    """Through the client of chats, which asks our own servers in the same way."""
+
+    async def deltas(tokens: int) -> list[Delta]:
+        messages = [{"role": "user", "content": "nine"}]
+        stream = stream_chat(
+            Endpoint(server, "policy"),
+            messages,
+            temperature=1.0,
+            max_new_tokens=tokens,
+            seed=1,
+            timeout_s=HANGS_S,
+        )
+        return [delta async for delta in stream]
+
+    *pieces, last = asyncio.run(deltas(20))
+    assert len(pieces) > 1
+    assert (last.finish_reason, last.completion_tokens) in [("length", 20), ("stop", last.completion_tokens)]
+    assert last.prompt_tokens
+    with pytest.raises(ChatServerError, match="too long for the model"):
+        asyncio.run(deltas(5000))
 
 
 def test_nothing_of_a_run_is_left_on_the_server(server: str):

@@ -86,7 +86,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--name", help="what requests call the model; default: the folder's name")
     parser.add_argument("--idle-s", type=positive(float), default=300.0, help="end after so long without use")
     parser.add_argument("--max-sequences", type=positive(int), default=16, help="conversations at once")
-    parser.add_argument("--max-new-tokens", type=positive(int), default=1024, help="of an answer, at most")
+    parser.add_argument("--max-new-tokens", type=positive(int), default=16_384, help="of an answer, at most")
     parser.add_argument(
         "--max-length", type=positive(int), default=MAX_LENGTH, help="tokens of a conversation"
     )

@@ -10,7 +10,7 @@ INCOMPLETE = "\N{REPLACEMENT CHARACTER}"
 
 class TextStream:
     """Turns tokens into pieces of text, which together are what `Encoder.decode` makes of all tokens: without special tokens and
-    surrounding space.
+    surrounding space. (Of bytes that are no text, some tokenizers decode more or fewer if others follow.)
 
     A piece is held back while it may still change: the bytes of an incomplete character, and space that may be the last.
     """
@@ -46,7 +46,11 @@ class TextStream:
     def finish(self) -> str:
         """The rest of the text, where the tokens end within a character."""
         whole = self._decode(self.token_ids).strip()
-        piece = whole[len(self.text) :] if whole.startswith(self.text) else ""
+        if whole.startswith(self.text):
+            piece = whole[len(self.text) :]
+        else:
+            before, now = (self._decode(self.token_ids[self._start : end]) for end in (self._end, None))
+            piece = (self._held + now[len(before) :]).rstrip()
         self.text += piece
         return piece
 

@@ -44,13 +44,6 @@ class Policy(NamedTuple):
         }
 
 
-class Side(NamedTuple):
-    """A policy that is ready to answer."""
-
-    endpoint: Endpoint
-    temperature: float
-
-
 def policies_of(project: Project) -> tuple[list[Policy], int]:
     """The two policies of a project's chats, as its settings say now, and how many tokens an answer may have.
 
