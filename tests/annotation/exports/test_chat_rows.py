@@ -11,14 +11,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from datasets import load_dataset
-from django.urls import reverse
 
-from annotation.actions import chats, snapshots
+from annotation.actions import chats, export_files, snapshots
 from annotation.exports import stream
 from annotation.exports.dataset_card import render_card
 from annotation.exports.formats import FORMATS
 from annotation.exports.selection import VOTES, Selection, SelectionError
 from annotation.models import Judgment
+from annotation.store import store
 from tests import builders, live_chats
 from tests.annotation.exports.base import ExportTestCase, revise
 from training.runs.queries import demonstrations
@@ -180,13 +180,11 @@ class ChatRowsTests(ExportTestCase):
         assert table.column("chat").to_pylist() == [None] * len(rows)
 
     def test_datasets_loads_the_folder_of_a_snapshot(self) -> None:
-        snapshots.create_snapshot(project=self.project, creator=self.alice)
-        self.sign_in(self.alice)
-        sent = self.client.get(reverse("snapshot-hub", args=[self.project.slug, 1]))
-        archive = zipfile.ZipFile(io.BytesIO(sent.getvalue()))
+        snapshot = snapshots.create_snapshot(project=self.project, creator=self.alice)
         with tempfile.TemporaryDirectory() as folder:
-            archive.extractall(folder)
-            [inside] = [path for path in Path(folder).iterdir() if path.is_dir()]
+            with zipfile.ZipFile(store().path(export_files.hub_zip(snapshot))) as archive:
+                archive.extractall(folder)
+            inside = Path(folder) / export_files.hub_name(snapshot)
             cache = str(Path(folder) / "cache")
             pairs = load_dataset(str(inside), "trl", cache_dir=cache)
             raw = load_dataset(str(inside), "raw", cache_dir=cache)
