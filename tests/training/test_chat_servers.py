@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -15,8 +14,10 @@ from contextlib import aclosing
 from pathlib import Path
 
 import pytest
+import torch
 from django.utils import timezone
 from pytest_django import Settings
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 from annotation.store import put_folder
 from tests.patience import HANGS_S
@@ -52,14 +53,35 @@ def pids() -> list[int]:
     return [int(place.lock.read_text()) for place in local._living()]
 
 
-@pytest.fixture
-def lasting(tiny_policy: Path, tmp_path: Path) -> Path:
-    """A model whose answers are long: of many positions, and no end."""
-    folder = tmp_path / "lasting"
-    shutil.copytree(tiny_policy, folder)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 4096}))
+@pytest.fixture(scope="module")
+def slow_model(tiny_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose answers take long: of many layers, and with end tokens that are unlikely."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_policy)
+    torch.manual_seed(1)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=16,
+        num_attention_heads=4,
+        num_key_value_heads=4,
+        max_position_embeddings=4096,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    model = LlamaForCausalLM(config)
+    with torch.no_grad():
+        model.lm_head.weight *= 100
+        model.lm_head.weight[tokenizer.eos_token_id] = 0
+    folder = tmp_path_factory.mktemp("models") / "slow"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def lasting(slow_model: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    return Path(shutil.copytree(slow_model, tmp_path / "lasting"))
 
 
 async def answer(endpoint: Endpoint, tokens: int = 12, seed: int = 1) -> list[Delta]:

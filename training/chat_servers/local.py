@@ -191,8 +191,8 @@ async def _make_room(place: Place) -> None:
     """Have servers leave until there may be one more, the one that was not used for longest first."""
     while len(others := [one for one in _living() if one != place]) >= settings.CHAT_MODELS_LOADED:
         answers = [(one, await one.request("GET", "/health")) for one in others]
-        idle = [(answer["idle_s"], one) for one, answer in answers if answer and not answer["under_way"]]
-        for _seconds, one in sorted(idle, reverse=True):
+        idle = [(answer["used_at"], one) for one, answer in answers if answer and not answer["under_way"]]
+        for _used_at, one in sorted(idle):  # by the clock that all processes of a machine share
             if await one.request("POST", "/leave"):
                 await _wait_until_left(one)
                 break

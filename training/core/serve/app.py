@@ -76,7 +76,7 @@ class Server:
     async def health(self, request: Request) -> Response:
         """That the model is loaded, and how busy it is. It does not count as use."""
         values = {"status": "ok", "model": self.name, "under_way": self.engine.under_way}
-        return JSONResponse(values | {"idle_s": round(self.idle_s, 3)})
+        return JSONResponse(values | {"idle_s": round(self.idle_s, 3), "used_at": self.used_at})
 
     async def leave_if_idle(self, request: Request) -> Response:
         """End the program, unless it is answering."""

@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from config.processes import StartError, site
+from training.chat_servers.local import stop_servers
 from training.demo.preferences import TASTES
 from training.rounds.recipes import RECIPES
 
@@ -60,6 +61,8 @@ class Command(BaseCommand):
             raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             self.stderr.write("Stopped. The same command continues from here.")
+        finally:
+            stop_servers()
 
     def play(self, address: str, options: Mapping[str, Any]) -> None:
         from training.demo.projects import PASSWORD, PEOPLE
