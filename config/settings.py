@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.utils.translation import to_locale
 
 from annotation.logic import group_roles
-from config import error_reports
+from config import error_reports, schedule
 from config.embedded import Embedded
 from config.environment import Environment
 from config.log_settings import logging_settings
@@ -390,35 +390,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600, "health_check_int
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
-CELERY_TASK_ROUTES = {
-    "annotation.tasks.count_figure": {"queue": "figures"},
-    "annotation.tasks.read_import": {"queue": "imports"},
-    "annotation.tasks.create_snapshot": {"queue": "jobs"},
-    "annotation.tasks.erase_texts": {"queue": "jobs"},
-    "annotation.tasks.sweep_webhooks": {"queue": "webhooks"},
-    "training.tasks.execute_run": {"queue": "gpu"},
-    "training.tasks.answer_turn": {"queue": "chats"},
-    "training.tasks.answer_question": {"queue": "chats"},
-}
+CELERY_TASK_ROUTES = schedule.ROUTES
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BEAT_SCHEDULE = {
-    "sweep-runs": {"task": "training.tasks.sweep_runs", "schedule": 5.0},
-    "sweep-stuck-runs": {"task": "training.tasks.sweep_stuck_runs", "schedule": 60.0},
-    "sweep-jobs": {"task": "annotation.tasks.sweep_jobs", "schedule": 5.0},
-    "measure-agreement": {"task": "annotation.tasks.measure_agreement", "schedule": 15.0},
-    "merge-project-counts": {"task": "annotation.tasks.merge_project_counts", "schedule": 15.0},
-    "apply-rules": {"task": "annotation.tasks.apply_rules", "schedule": 60.0},
-    "send-digests": {"task": "annotation.tasks.send_digests", "schedule": 60.0},
-    "notify-of-due-batches": {"task": "annotation.tasks.notify_of_due_batches", "schedule": 60.0},
-    "delete-old-notifications": {"task": "annotation.tasks.delete_old_notifications", "schedule": 3600.0},
-    "drop-left-turns": {"task": "annotation.tasks.drop_left_turns", "schedule": 3600.0},
-    "sweep-webhooks": {"task": "annotation.tasks.sweep_webhooks", "schedule": 5.0},
-    "delete-old-deliveries": {"task": "annotation.tasks.delete_old_deliveries", "schedule": 3600.0},
-    "sweep-rounds": {"task": "training.tasks.sweep_rounds", "schedule": 5.0},
-}
+CELERY_BEAT_SCHEDULE = schedule.PERIODIC
 CELERY_BEAT_SCHEDULE_FILENAME = str(VAR / "celerybeat-schedule")
 # interval of a run's heartbeat, and after how long without one it counts as dead
 RUN_HEARTBEAT_S = env.float("RUN_HEARTBEAT_S", default=2.0)

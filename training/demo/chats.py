@@ -43,13 +43,16 @@ class ChatCrowd:
         """Chat until `limit` choices were made. Returns how many there were."""
         budget = threading.Semaphore(limit)
         with ThreadPoolExecutor(len(self._annotators)) as pool:
-            return sum(pool.map(lambda own: self._work_alone(*own, budget, report), self._annotators))
+            return sum(
+                pool.map(lambda own: self._work_alone(*own, budget=budget, report=report), self._annotators)
+            )
 
     def _work_alone(
         self,
         client: ApiClient,
         annotator: Annotator,
         messages: Iterator[str],
+        *,
         budget: threading.Semaphore,
         report: Callable[[int], None],
     ) -> int:

@@ -51,8 +51,10 @@ def test_weights_with_a_lower_second_reward_are_not_saved(models: Path, tmp_path
     assert first[-1] > first[0] + 0.02, "by its own reward model the policy gets better"
     [warning] = [event["message"] for event in events if event["event"] == "warning"]
     assert "the second reward on held-out prompts did not rise in 3 evaluations" in warning
-    assert is_unchanged(tmp_path, models)
-    assert result["metrics"]["held_out_second_reward"] == pytest.approx(second[0], abs=1e-4)
+    # by chance an early evaluation may be a little above the start
+    assert is_unchanged(tmp_path, models) == (max(second) == second[0])
+    assert second[-1] < max(second)
+    assert result["metrics"]["held_out_second_reward"] == pytest.approx(max(second), abs=1e-4)
 
 
 def test_weights_with_the_highest_second_reward_are_saved(models: Path, tmp_path: Path):

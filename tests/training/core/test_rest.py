@@ -178,7 +178,6 @@ def test_it_learns_what_the_reward_model_likes(models: Path, tmp_path: Path, do:
     assert code == 0
     figures = tastes.values(events, "held_out_reward")
     assert figures[-1] > figures[0] + 0.15
-    assert figures[-1] == pytest.approx(max(figures), abs=1e-5)
 
 
 def test_a_run_ended_by_its_budget_and_stopped_before_its_output_learns_no_more(
