@@ -131,6 +131,9 @@ bench-queue: $(VENV)/dev ## the annotators' hot loop beside Label Studio and bar
 bench-scale: $(VENV)/dev ## every page and API list with 150,000 and with 1.5 million judgments; an hour, 10 GB of disk
 	$(BIN)/python -m benchmarks.scale $(ARGS)
 
+bench-chats: $(VENV)/dev ## eight people chat at once on the demo's site, which was played before; two minutes
+	$(BIN)/python -m benchmarks.chats
+
 bench: bench-core bench-queue bench-export ## every benchmark
 
 screenshots: $(VENV)/dev browser ## retake the README's pictures, from a demo that has run
@@ -143,4 +146,4 @@ lock: $(BIN)/uv ## resolve the versions into constraints.txt
 	sed -i -E '/^(nvidia-|cuda-|triton==|torch==)/d' constraints.txt
 	grep '^torch' pins.in >> constraints.txt
 
-.PHONY: help install install-dev demo demo-reset serve browser test test-fast test-debian test-vllm lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-rollouts bench-hostile-texts screenshots lock
+.PHONY: help install install-dev demo demo-reset serve browser test test-fast test-debian test-vllm lint audit check-gpu bench bench-core bench-queue bench-scale bench-export bench-learning bench-active-learning bench-rounds bench-loop-settings bench-feedback bench-rollouts bench-hostile-texts bench-chats screenshots lock

@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.chats_results import chats_section
 from benchmarks.environments import versions
 from benchmarks.feedback_results import feedback_section
 from benchmarks.loop_results import loop_settings_section, rounds_section
@@ -120,6 +121,7 @@ def write_report() -> None:
         ("scale", scale_section),
         ("export", export_section),
         ("hostile_texts", hostile_texts_section),
+        ("chats", chats_section),
     ]
     write_sections(section(values) for name, section in parts if (values := load(name)))
 
@@ -141,8 +143,8 @@ def _split(text: str) -> list[str]:
 HEAD = """# Results
 
 Written by `make bench-core`, `make bench-queue`, `make bench-export`, `make bench-learning`, `make bench-rounds`,
-`make bench-scale`, `make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback`, `make bench-rollouts` and
-`make bench-hostile-texts` from what they measured; no table is typed by hand.
+`make bench-scale`, `make bench-loop-settings`, `make bench-active-learning`, `make bench-feedback`, `make bench-rollouts`,
+`make bench-hostile-texts` and `make bench-chats` from what they measured; no table is typed by hand.
 
 One thread a side. The sides of a case take turns step by step, each in a process of its own, through its own real
 training loop; the first step is left out where it is short. Ratios are of CPU time, the median of one side over the

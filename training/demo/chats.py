@@ -34,7 +34,7 @@ class ChatCrowd:
             (
                 ApiClient(address, token),
                 Annotator(seed=seed * 1000 + number, weights=weights),
-                _messages(seed * 1000 + 100 + number),
+                messages_of(seed * 1000 + 100 + number),
             )
             for number, token in enumerate(tokens)
         ]
@@ -92,6 +92,6 @@ class ChatCrowd:
         return dict(turn)
 
 
-def _messages(seed: int) -> Iterator[str]:
+def messages_of(seed: int) -> Iterator[str]:
     """Messages that the first policy has never seen."""
     return (exchange.prompt for exchange in language.exchanges(seed) if language.is_held_out(exchange.prompt))
