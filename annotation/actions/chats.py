@@ -39,13 +39,21 @@ class ChatError(Exception):
         self.field = field
 
 
+class GuidelinesUnconfirmed(ChatError):
+    """The annotator has not confirmed the current version of the guidelines."""
+
+
 # --- sending --------------------------------------------------------------------------------------------------
 
 
-def check_may_chat(member: Member) -> ChatSettings:
+def check_may_chat(member: Member, *, confirmed_only: bool = False) -> ChatSettings:
     """The project's settings of chats.
 
+    confirmed_only: only of those who have confirmed the current version of the guidelines. The pages ask for it; a script has
+    nobody who could read them.
+
     Raises:
+        GuidelinesUnconfirmed
         ChatError: the project asks for no chats, or not from this person now.
     """
     settings = ChatSettings.objects.filter(project=member.project, enabled=True).first()
@@ -56,10 +64,18 @@ def check_may_chat(member: Member) -> ChatSettings:
     qualifies = member.project.qualification_items and member.role == Member.Role.ANNOTATOR
     if qualifies and member.qualified_at is None:
         raise ChatError("chat", _("This project starts with a qualification: judge its items first."))
+    if (
+        confirmed_only
+        and (current := member.project.guideline)
+        and current.pk != member.confirmed_guideline_id
+    ):
+        raise GuidelinesUnconfirmed(
+            "chat", _("The guidelines have changed: read them first. What you wrote is kept.")
+        )
     return settings
 
 
-def start_chat(*, member: Member, text: str, key: uuid.UUID) -> Turn:
+def start_chat(*, member: Member, text: str, key: uuid.UUID, confirmed_only: bool = False) -> Turn:
     """A new chat with its first message. Sending the same key again returns the turn that it made.
 
     Raises:
@@ -72,7 +88,7 @@ def start_chat(*, member: Member, text: str, key: uuid.UUID) -> Turn:
         own = Chat.objects.filter(project=member.project, annotator=member.user_id)
         if earlier := Turn.objects.filter(chat__in=own, key=key).select_related("chat", "prompt").first():
             return earlier
-        check_may_chat(member)
+        check_may_chat(member, confirmed_only=confirmed_only)
         if own.filter(ended_at=None).count() >= MAX_OPEN_CHATS:
             sentence = _("You have %(n)s open chats: end one of them first.")
             raise ChatError("chat", sentence % {"n": MAX_OPEN_CHATS})
@@ -86,7 +102,15 @@ def start_chat(*, member: Member, text: str, key: uuid.UUID) -> Turn:
         return _add_turn(chat, None, messages, key)
 
 
-def send(*, chat: Chat, member: Member, text: str, key: uuid.UUID, after: Turn | None = None) -> Turn:
+def send(
+    *,
+    chat: Chat,
+    member: Member,
+    text: str,
+    key: uuid.UUID,
+    after: Turn | None = None,
+    confirmed_only: bool = False,
+) -> Turn:
     """The next message of a chat: after `after`, or at its beginning. Where there is one already, it begins a branch, and a
     turn that was not judged yet is dropped. Sending the same key again returns the turn that it made.
 
@@ -97,7 +121,7 @@ def send(*, chat: Chat, member: Member, text: str, key: uuid.UUID, after: Turn |
         chat = Chat.objects.select_for_update(of=("self",)).select_related("project").get(pk=chat.pk)
         if earlier := chat.turns.filter(key=key).select_related("chat", "prompt").first():
             return earlier
-        most = check_may_chat(member).max_turns
+        most = check_may_chat(member, confirmed_only=confirmed_only).max_turns
         if chat.ended_at is not None:
             raise ChatError("chat", _("This chat has ended. Start another one."))
         if after is not None and (after.chat_id != chat.pk or after.answer is None or not after.is_over):

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from annotation.actions import chat_answers, chats
+from annotation.actions import chat_answers, chats, projects
 from annotation.actions.chat_answers import Answer
 from annotation.models import Author, Chat, ChatSettings, Judgment, Turn
 from tests.base import PalateTestCase
@@ -96,6 +96,21 @@ class ChatPageTests(PalateTestCase):
         response = self.client.post(self.url("chat", turn.chat_id), data, HTTP_HX_REQUEST="true")
         assert response.status_code == 422
 
+    def test_new_guidelines_are_read_first(self) -> None:
+        turn = self.answered(self.start())
+        self.judge(turn)
+        projects.write_guideline(project=self.project, text="Be **brief**.", author=self.alice)
+        data = {"text": "And?", "key": uuid.uuid4(), "after": turn.pk}
+        response = self.client.post(self.url("chat", turn.chat_id), data, HTTP_HX_REQUEST="true")
+        self.assertContains(response, "The guidelines have changed", status_code=422)
+        self.assertContains(response, ">And?</textarea>", status_code=422)
+        for url in (self.url("chats"), self.url("chat", turn.chat_id)):
+            assert "I have read them" in self.page(url)
+        number = self.project.guideline.number  # type: ignore[union-attr]
+        confirmed = self.client.post(self.url("work-confirm"), {"version": number, "then": "chats"})
+        assert confirmed["Location"] == self.url("chats")
+        assert self.client.post(self.url("chat", turn.chat_id), data).status_code == 302
+
     def test_without_a_choice_the_form_comes_back(self) -> None:
         turn = self.answered(self.start())
         response = self.judge(turn, choice="", rationale="Because of the moon.")
@@ -162,7 +177,7 @@ class ChatPageTests(PalateTestCase):
     def test_no_more_queries_for_a_longer_chat(self) -> None:
         turn = self.answered(self.start())
         self.judge(turn)
-        with self.assertNumQueries(7):
+        with self.assertNumQueries(8):
             self.page(self.url("chat", turn.chat_id))
         for _ in range(3):
             self.client.post(
@@ -170,5 +185,5 @@ class ChatPageTests(PalateTestCase):
             )
             turn = self.answered(Turn.objects.latest("pk"))
             self.judge(turn)
-        with self.assertNumQueries(7):
+        with self.assertNumQueries(8):
             self.page(self.url("chat", turn.chat_id))

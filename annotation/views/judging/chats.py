@@ -24,7 +24,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from annotation import queries
 from annotation.access import current_user, member_for
 from annotation.actions import chats
-from annotation.actions.chats import ChatError
+from annotation.actions.chats import ChatError, GuidelinesUnconfirmed
 from annotation.actions.judgments import JudgmentError
 from annotation.actions.leases import Lease
 from annotation.actions.queue import QueueError
@@ -35,7 +35,7 @@ from annotation.models import Chat, Member, Turn
 from annotation.views import HtmxRequest
 from annotation.views.judging import compare, screen
 from annotation.views.judging.form_input import FormInput, device_times
-from annotation.views.judging.pages import read_key
+from annotation.views.judging.pages import read_key, render_guidelines
 
 PER_PAGE = 50
 
@@ -75,11 +75,16 @@ def my_chats(request: HtmxRequest, slug: str) -> HttpResponse:
     """One's chats in a project, the newest first; a POST starts one."""
     me = member_for(request.user, slug)
     error = None
+    refused = _refused(me)
+    if request.method == "GET" and isinstance(refused, GuidelinesUnconfirmed):
+        return render_guidelines(request, me, "", then="chats")
     if request.method == "POST":
         try:
-            turn = chats.start_chat(member=me, text=request.POST.get("text", ""), key=_key(request))
-        except ChatError as refused:
-            error = refused
+            turn = chats.start_chat(
+                member=me, text=request.POST.get("text", ""), key=_key(request), confirmed_only=True
+            )
+        except ChatError as problem:
+            error = problem
         else:
             return redirect("chat", slug, turn.chat_id)
     rows = Chat.objects.filter(project=me.project, annotator=me.user_id).order_by("-pk")[:PER_PAGE]
@@ -96,7 +101,7 @@ def my_chats(request: HtmxRequest, slug: str) -> HttpResponse:
         "error": error,
         "text": request.POST.get("text", ""),
         "key": uuid.uuid4(),
-        "refusal": _refusal(me),
+        "refusal": str(refused or ""),
     }
     return render(request, "annotation/chats.html", context, status=422 if error else 200)
 
@@ -114,7 +119,14 @@ def chat(request: HtmxRequest, slug: str, pk: int) -> HttpResponse:
         parent = (
             get_object_or_404(found.turns.select_related("prompt", "answer"), pk=after) if after else None
         )
-        chats.send(chat=found, member=me, text=request.POST.get("text", ""), key=_key(request), after=parent)
+        chats.send(
+            chat=found,
+            member=me,
+            text=request.POST.get("text", ""),
+            key=_key(request),
+            after=parent,
+            confirmed_only=True,
+        )
     except ValueError:
         raise Http404("No such message.") from None
     except ChatError as error:
@@ -244,13 +256,13 @@ def _key(request: HttpRequest) -> uuid.UUID:
         raise ChatError("key", str(error)) from None
 
 
-def _refusal(me: Member) -> str:
-    """Why this person cannot chat now; empty if they can."""
+def _refused(me: Member) -> ChatError | None:
+    """Why this person cannot chat now; None if they can."""
     try:
-        chats.check_may_chat(me)
+        chats.check_may_chat(me, confirmed_only=True)
     except ChatError as error:
-        return str(error)
-    return ""
+        return error
+    return None
 
 
 def _continue(request: HtmxRequest, me: Member, found: Chat) -> HttpResponse:
@@ -266,6 +278,9 @@ def _render(
     error: ChatError | JudgmentError | None = None,
     entry: FormInput | None = None,
 ) -> HttpResponse:
+    refused = _refused(me)
+    if isinstance(refused, GuidelinesUnconfirmed) and request.method == "GET" and not request.htmx:
+        return render_guidelines(request, me, "", then="chats")
     turns = {
         turn.pk: turn
         for turn in found.turns.select_related("prompt", "answer__author", "item")
@@ -292,7 +307,7 @@ def _render(
         "key": uuid.uuid4(),
         "write_key": uuid.uuid4(),
         "keys": judging_keys.keys_of(current_user(request).judging_keys),
-        "refusal": _refusal(me),
+        "refusal": str(refused or ""),
         "guideline_number": guideline.number if guideline else None,
         "is_last": leaf is not None and not any(turn.parent_id == leaf.pk for turn in turns.values()),
     }

@@ -174,12 +174,12 @@ def guidelines(request: HtmxRequest, slug: str) -> HttpResponse:
 @login_required
 @require_POST
 def confirm(request: HtmxRequest, slug: str) -> HttpResponse:
-    """Notes that the user has read the guidelines, and leads to the next item; or to a newer version of them."""
+    """Notes that the user has read the guidelines, and leads to the next item, or to chats; or to a newer version of them."""
     me = member_for(current_user(request), slug)
     number = request.POST.get("version", "")
     if not (number.isdecimal() and len(number) < 10 and confirm_guideline(member=me, number=int(number))):
         messages.warning(request, _("The guidelines have changed meanwhile. This is the current version."))
-    return redirect("work", slug)
+    return redirect("chats" if request.POST.get("then") == "chats" else "work", slug)
 
 
 @login_required
@@ -298,7 +298,7 @@ def _render_next(request: HtmxRequest, me: Member, error: str = "") -> HttpRespo
         context = {"kind": "paused", "title": _("Paused"), "project": me.project, "reason": str(paused)}
         return _render(request, context, status=422 if error else 200)
     except GuidelinesUnconfirmed:
-        return _render_guidelines(request, me, error)
+        return render_guidelines(request, me, error)
     if lease is None:
         return _render_finished(request, me, error)
     return _render_item(
@@ -380,8 +380,9 @@ def _qualification(me: Member, *, ahead: int) -> dict[str, int] | None:
     return {"number": min(total, done + 1 + ahead), "total": total}
 
 
-def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResponse:
-    """The guidelines, to be confirmed; after a change, with the differences from the version confirmed before."""
+def render_guidelines(request: HtmxRequest, me: Member, error: str, *, then: str = "work") -> HttpResponse:
+    """The guidelines, to be confirmed; after a change, with the differences from the version confirmed before. then: the page to
+    which the confirmation leads."""
     current, before = me.project.guideline, me.confirmed_guideline
     assert current is not None
     context = {
@@ -391,6 +392,7 @@ def _render_guidelines(request: HtmxRequest, me: Member, error: str) -> HttpResp
         "guideline": current,
         "before": before,
         "lines": diff.lines(before.text, current.text) if before else [],
+        "then": then,
         "error": error,
     }
     return _render(request, context, status=422 if error else 200)

@@ -110,6 +110,7 @@ function showProblem(text) {
 const isTyping = (element) => element.matches("input:not([type=radio], [type=checkbox]), textarea, select, [contenteditable]");
 const COMMANDS = {
   keys: () => document.getElementById("keys").showModal(),
+  ask: () => document.getElementById("ask")?.showModal(),
   guidelines: () => document.getElementById("open-guidelines")?.click(),
   view: view.toggleMenu,
   differences: () => answers().length > 1 && diff.openForAnswer(currentAnswer()),
