@@ -308,6 +308,7 @@ def _render(
         "write_key": uuid.uuid4(),
         "keys": judging_keys.keys_of(current_user(request).judging_keys),
         "refusal": str(refused or ""),
+        "must_confirm": isinstance(refused, GuidelinesUnconfirmed),
         "guideline_number": guideline.number if guideline else None,
         "is_last": leaf is not None and not any(turn.parent_id == leaf.pk for turn in turns.values()),
     }
