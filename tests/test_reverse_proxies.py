@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -14,10 +15,12 @@ import pytest
 from allauth.usersessions.models import UserSession
 from django.conf import settings
 from django.core.cache import cache
+from django.urls import reverse
 from requests.adapters import HTTPAdapter
 
-from annotation.models import ApiToken, Import, Judgment, Member, Project
-from tests import builders
+from annotation import chat_stream
+from annotation.models import ApiToken, Import, Judgment, Member, Project, User
+from tests import builders, live_chats
 from tests.patience import HANGS_S
 from tests.processes import free_port, kill, process, until
 from tests.site_client import SiteClient
@@ -225,3 +228,27 @@ def test_metrics_stay_inside(proxy: Proxy, web: int) -> None:
     headers = {"Authorization": f"Bearer {settings.METRICS_TOKEN}"}
     assert SiteClient(f"http://127.0.0.1:{web}", **headers).get("/metrics").ok
     assert proxy.client(**headers).get("/metrics").status_code == 404
+
+
+def test_answers_of_chats_come_as_they_are_written(proxy: Proxy, project: Project) -> None:
+    """Nothing on the way collects them: each piece arrives before the next one is written."""
+    live_chats.enable(project)
+    bob = proxy.client()
+    bob.sign_in("bob")
+    turn = live_chats.send(project, User.objects.get(username="bob"))
+    path = reverse("turn-stream", args=[project.slug, turn.chat_id, turn.pk])
+
+    def write(**data: object) -> None:
+        async def write() -> None:
+            async with chat_stream.connect() as client:
+                await chat_stream.write(client, turn.stream, "piece", **data)
+
+        asyncio.run(write())
+
+    with bob.get(path, stream=True, timeout=HANGS_S) as response:
+        lines = response.iter_lines(chunk_size=1)
+        assert response.headers["Content-Type"] == "text/event-stream"
+        for number in range(3):
+            write(side="a", offset=number, text=str(number))
+            data = next(line for line in lines if line.startswith(b"data: "))
+            assert json.loads(data.removeprefix(b"data: "))["text"] == str(number)
